@@ -1,0 +1,143 @@
+//! JSON that comes back as it went in.
+//!
+//! A payload is kept as its text. Numbers keep their literals (2⁵³ + 1, 1e400), members keep
+//! their order and spelling, and duplicate keys are refused, because two readers could take
+//! different ones. `serde_json`'s own value type does none of this unless features are switched
+//! on that change it for every other crate of the program (see `docs/decisions`); so a small
+//! strict reader of RFC 8259 stands here, checked against `serde_json` by property tests.
+
+mod node;
+mod pointer;
+mod reader;
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+pub use node::{Filling, Member, Node};
+pub use pointer::{Pointer, PointerError, Step};
+
+/// How deep arrays and objects may nest, as in `serde_json`.
+pub const MAX_DEPTH: usize = 128;
+
+/// Well-formed JSON text without duplicate keys. `Debug` tells its length, never its content.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Json(Arc<str>);
+
+/// Why a text was refused. It names places, never content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonError {
+    /// The text is not JSON.
+    #[error("not JSON: {problem} at byte {at}")]
+    Syntax {
+        /// What is wrong.
+        problem: &'static str,
+        /// Where, in bytes from the start.
+        at: usize,
+    },
+    /// An object has the same key twice.
+    #[error(
+        "an object has the same key twice, the second time at byte {at}; \
+         readers would disagree on which one counts"
+    )]
+    DuplicateKey {
+        /// Where the second one stands, in bytes from the start.
+        at: usize,
+    },
+    /// The nesting is deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels at byte {at}")]
+    TooDeep {
+        /// Where, in bytes from the start.
+        at: usize,
+    },
+    /// A value could not be turned into JSON, or JSON not into the type asked for.
+    #[error("the JSON does not fit the type: {0}")]
+    Type(String),
+}
+
+impl Json {
+    /// Checks a text and takes it, with the white space around it removed.
+    ///
+    /// # Errors
+    /// [`JsonError`] where it is not JSON by RFC 8259, repeats a key, or nests too deep.
+    pub fn parse(text: &str) -> Result<Self, JsonError> {
+        reader::read(text)?;
+        Ok(Self(text.trim_matches([' ', '\t', '\n', '\r']).into()))
+    }
+
+    /// The JSON of a value.
+    ///
+    /// # Errors
+    /// [`JsonError::Type`] where the value cannot be written as JSON, otherwise as [`Json::parse`].
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
+        Self::parse(&serde_json::to_string(value).map_err(type_error)?)
+    }
+
+    /// The value that the JSON describes.
+    ///
+    /// # Errors
+    /// [`JsonError::Type`] where it describes another type's.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
+        serde_json::from_str(&self.0).map_err(type_error)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text as a tree whose leaves are slices of the text.
+    pub fn tree(&self) -> Node<'_> {
+        // The text was read once already, when it was taken.
+        reader::read(&self.0).unwrap_or(Node::Leaf("null"))
+    }
+
+    /// The text of a tree.
+    pub fn from_tree(tree: &Node<'_>) -> Self {
+        Self(tree.to_text().into())
+    }
+}
+
+/// `serde_json`'s messages quote content, so that only the category is passed on.
+#[allow(clippy::needless_pass_by_value)]
+fn type_error(error: serde_json::Error) -> JsonError {
+    let kind = match error.classify() {
+        serde_json::error::Category::Data => "a member is missing, unknown or of another type",
+        serde_json::error::Category::Syntax => "a syntax error",
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Io => "it could not be written",
+    };
+    JsonError::Type(format!("{kind} (line {}, column {})", error.line(), error.column()))
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Json({} bytes)", self.0.len())
+    }
+}
+
+impl std::str::FromStr for Json {
+    type Err = JsonError;
+    fn from_str(text: &str) -> Result<Self, JsonError> {
+        Self::parse(text)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::parse(raw.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

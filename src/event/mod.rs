@@ -1,0 +1,26 @@
+//! What an event *is*: names, numbers, payloads, and what a reader gets back.
+//!
+//! Every other room may use this one; this one uses none of them. The types here are parsed
+//! once, at the edge: whoever holds a [`StreamName`] holds a valid one, and whoever holds a
+//! [`Json`] holds well-formed JSON without duplicate keys.
+
+mod json;
+mod name;
+mod number;
+mod recorded;
+mod tombstone;
+
+pub use json::{Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step};
+pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
+pub use number::{ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError};
+pub use recorded::{
+    Content, MAX_PAYLOAD_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why, Withheld,
+};
+pub use tombstone::{Cause, SUBJECT_FORGOTTEN, Tombstone};
+
+/// The member that holds the tokens of a sealed payload; no payload of a user's may use it.
+pub const SEALED_KEY: &str = "$sealed";
+
+/// The member of an event's metadata in which the layer notes what a reader needs to put a
+/// sealed event together again; no metadata of a user's may use it.
+pub const LAYER_KEY: &str = "$oubliette";

@@ -1,0 +1,205 @@
+//! Numbers and ids, each a type of its own so that none can be passed for another.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $type:ident, $inner:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(pub $inner);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+number! {
+    /// Orders the events of one stream. Some stores' revisions have gaps: take the next one from
+    /// what an append returned, never by adding one.
+    Revision, u64
+}
+
+number! {
+    /// Orders all events of a store. Positions grow, but need not be consecutive.
+    Position, u64
+}
+
+number! {
+    /// Which of a stream's successive data keys of one subject; the first is 1.
+    Generation, u32
+}
+
+impl Generation {
+    /// The generation that a subject's first key in a stream has.
+    pub const FIRST: Self = Self(1);
+
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(pub Uuid);
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+id! {
+    /// The identity of one event, unique in its store; what makes a retry recognisable.
+    ///
+    /// Never derive it from the payload: a guessable hash would outlive the key.
+    EventId
+}
+
+id! {
+    /// The identity of one erasure: a version 7 UUID, so that it carries the instant at which
+    /// the erasure was decided.
+    ErasureId
+}
+
+impl EventId {
+    /// A new random id (UUID version 4).
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The id that belongs to `name` within `space` (UUID version 5, RFC 9562): the same
+    /// arguments give the same id, in every run and on every machine.
+    pub fn derived(space: Uuid, name: &str) -> Self {
+        Self(Uuid::new_v5(&space, name.as_bytes()))
+    }
+}
+
+impl ErasureId {
+    /// A new id that carries the present instant.
+    pub fn now() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The instant at which the erasure was decided, to the millisecond.
+    pub fn at(self) -> Timestamp {
+        let millis = match self.0.get_timestamp() {
+            Some(stamp) => {
+                let (seconds, nanos) = stamp.to_unix();
+                i64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
+                    + i64::from(nanos / 1_000_000)
+            }
+            None => 0,
+        };
+        Timestamp::from_micros(millis.saturating_mul(1000))
+    }
+}
+
+/// An instant, in microseconds since 1970-01-01 UTC; written as RFC 3339.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(i64);
+
+/// A text is not an RFC 3339 instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an instant such as 2026-01-31T12:00:00Z (RFC 3339)")]
+pub struct TimestampError;
+
+impl Timestamp {
+    /// The present instant of the system's clock.
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_microsecond())
+    }
+
+    /// The instant so many microseconds after 1970-01-01 UTC.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since 1970-01-01 UTC.
+    pub fn as_micros(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(instant) => f.pad(&instant.to_string()),
+            Err(_) => f.pad("out of range"),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let instant: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
+        Ok(Self(instant.as_microsecond()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_survives_its_text() {
+        let now = Timestamp::now();
+        assert_eq!(now.to_string().parse(), Ok(now));
+        assert_eq!("yesterday".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    #[test]
+    fn an_erasure_id_carries_its_instant() {
+        let before = Timestamp::now().as_micros() / 1000;
+        let at = ErasureId::now().at().as_micros() / 1000;
+        let after = Timestamp::now().as_micros() / 1000;
+        assert!((before..=after).contains(&at));
+    }
+
+    #[test]
+    fn derived_ids_depend_on_both_arguments() {
+        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        assert_eq!(EventId::derived(a, "x"), EventId::derived(a, "x"));
+        assert_ne!(EventId::derived(a, "x"), EventId::derived(b, "x"));
+        assert_ne!(EventId::derived(a, "x"), EventId::derived(a, "y"));
+    }
+}

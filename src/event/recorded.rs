@@ -1,0 +1,242 @@
+//! Events on their way in ([`NewEvent`]) and on their way out ([`RecordedEvent`]).
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    ErasureId, EventId, EventType, Json, Position, Revision, SUBJECT_FORGOTTEN, StreamName,
+    Subject, Timestamp, Tombstone,
+};
+
+/// The largest payload that is accepted, in bytes: 16 MiB.
+pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+
+/// The body of an event. `Debug` tells its kind and length, never its content.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// JSON, kept as the text that it was.
+    Json(Json),
+    /// Anything else.
+    Bytes(Arc<[u8]>),
+}
+
+impl Payload {
+    /// The payload's bytes as they are stored.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(json) => json.as_str().as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The JSON text, where it is JSON.
+    pub fn as_json(&self) -> Option<&Json> {
+        match self {
+            Self::Json(json) => Some(json),
+            Self::Bytes(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(json) => write!(f, "Json({} bytes)", json.as_str().len()),
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl From<Json> for Payload {
+    fn from(json: Json) -> Self {
+        Self::Json(json)
+    }
+}
+
+/// An event that is to be appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Its identity: the same id again is a retry, not a second event.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: EventType,
+    /// Its body.
+    pub data: Payload,
+    /// What is known about it, a JSON object.
+    pub metadata: Option<Json>,
+    /// Whose it is, where the writer knows; the policy must agree. A plain store ignores it.
+    pub subject: Option<Subject>,
+}
+
+impl NewEvent {
+    /// An event with a new random id and no metadata.
+    pub fn new(event_type: EventType, data: impl Into<Payload>) -> Self {
+        Self { id: EventId::random(), event_type, data: data.into(), metadata: None, subject: None }
+    }
+
+    /// The same event under this id.
+    #[must_use]
+    pub fn with_id(mut self, id: EventId) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// The same event with this metadata, a JSON object.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Json) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// The same event, said to be about this subject.
+    #[must_use]
+    pub fn with_subject(mut self, subject: Subject) -> Self {
+        self.subject = Some(subject);
+        self
+    }
+}
+
+/// An event as a reader gets it.
+///
+/// A plain store fills `data` and leaves `shredded` and `withheld` empty. The layer puts into
+/// `data` what this reader may read, and names in `shredded` and `withheld` what is not there
+/// and why: a part that cannot be read is never a bare null.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordedEvent {
+    /// The stream that it belongs to.
+    pub stream: StreamName,
+    /// Its place in the stream.
+    pub revision: Revision,
+    /// Its place in the store.
+    pub position: Position,
+    /// Its identity.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: EventType,
+    /// When the store recorded it.
+    pub recorded: Timestamp,
+    /// Its metadata, a JSON object.
+    pub metadata: Option<Json>,
+    /// What is readable of its body; `None` where nothing is.
+    pub data: Option<Payload>,
+    /// Whose it is, where that is known.
+    pub subject: Option<Subject>,
+    /// The parts whose keys are destroyed.
+    pub shredded: Vec<Shredded>,
+    /// The parts that this reader may not open now.
+    pub withheld: Vec<Withheld>,
+}
+
+/// A part of an event whose key is destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shredded {
+    /// The erasure that destroyed it.
+    pub erasure: ErasureId,
+    /// When that erasure was decided.
+    pub at: Timestamp,
+    /// The fields that it held, as the policy's pointers; `*` is all that is not shown and not
+    /// named by another part.
+    pub fields: Vec<String>,
+}
+
+/// A part of an event that this reader may not open now, and might open another time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withheld {
+    /// The reason.
+    pub why: Why,
+    /// The fields that it holds, as for [`Shredded::fields`].
+    pub fields: Vec<String>,
+}
+
+/// Why a part is withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// The reader has no vault: a copy of production for a test system, or an analyst's.
+    NoVault,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoVault => "no-vault",
+        })
+    }
+}
+
+/// What a reader has in hand: every fold must answer each of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// All of it.
+    Clear(&'a Payload),
+    /// Some of it; the rest is shredded or withheld.
+    Partial {
+        /// What is readable.
+        data: &'a Payload,
+        /// What is gone.
+        shredded: &'a [Shredded],
+        /// What may not be opened.
+        withheld: &'a [Withheld],
+    },
+    /// Nothing: all of it is gone for good.
+    Shredded(&'a [Shredded]),
+    /// Nothing, and (some of) it could be opened by another reader.
+    Withheld(&'a [Withheld]),
+    /// A tombstone: in this stream a subject is forgotten.
+    Tombstone(Tombstone),
+}
+
+impl RecordedEvent {
+    /// An event as a plain store returns it: all of its body, nothing shredded or withheld.
+    #[allow(clippy::too_many_arguments)]
+    pub fn plain(
+        stream: StreamName,
+        revision: Revision,
+        position: Position,
+        id: EventId,
+        event_type: EventType,
+        recorded: Timestamp,
+        data: Payload,
+        metadata: Option<Json>,
+    ) -> Self {
+        Self {
+            stream,
+            revision,
+            position,
+            id,
+            event_type,
+            recorded,
+            metadata,
+            data: Some(data),
+            subject: None,
+            shredded: Vec::new(),
+            withheld: Vec::new(),
+        }
+    }
+
+    /// Whether the event is of the tombstone's type.
+    pub fn is_tombstone(&self) -> bool {
+        self.event_type.as_str() == SUBJECT_FORGOTTEN
+    }
+
+    /// What a reader has in hand.
+    pub fn content(&self) -> Content<'_> {
+        let Some(data) = &self.data else {
+            return if self.withheld.is_empty() {
+                Content::Shredded(&self.shredded)
+            } else {
+                Content::Withheld(&self.withheld)
+            };
+        };
+        if self.is_tombstone()
+            && let Some(tombstone) = data.as_json().and_then(Tombstone::parse)
+        {
+            return Content::Tombstone(tombstone);
+        }
+        if self.shredded.is_empty() && self.withheld.is_empty() {
+            Content::Clear(data)
+        } else {
+            Content::Partial { data, shredded: &self.shredded, withheld: &self.withheld }
+        }
+    }
+}

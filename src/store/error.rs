@@ -1,0 +1,184 @@
+//! What can go wrong with a store, wrapped or not, sorted by whose fault it is.
+
+use std::fmt;
+
+use super::{Capability, ExpectedRevision};
+use crate::event::{ErasureId, EventId, Position, Revision, StreamName, Subject};
+
+/// A source error of any type.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Why a store did not do what it was asked. No message holds anything of a payload.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another writer was there first: read again, decide again, append again.
+    #[error("conflict on stream {stream}: expected {expected}{}", describe(actual.as_ref()))]
+    Conflict {
+        /// The stream.
+        stream: StreamName,
+        /// What the writer believed.
+        expected: ExpectedRevision,
+        /// What is so, where the store can tell.
+        actual: Option<Current>,
+    },
+
+    /// An event id is in use: by another stream, by only some events of a retry, or twice.
+    #[error(
+        "event id {id} is already in use (stream {stream}); \
+         a retry must repeat all events of its append, a new event needs a new id"
+    )]
+    IdInUse {
+        /// The id.
+        id: EventId,
+        /// The stream that the append was for.
+        stream: StreamName,
+    },
+
+    /// The call makes no sense; nothing was written.
+    #[error("invalid request: {0}")]
+    Invalid(String),
+
+    /// This store cannot do it.
+    #[error("this store does not support {0}")]
+    Unsupported(Capability),
+
+    /// The append needs a key of a forgotten subject. Permanent, until someone reopens the
+    /// subject by name.
+    #[error("subject {subject} is forgotten (erasure {erasure}); `reopen` admits them again")]
+    Forgotten {
+        /// Whose key was needed.
+        subject: Subject,
+        /// The erasure that forgot them.
+        erasure: ErasureId,
+    },
+
+    /// The layer refuses the append; nothing was written.
+    #[error("refused: {refusal}")]
+    Refused {
+        /// Why, by kind.
+        refusal: Refusal,
+        /// The error underneath, where there is one.
+        #[source]
+        source: Option<BoxError>,
+    },
+
+    /// A sealed event cannot be opened, and not because somebody is forgotten: an alarm.
+    #[error("event {id} (stream {stream}, revision {revision}, position {position}): {unreadable}")]
+    Unreadable {
+        /// The stream.
+        stream: StreamName,
+        /// Its revision.
+        revision: Revision,
+        /// Its position.
+        position: Position,
+        /// Its id.
+        id: EventId,
+        /// What is wrong with it.
+        unreadable: Unreadable,
+    },
+
+    /// The vault failed: no key, no append.
+    #[error("the vault failed: {0}")]
+    Vault(#[source] BoxError),
+
+    /// The store itself failed.
+    #[error("the event store failed: {source}")]
+    Backend {
+        /// Whether a retry may help.
+        temporary: bool,
+        /// The backend's own error.
+        source: BoxError,
+    },
+}
+
+/// Where a stream stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Current {
+    /// It has no events.
+    NoStream,
+    /// Its last event has this revision.
+    Revision(Revision),
+}
+
+impl From<Option<Revision>> for Current {
+    fn from(last: Option<Revision>) -> Self {
+        last.map_or(Self::NoStream, Self::Revision)
+    }
+}
+
+/// Why the layer refuses an append.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The policy cannot be applied to the event: a pointer finds nothing, a subject
+    /// contradicts it, two rules match alike.
+    Policy(String),
+    /// The name of a stream, type or subject looks like personal data, or is reserved.
+    Name(String),
+    /// The payload uses a key or type that the layer keeps for itself.
+    Reserved(String),
+    /// The layer was opened without a vault: it reads what is public and appends nothing.
+    NoVault,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(why) | Self::Name(why) | Self::Reserved(why) => f.write_str(why),
+            Self::NoVault => f.write_str("opened without a vault: nothing can be appended"),
+        }
+    }
+}
+
+/// What is wrong with an event that cannot be opened. Each is an alarm, and none means that
+/// somebody was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// The token, or what it is bound to (stream, id, type, public part, other tokens), was
+    /// changed.
+    #[error("tampered: the sealed part does not belong to this event as it stands")]
+    Tampered,
+    /// No key of that id is known and no erasure explains it.
+    #[error("key missing: no erasure explains it; restore the vault from a backup")]
+    KeyMissing,
+    /// The token is not base64url.
+    #[error("the token is not base64url")]
+    NotBase64,
+    /// The token is shorter than the shortest possible.
+    #[error("the token is truncated")]
+    Truncated,
+    /// The token is of a version that this program does not know.
+    #[error("the token has format version {0}, newer than this program")]
+    Version(u8),
+    /// The token is of an algorithm that this program does not know.
+    #[error("the token has the unknown algorithm {0}")]
+    Algorithm(u8),
+    /// The stored event does not have a sealed event's form.
+    #[error("the stored event is malformed: {0}")]
+    Malformed(&'static str),
+    /// The private half of a split event is not there.
+    #[error("the private half of a split event is missing from the store")]
+    HalfMissing,
+}
+
+impl StoreError {
+    /// A failure of the backend.
+    pub fn backend(temporary: bool, source: impl Into<BoxError>) -> Self {
+        Self::Backend { temporary, source: source.into() }
+    }
+
+    /// Whether the same call may succeed later without anybody's doing anything.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Backend { temporary: true, .. })
+    }
+}
+
+fn describe(actual: Option<&Current>) -> String {
+    match actual {
+        Some(Current::NoStream) => ", but it has no events".to_owned(),
+        Some(Current::Revision(revision)) => format!(", but it is at revision {revision}"),
+        None => String::new(),
+    }
+}

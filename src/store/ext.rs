@@ -1,0 +1,122 @@
+//! Conveniences that every store has, because they need only the trait.
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt};
+
+use super::{Append, Appended, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError};
+use crate::event::{Content, NewEvent, RecordedEvent, Revision, StreamName};
+
+/// What a fold came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folded<T> {
+    /// The state after the last event.
+    pub state: T,
+    /// The last event's revision; `None` where the stream has no events.
+    pub revision: Option<Revision>,
+}
+
+impl<T> Folded<T> {
+    /// What an append that was decided on this state should expect.
+    pub fn expected(&self) -> ExpectedRevision {
+        self.revision.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact)
+    }
+}
+
+/// What can be done with every store. Implemented for all of them; not to be implemented.
+#[async_trait]
+pub trait EventStoreExt: EventStore {
+    /// Folds a stream into a state: the way in which an aggregate is loaded.
+    ///
+    /// The handler gets every event, and in its [`Content`] must answer all that can have become
+    /// of it: clear, partly readable, shredded, withheld, a tombstone.
+    ///
+    /// # Errors
+    /// The first error of the read.
+    async fn fold<T, F>(
+        &self,
+        stream: &StreamName,
+        init: T,
+        handler: F,
+    ) -> Result<Folded<T>, StoreError>
+    where
+        T: Send,
+        F: FnMut(T, &RecordedEvent, Content<'_>) -> T + Send;
+
+    /// Appends to one stream.
+    ///
+    /// # Errors
+    /// As [`EventStore::append`].
+    async fn append_to(
+        &self,
+        stream: &StreamName,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError>;
+
+    /// All events of a stream, or as many as the options say, in memory.
+    ///
+    /// # Errors
+    /// The first error of the read.
+    async fn events(
+        &self,
+        stream: &StreamName,
+        options: ReadOptions,
+    ) -> Result<Vec<RecordedEvent>, StoreError>;
+
+    /// The last event of a stream.
+    ///
+    /// # Errors
+    /// The error of the read.
+    async fn last(&self, stream: &StreamName) -> Result<Option<RecordedEvent>, StoreError>;
+}
+
+#[async_trait]
+impl<S: EventStore + ?Sized> EventStoreExt for S {
+    async fn fold<T, F>(
+        &self,
+        stream: &StreamName,
+        init: T,
+        mut handler: F,
+    ) -> Result<Folded<T>, StoreError>
+    where
+        T: Send,
+        F: FnMut(T, &RecordedEvent, Content<'_>) -> T + Send,
+    {
+        let mut folded = Folded { state: init, revision: None };
+        let mut events = self.read(stream, ReadOptions::default());
+        while let Some(event) = events.next().await.transpose()? {
+            folded.state = handler(folded.state, &event, event.content());
+            folded.revision = Some(event.revision);
+        }
+        Ok(folded)
+    }
+
+    async fn append_to(
+        &self,
+        stream: &StreamName,
+        expected: ExpectedRevision,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, StoreError> {
+        let appended = self.append(vec![Append::new(stream.clone(), expected, events)]).await?;
+        appended.first().copied().ok_or_else(|| {
+            StoreError::backend(false, "the store answered an append without saying where it went")
+        })
+    }
+
+    async fn events(
+        &self,
+        stream: &StreamName,
+        options: ReadOptions,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.read(stream, options).try_collect().await
+    }
+
+    async fn last(&self, stream: &StreamName) -> Result<Option<RecordedEvent>, StoreError> {
+        let options = ReadOptions {
+            direction: Direction::Backwards,
+            limit: Some(1),
+            ..ReadOptions::default()
+        };
+        self.read(stream, options).next().await.transpose()
+    }
+}

@@ -1,0 +1,4 @@
+//! A store in memory, for tests and for trying things out.
+/// Events in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore;

@@ -1,0 +1,116 @@
+//! The event store: one small trait, the stores that keep its contract, and the suite that
+//! checks it.
+//!
+//! The layer wraps any [`EventStore`] and is one. Nothing in this room knows of keys, policies
+//! or forgetting: a store keeps what it is given. Adapters live in a module each; a stranger's
+//! adapter proves itself with the conformance suite.
+
+mod error;
+mod ext;
+mod forward;
+mod options;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+pub use crate::event::{
+    Content, EventId, EventType, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
+};
+pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
+pub use ext::{EventStoreExt, Folded};
+pub use memory::MemoryStore;
+pub use options::{
+    Append, Appended, Capabilities, Capability, Delivery, Direction, ExpectedRevision, Filter,
+    ReadAllOptions, ReadOptions,
+};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
+
+/// A lazy stream of events; the first error ends it.
+pub type EventStream = BoxStream<'static, Result<RecordedEvent, StoreError>>;
+
+/// A stream of deliveries that does not end by itself; the first error ends it.
+pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
+
+/// A store of events in streams.
+///
+/// # Contract
+///
+/// Each bullet is checked by the conformance suite, in a case of the same name.
+///
+/// Append:
+/// - `append_returns_revision_and_position`: it returns, for each stream, the revision and
+///   position of the last event written; both grow with every event.
+/// - `append_is_all_or_nothing`: either every event of the call is there afterwards, or none.
+/// - `dropped_append_is_all_or_nothing`: that holds also where the caller drops the future.
+/// - `stale_append_writes_nothing`: where an expected revision does not match,
+///   [`StoreError::Conflict`] says expected and (where the store can tell) actual.
+/// - `expected_revisions_are_honoured`: [`ExpectedRevision::Any`] always matches, `NoStream` an
+///   empty stream, `StreamExists` a non-empty one, `Exact` the revision of its last event.
+/// - `one_writer_wins`: of concurrent appends that expect the same revision, one succeeds.
+/// - `retry_is_answered_as_done`: where all ids of one stream's events are in that stream
+///   already, nothing is written and the revision and position of the last of them are returned,
+///   whatever revision is expected. Bytes are not compared.
+/// - `partial_retry_is_refused`: where some of the ids are there, or one is in another stream,
+///   or one occurs twice in the call, [`StoreError::IdInUse`], and nothing is written.
+/// - `several_streams_need_the_capability`: more than one stream in one call is all or nothing
+///   with [`Capability::AtomicMultiStream`] and [`StoreError::Unsupported`] without it.
+/// - `malformed_appends_are_refused`: no streams, no events, the same stream twice, a payload
+///   over [`MAX_PAYLOAD_BYTES`](crate::event::MAX_PAYLOAD_BYTES), metadata that is no object:
+///   [`StoreError::Invalid`].
+///
+/// Read:
+/// - `payloads_come_back_as_they_went_in`: data and metadata byte for byte, JSON and bytes.
+/// - `read_is_in_order`: forwards by growing revision, backwards by falling, from the revision
+///   named (inclusive), at most as many as the limit says. An unknown stream is an empty one.
+/// - `read_all_is_in_order`: likewise by position over all streams.
+/// - `read_all_skips_nothing_in_flight`: once a position was seen, no lower one appears later.
+/// - `streams_are_apart`: names that differ in a letter, a case or a prefix are two streams.
+///
+/// Subscribe:
+/// - `subscription_catches_up_then_goes_live`: the events after the position named, then
+///   [`Delivery::CaughtUp`] once, then each new event as it is appended.
+/// - `subscription_joins_without_gap_or_repeat`: each event once, in the order of positions,
+///   also where appends run meanwhile.
+/// - `subscription_filters`: only streams with the prefix and events of the types asked for.
+///
+/// # Wrappers
+///
+/// No method has a default body: a default would silently bypass what the inner store overrides.
+/// `Arc<S>`, `Box<S>` and `Arc<dyn EventStore>` are stores.
+///
+/// # Cancellation
+///
+/// `append` may be dropped at any await; whether the events were written is then unknown, and a
+/// retry with the same ids tells. Streams may be dropped at any time.
+#[async_trait]
+pub trait EventStore: fmt::Debug + Send + Sync + 'static {
+    /// Appends to one or more streams, all or nothing.
+    ///
+    /// Returns one [`Appended`] for each [`Append`], in their order.
+    ///
+    /// # Errors
+    /// As the contract says; [`StoreError::Backend`] where the store itself fails. After a
+    /// `Backend` error the events may or may not be there: retry with the same ids.
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError>;
+
+    /// Reads one stream.
+    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream;
+
+    /// Reads all streams in the order of positions.
+    fn read_all(&self, options: ReadAllOptions) -> EventStream;
+
+    /// Delivers the events after a position (all, for `None`), then those to come.
+    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription;
+
+    /// What the store can do beyond the minimum.
+    fn capabilities(&self) -> Capabilities;
+}

@@ -1,0 +1,191 @@
+//! What is asked of a store, and what it answers.
+
+use std::fmt;
+
+use crate::event::{EventType, NewEvent, Position, RecordedEvent, Revision, StreamName};
+
+/// Events for one stream, and what that stream is expected to look like.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The stream.
+    pub stream: StreamName,
+    /// What its last revision must be for the append to happen.
+    pub expected: ExpectedRevision,
+    /// The events, at least one.
+    pub events: Vec<NewEvent>,
+}
+
+impl Append {
+    /// An append of these events.
+    pub fn new(stream: StreamName, expected: ExpectedRevision, events: Vec<NewEvent>) -> Self {
+        Self { stream, expected, events }
+    }
+}
+
+/// Optimistic concurrency: what the writer believes the stream to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExpectedRevision {
+    /// Whatever it is.
+    Any,
+    /// It has no events.
+    NoStream,
+    /// It has at least one.
+    StreamExists,
+    /// Its last event has this revision.
+    Exact(Revision),
+}
+
+impl ExpectedRevision {
+    /// Whether a stream whose last event has this revision (`None`: no events) is as expected.
+    pub fn matches(self, last: Option<Revision>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NoStream => last.is_none(),
+            Self::StreamExists => last.is_some(),
+            Self::Exact(revision) => last == Some(revision),
+        }
+    }
+}
+
+impl fmt::Display for ExpectedRevision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any revision"),
+            Self::NoStream => f.write_str("no stream"),
+            Self::StreamExists => f.write_str("an existing stream"),
+            Self::Exact(revision) => write!(f, "revision {revision}"),
+        }
+    }
+}
+
+/// Where an append left its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The revision of the last event of the append.
+    pub revision: Revision,
+    /// Its position in the store.
+    pub position: Position,
+    /// Whether the events were there already and nothing was written: a retry.
+    pub already: bool,
+}
+
+/// Which way to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Direction {
+    /// From the oldest.
+    #[default]
+    Forwards,
+    /// From the newest.
+    Backwards,
+}
+
+/// How to read one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadOptions {
+    /// The first revision to return; `None` is the first event, or, backwards, the last.
+    pub from: Option<Revision>,
+    /// Which way.
+    pub direction: Direction,
+    /// At most this many events.
+    pub limit: Option<usize>,
+}
+
+/// How to read all streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadAllOptions {
+    /// The first position to return; `None` is the first event, or, backwards, the last.
+    pub from: Option<Position>,
+    /// Which way.
+    pub direction: Direction,
+    /// At most this many events.
+    pub limit: Option<usize>,
+}
+
+/// Which events a subscription delivers. The default is all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Only streams whose name begins with one of these; empty: all streams.
+    pub stream_prefixes: Vec<String>,
+    /// Only events of one of these types; empty: all types.
+    pub event_types: Vec<EventType>,
+}
+
+impl Filter {
+    /// Whether an event of this stream and type passes.
+    pub fn passes(&self, stream: &StreamName, event_type: &EventType) -> bool {
+        let prefixes = &self.stream_prefixes;
+        (prefixes.is_empty() || prefixes.iter().any(|prefix| stream.as_str().starts_with(prefix)))
+            && (self.event_types.is_empty() || self.event_types.contains(event_type))
+    }
+}
+
+/// What a subscription delivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+// Events are the rule and `CaughtUp` happens once: boxing each event would cost the rule.
+#[allow(clippy::large_enum_variant)]
+pub enum Delivery {
+    /// An event.
+    Event(RecordedEvent),
+    /// All that was there when the subscription began has been delivered; delivered once.
+    CaughtUp,
+}
+
+/// Something that not every store can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Capability {
+    /// One append to several streams, all or nothing.
+    AtomicMultiStream,
+    /// Reading backwards.
+    ReadBackwards,
+    /// Reading all streams in one order.
+    ReadAll,
+    /// Subscriptions.
+    Subscribe,
+    /// Payloads that are not JSON.
+    Bytes,
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtomicMultiStream => "atomic appends to several streams",
+            Self::ReadBackwards => "reading backwards",
+            Self::ReadAll => "reading all streams",
+            Self::Subscribe => "subscriptions",
+            Self::Bytes => "payloads that are not JSON",
+        })
+    }
+}
+
+/// What a store can do beyond appending to and reading one stream forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities(u8);
+
+impl Capabilities {
+    /// Everything.
+    pub const ALL: Self = Self(0b1_1111);
+    /// The minimum.
+    pub const NONE: Self = Self(0);
+
+    /// These and one more.
+    #[must_use]
+    pub const fn with(self, capability: Capability) -> Self {
+        Self(self.0 | Self::bit(capability))
+    }
+
+    /// These without one.
+    #[must_use]
+    pub const fn without(self, capability: Capability) -> Self {
+        Self(self.0 & !Self::bit(capability))
+    }
+
+    /// Whether a capability is among these.
+    pub const fn has(self, capability: Capability) -> bool {
+        self.0 & Self::bit(capability) != 0
+    }
+
+    const fn bit(capability: Capability) -> u8 {
+        1 << capability as u8
+    }
+}
