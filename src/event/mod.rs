@@ -5,12 +5,14 @@
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
 mod json;
+mod layout;
 mod name;
 mod number;
 mod recorded;
 mod tombstone;
 
 pub use json::{Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step};
+pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError};
 pub use recorded::{

@@ -1,0 +1,99 @@
+//! The one seam to the cipher: AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces.
+
+use std::fmt;
+
+use aes_gcm::{
+    Aes256Gcm, KeyInit,
+    aead::{AeadInOut, inout::InOutBuf},
+};
+use rand::{TryRng, rngs::SysRng};
+use zeroize::Zeroizing;
+
+/// The length of a key, in bytes.
+pub(crate) const SECRET_BYTES: usize = 32;
+/// The length of a nonce, in bytes.
+pub(crate) const NONCE_BYTES: usize = 12;
+/// The length of an authentication tag, in bytes.
+pub(crate) const TAG_BYTES: usize = 16;
+
+/// A key's bytes, wiped when dropped.
+pub(crate) type Secret = Zeroizing<[u8; SECRET_BYTES]>;
+
+/// The operating system's random number generator failed. Nothing can be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the operating system's random number generator failed")]
+pub struct RandomError;
+
+/// A ciphertext does not open: wrong key, changed bytes, or bound to something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the ciphertext does not open under this key in this place")]
+pub struct OpenError;
+
+/// Random bytes from the operating system.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes).map_err(|_| RandomError)?;
+    Ok(bytes)
+}
+
+/// A new key from the operating system's generator.
+pub(crate) fn random_secret() -> Result<Secret, RandomError> {
+    let mut secret = Secret::default();
+    SysRng.try_fill_bytes(secret.as_mut_slice()).map_err(|_| RandomError)?;
+    Ok(secret)
+}
+
+/// A key with its schedule computed, which is the expensive part of a short message.
+pub(crate) struct Cipher(Aes256Gcm);
+
+impl Cipher {
+    pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
+        Self(Aes256Gcm::new(secret.into()))
+    }
+
+    /// Encrypts `buffer[from..]` in place under a fresh nonce and appends the tag. Returns the
+    /// nonce, which the caller stores wherever its format says.
+    pub(crate) fn seal_in_place(
+        &self,
+        associated: &[u8],
+        buffer: &mut Vec<u8>,
+        from: usize,
+    ) -> Result<[u8; NONCE_BYTES], RandomError> {
+        let nonce = random::<NONCE_BYTES>()?;
+        let body = InOutBuf::from(&mut buffer[from..]);
+        // GCM's only limits are 64 GiB of text and 2^61 bytes of associated data; no payload
+        // comes near.
+        let tag = self
+            .0
+            .encrypt_inout_detached((&nonce).into(), associated, body)
+            .map_err(|_| RandomError)?;
+        buffer.extend_from_slice(&tag);
+        Ok(nonce)
+    }
+
+    /// Decrypts `sealed` (ciphertext and tag).
+    pub(crate) fn open(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(OpenError)?;
+        let mut opened = Zeroizing::new(body.to_vec());
+        self.0
+            .decrypt_inout_detached(
+                nonce.into(),
+                associated,
+                InOutBuf::from(opened.as_mut_slice()),
+                tag.into(),
+            )
+            .map_err(|_| OpenError)?;
+        Ok(opened)
+    }
+}
+
+impl fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cipher")
+    }
+}

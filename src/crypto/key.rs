@@ -1,0 +1,58 @@
+//! Data keys and their ids.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+use super::{Cipher, SECRET_BYTES, Secret};
+
+/// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub [u8; 16]);
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// A data key (DEK): AES-256-GCM for one stream, subject and generation. It seals and opens, and
+/// never shows its secret, which is wiped when the last holder lets go.
+pub struct DataKey {
+    id: KeyId,
+    secret: Secret,
+    cipher: Cipher,
+}
+
+impl DataKey {
+    pub(crate) fn new(id: KeyId, secret: Secret) -> Self {
+        let cipher = Cipher::new(&secret);
+        Self { id, secret, cipher }
+    }
+
+    /// The key's id.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The secret, for the vault to store it sealed.
+    pub(crate) fn secret(&self) -> &[u8; SECRET_BYTES] {
+        &self.secret
+    }
+
+    pub(crate) fn cipher(&self) -> &Cipher {
+        &self.cipher
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataKey({})", self.id)
+    }
+}

@@ -1,0 +1,95 @@
+//! What can go wrong with a vault.
+
+use crate::{
+    crypto::{KeyId, RandomError},
+    event::{ErasureId, EventId, Generation, Subject},
+};
+
+/// Why the vault did not do what it was asked. No message holds key material.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// The subject is forgotten; `reopen` admits them again.
+    #[error("subject {subject} is forgotten (erasure {erasure}); `reopen` admits them again")]
+    Forgotten {
+        /// Who.
+        subject: Subject,
+        /// By which erasure.
+        erasure: ErasureId,
+    },
+    /// An append that was to change the subject's owners was cut off, so that the generation of
+    /// new keys is open until someone who can see the store calls [`Vault::settle`](super::Vault::settle).
+    #[error("subject {subject}: whether event {event} was stored must be settled first")]
+    Unsettled {
+        /// Whose generation is open.
+        subject: Subject,
+        /// The event that decides it.
+        event: EventId,
+    },
+    /// No such key, and no fence that explains why.
+    #[error("no key {0} in this vault, and no erasure explains it")]
+    KeyMissing(KeyId),
+    /// The generation is dead, or was never begun.
+    #[error("subject {subject} has no living generation {generation}")]
+    NoGeneration {
+        /// Whose.
+        subject: Subject,
+        /// The one that was asked for.
+        generation: Generation,
+    },
+    /// Another process has this vault open.
+    #[error("vault in use by process {0}; close it there, or wait")]
+    InUse(u32),
+    /// There is no vault here.
+    #[error("there is no vault at {0}")]
+    NotFound(String),
+    /// There is something here already.
+    #[error("{0} is not empty; a new vault needs an empty or absent folder")]
+    NotEmpty(String),
+    /// The vault's root slot is not where it should be.
+    #[error(
+        "the root slot {0} is missing: without it no key of this vault can be read; \
+         say where it is with --root"
+    )]
+    SlotMissing(String),
+    /// The root slot is of another vault.
+    #[error("the root slot belongs to vault {slot}, not to vault {vault}")]
+    SlotOfAnotherVault {
+        /// The vault that the slot names.
+        slot: VaultIdText,
+        /// The vault that was to be opened.
+        vault: VaultIdText,
+    },
+    /// The vault's pages are older than the root slot: an old copy was put back.
+    #[error(
+        "the vault's pages do not open under the present root (epoch {epoch}): \
+         an older copy of the folder was put back, or it is damaged"
+    )]
+    RolledBack {
+        /// The slot's epoch.
+        epoch: u64,
+    },
+    /// A page or record does not have the form that it must have.
+    #[error("the vault is damaged: {0}")]
+    Damaged(String),
+    /// The vault was written by a newer version.
+    #[error("the vault has format {found}, this program knows up to {known}; use a newer program")]
+    NewerFormat {
+        /// The format found.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// An earlier write failed, so that nothing is known about what is on the disk.
+    #[error("a write to the vault failed earlier; close it and open it again")]
+    Poisoned,
+    /// Randomness failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The disk, or the page store, failed.
+    #[error("the vault's storage failed: {0}")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A vault's id as text.
+pub type VaultIdText = String;

@@ -1,0 +1,17 @@
+//! Where data keys live and die.
+//!
+//! Used by `layer` (keys to seal and open with), by `erasure` (plan, destroy, fence, journal)
+//! and by `audit` (the walk of the inventory). It knows of events and keys, and of no store: an
+//! event is to it an id that somebody says is, or is not, in the store.
+
+mod error;
+mod handle;
+mod tree;
+mod types;
+
+pub use error::VaultError;
+pub use handle::{Admission, Closure, Vault};
+pub use types::{
+    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
+    KeyState, NoteKind, Opening, Owner, OwnerChange, Standing, VaultId,
+};

@@ -1,0 +1,227 @@
+//! What is asked of the vault, and what it answers.
+
+use std::{fmt, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::{
+    crypto::{DataKey, KeyId},
+    event::{ErasureId, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+};
+
+/// The identity of a vault, fixed when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VaultId(pub Uuid);
+
+impl fmt::Display for VaultId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
+/// subject has no other append under way.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// Subjects whose keys are needed, and owners that are named.
+    pub shared: Vec<Subject>,
+    /// Subjects whose generation is about to change.
+    pub exclusive: Vec<Subject>,
+}
+
+/// Which data key is needed to seal.
+#[derive(Debug, Clone)]
+pub struct KeyRequest<'a> {
+    /// The logical stream.
+    pub stream: &'a StreamName,
+    /// The subject.
+    pub subject: &'a Subject,
+    /// The generation that a claim of the same append begins; `None`: the subject's current one.
+    pub generation: Option<Generation>,
+    /// Noted with a new key, for the inventory.
+    pub layout: Layout,
+    /// Likewise.
+    pub policy: PolicyDigest,
+}
+
+/// What became of a data key.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// It lives.
+    Live {
+        /// The key.
+        key: Arc<DataKey>,
+        /// Whose it is.
+        subject: Subject,
+    },
+    /// It is destroyed.
+    Shredded {
+        /// By this erasure.
+        erasure: ErasureId,
+    },
+}
+
+/// A change of the owners of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OwnerChange {
+    /// The stream depends on this subject, too.
+    Add(Subject),
+    /// From this event on it no longer does: a new generation begins.
+    Remove(Subject),
+    /// From this event on it depends on this subject alone: a new generation begins.
+    Replace(Subject),
+}
+
+impl OwnerChange {
+    /// The subject that the change names.
+    pub fn owner(&self) -> &Subject {
+        match self {
+            Self::Add(owner) | Self::Remove(owner) | Self::Replace(owner) => owner,
+        }
+    }
+
+    /// Whether a new generation begins with it.
+    pub fn begins_generation(&self) -> bool {
+        !matches!(self, Self::Add(_))
+    }
+}
+
+/// An owner change, and the event that states it. It counts once that event is in the store.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The dependent subject: the stream as its own subject.
+    pub subject: Subject,
+    /// The event that states the change.
+    pub event: EventId,
+    /// The change.
+    pub change: OwnerChange,
+    /// Whether forgetting any one owner suffices to forget the dependent, or all must be.
+    pub any: bool,
+}
+
+/// One owner of a dependent subject in one epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Who; `None`: someone who is forgotten, and no longer named.
+    pub subject: Option<Subject>,
+    /// The event that stated it, until someone settled that it is in the store.
+    pub unsettled: Option<EventId>,
+}
+
+/// A span of generations with the same owners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epoch {
+    /// Its first generation; it lasts until the next epoch's.
+    pub from: Generation,
+    /// The event that begins it, until settled.
+    pub unsettled: Option<EventId>,
+    /// The owners.
+    pub owners: Vec<Owner>,
+    /// Whether forgetting any one owner suffices.
+    pub any: bool,
+}
+
+/// How a subject stands with the vault.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Its fence, if it was ever forgotten, wholly or in part.
+    pub fence: Option<Fence>,
+    /// The generation of new keys.
+    pub current: Option<Generation>,
+    /// Its owners over time; empty: it never had any.
+    pub epochs: Vec<Epoch>,
+}
+
+/// What remains of a forgotten subject in the vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The keyed pseudonym of the subject.
+    pub pseudonym: [u8; 16],
+    /// The dead spans of generations, each with the erasure that killed it; both ends inclusive.
+    pub dead: Vec<(Generation, Generation, ErasureId)>,
+    /// Whether new keys are refused: so, until `reopen`.
+    pub closed: bool,
+}
+
+/// A living key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyInfo {
+    /// Its id, as in tokens.
+    pub id: KeyId,
+    /// Its logical stream.
+    pub stream: StreamName,
+    /// Its subject.
+    pub subject: Subject,
+    /// Its generation.
+    pub generation: Generation,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it last sealed, to the day.
+    pub last_use: Timestamp,
+    /// About how many payloads it sealed: never less than it did, by at most one reservation
+    /// more.
+    pub sealed_about: u64,
+    /// The layout noted with it.
+    pub layout: Layout,
+    /// The policy noted with it.
+    pub policy: PolicyDigest,
+}
+
+/// One entry of the walk over everything that the vault knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InventoryEntry {
+    /// A living key.
+    Key(KeyInfo),
+    /// A forgotten subject.
+    Fence(Fence),
+}
+
+/// Which generations of a subject die.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dead {
+    /// All that there are; the subject is closed.
+    All,
+    /// These; the subject goes on under the others.
+    Spans(Vec<(Generation, Generation)>),
+}
+
+/// One subject of a destruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doomed {
+    /// Who.
+    pub subject: Subject,
+    /// What of theirs.
+    pub dead: Dead,
+}
+
+/// A batch of keys to destroy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destruction {
+    /// On whose behalf.
+    pub erasure: ErasureId,
+    /// Whose keys.
+    pub doomed: Vec<Doomed>,
+}
+
+/// What a destruction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destroyed {
+    /// How many keys.
+    pub keys: u64,
+    /// The root's epoch since.
+    pub epoch: u64,
+}
+
+/// Kinds of durable notes that other rooms keep in the vault, sealed like everything there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum NoteKind {
+    /// An erasure that is decided and not yet done, with its whole plan. Removed physically.
+    Journal = 1,
+    /// What is kept of an erasure: no names.
+    Erasure = 2,
+}
