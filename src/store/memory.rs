@@ -1,4 +1,289 @@
 //! A store in memory, for tests and for trying things out.
-/// Events in memory.
-#[derive(Debug, Default)]
-pub struct MemoryStore;
+
+use std::{
+    collections::HashMap,
+    fmt, iter,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use tokio::sync::watch;
+
+use super::{
+    Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStream,
+    Filter, ReadAllOptions, ReadOptions, StoreError, Subscription,
+    check::{Known, answer_retry, check_appends},
+};
+use crate::event::{EventId, Position, RecordedEvent, Revision, StreamName, Timestamp};
+
+/// Events in memory. A clone is the same store.
+///
+/// It keeps the whole contract, and forgets everything with its last clone.
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    capabilities: Capabilities,
+    log: RwLock<Log>,
+    /// How many events there are; what subscriptions wait on.
+    head: watch::Sender<usize>,
+}
+
+/// All events in order: an event's position is its index.
+#[derive(Default)]
+struct Log {
+    events: Vec<RecordedEvent>,
+    /// For each stream the indices of its events: an event's revision is its index here.
+    streams: HashMap<StreamName, Vec<usize>>,
+    ids: HashMap<EventId, usize>,
+}
+
+impl MemoryStore {
+    /// An empty store that can do everything.
+    pub fn new() -> Self {
+        Self::with_capabilities(Capabilities::ALL)
+    }
+
+    /// An empty store that can do only this much, to see how its users take it.
+    pub fn with_capabilities(capabilities: Capabilities) -> Self {
+        let (head, _) = watch::channel(0);
+        Self { shared: Arc::new(Shared { capabilities, log: RwLock::default(), head }) }
+    }
+
+    fn require(&self, capability: Capability) -> Result<(), StoreError> {
+        if self.shared.capabilities.has(capability) {
+            Ok(())
+        } else {
+            Err(StoreError::Unsupported(capability))
+        }
+    }
+
+    fn require_direction(&self, direction: Direction) -> Result<(), StoreError> {
+        match direction {
+            Direction::Forwards => Ok(()),
+            Direction::Backwards => self.require(Capability::ReadBackwards),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryStore({} events)", self.shared.log().events.len())
+    }
+}
+
+impl Shared {
+    /// Whoever panicked while holding the lock changed nothing or everything: [`Log::append`]
+    /// decides first and then only pushes.
+    fn log(&self) -> RwLockReadGuard<'_, Log> {
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn last(&self, stream: &StreamName) -> Option<Revision> {
+        let indices = self.streams.get(stream)?;
+        indices.len().checked_sub(1).map(|last| Revision(last as u64))
+    }
+
+    fn append(&mut self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        let retry = answer_retry(&appends, |id, stream| {
+            let recorded = self.ids.get(&id).map(|&at| &self.events[at]);
+            Ok(recorded.map(|event| Known {
+                same_stream: event.stream == *stream,
+                revision: event.revision,
+                position: event.position,
+            }))
+        })?;
+        if let Some(done) = retry {
+            return Ok(done);
+        }
+        for Append { stream, expected, .. } in &appends {
+            let last = self.last(stream);
+            if !expected.matches(last) {
+                return Err(StoreError::Conflict {
+                    stream: stream.clone(),
+                    expected: *expected,
+                    actual: Some(last.into()),
+                });
+            }
+        }
+        let recorded = Timestamp::now();
+        let mut done = Vec::with_capacity(appends.len());
+        for append in appends {
+            let indices = self.streams.entry(append.stream.clone()).or_default();
+            let mut revision = Revision(0);
+            for event in append.events {
+                revision = Revision(indices.len() as u64);
+                indices.push(self.events.len());
+                self.ids.insert(event.id, self.events.len());
+                self.events.push(RecordedEvent::plain(
+                    append.stream.clone(),
+                    revision,
+                    Position(self.events.len() as u64),
+                    event.id,
+                    event.event_type,
+                    recorded,
+                    event.data,
+                    event.metadata,
+                ));
+            }
+            let position = Position(self.events.len().saturating_sub(1) as u64);
+            done.push(Appended { revision, position, already: false });
+        }
+        Ok(done)
+    }
+}
+
+#[async_trait]
+impl EventStore for MemoryStore {
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        check_appends(&appends, self.shared.capabilities)?;
+        let mut log = self.shared.log.write().unwrap_or_else(PoisonError::into_inner);
+        let done = log.append(appends)?;
+        // Told under the lock, so that the number never falls.
+        self.shared.head.send_replace(log.events.len());
+        Ok(done)
+    }
+
+    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
+        if let Err(error) = self.require_direction(options.direction) {
+            return refuse(error);
+        }
+        let from = options.from.map(|from| from.0);
+        self.walk(Some(stream.clone()), options.direction, from, options.limit)
+    }
+
+    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+        let allowed = self
+            .require(Capability::ReadAll)
+            .and_then(|()| self.require_direction(options.direction));
+        if let Err(error) = allowed {
+            return refuse(error);
+        }
+        let from = options.from.map(|from| from.0);
+        self.walk(None, options.direction, from, options.limit)
+    }
+
+    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
+        if let Err(error) = self.require(Capability::Subscribe) {
+            return stream::iter([Err(error)]).boxed();
+        }
+        let state = Subscriber {
+            head: self.shared.head.subscribe(),
+            shared: Arc::clone(&self.shared),
+            next: after.map_or(0, |after| index(after.0).saturating_add(1)),
+            catching_up_to: None,
+            caught_up: false,
+            filter,
+        };
+        stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) }).boxed()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.shared.capabilities
+    }
+}
+
+impl MemoryStore {
+    /// The events of one stream, or of all, as they are when the first is asked for; each is
+    /// cloned only when its turn comes.
+    fn walk(
+        &self,
+        stream: Option<StreamName>,
+        direction: Direction,
+        from: Option<u64>,
+        limit: Option<usize>,
+    ) -> EventStream {
+        let shared = Arc::clone(&self.shared);
+        let mut range: Option<(usize, usize)> = None;
+        let events = iter::from_fn(move || {
+            let log = shared.log();
+            let indices = match &stream {
+                None => None,
+                Some(stream) => Some(log.streams.get(stream)?),
+            };
+            let len = indices.map_or(log.events.len(), Vec::len);
+            let (start, end) = range.get_or_insert_with(|| match (direction, from) {
+                (_, None) => (0, len),
+                (Direction::Forwards, Some(from)) => (index(from), len),
+                (Direction::Backwards, Some(from)) => (0, index(from).saturating_add(1).min(len)),
+            });
+            if start >= end {
+                return None;
+            }
+            let at = match direction {
+                Direction::Forwards => {
+                    *start += 1;
+                    *start - 1
+                }
+                Direction::Backwards => {
+                    *end -= 1;
+                    *end
+                }
+            };
+            let at = indices.map_or(Some(at), |indices| indices.get(at).copied())?;
+            log.events.get(at).cloned().map(Ok)
+        });
+        stream::iter(events.take(limit.unwrap_or(usize::MAX))).boxed()
+    }
+}
+
+/// A number beyond every index is as good as any other.
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn refuse(error: StoreError) -> EventStream {
+    stream::iter([Err(error)]).boxed()
+}
+
+struct Subscriber {
+    shared: Arc<Shared>,
+    head: watch::Receiver<usize>,
+    /// The index of the next event to look at.
+    next: usize,
+    /// How many events there were at the start.
+    catching_up_to: Option<usize>,
+    caught_up: bool,
+    filter: Filter,
+}
+
+impl Subscriber {
+    async fn next(&mut self) -> Option<Result<Delivery, StoreError>> {
+        loop {
+            if let Some(delivery) = self.delivery() {
+                return Some(Ok(delivery));
+            }
+            let next = self.next;
+            // The sender lives in `shared`, so that this fails never.
+            self.head.wait_for(|&head| head > next).await.ok()?;
+        }
+    }
+
+    /// What can be delivered without waiting.
+    fn delivery(&mut self) -> Option<Delivery> {
+        let log = self.shared.log();
+        let target = *self.catching_up_to.get_or_insert(log.events.len());
+        loop {
+            if !self.caught_up && self.next >= target {
+                self.caught_up = true;
+                return Some(Delivery::CaughtUp);
+            }
+            let event = log.events.get(self.next)?;
+            self.next += 1;
+            if self.filter.passes(&event.stream, &event.event_type) {
+                return Some(Delivery::Event(event.clone()));
+            }
+        }
+    }
+}

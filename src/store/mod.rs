@@ -5,6 +5,7 @@
 //! or forgetting: a store keeps what it is given. Adapters live in a module each; a stranger's
 //! adapter proves itself with the conformance suite.
 
+mod check;
 mod error;
 mod ext;
 mod forward;
@@ -24,6 +25,7 @@ use futures::stream::BoxStream;
 pub use crate::event::{
     Content, EventId, EventType, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
 };
+pub use check::check_appends;
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
 pub use ext::{EventStoreExt, Folded};
 pub use memory::MemoryStore;

@@ -1,4 +1,184 @@
 //! The embedded store: SQLite in a folder.
-/// Events in a folder.
-#[derive(Debug)]
-pub struct SqliteStore;
+//!
+//! The default of the command line and of everyone who has no store yet. One writer thread
+//! commits many appends at once; readers run beside it and hold nothing between pages.
+//! [`format`](mod@self::format) is the file format, `writer` and `append` the way in, `reader`, `pages` and
+//! `subscription` the way out. Nobody outside of this folder speaks SQL.
+
+mod append;
+mod error;
+mod format;
+mod open;
+mod pages;
+mod reader;
+mod subscription;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use tokio::sync::watch;
+
+use super::{
+    Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
+    StoreError, Subscription, check_appends,
+};
+use crate::event::{Position, StreamName};
+pub use error::{OpenError, SqliteError};
+use pages::{Pages, Range};
+use reader::Readers;
+use writer::{Task, Writer};
+
+/// How to open the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OpenMode {
+    /// Open the store that is there; make one where the folder is missing or empty.
+    Create,
+    /// Open the store that is there.
+    Existing,
+    /// Open the store that is there, and write nothing to it.
+    ReadOnly,
+}
+
+/// Events in a folder. A clone is the same store.
+///
+/// - It acknowledges only what is on the disk (write-ahead log, synced at each commit), and
+///   serves all appends that wait at the same moment with one commit.
+/// - Several processes may read and write the same folder; each sees the others' events, in a
+///   subscription within about a quarter of a second.
+/// - Reading needs a Tokio runtime, because it runs on its blocking threads. A read returns what
+///   was there when its first event was asked for.
+///
+/// The last clone (streams and subscriptions count as one) finishes what is queued and tidies
+/// the files up when it is dropped, which blocks for some milliseconds. Nothing depends on
+/// that: a process that is killed leaves a store that opens with all that was acknowledged.
+#[derive(Clone)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: PathBuf,
+    mode: OpenMode,
+    readers: Readers,
+    writer: Writer,
+    /// The last position that is committed, as far as this process knows: 0 for none.
+    head: watch::Receiver<i64>,
+}
+
+impl SqliteStore {
+    /// Opens the store in this folder. Blocks for as long as opening a few files takes.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with(folder, OpenMode::Existing)
+    }
+
+    /// Opens the store in this folder; makes one where the folder is missing or empty.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn create(folder: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with(folder, OpenMode::Create)
+    }
+
+    /// Opens the store in this folder in a mode.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_with(folder: impl AsRef<Path>, mode: OpenMode) -> Result<Self, OpenError> {
+        let folder = folder.as_ref();
+        let opened = open::open(folder, mode)?;
+        let (sender, head) = watch::channel(opened.head);
+        let readers = Readers::new(opened.location);
+        let writer = Writer::start(opened.connection, sender)
+            .map_err(|source| OpenError::io(folder, source))?;
+        let folder = folder.to_owned();
+        Ok(Self { inner: Arc::new(Inner { folder, mode, readers, writer, head }) })
+    }
+
+    /// The folder that it is in.
+    pub fn folder(&self) -> &Path {
+        &self.inner.folder
+    }
+
+    /// What the owner of the folder noted under a key.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] where the database cannot be read.
+    pub async fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let (inner, key) = (Arc::clone(&self.inner), key.to_owned());
+        pages::blocking(move || inner.readers.with(|reader| reader.meta(&key)))?
+            .await
+            .map_err(|error| StoreError::backend(false, error))?
+    }
+
+    /// Notes something about the folder, such as which vault belongs to it. Durable when it
+    /// returns; it replaces what stood under the key.
+    ///
+    /// # Errors
+    /// [`StoreError::Backend`] where it could not be written.
+    pub async fn set_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.commit(Task::SetMeta(key.to_owned(), value.to_owned())).await.map(drop)
+    }
+
+    async fn commit(&self, task: Task) -> Result<Vec<Appended>, StoreError> {
+        if self.inner.mode == OpenMode::ReadOnly {
+            return Err(SqliteError::ReadOnly.into());
+        }
+        self.inner.writer.commit(task).await
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore")
+            .field("folder", &self.inner.folder)
+            .field("mode", &self.inner.mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // In this order the writer's connection is the last to close, and as only a writer can,
+        // it brings the log home and removes it.
+        self.readers.close();
+        self.writer.stop();
+    }
+}
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        check_appends(&appends, self.capabilities())?;
+        self.commit(Task::Append(appends)).await
+    }
+
+    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
+        let range = Range::of_stream(stream.clone(), options);
+        Pages::new(Arc::clone(&self.inner), range, None).boxed()
+    }
+
+    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+        Pages::new(Arc::clone(&self.inner), Range::of_all(options), None).boxed()
+    }
+
+    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
+        subscription::subscribe(Arc::clone(&self.inner), after, filter)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+}

@@ -1,0 +1,306 @@
+//! From a folder to connections, or to the reason why not.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::{
+    OpenError, OpenMode,
+    format::{APPLICATION_ID, FILE, SCHEMA, VERSION},
+};
+
+/// How long to wait for another process's commit before giving up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What opening a folder comes to.
+pub(super) struct Opened {
+    /// The writer's connection; in read-only mode, one that watches.
+    pub(super) connection: Connection,
+    /// Where further connections go.
+    pub(super) location: Location,
+    /// The last position, 0 for none.
+    pub(super) head: i64,
+}
+
+/// A database that can be connected to.
+#[derive(Debug, Clone)]
+pub(super) struct Location {
+    path: PathBuf,
+    /// Nobody writes to it, nor could we take part in the locking if somebody did.
+    immutable: bool,
+}
+
+impl Location {
+    /// A connection that only reads.
+    pub(super) fn connect(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = if self.immutable {
+            // Absolute, because what follows two slashes would be taken for a host.
+            let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+            let uri = format!("file:{}?immutable=1", escape(&path));
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
+        } else {
+            Connection::open_with_flags(&self.path, flags)?
+        };
+        connection.busy_timeout(PATIENCE)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        connection.execute_batch("PRAGMA trusted_schema = OFF")?;
+        Ok(connection)
+    }
+
+    fn connect_to_write(&self, create: bool) -> rusqlite::Result<Connection> {
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(connection)
+    }
+
+    fn log(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-wal");
+        path.into()
+    }
+}
+
+pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
+    let io = |source| OpenError::io(folder, source);
+    let missing = || OpenError::Missing { folder: folder.to_owned() };
+    match fs::metadata(folder) {
+        Ok(found) if !found.is_dir() => {
+            return Err(OpenError::not_ours(folder, "it is not a folder"));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound && mode == OpenMode::Create => {
+            fs::create_dir_all(folder).map_err(io)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+        Err(error) => return Err(io(error)),
+    }
+    let mut location = Location { path: folder.join(FILE), immutable: false };
+    // An empty file is what a process leaves that was killed while it made a store.
+    let size = match fs::metadata(&location.path) {
+        Ok(found) if !found.is_file() => {
+            return Err(OpenError::not_ours(folder, "its events.db is not a file"));
+        }
+        Ok(found) => Some(found.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(io(error)),
+    };
+    let fresh = match (size, mode) {
+        (None, OpenMode::Create) => {
+            if fs::read_dir(folder).map_err(io)?.next().is_some() {
+                return Err(OpenError::not_ours(folder, "it holds other things and no events.db"));
+            }
+            true
+        }
+        (Some(0), OpenMode::Create) => true,
+        (None | Some(0), _) => return Err(missing()),
+        (Some(_), _) => false,
+    };
+
+    if mode == OpenMode::ReadOnly {
+        let connection = connect_to_read(folder, &mut location)?;
+        let head = last_position(folder, &connection)?;
+        return Ok(Opened { connection, location, head });
+    }
+    if !fresh {
+        // First with a connection that cannot write: what is not ours stays as it is.
+        let identity = location.connect().and_then(|peek| Identity::of(&peek));
+        match identity {
+            Ok(identity) => identity.check(folder, mode)?,
+            Err(error) => return Err(explain(folder, &error)),
+        }
+    }
+    let explained = |error: rusqlite::Error| explain(folder, &error);
+    let connection = location.connect_to_write(fresh).map_err(explained)?;
+    if connection.is_readonly("main").map_err(explained)? {
+        return Err(OpenError::ReadOnly { folder: folder.to_owned() });
+    }
+    prepare_to_write(&connection).map_err(explained)?;
+    make(&connection).map_err(explained)?;
+    Identity::of(&connection).map_err(explained)?.check(folder, OpenMode::Existing)?;
+    if fresh {
+        sync_folder(folder).map_err(io)?;
+    }
+    let head = last_position(folder, &connection)?;
+    // A commit that a killed process wrote but did not sync is visible now, and a retry of it
+    // would be answered as done: make it durable before anything is answered.
+    match File::open(location.log()).and_then(|log| log.sync_all()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    Ok(Opened { connection, location, head })
+}
+
+/// Connects for reading. On a read-only medium SQLite cannot make the file by which its users
+/// see each other; where no log is left over either, the database is whole in itself and is
+/// read as one that nobody changes.
+fn connect_to_read(folder: &Path, location: &mut Location) -> Result<Connection, OpenError> {
+    let attempt = |location: &Location| {
+        let connection = location.connect()?;
+        let identity = Identity::of(&connection)?;
+        Ok((connection, identity))
+    };
+    let result = attempt(location).or_else(|error: rusqlite::Error| {
+        let no_log = fs::metadata(location.log()).map_or(true, |log| log.len() == 0);
+        match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if no_log => {
+                location.immutable = true;
+                attempt(location)
+            }
+            _ => Err(error),
+        }
+    });
+    let (connection, identity) = result.map_err(|error| OpenError::sqlite(folder, &error))?;
+    identity.check(folder, OpenMode::ReadOnly)?;
+    Ok(connection)
+}
+
+/// Whose database it is.
+struct Identity {
+    application: i64,
+    version: i64,
+    empty: bool,
+}
+
+impl Identity {
+    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        Ok(Self {
+            application: number("PRAGMA application_id")?,
+            version: number("PRAGMA user_version")?,
+            empty: number("SELECT count(*) FROM sqlite_schema")? == 0,
+        })
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.empty && self.application == 0 && self.version == 0
+    }
+
+    fn check(&self, folder: &Path, mode: OpenMode) -> Result<(), OpenError> {
+        let folder_of = || folder.to_owned();
+        if self.is_fresh() {
+            return match mode {
+                OpenMode::Create => Ok(()),
+                _ => Err(OpenError::Missing { folder: folder_of() }),
+            };
+        }
+        if self.application != APPLICATION_ID {
+            return Err(OpenError::not_ours(folder, "its events.db belongs to another program"));
+        }
+        if self.version > VERSION {
+            let (found, known) = (self.version, VERSION);
+            return Err(OpenError::Newer { folder: folder_of(), found, known });
+        }
+        if self.version != VERSION {
+            let problem = format!("format {} never existed", self.version);
+            return Err(OpenError::Damaged { folder: folder_of(), problem });
+        }
+        Ok(())
+    }
+}
+
+fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
+    // FULL syncs the log at every commit: nothing is acknowledged before. `fullfsync` asks macOS
+    // for a sync that deserves the name; elsewhere it means nothing. 4096 pages (16 MiB) of log
+    // between checkpoints and 32 MiB of cache keep the random order of event ids cheap.
+    connection.execute_batch(
+        "PRAGMA trusted_schema = OFF;
+         PRAGMA fullfsync = ON;
+         PRAGMA checkpoint_fullfsync = ON;
+         PRAGMA cache_size = -32768;",
+    )?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        let message = Some("the file system cannot hold a write-ahead log".to_owned());
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
+            message,
+        ));
+    }
+    connection.execute_batch("PRAGMA synchronous = FULL")?;
+    for pragma in ["wal_autocheckpoint = 4096", "journal_size_limit = 67108864"] {
+        connection.query_row(&format!("PRAGMA {pragma}"), [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Makes the tables where there is nothing yet. Of several processes that come at once, one
+/// does.
+fn make(connection: &Connection) -> rusqlite::Result<()> {
+    if !Identity::of(connection)?.is_fresh() {
+        return Ok(());
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let made = match Identity::of(connection) {
+        Ok(identity) if identity.is_fresh() => connection.execute_batch(SCHEMA),
+        other => other.map(drop),
+    };
+    let ended = connection.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    made.and(ended)
+}
+
+fn last_position(folder: &Path, connection: &Connection) -> Result<i64, OpenError> {
+    last_position_of(connection).map_err(|error| match OpenError::sqlite(folder, &error) {
+        // The identity is ours, so that a missing table is damage.
+        OpenError::Database { folder, .. } => {
+            OpenError::Damaged { folder, problem: error.to_string() }
+        }
+        other => other,
+    })
+}
+
+pub(super) fn last_position_of(connection: &Connection) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("SELECT coalesce(max(position), 0) FROM event")?
+        .query_row([], |row| row.get(0))
+}
+
+/// SQLite says "cannot open" both for a folder that may not be written to and for much else:
+/// try it.
+fn explain(folder: &Path, error: &rusqlite::Error) -> OpenError {
+    if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) {
+        let probe = folder.join(format!(".probe-{}", std::process::id()));
+        if let Err(source) = File::create_new(&probe) {
+            return OpenError::io(folder, source);
+        }
+        // Best effort: it is empty, and the failure to open is the news.
+        let _ = fs::remove_file(&probe);
+    }
+    OpenError::sqlite(folder, error)
+}
+
+/// Makes the names of new files durable, and that of the folder itself.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    File::open(folder)?.sync_all()?;
+    match folder.canonicalize()?.parent() {
+        // The parent may not be ours to open; the folder's name is then its owner's matter.
+        Some(parent) => File::open(parent).and_then(|parent| parent.sync_all()).or(Ok(())),
+        None => Ok(()),
+    }
+}
+
+/// A path as it stands in a URI of SQLite's.
+fn escape(path: &Path) -> String {
+    use std::fmt::Write as _;
+    let mut uri = String::new();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            // Writing into a string cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}

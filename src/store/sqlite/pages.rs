@@ -1,0 +1,225 @@
+//! A read as a stream: pages are fetched on blocking threads, the next while the last is used.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    vec,
+};
+
+use futures::{FutureExt, Stream};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, JoinHandle},
+};
+
+use super::{
+    Inner, SqliteError,
+    reader::{Page, Reader},
+};
+use crate::{
+    event::{RecordedEvent, StreamName},
+    store::{Direction, Filter, ReadAllOptions, ReadOptions, StoreError},
+};
+
+/// Whose events.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope {
+    /// Everybody's, by position.
+    All,
+    /// The stream's of this number, by revision.
+    Stream(i64),
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) struct Range {
+    stream: Option<StreamName>,
+    direction: Direction,
+    from: Option<u64>,
+    limit: Option<usize>,
+}
+
+impl Range {
+    pub(super) fn of_stream(stream: StreamName, options: ReadOptions) -> Self {
+        let ReadOptions { from, direction, limit } = options;
+        Self { stream: Some(stream), direction, from: from.map(|from| from.0), limit }
+    }
+
+    pub(super) fn of_all(options: ReadAllOptions) -> Self {
+        let ReadAllOptions { from, direction, limit } = options;
+        Self { stream: None, direction, from: from.map(|from| from.0), limit }
+    }
+
+    /// Fixes what the read will see: what is there now. Events only ever come behind it, so
+    /// that all pages together are one consistent picture without a transaction being held.
+    fn begin(self, reader: &Reader, filter: Option<Filter>) -> Result<Cursor, SqliteError> {
+        let scope = match &self.stream {
+            None => Some(Scope::All),
+            Some(stream) => reader.stream_number(stream)?.map(Scope::Stream),
+        };
+        let last = match scope {
+            Some(scope) => reader.last(scope)?,
+            None => None,
+        };
+        let from = self.from.map(|from| i64::try_from(from).unwrap_or(i64::MAX));
+        let (first, last) = match (self.direction, last) {
+            // Beyond what can be stored nothing is stored.
+            (Direction::Forwards, Some(last)) => (from.unwrap_or(0), last),
+            (Direction::Backwards, Some(last)) => (0, from.map_or(last, |from| from.min(last))),
+            (_, None) => (1, 0),
+        };
+        Ok(Cursor {
+            scope: scope.unwrap_or(Scope::All),
+            direction: self.direction,
+            first,
+            last,
+            left: self.limit.unwrap_or(usize::MAX),
+            filter,
+        })
+    }
+}
+
+/// How far a read has come.
+struct Cursor {
+    scope: Scope,
+    direction: Direction,
+    /// What is left lies between these numbers, both inclusive.
+    first: i64,
+    last: i64,
+    left: usize,
+    filter: Option<Filter>,
+}
+
+impl Cursor {
+    fn is_done(&self) -> bool {
+        self.left == 0 || self.first > self.last
+    }
+
+    fn page(&mut self, reader: &mut Reader) -> Result<Vec<RecordedEvent>, StoreError> {
+        if self.is_done() {
+            return Ok(Vec::new());
+        }
+        let between = (self.first, self.last);
+        let Page { events, stopped_at } =
+            reader.page(self.scope, self.direction, between, self.left, self.filter.as_ref())?;
+        self.left -= events.len().min(self.left);
+        match (stopped_at, self.direction) {
+            (Some(at), Direction::Forwards) => self.first = at.saturating_add(1),
+            (Some(at), Direction::Backwards) => self.last = at.saturating_sub(1),
+            (None, _) => self.left = 0,
+        }
+        Ok(events)
+    }
+}
+
+enum Progress {
+    Start(Range, Option<Filter>),
+    Going(Cursor),
+}
+
+struct Fetched {
+    events: Vec<RecordedEvent>,
+    cursor: Cursor,
+    /// The last number that this read will see, where it goes over all streams.
+    end: i64,
+}
+
+/// The events of a range. Fetches nothing before it is polled.
+pub(super) struct Pages {
+    inner: Arc<Inner>,
+    /// What to fetch next; `None` while it is being fetched, and at the end.
+    next: Option<Progress>,
+    fetching: Option<JoinHandle<Result<Fetched, StoreError>>>,
+    ready: vec::IntoIter<RecordedEvent>,
+    end: Option<i64>,
+}
+
+impl Pages {
+    pub(super) fn new(inner: Arc<Inner>, range: Range, filter: Option<Filter>) -> Self {
+        Self {
+            inner,
+            next: Some(Progress::Start(range, filter)),
+            fetching: None,
+            ready: Vec::new().into_iter(),
+            end: None,
+        }
+    }
+
+    /// The last position that a read of all streams could see, once it has begun.
+    pub(super) fn end(&self) -> Option<i64> {
+        self.end
+    }
+
+    fn fetch(&mut self) -> Result<(), StoreError> {
+        let Some(progress) = self.next.take() else { return Ok(()) };
+        let inner = Arc::clone(&self.inner);
+        self.fetching = Some(blocking(move || {
+            inner.readers.with(|reader| {
+                let mut cursor = match progress {
+                    Progress::Start(range, filter) => range.begin(reader, filter)?,
+                    Progress::Going(cursor) => cursor,
+                };
+                let end = cursor.last;
+                let events = cursor.page(reader)?;
+                Ok(Fetched { events, cursor, end })
+            })
+        })?);
+        Ok(())
+    }
+}
+
+impl Stream for Pages {
+    type Item = Result<RecordedEvent, StoreError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(event) = this.ready.next() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            if this.fetching.is_none()
+                && let Err(error) = this.fetch()
+            {
+                return Poll::Ready(Some(Err(error)));
+            }
+            let Some(fetching) = &mut this.fetching else { return Poll::Ready(None) };
+            let fetched = ready!(fetching.poll_unpin(context));
+            this.fetching = None;
+            match fetched.unwrap_or_else(|error| Err(lost(error))) {
+                Err(error) => return Poll::Ready(Some(Err(error))),
+                Ok(Fetched { events, cursor, end }) => {
+                    this.end.get_or_insert(end);
+                    this.ready = events.into_iter();
+                    if !cursor.is_done() {
+                        this.next = Some(Progress::Going(cursor));
+                        // The next page is fetched while this one is used.
+                        if let Err(error) = this.fetch() {
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        if let Some(fetching) = &self.fetching {
+            fetching.abort();
+        }
+    }
+}
+
+/// Runs what blocks where that does no harm.
+pub(super) fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StoreError> {
+    let runtime = Handle::try_current().map_err(|_| SqliteError::NoRuntime)?;
+    Ok(runtime.spawn_blocking(work))
+}
+
+fn lost(error: JoinError) -> StoreError {
+    StoreError::backend(false, error)
+}

@@ -1,0 +1,81 @@
+//! A subscription: reads of all streams, one after the other, each from where the last one ended.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use tokio::sync::watch;
+
+use super::{
+    Inner, SqliteError,
+    pages::{Pages, Range},
+};
+use crate::{
+    event::Position,
+    store::{Delivery, Filter, ReadAllOptions, StoreError, Subscription},
+};
+
+pub(super) fn subscribe(
+    inner: Arc<Inner>,
+    after: Option<Position>,
+    filter: Filter,
+) -> Subscription {
+    let state = State {
+        head: inner.head.clone(),
+        inner,
+        next: after.map_or(0, |after| i64::try_from(after.0).unwrap_or(i64::MAX).saturating_add(1)),
+        pages: None,
+        caught_up: false,
+        failed: false,
+        filter,
+    };
+    stream::unfold(state, |mut state| async move {
+        if state.failed {
+            return None;
+        }
+        let delivery = state.next().await;
+        state.failed = delivery.is_err();
+        Some((delivery, state))
+    })
+    .boxed()
+}
+
+struct State {
+    inner: Arc<Inner>,
+    head: watch::Receiver<i64>,
+    /// The first position that was not looked at yet.
+    next: i64,
+    /// The read that is under way.
+    pages: Option<Pages>,
+    caught_up: bool,
+    failed: bool,
+    filter: Filter,
+}
+
+impl State {
+    async fn next(&mut self) -> Result<Delivery, StoreError> {
+        loop {
+            if self.pages.is_none() && self.caught_up {
+                let next = self.next;
+                self.head.wait_for(|&head| head >= next).await.map_err(|_| SqliteError::Stopped)?;
+            }
+            if self.pages.is_none() && !self.caught_up {
+                self.inner.writer.watch()?;
+            }
+            let from = u64::try_from(self.next).map(Position).ok();
+            let pages = self.pages.get_or_insert_with(|| {
+                let range = Range::of_all(ReadAllOptions { from, ..ReadAllOptions::default() });
+                Pages::new(Arc::clone(&self.inner), range, Some(self.filter.clone()))
+            });
+            if let Some(event) = pages.next().await {
+                return event.map(Delivery::Event);
+            }
+            // What this read could see was looked at to its end, passing the filter or not.
+            self.next = pages.end().map_or(self.next, |end| self.next.max(end.saturating_add(1)));
+            self.pages = None;
+            if !self.caught_up {
+                self.caught_up = true;
+                return Ok(Delivery::CaughtUp);
+            }
+        }
+    }
+}

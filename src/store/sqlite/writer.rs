@@ -1,0 +1,277 @@
+//! The one thread that writes: it takes what waits, commits it at once, and answers after the
+//! commit.
+
+use std::{
+    mem, panic,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    SqliteError,
+    append::{RELEASE, ROLL_BACK, SAVE, Stop, append},
+    open::last_position_of,
+};
+use crate::{
+    event::Timestamp,
+    store::{Append, Appended, StoreError},
+};
+
+/// How often to look for other processes' commits while somebody subscribes.
+const GLANCE: Duration = Duration::from_millis(250);
+/// The most requests that one commit takes, so that the first of them does not wait for long.
+const GROUP: usize = 1024;
+/// The most payload that one commit takes beyond its first request, in bytes, likewise.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+type Reply = oneshot::Sender<Result<Vec<Appended>, StoreError>>;
+
+/// Something to be committed.
+pub(super) enum Task {
+    Append(Vec<Append>),
+    SetMeta(String, String),
+}
+
+enum Request {
+    Commit(Task, Reply),
+    /// Somebody subscribed: look for other processes' commits from now on.
+    Watch,
+    #[cfg(test)]
+    LimitPages(u32),
+}
+
+/// The handle by which the thread is reached.
+pub(super) struct Writer {
+    /// `None` once stopped.
+    queue: Option<mpsc::Sender<Request>>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, head: watch::Sender<i64>) -> std::io::Result<Self> {
+        let (queue, requests) = mpsc::channel();
+        let run = move || {
+            Thread { connection, requests, head, poisoned: false, seen: None }.run();
+        };
+        let thread = thread::Builder::new().name("oubliette-sqlite".to_owned()).spawn(run)?;
+        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Has a task committed. Once this was polled the task is done whole or not at all, also
+    /// where the caller goes away.
+    pub(super) async fn commit(&self, task: Task) -> Result<Vec<Appended>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Commit(task, reply))?;
+        answer.await.map_err(|_| SqliteError::Stopped)?
+    }
+
+    /// Has other processes' commits looked for.
+    pub(super) fn watch(&self) -> Result<(), SqliteError> {
+        self.send(Request::Watch)
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) {
+        self.send(Request::LimitPages(pages)).unwrap();
+    }
+
+    fn send(&self, request: Request) -> Result<(), SqliteError> {
+        let queue = self.queue.as_ref().ok_or(SqliteError::Stopped)?;
+        queue.send(request).map_err(|_| SqliteError::Stopped)
+    }
+
+    /// Lets the thread finish what is queued, and waits for it.
+    pub(super) fn stop(&mut self) {
+        self.queue = None;
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(panicked)) = thread.map(thread::JoinHandle::join)
+            && !thread::panicking()
+        {
+            panic::resume_unwind(panicked);
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    requests: mpsc::Receiver<Request>,
+    head: watch::Sender<i64>,
+    poisoned: bool,
+    /// SQLite's `data_version` when last looked at: it changes with other connections' commits.
+    seen: Option<i64>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut group = Vec::new();
+        while let Some(first) = self.wait() {
+            let mut bytes = 0;
+            let mut next = Some(first);
+            while let Some(request) = next {
+                match request {
+                    Request::Commit(task, reply) => {
+                        bytes += task.bytes();
+                        group.push((task, reply));
+                    }
+                    Request::Watch => self.look_around(),
+                    #[cfg(test)]
+                    Request::LimitPages(pages) => self.limit_pages(pages),
+                }
+                next = match group.len() < GROUP && bytes < GROUP_BYTES {
+                    true => self.requests.try_recv().ok(),
+                    false => None,
+                };
+            }
+            if !group.is_empty() {
+                self.commit(mem::take(&mut group));
+            }
+        }
+        // Best effort: what is not brought home now is when the store is opened again.
+        if !self.connection.is_readonly("main").unwrap_or(true) {
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+    }
+
+    /// The next request; `None` when the store is closed. Only with subscribers the thread
+    /// wakes by itself. (One receiver is the store's own.)
+    fn wait(&mut self) -> Option<Request> {
+        loop {
+            if self.head.receiver_count() <= 1 {
+                return self.requests.recv().ok();
+            }
+            match self.requests.recv_timeout(GLANCE) {
+                Ok(request) => return Some(request),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.look_around(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Tells subscribers of other processes' commits. An error is not theirs to know: their own
+    /// reads will meet it.
+    fn look_around(&mut self) {
+        let version = self
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .ok();
+        if version != self.seen {
+            self.seen = version;
+            if let Ok(last) = last_position_of(&self.connection) {
+                self.announce(last);
+            }
+        }
+    }
+
+    fn announce(&self, last: i64) {
+        self.head.send_if_modified(|head| {
+            let grown = last > *head;
+            *head = last.max(*head);
+            grown
+        });
+    }
+
+    fn commit(&mut self, group: Vec<(Task, Reply)>) {
+        let (tasks, replies): (Vec<Task>, Vec<Reply>) = group.into_iter().unzip();
+        let results = if self.poisoned {
+            Err(SqliteError::Poisoned)
+        } else {
+            self.transact(&tasks).map_err(|error| self.give_up(&error))
+        };
+        match results {
+            Ok(results) => {
+                let last = results.iter().flatten().flatten().map(|done| done.position.0).max();
+                self.announce(last.and_then(|last| i64::try_from(last).ok()).unwrap_or(0));
+                for (reply, result) in replies.into_iter().zip(results) {
+                    // Whoever does not wait any more need not know.
+                    let _ = reply.send(result);
+                }
+            }
+            Err(error) => {
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone().into()));
+                }
+            }
+        }
+    }
+
+    /// Runs all tasks in one transaction; each succeeds or fails by itself. An error of this
+    /// function is everybody's.
+    fn transact(&self, tasks: &[Task]) -> rusqlite::Result<Vec<Result<Vec<Appended>, StoreError>>> {
+        let execute = |sql| self.connection.prepare_cached(sql)?.execute([]).map(drop);
+        let recorded = Timestamp::now();
+        let mut results = Vec::with_capacity(tasks.len());
+        // Immediate: whoever reads first and writes later may find itself overtaken.
+        execute("BEGIN IMMEDIATE")?;
+        for task in tasks {
+            execute(SAVE)?;
+            let result = match self.perform(task, recorded) {
+                Ok(done) => Ok(done),
+                Err(stop) => {
+                    let error = match stop {
+                        Stop::Refused(error) => error,
+                        // SQLite ended the transaction itself: nothing of it is left.
+                        Stop::Failed(error) if self.connection.is_autocommit() => {
+                            return Err(error);
+                        }
+                        Stop::Failed(error) => SqliteError::from(error).into(),
+                    };
+                    execute(ROLL_BACK)?;
+                    Err(error)
+                }
+            };
+            execute(RELEASE)?;
+            results.push(result);
+        }
+        execute("COMMIT")?;
+        Ok(results)
+    }
+
+    fn perform(&self, task: &Task, recorded: Timestamp) -> Result<Vec<Appended>, Stop> {
+        match task {
+            Task::Append(appends) => append(&self.connection, appends, recorded),
+            Task::SetMeta(key, value) => {
+                self.connection
+                    .prepare_cached("REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
+                    .execute([key, value])?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// After a transaction failed: leaves a store that can be used, or one that says that it
+    /// cannot. A full or busy disk is understood; after any other failure nothing is known.
+    fn give_up(&mut self, error: &rusqlite::Error) -> SqliteError {
+        let understood = matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        );
+        let rolled_back =
+            self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
+        self.poisoned = !(understood && rolled_back);
+        error.into()
+    }
+
+    #[cfg(test)]
+    fn limit_pages(&self, pages: u32) {
+        let sql = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&sql, [], |_| Ok(())).unwrap();
+    }
+}
+
+impl Task {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Append(appends) => appends
+                .iter()
+                .flat_map(|append| &append.events)
+                .map(|event| event.data.as_bytes().len())
+                .sum(),
+            Self::SetMeta(key, value) => key.len() + value.len(),
+        }
+    }
+}
