@@ -59,7 +59,16 @@ impl Cipher {
         buffer: &mut Vec<u8>,
         from: usize,
     ) -> Result<[u8; NONCE_BYTES], RandomError> {
-        let nonce = random::<NONCE_BYTES>()?;
+        self.seal_under(random()?, associated, buffer, from)
+    }
+
+    fn seal_under(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        associated: &[u8],
+        buffer: &mut Vec<u8>,
+        from: usize,
+    ) -> Result<[u8; NONCE_BYTES], RandomError> {
         let body = InOutBuf::from(&mut buffer[from..]);
         // GCM's only limits are 64 GiB of text and 2^61 bytes of associated data; no payload
         // comes near.
@@ -71,6 +80,32 @@ impl Cipher {
         Ok(nonce)
     }
 
+    /// As [`Cipher::seal_in_place`] under a given nonce, for test vectors alone: a nonce that is
+    /// used twice gives the key's text away.
+    #[cfg(test)]
+    pub(crate) fn seal_with_nonce(
+        &self,
+        nonce: [u8; NONCE_BYTES],
+        associated: &[u8],
+        buffer: &mut Vec<u8>,
+        from: usize,
+    ) -> Result<[u8; NONCE_BYTES], RandomError> {
+        self.seal_under(nonce, associated, buffer, from)
+    }
+
+    /// Decrypts `body` in place. Where it does not open, `body` is left as it was or wiped.
+    pub(crate) fn open_in_place(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        associated: &[u8],
+        body: &mut [u8],
+        tag: &[u8; TAG_BYTES],
+    ) -> Result<(), OpenError> {
+        self.0
+            .decrypt_inout_detached(nonce.into(), associated, InOutBuf::from(body), tag.into())
+            .map_err(|_| OpenError)
+    }
+
     /// Decrypts `sealed` (ciphertext and tag).
     pub(crate) fn open(
         &self,
@@ -80,14 +115,7 @@ impl Cipher {
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(OpenError)?;
         let mut opened = Zeroizing::new(body.to_vec());
-        self.0
-            .decrypt_inout_detached(
-                nonce.into(),
-                associated,
-                InOutBuf::from(opened.as_mut_slice()),
-                tag.into(),
-            )
-            .map_err(|_| OpenError)?;
+        self.open_in_place(nonce, associated, &mut opened, tag)?;
         Ok(opened)
     }
 }

@@ -5,10 +5,18 @@
 //! `docs/format.md`.
 
 mod aead;
+mod context;
 mod key;
+mod plaintext;
+mod seal;
+mod token;
 
 pub(crate) use aead::{
     Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret,
 };
 pub use aead::{OpenError, RandomError};
+pub use context::{Context, PublicDigest, Purpose};
 pub use key::{DataKey, KeyId};
+pub use plaintext::{Body, Plaintext};
+pub use seal::{SealError, SealPart, UnsealError, open, seal};
+pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};

@@ -241,7 +241,7 @@ impl From<&Node<'_>> for Json {
 }
 
 /// Appends a string with its quotes and the escapes of RFC 8785.
-fn write_string(characters: &str, text: &mut String) {
+pub(super) fn write_string(characters: &str, text: &mut String) {
     // Writing a string into memory cannot fail.
     text.push_str(&serde_json::to_string(characters).unwrap_or_default());
 }

@@ -1,0 +1,103 @@
+//! What a token is bound to: its associated data.
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    KeyId,
+    token::{AES_256_GCM, VERSION},
+};
+use crate::event::{EventId, EventType, StreamName};
+
+/// What is sealed. A token of one purpose does not open for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// A part of an event.
+    Event = 1,
+    /// A part of a snapshot.
+    Snapshot = 2,
+}
+
+/// Where a token belongs. It opens nowhere else.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// What is sealed.
+    pub purpose: Purpose,
+    /// The logical stream: `user-456`, also where its events lie in two halves.
+    pub stream: &'a StreamName,
+    /// The event's id; the public half's, where there are two.
+    pub event_id: EventId,
+    /// The event's type.
+    pub event_type: &'a EventType,
+}
+
+/// The digest of what stands in clear beside the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicDigest([u8; 32]);
+
+impl PublicDigest {
+    /// The digest where nothing stands in clear: the SHA-256 of eight zero bytes.
+    pub const NOTHING: Self = Self([
+        0xaf, 0x55, 0x70, 0xf5, 0xa1, 0x81, 0x0b, 0x7a, 0xf7, 0x8c, 0xaf, 0x4b, 0xc7, 0x0a, 0x66,
+        0x0f, 0x0d, 0xf5, 0x1e, 0x42, 0xba, 0xf9, 0x1d, 0x4d, 0xe5, 0xb2, 0x32, 0x8d, 0xe0, 0xe8,
+        0x3d, 0xfc,
+    ]);
+
+    /// The digest of public data and public metadata, each in canonical form
+    /// ([`Node::to_canonical`](crate::event::Node::to_canonical)); what is absent has no bytes.
+    pub fn of(data: &[u8], metadata: &[u8]) -> Self {
+        if data.is_empty() && metadata.is_empty() {
+            return Self::NOTHING;
+        }
+        let mut hash = Sha256::new();
+        for part in [data, metadata] {
+            hash.update(length(part).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// The digest's bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Context<'_> {
+    /// The associated data of every token of an event: `keys` are the ids of all of them, in
+    /// their order.
+    pub fn associated(
+        &self,
+        keys: impl ExactSizeIterator<Item = KeyId>,
+        public: &PublicDigest,
+    ) -> Vec<u8> {
+        let (stream, event_type) = (self.stream.as_str(), self.event_type.as_str());
+        let fixed = 8 * 4 + 3 + 16 + 32;
+        let capacity = fixed + stream.len() + event_type.len() + 16 * keys.len();
+        let mut bytes = Vec::with_capacity(capacity);
+        put(&mut bytes, &[VERSION]);
+        put(&mut bytes, &[AES_256_GCM]);
+        put(&mut bytes, &[self.purpose as u8]);
+        put(&mut bytes, stream.as_bytes());
+        put(&mut bytes, self.event_id.0.as_bytes());
+        put(&mut bytes, event_type.as_bytes());
+        let ids = u32::try_from(keys.len() * 16).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&ids.to_be_bytes());
+        for id in keys {
+            bytes.extend_from_slice(&id.0);
+        }
+        put(&mut bytes, &public.0);
+        bytes
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, field: &[u8]) {
+    bytes.extend_from_slice(&length(field).to_be_bytes());
+    bytes.extend_from_slice(field);
+}
+
+/// A length prefix. No field comes near 4 GiB: names are short and payloads limited.
+fn length(field: &[u8]) -> u32 {
+    u32::try_from(field.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,173 @@
+//! What a token holds, once open.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::event::{Json, PolicyDigest};
+
+/// The length of a plaintext's head: form, policy digest, two lengths.
+pub(super) const HEAD_BYTES: usize = 1 + 8 + 4 + 4;
+
+/// What a token holds of an event's body, and how.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Body<'a> {
+    /// Nothing: the token holds metadata only, or belongs to an event without a body of its own.
+    Nothing,
+    /// The whole JSON payload, byte for byte.
+    Json(&'a str),
+    /// Some fields of it: fillings as text, see
+    /// [`write_fillings`](crate::event::write_fillings).
+    Fields(&'a str),
+    /// The whole of a payload that is not JSON.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> From<&'a Json> for Body<'a> {
+    fn from(json: &'a Json) -> Self {
+        Self::Json(json.as_str())
+    }
+}
+
+impl Body<'_> {
+    fn form(&self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Json(_) => 1,
+            Self::Fields(_) => 2,
+            Self::Bytes(_) => 3,
+        }
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Json(text) | Self::Fields(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Nothing => "Nothing",
+            Self::Json(_) => "Json",
+            Self::Fields(_) => "Fields",
+            Self::Bytes(_) => "Bytes",
+        };
+        write!(f, "{kind}({} bytes)", self.as_bytes().len())
+    }
+}
+
+/// An opened token. Wiped when dropped.
+pub struct Plaintext {
+    bytes: Zeroizing<Vec<u8>>,
+    /// Where the head begins: an opened token keeps its own head in front.
+    metadata_at: usize,
+    body_at: usize,
+    body_end: usize,
+    form: u8,
+    policy: PolicyDigest,
+}
+
+impl Plaintext {
+    /// Reads what was sealed: `bytes[from..to]`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(
+        bytes: Zeroizing<Vec<u8>>,
+        from: usize,
+        to: usize,
+    ) -> Result<Self, &'static str> {
+        let inner = bytes.get(from..to).ok_or("a token's content is too short")?;
+        let (head, rest) =
+            inner.split_first_chunk::<HEAD_BYTES>().ok_or("a token's content is too short")?;
+        let &[form, p0, p1, p2, p3, p4, p5, p6, p7, m0, m1, m2, m3, b0, b1, b2, b3] = head;
+        let metadata = u32::from_be_bytes([m0, m1, m2, m3]) as usize;
+        let body = u32::from_be_bytes([b0, b1, b2, b3]) as usize;
+        let used = metadata.checked_add(body).filter(|&used| used <= rest.len());
+        let used = used.ok_or("a token's lengths exceed its content")?;
+        if rest[used..].iter().any(|&byte| byte != 0) {
+            return Err("a token's padding is not zero");
+        }
+        match form {
+            0 if body > 0 => return Err("a token of no body has one"),
+            0..=3 => {}
+            _ => return Err("a token's content has an unknown form"),
+        }
+        if std::str::from_utf8(&rest[..metadata]).is_err()
+            || (form != 3 && std::str::from_utf8(&rest[metadata..used]).is_err())
+        {
+            return Err("a token's content is not UTF-8");
+        }
+        let metadata_at = from + HEAD_BYTES;
+        let body_at = metadata_at + metadata;
+        Ok(Self {
+            metadata_at,
+            body_at,
+            body_end: body_at + body,
+            form,
+            policy: PolicyDigest([p0, p1, p2, p3, p4, p5, p6, p7]),
+            bytes,
+        })
+    }
+
+    /// The body, or what the token holds of it.
+    pub fn body(&self) -> Body<'_> {
+        let bytes = &self.bytes[self.body_at..self.body_end];
+        match (self.form, std::str::from_utf8(bytes)) {
+            (1, Ok(text)) => Body::Json(text),
+            (2, Ok(text)) => Body::Fields(text),
+            (3, _) => Body::Bytes(bytes),
+            _ => Body::Nothing,
+        }
+    }
+
+    /// The fillings of the metadata as text; empty where there are none.
+    pub fn metadata(&self) -> &str {
+        // Checked when it was read.
+        std::str::from_utf8(&self.bytes[self.metadata_at..self.body_at]).unwrap_or_default()
+    }
+
+    /// The policy that said what to seal.
+    pub fn policy(&self) -> PolicyDigest {
+        self.policy
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plaintext({:?}, metadata of {} bytes)", self.body(), self.metadata().len())
+    }
+}
+
+/// The length of a plaintext; `None` where a part is too long for its length's field.
+pub(super) fn length(body: &Body<'_>, metadata: &str, pad: usize) -> Option<usize> {
+    u32::try_from(metadata.len()).ok()?;
+    u32::try_from(body.as_bytes().len()).ok()?;
+    let used = HEAD_BYTES.checked_add(metadata.len())?.checked_add(body.as_bytes().len())?;
+    if pad > 1 { used.checked_next_multiple_of(pad) } else { Some(used) }
+}
+
+/// Appends a plaintext of `length` bytes, as [`length`] said.
+pub(super) fn write(
+    buffer: &mut Vec<u8>,
+    policy: PolicyDigest,
+    body: &Body<'_>,
+    metadata: &str,
+    length: usize,
+) {
+    let end = buffer.len() + length;
+    let content = body.as_bytes();
+    buffer.push(body.form());
+    buffer.extend_from_slice(&policy.0);
+    // Within bounds, or `length` would not have given a length.
+    buffer.extend_from_slice(&(metadata.len() as u32).to_be_bytes());
+    buffer.extend_from_slice(&(content.len() as u32).to_be_bytes());
+    buffer.extend_from_slice(metadata.as_bytes());
+    buffer.extend_from_slice(content);
+    buffer.resize(end, 0);
+}

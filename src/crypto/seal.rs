@@ -1,0 +1,98 @@
+//! Parts into tokens, tokens into parts.
+
+use zeroize::Zeroizing;
+
+use super::{
+    Body, Cipher, Context, DataKey, NONCE_BYTES, Plaintext, PublicDigest, RandomError, TAG_BYTES,
+    Token, plaintext, token::BODY_AT,
+};
+use crate::event::PolicyDigest;
+
+/// What one token is to hold.
+#[derive(Debug, Clone, Copy)]
+pub struct SealPart<'a> {
+    /// The key to seal it under.
+    pub key: &'a DataKey,
+    /// The policy that said so.
+    pub policy: PolicyDigest,
+    /// What it holds of the body.
+    pub body: Body<'a>,
+    /// What it holds of the metadata: fillings as text, see
+    /// [`write_fillings`](crate::event::write_fillings); empty where it holds nothing of it.
+    pub metadata: &'a str,
+    /// Zero bytes are added up to a multiple of this many bytes, so that lengths tell less; 0
+    /// and 1 add none.
+    pub pad: usize,
+}
+
+/// Why nothing was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// No nonce could be drawn.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A part has 4 GiB or more.
+    #[error("a part of 4 GiB or more cannot be sealed")]
+    TooLong,
+}
+
+/// Why a token does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnsealError {
+    /// The token, or what it is bound to, was changed; or the key is another.
+    #[error("the token does not open under this key in this place")]
+    Tampered,
+    /// The token is genuine, but does not hold what a token must: its writer was at fault.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
+
+/// Seals the parts of one event, each to a token, in the same order. `public` is the digest of
+/// what will stand in clear beside them.
+///
+/// # Errors
+/// [`SealError`]; nothing is sealed then.
+pub fn seal(
+    parts: &[SealPart<'_>],
+    context: &Context<'_>,
+    public: &PublicDigest,
+) -> Result<Vec<Token>, SealError> {
+    seal_with(parts, context, public, Cipher::seal_in_place)
+}
+
+fn seal_with(
+    parts: &[SealPart<'_>],
+    context: &Context<'_>,
+    public: &PublicDigest,
+    encrypt: impl Fn(&Cipher, &[u8], &mut Vec<u8>, usize) -> Result<[u8; NONCE_BYTES], RandomError>,
+) -> Result<Vec<Token>, SealError> {
+    let associated = context.associated(parts.iter().map(|part| part.key.id()), public);
+    parts
+        .iter()
+        .map(|part| {
+            let length =
+                plaintext::length(&part.body, part.metadata, part.pad).ok_or(SealError::TooLong)?;
+            let mut buffer = Token::begin(part.key.id(), length);
+            plaintext::write(&mut buffer, part.policy, &part.body, part.metadata, length);
+            let nonce = encrypt(part.key.cipher(), &associated, &mut buffer, BODY_AT)?;
+            Ok(Token::finish(buffer, nonce))
+        })
+        .collect()
+}
+
+/// Opens a token. `associated` is what [`Context::associated`] gives for the event as it stands.
+///
+/// # Errors
+/// [`UnsealError`].
+pub fn open(token: Token, key: &DataKey, associated: &[u8]) -> Result<Plaintext, UnsealError> {
+    let nonce = token.nonce();
+    let mut bytes = Zeroizing::new(token.into_bytes());
+    let end = bytes.len() - TAG_BYTES;
+    let (front, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(UnsealError::Tampered)?;
+    key.cipher()
+        .open_in_place(&nonce, associated, &mut front[BODY_AT..], tag)
+        .map_err(|_| UnsealError::Tampered)?;
+    Plaintext::parse(bytes, BODY_AT, end).map_err(UnsealError::Malformed)
+}

@@ -1,0 +1,137 @@
+//! Tokens: what stands in a store in place of what was sealed.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
+use super::{KeyId, NONCE_BYTES, TAG_BYTES, plaintext};
+
+/// The format's version that this program writes, and the only one that it reads.
+pub const VERSION: u8 = 1;
+/// AES-256-GCM with a random 96-bit nonce.
+pub const AES_256_GCM: u8 = 1;
+
+const KEY_ID_AT: usize = 2;
+const NONCE_AT: usize = 18;
+/// Where the ciphertext begins.
+pub(super) const BODY_AT: usize = NONCE_AT + NONCE_BYTES;
+/// The shortest token, in bytes: one that seals no more than a plaintext's head.
+pub const MIN_TOKEN_BYTES: usize = BODY_AT + plaintext::HEAD_BYTES + TAG_BYTES;
+
+/// A sealed part: `version(1) alg(1) key-id(16) nonce(12) ciphertext tag(16)`. Whoever holds one
+/// knows that it has a known version and algorithm, and is long enough; not that it opens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Vec<u8>);
+
+/// Why something is no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The text is not base64url without padding, in its one canonical spelling.
+    #[error("the token is not unpadded base64url")]
+    NotBase64,
+    /// It is shorter than [`MIN_TOKEN_BYTES`].
+    #[error("the token is truncated")]
+    Truncated,
+    /// It is of a version that this program does not know.
+    #[error("the token has format version {0}, which this program does not know")]
+    UnknownVersion(u8),
+    /// It is of an algorithm that this program does not know.
+    #[error("the token has the unknown algorithm {0}")]
+    UnknownAlgorithm(u8),
+}
+
+impl Token {
+    /// Reads a token's text.
+    ///
+    /// # Errors
+    /// [`TokenError`]; [`TokenError::NotBase64`] also for padding, white space, the standard
+    /// alphabet's `+` and `/`, and trailing bits that are not zero.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        Self::from_bytes(BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::NotBase64)?)
+    }
+
+    /// Takes a token's bytes.
+    ///
+    /// # Errors
+    /// [`TokenError`], except [`TokenError::NotBase64`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, TokenError> {
+        // The version comes first, since only it says what the rest should look like.
+        match *bytes.first().ok_or(TokenError::Truncated)? {
+            VERSION => {}
+            other => return Err(TokenError::UnknownVersion(other)),
+        }
+        match *bytes.get(1).ok_or(TokenError::Truncated)? {
+            AES_256_GCM => {}
+            other => return Err(TokenError::UnknownAlgorithm(other)),
+        }
+        if bytes.len() < MIN_TOKEN_BYTES {
+            return Err(TokenError::Truncated);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The id of the key that sealed it.
+    pub fn key_id(&self) -> KeyId {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.0[KEY_ID_AT..NONCE_AT]);
+        KeyId(id)
+    }
+
+    /// The token's bytes, as they are stored where the payload is bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The token's bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// Appends the token's text.
+    pub fn write(&self, text: &mut String) {
+        BASE64_URL_SAFE_NO_PAD.encode_string(&self.0, text);
+    }
+
+    /// The length of the token's text, in bytes.
+    pub fn text_len(&self) -> usize {
+        (self.0.len() * 4).div_ceil(3)
+    }
+
+    /// The head of a new token, with room for `length` bytes of plaintext and the tag. The nonce
+    /// is still missing: see [`Token::finish`].
+    pub(super) fn begin(id: KeyId, length: usize) -> Vec<u8> {
+        let mut buffer = Vec::with_capacity(BODY_AT + length + TAG_BYTES);
+        buffer.extend_from_slice(&[VERSION, AES_256_GCM]);
+        buffer.extend_from_slice(&id.0);
+        buffer.extend_from_slice(&[0; NONCE_BYTES]);
+        buffer
+    }
+
+    /// The token whose buffer was begun by [`Token::begin`] and sealed since.
+    pub(super) fn finish(mut buffer: Vec<u8>, nonce: [u8; NONCE_BYTES]) -> Self {
+        buffer[NONCE_AT..BODY_AT].copy_from_slice(&nonce);
+        Self(buffer)
+    }
+
+    /// The nonce.
+    pub(super) fn nonce(&self) -> [u8; NONCE_BYTES] {
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&self.0[NONCE_AT..BODY_AT]);
+        nonce
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(self.text_len());
+        self.write(&mut text);
+        f.write_str(&text)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({}, {} bytes)", self.key_id(), self.0.len())
+    }
+}

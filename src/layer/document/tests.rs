@@ -1,0 +1,199 @@
+use super::*;
+use crate::{
+    crypto::{Body, Context, DataKey, KeyId, Plaintext, Purpose, SealPart, open, seal},
+    event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
+};
+
+fn key(n: u8) -> DataKey {
+    DataKey::from_bytes(KeyId([n; 16]), &[n; 32])
+}
+
+struct Place {
+    stream: StreamName,
+    id: EventId,
+    event_type: EventType,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            stream: StreamName::new("user-456").unwrap(),
+            id: EventId(uuid::Uuid::from_u128(7)),
+            event_type: EventType::new("UserRegistered").unwrap(),
+        }
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            purpose: Purpose::Event,
+            stream: &self.stream,
+            event_id: self.id,
+            event_type: &self.event_type,
+        }
+    }
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
+fn part<'a>(key: &'a DataKey, body: Body<'a>, metadata: &'a str) -> SealPart<'a> {
+    SealPart { key, policy: PolicyDigest([9; 8]), body, metadata, pad: 0 }
+}
+
+fn stored(data: &Payload, metadata: Option<&Json>) -> Result<Stored, Unreadable> {
+    match parse(data, metadata)? {
+        Document::Stored(stored) => Ok(stored),
+        Document::Clear => panic!("reads as clear"),
+    }
+}
+
+/// Opens the tokens whose keys are given.
+fn open_all(stored: &Stored, keys: &[&DataKey]) -> Result<Vec<Plaintext>, Unreadable> {
+    let place = Place::new();
+    let associated = stored.associated(&place.context());
+    let mut opened = Vec::new();
+    for token in &stored.tokens {
+        if let Some(key) = keys.iter().find(|key| key.id() == token.key_id()) {
+            opened.push(open(token.clone(), key, &associated)?);
+        }
+    }
+    Ok(opened)
+}
+
+#[test]
+fn a_payload_without_public_fields_is_one_token_and_comes_back_byte_for_byte() {
+    let (key, place) = (key(1), Place::new());
+    let text = "{ \"name\" : \"J\\u00fcrgen\", \"n\":1e400 }";
+    let payload = json(text);
+    let draft = Draft::new(None, None, &Notes::default());
+    let tokens = seal(&[part(&key, (&payload).into(), "")], &place.context(), draft.digest());
+    let (data, metadata) = draft.store(&tokens.unwrap());
+    assert!(data.as_json().unwrap().as_str().starts_with("{\"$sealed\":[\""));
+    assert_eq!(metadata, None);
+    let stored = stored(&data, None).unwrap();
+    let opened = open_all(&stored, &[&key]).unwrap();
+    assert_eq!(stored.assemble(&opened).unwrap(), (Some(payload.into()), None));
+}
+
+#[test]
+fn public_fields_stay_and_two_people_s_fields_come_back_in_order() {
+    let (a, b, place) = (key(1), key(2), Place::new());
+    let notes = Notes { fields: vec![vec!["*".into()], vec!["/iban".into()]], ..Notes::default() };
+    let public = json(r#"{"amount":5,"note":{}}"#);
+    let draft = Draft::new(Some(public.into()), Some(&json(r#"{"trace":"t"}"#)), &notes);
+    let parts = [
+        part(&a, Body::Fields(r#"[["/name",0,"N"],["/note/x",0,1]]"#), r#"[["/who",0,"me"]]"#),
+        part(&b, Body::Fields(r#"[["/iban",2,"DE"]]"#), ""),
+    ];
+    let tokens = seal(&parts, &place.context(), draft.digest()).unwrap();
+    let (data, metadata) = draft.store(&tokens);
+    let stored = stored(&data, metadata.as_ref()).unwrap();
+    assert_eq!(stored.notes, notes);
+    let both = stored.assemble(&open_all(&stored, &[&a, &b]).unwrap()).unwrap();
+    assert_eq!(both.0, Some(json(r#"{"name":"N","amount":5,"iban":"DE","note":{"x":1}}"#).into()));
+    assert_eq!(both.1, Some(json(r#"{"who":"me","trace":"t"}"#)));
+    let one = stored.assemble(&open_all(&stored, &[&b]).unwrap()).unwrap();
+    assert_eq!(one.0, Some(json(r#"{"amount":5,"note":{},"iban":"DE"}"#).into()));
+    assert_eq!(one.1, Some(json(r#"{"trace":"t"}"#)));
+}
+
+#[test]
+fn the_halves_of_a_split_event_join() {
+    let (key, place) = (key(1), Place::new());
+    let private_id = EventId(uuid::Uuid::from_u128(8));
+    let front =
+        Notes { stream: Some(place.stream.clone()), private: Some(private_id), ..Notes::default() };
+    let back =
+        Notes { stream: Some(place.stream.clone()), public: Some(place.id), ..Notes::default() };
+    for public in [None, Some("{}"), Some(r#"{"id":4}"#)] {
+        let half = Draft::new(public.map(|text| json(text).into()), None, &front);
+        let body = json(r#"{"a":1}"#);
+        let parts = [part(&key, (&body).into(), "")];
+        let tokens = seal(&parts, &place.context(), half.digest()).unwrap();
+        let public_half = half.store_clear();
+        let private_half = Draft::new(None, None, &back).store(&tokens);
+        let first = || stored(&public_half.0, public_half.1.as_ref()).unwrap();
+        let second = || stored(&private_half.0, private_half.1.as_ref()).unwrap();
+        let joined = first().join(place.id, second(), private_id).unwrap();
+        let opened = open_all(&joined, &[&key]).unwrap();
+        assert_eq!(joined.assemble(&opened).unwrap().0, Some(body.into()));
+        let swapped = first().join(place.id, second(), EventId::random());
+        assert_eq!(swapped.unwrap_err(), Unreadable::Tampered);
+    }
+}
+
+#[test]
+fn bytes_are_one_raw_token() {
+    let (key, place) = (key(1), Place::new());
+    let notes = Notes { sealed_bytes: true, ..Notes::default() };
+    let draft = Draft::new(None, None, &notes);
+    let parts = [part(&key, Body::Bytes(&[0, 255, 7]), "")];
+    let tokens = seal(&parts, &place.context(), draft.digest()).unwrap();
+    let (data, metadata) = draft.store(&tokens);
+    assert_eq!(data.as_bytes(), tokens[0].as_bytes());
+    assert_eq!(metadata, Some(json(r#"{"$oubliette":{"sealed":"bytes"}}"#)));
+    let stored = stored(&data, metadata.as_ref()).unwrap();
+    let opened = open_all(&stored, &[&key]).unwrap();
+    let payload = Payload::Bytes([0, 255, 7].as_slice().into());
+    assert_eq!(stored.assemble(&opened).unwrap(), (Some(payload), None));
+}
+
+#[test]
+fn a_wholly_public_payload_keeps_its_kind_and_the_token_stands_in_the_metadata() {
+    let (key, place) = (key(1), Place::new());
+    let bytes = Payload::Bytes(b"{\"a\":1}".as_slice().into());
+    for public in [json("[1]").into(), json("{}").into(), json("7").into(), bytes] {
+        let public: Payload = public;
+        let draft = Draft::new(Some(public.clone()), None, &Notes::default());
+        let parts = [part(&key, Body::Nothing, r#"[["",0,{"m":1}]]"#)];
+        let tokens = seal(&parts, &place.context(), draft.digest()).unwrap();
+        let (data, metadata) = draft.store(&tokens);
+        assert_eq!(data, public);
+        let taken = stored(&data, metadata.as_ref()).unwrap();
+        let opened = open_all(&taken, &[&key]).unwrap();
+        let expected = (Some(public), Some(json(r#"{"m":1}"#)));
+        assert_eq!(taken.assemble(&opened).unwrap(), expected);
+        // The same text as another kind of payload is another payload.
+        let other = match &data {
+            Payload::Json(json) => Payload::Bytes(json.as_str().as_bytes().into()),
+            Payload::Bytes(_) => json(r#"{"a":1}"#).into(),
+        };
+        assert!(matches!(stored(&other, metadata.as_ref()), Err(Unreadable::Malformed(_))));
+    }
+}
+
+#[test]
+fn old_events_read_as_clear_and_half_sealed_ones_are_malformed() {
+    let data = |text: &str| Payload::Json(json(text));
+    assert!(matches!(parse(&data(r#"{"a":1}"#), None), Ok(Document::Clear)));
+    assert!(matches!(parse(&data("[]"), Some(&json("{}"))), Ok(Document::Clear)));
+    let bytes = Payload::Bytes([1, 2].as_slice().into());
+    assert!(matches!(parse(&bytes, Some(&json(r#"{"a":1}"#))), Ok(Document::Clear)));
+    for text in [
+        r#"{"$sealed":[]}"#,
+        r#"{"$sealed":"x"}"#,
+        r#"{"$sealed":[1]}"#,
+        r#"{"$sealed":null,"a":1}"#,
+    ] {
+        assert!(matches!(parse(&data(text), None), Err(Unreadable::Malformed(_))), "{text}");
+    }
+    assert_eq!(parse(&data(r#"{"$sealed":["!"]}"#), None).unwrap_err(), Unreadable::NotBase64);
+    assert_eq!(parse(&data(r#"{"$sealed":["AQEA"]}"#), None).unwrap_err(), Unreadable::Truncated);
+    assert_eq!(parse(&data(r#"{"$sealed":["AgEA"]}"#), None).unwrap_err(), Unreadable::Version(2));
+    assert_eq!(
+        parse(&data(r#"{"$sealed":["AQIA"]}"#), None).unwrap_err(),
+        Unreadable::Algorithm(2)
+    );
+    for text in [
+        r#"{"$oubliette":{}}"#,
+        r#"{"$oubliette":[]}"#,
+        r#"{"$oubliette":{"new":1}}"#,
+        r#"{"$oubliette":{"sealed":"Bytes"}}"#,
+        r#"{"$oubliette":{"fields":[["*"],["/a"]]}}"#,
+        r#"{"$oubliette":{"private":"00000000-0000-0000-0000-00000000000A"}}"#,
+    ] {
+        let read = parse(&data(r#"{"a":1}"#), Some(&json(text)));
+        assert!(matches!(read, Err(Unreadable::Malformed(_))), "{text}");
+    }
+}

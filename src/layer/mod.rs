@@ -1,0 +1,3 @@
+//! Events into tokens, and back.
+
+pub mod document;
