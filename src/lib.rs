@@ -1,8 +1,13 @@
 //! Oubliette: an event-store layer that can forget.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod audit;
 pub mod crypto;
+pub mod erasure;
 pub mod event;
 pub mod layer;
+pub mod policy;
+#[cfg(feature = "cli")]
+pub mod service;
 pub mod store;
 pub mod vault;

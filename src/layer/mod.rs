@@ -1,3 +1,173 @@
-//! Events into tokens, and back.
+//! The layer: an event store around an event store.
+//!
+//! Used by services, the command line and tests. [`Oubliette`] seals on append and opens on read;
+//! [`Codec`] is the same sealing for those who own their store's code path. This room joins
+//! `policy` (what is public, whose the rest is), `vault` (keys) and `crypto` (tokens) over a
+//! `store`; nothing of those rooms knows of it.
 
+mod append;
+mod codec;
 pub mod document;
+mod error;
+mod halves;
+mod open;
+mod placement;
+mod read;
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+
+pub use codec::{Codec, EventRef, Opened, Sealed};
+pub use error::CodecError;
+
+use crate::{
+    erasure::ErasureError,
+    event::{EventId, Position, StreamName},
+    policy::Policy,
+    store::{
+        Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions,
+        ReadOptions, StoreError, Subscription,
+    },
+    vault::Vault,
+};
+
+/// An event store that can forget: it wraps any [`EventStore`], and is one.
+///
+/// What no rule of the policy calls public is sealed before it reaches the inner store, and
+/// opened on the way back. Expected revisions, positions and retries are the inner store's own.
+///
+/// Clones are the same layer.
+///
+/// # Cancellation
+///
+/// An append goes on in a task of its own when its future is dropped, so that the inner store,
+/// the vault and forgetting agree on whether it happened. It needs a tokio runtime.
+pub struct Oubliette<S> {
+    pub(crate) layer: Arc<Layer<S>>,
+}
+
+/// What the clones of a layer share.
+pub(crate) struct Layer<S> {
+    pub(crate) store: S,
+    codec: Codec,
+    placements: placement::Placements,
+    /// Events whose owner claims belong to an append that is under way here: whether they are in
+    /// the store is not to be judged by looking.
+    claiming: Mutex<HashSet<EventId>>,
+    unsealed: AtomicU64,
+    /// Held by an erasure from closing to closing the books.
+    pub(crate) erasing: tokio::sync::Mutex<()>,
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// Wraps a store. Erasures that a crash cut off are completed before this returns; where the
+    /// keys are destroyed but the store does not take a tombstone, it is logged, and
+    /// [`Oubliette::resume`] tries again.
+    ///
+    /// # Errors
+    /// Where an erasure cannot be completed in the vault: then nothing may be served.
+    pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
+        let oubliette = Self::over(store, Codec::new(vault, policy));
+        match oubliette.resume().await {
+            Ok(_) => {}
+            Err(error @ ErasureError::TombstonesPending { .. }) => {
+                tracing::warn!(%error, "an erasure waits for its tombstones");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(oubliette)
+    }
+
+    /// Wraps a store for reading without its vault: public parts are readable, every sealed part
+    /// is withheld, appends are refused. That is a copy of production for a test system.
+    pub fn without_vault(store: S, policy: Policy) -> Self {
+        Self::over(store, Codec::without_vault(policy))
+    }
+
+    fn over(store: S, codec: Codec) -> Self {
+        Self {
+            layer: Arc::new(Layer {
+                store,
+                codec,
+                placements: placement::Placements::default(),
+                claiming: Mutex::default(),
+                unsealed: AtomicU64::new(0),
+                erasing: tokio::sync::Mutex::new(()),
+            }),
+        }
+    }
+
+    /// The store underneath, as it lies: tokens and all.
+    pub fn store(&self) -> &S {
+        &self.layer.store
+    }
+
+    /// The vault, unless this is a reader without one.
+    pub fn vault(&self) -> Option<&Vault> {
+        self.layer.vault()
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        self.layer.codec.policy()
+    }
+
+    /// How many events without a token were read through this layer as clear: what was there
+    /// before the layer was.
+    pub fn unsealed(&self) -> u64 {
+        self.layer.unsealed.load(Ordering::Relaxed)
+    }
+}
+
+impl<S: EventStore> Layer<S> {
+    pub(crate) fn vault(&self) -> Option<&Vault> {
+        self.codec.vault()
+    }
+
+    fn claiming(&self) -> std::sync::MutexGuard<'_, HashSet<EventId>> {
+        self.claiming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl<S: EventStore> EventStore for Oubliette<S> {
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        append::append(&self.layer, appends).await
+    }
+
+    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
+        read::read(&self.layer, stream, options)
+    }
+
+    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+        read::read_all(&self.layer, options)
+    }
+
+    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
+        read::subscribe(&self.layer, after, filter)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.layer.store.capabilities()
+    }
+}
+
+impl<S> Clone for Oubliette<S> {
+    fn clone(&self) -> Self {
+        Self { layer: Arc::clone(&self.layer) }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Oubliette<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oubliette").field("store", &self.layer.store).finish_non_exhaustive()
+    }
+}

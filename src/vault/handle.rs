@@ -201,7 +201,7 @@ impl Vault {
     /// Walks over every living key and every fence, in the order of places, in constant memory.
     pub fn inventory(
         &self,
-    ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + 'static {
+    ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
         std::iter::empty()
     }
 

@@ -30,7 +30,7 @@ pub struct Opening {
 }
 
 /// Which data key is needed to seal.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct KeyRequest<'a> {
     /// The logical stream.
     pub stream: &'a StreamName,

@@ -69,12 +69,12 @@ impl Json {
         Ok(Self(text.trim_matches([' ', '\t', '\n', '\r']).into()))
     }
 
-    /// Text that [`Json::parse`] accepted before, as a store that keeps texts verbatim reads it
-    /// back: to read it strictly once more would cost more than the rest of reading an event.
+    /// Text that [`Json::parse`] accepted before: a store that keeps texts verbatim reads it back,
+    /// this program wrote it, or an authenticated cipher vouches for it. To read it strictly once
+    /// more would cost more than the rest of reading an event.
     ///
     /// Whoever edits a database by hand can break the promise; then [`Json::tree`] is `null` and
     /// writing it with `serde` fails, and nothing panics.
-    #[cfg(feature = "sqlite")]
     pub(crate) fn trusted(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
@@ -94,13 +94,6 @@ impl Json {
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
         serde_json::from_str(&self.0).map_err(type_error)
     }
-
-    /// Takes a text that is JSON because this program wrote it, or because it took it as a
-    /// [`Json`] before and an authenticated cipher vouches that it is the same.
-    pub(crate) fn trusted(text: &str) -> Self {
-        Self(text.into())
-    }
-
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

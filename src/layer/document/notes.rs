@@ -1,7 +1,7 @@
 //! What the layer notes in an event's metadata, under `$oubliette`.
 
 use crate::{
-    event::{EventId, Json, Node, StreamName},
+    event::{EventId, Json, LAYER_KEY, Node, StreamName},
     store::Unreadable,
 };
 
@@ -29,6 +29,26 @@ impl Notes {
     /// Whether there is nothing to note.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The notes in an event's metadata. Where what stands there is not as the layer writes it,
+    /// there are none, and opening the event will say so.
+    pub(crate) fn of(metadata: Option<&Json>) -> Self {
+        let noted = |json: &&Json| json.as_str().contains(LAYER_KEY);
+        let read = |json: &Json| Self::read(json.tree().member(LAYER_KEY)?).ok();
+        metadata.filter(noted).and_then(read).unwrap_or_default()
+    }
+
+    /// Metadata without the notes; `None` where nothing else is there.
+    pub(crate) fn strip(metadata: Option<&Json>) -> Option<Json> {
+        let Node::Object(mut members) = metadata?.tree() else { return metadata.cloned() };
+        members.retain(|member| member.key != LAYER_KEY);
+        (!members.is_empty()).then(|| Json::from_tree(&Node::Object(members)))
+    }
+
+    /// Metadata that holds the notes and nothing else.
+    pub(crate) fn to_metadata(&self) -> Json {
+        Json::trusted(format!("{{\"{LAYER_KEY}\":{}}}", self.write()))
     }
 
     /// The notes' JSON.

@@ -44,13 +44,13 @@ impl Draft {
             (None, [token]) if self.sealed_bytes => {
                 (Payload::Bytes(token.as_bytes().into()), self.metadata)
             }
-            (None, _) => (Json::trusted(&beside(None, tokens)).into(), self.metadata),
+            (None, _) => (Json::trusted(beside(None, tokens)).into(), self.metadata),
             (Some(Payload::Json(json)), _) if has_members(json) => {
-                (Json::trusted(&beside(Some(json), tokens)).into(), self.metadata)
+                (Json::trusted(beside(Some(json), tokens)).into(), self.metadata)
             }
             (Some(public), _) => {
                 let metadata = beside(self.metadata.as_ref(), tokens);
-                (public.clone(), Some(Json::trusted(&metadata)))
+                (public.clone(), Some(Json::trusted(metadata)))
             }
         }
     }
@@ -82,7 +82,7 @@ fn with_notes(metadata: Option<&Json>, notes: &Notes) -> Option<Json> {
     if notes.is_empty() {
         return metadata.cloned();
     }
-    Some(Json::trusted(&with_member(metadata, LAYER_KEY, &notes.write())))
+    Some(Json::trusted(with_member(metadata, LAYER_KEY, &notes.write())))
 }
 
 pub(super) fn is_empty_object(data: &Payload) -> bool {

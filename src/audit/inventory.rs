@@ -1,0 +1,238 @@
+//! The inventory of keys and fences.
+
+use futures::TryStreamExt;
+use serde::Serialize;
+
+use crate::{
+    event::{ErasureId, Generation, Layout, StreamName, Subject, Timestamp},
+    layer::{
+        Oubliette,
+        document::{self, Document},
+    },
+    store::{EventStore, ReadAllOptions, StoreError},
+    vault::{Fence, InventoryEntry, KeyInfo, Standing, Vault, VaultError},
+};
+
+/// Why an inventory could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuditError {
+    /// The layer was opened without a vault.
+    #[error("opened without a vault: there are no keys to list")]
+    NoVault,
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One line of the inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Row {
+    /// A key.
+    Key(KeyRow),
+    /// A subject, or some generations of one, that is forgotten. The name is gone: what is left
+    /// is a keyed pseudonym.
+    Forgotten(ForgottenRow),
+}
+
+/// A key, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeyRow {
+    /// Its id, as in tokens.
+    pub id: String,
+    /// Its stream.
+    pub stream: StreamName,
+    /// Its subject.
+    pub subject: Subject,
+    /// Its generation.
+    pub generation: Generation,
+    /// What it may be used for.
+    pub state: KeyStanding,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The day of its last use.
+    pub last_use: String,
+    /// About how many payloads it sealed.
+    pub sealed_about: u64,
+    /// The subjects that its own depends on.
+    pub owners: Vec<Subject>,
+    /// The layout of the stream when it was made.
+    pub layout: Layout,
+    /// The digest of the policy when it was made.
+    pub policy: String,
+    /// Whether the policy says that such a stream has an owner, and none is known: it leads to
+    /// no person, and nobody's forgetting will reach it.
+    pub ownerless: bool,
+}
+
+/// The state of a key, in the words of NIST SP 800-57 part 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum KeyStanding {
+    /// It seals and opens.
+    Active,
+    /// A newer generation seals; this one opens what it sealed.
+    Deactivated,
+}
+
+/// What remains of a forgotten subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ForgottenRow {
+    /// The keyed pseudonym, in hexadecimal digits. It is still a pseudonym of a person.
+    pub pseudonym: String,
+    /// The erasures, newest last, each with the generations that it ended (both inclusive).
+    pub erasures: Vec<DeadSpan>,
+    /// Whether new keys are refused: so, until `reopen`.
+    pub closed: bool,
+}
+
+/// A span of generations that an erasure ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DeadSpan {
+    /// The erasure.
+    pub erasure: ErasureId,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The first dead generation.
+    pub from: Generation,
+    /// The last.
+    pub to: Generation,
+}
+
+/// The inventory in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Living keys.
+    pub keys: u64,
+    /// Of these, those that still seal.
+    pub active: u64,
+    /// Forgotten subjects that are closed.
+    pub forgotten: u64,
+    /// About how many payloads the living keys sealed.
+    pub sealed_about: u64,
+    /// Keys of streams that should lead to a person and lead to none.
+    pub ownerless: u64,
+    /// Events in the store without a token, from before there was a layer; `None`: not counted.
+    pub unsealed: Option<u64>,
+}
+
+impl Totals {
+    /// Counts a row.
+    pub fn add(&mut self, row: &Row) {
+        match row {
+            Row::Key(key) => {
+                self.keys += 1;
+                self.active += u64::from(key.state == KeyStanding::Active);
+                self.sealed_about += key.sealed_about;
+                self.ownerless += u64::from(key.ownerless);
+            }
+            Row::Forgotten(forgotten) => self.forgotten += u64::from(forgotten.closed),
+        }
+    }
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// Every key and every forgotten subject, one after the other, in constant memory. Blocks for
+    /// page reads.
+    ///
+    /// # Errors
+    /// [`AuditError::NoVault`]; each row may be an error of the vault.
+    pub fn inventory(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Row, AuditError>> + Send + use<S>, AuditError> {
+        let vault = self.vault().ok_or(AuditError::NoVault)?.clone();
+        let policy = self.policy().clone();
+        // A subject's keys follow one another, so that their standing is looked up once.
+        let mut last: Option<(Subject, Standing)> = None;
+        Ok(vault.inventory().map(move |entry| match entry? {
+            InventoryEntry::Key(key) => {
+                let standing = match &last {
+                    Some((subject, standing)) if *subject == key.subject => standing.clone(),
+                    _ => standing_of(&vault, &key.subject, &mut last)?,
+                };
+                let declares = policy.rule_for(&key.stream).is_ok_and(|plan| plan.declares_owners);
+                Ok(Row::Key(key_row(key, &standing, declares)))
+            }
+            InventoryEntry::Fence(fence) => Ok(Row::Forgotten(forgotten_row(fence))),
+        }))
+    }
+
+    /// Counts the events in the store that were never sealed, by reading them all.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub async fn count_unsealed(&self) -> Result<u64, AuditError> {
+        let mut events = self.store().read_all(ReadAllOptions::default());
+        let mut unsealed = 0;
+        while let Some(event) = events.try_next().await? {
+            let parsed =
+                event.data.as_ref().map(|data| document::parse(data, event.metadata.as_ref()));
+            let clear = matches!(parsed, Some(Ok(Document::Clear)));
+            unsealed += u64::from(clear && !event.is_tombstone());
+        }
+        Ok(unsealed)
+    }
+}
+
+fn standing_of(
+    vault: &Vault,
+    subject: &Subject,
+    last: &mut Option<(Subject, Standing)>,
+) -> Result<Standing, VaultError> {
+    let standing = vault.standing(subject)?;
+    *last = Some((subject.clone(), standing.clone()));
+    Ok(standing)
+}
+
+fn key_row(key: KeyInfo, standing: &Standing, declares_owners: bool) -> KeyRow {
+    let epoch = standing.epochs.iter().rev().find(|epoch| epoch.from <= key.generation);
+    let owners: Vec<Subject> = epoch
+        .map(|epoch| epoch.owners.iter().filter_map(|owner| owner.subject.clone()).collect())
+        .unwrap_or_default();
+    let newer = standing.current.is_some_and(|current| current > key.generation);
+    let own = key.subject.as_str() == key.stream.as_str();
+    KeyRow {
+        id: key.id.to_string(),
+        generation: key.generation,
+        state: if newer { KeyStanding::Deactivated } else { KeyStanding::Active },
+        created: key.created,
+        last_use: key.last_use.to_string().chars().take(10).collect(),
+        sealed_about: key.sealed_about,
+        ownerless: declares_owners && own && owners.is_empty(),
+        owners,
+        layout: key.layout,
+        policy: key.policy.to_string(),
+        stream: key.stream,
+        subject: key.subject,
+    }
+}
+
+fn forgotten_row(fence: Fence) -> ForgottenRow {
+    use std::fmt::Write as _;
+    let mut pseudonym = String::with_capacity(32);
+    for byte in fence.pseudonym {
+        // Writing into memory cannot fail.
+        let _ = write!(pseudonym, "{byte:02x}");
+    }
+    let span = |(from, to, erasure): (Generation, Generation, ErasureId)| DeadSpan {
+        erasure,
+        at: erasure.at(),
+        from,
+        to,
+    };
+    ForgottenRow {
+        pseudonym,
+        erasures: fence.dead.into_iter().map(span).collect(),
+        closed: fence.closed,
+    }
+}

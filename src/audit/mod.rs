@@ -1,0 +1,11 @@
+//! What an auditor asks: which keys there are, whose, how old, and who is forgotten.
+//!
+//! Called through [`Oubliette::inventory`]. It reads the vault and the store, and changes
+//! neither; no report holds key material.
+
+mod inventory;
+
+pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, KeyStanding, Row, Totals};
+
+#[cfg(doc)]
+use crate::layer::Oubliette;

@@ -1,0 +1,24 @@
+//! Forgetting: from plan to tombstones.
+//!
+//! Called through [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
+//! The order of things is what makes it safe, and it is this:
+//!
+//! 1. **Close** the subject, and everyone whose keys will go: appends under way are waited for,
+//!    new ones wait. Closing can bring new dependents to light, so that planning and closing
+//!    alternate until nothing is new.
+//! 2. **Journal** the whole plan, durably. From here on the erasure happens, whatever crashes.
+//! 3. **Destroy** all keys in one batch and fence their subjects.
+//! 4. **Tombstones** on every affected stream, under ids that depend on the erasure and the
+//!    stream alone, so that repeating this step changes nothing.
+//! 5. **Close the books**: the journal, which holds names, is removed; a record without names
+//!    stays.
+
+mod error;
+mod journal;
+mod plan;
+mod run;
+
+pub use error::ErasureError;
+pub use journal::ErasureRecord;
+pub use plan::{AffectedStream, AffectedSubject, Kept, Plan};
+pub use run::{Erased, Progress, Reopened};

@@ -1,0 +1,354 @@
+//! Appending through the layer.
+//!
+//! First, in the caller's task, what can be refused without touching anything: names, payloads,
+//! policy. Then, in a task of its own that nobody can cut off: admission, owner claims, keys,
+//! sealing, the inner append, settling. The admission lasts until the inner store has answered,
+//! and forgetting waits for it: that is what makes the two linearizable.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::{TryStreamExt, future::try_join_all};
+
+use super::{CodecError, Layer, codec::SealedEvent, placement::Placement};
+use crate::{
+    crypto::DataKey,
+    event::{EventId, Generation, Layout, NewEvent, StreamName, Subject},
+    policy::{Carved, EventFacts, Part},
+    store::{
+        Append, Appended, Capability, Direction, EventStore, ExpectedRevision, ReadOptions,
+        StoreError,
+    },
+    vault::{Admission, Claim, KeyRequest, Opening, Vault, VaultError},
+};
+
+/// How often open claims are settled before giving up: each round settles all that it finds.
+const SETTLING_ROUNDS: usize = 3;
+
+/// One stream's append, carved by the policy and not yet sealed.
+struct Work {
+    stream: StreamName,
+    placement: Placement,
+    expected: ExpectedRevision,
+    events: Vec<(NewEvent, Carved)>,
+}
+
+pub(super) async fn append<S: EventStore>(
+    layer: &Arc<Layer<S>>,
+    appends: Vec<Append>,
+) -> Result<Vec<Appended>, StoreError> {
+    let Some(vault) = layer.vault().cloned() else {
+        return Err(CodecError::NoVault.on_append());
+    };
+    crate::store::check_appends(&appends, layer.store.capabilities())?;
+    let mut work = Vec::with_capacity(appends.len());
+    for append in appends {
+        work.push(carve(layer, append).await?);
+    }
+    let layer = Arc::clone(layer);
+    let task = tokio::spawn(async move { run(&layer, &vault, work).await });
+    task.await.unwrap_or_else(|_| {
+        Err(StoreError::backend(true, "the append's task was cut off; retry with the same ids"))
+    })
+}
+
+async fn carve<S: EventStore>(layer: &Layer<S>, append: Append) -> Result<Work, StoreError> {
+    let Append { stream, expected, events } = append;
+    let refused = |refusal| CodecError::Refused(refusal).on_append();
+    let policy = layer.codec.policy();
+    policy.check_append(&stream).map_err(refused)?;
+    let placement = layer.placement(&stream).await?;
+    let mut carved = Vec::with_capacity(events.len());
+    for event in events {
+        let facts = EventFacts {
+            stream: &stream,
+            event_type: &event.event_type,
+            subject: event.subject.as_ref(),
+        };
+        let cut = policy.carve(&facts, &event.data, event.metadata.as_ref()).map_err(refused)?;
+        carved.push((event, cut));
+    }
+    let two_halves = matches!(placement, Placement::Split(_));
+    if two_halves && !layer.store.capabilities().has(Capability::AtomicMultiStream) {
+        return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
+    }
+    Ok(Work { stream, placement, expected, events: carved })
+}
+
+async fn run<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    work: Vec<Work>,
+) -> Result<Vec<Appended>, StoreError> {
+    let _admission = admit(vault, &work).await.map_err(|error| vault_error(error))?;
+    let claiming = Claiming::begin(layer, &work);
+    let sealed = seal_all(layer, vault, &work).await;
+    let sealed = match sealed {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            claiming.judge(layer, vault).await;
+            return Err(error);
+        }
+    };
+    match layer.store.append(sealed.appends).await {
+        Ok(appended) => {
+            claiming.confirm(vault).await?;
+            Ok(sealed.readable.into_iter().filter_map(|at| appended.get(at).copied()).collect())
+        }
+        Err(error) => {
+            claiming.judge(layer, vault).await;
+            Err(error)
+        }
+    }
+}
+
+/// Everybody whose keys are needed, or who is named as an owner.
+async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
+    let mut opening = Opening::default();
+    for Work { stream, events, .. } in work {
+        for (_, carved) in events {
+            opening.shared.extend(carved.parts.iter().map(|part| part.subject.clone()));
+            opening.shared.extend(carved.owners.iter().map(|change| change.owner().clone()));
+            if carved.owners.iter().any(|change| change.begins_generation()) {
+                opening.exclusive.push(Subject::of(stream));
+            } else if !carved.owners.is_empty() {
+                opening.shared.push(Subject::of(stream));
+            }
+        }
+    }
+    opening.exclusive.sort();
+    opening.exclusive.dedup();
+    opening.shared.sort();
+    opening.shared.dedup();
+    opening.shared.retain(|subject| !opening.exclusive.contains(subject));
+    vault.admit(opening).await
+}
+
+struct SealedWork {
+    appends: Vec<Append>,
+    /// For each logical append, which of `appends` has its revisions.
+    readable: Vec<usize>,
+}
+
+async fn seal_all<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    work: &[Work],
+) -> Result<SealedWork, StoreError> {
+    let mut sealed = SealedWork { appends: Vec::new(), readable: Vec::new() };
+    for work in work {
+        let generations = claim(layer, vault, work).await?;
+        let keys = keys(layer, vault, work, &generations).await?;
+        let (mut readable, mut private) = (Vec::with_capacity(work.events.len()), Vec::new());
+        for ((event, carved), generation) in work.events.iter().zip(&generations) {
+            let whose = |part: &'_ Part| own(&part.subject, &work.stream, *generation);
+            let keys: Option<Vec<Arc<DataKey>>> = carved
+                .parts
+                .iter()
+                .map(|part| keys.get(&(&part.subject, whose(part))).cloned())
+                .collect();
+            let keys = keys.unwrap_or_default();
+            let split = matches!(work.placement, Placement::Split(_));
+            let SealedEvent { event, half } = layer
+                .codec
+                .seal_carved(&work.stream, event, carved, &keys, split)
+                .map_err(CodecError::on_append)?;
+            readable.push(event);
+            private.extend(half);
+        }
+        // The private half first: a reader of all streams then holds it when it meets the other.
+        if let (Placement::Split(names), false) = (&work.placement, private.is_empty()) {
+            let private = Append::new(names.private.clone(), ExpectedRevision::Any, private);
+            sealed.appends.push(private);
+        }
+        sealed.readable.push(sealed.appends.len());
+        let stream = work.placement.readable(&work.stream);
+        sealed.appends.push(Append::new(stream, work.expected, readable));
+    }
+    Ok(sealed)
+}
+
+/// The generation that counts for a part: one that this append begins counts for the stream's
+/// own subject.
+fn own(subject: &Subject, stream: &StreamName, begun: Option<Generation>) -> Option<Generation> {
+    begun.filter(|_| subject.as_str() == stream.as_str())
+}
+
+/// Notes the owner changes. Returns, for each event, the generation begun by it or before it.
+async fn claim<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    work: &Work,
+) -> Result<Vec<Option<Generation>>, StoreError> {
+    let claims: Vec<Claim> = work
+        .events
+        .iter()
+        .flat_map(|(event, carved)| {
+            carved.owners.iter().map(|change| Claim {
+                subject: Subject::of(&work.stream),
+                event: event.id,
+                change: change.clone(),
+                any: carved.any_owner,
+            })
+        })
+        .collect();
+    if claims.is_empty() {
+        return Ok(vec![None; work.events.len()]);
+    }
+    // Claims that an append left open when it was cut off are settled first.
+    layer.settle(vault, &Subject::of(&work.stream)).await?;
+    let mut begun = vault.claim(&claims).await.map_err(vault_error)?.into_iter();
+    let mut current = None;
+    let generations = work.events.iter().map(|(_, carved)| {
+        for generation in begun.by_ref().take(carved.owners.len()) {
+            current = generation.or(current);
+        }
+        current
+    });
+    Ok(generations.collect())
+}
+
+type Keys<'a> = HashMap<(&'a Subject, Option<Generation>), Arc<DataKey>>;
+
+/// The data keys of all parts, made where there are none, durable.
+async fn keys<'a, S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    work: &'a Work,
+    generations: &[Option<Generation>],
+) -> Result<Keys<'a>, StoreError> {
+    let mut seals: HashMap<(&Subject, Option<Generation>), (Layout, u32)> = HashMap::new();
+    for ((_, carved), generation) in work.events.iter().zip(generations) {
+        for part in &carved.parts {
+            let generation = own(&part.subject, &work.stream, *generation);
+            seals.entry((&part.subject, generation)).or_insert((carved.layout, 0)).1 += 1;
+        }
+    }
+    let policy = layer.codec.policy().digest();
+    // All at once, so that new keys share one flush.
+    let asked = seals.into_iter().map(|((subject, generation), (layout, seals))| {
+        key(
+            layer,
+            vault,
+            KeyRequest { stream: &work.stream, subject, generation, layout, policy },
+            seals,
+        )
+    });
+    let found = try_join_all(asked).await?;
+    Ok(found.into_iter().collect())
+}
+
+/// One data key. Where the vault first needs to know whether an event of an append that was cut
+/// off is in the store: looks, tells it, and asks again.
+async fn key<'a, S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    request: KeyRequest<'a>,
+    seals: u32,
+) -> Result<((&'a Subject, Option<Generation>), Arc<DataKey>), StoreError> {
+    let mut rounds = 0;
+    loop {
+        match vault.sealing_key(request, seals).await {
+            Err(VaultError::Unsettled { subject, .. }) if rounds < SETTLING_ROUNDS => {
+                layer.settle(vault, &subject).await?;
+                rounds += 1;
+            }
+            answer => {
+                let key = answer.map_err(vault_error)?;
+                return Ok(((request.subject, request.generation), key));
+            }
+        }
+    }
+}
+
+fn vault_error(error: VaultError) -> StoreError {
+    CodecError::from(error).on_append()
+}
+
+/// The claims of an append under way.
+struct Claiming<'a, S> {
+    layer: &'a Layer<S>,
+    events: Vec<(Subject, Vec<EventId>)>,
+}
+
+impl<'a, S: EventStore> Claiming<'a, S> {
+    fn begin(layer: &'a Layer<S>, work: &[Work]) -> Self {
+        let claiming = |work: &Work| {
+            let stating = work.events.iter().filter(|(_, carved)| !carved.owners.is_empty());
+            let events: Vec<EventId> = stating.map(|(event, _)| event.id).collect();
+            (!events.is_empty()).then(|| (Subject::of(&work.stream), events))
+        };
+        let events: Vec<_> = work.iter().filter_map(claiming).collect();
+        layer.claiming().extend(events.iter().flat_map(|(_, events)| events));
+        Self { layer, events }
+    }
+
+    /// After an append that succeeded.
+    async fn confirm(self, vault: &Vault) -> Result<(), StoreError> {
+        for (subject, events) in &self.events {
+            vault.settle(subject, events, true).await.map_err(vault_error)?;
+        }
+        Ok(())
+    }
+
+    /// After an append that failed: the store is asked whether the events are there, since they
+    /// may be from an earlier attempt. Where it does not answer, the claims stay open, and
+    /// whoever next needs to know asks again.
+    async fn judge(self, layer: &Layer<S>, vault: &Vault) {
+        let subjects: Vec<Subject> =
+            self.events.iter().map(|(subject, _)| subject.clone()).collect();
+        drop(self);
+        for subject in &subjects {
+            if let Err(error) = layer.settle(vault, subject).await {
+                tracing::warn!(%subject, %error, "an owner claim stays open");
+            }
+        }
+    }
+}
+
+impl<S> Drop for Claiming<'_, S> {
+    fn drop(&mut self) {
+        let mut claiming =
+            self.layer.claiming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for event in self.events.iter().flat_map(|(_, events)| events) {
+            claiming.remove(event);
+        }
+    }
+}
+
+impl<S: EventStore> Layer<S> {
+    /// Settles the open claims of a dependent by looking whether their events are in its stream.
+    /// Claims of appends that are under way are passed over.
+    pub(crate) async fn settle(
+        &self,
+        vault: &Vault,
+        dependent: &Subject,
+    ) -> Result<(), StoreError> {
+        let standing = vault.standing(dependent).map_err(vault_error)?;
+        let owners = standing.epochs.iter().flat_map(|epoch| &epoch.owners);
+        let begun = standing.epochs.iter().filter_map(|epoch| epoch.unsettled);
+        let mut open: Vec<EventId> =
+            owners.filter_map(|owner| owner.unsettled).chain(begun).collect();
+        open.sort();
+        open.dedup();
+        open.retain(|event| !self.claiming().contains(event));
+        if open.is_empty() {
+            return Ok(());
+        }
+        let stream = dependent.stream();
+        let stream = self.placement(&stream).await?.readable(&stream);
+        let newest_first =
+            ReadOptions { direction: Direction::Backwards, ..ReadOptions::default() };
+        let mut events = self.store.read(&stream, newest_first);
+        let mut stored = Vec::new();
+        while let Some(event) = events.try_next().await? {
+            if let Some(at) = open.iter().position(|open| *open == event.id) {
+                stored.push(open.swap_remove(at));
+                if open.is_empty() {
+                    break;
+                }
+            }
+        }
+        vault.settle(dependent, &stored, true).await.map_err(vault_error)?;
+        vault.settle(dependent, &open, false).await.map_err(vault_error)
+    }
+}

@@ -1,0 +1,108 @@
+//! What can go wrong with sealing and opening.
+
+use crate::{
+    crypto::SealError,
+    event::{ErasureId, RecordedEvent, Subject},
+    policy::PolicyRefusal,
+    store::{Refusal, StoreError, Unreadable},
+    vault::VaultError,
+};
+
+/// Why a payload was not sealed, or not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// A key of a forgotten subject is needed. Permanent, until someone reopens the subject.
+    #[error("subject {subject} is forgotten (erasure {erasure}); `reopen` admits them again")]
+    Forgotten {
+        /// Who.
+        subject: Subject,
+        /// By which erasure.
+        erasure: ErasureId,
+    },
+    /// The payload cannot be sealed under this policy.
+    #[error("refused: {0}")]
+    Refused(#[source] PolicyRefusal),
+    /// The sealed payload cannot be opened, and not because somebody is forgotten.
+    #[error("cannot be opened: {0}")]
+    Unreadable(#[from] Unreadable),
+    /// The call makes no sense here.
+    #[error("invalid request: {0}")]
+    Invalid(String),
+    /// There is no vault: nothing can be sealed.
+    #[error("opened without a vault: nothing can be sealed")]
+    NoVault,
+    /// Sealing itself failed.
+    #[error(transparent)]
+    Sealing(SealError),
+    /// The vault failed: no key, no sealing.
+    #[error("the vault failed: {0}")]
+    Vault(#[source] VaultError),
+}
+
+impl From<VaultError> for CodecError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Forgotten { subject, erasure } => Self::Forgotten { subject, erasure },
+            VaultError::KeyMissing(_) => Self::Unreadable(Unreadable::KeyMissing),
+            other => Self::Vault(other),
+        }
+    }
+}
+
+impl From<PolicyRefusal> for CodecError {
+    fn from(refusal: PolicyRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl CodecError {
+    /// The store's error for an append.
+    pub(super) fn on_append(self) -> StoreError {
+        match self {
+            Self::Forgotten { subject, erasure } => StoreError::Forgotten { subject, erasure },
+            Self::Refused(refusal) => {
+                StoreError::Refused { refusal: kind(&refusal), source: Some(Box::new(refusal)) }
+            }
+            Self::Invalid(why) => StoreError::Invalid(why),
+            Self::NoVault => StoreError::Refused { refusal: Refusal::NoVault, source: None },
+            Self::Sealing(error) => StoreError::Vault(Box::new(error)),
+            Self::Vault(error) => StoreError::Vault(Box::new(error)),
+            Self::Unreadable(unreadable) => StoreError::Vault(Box::new(unreadable)),
+        }
+    }
+
+    /// The store's error for an event that was read.
+    pub(super) fn on_read(self, event: &RecordedEvent) -> StoreError {
+        match self {
+            Self::Unreadable(unreadable) => unreadable_event(unreadable, event),
+            other => other.on_append(),
+        }
+    }
+}
+
+/// The store's error for an event that cannot be opened.
+pub(super) fn unreadable_event(unreadable: Unreadable, event: &RecordedEvent) -> StoreError {
+    tracing::error!(
+        stream = %event.stream, revision = %event.revision, event = %event.id, %unreadable,
+        "an event cannot be opened"
+    );
+    StoreError::Unreadable {
+        stream: event.stream.clone(),
+        revision: event.revision,
+        position: event.position,
+        id: event.id,
+        unreadable,
+    }
+}
+
+fn kind(refusal: &PolicyRefusal) -> Refusal {
+    let why = refusal.to_string();
+    match refusal {
+        PolicyRefusal::LooksPersonal { .. } | PolicyRefusal::PhysicalName { .. } => {
+            Refusal::Name(why)
+        }
+        PolicyRefusal::Reserved { .. } => Refusal::Reserved(why),
+        _ => Refusal::Policy(why),
+    }
+}

@@ -1,0 +1,205 @@
+//! Bringing the two halves of split events together.
+//!
+//! In the store of all streams both halves lie near each other, because they were appended
+//! together: the private half first, so that whoever meets a public half has met its private
+//! half. Where that does not help (the read began between the two, or goes backwards), the
+//! private half is waited for a little, then looked up in its stream.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use futures::{StreamExt, TryStreamExt, future, stream};
+
+use super::{CodecError, Layer, document::Notes, error::unreadable_event};
+use crate::{
+    event::{EventId, RecordedEvent, StreamName},
+    policy::SplitNames,
+    store::{
+        Delivery, Direction, EventStore, EventStream, ReadOptions, StoreError, Subscription,
+        Unreadable,
+    },
+};
+
+/// How many halves are kept waiting for the other before it is looked up.
+const PATIENCE: usize = 4096;
+
+/// An event as it lies in the store, complete: with its private half, where it has one.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The event, or its public half, under its logical stream.
+    pub(super) event: RecordedEvent,
+    /// What the layer noted with it.
+    pub(super) notes: Notes,
+    /// Its private half.
+    pub(super) private: Option<RecordedEvent>,
+}
+
+/// What a stream of deliveries holds once halves are joined.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // as `Delivery`
+pub(super) enum Joined {
+    Event(Found),
+    CaughtUp,
+}
+
+enum Waiting {
+    Ready(Joined),
+    /// For the private half with this id.
+    Half(Found, EventId),
+}
+
+struct Join<S> {
+    layer: Arc<Layer<S>>,
+    inner: Subscription,
+    backwards: bool,
+    ended: bool,
+    queue: VecDeque<Waiting>,
+    held: HashMap<EventId, RecordedEvent>,
+}
+
+/// Joins the halves among the deliveries of all streams; private halves disappear.
+pub(super) fn join_all<S: EventStore>(
+    layer: Arc<Layer<S>>,
+    inner: Subscription,
+    direction: Direction,
+) -> impl futures::Stream<Item = Result<Joined, StoreError>> + Send {
+    let join = Join {
+        layer,
+        inner,
+        backwards: direction == Direction::Backwards,
+        ended: false,
+        queue: VecDeque::new(),
+        held: HashMap::new(),
+    };
+    stream::try_unfold(join, |mut join| async move {
+        Ok(join.next().await?.map(|joined| (joined, join)))
+    })
+}
+
+impl<S: EventStore> Join<S> {
+    async fn next(&mut self) -> Result<Option<Joined>, StoreError> {
+        loop {
+            let patience = if self.backwards { PATIENCE } else { 0 };
+            let impatient = self.ended || self.queue.len() > patience;
+            match self.queue.pop_front() {
+                Some(Waiting::Ready(joined)) => return Ok(Some(joined)),
+                Some(Waiting::Half(found, id)) if impatient => {
+                    return look_up(&self.layer, found, id).await.map(Some);
+                }
+                Some(waiting) => self.queue.push_front(waiting),
+                None if self.ended => return Ok(None),
+                None => {}
+            }
+            match self.inner.next().await.transpose()? {
+                None => self.ended = true,
+                Some(Delivery::CaughtUp) => self.queue.push_back(Waiting::Ready(Joined::CaughtUp)),
+                Some(Delivery::Event(event)) => self.take(event),
+            }
+        }
+    }
+
+    fn take(&mut self, mut event: RecordedEvent) {
+        let notes = Notes::of(event.metadata.as_ref());
+        if notes.public.is_some() {
+            let waits =
+                |waiting: &&mut Waiting| matches!(waiting, Waiting::Half(_, id) if *id == event.id);
+            match self.queue.iter_mut().find(waits) {
+                Some(waiting) => waiting.resolve(event),
+                None => {
+                    // More halves than any append has are none that anybody will ask for.
+                    if self.held.len() >= PATIENCE {
+                        self.held.clear();
+                    }
+                    self.held.insert(event.id, event);
+                }
+            }
+            return;
+        }
+        if let Some(logical) = &notes.stream {
+            event.stream = logical.clone();
+        }
+        let half = notes.private;
+        let mut found = Found { event, notes, private: None };
+        self.queue.push_back(match half {
+            None => Waiting::Ready(Joined::Event(found)),
+            Some(id) => match self.held.remove(&id) {
+                Some(private) => {
+                    found.private = Some(private);
+                    Waiting::Ready(Joined::Event(found))
+                }
+                None => Waiting::Half(found, id),
+            },
+        });
+    }
+}
+
+impl Waiting {
+    fn resolve(&mut self, private: RecordedEvent) {
+        let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
+        *self = match taken {
+            Self::Half(mut found, _) => {
+                found.private = Some(private);
+                Self::Ready(Joined::Event(found))
+            }
+            ready @ Self::Ready(_) => ready,
+        };
+    }
+}
+
+/// Finds a private half in its stream; it is likely to be near the end.
+async fn look_up<S: EventStore>(
+    layer: &Layer<S>,
+    mut found: Found,
+    id: EventId,
+) -> Result<Joined, StoreError> {
+    let plan = layer.codec.policy().rule_for(&found.event.stream);
+    let plan = plan.map_err(|refusal| CodecError::from(refusal).on_append())?;
+    let Some(names) = plan.split_names else {
+        return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
+    };
+    let backwards = ReadOptions { direction: Direction::Backwards, ..ReadOptions::default() };
+    let mut private = layer.store.read(&names.private, backwards);
+    while let Some(event) = private.try_next().await? {
+        if event.id == id {
+            found.private = Some(event);
+            return Ok(Joined::Event(found));
+        }
+    }
+    Err(unreadable_event(Unreadable::HalfMissing, &found.event))
+}
+
+/// Reads one split stream: its public half, and beside it, in step, its private half.
+pub(super) fn join_one<S: EventStore>(
+    layer: &Layer<S>,
+    logical: StreamName,
+    names: &SplitNames,
+    options: ReadOptions,
+) -> impl futures::Stream<Item = Result<Found, StoreError>> + Send + use<S> {
+    // Where in the private half to begin is not known, because its revisions are its own: from
+    // the same end as the public half, past what is not asked for.
+    let from_the_end = ReadOptions { direction: options.direction, ..ReadOptions::default() };
+    let private = layer.store.read(&names.private, from_the_end);
+    let public = layer.store.read(&names.public, options);
+    stream::try_unfold((public, private), move |(mut public, mut private)| {
+        let logical = logical.clone();
+        async move {
+            let Some(mut event) = public.try_next().await? else { return Ok(None) };
+            event.stream = logical;
+            let notes = Notes::of(event.metadata.as_ref());
+            let mut found = Found { event, notes, private: None };
+            if let Some(id) = found.notes.private {
+                found.private = find(&mut private, id).await?;
+                if found.private.is_none() {
+                    return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
+                }
+            }
+            Ok(Some((found, (public, private))))
+        }
+    })
+}
+
+async fn find(private: &mut EventStream, id: EventId) -> Result<Option<RecordedEvent>, StoreError> {
+    private.try_skip_while(|event| future::ready(Ok(event.id != id))).try_next().await
+}

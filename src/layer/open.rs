@@ -1,0 +1,64 @@
+//! Opening one event.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    CodecError, EventRef, Layer,
+    codec::Opened,
+    document::{self, Document},
+    halves::Found,
+};
+use crate::{
+    event::RecordedEvent,
+    store::{EventStore, StoreError, Unreadable},
+};
+
+impl<S: EventStore> Layer<S> {
+    /// Opens an event that was found in the store, as far as the vault can.
+    pub(super) fn open(&self, found: Found) -> Result<RecordedEvent, StoreError> {
+        let Found { mut event, private, .. } = found;
+        let opened =
+            self.try_open(&event, private.as_ref()).map_err(|error| error.on_read(&event))?;
+        // A tombstone is the layer's own word, in clear.
+        if opened.unsealed && !event.is_tombstone() {
+            self.unsealed.fetch_add(1, Ordering::Relaxed);
+        }
+        event.data = opened.data;
+        event.metadata = opened.metadata;
+        event.subject = opened.subject;
+        event.shredded = opened.shredded;
+        event.withheld = opened.withheld;
+        Ok(event)
+    }
+
+    fn try_open(
+        &self,
+        event: &RecordedEvent,
+        private: Option<&RecordedEvent>,
+    ) -> Result<Opened, CodecError> {
+        let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
+        let document = match (parse(event)?, private) {
+            (Document::Stored(public), Some(half)) => match parse(half)? {
+                Document::Stored(private) => {
+                    Document::Stored(public.join(event.id, private, half.id)?)
+                }
+                Document::Clear => return Err(Unreadable::Tampered.into()),
+            },
+            (Document::Clear, Some(_)) => return Err(Unreadable::Tampered.into()),
+            (document, None) => document,
+        };
+        self.codec.open_stored(id, document, || {
+            // Only an event that has data reads as it stands.
+            let data = event.data.clone();
+            (
+                data.unwrap_or_else(|| crate::event::Payload::Bytes([].into())),
+                event.metadata.clone(),
+            )
+        })
+    }
+}
+
+fn parse(event: &RecordedEvent) -> Result<Document, Unreadable> {
+    let data = event.data.as_ref().ok_or(Unreadable::Malformed("the store returned no data"))?;
+    document::parse(data, event.metadata.as_ref())
+}

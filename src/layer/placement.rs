@@ -1,0 +1,123 @@
+//! Which physical streams a logical stream lies in.
+//!
+//! A stream's layout is fixed by its first event, and the store is the witness: a stream that was
+//! split stays split when the policy no longer says so, and the other way round. One look at the
+//! store for each stream that is not known yet; the answer is kept, because it never changes once
+//! the stream has events.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError},
+};
+
+use lru::LruCache;
+
+use super::{Layer, document::Notes};
+use crate::{
+    event::{Json, StreamName},
+    policy::SplitNames,
+    store::{EventStore, EventStoreExt, ReadOptions, StoreError},
+};
+
+/// How many streams' placements are kept in memory; each is some hundred bytes.
+const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// Where a logical stream's events lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// In the stream of the same name.
+    Single,
+    /// In two streams, of which the public one counts.
+    Split(SplitNames),
+}
+
+impl Placement {
+    /// The physical stream whose revisions are the logical ones.
+    pub(crate) fn readable(&self, stream: &StreamName) -> StreamName {
+        match self {
+            Self::Single => stream.clone(),
+            Self::Split(names) => names.public.clone(),
+        }
+    }
+
+    /// What an event of the layer's own must say in its metadata to be found again.
+    pub(crate) fn note(&self, stream: &StreamName) -> Option<Json> {
+        match self {
+            Self::Single => None,
+            Self::Split(_) => {
+                Some(Notes { stream: Some(stream.clone()), ..Notes::default() }.to_metadata())
+            }
+        }
+    }
+}
+
+/// The placements known so far.
+pub(super) struct Placements(Mutex<LruCache<StreamName, Placement>>);
+
+impl Default for Placements {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(KEPT)))
+    }
+}
+
+impl Placements {
+    fn known(&self, stream: &StreamName) -> Option<Placement> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(stream).cloned()
+    }
+
+    fn keep(&self, stream: &StreamName, placement: &Placement) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(stream.clone(), placement.clone());
+    }
+}
+
+impl<S: EventStore> Layer<S> {
+    /// Where a stream lies, or will lie once it has events.
+    pub(crate) async fn placement(&self, stream: &StreamName) -> Result<Placement, StoreError> {
+        if let Some(placement) = self.placements.known(stream) {
+            return Ok(placement);
+        }
+        let plan = self
+            .codec
+            .policy()
+            .rule_for(stream)
+            .map_err(|refusal| super::CodecError::from(refusal).on_append())?;
+        let Some(names) = plan.split_names else {
+            return Ok(Placement::Single);
+        };
+        let wanted = if plan.split { Placement::Split(names.clone()) } else { Placement::Single };
+        // The placement that the policy does not want counts only where it has events already.
+        let (found, fixed) = if self.has_events(&wanted.readable(stream), stream).await? {
+            (wanted, true)
+        } else {
+            let other = if plan.split { Placement::Single } else { Placement::Split(names) };
+            if self.has_events(&other.readable(stream), stream).await? {
+                (other, true)
+            } else {
+                (wanted, false)
+            }
+        };
+        // Without events yet, another writer may still be first under another policy; but one
+        // vault has one process, and this process has one policy.
+        if fixed || self.vault().is_some() {
+            self.placements.keep(stream, &found);
+        }
+        Ok(found)
+    }
+
+    /// Whether a physical stream has an event that belongs to the logical one.
+    async fn has_events(
+        &self,
+        physical: &StreamName,
+        logical: &StreamName,
+    ) -> Result<bool, StoreError> {
+        let options = ReadOptions { limit: Some(1), ..ReadOptions::default() };
+        let first = self.store.events(physical, options).await?;
+        Ok(first.first().is_some_and(|event| {
+            physical == logical
+                || Notes::of(event.metadata.as_ref()).stream.as_ref() == Some(logical)
+        }))
+    }
+}

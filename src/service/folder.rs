@@ -1,0 +1,353 @@
+//! The data folder: `events/`, `vault/`, `policy.toml`, and `oubliette.json`, which says that
+//! they belong together and where the vault's root slot is.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    erasure::ErasureError,
+    layer::Oubliette,
+    policy::{Policy, PolicyErrors},
+    store::{
+        SqliteStore, StoreError,
+        sqlite::{OpenError, OpenMode},
+    },
+    vault::{Vault, VaultError},
+};
+
+/// The version of `oubliette.json`, and of the folder's arrangement.
+const FORMAT: u32 = 1;
+/// Where the event store notes which vault's tokens it holds.
+const VAULT_OF_STORE: &str = "vault";
+
+/// A folder that holds an event store and its vault.
+#[derive(Debug, Clone)]
+pub struct DataFolder {
+    path: PathBuf,
+    /// Where the root slot is, where the caller says so.
+    root: Option<PathBuf>,
+    vault: Option<PathBuf>,
+    store: Option<PathBuf>,
+}
+
+/// What is wanted of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To work on it; made, if there is nothing yet.
+    Create,
+    /// To work on it; it must exist.
+    Existing,
+    /// To read what is public, without the vault.
+    WithoutVault,
+}
+
+/// An open folder.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parts {
+    /// The layer over the embedded store.
+    pub oubliette: Oubliette<SqliteStore>,
+    /// Where the root slot was made, if it was made just now.
+    pub created_root: Option<PathBuf>,
+}
+
+/// Why a folder could not be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// There is nothing.
+    #[error("there is no data folder at {0}; `import` or `append` makes one")]
+    NotFound(PathBuf),
+    /// There is something else.
+    #[error("{0} is not empty and not a data folder of ours; choose another with --dir")]
+    NotOurs(PathBuf),
+    /// A newer program made it.
+    #[error("{path} has format {found}, this program knows up to {FORMAT}; use a newer program")]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// The vault that belongs to the events is gone.
+    #[error(
+        "{0} has events but no vault: a new vault beside old events would make them unreadable \
+         for ever; restore the vault, or read what is public with --no-vault"
+    )]
+    VaultMissing(PathBuf),
+    /// The events that belong to the vault are gone.
+    #[error("{0} has a vault but no events; restore the events, or choose another folder")]
+    EventsMissing(PathBuf),
+    /// Events and vault do not belong together.
+    #[error("the events in {path} are sealed by vault {store}, but the vault there is {vault}")]
+    VaultOfAnotherStore {
+        /// The folder.
+        path: PathBuf,
+        /// The vault that the events name.
+        store: String,
+        /// The vault that is there.
+        vault: String,
+    },
+    /// There is no place for the root slot.
+    #[error(
+        "no place for the vault's root slot: set --root, OUBLIETTE_ROOT, XDG_STATE_HOME or HOME"
+    )]
+    NoPlaceForRoot,
+    /// The policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyErrors),
+    /// The event store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The event store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault cannot be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// An erasure that was cut off cannot be completed.
+    #[error(transparent)]
+    Erasure(#[from] ErasureError),
+    /// The file system refuses.
+    #[error("{path}: {source}")]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    /// Says that the folder is ours.
+    oubliette: u32,
+    vault: String,
+    root: PathBuf,
+}
+
+/// What is in the folder now.
+enum Found {
+    Nothing,
+    Ours(Manifest),
+}
+
+impl DataFolder {
+    /// The folder at this path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), root: None, vault: None, store: None }
+    }
+
+    /// With the root slot here, instead of where the folder notes it, or, for a new one, in the
+    /// user's state directory.
+    #[must_use]
+    pub fn with_root(mut self, root: Option<PathBuf>) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// With the vault here, instead of in `vault/`.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Option<PathBuf>) -> Self {
+        self.vault = vault;
+        self
+    }
+
+    /// With the event store here, instead of in `events/`.
+    #[must_use]
+    pub fn with_store(mut self, store: Option<PathBuf>) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// The folder of the event store.
+    pub fn events(&self) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| self.path.join("events"))
+    }
+
+    fn vault(&self) -> PathBuf {
+        self.vault.clone().unwrap_or_else(|| self.path.join("vault"))
+    }
+
+    fn policy_file(&self) -> PathBuf {
+        self.path.join("policy.toml")
+    }
+
+    fn manifest_file(&self) -> PathBuf {
+        self.path.join("oubliette.json")
+    }
+
+    /// Opens the folder, or makes it. `policy`, a file, becomes the folder's policy; without it
+    /// the folder's own counts, and without that everything is sealed.
+    ///
+    /// # Errors
+    /// [`FolderError`]. A folder that is not ours is left as it is, and beside old events no new
+    /// vault is made.
+    pub async fn open(&self, access: Access, policy: Option<&Path>) -> Result<Parts, FolderError> {
+        // Read before anything is made, so that a mistake in it leaves nothing behind.
+        let given = policy.map(Policy::load).transpose()?;
+        match (self.look()?, access) {
+            (Found::Nothing, Access::Create) => self.create(policy.zip(given)).await,
+            (Found::Nothing, _) => Err(FolderError::NotFound(self.path.clone())),
+            (Found::Ours(_), Access::WithoutVault) => self.open_without_vault(given),
+            (Found::Ours(manifest), _) => self.open_whole(&manifest, policy.zip(given)).await,
+        }
+    }
+
+    fn look(&self) -> Result<Found, FolderError> {
+        let manifest = self.manifest_file();
+        let text = match fs::read_to_string(&manifest) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return if is_empty(&self.path)? {
+                    Ok(Found::Nothing)
+                } else {
+                    Err(FolderError::NotOurs(self.path.clone()))
+                };
+            }
+            Err(source) => return Err(FolderError::Io { path: manifest, source }),
+        };
+        // The version first: only it says what the rest looks like.
+        #[derive(Deserialize)]
+        struct Version {
+            oubliette: u32,
+        }
+        let not_ours = |_| FolderError::NotOurs(self.path.clone());
+        let Version { oubliette: found } = serde_json::from_str(&text).map_err(not_ours)?;
+        if found > FORMAT {
+            return Err(FolderError::NewerFormat { path: self.path.clone(), found });
+        }
+        Ok(Found::Ours(serde_json::from_str(&text).map_err(not_ours)?))
+    }
+
+    async fn create(&self, policy: Option<(&Path, Policy)>) -> Result<Parts, FolderError> {
+        for folder in [self.events(), self.vault()] {
+            if !is_empty(&folder)? {
+                return Err(FolderError::NotOurs(folder));
+            }
+        }
+        make_folder(&self.path)?;
+        let root = match &self.root {
+            Some(root) => root.clone(),
+            None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
+        };
+        if let Some(parent) = root.parent() {
+            make_folder(parent)?;
+        }
+        let vault = Vault::create(&self.vault(), &root)?;
+        let store = SqliteStore::open_with(self.events(), OpenMode::Create)?;
+        store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
+        let policy = self.adopt(policy)?;
+        // Last: a folder without it was never finished, and nothing was stored in it.
+        let root = std::path::absolute(&root).unwrap_or(root);
+        let manifest =
+            Manifest { oubliette: FORMAT, vault: vault.id().to_string(), root: root.clone() };
+        self.write(&self.manifest_file(), &pretty(&manifest))?;
+        let oubliette = Oubliette::open(store, vault, policy).await?;
+        Ok(Parts { oubliette, created_root: Some(root) })
+    }
+
+    async fn open_whole(
+        &self,
+        manifest: &Manifest,
+        policy: Option<(&Path, Policy)>,
+    ) -> Result<Parts, FolderError> {
+        if is_empty(&self.events())? {
+            return Err(FolderError::EventsMissing(self.path.clone()));
+        }
+        if is_empty(&self.vault())? {
+            return Err(FolderError::VaultMissing(self.path.clone()));
+        }
+        let root = self.root.as_ref().unwrap_or(&manifest.root);
+        let vault = Vault::open(&self.vault(), root)?;
+        let store = SqliteStore::open_with(self.events(), OpenMode::Existing)?;
+        let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
+        if noted != vault.id().to_string() {
+            return Err(FolderError::VaultOfAnotherStore {
+                path: self.path.clone(),
+                store: noted,
+                vault: vault.id().to_string(),
+            });
+        }
+        let policy = self.adopt(policy)?;
+        let oubliette = Oubliette::open(store, vault, policy).await?;
+        Ok(Parts { oubliette, created_root: None })
+    }
+
+    fn open_without_vault(&self, policy: Option<Policy>) -> Result<Parts, FolderError> {
+        let store = SqliteStore::open_with(self.events(), OpenMode::ReadOnly)?;
+        let policy = match policy {
+            Some(policy) => policy,
+            None => self.own_policy()?,
+        };
+        Ok(Parts { oubliette: Oubliette::without_vault(store, policy), created_root: None })
+    }
+
+    /// Makes a given policy the folder's own, or reads that.
+    fn adopt(&self, policy: Option<(&Path, Policy)>) -> Result<Policy, FolderError> {
+        let Some((path, policy)) = policy else { return self.own_policy() };
+        let text =
+            fs::read(path).map_err(|source| FolderError::Io { path: path.into(), source })?;
+        self.write(&self.policy_file(), &text)?;
+        Ok(policy)
+    }
+
+    fn own_policy(&self) -> Result<Policy, FolderError> {
+        let path = self.policy_file();
+        if path.exists() { Ok(Policy::load(&path)?) } else { Ok(Policy::sealed_by_default()) }
+    }
+
+    /// Replaces a file so that a crash leaves the old one or the new one.
+    fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
+        let replace = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            io::Write::write_all(&mut file, text)?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            fs::File::open(&self.path)?.sync_all()
+        };
+        replace().map_err(|source| FolderError::Io { path: path.into(), source })
+    }
+}
+
+fn pretty(manifest: &Manifest) -> Vec<u8> {
+    // Three plain members always have a JSON form.
+    serde_json::to_vec_pretty(manifest).unwrap_or_default()
+}
+
+/// Whether a folder is empty or absent.
+fn is_empty(path: &Path) -> Result<bool, FolderError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(source) => Err(FolderError::Io { path: path.into(), source }),
+    }
+}
+
+/// Makes a folder that only its owner may look into.
+fn make_folder(path: &Path) -> Result<(), FolderError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| FolderError::Io { path: path.into(), source })
+}
+
+/// A place for a new vault's root slot: apart from the data folder, so that an archive of that
+/// folder does not catch it.
+fn default_root() -> Option<PathBuf> {
+    let state =
+        std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let home = || {
+        std::env::var_os("HOME")
+            .filter(|path| !path.is_empty())
+            .map(|home| PathBuf::from(home).join(".local/state"))
+    };
+    let folder = state.or_else(home)?.join("oubliette");
+    Some(folder.join(format!("{}.root", uuid::Uuid::new_v4())))
+}

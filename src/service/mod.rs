@@ -1,0 +1,8 @@
+//! What runs: the parts put together so that somebody can use them.
+//!
+//! Used by the command line. A [`DataFolder`] is the embedded default: event store, vault and
+//! policy in one folder, the vault's root slot outside of it. Servers will live here too.
+
+mod folder;
+
+pub use folder::{Access, DataFolder, FolderError, Parts};
