@@ -4,10 +4,23 @@
 //! and by `audit` (the walk of the inventory). It knows of events and keys, and of no store: an
 //! event is to it an id that somebody says is, or is not, in the store.
 
+mod cache;
+mod claims;
+mod committer;
+mod core;
+mod destroy;
+mod disk;
 mod error;
+mod gate;
 mod handle;
+mod inventory;
+mod places;
+mod records;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod types;
+mod wire;
 
 pub use error::VaultError;
 pub use handle::{Admission, Closure, Vault};
