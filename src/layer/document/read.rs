@@ -77,8 +77,11 @@ pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unread
     Ok(Document::Stored(Stored { tokens, public, public_metadata: user, notes, digest }))
 }
 
+/// Tokens, and the JSON object that they stand in, where it has other members.
+type Beside = (Vec<Token>, Option<Json>);
+
 /// The tokens of JSON data and what stands beside them; `None` where there are none.
-fn split_data(json: &Json) -> Result<Option<(Vec<Token>, Option<Json>)>, Unreadable> {
+fn split_data(json: &Json) -> Result<Option<Beside>, Unreadable> {
     // By far the most frequent: one token, nothing beside it, as the layer wrote it.
     let only = json.as_str().strip_prefix("{\"$sealed\":[\"").and_then(|t| t.strip_suffix("\"]}"));
     if let Some(text) = only
