@@ -1,7 +1,6 @@
 //! stub
 #![allow(missing_docs)]
 use crate::event::*;
-use crate::vault::OwnerChange;
 use std::path::Path;
 use zeroize::Zeroizing;
 

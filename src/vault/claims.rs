@@ -1,7 +1,7 @@
 //! What claims do to a subject's epochs.
 
-use super::{Claim, Epoch, Owner, OwnerChange, VaultError, records::SubjectRecord};
-use crate::event::{EventId, Generation, Subject};
+use super::{Claim, Epoch, Owner, VaultError, records::SubjectRecord};
+use crate::event::{EventId, Generation, OwnerChange, Subject};
 
 impl SubjectRecord {
     /// The event that must be settled before the generation of new keys is known.

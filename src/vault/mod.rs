@@ -26,5 +26,5 @@ pub use error::VaultError;
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyState, NoteKind, Opening, Owner, OwnerChange, Standing, VaultId,
+    KeyState, NoteKind, Opening, Owner, Standing, VaultId,
 };

@@ -6,7 +6,7 @@ use tokio::sync::Barrier;
 
 use super::kit::{Kit, TASKS, Verdict, ensure, event_type, grows, is_unsupported, join};
 use crate::{
-    event::{Json, MAX_PAYLOAD_BYTES, NewEvent, Payload, Revision, StreamName},
+    event::{Json, MAX_STORED_BYTES, NewEvent, Payload, Revision, StreamName},
     store::{Append, Capability, Current, ExpectedRevision, StoreError},
 };
 use ExpectedRevision::{Any, Exact, NoStream, StreamExists};
@@ -301,10 +301,10 @@ pub(super) async fn malformed_appends_are_refused(kit: &Kit<'_>) -> Verdict {
         kit.holds(&kit.stream("b")?, &[]).await?;
     }
     // Quotes and what the profile puts around make it longer yet.
-    let long = kit.payload(&format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 1)))?;
+    let long = kit.payload(&format!("\"{}\"", "x".repeat(MAX_STORED_BYTES - 1)))?;
     let long = NewEvent::new(event_type("TooLong")?, long);
     invalid("a payload too long", &kit.refused(of(vec![kit.event(0)?, long])).await?)?;
-    let bytes = Payload::Bytes(vec![0; MAX_PAYLOAD_BYTES + 1].into());
+    let bytes = Payload::Bytes(vec![0; MAX_STORED_BYTES + 1].into());
     let bytes = NewEvent::new(event_type("TooLong")?, bytes);
     if kit.has(Capability::Bytes) {
         invalid("bytes too long", &kit.refused(of(vec![bytes])).await?)?;

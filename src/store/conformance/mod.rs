@@ -232,7 +232,7 @@ cases! {
         "more than one stream in one call is all or nothing with the capability and Unsupported \
          without it"
     append::malformed_appends_are_refused:
-        "no streams, no events, the same stream twice, a payload over MAX_PAYLOAD_BYTES, metadata \
+        "no streams, no events, the same stream twice, a payload over MAX_STORED_BYTES, metadata \
          that is no object: Invalid"
     read::payloads_come_back_as_they_went_in:
         "data and metadata byte for byte, JSON and bytes"
