@@ -3,5 +3,6 @@
 
 pub mod crypto;
 pub mod event;
+pub mod policy;
 pub mod store;
 pub mod vault;

@@ -6,6 +6,7 @@
 //! on that change it for every other crate of the program (see `docs/decisions`); so a small
 //! strict reader of RFC 8259 stands here, checked against `serde_json` by property tests.
 
+mod filling;
 mod node;
 mod pointer;
 mod reader;
@@ -15,7 +16,8 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-pub use node::{Filling, Member, Node};
+pub use filling::Filling;
+pub use node::{Member, Node};
 pub use pointer::{Pointer, PointerError, Step};
 
 /// How deep arrays and objects may nest, as in `serde_json`.
