@@ -16,7 +16,7 @@ pub enum Body<'a> {
     /// The whole JSON payload, byte for byte.
     Json(&'a str),
     /// Some fields of it: fillings as text, see
-    /// [`write_fillings`](crate::event::write_fillings).
+    /// [`Filling::write`](crate::event::Filling::write).
     Fields(&'a str),
     /// The whole of a payload that is not JSON.
     Bytes(&'a [u8]),

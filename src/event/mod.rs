@@ -12,10 +12,7 @@ mod owner;
 mod recorded;
 mod tombstone;
 
-pub use json::{
-    Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step, fill_all,
-    read_fillings, write_fillings,
-};
+pub use json::{Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError};

@@ -55,7 +55,7 @@ async fn carve<S: EventStore>(layer: &Layer<S>, append: Append) -> Result<Work, 
     let Append { stream, expected, events } = append;
     let refused = |refusal| CodecError::Refused(refusal).on_append();
     let policy = layer.codec.policy();
-    policy.check_append(&stream).map_err(refused)?;
+    policy.rule_for(&stream).map_err(refused)?;
     let placement = layer.placement(&stream).await?;
     let mut carved = Vec::with_capacity(events.len());
     for event in events {

@@ -6,9 +6,7 @@ use super::{
 };
 use crate::{
     crypto::{Body, Context, KeyId, Plaintext, PublicDigest, Token},
-    event::{
-        EventId, Filling, Json, LAYER_KEY, Node, Payload, SEALED_KEY, fill_all, read_fillings,
-    },
+    event::{EventId, Filling, Json, LAYER_KEY, Node, Payload, SEALED_KEY},
     store::Unreadable,
 };
 
@@ -244,7 +242,8 @@ impl Stored {
 }
 
 fn read(text: &str) -> Result<Vec<Filling<'_>>, Unreadable> {
-    read_fillings(text).ok_or(Unreadable::Malformed("a token's fillings are not a list of them"))
+    Filling::read_all(text)
+        .map_err(|_| Unreadable::Malformed("a token's fillings are not a list of them"))
 }
 
 fn filled(
@@ -253,7 +252,7 @@ fn filled(
     gaps: bool,
 ) -> Result<Json, Unreadable> {
     let mut tree = public.map_or_else(|| Node::Object(Vec::new()), Json::tree);
-    if !fill_all(&mut tree, fillings, gaps) {
+    if !tree.fill_all(fillings, gaps) {
         return Err(Unreadable::Malformed("a sealed field has no place in the event"));
     }
     Ok(Json::from_tree(&tree))
