@@ -17,7 +17,14 @@ static ENGINE: LazyLock<base64::engine::GeneralPurpose> = LazyLock::new(|| SCALA
 
 /// Appends the text of `bytes`.
 pub(super) fn encode(bytes: &[u8], text: &mut String) {
-    ENGINE.encode_string(bytes, text);
+    // `encode_string` goes through a small buffer in pieces; into a slice it is one pass.
+    let mut buffer = std::mem::take(text).into_bytes();
+    let from = buffer.len();
+    buffer.resize(from + (bytes.len() * 4).div_ceil(3), 0);
+    let written = ENGINE.encode_slice(bytes, &mut buffer[from..]).unwrap_or_default();
+    buffer.truncate(from + written);
+    // Always so: it was text, and base64 is ASCII.
+    *text = String::from_utf8(buffer).unwrap_or_default();
 }
 
 /// The bytes of a text; `None` also for padding, white space, `+`, `/`, and trailing bits that
