@@ -125,6 +125,10 @@ impl Metadata {
         let clear =
             || Self { user: Some(json.clone()), bound: Some(json.clone()), ..Self::default() };
         let Node::Object(mut members) = json.tree() else { return Ok(clear()) };
+        // Some stores give `{}` back where nothing was.
+        if members.is_empty() {
+            return Ok(Self::default());
+        }
         let tokens = members.iter().position(|member| member.key == SEALED_KEY);
         let tokens = tokens.map(|at| read_tokens(&members.remove(at).value)).transpose()?;
         let notes = members.iter().position(|member| member.key == LAYER_KEY);
