@@ -498,7 +498,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
     );
     add("split-public-half-edited", "tampered", replaced(&split, "data", "red", "rod"));
     add("split-private-half-of-another", "tampered", {
-        let mut vector = split.clone();
+        let mut vector = split;
         let notes = vector["private"]["metadata"].as_str().unwrap();
         let notes = notes.replace(&ID.to_string(), &OTHER_ID.to_string());
         vector["private"]["metadata"] = notes.into();
