@@ -6,7 +6,7 @@
 //! anything: should it be lost, the claim is found unsettled and asked about again.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     fmt,
     sync::{
         Arc, Weak,
@@ -254,11 +254,13 @@ impl Committer {
                 }
             }
             let hash = self.core.naming.subject(&claim.subject);
-            if !records.contains_key(&hash) {
-                let fence = self.core.disk.fence(&hash)?;
-                records.insert(hash, self.core.record(&hash, &fence)?);
-            }
-            let Some(record) = records.get_mut(&hash) else { continue };
+            let record = match records.entry(hash) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let fence = self.core.disk.fence(&hash)?;
+                    new.insert(self.core.record(&hash, &fence)?)
+                }
+            };
             let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
             let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
             generations.push(record.claim(claim, &together)?);
@@ -442,7 +444,7 @@ impl Committer {
             Arc::new(Warm::new(key, entry.generation, current, entry.reserved, entry.last_day))
         });
         warm.grant(entry.reserved, spare);
-        self.returns.extend(self.core.cache.keep_warm(address, warm));
+        self.returns.extend(self.core.cache.keep_warm(address, &warm));
     }
 
     /// Writes everything that is only in memory, the exact counts among it.

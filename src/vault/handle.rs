@@ -116,12 +116,20 @@ impl Vault {
         &self.open.core
     }
 
+    /// How many jobs were handed to the committer.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> u64 {
+        self.open.core.disk.faults.asked.load(Ordering::SeqCst)
+    }
+
     /// Has the committer do something, and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
             let _ = jobs.send(job(reply));
+            #[cfg(test)]
+            self.open.core.disk.faults.asked.fetch_add(1, Ordering::SeqCst);
         }
         answer.await.unwrap_or(Err(VaultError::Poisoned))
     }
