@@ -76,7 +76,9 @@ type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 pub(super) struct Committer {
     pub(super) core: Arc<Core>,
     pub(super) changes: BTreeMap<Place, Option<Value>>,
-    planned: HashMap<Place, Planned>,
+    /// In order of places, so that of one stream's keys the newest generation is published last
+    /// and stays warm.
+    planned: BTreeMap<Place, Planned>,
     /// The ids of the keys that this write makes.
     minted: HashSet<KeyId>,
     waiting: Vec<Waiting>,
@@ -90,7 +92,7 @@ impl Committer {
         Self {
             core,
             changes: BTreeMap::new(),
-            planned: HashMap::new(),
+            planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
             returns: Vec::new(),
