@@ -128,11 +128,17 @@ impl SubjectRecord {
     pub(super) fn withdraw(&mut self, events: &[EventId]) -> bool {
         let ours = |event: Option<EventId>| event.is_some_and(|event| events.contains(&event));
         let before = (self.epochs.len(), self.mentions());
+        let named: Vec<Subject> = self.owners().cloned().collect();
         self.epochs.retain(|epoch| !ours(epoch.unsettled));
         for epoch in &mut self.epochs {
             epoch.owners.retain(|owner| !ours(owner.unsettled));
         }
         let news = before != (self.epochs.len(), self.mentions());
+        for owner in named {
+            if self.owners().all(|other| *other != owner) && !self.former.contains(&owner) {
+                self.former.push(owner);
+            }
+        }
         if let [only] = self.epochs.as_slice()
             && only.owners.is_empty()
             && only.unsettled.is_none()
@@ -151,8 +157,14 @@ impl SubjectRecord {
         self.epochs.iter().flat_map(|epoch| &epoch.owners).filter_map(|o| o.subject.as_ref())
     }
 
+    /// Everyone among whose dependents this subject is noted.
+    pub(super) fn noted_with(&self) -> impl Iterator<Item = &Subject> {
+        self.owners().chain(&self.former)
+    }
+
     /// Names someone no longer, but leaves that there was an owner.
     pub(super) fn unname(&mut self, owner: &Subject) {
+        self.former.retain(|other| other != owner);
         for other in self.epochs.iter_mut().flat_map(|epoch| &mut epoch.owners) {
             if other.subject.as_ref() == Some(owner) {
                 other.subject = None;

@@ -23,7 +23,7 @@ use super::{
     core::Core,
     places::{self, Hash},
     records::{FenceRecord, KeyEntry, SubjectRecord, today},
-    tree::{Place, Value},
+    tree::{Erasure, Place, Value},
 };
 use crate::{
     crypto::{DataKey, KeyId, random_secret},
@@ -139,8 +139,7 @@ impl Committer {
             }
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
-                Ok(true) => answer(reply, Ok(())),
-                Ok(false) => self.when_written(reply, ()),
+                Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
@@ -292,21 +291,9 @@ impl Committer {
         self.core.disk.check()?;
         let hash = self.core.naming.subject(subject);
         let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
-        if stored {
-            if !record.confirm(events) {
-                return Ok(());
-            }
-        } else {
-            let before: Vec<Subject> = record.owners().cloned().collect();
-            if !record.withdraw(events) {
-                return Ok(());
-            }
-            for owner in before {
-                if record.owners().all(|named| *named != owner) {
-                    let owner = self.core.naming.subject(&owner);
-                    self.changes.insert(places::dependent(&owner, &hash), None);
-                }
-            }
+        let news = if stored { record.confirm(events) } else { record.withdraw(events) };
+        if !news {
+            return Ok(());
         }
         let fence = self.core.disk.fence(&hash)?;
         self.skip_dead(&mut record, &fence)?;
@@ -347,27 +334,27 @@ impl Committer {
         cell
     }
 
-    fn put_note(&mut self, kind: NoteKind, id: [u8; 16], note: &[u8]) -> Result<bool, VaultError> {
+    /// Plans a note.
+    fn put_note(&mut self, kind: NoteKind, id: [u8; 16], note: &[u8]) -> Result<(), VaultError> {
         self.core.disk.check()?;
         let stem = places::note(kind, &id);
         // Notes still to be written may be of the same id.
         if self.changes.range(stem.clone()..places::beginning_with(&stem).end).next().is_some() {
             self.commit()?;
         }
-        let (changes, shrinks) = self.core.disk.set_whole(&stem, Some(note))?;
-        if shrinks {
-            // Parts that a later removal would not see must be gone for good now.
-            self.core.disk.erase(changes)?;
-        } else {
-            self.changes.extend(changes);
-        }
-        Ok(shrinks)
+        let changes = self.core.disk.set_whole(&stem, note)?;
+        self.changes.extend(changes);
+        Ok(())
     }
 
     fn remove_note(&mut self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
         self.commit()?;
-        let (changes, any) = self.core.disk.set_whole(&places::note(kind, &id), None)?;
-        if any { self.core.disk.erase(changes) } else { Ok(()) }
+        let range = places::beginning_with(&places::note(kind, &id));
+        if self.core.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
+            return Ok(());
+        }
+        let remove_ranges = vec![(range.start, range.end)];
+        self.core.disk.erase(Erasure { remove_ranges, changes: Vec::new() })
     }
 
     /// Writes everything that is planned, and tells those who wait.
@@ -424,7 +411,7 @@ impl Committer {
         let unsaved = self.core.unsaved().clone();
         for (hash, record) in &unsaved {
             let stem = places::record(hash);
-            changes.extend(self.core.disk.set_whole(&stem, Some(&record.encode()))?.0);
+            changes.extend(self.core.disk.set_whole(&stem, &record.encode())?);
         }
         if changes.is_empty() {
             return Ok(());

@@ -197,7 +197,7 @@ async fn an_erasures_note_comes_with_its_destruction() {
     let tree = tree();
     let vault = over(&tree);
     let erasure = forget(&vault, "user-1").await;
-    let epoch = tree.epoch();
+    let epoch = tree.epoch().unwrap();
     drop(vault);
     let vault = over(&tree);
     let notes = vault.notes(crate::vault::NoteKind::Erasure).unwrap();
