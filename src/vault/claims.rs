@@ -9,12 +9,13 @@ impl SubjectRecord {
         self.epochs.iter().find_map(|epoch| epoch.unsettled)
     }
 
-    /// Notes a claim. `together`: the events of the claims that come with it. The same claim
-    /// again changes nothing and has the same answer.
+    /// Notes a claim. `together`: the events of the claims that come with it; `first`: the first
+    /// generation that is not dead. The same claim again changes nothing and has the same answer.
     pub(super) fn claim(
         &mut self,
         claim: &Claim,
         together: &[EventId],
+        first: Generation,
     ) -> Result<Option<Generation>, VaultError> {
         if let Some((_, generation)) = self.counted.iter().find(|(event, _)| *event == claim.event)
         {
@@ -31,7 +32,7 @@ impl SubjectRecord {
         }
         match &claim.change {
             OwnerChange::Add(owner) => {
-                self.add(owner, claim);
+                self.add(owner, claim, first);
                 Ok(None)
             }
             OwnerChange::Remove(owner) => {
@@ -48,15 +49,20 @@ impl SubjectRecord {
         }
     }
 
-    fn add(&mut self, owner: &Subject, claim: &Claim) {
+    fn add(&mut self, owner: &Subject, claim: &Claim, first: Generation) {
         let names = |other: &Owner| other.subject.as_ref() == Some(owner);
         let known = |other: &Owner| names(other) && other.unsettled == Some(claim.event);
         if self.epochs.iter().flat_map(|epoch| &epoch.owners).any(known) {
             return;
         }
         if self.epochs.is_empty() {
-            let from = self.current;
-            self.epochs.push(Epoch { from, unsettled: None, owners: Vec::new(), any: claim.any });
+            // All generations so far had the same owners: none.
+            self.epochs.push(Epoch {
+                from: first,
+                unsettled: None,
+                owners: Vec::new(),
+                any: claim.any,
+            });
         }
         let Some(epoch) = self.epochs.last_mut() else { return };
         if epoch.owners.iter().any(|other| names(other) && other.unsettled.is_none()) {

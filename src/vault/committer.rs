@@ -255,16 +255,14 @@ impl Committer {
                 }
             }
             let hash = self.core.naming.subject(&claim.subject);
+            let fence = self.core.disk.fence(&hash)?;
             let record = match records.entry(hash) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
-                    let fence = self.core.disk.fence(&hash)?;
-                    new.insert(self.core.record(&hash, &fence)?)
-                }
+                Entry::Vacant(new) => new.insert(self.core.record(&hash, &fence)?),
             };
             let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
             let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
-            generations.push(record.claim(claim, &together)?);
+            generations.push(record.claim(claim, &together, fence.first_living())?);
             if record.owners().any(|named| named == owner) {
                 let place = places::dependent(&self.core.naming.subject(owner), &hash);
                 let name = Value::new(claim.subject.as_str().as_bytes().to_vec());

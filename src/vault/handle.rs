@@ -147,6 +147,7 @@ impl Vault {
     /// [`VaultError::Forgotten`] where one of them is.
     pub async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
         let pass = self.open.gates.admit(opening).await;
+        self.open.core.disk.check()?;
         for subject in pass.subjects() {
             if let Some(erasure) = self.open.core.closed(subject)? {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
@@ -166,6 +167,8 @@ impl Vault {
         request: KeyRequest<'_>,
         seals: u32,
     ) -> Result<Arc<DataKey>, VaultError> {
+        // After a destruction that failed, nobody knows which keys are still alive.
+        self.open.core.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
         if let Some(warm) = self.open.core.cache.warm(&address) {
             let wanted = match request.generation {

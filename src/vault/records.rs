@@ -244,6 +244,13 @@ impl FenceRecord {
         self.last_dead().map_or(Generation::FIRST, Generation::next)
     }
 
+    /// The first generation that is not dead.
+    pub(super) fn first_living(&self) -> Generation {
+        self.dead.iter().fold(Generation::FIRST, |first, (from, to, _)| {
+            if (*from..=*to).contains(&first) { to.next() } else { first }
+        })
+    }
+
     /// The erasure that killed a generation.
     pub(super) fn killer(&self, generation: Generation) -> Option<ErasureId> {
         let span = self.dead.iter().find(|(from, to, _)| (*from..=*to).contains(&generation));

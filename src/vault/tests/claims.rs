@@ -251,3 +251,16 @@ async fn an_account_of_many_owners_keeps_them_all() {
     forget(&vault, "account-1").await;
     assert_eq!(vault.dependents(&subject(&owner(299))).unwrap(), []);
 }
+
+#[tokio::test]
+async fn the_first_owner_owns_what_was_before_but_not_what_is_dead() {
+    let limits = Limits { seals_per_key: 1, ..Limits::default() };
+    let vault = Vault::over(tree(), limits).unwrap();
+    for _ in 0..3 {
+        key(&vault, "account-1", "account-1").await.unwrap();
+    }
+    assert_eq!(vault.standing(&subject("account-1")).unwrap().current, Some(Generation(3)));
+    destroy(&vault, ErasureId::now(), "account-1", spans(&[(1, 1)])).await.unwrap();
+    owned(&vault, "account-1", add("a"), true).await.unwrap();
+    assert_eq!(epochs(&vault, "account-1"), [(2, true, names(&["a"]))]);
+}

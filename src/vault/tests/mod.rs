@@ -6,6 +6,7 @@
 mod claims;
 mod counts;
 mod fences;
+mod folder;
 mod gates;
 mod keys;
 mod model;

@@ -68,9 +68,10 @@ async fn the_inventory_walks_over_everything_once() {
         made.extend(futures::future::join_all(keys).await);
     }
     assert_eq!(made.len(), 10_000);
-    for n in 0..600 {
-        forget(&vault, &format!("user-{}", n * 4)).await;
-    }
+    let doomed =
+        (0..600).map(|n| Doomed { subject: subject(&format!("user-{}", n * 4)), dead: Dead::All });
+    let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+    vault.destroy(&destruction, b"").await.unwrap();
     let walk = vault.inventory();
     drop(vault);
     let (mut keys, mut fences) = (HashSet::new(), HashSet::new());

@@ -61,6 +61,20 @@ async fn a_failed_write_is_told_to_all_who_waited_for_it() {
     assert!(tree.range(&[0], &[255], 1).unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn after_a_failed_destruction_nothing_is_sealed_opened_or_admitted() {
+    let vault = over(&tree());
+    let made = key(&vault, "user-1", "user-1").await.unwrap();
+    live(vault.opening_key(made.id()));
+    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    let failed = destroy(&vault, ErasureId::now(), "user-1", Dead::All).await;
+    assert!(matches!(failed, Err(VaultError::Storage(_))), "{failed:?}");
+    // The keys are warm; but they may be gone from the disk, or not.
+    assert!(matches!(key(&vault, "user-1", "user-1").await, Err(VaultError::Poisoned)));
+    assert!(matches!(vault.opening_key(made.id()), Err(VaultError::Poisoned)));
+    assert!(matches!(vault.admit(Opening::default()).await, Err(VaultError::Poisoned)));
+}
+
 /// Readers hammer a key while it is destroyed: as soon as `destroy` has returned, nobody reads
 /// it any more.
 #[test]
