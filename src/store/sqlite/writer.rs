@@ -41,7 +41,7 @@ enum Request {
     /// Somebody subscribed: look for other processes' commits from now on.
     Watch,
     #[cfg(test)]
-    LimitPages(u32),
+    Pragma(String),
 }
 
 /// The handle by which the thread is reached.
@@ -74,9 +74,10 @@ impl Writer {
         self.send(Request::Watch)
     }
 
+    /// Sets something on the writer's own connection.
     #[cfg(test)]
-    pub(super) fn limit_pages(&self, pages: u32) {
-        self.send(Request::LimitPages(pages)).unwrap();
+    pub(super) fn pragma(&self, pragma: &str) {
+        self.send(Request::Pragma(format!("PRAGMA {pragma}"))).unwrap();
     }
 
     fn send(&self, request: Request) -> Result<(), SqliteError> {
@@ -119,7 +120,9 @@ impl Thread {
                     }
                     Request::Watch => self.look_around(),
                     #[cfg(test)]
-                    Request::LimitPages(pages) => self.limit_pages(pages),
+                    Request::Pragma(sql) => {
+                        self.connection.query_row(&sql, [], |_| Ok(())).ok();
+                    }
                 }
                 next = match group.len() < GROUP && bytes < GROUP_BYTES {
                     true => self.requests.try_recv().ok(),
@@ -254,12 +257,6 @@ impl Thread {
             self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
         self.poisoned = !(understood && rolled_back);
         error.into()
-    }
-
-    #[cfg(test)]
-    fn limit_pages(&self, pages: u32) {
-        let sql = format!("PRAGMA max_page_count = {pages}");
-        self.connection.query_row(&sql, [], |_| Ok(())).unwrap();
     }
 }
 
