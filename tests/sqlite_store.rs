@@ -116,9 +116,7 @@ async fn helper_that_appends_until_it_is_killed() {
             }
         })
     });
-    for writer in writers.collect::<Vec<_>>() {
-        writer.await.unwrap();
-    }
+    futures::future::join_all(writers).await;
 }
 
 fn start_helper(folder: &Path) -> Child {
@@ -134,7 +132,7 @@ fn start_helper(folder: &Path) -> Child {
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_appends_survive_kill_9() {
     let rounds: usize =
-        env::var("OUBLIETTE_KILL_ROUNDS").map_or(12, |rounds| rounds.parse().unwrap());
+        env::var("OUBLIETTE_KILL_ROUNDS").map_or(15, |rounds| rounds.parse().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let mut acknowledged: HashMap<String, Position> = HashMap::new();
     for round in 0..rounds {
@@ -143,7 +141,7 @@ async fn acknowledged_appends_survive_kill_9() {
         let reader =
             std::thread::spawn(move || lines.lines().map_while(Result::ok).collect::<Vec<_>>());
         // Anywhere from before the first commit to after hundreds.
-        let millis = if round == 0 { 2 } else { rand::rng().random_range(5..150) };
+        let millis = if round == 0 { 2 } else { rand::rng().random_range(5..200) };
         std::thread::sleep(Duration::from_millis(millis));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -242,7 +240,7 @@ async fn two_handles_in_one_process_do_not_disturb_each_other() {
 async fn stores_made_at_the_same_moment_are_one_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep").join("events");
-    let makers: Vec<_> = (0..4)
+    let makers: Vec<_> = (0..6)
         .map(|maker| {
             let path = path.clone();
             tokio::task::spawn_blocking(move || (maker, SqliteStore::create(path)))
@@ -251,14 +249,9 @@ async fn stores_made_at_the_same_moment_are_one_store() {
     let mut made = Vec::new();
     for maker in makers {
         let (maker, store) = maker.await.unwrap();
-        // A folder that somebody is filling at this moment may be refused, never spoilt.
-        match store {
-            Ok(store) => {
-                append(&store, &format!("user-{maker}"), vec![event("1")]).await;
-                made.push(store);
-            }
-            Err(error) => assert!(matches!(error, OpenError::NotOurs { .. }), "{error}"),
-        }
+        let store = store.unwrap();
+        append(&store, &format!("user-{maker}"), vec![event("1")]).await;
+        made.push(store);
     }
     assert_eq!(everything(&made[0]).await.len(), made.len());
 }
@@ -330,7 +323,8 @@ async fn a_subscription_keeps_its_store_open() {
         SqliteStore::open(folder.path()).unwrap().subscribe(None, Filter::default());
     assert!(matches!(subscription.next().await, Some(Ok(Delivery::CaughtUp))));
     append(&other, "user-1", vec![event("1")]).await;
-    assert!(matches!(subscription.next().await, Some(Ok(Delivery::Event(_)))));
+    let next = tokio::time::timeout(Duration::from_secs(60), subscription.next()).await;
+    assert!(matches!(next.unwrap(), Some(Ok(Delivery::Event(_)))));
 }
 
 // ---------------------------------------------------------------------------------------------

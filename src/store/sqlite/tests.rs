@@ -1,6 +1,7 @@
 //! What cannot be provoked from outside: a database that may not grow.
 
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
+use rusqlite::{Connection, ffi};
 
 use super::*;
 use crate::{
@@ -56,16 +57,31 @@ async fn after_a_failure_that_is_not_understood_nothing_is_appended() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path()).unwrap();
     append(&store, "user-1", "1").await.unwrap();
-    store.inner.writer.pragma("query_only = ON");
+    // A promise that is checked at the commit only, and broken by every event.
+    let other_hand = Connection::open(folder.path().join("events.db")).unwrap();
+    other_hand
+        .execute_batch(
+            "CREATE TABLE promise (x REFERENCES event (position) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER breach AFTER INSERT ON event BEGIN
+                INSERT INTO promise VALUES (-1);
+             END;",
+        )
+        .unwrap();
+    store.inner.writer.pragma("foreign_keys = ON");
     let results = join_all((0..3).map(|_| append(&store, "user-1", "2"))).await;
-    for error in results.into_iter().map(Result::unwrap_err) {
+    for (number, error) in results.into_iter().map(Result::unwrap_err).enumerate() {
         assert!(!error.is_temporary());
-        assert!(matches!(backend(error), SqliteError::Other { .. } | SqliteError::Poisoned));
+        match backend(error) {
+            SqliteError::Other { code: ffi::SQLITE_CONSTRAINT_FOREIGNKEY, .. } => {}
+            // Those who did not wait together with the first.
+            error => assert!(number > 0 && error == SqliteError::Poisoned, "{error}"),
+        }
     }
     let error = append(&store, "user-1", "3").await.unwrap_err();
     assert_eq!(backend(error), SqliteError::Poisoned);
     assert_eq!(count(&store).await, 2, "reading goes on");
     drop(store);
+    other_hand.execute_batch("DROP TRIGGER breach").unwrap();
 
     let store = SqliteStore::open(folder.path()).unwrap();
     append(&store, "user-1", "3").await.unwrap();
@@ -89,6 +105,6 @@ async fn what_is_queued_is_done_before_closing() {
 fn polled_outside_of_a_runtime_a_read_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path()).unwrap();
-    let first = futures::executor::block_on(store.read_all(ReadAllOptions::default()).next());
-    assert_eq!(backend(first.unwrap().unwrap_err()), SqliteError::NoRuntime);
+    let first = store.read_all(ReadAllOptions::default()).next().now_or_never();
+    assert_eq!(backend(first.unwrap().unwrap().unwrap_err()), SqliteError::NoRuntime);
 }

@@ -1,12 +1,7 @@
 //! The one thread that writes: it takes what waits, commits it at once, and answers after the
 //! commit.
 
-use std::{
-    mem, panic,
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{mem, sync::mpsc, thread, time::Duration};
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
@@ -48,7 +43,7 @@ enum Request {
 pub(super) struct Writer {
     /// `None` once stopped.
     queue: Option<mpsc::Sender<Request>>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Writer {
@@ -58,7 +53,7 @@ impl Writer {
             Thread { connection, requests, head, poisoned: false, seen: None }.run();
         };
         let thread = thread::Builder::new().name("oubliette-sqlite".to_owned()).spawn(run)?;
-        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Has a task committed. Once this was polled the task is done whole or not at all, also
@@ -88,11 +83,9 @@ impl Writer {
     /// Lets the thread finish what is queued, and waits for it.
     pub(super) fn stop(&mut self) {
         self.queue = None;
-        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(panicked)) = thread.map(thread::JoinHandle::join)
-            && !thread::panicking()
-        {
-            panic::resume_unwind(panicked);
+        if let Some(thread) = self.thread.take() {
+            // Should it have panicked, the panic hook has told so, and those who waited know.
+            let _ = thread.join();
         }
     }
 }
