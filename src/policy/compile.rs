@@ -71,6 +71,9 @@ pub(super) fn compile(file: &PolicyFile, text: &str) -> (Rules, Vec<Mistake>) {
         .collect();
     compiler.check_patterns(&compiled);
     let (rules, spans): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
+    let order = |warning: &Warning| (warning.line, warning.column);
+    compiler.warnings.sort_by_key(order);
+    compiler.warnings.dedup();
     let rules = Rules {
         rules,
         metadata,

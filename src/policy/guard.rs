@@ -240,6 +240,9 @@ fn has_phone(name: &str) -> bool {
 
 /// A card's number that stands as a word of its own, or in four groups of four.
 fn has_card(name: &str) -> bool {
+    if name.bytes().filter(u8::is_ascii_digit).count() < 14 {
+        return false;
+    }
     let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric()).collect();
     words.iter().any(|word| is_card(word))
         || words
