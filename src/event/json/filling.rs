@@ -64,7 +64,11 @@ impl<'a> Node<'a> {
     #[must_use]
     pub fn fill_all(&mut self, mut fillings: Vec<Filling<'a>>) -> bool {
         fillings.sort_by_key(|filling| (filling.pointer.steps().len(), filling.index));
-        fillings.into_iter().fold(true, |all, filling| self.fill(filling) && all)
+        let mut all = true;
+        for filling in fillings {
+            all &= self.fill(filling);
+        }
+        all
     }
 
     /// Whether a filling of this value only prepares a place: an empty object, or an array of

@@ -130,7 +130,7 @@ fn check_shown(
                 ),
                 2 => assert_eq!(text, "PLACE"),
                 4 => {
-                    assert!(length == 1 && original > 1 && whole.as_str().unwrap().ends_with(text))
+                    assert!(length == 1 && original > 1 && whole.as_str().unwrap().ends_with(text));
                 }
                 _ => panic!("a field without residue is shown at {path:?}"),
             }
@@ -167,7 +167,7 @@ fn check_complete(policy: &MadeUp, whole: &Value, shown: Option<&Value>, path: &
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn what_is_cut_is_public_only_where_a_rule_says_so_and_goes_together_again(
