@@ -6,6 +6,8 @@
 
 mod error;
 mod handle;
+mod pages;
+mod root;
 mod tree;
 mod types;
 
