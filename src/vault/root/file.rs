@@ -48,12 +48,11 @@ impl FileSlot {
     /// # Errors
     /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it.
     pub(crate) fn open(path: &Path) -> Result<Self, VaultError> {
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| {
-            match e.kind() {
+        let file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => VaultError::SlotMissing(path.display().to_string()),
                 _ => storage(e),
-            }
-        })?;
+            })?;
         refuse_shared(&file, path)?;
         Ok(Self(SectorSlot(SectorFile(Mutex::new(file)))))
     }

@@ -10,7 +10,10 @@ use super::{
     retire::RetireList,
     rewrite::{Plan, Written, plan},
 };
-use crate::vault::{VaultError, VaultId, pages::{Batch, PageStore}};
+use crate::vault::{
+    VaultError, VaultId,
+    pages::{Batch, PageStore},
+};
 
 /// How many pages one batch holds at most: sled keeps a batch in memory several times over.
 const BATCH_PAGES: usize = 256;
@@ -80,8 +83,7 @@ impl Tree {
     fn commit_fresh(&self, plan: Plan) -> Result<(), VaultError> {
         let (vault, pages) = (self.store.vault, &*self.store.pages);
         let added: Vec<PageId> = plan.added.keys().copied().collect();
-        let retire =
-            RetireList { epoch: plan.root.epoch, added, replaced: plan.replaced };
+        let retire = RetireList { epoch: plan.root.epoch, added, replaced: plan.replaced };
         let mut batch = Batch::default();
         batch.puts.push((RETIRE.to_vec(), retire.seal(vault, &self.identity)?));
         for (id, written) in &plan.added {

@@ -253,10 +253,20 @@ impl Page {
         root: bool,
         stored: &[u8],
     ) -> Result<Self, VaultError> {
+        Self::open_with(vault, id, &Cipher::new(key), root, stored)
+    }
+
+    /// [`Page::open`] with a key whose schedule is there already.
+    pub(super) fn open_with(
+        vault: VaultId,
+        id: &PageId,
+        cipher: &Cipher,
+        root: bool,
+        stored: &[u8],
+    ) -> Result<Self, VaultError> {
         let damaged = |why: &str| VaultError::Damaged(format!("page {}: {why}", hex(id)));
-        let (head, sealed) = stored
-            .split_first_chunk::<HEAD_BYTES>()
-            .ok_or_else(|| damaged("it is cut off"))?;
+        let (head, sealed) =
+            stored.split_first_chunk::<HEAD_BYTES>().ok_or_else(|| damaged("it is cut off"))?;
         if head[0] > FORMAT {
             return Err(VaultError::NewerFormat { found: head[0].into(), known: FORMAT.into() });
         }
@@ -268,7 +278,7 @@ impl Page {
         if head[0] != FORMAT || (head[1] != kind(root, false) && head[1] != kind(root, true)) {
             return Err(damaged("it is of another kind"));
         }
-        let plain = Cipher::new(key)
+        let plain = cipher
             .open(&nonce, &associated(head[1], vault, id, version), sealed)
             .map_err(|_| damaged("it does not open under its key"))?;
         let page = Self::parse(version, root, &plain).ok_or_else(|| damaged("it is malformed"))?;

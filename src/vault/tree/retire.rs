@@ -35,11 +35,8 @@ impl RetireList {
         for id in self.added.iter().chain(&self.replaced) {
             bytes.extend_from_slice(id);
         }
-        let nonce = cipher(identity).seal_in_place(
-            &associated(vault),
-            &mut bytes,
-            1 + NONCE_BYTES,
-        )?;
+        let nonce =
+            cipher(identity).seal_in_place(&associated(vault), &mut bytes, 1 + NONCE_BYTES)?;
         bytes[1..1 + NONCE_BYTES].copy_from_slice(&nonce);
         Ok(bytes)
     }

@@ -213,7 +213,12 @@ impl Rewrite<'_> {
     }
 
     /// Puts items into fresh pages, the first of which takes all places from `low`.
-    fn write(&mut self, low: Place, items: Items, cuts: &[usize]) -> Result<Vec<Child>, VaultError> {
+    fn write(
+        &mut self,
+        low: Place,
+        items: Items,
+        cuts: &[usize],
+    ) -> Result<Vec<Child>, VaultError> {
         let mut children = Vec::with_capacity(cuts.len());
         let mut low = Some(low);
         match items {
@@ -285,15 +290,15 @@ impl Rewrite<'_> {
         let limit = self.store.shape.page_bytes;
         let mut index = 0;
         while index < children.len() {
-            let small =
-                |w: &Written| w.page.bytes() < limit / 4 && w.page.root().is_none();
+            let small = |w: &Written| w.page.bytes() < limit / 4 && w.page.root().is_none();
             if !self.plan.added.get(&children[index].id).is_some_and(small) || children.len() < 2 {
                 index += 1;
                 continue;
             }
             let left = if index + 1 < children.len() { index } else { index - 1 };
             // A neighbour that is damaged is left alone: it must not hinder an erasure.
-            let (Ok(a), Ok(b)) = (self.load(&children[left]), self.load(&children[left + 1])) else {
+            let (Ok(a), Ok(b)) = (self.load(&children[left]), self.load(&children[left + 1]))
+            else {
                 index += 1;
                 continue;
             };

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     crypto::Secret,
-    vault::{VaultId, root::{RootSlot, SectorSlot}},
+    vault::{
+        VaultId,
+        root::{RootSlot, SectorSlot},
+    },
 };
 
 /// The places and values, the pages, and the keys that can be had.
@@ -82,8 +85,7 @@ pub(super) fn leaf_of(disk: &Disk, place: &[u8]) -> Vec<u8> {
     let image = disk.image();
     let (mut id, mut key, mut at_root) = (root.page, root.key, true);
     loop {
-        let page =
-            Page::open(root.vault, &id, &key, at_root, &image[id.as_slice()]).unwrap();
+        let page = Page::open(root.vault, &id, &key, at_root, &image[id.as_slice()]).unwrap();
         if page.level() == 0 {
             return id.to_vec();
         }
