@@ -9,14 +9,9 @@ use super::{
     page::PageId,
     retire::RetireList,
     rewrite::{Plan, Written, plan},
+    store::Store,
 };
-use crate::vault::{
-    VaultError, VaultId,
-    pages::{Batch, PageStore},
-};
-
-/// How many pages one batch holds at most: sled keeps a batch in memory several times over.
-const BATCH_PAGES: usize = 256;
+use crate::vault::{VaultError, VaultId, pages::Batch};
 
 /// After how many seals the root's key is replaced, far below the 2³² that random nonces allow.
 const MOST_ROOT_SEALS: u64 = 1 << 30;
@@ -36,7 +31,7 @@ impl Tree {
         if !fresh && page.version < MOST_ROOT_SEALS {
             let plan = plan(&self.store, &root, &page, &edits, false)?;
             // What is too much for one batch is swapped in by its root, as an erasure is.
-            if plan.added.len() + plan.renewed.len() <= BATCH_PAGES {
+            if plan.added.len() + plan.renewed.len() <= self.store.shape.batch_pages {
                 return self.or_poison(self.commit_in_place(plan));
             }
         }
@@ -87,7 +82,7 @@ impl Tree {
         let mut batch = Batch::default();
         batch.puts.push((RETIRE.to_vec(), retire.seal(vault, &self.identity)?));
         for (id, written) in &plan.added {
-            if batch.puts.len() >= BATCH_PAGES {
+            if batch.puts.len() >= self.store.shape.batch_pages {
                 pages.apply(std::mem::take(&mut batch))?;
             }
             batch.puts.push(sealed(vault, id, written)?);
@@ -110,22 +105,18 @@ impl Tree {
             view.root = plan.root;
             view.page = plan.root_page;
         }
-        remove(pages, &retire.replaced, retire.epoch)
+        remove(&self.store, &retire.replaced, retire.epoch)
     }
 }
 
 /// Removes pages that the tree of this epoch does not need, and the list that names them. Not
 /// flushed: until it is on the disk, so is the list.
-pub(super) fn remove(
-    pages: &dyn PageStore,
-    unneeded: &[PageId],
-    epoch: u64,
-) -> Result<(), VaultError> {
-    for ids in unneeded.chunks(BATCH_PAGES * 16) {
+pub(super) fn remove(store: &Store, unneeded: &[PageId], epoch: u64) -> Result<(), VaultError> {
+    for ids in unneeded.chunks(store.shape.batch_pages) {
         let removals = ids.iter().map(|id| id.to_vec()).collect();
-        pages.apply(Batch { removals, ..Batch::default() })?;
+        store.pages.apply(Batch { removals, ..Batch::default() })?;
     }
-    pages.apply(Batch {
+    store.pages.apply(Batch {
         puts: vec![(EPOCH.to_vec(), epoch.to_be_bytes().to_vec())],
         removals: vec![RETIRE.to_vec()],
     })

@@ -94,17 +94,21 @@ pub(crate) struct Shape {
     pub(crate) page_bytes: usize,
     /// How many bytes of opened pages are kept in memory, about.
     pub(crate) cache_bytes: usize,
+    /// How many pages one batch to the page store holds at most.
+    pub(crate) batch_pages: usize,
     #[cfg(test)]
     pub(crate) sabotage: Sabotage,
 }
 
 impl Default for Shape {
     /// Pages of 8 KiB (of 4 KiB and 15 KB, sled took both well; a larger page costs more to
-    /// rewrite with each creation, a smaller one more levels), and 64 MiB of them.
+    /// rewrite with each creation, a smaller one more levels), and 64 MiB of them. Batches of 256 pages, because
+    /// sled keeps a batch in memory several times over.
     fn default() -> Self {
         Self {
             page_bytes: 8 * 1024,
             cache_bytes: 64 << 20,
+            batch_pages: 256,
             #[cfg(test)]
             sabotage: Sabotage::None,
         }

@@ -143,13 +143,12 @@ impl Tree {
     /// Removes the pages that an unfinished erasure left: the old ones if its root is in the
     /// slot, the new ones if not.
     fn clean_up(&self) -> Result<(), VaultError> {
-        let pages = &*self.store.pages;
-        let Some(stored) = pages.get(RETIRE)? else { return Ok(()) };
+        let Some(stored) = self.store.pages.get(RETIRE)? else { return Ok(()) };
         let list = RetireList::open(self.store.vault, &self.identity, &stored)?;
         let epoch = self.epoch()?;
         let unneeded = if list.epoch <= epoch { &list.replaced } else { &list.added };
-        remove(pages, unneeded, epoch)?;
-        pages.flush()
+        remove(&self.store, unneeded, epoch)?;
+        self.store.pages.flush()
     }
 }
 

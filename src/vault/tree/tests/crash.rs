@@ -147,26 +147,35 @@ fn check(disk: &Disk, tree: &Tree, before: &Model, op: &Op, dead: &[u64], forens
 
 #[test]
 fn every_crash_leaves_what_was_before_or_after() {
+    every_crash(tiny());
+}
+
+#[test]
+fn so_does_every_crash_where_a_change_takes_many_batches() {
+    every_crash(Shape { batch_pages: 3, ..tiny() });
+}
+
+fn every_crash(shape: Shape) {
     let ops = workload();
     let total = {
         let disk = Disk::default();
-        let tree = disk.create(tiny()).unwrap();
+        let tree = disk.create(shape).unwrap();
         let created = disk.steps();
         assert!(run_until_crash(&disk, &tree, &ops).is_none());
         disk.steps() - created
     };
-    assert!(total > 100, "the workload is too small: {total} steps");
+    assert!(total > 50, "the workload is too small: {total} steps");
     for step in 1..=total {
         for crash in [Crash::Process, Crash::Power] {
-            for luck in 0..15 {
+            for luck in 0..10 {
                 let disk = Disk::default();
-                let tree = disk.create(tiny()).unwrap();
+                let tree = disk.create(shape).unwrap();
                 disk.crash_after(step, luck);
                 let (before, op, dead) = run_until_crash(&disk, &tree, &ops).unwrap();
                 drop(tree);
                 disk.restart(crash);
-                let tree = disk.open(tiny()).unwrap();
-                check(&disk, &tree, &before, &op, &dead, luck == step % 15);
+                let tree = disk.open(shape).unwrap();
+                check(&disk, &tree, &before, &op, &dead, luck == step % 10);
             }
         }
     }
