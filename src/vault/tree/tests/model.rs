@@ -61,7 +61,7 @@ fn note(model: &mut BTreeMap<Vec<u8>, Vec<u8>>, changes: &[(Vec<u8>, Option<Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(80))]
 
     #[test]
     fn agrees_with_an_ordered_map(ops in proptest::collection::vec(op(), 1..40)) {
