@@ -14,8 +14,10 @@ mod error;
 mod gate;
 mod handle;
 mod inventory;
+mod pages;
 mod places;
 mod records;
+mod root;
 #[cfg(test)]
 mod tests;
 mod tree;
