@@ -24,7 +24,7 @@ mod tree;
 mod types;
 mod wire;
 
-pub use error::VaultError;
+pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
