@@ -46,6 +46,12 @@ impl Cache {
         Ok(())
     }
 
+    /// Which pages are in it.
+    #[cfg(test)]
+    pub(super) fn ids(&self) -> Vec<PageId> {
+        self.pages.lock().unwrap().lru.iter().map(|(id, _)| *id).collect()
+    }
+
     pub(super) fn drop_page(&self, id: &PageId) -> Result<(), VaultError> {
         let mut pages = self.pages.lock().map_err(|_| VaultError::Poisoned)?;
         if let Some(old) = pages.lru.pop(id) {

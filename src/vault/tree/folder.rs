@@ -34,10 +34,26 @@ pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] F
 /// Makes the folder, or takes an empty one, and locks it.
 pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
     fs::create_dir_all(folder).map_err(storage)?;
-    if fs::read_dir(folder).map_err(storage)?.next().is_some() {
-        return Err(VaultError::NotEmpty(folder.display().to_string()));
+    let refuse_filled = || match is_empty(folder) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(VaultError::NotEmpty(folder.display().to_string())),
+        Err(error) => Err(storage(error)),
+    };
+    refuse_filled()?;
+    let lock = lock(folder)?;
+    // Again: somebody else may have been quicker.
+    refuse_filled()?;
+    Ok(lock)
+}
+
+/// Whether there is nothing but, perhaps, the lock file of an attempt that failed.
+fn is_empty(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name() != LOCK {
+            return Ok(false);
+        }
     }
-    lock(folder)
+    Ok(true)
 }
 
 /// Locks the folder.
@@ -94,11 +110,7 @@ pub(super) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
     let text = match fs::read(folder.join(HEADER)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let empty = match fs::read_dir(folder) {
-                Ok(mut entries) => entries.next().is_none(),
-                Err(_) => true,
-            };
-            return Err(if empty {
+            return Err(if is_empty(folder).unwrap_or(true) {
                 VaultError::NotFound(name())
             } else {
                 VaultError::NotAVault(name())

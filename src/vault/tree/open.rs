@@ -144,7 +144,11 @@ impl Tree {
     /// slot, the new ones if not.
     fn clean_up(&self) -> Result<(), VaultError> {
         let Some(stored) = self.store.pages.get(RETIRE)? else { return Ok(()) };
-        let list = RetireList::open(self.store.vault, &self.identity, &stored)?;
+        let Ok(list) = RetireList::open(self.store.vault, &self.identity, &stored) else {
+            // It only says which ciphertext is of no use any more: no reason to withhold the rest.
+            tracing::warn!(vault = %self.store.vault, "the retire list is damaged; pages are left");
+            return Ok(());
+        };
         let epoch = self.epoch()?;
         let unneeded = if list.epoch <= epoch { &list.replaced } else { &list.added };
         remove(&self.store, unneeded, epoch)?;

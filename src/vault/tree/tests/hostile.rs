@@ -1,7 +1,26 @@
 //! Old copies, flipped bits, and what was cut off.
 
-use super::{all, disk::Disk, forensic, set, tiny, unset};
-use crate::vault::{VaultError, tree::Tree};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        open::RETIRE,
+        page::{Items, Page},
+        retire::RetireList,
+    },
+    all,
+    disk::{Crash, Disk},
+    forensic, set, tiny, unset,
+};
+use crate::{
+    crypto::{Cipher, Secret},
+    vault::{
+        VaultError, VaultId,
+        root::{RootSlot, SECTOR_BYTES, SectorSlot},
+        tree::Tree,
+    },
+};
 
 fn filled() -> (Disk, Tree) {
     let disk = Disk::default();
@@ -147,4 +166,86 @@ fn a_bad_root_page_is_an_error() {
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+#[test]
+fn a_damaged_retire_list_keeps_nobody_out() {
+    let (disk, tree) = filled();
+    // The flush of the slot's first sector fails.
+    disk.crash_after(4, 0);
+    assert!(tree.erase(vec![unset([7])]).is_err());
+    drop(tree);
+    disk.restart(Crash::Process);
+    let mut image = disk.image();
+    image.get_mut(RETIRE).unwrap()[20] ^= 1;
+    disk.set_image(image);
+    let tree = disk.open(tiny()).unwrap();
+    assert!(all(&tree).len() >= 59);
+    // The next erasure writes a list of its own.
+    tree.erase(vec![unset([7])]).unwrap();
+    assert!(!disk.image().contains_key(RETIRE));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_page_panic(
+        plain in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..200),
+            proptest::collection::vec(0u8..4, 0..200),
+        ],
+        kind in 0u8..6,
+    ) {
+        // Sealed under the right key: what a page would hold that a faulty program wrote.
+        let (vault, id, key) = (VaultId(Uuid::nil()), [7; 16], Secret::new([9; 32]));
+        let mut associated = b"oubliette page".to_vec();
+        associated.extend_from_slice(&[1, kind]);
+        associated.extend_from_slice(vault.0.as_bytes());
+        associated.extend_from_slice(&id);
+        associated.extend_from_slice(&5u64.to_be_bytes());
+        let mut stored = vec![1, kind, 0, 0, 0, 0, 0, 0, 0, 5];
+        stored.extend_from_slice(&[0; 12]);
+        stored.extend_from_slice(&plain);
+        let nonce = Cipher::new(&key).seal_in_place(&associated, &mut stored, 22).unwrap();
+        stored[10..22].copy_from_slice(&nonce);
+        for root in [true, false] {
+            let Ok(page) = Page::open(vault, &id, &key, root, &stored) else { continue };
+            page.find(&plain[..plain.len().min(3)]);
+            match page.items() {
+                Items::Leaf(entries) => prop_assert_eq!(entries.len(), page.len()),
+                Items::Inner { children, .. } => {
+                    prop_assert!(page.child_of(b"x") < children.len());
+                }
+            }
+            // What opens is sealed to the same again.
+            let again = page.seal(vault, &id, &key).unwrap();
+            prop_assert_eq!(again.len(), stored.len());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_slot_or_a_retire_list_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        length in 0usize..=SECTOR_BYTES,
+    ) {
+        let disk = Disk::default();
+        let mut long = bytes.clone();
+        long.resize(length, 0);
+        disk.set_sectors([bytes.clone(), long]);
+        prop_assert!(matches!(SectorSlot(disk).read(), Err(VaultError::SlotDamaged(_))));
+        let list = RetireList::open(VaultId(Uuid::nil()), &Secret::default(), &bytes);
+        prop_assert!(list.is_err());
+    }
+}
+
+#[test]
+fn a_sector_of_a_newer_format_is_named_as_such() {
+    use sha2::{Digest, Sha256};
+    let (disk, tree) = filled();
+    drop(tree);
+    let mut sectors = disk.sectors();
+    sectors[1][19] = 2;
+    let sum = Sha256::digest(&sectors[1][..SECTOR_BYTES - 32]);
+    sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
+    disk.set_sectors(sectors);
+    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 2, known: 1 })));
 }

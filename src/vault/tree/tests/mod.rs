@@ -3,6 +3,7 @@
 mod concurrency;
 mod crash;
 mod disk;
+#[cfg(unix)]
 mod files;
 mod forensic;
 mod hostile;
