@@ -1,6 +1,10 @@
 //! The conformance suite notices broken stores: each of these breaks one promise of the contract.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
@@ -55,6 +59,7 @@ enum Fault {
     RepeatsAtTheJoin,
     IsCaughtUpTwice,
     NeverGoesLive,
+    NeverWakesAnybody,
     EndsAfterCatchingUp,
     DeliversTheStartToo,
     IgnoresPrefixes,
@@ -333,6 +338,13 @@ impl EventStore for Faulty {
                     catching_up.boxed()
                 }
             }
+            Fault::NeverWakesAnybody => {
+                let mut deliveries = deliveries;
+                stream::poll_fn(move |_| {
+                    deliveries.poll_next_unpin(&mut Context::from_waker(Waker::noop()))
+                })
+                .boxed()
+            }
             _ => deliveries,
         }
     }
@@ -411,6 +423,7 @@ notices! {
     caught_up_twice: IsCaughtUpTwice in subscription_catches_up_then_goes_live
     caught_up_twice_at_the_join: IsCaughtUpTwice in subscription_joins_without_gap_or_repeat
     a_subscription_that_never_goes_live: NeverGoesLive in subscription_catches_up_then_goes_live
+    a_subscription_that_sleeps_on: NeverWakesAnybody in subscription_catches_up_then_goes_live
     a_subscription_that_ends: EndsAfterCatchingUp in subscription_catches_up_then_goes_live
     the_start_delivered_too: DeliversTheStartToo in subscription_catches_up_then_goes_live
     ignored_prefixes: IgnoresPrefixes in subscription_filters
