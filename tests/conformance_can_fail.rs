@@ -1,7 +1,8 @@
 //! The conformance suite notices broken stores: each of these breaks one promise of the contract.
 
 use std::{
-    sync::Arc,
+    collections::HashSet,
+    sync::{Arc, Mutex},
     task::{Context, Waker},
     time::Duration,
 };
@@ -70,6 +71,8 @@ enum Fault {
 struct Faulty {
     inner: MemoryStore,
     fault: Fault,
+    /// The positions that some reader came by.
+    met: Arc<Mutex<HashSet<Position>>>,
 }
 
 impl Faulty {
@@ -269,16 +272,19 @@ impl EventStore for Faulty {
                     stream::iter(pair)
                 })
                 .boxed(),
-            // As where a sequence hands out positions and commits come in another order.
-            Fault::ShowsPositionsLate => events
-                .filter(|event| {
-                    let now = oubliette::event::Timestamp::now().as_micros();
-                    let late = event.as_ref().is_ok_and(|event| {
-                        event.position.0 % 3 == 1 && event.recorded.as_micros() + 2_000 > now
-                    });
-                    futures::future::ready(!late)
-                })
-                .boxed(),
+            // As where a sequence hands out positions and commits come in another order: some
+            // show only to the second reader who comes by.
+            Fault::ShowsPositionsLate => {
+                let met = Arc::clone(&self.met);
+                events
+                    .filter(move |event| {
+                        let late = event.as_ref().is_ok_and(|event| {
+                            event.position.0 % 3 == 1 && met.lock().unwrap().insert(event.position)
+                        });
+                        futures::future::ready(!late)
+                    })
+                    .boxed()
+            }
             _ => events.boxed(),
         }
     }
@@ -358,7 +364,7 @@ impl EventStore for Faulty {
 }
 
 fn fixture(fault: Fault) -> Fixture {
-    Fixture::new(Arc::new(Faulty { inner: MemoryStore::new(), fault }))
+    Fixture::new(Arc::new(Faulty { inner: MemoryStore::new(), fault, met: Arc::default() }))
 }
 
 /// Long enough for every case on a busy machine, short where a fault makes the case wait.
