@@ -110,9 +110,7 @@ impl Committer {
         }
         let range = places::subject_range(&hash);
         plan.erasure.remove_ranges.push((range.start, range.end));
-        // One who was already closed has begun no generation since.
-        let last = fence.last_dead().filter(|_| fence.closed).unwrap_or(record.highest);
-        fence.kill(Generation::FIRST, last, erasure);
+        fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure);
         fence.closed = true;
         fence.whole.push(erasure);
         plan.fences.insert(hash, fence);
@@ -135,7 +133,7 @@ impl Committer {
             // Generations that were never begun are nobody's yet.
             fence.kill(
                 *from.max(&Generation::FIRST),
-                *to.min(&record.highest),
+                *to.min(&last_begun(&fence, &record)),
                 destruction.erasure,
             );
         }
@@ -210,6 +208,11 @@ impl Plan {
             self.keys.push((entry.id, (entry.stream, entry.subject)));
         }
     }
+}
+
+/// The last generation that a subject began. One who is closed has begun none since.
+fn last_begun(fence: &FenceRecord, record: &SubjectRecord) -> Generation {
+    fence.last_dead().filter(|_| fence.closed).unwrap_or(record.highest)
 }
 
 /// Replaces a value of any length, and with it everything that ever stood there.

@@ -143,6 +143,10 @@ async fn the_newer_generation_dies_and_the_older_lives() {
     destroy(&vault, erasure, "account-1", spans(&[(2, u32::MAX)])).await.unwrap();
     assert_eq!(shredded(vault.opening_key(second.id())), erasure);
     live(vault.opening_key(first.id()));
+    // What came next would be the forgotten owner's: nothing is sealed until somebody reopens.
+    let refused = key(&vault, "account-1", "account-1").await;
+    assert!(matches!(refused, Err(VaultError::Forgotten { erasure: by, .. }) if by == erasure));
+    assert_eq!(vault.reopen(&subject("account-1")).await.unwrap(), Some(Generation(3)));
     let third = key(&vault, "account-1", "account-1").await.unwrap();
     assert!(third.id() != first.id() && third.id() != second.id());
     drop(vault);

@@ -44,21 +44,27 @@ struct Person {
 }
 
 impl Person {
+    fn last_dead(&self) -> Option<(u32, ErasureId)> {
+        self.dead.last_key_value().map(|(generation, by)| (*generation, *by))
+    }
+
+    /// Who loses the generation of new keys is closed, and begins none until reopened.
     fn kill(&mut self, from: u32, to: u32, by: ErasureId) {
-        for generation in from.max(1)..=to.min(self.current.max(1)) {
+        let begun = match (self.closed, self.last_dead()) {
+            (Some(_), Some((last, _))) => last,
+            _ => self.current.max(1),
+        };
+        for generation in from.max(1)..=to.min(begun) {
             self.dead.entry(generation).or_insert(by);
         }
-        let highest = self.dead.last_key_value().map_or(0, |(generation, _)| *generation);
-        if self.dead.contains_key(&self.current.max(1)) {
-            self.current = highest + 1;
+        if self.closed.is_none() && self.dead.contains_key(&self.current.max(1)) {
+            self.closed = self.last_dead().map(|(_, by)| by);
+            self.current = self.last_dead().map_or(1, |(last, _)| last + 1);
         }
     }
 
     fn forget(&mut self, by: ErasureId) {
-        if self.closed.is_none() {
-            self.kill(1, u32::MAX, by);
-            self.closed = self.dead.last_key_value().map(|(_, by)| *by);
-        }
+        self.kill(1, u32::MAX, by);
     }
 }
 
@@ -113,10 +119,7 @@ async fn run(steps: Vec<Step>) {
             Step::ForgetSpan { whose, from, to } => {
                 let by = ErasureId::now();
                 destroy(&vault, by, &name(whose), spans(&[(from, to)])).await.unwrap();
-                let person = &mut model.people[usize::from(whose)];
-                if person.closed.is_none() {
-                    person.kill(from, to, by);
-                }
+                model.people[usize::from(whose)].kill(from, to, by);
             }
             Step::ForgetAgain { which } => {
                 if let Some((by, whose)) = model.whole.get(which % model.whole.len().max(1)) {
