@@ -89,6 +89,8 @@ impl Core {
         }
         let version = self.cache.version();
         let closed = self.disk.fence(&self.naming.subject(subject))?.refusal();
+        #[cfg(test)]
+        self.disk.faults.after_read();
         self.cache.keep_fence(subject, closed, version);
         Ok(closed)
     }
@@ -118,6 +120,7 @@ impl Core {
 
     /// What became of the key with this id.
     pub(super) fn state(&self, id: KeyId) -> Result<KeyState, VaultError> {
+        self.disk.check()?;
         if let Some(state) = self.cache.state(id) {
             return Ok(state);
         }
@@ -129,6 +132,8 @@ impl Core {
             },
             None => KeyState::Shredded { erasure: self.killer(id)? },
         };
+        #[cfg(test)]
+        self.disk.faults.after_read();
         self.cache.keep_state(id, state.clone(), version);
         Ok(state)
     }

@@ -116,12 +116,20 @@ impl Vault {
         &self.open.core
     }
 
+    /// How many jobs were handed to the committer.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> u64 {
+        self.open.core.disk.faults.asked.load(Ordering::SeqCst)
+    }
+
     /// Has the committer do something, and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
             let _ = jobs.send(job(reply));
+            #[cfg(test)]
+            self.open.core.disk.faults.asked.fetch_add(1, Ordering::SeqCst);
         }
         answer.await.unwrap_or(Err(VaultError::Poisoned))
     }
@@ -139,6 +147,7 @@ impl Vault {
     /// [`VaultError::Forgotten`] where one of them is.
     pub async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
         let pass = self.open.gates.admit(opening).await;
+        self.open.core.disk.check()?;
         for subject in pass.subjects() {
             if let Some(erasure) = self.open.core.closed(subject)? {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
@@ -152,12 +161,16 @@ impl Vault {
     /// one of a new generation. Warm keys cost no write and no await.
     ///
     /// # Errors
-    /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`].
+    /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`], unless the request names the
+    /// generation (that of its own claim, or the one before it);
+    /// [`VaultError::NoGeneration`] where it names one that is dead or was never begun.
     pub async fn sealing_key(
         &self,
         request: KeyRequest<'_>,
         seals: u32,
     ) -> Result<Arc<DataKey>, VaultError> {
+        // After a destruction that failed, nobody knows which keys are still alive.
+        self.open.core.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
         if let Some(warm) = self.open.core.cache.warm(&address) {
             let wanted = match request.generation {
@@ -183,16 +196,23 @@ impl Vault {
 
     /// Notes owner changes durably, before the append that states them. Returns for each the
     /// generation under which its event, and the later ones of the same append, are sealed
-    /// (`None`: no new generation).
+    /// (`None`: no new generation). The same claim again changes nothing and has the same answer,
+    /// also when it was settled long ago.
+    ///
+    /// A claim that begins a generation is refused while any claim of another append is open, one
+    /// that adds an owner only while a generation is.
     ///
     /// # Errors
-    /// [`VaultError::Unsettled`] where an earlier claim of a subject is open.
+    /// [`VaultError::Unsettled`] where an earlier claim of a subject is open;
+    /// [`VaultError::Forgotten`] where the subject or the owner is.
     pub async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
         self.ask(|reply| Job::Claim(claims.to_vec(), reply)).await
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
-    /// or are withdrawn. Repeatable; unknown events are passed over.
+    /// or are withdrawn. Repeatable; unknown events are passed over. It costs no write of its own:
+    /// it becomes durable with the next one, and should a crash come first, the claim is found
+    /// unsettled, and settled again.
     ///
     /// # Errors
     /// Storage errors.
@@ -224,7 +244,8 @@ impl Vault {
         })
     }
 
-    /// The subjects that ever named this one as an owner (settled or not; see their standing).
+    /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:
+    /// their standing says what counts.
     ///
     /// # Errors
     /// Storage errors.
