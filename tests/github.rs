@@ -1,5 +1,7 @@
 //! Real events: 329 webhooks of GitHub's, imported, one sender forgotten, all others unharmed.
 
+#![allow(clippy::print_stderr)] // to skip loudly
+
 #[path = "cli/world.rs"]
 mod world;
 

@@ -154,7 +154,7 @@ pub(super) async fn erasures(globals: &Globals, out: &mut Out) -> Result<(), Cli
     if records.is_empty() {
         output::note(false, "nobody was forgotten here");
     } else {
-        out.table(&table)?;
+        out.table(table)?;
     }
     Ok(())
 }
@@ -208,7 +208,7 @@ fn describe(plan: &Plan) -> String {
             ],
         );
     }
-    append(&mut text, &subjects);
+    append(&mut text, subjects);
     let mut streams = output::table(&["stream", "keys", "sealed", "because of"]);
     for affected in &plan.streams {
         let cause = match affected.cause {
@@ -226,7 +226,7 @@ fn describe(plan: &Plan) -> String {
         );
     }
     if !plan.streams.is_empty() {
-        append(&mut text, &streams);
+        append(&mut text, streams);
     }
     for kept in &plan.kept {
         text.push_str(&format!("\n{} stays: {}", kept.subject, kept.why));
@@ -234,10 +234,10 @@ fn describe(plan: &Plan) -> String {
     text.trim_end().to_owned()
 }
 
-fn append(text: &mut String, table: &Table) {
+fn append(text: &mut String, table: Table) {
     text.push('\n');
-    for line in table.lines() {
-        text.push_str(line.trim_end());
+    for line in output::lines(table) {
+        text.push_str(&line);
         text.push('\n');
     }
 }

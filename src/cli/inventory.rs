@@ -2,14 +2,16 @@
 
 use clap::{Args, ValueEnum};
 use comfy_table::Color;
-use oubliette::audit::{AuditError, ForgottenRow, KeyRow, KeyStanding, Row, Totals};
+use oubliette::{
+    audit::{AuditError, ForgottenRow, KeyRow, KeyStanding, Row, Totals},
+    event::{Subject, Timestamp},
+};
 use serde::Serialize;
 
 use super::{
     exit::CliError,
     open::Globals,
     output::{self, Out, cell, coloured, number},
-    read::time,
 };
 
 /// How many lines one table holds.
@@ -110,7 +112,7 @@ fn table(
     out: &mut Out,
 ) -> Result<(), CliError> {
     let headers =
-        ["state", "subject", "gen", "created", "last use", "sealed", "layout", "owners", "stream"];
+        ["state", "stream", "subject", "gen", "created", "last use", "sealed", "layout", "owners"];
     let mut table = output::table(&headers);
     for row in rows {
         output::add(
@@ -122,12 +124,12 @@ fn table(
             },
         );
         if table.row_count() == TABLE {
-            out.table(&std::mem::replace(&mut table, output::table(&headers)))?;
+            out.table(std::mem::replace(&mut table, output::table(&headers)))?;
             out.line("")?;
         }
     }
     if !table.is_empty() {
-        out.table(&table)?;
+        out.table(table)?;
         out.line("")?;
     }
     Ok(())
@@ -135,36 +137,39 @@ fn table(
 
 fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
     let state = match key.state {
-        KeyStanding::Active => coloured("active", Color::Green),
-        _ => coloured("deactivated", Color::Yellow),
+        KeyStanding::Active => coloured("active", Color::DarkGreen),
+        _ => coloured("deactivated", Color::DarkYellow),
     };
     let owners = if key.ownerless { "none!".to_owned() } else { names(&key.owners) };
     vec![
         state,
+        cell(&key.stream),
         cell(&key.subject),
         number(key.generation),
-        cell(time(&key.created.to_string())),
+        cell(day(&key.created)),
         cell(&key.last_use),
         number(format!("~{}", key.sealed_about)),
         cell(key.layout),
         cell(owners),
-        cell(&key.stream),
     ]
 }
 
 fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
-    let (state, colour) =
-        if forgotten.closed { ("forgotten", Color::Red) } else { ("reopened", Color::Magenta) };
+    let (state, colour) = if forgotten.closed {
+        ("forgotten", Color::DarkRed)
+    } else {
+        ("reopened", Color::DarkMagenta)
+    };
     let last = forgotten.erasures.last();
     vec![
         coloured(state, colour),
+        cell(""),
         cell(format!("{}…", &forgotten.pseudonym.get(..12).unwrap_or_default())),
         number(last.map_or(String::new(), |span| match span.to.0 {
             u32::MAX => "all".to_owned(),
             to => format!("≤{to}"),
         })),
-        cell(last.map_or(String::new(), |span| time(&span.at.to_string()))),
-        cell(""),
+        cell(last.map_or(String::new(), |span| day(&span.at))),
         cell(""),
         cell(""),
         cell(""),
@@ -172,7 +177,12 @@ fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
     ]
 }
 
-fn names(names: &[oubliette::event::Subject]) -> String {
+/// `2026-01-31`, in UTC.
+fn day(at: &Timestamp) -> String {
+    at.to_string().chars().take("2026-01-31".len()).collect()
+}
+
+fn names(names: &[Subject]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 

@@ -34,9 +34,9 @@ impl Out {
         self.stdout.write_all(b"\n")
     }
 
-    /// A table, without the white space that fills its last column.
-    pub(super) fn table(&mut self, table: &Table) -> io::Result<()> {
-        table.lines().try_for_each(|line| self.line(line.trim_end()))
+    /// A table.
+    pub(super) fn table(&mut self, table: Table) -> io::Result<()> {
+        lines(table).iter().try_for_each(|line| self.line(line))
     }
 
     /// Hands on what is buffered: before waiting, and at the end.
@@ -141,31 +141,52 @@ const LOOKS: TableStyle = TableStyle::new()
 pub(super) fn table(columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(LOOKS).set_truncation_indicator("…");
-    table.set_header(columns.iter().map(|name| {
-        let cell = Cell::new(name);
-        if stdout_style().on { cell.add_attribute(Attribute::Bold) } else { cell }
-    }));
-    let width = if stdout().is_terminal() { table.width() } else { None };
-    if width.is_none() {
-        table.force_no_tty();
-    }
-    match width {
-        // So that the last column has some room even where the others are wide.
-        Some(width) => {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(60));
-            let whole = columns.len().saturating_sub(1);
-            table.set_constraints(vec![ColumnConstraint::ContentWidth; whole]);
-            // Text is cut where the line ends, and not at a space before.
-            table.set_delimiter('\u{0}');
-        }
-        None => {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
+    let mut header = comfy_table::Row::from(
+        columns
+            .iter()
+            .map(|name| {
+                let cell = Cell::new(name);
+                if stdout_style().on { cell.add_attribute(Attribute::Bold) } else { cell }
+            })
+            .collect::<Vec<_>>(),
+    );
+    header.max_height(1);
+    table.set_header(header);
+    if terminal_width().is_some() {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        let whole = columns.len().saturating_sub(1);
+        table.set_constraints(vec![ColumnConstraint::ContentWidth; whole]);
+        // Text is cut where the line ends, and not at a space before.
+        table.set_delimiter('\u{0}');
+    } else {
+        table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        // The table itself puts one more between two columns.
+        column.set_padding((0, GAP - 1));
     }
     table
+}
+
+/// The least that is left to the last column of a table, however narrow the terminal.
+const LAST: u16 = 24;
+/// Between columns.
+const GAP: u16 = 2;
+
+/// A table as lines, without the white space that fills its last column.
+pub(super) fn lines(mut table: Table) -> Vec<String> {
+    if let Some(width) = terminal_width()
+        && let Some((last, others)) = table.column_max_content_widths().split_last()
+    {
+        let others: u16 = others.iter().map(|width| width.saturating_add(GAP)).sum();
+        table.set_width(width.max(others.saturating_add(LAST.min(*last).saturating_add(1))));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// How wide stdout is, where it is a terminal.
+fn terminal_width() -> Option<u16> {
+    if stdout().is_terminal() { Table::new().width() } else { None }
 }
 
 /// Adds a row of one line.

@@ -178,12 +178,12 @@ async fn show(
         }
         columns.add(&mut table, &event);
         if table.row_count() == TABLE {
-            out.table(&std::mem::replace(&mut table, columns.table()))?;
+            out.table(std::mem::replace(&mut table, columns.table()))?;
             out.line("")?;
         }
     }
     if !table.is_empty() {
-        out.table(&table)?;
+        out.table(table)?;
     }
     out.flush()?;
     result.map(|()| shown)
@@ -293,9 +293,9 @@ impl State {
     fn paint(&self) -> String {
         let style = output::stdout_style();
         match self.colour {
-            Color::Green => style.green(self.name),
-            Color::Red => style.red(self.name),
-            Color::Magenta => style.magenta(self.name),
+            Color::DarkGreen => style.green(self.name),
+            Color::DarkRed => style.red(self.name),
+            Color::DarkMagenta => style.magenta(self.name),
             _ => style.yellow(self.name),
         }
     }
@@ -303,12 +303,12 @@ impl State {
 
 fn state(event: &RecordedEvent) -> State {
     let (name, colour) = match event.content() {
-        Content::Clear(_) => ("clear", Color::Green),
-        Content::Partial { shredded: [], .. } => ("partly withheld", Color::Yellow),
-        Content::Partial { .. } => ("partly shredded", Color::Yellow),
-        Content::Shredded(_) => ("shredded", Color::Red),
-        Content::Withheld(_) => ("withheld", Color::Yellow),
-        Content::Tombstone(_) => ("tombstone", Color::Magenta),
+        Content::Clear(_) => ("clear", Color::DarkGreen),
+        Content::Partial { shredded: [], .. } => ("partly withheld", Color::DarkYellow),
+        Content::Partial { .. } => ("partly shredded", Color::DarkYellow),
+        Content::Shredded(_) => ("shredded", Color::DarkRed),
+        Content::Withheld(_) => ("withheld", Color::DarkYellow),
+        Content::Tombstone(_) => ("tombstone", Color::DarkMagenta),
     };
     State { name, colour }
 }

@@ -96,9 +96,7 @@ impl World {
 
     /// Whether a text is in any file of a folder.
     pub fn finds(&self, folder: &str, needle: &str) -> bool {
-        let found =
-            files(&self.path(folder)).into_iter().any(|file| contains(&file, needle.as_bytes()));
-        found
+        files(&self.path(folder)).into_iter().any(|file| contains(&file, needle.as_bytes()))
     }
 }
 
