@@ -199,7 +199,8 @@ fn key_row(key: KeyInfo, standing: &Standing, declares_owners: bool) -> KeyRow {
     let owners: Vec<Subject> = epoch
         .map(|epoch| epoch.owners.iter().filter_map(|owner| owner.subject.clone()).collect())
         .unwrap_or_default();
-    let newer = standing.current.is_some_and(|current| current > key.generation);
+    // A closed subject has no current generation: nothing seals any more.
+    let newer = standing.current.is_none_or(|current| current > key.generation);
     let own = key.subject.as_str() == key.stream.as_str();
     KeyRow {
         id: key.id.to_string(),

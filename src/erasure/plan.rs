@@ -92,6 +92,7 @@ impl Plan {
         let standing = vault.standing(subject)?;
         if let Some(fence) = &standing.fence
             && fence.closed
+            && vault.keys_of(subject)?.is_empty()
         {
             let already = fence.dead.last().map(|&(_, _, erasure)| erasure);
             return Ok(Self {
@@ -131,7 +132,7 @@ impl Plan {
                         standings.entry(dependent.clone()).or_insert(standing)
                     }
                 };
-                if standing.fence.as_ref().is_some_and(|fence| fence.closed) {
+                if is_gone(vault, &dependent, standing)? {
                     continue;
                 }
                 let spans = dead_spans(&standing.epochs, |owner| {
@@ -240,6 +241,13 @@ impl Plan {
         };
         self.subjects.iter().map(doomed).collect()
     }
+}
+
+/// Whether nothing of a subject is left. One who changed hands may be closed on behalf of the
+/// newer owner while keys of the older one's time still live.
+fn is_gone(vault: &Vault, subject: &Subject, standing: &Standing) -> Result<bool, ErasureError> {
+    let closed = standing.fence.as_ref().is_some_and(|fence| fence.closed);
+    Ok(closed && vault.keys_of(subject)?.is_empty())
 }
 
 /// The spans of generations whose owners are forgotten.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, NoteKind, VaultError,
+    Dead, Destroyed, Destruction, Doomed, Epoch, NoteKind, VaultError,
     cache::Address,
     committer::Committer,
     disk::parts,
@@ -110,10 +110,9 @@ impl Committer {
         }
         let range = places::subject_range(&hash);
         plan.erasure.remove_ranges.push((range.start, range.end));
-        // One who was already closed has only what is dead.
-        if !fence.closed {
-            fence.kill(Generation::FIRST, record.highest, erasure);
-        }
+        // One who was already closed has begun no generation since.
+        let last = fence.last_dead().filter(|_| fence.closed).unwrap_or(record.highest);
+        fence.kill(Generation::FIRST, last, erasure);
         fence.closed = true;
         fence.whole.push(erasure);
         plan.fences.insert(hash, fence);
@@ -130,11 +129,8 @@ impl Committer {
     ) -> Result<(), VaultError> {
         let hash = self.core.naming.subject(&doomed.subject);
         let mut fence = self.fence(&hash, plan)?;
-        let mut record = self.record(&hash, &fence, plan)?;
+        let record = self.record(&hash, &fence, plan)?;
         let before = fence.clone();
-        if fence.closed {
-            return Ok(());
-        }
         for (from, to) in spans {
             // Generations that were never begun are nobody's yet.
             fence.kill(
@@ -154,7 +150,8 @@ impl Committer {
                 plan.take(place, entry);
             }
         }
-        self.skip_dead(&mut record, &fence)?;
+        // What would be sealed next belongs to someone who is forgotten.
+        fence.closed |= fence.killer(record.current).is_some();
         plan.fences.insert(hash, fence);
         plan.records.insert(hash, record);
         Ok(())
@@ -187,7 +184,16 @@ impl Committer {
             return Ok(None);
         }
         fence.closed = false;
-        let record = SubjectRecord::default_for(&fence);
+        let mut record = self.core.record(&hash, &fence)?;
+        if record.epochs.is_empty() {
+            record = SubjectRecord::default_for(&fence);
+        } else {
+            // Part of them lives on, under owners of its own; what comes now has none yet.
+            record.epochs.retain(|epoch| epoch.unsettled.is_none());
+            record.current = record.begin_generation()?;
+            let (from, owners) = (record.current, Vec::new());
+            record.epochs.push(Epoch { from, unsettled: None, owners, any: false });
+        }
         let disk = &self.core.disk;
         let mut changes = disk.set_whole(&places::fence(&hash), &fence.encode())?;
         changes.extend(disk.set_whole(&places::record(&hash), &record.encode())?);

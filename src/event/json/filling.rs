@@ -96,7 +96,7 @@ impl<'a> Node<'a> {
                 1 + items.len().max(1) + items.iter().map(Self::text_len).sum::<usize>()
             }
             Self::Object(members) => {
-                let inner = |m: &super::Member<'_>| m.spelling.len() + 1 + m.value.text_len();
+                let inner = |m: &Member<'_>| m.spelling.len() + 1 + m.value.text_len();
                 1 + members.len().max(1) + members.iter().map(inner).sum::<usize>()
             }
         }

@@ -124,7 +124,7 @@ fn nothing_public_and_two_subjects_leaves_no_structure_in_clear() {
     let mut tree = Node::Object(Vec::new());
     for part in &carved.parts {
         let Body::Fields(text) = &part.body else { panic!() };
-        assert!(tree.fill_all(Filling::read_all(text).unwrap()));
+        assert!(tree.fill_all(Filling::read_all(text).unwrap(), false));
     }
     assert_eq!(tree.to_text(), data);
 }
