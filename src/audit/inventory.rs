@@ -160,7 +160,7 @@ impl<S: EventStore> Oubliette<S> {
                     Some((subject, standing)) if *subject == key.subject => standing.clone(),
                     _ => standing_of(&vault, &key.subject, &mut last)?,
                 };
-                let declares = policy.rule_for(&key.stream).is_ok_and(|plan| plan.declares_owners);
+                let declares = policy.reading_plan(&key.stream).declares_owners;
                 Ok(Row::Key(key_row(key, &standing, declares)))
             }
             InventoryEntry::Fence(fence) => Ok(Row::Forgotten(forgotten_row(fence))),

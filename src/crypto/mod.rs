@@ -5,6 +5,7 @@
 //! `docs/format.md`.
 
 mod aead;
+mod base64url;
 mod context;
 mod key;
 mod plaintext;
@@ -18,5 +19,7 @@ pub use aead::{OpenError, RandomError};
 pub use context::{Context, PublicDigest, Purpose};
 pub use key::{DataKey, KeyId};
 pub use plaintext::{Body, Plaintext};
+#[cfg(test)]
+pub(crate) use seal::seal_with_nonces;
 pub use seal::{SealError, SealPart, UnsealError, open, seal};
 pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};

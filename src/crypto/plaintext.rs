@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
-
 use crate::event::{Json, PolicyDigest};
 
 /// The length of a plaintext's head: form, policy digest, two lengths.
@@ -18,7 +16,7 @@ pub enum Body<'a> {
     /// The whole JSON payload, byte for byte.
     Json(&'a str),
     /// Some fields of it: fillings as text, see
-    /// [`write_fillings`](crate::event::write_fillings).
+    /// [`Filling::write`](crate::event::Filling::write).
     Fields(&'a str),
     /// The whole of a payload that is not JSON.
     Bytes(&'a [u8]),
@@ -61,10 +59,13 @@ impl fmt::Debug for Body<'_> {
     }
 }
 
-/// An opened token. Wiped when dropped.
+/// An opened token.
+///
+/// Unlike a key it is not wiped when dropped: its content is about to be handed to a caller as an
+/// ordinary payload, and wiping a copy would cost a third of the whole opening.
 pub struct Plaintext {
-    bytes: Zeroizing<Vec<u8>>,
-    /// Where the head begins: an opened token keeps its own head in front.
+    /// The token's bytes, opened in place.
+    bytes: Vec<u8>,
     metadata_at: usize,
     body_at: usize,
     body_end: usize,
@@ -77,11 +78,7 @@ impl Plaintext {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn parse(
-        bytes: Zeroizing<Vec<u8>>,
-        from: usize,
-        to: usize,
-    ) -> Result<Self, &'static str> {
+    pub(super) fn parse(bytes: Vec<u8>, from: usize, to: usize) -> Result<Self, &'static str> {
         let inner = bytes.get(from..to).ok_or("a token's content is too short")?;
         let (head, rest) =
             inner.split_first_chunk::<HEAD_BYTES>().ok_or("a token's content is too short")?;

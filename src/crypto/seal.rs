@@ -1,7 +1,5 @@
 //! Parts into tokens, tokens into parts.
 
-use zeroize::Zeroizing;
-
 use super::{
     Body, Cipher, Context, DataKey, NONCE_BYTES, Plaintext, PublicDigest, RandomError, TAG_BYTES,
     Token, plaintext, token::BODY_AT,
@@ -18,7 +16,7 @@ pub struct SealPart<'a> {
     /// What it holds of the body.
     pub body: Body<'a>,
     /// What it holds of the metadata: fillings as text, see
-    /// [`write_fillings`](crate::event::write_fillings); empty where it holds nothing of it.
+    /// [`Filling::write`](crate::event::Filling::write); empty where it holds nothing of it.
     pub metadata: &'a str,
     /// Zero bytes are added up to a multiple of this many bytes, so that lengths tell less; 0
     /// and 1 add none.
@@ -62,6 +60,21 @@ pub fn seal(
     seal_with(parts, context, public, Cipher::seal_in_place)
 }
 
+/// As [`seal`] under given nonces, for the vectors of `docs/format.md` alone.
+#[cfg(test)]
+pub(crate) fn seal_with_nonces(
+    parts: &[SealPart<'_>],
+    context: &Context<'_>,
+    public: &PublicDigest,
+    nonces: &[[u8; NONCE_BYTES]],
+) -> Result<Vec<Token>, SealError> {
+    let left = std::cell::RefCell::new(nonces.iter());
+    seal_with(parts, context, public, |cipher, associated, buffer, from| {
+        let nonce = left.borrow_mut().next().ok_or(RandomError)?;
+        cipher.seal_with_nonce(*nonce, associated, buffer, from)
+    })
+}
+
 fn seal_with(
     parts: &[SealPart<'_>],
     context: &Context<'_>,
@@ -88,7 +101,7 @@ fn seal_with(
 /// [`UnsealError`].
 pub fn open(token: Token, key: &DataKey, associated: &[u8]) -> Result<Plaintext, UnsealError> {
     let nonce = token.nonce();
-    let mut bytes = Zeroizing::new(token.into_bytes());
+    let mut bytes = token.into_bytes();
     let end = bytes.len() - TAG_BYTES;
     let (front, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(UnsealError::Tampered)?;
     key.cipher()

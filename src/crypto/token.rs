@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-
-use super::{KeyId, NONCE_BYTES, TAG_BYTES, plaintext};
+use super::{KeyId, NONCE_BYTES, TAG_BYTES, base64url, plaintext};
 
 /// The format's version that this program writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
@@ -48,7 +46,7 @@ impl Token {
     /// [`TokenError`]; [`TokenError::NotBase64`] also for padding, white space, the standard
     /// alphabet's `+` and `/`, and trailing bits that are not zero.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
-        Self::from_bytes(BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| TokenError::NotBase64)?)
+        Self::from_bytes(base64url::decode(text).ok_or(TokenError::NotBase64)?)
     }
 
     /// Takes a token's bytes.
@@ -90,7 +88,7 @@ impl Token {
 
     /// Appends the token's text.
     pub fn write(&self, text: &mut String) {
-        BASE64_URL_SAFE_NO_PAD.encode_string(&self.0, text);
+        base64url::encode(&self.0, text);
     }
 
     /// The length of the token's text, in bytes.

@@ -8,18 +8,18 @@ mod json;
 mod layout;
 mod name;
 mod number;
+mod owner;
 mod recorded;
 mod tombstone;
 
-pub use json::{
-    Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step, fill_all,
-    read_fillings, write_fillings,
-};
+pub use json::{Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError};
+pub use owner::OwnerChange;
 pub use recorded::{
-    Content, MAX_PAYLOAD_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why, Withheld,
+    Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why,
+    Withheld,
 };
 pub use tombstone::{Cause, SUBJECT_FORGOTTEN, Tombstone};
 

@@ -7,8 +7,12 @@ use super::{
     Subject, Timestamp, Tombstone,
 };
 
-/// The largest payload that is accepted, in bytes: 16 MiB.
+/// The largest event that the layer accepts, payload and metadata together, in bytes: 16 MiB.
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+
+/// The largest payload, and the largest metadata, that a store accepts, in bytes: 24 MiB, which is
+/// [`MAX_PAYLOAD_BYTES`] in a token's base64 (a third more), and room for what stands beside it.
+pub const MAX_STORED_BYTES: usize = 24 * 1024 * 1024;
 
 /// The body of an event. `Debug` tells its kind and length, never its content.
 #[derive(Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use futures::{TryStreamExt, future::try_join_all};
 use super::{CodecError, Layer, codec::SealedEvent, placement::Placement};
 use crate::{
     crypto::DataKey,
-    event::{EventId, Generation, Layout, NewEvent, StreamName, Subject},
+    event::{EventId, Generation, Layout, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
     policy::{Carved, EventFacts, Part},
     store::{
         Append, Appended, Capability, Direction, EventStore, ExpectedRevision, ReadOptions,
@@ -55,10 +55,11 @@ async fn carve<S: EventStore>(layer: &Layer<S>, append: Append) -> Result<Work, 
     let Append { stream, expected, events } = append;
     let refused = |refusal| CodecError::Refused(refusal).on_append();
     let policy = layer.codec.policy();
-    policy.check_append(&stream).map_err(refused)?;
+    policy.rule_for(&stream).map_err(refused)?;
     let placement = layer.placement(&stream).await?;
     let mut carved = Vec::with_capacity(events.len());
     for event in events {
+        check_size(&event)?;
         let facts = EventFacts {
             stream: &stream,
             event_type: &event.event_type,
@@ -72,6 +73,19 @@ async fn carve<S: EventStore>(layer: &Layer<S>, append: Append) -> Result<Work, 
         return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
     }
     Ok(Work { stream, placement, expected, events: carved })
+}
+
+fn check_size(event: &NewEvent) -> Result<(), StoreError> {
+    let metadata = event.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
+    let bytes = event.data.as_bytes().len().saturating_add(metadata);
+    if bytes <= MAX_PAYLOAD_BYTES {
+        return Ok(());
+    }
+    Err(StoreError::Invalid(format!(
+        "event {} has {bytes} bytes of payload and metadata, at most {MAX_PAYLOAD_BYTES} are \
+         accepted; keep large data elsewhere and refer to it",
+        event.id
+    )))
 }
 
 async fn run<S: EventStore>(

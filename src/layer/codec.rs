@@ -110,7 +110,6 @@ impl Codec {
     pub async fn seal(&self, event: EventRef<'_>, data: &Json) -> Result<Sealed, CodecError> {
         let vault = self.vault.clone().ok_or(CodecError::NoVault)?;
         let EventRef { stream, id, event_type } = event;
-        self.policy.check_append(stream)?;
         let payload = Payload::Json(data.clone());
         let facts = EventFacts { stream, event_type, subject: None };
         let carved = self.policy.carve(&facts, &payload, None)?;
@@ -202,7 +201,12 @@ impl Codec {
             // Wholly public, and by this layer: not to be counted as one from before it.
             notes.stream = Some(stream.clone());
         }
-        let draft = Draft::new(carved.public.clone(), carved.public_metadata.as_ref(), &notes);
+        let public = if carved.clear {
+            Some(event.data.clone())
+        } else {
+            carved.public.clone().map(Payload::Json)
+        };
+        let draft = Draft::new(public, carved.public_metadata.as_ref(), &notes);
         let parts: Vec<SealPart<'_>> = carved
             .parts
             .iter()

@@ -12,7 +12,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, future, stream};
 
-use super::{CodecError, Layer, document::Notes, error::unreadable_event};
+use super::{Layer, document::Notes, error::unreadable_event};
 use crate::{
     event::{EventId, RecordedEvent, StreamName},
     policy::SplitNames,
@@ -154,8 +154,7 @@ async fn look_up<S: EventStore>(
     mut found: Found,
     id: EventId,
 ) -> Result<Joined, StoreError> {
-    let plan = layer.codec.policy().rule_for(&found.event.stream);
-    let plan = plan.map_err(|refusal| CodecError::from(refusal).on_append())?;
+    let plan = layer.codec.policy().reading_plan(&found.event.stream);
     let Some(names) = plan.split_names else {
         return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
     };

@@ -79,20 +79,18 @@ impl<S: EventStore> Layer<S> {
         if let Some(placement) = self.placements.known(stream) {
             return Ok(placement);
         }
-        let plan = self
-            .codec
-            .policy()
-            .rule_for(stream)
-            .map_err(|refusal| super::CodecError::from(refusal).on_append())?;
+        let plan = self.codec.policy().reading_plan(stream);
         let Some(names) = plan.split_names else {
             return Ok(Placement::Single);
         };
-        let wanted = if plan.split { Placement::Split(names.clone()) } else { Placement::Single };
+        let wanted =
+            if plan.split.is_some() { Placement::Split(names.clone()) } else { Placement::Single };
         // The placement that the policy does not want counts only where it has events already.
         let (found, fixed) = if self.has_events(&wanted.readable(stream), stream).await? {
             (wanted, true)
         } else {
-            let other = if plan.split { Placement::Single } else { Placement::Split(names) };
+            let other =
+                if plan.split.is_some() { Placement::Single } else { Placement::Split(names) };
             if self.has_events(&other.readable(stream), stream).await? {
                 (other, true)
             } else {

@@ -1,103 +1,231 @@
-//! stub
-#![allow(missing_docs)]
-use crate::event::*;
-use crate::vault::OwnerChange;
-use std::path::Path;
-use zeroize::Zeroizing;
+//! The policy: what is public, whose the rest is, and who depends on whom.
+//!
+//! It is an allow-list. What no rule calls public is sealed, so that a field added next month, a
+//! new event type or a renamed one is sealed by default; without any rule everything in a stream
+//! is personal and the stream is its own subject. `docs/policy.md` describes the language.
+//!
+//! The layer asks it on every append ([`Policy::carve`]); reading never does, because a sealed
+//! event says itself what its tokens fill. This room knows of [`crate::event`] and of nothing
+//! else: no store, no key.
 
+mod carve;
+mod compile;
+mod cut;
+mod error;
+pub mod file;
+pub mod guard;
+mod load;
+mod pattern;
+mod place;
+mod rules;
+mod template;
+
+use std::{path::Path, sync::Arc};
+
+pub use carve::{Body, Carved, EventFacts, Part};
+pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
+pub use guard::Looks;
+
+use crate::event::{Json, Layout, Payload, PolicyDigest, StreamName, Subject};
+use rules::Rules;
+
+/// A policy that was read and checked. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Policy;
-#[derive(Debug, thiserror::Error)]
-#[error("bad policy")]
-pub struct PolicyErrors;
-#[derive(Debug, thiserror::Error)]
-pub enum PolicyRefusal {
-    #[error("x")]
-    LooksPersonal {},
-    #[error("x")]
-    PhysicalName {},
-    #[error("x")]
-    Reserved {},
-    #[error("y")]
-    Other,
-}
+pub struct Policy(Arc<Rules>);
+
+/// What the policy says of a stream, whatever its events hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamPlan {
+    /// How its events lie in the store.
+    pub layout: Layout,
+    /// The names of its halves, where the layout is [`Layout::Split`].
+    pub split: Option<SplitNames>,
+    /// The names that its halves would have, or had when the layout was another: where a reader
+    /// may find a stream that was split earlier. `None` where no rule fits the stream.
+    pub split_names: Option<SplitNames>,
+    /// Whether events of the stream can name owners.
+    pub declares_owners: bool,
+    /// Whose an event is that says nothing else; `None` where its payload decides.
+    pub default_subject: Option<Subject>,
+}
+
+/// The names of a split stream's halves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SplitNames {
+    /// Such as `user-public-456`.
     pub public: StreamName,
+    /// Such as `user-private-456`.
     pub private: StreamName,
 }
-pub struct StreamPlan {
-    pub split: bool,
-    pub split_names: Option<SplitNames>,
-    pub declares_owners: bool,
-}
-pub struct EventFacts<'a> {
-    pub stream: &'a StreamName,
-    pub event_type: &'a EventType,
-    pub subject: Option<&'a Subject>,
-}
-pub struct Carved {
-    pub layout: Layout,
-    pub subject: Subject,
-    pub public: Option<Payload>,
-    pub public_metadata: Option<Json>,
-    pub parts: Vec<Part>,
-    pub owners: Vec<OwnerChange>,
-    pub any_owner: bool,
-}
-pub struct Part {
-    pub subject: Subject,
-    pub body: Body,
-    pub metadata: Option<Zeroizing<String>>,
-    pub fields: Vec<String>,
-}
-pub enum Body {
-    Nothing,
-    Whole,
-    Fields(Zeroizing<String>),
-}
+
 impl Policy {
-    pub fn load(_: &Path) -> Result<Policy, PolicyErrors> {
-        Ok(Policy)
+    /// Reads and checks a policy.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with line and column.
+    pub fn parse(toml: &str) -> Result<Self, PolicyErrors> {
+        Self::parse_as(toml, "policy")
     }
-    pub fn sealed_by_default() -> Policy {
-        Policy
+
+    /// As [`Policy::parse`]; errors name the text's origin.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each with origin, line and column.
+    pub fn parse_as(toml: &str, origin: &str) -> Result<Self, PolicyErrors> {
+        load::load(toml)
+            .map(|rules| Self(Arc::new(rules)))
+            .map_err(|errors| PolicyErrors { file: origin.to_owned(), errors })
     }
+
+    /// Reads and checks a policy file.
+    ///
+    /// # Errors
+    /// [`Problem::Unreadable`], or all that is wrong with the policy.
+    pub fn load(path: &Path) -> Result<Self, PolicyErrors> {
+        let origin = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse_as(&text, &origin),
+            Err(error) => Err(PolicyErrors {
+                file: origin,
+                errors: vec![PolicyError {
+                    line: 0,
+                    column: 0,
+                    problem: Problem::Unreadable,
+                    message: format!("the policy cannot be read: {error}"),
+                }],
+            }),
+        }
+    }
+
+    /// The policy without rules: everything is sealed, each stream is its own subject.
+    pub fn sealed_by_default() -> Self {
+        let (rules, _) = compile::compile(&file::PolicyFile::default(), "");
+        Self(Arc::new(rules))
+    }
+
+    /// Names the policy: the first eight bytes of the SHA-256 of its canonical form, which does
+    /// not depend on white space, comments, or the order of rules.
     pub fn digest(&self) -> PolicyDigest {
-        PolicyDigest::default()
+        self.0.digest
     }
+
+    /// What is allowed, and about which people should think twice: a residue or a public field
+    /// that may identify somebody (GDPR, Recital 26).
+    pub fn warnings(&self) -> &[Warning] {
+        &self.0.warnings
+    }
+
+    /// Tokens are padded to multiples of so many bytes; `None`: they are not padded.
     pub fn pad(&self) -> Option<usize> {
-        None
+        self.0.pad
     }
-    pub fn rule_for(&self, _: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
-        Ok(StreamPlan { split: false, split_names: None, declares_owners: false })
+
+    /// What the policy says of a stream that is to be appended to.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal`] where nobody may append to a stream of this name: a half of a split
+    /// stream, a name of the layer's own, or one that looks like personal data.
+    pub fn rule_for(&self, stream: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
+        self.0.check_stream(stream)?;
+        self.0.plan(stream)
     }
-    pub fn check_append(&self, _: &StreamName) -> Result<(), PolicyRefusal> {
-        Ok(())
+
+    /// What the policy says of a stream that is to be read: as [`Policy::rule_for`], but streams
+    /// of every name may be read.
+    pub fn reading_plan(&self, stream: &StreamName) -> StreamPlan {
+        self.0.plan(stream).unwrap_or(StreamPlan {
+            layout: Layout::Sealed,
+            split: None,
+            split_names: None,
+            declares_owners: false,
+            default_subject: None,
+        })
     }
-    pub fn logical_of_public(&self, _: &StreamName) -> Option<StreamName> {
-        None
+
+    /// The stream whose public half has this name (`user-public-456` → `user-456`), where a rule
+    /// splits it.
+    pub fn logical_of_public(&self, stream: &StreamName) -> Option<StreamName> {
+        self.logical(stream, true)
     }
+
+    /// As [`Policy::logical_of_public`], for the private half.
+    pub fn logical_of_private(&self, stream: &StreamName) -> Option<StreamName> {
+        self.logical(stream, false)
+    }
+
+    fn logical(&self, stream: &StreamName, public: bool) -> Option<StreamName> {
+        let (logical, half) = self.0.logical(stream.as_str())?;
+        if half != public || self.0.logical(&logical).is_some() {
+            return None;
+        }
+        StreamName::new(logical).ok()
+    }
+
+    /// Cuts an event into what is public and whose the rest is.
+    ///
+    /// A subject that the event names must agree with the one that the rule's `subject` finds.
+    /// Where the policy is silent (no rule, a rule without `subject`, or `otherwise = "stream"`
+    /// and nothing found), the event's is taken, else the stream is its own subject.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal`]; the event must then not be appended.
     pub fn carve(
         &self,
-        f: &EventFacts<'_>,
-        _: &Payload,
-        _: Option<&Json>,
+        facts: &EventFacts<'_>,
+        data: &Payload,
+        metadata: Option<&Json>,
     ) -> Result<Carved, PolicyRefusal> {
-        let subject = f.subject.cloned().unwrap_or_else(|| Subject::of(f.stream));
-        Ok(Carved {
-            layout: Layout::Sealed,
-            subject: subject.clone(),
-            public: None,
-            public_metadata: None,
-            parts: vec![Part {
-                subject,
-                body: Body::Whole,
-                metadata: None,
-                fields: vec!["*".into()],
-            }],
-            owners: vec![],
-            any_owner: false,
+        self.0.carve(facts, data, metadata)
+    }
+}
+
+impl Rules {
+    fn plan(&self, stream: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
+        let Some((rule, captures)) = self.of(stream.as_str()) else {
+            return Ok(StreamPlan {
+                layout: Layout::Sealed,
+                split: None,
+                split_names: None,
+                declares_owners: false,
+                default_subject: Some(Subject::of(stream)),
+            });
+        };
+        let name = |text: String| {
+            StreamName::new(text).map_err(|error| PolicyRefusal::BadName {
+                what: "name of the stream's half",
+                error,
+            })
+        };
+        let names = |halves: &rules::Halves| {
+            Ok(SplitNames {
+                public: name(halves.public.name(&captures))?,
+                private: name(halves.private.name(&captures))?,
+            })
+        };
+        let split_names = rule.halves.as_ref().map(names).transpose();
+        let split = match rule.layout {
+            Layout::Split => split_names.clone()?,
+            Layout::Sealed | Layout::Inline => None,
+        };
+        let default_subject = match &rule.subject {
+            None => Some(Subject::of(stream)),
+            Some(template) if template.is_of_the_name() => {
+                Subject::new(template.compose_from_name(&captures)).ok()
+            }
+            Some(_) => None,
+        };
+        Ok(StreamPlan {
+            layout: rule.layout,
+            split,
+            // A name too long for its halves was never split.
+            split_names: split_names.unwrap_or_default(),
+            declares_owners: !rule.owners.is_empty(),
+            default_subject,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Append, Appended, Capabilities, Capability, StoreError};
-use crate::event::{EventId, MAX_PAYLOAD_BYTES, Payload, Position, Revision, StreamName};
+use crate::event::{EventId, MAX_STORED_BYTES, Payload, Position, Revision, StreamName};
 
 /// Checks what can be known about an append without looking at the store.
 ///
@@ -53,11 +53,11 @@ pub fn check_appends(appends: &[Append], capabilities: Capabilities) -> Result<(
 }
 
 fn check_size(id: EventId, what: &str, bytes: usize) -> Result<(), StoreError> {
-    if bytes <= MAX_PAYLOAD_BYTES {
+    if bytes <= MAX_STORED_BYTES {
         return Ok(());
     }
     Err(StoreError::Invalid(format!(
-        "the {what} of event {id} has {bytes} bytes, at most {MAX_PAYLOAD_BYTES} are accepted"
+        "the {what} of event {id} has {bytes} bytes, at most {MAX_STORED_BYTES} are accepted"
     )))
 }
 

@@ -66,7 +66,7 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// - `several_streams_need_the_capability`: more than one stream in one call is all or nothing
 ///   with [`Capability::AtomicMultiStream`] and [`StoreError::Unsupported`] without it.
 /// - `malformed_appends_are_refused`: no streams, no events, the same stream twice, a payload
-///   over [`MAX_PAYLOAD_BYTES`](crate::event::MAX_PAYLOAD_BYTES), metadata that is no object:
+///   over [`MAX_STORED_BYTES`](crate::event::MAX_STORED_BYTES), metadata that is no object:
 ///   [`StoreError::Invalid`].
 ///
 /// Read:

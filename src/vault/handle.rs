@@ -1,12 +1,26 @@
 //! The vault as its callers hold it.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread::JoinHandle,
+};
 
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
     Claim, Destroyed, Destruction, InventoryEntry, KeyInfo, KeyRequest, KeyState, NoteKind,
     Opening, Standing, VaultError, VaultId,
+    committer::{Committer, Job, Reply, Wanted},
+    core::{Core, Limits},
+    disk::Disk,
+    gate::{Gates, Pass, Shut},
+    inventory::Inventory,
+    places,
+    records::{FenceRecord, KeyEntry},
+    tree::Tree,
 };
 use crate::{
     crypto::{DataKey, KeyId},
@@ -14,19 +28,51 @@ use crate::{
 };
 
 /// A vault that is open. Clones are the same vault.
-#[derive(Debug, Clone)]
-pub struct Vault {}
+#[derive(Clone)]
+pub struct Vault {
+    open: Arc<Open>,
+}
+
+/// What all clones of a vault share. When the last is dropped, the committer writes what is only
+/// in memory, and the tree is closed.
+struct Open {
+    core: Arc<Core>,
+    gates: Arc<Gates>,
+    /// `None` only while dropping: that is how the committer learns of it.
+    jobs: Option<mpsc::Sender<Job>>,
+    committer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(committer) = self.committer.take() {
+            // It tells of its errors itself; a panic of its own is reported by the runtime.
+            let _ = committer.join();
+        }
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Vault").field(&self.id().0).finish()
+    }
+}
 
 /// The right to append for some subjects: while it lives, nobody of them is forgotten. It
 /// belongs to the task that appends, so that a caller who drops a future changes nothing.
 #[derive(Debug)]
 #[must_use]
-pub struct Admission {}
+pub struct Admission {
+    _pass: Pass,
+}
 
 /// Subjects for whom no append is under way, nor begins, while it lives.
 #[derive(Debug)]
 #[must_use]
-pub struct Closure {}
+pub struct Closure {
+    shut: Shut,
+}
 
 impl Vault {
     /// Makes a vault: sled pages in `folder`, the root slot at `root`.
@@ -34,7 +80,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NotEmpty`] where either exists.
     pub fn create(folder: &Path, root: &Path) -> Result<Self, VaultError> {
-        todo!()
+        Self::over(Tree::create_at(folder, root)?.into(), Limits::default())
     }
 
     /// Opens a vault. Nothing is made: what is missing is an error.
@@ -42,7 +88,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::InUse`], [`VaultError::NotFound`], [`VaultError::SlotMissing`]…
     pub fn open(folder: &Path, root: &Path) -> Result<Self, VaultError> {
-        todo!()
+        Self::over(Tree::open_at(folder, root)?.into(), Limits::default())
     }
 
     /// A vault in memory, for tests and for trying things out.
@@ -50,12 +96,39 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Random`].
     pub fn in_memory() -> Result<Self, VaultError> {
-        todo!()
+        Self::over(Tree::in_memory()?.into(), Limits::default())
+    }
+
+    pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
+        let core = Arc::new(Core::new(Disk::new(tree), limits));
+        let (jobs, inbox) = mpsc::channel();
+        let committer = Committer::new(Arc::clone(&core));
+        let committer = std::thread::Builder::new()
+            .name("oubliette-vault".into())
+            .spawn(move || committer.run(&inbox))
+            .map_err(|error| VaultError::Storage(Box::new(error)))?;
+        let (jobs, committer) = (Some(jobs), Some(committer));
+        Ok(Self { open: Arc::new(Open { core, gates: Arc::default(), jobs, committer }) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn core(&self) -> &Core {
+        &self.open.core
+    }
+
+    /// Has the committer do something, and waits for its answer.
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
+        let (reply, answer) = oneshot::channel();
+        if let Some(jobs) = &self.open.jobs {
+            // If the committer is gone, so is the reply.
+            let _ = jobs.send(job(reply));
+        }
+        answer.await.unwrap_or(Err(VaultError::Poisoned))
     }
 
     /// The vault's identity.
     pub fn id(&self) -> VaultId {
-        todo!()
+        self.open.core.disk.tree().vault_id()
     }
 
     /// Waits until nobody of the opening's subjects is being forgotten, and admits.
@@ -65,7 +138,13 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Forgotten`] where one of them is.
     pub async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
-        todo!()
+        let pass = self.open.gates.admit(opening).await;
+        for subject in pass.subjects() {
+            if let Some(erasure) = self.open.core.closed(subject)? {
+                return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
+            }
+        }
+        Ok(Admission { _pass: pass })
     }
 
     /// The key to seal with, made if there is none, durable before it is returned; `seals`
@@ -79,7 +158,19 @@ impl Vault {
         request: KeyRequest<'_>,
         seals: u32,
     ) -> Result<Arc<DataKey>, VaultError> {
-        todo!()
+        let address = (request.stream.clone(), request.subject.clone());
+        if let Some(warm) = self.open.core.cache.warm(&address) {
+            let wanted = match request.generation {
+                Some(generation) => generation.0,
+                None => warm.current.load(Ordering::Acquire),
+            };
+            if warm.generation.0 == wanted && warm.take(seals) {
+                return Ok(Arc::clone(&warm.key));
+            }
+        }
+        let KeyRequest { generation, layout, policy, .. } = request;
+        let wanted = Wanted { address, generation, layout, policy, seals };
+        self.ask(|reply| Job::Seal(wanted, reply)).await
     }
 
     /// What became of the key with this id. Blocks for a page read at most.
@@ -87,7 +178,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::KeyMissing`] where neither a key nor a fence explains the id.
     pub fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
-        todo!()
+        self.open.core.state(id)
     }
 
     /// Notes owner changes durably, before the append that states them. Returns for each the
@@ -97,7 +188,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Unsettled`] where an earlier claim of a subject is open.
     pub async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
-        todo!()
+        self.ask(|reply| Job::Claim(claims.to_vec(), reply)).await
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
@@ -111,7 +202,7 @@ impl Vault {
         events: &[EventId],
         stored: bool,
     ) -> Result<(), VaultError> {
-        todo!()
+        self.ask(|reply| Job::Settle(subject.clone(), events.to_vec(), stored, reply)).await
     }
 
     /// How a subject stands.
@@ -119,7 +210,18 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
-        todo!()
+        let core = &self.open.core;
+        let hash = core.naming.subject(subject);
+        let fence = core.disk.fence(&hash)?;
+        let own = core.own_record(&hash)?;
+        let known = own.is_some() || core.disk.walk(places::keys(&hash)).next().is_some();
+        let current = own.as_ref().map(|record| record.current);
+        let current = current.or_else(|| known.then(|| fence.next_generation()));
+        Ok(Standing {
+            current: current.filter(|_| !fence.closed),
+            epochs: own.map(|record| record.epochs).unwrap_or_default(),
+            fence: (fence != FenceRecord::default()).then(|| fence.public(hash)),
+        })
     }
 
     /// The subjects that ever named this one as an owner (settled or not; see their standing).
@@ -127,7 +229,8 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
-        todo!()
+        let core = &self.open.core;
+        core.dependents(&core.naming.subject(owner))
     }
 
     /// The living keys of a subject, in all streams.
@@ -135,14 +238,16 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
-        todo!()
+        let core = &self.open.core;
+        let keys = core.disk.walk(places::keys(&core.naming.subject(subject)));
+        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?))).collect()
     }
 
     /// Stops appends for these subjects: new ones wait, those under way are waited for. Dropping
     /// the closure lets the waiting ones go on (or be refused, if the subject is forgotten then).
     /// Closures of one erasure after the other may overlap: one at a time may be extended.
     pub async fn close(&self, subjects: &[Subject]) -> Closure {
-        todo!()
+        Closure { shut: self.open.gates.close(subjects).await }
     }
 
     /// Destroys keys, fences their subjects, and replaces the named owner in their dependents'
@@ -156,7 +261,7 @@ impl Vault {
         destruction: &Destruction,
         note: &[u8],
     ) -> Result<Destroyed, VaultError> {
-        todo!()
+        self.ask(|reply| Job::Destroy(destruction.clone(), note.to_vec(), reply)).await
     }
 
     /// Admits a forgotten subject again, under a new generation, which is returned. `None`: they
@@ -165,7 +270,7 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub async fn reopen(&self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
-        todo!()
+        self.ask(|reply| Job::Reopen(subject.clone(), reply)).await
     }
 
     /// Writes a note durably.
@@ -178,7 +283,8 @@ impl Vault {
         id: [u8; 16],
         note: &[u8],
     ) -> Result<(), VaultError> {
-        todo!()
+        let note = Zeroizing::new(note.to_vec());
+        self.ask(|reply| Job::PutNote(kind, id, note, reply)).await
     }
 
     /// Removes a note physically.
@@ -186,7 +292,7 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub async fn remove_note(&self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
-        todo!()
+        self.ask(|reply| Job::RemoveNote(kind, id, reply)).await
     }
 
     /// All notes of a kind.
@@ -195,20 +301,25 @@ impl Vault {
     /// Storage errors.
     #[allow(clippy::type_complexity)]
     pub fn notes(&self, kind: NoteKind) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
-        todo!()
+        let odd = || VaultError::Damaged("a note stands at an odd place".into());
+        let notes = self.open.core.disk.wholes(places::notes(kind))?;
+        let notes = notes
+            .into_iter()
+            .map(|(stem, note)| Ok((places::note_id(&stem).ok_or_else(odd)?, note)));
+        notes.collect()
     }
 
     /// Walks over every living key and every fence, in the order of places, in constant memory.
     pub fn inventory(
         &self,
     ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
-        std::iter::empty()
+        Inventory::new(Arc::clone(&self.open.core))
     }
 
     /// The fence of a pseudonym as a subject's name, where that subject is the one: the vault
     /// itself keeps no name of the forgotten.
     pub fn pseudonym(&self, subject: &Subject) -> [u8; 16] {
-        todo!()
+        self.open.core.naming.subject(subject)
     }
 
     /// Writes what is only in memory (exact counts), and waits until it is on the disk. Dropping
@@ -217,13 +328,13 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub async fn flush(&self) -> Result<(), VaultError> {
-        todo!()
+        self.ask(Job::Flush).await
     }
 }
 
 impl Closure {
     /// Closes further subjects.
     pub async fn extend(&mut self, subjects: &[Subject]) {
-        todo!()
+        self.shut.extend(subjects).await;
     }
 }

@@ -4,14 +4,27 @@
 //! and by `audit` (the walk of the inventory). It knows of events and keys, and of no store: an
 //! event is to it an id that somebody says is, or is not, in the store.
 
+mod cache;
+mod claims;
+mod committer;
+mod core;
+mod destroy;
+mod disk;
 mod error;
+mod gate;
 mod handle;
+mod inventory;
+mod places;
+mod records;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod types;
+mod wire;
 
 pub use error::VaultError;
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyState, NoteKind, Opening, Owner, OwnerChange, Standing, VaultId,
+    KeyState, NoteKind, Opening, Owner, Standing, VaultId,
 };

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use crate::{
     crypto::{DataKey, KeyId},
-    event::{ErasureId, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+    event::{
+        ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName, Subject,
+        Timestamp,
+    },
 };
 
 /// The identity of a vault, fixed when it is made.
@@ -60,32 +63,6 @@ pub enum KeyState {
         /// By this erasure.
         erasure: ErasureId,
     },
-}
-
-/// A change of the owners of a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OwnerChange {
-    /// The stream depends on this subject, too.
-    Add(Subject),
-    /// From this event on it no longer does: a new generation begins.
-    Remove(Subject),
-    /// From this event on it depends on this subject alone: a new generation begins.
-    Replace(Subject),
-}
-
-impl OwnerChange {
-    /// The subject that the change names.
-    pub fn owner(&self) -> &Subject {
-        match self {
-            Self::Add(owner) | Self::Remove(owner) | Self::Replace(owner) => owner,
-        }
-    }
-
-    /// Whether a new generation begins with it.
-    pub fn begins_generation(&self) -> bool {
-        !matches!(self, Self::Add(_))
-    }
 }
 
 /// An owner change, and the event that states it. It counts once that event is in the store.

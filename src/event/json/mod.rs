@@ -16,8 +16,8 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-pub use filling::{fill_all, read_fillings, write_fillings};
-pub use node::{Filling, Member, Node};
+pub use filling::Filling;
+pub use node::{Member, Node};
 pub use pointer::{Pointer, PointerError, Step};
 
 /// How deep arrays and objects may nest, as in `serde_json`.

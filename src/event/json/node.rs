@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Json, Pointer, Step, reader};
+use super::{Filling, Json, Pointer, Step, reader};
 
 /// A node of a JSON tree. Leaves are the text's own slices, so that nothing is rewritten.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,17 +23,6 @@ pub struct Member<'a> {
     /// The key as spelled, with quotes and escapes.
     pub spelling: Cow<'a, str>,
     /// The value.
-    pub value: Node<'a>,
-}
-
-/// A value that was cut out of a tree, and where it belongs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Filling<'a> {
-    /// Where it belongs.
-    pub pointer: Pointer,
-    /// Which member or element of its parent it was, so that the order comes back.
-    pub index: usize,
-    /// The value itself.
     pub value: Node<'a>,
 }
 
@@ -166,7 +155,8 @@ impl<'a> Node<'a> {
     }
 
     /// Puts a cut-out value back where it belongs. A value that stands there already (a residue,
-    /// an array's place holder) is replaced.
+    /// an array's place holder) is replaced; but a value that only prepares the place for others
+    /// (`{}`, `[null, …]`) leaves a container that stands there already as it is.
     ///
     /// Returns false, and changes nothing, where the place's parent does not exist.
     #[must_use]
@@ -181,7 +171,9 @@ impl<'a> Node<'a> {
             node = child;
         }
         if let Some(child) = node.child_mut(last) {
-            *child = filling.value;
+            if matches!(child, Self::Leaf(_)) || !filling.value.is_skeleton() {
+                *child = filling.value;
+            }
             return true;
         }
         match node {
@@ -219,12 +211,6 @@ impl std::fmt::Debug for Node<'_> {
             Self::Array(_) => "Node::Array",
             Self::Object(_) => "Node::Object",
         })
-    }
-}
-
-impl std::fmt::Debug for Filling<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Filling")
     }
 }
 

@@ -5,12 +5,12 @@ use std::{borrow::Cow, collections::HashSet};
 use super::{JsonError, MAX_DEPTH, Member, Node};
 
 pub(super) fn read(text: &str) -> Result<Node<'_>, JsonError> {
-    read_to_depth(text, MAX_DEPTH)
+    read_within(text, MAX_DEPTH)
 }
 
-/// As [`read`], with another limit of the nesting.
-pub(super) fn read_to_depth(text: &str, limit: usize) -> Result<Node<'_>, JsonError> {
-    let mut reader = Reader { text, at: 0, limit };
+/// As [`read`], with another limit of depth.
+pub(super) fn read_within(text: &str, max_depth: usize) -> Result<Node<'_>, JsonError> {
+    let mut reader = Reader { text, at: 0, max_depth };
     reader.skip_space();
     let node = reader.value(0)?;
     reader.skip_space();
@@ -26,7 +26,7 @@ const FEW: usize = 16;
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    limit: usize,
+    max_depth: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
     }
 
     fn descend(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth >= self.limit {
+        if depth >= self.max_depth {
             return Err(JsonError::TooDeep { at: self.at });
         }
         self.at += 1;

@@ -40,3 +40,6 @@ impl From<UnsealError> for Unreadable {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod vectors;

@@ -6,9 +6,7 @@ use super::{
 };
 use crate::{
     crypto::{Body, Context, KeyId, Plaintext, PublicDigest, Token},
-    event::{
-        EventId, Filling, Json, LAYER_KEY, Node, Payload, SEALED_KEY, fill_all, read_fillings,
-    },
+    event::{EventId, Filling, Json, LAYER_KEY, Node, Payload, SEALED_KEY},
     store::Unreadable,
 };
 
@@ -77,8 +75,11 @@ pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unread
     Ok(Document::Stored(Stored { tokens, public, public_metadata: user, notes, digest }))
 }
 
+/// Tokens, and the JSON object that they stand in, where it has other members.
+type Beside = (Vec<Token>, Option<Json>);
+
 /// The tokens of JSON data and what stands beside them; `None` where there are none.
-fn split_data(json: &Json) -> Result<Option<(Vec<Token>, Option<Json>)>, Unreadable> {
+fn split_data(json: &Json) -> Result<Option<Beside>, Unreadable> {
     // By far the most frequent: one token, nothing beside it, as the layer wrote it.
     let only = json.as_str().strip_prefix("{\"$sealed\":[\"").and_then(|t| t.strip_suffix("\"]}"));
     if let Some(text) = only
@@ -241,7 +242,8 @@ impl Stored {
 }
 
 fn read(text: &str) -> Result<Vec<Filling<'_>>, Unreadable> {
-    read_fillings(text).ok_or(Unreadable::Malformed("a token's fillings are not a list of them"))
+    Filling::read_all(text)
+        .map_err(|_| Unreadable::Malformed("a token's fillings are not a list of them"))
 }
 
 fn filled(
@@ -250,7 +252,7 @@ fn filled(
     gaps: bool,
 ) -> Result<Json, Unreadable> {
     let mut tree = public.map_or_else(|| Node::Object(Vec::new()), Json::tree);
-    if !fill_all(&mut tree, fillings, gaps) {
+    if !tree.fill_all(fillings, gaps) {
         return Err(Unreadable::Malformed("a sealed field has no place in the event"));
     }
     Ok(Json::from_tree(&tree))

@@ -8,7 +8,7 @@ use crate::{
 
 /// The public part of an event that is being sealed: first its digest is taken, which the tokens
 /// are bound to, then the tokens are put beside it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Draft {
     public: Option<Payload>,
     metadata: Option<Json>,

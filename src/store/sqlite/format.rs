@@ -46,7 +46,7 @@ CREATE VIEW events AS
         data, metadata
     FROM event JOIN stream ON stream.id = event.stream;
 
-PRAGMA application_id = 1332044396;
+PRAGMA application_id = 1333092972;
 PRAGMA user_version = 1;
 ";
 

@@ -5,11 +5,21 @@
 //! DESIGN §4's key tree: sealed pages, each under a key that its parent page holds, up to one
 //! root key in the root slot.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::VaultError;
+use super::{VaultError, VaultId};
+use crate::crypto::{Secret, random_secret};
 
 /// Where a value stands: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
 pub(crate) type Place = Vec<u8>;
@@ -26,12 +36,50 @@ pub(crate) type Change = (Place, Option<Value>);
 /// The map. All methods block; those that write return when the change is on the disk.
 pub(crate) struct Tree {
     map: Mutex<BTreeMap<Place, Value>>,
+    identity: Secret,
+    id: VaultId,
+    epoch: AtomicU64,
 }
 
 impl Tree {
+    /// Makes a tree.
+    pub(crate) fn create_at(_folder: &Path, _root: &Path) -> Result<Self, VaultError> {
+        Self::in_memory()
+    }
+
+    /// Opens a tree.
+    pub(crate) fn open_at(folder: &Path, _root: &Path) -> Result<Self, VaultError> {
+        Err(VaultError::NotFound(folder.display().to_string()))
+    }
+
+    /// A tree in memory.
+    pub(crate) fn in_memory() -> Result<Self, VaultError> {
+        Ok(Self {
+            map: Mutex::default(),
+            identity: random_secret()?,
+            id: VaultId(Uuid::new_v4()),
+            epoch: AtomicU64::new(1),
+        })
+    }
+
+    /// A secret of this vault, from which others are derived.
+    pub(crate) fn identity(&self) -> &Secret {
+        &self.identity
+    }
+
+    /// The vault's id.
+    pub(crate) fn vault_id(&self) -> VaultId {
+        self.id
+    }
+
+    /// The root's epoch.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
     /// The value at a place, as of the last completed write.
     pub(crate) fn get(&self, place: &[u8]) -> Result<Option<Value>, VaultError> {
-        Ok(self.map.lock().unwrap().get(place).cloned())
+        Ok(self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(place).cloned())
     }
 
     /// At most `limit` values at places from `from` (inclusive) to `to` (exclusive), in order.
@@ -42,7 +90,7 @@ impl Tree {
         limit: usize,
     ) -> Result<Vec<(Place, Value)>, VaultError> {
         let bounds = (Bound::Included(from.to_vec()), Bound::Excluded(to.to_vec()));
-        let map = self.map.lock().unwrap();
+        let map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(map
             .range::<Vec<u8>, _>(bounds)
             .take(limit)
@@ -63,11 +111,12 @@ impl Tree {
     /// treated alike.
     pub(crate) fn erase(&self, changes: Vec<Change>) -> Result<(), VaultError> {
         self.apply(changes);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
     fn apply(&self, changes: Vec<Change>) {
-        let mut map = self.map.lock().unwrap();
+        let mut map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for (place, value) in changes {
             match value {
                 Some(value) => map.insert(place, value),

@@ -1,0 +1,395 @@
+//! One event, cut into what is public and whose the rest is.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::{
+    PolicyRefusal,
+    cut::{self, FieldSubjects, Outcome},
+    guard,
+    rules::{Change, Cut, Field, Rule, Rules},
+    template::{Composed, Template},
+};
+use crate::event::{
+    EventType, Json, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY, SUBJECT_FORGOTTEN,
+    StreamName, Subject,
+};
+
+/// Names beginning so are the layer's own streams.
+const OWN_STREAMS: &str = "oubliette-";
+
+/// What is known of an event besides its content.
+#[derive(Debug, Clone, Copy)]
+pub struct EventFacts<'e> {
+    /// The (logical) stream that it is appended to.
+    pub stream: &'e StreamName,
+    /// Its type.
+    pub event_type: &'e EventType,
+    /// The subject that the event names itself, if any.
+    pub subject: Option<&'e Subject>,
+}
+
+/// An event cut into what is public and whose the rest is.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Carved {
+    /// How it lies in the store.
+    pub layout: Layout,
+    /// Whose the rest is.
+    pub subject: Subject,
+    /// The whole payload stands in clear, as it is. For a payload that is not JSON this is the
+    /// only way to be public.
+    pub clear: bool,
+    /// What of the payload stands in clear: with `clear` all of it; `None` where nothing does,
+    /// or the payload is not JSON.
+    pub public: Option<Json>,
+    /// What of the metadata stands in clear, an object; `None` where nothing does.
+    pub public_metadata: Option<Json>,
+    /// What is sealed; empty where payload and metadata are wholly public. Where there is one
+    /// for `subject`, it is the first.
+    pub parts: Vec<Part>,
+    /// What the event says about the owners of its stream, in the policy's order.
+    pub owners: Vec<OwnerChange>,
+    /// Whether the stream is shredded with the first of its owners, rather than the last.
+    pub any_owner: bool,
+}
+
+/// What is sealed under the key of (stream, `subject`).
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Part {
+    /// Whose it is.
+    pub subject: Subject,
+    /// What of the payload it holds.
+    pub body: Body,
+    /// What of the metadata it holds, in the form of [`Body::Fields`]; they fill what is public
+    /// of the metadata, or `{}`.
+    pub metadata: Option<Zeroizing<String>>,
+    /// The policy's pointers of the fields that it holds; `*` is the rest of the payload.
+    pub fields: Vec<String>,
+}
+
+/// What of a payload a part holds. `Debug` shows no content.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Body {
+    /// Nothing.
+    Nothing,
+    /// All of it, byte for byte.
+    Whole,
+    /// A JSON array of `[pointer, index, value]`, to be read with [`Filling::read_all`] and put
+    /// back with [`Node::fill_all`] into what is public, or into `{}` where nothing is. `index`
+    /// says which member or element of its parent the value was.
+    ///
+    /// [`Filling::read_all`]: crate::event::Filling::read_all
+    /// [`Node::fill_all`]: crate::event::Node::fill_all
+    Fields(Zeroizing<String>),
+}
+
+impl fmt::Debug for Carved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carved")
+            .field("layout", &self.layout)
+            .field("subject", &self.subject)
+            .field("clear", &self.clear)
+            .field("parts", &self.parts)
+            .field("owners", &self.owners)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part")
+            .field("subject", &self.subject)
+            .field("body", &self.body)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::Whole => f.write_str("Whole"),
+            Self::Fields(text) => write!(f, "Fields({} bytes)", text.len()),
+        }
+    }
+}
+
+impl Rules {
+    /// Refuses names of streams to which nobody may append.
+    pub(super) fn check_stream(&self, stream: &StreamName) -> Result<(), PolicyRefusal> {
+        if let Some((logical, _)) = self.logical(stream.as_str()) {
+            return Err(PolicyRefusal::PhysicalName { stream: stream.clone(), logical });
+        }
+        check_own(stream.as_str(), "a stream name beginning with `oubliette-`")?;
+        check_looks(stream.as_str(), "stream name")
+    }
+
+    /// Refuses subjects that can be nobody's root stream.
+    fn check_subject(&self, subject: &Subject, what: &'static str) -> Result<(), PolicyRefusal> {
+        if let Some((logical, _)) = self.logical(subject.as_str()) {
+            return Err(PolicyRefusal::PhysicalName { stream: subject.stream(), logical });
+        }
+        check_own(subject.as_str(), "a subject beginning with `oubliette-`")?;
+        check_looks(subject.as_str(), what)
+    }
+
+    pub(super) fn carve(
+        &self,
+        facts: &EventFacts<'_>,
+        data: &Payload,
+        metadata: Option<&Json>,
+    ) -> Result<Carved, PolicyRefusal> {
+        self.check_stream(facts.stream)?;
+        if facts.event_type.as_str() == SUBJECT_FORGOTTEN {
+            return Err(PolicyRefusal::Reserved { what: "the event type `SubjectForgotten`" });
+        }
+        check_looks(facts.event_type.as_str(), "event type")?;
+
+        let found = self.of(facts.stream.as_str());
+        let (rule, captures) = match &found {
+            Some((rule, captures)) => (Some(*rule), captures.as_slice()),
+            None => (None, [].as_slice()),
+        };
+        let sealed = Cut::default();
+        let cut = rule.map_or(&sealed, |rule| rule.cut_of(facts.event_type));
+        let owners: Vec<_> = rule
+            .iter()
+            .flat_map(|rule| &rule.owners)
+            .filter(|owner| owner.event == facts.event_type.as_str())
+            .collect();
+
+        let json = data.as_json();
+        let needs_tree = !cut.public.is_empty()
+            || !cut.fields.is_empty()
+            || rule.is_some_and(|rule| rule.subject.as_ref().is_some_and(|s| !s.is_of_the_name()))
+            || owners.iter().any(|owner| !owner.template.is_of_the_name());
+        let tree = json
+            .filter(|json| needs_tree || may_name_the_sealed_key(json.as_str()))
+            .map(Json::tree);
+        if tree.as_ref().is_some_and(|tree| tree.member(SEALED_KEY).is_some()) {
+            return Err(PolicyRefusal::Reserved { what: "the member `$sealed` of a payload" });
+        }
+
+        let subject = self.subject(rule, captures, facts, tree.as_ref())?;
+        let mut changes = Vec::with_capacity(owners.len());
+        for owner in owners {
+            let who = owner.template.compose("owner", captures, tree.as_ref(), &[])?;
+            let who = self.composed(who, "owner")?;
+            if who.as_str() == facts.stream.as_str() {
+                return Err(PolicyRefusal::OwnsItself);
+            }
+            changes.push(match owner.change {
+                Change::Add => OwnerChange::Add(who),
+                Change::Remove => OwnerChange::Remove(who),
+                Change::Replace => OwnerChange::Replace(who),
+            });
+        }
+
+        let outcome = self.cut_payload(cut, &subject, captures, tree.as_ref())?;
+        let mut carved = Carved {
+            layout: rule.map_or(Layout::Sealed, |rule| rule.layout),
+            subject,
+            clear: false,
+            public: None,
+            public_metadata: None,
+            parts: Vec::new(),
+            owners: changes,
+            any_owner: rule.is_some_and(|rule| rule.any_owner),
+        };
+        match outcome {
+            Outcome::Clear => {
+                carved.clear = true;
+                carved.public = json.cloned();
+            }
+            Outcome::Whole => carved.parts.push(Part {
+                subject: carved.subject.clone(),
+                body: Body::Whole,
+                metadata: None,
+                fields: vec!["*".to_owned()],
+            }),
+            Outcome::Parts { public, parts } => {
+                carved.public = public;
+                carved.parts = parts
+                    .into_iter()
+                    .map(|part| Part {
+                        subject: part.subject,
+                        body: Body::Fields(part.fillings),
+                        metadata: None,
+                        fields: part.fields,
+                    })
+                    .collect();
+            }
+        }
+        if let Some(metadata) = metadata {
+            self.carve_metadata(metadata, &mut carved)?;
+        }
+        Ok(carved)
+    }
+
+    /// Whose the event is. Where the policy says so, the event must agree; where it is silent,
+    /// the event may say; else the stream is its own subject.
+    fn subject(
+        &self,
+        rule: Option<&Rule>,
+        captures: &[&str],
+        facts: &EventFacts<'_>,
+        tree: Option<&Node<'_>>,
+    ) -> Result<Subject, PolicyRefusal> {
+        let what = "subject";
+        let own = Subject::of(facts.stream);
+        let said = match rule.and_then(|rule| Some((rule, rule.subject.as_ref()?))) {
+            None => None,
+            Some((rule, template)) => match template.compose(what, captures, tree, &[])? {
+                Composed::Missing(_) if rule.otherwise_stream => None,
+                composed => Some(self.composed(composed, what)?),
+            },
+        };
+        match (said, facts.subject) {
+            (Some(said), Some(given)) if said != *given => {
+                Err(PolicyRefusal::SubjectContradicts { given: given.clone() })
+            }
+            (Some(said), _) => Ok(said),
+            (None, Some(given)) => {
+                self.check_subject(given, what)?;
+                Ok(given.clone())
+            }
+            (None, None) => Ok(own),
+        }
+    }
+
+    fn composed(&self, composed: Composed, what: &'static str) -> Result<Subject, PolicyRefusal> {
+        match composed {
+            Composed::Subject(subject) => {
+                self.check_subject(&subject, what)?;
+                Ok(subject)
+            }
+            Composed::Missing(pointer) => Err(PolicyRefusal::Missing { what, pointer }),
+        }
+    }
+
+    fn cut_payload(
+        &self,
+        cut: &Cut,
+        subject: &Subject,
+        captures: &[&str],
+        tree: Option<&Node<'_>>,
+    ) -> Result<Outcome, PolicyRefusal> {
+        if cut.public.is_empty() && cut.fields.is_empty() {
+            return Ok(if cut.whole { Outcome::Clear } else { Outcome::Whole });
+        }
+        match tree {
+            Some(root @ Node::Object(_)) => {
+                cut::cut(root, cut, subject, &Subjects { rules: self, captures, tree })
+            }
+            // Fields cannot be found in what is no object: what they take out of a public
+            // payload may be anywhere in it, so that none of it is public.
+            _ if cut.fields.iter().any(|field| field.subject.is_some()) => {
+                Err(PolicyRefusal::NotAnObject)
+            }
+            Some(Node::Leaf(_)) if cut.whole => Ok(Outcome::Clear),
+            _ if cut.whole && cut.fields.is_empty() => Ok(Outcome::Clear),
+            _ => Ok(Outcome::Whole),
+        }
+    }
+
+    fn carve_metadata(&self, metadata: &Json, carved: &mut Carved) -> Result<(), PolicyRefusal> {
+        let tree = metadata.tree();
+        let members = tree.members().ok_or(PolicyRefusal::MetadataNotAnObject)?;
+        if tree.member(SEALED_KEY).is_some() || tree.member(LAYER_KEY).is_some() {
+            let what = "a member `$sealed` or `$oubliette` of an event's metadata";
+            return Err(PolicyRefusal::Reserved { what });
+        }
+        let outcome = if members.is_empty() {
+            Outcome::Clear
+        } else {
+            match cut::cut(&tree, &self.metadata, &carved.subject, &NoSubjects)? {
+                // Always as fillings, so that a reader knows one form only.
+                Outcome::Whole => cut::all_of(&tree, &carved.subject),
+                other => other,
+            }
+        };
+        match outcome {
+            Outcome::Clear => carved.public_metadata = Some(metadata.clone()),
+            Outcome::Whole => {}
+            Outcome::Parts { public, parts } => {
+                carved.public_metadata = public;
+                let fillings = parts.into_iter().next().map(|part| part.fillings);
+                match carved.parts.first_mut() {
+                    Some(first) if first.subject == carved.subject => first.metadata = fillings,
+                    _ => carved.parts.insert(
+                        0,
+                        Part {
+                            subject: carved.subject.clone(),
+                            body: Body::Nothing,
+                            metadata: fillings,
+                            fields: Vec::new(),
+                        },
+                    ),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    fn cut_of(&self, event_type: &EventType) -> &Cut {
+        self.types.get(event_type.as_str()).unwrap_or(&self.cut)
+    }
+}
+
+/// Finds the subjects of fields in one payload.
+struct Subjects<'r> {
+    rules: &'r Rules,
+    captures: &'r [&'r str],
+    tree: Option<&'r Node<'r>>,
+}
+
+impl FieldSubjects for Subjects<'_> {
+    fn subject(
+        &self,
+        field: &Field,
+        stars: &[&str],
+        value: &Node<'_>,
+    ) -> Result<Option<Subject>, PolicyRefusal> {
+        let what = "subject of a field";
+        let Some(template) = &field.subject else { return Ok(None) };
+        match Template::compose(template, what, self.captures, self.tree, stars)? {
+            // Where there is no value there need be nobody whose it is.
+            Composed::Missing(_) if matches!(value, Node::Leaf("null")) => Ok(None),
+            composed => self.rules.composed(composed, what).map(Some),
+        }
+    }
+}
+
+struct NoSubjects;
+
+impl FieldSubjects for NoSubjects {
+    fn subject(
+        &self,
+        _: &Field,
+        _: &[&str],
+        _: &Node<'_>,
+    ) -> Result<Option<Subject>, PolicyRefusal> {
+        Ok(None)
+    }
+}
+
+/// Whether a text may have the key `$sealed`, also with escapes (`\u0024sealed`): a cheap look
+/// before a tree is built.
+fn may_name_the_sealed_key(text: &str) -> bool {
+    text.contains(SEALED_KEY) || text.contains("\\u00")
+}
+
+fn check_own(name: &str, what: &'static str) -> Result<(), PolicyRefusal> {
+    if name.starts_with(OWN_STREAMS) { Err(PolicyRefusal::Reserved { what }) } else { Ok(()) }
+}
+
+fn check_looks(name: &str, what: &'static str) -> Result<(), PolicyRefusal> {
+    guard::check_name(name).map_err(|looks| PolicyRefusal::LooksPersonal { what, looks })
+}

@@ -1,0 +1,508 @@
+//! From the file's words to rules that can be applied, with every check that needs no event.
+
+use std::{collections::HashMap, ops::Range};
+
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use super::{
+    Problem, Warning,
+    file::{FieldRule, OnOwnerForgotten, OwnerRule, PolicyFile, StreamRule},
+    guard,
+    load::{Mistake, place},
+    pattern::NamePattern,
+    place::{PlacePattern, PlaceStep},
+    rules::{Change, Cut, Field, Halves, Keep, Owner, Rule, Rules},
+    template::Template,
+};
+use crate::event::{EventType, Layout, PolicyDigest, StreamName};
+
+/// Metadata that is public without a rule, where it is a scalar: what other systems follow a
+/// request by.
+const PUBLIC_METADATA: &[&str] = &[
+    "/correlationId",
+    "/correlation_id",
+    "/$correlationId",
+    "/causationId",
+    "/causation_id",
+    "/$causationId",
+    "/traceparent",
+    "/tracestate",
+];
+
+/// The longest padding: what a token may grow by is what every token may grow by.
+const MAX_PAD: u32 = 1024 * 1024;
+
+/// Words that in a public field's name make one think of a person.
+const IDENTIFYING: &[&str] = &[
+    "name",
+    "surname",
+    "mail",
+    "phone",
+    "mobile",
+    "iban",
+    "account_number",
+    "address",
+    "street",
+    "birth",
+    "plate",
+    "passport",
+    "ssn",
+    "tax",
+    "ip",
+    "login",
+    "username",
+    "avatar",
+    "photo",
+    "latitude",
+    "longitude",
+    "location",
+];
+
+/// Compiles a file. The rules may only be used where there are no mistakes.
+pub(super) fn compile(file: &PolicyFile, text: &str) -> (Rules, Vec<Mistake>) {
+    let mut compiler = Compiler { text, mistakes: Vec::new(), warnings: Vec::new() };
+    let metadata = compiler.metadata(&file.public_metadata);
+    let pad = file.pad.as_ref().and_then(|pad| compiler.pad(pad));
+    let compiled: Vec<(Rule, Range<usize>)> = file
+        .stream
+        .iter()
+        .filter_map(|rule| Some((compiler.rule(rule)?, rule.pattern.span())))
+        .collect();
+    compiler.check_patterns(&compiled);
+    let (rules, spans): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
+    let rules = Rules {
+        rules,
+        metadata,
+        pad,
+        digest: digest(file),
+        warnings: std::mem::take(&mut compiler.warnings),
+    };
+    compiler.check_cycles(&rules, &spans);
+    (rules, compiler.mistakes)
+}
+
+/// The first eight bytes of the SHA-256 of the file as JSON, with rules and lists sorted.
+fn digest(file: &PolicyFile) -> PolicyDigest {
+    fn sort(list: &mut Vec<Spanned<String>>) {
+        list.sort_by(|a, b| a.get_ref().cmp(b.get_ref()));
+        list.dedup_by(|a, b| a.get_ref() == b.get_ref());
+    }
+    fn sort_fields(list: &mut [Spanned<FieldRule>]) {
+        list.sort_by(|a, b| a.get_ref().pointer.get_ref().cmp(b.get_ref().pointer.get_ref()));
+    }
+    let mut file = file.clone();
+    sort(&mut file.public_metadata);
+    file.stream.sort_by(|a, b| a.pattern.get_ref().cmp(b.pattern.get_ref()));
+    for rule in &mut file.stream {
+        rule.public.iter_mut().for_each(sort);
+        sort_fields(&mut rule.field);
+        for rule in rule.types.values_mut() {
+            rule.public.iter_mut().for_each(sort);
+            rule.field.iter_mut().for_each(|fields| sort_fields(fields));
+        }
+    }
+    // Types made of strings, numbers and lists: writing them cannot fail.
+    let canonical = serde_json::to_string(&file).unwrap_or_default();
+    let hash: [u8; 32] = Sha256::digest(canonical.as_bytes()).into();
+    let mut digest = PolicyDigest::default();
+    digest.0.copy_from_slice(&hash[..8]);
+    digest
+}
+
+struct Compiler<'t> {
+    text: &'t str,
+    mistakes: Vec<Mistake>,
+    warnings: Vec<Warning>,
+}
+
+impl Compiler<'_> {
+    fn mistake(&mut self, at: Range<usize>, problem: Problem, message: impl Into<String>) {
+        self.mistakes.push(Mistake { at, problem, message: message.into() });
+    }
+
+    fn warn(&mut self, at: &Range<usize>, message: impl Into<String>) {
+        let (line, column) = place(self.text, at.start);
+        self.warnings.push(Warning { line, column, message: message.into() });
+    }
+
+    /// Takes a result out, or notes what is wrong.
+    fn noted<T>(
+        &mut self,
+        result: Result<T, String>,
+        at: Range<usize>,
+        problem: Problem,
+    ) -> Option<T> {
+        result.map_err(|message| self.mistake(at, problem, message)).ok()
+    }
+
+    fn metadata(&mut self, more: &[Spanned<String>]) -> Cut {
+        let mut cut = Cut {
+            public: PUBLIC_METADATA
+                .iter()
+                .filter_map(|text| PlacePattern::parse(text).ok())
+                .collect(),
+            scalars: PUBLIC_METADATA.len(),
+            ..Cut::default()
+        };
+        for pointer in more {
+            let parsed = PlacePattern::parse(pointer.get_ref());
+            if let Some(place) = self.noted(parsed, pointer.span(), Problem::Pointer) {
+                self.warn_if_identifying(&place, &pointer.span());
+                cut.public.push(place);
+            }
+        }
+        cut
+    }
+
+    fn pad(&mut self, pad: &Spanned<u32>) -> Option<usize> {
+        let bytes = *pad.get_ref();
+        if bytes == 0 || bytes > MAX_PAD {
+            let message = format!("`pad` is a number of bytes from 1 to {MAX_PAD}");
+            self.mistake(pad.span(), Problem::Word, message);
+            return None;
+        }
+        usize::try_from(bytes).ok()
+    }
+
+    fn rule(&mut self, rule: &StreamRule) -> Option<Rule> {
+        let at = rule.pattern.span();
+        let parsed = NamePattern::parse(rule.pattern.get_ref());
+        let pattern = self.noted(parsed, at.clone(), Problem::Pattern)?;
+        self.check_nameable(&pattern, &at);
+
+        let shows = shows_something(rule);
+        let layout = match &rule.layout {
+            Some(layout) => {
+                if *layout.get_ref() == Layout::Sealed && shows {
+                    self.mistake(
+                        layout.span(),
+                        Problem::Conflict,
+                        "the layout `sealed` shows nothing, but this rule has `public`, `keep` or \
+                         `placeholder`; write `inline` or `split`",
+                    );
+                }
+                *layout.get_ref()
+            }
+            None if shows => Layout::Inline,
+            None => Layout::Sealed,
+        };
+        let halves = pattern
+            .with_word("public-")
+            .zip(pattern.with_word("private-"))
+            .map(|(public, private)| Halves { public, private });
+        if layout == Layout::Split && halves.is_none() {
+            let at = rule.layout.as_ref().map_or(at.clone(), Spanned::span);
+            let message = "a split needs a capture such as `{id}` in `match`, before which \
+                           `public-` and `private-` are put";
+            self.mistake(at, Problem::Conflict, message);
+        }
+
+        let cut = self.cut(rule.public.as_deref().unwrap_or_default(), &rule.field, &pattern);
+        if cut.whole && cut.fields.is_empty() {
+            let at = rule.public.iter().flatten().next().map_or(at.clone(), Spanned::span);
+            self.warn(&at, "every event of these streams stands in clear, whatever it holds");
+        }
+        let mut types = HashMap::new();
+        for (name, replaced) in &rule.types {
+            if let Err(error) = EventType::new(name.get_ref()) {
+                self.mistake(name.span(), Problem::Word, error.to_string());
+            }
+            let public = replaced.public.as_ref().or(rule.public.as_ref());
+            let fields = replaced.field.as_ref().unwrap_or(&rule.field);
+            // What is inherited was checked above, once.
+            let (mistakes, warnings) = (self.mistakes.len(), self.warnings.len());
+            let cut = self.cut(public.map_or(&[], Vec::as_slice), fields, &pattern);
+            if replaced.public.is_none() && replaced.field.is_none() {
+                self.mistakes.truncate(mistakes);
+                self.warnings.truncate(warnings);
+                let message = "this type's rule says nothing; give it `public` or `field`";
+                self.mistake(name.span(), Problem::Word, message);
+            }
+            types.insert(name.get_ref().clone(), cut);
+        }
+
+        let subject = rule.subject.as_ref().and_then(|template| {
+            let parsed = Template::parse(template.get_ref(), &pattern, 0);
+            self.noted(parsed, template.span(), Problem::Template)
+        });
+        if let Some(otherwise) = &rule.otherwise
+            && subject.as_ref().is_none_or(Template::is_of_the_name)
+            && (rule.subject.is_none() || subject.is_some())
+        {
+            let message = "`otherwise` says what holds where a pointer of `subject` finds nothing, \
+                           but there is none; take it out";
+            self.mistake(otherwise.span(), Problem::Conflict, message);
+        }
+        if let Some(on) = &rule.on_owner_forgotten
+            && rule.owner.is_empty()
+        {
+            let message = "`on_owner_forgotten` means nothing without `owner`; say which events \
+                           name the owners";
+            self.mistake(on.span(), Problem::Conflict, message);
+        }
+        let any_owner = rule
+            .on_owner_forgotten
+            .as_ref()
+            .is_some_and(|on| *on.get_ref() == OnOwnerForgotten::ShredOnAny);
+        let owners = rule.owner.iter().filter_map(|owner| self.owner(owner, &pattern)).collect();
+        Some(Rule {
+            pattern,
+            halves,
+            layout,
+            subject,
+            otherwise_stream: rule.otherwise.is_some(),
+            owners,
+            any_owner,
+            cut,
+            types,
+        })
+    }
+
+    /// A pattern that no valid stream's name can fit.
+    fn check_nameable(&mut self, pattern: &NamePattern, at: &Range<usize>) {
+        let sample = sample(pattern);
+        let problem = match StreamName::new(&sample) {
+            Err(error) => Some(error.to_string()),
+            Ok(_) if sample.starts_with("oubliette-") => {
+                Some("names beginning with `oubliette-` are the layer's own".to_owned())
+            }
+            Ok(_) => pattern.literals().iter().find_map(|literal| {
+                let looks = guard::check_name(literal).err()?;
+                Some(format!("its names look like {looks}, which is refused"))
+            }),
+        };
+        if let Some(problem) = problem {
+            let message = format!("this rule can never match: {problem}");
+            self.mistake(at.clone(), Problem::Pattern, message);
+        }
+    }
+
+    fn owner(&mut self, owner: &Spanned<OwnerRule>, pattern: &NamePattern) -> Option<Owner> {
+        let rule = owner.get_ref();
+        if let Err(error) = EventType::new(rule.event.get_ref()) {
+            self.mistake(rule.event.span(), Problem::Word, error.to_string());
+        }
+        let changes = [
+            (Change::Add, &rule.add),
+            (Change::Remove, &rule.remove),
+            (Change::Replace, &rule.replace),
+        ];
+        let mut given = changes.iter().filter_map(|(change, text)| Some((*change, text.as_ref()?)));
+        let (Some((change, text)), None) = (given.next(), given.next()) else {
+            let message = "an owner rule has exactly one of `add`, `remove` and `replace`";
+            self.mistake(owner.span(), Problem::Word, message);
+            return None;
+        };
+        let parsed = Template::parse(text.get_ref(), pattern, 0);
+        let template = self.noted(parsed, text.span(), Problem::Template)?;
+        if template.is_of_the_name() {
+            let captures = sample_captures(pattern);
+            let captures: Vec<&str> = captures.iter().map(String::as_str).collect();
+            if template.compose_from_name(&captures) == pattern.name(&captures) {
+                let message = "this makes every stream its own owner; name another stream";
+                self.mistake(text.span(), Problem::Cycle, message);
+                return None;
+            }
+        }
+        Some(Owner { event: rule.event.get_ref().clone(), change, template })
+    }
+
+    fn cut(
+        &mut self,
+        public: &[Spanned<String>],
+        fields: &[Spanned<FieldRule>],
+        pattern: &NamePattern,
+    ) -> Cut {
+        let mut cut = Cut::default();
+        for field in fields {
+            if let Some(compiled) = self.field(field.get_ref(), pattern) {
+                let other = cut.fields.iter().find(|other| other.place.touches(&compiled.place));
+                if let Some(other) = other {
+                    let message = format!(
+                        "this field may be the same as, or lie in or around, `{}`; name places \
+                         that exclude each other",
+                        other.place
+                    );
+                    self.mistake(field.get_ref().pointer.span(), Problem::Conflict, message);
+                }
+                cut.fields.push(compiled);
+            }
+        }
+        for pointer in public {
+            if pointer.get_ref() == "*" {
+                if public.len() > 1 {
+                    let message = "`*` is the whole payload: write `public = [\"*\"]` alone";
+                    self.mistake(pointer.span(), Problem::Conflict, message);
+                }
+                cut.whole = true;
+                continue;
+            }
+            let parsed = PlacePattern::parse(pointer.get_ref());
+            let Some(place) = self.noted(parsed, pointer.span(), Problem::Pointer) else {
+                continue;
+            };
+            if let Some(field) = cut.fields.iter().find(|field| field.place.covers(&place)) {
+                let message = format!(
+                    "`{place}` can never be public: it is, or lies in, the field `{}`",
+                    field.place
+                );
+                self.mistake(pointer.span(), Problem::Pointer, message);
+            }
+            if cut.public.iter().any(|known| *known == place) {
+                self.mistake(pointer.span(), Problem::Pointer, format!("`{place}` stands twice"));
+            } else if let Some(known) = cut.public.iter().find(|known| known.covers(&place)) {
+                let message = format!("`{place}` is public already by `{known}`; take it out");
+                self.mistake(pointer.span(), Problem::Pointer, message);
+            }
+            self.warn_if_identifying(&place, &pointer.span());
+            cut.public.push(place);
+        }
+        cut
+    }
+
+    fn field(&mut self, rule: &FieldRule, pattern: &NamePattern) -> Option<Field> {
+        let pointer = &rule.pointer;
+        let parsed = PlacePattern::parse(pointer.get_ref());
+        let place = self.noted(parsed, pointer.span(), Problem::Pointer)?;
+        let keep = rule.keep.as_ref().and_then(|keep| {
+            let parsed = Keep::parse(keep.get_ref()).ok_or_else(|| {
+                "`keep` is `first N`, `last N` (characters, from 1) or `year`".to_owned()
+            });
+            let keep_at = keep.span();
+            let parsed = self.noted(parsed, keep_at.clone(), Problem::Word);
+            if parsed.is_some() {
+                let message = format!(
+                    "what stays of `{place}` may still identify somebody (GDPR, Recital 26)"
+                );
+                self.warn(&keep_at, message);
+            }
+            parsed
+        });
+        let subject = rule.subject.as_ref().and_then(|template| {
+            let parsed = Template::parse(template.get_ref(), pattern, place.stars());
+            self.noted(parsed, template.span(), Problem::Template)
+        });
+        let placeholder = rule.placeholder.as_ref();
+        let placeholder = placeholder.and_then(|text| serde_json::to_string(text.get_ref()).ok());
+        Some(Field { place, keep, placeholder, subject })
+    }
+
+    fn warn_if_identifying(&mut self, place: &PlacePattern, at: &Range<usize>) {
+        let named = place.steps().iter().rev().find_map(|step| match step {
+            PlaceStep::Key(key) => Some(key),
+            PlaceStep::Any => None,
+        });
+        let Some(named) = named else { return };
+        let words = words(named);
+        if IDENTIFYING.iter().any(|word| words.contains(&format!(" {word} "))) {
+            let message =
+                format!("`{place}` is public and may identify somebody (GDPR, Recital 26)");
+            self.warn(at, message);
+        }
+    }
+
+    /// No two rules may claim a name with equal right, and none the names of a split's halves.
+    fn check_patterns(&mut self, rules: &[(Rule, Range<usize>)]) {
+        for (i, (rule, at)) in rules.iter().enumerate() {
+            for (other, other_at) in &rules[..i] {
+                let (line, _) = place(self.text, other_at.start);
+                let tie = rule.pattern.prefix().len() == other.pattern.prefix().len();
+                if tie && rule.pattern.overlaps(&other.pattern) {
+                    let message = format!(
+                        "this pattern and the one of line {line} fit the same names, and neither \
+                         begins with the longer literal; make one of them more specific"
+                    );
+                    self.mistake(at.clone(), Problem::Conflict, message);
+                }
+            }
+            for (j, (split, split_at)) in rules.iter().enumerate() {
+                let Some(halves) = split.halves.as_ref().filter(|_| split.layout == Layout::Split)
+                else {
+                    continue;
+                };
+                let stronger = rule.pattern.prefix().len() >= split.pattern.prefix().len();
+                let fits =
+                    rule.pattern.overlaps(&halves.public) || rule.pattern.overlaps(&halves.private);
+                if i != j && stronger && fits {
+                    let (line, _) = place(self.text, split_at.start);
+                    let message = format!(
+                        "this pattern fits names of the halves of the streams that line {line} \
+                         splits; choose other names"
+                    );
+                    self.mistake(at.clone(), Problem::Conflict, message);
+                }
+            }
+        }
+    }
+
+    /// Follows owners that the names alone decide, from a made-up stream of each rule.
+    fn check_cycles(&mut self, rules: &Rules, spans: &[Range<usize>]) {
+        for (rule, at) in rules.rules.iter().zip(spans) {
+            let start = sample(&rule.pattern);
+            let mut seen = vec![start.clone()];
+            let mut todo = vec![start.clone()];
+            while let Some(name) = todo.pop() {
+                let Some((found, captures)) = rules.of(&name) else { continue };
+                for owner in found.owners.iter().filter(|o| o.template.is_of_the_name()) {
+                    let next = owner.template.compose_from_name(&captures);
+                    if next == start {
+                        let message = "these streams own each other in a circle; take one of the \
+                                       owner rules out";
+                        self.mistake(at.clone(), Problem::Cycle, message);
+                        todo.clear();
+                        break;
+                    }
+                    // A template may lengthen the name each time: names have an end.
+                    if !seen.contains(&next) && seen.len() < 64 {
+                        seen.push(next.clone());
+                        todo.push(next);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether anything of a rule's streams can stand in clear.
+fn shows_something(rule: &StreamRule) -> bool {
+    let shown = |fields: &[Spanned<FieldRule>]| {
+        fields.iter().any(|f| f.get_ref().keep.is_some() || f.get_ref().placeholder.is_some())
+    };
+    let listed = |public: &Option<Vec<_>>| public.as_ref().is_some_and(|list| !list.is_empty());
+    listed(&rule.public)
+        || shown(&rule.field)
+        || rule
+            .types
+            .values()
+            .any(|of_type| listed(&of_type.public) || of_type.field.as_deref().is_some_and(shown))
+}
+
+fn sample_captures(pattern: &NamePattern) -> Vec<String> {
+    (0..pattern.capture_names().len()).map(|i| format!("7x{i}")).collect()
+}
+
+/// A name that fits a pattern.
+fn sample(pattern: &NamePattern) -> String {
+    let captures = sample_captures(pattern);
+    pattern.name(&captures.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The words of a key in lower case, each between spaces: `firstName` is ` first name `.
+fn words(key: &str) -> String {
+    let mut words = String::from(" ");
+    let mut lower = false;
+    for character in key.chars() {
+        if character.is_uppercase() && lower {
+            words.push(' ');
+        }
+        lower = character.is_lowercase();
+        if character.is_alphanumeric() {
+            words.extend(character.to_lowercase());
+        } else {
+            words.push(' ');
+        }
+    }
+    words.push(' ');
+    words
+}

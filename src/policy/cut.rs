@@ -1,0 +1,408 @@
+//! Cutting a document into what is public and whose the rest is.
+//!
+//! First every place is classified, from the leaves up; then the public part and the fillings
+//! are written. Nothing is public unless a pattern says so: the patterns that are still possible
+//! at a place are carried down, and where none is left all that lies below is sealed.
+
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
+
+use super::{
+    PolicyRefusal, guard,
+    rules::{Cut, Field},
+};
+use crate::event::{Filling, Json, Node, Subject};
+
+/// What one place of a document is.
+enum Piece {
+    /// All of it stands in clear.
+    Public,
+    /// All of it is sealed with the rest.
+    Sealed,
+    /// All of it is sealed by a rule of its own.
+    Field { field: usize, part: usize, residue: Option<String> },
+    /// A container with something of each kind.
+    Mixed { children: Vec<Piece>, in_clear: bool },
+}
+
+impl Piece {
+    fn in_clear(&self) -> bool {
+        match self {
+            Self::Public => true,
+            Self::Sealed => false,
+            Self::Field { residue, .. } => residue.is_some(),
+            Self::Mixed { in_clear, .. } => *in_clear,
+        }
+    }
+
+    /// Whether a part has something at or below this place.
+    fn holds(&self, part: usize) -> bool {
+        match self {
+            Self::Public => false,
+            Self::Sealed => part == 0,
+            Self::Field { part: own, .. } => *own == part,
+            Self::Mixed { children, .. } => children.iter().any(|child| child.holds(part)),
+        }
+    }
+}
+
+/// A document, cut.
+pub(super) enum Outcome {
+    /// All of it stands in clear.
+    Clear,
+    /// All of it is the primary subject's.
+    Whole,
+    /// Some of it stands in clear, or it is of several subjects.
+    Parts { public: Option<Json>, parts: Vec<CutPart> },
+}
+
+/// What is sealed for one subject.
+pub(super) struct CutPart {
+    pub(super) subject: Subject,
+    pub(super) fillings: Zeroizing<String>,
+    pub(super) fields: Vec<String>,
+}
+
+/// How a field's own subject is found: by field and by what its `*` stand for.
+pub(super) trait FieldSubjects {
+    /// `Ok(None)`: the field is sealed with the rest.
+    fn subject(
+        &self,
+        field: &Field,
+        stars: &[&str],
+        value: &Node<'_>,
+    ) -> Result<Option<Subject>, PolicyRefusal>;
+}
+
+/// Cuts an object.
+pub(super) fn cut(
+    root: &Node<'_>,
+    cut: &Cut,
+    primary: &Subject,
+    subjects: &dyn FieldSubjects,
+) -> Result<Outcome, PolicyRefusal> {
+    let mut classifier =
+        Classifier { cut, subjects, parts: vec![primary.clone()], path: Vec::new() };
+    let all: Vec<usize> = (0..cut.public.len() + cut.fields.len()).collect();
+    let piece = classifier.classify(root, &all, cut.whole, false)?;
+    let parts = classifier.parts;
+    match piece {
+        Piece::Public => return Ok(Outcome::Clear),
+        Piece::Sealed => return Ok(Outcome::Whole),
+        Piece::Mixed { in_clear: false, .. } if parts.len() == 1 => return Ok(Outcome::Whole),
+        Piece::Field { .. } | Piece::Mixed { .. } => {}
+    }
+    let public = piece.in_clear().then(|| {
+        let mut text = String::with_capacity(root.text_len());
+        write_public(root, &piece, &mut text);
+        Json::composed(text)
+    });
+    let parts = parts
+        .into_iter()
+        .enumerate()
+        .filter(|(part, _)| piece.holds(*part))
+        .map(|(part, subject)| {
+            let mut writer = Writer::new(part, cut);
+            writer.write(root, &piece, 0);
+            writer.finish(subject)
+        })
+        .collect();
+    Ok(Outcome::Parts { public, parts })
+}
+
+/// All of an object as the fillings of one subject.
+pub(super) fn all_of(root: &Node<'_>, subject: &Subject) -> Outcome {
+    let cut = Cut::default();
+    let mut writer = Writer::new(0, &cut);
+    for (i, member) in root.members().unwrap_or_default().iter().enumerate() {
+        writer.descend(&member.key, &member.value, &Piece::Sealed, i);
+    }
+    Outcome::Parts { public: None, parts: vec![writer.finish(subject.clone())] }
+}
+
+struct Classifier<'c, 'n> {
+    cut: &'c Cut,
+    subjects: &'c dyn FieldSubjects,
+    /// The subjects found so far, the primary one first.
+    parts: Vec<Subject>,
+    path: Vec<Cow<'n, str>>,
+}
+
+impl<'c, 'n> Classifier<'c, 'n> {
+    /// The n-th pattern: first come the public ones, then the fields'.
+    fn place(&self, pattern: usize) -> &'c super::place::PlacePattern {
+        match self.cut.public.get(pattern) {
+            Some(place) => place,
+            None => &self.cut.fields[pattern - self.cut.public.len()].place,
+        }
+    }
+
+    fn is_field(&self, pattern: usize) -> bool {
+        pattern >= self.cut.public.len()
+    }
+
+    /// `active`: the patterns that fit the path so far. `muted`: nothing below may be in clear,
+    /// because a key on the way must not.
+    fn classify<'a>(
+        &mut self,
+        node: &'n Node<'a>,
+        active: &[usize],
+        public: bool,
+        muted: bool,
+    ) -> Result<Piece, PolicyRefusal> {
+        let depth = self.path.len();
+        let mut public = public;
+        let mut deeper = Vec::new();
+        for &pattern in active {
+            if self.place(pattern).steps().len() > depth {
+                deeper.push(pattern);
+            } else if self.is_field(pattern) {
+                return self.field(node, pattern - self.cut.public.len(), muted);
+            } else if pattern >= self.cut.scalars || matches!(node, Node::Leaf(_)) {
+                public = true;
+            }
+        }
+        let plain = if public { Piece::Public } else { Piece::Sealed };
+        if public {
+            // Only what a field takes out still matters.
+            deeper.retain(|&pattern| self.is_field(pattern));
+        }
+        if deeper.is_empty() {
+            return Ok(plain);
+        }
+        let children: Vec<Piece> = match node {
+            Node::Leaf(_) => return Ok(plain),
+            Node::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| {
+                    self.child(i.to_string().into(), item, &deeper, public, muted, false)
+                })
+                .collect::<Result<_, _>>()?,
+            Node::Object(members) => members
+                .iter()
+                .map(|member| {
+                    let key = Cow::Borrowed(&*member.key);
+                    self.child(key, &member.value, &deeper, public, muted, true)
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(if children.iter().all(|child| matches!(child, Piece::Sealed)) {
+            if public && children.is_empty() { Piece::Public } else { Piece::Sealed }
+        } else if children.iter().all(|child| matches!(child, Piece::Public)) {
+            Piece::Public
+        } else {
+            let in_clear = children.iter().any(Piece::in_clear);
+            Piece::Mixed { children, in_clear }
+        })
+    }
+
+    fn child<'a>(
+        &mut self,
+        key: Cow<'n, str>,
+        node: &'n Node<'a>,
+        active: &[usize],
+        public: bool,
+        muted: bool,
+        is_key: bool,
+    ) -> Result<Piece, PolicyRefusal> {
+        let depth = self.path.len();
+        let mut active: Vec<usize> = active
+            .iter()
+            .copied()
+            .filter(|&pattern| self.place(pattern).steps()[depth].fits(&key))
+            .collect();
+        if active.is_empty() {
+            return Ok(if public { Piece::Public } else { Piece::Sealed });
+        }
+        let mut muted = muted;
+        if is_key && !public && !muted {
+            // A key that only a `*` fits was not written by whoever wrote the policy: it may be
+            // an address or an account number, and then it does not become public.
+            let named = active
+                .iter()
+                .any(|&pattern| self.place(pattern).steps()[depth] != super::place::PlaceStep::Any);
+            if !named && guard::check_name(&key).is_err() {
+                muted = true;
+                active.retain(|&pattern| self.is_field(pattern));
+            }
+        }
+        self.path.push(key);
+        let piece = self.classify(node, &active, public, muted);
+        self.path.pop();
+        piece
+    }
+
+    fn field(
+        &mut self,
+        node: &Node<'_>,
+        index: usize,
+        muted: bool,
+    ) -> Result<Piece, PolicyRefusal> {
+        let field = &self.cut.fields[index];
+        let path: Vec<&str> = self.path.iter().map(|step| &**step).collect();
+        let stars = field.place.star_steps(&path);
+        let part = match self.subjects.subject(field, &stars, node)? {
+            None => 0,
+            Some(subject) => {
+                let known = self.parts.iter().position(|known| *known == subject);
+                known.unwrap_or_else(|| {
+                    self.parts.push(subject);
+                    self.parts.len() - 1
+                })
+            }
+        };
+        let kept = field.keep.and_then(|keep| {
+            let text = node.string()?;
+            serde_json::to_string(keep.residue(&text)?).ok()
+        });
+        let residue = kept.or_else(|| field.placeholder.clone()).filter(|_| !muted);
+        Ok(Piece::Field { field: index, part, residue })
+    }
+}
+
+fn write_public(node: &Node<'_>, piece: &Piece, text: &mut String) {
+    match (piece, node) {
+        (Piece::Public, _) => node.write(text),
+        (Piece::Field { residue: Some(residue), .. }, _) => text.push_str(residue),
+        (Piece::Mixed { children, in_clear: true }, Node::Array(items)) => {
+            text.push('[');
+            for (i, (item, child)) in items.iter().zip(children).enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write_public(item, child, text);
+            }
+            text.push(']');
+        }
+        (Piece::Mixed { children, in_clear: true }, Node::Object(members)) => {
+            text.push('{');
+            let mut first = true;
+            for (member, child) in members.iter().zip(children) {
+                if child.in_clear() {
+                    if !std::mem::take(&mut first) {
+                        text.push(',');
+                    }
+                    text.push_str(&member.spelling);
+                    text.push(':');
+                    write_public(&member.value, child, text);
+                }
+            }
+            text.push('}');
+        }
+        // An element keeps its place; a member that is not in clear was left out above.
+        _ => text.push_str("null"),
+    }
+}
+
+/// Writes the fillings of one part.
+struct Writer<'c> {
+    part: usize,
+    cut: &'c Cut,
+    text: Zeroizing<String>,
+    pointer: String,
+    fields: Vec<String>,
+    rest: bool,
+}
+
+impl<'c> Writer<'c> {
+    fn new(part: usize, cut: &'c Cut) -> Self {
+        Self {
+            part,
+            cut,
+            text: Zeroizing::new("[".to_owned()),
+            pointer: String::new(),
+            fields: Vec::new(),
+            rest: false,
+        }
+    }
+
+    fn finish(mut self, subject: Subject) -> CutPart {
+        self.reserve(1);
+        self.text.push(']');
+        if self.rest {
+            self.fields.push("*".to_owned());
+        }
+        CutPart { subject, fillings: self.text, fields: self.fields }
+    }
+
+    fn write(&mut self, node: &Node<'_>, piece: &Piece, index: usize) {
+        match piece {
+            Piece::Public => {}
+            Piece::Sealed => {
+                if self.part == 0 {
+                    self.rest = true;
+                    self.filling(index, node);
+                }
+            }
+            Piece::Field { field, part, .. } => {
+                if *part == self.part {
+                    let name = self.cut.fields[*field].place.to_string();
+                    if !self.fields.contains(&name) {
+                        self.fields.push(name);
+                    }
+                    self.filling(index, node);
+                }
+            }
+            Piece::Mixed { children, in_clear } => {
+                if !piece.holds(self.part) {
+                    return;
+                }
+                if !in_clear && !self.pointer.is_empty() {
+                    self.skeleton(index, node);
+                }
+                match node {
+                    Node::Leaf(_) => {}
+                    Node::Array(items) => {
+                        for (i, (item, child)) in items.iter().zip(children).enumerate() {
+                            self.descend(&i.to_string(), item, child, i);
+                        }
+                    }
+                    Node::Object(members) => {
+                        for (i, (member, child)) in members.iter().zip(children).enumerate() {
+                            self.descend(&member.key, &member.value, child, i);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn descend(&mut self, key: &str, node: &Node<'_>, piece: &Piece, index: usize) {
+        let length = self.pointer.len();
+        self.pointer.push('/');
+        self.pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        self.write(node, piece, index);
+        self.pointer.truncate(length);
+    }
+
+    /// The container of something that this part fills in, where none stands in clear.
+    fn skeleton(&mut self, index: usize, node: &Node<'_>) {
+        let empty = match node {
+            Node::Array(items) => Node::Array(vec![Node::Leaf("null"); items.len()]),
+            _ => Node::Object(Vec::new()),
+        };
+        self.filling(index, &empty);
+    }
+
+    fn filling(&mut self, index: usize, node: &Node<'_>) {
+        // An escaped pointer is at most six times as long; 32 bytes are enough for the index
+        // and the signs between.
+        self.reserve(self.pointer.len() * 6 + node.text_len() + 32);
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+        Filling::write(&self.pointer, index, node, &mut self.text);
+    }
+
+    /// Makes room, so that no copy of the text is left behind in freed memory.
+    fn reserve(&mut self, more: usize) {
+        let needed = self.text.len() + more;
+        if needed > self.text.capacity() {
+            let mut larger = Zeroizing::new(String::with_capacity(needed.max(2 * self.text.len())));
+            larger.push_str(&self.text);
+            self.text = larger;
+        }
+    }
+}

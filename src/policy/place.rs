@@ -1,0 +1,103 @@
+//! Pointers with `*`, which stands for every element of an array and every key of an object.
+
+use std::fmt;
+
+use crate::event::{Node, Pointer};
+
+/// A pointer whose steps may be `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct PlacePattern {
+    text: String,
+    steps: Vec<PlaceStep>,
+}
+
+/// One step of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum PlaceStep {
+    Any,
+    Key(String),
+}
+
+impl PlacePattern {
+    /// Parses a pointer of at least one step.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let pointer: Pointer = text.parse().map_err(|_| {
+            format!(
+                "`{text}` is no JSON pointer: it begins with `/`, and `~` is written `~0`, \
+                 `/` in a key `~1`"
+            )
+        })?;
+        let steps: Vec<PlaceStep> = pointer
+            .steps()
+            .iter()
+            .map(|step| match step.as_str() {
+                "*" => PlaceStep::Any,
+                key => PlaceStep::Key(key.to_owned()),
+            })
+            .collect();
+        if steps.is_empty() {
+            return Err("an empty pointer names the whole payload; name a member of it".to_owned());
+        }
+        Ok(Self { text: text.to_owned(), steps })
+    }
+
+    pub(super) fn steps(&self) -> &[PlaceStep] {
+        &self.steps
+    }
+
+    /// How many `*` it has.
+    pub(super) fn stars(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step, PlaceStep::Any)).count()
+    }
+
+    /// Which of a place's steps the `*` stand for.
+    pub(super) fn star_steps<'p>(&self, path: &[&'p str]) -> Vec<&'p str> {
+        let stars = self.steps.iter().zip(path);
+        stars.filter(|(step, _)| matches!(step, PlaceStep::Any)).map(|(_, text)| *text).collect()
+    }
+
+    /// The node at this place, each `*` being replaced by what it stands for.
+    pub(super) fn find<'n, 'a>(&self, root: &'n Node<'a>, stars: &[&str]) -> Option<&'n Node<'a>> {
+        let mut stars = stars.iter();
+        let pointer = self.steps.iter().try_fold(Pointer::root(), |pointer, step| {
+            Some(match step {
+                PlaceStep::Any => pointer.join(*stars.next()?),
+                PlaceStep::Key(key) => pointer.join(key.as_str()),
+            })
+        })?;
+        root.find(&pointer)
+    }
+
+    /// Whether every place that `other` names lies at or within a place that this one names.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.steps.len() <= other.steps.len()
+            && self
+                .steps
+                .iter()
+                .zip(&other.steps)
+                .all(|(own, other)| *own == PlaceStep::Any || own == other)
+    }
+
+    /// Whether some document has a place that one names at or within a place of the other's.
+    pub(super) fn touches(&self, other: &Self) -> bool {
+        self.steps
+            .iter()
+            .zip(&other.steps)
+            .all(|(a, b)| *a == PlaceStep::Any || *b == PlaceStep::Any || a == b)
+    }
+}
+
+impl PlaceStep {
+    pub(super) fn fits(&self, key: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Key(own) => own == key,
+        }
+    }
+}
+
+impl fmt::Display for PlacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}

@@ -1,0 +1,138 @@
+//! The compiled form of a policy.
+
+use std::collections::HashMap;
+
+use super::{pattern::NamePattern, place::PlacePattern, template::Template};
+use crate::event::{Layout, PolicyDigest};
+
+/// All rules of a policy, checked.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) rules: Vec<Rule>,
+    pub(super) metadata: Cut,
+    pub(super) pad: Option<usize>,
+    pub(super) digest: PolicyDigest,
+    pub(super) warnings: Vec<super::Warning>,
+}
+
+/// One `[[stream]]`.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) pattern: NamePattern,
+    /// The names of the halves, were the stream split; a pattern without captures has none.
+    pub(super) halves: Option<Halves>,
+    pub(super) layout: Layout,
+    pub(super) subject: Option<Template>,
+    pub(super) otherwise_stream: bool,
+    pub(super) owners: Vec<Owner>,
+    pub(super) any_owner: bool,
+    pub(super) cut: Cut,
+    pub(super) types: HashMap<String, Cut>,
+}
+
+#[derive(Debug)]
+pub(super) struct Halves {
+    pub(super) public: NamePattern,
+    pub(super) private: NamePattern,
+}
+
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) event: String,
+    pub(super) change: Change,
+    pub(super) template: Template,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    Add,
+    Remove,
+    Replace,
+}
+
+/// What of a document is public, and which fields have a rule of their own.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cut {
+    /// `public = ["*"]`.
+    pub(super) whole: bool,
+    pub(super) public: Vec<PlacePattern>,
+    /// The first so many of `public` count only where they find a scalar.
+    pub(super) scalars: usize,
+    pub(super) fields: Vec<Field>,
+}
+
+/// One `[[stream.field]]`.
+#[derive(Debug, Clone)]
+pub(super) struct Field {
+    pub(super) place: PlacePattern,
+    pub(super) keep: Option<Keep>,
+    /// As JSON.
+    pub(super) placeholder: Option<String>,
+    pub(super) subject: Option<Template>,
+}
+
+/// What of a string stays readable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    First(usize),
+    Last(usize),
+    Year,
+}
+
+impl Keep {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let count = |n: &str| n.parse().ok().filter(|n| *n > 0);
+        match text.split(' ').collect::<Vec<_>>()[..] {
+            ["first", n] => count(n).map(Self::First),
+            ["last", n] => count(n).map(Self::Last),
+            ["year"] => Some(Self::Year),
+            _ => None,
+        }
+    }
+
+    /// The residue of a string; `None` where it would be all of it, or where there is none.
+    pub(super) fn residue<'s>(self, text: &'s str) -> Option<&'s str> {
+        let nth = |n: usize| text.char_indices().nth(n).map(|(at, _)| at);
+        match self {
+            Self::First(n) => nth(n).map(|at| &text[..at]),
+            Self::Last(n) => {
+                nth(n)?;
+                text.char_indices().nth_back(n - 1).map(|(at, _)| &text[at..])
+            }
+            Self::Year => {
+                let (year, rest) = text.split_at_checked(4)?;
+                let date = year.bytes().all(|byte| byte.is_ascii_digit())
+                    && rest.strip_prefix('-')?.starts_with(|c: char| c.is_ascii_digit());
+                date.then_some(year)
+            }
+        }
+    }
+}
+
+impl Rules {
+    /// The rule of a stream: of those that fit the one with the longest literal prefix. A tie
+    /// was refused when the policy was loaded.
+    pub(super) fn of<'n>(&self, stream: &'n str) -> Option<(&Rule, Vec<&'n str>)> {
+        self.rules
+            .iter()
+            .filter_map(|rule| Some((rule, rule.pattern.captures(stream)?)))
+            .max_by_key(|(rule, _)| rule.pattern.prefix().len())
+    }
+
+    /// The logical name, where a name is that of a half of a split stream, and whether of the
+    /// public half.
+    pub(super) fn logical(&self, name: &str) -> Option<(String, bool)> {
+        let split = self.rules.iter().filter(|rule| rule.layout == Layout::Split);
+        split.filter_map(|rule| Some((rule, rule.halves.as_ref()?))).find_map(|(rule, halves)| {
+            let half = |pattern: &NamePattern| {
+                let logical = rule.pattern.name(&pattern.captures(name)?);
+                // Another rule may be the logical name's.
+                let own = self.of(&logical).is_some_and(|(of, _)| std::ptr::eq(of, rule));
+                own.then_some(logical)
+            };
+            half(&halves.public)
+                .map(|logical| (logical, true))
+                .or_else(|| half(&halves.private).map(|logical| (logical, false)))
+        })
+    }
+}

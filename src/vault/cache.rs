@@ -1,0 +1,216 @@
+//! What is kept in memory of keys and fences: bounded, and never stale.
+//!
+//! A reader that finds nothing here reads the tree and would like to leave here what it found.
+//! In between, what it found may have been destroyed. So it notes the [`Cache::version`] before
+//! it reads, and leaves nothing if that has changed; who destroys first changes the tree, then
+//! the version, then sweeps. Both look under the lock of the shard, so that either the reader
+//! sees the new version, or the sweep sees what the reader left.
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use lru::LruCache;
+
+use super::{KeyState, records::today};
+use crate::{
+    crypto::{DataKey, KeyId},
+    event::{ErasureId, Generation, StreamName, Subject},
+};
+
+/// Locks are spread over so many shards.
+const SHARDS: usize = 64;
+
+/// The generation that a subject's new events are sealed under, or 0: ask the committer. All
+/// warm keys of a subject share it, so that one store turns all of them off.
+pub(super) type Current = Arc<AtomicU32>;
+
+/// A data key that is ready to seal, with the seals that are reserved for it.
+#[derive(Debug)]
+pub(super) struct Warm {
+    pub(super) key: Arc<DataKey>,
+    pub(super) generation: Generation,
+    pub(super) current: Current,
+    /// The count of reserved seals as on the disk, above, and in the lower [`LEFT_BITS`] how many
+    /// of them are not used yet: one number, so that their difference is right at any moment.
+    counts: AtomicU64,
+    last_day: AtomicU32,
+}
+
+const LEFT_BITS: u32 = 24;
+const LEFT: u64 = (1 << LEFT_BITS) - 1;
+
+impl Warm {
+    pub(super) fn new(
+        key: Arc<DataKey>,
+        generation: Generation,
+        current: Current,
+        reserved: u64,
+        last_day: u32,
+    ) -> Self {
+        let (counts, last_day) = (AtomicU64::new(reserved << LEFT_BITS), AtomicU32::new(last_day));
+        Self { key, generation, current, counts, last_day }
+    }
+
+    /// Uses up reserved seals, if there are as many.
+    pub(super) fn take(&self, seals: u32) -> bool {
+        let seals = u64::from(seals);
+        let take = |counts: u64| (counts & LEFT >= seals).then(|| counts - seals);
+        let taken = self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok();
+        let today = today();
+        if taken && self.last_day.load(Ordering::Relaxed) != today {
+            self.last_day.store(today, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Makes `grant` more seals available, of so many that are now reserved on the disk.
+    pub(super) fn grant(&self, reserved: u64, grant: u64) {
+        let add = |counts: u64| Some((reserved << LEFT_BITS) | ((counts & LEFT) + grant));
+        let _ = self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
+    }
+
+    /// Gives back what is reserved and not used: the count, which the disk is to be told.
+    pub(super) fn give_back(&self) -> u64 {
+        let drain = |counts: u64| Some(((counts >> LEFT_BITS) - (counts & LEFT)) << LEFT_BITS);
+        let before = self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, drain);
+        before.unwrap_or_else(|counts| counts) & LEFT
+    }
+
+    /// How many seals are reserved and not used.
+    pub(super) fn left(&self) -> u64 {
+        self.counts.load(Ordering::Acquire) & LEFT
+    }
+
+    /// How many seals were used.
+    pub(super) fn used(&self) -> u64 {
+        let counts = self.counts.load(Ordering::Acquire);
+        (counts >> LEFT_BITS) - (counts & LEFT)
+    }
+
+    pub(super) fn last_day(&self) -> u32 {
+        self.last_day.load(Ordering::Relaxed)
+    }
+}
+
+/// Where warm keys are looked up.
+pub(super) type Address = (StreamName, Subject);
+
+/// All that is kept in memory.
+pub(super) struct Cache {
+    version: AtomicU64,
+    warm: Shards<Address, Arc<Warm>>,
+    keys: Shards<KeyId, KeyState>,
+    fences: Shards<Subject, Option<ErasureId>>,
+}
+
+impl Cache {
+    pub(super) fn new(keys: usize) -> Self {
+        Self {
+            version: AtomicU64::new(0),
+            warm: Shards::new(keys),
+            keys: Shards::new(keys),
+            fences: Shards::new(keys),
+        }
+    }
+
+    /// To be noted before the tree is read; see [`Self::keep_state`], [`Self::keep_fence`].
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
+    /// Says that what readers have read from the tree by now may be out of date. To be followed
+    /// by the sweep.
+    pub(super) fn outdate(&self) {
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn warm(&self, address: &Address) -> Option<Arc<Warm>> {
+        self.warm.shard(address).get(address).cloned()
+    }
+
+    /// The same for reports, which do not count as use.
+    pub(super) fn peek_warm(&self, address: &Address) -> Option<Arc<Warm>> {
+        self.warm.shard(address).peek(address).cloned()
+    }
+
+    /// For the committer alone. Returns the one that had to give way, if any.
+    pub(super) fn keep_warm(
+        &self,
+        address: Address,
+        warm: Arc<Warm>,
+    ) -> Option<(Address, Arc<Warm>)> {
+        let replaced = self.warm.shard(&address).push(address, Arc::clone(&warm));
+        replaced.filter(|(_, old)| !Arc::ptr_eq(old, &warm))
+    }
+
+    pub(super) fn drop_warm(&self, address: &Address) -> Option<Arc<Warm>> {
+        self.warm.shard(address).pop(address)
+    }
+
+    /// All warm keys.
+    pub(super) fn all_warm(&self) -> Vec<(Address, Arc<Warm>)> {
+        let shards = self.warm.0.iter().map(lock);
+        let all = |shard: MutexGuard<'_, LruCache<Address, Arc<Warm>>>| -> Vec<_> {
+            shard.iter().map(|(address, warm)| (address.clone(), Arc::clone(warm))).collect()
+        };
+        shards.flat_map(all).collect()
+    }
+
+    pub(super) fn state(&self, id: KeyId) -> Option<KeyState> {
+        self.keys.shard(&id).get(&id).cloned()
+    }
+
+    pub(super) fn keep_state(&self, id: KeyId, state: KeyState, version: u64) {
+        let mut shard = self.keys.shard(&id);
+        if self.version() == version {
+            shard.put(id, state);
+        }
+    }
+
+    pub(super) fn drop_state(&self, id: KeyId) {
+        self.keys.shard(&id).pop(&id);
+    }
+
+    /// Whether, and by which erasure, a subject is closed; `None` if that is not known here.
+    pub(super) fn fence(&self, subject: &Subject) -> Option<Option<ErasureId>> {
+        self.fences.shard(subject).get(subject).copied()
+    }
+
+    pub(super) fn keep_fence(&self, subject: &Subject, erasure: Option<ErasureId>, version: u64) {
+        let mut shard = self.fences.shard(subject);
+        if self.version() == version {
+            shard.put(subject.clone(), erasure);
+        }
+    }
+
+    pub(super) fn drop_fence(&self, subject: &Subject) {
+        self.fences.shard(subject).pop(subject);
+    }
+}
+
+struct Shards<K: Hash + Eq, V>(Vec<Mutex<LruCache<K, V>>>, RandomState);
+
+impl<K: Hash + Eq, V> Shards<K, V> {
+    fn new(room: usize) -> Self {
+        let room = NonZeroUsize::new(room.div_ceil(SHARDS)).unwrap_or(NonZeroUsize::MIN);
+        let shards = (0..SHARDS).map(|_| Mutex::new(LruCache::new(room))).collect();
+        Self(shards, RandomState::new())
+    }
+
+    fn shard(&self, key: &K) -> MutexGuard<'_, LruCache<K, V>> {
+        let number = self.1.hash_one(key) % SHARDS as u64;
+        // Less than SHARDS, so that no bits are lost.
+        lock(&self.0[number as usize])
+    }
+}
+
+/// No code panics while it holds one of these locks halfway through a change.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

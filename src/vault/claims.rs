@@ -1,0 +1,166 @@
+//! What claims do to a subject's epochs.
+
+use super::{Claim, Epoch, Owner, VaultError, records::SubjectRecord};
+use crate::event::{EventId, Generation, OwnerChange, Subject};
+
+impl SubjectRecord {
+    /// The event that must be settled before the generation of new keys is known.
+    pub(super) fn open_generation(&self) -> Option<EventId> {
+        self.epochs.iter().find_map(|epoch| epoch.unsettled)
+    }
+
+    /// Notes a claim. `together`: the events of the claims that come with it. The same claim
+    /// again changes nothing and has the same answer.
+    pub(super) fn claim(
+        &mut self,
+        claim: &Claim,
+        together: &[EventId],
+    ) -> Result<Option<Generation>, VaultError> {
+        if let Some((_, generation)) = self.counted.iter().find(|(event, _)| *event == claim.event)
+        {
+            return Ok(generation.filter(|_| claim.change.begins_generation()));
+        }
+        let stranger = |event: &EventId| !together.contains(event);
+        let mut open = self.epochs.iter().filter_map(|epoch| epoch.unsettled).find(stranger);
+        if open.is_none() && claim.change.begins_generation() {
+            let last = self.epochs.last().into_iter().flat_map(|epoch| &epoch.owners);
+            open = last.filter_map(|owner| owner.unsettled).find(stranger);
+        }
+        if let Some(event) = open {
+            return Err(VaultError::Unsettled { subject: claim.subject.clone(), event });
+        }
+        match &claim.change {
+            OwnerChange::Add(owner) => {
+                self.add(owner, claim);
+                Ok(None)
+            }
+            OwnerChange::Remove(owner) => {
+                let epoch = self.pending(claim)?;
+                epoch.owners.retain(|other| other.subject.as_ref() != Some(owner));
+                Ok(Some(epoch.from))
+            }
+            OwnerChange::Replace(owner) => {
+                let epoch = self.pending(claim)?;
+                epoch.owners = vec![stated(owner, claim.event)];
+                epoch.any = claim.any;
+                Ok(Some(epoch.from))
+            }
+        }
+    }
+
+    fn add(&mut self, owner: &Subject, claim: &Claim) {
+        let names = |other: &Owner| other.subject.as_ref() == Some(owner);
+        let known = |other: &Owner| names(other) && other.unsettled == Some(claim.event);
+        if self.epochs.iter().flat_map(|epoch| &epoch.owners).any(known) {
+            return;
+        }
+        if self.epochs.is_empty() {
+            let from = self.current;
+            self.epochs.push(Epoch { from, unsettled: None, owners: Vec::new(), any: claim.any });
+        }
+        let Some(epoch) = self.epochs.last_mut() else { return };
+        if epoch.owners.iter().any(|other| names(other) && other.unsettled.is_none()) {
+            return;
+        }
+        // A claim that may yet be withdrawn does not change what the others' forgetting means.
+        if epoch.owners.iter().all(|other| other.unsettled == Some(claim.event)) {
+            epoch.any = claim.any;
+        }
+        epoch.owners.push(stated(owner, claim.event));
+    }
+
+    /// The epoch that the claim's event begins, with the owners before it to start with.
+    fn pending(&mut self, claim: &Claim) -> Result<&mut Epoch, VaultError> {
+        let known = self.epochs.iter().position(|epoch| epoch.unsettled == Some(claim.event));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let from = self.begin_generation()?;
+                let owners = self.epochs.last().map(|epoch| epoch.owners.clone());
+                let any = self.epochs.last().map_or(claim.any, |epoch| epoch.any);
+                self.epochs.push(Epoch {
+                    from,
+                    unsettled: Some(claim.event),
+                    owners: owners.unwrap_or_default(),
+                    any,
+                });
+                self.epochs.len() - 1
+            }
+        };
+        Ok(&mut self.epochs[at])
+    }
+
+    /// The claims of these events count from now on. Returns whether that is news.
+    pub(super) fn confirm(&mut self, events: &[EventId]) -> bool {
+        let mut counted: Vec<(EventId, Option<Generation>)> = Vec::new();
+        for epoch in &mut self.epochs {
+            if let Some(event) = epoch.unsettled.filter(|event| events.contains(event)) {
+                epoch.unsettled = None;
+                self.current = self.current.max(epoch.from);
+                counted.push((event, Some(epoch.from)));
+            }
+            for owner in &mut epoch.owners {
+                if let Some(event) = owner.unsettled.filter(|event| events.contains(event)) {
+                    owner.unsettled = None;
+                    if counted.iter().all(|(known, _)| *known != event) {
+                        counted.push((event, None));
+                    }
+                }
+            }
+            // Who was named twice, by a claim that counted first and one that counts now, is
+            // one owner.
+            let mut settled: Vec<Subject> = Vec::new();
+            epoch.owners.retain(|owner| match &owner.subject {
+                Some(subject) if owner.unsettled.is_none() => {
+                    let first = !settled.contains(subject);
+                    settled.push(subject.clone());
+                    first
+                }
+                _ => true,
+            });
+        }
+        let news = !counted.is_empty();
+        self.counted.extend(counted);
+        news
+    }
+
+    /// The claims of these events never counted. Returns whether that is news.
+    pub(super) fn withdraw(&mut self, events: &[EventId]) -> bool {
+        let ours = |event: Option<EventId>| event.is_some_and(|event| events.contains(&event));
+        let before = (self.epochs.len(), self.mentions());
+        self.epochs.retain(|epoch| !ours(epoch.unsettled));
+        for epoch in &mut self.epochs {
+            epoch.owners.retain(|owner| !ours(owner.unsettled));
+        }
+        let news = before != (self.epochs.len(), self.mentions());
+        if let [only] = self.epochs.as_slice()
+            && only.owners.is_empty()
+            && only.unsettled.is_none()
+        {
+            self.epochs.clear();
+        }
+        news
+    }
+
+    fn mentions(&self) -> usize {
+        self.epochs.iter().map(|epoch| epoch.owners.len()).sum()
+    }
+
+    /// Everyone who is named as an owner.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &Subject> {
+        self.epochs.iter().flat_map(|epoch| &epoch.owners).filter_map(|o| o.subject.as_ref())
+    }
+
+    /// Names someone no longer, but leaves that there was an owner.
+    pub(super) fn unname(&mut self, owner: &Subject) {
+        for other in self.epochs.iter_mut().flat_map(|epoch| &mut epoch.owners) {
+            if other.subject.as_ref() == Some(owner) {
+                other.subject = None;
+            }
+        }
+    }
+}
+
+fn stated(owner: &Subject, event: EventId) -> Owner {
+    Owner { subject: Some(owner.clone()), unsettled: Some(event) }
+}

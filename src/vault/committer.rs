@@ -1,0 +1,509 @@
+//! The one writer: a thread that takes jobs in order, puts as many as are there into one write,
+//! and answers when that is on the disk.
+//!
+//! What is planned but not written yet is: `planned` keys, `changes`, and the records in
+//! [`Core::unsaved`]. A settlement waits there for the next write, since it costs nobody
+//! anything: should it be lost, the claim is found unsettled and asked about again.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{Receiver, TryRecvError},
+    },
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError,
+    cache::{Address, Current, Warm},
+    core::Core,
+    places::{self, Hash},
+    records::{FenceRecord, KeyEntry, SubjectRecord, today},
+    tree::{Place, Value},
+};
+use crate::{
+    crypto::{DataKey, KeyId, random_secret},
+    event::{EventId, Generation, Layout, PolicyDigest, Subject, Timestamp},
+};
+
+/// How many jobs one write serves at most.
+const MOST_JOBS: usize = 4096;
+/// How many settlements wait for a write of somebody else's at most.
+const MOST_UNSAVED: usize = 1024;
+/// How many counts one write takes when all are written.
+const COUNTS_PER_WRITE: usize = 1024;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
+
+/// A key that is wanted, as the committer takes it.
+pub(super) struct Wanted {
+    pub(super) address: Address,
+    pub(super) generation: Option<Generation>,
+    pub(super) layout: Layout,
+    pub(super) policy: PolicyDigest,
+    pub(super) seals: u32,
+}
+
+/// What the committer is asked to do.
+pub(super) enum Job {
+    Seal(Wanted, Reply<Arc<DataKey>>),
+    Claim(Vec<Claim>, Reply<Vec<Option<Generation>>>),
+    Settle(Subject, Vec<EventId>, bool, Reply<()>),
+    Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
+    Reopen(Subject, Reply<Option<Generation>>),
+    PutNote(NoteKind, [u8; 16], Value, Reply<()>),
+    RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    Flush(Reply<()>),
+}
+
+/// A key that this write makes, or reserves seals for.
+struct Planned {
+    address: Address,
+    entry: KeyEntry,
+    key: Arc<DataKey>,
+    current: Current,
+    warm: Option<Arc<Warm>>,
+    /// Reserved in this write, and asked for by nobody yet.
+    spare: u64,
+}
+
+type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
+
+pub(super) struct Committer {
+    pub(super) core: Arc<Core>,
+    pub(super) changes: BTreeMap<Place, Option<Value>>,
+    planned: HashMap<Place, Planned>,
+    /// The ids of the keys that this write makes.
+    minted: HashSet<KeyId>,
+    waiting: Vec<Waiting>,
+    /// Keys no longer warm, whose unused seals are to be given back.
+    pub(super) returns: Vec<(Address, Arc<Warm>)>,
+    currents: HashMap<Hash, Weak<AtomicU32>>,
+}
+
+impl Committer {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            changes: BTreeMap::new(),
+            planned: HashMap::new(),
+            minted: HashSet::new(),
+            waiting: Vec::new(),
+            returns: Vec::new(),
+            currents: HashMap::new(),
+        }
+    }
+
+    /// Works until nobody can ask for anything any more.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            self.take(job);
+            for _ in 1..MOST_JOBS {
+                match jobs.try_recv() {
+                    Ok(job) => self.take(job),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            if !self.waiting.is_empty() || self.core.unsaved().len() > MOST_UNSAVED {
+                // Whoever waits is told; nobody else needs to know.
+                let _ = self.commit();
+            }
+        }
+        if let Err(error) = self.flush() {
+            tracing::warn!(%error, "the vault could not write its last counts");
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Seal(wanted, reply) => match self.seal(wanted) {
+                Ok((key, true)) => answer(reply, Ok(key)),
+                Ok((key, false)) => self.when_written(reply, key),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::Claim(claims, reply) => match self.claim(&claims) {
+                Ok(generations) => self.when_written(reply, generations),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::Settle(subject, events, stored, reply) => {
+                answer(reply, self.settle(&subject, &events, stored));
+            }
+            Job::Destroy(destruction, note, reply) => {
+                answer(reply, self.destroy(&destruction, &note));
+            }
+            Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
+            Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
+                Ok(true) => answer(reply, Ok(())),
+                Ok(false) => self.when_written(reply, ()),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::Flush(reply) => answer(reply, self.flush()),
+        }
+    }
+
+    fn when_written<T: Send + 'static>(&mut self, reply: Reply<T>, value: T) {
+        self.waiting.push(Box::new(move |result| answer(reply, result.map(|()| value))));
+    }
+
+    /// Plans a key. With it: whether it may be used at once, because nothing had to be planned.
+    fn seal(&mut self, wanted: Wanted) -> Result<(Arc<DataKey>, bool), VaultError> {
+        self.core.disk.check()?;
+        let subject = &wanted.address.1;
+        let hash = self.core.naming.subject(subject);
+        let fence = self.core.disk.fence(&hash)?;
+        if let Some(erasure) = fence.refusal() {
+            return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
+        }
+        let mut record = self.core.record(&hash, &fence)?;
+        let open = record.open_generation();
+        let generation = match (wanted.generation, open) {
+            (Some(generation), _) => {
+                let begun = (Generation::FIRST..=record.highest).contains(&generation);
+                if !begun || fence.killer(generation).is_some() {
+                    return Err(VaultError::NoGeneration { subject: subject.clone(), generation });
+                }
+                generation
+            }
+            (None, Some(event)) => {
+                return Err(VaultError::Unsettled { subject: subject.clone(), event });
+            }
+            (None, None) => record.current,
+        };
+        let current = self.current(hash);
+        current.store(if open.is_none() { record.current.0 } else { 0 }, Ordering::Release);
+        let place = self.core.naming.key(&hash, &wanted.address.0, generation);
+        if !self.planned.contains_key(&place) {
+            let warm = self.core.cache.peek_warm(&wanted.address);
+            let warm = warm.filter(|warm| warm.generation == generation);
+            if let Some(warm) = &warm
+                && warm.take(wanted.seals)
+            {
+                return Ok((Arc::clone(&warm.key), true));
+            }
+            let mut entry = match self.core.disk.key(&place)? {
+                Some(entry) => entry,
+                None => self.mint(&place, &wanted, generation)?,
+            };
+            let key = match &warm {
+                Some(warm) => Arc::clone(&warm.key),
+                None => DataKey::new(entry.id, entry.secret.clone()).into(),
+            };
+            // Too few are left: they count as never reserved.
+            entry.reserved -= warm.as_ref().map_or(0, |warm| warm.give_back()).min(entry.reserved);
+            let address = wanted.address.clone();
+            let planned = Planned { address, entry, key, current, warm, spare: 0 };
+            self.planned.insert(place.clone(), planned);
+        }
+        let Some(planned) = self.planned.get_mut(&place) else {
+            return Err(VaultError::Poisoned);
+        };
+        let (limits, seals) = (self.core.limits, u64::from(wanted.seals));
+        let used = planned.entry.reserved - planned.spare;
+        let full = used > 0 && used + seals > limits.seals_per_key;
+        if full && open.is_none() && generation == record.current {
+            record.current = record.begin_generation()?;
+            self.core.unsaved().insert(hash, record);
+            return self.seal(wanted);
+        }
+        planned.reserve(seals, limits.first_block, limits.largest_block, limits.seals_per_key);
+        Ok((Arc::clone(&planned.key), false))
+    }
+
+    /// A new key. Its id is unlike that of any living key, whatever the odds.
+    fn mint(
+        &mut self,
+        place: &Place,
+        wanted: &Wanted,
+        generation: Generation,
+    ) -> Result<KeyEntry, VaultError> {
+        let id = loop {
+            let id = self.core.naming.mint(place)?;
+            if self.core.find(id)?.is_none() && self.minted.insert(id) {
+                break id;
+            }
+        };
+        Ok(KeyEntry {
+            id,
+            secret: random_secret()?,
+            stream: wanted.address.0.clone(),
+            subject: wanted.address.1.clone(),
+            generation,
+            created: Timestamp::now(),
+            last_day: today(),
+            reserved: 0,
+            layout: wanted.layout,
+            policy: wanted.policy,
+        })
+    }
+
+    fn claim(&mut self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
+        self.core.disk.check()?;
+        let mut records: HashMap<Hash, SubjectRecord> = HashMap::new();
+        let mut changes = Vec::new();
+        let mut generations = Vec::new();
+        for claim in claims {
+            let owner = claim.change.owner();
+            for subject in [&claim.subject, owner] {
+                if let Some(erasure) = self.core.closed(subject)? {
+                    return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
+                }
+            }
+            let hash = self.core.naming.subject(&claim.subject);
+            if !records.contains_key(&hash) {
+                let fence = self.core.disk.fence(&hash)?;
+                records.insert(hash, self.core.record(&hash, &fence)?);
+            }
+            let Some(record) = records.get_mut(&hash) else { continue };
+            let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
+            let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
+            generations.push(record.claim(claim, &together)?);
+            if record.owners().any(|named| named == owner) {
+                let place = places::dependent(&self.core.naming.subject(owner), &hash);
+                let name = Value::new(claim.subject.as_str().as_bytes().to_vec());
+                changes.push((place, Some(name)));
+            }
+        }
+        self.changes.extend(changes);
+        for (hash, record) in records {
+            let open = record.open_generation().is_some();
+            self.core.unsaved().insert(hash, record);
+            if open {
+                self.announce(&hash, None);
+            }
+        }
+        Ok(generations)
+    }
+
+    fn settle(
+        &mut self,
+        subject: &Subject,
+        events: &[EventId],
+        stored: bool,
+    ) -> Result<(), VaultError> {
+        self.core.disk.check()?;
+        let hash = self.core.naming.subject(subject);
+        let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
+        if stored {
+            if !record.confirm(events) {
+                return Ok(());
+            }
+        } else {
+            let before: Vec<Subject> = record.owners().cloned().collect();
+            if !record.withdraw(events) {
+                return Ok(());
+            }
+            for owner in before {
+                if record.owners().all(|named| *named != owner) {
+                    let owner = self.core.naming.subject(&owner);
+                    self.changes.insert(places::dependent(&owner, &hash), None);
+                }
+            }
+        }
+        let fence = self.core.disk.fence(&hash)?;
+        self.skip_dead(&mut record, &fence)?;
+        let current = record.open_generation().is_none().then_some(record.current);
+        self.core.unsaved().insert(hash, record);
+        self.announce(&hash, current.filter(|_| !fence.closed));
+        Ok(())
+    }
+
+    /// New keys have a living generation.
+    pub(super) fn skip_dead(
+        &self,
+        record: &mut SubjectRecord,
+        fence: &FenceRecord,
+    ) -> Result<(), VaultError> {
+        if fence.killer(record.current).is_some() {
+            record.current = record.begin_generation()?;
+        }
+        Ok(())
+    }
+
+    /// Turns a subject's warm keys off, but for those of this generation.
+    pub(super) fn announce(&self, subject: &Hash, current: Option<Generation>) {
+        if let Some(cell) = self.currents.get(subject).and_then(Weak::upgrade) {
+            cell.store(current.map_or(0, |generation| generation.0), Ordering::Release);
+        }
+    }
+
+    fn current(&mut self, subject: Hash) -> Current {
+        if self.currents.len() > 2 * self.core.limits.cached_keys {
+            self.currents.retain(|_, cell| cell.strong_count() > 0);
+        }
+        if let Some(cell) = self.currents.get(&subject).and_then(Weak::upgrade) {
+            return cell;
+        }
+        let cell = Current::default();
+        self.currents.insert(subject, Arc::downgrade(&cell));
+        cell
+    }
+
+    fn put_note(&mut self, kind: NoteKind, id: [u8; 16], note: &[u8]) -> Result<bool, VaultError> {
+        self.core.disk.check()?;
+        let stem = places::note(kind, &id);
+        // Notes still to be written may be of the same id.
+        if self.changes.range(stem.clone()..places::beginning_with(&stem).end).next().is_some() {
+            self.commit()?;
+        }
+        let (changes, shrinks) = self.core.disk.set_whole(&stem, Some(note))?;
+        if shrinks {
+            // Parts that a later removal would not see must be gone for good now.
+            self.core.disk.erase(changes)?;
+        } else {
+            self.changes.extend(changes);
+        }
+        Ok(shrinks)
+    }
+
+    fn remove_note(&mut self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
+        self.commit()?;
+        let (changes, any) = self.core.disk.set_whole(&places::note(kind, &id), None)?;
+        if any { self.core.disk.erase(changes) } else { Ok(()) }
+    }
+
+    /// Writes everything that is planned, and tells those who wait.
+    pub(super) fn commit(&mut self) -> Result<(), VaultError> {
+        let result = self.write();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        match result {
+            Ok(()) => {
+                waiting.drain(..).for_each(|reply| reply(Ok(())));
+                Ok(())
+            }
+            Err(error) => {
+                self.core.disk.poison();
+                let shared = Arc::new(error);
+                waiting.drain(..).for_each(|reply| reply(Err(again(&shared))));
+                Err(again(&shared))
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), VaultError> {
+        self.core.disk.check()?;
+        let mut planned = std::mem::take(&mut self.planned);
+        let mut changes = std::mem::take(&mut self.changes);
+        self.minted.clear();
+        let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
+        for (address, warm) in std::mem::take(&mut self.returns) {
+            let hash = self.core.naming.subject(&address.1);
+            let place = self.core.naming.key(&hash, &address.0, warm.generation);
+            let entry = match planned.get_mut(&place) {
+                Some(planned) => Some(&mut planned.entry),
+                None => {
+                    if !given_back.contains_key(&place)
+                        && let Some(entry) = self.core.disk.key(&place)?
+                    {
+                        given_back.insert(place.clone(), entry);
+                    }
+                    given_back.get_mut(&place)
+                }
+            };
+            // A key that is destroyed meanwhile has no count any more.
+            if let Some(entry) = entry.filter(|entry| entry.id == warm.key.id()) {
+                entry.reserved -= warm.give_back().min(entry.reserved);
+                entry.last_day = entry.last_day.max(warm.last_day());
+            }
+        }
+        for planned in planned.values_mut() {
+            planned.entry.last_day = today();
+        }
+        let entries = planned.iter().map(|(place, planned)| (place, &planned.entry));
+        for (place, entry) in entries.chain(&given_back) {
+            changes.insert(place.clone(), Some(entry.encode()));
+        }
+        let unsaved = self.core.unsaved().clone();
+        for (hash, record) in &unsaved {
+            let stem = places::record(hash);
+            changes.extend(self.core.disk.set_whole(&stem, Some(&record.encode()))?.0);
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.core.disk.put(changes.into_iter().collect())?;
+        self.core.unsaved().clear();
+        for planned in planned.into_values() {
+            self.publish(planned);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, planned: Planned) {
+        let Planned { address, entry, key, current, warm, spare } = planned;
+        let state = KeyState::Live { key: Arc::clone(&key), subject: entry.subject };
+        // Nothing is destroyed meanwhile: this thread would do it.
+        self.core.cache.keep_state(entry.id, state, self.core.cache.version());
+        let warm = warm.unwrap_or_else(|| {
+            Arc::new(Warm::new(key, entry.generation, current, entry.reserved, entry.last_day))
+        });
+        warm.grant(entry.reserved, spare);
+        self.returns.extend(self.core.cache.keep_warm(address, warm));
+    }
+
+    /// Writes everything that is only in memory, the exact counts among it.
+    fn flush(&mut self) -> Result<(), VaultError> {
+        self.commit()?;
+        let mut warm = self.core.cache.all_warm();
+        warm.retain(|(_, warm)| warm.left() > 0);
+        while !warm.is_empty() {
+            let rest = warm.split_off(warm.len().min(COUNTS_PER_WRITE));
+            self.returns.extend(std::mem::replace(&mut warm, rest));
+            self.commit()?;
+        }
+        Ok(())
+    }
+}
+
+impl Planned {
+    /// Takes from what this write reserves, and reserves more where that does not suffice: as
+    /// much again as there was, within bounds, so that a busy key is written seldom.
+    fn reserve(&mut self, seals: u64, first: u64, largest: u64, limit: u64) {
+        if self.spare < seals {
+            let missing = seals - self.spare;
+            let room = limit.saturating_sub(self.entry.reserved + missing);
+            let block = self.entry.reserved.clamp(first, largest).min(room);
+            self.entry.reserved += missing + block;
+            self.spare = seals + block;
+        }
+        self.spare -= seals;
+    }
+}
+
+/// Tells whoever asked; who no longer waits need not know.
+fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
+    let _ = reply.send(result);
+}
+
+/// One failure, told to many.
+fn again(error: &Arc<VaultError>) -> VaultError {
+    match &**error {
+        VaultError::Poisoned => VaultError::Poisoned,
+        VaultError::Damaged(what) => VaultError::Damaged(what.clone()),
+        _ => VaultError::Storage(Box::new(Shared(Arc::clone(error)))),
+    }
+}
+
+struct Shared(Arc<VaultError>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The one around it says already that the storage failed.
+        match &*self.0 {
+            VaultError::Storage(source) => fmt::Display::fmt(source, f),
+            other => fmt::Display::fmt(other, f),
+        }
+    }
+}
+
+impl std::error::Error for Shared {}

@@ -1,0 +1,212 @@
+//! Destroying keys, fencing, and admitting again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Dead, Destroyed, Destruction, Doomed, NoteKind, VaultError,
+    cache::Address,
+    committer::Committer,
+    places::{self, Hash},
+    records::{FenceRecord, KeyEntry, SubjectRecord},
+    tree::{Place, Value},
+};
+use crate::{
+    crypto::KeyId,
+    event::{ErasureId, Generation, Subject},
+};
+
+/// What a destruction will change.
+#[derive(Default)]
+struct Plan {
+    changes: BTreeMap<Place, Option<Value>>,
+    keys: Vec<(KeyId, Address)>,
+    records: HashMap<Hash, SubjectRecord>,
+    fences: HashMap<Hash, FenceRecord>,
+    /// Those of whom nothing stays.
+    whole: BTreeSet<Hash>,
+}
+
+impl Committer {
+    pub(super) fn destroy(
+        &mut self,
+        destruction: &Destruction,
+        note: &[u8],
+    ) -> Result<Destroyed, VaultError> {
+        // After this all that there is to destroy is in the tree.
+        self.commit()?;
+        let mut plan = Plan::default();
+        for doomed in &destruction.doomed {
+            match &doomed.dead {
+                Dead::All => self.doom(&doomed.subject, destruction.erasure, &mut plan)?,
+                Dead::Spans(spans) => self.doom_spans(doomed, spans, destruction, &mut plan)?,
+            }
+        }
+        let Plan { mut changes, keys, records, fences, whole } = plan;
+        let disk = &self.core.disk;
+        for (hash, fence) in &fences {
+            changes.extend(disk.set_whole(&places::fence(hash), Some(&fence.encode()))?.0);
+        }
+        for (hash, record) in records.iter().filter(|(hash, _)| !whole.contains(*hash)) {
+            changes.extend(disk.set_whole(&places::record(hash), Some(&record.encode()))?.0);
+        }
+        let stem = places::note(NoteKind::Erasure, destruction.erasure.0.as_bytes());
+        let noted = disk.whole(&stem)?;
+        if noted.as_ref().is_none_or(|noted| noted.as_slice() != note) {
+            changes.extend(disk.set_whole(&stem, Some(note))?.0);
+        }
+        if !changes.is_empty() {
+            disk.erase(changes.into_iter().collect())?;
+        }
+        self.core.cache.outdate();
+        for (id, address) in &keys {
+            self.core.cache.drop_state(*id);
+            // Where another generation of that key lives on, its count does, too.
+            let warm = self.core.cache.drop_warm(address).filter(|warm| warm.key.id() != *id);
+            self.returns.extend(warm.map(|warm| (address.clone(), warm)));
+        }
+        for doomed in &destruction.doomed {
+            self.core.cache.drop_fence(&doomed.subject);
+        }
+        for (hash, fence) in &fences {
+            let record = records.get(hash).filter(|record| record.open_generation().is_none());
+            let current = record.map(|record| record.current).filter(|_| !fence.closed);
+            self.announce(hash, current);
+        }
+        Ok(Destroyed { keys: keys.len() as u64, epoch: self.core.disk.tree().epoch() })
+    }
+
+    /// Takes everything of a subject, but for its fence.
+    fn doom(
+        &self,
+        subject: &Subject,
+        erasure: ErasureId,
+        plan: &mut Plan,
+    ) -> Result<(), VaultError> {
+        let naming = &self.core.naming;
+        let hash = naming.subject(subject);
+        let mut fence = self.fence(&hash, plan)?;
+        if fence.whole.contains(&erasure) {
+            return Ok(());
+        }
+        let record = self.record(&hash, &fence, plan)?;
+        for dependent in self.core.dependents(&hash)? {
+            let dependent = naming.subject(&dependent);
+            let fence = self.fence(&dependent, plan)?;
+            let mut record = self.record(&dependent, &fence, plan)?;
+            if record.owners().any(|owner| owner == subject) {
+                record.unname(subject);
+                plan.records.insert(dependent, record);
+            }
+        }
+        for owner in record.owners() {
+            plan.changes.insert(places::dependent(&naming.subject(owner), &hash), None);
+        }
+        for found in self.core.disk.walk(places::subject_range(&hash)) {
+            let (place, value) = found?;
+            plan.take(place, &value, |_| true)?;
+        }
+        // One who was already closed has only what is dead.
+        if !fence.closed {
+            fence.kill(Generation::FIRST, record.highest, erasure);
+        }
+        fence.closed = true;
+        fence.whole.push(erasure);
+        plan.fences.insert(hash, fence);
+        plan.whole.insert(hash);
+        Ok(())
+    }
+
+    fn doom_spans(
+        &self,
+        doomed: &Doomed,
+        spans: &[(Generation, Generation)],
+        destruction: &Destruction,
+        plan: &mut Plan,
+    ) -> Result<(), VaultError> {
+        let hash = self.core.naming.subject(&doomed.subject);
+        let mut fence = self.fence(&hash, plan)?;
+        let mut record = self.record(&hash, &fence, plan)?;
+        let before = fence.clone();
+        if fence.closed {
+            return Ok(());
+        }
+        for (from, to) in spans {
+            // Generations that were never begun are nobody's yet.
+            fence.kill(
+                *from.max(&Generation::FIRST),
+                *to.min(&record.highest),
+                destruction.erasure,
+            );
+        }
+        if fence == before {
+            return Ok(());
+        }
+        for found in self.core.disk.walk(places::keys(&hash)) {
+            let (place, value) = found?;
+            plan.take(place, &value, |entry| fence.killer(entry.generation).is_some())?;
+        }
+        self.skip_dead(&mut record, &fence)?;
+        plan.fences.insert(hash, fence);
+        plan.records.insert(hash, record);
+        Ok(())
+    }
+
+    fn fence(&self, subject: &Hash, plan: &Plan) -> Result<FenceRecord, VaultError> {
+        match plan.fences.get(subject) {
+            Some(fence) => Ok(fence.clone()),
+            None => self.core.disk.fence(subject),
+        }
+    }
+
+    fn record(
+        &self,
+        subject: &Hash,
+        fence: &FenceRecord,
+        plan: &Plan,
+    ) -> Result<SubjectRecord, VaultError> {
+        match plan.records.get(subject) {
+            Some(record) => Ok(record.clone()),
+            None => self.core.record(subject, fence),
+        }
+    }
+
+    pub(super) fn reopen(&mut self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
+        self.commit()?;
+        let hash = self.core.naming.subject(subject);
+        let mut fence = self.core.disk.fence(&hash)?;
+        if !fence.closed {
+            return Ok(None);
+        }
+        fence.closed = false;
+        let record = SubjectRecord::default_for(&fence);
+        let disk = &self.core.disk;
+        let mut changes = disk.set_whole(&places::fence(&hash), Some(&fence.encode()))?.0;
+        changes.extend(disk.set_whole(&places::record(&hash), Some(&record.encode()))?.0);
+        disk.put(changes)?;
+        self.core.cache.outdate();
+        self.core.cache.drop_fence(subject);
+        Ok(Some(record.current))
+    }
+}
+
+impl Plan {
+    /// Takes what stands at a place: a key only if it is doomed.
+    fn take(
+        &mut self,
+        place: Place,
+        value: &Value,
+        doomed: impl FnOnce(&KeyEntry) -> bool,
+    ) -> Result<(), VaultError> {
+        if places::is_key(&place) {
+            let entry = KeyEntry::decode(value)?;
+            if !doomed(&entry) {
+                return Ok(());
+            }
+            if !self.changes.contains_key(&place) {
+                self.keys.push((entry.id, (entry.stream, entry.subject)));
+            }
+        }
+        self.changes.insert(place, None);
+        Ok(())
+    }
+}

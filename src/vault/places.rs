@@ -1,0 +1,268 @@
+//! Where the records stand in the tree, and what an opaque key id hides.
+//!
+//! | place | value |
+//! | --- | --- |
+//! | `1 ‖ H(subject) ‖ 1 ‖ part` | the subject's record, where it differs from the default |
+//! | `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` | a data key |
+//! | `1 ‖ H(subject) ‖ 3 ‖ H(dependent)` | the name of a subject that named this one as owner |
+//! | `2 ‖ H(subject) ‖ part` | the fence |
+//! | `3 ‖ kind ‖ id ‖ part` | a note |
+//!
+//! So all that there is of one subject is one range, and its fence stands apart. `H` is a keyed
+//! hash: HMAC-SHA-256, cut to 16 bytes. Two of n names collide with odds n² / 2¹²⁹: nothing, at
+//! any n that a vault can hold.
+
+use std::{fmt, ops::Range};
+
+use aes::{
+    Aes256,
+    cipher::{BlockCipherDecrypt, BlockCipherEncrypt},
+};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::{NoteKind, tree::Place};
+use crate::{
+    crypto::{KeyId, RandomError, Secret, random},
+    event::{Generation, StreamName, Subject},
+};
+
+/// A keyed hash of a name.
+pub(super) type Hash = [u8; 16];
+
+const SUBJECTS: u8 = 1;
+const FENCES: u8 = 2;
+const NOTES: u8 = 3;
+
+const RECORD: u8 = 1;
+const KEY: u8 = 2;
+const DEPENDENT: u8 = 3;
+
+/// Where the hash ends in a place of a subject's.
+const HASH_END: usize = 17;
+
+/// The last generation that fits the three bytes that a key id has for it.
+pub(super) const LAST_GENERATION: u32 = 0x00FF_FFFF;
+
+/// How many bytes of H(subject) a key id carries.
+///
+/// Among ten million subjects any two share these 64 bits with odds 2⁴⁶ / 2⁶⁴ = 2⁻¹⁸, and even
+/// then living keys are told apart, because an entry counts only if its whole id is the one
+/// looked for. What could be mixed up is which of two such subjects' erasures explains a
+/// dead key. An id that nobody made hits one of a million fences with odds 2⁻⁴⁴.
+pub(super) const SUBJECT_PREFIX: usize = 8;
+/// How many bytes of H(stream) a key id carries: they narrow the search, no more.
+const STREAM_PREFIX: usize = 2;
+
+/// What a key id says to its vault.
+pub(super) struct KeyHint {
+    /// The beginning of H(subject).
+    pub(super) subject: [u8; SUBJECT_PREFIX],
+    stream: [u8; STREAM_PREFIX],
+    /// The generation.
+    pub(super) generation: Generation,
+}
+
+/// The secrets from which places and key ids are made, all derived from the vault's identity.
+pub(super) struct Naming {
+    names: Hmac<Sha256>,
+    ids: Aes256,
+}
+
+impl fmt::Debug for Naming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Naming")
+    }
+}
+
+impl Naming {
+    pub(super) fn new(identity: &Secret) -> Self {
+        let root = keyed(identity);
+        let derive = |label: &[u8]| -> Secret {
+            Zeroizing::new(root.clone().chain_update(label).finalize().into_bytes().into())
+        };
+        let names = keyed(&derive(b"oubliette vault 1: names"));
+        let ids = derive(b"oubliette vault 1: key ids");
+        Self { names, ids: Aes256::new((&*ids).into()) }
+    }
+
+    pub(super) fn subject(&self, subject: &Subject) -> Hash {
+        self.hash(b"subject\0", subject.as_str())
+    }
+
+    fn stream(&self, stream: &StreamName) -> Hash {
+        self.hash(b"stream\0", stream.as_str())
+    }
+
+    fn hash(&self, what: &[u8], name: &str) -> Hash {
+        let whole = self.names.clone().chain_update(what).chain_update(name).finalize();
+        let mut hash = Hash::default();
+        hash.copy_from_slice(&whole.into_bytes()[..16]);
+        hash
+    }
+
+    /// The place of a data key.
+    pub(super) fn key(&self, subject: &Hash, stream: &StreamName, generation: Generation) -> Place {
+        let mut place = of_subject(subject, KEY);
+        place.extend_from_slice(&self.stream(stream));
+        place.extend_from_slice(&generation.0.to_be_bytes());
+        place
+    }
+
+    /// A new id for the key at a place: the hint and three random bytes, so that a key made
+    /// again at the same place (after a restored backup, say) has another id; permuted, so that
+    /// ids do not link a person's streams to each other.
+    pub(super) fn mint(&self, key: &Place) -> Result<KeyId, RandomError> {
+        let mut block = [0; 16];
+        block[..8].copy_from_slice(&key[1..1 + SUBJECT_PREFIX]);
+        block[8..10].copy_from_slice(&key[HASH_END + 1..HASH_END + 1 + STREAM_PREFIX]);
+        block[10..13].copy_from_slice(&key[HASH_END + 18..HASH_END + 21]);
+        block[13..].copy_from_slice(&random::<3>()?);
+        let mut block = block.into();
+        self.ids.encrypt_block(&mut block);
+        Ok(KeyId(block.into()))
+    }
+
+    /// What an id says.
+    pub(super) fn hint(&self, id: KeyId) -> KeyHint {
+        let mut block = id.0.into();
+        self.ids.decrypt_block(&mut block);
+        let block: [u8; 16] = block.into();
+        let mut hint = KeyHint { subject: [0; 8], stream: [0; 2], generation: Generation(0) };
+        hint.subject.copy_from_slice(&block[..8]);
+        hint.stream.copy_from_slice(&block[8..10]);
+        hint.generation = Generation(u32::from_be_bytes([0, block[10], block[11], block[12]]));
+        hint
+    }
+}
+
+/// HMAC under a 32-byte key, which HMAC pads with zeros to its block of 64.
+fn keyed(secret: &Secret) -> Hmac<Sha256> {
+    let mut padded = Zeroizing::new([0; 64]);
+    padded[..32].copy_from_slice(secret.as_slice());
+    Hmac::<Sha256>::new((&*padded).into())
+}
+
+fn of_subject(subject: &Hash, kind: u8) -> Place {
+    let mut place = Vec::with_capacity(HASH_END + 21);
+    place.push(SUBJECTS);
+    place.extend_from_slice(subject);
+    place.push(kind);
+    place
+}
+
+/// From a place to the first that does not begin like it.
+pub(super) fn beginning_with(place: &[u8]) -> Range<Place> {
+    let mut end = place.to_vec();
+    while let Some(last) = end.last_mut() {
+        if *last < u8::MAX {
+            *last += 1;
+            break;
+        }
+        end.pop();
+    }
+    place.to_vec()..end
+}
+
+/// The place right after this one in the order of places.
+pub(super) fn after(place: &[u8]) -> Place {
+    let mut after = place.to_vec();
+    after.push(0);
+    after
+}
+
+/// All that there is of all subjects, but for their fences.
+pub(super) fn all_subjects() -> Range<Place> {
+    beginning_with(&[SUBJECTS])
+}
+
+/// All fences.
+pub(super) fn all_fences() -> Range<Place> {
+    beginning_with(&[FENCES])
+}
+
+/// All that there is of a subject, but for its fence.
+pub(super) fn subject_range(subject: &Hash) -> Range<Place> {
+    let place = of_subject(subject, 0);
+    beginning_with(&place[..HASH_END])
+}
+
+/// The stem of a subject's record.
+pub(super) fn record(subject: &Hash) -> Place {
+    of_subject(subject, RECORD)
+}
+
+/// The keys of a subject.
+pub(super) fn keys(subject: &Hash) -> Range<Place> {
+    beginning_with(&of_subject(subject, KEY))
+}
+
+/// The dependents of a subject.
+pub(super) fn dependents(owner: &Hash) -> Range<Place> {
+    beginning_with(&of_subject(owner, DEPENDENT))
+}
+
+/// Where an owner keeps a dependent's name.
+pub(super) fn dependent(owner: &Hash, dependent: &Hash) -> Place {
+    let mut place = of_subject(owner, DEPENDENT);
+    place.extend_from_slice(dependent);
+    place
+}
+
+/// The stem of a fence.
+pub(super) fn fence(subject: &Hash) -> Place {
+    let mut place = vec![FENCES];
+    place.extend_from_slice(subject);
+    place
+}
+
+/// The stem of a note.
+pub(super) fn note(kind: NoteKind, id: &[u8; 16]) -> Place {
+    let mut place = vec![NOTES, kind as u8];
+    place.extend_from_slice(id);
+    place
+}
+
+/// All notes of a kind.
+pub(super) fn notes(kind: NoteKind) -> Range<Place> {
+    beginning_with(&[NOTES, kind as u8])
+}
+
+/// The id in the place of a part of a note.
+pub(super) fn note_id(place: &[u8]) -> Option<[u8; 16]> {
+    place.get(2..18)?.try_into().ok()
+}
+
+/// All subjects whose hash begins so.
+pub(super) fn subjects_like(prefix: &[u8]) -> Range<Place> {
+    let mut place = vec![SUBJECTS];
+    place.extend_from_slice(prefix);
+    beginning_with(&place)
+}
+
+/// All fences whose hash begins so.
+pub(super) fn fences_like(prefix: &[u8]) -> Range<Place> {
+    let mut place = vec![FENCES];
+    place.extend_from_slice(prefix);
+    beginning_with(&place)
+}
+
+/// The hash in a place of a subject's, or of a fence.
+pub(super) fn hash_of(place: &[u8]) -> Option<Hash> {
+    place.get(1..HASH_END)?.try_into().ok()
+}
+
+/// Whether a data key stands at this place.
+pub(super) fn is_key(place: &[u8]) -> bool {
+    place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&KEY)
+}
+
+impl KeyHint {
+    /// The keys of one subject that the id may mean.
+    pub(super) fn keys_of(&self, subject: &Hash) -> Range<Place> {
+        let mut place = of_subject(subject, KEY);
+        place.extend_from_slice(&self.stream);
+        beginning_with(&place)
+    }
+}

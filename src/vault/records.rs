@@ -1,0 +1,304 @@
+//! What the values in the tree say: keys, subjects, fences.
+
+use uuid::Uuid;
+
+use super::{
+    Epoch, Fence, KeyInfo, Owner, VaultError,
+    places::{Hash, LAST_GENERATION},
+    tree::Value,
+    wire::{Reader, Writer},
+};
+use crate::{
+    crypto::{KeyId, Secret},
+    event::{ErasureId, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+};
+
+const VERSION: u8 = 1;
+
+/// Microseconds in a day.
+const DAY: i64 = 86_400_000_000;
+
+/// Days since 1970-01-01 UTC.
+pub(super) fn today() -> u32 {
+    u32::try_from(Timestamp::now().as_micros().div_euclid(DAY)).unwrap_or(0)
+}
+
+/// The beginning of a day.
+pub(super) fn day(number: u32) -> Timestamp {
+    Timestamp::from_micros(i64::from(number) * DAY)
+}
+
+/// A data key as it is stored.
+#[derive(Clone)]
+pub(super) struct KeyEntry {
+    pub(super) id: KeyId,
+    pub(super) secret: Secret,
+    pub(super) stream: StreamName,
+    pub(super) subject: Subject,
+    pub(super) generation: Generation,
+    pub(super) created: Timestamp,
+    pub(super) last_day: u32,
+    /// How many seals are handed out: as many as were used, or more.
+    pub(super) reserved: u64,
+    pub(super) layout: Layout,
+    pub(super) policy: PolicyDigest,
+}
+
+impl KeyEntry {
+    pub(super) fn encode(&self) -> Value {
+        let mut to = Writer::new(96 + self.stream.as_str().len() + self.subject.as_str().len());
+        to.u8(VERSION);
+        to.bytes(&self.id.0);
+        to.bytes(self.secret.as_slice());
+        to.u32(self.generation.0);
+        to.i64(self.created.as_micros());
+        to.u32(self.last_day);
+        to.u64(self.reserved);
+        to.u8(match self.layout {
+            Layout::Sealed => 0,
+            Layout::Inline => 1,
+            Layout::Split => 2,
+        });
+        to.bytes(&self.policy.0);
+        to.name(self.subject.as_str());
+        // Most streams are their own subject: an empty name stands for that.
+        let own = self.stream.as_str() == self.subject.as_str();
+        to.name(if own { "" } else { self.stream.as_str() });
+        to.done()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new("a key's entry", bytes);
+        from.version(VERSION)?;
+        let id = KeyId(from.array()?);
+        let mut secret = Secret::default();
+        secret.copy_from_slice(from.bytes(32)?);
+        let generation = Generation(from.u32()?);
+        let created = Timestamp::from_micros(from.i64()?);
+        let last_day = from.u32()?;
+        let reserved = from.u64()?;
+        let layout = match from.u8()? {
+            0 => Layout::Sealed,
+            1 => Layout::Inline,
+            2 => Layout::Split,
+            _ => return Err(from.odd()),
+        };
+        let policy = PolicyDigest(from.array()?);
+        let subject = from.subject()?;
+        let stream = match from.name()? {
+            "" => subject.stream(),
+            name => StreamName::new(name).map_err(|_| from.odd())?,
+        };
+        from.end()?;
+        Ok(Self {
+            id,
+            secret,
+            stream,
+            subject,
+            generation,
+            created,
+            last_day,
+            reserved,
+            layout,
+            policy,
+        })
+    }
+
+    /// What may be told of it.
+    pub(super) fn info(self) -> KeyInfo {
+        KeyInfo {
+            id: self.id,
+            stream: self.stream,
+            subject: self.subject,
+            generation: self.generation,
+            created: self.created,
+            last_use: day(self.last_day),
+            sealed_about: self.reserved,
+            layout: self.layout,
+            policy: self.policy,
+        }
+    }
+}
+
+/// What the vault knows of a subject. Most have none of their own: see [`SubjectRecord::default_for`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SubjectRecord {
+    /// The generation of new keys.
+    pub(super) current: Generation,
+    /// The highest generation ever begun, by claims that came to nothing, too.
+    pub(super) highest: Generation,
+    pub(super) epochs: Vec<Epoch>,
+    /// The events of claims that count, with the generations that they began: so that an old
+    /// append that is tried again does not change the owners again.
+    pub(super) counted: Vec<(EventId, Option<Generation>)>,
+}
+
+impl SubjectRecord {
+    /// What holds of a subject without a record: it uses the first generation that is not dead.
+    pub(super) fn default_for(fence: &FenceRecord) -> Self {
+        let current = fence.next_generation();
+        Self { current, highest: current, epochs: Vec::new(), counted: Vec::new() }
+    }
+
+    /// The generation after all that were ever begun.
+    pub(super) fn begin_generation(&mut self) -> Result<Generation, VaultError> {
+        if self.highest.0 >= LAST_GENERATION {
+            return Err(VaultError::Damaged("a subject has no generation left".into()));
+        }
+        self.highest = self.highest.next();
+        Ok(self.highest)
+    }
+
+    pub(super) fn encode(&self) -> Value {
+        let mut to = Writer::new(64);
+        to.u8(VERSION);
+        to.u32(self.current.0);
+        to.u32(self.highest.0);
+        to.count(self.epochs.len());
+        for epoch in &self.epochs {
+            to.u32(epoch.from.0);
+            to.maybe_id(epoch.unsettled.map(|event| event.0));
+            to.u8(u8::from(epoch.any));
+            to.count(epoch.owners.len());
+            for owner in &epoch.owners {
+                to.name(owner.subject.as_ref().map_or("", Subject::as_str));
+                to.maybe_id(owner.unsettled.map(|event| event.0));
+            }
+        }
+        to.count(self.counted.len());
+        for (event, generation) in &self.counted {
+            to.bytes(event.0.as_bytes());
+            to.u32(generation.map_or(0, |generation| generation.0));
+        }
+        to.done()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new("a subject's record", bytes);
+        from.version(VERSION)?;
+        let current = Generation(from.u32()?);
+        let highest = Generation(from.u32()?);
+        let mut epochs = Vec::new();
+        for _ in 0..from.u32()? {
+            let first = Generation(from.u32()?);
+            let unsettled = from.maybe_id()?.map(EventId);
+            let any = from.flag()?;
+            let mut owners = Vec::new();
+            for _ in 0..from.u32()? {
+                let subject = match from.name()? {
+                    "" => None,
+                    name => Some(Subject::new(name).map_err(|_| from.odd())?),
+                };
+                owners.push(Owner { subject, unsettled: from.maybe_id()?.map(EventId) });
+            }
+            epochs.push(Epoch { from: first, unsettled, owners, any });
+        }
+        let mut counted = Vec::new();
+        for _ in 0..from.u32()? {
+            let event = EventId(from.id()?);
+            let generation = from.u32()?;
+            counted.push((event, (generation > 0).then_some(Generation(generation))));
+        }
+        from.end()?;
+        Ok(Self { current, highest, epochs, counted })
+    }
+}
+
+/// What remains of a forgotten subject.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct FenceRecord {
+    /// Dead spans in order, both ends inclusive.
+    pub(super) dead: Vec<(Generation, Generation, ErasureId)>,
+    pub(super) closed: bool,
+    /// The erasures that took the whole subject. One that is asked for again, after a restart
+    /// say, must not take what a `reopen` began since.
+    pub(super) whole: Vec<ErasureId>,
+}
+
+impl FenceRecord {
+    /// The highest generation that is dead.
+    pub(super) fn last_dead(&self) -> Option<Generation> {
+        self.dead.last().map(|&(_, to, _)| to)
+    }
+
+    /// The first generation above the dead.
+    pub(super) fn next_generation(&self) -> Generation {
+        self.last_dead().map_or(Generation::FIRST, Generation::next)
+    }
+
+    /// The erasure that killed a generation.
+    pub(super) fn killer(&self, generation: Generation) -> Option<ErasureId> {
+        let span = self.dead.iter().find(|(from, to, _)| (*from..=*to).contains(&generation));
+        span.map(|&(_, _, erasure)| erasure)
+    }
+
+    /// The erasure because of which new keys are refused.
+    pub(super) fn refusal(&self) -> Option<ErasureId> {
+        self.dead.last().filter(|_| self.closed).map(|&(_, _, erasure)| erasure)
+    }
+
+    /// Adds to the dead what of `from..=to` is not dead yet.
+    pub(super) fn kill(&mut self, from: Generation, to: Generation, erasure: ErasureId) {
+        let mut fresh = Vec::new();
+        let mut next = from.0;
+        for &(dead_from, dead_to, _) in &self.dead {
+            if dead_to.0 < next || dead_from.0 > to.0 {
+                continue;
+            }
+            if dead_from.0 > next {
+                fresh.push((Generation(next), Generation(dead_from.0 - 1), erasure));
+            }
+            next = dead_to.0 + 1;
+        }
+        if next <= to.0 {
+            fresh.push((Generation(next), to, erasure));
+        }
+        self.dead.extend(fresh);
+        self.dead.sort_unstable_by_key(|&(from, _, _)| from);
+        // Neighbours of the same erasure are one span.
+        self.dead.dedup_by(|later, earlier| {
+            let joined = earlier.2 == later.2 && earlier.1.next() == later.0;
+            if joined {
+                earlier.1 = later.1;
+            }
+            joined
+        });
+    }
+
+    pub(super) fn public(&self, pseudonym: Hash) -> Fence {
+        Fence { pseudonym, dead: self.dead.clone(), closed: self.closed }
+    }
+
+    pub(super) fn encode(&self) -> Value {
+        let mut to = Writer::new(10 + 24 * self.dead.len() + 16 * self.whole.len());
+        to.u8(VERSION);
+        to.u8(u8::from(self.closed));
+        to.count(self.dead.len());
+        for (first, last, erasure) in &self.dead {
+            to.u32(first.0);
+            to.u32(last.0);
+            to.bytes(erasure.0.as_bytes());
+        }
+        to.count(self.whole.len());
+        for erasure in &self.whole {
+            to.bytes(erasure.0.as_bytes());
+        }
+        to.done()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new("a fence", bytes);
+        from.version(VERSION)?;
+        let closed = from.flag()?;
+        let mut dead = Vec::new();
+        for _ in 0..from.u32()? {
+            dead.push((Generation(from.u32()?), Generation(from.u32()?), ErasureId(from.id()?)));
+        }
+        let mut whole: Vec<ErasureId> = Vec::new();
+        for _ in 0..from.u32()? {
+            whole.push(ErasureId(Uuid::from_bytes(from.array()?)));
+        }
+        from.end()?;
+        Ok(Self { dead, closed, whole })
+    }
+}

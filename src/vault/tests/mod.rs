@@ -1,0 +1,114 @@
+//! What must hold of the vault's records.
+
+mod keys;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use super::{
+    Dead, Destroyed, Destruction, Doomed, KeyRequest, KeyState, Vault, VaultError, core::Limits,
+    tree::Tree,
+};
+use crate::{
+    crypto::DataKey,
+    event::{ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject},
+};
+
+/// Faults that a test injects into the writes of one vault.
+#[derive(Default)]
+pub(super) struct Faults {
+    /// How many writes were begun.
+    pub(super) writes: AtomicU64,
+    /// Whether the next write fails.
+    pub(super) fail: AtomicBool,
+    /// Whoever holds this keeps writes waiting.
+    pub(super) hold: Mutex<()>,
+}
+
+impl Faults {
+    pub(super) fn before_write(&self) -> Result<(), VaultError> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        drop(self.hold.lock().unwrap());
+        if self.fail.load(Ordering::SeqCst) {
+            return Err(VaultError::Storage("no space left".into()));
+        }
+        Ok(())
+    }
+}
+
+/// A vault over a tree that a test keeps, so that it can be opened again.
+pub(super) fn over(tree: &Arc<Tree>) -> Vault {
+    Vault::over(Arc::clone(tree), Limits::default()).unwrap()
+}
+
+pub(super) fn tree() -> Arc<Tree> {
+    Arc::new(Tree::in_memory().unwrap())
+}
+
+pub(super) fn subject(name: &str) -> Subject {
+    Subject::new(name).unwrap()
+}
+
+pub(super) fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+/// The key to seal one payload of a stream of a subject's.
+pub(super) async fn key(vault: &Vault, of: &str, whose: &str) -> Result<Arc<DataKey>, VaultError> {
+    key_of(vault, of, whose, None).await
+}
+
+pub(super) async fn key_of(
+    vault: &Vault,
+    of: &str,
+    whose: &str,
+    generation: Option<u32>,
+) -> Result<Arc<DataKey>, VaultError> {
+    let request = KeyRequest {
+        stream: &stream(of),
+        subject: &subject(whose),
+        generation: generation.map(Generation),
+        layout: Layout::Inline,
+        policy: PolicyDigest(*b"policy 1"),
+    };
+    vault.sealing_key(request, 1).await
+}
+
+/// Forgets a subject wholly.
+pub(super) async fn forget(vault: &Vault, whose: &str) -> ErasureId {
+    let erasure = ErasureId::now();
+    destroy(vault, erasure, whose, Dead::All).await.unwrap();
+    erasure
+}
+
+pub(super) async fn destroy(
+    vault: &Vault,
+    erasure: ErasureId,
+    whose: &str,
+    dead: Dead,
+) -> Result<Destroyed, VaultError> {
+    let doomed = vec![Doomed { subject: subject(whose), dead }];
+    vault.destroy(&Destruction { erasure, doomed }, b"a note").await
+}
+
+pub(super) fn live(state: Result<KeyState, VaultError>) -> Arc<DataKey> {
+    match state.unwrap() {
+        KeyState::Live { key, .. } => key,
+        other => panic!("not live: {other:?}"),
+    }
+}
+
+pub(super) fn shredded(state: Result<KeyState, VaultError>) -> ErasureId {
+    match state.unwrap() {
+        KeyState::Shredded { erasure } => erasure,
+        other => panic!("not shredded: {other:?}"),
+    }
+}
+
+/// Ends a vault as a crash would: without writing what is only in memory.
+pub(super) fn crash(vault: Vault) {
+    vault.core().disk.poison();
+    drop(vault);
+}

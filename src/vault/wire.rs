@@ -1,0 +1,144 @@
+//! The bytes of records: numbers big-endian, texts with their length before them.
+
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{VaultError, tree::Value};
+use crate::event::Subject;
+
+/// Writes a record.
+pub(super) struct Writer(Value);
+
+impl Writer {
+    /// `room`: about how many bytes will come, so that no half-written copy of a secret is left
+    /// behind by growing.
+    pub(super) fn new(room: usize) -> Self {
+        Self(Zeroizing::new(Vec::with_capacity(room)))
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(super) fn u8(&mut self, number: u8) {
+        self.bytes(&[number]);
+    }
+
+    pub(super) fn u32(&mut self, number: u32) {
+        self.bytes(&number.to_be_bytes());
+    }
+
+    pub(super) fn u64(&mut self, number: u64) {
+        self.bytes(&number.to_be_bytes());
+    }
+
+    pub(super) fn i64(&mut self, number: i64) {
+        self.bytes(&number.to_be_bytes());
+    }
+
+    /// Counts are far below 2³²: what they count is held in memory.
+    pub(super) fn count(&mut self, count: usize) {
+        self.u32(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// A name, which has at most 255 bytes.
+    pub(super) fn name(&mut self, name: &str) {
+        self.u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        self.bytes(name.as_bytes());
+    }
+
+    /// An id that may be absent.
+    pub(super) fn maybe_id(&mut self, id: Option<Uuid>) {
+        self.u8(u8::from(id.is_some()));
+        if let Some(id) = id {
+            self.bytes(id.as_bytes());
+        }
+    }
+
+    pub(super) fn done(self) -> Value {
+        self.0
+    }
+}
+
+/// Reads a record; whatever is odd is [`VaultError::Damaged`].
+pub(super) struct Reader<'a> {
+    what: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(what: &'static str, bytes: &'a [u8]) -> Self {
+        Self { what, rest: bytes }
+    }
+
+    pub(super) fn odd(&self) -> VaultError {
+        VaultError::Damaged(format!("{} does not have its form", self.what))
+    }
+
+    pub(super) fn bytes(&mut self, count: usize) -> Result<&'a [u8], VaultError> {
+        let (bytes, rest) = self.rest.split_at_checked(count).ok_or_else(|| self.odd())?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], VaultError> {
+        let bytes = self.bytes(N)?;
+        bytes.try_into().map_err(|_| self.odd())
+    }
+
+    pub(super) fn u8(&mut self) -> Result<u8, VaultError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool, VaultError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.odd()),
+        }
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, VaultError> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, VaultError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
+    pub(super) fn i64(&mut self) -> Result<i64, VaultError> {
+        Ok(i64::from_be_bytes(self.array()?))
+    }
+
+    pub(super) fn name(&mut self) -> Result<&'a str, VaultError> {
+        let length = self.u8()?;
+        std::str::from_utf8(self.bytes(usize::from(length))?).map_err(|_| self.odd())
+    }
+
+    pub(super) fn subject(&mut self) -> Result<Subject, VaultError> {
+        Subject::new(self.name()?).map_err(|_| self.odd())
+    }
+
+    pub(super) fn id(&mut self) -> Result<Uuid, VaultError> {
+        Ok(Uuid::from_bytes(self.array()?))
+    }
+
+    pub(super) fn maybe_id(&mut self) -> Result<Option<Uuid>, VaultError> {
+        Ok(if self.flag()? { Some(self.id()?) } else { None })
+    }
+
+    /// The version byte that each record begins with.
+    pub(super) fn version(&mut self, known: u8) -> Result<(), VaultError> {
+        match self.u8()? {
+            version if version == known => Ok(()),
+            version if version > known => {
+                Err(VaultError::NewerFormat { found: u32::from(version), known: u32::from(known) })
+            }
+            _ => Err(self.odd()),
+        }
+    }
+
+    pub(super) fn end(self) -> Result<(), VaultError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(self.odd()) }
+    }
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
+import base64, hashlib, json, pathlib, re
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+Number = type("Number", (str,), {})  # a number's literal, verbatim
+def load(text):
+    return json.loads(text, parse_int=Number, parse_float=Number)
+def canonical(v):
+    if isinstance(v, Number): return str(v)
+    if isinstance(v, dict): return "{%s}" % ",".join(f"{canonical(k)}:{canonical(v[k])}" for k in sorted(v))
+    if isinstance(v, list): return "[%s]" % ",".join(map(canonical, v))
+    return json.dumps(v, ensure_ascii=False)
+def field(b): return len(b).to_bytes(4, "big") + b
+def token(text):
+    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    assert base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode(), "not base64"
+    return raw
+def take(data, metadata):
+    """Tokens, public data and bound metadata (canonical), notes."""
+    meta = load(metadata) if metadata else {}
+    notes, lists, public = meta.get("$oubliette", {}), [], b""
+    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "fields"}, "notes"
+    if "$sealed" in meta: lists.append(meta.pop("$sealed"))
+    if "bytes" in data:
+        raw = bytes.fromhex(data["bytes"])
+        if notes.get("sealed") == "bytes": return [raw], b"", canonical(meta).encode(), notes
+        public = raw
+    else:
+        body = load(data["json"])
+        if isinstance(body, dict) and "$sealed" in body:
+            lists.append(body.pop("$sealed"))
+            public = canonical(body).encode() if body else b""
+        else: public = canonical(body).encode()
+    if "private" in notes: return [], b"" if public == b"{}" else public, canonical(meta).encode(), notes
+    assert len(lists) == 1 and isinstance(lists[0], list) and lists[0], "tokens"
+    assert "fields" not in notes or len(notes["fields"]) == len(lists[0]), "tokens dropped"
+    return [token(t) for t in lists[0]], public, canonical(meta).encode() if meta else b"", notes
+def fillings(text):
+    assert isinstance(load(text), list) and all(re.match("/|$", p) and int(i) >= 0 for p, i, _ in load(text))
+    return [p for p, _, _ in load(text)]
+def open_event(v, keys):
+    tokens, public, meta, notes = take(v["data"], v["metadata"])
+    if "private" in v:
+        tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
+        assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"]
+    digest = hashlib.sha256(field(public) + field(meta)).digest()
+    event_id = bytes.fromhex(v["id"].replace("-", ""))
+    aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
+                               v["type"].encode(), b"".join(t[2:18] for t in tokens), digest]))
+    opened = []
+    for t in tokens:
+        assert t[:2] == b"\1\1" and len(t) >= 63, "version, algorithm or length"
+        text = AESGCM(keys[t[2:18].hex()]).decrypt(t[18:30], t[30:], aad)
+        m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
+        metadata, body = text[17:17 + m], text[17 + m:17 + m + b]
+        assert len(text) >= 17 + m + b and not any(text[17 + m + b:]), "lengths or padding"
+        assert text[0] <= 3 and (text[0] or not body), "form"
+        if text[0] in (1, 2): load(body.decode())
+        if metadata: fillings(metadata.decode())
+        for pointer in fillings(body.decode()) if text[0] == 2 else []:
+            at = load(public or b"{}")  # its parent must be there
+            for step in pointer.split("/")[1:-1]: at = at[int(step) if isinstance(at, list) else step]
+        opened.append(text)
+    return aad, digest, opened
+
+here = pathlib.Path(__file__).parent
+for name in ("good", "bad"):
+    file = json.loads((here / f"{name}.json").read_text())
+    keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
+    for v in file["vectors"]:
+        try: aad, digest, opened = open_event(v, keys)
+        except Exception as error:
+            assert name == "bad", (v["name"], repr(error))
+            continue
+        assert name == "good", f"{v['name']} opened, but is bad"
+        assert (aad.hex(), digest.hex()) == (v["associated"], v["digest"]), v["name"]
+        assert [text.hex() for text in opened] == v["plaintexts"], v["name"]
+        if opened[0][0] in (1, 3):
+            m, b = (int.from_bytes(opened[0][at:at + 4], "big") for at in (9, 13))
+            body, want = opened[0][17 + m:17 + m + b], v["opened"]["data"]
+            assert body == (want["json"].encode() if "json" in want else bytes.fromhex(want["bytes"])), v["name"]
+    print(f"{len(file['vectors'])} {name} vectors as they should be")
