@@ -2,22 +2,27 @@
 
 use std::sync::LazyLock;
 
-use base64::{
-    Engine,
-    engine::general_purpose::{NO_PAD, URL_SAFE_NO_PAD as SCALAR},
-};
+use base64::Engine;
 
 /// A token of a kilobyte is encoded and decoded many times faster with vector instructions,
 /// which is the larger part of what text costs over bytes.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 static ENGINE: LazyLock<base64::engine::Simd> =
-    LazyLock::new(|| base64::engine::Simd::url_safe(NO_PAD));
+    LazyLock::new(|| base64::engine::Simd::url_safe(base64::engine::general_purpose::NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-static ENGINE: LazyLock<base64::engine::GeneralPurpose> = LazyLock::new(|| SCALAR);
+static ENGINE: LazyLock<base64::engine::GeneralPurpose> =
+    LazyLock::new(|| base64::engine::general_purpose::URL_SAFE_NO_PAD);
 
 /// Appends the text of `bytes`.
 pub(super) fn encode(bytes: &[u8], text: &mut String) {
-    ENGINE.encode_string(bytes, text);
+    // `encode_string` goes through a small buffer in pieces; into a slice it is one pass.
+    let mut buffer = std::mem::take(text).into_bytes();
+    let from = buffer.len();
+    buffer.resize(from + (bytes.len() * 4).div_ceil(3), 0);
+    let written = ENGINE.encode_slice(bytes, &mut buffer[from..]).unwrap_or_default();
+    buffer.truncate(from + written);
+    // Always so: it was text, and base64 is ASCII.
+    *text = String::from_utf8(buffer).unwrap_or_default();
 }
 
 /// The bytes of a text; `None` also for padding, white space, `+`, `/`, and trailing bits that
@@ -28,6 +33,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD as SCALAR;
     use proptest::prelude::*;
 
     use super::*;

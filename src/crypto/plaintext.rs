@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::UnsealError;
 use crate::event::{Json, PolicyDigest};
 
 /// The length of a plaintext's head: form, policy digest, two lengths.
@@ -95,11 +96,6 @@ impl Plaintext {
             0..=3 => {}
             _ => return Err("a token's content has an unknown form"),
         }
-        if std::str::from_utf8(&rest[..metadata]).is_err()
-            || (form != 3 && std::str::from_utf8(&rest[metadata..used]).is_err())
-        {
-            return Err("a token's content is not UTF-8");
-        }
         let metadata_at = from + HEAD_BYTES;
         let body_at = metadata_at + metadata;
         Ok(Self {
@@ -113,20 +109,25 @@ impl Plaintext {
     }
 
     /// The body, or what the token holds of it.
-    pub fn body(&self) -> Body<'_> {
+    ///
+    /// # Errors
+    /// [`UnsealError::Malformed`] where text is not UTF-8.
+    pub fn body(&self) -> Result<Body<'_>, UnsealError> {
         let bytes = &self.bytes[self.body_at..self.body_end];
-        match (self.form, std::str::from_utf8(bytes)) {
-            (1, Ok(text)) => Body::Json(text),
-            (2, Ok(text)) => Body::Fields(text),
-            (3, _) => Body::Bytes(bytes),
+        Ok(match self.form {
+            1 => Body::Json(text(bytes)?),
+            2 => Body::Fields(text(bytes)?),
+            3 => Body::Bytes(bytes),
             _ => Body::Nothing,
-        }
+        })
     }
 
     /// The fillings of the metadata as text; empty where there are none.
-    pub fn metadata(&self) -> &str {
-        // Checked when it was read.
-        std::str::from_utf8(&self.bytes[self.metadata_at..self.body_at]).unwrap_or_default()
+    ///
+    /// # Errors
+    /// [`UnsealError::Malformed`] where it is not UTF-8.
+    pub fn metadata(&self) -> Result<&str, UnsealError> {
+        text(&self.bytes[self.metadata_at..self.body_at])
     }
 
     /// The policy that said what to seal.
@@ -137,8 +138,13 @@ impl Plaintext {
 
 impl fmt::Debug for Plaintext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plaintext({:?}, metadata of {} bytes)", self.body(), self.metadata().len())
+        let (metadata, body) = (self.body_at - self.metadata_at, self.body_end - self.body_at);
+        write!(f, "Plaintext(form {}, {metadata} + {body} bytes)", self.form)
     }
+}
+
+fn text(bytes: &[u8]) -> Result<&str, UnsealError> {
+    std::str::from_utf8(bytes).map_err(|_| UnsealError::Malformed("a token's content is not UTF-8"))
 }
 
 /// The length of a plaintext; `None` where a part is too long for its length's field.

@@ -148,23 +148,25 @@ async fn seal_all<S: EventStore>(
     vault: &Vault,
     work: &[Work],
 ) -> Result<SealedWork, StoreError> {
+    // What stands before a change of generation is sealed under the generation that it ends, so
+    // that those keys are fetched before the change is claimed.
+    let mut keys = fetch(layer, vault, needs(work, Half::Before, &[])).await?;
+    let begun = claim(layer, vault, work).await?;
+    keys.extend(fetch(layer, vault, needs(work, Half::After, &begun)).await?);
+
     let mut sealed = SealedWork { appends: Vec::new(), readable: Vec::new() };
-    for work in work {
-        let generations = claim(layer, vault, work).await?;
-        let keys = keys(layer, vault, work, &generations).await?;
+    for (work, begun) in work.iter().zip(&begun) {
+        let split = matches!(work.placement, Placement::Split(_));
         let (mut readable, mut private) = (Vec::with_capacity(work.events.len()), Vec::new());
-        for ((event, carved), generation) in work.events.iter().zip(&generations) {
-            let whose = |part: &'_ Part| own(&part.subject, &work.stream, *generation);
-            let keys: Option<Vec<Arc<DataKey>>> = carved
-                .parts
-                .iter()
-                .map(|part| keys.get(&(&part.subject, whose(part))).cloned())
-                .collect();
-            let keys = keys.unwrap_or_default();
-            let split = matches!(work.placement, Placement::Split(_));
+        for ((event, carved), begun) in work.events.iter().zip(begun) {
+            let key = |part: &Part| {
+                let generation = own(&part.subject, &work.stream, *begun);
+                keys.get(&(&work.stream, &part.subject, generation)).cloned()
+            };
+            let keys: Option<Vec<Arc<DataKey>>> = carved.parts.iter().map(key).collect();
             let SealedEvent { event, half } = layer
                 .codec
-                .seal_carved(&work.stream, event, carved, &keys, split)
+                .seal_carved(&work.stream, event, carved, &keys.unwrap_or_default(), split)
                 .map_err(CodecError::on_append)?;
             readable.push(event);
             private.extend(half);
@@ -191,64 +193,91 @@ fn own(subject: &Subject, stream: &StreamName, begun: Option<Generation>) -> Opt
 async fn claim<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
-    work: &Work,
-) -> Result<Vec<Option<Generation>>, StoreError> {
-    let claims: Vec<Claim> = work
-        .events
-        .iter()
-        .flat_map(|(event, carved)| {
-            carved.owners.iter().map(|change| Claim {
+    work: &[Work],
+) -> Result<Vec<Vec<Option<Generation>>>, StoreError> {
+    let mut claims = Vec::new();
+    for work in work {
+        let before = claims.len();
+        for (event, carved) in &work.events {
+            claims.extend(carved.owners.iter().map(|change| Claim {
                 subject: Subject::of(&work.stream),
                 event: event.id,
                 change: change.clone(),
                 any: carved.any_owner,
-            })
-        })
-        .collect();
-    if claims.is_empty() {
-        return Ok(vec![None; work.events.len()]);
-    }
-    // Claims that an append left open when it was cut off are settled first.
-    layer.settle(vault, &Subject::of(&work.stream)).await?;
-    let mut begun = vault.claim(&claims).await.map_err(vault_error)?.into_iter();
-    let mut current = None;
-    let generations = work.events.iter().map(|(_, carved)| {
-        for generation in begun.by_ref().take(carved.owners.len()) {
-            current = generation.or(current);
+            }));
         }
-        current
+        if claims.len() > before {
+            // What an append left open when it was cut off is settled first.
+            layer.settle(vault, &Subject::of(&work.stream)).await?;
+        }
+    }
+    let begun = if claims.is_empty() {
+        Vec::new()
+    } else {
+        vault.claim(&claims).await.map_err(vault_error)?
+    };
+    let mut begun = begun.into_iter();
+    let generations = work.iter().map(|work| {
+        let mut current = None;
+        let of_event = |(_, carved): &(NewEvent, Carved)| {
+            for generation in begun.by_ref().take(carved.owners.len()) {
+                current = generation.or(current);
+            }
+            current
+        };
+        work.events.iter().map(of_event).collect()
     });
     Ok(generations.collect())
 }
 
-type Keys<'a> = HashMap<(&'a Subject, Option<Generation>), Arc<DataKey>>;
+/// Before the first change of generation in an append, or from it on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Before,
+    After,
+}
 
-/// The data keys of all parts, made where there are none, durable.
-async fn keys<'a, S: EventStore>(
-    layer: &Layer<S>,
-    vault: &Vault,
-    work: &'a Work,
-    generations: &[Option<Generation>],
-) -> Result<Keys<'a>, StoreError> {
-    let mut seals: HashMap<(&Subject, Option<Generation>), (Layout, u32)> = HashMap::new();
-    for ((_, carved), generation) in work.events.iter().zip(generations) {
-        for part in &carved.parts {
-            let generation = own(&part.subject, &work.stream, *generation);
-            seals.entry((&part.subject, generation)).or_insert((carved.layout, 0)).1 += 1;
+/// Whose key in which stream, of which generation.
+type Whose<'a> = (&'a StreamName, &'a Subject, Option<Generation>);
+
+/// Which keys a half of the events needs, and for how many payloads.
+fn needs<'a>(
+    work: &'a [Work],
+    half: Half,
+    begun: &[Vec<Option<Generation>>],
+) -> HashMap<Whose<'a>, (Layout, u32)> {
+    let mut needs = HashMap::new();
+    for (i, work) in work.iter().enumerate() {
+        let changes = |(_, carved): &(NewEvent, Carved)| {
+            carved.owners.iter().any(|change| change.begins_generation())
+        };
+        let middle = work.events.iter().position(changes).unwrap_or(work.events.len());
+        let range = if half == Half::Before { 0..middle } else { middle..work.events.len() };
+        for at in range {
+            let (_, carved) = &work.events[at];
+            let generation = begun.get(i).and_then(|begun| begun.get(at).copied().flatten());
+            for part in &carved.parts {
+                let generation = own(&part.subject, &work.stream, generation);
+                let whose = (&work.stream, &part.subject, generation);
+                needs.entry(whose).or_insert((carved.layout, 0)).1 += 1;
+            }
         }
     }
+    needs
+}
+
+/// The keys, made where there are none, durable; asked for all at once, so that new ones share
+/// one flush.
+async fn fetch<'a, S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    needs: HashMap<Whose<'a>, (Layout, u32)>,
+) -> Result<HashMap<Whose<'a>, Arc<DataKey>>, StoreError> {
     let policy = layer.codec.policy().digest();
-    // All at once, so that new keys share one flush.
-    let asked = seals.into_iter().map(|((subject, generation), (layout, seals))| {
-        key(
-            layer,
-            vault,
-            KeyRequest { stream: &work.stream, subject, generation, layout, policy },
-            seals,
-        )
+    let asked = needs.into_iter().map(|((stream, subject, generation), (layout, seals))| {
+        key(layer, vault, KeyRequest { stream, subject, generation, layout, policy }, seals)
     });
-    let found = try_join_all(asked).await?;
-    Ok(found.into_iter().collect())
+    Ok(try_join_all(asked).await?.into_iter().collect())
 }
 
 /// One data key. Where the vault first needs to know whether an event of an append that was cut
@@ -258,7 +287,7 @@ async fn key<'a, S: EventStore>(
     vault: &Vault,
     request: KeyRequest<'a>,
     seals: u32,
-) -> Result<((&'a Subject, Option<Generation>), Arc<DataKey>), StoreError> {
+) -> Result<(Whose<'a>, Arc<DataKey>), StoreError> {
     let mut rounds = 0;
     loop {
         match vault.sealing_key(request, seals).await {
@@ -268,7 +297,7 @@ async fn key<'a, S: EventStore>(
             }
             answer => {
                 let key = answer.map_err(vault_error)?;
-                return Ok(((request.subject, request.generation), key));
+                return Ok(((request.stream, request.subject, request.generation), key));
             }
         }
     }

@@ -143,10 +143,10 @@ impl Cache {
     pub(super) fn keep_warm(
         &self,
         address: Address,
-        warm: Arc<Warm>,
+        warm: &Arc<Warm>,
     ) -> Option<(Address, Arc<Warm>)> {
-        let replaced = self.warm.shard(&address).push(address, Arc::clone(&warm));
-        replaced.filter(|(_, old)| !Arc::ptr_eq(old, &warm))
+        let replaced = self.warm.shard(&address).push(address, Arc::clone(warm));
+        replaced.filter(|(_, old)| !Arc::ptr_eq(old, warm))
     }
 
     pub(super) fn drop_warm(&self, address: &Address) -> Option<Arc<Warm>> {

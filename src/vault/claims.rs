@@ -9,12 +9,13 @@ impl SubjectRecord {
         self.epochs.iter().find_map(|epoch| epoch.unsettled)
     }
 
-    /// Notes a claim. `together`: the events of the claims that come with it. The same claim
-    /// again changes nothing and has the same answer.
+    /// Notes a claim. `together`: the events of the claims that come with it; `first`: the first
+    /// generation that is not dead. The same claim again changes nothing and has the same answer.
     pub(super) fn claim(
         &mut self,
         claim: &Claim,
         together: &[EventId],
+        first: Generation,
     ) -> Result<Option<Generation>, VaultError> {
         if let Some((_, generation)) = self.counted.iter().find(|(event, _)| *event == claim.event)
         {
@@ -31,7 +32,7 @@ impl SubjectRecord {
         }
         match &claim.change {
             OwnerChange::Add(owner) => {
-                self.add(owner, claim);
+                self.add(owner, claim, first);
                 Ok(None)
             }
             OwnerChange::Remove(owner) => {
@@ -48,15 +49,20 @@ impl SubjectRecord {
         }
     }
 
-    fn add(&mut self, owner: &Subject, claim: &Claim) {
+    fn add(&mut self, owner: &Subject, claim: &Claim, first: Generation) {
         let names = |other: &Owner| other.subject.as_ref() == Some(owner);
         let known = |other: &Owner| names(other) && other.unsettled == Some(claim.event);
         if self.epochs.iter().flat_map(|epoch| &epoch.owners).any(known) {
             return;
         }
         if self.epochs.is_empty() {
-            let from = self.current;
-            self.epochs.push(Epoch { from, unsettled: None, owners: Vec::new(), any: claim.any });
+            // All generations so far had the same owners: none.
+            self.epochs.push(Epoch {
+                from: first,
+                unsettled: None,
+                owners: Vec::new(),
+                any: claim.any,
+            });
         }
         let Some(epoch) = self.epochs.last_mut() else { return };
         if epoch.owners.iter().any(|other| names(other) && other.unsettled.is_none()) {
@@ -128,11 +134,17 @@ impl SubjectRecord {
     pub(super) fn withdraw(&mut self, events: &[EventId]) -> bool {
         let ours = |event: Option<EventId>| event.is_some_and(|event| events.contains(&event));
         let before = (self.epochs.len(), self.mentions());
+        let named: Vec<Subject> = self.owners().cloned().collect();
         self.epochs.retain(|epoch| !ours(epoch.unsettled));
         for epoch in &mut self.epochs {
             epoch.owners.retain(|owner| !ours(owner.unsettled));
         }
         let news = before != (self.epochs.len(), self.mentions());
+        for owner in named {
+            if self.owners().all(|other| *other != owner) && !self.former.contains(&owner) {
+                self.former.push(owner);
+            }
+        }
         if let [only] = self.epochs.as_slice()
             && only.owners.is_empty()
             && only.unsettled.is_none()
@@ -151,8 +163,14 @@ impl SubjectRecord {
         self.epochs.iter().flat_map(|epoch| &epoch.owners).filter_map(|o| o.subject.as_ref())
     }
 
+    /// Everyone among whose dependents this subject is noted.
+    pub(super) fn noted_with(&self) -> impl Iterator<Item = &Subject> {
+        self.owners().chain(&self.former)
+    }
+
     /// Names someone no longer, but leaves that there was an owner.
     pub(super) fn unname(&mut self, owner: &Subject) {
+        self.former.retain(|other| other != owner);
         for other in self.epochs.iter_mut().flat_map(|epoch| &mut epoch.owners) {
             if other.subject.as_ref() == Some(owner) {
                 other.subject = None;

@@ -6,7 +6,7 @@
 //! anything: should it be lost, the claim is found unsettled and asked about again.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     fmt,
     sync::{
         Arc, Weak,
@@ -23,7 +23,7 @@ use super::{
     core::Core,
     places::{self, Hash},
     records::{FenceRecord, KeyEntry, SubjectRecord, today},
-    tree::{Place, Value},
+    tree::{Erasure, Place, Value},
 };
 use crate::{
     crypto::{DataKey, KeyId, random_secret},
@@ -76,7 +76,9 @@ type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 pub(super) struct Committer {
     pub(super) core: Arc<Core>,
     pub(super) changes: BTreeMap<Place, Option<Value>>,
-    planned: HashMap<Place, Planned>,
+    /// In order of places, so that of one stream's keys the newest generation is published last
+    /// and stays warm.
+    planned: BTreeMap<Place, Planned>,
     /// The ids of the keys that this write makes.
     minted: HashSet<KeyId>,
     waiting: Vec<Waiting>,
@@ -90,7 +92,7 @@ impl Committer {
         Self {
             core,
             changes: BTreeMap::new(),
-            planned: HashMap::new(),
+            planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
             returns: Vec::new(),
@@ -137,8 +139,7 @@ impl Committer {
             }
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
-                Ok(true) => answer(reply, Ok(())),
-                Ok(false) => self.when_written(reply, ()),
+                Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
@@ -254,14 +255,14 @@ impl Committer {
                 }
             }
             let hash = self.core.naming.subject(&claim.subject);
-            if !records.contains_key(&hash) {
-                let fence = self.core.disk.fence(&hash)?;
-                records.insert(hash, self.core.record(&hash, &fence)?);
-            }
-            let Some(record) = records.get_mut(&hash) else { continue };
+            let fence = self.core.disk.fence(&hash)?;
+            let record = match records.entry(hash) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(self.core.record(&hash, &fence)?),
+            };
             let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
             let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
-            generations.push(record.claim(claim, &together)?);
+            generations.push(record.claim(claim, &together, fence.first_living())?);
             if record.owners().any(|named| named == owner) {
                 let place = places::dependent(&self.core.naming.subject(owner), &hash);
                 let name = Value::new(claim.subject.as_str().as_bytes().to_vec());
@@ -288,21 +289,9 @@ impl Committer {
         self.core.disk.check()?;
         let hash = self.core.naming.subject(subject);
         let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
-        if stored {
-            if !record.confirm(events) {
-                return Ok(());
-            }
-        } else {
-            let before: Vec<Subject> = record.owners().cloned().collect();
-            if !record.withdraw(events) {
-                return Ok(());
-            }
-            for owner in before {
-                if record.owners().all(|named| *named != owner) {
-                    let owner = self.core.naming.subject(&owner);
-                    self.changes.insert(places::dependent(&owner, &hash), None);
-                }
-            }
+        let news = if stored { record.confirm(events) } else { record.withdraw(events) };
+        if !news {
+            return Ok(());
         }
         let fence = self.core.disk.fence(&hash)?;
         self.skip_dead(&mut record, &fence)?;
@@ -343,27 +332,27 @@ impl Committer {
         cell
     }
 
-    fn put_note(&mut self, kind: NoteKind, id: [u8; 16], note: &[u8]) -> Result<bool, VaultError> {
+    /// Plans a note.
+    fn put_note(&mut self, kind: NoteKind, id: [u8; 16], note: &[u8]) -> Result<(), VaultError> {
         self.core.disk.check()?;
         let stem = places::note(kind, &id);
         // Notes still to be written may be of the same id.
         if self.changes.range(stem.clone()..places::beginning_with(&stem).end).next().is_some() {
             self.commit()?;
         }
-        let (changes, shrinks) = self.core.disk.set_whole(&stem, Some(note))?;
-        if shrinks {
-            // Parts that a later removal would not see must be gone for good now.
-            self.core.disk.erase(changes)?;
-        } else {
-            self.changes.extend(changes);
-        }
-        Ok(shrinks)
+        let changes = self.core.disk.set_whole(&stem, note)?;
+        self.changes.extend(changes);
+        Ok(())
     }
 
     fn remove_note(&mut self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
         self.commit()?;
-        let (changes, any) = self.core.disk.set_whole(&places::note(kind, &id), None)?;
-        if any { self.core.disk.erase(changes) } else { Ok(()) }
+        let range = places::beginning_with(&places::note(kind, &id));
+        if self.core.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
+            return Ok(());
+        }
+        let remove_ranges = vec![(range.start, range.end)];
+        self.core.disk.erase(Erasure { remove_ranges, changes: Vec::new() })
     }
 
     /// Writes everything that is planned, and tells those who wait.
@@ -420,7 +409,7 @@ impl Committer {
         let unsaved = self.core.unsaved().clone();
         for (hash, record) in &unsaved {
             let stem = places::record(hash);
-            changes.extend(self.core.disk.set_whole(&stem, Some(&record.encode()))?.0);
+            changes.extend(self.core.disk.set_whole(&stem, &record.encode())?);
         }
         if changes.is_empty() {
             return Ok(());
@@ -442,7 +431,7 @@ impl Committer {
             Arc::new(Warm::new(key, entry.generation, current, entry.reserved, entry.last_day))
         });
         warm.grant(entry.reserved, spare);
-        self.returns.extend(self.core.cache.keep_warm(address, warm));
+        self.returns.extend(self.core.cache.keep_warm(address, &warm));
     }
 
     /// Writes everything that is only in memory, the exact counts among it.

@@ -118,6 +118,7 @@ impl Core {
 
     /// What became of the key with this id.
     pub(super) fn state(&self, id: KeyId) -> Result<KeyState, VaultError> {
+        self.disk.check()?;
         if let Some(state) = self.cache.state(id) {
             return Ok(state);
         }

@@ -1,14 +1,15 @@
 //! Destroying keys, fencing, and admitting again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{
     Dead, Destroyed, Destruction, Doomed, NoteKind, VaultError,
     cache::Address,
     committer::Committer,
+    disk::parts,
     places::{self, Hash},
     records::{FenceRecord, KeyEntry, SubjectRecord},
-    tree::{Place, Value},
+    tree::{Erasure, Place},
 };
 use crate::{
     crypto::KeyId,
@@ -18,7 +19,9 @@ use crate::{
 /// What a destruction will change.
 #[derive(Default)]
 struct Plan {
-    changes: BTreeMap<Place, Option<Value>>,
+    erasure: Erasure,
+    /// Where the keys stand that die, each once.
+    taken: BTreeSet<Place>,
     keys: Vec<(KeyId, Address)>,
     records: HashMap<Hash, SubjectRecord>,
     fences: HashMap<Hash, FenceRecord>,
@@ -41,21 +44,20 @@ impl Committer {
                 Dead::Spans(spans) => self.doom_spans(doomed, spans, destruction, &mut plan)?,
             }
         }
-        let Plan { mut changes, keys, records, fences, whole } = plan;
+        let Plan { mut erasure, keys, records, fences, whole, .. } = plan;
         let disk = &self.core.disk;
         for (hash, fence) in &fences {
-            changes.extend(disk.set_whole(&places::fence(hash), Some(&fence.encode()))?.0);
+            write_over(&mut erasure, &places::fence(hash), &fence.encode())?;
         }
         for (hash, record) in records.iter().filter(|(hash, _)| !whole.contains(*hash)) {
-            changes.extend(disk.set_whole(&places::record(hash), Some(&record.encode()))?.0);
+            write_over(&mut erasure, &places::record(hash), &record.encode())?;
         }
         let stem = places::note(NoteKind::Erasure, destruction.erasure.0.as_bytes());
-        let noted = disk.whole(&stem)?;
-        if noted.as_ref().is_none_or(|noted| noted.as_slice() != note) {
-            changes.extend(disk.set_whole(&stem, Some(note))?.0);
+        if disk.whole(&stem)?.is_none_or(|noted| noted.as_slice() != note) {
+            write_over(&mut erasure, &stem, note)?;
         }
-        if !changes.is_empty() {
-            disk.erase(changes.into_iter().collect())?;
+        if !erasure.changes.is_empty() {
+            disk.erase(erasure)?;
         }
         self.core.cache.outdate();
         for (id, address) in &keys {
@@ -72,7 +74,7 @@ impl Committer {
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
             self.announce(hash, current);
         }
-        Ok(Destroyed { keys: keys.len() as u64, epoch: self.core.disk.tree().epoch() })
+        Ok(Destroyed { keys: keys.len() as u64, epoch: self.core.disk.tree().epoch()? })
     }
 
     /// Takes everything of a subject, but for its fence.
@@ -93,18 +95,21 @@ impl Committer {
             let dependent = naming.subject(&dependent);
             let fence = self.fence(&dependent, plan)?;
             let mut record = self.record(&dependent, &fence, plan)?;
-            if record.owners().any(|owner| owner == subject) {
+            if record.noted_with().any(|owner| owner == subject) {
                 record.unname(subject);
                 plan.records.insert(dependent, record);
             }
         }
-        for owner in record.owners() {
-            plan.changes.insert(places::dependent(&naming.subject(owner), &hash), None);
+        for owner in record.noted_with() {
+            let place = places::dependent(&naming.subject(owner), &hash);
+            plan.erasure.changes.push((place, None));
         }
-        for found in self.core.disk.walk(places::subject_range(&hash)) {
+        for found in self.core.disk.walk(places::keys(&hash)) {
             let (place, value) = found?;
-            plan.take(place, &value, |_| true)?;
+            plan.take(place, KeyEntry::decode(&value)?);
         }
+        let range = places::subject_range(&hash);
+        plan.erasure.remove_ranges.push((range.start, range.end));
         // One who was already closed has only what is dead.
         if !fence.closed {
             fence.kill(Generation::FIRST, record.highest, erasure);
@@ -143,7 +148,11 @@ impl Committer {
         }
         for found in self.core.disk.walk(places::keys(&hash)) {
             let (place, value) = found?;
-            plan.take(place, &value, |entry| fence.killer(entry.generation).is_some())?;
+            let entry = KeyEntry::decode(&value)?;
+            if fence.killer(entry.generation).is_some() {
+                plan.erasure.changes.push((place.clone(), None));
+                plan.take(place, entry);
+            }
         }
         self.skip_dead(&mut record, &fence)?;
         plan.fences.insert(hash, fence);
@@ -180,8 +189,8 @@ impl Committer {
         fence.closed = false;
         let record = SubjectRecord::default_for(&fence);
         let disk = &self.core.disk;
-        let mut changes = disk.set_whole(&places::fence(&hash), Some(&fence.encode()))?.0;
-        changes.extend(disk.set_whole(&places::record(&hash), Some(&record.encode()))?.0);
+        let mut changes = disk.set_whole(&places::fence(&hash), &fence.encode())?;
+        changes.extend(disk.set_whole(&places::record(&hash), &record.encode())?);
         disk.put(changes)?;
         self.core.cache.outdate();
         self.core.cache.drop_fence(subject);
@@ -190,23 +199,17 @@ impl Committer {
 }
 
 impl Plan {
-    /// Takes what stands at a place: a key only if it is doomed.
-    fn take(
-        &mut self,
-        place: Place,
-        value: &Value,
-        doomed: impl FnOnce(&KeyEntry) -> bool,
-    ) -> Result<(), VaultError> {
-        if places::is_key(&place) {
-            let entry = KeyEntry::decode(value)?;
-            if !doomed(&entry) {
-                return Ok(());
-            }
-            if !self.changes.contains_key(&place) {
-                self.keys.push((entry.id, (entry.stream, entry.subject)));
-            }
+    fn take(&mut self, place: Place, entry: KeyEntry) {
+        if self.taken.insert(place) {
+            self.keys.push((entry.id, (entry.stream, entry.subject)));
         }
-        self.changes.insert(place, None);
-        Ok(())
     }
+}
+
+/// Replaces a value of any length, and with it everything that ever stood there.
+fn write_over(erasure: &mut Erasure, stem: &[u8], value: &[u8]) -> Result<(), VaultError> {
+    let range = places::beginning_with(stem);
+    erasure.remove_ranges.push((range.start, range.end));
+    erasure.changes.extend(parts(stem, value)?);
+    Ok(())
 }

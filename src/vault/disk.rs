@@ -15,7 +15,7 @@ use super::{
     VaultError,
     places::{self, Hash},
     records::{FenceRecord, KeyEntry, SubjectRecord},
-    tree::{Change, Place, Tree, Value},
+    tree::{Change, Erasure, Place, Tree, Value},
 };
 
 /// The most bytes that one place holds; longer values go over several.
@@ -61,15 +61,15 @@ impl Disk {
         self.write(changes, Tree::put)
     }
 
-    /// See [`Tree::erase`].
-    pub(super) fn erase(&self, changes: Vec<Change>) -> Result<(), VaultError> {
-        self.write(changes, Tree::erase)
+    /// See [`Tree::erase_all`].
+    pub(super) fn erase(&self, erasure: Erasure) -> Result<(), VaultError> {
+        self.write(erasure, Tree::erase_all)
     }
 
-    fn write(
+    fn write<T>(
         &self,
-        changes: Vec<Change>,
-        how: impl FnOnce(&Tree, Vec<Change>) -> Result<(), VaultError>,
+        changes: T,
+        how: impl FnOnce(&Tree, T) -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
         self.check()?;
         #[cfg(test)]
@@ -126,35 +126,30 @@ impl Disk {
         wholes.done()
     }
 
-    /// The changes that put a value of any length at a stem, or take it away; and whether parts
-    /// of an earlier, longer one go with them.
-    pub(super) fn set_whole(
-        &self,
-        stem: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(Vec<Change>, bool), VaultError> {
-        let mut changes: Vec<Change> = Vec::new();
-        if let Some(value) = value {
-            let length = u32::try_from(value.len())
-                .map_err(|_| VaultError::Damaged("a note of 4 GiB or more".into()))?;
-            let mut parts = value.chunks(PART_BYTES);
-            let mut first = Zeroizing::new(Vec::with_capacity(4 + PART_BYTES.min(value.len())));
-            first.extend_from_slice(&length.to_be_bytes());
-            first.extend_from_slice(parts.next().unwrap_or_default());
-            changes.push((part_place(stem, 0), Some(first)));
-            for (part, number) in parts.zip(1..) {
-                changes.push((part_place(stem, number), Some(Zeroizing::new(part.to_vec()))));
-            }
-        }
+    /// The changes that put a value of any length at a stem, where earlier ones may still be read
+    /// from an old copy.
+    pub(super) fn set_whole(&self, stem: &[u8], value: &[u8]) -> Result<Vec<Change>, VaultError> {
+        let mut changes = parts(stem, value)?;
         let kept = u32::try_from(changes.len()).unwrap_or(u32::MAX);
-        let from = part_place(stem, kept);
-        let mut shrinks = false;
-        for part in self.walk(from..places::beginning_with(stem).end) {
+        for part in self.walk(part_place(stem, kept)..places::beginning_with(stem).end) {
             changes.push((part?.0, None));
-            shrinks = true;
         }
-        Ok((changes, shrinks))
+        Ok(changes)
     }
+}
+
+/// The changes that put a value of any length at a stem where there is none.
+pub(super) fn parts(stem: &[u8], value: &[u8]) -> Result<Vec<Change>, VaultError> {
+    let length = u32::try_from(value.len())
+        .map_err(|_| VaultError::Damaged("a value of 4 GiB or more".into()))?;
+    let mut parts = value.chunks(PART_BYTES);
+    let mut first = Zeroizing::new(Vec::with_capacity(4 + PART_BYTES.min(value.len())));
+    first.extend_from_slice(&length.to_be_bytes());
+    first.extend_from_slice(parts.next().unwrap_or_default());
+    let rest = parts
+        .zip(1..)
+        .map(|(part, number)| (part_place(stem, number), Some(Zeroizing::new(part.to_vec()))));
+    Ok(std::iter::once((part_place(stem, 0), Some(first))).chain(rest).collect())
 }
 
 fn part_place(stem: &[u8], part: u32) -> Place {

@@ -116,12 +116,20 @@ impl Vault {
         &self.open.core
     }
 
+    /// How many jobs were handed to the committer.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> u64 {
+        self.open.core.disk.faults.asked.load(Ordering::SeqCst)
+    }
+
     /// Has the committer do something, and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
             let _ = jobs.send(job(reply));
+            #[cfg(test)]
+            self.open.core.disk.faults.asked.fetch_add(1, Ordering::SeqCst);
         }
         answer.await.unwrap_or(Err(VaultError::Poisoned))
     }
@@ -139,6 +147,7 @@ impl Vault {
     /// [`VaultError::Forgotten`] where one of them is.
     pub async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
         let pass = self.open.gates.admit(opening).await;
+        self.open.core.disk.check()?;
         for subject in pass.subjects() {
             if let Some(erasure) = self.open.core.closed(subject)? {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
@@ -158,6 +167,8 @@ impl Vault {
         request: KeyRequest<'_>,
         seals: u32,
     ) -> Result<Arc<DataKey>, VaultError> {
+        // After a destruction that failed, nobody knows which keys are still alive.
+        self.open.core.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
         if let Some(warm) = self.open.core.cache.warm(&address) {
             let wanted = match request.generation {

@@ -131,13 +131,23 @@ pub(super) struct SubjectRecord {
     /// The events of claims that count, with the generations that they began: so that an old
     /// append that is tried again does not change the owners again.
     pub(super) counted: Vec<(EventId, Option<Generation>)>,
+    /// Who was named by claims that were withdrawn. They still have this subject among their
+    /// dependents: only an erasure takes a name away for good, and a rejected append is not
+    /// worth one.
+    pub(super) former: Vec<Subject>,
 }
 
 impl SubjectRecord {
     /// What holds of a subject without a record: it uses the first generation that is not dead.
     pub(super) fn default_for(fence: &FenceRecord) -> Self {
         let current = fence.next_generation();
-        Self { current, highest: current, epochs: Vec::new(), counted: Vec::new() }
+        Self {
+            current,
+            highest: current,
+            epochs: Vec::new(),
+            counted: Vec::new(),
+            former: Vec::new(),
+        }
     }
 
     /// The generation after all that were ever begun.
@@ -170,6 +180,10 @@ impl SubjectRecord {
             to.bytes(event.0.as_bytes());
             to.u32(generation.map_or(0, |generation| generation.0));
         }
+        to.count(self.former.len());
+        for subject in &self.former {
+            to.name(subject.as_str());
+        }
         to.done()
     }
 
@@ -199,8 +213,12 @@ impl SubjectRecord {
             let generation = from.u32()?;
             counted.push((event, (generation > 0).then_some(Generation(generation))));
         }
+        let mut former = Vec::new();
+        for _ in 0..from.u32()? {
+            former.push(from.subject()?);
+        }
         from.end()?;
-        Ok(Self { current, highest, epochs, counted })
+        Ok(Self { current, highest, epochs, counted, former })
     }
 }
 
@@ -224,6 +242,13 @@ impl FenceRecord {
     /// The first generation above the dead.
     pub(super) fn next_generation(&self) -> Generation {
         self.last_dead().map_or(Generation::FIRST, Generation::next)
+    }
+
+    /// The first generation that is not dead.
+    pub(super) fn first_living(&self) -> Generation {
+        self.dead.iter().fold(Generation::FIRST, |first, (from, to, _)| {
+            if (*from..=*to).contains(&first) { to.next() } else { first }
+        })
     }
 
     /// The erasure that killed a generation.

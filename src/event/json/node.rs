@@ -153,55 +153,6 @@ impl<'a> Node<'a> {
             }
         }
     }
-
-    /// Puts a cut-out value back where it belongs. A value that stands there already (a residue,
-    /// an array's place holder) is replaced; but a value that only prepares the place for others
-    /// (`{}`, `[null, …]`) leaves a container that stands there already as it is.
-    ///
-    /// Returns false, and changes nothing, where the place's parent does not exist.
-    #[must_use]
-    pub fn fill(&mut self, filling: Filling<'a>) -> bool {
-        let Some((last, parents)) = filling.pointer.steps().split_last() else {
-            *self = filling.value;
-            return true;
-        };
-        let mut node = self;
-        for step in parents {
-            let Some(child) = node.child_mut(step) else { return false };
-            node = child;
-        }
-        if let Some(child) = node.child_mut(last) {
-            if matches!(child, Self::Leaf(_)) || !filling.value.is_skeleton() {
-                *child = filling.value;
-            }
-            return true;
-        }
-        match node {
-            Self::Object(members) => {
-                let mut spelling = String::new();
-                write_string(last.as_str(), &mut spelling);
-                let member = Member {
-                    key: Cow::Owned(last.as_str().to_owned()),
-                    spelling: Cow::Owned(spelling),
-                    value: filling.value,
-                };
-                members.insert(filling.index.min(members.len()), member);
-                true
-            }
-            Self::Leaf(_) | Self::Array(_) => false,
-        }
-    }
-
-    fn child_mut(&mut self, step: &Step) -> Option<&mut Node<'a>> {
-        match self {
-            Self::Leaf(_) => None,
-            Self::Array(items) => items.get_mut(step.index()?),
-            Self::Object(members) => members
-                .iter_mut()
-                .find(|member| member.key == step.as_str())
-                .map(|member| &mut member.value),
-        }
-    }
 }
 
 impl std::fmt::Debug for Node<'_> {

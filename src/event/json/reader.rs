@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     match bytes.get(self.at) {
                         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                            self.at += 1
+                            self.at += 1;
                         }
                         Some(b'u') => {
                             let digits = bytes.get(self.at + 1..self.at + 5);

@@ -119,7 +119,7 @@ fn a_filling_goes_back_to_its_place() {
     let mut fill = |pointer: &str, index, value| {
         let filling =
             Filling { pointer: pointer.parse().unwrap(), index, value: Node::Leaf(value) };
-        assert!(tree.fill(filling));
+        assert!(tree.fill_all(vec![filling], false));
     };
     fill("/a", 0, "1");
     fill("/b/c", 0, "2");
@@ -127,7 +127,7 @@ fn a_filling_goes_back_to_its_place() {
     fill("/e/1", 1, "5");
     assert_eq!(tree.to_text(), whole.as_str());
     let lost = Filling { pointer: "/z/y".parse().unwrap(), index: 0, value: Node::Leaf("0") };
-    assert!(!tree.fill(lost));
+    assert!(!tree.fill_all(vec![lost], false));
 }
 
 #[test]

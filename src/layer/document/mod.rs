@@ -39,6 +39,8 @@ impl From<UnsealError> for Unreadable {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

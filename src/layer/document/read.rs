@@ -5,7 +5,7 @@ use super::{
     write::{digest, is_empty_object},
 };
 use crate::{
-    crypto::{Body, Context, KeyId, Plaintext, PublicDigest, Token},
+    crypto::{Body, Context, Plaintext, PublicDigest, Token},
     event::{EventId, Filling, Json, LAYER_KEY, Node, Payload, SEALED_KEY},
     store::Unreadable,
 };
@@ -82,11 +82,12 @@ type Beside = (Vec<Token>, Option<Json>);
 fn split_data(json: &Json) -> Result<Option<Beside>, Unreadable> {
     // By far the most frequent: one token, nothing beside it, as the layer wrote it.
     let only = json.as_str().strip_prefix("{\"$sealed\":[\"").and_then(|t| t.strip_suffix("\"]}"));
-    if let Some(text) = only
-        && !text.as_bytes().contains(&b'"')
-        && !text.as_bytes().contains(&b'\\')
-    {
-        return Ok(Some((vec![Token::parse(text)?], None)));
+    match only.map(|text| (Token::parse(text), text)) {
+        Some((Ok(token), _)) => return Ok(Some((vec![token], None))),
+        // Not one string to its end, or one with escapes, which the general way is to judge.
+        Some((Err(_), text)) if text.contains(['"', '\\']) => {}
+        Some((Err(error), _)) => return Err(error.into()),
+        None => {}
     }
     let Node::Object(mut members) = json.tree() else { return Ok(None) };
     let Some(at) = members.iter().position(|member| member.key == SEALED_KEY) else {
@@ -122,6 +123,10 @@ impl Metadata {
         let clear =
             || Self { user: Some(json.clone()), bound: Some(json.clone()), ..Self::default() };
         let Node::Object(mut members) = json.tree() else { return Ok(clear()) };
+        // Some stores give `{}` back where nothing was.
+        if members.is_empty() {
+            return Ok(Self::default());
+        }
         let tokens = members.iter().position(|member| member.key == SEALED_KEY);
         let tokens = tokens.map(|at| read_tokens(&members.remove(at).value)).transpose()?;
         let notes = members.iter().position(|member| member.key == LAYER_KEY);
@@ -174,8 +179,7 @@ impl Stored {
 
     /// The associated data that each of the tokens is bound to.
     pub fn associated(&self, context: &Context<'_>) -> Vec<u8> {
-        let keys: Vec<KeyId> = self.tokens.iter().map(Token::key_id).collect();
-        context.associated(keys.into_iter(), &self.digest)
+        context.associated(self.tokens.iter().map(Token::key_id), &self.digest)
     }
 
     /// Puts what was opened beside what is public: data and metadata. With fewer opened than
@@ -197,7 +201,7 @@ impl Stored {
         let mut fields = false;
         let mut whole = None;
         for part in opened {
-            let before = match part.body() {
+            let before = match part.body()? {
                 Body::Nothing => continue,
                 Body::Json(text) => whole.replace(Payload::Json(Json::trusted(text))),
                 Body::Bytes(bytes) => whole.replace(Payload::Bytes(bytes.into())),
@@ -231,8 +235,11 @@ impl Stored {
 
     fn metadata(&self, opened: &[Plaintext], gaps: bool) -> Result<Option<Json>, Unreadable> {
         let mut fillings = Vec::new();
-        for part in opened.iter().filter(|part| !part.metadata().is_empty()) {
-            fillings.extend(read(part.metadata())?);
+        for part in opened {
+            let text = part.metadata()?;
+            if !text.is_empty() {
+                fillings.extend(read(text)?);
+            }
         }
         if fillings.is_empty() {
             return Ok(self.public_metadata.clone());

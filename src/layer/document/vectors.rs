@@ -460,7 +460,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
     assert_ne!(standard, one);
     add("standard-alphabet", "not-base64", replaced(&whole, "data", &one, &standard));
     add("trailing-bits", "not-base64", {
-        let spare = |vector: &&Value| tokens(vector)[0].len() % 4 != 0;
+        let spare = |vector: &&Value| !tokens(vector)[0].len().is_multiple_of(4);
         let padded = find("whole-padded");
         let vector = [&whole, &metadata, &padded].into_iter().find(spare).unwrap();
         let text = tokens(vector)[0].clone();
@@ -498,7 +498,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
     );
     add("split-public-half-edited", "tampered", replaced(&split, "data", "red", "rod"));
     add("split-private-half-of-another", "tampered", {
-        let mut vector = split.clone();
+        let mut vector = split;
         let notes = vector["private"]["metadata"].as_str().unwrap();
         let notes = notes.replace(&ID.to_string(), &OTHER_ID.to_string());
         vector["private"]["metadata"] = notes.into();

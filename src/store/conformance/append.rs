@@ -83,13 +83,13 @@ pub(super) async fn append_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
 }
 
 pub(super) async fn dropped_append_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
-    let several = kit.has(Capability::AtomicMultiStream);
     let mut dropped = Vec::new();
-    for round in 0..40_u64 {
+    for number in 0..60_u64 {
+        let round = number / 2;
         let mut appends =
-            vec![Append::new(kit.stream(&format!("a{round}"))?, NoStream, kit.events(5)?)];
-        if several {
-            let stream = kit.stream(&format!("b{round}"))?;
+            vec![Append::new(kit.stream(&format!("a{number}"))?, NoStream, kit.events(5)?)];
+        if number % 2 == 1 && kit.has(Capability::AtomicMultiStream) {
+            let stream = kit.stream(&format!("b{number}"))?;
             appends.push(Append::new(stream, NoStream, kit.events(5)?));
         }
         // From "never polled" by way of "polled once" to "nearly or wholly done".
@@ -99,12 +99,14 @@ pub(super) async fn dropped_append_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
             1..4 => {
                 let mut future = future;
                 for _ in 0..round {
-                    let _ = futures::poll!(&mut future);
+                    if futures::poll!(&mut future).is_ready() {
+                        break;
+                    }
                     tokio::task::yield_now().await;
                 }
             }
             _ => {
-                let moment = Duration::from_micros(round * round * 5);
+                let moment = Duration::from_micros(round * round * 10);
                 let _ = tokio::time::timeout(moment, future).await;
             }
         }

@@ -2,8 +2,8 @@
 //!
 //! The default of the command line and of everyone who has no store yet. One writer thread
 //! commits many appends at once; readers run beside it and hold nothing between pages.
-//! [`format`](mod@self::format) is the file format, `writer` and `append` the way in, `reader`, `pages` and
-//! `subscription` the way out. Nobody outside of this folder speaks SQL.
+//! `format` is the file format and `open` the way to it, `writer` and `append` the way in,
+//! `reader`, `pages` and `subscription` the way out. Nobody outside of this folder speaks SQL.
 
 mod append;
 mod error;
@@ -45,7 +45,8 @@ pub enum OpenMode {
     Create,
     /// Open the store that is there.
     Existing,
-    /// Open the store that is there, and write nothing to it.
+    /// Open the store that is there, and write nothing to it. (Beside it SQLite may leave two
+    /// files, `-shm` and `-wal`, by which its users see each other.)
     ReadOnly,
 }
 

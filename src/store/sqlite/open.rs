@@ -4,7 +4,8 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -95,7 +96,14 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     };
     let fresh = match (size, mode) {
         (None, OpenMode::Create) => {
-            if fs::read_dir(folder).map_err(io)?.next().is_some() {
+            let mut others = false;
+            let mut ours = false;
+            for entry in fs::read_dir(folder).map_err(io)? {
+                let name = entry.map_err(io)?.file_name();
+                *(if name == FILE { &mut ours } else { &mut others }) = true;
+            }
+            // Ours may have appeared this very moment, made by another process.
+            if others && !ours {
                 return Err(OpenError::not_ours(folder, "it holds other things and no events.db"));
             }
             true
@@ -210,14 +218,16 @@ impl Identity {
 fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
     // FULL syncs the log at every commit: nothing is acknowledged before. `fullfsync` asks macOS
     // for a sync that deserves the name; elsewhere it means nothing. 4096 pages (16 MiB) of log
-    // between checkpoints and 32 MiB of cache keep the random order of event ids cheap.
+    // between checkpoints and 32 MiB of cache keep the random order of event ids cheap. The one
+    // foreign key is kept by the one statement that writes events.
     connection.execute_batch(
         "PRAGMA trusted_schema = OFF;
+         PRAGMA foreign_keys = OFF;
          PRAGMA fullfsync = ON;
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA cache_size = -32768;",
     )?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode = switch_to_log(connection)?;
     if mode != "wal" {
         let message = Some("the file system cannot hold a write-ahead log".to_owned());
         return Err(rusqlite::Error::SqliteFailure(
@@ -230,6 +240,23 @@ fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
         connection.query_row(&format!("PRAGMA {pragma}"), [], |_| Ok(()))?;
     }
     Ok(())
+}
+
+/// For this step alone SQLite does not wait for others by itself.
+fn switch_to_log(connection: &Connection) -> rusqlite::Result<String> {
+    let start = Instant::now();
+    loop {
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
+        match mode {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && start.elapsed() < PATIENCE =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Makes the tables where there is nothing yet. Of several processes that come at once, one
@@ -303,4 +330,26 @@ fn escape(path: &Path) -> String {
         }
     }
     uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [OpenMode::Create, OpenMode::Existing] {
+            let Opened { connection, .. } = open(folder.path(), mode).unwrap();
+            let number = |pragma: &str| -> i64 {
+                let pragma = format!("PRAGMA {pragma}");
+                connection.query_row(&pragma, [], |row| row.get(0)).unwrap()
+            };
+            assert_eq!(number("synchronous"), 2, "FULL");
+            assert_eq!(number("fullfsync"), 1);
+            let journal: String =
+                connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+            assert_eq!(journal, "wal");
+        }
+    }
 }

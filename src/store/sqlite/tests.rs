@@ -1,3 +1,8 @@
+//! What cannot be provoked from outside: a database that may not grow.
+
+use futures::{FutureExt, future::join_all};
+use rusqlite::{Connection, ffi};
+
 use super::*;
 use crate::{
     event::{EventType, Json, NewEvent},
@@ -8,25 +13,98 @@ fn event(text: &str) -> NewEvent {
     NewEvent::new(EventType::new("Happened").unwrap(), Json::parse(text).unwrap())
 }
 
+async fn append(store: &SqliteStore, name: &str, text: &str) -> Result<Appended, StoreError> {
+    let stream = StreamName::new(name).unwrap();
+    store.append_to(&stream, ExpectedRevision::Any, vec![event("0"), event(text)]).await
+}
+
+fn backend(error: StoreError) -> SqliteError {
+    match error {
+        StoreError::Backend { source, .. } => *source.downcast().unwrap(),
+        other => panic!("{other}"),
+    }
+}
+
+async fn count(store: &SqliteStore) -> usize {
+    store.read_all(ReadAllOptions::default()).count().await
+}
+
 #[tokio::test]
-async fn smoke() {
+async fn where_there_is_no_room_appends_fail_whole_and_the_store_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path()).unwrap();
-    let stream = StreamName::new("a").unwrap();
-    let done =
-        store.append_to(&stream, ExpectedRevision::NoStream, vec![event("1"), event("2")]).await;
-    println!("{done:?}");
-    println!("{:?}", store.events(&stream, ReadOptions::default()).await.unwrap());
-    store.set_meta("a", "b").await.unwrap();
-    assert_eq!(store.meta("a").await.unwrap().as_deref(), Some("b"));
+    append(&store, "user-1", "1").await.unwrap();
+    store.inner.writer.pragma("max_page_count = 40");
+    let big = format!("\"{}\"", "x".repeat(100_000));
+    let appends = (0..4).map(|_| append(&store, "user-1", &big));
+    let mut written = 1;
+    for result in join_all(appends).await {
+        match result {
+            Ok(_) => written += 1,
+            Err(error) => assert_eq!(backend(error), SqliteError::Full),
+        }
+    }
+    assert!(written < 5, "the limit is not felt");
+    assert_eq!(count(&store).await, 2 * written);
+
+    store.inner.writer.pragma("max_page_count = 1000000");
+    append(&store, "user-1", &big).await.unwrap();
+    assert_eq!(count(&store).await, 2 * (written + 1));
+}
+
+#[tokio::test]
+async fn after_a_failure_that_is_not_understood_nothing_is_appended() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    append(&store, "user-1", "1").await.unwrap();
+    // A promise that is checked at the commit only, and broken by every event.
+    let other_hand = Connection::open(folder.path().join("events.db")).unwrap();
+    other_hand
+        .execute_batch(
+            "CREATE TABLE promise (x REFERENCES event (position) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER breach AFTER INSERT ON event BEGIN
+                INSERT INTO promise VALUES (-1);
+             END;",
+        )
+        .unwrap();
+    store.inner.writer.pragma("foreign_keys = ON");
+    let results = join_all((0..3).map(|_| append(&store, "user-1", "2"))).await;
+    for (number, error) in results.into_iter().map(Result::unwrap_err).enumerate() {
+        assert!(!error.is_temporary());
+        match backend(error) {
+            SqliteError::Other { code: ffi::SQLITE_CONSTRAINT_FOREIGNKEY, .. } => {}
+            // Those who did not wait together with the first.
+            error => assert!(number > 0 && error == SqliteError::Poisoned, "{error}"),
+        }
+    }
+    let error = append(&store, "user-1", "3").await.unwrap_err();
+    assert_eq!(backend(error), SqliteError::Poisoned);
+    assert_eq!(count(&store).await, 2, "reading goes on");
     drop(store);
-    println!(
-        "{:?}",
-        std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect::<Vec<_>>()
-    );
+    other_hand.execute_batch("DROP TRIGGER breach").unwrap();
+
     let store = SqliteStore::open(folder.path()).unwrap();
-    println!("{:?}", store.events(&stream, ReadOptions::default()).await.unwrap().len());
+    append(&store, "user-1", "3").await.unwrap();
+    assert_eq!(count(&store).await, 4);
+}
+
+#[tokio::test]
+async fn what_is_queued_is_done_before_closing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    // Polled once, so that they are queued, and then let go.
+    for number in 0..500 {
+        let _ = futures::poll!(Box::pin(append(&store, &format!("user-{number}"), "1")));
+    }
+    drop(store);
+    let store = SqliteStore::open(folder.path()).unwrap();
+    assert_eq!(count(&store).await, 1_000);
+}
+
+#[test]
+fn polled_outside_of_a_runtime_a_read_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    let first = store.read_all(ReadAllOptions::default()).next().now_or_never();
+    assert_eq!(backend(first.unwrap().unwrap().unwrap_err()), SqliteError::NoRuntime);
 }

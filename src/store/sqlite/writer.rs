@@ -1,12 +1,7 @@
 //! The one thread that writes: it takes what waits, commits it at once, and answers after the
 //! commit.
 
-use std::{
-    mem, panic,
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{mem, sync::mpsc, thread, time::Duration};
 
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
@@ -41,14 +36,14 @@ enum Request {
     /// Somebody subscribed: look for other processes' commits from now on.
     Watch,
     #[cfg(test)]
-    LimitPages(u32),
+    Pragma(String),
 }
 
 /// The handle by which the thread is reached.
 pub(super) struct Writer {
     /// `None` once stopped.
     queue: Option<mpsc::Sender<Request>>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Writer {
@@ -58,7 +53,7 @@ impl Writer {
             Thread { connection, requests, head, poisoned: false, seen: None }.run();
         };
         let thread = thread::Builder::new().name("oubliette-sqlite".to_owned()).spawn(run)?;
-        Ok(Self { queue: Some(queue), thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
     /// Has a task committed. Once this was polled the task is done whole or not at all, also
@@ -74,9 +69,10 @@ impl Writer {
         self.send(Request::Watch)
     }
 
+    /// Sets something on the writer's own connection.
     #[cfg(test)]
-    pub(super) fn limit_pages(&self, pages: u32) {
-        self.send(Request::LimitPages(pages)).unwrap();
+    pub(super) fn pragma(&self, pragma: &str) {
+        self.send(Request::Pragma(format!("PRAGMA {pragma}"))).unwrap();
     }
 
     fn send(&self, request: Request) -> Result<(), SqliteError> {
@@ -87,11 +83,9 @@ impl Writer {
     /// Lets the thread finish what is queued, and waits for it.
     pub(super) fn stop(&mut self) {
         self.queue = None;
-        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(panicked)) = thread.map(thread::JoinHandle::join)
-            && !thread::panicking()
-        {
-            panic::resume_unwind(panicked);
+        if let Some(thread) = self.thread.take() {
+            // Should it have panicked, the panic hook has told so, and those who waited know.
+            let _ = thread.join();
         }
     }
 }
@@ -119,7 +113,9 @@ impl Thread {
                     }
                     Request::Watch => self.look_around(),
                     #[cfg(test)]
-                    Request::LimitPages(pages) => self.limit_pages(pages),
+                    Request::Pragma(sql) => {
+                        self.connection.query_row(&sql, [], |_| Ok(())).ok();
+                    }
                 }
                 next = match group.len() < GROUP && bytes < GROUP_BYTES {
                     true => self.requests.try_recv().ok(),
@@ -254,12 +250,6 @@ impl Thread {
             self.connection.is_autocommit() || self.connection.execute_batch("ROLLBACK").is_ok();
         self.poisoned = !(understood && rolled_back);
         error.into()
-    }
-
-    #[cfg(test)]
-    fn limit_pages(&self, pages: u32) {
-        let sql = format!("PRAGMA max_page_count = {pages}");
-        self.connection.query_row(&sql, [], |_| Ok(())).unwrap();
     }
 }
 

@@ -1,6 +1,17 @@
 //! What must hold of the vault's records.
 
+// Tests hold the lock that keeps writes waiting on purpose.
+#![allow(clippy::await_holding_lock)]
+
+mod claims;
+mod counts;
+mod fences;
+mod folder;
+mod gates;
 mod keys;
+mod model;
+mod notes;
+mod races;
 
 use std::sync::{
     Arc, Mutex,
@@ -8,11 +19,11 @@ use std::sync::{
 };
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, KeyRequest, KeyState, Vault, VaultError, core::Limits,
-    tree::Tree,
+    Dead, Destroyed, Destruction, Doomed, InventoryEntry, KeyRequest, KeyState, Vault, VaultError,
+    core::Limits, tree::Tree,
 };
 use crate::{
-    crypto::DataKey,
+    crypto::{DataKey, KeyId},
     event::{ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject},
 };
 
@@ -21,6 +32,8 @@ use crate::{
 pub(super) struct Faults {
     /// How many writes were begun.
     pub(super) writes: AtomicU64,
+    /// How many jobs the committer was given.
+    pub(super) asked: AtomicU64,
     /// Whether the next write fails.
     pub(super) fail: AtomicBool,
     /// Whoever holds this keeps writes waiting.
@@ -111,4 +124,21 @@ pub(super) fn shredded(state: Result<KeyState, VaultError>) -> ErasureId {
 pub(super) fn crash(vault: Vault) {
     vault.core().disk.poison();
     drop(vault);
+}
+
+pub(super) fn spans(spans: &[(u32, u32)]) -> Dead {
+    Dead::Spans(spans.iter().map(|(a, b)| (Generation(*a), Generation(*b))).collect())
+}
+
+/// The ids of all living keys, and the number of fences.
+pub(super) fn living(vault: &Vault) -> (Vec<KeyId>, usize) {
+    let mut keys = Vec::new();
+    let mut fences = 0;
+    for entry in vault.inventory() {
+        match entry.unwrap() {
+            InventoryEntry::Key(info) => keys.push(info.id),
+            InventoryEntry::Fence(_) => fences += 1,
+        }
+    }
+    (keys, fences)
 }

@@ -33,6 +33,15 @@ pub(crate) type Value = Zeroizing<Vec<u8>>;
 /// A change of one place: a new value, or none.
 pub(crate) type Change = (Place, Option<Value>);
 
+/// What one erasure removes, and what it writes in the same breath.
+#[derive(Default)]
+pub(crate) struct Erasure {
+    /// From (inclusive) and to (exclusive): everything there goes, before the changes are made.
+    pub(crate) remove_ranges: Vec<(Place, Place)>,
+    /// Changes of single places.
+    pub(crate) changes: Vec<Change>,
+}
+
 /// The map. All methods block; those that write return when the change is on the disk.
 pub(crate) struct Tree {
     map: Mutex<BTreeMap<Place, Value>>,
@@ -73,8 +82,8 @@ impl Tree {
     }
 
     /// The root's epoch.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    pub(crate) fn epoch(&self) -> Result<u64, VaultError> {
+        Ok(self.epoch.load(Ordering::Acquire))
     }
 
     /// The value at a place, as of the last completed write.
@@ -105,12 +114,16 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes changes after whose return the earlier values of all changed places, and everything
-    /// ever stored at them, are beyond recovery: fresh keys for all pages on their paths, and a
-    /// fresh root key. All or nothing. A place that ends with no value, or with a new one, are
-    /// treated alike.
-    pub(crate) fn erase(&self, changes: Vec<Change>) -> Result<(), VaultError> {
-        self.apply(changes);
+    /// Makes changes after whose return the earlier values of all changed places and ranges, and
+    /// everything ever stored there, are beyond recovery. All or nothing.
+    pub(crate) fn erase_all(&self, erasure: Erasure) -> Result<(), VaultError> {
+        {
+            let mut map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            map.retain(|place, _| {
+                !erasure.remove_ranges.iter().any(|(from, to)| from <= place && place < to)
+            });
+        }
+        self.apply(erasure.changes);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }

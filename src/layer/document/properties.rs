@@ -1,0 +1,176 @@
+//! What holds for any input.
+
+use proptest::prelude::*;
+
+use super::{
+    tests::{Place, key, open_all, part},
+    *,
+};
+use crate::{
+    crypto::{Body, Token, open, seal},
+    event::{Filling, Json, Node, Payload, Pointer},
+};
+
+/// Text that has much in common with what the layer writes.
+fn almost() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("{\"$sealed\":[\"".to_owned()),
+        Just("\"]}".to_owned()),
+        Just("\"$oubliette\":{\"fields\":[[\"*\"]]}".to_owned()),
+        Just("\"$sealed\"".to_owned()),
+        Just("AQEREhMUFRYXGBkaGxwdHh8gEBESExQVFhcYGRobIY2wXgYAS7ZCWCck1MigIVD29jZUZWIwmhpkqdC9sttLDIP4gnTzZrg".to_owned()),
+        "[\\[\\]{}:,\"\\\\A-Za-z0-9_-]{0,8}",
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| Payload::Bytes(bytes.into())),
+        object().prop_map(Payload::Json),
+        ".*".prop_map(|text| Payload::Json(Json::of(&text).unwrap())),
+    ]
+}
+
+fn object() -> impl Strategy<Value = Json> {
+    let leaf =
+        prop_oneof![any::<i64>().prop_map(serde_json::Value::from), ".{0,8}".prop_map(Into::into)];
+    let value = leaf.prop_recursive(3, 24, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Into::into),
+            prop::collection::btree_map("[a-f~/]{0,3}", inner, 0..5)
+                .prop_map(|map| map.into_iter().collect()),
+        ]
+    });
+    prop::collection::btree_map("[a-f~/]{0,3}", value, 0..6).prop_map(|map| Json::of(&map).unwrap())
+}
+
+/// Cuts members out of an object, at the top and one level down, as some policy might.
+fn carve<'a>(
+    node: Node<'a>,
+    pointer: &Pointer,
+    mask: &mut u64,
+    cut: &mut [Vec<Filling<'a>>; 2],
+) -> Node<'a> {
+    let Node::Object(members) = node else { return node };
+    let mut kept = Vec::new();
+    for (index, mut member) in members.into_iter().enumerate() {
+        let pointer = pointer.join(member.key.as_ref());
+        let choice = *mask & 3;
+        *mask = mask.rotate_right(2);
+        match choice {
+            0 | 1 => {
+                let part = usize::try_from(choice).unwrap();
+                cut[part].push(Filling { pointer, index, value: member.value });
+            }
+            2 => {
+                member.value = carve(member.value, &pointer, mask, cut);
+                kept.push(member);
+            }
+            _ => kept.push(member),
+        }
+    }
+    Node::Object(kept)
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), text in almost(), other in almost()) {
+        let mut bytes = bytes;
+        let _ = Token::from_bytes(bytes.clone());
+        let _ = Token::parse(&text);
+        let _ = Filling::read_all(&text);
+        let key = key(1);
+        if bytes.len() > 1 {
+            bytes[..2].copy_from_slice(&[1, 1]);
+            if let Ok(token) = Token::from_bytes(bytes.clone()) {
+                prop_assert!(open(token, &key, &[]).is_err());
+            }
+        }
+        let metadata = Json::parse(&other).ok();
+        let _ = parse(&Payload::Bytes(bytes.into()), metadata.as_ref());
+        if let Ok(json) = Json::parse(&text) {
+            let _ = parse(&json.into(), metadata.as_ref());
+        }
+    }
+
+    #[test]
+    fn an_arbitrary_payload_comes_back_byte_for_byte(payload in payload(), pad in 0..300usize) {
+        let (key, place) = (key(1), Place::new());
+        let (body, notes) = match &payload {
+            Payload::Json(json) => (json.into(), Notes::default()),
+            Payload::Bytes(bytes) => {
+                (Body::Bytes(bytes), Notes { sealed_bytes: true, ..Notes::default() })
+            }
+        };
+        let draft = Draft::new(None, None, &notes);
+        let parts = [crate::crypto::SealPart { pad, ..part(&key, body, "") }];
+        let tokens = seal(&parts, &place.context(), draft.digest()).unwrap();
+        if pad > 0 {
+            prop_assert_eq!((tokens[0].as_bytes().len() - 46) % pad, 0);
+        }
+        let (data, metadata) = draft.store(&tokens);
+        let Document::Stored(stored) = parse(&data, metadata.as_ref()).unwrap() else { panic!() };
+        let opened = open_all(&stored, &[&key]).unwrap();
+        prop_assert_eq!(stored.assemble(&opened).unwrap(), (Some(payload), None));
+    }
+
+    #[test]
+    fn fields_cut_out_for_two_people_come_back_in_their_order(whole in object(), meta in object(), mask in any::<u64>()) {
+        let (a, b, place) = (key(1), key(2), Place::new());
+        let mut mask = mask;
+        let (mut cut, mut aside) = (Default::default(), Default::default());
+        let rest = carve(whole.tree(), &Pointer::root(), &mut mask, &mut cut);
+        let around = carve(meta.tree(), &Pointer::root(), &mut mask, &mut aside);
+        let cut = cut.map(|fillings| write_fillings(&fillings));
+        let aside = aside.map(|fillings| write_fillings(&fillings));
+        let public = rest.members().is_some_and(|m| !m.is_empty()).then(|| Json::from_tree(&rest).into());
+        let draft = Draft::new(public, Some(&Json::from_tree(&around)), &Notes::default());
+        let parts = [part(&a, Body::Fields(&cut[0]), &aside[0]), part(&b, Body::Fields(&cut[1]), &aside[1])];
+        let tokens = seal(&parts, &place.context(), draft.digest()).unwrap();
+        let (data, metadata) = draft.store(&tokens);
+        let Document::Stored(stored) = parse(&data, metadata.as_ref()).unwrap() else { panic!() };
+        let opened = open_all(&stored, &[&a, &b]).unwrap();
+        let (data, metadata) = stored.assemble(&opened).unwrap();
+        prop_assert!(data == Some(whole.into()));
+        let same = metadata.as_ref().map_or("{}", Json::as_str) == meta.as_str();
+        prop_assert!(same, "the metadata came back otherwise");
+    }
+
+    #[test]
+    fn any_bit_of_any_token_matters(text in ".{0,40}", bit in any::<prop::sample::Index>()) {
+        let (key, place) = (key(1), Place::new());
+        let payload = Json::of(&text).unwrap();
+        let draft = Draft::new(None, None, &Notes::default());
+        let tokens = seal(&[part(&key, (&payload).into(), "")], &place.context(), draft.digest()).unwrap();
+        let mut bytes = tokens[0].as_bytes().to_vec();
+        let bit = bit.index(bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(token) = Token::from_bytes(bytes) {
+            let associated = place.context().associated([token.key_id()].into_iter(), draft.digest());
+            prop_assert!(open(token, &key, &associated).is_err());
+        }
+    }
+}
+
+#[test]
+fn the_deepest_payload_can_be_cut_and_filled() {
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(127), "]".repeat(127));
+    let whole = Json::parse(&deep).unwrap();
+    let Node::Object(mut members) = whole.tree() else { panic!() };
+    let value = members.remove(0).value;
+    let text = write_fillings(&[Filling { pointer: "/a".parse().unwrap(), index: 0, value }]);
+    assert!(Filling::read_all(&text).is_ok());
+}
+
+fn write_fillings(fillings: &[Filling<'_>]) -> String {
+    let written: Vec<String> = fillings
+        .iter()
+        .map(|filling| {
+            let mut text = String::new();
+            Filling::write(&filling.pointer.to_string(), filling.index, &filling.value, &mut text);
+            text
+        })
+        .collect();
+    format!("[{}]", written.join(","))
+}

@@ -1,0 +1,156 @@
+//! Seals are counted, never too few, and a key is replaced before it has sealed too much.
+
+use super::*;
+
+async fn sealed(vault: &Vault, seals: u32) -> KeyId {
+    let request = KeyRequest {
+        stream: &stream("user-1"),
+        subject: &subject("user-1"),
+        generation: None,
+        layout: Layout::Sealed,
+        policy: PolicyDigest::default(),
+    };
+    vault.sealing_key(request, seals).await.unwrap().id()
+}
+
+fn counted(vault: &Vault) -> u64 {
+    vault.keys_of(&subject("user-1")).unwrap()[0].sealed_about
+}
+
+#[tokio::test]
+async fn counts_are_exact_while_open_and_after_a_clean_end() {
+    let tree = tree();
+    let mut total = 0;
+    for round in 0..4 {
+        let vault = over(&tree);
+        for seals in [1, 100, 3, 70_000, 0, 64] {
+            sealed(&vault, seals).await;
+            total += u64::from(seals);
+            assert_eq!(counted(&vault), total, "round {round}");
+        }
+        if round % 2 == 0 {
+            vault.flush().await.unwrap();
+            assert_eq!(counted(&vault), total);
+        }
+    }
+    assert_eq!(counted(&over(&tree)), total);
+}
+
+#[tokio::test]
+async fn a_crash_never_makes_a_count_too_small() {
+    let tree = tree();
+    let mut total = 0;
+    for seals in [1_u32, 63, 5, 1000, 2] {
+        let vault = over(&tree);
+        sealed(&vault, seals).await;
+        sealed(&vault, 1).await;
+        total += u64::from(seals) + 1;
+        crash(vault);
+        let counted = counted(&over(&tree));
+        assert!(counted >= total, "{counted} counted, {total} sealed");
+        // After this the next round begins with what the crash left.
+        total = counted;
+    }
+}
+
+#[tokio::test]
+async fn a_warm_key_is_not_written_for_each_seal() {
+    let vault = over(&tree());
+    for _ in 0..10_000 {
+        sealed(&vault, 1).await;
+    }
+    // Each time as much again is reserved: 64, 128, 256… 10,000 are reached at the ninth time.
+    assert_eq!(vault.core().disk.faults.writes.load(Ordering::SeqCst), 9);
+    assert_eq!(counted(&vault), 10_000);
+}
+
+#[tokio::test]
+async fn counts_survive_a_cache_too_small_for_them() {
+    let tree = tree();
+    let limits = Limits { cached_keys: 1, ..Limits::default() };
+    let vault = Vault::over(Arc::clone(&tree), limits).unwrap();
+    for round in 0..3 {
+        for n in 0..300 {
+            let name = format!("user-{n}");
+            key(&vault, &name, &name).await.unwrap();
+            if round == 2 {
+                key(&vault, &name, &name).await.unwrap();
+            }
+        }
+    }
+    drop(vault);
+    let vault = over(&tree);
+    for n in 0..300 {
+        let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
+        assert_eq!((keys.len(), keys[0].sealed_about), (1, 4));
+    }
+}
+
+#[tokio::test]
+async fn a_key_near_its_limit_is_replaced_and_opens_still() {
+    let tree = tree();
+    let limits = Limits { seals_per_key: 100, ..Limits::default() };
+    let open = || Vault::over(Arc::clone(&tree), limits).unwrap();
+    let vault = open();
+    let first = sealed(&vault, 60).await;
+    assert_eq!(sealed(&vault, 40).await, first);
+    let second = sealed(&vault, 1).await;
+    assert_ne!(second, first);
+    for _ in 0..1000 {
+        sealed(&vault, 1).await;
+    }
+    let keys = vault.keys_of(&subject("user-1")).unwrap();
+    assert_eq!(keys.len(), 12);
+    assert!(keys.iter().all(|key| key.sealed_about <= 100));
+    assert_eq!(keys.iter().map(|key| key.sealed_about).sum::<u64>(), 1101);
+    live(vault.opening_key(first));
+    let last = sealed(&vault, 1).await;
+    drop(vault);
+    let vault = open();
+    assert_eq!(sealed(&vault, 1).await, last);
+    live(vault.opening_key(first));
+    live(vault.opening_key(second));
+    // One append of more than the limit has a key of its own.
+    let large = sealed(&vault, 5000).await;
+    assert_ne!(large, last);
+    assert_ne!(sealed(&vault, 1).await, large);
+    forget(&vault, "user-1").await;
+    for id in [first, second, last, large] {
+        shredded(vault.opening_key(id));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_seals_are_all_counted() {
+    let vault = over(&tree());
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let vault = vault.clone();
+            tokio::spawn(async move {
+                for n in 0..500 {
+                    sealed(&vault, n % 7).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let total: u64 = 8 * (0..500).map(|n| n % 7).sum::<u64>();
+    assert_eq!(counted(&vault), total);
+    vault.flush().await.unwrap();
+    assert_eq!(counted(&vault), total);
+}
+
+#[tokio::test]
+async fn a_key_tells_its_layout_policy_and_days() {
+    let vault = over(&tree());
+    let before = crate::event::Timestamp::now();
+    key(&vault, "ledger-1", "user-1").await.unwrap();
+    let info = vault.keys_of(&subject("user-1")).unwrap().remove(0);
+    assert_eq!((info.stream, info.subject), (stream("ledger-1"), subject("user-1")));
+    assert_eq!((info.layout, info.policy), (Layout::Inline, PolicyDigest(*b"policy 1")));
+    assert_eq!(info.generation, Generation(1));
+    assert!(info.created >= before && info.last_use <= crate::event::Timestamp::now());
+    assert_eq!(info.last_use.as_micros() % 86_400_000_000, 0);
+}

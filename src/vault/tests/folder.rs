@@ -1,0 +1,139 @@
+//! A vault in a folder: what was acknowledged is there after any end.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use super::*;
+use crate::{event::EventId, vault::NoteKind};
+
+fn places(of: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    (of.join("vault"), of.join("root"))
+}
+
+#[tokio::test]
+async fn a_vault_in_a_folder_opens_again_with_everything() {
+    let temp = tempfile::tempdir().unwrap();
+    let (folder, root) = places(temp.path());
+    let vault = Vault::create(&folder, &root).unwrap();
+    let id = vault.id();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap();
+    let gone = key(&vault, "user-2", "user-2").await.unwrap();
+    let pseudonym = vault.pseudonym(&subject("user-2"));
+    let erasure = forget(&vault, "user-2").await;
+    vault.put_note(NoteKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
+    let change = crate::vault::OwnerChange::Add(subject("user-1"));
+    claims::owned(&vault, "account-1", change, true).await.unwrap();
+    // The last handle is gone, so the folder is free at once.
+    drop(vault);
+
+    assert!(matches!(Vault::create(&folder, &root), Err(VaultError::NotEmpty(_))));
+    let vault = Vault::open(&folder, &root).unwrap();
+    assert_eq!(vault.id(), id);
+    assert_eq!(vault.pseudonym(&subject("user-2")), pseudonym);
+    assert_eq!(live(vault.opening_key(kept.id())).secret(), kept.secret());
+    assert_eq!(key(&vault, "user-1", "user-1").await.unwrap().id(), kept.id());
+    assert_eq!(vault.keys_of(&subject("user-1")).unwrap()[0].sealed_about, 2);
+    assert_eq!(shredded(vault.opening_key(gone.id())), erasure);
+    assert_eq!(vault.notes(NoteKind::Journal).unwrap()[0].1.len(), 40_000);
+    let epochs = vault.standing(&subject("account-1")).unwrap().epochs;
+    assert_eq!(epochs[0].owners[0].unsettled, None, "a clean end writes settlements");
+    assert_eq!(vault.dependents(&subject("user-1")).unwrap(), [subject("account-1")]);
+}
+
+#[test]
+fn a_vault_that_is_not_there_is_not_made() {
+    let temp = tempfile::tempdir().unwrap();
+    let (folder, root) = places(temp.path());
+    assert!(matches!(Vault::open(&folder, &root), Err(VaultError::NotFound(_))));
+    assert!(!folder.exists() && !root.exists());
+}
+
+const CHILD: &str = "OUBLIETTE_TEST_VAULT_OF_CHILD";
+
+/// Not a test of its own: what [`what_was_acknowledged_survives_a_kill`] runs and kills. It says
+/// what is acknowledged, line by line.
+#[test]
+#[ignore = "is run by another test, as a process of its own"]
+fn child() {
+    let Some(at) = std::env::var_os(CHILD) else { return };
+    let (folder, root) = places(Path::new(&at));
+    let vault = Vault::open(&folder, &root).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut out = std::io::stderr();
+    runtime.block_on(async {
+        let run = EventId::random();
+        for n in 0.. {
+            let whose = format!("user-{run}-{n}");
+            let of_one = futures::future::join_all((0..5).map(|of| {
+                let (vault, whose) = (&vault, &whose);
+                async move { key(vault, &format!("stream-{of}"), whose).await.unwrap().id() }
+            }));
+            for id in of_one.await {
+                writeln!(out, "made {whose} {}", hex(id)).unwrap();
+            }
+            if n % 3 == 2 {
+                let whose = format!("user-{run}-{}", n - 2);
+                writeln!(out, "forgetting {whose} -").unwrap();
+                forget(&vault, &whose).await;
+                writeln!(out, "forgot {whose} -").unwrap();
+            }
+        }
+    });
+}
+
+fn hex(id: KeyId) -> String {
+    id.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> KeyId {
+    KeyId(u128::from_str_radix(text, 16).unwrap().to_be_bytes())
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    let temp = tempfile::tempdir().unwrap();
+    let (folder, root) = places(temp.path());
+    drop(Vault::create(&folder, &root).unwrap());
+    let mut made: Vec<(String, KeyId)> = Vec::new();
+    let (mut forgotten, mut forgetting) = (Vec::new(), Vec::new());
+    for round in 0..6 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "vault::tests::folder::child", "--ignored", "--nocapture"])
+            .env(CHILD, temp.path())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        // After so many lines it is killed, wherever it then is.
+        for (seen, line) in lines.map_while(Result::ok).enumerate() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["made", whose, id] => made.push(((*whose).to_string(), unhex(id))),
+                ["forgetting", whose, _] => forgetting.push((*whose).to_string()),
+                ["forgot", whose, _] => forgotten.push((*whose).to_string()),
+                other => panic!("the child says {other:?}"),
+            }
+            if seen == 17 + 13 * round {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let vault = Vault::open(&folder, &root).unwrap();
+        for (whose, id) in &made {
+            let state = vault.opening_key(*id).unwrap();
+            if forgotten.contains(whose) {
+                assert!(matches!(state, KeyState::Shredded { .. }), "{whose} came back");
+            } else if !forgetting.contains(whose) {
+                assert!(matches!(state, KeyState::Live { .. }), "{whose} is lost");
+            }
+        }
+        for whose in &forgotten {
+            assert!(vault.standing(&subject(whose)).unwrap().fence.unwrap().closed);
+        }
+    }
+    assert!(made.len() > 100 && forgotten.len() > 5);
+}

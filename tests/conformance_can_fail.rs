@@ -1,0 +1,455 @@
+//! The conformance suite notices broken stores: each of these breaks one promise of the contract.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{FutureExt, StreamExt, stream};
+use oubliette::{
+    event::{EventId, Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName},
+    store::{
+        Append, Appended, Capabilities, Capability, Current, Delivery, Direction, EventStore,
+        EventStoreExt, EventStream, ExpectedRevision, Filter, MemoryStore, ReadAllOptions,
+        ReadOptions, StoreError, Subscription,
+        conformance::{self, Comparison, Fixture, Profile},
+    },
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    // Append
+    IgnoresExpectations,
+    IgnoresNoStream,
+    LiesAboutActual,
+    ReportsAnotherExpectation,
+    WritesOneByOne,
+    StopsHalfWhenDropped,
+    WritesStreamsOneByOne,
+    ReturnsTheFirstRevision,
+    ReturnsPositionsOfItsOwn,
+    AnswersInTheOrderOfNames,
+    SwallowsEventsSilently,
+    AcceptsTheMalformed,
+    // Retry
+    TakesARetryForNew,
+    ReportsTheHeadToARetry,
+    ConflictsOnARetry,
+    CompletesAPartialRetry,
+    ForgetsThatARetryIsOne,
+    // Capabilities
+    PretendsToHaveAll,
+    RefusesWhatItPromises,
+    // Read
+    RoundsNumbers,
+    DropsWhiteSpace,
+    DropsMetadata,
+    TakesBytesForText,
+    StartsBehindTheRevision,
+    IgnoresTheLimit,
+    IgnoresTheDirection,
+    SwapsNeighbours,
+    ShowsPositionsLate,
+    FoldsCase,
+    // Subscribe
+    LosesTheFirstLiveEvent,
+    RepeatsAtTheJoin,
+    IsCaughtUpTwice,
+    NeverGoesLive,
+    EndsAfterCatchingUp,
+    DeliversTheStartToo,
+    IgnoresPrefixes,
+    IgnoresTypes,
+}
+
+#[derive(Debug)]
+struct Faulty {
+    inner: MemoryStore,
+    fault: Fault,
+}
+
+impl Faulty {
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    /// Some faults hit only some streams, so that the case gets as far as them.
+    async fn head(&self, stream: &StreamName) -> Appended {
+        let last = self.inner.last(stream).await.unwrap().unwrap();
+        Appended { revision: last.revision, position: last.position, already: true }
+    }
+
+    async fn one_by_one(&self, append: Append) -> Result<Vec<Appended>, StoreError> {
+        let mut expected = append.expected;
+        let mut done = Vec::new();
+        for event in append.events {
+            done = self
+                .inner
+                .append(vec![Append::new(append.stream.clone(), expected, vec![event])])
+                .await?;
+            expected = ExpectedRevision::Any;
+            tokio::task::yield_now().await;
+        }
+        Ok(done)
+    }
+}
+
+fn lower(stream: &StreamName) -> StreamName {
+    StreamName::new(stream.as_str().to_lowercase()).unwrap()
+}
+
+fn change(fault: Fault, mut event: RecordedEvent) -> RecordedEvent {
+    match (fault, &event.data) {
+        (Fault::RoundsNumbers, Some(Payload::Json(json))) => {
+            if let Ok(value) = serde_json::from_str::<serde_json::Value>(json.as_str()) {
+                event.data = Some(Json::of(&value).unwrap().into());
+            }
+        }
+        (Fault::DropsWhiteSpace, Some(Payload::Json(json))) => {
+            event.data = Some(Json::from_tree(&json.tree()).into());
+        }
+        (Fault::TakesBytesForText, Some(Payload::Bytes(bytes))) => {
+            let text = std::str::from_utf8(bytes).ok();
+            if let Some(json) = text.and_then(|text| Json::parse(text).ok()) {
+                event.data = Some(json.into());
+            }
+        }
+        (Fault::DropsMetadata, _) => event.metadata = None,
+        _ => {}
+    }
+    event
+}
+
+#[async_trait]
+impl EventStore for Faulty {
+    async fn append(&self, mut appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        match self.fault {
+            Fault::IgnoresExpectations => {
+                for append in &mut appends {
+                    append.expected = ExpectedRevision::Any;
+                }
+            }
+            Fault::IgnoresNoStream => {
+                for append in &mut appends {
+                    if append.expected == ExpectedRevision::NoStream {
+                        append.expected = ExpectedRevision::Any;
+                    }
+                }
+            }
+            Fault::WritesOneByOne if appends.len() == 1 => {
+                return self.one_by_one(appends.remove(0)).await;
+            }
+            // Polled to its end it is perfect.
+            Fault::StopsHalfWhenDropped if appends.iter().all(|a| !a.events.is_empty()) => {
+                let mut half = appends.clone();
+                half.truncate(1);
+                half[0].events.truncate(2);
+                let rest = appends[0].events.split_off(half[0].events.len());
+                if appends.len() > 1 || rest.is_empty() {
+                    appends[0].events.extend(rest);
+                } else {
+                    self.inner.append(half).await?;
+                    tokio::task::yield_now().await;
+                    appends[0].events = rest;
+                    appends[0].expected = ExpectedRevision::Any;
+                }
+            }
+            Fault::WritesStreamsOneByOne if appends.len() > 1 => {
+                let mut done = Vec::new();
+                for append in appends {
+                    done.extend(self.inner.append(vec![append]).await?);
+                }
+                return Ok(done);
+            }
+            Fault::SwallowsEventsSilently => {
+                for append in &mut appends {
+                    append.events.truncate(4);
+                }
+            }
+            Fault::RefusesWhatItPromises if appends.len() > 1 => {
+                return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
+            }
+            Fault::FoldsCase => {
+                for append in &mut appends {
+                    append.stream = lower(&append.stream);
+                }
+            }
+            _ => {}
+        }
+        let asked = appends.clone();
+        let result = self.inner.append(appends).await;
+        match (self.fault, result) {
+            (Fault::LiesAboutActual, Err(StoreError::Conflict { stream, expected, .. })) => {
+                let actual = Some(Current::Revision(Revision(4711)));
+                Err(StoreError::Conflict { stream, expected, actual })
+            }
+            (Fault::ReportsAnotherExpectation, Err(StoreError::Conflict { stream, .. })) => {
+                let expected = ExpectedRevision::Any;
+                Err(StoreError::Conflict { stream, expected, actual: None })
+            }
+            (Fault::AcceptsTheMalformed, Err(StoreError::Invalid(_))) => Ok(Vec::new()),
+            (Fault::ReturnsTheFirstRevision, Ok(mut done)) => {
+                for (done, asked) in done.iter_mut().zip(&asked) {
+                    done.revision.0 -= asked.events.len() as u64 - 1;
+                }
+                Ok(done)
+            }
+            (Fault::ReturnsPositionsOfItsOwn, Ok(mut done)) => {
+                done.iter_mut().for_each(|done| done.position.0 += 1);
+                Ok(done)
+            }
+            (Fault::AnswersInTheOrderOfNames, Ok(done)) => {
+                let mut named: Vec<_> =
+                    asked.iter().map(|append| &append.stream).zip(done).collect();
+                named.sort_by_key(|(stream, _)| (*stream).clone());
+                Ok(named.into_iter().map(|(_, done)| done).collect())
+            }
+            (Fault::TakesARetryForNew, Ok(done)) if done.iter().any(|done| done.already) => {
+                let fresh = |event: NewEvent| event.with_id(EventId::random());
+                let again = asked.into_iter().map(|append| Append {
+                    events: append.events.into_iter().map(fresh).collect(),
+                    ..append
+                });
+                self.inner.append(again.collect()).await
+            }
+            (Fault::ReportsTheHeadToARetry, Ok(done)) if done.iter().any(|done| done.already) => {
+                Ok(vec![self.head(&asked[0].stream).await])
+            }
+            (Fault::ConflictsOnARetry, Ok(done)) if done.iter().any(|done| done.already) => {
+                let Append { stream, expected, .. } = asked[0].clone();
+                Err(StoreError::Conflict { stream, expected, actual: None })
+            }
+            (Fault::ForgetsThatARetryIsOne, Ok(mut done)) => {
+                done.iter_mut().for_each(|done| done.already = false);
+                Ok(done)
+            }
+            (Fault::CompletesAPartialRetry, Err(StoreError::IdInUse { id, .. })) => {
+                let mut rest = asked;
+                rest[0].events.retain(|event| event.id != id);
+                let Some(Ok(done)) = self.append(rest).now_or_never() else {
+                    return Ok(Vec::new());
+                };
+                Ok(done)
+            }
+            (_, result) => result,
+        }
+    }
+
+    fn read(&self, stream: &StreamName, mut options: ReadOptions) -> EventStream {
+        let fault = self.fault;
+        let mut stream = stream.clone();
+        match fault {
+            Fault::StartsBehindTheRevision => {
+                if let Some(from) = &mut options.from {
+                    from.0 = from.0.saturating_add(1);
+                }
+            }
+            Fault::IgnoresTheLimit => options.limit = None,
+            Fault::IgnoresTheDirection => options.direction = Direction::Forwards,
+            Fault::FoldsCase => stream = lower(&stream),
+            _ => {}
+        }
+        let events = self.inner.read(&stream, options);
+        events.map(move |event| event.map(|event| change(fault, event))).boxed()
+    }
+
+    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+        let fault = self.fault;
+        let events = self.inner.read_all(options);
+        let events = events.map(move |event| event.map(|event| change(fault, event)));
+        match fault {
+            Fault::SwapsNeighbours => events
+                .chunks(2)
+                .flat_map(|mut pair| {
+                    pair.reverse();
+                    stream::iter(pair)
+                })
+                .boxed(),
+            // As where a sequence hands out positions and commits come in another order.
+            Fault::ShowsPositionsLate => events
+                .filter(|event| {
+                    let now = oubliette::event::Timestamp::now().as_micros();
+                    let late = event.as_ref().is_ok_and(|event| {
+                        event.position.0 % 3 == 1 && event.recorded.as_micros() + 2_000 > now
+                    });
+                    futures::future::ready(!late)
+                })
+                .boxed(),
+            _ => events.boxed(),
+        }
+    }
+
+    fn subscribe(&self, after: Option<Position>, mut filter: Filter) -> Subscription {
+        match self.fault {
+            Fault::IgnoresPrefixes => filter.stream_prefixes.clear(),
+            Fault::IgnoresTypes => filter.event_types.clear(),
+            _ => {}
+        }
+        let after = match self.fault {
+            Fault::DeliversTheStartToo => after.map(|after| Position(after.0.saturating_sub(1))),
+            _ => after,
+        };
+        let deliveries = self.inner.subscribe(after, filter);
+        let is_caught_up =
+            |delivery: &Result<Delivery, StoreError>| matches!(delivery, Ok(Delivery::CaughtUp));
+        match self.fault {
+            Fault::LosesTheFirstLiveEvent => deliveries
+                .scan(0, move |since, delivery| {
+                    *since += usize::from(*since > 0 || is_caught_up(&delivery));
+                    futures::future::ready(Some((*since != 2).then_some(delivery)))
+                })
+                .filter_map(futures::future::ready)
+                .boxed(),
+            Fault::RepeatsAtTheJoin => deliveries
+                .scan(None, move |last, delivery| {
+                    let mut out = vec![delivery];
+                    match (&out[0], &last) {
+                        (Ok(Delivery::CaughtUp), Some(event)) => {
+                            out.push(Ok(Delivery::Event(RecordedEvent::clone(event))));
+                        }
+                        (Ok(Delivery::Event(event)), _) => *last = Some(event.clone()),
+                        _ => {}
+                    }
+                    futures::future::ready(Some(stream::iter(out)))
+                })
+                .flatten()
+                .boxed(),
+            Fault::IsCaughtUpTwice => deliveries
+                .flat_map(move |delivery| {
+                    let twice = is_caught_up(&delivery);
+                    stream::iter(
+                        [delivery].into_iter().chain(twice.then_some(Ok(Delivery::CaughtUp))),
+                    )
+                })
+                .boxed(),
+            Fault::NeverGoesLive | Fault::EndsAfterCatchingUp => {
+                let catching_up = deliveries.scan(false, move |done, delivery| {
+                    let before = *done;
+                    *done |= is_caught_up(&delivery);
+                    futures::future::ready((!before).then_some(delivery))
+                });
+                if self.is(Fault::NeverGoesLive) {
+                    catching_up.chain(stream::pending()).boxed()
+                } else {
+                    catching_up.boxed()
+                }
+            }
+            _ => deliveries,
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        match self.fault {
+            Fault::PretendsToHaveAll => Capabilities::NONE,
+            _ => self.inner.capabilities(),
+        }
+    }
+}
+
+fn fixture(fault: Fault) -> Fixture {
+    Fixture::new(Arc::new(Faulty { inner: MemoryStore::new(), fault }))
+}
+
+/// Long enough for every case on a busy machine, short where a fault makes the case wait.
+fn patient(fixture: Fixture, seconds: u64) -> Fixture {
+    fixture.with_profile(Profile::default().waiting(Duration::from_secs(seconds)))
+}
+
+macro_rules! notices {
+    ($($name:ident: $fault:ident in $case:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            let fixture = patient(fixture(Fault::$fault), 3);
+            let violation = conformance::$case(&fixture).await.expect_err("it passed");
+            assert_eq!(violation.case, stringify!($case));
+            assert!(violation.to_string().contains(violation.bullet));
+        }
+    )*};
+}
+
+notices! {
+    ignored_expectations: IgnoresExpectations in stale_append_writes_nothing
+    two_winners: IgnoresExpectations in one_writer_wins
+    an_ignored_no_stream: IgnoresNoStream in stale_append_writes_nothing
+    two_first_writers: IgnoresNoStream in one_writer_wins
+    a_lie_about_the_actual_revision: LiesAboutActual in stale_append_writes_nothing
+    another_expectation_reported: ReportsAnotherExpectation in stale_append_writes_nothing
+    half_a_batch: WritesOneByOne in append_is_all_or_nothing
+    half_a_batch_in_a_partial_retry: WritesOneByOne in partial_retry_is_refused
+    half_a_batch_when_dropped: WritesOneByOne in dropped_append_is_all_or_nothing
+    streams_one_by_one: WritesStreamsOneByOne in several_streams_need_the_capability
+    streams_one_by_one_when_stale: WritesStreamsOneByOne in stale_append_writes_nothing
+    the_first_revision: ReturnsTheFirstRevision in append_returns_revision_and_position
+    positions_of_its_own: ReturnsPositionsOfItsOwn in append_returns_revision_and_position
+    answers_by_name: AnswersInTheOrderOfNames in append_returns_revision_and_position
+    swallowed_events: SwallowsEventsSilently in read_is_in_order
+    malformed_appends: AcceptsTheMalformed in malformed_appends_are_refused
+    a_retry_taken_for_new: TakesARetryForNew in retry_is_answered_as_done
+    the_head_told_to_a_retry: ReportsTheHeadToARetry in retry_is_answered_as_done
+    a_conflict_on_a_retry: ConflictsOnARetry in retry_is_answered_as_done
+    a_retry_not_called_one: ForgetsThatARetryIsOne in retry_is_answered_as_done
+    a_completed_partial_retry: CompletesAPartialRetry in partial_retry_is_refused
+    pretended_batches: PretendsToHaveAll in several_streams_need_the_capability
+    pretended_bytes: PretendsToHaveAll in payloads_come_back_as_they_went_in
+    pretended_backwards: PretendsToHaveAll in read_is_in_order
+    pretended_read_all: PretendsToHaveAll in read_all_is_in_order
+    pretended_subscriptions: PretendsToHaveAll in subscription_filters
+    a_broken_promise: RefusesWhatItPromises in several_streams_need_the_capability
+    rounded_numbers: RoundsNumbers in payloads_come_back_as_they_went_in
+    lost_white_space: DropsWhiteSpace in payloads_come_back_as_they_went_in
+    lost_metadata: DropsMetadata in payloads_come_back_as_they_went_in
+    bytes_taken_for_text: TakesBytesForText in payloads_come_back_as_they_went_in
+    a_read_that_starts_late: StartsBehindTheRevision in read_is_in_order
+    an_ignored_limit: IgnoresTheLimit in read_is_in_order
+    an_ignored_direction: IgnoresTheDirection in read_is_in_order
+    swapped_neighbours: SwapsNeighbours in read_all_is_in_order
+    positions_that_show_late: ShowsPositionsLate in read_all_skips_nothing_in_flight
+    folded_case: FoldsCase in streams_are_apart
+    a_lost_live_event: LosesTheFirstLiveEvent in subscription_catches_up_then_goes_live
+    a_lost_event_at_the_join: LosesTheFirstLiveEvent in subscription_joins_without_gap_or_repeat
+    a_repeated_event: RepeatsAtTheJoin in subscription_catches_up_then_goes_live
+    a_repeated_event_at_the_join: RepeatsAtTheJoin in subscription_joins_without_gap_or_repeat
+    caught_up_twice: IsCaughtUpTwice in subscription_catches_up_then_goes_live
+    caught_up_twice_at_the_join: IsCaughtUpTwice in subscription_joins_without_gap_or_repeat
+    a_subscription_that_never_goes_live: NeverGoesLive in subscription_catches_up_then_goes_live
+    a_subscription_that_ends: EndsAfterCatchingUp in subscription_catches_up_then_goes_live
+    the_start_delivered_too: DeliversTheStartToo in subscription_catches_up_then_goes_live
+    ignored_prefixes: IgnoresPrefixes in subscription_filters
+    ignored_types: IgnoresTypes in subscription_filters
+    half_of_a_dropped_append: StopsHalfWhenDropped in dropped_append_is_all_or_nothing
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_wrapper_without_a_fault_passes() {
+    let result = conformance::run_all(|| async { fixture(Fault::None) }).await;
+    assert_eq!(result, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canonical_comparison_forgives_spelling_and_nothing_else() {
+    let canonical =
+        |fault| fixture(fault).with_profile(Profile::default().comparing(Comparison::Canonical));
+    let respelled = canonical(Fault::DropsWhiteSpace);
+    conformance::payloads_come_back_as_they_went_in(&respelled).await.unwrap();
+    for fault in [Fault::RoundsNumbers, Fault::DropsMetadata, Fault::TakesBytesForText] {
+        let result = conformance::payloads_come_back_as_they_went_in(&canonical(fault)).await;
+        assert!(result.is_err(), "{fault:?} passed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_chooses_names_and_fields() {
+    let profile = || {
+        Profile::default()
+            .naming(|tag| format!("tenant/customer-{tag}"))
+            .shaping(|value| format!(r#"{{"id":"c-1","colour":"blue","surname":{value}}}"#))
+    };
+    let store = MemoryStore::new();
+    let shared = store.clone();
+    // One store for all cases: none of them is disturbed by what the others leave.
+    let fresh = || async { Fixture::new(shared.clone()).with_profile(profile()) };
+    assert_eq!(conformance::run_all(fresh).await, Ok(()));
+    let events: Vec<RecordedEvent> =
+        store.read_all(ReadAllOptions::default()).map(Result::unwrap).collect().await;
+    assert!(events.len() > 1_000);
+    assert!(events.iter().all(|event| event.stream.as_str().starts_with("tenant/customer-")));
+}
