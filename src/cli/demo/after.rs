@@ -14,8 +14,8 @@ use super::{
     Failure,
     bank::{
         ACCOUNT, ACCOUNTS, Bank, COLOUR, FIRST_NAME, IBAN, LEDGER, LEDGERS, Movement,
-        OTHER_ACCOUNT, OTHER_LEDGER, OTHER_USER, PLATE, PLATE_RESIDUE, Remembered, SURNAME, USER,
-        euros, event, name, subject, text,
+        OTHER_ACCOUNT, OTHER_IBAN, OTHER_LEDGER, OTHER_USER, PLATE, PLATE_RESIDUE, Remembered,
+        SURNAME, USER, euros, event, name, subject, text,
     },
     before::{self, Archive},
     stage::Stage,
@@ -32,7 +32,9 @@ pub(super) async fn plan(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> 
     )?;
     let plan = bank.oubliette.plan(&subject(USER)?).await?;
     let mut rows = Vec::new();
-    for affected in &plan.streams {
+    let mut streams: Vec<_> = plan.streams.iter().collect();
+    streams.sort_by_key(|affected| (!affected.own, affected.depth));
+    for affected in streams {
         let via = plan
             .subjects
             .iter()
@@ -116,9 +118,10 @@ pub(super) async fn shredded(
         let events = bank.read(stream).await?;
         for event in events.iter().take(2).filter(|event| !event.is_tombstone()) {
             let lost = event.shredded.iter().flat_map(|shredded| &shredded.fields);
-            let lost = lost.map(String::as_str).collect::<Vec<_>>().join(", ");
+            let lost = lost.map(|field| if field == "*" { "all else" } else { field });
+            let lost = lost.collect::<Vec<_>>().join(", ");
             stage.line(&format!("{stream}  {}", event.event_type))?;
-            stage.line(&format!("    {}   shredded: {lost}", text(event)))?;
+            stage.line(&format!("    {}  shredded: {lost}", text(event)))?;
         }
     }
 
@@ -279,7 +282,8 @@ pub(super) async fn others(
         "others",
         "Nobody else lost anything",
         "The other customer's keys are his own. In his ledger stands a transfer from her: her \
-         IBAN in it was sealed under her key and is gone, all the rest of the booking is there.",
+         IBAN in it was sealed under her key and is gone, all the rest of the booking is there. In \
+         her ledger it is the other way round.",
     )?;
     for stream in [OTHER_USER, OTHER_ACCOUNT] {
         let same = bank.read(stream).await?.iter().eq(before.of(stream));
@@ -307,6 +311,12 @@ pub(super) async fn others(
         one,
     )?;
     let streams = (OTHER_ACCOUNT, OTHER_LEDGER);
+    let kept = bank.read(LEDGER).await?;
+    let kept: Vec<&str> = kept.iter().map(text).filter(|text| text.contains(OTHER_IBAN)).collect();
+    for text in &kept {
+        stage.line(&format!("{LEDGER}  {text}"))?;
+    }
+    stage.check(&format!("his own IBAN, in her {LEDGER}, is still there"), kept.len() == 1)?;
     let had = bank.balance(OTHER_ACCOUNT).await?;
     bank.move_money(streams, had.expected(), &Movement::cash(4_200)).await?;
     let has = bank.balance(OTHER_ACCOUNT).await?;
@@ -321,7 +331,7 @@ pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
          that no backup or retry brings a key of theirs back unnoticed.",
     )?;
     let mut totals = Totals::default();
-    let (mut rows, mut streams) = (Vec::new(), Vec::new());
+    let (mut rows, mut subjects) = (Vec::new(), Vec::new());
     for row in bank.oubliette.inventory()? {
         let row = row?;
         totals.add(&row);
@@ -335,7 +345,7 @@ pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
                     format!("about {}", key.sealed_about),
                     key.owners.iter().map(|owner| owner.as_str()).collect::<Vec<_>>().join(", "),
                 ]);
-                streams.push((key.stream.to_string(), key.subject.to_string()));
+                subjects.push(key.subject);
             }
             Row::Forgotten(forgotten) => {
                 let erasure = forgotten.erasures.last().map(|span| span.at.to_string());
@@ -355,10 +365,9 @@ pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
     }
     stage.table(&["STREAM", "SUBJECT", "GEN", "STATE", "SEALED", "OWNERS"], rows)?;
     stage.fact("totals", serde_json::to_value(totals)?);
-    let hers = |name: &String| [USER, ACCOUNT, LEDGER].contains(&name.as_str());
     stage.check(
-        "no key is left of the user, the account or the ledger, in any stream",
-        !streams.iter().any(|(stream, subject)| hers(stream) || hers(subject)),
+        "no key of the user, the account or the ledger is left, in any stream",
+        !subjects.iter().any(|subject| [USER, ACCOUNT, LEDGER].contains(&subject.as_str())),
     )?;
     stage.check("three are listed as forgotten, without a name", totals.forgotten == 3)
 }

@@ -29,6 +29,7 @@ pub(super) const LEDGER: &str = "ledger-123";
 pub(super) const OTHER_USER: &str = "user-789";
 pub(super) const OTHER_ACCOUNT: &str = "bankaccount-124";
 pub(super) const OTHER_LEDGER: &str = "ledger-124";
+pub(super) const OTHER_IBAN: &str = "DE02120300000000202051";
 
 /// What is personal of the customer. Nothing of it may lie in the store in clear.
 pub(super) const SURNAME: &str = "Quistorp";

@@ -14,8 +14,8 @@ use oubliette::{
 use super::{
     Failure,
     bank::{
-        ACCOUNT, Bank, COLOUR, FIRST_NAME, IBAN, LEDGER, Movement, OTHER_ACCOUNT, OTHER_LEDGER,
-        OTHER_USER, PLATE, SURNAME, USER, euros, name, text,
+        ACCOUNT, Bank, COLOUR, FIRST_NAME, IBAN, LEDGER, Movement, OTHER_ACCOUNT, OTHER_IBAN,
+        OTHER_LEDGER, OTHER_USER, PLATE, SURNAME, USER, euros, name, text,
     },
     folder,
     stage::Stage,
@@ -60,7 +60,7 @@ pub(super) async fn accounts(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
         (hers, moved("MoneyDeposited", 240_000, salary.as_str(), None)),
         (his, moved("MoneyDeposited", 180_000, "salary", None)),
         (hers, moved("MoneyWithdrawn", 30_000, "cash, Altona", None)),
-        (hers, moved("TransferSent", 65_000, "rent", Some((OTHER_USER, "DE02120300000000202051")))),
+        (hers, moved("TransferSent", 65_000, "rent", Some((OTHER_USER, OTHER_IBAN)))),
         (his, moved("TransferReceived", 65_000, "rent", Some((USER, IBAN)))),
         (hers, moved("MoneyDeposited", 5_000, "refund", None)),
     ];
@@ -119,7 +119,7 @@ pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
     let mut hits = |text: &str| -> Result<usize, Failure> {
         let events = folder::grep(&bank.events, text)?;
         let vault = folder::grep(&bank.vault, text)?;
-        stage.line(&format!("grep -c {text:<10}  events/: {events}   vault/: {vault}"))?;
+        stage.line(&format!("grep {text:<22}  events/: {events}   vault/: {vault}"))?;
         stage.fact(&format!("grep {text}"), serde_json::json!({"events": events, "vault": vault}));
         Ok(events + vault)
     };
