@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::{
     Problem, Warning,
+    check::{sample, sample_captures},
     file::{FieldRule, OnOwnerForgotten, OwnerRule, PolicyFile, StreamRule},
     guard,
     load::{Mistake, place},
@@ -71,6 +72,9 @@ pub(super) fn compile(file: &PolicyFile, text: &str) -> (Rules, Vec<Mistake>) {
         .collect();
     compiler.check_patterns(&compiled);
     let (rules, spans): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
+    let order = |warning: &Warning| (warning.line, warning.column);
+    compiler.warnings.sort_by_key(order);
+    compiler.warnings.dedup();
     let rules = Rules {
         rules,
         metadata,
@@ -110,14 +114,19 @@ fn digest(file: &PolicyFile) -> PolicyDigest {
     digest
 }
 
-struct Compiler<'t> {
-    text: &'t str,
+pub(super) struct Compiler<'t> {
+    pub(super) text: &'t str,
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
 }
 
 impl Compiler<'_> {
-    fn mistake(&mut self, at: Range<usize>, problem: Problem, message: impl Into<String>) {
+    pub(super) fn mistake(
+        &mut self,
+        at: Range<usize>,
+        problem: Problem,
+        message: impl Into<String>,
+    ) {
         self.mistakes.push(Mistake { at, problem, message: message.into() });
     }
 
@@ -349,7 +358,7 @@ impl Compiler<'_> {
                 );
                 self.mistake(pointer.span(), Problem::Pointer, message);
             }
-            if cut.public.iter().any(|known| *known == place) {
+            if cut.public.contains(&place) {
                 self.mistake(pointer.span(), Problem::Pointer, format!("`{place}` stands twice"));
             } else if let Some(known) = cut.public.iter().find(|known| known.covers(&place)) {
                 let message = format!("`{place}` is public already by `{known}`; take it out");
@@ -401,67 +410,6 @@ impl Compiler<'_> {
             self.warn(at, message);
         }
     }
-
-    /// No two rules may claim a name with equal right, and none the names of a split's halves.
-    fn check_patterns(&mut self, rules: &[(Rule, Range<usize>)]) {
-        for (i, (rule, at)) in rules.iter().enumerate() {
-            for (other, other_at) in &rules[..i] {
-                let (line, _) = place(self.text, other_at.start);
-                let tie = rule.pattern.prefix().len() == other.pattern.prefix().len();
-                if tie && rule.pattern.overlaps(&other.pattern) {
-                    let message = format!(
-                        "this pattern and the one of line {line} fit the same names, and neither \
-                         begins with the longer literal; make one of them more specific"
-                    );
-                    self.mistake(at.clone(), Problem::Conflict, message);
-                }
-            }
-            for (j, (split, split_at)) in rules.iter().enumerate() {
-                let Some(halves) = split.halves.as_ref().filter(|_| split.layout == Layout::Split)
-                else {
-                    continue;
-                };
-                let stronger = rule.pattern.prefix().len() >= split.pattern.prefix().len();
-                let fits =
-                    rule.pattern.overlaps(&halves.public) || rule.pattern.overlaps(&halves.private);
-                if i != j && stronger && fits {
-                    let (line, _) = place(self.text, split_at.start);
-                    let message = format!(
-                        "this pattern fits names of the halves of the streams that line {line} \
-                         splits; choose other names"
-                    );
-                    self.mistake(at.clone(), Problem::Conflict, message);
-                }
-            }
-        }
-    }
-
-    /// Follows owners that the names alone decide, from a made-up stream of each rule.
-    fn check_cycles(&mut self, rules: &Rules, spans: &[Range<usize>]) {
-        for (rule, at) in rules.rules.iter().zip(spans) {
-            let start = sample(&rule.pattern);
-            let mut seen = vec![start.clone()];
-            let mut todo = vec![start.clone()];
-            while let Some(name) = todo.pop() {
-                let Some((found, captures)) = rules.of(&name) else { continue };
-                for owner in found.owners.iter().filter(|o| o.template.is_of_the_name()) {
-                    let next = owner.template.compose_from_name(&captures);
-                    if next == start {
-                        let message = "these streams own each other in a circle; take one of the \
-                                       owner rules out";
-                        self.mistake(at.clone(), Problem::Cycle, message);
-                        todo.clear();
-                        break;
-                    }
-                    // A template may lengthen the name each time: names have an end.
-                    if !seen.contains(&next) && seen.len() < 64 {
-                        seen.push(next.clone());
-                        todo.push(next);
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// Whether anything of a rule's streams can stand in clear.
@@ -476,16 +424,6 @@ fn shows_something(rule: &StreamRule) -> bool {
             .types
             .values()
             .any(|of_type| listed(&of_type.public) || of_type.field.as_deref().is_some_and(shown))
-}
-
-fn sample_captures(pattern: &NamePattern) -> Vec<String> {
-    (0..pattern.capture_names().len()).map(|i| format!("7x{i}")).collect()
-}
-
-/// A name that fits a pattern.
-fn sample(pattern: &NamePattern) -> String {
-    let captures = sample_captures(pattern);
-    pattern.name(&captures.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The words of a key in lower case, each between spaces: `firstName` is ` first name `.

@@ -42,7 +42,9 @@ pub(super) fn load(text: &str) -> Result<Rules, Vec<PolicyError>> {
     match compiled {
         Some(rules) if mistakes.is_empty() => Ok(rules),
         _ => {
-            mistakes.sort_by_key(|mistake| mistake.at.start);
+            // What types inherit is checked with each of them.
+            mistakes.sort_by(|a, b| (a.at.start, &a.message).cmp(&(b.at.start, &b.message)));
+            mistakes.dedup_by(|a, b| a.at == b.at && a.message == b.message);
             Err(mistakes
                 .into_iter()
                 .map(|mistake| {
@@ -74,20 +76,27 @@ fn read(text: &str) -> (Option<PolicyFile>, Vec<Mistake>) {
     let mut mistakes: Vec<Mistake> =
         errors.iter().map(|error| mistake(error, Problem::Syntax)).collect();
     if !mistakes.is_empty() {
+        // After its first mistake a line's others are mostly echoes.
+        mistakes.sort_by_key(|mistake| mistake.at.start);
+        mistakes.dedup_by_key(|mistake| place(text, mistake.at.start).0);
         return (None, mistakes);
     }
     let whole = table.span();
     let mut table = table.into_inner();
     take_not_yet(&mut table, &mut mistakes);
+    let mut pruned: Vec<String> = Vec::new();
     loop {
         let deserializer = Deserializer::from(Spanned::new(whole.clone(), table.clone()));
         let error = match PolicyFile::deserialize(deserializer) {
             Ok(file) => return (Some(file), mistakes),
             Err(error) => error,
         };
-        mistakes.push(mistake(&error, Problem::Word));
+        // What was cut out is missing then; that is no second mistake.
+        if !pruned.iter().any(|key| error.message() == format!("missing field `{key}`")) {
+            mistakes.push(mistake(&error, Problem::Word));
+        }
         let at = error.span().unwrap_or(whole.clone());
-        if !prune(&mut table, &at) {
+        if !prune(&mut table, &at, &mut pruned) {
             return (None, mistakes);
         }
     }
@@ -137,12 +146,13 @@ fn take_from(table: &mut DeTable<'_>, mistakes: &mut Vec<Mistake>) {
 
 /// Removes what a mistake is about: the entry whose key or value it stands at. Returns false
 /// where there is no such entry.
-fn prune(table: &mut DeTable<'_>, at: &Range<usize>) -> bool {
+fn prune(table: &mut DeTable<'_>, at: &Range<usize>, keys: &mut Vec<String>) -> bool {
     let mut pruned = false;
     for (key, mut value) in std::mem::take(table) {
         if !pruned {
-            pruned = prune_value(&mut value, at);
+            pruned = prune_value(&mut value, at, keys);
             if !pruned && (key.span() == *at || value.span() == *at) {
+                keys.push(key.get_ref().to_string());
                 pruned = true;
                 continue;
             }
@@ -153,15 +163,19 @@ fn prune(table: &mut DeTable<'_>, at: &Range<usize>) -> bool {
 }
 
 /// Removes something within a value.
-fn prune_value(value: &mut Spanned<DeValue<'_>>, at: &Range<usize>) -> bool {
+fn prune_value(
+    value: &mut Spanned<DeValue<'_>>,
+    at: &Range<usize>,
+    keys: &mut Vec<String>,
+) -> bool {
     match value.get_mut() {
-        DeValue::Table(table) => prune(table, at),
+        DeValue::Table(table) => prune(table, at, keys),
         DeValue::Array(items) => {
             let mut pruned = false;
             let all = std::mem::replace(items, std::iter::empty().collect());
             for mut item in all {
                 if !pruned {
-                    pruned = prune_value(&mut item, at);
+                    pruned = prune_value(&mut item, at, keys);
                     if !pruned && item.span() == *at {
                         pruned = true;
                         continue;

@@ -9,6 +9,7 @@
 //! else: no store, no key.
 
 mod carve;
+mod check;
 mod compile;
 mod cut;
 mod error;

@@ -91,7 +91,7 @@ impl Keep {
     }
 
     /// The residue of a string; `None` where it would be all of it, or where there is none.
-    pub(super) fn residue<'s>(self, text: &'s str) -> Option<&'s str> {
+    pub(super) fn residue(self, text: &str) -> Option<&str> {
         let nth = |n: usize| text.char_indices().nth(n).map(|(at, _)| at);
         match self {
             Self::First(n) => nth(n).map(|at| &text[..at]),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Filling, Json, Pointer, Step, reader};
+use super::{Json, Pointer, Step, reader};
 
 /// A node of a JSON tree. Leaves are the text's own slices, so that nothing is rewritten.
 #[derive(Clone, PartialEq, Eq)]

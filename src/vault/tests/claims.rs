@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    event::EventId,
-    vault::{Claim, Owner, OwnerChange},
+    event::{EventId, OwnerChange},
+    vault::{Claim, Owner},
 };
 
 pub(super) fn claim(of: &str, event: EventId, change: OwnerChange) -> Claim {

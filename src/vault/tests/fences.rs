@@ -1,7 +1,7 @@
 //! Fences: dead stays dead, living stays living, missing is neither.
 
 use super::*;
-use crate::vault::OwnerChange;
+use crate::event::OwnerChange;
 
 #[tokio::test]
 async fn an_id_that_nobody_made_is_missing_and_not_shredded() {

@@ -24,7 +24,7 @@ async fn a_vault_in_a_folder_opens_again_with_everything() {
     let pseudonym = vault.pseudonym(&subject("user-2"));
     let erasure = forget(&vault, "user-2").await;
     vault.put_note(NoteKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
-    let change = crate::vault::OwnerChange::Add(subject("user-1"));
+    let change = crate::event::OwnerChange::Add(subject("user-1"));
     claims::owned(&vault, "account-1", change, true).await.unwrap();
     // The last handle is gone, so the folder is free at once.
     drop(vault);
