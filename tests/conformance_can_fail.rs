@@ -1,6 +1,11 @@
 //! The conformance suite notices broken stores: each of these breaks one promise of the contract.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, stream};
@@ -55,6 +60,7 @@ enum Fault {
     RepeatsAtTheJoin,
     IsCaughtUpTwice,
     NeverGoesLive,
+    NeverWakesAnybody,
     EndsAfterCatchingUp,
     DeliversTheStartToo,
     IgnoresPrefixes,
@@ -65,6 +71,8 @@ enum Fault {
 struct Faulty {
     inner: MemoryStore,
     fault: Fault,
+    /// The positions that some reader came by.
+    met: Arc<Mutex<HashSet<Position>>>,
 }
 
 impl Faulty {
@@ -264,16 +272,19 @@ impl EventStore for Faulty {
                     stream::iter(pair)
                 })
                 .boxed(),
-            // As where a sequence hands out positions and commits come in another order.
-            Fault::ShowsPositionsLate => events
-                .filter(|event| {
-                    let now = oubliette::event::Timestamp::now().as_micros();
-                    let late = event.as_ref().is_ok_and(|event| {
-                        event.position.0 % 3 == 1 && event.recorded.as_micros() + 2_000 > now
-                    });
-                    futures::future::ready(!late)
-                })
-                .boxed(),
+            // As where a sequence hands out positions and commits come in another order: some
+            // show only to the second reader who comes by.
+            Fault::ShowsPositionsLate => {
+                let met = Arc::clone(&self.met);
+                events
+                    .filter(move |event| {
+                        let late = event.as_ref().is_ok_and(|event| {
+                            event.position.0 % 3 == 1 && met.lock().unwrap().insert(event.position)
+                        });
+                        futures::future::ready(!late)
+                    })
+                    .boxed()
+            }
             _ => events.boxed(),
         }
     }
@@ -333,6 +344,13 @@ impl EventStore for Faulty {
                     catching_up.boxed()
                 }
             }
+            Fault::NeverWakesAnybody => {
+                let mut deliveries = deliveries;
+                stream::poll_fn(move |_| {
+                    deliveries.poll_next_unpin(&mut Context::from_waker(Waker::noop()))
+                })
+                .boxed()
+            }
             _ => deliveries,
         }
     }
@@ -346,7 +364,7 @@ impl EventStore for Faulty {
 }
 
 fn fixture(fault: Fault) -> Fixture {
-    Fixture::new(Arc::new(Faulty { inner: MemoryStore::new(), fault }))
+    Fixture::new(Arc::new(Faulty { inner: MemoryStore::new(), fault, met: Arc::default() }))
 }
 
 /// Long enough for every case on a busy machine, short where a fault makes the case wait.
@@ -411,6 +429,7 @@ notices! {
     caught_up_twice: IsCaughtUpTwice in subscription_catches_up_then_goes_live
     caught_up_twice_at_the_join: IsCaughtUpTwice in subscription_joins_without_gap_or_repeat
     a_subscription_that_never_goes_live: NeverGoesLive in subscription_catches_up_then_goes_live
+    a_subscription_that_sleeps_on: NeverWakesAnybody in subscription_catches_up_then_goes_live
     a_subscription_that_ends: EndsAfterCatchingUp in subscription_catches_up_then_goes_live
     the_start_delivered_too: DeliversTheStartToo in subscription_catches_up_then_goes_live
     ignored_prefixes: IgnoresPrefixes in subscription_filters

@@ -138,10 +138,20 @@ async fn acknowledged_appends_survive_kill_9() {
     for round in 0..rounds {
         let mut child = start_helper(folder.path());
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let reader =
-            std::thread::spawn(move || lines.lines().map_while(Result::ok).collect::<Vec<_>>());
-        // Anywhere from before the first commit to after hundreds.
-        let millis = if round == 0 { 2 } else { rand::rng().random_range(5..200) };
+        let (first, seen) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let note = |line: &String| {
+                let _ = first.send(line.starts_with("acknowledged"));
+            };
+            lines.lines().map_while(Result::ok).inspect(note).collect::<Vec<_>>()
+        });
+        // Anywhere from before the first commit to after hundreds; every other round certainly
+        // after one.
+        if round % 2 == 1 {
+            let patience = Duration::from_secs(60);
+            while !seen.recv_timeout(patience).expect("the helper acknowledges nothing") {}
+        }
+        let millis = if round == 0 { 2 } else { rand::rng().random_range(0..150) };
         std::thread::sleep(Duration::from_millis(millis));
         child.kill().unwrap();
         child.wait().unwrap();

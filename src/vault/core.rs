@@ -89,6 +89,8 @@ impl Core {
         }
         let version = self.cache.version();
         let closed = self.disk.fence(&self.naming.subject(subject))?.refusal();
+        #[cfg(test)]
+        self.disk.faults.after_read();
         self.cache.keep_fence(subject, closed, version);
         Ok(closed)
     }
@@ -130,6 +132,8 @@ impl Core {
             },
             None => KeyState::Shredded { erasure: self.killer(id)? },
         };
+        #[cfg(test)]
+        self.disk.faults.after_read();
         self.cache.keep_state(id, state.clone(), version);
         Ok(state)
     }

@@ -1,5 +1,7 @@
 //! What can go wrong with a vault.
 
+use std::path::PathBuf;
+
 use crate::{
     crypto::{KeyId, RandomError},
     event::{ErasureId, EventId, Generation, Subject},
@@ -59,6 +61,46 @@ pub enum VaultError {
         slot: VaultIdText,
         /// The vault that was to be opened.
         vault: VaultIdText,
+    },
+    /// The root slot holds no root that is whole.
+    #[error(
+        "the root slot is damaged: {0}; without it no key of this vault can be read, \
+         restore the vault from a backup"
+    )]
+    SlotDamaged(String),
+    /// Others than its owner may read the root slot.
+    #[error(
+        "the root slot {} may be read by others (mode {mode:o}); \
+         make it private first: chmod 600",
+        path.display()
+    )]
+    SlotPermissions {
+        /// Where it is.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The root slot is older than the vault's pages: an old copy of the slot was put back.
+    #[error(
+        "the root slot holds epoch {slot}, the vault's pages are at epoch {vault}: \
+         an older copy of the slot was put back; put the present one in its place"
+    )]
+    SlotOutdated {
+        /// The slot's epoch.
+        slot: u64,
+        /// The epoch that the pages had reached.
+        vault: u64,
+    },
+    /// A folder that holds something, but no vault.
+    #[error("{0} is not a vault of this program")]
+    NotAVault(String),
+    /// A place or a value is longer than the vault stores at one place.
+    #[error("{bytes} bytes are too many at one place of the vault, at most {most} fit")]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
     },
     /// The vault's pages are older than the root slot: an old copy was put back.
     #[error(

@@ -161,7 +161,9 @@ impl Vault {
     /// one of a new generation. Warm keys cost no write and no await.
     ///
     /// # Errors
-    /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`].
+    /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`], unless the request names the
+    /// generation (that of its own claim, or the one before it);
+    /// [`VaultError::NoGeneration`] where it names one that is dead or was never begun.
     pub async fn sealing_key(
         &self,
         request: KeyRequest<'_>,
@@ -194,16 +196,23 @@ impl Vault {
 
     /// Notes owner changes durably, before the append that states them. Returns for each the
     /// generation under which its event, and the later ones of the same append, are sealed
-    /// (`None`: no new generation).
+    /// (`None`: no new generation). The same claim again changes nothing and has the same answer,
+    /// also when it was settled long ago.
+    ///
+    /// A claim that begins a generation is refused while any claim of another append is open, one
+    /// that adds an owner only while a generation is.
     ///
     /// # Errors
-    /// [`VaultError::Unsettled`] where an earlier claim of a subject is open.
+    /// [`VaultError::Unsettled`] where an earlier claim of a subject is open;
+    /// [`VaultError::Forgotten`] where the subject or the owner is.
     pub async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
         self.ask(|reply| Job::Claim(claims.to_vec(), reply)).await
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
-    /// or are withdrawn. Repeatable; unknown events are passed over.
+    /// or are withdrawn. Repeatable; unknown events are passed over. It costs no write of its own:
+    /// it becomes durable with the next one, and should a crash come first, the claim is found
+    /// unsettled, and settled again.
     ///
     /// # Errors
     /// Storage errors.
@@ -235,7 +244,8 @@ impl Vault {
         })
     }
 
-    /// The subjects that ever named this one as an owner (settled or not; see their standing).
+    /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:
+    /// their standing says what counts.
     ///
     /// # Errors
     /// Storage errors.

@@ -14,15 +14,17 @@ mod error;
 mod gate;
 mod handle;
 mod inventory;
+mod pages;
 mod places;
 mod records;
+mod root;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod types;
 mod wire;
 
-pub use error::VaultError;
+pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,

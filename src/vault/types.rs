@@ -105,7 +105,8 @@ pub struct Epoch {
 pub struct Standing {
     /// Its fence, if it was ever forgotten, wholly or in part.
     pub fence: Option<Fence>,
-    /// The generation of new keys.
+    /// The generation of new keys; `None` where there is no key and no claim yet, or where new
+    /// keys are refused. While an epoch is unsettled: the generation before it.
     pub current: Option<Generation>,
     /// Its owners over time; empty: it never had any.
     pub epochs: Vec<Epoch>,

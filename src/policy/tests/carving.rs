@@ -120,6 +120,13 @@ fn nothing_public_and_two_subjects_leaves_no_structure_in_clear() {
     assert_eq!(carved.layout, Layout::Sealed);
     assert_eq!(rebuild(&carved, |_| true), data);
     assert_eq!(rebuild(&carved, |who| who.as_str() == "user-9"), r#"{"a":[null,{"b":5}]}"#);
+    // A container that one part prepared does not lose its content to the next part.
+    let mut tree = Node::Object(Vec::new());
+    for part in &carved.parts {
+        let Body::Fields(text) = &part.body else { panic!() };
+        assert!(tree.fill_all(Filling::read_all(text).unwrap()));
+    }
+    assert_eq!(tree.to_text(), data);
 }
 
 #[test]

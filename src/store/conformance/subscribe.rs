@@ -1,8 +1,11 @@
 //! The cases about subscriptions.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt;
+use futures::{
+    StreamExt,
+    future::{try_join, try_join_all},
+};
 
 use super::kit::{Kit, TASKS, Verdict, ensure, event_type, grows, is_unsupported, join, positions};
 use crate::{
@@ -79,12 +82,25 @@ pub(super) async fn subscription_catches_up_then_goes_live(kit: &Kit<'_>) -> Ver
 
     // Whoever goes away disturbs nobody.
     drop(after_first);
-    for round in 0..5 {
+    for round in 0..6 {
         let events = kit.events(1 + round % 2)?;
-        kit.append(if round % 2 == 0 { &a } else { &b }, Any, events.clone()).await?;
+        let stream = if round % 2 == 0 { &a } else { &b };
+        let append = kit.append(stream, Any, events.clone());
         // Delivered now: no later append is needed to push it out.
-        for subscription in [&mut all, &mut after_last, &mut from_nothing] {
-            delivers(kit, subscription, &events).await?;
+        if round < 3 {
+            append.await?;
+            for subscription in [&mut all, &mut after_last, &mut from_nothing] {
+                delivers(kit, subscription, &events).await?;
+            }
+        } else {
+            // They wait already when the append begins, and must be woken.
+            let waiting = [&mut all, &mut after_last, &mut from_nothing]
+                .map(|subscription| delivers(kit, subscription, &events));
+            let late = async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                append.await
+            };
+            try_join(try_join_all(waiting), late).await?;
         }
     }
     Ok(())
@@ -142,7 +158,7 @@ pub(super) async fn subscription_joins_without_gap_or_repeat(kit: &Kit<'_>) -> V
             Ok(events)
         }
     });
-    let subscribers = futures::future::try_join_all(subscribers);
+    let subscribers = try_join_all(subscribers);
     let writing = async {
         let mut ids = Vec::new();
         for writer in writers {
@@ -164,7 +180,7 @@ pub(super) async fn subscription_joins_without_gap_or_repeat(kit: &Kit<'_>) -> V
         }
         Ok(ids)
     };
-    let (seen, ids) = futures::future::try_join(subscribers, ending).await?;
+    let (seen, ids) = try_join(subscribers, ending).await?;
     for events in &seen {
         ensure!(
             grows(&positions(events)),

@@ -89,6 +89,25 @@ async fn after_a_failure_that_is_not_understood_nothing_is_appended() {
 }
 
 #[tokio::test]
+async fn what_fails_in_its_middle_leaves_nothing_and_disturbs_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    let other_hand = Connection::open(folder.path().join("events.db")).unwrap();
+    other_hand
+        .execute_batch(
+            "CREATE TRIGGER whim BEFORE INSERT ON event WHEN NEW.data = '\"bad\"' BEGIN
+                SELECT RAISE(ABORT, 'no');
+             END;",
+        )
+        .unwrap();
+    let texts = ["1", "\"bad\"", "2", "\"bad\"", "3"];
+    let results = join_all(texts.map(|text| append(&store, "user-1", text))).await;
+    let done: Vec<bool> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(done, [true, false, true, false, true]);
+    assert_eq!(count(&store).await, 6);
+}
+
+#[tokio::test]
 async fn what_is_queued_is_done_before_closing() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::create(folder.path()).unwrap();

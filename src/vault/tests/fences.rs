@@ -23,12 +23,17 @@ async fn a_key_that_vanished_without_an_erasure_is_missing() {
     let lost = key(&vault, "user-1", "user-1").await.unwrap();
     let dead = key(&vault, "user-2", "user-2").await.unwrap();
     forget(&vault, "user-2").await;
+    let [old, new] = handed_over(&vault).await;
+    destroy(&vault, ErasureId::now(), "account-1", spans(&[(1, 1)])).await.unwrap();
     drop(vault);
     let everything = tree.range(&[1], &[2], usize::MAX).unwrap();
     tree.put(everything.into_iter().map(|(place, _)| (place, None)).collect()).unwrap();
     let vault = over(&tree);
     assert!(matches!(vault.opening_key(lost.id()), Err(VaultError::KeyMissing(_))));
     shredded(vault.opening_key(dead.id()));
+    // The fence of a generation explains no other one.
+    shredded(vault.opening_key(old.id()));
+    assert!(matches!(vault.opening_key(new.id()), Err(VaultError::KeyMissing(_))));
 }
 
 #[tokio::test]

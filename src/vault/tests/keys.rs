@@ -56,3 +56,24 @@ async fn forgotten_means_shredded_refused_and_fenced() {
     assert!(fence.closed);
     assert_eq!(fence.dead, [(Generation(1), Generation(1), erasure)]);
 }
+
+#[tokio::test]
+async fn ids_do_not_link_a_persons_streams() {
+    let vault = over(&tree());
+    let keys = (0..256).map(|n| {
+        let vault = &vault;
+        async move { key(vault, &format!("stream-{n}"), "user-1").await.unwrap().id() }
+    });
+    let ids = futures::future::join_all(keys).await;
+    // Of 256 random bytes about 162 differ; of what two ids share before they are permuted
+    // (the subject, the generation) nothing shows in any place.
+    for at in 0..16 {
+        let different: std::collections::HashSet<u8> = ids.iter().map(|id| id.0[at]).collect();
+        assert!(different.len() > 100, "byte {at} has {} values", different.len());
+    }
+    // Nor does another vault make anything of them.
+    let other = over(&tree());
+    key(&other, "stream-0", "user-1").await.unwrap();
+    assert!(matches!(other.opening_key(ids[0]), Err(VaultError::KeyMissing(_))));
+    assert_ne!(other.pseudonym(&subject("user-1")), vault.pseudonym(&subject("user-1")));
+}

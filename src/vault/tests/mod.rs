@@ -38,9 +38,19 @@ pub(super) struct Faults {
     pub(super) fail: AtomicBool,
     /// Whoever holds this keeps writes waiting.
     pub(super) hold: Mutex<()>,
+    /// What happens once, after a reader has read the tree and before it leaves what it found in
+    /// the cache.
+    pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Faults {
+    pub(super) fn after_read(&self) {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+    }
+
     pub(super) fn before_write(&self) -> Result<(), VaultError> {
         self.writes.fetch_add(1, Ordering::SeqCst);
         drop(self.hold.lock().unwrap());

@@ -75,6 +75,39 @@ async fn after_a_failed_destruction_nothing_is_sealed_opened_or_admitted() {
     assert!(matches!(vault.admit(Opening::default()).await, Err(VaultError::Poisoned)));
 }
 
+/// Has a subject be forgotten between what the next reader reads and what it keeps.
+fn forget_meanwhile(vault: &Vault, whose: &'static str) {
+    let forgetting = vault.clone();
+    let meanwhile = move || {
+        let forget = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(forget(&forgetting, whose));
+        };
+        thread::spawn(forget).join().unwrap();
+    };
+    *vault.core().disk.faults.meanwhile.lock().unwrap() = Some(Box::new(meanwhile));
+}
+
+#[tokio::test]
+async fn a_reader_keeps_nothing_that_was_destroyed_while_it_read() {
+    let tree = tree();
+    let made = key(&over(&tree), "user-1", "user-1").await.unwrap();
+    let vault = over(&tree);
+    forget_meanwhile(&vault, "user-1");
+    // This one came before: it may still see the key.
+    live(vault.opening_key(made.id()));
+    shredded(vault.opening_key(made.id()));
+}
+
+#[tokio::test]
+async fn an_admission_keeps_nothing_that_changed_while_it_looked() {
+    let vault = over(&tree());
+    let opening = || Opening { shared: vec![subject("user-1")], exclusive: vec![] };
+    forget_meanwhile(&vault, "user-1");
+    let _ = vault.admit(opening()).await;
+    assert!(matches!(vault.admit(opening()).await, Err(VaultError::Forgotten { .. })));
+}
+
 /// Readers hammer a key while it is destroyed: as soon as `destroy` has returned, nobody reads
 /// it any more.
 #[test]

@@ -4,28 +4,73 @@
 //! Used by the vault's records alone, which decide what the values mean. The construction is
 //! DESIGN §4's key tree: sealed pages, each under a key that its parent page holds, up to one
 //! root key in the root slot.
+//!
+//! # What is forgotten, and why
+//!
+//! Two ways of writing: [`Tree::put`] writes pages anew *in place*, under the key they have;
+//! [`Tree::erase`] gives every page on the way to a changed place a *fresh* key and id, up to the
+//! root, and then overwrites the root slot. What an adversary may have is every byte that the
+//! page store ever wrote, and today's slot. The claim: no value that was at a place before the
+//! last erasure of that place can be read with these.
+//!
+//! It rests on the **invariant**: *until its destruction, every page key that ever sealed an
+//! entry is on the entry's path, or is held only by superseded pages of which the same is true.*
+//!
+//! The argument. A page has a *span*, the places that belong to it, and the spans of the pages
+//! of one level never overlap. While a page keeps its key, its span only ever grows (when a
+//! neighbour vanishes, its places fall to the page before it, or to the page after it where it
+//! was the first): a page that splits, or is joined with another, gets a fresh key. So an entry
+//! once sealed under a key lies in the span of that key's page for as long as the key is in the
+//! tree: the page is on the entry's path. A key that is no longer in the tree stands only in
+//! superseded versions of its former parent. Those are sealed under the parent's key, whose span
+//! then held the entry as well, so the same holds of that key, and so on up to the root. Now an
+//! erasure of the entry replaces all keys on its path. A page that was not on it never sealed the
+//! entry, nor the key of a page that did: it may keep its key. All others are reached by the old
+//! root key alone, and of that the slot was the only holder.
+//!
+//! The forensic test does what the adversary would do, over an archive of all bytes ever written.
+
+mod cache;
+mod commit;
+mod edits;
+mod folder;
+mod open;
+mod page;
+mod retire;
+mod rewrite;
+mod store;
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    path::Path,
+    collections::HashMap,
     sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, Ordering},
     },
 };
 
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{VaultError, VaultId};
-use crate::crypto::{Secret, random_secret};
+use self::{
+    folder::FolderLock,
+    page::{Page, PageId},
+    store::Store,
+};
+use super::{
+    VaultError, VaultId,
+    root::{Root, RootSlot},
+};
+use crate::crypto::Secret;
 
 /// Where a value stands: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
 pub(crate) type Place = Vec<u8>;
 
 /// The longest place, in bytes.
 pub(crate) const MAX_PLACE_BYTES: usize = 64;
+
+/// The longest value, in bytes.
+pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
 
 /// A value, wiped when dropped.
 pub(crate) type Value = Zeroizing<Vec<u8>>;
@@ -42,53 +87,87 @@ pub(crate) struct Erasure {
     pub(crate) changes: Vec<Change>,
 }
 
+/// Sizes of a tree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// How many bytes of items a page holds before it is split.
+    pub(crate) page_bytes: usize,
+    /// How many bytes of opened pages are kept in memory, about.
+    pub(crate) cache_bytes: usize,
+    /// How many pages one batch to the page store holds at most.
+    pub(crate) batch_pages: usize,
+    #[cfg(test)]
+    pub(crate) sabotage: Sabotage,
+}
+
+impl Default for Shape {
+    /// Pages of 8 KiB (of 4 KiB and 15 KB, sled took both well; a larger page costs more to
+    /// rewrite with each creation, a smaller one more levels), and 64 MiB of them. Batches of 256 pages, because
+    /// sled keeps a batch in memory several times over.
+    fn default() -> Self {
+        Self {
+            page_bytes: 8 * 1024,
+            cache_bytes: 64 << 20,
+            batch_pages: 256,
+            #[cfg(test)]
+            sabotage: Sabotage::None,
+        }
+    }
+}
+
+/// How a test breaks the construction, to see itself fail.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    None,
+    SplitKeepsKey,
+    EraseKeepsLeafKey,
+}
+
 /// The map. All methods block; those that write return when the change is on the disk.
+///
+/// Readers never wait for the disk to take a write: they see what was before until the new is
+/// durable, and wait only while the one is swapped for the other in memory.
 pub(crate) struct Tree {
-    map: Mutex<BTreeMap<Place, Value>>,
+    store: Store,
+    slot: Box<dyn RootSlot>,
     identity: Secret,
-    id: VaultId,
-    epoch: AtomicU64,
+    view: RwLock<View>,
+    writer: Mutex<()>,
+    poisoned: AtomicBool,
+    /// Dropped last: the folder is free only when the store is closed.
+    _lock: Option<FolderLock>,
+}
+
+/// What readers see.
+struct View {
+    root: Root,
+    page: Arc<Page>,
+    /// Pages as they were before a change that is being written in place.
+    before: HashMap<PageId, Arc<Page>>,
 }
 
 impl Tree {
-    /// Makes a tree.
-    pub(crate) fn create_at(_folder: &Path, _root: &Path) -> Result<Self, VaultError> {
-        Self::in_memory()
+    /// Whose tree this is.
+    pub(crate) fn vault_id(&self) -> VaultId {
+        self.store.vault
     }
 
-    /// Opens a tree.
-    pub(crate) fn open_at(folder: &Path, _root: &Path) -> Result<Self, VaultError> {
-        Err(VaultError::NotFound(folder.display().to_string()))
-    }
-
-    /// A tree in memory.
-    pub(crate) fn in_memory() -> Result<Self, VaultError> {
-        Ok(Self {
-            map: Mutex::default(),
-            identity: random_secret()?,
-            id: VaultId(Uuid::new_v4()),
-            epoch: AtomicU64::new(1),
-        })
-    }
-
-    /// A secret of this vault, from which others are derived.
+    /// A secret of the vault's own that never changes, from which keyed hashes are derived.
     pub(crate) fn identity(&self) -> &Secret {
         &self.identity
     }
 
-    /// The vault's id.
-    pub(crate) fn vault_id(&self) -> VaultId {
-        self.id
-    }
-
-    /// The root's epoch.
+    /// How many erasures there were.
     pub(crate) fn epoch(&self) -> Result<u64, VaultError> {
-        Ok(self.epoch.load(Ordering::Acquire))
+        Ok(self.view()?.root.epoch)
     }
 
     /// The value at a place, as of the last completed write.
     pub(crate) fn get(&self, place: &[u8]) -> Result<Option<Value>, VaultError> {
-        Ok(self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(place).cloned())
+        let view = self.view()?;
+        let (leaf, _) = self.leaf(&view, place)?;
+        Ok(leaf.find(place).map(|value| Zeroizing::new(value.to_vec())))
     }
 
     /// At most `limit` values at places from `from` (inclusive) to `to` (exclusive), in order.
@@ -98,43 +177,85 @@ impl Tree {
         to: &[u8],
         limit: usize,
     ) -> Result<Vec<(Place, Value)>, VaultError> {
-        let bounds = (Bound::Included(from.to_vec()), Bound::Excluded(to.to_vec()));
-        let map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(map
-            .range::<Vec<u8>, _>(bounds)
-            .take(limit)
-            .map(|(p, v)| (p.clone(), v.clone()))
-            .collect())
+        let view = self.view()?;
+        let mut found = Vec::new();
+        let mut next = Some(from.to_vec());
+        while let Some(at) = next {
+            let (leaf, after) = self.leaf(&view, &at)?;
+            for index in leaf.entry_from(&at)..leaf.len() {
+                let place = leaf.place(index);
+                if found.len() == limit || place >= to {
+                    return Ok(found);
+                }
+                found.push((place.to_vec(), Zeroizing::new(leaf.value(index).to_vec())));
+            }
+            next = after.filter(|after| after.as_slice() < to && found.len() < limit);
+        }
+        Ok(found)
     }
 
     /// Makes changes that take nothing away from anybody: new values, newer values. What was
     /// there before may still be read from an old copy. All or nothing.
     pub(crate) fn put(&self, changes: Vec<Change>) -> Result<(), VaultError> {
-        self.apply(changes);
-        Ok(())
+        self.write(Erasure { changes, ..Erasure::default() }, false)
     }
 
-    /// Makes changes after whose return the earlier values of all changed places and ranges, and
-    /// everything ever stored there, are beyond recovery. All or nothing.
+    /// Makes changes after whose return the earlier values of all changed places, and everything
+    /// ever stored at them, are beyond recovery: fresh keys for all pages on their paths, and a
+    /// fresh root key. All or nothing. A place that ends with no value, or with a new one, are
+    /// treated alike.
+    pub(crate) fn erase(&self, changes: Vec<Change>) -> Result<(), VaultError> {
+        self.erase_all(Erasure { changes, ..Erasure::default() })
+    }
+
+    /// [`Tree::erase`] of whole ranges and of single places, with one change of root. Of a range
+    /// only the pages at its ends are written anew: what lies between goes with its keys.
     pub(crate) fn erase_all(&self, erasure: Erasure) -> Result<(), VaultError> {
-        {
-            let mut map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            map.retain(|place, _| {
-                !erasure.remove_ranges.iter().any(|(from, to)| from <= place && place < to)
-            });
-        }
-        self.apply(erasure.changes);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        Ok(())
+        self.write(erasure, true)
     }
 
-    fn apply(&self, changes: Vec<Change>) {
-        let mut map = self.map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (place, value) in changes {
-            match value {
-                Some(value) => map.insert(place, value),
-                None => map.remove(&place),
+    /// A fresh root key, under a new epoch; nothing else changes.
+    pub(crate) fn rotate_root(&self) -> Result<(), VaultError> {
+        self.erase_all(Erasure::default())
+    }
+
+    /// The leaf that a place belongs to, and where the next leaf begins.
+    fn leaf(&self, view: &View, place: &[u8]) -> Result<(Arc<Page>, Option<Place>), VaultError> {
+        let mut page = Arc::clone(&view.page);
+        let mut after = None;
+        while page.level() > 0 {
+            let index = page.child_of(place);
+            if index + 1 < page.len() {
+                after = Some(page.place(index + 1).to_vec());
+            }
+            let (id, key) = page.child(index);
+            let child = match view.before.get(&id) {
+                Some(before) => Arc::clone(before),
+                None => self.store.load(&id, &key)?,
             };
+            if child.level() + 1 != page.level() {
+                return Err(VaultError::Damaged("a page stands at the wrong level".into()));
+            }
+            page = child;
         }
+        Ok((page, after))
+    }
+
+    fn view(&self) -> Result<std::sync::RwLockReadGuard<'_, View>, VaultError> {
+        self.refuse_poisoned()?;
+        let view = self.view.read().map_err(|_| VaultError::Poisoned)?;
+        // Again: a writer that failed may have held the view until now.
+        self.refuse_poisoned()?;
+        Ok(view)
+    }
+
+    fn refuse_poisoned(&self) -> Result<(), VaultError> {
+        if self.poisoned.load(Ordering::Acquire) { Err(VaultError::Poisoned) } else { Ok(()) }
+    }
+}
+
+impl std::fmt::Debug for Tree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tree({})", self.store.vault)
     }
 }

@@ -1,0 +1,42 @@
+//! Where sealed pages are stored: a small seam over any database that keeps bytes under a name.
+//!
+//! Used by `tree` alone. Nothing that passes here is a secret: pages are ciphertext, names are
+//! random, and whatever a store keeps of removed or replaced pages cannot be read without the
+//! root key. So a store needs to be durable and atomic; it need not erase.
+
+mod memory;
+mod sled_store;
+
+pub(crate) use memory::MemoryPages;
+pub(crate) use sled_store::SledPages;
+
+use super::VaultError;
+
+/// A change of the store: pages to write and pages to remove.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Batch {
+    /// Names and new contents.
+    pub(crate) puts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Names.
+    pub(crate) removals: Vec<Vec<u8>>,
+}
+
+/// A store of pages.
+///
+/// # Contract
+/// - What `apply` did is seen by every later `get`.
+/// - After `flush` returned, everything applied before it survives a power cut.
+/// - A crash without a flush loses whole batches or none of them: a batch is atomic, and a later
+///   batch never survives an earlier one that is lost.
+/// - After an error of `apply` or `flush` the caller stops using the store until it is reopened.
+/// - Calls block; the caller writes from one thread at a time and reads from many.
+pub(crate) trait PageStore: Send + Sync {
+    /// The content under a name.
+    fn get(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError>;
+
+    /// Makes the changes, all or nothing.
+    fn apply(&self, batch: Batch) -> Result<(), VaultError>;
+
+    /// Waits until everything applied is on the disk.
+    fn flush(&self) -> Result<(), VaultError>;
+}

@@ -1,0 +1,73 @@
+//! Pages in sled.
+
+use std::{io, path::Path, thread, time::Duration};
+
+use super::{Batch, PageStore};
+use crate::vault::VaultError;
+
+/// What sled may keep in memory, in bytes. The tree keeps opened pages itself, so sled needs
+/// little more than its inner nodes.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// How long to wait for sled's own lock of its file, which the threads of an instance that was
+/// just dropped in this process may still hold. No other process can: the folder's lock is ours.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pages in a sled database.
+pub(crate) struct SledPages(sled::Db);
+
+impl SledPages {
+    /// Opens the database in `folder`, or makes it. The caller holds the lock of the vault.
+    pub(crate) fn open(folder: &Path) -> Result<Self, VaultError> {
+        // Nothing happens behind the back: what must be durable is flushed by name, and the
+        // errors of a background flush would reach nobody.
+        let config =
+            sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let pause = Duration::from_millis(20);
+        let mut waited = Duration::ZERO;
+        loop {
+            match config.open() {
+                Ok(db) => return Ok(Self(db)),
+                Err(error) if is_lock(&error) && waited < LOCK_PATIENCE => {
+                    thread::sleep(pause);
+                    waited += pause;
+                }
+                Err(error) => return Err(VaultError::Storage(Box::new(error))),
+            }
+        }
+    }
+}
+
+/// Whether sled says that somebody holds its file. It wraps the system's error in one of kind
+/// `Other`, of which only the text tells.
+fn is_lock(error: &sled::Error) -> bool {
+    match error {
+        sled::Error::Io(error) => {
+            error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("lock")
+        }
+        _ => false,
+    }
+}
+
+impl PageStore for SledPages {
+    fn get(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        let found = self.0.get(name).map_err(|e| VaultError::Storage(Box::new(e)))?;
+        Ok(found.map(|bytes| bytes.to_vec()))
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), VaultError> {
+        let mut changes = sled::Batch::default();
+        for name in batch.removals {
+            changes.remove(name);
+        }
+        for (name, content) in batch.puts {
+            changes.insert(name, content);
+        }
+        self.0.apply_batch(changes).map_err(|e| VaultError::Storage(Box::new(e)))
+    }
+
+    fn flush(&self) -> Result<(), VaultError> {
+        // The blocking one: `flush_async` hung under concurrent tasks (sled's issue 1308).
+        self.0.flush().map(drop).map_err(|e| VaultError::Storage(Box::new(e)))
+    }
+}

@@ -1,0 +1,140 @@
+//! A root slot in a file of two sectors, overwritten in place.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use zeroize::Zeroizing;
+
+use super::{
+    Root, RootSlot,
+    sector::SECTOR_BYTES,
+    slot::{SectorSlot, Sectors},
+};
+use crate::vault::VaultError;
+
+/// The slot.
+pub(crate) struct FileSlot(SectorSlot<SectorFile>);
+
+impl FileSlot {
+    /// Makes the file, readable and writable by its owner alone, and makes its place durable.
+    /// It holds no root until one is written.
+    ///
+    /// # Errors
+    /// [`VaultError::NotEmpty`] where there is something already.
+    pub(crate) fn create(path: &Path) -> Result<Self, VaultError> {
+        let parent = parent(path);
+        fs::create_dir_all(parent).map_err(storage)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => VaultError::NotEmpty(path.display().to_string()),
+            _ => storage(e),
+        })?;
+        // The blocks get their place on the medium now, and are overwritten in it from now on.
+        file.write_all(&[0; 2 * SECTOR_BYTES]).map_err(storage)?;
+        file.sync_all().map_err(storage)?;
+        sync_folder(parent)?;
+        Ok(Self(SectorSlot(SectorFile(Mutex::new(file)))))
+    }
+
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it.
+    pub(crate) fn open(path: &Path) -> Result<Self, VaultError> {
+        let file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => VaultError::SlotMissing(path.display().to_string()),
+                _ => storage(e),
+            })?;
+        refuse_shared(&file, path)?;
+        Ok(Self(SectorSlot(SectorFile(Mutex::new(file)))))
+    }
+}
+
+impl RootSlot for FileSlot {
+    fn read(&self) -> Result<Root, VaultError> {
+        self.0.read()
+    }
+
+    fn write(&self, root: &Root) -> Result<(), VaultError> {
+        self.0.write(root)
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), VaultError> {
+    // Only Unix lets a folder be opened and synchronised.
+    if cfg!(unix) { File::open(folder).and_then(|f| f.sync_all()).map_err(storage) } else { Ok(()) }
+}
+
+/// The folder that a path lies in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(unix)]
+fn refuse_shared(file: &File, path: &Path) -> Result<(), VaultError> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = file.metadata().map_err(storage)?.mode() & 0o7777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(VaultError::SlotPermissions { path: PathBuf::from(path), mode })
+}
+
+#[cfg(not(unix))]
+fn refuse_shared(_: &File, _: &Path) -> Result<(), VaultError> {
+    Ok(())
+}
+
+fn storage(error: io::Error) -> VaultError {
+    VaultError::Storage(Box::new(error))
+}
+
+struct SectorFile(Mutex<File>);
+
+impl SectorFile {
+    fn at(&self, index: usize) -> Result<std::sync::MutexGuard<'_, File>, VaultError> {
+        let mut file = self.0.lock().map_err(|_| VaultError::Poisoned)?;
+        let offset = (index * SECTOR_BYTES) as u64;
+        file.seek(SeekFrom::Start(offset)).map_err(storage)?;
+        Ok(file)
+    }
+}
+
+impl Sectors for SectorFile {
+    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        // Exactly one sector of space, so that no reallocation leaves a copy of the key behind.
+        let mut bytes = Zeroizing::new(vec![0; SECTOR_BYTES]);
+        let mut file = self.at(index)?;
+        let mut read = 0;
+        while read < SECTOR_BYTES {
+            match file.read(&mut bytes[read..]) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(storage(e)),
+            }
+        }
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), VaultError> {
+        self.at(index)?.write_all(bytes).map_err(storage)
+    }
+
+    fn sync(&self) -> Result<(), VaultError> {
+        self.0.lock().map_err(|_| VaultError::Poisoned)?.sync_all().map_err(storage)
+    }
+}

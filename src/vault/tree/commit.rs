@@ -1,0 +1,131 @@
+//! Making a planned change durable.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    Erasure, Tree,
+    edits::Edits,
+    open::{EPOCH, RETIRE},
+    page::PageId,
+    retire::RetireList,
+    rewrite::{Plan, Written, plan},
+    store::Store,
+};
+use crate::vault::{VaultError, VaultId, pages::Batch};
+
+/// After how many seals the root's key is replaced, far below the 2³² that random nonces allow.
+const MOST_ROOT_SEALS: u64 = 1 << 30;
+
+impl Tree {
+    /// The committer: one at a time.
+    pub(super) fn write(&self, erasure: Erasure, fresh: bool) -> Result<(), VaultError> {
+        let edits = Edits::new(erasure)?;
+        if edits.all().is_empty() && !fresh {
+            return self.refuse_poisoned();
+        }
+        let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
+        let (root, page) = {
+            let view = self.view()?;
+            (view.root.clone(), view.page.clone())
+        };
+        if !fresh && page.version < MOST_ROOT_SEALS {
+            let plan = plan(&self.store, &root, &page, &edits, false)?;
+            // What is too much for one batch is swapped in by its root, as an erasure is.
+            if plan.added.len() + plan.renewed.len() <= self.store.shape.batch_pages {
+                return self.or_poison(self.commit_in_place(plan));
+            }
+        }
+        let plan = plan(&self.store, &root, &page, &edits, true)?;
+        self.or_poison(self.commit_fresh(plan))
+    }
+
+    /// Nothing is known about the disk after an error: until the tree is opened anew it neither
+    /// reads nor writes.
+    fn or_poison(&self, outcome: Result<(), VaultError>) -> Result<(), VaultError> {
+        if outcome.is_err() {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        outcome
+    }
+
+    /// One atomic batch. Readers keep seeing what was before until it is durable.
+    fn commit_in_place(&self, plan: Plan) -> Result<(), VaultError> {
+        let mut batch = Batch::default();
+        for (id, written) in plan.renewed.iter().chain(&plan.added) {
+            batch.puts.push(sealed(self.store.vault, id, written)?);
+        }
+        batch.removals = plan.replaced.iter().map(|id| id.to_vec()).collect();
+        self.view.write().map_err(|_| VaultError::Poisoned)?.before = plan.before;
+        self.store.pages.apply(batch)?;
+        self.store.pages.flush()?;
+
+        let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
+        view.before.clear();
+        for id in &plan.replaced {
+            self.store.cache.drop_page(id)?;
+        }
+        for (id, written) in plan.renewed.into_iter().chain(plan.added) {
+            // The root page is held by the view itself.
+            if written.page.root().is_none() {
+                self.store.cache.put(id, written.page)?;
+            }
+        }
+        view.page = plan.root_page;
+        Ok(())
+    }
+
+    /// New pages, flushed; the root, overwritten; only then are the old pages removed.
+    fn commit_fresh(&self, plan: Plan) -> Result<(), VaultError> {
+        let (vault, pages) = (self.store.vault, &*self.store.pages);
+        let added: Vec<PageId> = plan.added.keys().copied().collect();
+        let retire = RetireList { epoch: plan.root.epoch, added, replaced: plan.replaced };
+        let mut batch = Batch::default();
+        batch.puts.push((RETIRE.to_vec(), retire.seal(vault, &self.identity)?));
+        for (id, written) in &plan.added {
+            if batch.puts.len() >= self.store.shape.batch_pages {
+                pages.apply(std::mem::take(&mut batch))?;
+            }
+            batch.puts.push(sealed(vault, id, written)?);
+        }
+        pages.apply(batch)?;
+        pages.flush()?;
+
+        self.slot.write(&plan.root)?;
+
+        {
+            let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
+            for id in &retire.replaced {
+                self.store.cache.drop_page(id)?;
+            }
+            for (id, written) in plan.added {
+                if written.page.root().is_none() {
+                    self.store.cache.put(id, written.page)?;
+                }
+            }
+            view.root = plan.root;
+            view.page = plan.root_page;
+        }
+        remove(&self.store, &retire.replaced, retire.epoch)
+    }
+}
+
+/// Removes pages that the tree of this epoch does not need, and the list that names them. Not
+/// flushed: until it is on the disk, so is the list.
+pub(super) fn remove(store: &Store, unneeded: &[PageId], epoch: u64) -> Result<(), VaultError> {
+    for ids in unneeded.chunks(store.shape.batch_pages) {
+        let removals = ids.iter().map(|id| id.to_vec()).collect();
+        store.pages.apply(Batch { removals, ..Batch::default() })?;
+    }
+    store.pages.apply(Batch {
+        puts: vec![(EPOCH.to_vec(), epoch.to_be_bytes().to_vec())],
+        removals: vec![RETIRE.to_vec()],
+    })
+}
+
+fn sealed(
+    vault: VaultId,
+    id: &PageId,
+    written: &Written,
+) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
+    Ok((id.to_vec(), written.page.seal(vault, id, &written.key)?))
+}

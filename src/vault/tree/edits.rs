@@ -1,0 +1,125 @@
+//! What is to change, in order, and the part of it that concerns one page.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Change, Erasure, MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value,
+    page::{Entry, Page},
+};
+use crate::vault::VaultError;
+
+/// Changes and removed ranges, each in ascending order and without overlap.
+pub(super) struct Edits {
+    changes: Vec<Change>,
+    ranges: Vec<(Place, Place)>,
+}
+
+/// The edits within a span of places.
+#[derive(Clone, Copy)]
+pub(super) struct Slice<'a> {
+    changes: &'a [Change],
+    ranges: &'a [(Place, Place)],
+}
+
+/// The places that belong to a page.
+#[derive(Clone)]
+pub(super) struct Span {
+    pub(super) low: Place,
+    /// Exclusive; `None`: there is no end.
+    pub(super) high: Option<Place>,
+}
+
+impl Edits {
+    /// Sorts them; of several changes of a place the last counts. Ranges go before changes.
+    pub(super) fn new(erasure: Erasure) -> Result<Self, VaultError> {
+        let mut changes = BTreeMap::new();
+        for (place, value) in erasure.changes {
+            refuse_longer(place.len(), MAX_PLACE_BYTES)?;
+            refuse_longer(value.as_ref().map_or(0, |v| v.len()), MAX_VALUE_BYTES)?;
+            changes.insert(place, value);
+        }
+        let mut removed = erasure.remove_ranges;
+        removed.retain(|(from, to)| from < to);
+        removed.sort();
+        let mut ranges: Vec<(Place, Place)> = Vec::with_capacity(removed.len());
+        for (from, to) in removed {
+            match ranges.last_mut() {
+                Some(last) if from <= last.1 => last.1 = to.max(std::mem::take(&mut last.1)),
+                _ => ranges.push((from, to)),
+            }
+        }
+        Ok(Self { changes: changes.into_iter().collect(), ranges })
+    }
+
+    pub(super) fn all(&self) -> Slice<'_> {
+        Slice { changes: &self.changes, ranges: &self.ranges }
+    }
+}
+
+fn refuse_longer(bytes: usize, most: usize) -> Result<(), VaultError> {
+    if bytes > most { Err(VaultError::TooLarge { bytes, most }) } else { Ok(()) }
+}
+
+impl<'a> Slice<'a> {
+    pub(super) fn is_empty(self) -> bool {
+        self.changes.is_empty() && self.ranges.is_empty()
+    }
+
+    /// Whether the span goes as a whole, and nothing comes in its place.
+    pub(super) fn covers(self, span: &Span) -> bool {
+        let covered = |(from, to): &(Place, Place)| {
+            *from <= span.low && span.high.as_ref().is_some_and(|high| high <= to)
+        };
+        self.changes.is_empty() && self.ranges.iter().any(covered)
+    }
+
+    /// The part within a span.
+    pub(super) fn within(self, span: &Span) -> Slice<'a> {
+        let changes = {
+            let from = self.changes.partition_point(|(place, _)| *place < span.low);
+            let to = match &span.high {
+                Some(high) => self.changes.partition_point(|(place, _)| place < high),
+                None => self.changes.len(),
+            };
+            &self.changes[from..to.max(from)]
+        };
+        let ranges = {
+            let from = self.ranges.partition_point(|(_, to)| *to <= span.low);
+            let to = match &span.high {
+                Some(high) => self.ranges.partition_point(|(from, _)| from < high),
+                None => self.ranges.len(),
+            };
+            &self.ranges[from..to.max(from)]
+        };
+        Slice { changes, ranges }
+    }
+
+    /// A leaf's entries after these edits.
+    pub(super) fn apply(self, leaf: &Page) -> Vec<Entry> {
+        let mut entries = Vec::with_capacity(leaf.len() + self.changes.len());
+        let mut changes = self.changes.iter().peekable();
+        let mut ranges = self.ranges.iter().peekable();
+        let push = |entries: &mut Vec<Entry>, place: &Place, value: &Option<Value>| {
+            if let Some(value) = value {
+                entries.push(Entry { place: place.clone(), value: value.clone() });
+            }
+        };
+        for index in 0..leaf.len() {
+            let place = leaf.place(index);
+            while let Some((before, value)) = changes.next_if(|(p, _)| p.as_slice() < place) {
+                push(&mut entries, before, value);
+            }
+            while ranges.next_if(|(_, to)| to.as_slice() <= place).is_some() {}
+            let removed = ranges.peek().is_some_and(|(from, _)| from.as_slice() <= place);
+            if changes.peek().is_some_and(|(p, _)| p.as_slice() == place) || removed {
+                continue;
+            }
+            let value = Value::new(leaf.value(index).to_vec());
+            entries.push(Entry { place: place.to_vec(), value });
+        }
+        for (place, value) in changes {
+            push(&mut entries, place, value);
+        }
+        entries
+    }
+}

@@ -1,0 +1,137 @@
+//! A vault's folder: what says that it is one, and who has it open.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::Path,
+    process, thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::vault::{VaultError, VaultId, root::sync_folder};
+
+/// The subfolder of the sealed pages.
+pub(super) const PAGES: &str = "pages";
+
+const HEADER: &str = "vault.json";
+const LOCK: &str = "lock";
+const FORMAT: u32 = 1;
+const KIND: &str = "oubliette vault";
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    kind: String,
+    format: u32,
+    vault: Option<Uuid>,
+}
+
+/// The right to use the folder. The system takes it back when the process ends, however it ends.
+pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] File);
+
+/// Makes the folder, or takes an empty one, and locks it.
+pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
+    fs::create_dir_all(folder).map_err(storage)?;
+    let refuse_filled = || match is_empty(folder) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(VaultError::NotEmpty(folder.display().to_string())),
+        Err(error) => Err(storage(error)),
+    };
+    refuse_filled()?;
+    let lock = lock(folder)?;
+    // Again: somebody else may have been quicker.
+    refuse_filled()?;
+    Ok(lock)
+}
+
+/// Whether there is nothing but, perhaps, the lock file of an attempt that failed.
+fn is_empty(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        if entry?.file_name() != LOCK {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Locks the folder.
+///
+/// # Errors
+/// [`VaultError::InUse`], at once, where another process has it, or this one already.
+pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(folder.join(LOCK)).map_err(storage)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
+        Err(TryLockError::Error(error)) => return Err(storage(error)),
+    }
+    file.set_len(0).map_err(storage)?;
+    file.rewind().map_err(storage)?;
+    file.write_all(process::id().to_string().as_bytes()).map_err(storage)?;
+    Ok(FolderLock(file))
+}
+
+/// Who wrote itself into the lock file; 0 where it does not say.
+fn holder(file: &mut File) -> u32 {
+    // The holder may be just about to write.
+    for _ in 0..10 {
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        if let (Ok(_), Ok(id)) = (read, text.trim().parse()) {
+            return id;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    0
+}
+
+/// Says durably that the folder is this vault's: last, so that half a vault is none.
+pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultError> {
+    let header = Header { kind: KIND.into(), format: FORMAT, vault: Some(vault.0) };
+    let mut text =
+        serde_json::to_vec_pretty(&header).map_err(|e| VaultError::Storage(Box::new(e)))?;
+    text.push(b'\n');
+    let draft = folder.join("vault.json.new");
+    let mut file = File::create(&draft).map_err(storage)?;
+    file.write_all(&text).map_err(storage)?;
+    file.sync_all().map_err(storage)?;
+    fs::rename(&draft, folder.join(HEADER)).map_err(storage)?;
+    sync_folder(folder)?;
+    sync_folder(crate::vault::root::parent(folder))
+}
+
+/// Whose folder it is.
+pub(super) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
+    let name = || folder.display().to_string();
+    let text = match fs::read(folder.join(HEADER)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(if is_empty(folder).unwrap_or(true) {
+                VaultError::NotFound(name())
+            } else {
+                VaultError::NotAVault(name())
+            });
+        }
+        Err(error) => return Err(storage(error)),
+    };
+    let header: Header = serde_json::from_slice(&text)
+        .map_err(|_| VaultError::Damaged(format!("{HEADER} cannot be read")))?;
+    if header.kind != KIND {
+        return Err(VaultError::NotAVault(name()));
+    }
+    if header.format > FORMAT {
+        return Err(VaultError::NewerFormat { found: header.format, known: FORMAT });
+    }
+    match header.vault {
+        Some(vault) => Ok(VaultId(vault)),
+        None => Err(VaultError::Damaged(format!("{HEADER} names no vault"))),
+    }
+}
+
+fn storage(error: io::Error) -> VaultError {
+    VaultError::Storage(Box::new(error))
+}

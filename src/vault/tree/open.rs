@@ -1,0 +1,172 @@
+//! Making a tree, and opening one after whatever happened before.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
+};
+
+use uuid::Uuid;
+
+use super::{
+    Shape, Tree, View,
+    commit::remove,
+    folder,
+    page::{Items, Page, RootHead, hex},
+    retire::RetireList,
+    store::Store,
+};
+use crate::{
+    crypto::{random, random_secret},
+    vault::{
+        VaultError, VaultId,
+        pages::{Batch, MemoryPages, PageStore, SledPages},
+        root::{FileSlot, MemorySlot, Root, RootSlot},
+    },
+};
+
+/// The name of the retire list in the page store; shorter than a page's id.
+pub(super) const RETIRE: &[u8] = b"retire";
+
+/// The name under which the page store says, in clear, which epoch it reached at least. It only
+/// tells one wrong state from another: what opens is decided by keys.
+pub(super) const EPOCH: &[u8] = b"epoch";
+
+impl Tree {
+    /// Makes an empty tree in an empty page store and a new slot.
+    pub(crate) fn create(
+        pages: Box<dyn PageStore>,
+        slot: Box<dyn RootSlot>,
+        shape: Shape,
+    ) -> Result<Self, VaultError> {
+        let vault = VaultId(Uuid::from_bytes(random()?));
+        let root = Root { vault, epoch: 0, key: random_secret()?, page: random()? };
+        let head = RootHead { epoch: 0, identity: random_secret()? };
+        let page = Page::new(1, Some(head), &Items::Leaf(Vec::new()));
+        let sealed = page.seal(vault, &root.page, &root.key)?;
+        pages.apply(Batch {
+            puts: vec![
+                (root.page.to_vec(), sealed),
+                (EPOCH.to_vec(), root.epoch.to_be_bytes().to_vec()),
+            ],
+            removals: Vec::new(),
+        })?;
+        pages.flush()?;
+        slot.write(&root)?;
+        Self::assemble(Store::new(vault, shape, pages), slot, root, page)
+    }
+
+    /// Opens a tree: makes sure that the slot holds one root and that it is on the disk, and
+    /// removes what an erasure that was cut off left lying.
+    ///
+    /// # Errors
+    /// [`VaultError::RolledBack`], [`VaultError::SlotOutdated`] and [`VaultError::Damaged`] where
+    /// the pages do not belong to the root.
+    pub(crate) fn open(
+        pages: Box<dyn PageStore>,
+        slot: Box<dyn RootSlot>,
+        shape: Shape,
+    ) -> Result<Self, VaultError> {
+        let root = slot.read()?;
+        slot.write(&root)?;
+        let page = root_page(&*pages, &root)?;
+        let store = Store::new(root.vault, shape, pages);
+        let tree = Self::assemble(store, slot, root, page)?;
+        tree.clean_up()?;
+        Ok(tree)
+    }
+
+    /// A tree in memory, which nobody else ever sees.
+    pub(crate) fn in_memory() -> Result<Self, VaultError> {
+        let (pages, slot) = (MemoryPages::default(), MemorySlot::default());
+        Self::create(Box::new(pages), Box::new(slot), Shape::default())
+    }
+
+    /// Makes a vault's tree: sled pages in `folder`, the root slot in the file `root`.
+    ///
+    /// # Errors
+    /// [`VaultError::NotEmpty`] where the folder is not empty, or the file exists.
+    pub(crate) fn create_at(folder: &Path, root: &Path) -> Result<Self, VaultError> {
+        let lock = folder::claim(folder)?;
+        let slot = FileSlot::create(root)?;
+        let pages = SledPages::open(&folder.join(folder::PAGES))?;
+        let mut tree = Self::create(Box::new(pages), Box::new(slot), Shape::default())?;
+        folder::write_header(folder, tree.vault_id())?;
+        tree._lock = Some(lock);
+        Ok(tree)
+    }
+
+    /// Opens a vault's tree. Nothing is made: what is missing is an error.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NewerFormat`],
+    /// [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
+    /// and those of [`Tree::open`].
+    pub(crate) fn open_at(folder: &Path, root: &Path) -> Result<Self, VaultError> {
+        let vault = folder::read_header(folder)?;
+        let lock = folder::lock(folder)?;
+        let slot = FileSlot::open(root)?;
+        let found = slot.read()?.vault;
+        if found != vault {
+            return Err(VaultError::SlotOfAnotherVault {
+                slot: found.to_string(),
+                vault: vault.to_string(),
+            });
+        }
+        let pages = SledPages::open(&folder.join(folder::PAGES))?;
+        let mut tree = Self::open(Box::new(pages), Box::new(slot), Shape::default())?;
+        tree._lock = Some(lock);
+        Ok(tree)
+    }
+
+    fn assemble(
+        store: Store,
+        slot: Box<dyn RootSlot>,
+        root: Root,
+        page: Page,
+    ) -> Result<Self, VaultError> {
+        let identity = match page.root() {
+            Some(head) if head.epoch == root.epoch => head.identity.clone(),
+            _ => return Err(VaultError::Damaged("the root page is of another epoch".into())),
+        };
+        Ok(Self {
+            store,
+            slot,
+            identity,
+            view: RwLock::new(View { root, page: Arc::new(page), before: HashMap::new() }),
+            writer: Mutex::new(()),
+            poisoned: AtomicBool::new(false),
+            _lock: None,
+        })
+    }
+
+    /// Removes the pages that an unfinished erasure left: the old ones if its root is in the
+    /// slot, the new ones if not.
+    fn clean_up(&self) -> Result<(), VaultError> {
+        let Some(stored) = self.store.pages.get(RETIRE)? else { return Ok(()) };
+        let Ok(list) = RetireList::open(self.store.vault, &self.identity, &stored) else {
+            // It only says which ciphertext is of no use any more: no reason to withhold the rest.
+            tracing::warn!(vault = %self.store.vault, "the retire list is damaged; pages are left");
+            return Ok(());
+        };
+        let epoch = self.epoch()?;
+        let unneeded = if list.epoch <= epoch { &list.replaced } else { &list.added };
+        remove(&self.store, unneeded, epoch)?;
+        self.store.pages.flush()
+    }
+}
+
+fn root_page(pages: &dyn PageStore, root: &Root) -> Result<Page, VaultError> {
+    if let Some(stored) = pages.get(&root.page)? {
+        return Page::open(root.vault, &root.page, &root.key, true, &stored);
+    }
+    let reached = match pages.get(EPOCH)? {
+        Some(bytes) => <[u8; 8]>::try_from(bytes.as_slice()).ok().map(u64::from_be_bytes),
+        None => None,
+    };
+    Err(match reached {
+        Some(vault) if vault > root.epoch => VaultError::SlotOutdated { slot: root.epoch, vault },
+        Some(vault) if vault < root.epoch => VaultError::RolledBack { epoch: root.epoch },
+        _ => VaultError::Damaged(format!("the root page {} is missing", hex(&root.page))),
+    })
+}

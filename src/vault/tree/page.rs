@@ -1,0 +1,343 @@
+//! One page, opened and sealed. The bytes, all numbers big-endian:
+//!
+//! ```text
+//! stored page  format(1) kind(1) version(8) nonce(12) ciphertext tag(16)
+//! associated   "oubliette page" format(1) kind(1) vault(16) page id(16) version(8)
+//! plaintext    [root pages only: epoch(8) identity(32)] level(1) items
+//! leaf item    place length(1) value length(2) place value
+//! inner item   bound length(1) bound child id(16) child key(32)
+//! ```
+//!
+//! Items stand in strictly ascending order. A page stays in memory as one wiped buffer and the
+//! offsets of its items.
+
+use zeroize::Zeroizing;
+
+use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value};
+use crate::{
+    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
+    vault::{VaultError, VaultId},
+};
+
+/// The name of a page: random, and new whenever its key is.
+pub(super) type PageId = [u8; 16];
+
+/// The newest format of a page that this program knows.
+pub(super) const FORMAT: u8 = 1;
+
+const HEAD_BYTES: usize = 1 + 1 + 8 + NONCE_BYTES;
+const CHILD_BYTES: usize = 16 + SECRET_BYTES;
+
+/// A place and its value.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+/// A page as its parent knows it.
+#[derive(Clone)]
+pub(super) struct Child {
+    /// No place in it is less, except in the first child of a page, which takes all that are.
+    pub(super) low: Place,
+    pub(super) id: PageId,
+    pub(super) key: Secret,
+}
+
+/// What a page holds, taken apart to be changed.
+pub(super) enum Items {
+    Leaf(Vec<Entry>),
+    Inner { level: u8, children: Vec<Child> },
+}
+
+/// What the root page holds besides.
+#[derive(Clone)]
+pub(super) struct RootHead {
+    pub(super) epoch: u64,
+    pub(super) identity: Secret,
+}
+
+/// An opened page.
+pub(super) struct Page {
+    pub(super) version: u64,
+    level: u8,
+    root: Option<RootHead>,
+    body: Zeroizing<Vec<u8>>,
+    starts: Vec<u32>,
+}
+
+impl Entry {
+    pub(super) fn bytes(&self) -> usize {
+        3 + self.place.len() + self.value.len()
+    }
+}
+
+impl Child {
+    pub(super) fn bytes(&self) -> usize {
+        1 + self.low.len() + CHILD_BYTES
+    }
+}
+
+impl Items {
+    pub(super) fn level(&self) -> u8 {
+        match self {
+            Self::Leaf(_) => 0,
+            Self::Inner { level, .. } => *level,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Leaf(entries) => entries.is_empty(),
+            Self::Inner { children, .. } => children.is_empty(),
+        }
+    }
+
+    pub(super) fn sizes(&self) -> Vec<usize> {
+        match self {
+            Self::Leaf(entries) => entries.iter().map(Entry::bytes).collect(),
+            Self::Inner { children, .. } => children.iter().map(Child::bytes).collect(),
+        }
+    }
+}
+
+impl Page {
+    /// A page of these items.
+    pub(super) fn new(version: u64, root: Option<RootHead>, items: &Items) -> Self {
+        let bytes = items.sizes().iter().sum();
+        let mut body = Zeroizing::new(Vec::with_capacity(bytes));
+        let mut starts = Vec::new();
+        match items {
+            Items::Leaf(entries) => {
+                for Entry { place, value } in entries {
+                    starts.push(body.len() as u32);
+                    body.push(place.len() as u8);
+                    body.extend_from_slice(&(value.len() as u16).to_be_bytes());
+                    body.extend_from_slice(place);
+                    body.extend_from_slice(value);
+                }
+            }
+            Items::Inner { children, .. } => {
+                for Child { low, id, key } in children {
+                    starts.push(body.len() as u32);
+                    body.push(low.len() as u8);
+                    body.extend_from_slice(low);
+                    body.extend_from_slice(id);
+                    body.extend_from_slice(key.as_slice());
+                }
+            }
+        }
+        Self { version, level: items.level(), root, body, starts }
+    }
+
+    /// 0 for a leaf.
+    pub(super) fn level(&self) -> u8 {
+        self.level
+    }
+
+    pub(super) fn root(&self) -> Option<&RootHead> {
+        self.root.as_ref()
+    }
+
+    /// The length of the items.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// The place of a leaf's entry, or the bound of an inner page's child.
+    pub(super) fn place(&self, index: usize) -> &[u8] {
+        let at = self.starts[index] as usize;
+        let from = at + if self.level == 0 { 3 } else { 1 };
+        &self.body[from..from + self.body[at] as usize]
+    }
+
+    /// The value of a leaf's entry.
+    pub(super) fn value(&self, index: usize) -> &[u8] {
+        let at = self.starts[index] as usize;
+        let from = at + 3 + self.body[at] as usize;
+        let len = u16::from_be_bytes([self.body[at + 1], self.body[at + 2]]);
+        &self.body[from..from + len as usize]
+    }
+
+    /// The id and key of an inner page's child.
+    pub(super) fn child(&self, index: usize) -> (PageId, Secret) {
+        let at = self.starts[index] as usize;
+        let from = at + 1 + self.body[at] as usize;
+        let (mut id, mut key) = (PageId::default(), Secret::default());
+        id.copy_from_slice(&self.body[from..from + 16]);
+        key.copy_from_slice(&self.body[from + 16..from + CHILD_BYTES]);
+        (id, key)
+    }
+
+    /// The child of an inner page that a place belongs to.
+    pub(super) fn child_of(&self, place: &[u8]) -> usize {
+        let mut index = 0;
+        let mut after = self.len();
+        while index < after {
+            let middle = index + (after - index) / 2;
+            if self.place(middle) <= place { index = middle + 1 } else { after = middle }
+        }
+        index.saturating_sub(1)
+    }
+
+    /// The first entry of a leaf at or after a place.
+    pub(super) fn entry_from(&self, place: &[u8]) -> usize {
+        let mut index = 0;
+        let mut after = self.len();
+        while index < after {
+            let middle = index + (after - index) / 2;
+            if self.place(middle) < place { index = middle + 1 } else { after = middle }
+        }
+        index
+    }
+
+    /// The value at a place of a leaf.
+    pub(super) fn find(&self, place: &[u8]) -> Option<&[u8]> {
+        let index = self.entry_from(place);
+        (index < self.len() && self.place(index) == place).then(|| self.value(index))
+    }
+
+    /// What it holds, to be changed.
+    pub(super) fn items(&self) -> Items {
+        if self.level == 0 {
+            let entry = |i| Entry {
+                place: self.place(i).to_vec(),
+                value: Zeroizing::new(self.value(i).to_vec()),
+            };
+            return Items::Leaf((0..self.len()).map(entry).collect());
+        }
+        let child = |i| {
+            let (id, key) = self.child(i);
+            Child { low: self.place(i).to_vec(), id, key }
+        };
+        Items::Inner { level: self.level, children: (0..self.len()).map(child).collect() }
+    }
+
+    /// The page as it is stored.
+    pub(super) fn seal(
+        &self,
+        vault: VaultId,
+        id: &PageId,
+        key: &[u8; SECRET_BYTES],
+    ) -> Result<Vec<u8>, VaultError> {
+        let kind = kind(self.root.is_some(), self.level > 0);
+        let root_bytes = if self.root.is_some() { 8 + SECRET_BYTES } else { 0 };
+        // Enough from the start: a buffer that grows leaves copies of what it held.
+        let length = HEAD_BYTES + root_bytes + 1 + self.body.len() + TAG_BYTES;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+        bytes.extend_from_slice(&[FORMAT, kind]);
+        bytes.extend_from_slice(&self.version.to_be_bytes());
+        bytes.extend_from_slice(&[0; NONCE_BYTES]);
+        if let Some(root) = &self.root {
+            bytes.extend_from_slice(&root.epoch.to_be_bytes());
+            bytes.extend_from_slice(root.identity.as_slice());
+        }
+        bytes.push(self.level);
+        bytes.extend_from_slice(&self.body);
+        let associated = associated(kind, vault, id, self.version);
+        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES)?;
+        bytes[HEAD_BYTES - NONCE_BYTES..HEAD_BYTES].copy_from_slice(&nonce);
+        // From here on it is ciphertext, which needs no wiping.
+        Ok(std::mem::take(&mut *bytes))
+    }
+
+    /// Opens a stored page. `root` says whether it must be the root page.
+    pub(super) fn open(
+        vault: VaultId,
+        id: &PageId,
+        key: &[u8; SECRET_BYTES],
+        root: bool,
+        stored: &[u8],
+    ) -> Result<Self, VaultError> {
+        Self::open_with(vault, id, &Cipher::new(key), root, stored)
+    }
+
+    /// [`Page::open`] with a key whose schedule is there already.
+    pub(super) fn open_with(
+        vault: VaultId,
+        id: &PageId,
+        cipher: &Cipher,
+        root: bool,
+        stored: &[u8],
+    ) -> Result<Self, VaultError> {
+        let damaged = |why: &str| VaultError::Damaged(format!("page {}: {why}", hex(id)));
+        let (head, sealed) =
+            stored.split_first_chunk::<HEAD_BYTES>().ok_or_else(|| damaged("it is cut off"))?;
+        if head[0] > FORMAT {
+            return Err(VaultError::NewerFormat { found: head[0].into(), known: FORMAT.into() });
+        }
+        let mut version = [0; 8];
+        version.copy_from_slice(&head[2..10]);
+        let version = u64::from_be_bytes(version);
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&head[10..]);
+        if head[0] != FORMAT || (head[1] != kind(root, false) && head[1] != kind(root, true)) {
+            return Err(damaged("it is of another kind"));
+        }
+        let plain = cipher
+            .open(&nonce, &associated(head[1], vault, id, version), sealed)
+            .map_err(|_| damaged("it does not open under its key"))?;
+        let page = Self::parse(version, root, &plain).ok_or_else(|| damaged("it is malformed"))?;
+        if head[1] != kind(root, page.level > 0) {
+            return Err(damaged("it is of another kind"));
+        }
+        Ok(page)
+    }
+
+    fn parse(version: u64, root: bool, mut plain: &[u8]) -> Option<Self> {
+        let mut head = None;
+        if root {
+            let (epoch, rest) = plain.split_first_chunk::<8>()?;
+            let (identity, rest) = rest.split_first_chunk::<SECRET_BYTES>()?;
+            let epoch = u64::from_be_bytes(*epoch);
+            head = Some(RootHead { epoch, identity: Secret::new(*identity) });
+            plain = rest;
+        }
+        let (&level, plain) = plain.split_first()?;
+        let body = Zeroizing::new(plain.to_vec());
+        let mut starts = Vec::new();
+        let mut at = 0;
+        while at < body.len() {
+            starts.push(u32::try_from(at).ok()?);
+            let place = body[at] as usize;
+            let value = if level == 0 {
+                let length = body.get(at + 1..at + 3)?;
+                u16::from_be_bytes([length[0], length[1]]) as usize + 2
+            } else {
+                CHILD_BYTES
+            };
+            if place > MAX_PLACE_BYTES || value > MAX_VALUE_BYTES + 2 {
+                return None;
+            }
+            at += 1 + place + value;
+        }
+        if at != body.len() || (level > 0 && starts.is_empty()) {
+            return None;
+        }
+        let page = Self { version, level, root: head, body, starts };
+        (1..page.len()).all(|i| page.place(i - 1) < page.place(i)).then_some(page)
+    }
+}
+
+/// A page's id, for messages: it says nothing.
+pub(super) fn hex(id: &PageId) -> String {
+    format!("{:032x}", u128::from_be_bytes(*id))
+}
+
+fn kind(root: bool, inner: bool) -> u8 {
+    1 + u8::from(inner) + 2 * u8::from(root)
+}
+
+fn associated(kind: u8, vault: VaultId, id: &PageId, version: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.extend_from_slice(b"oubliette page");
+    bytes.extend_from_slice(&[FORMAT, kind]);
+    bytes.extend_from_slice(vault.0.as_bytes());
+    bytes.extend_from_slice(id);
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes
+}

@@ -1,0 +1,406 @@
+//! Which pages a change needs anew, and what they hold.
+//!
+//! There are two ways. *In place* (for `put`): a page is written anew under its own key and id,
+//! with a higher version; one that must split, or that vanishes, is replaced by pages with fresh
+//! keys and ids (or by none), for which its parent is written anew. *Fresh* (for `erase`): every
+//! page on the way gets a fresh key and id, up to the root.
+//!
+//! In both, a page whose span of places shrinks gets a fresh key and id. That is what the
+//! invariant of the tree stands on.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Place, Store,
+    edits::{Edits, Slice, Span},
+    page::{Child, Items, Page, PageId, RootHead},
+};
+use crate::{
+    crypto::{Secret, random, random_secret},
+    vault::{VaultError, root::Root},
+};
+
+/// After how many seals a page's key is replaced, far below the 2³² that random nonces allow.
+const MOST_SEALS: u64 = 1 << 30;
+
+/// A page to write.
+pub(super) struct Written {
+    pub(super) key: Secret,
+    pub(super) page: Arc<Page>,
+}
+
+/// What a change comes to.
+pub(super) struct Plan {
+    /// Pages with fresh ids and keys.
+    pub(super) added: HashMap<PageId, Written>,
+    /// Pages written anew in place.
+    pub(super) renewed: HashMap<PageId, Written>,
+    /// Pages that no longer belong to the tree.
+    pub(super) replaced: Vec<PageId>,
+    /// What stood in the pages that are renewed or replaced, for readers in the meantime. Only
+    /// for changes in place.
+    pub(super) before: HashMap<PageId, Arc<Page>>,
+    /// The root and its page after the change.
+    pub(super) root: Root,
+    pub(super) root_page: Arc<Page>,
+}
+
+enum Outcome {
+    /// The parent need not change.
+    Same,
+    /// These stand in the page's place.
+    Replaced(Vec<Child>),
+}
+
+struct Rewrite<'a> {
+    store: &'a Store,
+    fresh: bool,
+    plan: Plan,
+}
+
+/// Plans a change. Writes nothing.
+pub(super) fn plan(
+    store: &Store,
+    root: &Root,
+    root_page: &Arc<Page>,
+    edits: &Edits,
+    fresh: bool,
+) -> Result<Plan, VaultError> {
+    let plan = Plan {
+        added: HashMap::new(),
+        renewed: HashMap::new(),
+        replaced: Vec::new(),
+        before: HashMap::new(),
+        root: root.clone(),
+        root_page: Arc::clone(root_page),
+    };
+    let mut rewrite = Rewrite { store, fresh, plan };
+    rewrite.root(root_page, edits)?;
+    Ok(rewrite.plan)
+}
+
+impl Rewrite<'_> {
+    fn root(&mut self, old: &Arc<Page>, edits: &Edits) -> Result<(), VaultError> {
+        let damaged = || VaultError::Damaged("the root page is no root page".into());
+        let mut head = old.root().cloned().ok_or_else(damaged)?;
+        let span = Span { low: Place::new(), high: None };
+        let Some(mut items) = self.content(old, &span, edits.all())? else { return Ok(()) };
+        if items.is_empty() {
+            items = Items::Leaf(Vec::new());
+        }
+        // A root with one child takes its place; only here, where all keys are new anyway.
+        while self.fresh
+            && let Items::Inner { children, .. } = &items
+            && let [only] = children.as_slice()
+        {
+            let only = only.clone();
+            let page = self.load(&only)?;
+            self.forget(&only.id, &page);
+            items = page.items();
+        }
+        loop {
+            let cuts = self.cuts(&items);
+            if cuts.len() < 2 {
+                break;
+            }
+            let level = items.level() + 1;
+            items = Items::Inner { level, children: self.write(Place::new(), items, &cuts)? };
+        }
+        let mut version = old.version + 1;
+        if self.fresh {
+            self.plan.replaced.push(self.plan.root.page);
+            let epoch = self.plan.root.epoch + 1;
+            head = RootHead { epoch, ..head };
+            version = 1;
+            let (page, key) = (random()?, random_secret()?);
+            self.plan.root = Root { vault: self.plan.root.vault, epoch, key, page };
+        }
+        let page = Arc::new(Page::new(version, Some(head), &items));
+        let written = Written { key: self.plan.root.key.clone(), page: Arc::clone(&page) };
+        let pages = if self.fresh { &mut self.plan.added } else { &mut self.plan.renewed };
+        pages.insert(self.plan.root.page, written);
+        self.plan.root_page = page;
+        Ok(())
+    }
+
+    /// What a page holds after the edits; `None` where it need not change.
+    fn content(
+        &mut self,
+        page: &Arc<Page>,
+        span: &Span,
+        edits: Slice<'_>,
+    ) -> Result<Option<Items>, VaultError> {
+        if page.level() == 0 {
+            return Ok(Some(Items::Leaf(edits.apply(page))));
+        }
+        let mut children = Vec::with_capacity(page.len());
+        let mut changed = self.fresh;
+        for index in 0..page.len() {
+            let (id, key) = page.child(index);
+            // The first child takes all places from the page's own bound.
+            let low = if index == 0 { &span.low[..] } else { page.place(index) };
+            let child = Child { low: low.to_vec(), id, key };
+            let span = Span {
+                low: child.low.clone(),
+                high: match index + 1 {
+                    next if next < page.len() => Some(page.place(next).to_vec()),
+                    _ => span.high.clone(),
+                },
+            };
+            let edits = edits.within(&span);
+            if edits.is_empty() {
+                children.push(child);
+                continue;
+            }
+            match self.visit(&child, page.level() - 1, &span, edits)? {
+                Outcome::Same => children.push(child),
+                Outcome::Replaced(instead) => {
+                    changed = true;
+                    children.extend(instead);
+                }
+            }
+        }
+        if !changed {
+            return Ok(None);
+        }
+        if self.fresh {
+            self.merge(&mut children)?;
+        }
+        // Where the first child vanished, its places fall to the next one.
+        if let Some(first) = children.first_mut() {
+            first.low.clone_from(&span.low);
+        }
+        Ok(Some(Items::Inner { level: page.level(), children }))
+    }
+
+    fn visit(
+        &mut self,
+        child: &Child,
+        level: u8,
+        span: &Span,
+        edits: Slice<'_>,
+    ) -> Result<Outcome, VaultError> {
+        if self.fresh && edits.covers(span) {
+            self.forget_below(child, level);
+            return Ok(Outcome::Replaced(Vec::new()));
+        }
+        let page = self.load(child)?;
+        if page.level() != level {
+            return Err(VaultError::Damaged("a page stands at the wrong level".into()));
+        }
+        let Some(items) = self.content(&page, span, edits)? else { return Ok(Outcome::Same) };
+        let cuts = self.cuts(&items);
+        if !self.fresh && cuts.len() == 1 && page.version < MOST_SEALS {
+            let new = Page::new(page.version + 1, None, &items);
+            self.plan.before.insert(child.id, page);
+            let written = Written { key: child.key.clone(), page: Arc::new(new) };
+            self.plan.renewed.insert(child.id, written);
+            return Ok(Outcome::Same);
+        }
+        self.forget(&child.id, &page);
+        #[cfg(test)]
+        if let Some(kept) = self.sabotage(child, &items, &cuts)? {
+            return Ok(Outcome::Replaced(kept));
+        }
+        Ok(Outcome::Replaced(self.write(child.low.clone(), items, &cuts)?))
+    }
+
+    /// How many items go to each of the pages that hold them.
+    fn cuts(&self, items: &Items) -> Vec<usize> {
+        // An inner page of one child would be a level that leads nowhere.
+        let fewest = if items.level() == 0 { 1 } else { 2 };
+        cut(&items.sizes(), self.store.shape.page_bytes, fewest)
+    }
+
+    /// Puts items into fresh pages, the first of which takes all places from `low`.
+    fn write(
+        &mut self,
+        low: Place,
+        items: Items,
+        cuts: &[usize],
+    ) -> Result<Vec<Child>, VaultError> {
+        let mut children = Vec::with_capacity(cuts.len());
+        let mut low = Some(low);
+        match items {
+            Items::Leaf(entries) => {
+                let mut entries = entries.into_iter();
+                let mut last = Place::new();
+                for &count in cuts {
+                    let part: Vec<_> = entries.by_ref().take(count).collect();
+                    let first = part.first().map_or(&[][..], |e| &e.place);
+                    let low = low.take().unwrap_or_else(|| separator(&last, first));
+                    last = part.last().map(|e| e.place.clone()).unwrap_or_default();
+                    children.push(self.add(low, &Items::Leaf(part))?);
+                }
+            }
+            Items::Inner { level, children: all } => {
+                let mut all = all.into_iter();
+                for &count in cuts {
+                    let part: Vec<_> = all.by_ref().take(count).collect();
+                    let first = part.first().map(|c| c.low.clone()).unwrap_or_default();
+                    let low = low.take().unwrap_or(first);
+                    children.push(self.add(low, &Items::Inner { level, children: part })?);
+                }
+            }
+        }
+        Ok(children)
+    }
+
+    fn add(&mut self, low: Place, items: &Items) -> Result<Child, VaultError> {
+        let (id, key) = (random()?, random_secret()?);
+        let page = Arc::new(Page::new(1, None, items));
+        self.plan.added.insert(id, Written { key: key.clone(), page });
+        Ok(Child { low, id, key })
+    }
+
+    fn load(&self, child: &Child) -> Result<Arc<Page>, VaultError> {
+        match self.plan.added.get(&child.id) {
+            Some(written) => Ok(Arc::clone(&written.page)),
+            None => self.store.load(&child.id, &child.key),
+        }
+    }
+
+    /// Takes a page out of the tree.
+    fn forget(&mut self, id: &PageId, page: &Arc<Page>) {
+        if self.plan.added.remove(id).is_none() {
+            self.plan.replaced.push(*id);
+            if !self.fresh {
+                self.plan.before.insert(*id, Arc::clone(page));
+            }
+        }
+    }
+
+    /// Takes a page and all below it out of the tree. Its leaves need not be read. Below a page
+    /// that is damaged nothing can be named; what lies there can be read by nobody.
+    fn forget_below(&mut self, child: &Child, level: u8) {
+        self.plan.replaced.push(child.id);
+        if level > 0
+            && let Ok(page) = self.store.load(&child.id, &child.key)
+            && page.level() == level
+        {
+            for index in 0..page.len() {
+                let (id, key) = page.child(index);
+                self.forget_below(&Child { low: Place::new(), id, key }, level - 1);
+            }
+        }
+    }
+
+    /// Joins pages that an erasure left nearly empty with a neighbour of the same parent.
+    fn merge(&mut self, children: &mut Vec<Child>) -> Result<(), VaultError> {
+        let limit = self.store.shape.page_bytes;
+        let mut index = 0;
+        while index < children.len() {
+            let small = |w: &Written| w.page.bytes() < limit / 4 && w.page.root().is_none();
+            if !self.plan.added.get(&children[index].id).is_some_and(small) || children.len() < 2 {
+                index += 1;
+                continue;
+            }
+            let left = if index + 1 < children.len() { index } else { index - 1 };
+            // A neighbour that is damaged is left alone: it must not hinder an erasure.
+            let (Ok(a), Ok(b)) = (self.load(&children[left]), self.load(&children[left + 1]))
+            else {
+                index += 1;
+                continue;
+            };
+            if a.bytes() + b.bytes() > limit / 4 * 3 || a.level() != b.level() {
+                index += 1;
+                continue;
+            }
+            let low = children[left].low.clone();
+            let items = join(a.items(), b.items(), &children[left + 1].low);
+            self.forget(&children[left].id, &a);
+            self.forget(&children[left + 1].id, &b);
+            children[left] = self.add(low, &items)?;
+            children.remove(left + 1);
+            index = left;
+        }
+        Ok(())
+    }
+
+    /// Breaks the invariant on purpose, to see that the tests notice.
+    #[cfg(test)]
+    fn sabotage(
+        &mut self,
+        child: &Child,
+        items: &Items,
+        cuts: &[usize],
+    ) -> Result<Option<Vec<Child>>, VaultError> {
+        use super::Sabotage;
+        let Items::Leaf(entries) = items else { return Ok(None) };
+        let split = self.store.shape.sabotage == Sabotage::SplitKeepsKey && cuts.len() > 1;
+        let erase = self.store.shape.sabotage == Sabotage::EraseKeepsLeafKey && self.fresh;
+        if !(split || erase) {
+            return Ok(None);
+        }
+        let rest = Items::Leaf(entries[cuts.first().copied().unwrap_or(0)..].to_vec());
+        let first = Items::Leaf(entries[..cuts.first().copied().unwrap_or(0)].to_vec());
+        let mut kept = self.write(child.low.clone(), first, &cuts[..cuts.len().min(1)])?;
+        if let Some(head) = kept.first_mut()
+            && let Some(mut written) = self.plan.added.remove(&head.id)
+        {
+            written.key = child.key.clone();
+            head.key = child.key.clone();
+            self.plan.added.insert(head.id, written);
+        }
+        if cuts.len() > 1
+            && let (Items::Leaf(first), Items::Leaf(second)) = (items, &rest)
+        {
+            let low = separator(&first[cuts[0] - 1].place, &second[0].place);
+            kept.extend(self.write(low, rest, &cuts[1..])?);
+        }
+        Ok(Some(kept))
+    }
+}
+
+/// Cuts items of these sizes into pages of at most `limit` bytes (more, where so few items are
+/// more), evenly and about three quarters full, with at least `fewest` items in each.
+fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
+    let total: usize = sizes.iter().sum();
+    if sizes.is_empty() {
+        return Vec::new();
+    }
+    if total <= limit {
+        return vec![sizes.len()];
+    }
+    let goal = total.div_ceil(total.div_ceil(limit * 3 / 4).max(2));
+    let (mut cuts, mut count, mut bytes) = (Vec::new(), 0, 0);
+    for size in sizes {
+        if count >= fewest && (bytes + size > limit || bytes >= goal) {
+            cuts.push(count);
+            (count, bytes) = (0, 0);
+        }
+        count += 1;
+        bytes += size;
+    }
+    match cuts.last_mut() {
+        Some(last) if count < fewest => *last += count,
+        _ => cuts.push(count),
+    }
+    cuts
+}
+
+/// The shortest bound that tells the places up to `left` from those from `right`.
+fn separator(left: &[u8], right: &[u8]) -> Place {
+    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
+    right[..right.len().min(common + 1)].to_vec()
+}
+
+/// The items of two neighbours. The first child of the right one takes all places from the
+/// right one's bound.
+fn join(left: Items, right: Items, bound: &[u8]) -> Items {
+    match (left, right) {
+        (Items::Inner { level, mut children }, Items::Inner { children: mut more, .. }) => {
+            if let Some(first) = more.first_mut() {
+                first.low = bound.to_vec();
+            }
+            children.extend(more);
+            Items::Inner { level, children }
+        }
+        (Items::Leaf(mut entries), Items::Leaf(more)) => {
+            entries.extend(more);
+            Items::Leaf(entries)
+        }
+        // Pages of different levels are never joined.
+        (left, _) => left,
+    }
+}

@@ -1,0 +1,42 @@
+//! Opened pages: from the cache, or else from the page store.
+
+use std::sync::Arc;
+
+use super::{
+    Shape,
+    cache::Cache,
+    page::{Page, PageId, hex},
+};
+use crate::{
+    crypto::Secret,
+    vault::{VaultError, VaultId, pages::PageStore},
+};
+
+/// The pages of one vault.
+pub(super) struct Store {
+    pub(super) vault: VaultId,
+    pub(super) shape: Shape,
+    pub(super) pages: Box<dyn PageStore>,
+    pub(super) cache: Cache,
+}
+
+impl Store {
+    pub(super) fn new(vault: VaultId, shape: Shape, pages: Box<dyn PageStore>) -> Self {
+        Self { vault, shape, pages, cache: Cache::new(shape.cache_bytes) }
+    }
+
+    /// A page below the root. Callers hold the view, or are the writer, so that no page changes
+    /// between being read and being cached.
+    pub(super) fn load(&self, id: &PageId, key: &Secret) -> Result<Arc<Page>, VaultError> {
+        if let Some(page) = self.cache.get(id)? {
+            return Ok(page);
+        }
+        let stored = self
+            .pages
+            .get(id)?
+            .ok_or_else(|| VaultError::Damaged(format!("page {} is missing", hex(id))))?;
+        let page = Arc::new(Page::open(self.vault, id, key, false, &stored)?);
+        self.cache.put(*id, Arc::clone(&page))?;
+        Ok(page)
+    }
+}

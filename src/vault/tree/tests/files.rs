@@ -1,0 +1,251 @@
+//! Real sled and a real slot file.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use super::{super::Erasure, all, range, set, unset};
+use crate::vault::{VaultError, tree::Tree};
+
+struct Places {
+    _temporary: tempfile::TempDir,
+    folder: PathBuf,
+    root: PathBuf,
+}
+
+fn places() -> Places {
+    let temporary = tempfile::tempdir().unwrap();
+    let (folder, root) = (temporary.path().join("vault"), temporary.path().join("state/root"));
+    Places { _temporary: temporary, folder, root }
+}
+
+impl Places {
+    fn create(&self) -> Tree {
+        Tree::create_at(&self.folder, &self.root).unwrap()
+    }
+
+    fn open(&self) -> Result<Tree, VaultError> {
+        Tree::open_at(&self.folder, &self.root)
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_vault_on_disk_is_reopened() {
+    let places = places();
+    let tree = places.create();
+    let (id, identity) = (tree.vault_id(), tree.identity().clone());
+    let many = |fill: u8| (0..3000u32).map(|i| set(i.to_be_bytes(), [fill; 60])).collect();
+    tree.put(many(1)).unwrap();
+    tree.erase(vec![unset(7u32.to_be_bytes())]).unwrap();
+    drop(tree);
+    let tree = places.open().unwrap();
+    assert_eq!(tree.vault_id(), id);
+    assert!(*tree.identity() == identity);
+    assert_eq!(all(&tree).len(), 2999);
+    assert!(tree.get(&7u32.to_be_bytes()).unwrap().is_none());
+    let slot = fs::metadata(&places.root).unwrap();
+    assert_eq!((slot.len(), slot.permissions().mode() & 0o777), (8192, 0o600));
+}
+
+#[test]
+fn a_second_holder_is_told_who_the_first_is() {
+    let places = places();
+    let tree = places.create();
+    assert!(matches!(places.open(), Err(VaultError::InUse(id)) if id == std::process::id()));
+    drop(tree);
+    places.open().unwrap();
+}
+
+#[test]
+fn nothing_is_made_where_something_is() {
+    let places = places();
+    drop(places.create());
+    let elsewhere = places.root.with_file_name("other");
+    let again = Tree::create_at(&places.folder, &elsewhere);
+    assert!(matches!(again, Err(VaultError::NotEmpty(_))));
+    assert!(!elsewhere.exists());
+    let other = places.folder.with_file_name("other");
+    assert!(matches!(Tree::create_at(&other, &places.root), Err(VaultError::NotEmpty(_))));
+    assert!(matches!(Tree::open_at(&other, &places.root), Err(VaultError::NotFound(_))));
+    // The attempt left nothing in the way of the next one.
+    drop(Tree::create_at(&other, &elsewhere).unwrap());
+    places.open().unwrap();
+}
+
+#[test]
+fn what_is_no_vault_is_told_apart() {
+    let places = places();
+    assert!(matches!(places.open(), Err(VaultError::NotFound(_))));
+    fs::create_dir_all(&places.folder).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::NotFound(_))));
+    fs::write(places.folder.join("letter.txt"), "Dear").unwrap();
+    assert!(matches!(places.open(), Err(VaultError::NotAVault(_))));
+    // None of these attempts left anything behind.
+    assert_eq!(fs::read_dir(&places.folder).unwrap().count(), 1);
+
+    let header = places.folder.join("vault.json");
+    fs::write(&header, r#"{"kind": "other", "format": 1, "vault": null}"#).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::NotAVault(_))));
+    fs::write(&header, r#"{"kind": "oubliette vault", "format": 9, "vault": null}"#).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::NewerFormat { found: 9, known: 1 })));
+    fs::write(&header, "{").unwrap();
+    assert!(matches!(places.open(), Err(VaultError::Damaged(_))));
+}
+
+#[test]
+fn a_slot_that_is_missing_foreign_open_to_others_or_cut_off_is_refused() {
+    let places = places();
+    drop(places.create());
+    let aside = places.root.with_file_name("aside");
+    fs::rename(&places.root, &aside).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::SlotMissing(_))));
+    assert!(!places.root.exists(), "opening must not make a slot");
+
+    let other = self::places();
+    drop(other.create());
+    fs::copy(&other.root, &places.root).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::SlotOfAnotherVault { .. })));
+    fs::copy(&aside, &places.root).unwrap();
+
+    fs::set_permissions(&places.root, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::SlotPermissions { mode: 0o640, .. })));
+    fs::set_permissions(&places.root, fs::Permissions::from_mode(0o600)).unwrap();
+
+    // One sector is enough; less is not.
+    let cut =
+        |length| fs::OpenOptions::new().write(true).open(&places.root).unwrap().set_len(length);
+    cut(4100).unwrap();
+    drop(places.open().unwrap());
+    assert_eq!(fs::read(&places.root).unwrap(), fs::read(&aside).unwrap());
+    cut(4000).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::SlotDamaged(_))));
+}
+
+#[test]
+fn a_copy_of_the_folder_taken_before_does_not_open_under_todays_slot() {
+    let places = places();
+    let tree = places.create();
+    tree.put(vec![set(b"a", b"secret"), set(b"b", b"other")]).unwrap();
+    drop(tree);
+    let copy = places.folder.with_file_name("copy");
+    copy_folder(&places.folder, &copy);
+    let tree = places.open().unwrap();
+    tree.erase(vec![unset(b"a")]).unwrap();
+    drop(tree);
+    let opened = Tree::open_at(&copy, &places.root);
+    assert!(matches!(opened, Err(VaultError::RolledBack { epoch: 1 })));
+    // And the present one still does.
+    assert_eq!(all(&places.open().unwrap()).len(), 1);
+}
+
+/// Names the folder that the child process works in.
+const WORK: &str = "OUBLIETTE_KILL_WORK";
+
+/// How often the loop kills; some hundred rounds for a night.
+const ROUNDS: &str = "OUBLIETTE_KILL_ROUNDS";
+
+/// The child: puts, erases, and says after each what is done. Not a test of its own.
+#[test]
+fn worker_that_is_killed() {
+    let Ok(work) = env::var(WORK) else { return };
+    let work = Path::new(&work);
+    let tree = Tree::open_at(&work.join("vault"), &work.join("root")).unwrap();
+    let mut told = fs::OpenOptions::new().append(true).open(work.join("told")).unwrap();
+    let mut round = tree.get(b"round").unwrap().map_or(0, |v| number(&v));
+    loop {
+        round += 1;
+        let person = (round % 16) as u8;
+        let mut entries: Vec<_> =
+            (0..40u8).map(|i| set([b'p', person, i], round.to_be_bytes())).collect();
+        entries.push(set(b"round", round.to_be_bytes()));
+        tree.put(entries).unwrap();
+        told.write_all(format!("put {round}\n").as_bytes()).unwrap();
+        if round.is_multiple_of(3) {
+            let remove_ranges = vec![range([b'p', person], [b'p', person + 1])];
+            let changes = vec![set([b'f', person], round.to_be_bytes())];
+            tree.erase_all(Erasure { remove_ranges, changes }).unwrap();
+            told.write_all(format!("erased {round}\n").as_bytes()).unwrap();
+        }
+    }
+}
+
+fn number(value: &[u8]) -> u64 {
+    u64::from_be_bytes(value.try_into().unwrap())
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let rounds = env::var(ROUNDS).map_or(8, |rounds| rounds.parse().unwrap());
+    let temporary = tempfile::tempdir().unwrap();
+    let work = temporary.path();
+    drop(Tree::create_at(&work.join("vault"), &work.join("root")).unwrap());
+    fs::write(work.join("told"), "").unwrap();
+    let mut told_at_all = 0;
+    for round in 0..rounds {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["worker_that_is_killed", "--nocapture", "--test-threads=1"])
+            .env(WORK, work)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        thread::sleep(Duration::from_millis(150 + 37 * (round % 11)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        // What the child said is done, in order.
+        let file = fs::File::open(work.join("told")).unwrap();
+        let (mut put, mut erased) = ([0u64; 16], [0u64; 16]);
+        let mut last = 0;
+        for line in BufReader::new(file).lines() {
+            let line = line.unwrap();
+            let (word, round) = line.split_once(' ').unwrap();
+            last = round.parse::<u64>().unwrap();
+            let of = if word == "put" { &mut put } else { &mut erased };
+            of[(last % 16) as usize] = last;
+            told_at_all += 1;
+        }
+        let tree = Tree::open_at(&work.join("vault"), &work.join("root")).unwrap();
+        let reached = tree.get(b"round").unwrap().map_or(0, |v| number(&v));
+        assert!(reached == last || reached == last + 1, "told {last}, found {reached}");
+        for person in 0..16u8 {
+            let found = tree.range(&[b'p', person], &[b'p', person + 1], 100).unwrap();
+            let (put, erased) = (put[person as usize], erased[person as usize]);
+            // The operation that was cut off, the one after the last that was told, may show.
+            let cut_off = |round: u64| round >= last;
+            assert!(found.is_empty() || found.len() == 40, "half of a change");
+            match found.first().map(|(_, value)| number(value)) {
+                Some(round) => {
+                    assert!(round > erased, "{round} came back after its erasure");
+                    assert!(round == put || cut_off(round), "{round} instead of {put}");
+                    assert!(found.iter().all(|(_, value)| number(value) == round));
+                }
+                None => assert!(put == erased || (put.is_multiple_of(3) && cut_off(put))),
+            }
+            if erased > 0 {
+                let fence = tree.get(&[b'f', person]).unwrap().map(|v| number(&v));
+                assert!(fence.is_some_and(|f| f >= erased), "the fence is lost");
+            }
+        }
+    }
+    assert!(told_at_all > 0, "the worker never got to work");
+}

@@ -1,0 +1,251 @@
+//! Old copies, flipped bits, and what was cut off.
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        open::RETIRE,
+        page::{Items, Page},
+        retire::RetireList,
+    },
+    all,
+    disk::{Crash, Disk},
+    forensic, set, tiny, unset,
+};
+use crate::{
+    crypto::{Cipher, Secret},
+    vault::{
+        VaultError, VaultId,
+        root::{RootSlot, SECTOR_BYTES, SectorSlot},
+        tree::Tree,
+    },
+};
+
+fn filled() -> (Disk, Tree) {
+    let disk = Disk::default();
+    let tree = disk.create(tiny()).unwrap();
+    tree.put((0..60u8).map(|i| set([i], format!("value {i}"))).collect()).unwrap();
+    (disk, tree)
+}
+
+#[test]
+fn an_older_copy_of_the_pages_does_not_open_under_todays_root() {
+    let (disk, tree) = filled();
+    let copy = disk.image();
+    tree.erase(vec![unset([7])]).unwrap();
+    drop(tree);
+    disk.set_image(copy);
+    assert!(matches!(disk.open(tiny()), Err(VaultError::RolledBack { epoch: 1 })));
+    assert!(!forensic::readable(&disk).contains(&b"value 7"[..]));
+}
+
+#[test]
+fn an_older_copy_beside_todays_pages_changes_nothing() {
+    // Whoever can write to the store puts all old pages back, without touching the new ones.
+    let (disk, tree) = filled();
+    let copy = disk.image();
+    tree.erase(vec![unset([7])]).unwrap();
+    drop(tree);
+    let mut both = copy;
+    both.extend(disk.image());
+    disk.set_image(both);
+    let tree = disk.open(tiny()).unwrap();
+    assert!(tree.get(&[7]).unwrap().is_none());
+    assert_eq!(all(&tree).len(), 59);
+}
+
+#[test]
+fn an_older_slot_is_told_from_an_older_tree() {
+    let (disk, tree) = filled();
+    let sectors = disk.sectors();
+    tree.erase(vec![unset([7])]).unwrap();
+    tree.erase(vec![unset([8])]).unwrap();
+    drop(tree);
+    disk.set_sectors(sectors);
+    let opened = disk.open(tiny());
+    assert!(matches!(opened, Err(VaultError::SlotOutdated { slot: 0, vault: 2 })));
+}
+
+#[test]
+fn a_slot_with_one_bad_sector_is_mended_and_with_two_is_refused() {
+    for index in 0..2 {
+        for at in [0, 17, 30, 60, 90, 2000, 4090] {
+            let (disk, tree) = filled();
+            drop(tree);
+            let whole = disk.sectors();
+            let mut sectors = whole.clone();
+            sectors[index][at] ^= 0x40;
+            disk.set_sectors(sectors.clone());
+            assert_eq!(all(&disk.open(tiny()).unwrap()).len(), 60);
+            assert!(disk.sectors() == whole, "not mended");
+
+            sectors[1 - index].truncate(at);
+            disk.set_sectors(sectors);
+            assert!(matches!(disk.open(tiny()), Err(VaultError::SlotDamaged(_))));
+        }
+    }
+}
+
+#[test]
+fn a_slot_of_another_vault_opens_nothing() {
+    let (disk, tree) = filled();
+    drop(tree);
+    let (other, tree) = filled();
+    drop(tree);
+    disk.set_sectors(other.sectors());
+    assert!(matches!(disk.open(tiny()), Err(VaultError::Damaged(_))));
+    let mut mixed = disk.sectors();
+    mixed[0] = filled().0.sectors()[0].clone();
+    disk.set_sectors(mixed);
+    assert!(matches!(disk.open(tiny()), Err(VaultError::SlotDamaged(_))));
+}
+
+#[test]
+fn damage_to_one_page_is_contained() {
+    let (disk, tree) = filled();
+    drop(tree);
+    let whole = disk.image();
+    let leaf = forensic::leaf_of(&disk, &[30]);
+    let beside: Vec<u8> =
+        (0..60).filter(|place| forensic::leaf_of(&disk, &[*place]) != leaf).collect();
+    assert!(beside.len() > 40);
+    let stored = &whole[&leaf];
+    let mut broken: Vec<Vec<u8>> = (0..stored.len())
+        .map(|at| {
+            let mut bytes = stored.clone();
+            bytes[at] ^= 1 << (at % 8);
+            bytes
+        })
+        .collect();
+    broken.extend((0..stored.len()).map(|length| stored[..length].to_vec()));
+    broken.push([stored.as_slice(), &[0]].concat());
+    for bytes in broken {
+        let mut image = whole.clone();
+        image.insert(leaf.clone(), bytes);
+        disk.set_image(image);
+        let tree = disk.open(tiny()).unwrap();
+        let found = tree.get(&[30]);
+        assert!(
+            matches!(found, Err(VaultError::Damaged(_) | VaultError::NewerFormat { .. })),
+            "{found:?}"
+        );
+        for place in &beside {
+            assert!(tree.get(&[*place]).unwrap().is_some());
+        }
+    }
+}
+
+#[test]
+fn pages_swapped_for_one_another_do_not_open() {
+    let (disk, tree) = filled();
+    drop(tree);
+    let mut image = disk.image();
+    let (a, b) = (forensic::leaf_of(&disk, &[0]), forensic::leaf_of(&disk, &[59]));
+    let (first, second) = (image[&a].clone(), image[&b].clone());
+    image.insert(a, second);
+    image.insert(b, first);
+    disk.set_image(image);
+    let tree = disk.open(tiny()).unwrap();
+    assert!(matches!(tree.get(&[0]), Err(VaultError::Damaged(_))));
+    assert!(matches!(tree.get(&[59]), Err(VaultError::Damaged(_))));
+}
+
+#[test]
+fn a_bad_root_page_is_an_error() {
+    let (disk, tree) = filled();
+    drop(tree);
+    let whole = disk.image();
+    for name in whole.keys().filter(|name| name.len() == 16) {
+        let mut image = whole.clone();
+        image.remove(name);
+        disk.set_image(image);
+        // Either it is the root, or the rest opens.
+        match disk.open(tiny()) {
+            Ok(_) | Err(VaultError::Damaged(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_damaged_retire_list_keeps_nobody_out() {
+    let (disk, tree) = filled();
+    // The flush of the slot's first sector fails.
+    disk.crash_after(4, 0);
+    assert!(tree.erase(vec![unset([7])]).is_err());
+    drop(tree);
+    disk.restart(Crash::Process);
+    let mut image = disk.image();
+    image.get_mut(RETIRE).unwrap()[20] ^= 1;
+    disk.set_image(image);
+    let tree = disk.open(tiny()).unwrap();
+    assert!(all(&tree).len() >= 59);
+    // The next erasure writes a list of its own.
+    tree.erase(vec![unset([7])]).unwrap();
+    assert!(!disk.image().contains_key(RETIRE));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_page_panic(
+        plain in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..200),
+            proptest::collection::vec(0u8..4, 0..200),
+        ],
+        kind in 0u8..6,
+    ) {
+        // Sealed under the right key: what a page would hold that a faulty program wrote.
+        let (vault, id, key) = (VaultId(Uuid::nil()), [7; 16], Secret::new([9; 32]));
+        let mut associated = b"oubliette page".to_vec();
+        associated.extend_from_slice(&[1, kind]);
+        associated.extend_from_slice(vault.0.as_bytes());
+        associated.extend_from_slice(&id);
+        associated.extend_from_slice(&5u64.to_be_bytes());
+        let mut stored = vec![1, kind, 0, 0, 0, 0, 0, 0, 0, 5];
+        stored.extend_from_slice(&[0; 12]);
+        stored.extend_from_slice(&plain);
+        let nonce = Cipher::new(&key).seal_in_place(&associated, &mut stored, 22).unwrap();
+        stored[10..22].copy_from_slice(&nonce);
+        for root in [true, false] {
+            let Ok(page) = Page::open(vault, &id, &key, root, &stored) else { continue };
+            page.find(&plain[..plain.len().min(3)]);
+            match page.items() {
+                Items::Leaf(entries) => prop_assert_eq!(entries.len(), page.len()),
+                Items::Inner { children, .. } => {
+                    prop_assert!(page.child_of(b"x") < children.len());
+                }
+            }
+            // What opens is sealed to the same again.
+            let again = page.seal(vault, &id, &key).unwrap();
+            prop_assert_eq!(again.len(), stored.len());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_slot_or_a_retire_list_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        length in 0usize..=SECTOR_BYTES,
+    ) {
+        let disk = Disk::default();
+        let mut long = bytes.clone();
+        long.resize(length, 0);
+        disk.set_sectors([bytes.clone(), long]);
+        prop_assert!(matches!(SectorSlot(disk).read(), Err(VaultError::SlotDamaged(_))));
+        let list = RetireList::open(VaultId(Uuid::nil()), &Secret::default(), &bytes);
+        prop_assert!(list.is_err());
+    }
+}
+
+#[test]
+fn a_sector_of_a_newer_format_is_named_as_such() {
+    use sha2::{Digest, Sha256};
+    let (disk, tree) = filled();
+    drop(tree);
+    let mut sectors = disk.sectors();
+    sectors[1][19] = 2;
+    let sum = Sha256::digest(&sectors[1][..SECTOR_BYTES - 32]);
+    sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
+    disk.set_sectors(sectors);
+    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 2, known: 1 })));
+}
