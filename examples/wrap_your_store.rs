@@ -1,8 +1,8 @@
 //! A store of your own behind the layer: here one list in memory, where yours has a database.
 //!
-//! The adapter is [`Shelf`], and the conformance suite says whether it keeps the contract of
-//! [`EventStore`], first by itself, then with the layer on it. Without the two in between it
-//! would be found out: see what happens with `forget_the_conflict`.
+//! [`Shelf`] is the adapter. The conformance suite says whether it keeps the contract of
+//! [`EventStore`], first by itself, then with the layer on it, and at last with a mistake in it,
+//! so that you see the suite find one. Then somebody is forgotten in it.
 //!
 //! ```text
 //! cargo run --example wrap_your_store
@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use oubliette::{
-    event::{NewEvent, Position, RecordedEvent, Revision, StreamName, Timestamp},
+    event::{Json, NewEvent, Position, RecordedEvent, Revision, StreamName, Subject, Timestamp},
     layer::Oubliette,
     policy::Policy,
     store::{
-        Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStream,
-        Filter, ReadAllOptions, ReadOptions, StoreError, Subscription, check_appends,
-        conformance::{CASES, Fixture, Violation, run_all},
+        Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStoreExt,
+        EventStream, ExpectedRevision, Filter, ReadAllOptions, ReadOptions, StoreError,
+        Subscription, check_appends,
+        conformance::{CASES, Comparison, Fixture, Profile, Violation, run_all},
     },
     vault::Vault,
 };
@@ -195,12 +196,27 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bare = run_all(|| async { Fixture::new(Shelf::new(false)) }).await;
     assert!(report("the shelf, bare", bare).is_empty());
 
-    let layered = run_all(|| async { Fixture::new(under_the_layer().await) }).await;
+    // Through the layer, what was partly public is put together again: the same JSON, the same
+    // numbers to the last digit, but not the same white space.
+    let profile = || Profile::default().comparing(Comparison::Canonical);
+    let layered =
+        run_all(|| async { Fixture::new(under_the_layer().await).with_profile(profile()) }).await;
     assert!(report("the shelf under the layer", layered).is_empty());
 
     let broken = run_all(|| async { Fixture::new(Shelf::new(true)) }).await;
     let found = report("the shelf without conflicts", broken);
     assert!(found.contains(&"stale_append_writes_nothing"), "the suite can fail");
+
+    let store = under_the_layer().await;
+    let user = StreamName::new("user-456")?;
+    let event = NewEvent::new("Registered".parse()?, Json::parse(r#"{"name":"Annika"}"#)?);
+    store.append_to(&user, ExpectedRevision::NoStream, vec![event]).await?;
+    store.forget(&Subject::of(&user), "the user asked").await?;
+    println!("forgotten, on the shelf:");
+    for event in store.events(&user, ReadOptions::default()).await? {
+        let state = if event.shredded.is_empty() { "readable" } else { "shredded" };
+        println!("  revision {}  {:<17} {state}", event.revision, event.event_type);
+    }
     Ok(())
 }
 

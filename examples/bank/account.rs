@@ -12,22 +12,22 @@ use crate::Failure;
 
 /// What an account's events come to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// The balance. It is never below zero.
-    pub cents: i64,
+    pub(crate) cents: i64,
     /// The lowest that the balance ever was.
-    pub lowest: i64,
+    pub(crate) lowest: i64,
     /// How many events are wholly readable, partly, and not at all.
-    pub clear: usize,
-    pub partly: usize,
-    pub dark: usize,
+    pub(crate) clear: usize,
+    pub(crate) partly: usize,
+    pub(crate) dark: usize,
     /// Whether a tombstone says that the holder is forgotten.
-    pub forgotten: bool,
+    pub(crate) forgotten: bool,
 }
 
 /// How a withdrawal ended, and how often it had to be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Withdrawal {
+pub(crate) enum Withdrawal {
     Paid { attempts: u32 },
     NotEnough { attempts: u32 },
 }
@@ -42,19 +42,19 @@ struct Moved {
 
 impl Account {
     /// The account now, and the revision at which it is so.
-    pub async fn load(
+    pub(crate) async fn load(
         store: &impl EventStore,
         stream: &StreamName,
     ) -> Result<Folded<Self>, Failure> {
         let start: Result<Self, Failure> = Ok(Self::default());
         let folded =
-            store.fold(stream, start, |state, event, content| state?.apply(event, content));
+            store.fold(stream, start, |state, event, content| state?.apply(event, &content));
         let Folded { state, revision } = folded.await?;
         Ok(Folded { state: state?, revision })
     }
 
     /// One event more. All that can have become of an event is answered here, once.
-    fn apply(mut self, event: &RecordedEvent, content: Content<'_>) -> Result<Self, Failure> {
+    fn apply(mut self, event: &RecordedEvent, content: &Content<'_>) -> Result<Self, Failure> {
         match content {
             Content::Clear(data) => {
                 self.clear += 1;
@@ -85,7 +85,7 @@ impl Account {
 }
 
 /// Opens an account with its ledger: two streams, both or neither.
-pub async fn open(
+pub(crate) async fn open(
     store: &impl EventStore,
     number: u32,
     owner: &str,
@@ -103,7 +103,7 @@ pub async fn open(
 }
 
 /// Pays in. Whatever the account is meanwhile, more money does it no harm: any revision will do.
-pub async fn deposit(
+pub(crate) async fn deposit(
     store: &impl EventStore,
     number: u32,
     cents: i64,
@@ -117,7 +117,7 @@ pub async fn deposit(
 ///
 /// The decision holds for the revision that was read, and the append says which: if another
 /// writer was faster, nothing is written, and the decision is made again on what is there now.
-pub async fn withdraw(
+pub(crate) async fn withdraw(
     store: &impl EventStore,
     number: u32,
     cents: i64,
@@ -159,20 +159,20 @@ fn movement(
     ])
 }
 
-pub fn event(event_type: &str, json: &str) -> Result<NewEvent, Failure> {
+pub(crate) fn event(event_type: &str, json: &str) -> Result<NewEvent, Failure> {
     Ok(NewEvent::new(EventType::new(event_type)?, Json::parse(json)?))
 }
 
-pub fn account(number: u32) -> Result<StreamName, Failure> {
+pub(crate) fn account(number: u32) -> Result<StreamName, Failure> {
     Ok(StreamName::new(format!("bankaccount-{number}"))?)
 }
 
-pub fn ledger_of(number: u32) -> Result<StreamName, Failure> {
+pub(crate) fn ledger_of(number: u32) -> Result<StreamName, Failure> {
     Ok(StreamName::new(format!("ledger-{number}"))?)
 }
 
 /// Cents as euros, for a table.
-pub struct Euros(pub i64);
+pub(crate) struct Euros(pub(crate) i64);
 
 impl fmt::Display for Euros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

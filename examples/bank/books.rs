@@ -12,18 +12,18 @@ use crate::{
 };
 
 /// The numbers of all accounts.
-pub const ACCOUNTS: [u32; 2] = [123, 124];
+pub(crate) const ACCOUNTS: [u32; 2] = [123, 124];
 
 /// Every balance, and every ledger's sum, in cents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Books {
-    pub balances: Vec<i64>,
-    pub bookings: Vec<i64>,
+pub(crate) struct Books {
+    pub(crate) balances: Vec<i64>,
+    pub(crate) bookings: Vec<i64>,
 }
 
 impl Books {
     /// Folds all accounts and ledgers, and prints what became of their events.
-    pub async fn of(store: &impl EventStore, who: &str) -> Result<Self, Failure> {
+    pub(crate) async fn of(store: &impl EventStore, who: &str) -> Result<Self, Failure> {
         let mut books = Self { balances: Vec::new(), bookings: Vec::new() };
         println!("{who}:");
         println!("  account             balance         ledger   clear  partly  tombstone");
