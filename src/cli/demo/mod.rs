@@ -13,10 +13,12 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error, path::Path};
+use std::{error::Error, io, path::Path};
 
 use bank::Bank;
 use stage::Stage;
+
+use super::exit::CliError;
 
 /// Whatever ends the demo early: the library's errors, or a claim that is not so.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -28,7 +30,15 @@ const POLICY: &str = include_str!("../../../examples/bank/policy.toml");
 ///
 /// # Errors
 /// The first error of the library, or the first claim that turns out not to be so.
-pub(super) async fn run(json: bool) -> Result<(), Failure> {
+pub(super) async fn run(json: bool) -> Result<(), CliError> {
+    perform(json).await.map_err(|failure| match failure.downcast::<io::Error>() {
+        // Among these is an audience that left.
+        Ok(error) => (*error).into(),
+        Err(failure) => CliError::failed(failure),
+    })
+}
+
+async fn perform(json: bool) -> Result<(), Failure> {
     let mut stage = Stage::on_stdout(json);
     let place = tempfile::Builder::new().prefix("oubliette-demo-").tempdir()?;
     let path = place.path().to_owned();

@@ -1,8 +1,7 @@
 //! What the audience sees: steps, tables, checks; in words or as NDJSON.
 
 use std::{
-    env,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     time::Instant,
 };
 
@@ -10,7 +9,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Failure;
+use super::{super::output, Failure};
 
 /// Texts are wrapped at this column, which every terminal has.
 const WIDTH: usize = 78;
@@ -62,9 +61,7 @@ enum Ink {
 impl Stage {
     /// On standard output; coloured where that is a terminal and `NO_COLOR` is not set.
     pub(super) fn on_stdout(json: bool) -> Self {
-        let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colour = !json && !no_colour && io::stdout().is_terminal();
-        Self::on(Box::new(io::stdout()), json, colour)
+        Self::on(Box::new(io::stdout()), json, !json && output::stdout_style().is_on())
     }
 
     pub(super) fn on(out: Box<dyn Write + Send>, json: bool, colour: bool) -> Self {
