@@ -75,6 +75,22 @@ async fn after_a_failed_destruction_nothing_is_sealed_opened_or_admitted() {
     assert!(matches!(vault.admit(Opening::default()).await, Err(VaultError::Poisoned)));
 }
 
+/// A key that gave way in the cache waits, with its unused seals, for the next write.
+#[tokio::test]
+async fn a_destroyed_key_does_not_wait_in_memory_for_the_next_write() {
+    let limits = Limits { cached_keys: 1, ..Limits::default() };
+    let vault = Vault::over(tree(), limits).unwrap();
+    let mut weak = Vec::new();
+    let names: Vec<String> = (0..200).map(|n| format!("user-{n}")).collect();
+    for name in &names {
+        weak.push(Arc::downgrade(&key(&vault, name, name).await.unwrap()));
+    }
+    let doomed =
+        names.iter().map(|name| Doomed { subject: subject(name), dead: Dead::All }).collect();
+    vault.destroy(&Destruction { erasure: ErasureId::now(), doomed }, b"").await.unwrap();
+    assert_eq!(weak.iter().filter(|key| key.strong_count() > 0).count(), 0);
+}
+
 /// Has a subject be forgotten between what the next reader reads and what it keeps.
 fn forget_meanwhile(vault: &Vault, whose: &'static str) {
     let forgetting = vault.clone();
