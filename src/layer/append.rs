@@ -18,7 +18,7 @@ use crate::{
         Append, Appended, Capability, Direction, EventStore, ExpectedRevision, ReadOptions,
         StoreError,
     },
-    vault::{Admission, Claim, KeyRequest, Opening, Vault, VaultError},
+    vault::{Admission, Claim, InFlight, KeyRequest, Opening, Vault, VaultError},
 };
 
 /// How often open claims are settled before giving up: each round settles all that it finds.
@@ -94,7 +94,7 @@ async fn run<S: EventStore>(
     work: Vec<Work>,
 ) -> Result<Vec<Appended>, StoreError> {
     let _admission = admit(vault, &work).await.map_err(|error| vault_error(error))?;
-    let claiming = Claiming::begin(layer, &work);
+    let claiming = Claiming::begin(vault, &work);
     let sealed = seal_all(layer, vault, &work).await;
     let sealed = match sealed {
         Ok(sealed) => sealed,
@@ -308,21 +308,21 @@ fn vault_error(error: VaultError) -> StoreError {
 }
 
 /// The claims of an append under way.
-struct Claiming<'a, S> {
-    layer: &'a Layer<S>,
+struct Claiming {
     events: Vec<(Subject, Vec<EventId>)>,
+    under_way: InFlight,
 }
 
-impl<'a, S: EventStore> Claiming<'a, S> {
-    fn begin(layer: &'a Layer<S>, work: &[Work]) -> Self {
+impl Claiming {
+    fn begin(vault: &Vault, work: &[Work]) -> Self {
         let claiming = |work: &Work| {
             let stating = work.events.iter().filter(|(_, carved)| !carved.owners.is_empty());
             let events: Vec<EventId> = stating.map(|(event, _)| event.id).collect();
             (!events.is_empty()).then(|| (Subject::of(&work.stream), events))
         };
         let events: Vec<_> = work.iter().filter_map(claiming).collect();
-        layer.claiming().extend(events.iter().flat_map(|(_, events)| events));
-        Self { layer, events }
+        let under_way = events.iter().flat_map(|(_, events)| events).copied().collect();
+        Self { events, under_way: vault.begin(under_way) }
     }
 
     /// After an append that succeeded.
@@ -336,24 +336,12 @@ impl<'a, S: EventStore> Claiming<'a, S> {
     /// After an append that failed: the store is asked whether the events are there, since they
     /// may be from an earlier attempt. Where it does not answer, the claims stay open, and
     /// whoever next needs to know asks again.
-    async fn judge(self, layer: &Layer<S>, vault: &Vault) {
-        let subjects: Vec<Subject> =
-            self.events.iter().map(|(subject, _)| subject.clone()).collect();
-        drop(self);
-        for subject in &subjects {
+    async fn judge<S: EventStore>(self, layer: &Layer<S>, vault: &Vault) {
+        drop(self.under_way);
+        for (subject, _) in &self.events {
             if let Err(error) = layer.settle(vault, subject).await {
                 tracing::warn!(%subject, %error, "an owner claim stays open");
             }
-        }
-    }
-}
-
-impl<S> Drop for Claiming<'_, S> {
-    fn drop(&mut self) {
-        let mut claiming =
-            self.layer.claiming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for event in self.events.iter().flat_map(|(_, events)| events) {
-            claiming.remove(event);
         }
     }
 }
@@ -373,7 +361,7 @@ impl<S: EventStore> Layer<S> {
             owners.filter_map(|owner| owner.unsettled).chain(begun).collect();
         open.sort();
         open.dedup();
-        open.retain(|event| !self.claiming().contains(event));
+        open.retain(|event| !vault.is_under_way(event));
         if open.is_empty() {
             return Ok(());
         }

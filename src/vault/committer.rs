@@ -289,7 +289,14 @@ impl Committer {
         self.core.disk.check()?;
         let hash = self.core.naming.subject(subject);
         let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
-        let news = if stored { record.confirm(events) } else { record.withdraw(events) };
+        let news = if stored {
+            record.confirm(events)
+        } else {
+            // Since somebody looked for them in the store, an append may have taken them up again.
+            let mut events = events.to_vec();
+            events.retain(|event| !self.core.under_way.contains(event));
+            record.withdraw(&events)
+        };
         if !news {
             return Ok(());
         }

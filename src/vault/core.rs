@@ -9,6 +9,7 @@ use super::{
     KeyInfo, KeyState, VaultError,
     cache::Cache,
     disk::Disk,
+    in_flight::UnderWay,
     places::{self, Hash, Naming},
     records::{FenceRecord, KeyEntry, SubjectRecord, day},
 };
@@ -42,6 +43,8 @@ pub(super) struct Core {
     pub(super) naming: Naming,
     pub(super) cache: Cache,
     pub(super) limits: Limits,
+    /// Claims of appends under way.
+    pub(super) under_way: UnderWay,
     /// Records that are newer than on the disk. Only the committer writes here.
     unsaved: Mutex<HashMap<Hash, SubjectRecord>>,
 }
@@ -52,6 +55,7 @@ impl Core {
             naming: Naming::new(disk.tree().identity()),
             cache: Cache::new(limits.cached_keys),
             limits,
+            under_way: UnderWay::default(),
             unsaved: Mutex::default(),
             disk,
         }

@@ -17,6 +17,7 @@ use super::{
     core::{Core, Limits},
     disk::Disk,
     gate::{Gates, Pass, Shut},
+    in_flight::InFlight,
     inventory::Inventory,
     places,
     records::{FenceRecord, KeyEntry},
@@ -38,6 +39,7 @@ pub struct Vault {
 struct Open {
     core: Arc<Core>,
     gates: Arc<Gates>,
+    erasing: tokio::sync::Mutex<()>,
     /// `None` only while dropping: that is how the committer learns of it.
     jobs: Option<mpsc::Sender<Job>>,
     committer: Option<JoinHandle<()>>,
@@ -108,7 +110,8 @@ impl Vault {
             .spawn(move || committer.run(&inbox))
             .map_err(|error| VaultError::Storage(Box::new(error)))?;
         let (jobs, committer) = (Some(jobs), Some(committer));
-        Ok(Self { open: Arc::new(Open { core, gates: Arc::default(), jobs, committer }) })
+        let (gates, erasing) = (Arc::default(), tokio::sync::Mutex::default());
+        Ok(Self { open: Arc::new(Open { core, gates, erasing, jobs, committer }) })
     }
 
     #[cfg(test)]
@@ -207,6 +210,23 @@ impl Vault {
     /// [`VaultError::Forgotten`] where the subject or the owner is.
     pub async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
         self.ask(|reply| Job::Claim(claims.to_vec(), reply)).await
+    }
+
+    /// Says that the claims of these events belong to an append that is under way: while the
+    /// answer lives, [`Vault::settle`] does not withdraw them.
+    pub(crate) fn begin(&self, events: Vec<EventId>) -> InFlight {
+        InFlight::begin(&self.open.core, events)
+    }
+
+    /// Whether an event is of an append under way.
+    pub(crate) fn is_under_way(&self, event: &EventId) -> bool {
+        self.open.core.under_way.contains(event)
+    }
+
+    /// Held by an erasure from planning to closing the books: two that plan at once would each
+    /// take the other's subject for an owner who stays.
+    pub(crate) fn erasing(&self) -> &tokio::sync::Mutex<()> {
+        &self.open.erasing
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,

@@ -13,6 +13,7 @@ mod disk;
 mod error;
 mod gate;
 mod handle;
+mod in_flight;
 mod inventory;
 mod pages;
 mod places;
@@ -26,6 +27,7 @@ mod wire;
 
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
+pub(crate) use in_flight::InFlight;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyState, NoteKind, Opening, Owner, Standing, VaultId,
