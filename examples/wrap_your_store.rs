@@ -21,7 +21,7 @@ use oubliette::{
         Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStoreExt,
         EventStream, ExpectedRevision, Filter, ReadAllOptions, ReadOptions, StoreError,
         Subscription, check_appends,
-        conformance::{CASES, Comparison, Fixture, Profile, run_all},
+        conformance::{CASES, Comparison, Fixture, Profile, Violation, run_all},
     },
     vault::Vault,
 };
