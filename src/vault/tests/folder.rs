@@ -75,12 +75,13 @@ async fn a_copy_of_the_folder_does_not_open_beside_it_over_the_same_root() {
     key(&vault, "user-2", "user-2").await.unwrap();
     vault.flush().await.unwrap();
     copy_folder(&folder, &copy);
-    match Vault::open(&copy, &root) {
+    let second = Vault::open(&copy, &root);
+    forget(&vault, "user-2").await;
+    match second {
         Err(error) => assert!(matches!(error, VaultError::InUse(0)), "{error}"),
         // What would follow.
-        Ok(other) => drop(forget(&other, "user-1").await),
+        Ok(second) => drop(forget(&second, "user-3").await),
     }
-    forget(&vault, "user-2").await;
     drop(vault);
     let vault = Vault::open(&folder, &root).unwrap();
     live(vault.opening_key(kept.id()));
