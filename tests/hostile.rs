@@ -126,8 +126,8 @@ async fn a_second_attempt_that_fails_does_not_withdraw_the_firsts_owner() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_layer_over_the_vault_does_not_withdraw_an_owner_under_way() {
     let (store, vault) = (Slow::new(), Vault::in_memory().unwrap());
-    let bank = Oubliette::open(store.clone(), vault.clone(), bank()).await.unwrap();
-    let other = Oubliette::open(store.inner.clone(), vault, common::bank()).await.unwrap();
+    let bank = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
+    let other = Oubliette::open(store.inner.clone(), vault, bank_policy()).await.unwrap();
     put(&bank, "user-1", event("UserRegistered", USER)).await.unwrap();
 
     store.appends.forget_permits(OPEN);
@@ -150,8 +150,8 @@ async fn another_layer_over_the_vault_does_not_withdraw_an_owner_under_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_layers_that_forget_the_two_owners_at_once_leave_no_joint_account() {
     let (store, vault) = (Slow::new(), Vault::in_memory().unwrap());
-    let bank = Oubliette::open(store.clone(), vault.clone(), bank()).await.unwrap();
-    let other = Oubliette::open(store.inner.clone(), vault, common::bank()).await.unwrap();
+    let bank = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
+    let other = Oubliette::open(store.inner.clone(), vault, bank_policy()).await.unwrap();
     for user in ["user-1", "user-2"] {
         let opened = format!(r#"{{"owner":"{user}","memo":"m"}}"#);
         put(&bank, "bankaccount-1", event("AccountOpened", &opened)).await.unwrap();
@@ -175,7 +175,7 @@ async fn two_layers_that_forget_the_two_owners_at_once_leave_no_joint_account() 
 async fn who_waits_for_a_tombstone_keeps_no_others_keys_alive() {
     let (mut store, vault) = (Slow::new(), Vault::in_memory().unwrap());
     store.refuse = Some(stream("room-1"));
-    let bank = Oubliette::open(store.clone(), vault.clone(), bank()).await.unwrap();
+    let bank = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
     for (user, room) in [("1", "room-1"), ("2", "room-2"), ("3", "room-1")] {
         put(&bank, &format!("user-{user}"), event("UserRegistered", USER)).await.unwrap();
         let said = format!(r#"{{"author":{user},"text":"hello"}}"#);
@@ -191,7 +191,7 @@ async fn who_waits_for_a_tombstone_keeps_no_others_keys_alive() {
     assert!(matches!(pending, ErasureError::TombstonesPending { erasure, .. } if erasure != first));
     assert_eq!(shape(&all(&bank, "room-1").await), "ss");
 
-    let again = Oubliette::open(store.inner.clone(), vault, common::bank()).await.unwrap();
+    let again = Oubliette::open(store.inner.clone(), vault, bank_policy()).await.unwrap();
     assert_eq!(shape(&all(&again, "room-1").await), "sstt");
     assert!(again.resume().await.unwrap().is_empty());
 }
@@ -202,7 +202,7 @@ async fn resuming_takes_nothing_that_a_reopening_began() {
     let mut store = Slow::new();
     store.refuse = Some(stream("bankaccount-1"));
     let vault = Vault::in_memory().unwrap();
-    let bank = Oubliette::open(store.clone(), vault.clone(), bank()).await.unwrap();
+    let bank = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
     let account = "bankaccount-1";
     put(&bank, account, event("AccountOpened", r#"{"owner":"user-1","memo":"a"}"#)).await.unwrap();
     put(&bank, account, event("AccountTransferred", r#"{"newOwner":"user-2","memo":"b"}"#))
@@ -212,7 +212,7 @@ async fn resuming_takes_nothing_that_a_reopening_began() {
     bank.reopen(&subject(account)).await.unwrap();
     put(&bank, account, event("Deposited", r#"{"amount":1,"memo":"c"}"#)).await.unwrap();
     assert_eq!(shape(&all(&bank, account).await), "cpc");
-    let again = Oubliette::open(store.inner.clone(), vault, common::bank()).await.unwrap();
+    let again = Oubliette::open(store.inner.clone(), vault, bank_policy()).await.unwrap();
     assert_eq!(shape(&all(&again, account).await), "cpct");
     let expected = ExpectedRevision::Any;
     let late = event("Deposited", r#"{"amount":2,"memo":"d"}"#);

@@ -12,7 +12,9 @@ use crate::{
         Timestamp, Tombstone,
     },
     layer::{Layer, Oubliette},
-    store::{Append, Capability, EventStore, EventStoreExt, ExpectedRevision, StoreError},
+    store::{
+        Append, Capability, EventStore, EventStoreExt, ExpectedRevision, ReadOptions, StoreError,
+    },
     vault::{Closure, Destruction, Vault},
 };
 
@@ -113,7 +115,7 @@ impl<S: EventStore> Oubliette<S> {
     /// Errors of the vault.
     pub async fn reopen(&self, subject: &Subject) -> Result<Reopened, ErasureError> {
         let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
-        let _one_at_a_time = vault.erasing().lock().await;
+        let _one_at_a_time = vault.erase_alone().await;
         let generation = vault.reopen(subject).await?;
         Ok(Reopened { subject: subject.clone(), generation })
     }
@@ -127,7 +129,7 @@ impl<S: EventStore> Oubliette<S> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
-            let _one_at_a_time = vault.erasing().lock().await;
+            let _one_at_a_time = vault.erase_alone().await;
             resume(&layer, vault).await
         };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
@@ -149,7 +151,7 @@ async fn forget<S: EventStore>(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
     let vault = layer.vault().ok_or(ErasureError::NoVault)?;
-    let _one_at_a_time = vault.erasing().lock().await;
+    let _one_at_a_time = vault.erase_alone().await;
     match resume(layer, vault).await {
         // Somebody else's keys are gone, and the store does not take their tombstones: that must
         // not keep this subject's keys alive.
@@ -329,7 +331,8 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
     for affected in plan.streams.drain(..) {
         let exists = !affected.keys.is_empty() || {
             let stream = layer.placement(&affected.stream).await?.readable(&affected.stream);
-            layer.store.last(&stream).await?.is_some()
+            let first = ReadOptions { limit: Some(1), ..ReadOptions::default() };
+            !layer.store.events(&stream, first).await?.is_empty()
         };
         if exists {
             kept.push(affected);

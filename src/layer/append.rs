@@ -18,7 +18,7 @@ use crate::{
         Append, Appended, Capability, Direction, EventStore, ExpectedRevision, ReadOptions,
         StoreError,
     },
-    vault::{Admission, Claim, InFlight, KeyRequest, Opening, Vault, VaultError},
+    vault::{Admission, Claim, KeyRequest, Opening, UnderWay, Vault, VaultError},
 };
 
 /// How often open claims are settled before giving up: each round settles all that it finds.
@@ -101,7 +101,7 @@ async fn run<S: EventStore>(
     vault: &Vault,
     work: Vec<Work>,
 ) -> Result<Vec<Appended>, StoreError> {
-    let _admission = admit(vault, &work).await.map_err(|error| vault_error(error))?;
+    let _admission = admit(vault, &work).await.map_err(vault_error)?;
     let claiming = Claiming::begin(vault, &work);
     let sealed = seal_all(layer, vault, &work).await;
     let sealed = match sealed {
@@ -318,7 +318,7 @@ fn vault_error(error: VaultError) -> StoreError {
 /// The claims of an append under way.
 struct Claiming {
     events: Vec<(Subject, Vec<EventId>)>,
-    under_way: InFlight,
+    under_way: UnderWay,
 }
 
 impl Claiming {
@@ -329,8 +329,8 @@ impl Claiming {
             (!events.is_empty()).then(|| (Subject::of(&work.stream), events))
         };
         let events: Vec<_> = work.iter().filter_map(claiming).collect();
-        let under_way = events.iter().flat_map(|(_, events)| events).copied().collect();
-        Self { events, under_way: vault.begin(under_way) }
+        let all = events.iter().flat_map(|(_, events)| events).copied().collect();
+        Self { events, under_way: vault.begin_claims(all) }
     }
 
     /// After an append that succeeded.
@@ -356,7 +356,7 @@ impl Claiming {
 
 impl<S: EventStore> Layer<S> {
     /// Settles the open claims of a dependent by looking whether their events are in its stream.
-    /// Claims of appends that are under way are passed over.
+    /// Claims of appends that are under way stay open: the vault sees to that.
     pub(crate) async fn settle(
         &self,
         vault: &Vault,
@@ -369,15 +369,12 @@ impl<S: EventStore> Layer<S> {
             owners.filter_map(|owner| owner.unsettled).chain(begun).collect();
         open.sort();
         open.dedup();
-        open.retain(|event| !vault.is_under_way(event));
         if open.is_empty() {
             return Ok(());
         }
         let stream = dependent.stream();
         let stream = self.placement(&stream).await?.readable(&stream);
-        let newest_first =
-            ReadOptions { direction: Direction::Backwards, ..ReadOptions::default() };
-        let mut events = self.store.read(&stream, newest_first);
+        let mut events = self.store.read(&stream, self.newest_first());
         let mut stored = Vec::new();
         while let Some(event) = events.try_next().await? {
             if let Some(at) = open.iter().position(|open| *open == event.id) {
@@ -389,5 +386,12 @@ impl<S: EventStore> Layer<S> {
         }
         vault.settle(dependent, &stored, true).await.map_err(vault_error)?;
         vault.settle(dependent, &open, false).await.map_err(vault_error)
+    }
+
+    /// Backwards, where the store can: what is looked for is likely to be near the end.
+    pub(super) fn newest_first(&self) -> ReadOptions {
+        let backwards = self.store.capabilities().has(Capability::ReadBackwards);
+        let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
+        ReadOptions { direction, ..ReadOptions::default() }
     }
 }

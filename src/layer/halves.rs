@@ -160,8 +160,7 @@ async fn look_up<S: EventStore>(
     let Some(names) = plan.split_names else {
         return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
     };
-    let backwards = ReadOptions { direction: Direction::Backwards, ..ReadOptions::default() };
-    let mut private = layer.store.read(&names.private, backwards);
+    let mut private = layer.store.read(&names.private, layer.newest_first());
     while let Some(event) = private.try_next().await? {
         if event.id == id {
             found.private = Some(event);

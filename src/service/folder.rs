@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     layer::Oubliette,
     policy::{Policy, PolicyErrors},
     store::{
-        SqliteStore, StoreError,
+        EventStore, ReadAllOptions, SqliteStore, StoreError,
         sqlite::{OpenError, OpenMode},
     },
     vault::{Vault, VaultError},
@@ -122,19 +123,45 @@ pub enum FolderError {
     },
 }
 
+/// What `oubliette.json` says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     /// Says that the folder is ours.
     oubliette: u32,
-    vault: String,
+    /// The vault's id; none as long as the folder is being made, and nothing is stored in it.
+    vault: Option<String>,
+    /// Where the root slot is.
     root: PathBuf,
+    /// Where the vault is, unless in `vault/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vault_at: Option<PathBuf>,
+    /// Where the event store is, unless in `events/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    store_at: Option<PathBuf>,
 }
 
 /// What is in the folder now.
 enum Found {
     Nothing,
+    /// It was being made when the machine stopped; nothing was stored in it.
+    Unfinished(Manifest),
     Ours(Manifest),
 }
+
+/// A policy that the caller gave, and the file that it is in.
+struct Given<'a> {
+    path: &'a Path,
+    policy: Policy,
+}
+
+impl<'a> Given<'a> {
+    fn load(path: &'a Path) -> Result<Self, FolderError> {
+        Ok(Self { path, policy: Policy::load(path)? })
+    }
+}
+
+/// Is there, and locked, while the folder is being made; names that begin so are of no account.
+const MAKING: &str = ".making";
 
 impl DataFolder {
     /// The folder at this path.
@@ -181,20 +208,25 @@ impl DataFolder {
         self.path.join("oubliette.json")
     }
 
-    /// Opens the folder, or makes it. `policy`, a file, becomes the folder's policy; without it
-    /// the folder's own counts, and without that everything is sealed.
+    /// Opens the folder, or makes it. `policy`, a file, is what to work under; with
+    /// [`Access::Create`] it becomes the folder's own. Without it the folder's own counts, and
+    /// without that everything is sealed.
     ///
     /// # Errors
     /// [`FolderError`]. A folder that is not ours is left as it is, and beside old events no new
     /// vault is made.
     pub async fn open(&self, access: Access, policy: Option<&Path>) -> Result<Parts, FolderError> {
         // Read before anything is made, so that a mistake in it leaves nothing behind.
-        let given = policy.map(Policy::load).transpose()?;
-        match (self.look()?, access) {
-            (Found::Nothing, Access::Create) => self.create(policy.zip(given)).await,
-            (Found::Nothing, _) => Err(FolderError::NotFound(self.path.clone())),
-            (Found::Ours(_), Access::WithoutVault) => self.open_without_vault(given),
-            (Found::Ours(manifest), _) => self.open_whole(&manifest, policy.zip(given)).await,
+        let given = policy.map(Given::load).transpose()?;
+        if access == Access::WithoutVault {
+            return self.open_without_vault(given);
+        }
+        match self.look()? {
+            Found::Ours(manifest) => self.open_whole(&manifest, access, given).await,
+            Found::Nothing | Found::Unfinished(_) if access == Access::Create => {
+                self.make(given).await
+            }
+            Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
         }
     }
 
@@ -205,9 +237,15 @@ impl DataFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return if is_empty(&self.path)? {
                     Ok(Found::Nothing)
+                } else if manifest.exists() {
+                    // Another process made it between the two looks.
+                    self.look()
                 } else {
                     Err(FolderError::NotOurs(self.path.clone()))
                 };
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(FolderError::NotOurs(self.path.clone()));
             }
             Err(source) => return Err(FolderError::Io { path: manifest, source }),
         };
@@ -221,31 +259,119 @@ impl DataFolder {
         if found > FORMAT {
             return Err(FolderError::NewerFormat { path: self.path.clone(), found });
         }
-        Ok(Found::Ours(serde_json::from_str(&text).map_err(not_ours)?))
+        let manifest: Manifest = serde_json::from_str(&text).map_err(not_ours)?;
+        Ok(match manifest.vault {
+            Some(_) => Found::Ours(manifest),
+            None => Found::Unfinished(manifest),
+        })
     }
 
-    async fn create(&self, policy: Option<(&Path, Policy)>) -> Result<Parts, FolderError> {
-        for folder in [self.events(), self.vault()] {
-            if !is_empty(&folder)? {
-                return Err(FolderError::NotOurs(folder));
+    /// This folder, with what its manifest says where the caller does not.
+    fn located(&self, manifest: &Manifest) -> Self {
+        Self {
+            path: self.path.clone(),
+            root: self.root.clone().or_else(|| Some(manifest.root.clone())),
+            vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
+            store: self.store.clone().or_else(|| manifest.store_at.clone()),
+        }
+    }
+
+    /// Makes the folder, or completes one whose making was cut off.
+    async fn make(&self, policy: Option<Given<'_>>) -> Result<Parts, FolderError> {
+        make_folder(&self.path)?;
+        // Two processes that find nothing must not both begin.
+        let making = self.path.join(MAKING);
+        let io = |source| FolderError::Io { path: making.clone(), source };
+        let lock = fs::File::create(&making).map_err(io)?;
+        lock.lock().map_err(io)?;
+        let made = match self.look() {
+            Ok(Found::Ours(manifest)) => self.open_whole(&manifest, Access::Create, policy).await,
+            Ok(Found::Unfinished(manifest)) => self.fill(Some(&manifest), policy).await,
+            Ok(Found::Nothing) => self.fill(None, policy).await,
+            Err(error) => Err(error),
+        };
+        if made.is_ok() {
+            // Whoever waits for the lock finds the folder made. After a failure the file stays:
+            // without it two could hold a lock each. It is empty, and in nobody's way.
+            let _ = fs::remove_file(&making);
+        }
+        drop(lock);
+        made
+    }
+
+    async fn fill(
+        &self,
+        unfinished: Option<&Manifest>,
+        policy: Option<Given<'_>>,
+    ) -> Result<Parts, FolderError> {
+        let mut folder = match unfinished {
+            Some(manifest) => self.located(manifest),
+            None => self.clone(),
+        };
+        // What the cut-off attempt left is taken on; anything else that lies there is not ours.
+        let left = |at: &Path| {
+            unfinished.is_some_and(|manifest| {
+                let theirs = Self::at(&self.path).located(manifest);
+                at == theirs.vault() || at == theirs.events()
+            })
+        };
+        for inner in [folder.events(), folder.vault()] {
+            if !is_empty(&inner)? && !left(&inner) {
+                return Err(FolderError::NotOurs(inner));
             }
         }
-        make_folder(&self.path)?;
-        let root = match &self.root {
-            Some(root) => root.clone(),
-            None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
+        let fresh_root = || default_root().ok_or(FolderError::NoPlaceForRoot);
+        let mut root = match folder.root.take() {
+            Some(root) => std::path::absolute(&root).unwrap_or(root),
+            None => fresh_root()?,
         };
+        // A vault that was made before the machine stopped is as good as one made now. Half a
+        // vault never sealed anything; but its slot is not ours to remove, because by now another
+        // vault's may stand there.
+        let begun = unfinished.map(|_| Vault::open(&folder.vault(), &root));
+        let begun = match begun {
+            Some(Err(error @ VaultError::InUse(_))) => return Err(error.into()),
+            Some(Ok(vault)) => Some(vault),
+            Some(Err(_)) | None => None,
+        };
+        if begun.is_none() && unfinished.is_some() && self.root.is_none() && root.exists() {
+            root = fresh_root()?;
+        }
         if let Some(parent) = root.parent() {
             make_folder(parent)?;
         }
-        let vault = Vault::create(&self.vault(), &root)?;
-        let store = SqliteStore::open_with(self.events(), OpenMode::Create)?;
+        let absolute = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        };
+        let mut manifest = Manifest {
+            oubliette: FORMAT,
+            vault: None,
+            root: root.clone(),
+            vault_at: absolute(&folder.vault),
+            store_at: absolute(&folder.store),
+        };
+        self.write(&self.manifest_file(), &pretty(&manifest))?;
+
+        let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
+        let one = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
+        if store.read_all(one).try_next().await?.is_some() {
+            return Err(FolderError::VaultMissing(self.path.clone()));
+        }
+        let vault = match begun {
+            Some(vault) => vault,
+            None => {
+                let path = folder.vault();
+                if !is_empty(&path)? {
+                    fs::remove_dir_all(&path)
+                        .map_err(|source| FolderError::Io { path: path.clone(), source })?;
+                }
+                Vault::create(&path, &root)?
+            }
+        };
         store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
         let policy = self.adopt(policy)?;
-        // Last: a folder without it was never finished, and nothing was stored in it.
-        let root = std::path::absolute(&root).unwrap_or(root);
-        let manifest =
-            Manifest { oubliette: FORMAT, vault: vault.id().to_string(), root: root.clone() };
+        // Last: a folder whose manifest names no vault was never finished.
+        manifest.vault = Some(vault.id().to_string());
         self.write(&self.manifest_file(), &pretty(&manifest))?;
         let oubliette = Oubliette::open(store, vault, policy).await?;
         Ok(Parts { oubliette, created_root: Some(root) })
@@ -254,17 +380,18 @@ impl DataFolder {
     async fn open_whole(
         &self,
         manifest: &Manifest,
-        policy: Option<(&Path, Policy)>,
+        access: Access,
+        policy: Option<Given<'_>>,
     ) -> Result<Parts, FolderError> {
-        if is_empty(&self.events())? {
+        let folder = self.located(manifest);
+        if is_empty(&folder.events())? {
             return Err(FolderError::EventsMissing(self.path.clone()));
         }
-        if is_empty(&self.vault())? {
+        if is_empty(&folder.vault())? {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
-        let root = self.root.as_ref().unwrap_or(&manifest.root);
-        let vault = Vault::open(&self.vault(), root)?;
-        let store = SqliteStore::open_with(self.events(), OpenMode::Existing)?;
+        let vault = Vault::open(&folder.vault(), folder.root.as_ref().unwrap_or(&manifest.root))?;
+        let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
         let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if noted != vault.id().to_string() {
             return Err(FolderError::VaultOfAnotherStore {
@@ -273,23 +400,34 @@ impl DataFolder {
                 vault: vault.id().to_string(),
             });
         }
-        let policy = self.adopt(policy)?;
+        let policy = match policy {
+            Some(given) if access != Access::Create => given.policy,
+            given => self.adopt(given)?,
+        };
         let oubliette = Oubliette::open(store, vault, policy).await?;
         Ok(Parts { oubliette, created_root: None })
     }
 
-    fn open_without_vault(&self, policy: Option<Policy>) -> Result<Parts, FolderError> {
-        let store = SqliteStore::open_with(self.events(), OpenMode::ReadOnly)?;
+    /// Of a folder, or of a copy of its event store alone.
+    fn open_without_vault(&self, policy: Option<Given<'_>>) -> Result<Parts, FolderError> {
+        let folder = match self.look() {
+            Ok(Found::Ours(manifest) | Found::Unfinished(manifest)) => self.located(&manifest),
+            Err(error @ FolderError::NewerFormat { .. }) => return Err(error),
+            _ if !is_empty(&self.events())? => self.clone(),
+            Ok(Found::Nothing) => return Err(FolderError::NotFound(self.path.clone())),
+            Err(error) => return Err(error),
+        };
+        let store = SqliteStore::open_with(folder.events(), OpenMode::ReadOnly)?;
         let policy = match policy {
-            Some(policy) => policy,
+            Some(given) => given.policy,
             None => self.own_policy()?,
         };
         Ok(Parts { oubliette: Oubliette::without_vault(store, policy), created_root: None })
     }
 
     /// Makes a given policy the folder's own, or reads that.
-    fn adopt(&self, policy: Option<(&Path, Policy)>) -> Result<Policy, FolderError> {
-        let Some((path, policy)) = policy else { return self.own_policy() };
+    fn adopt(&self, given: Option<Given<'_>>) -> Result<Policy, FolderError> {
+        let Some(Given { path, policy }) = given else { return self.own_policy() };
         let text =
             fs::read(path).map_err(|source| FolderError::Io { path: path.into(), source })?;
         self.write(&self.policy_file(), &text)?;
@@ -304,7 +442,7 @@ impl DataFolder {
     /// Replaces a file so that a crash leaves the old one or the new one.
     fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
         let replace = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            let mut file = tempfile::Builder::new().prefix(MAKING).tempfile_in(&self.path)?;
             io::Write::write_all(&mut file, text)?;
             file.as_file().sync_all()?;
             file.persist(path)?;
@@ -319,10 +457,17 @@ fn pretty(manifest: &Manifest) -> Vec<u8> {
     serde_json::to_vec_pretty(manifest).unwrap_or_default()
 }
 
-/// Whether a folder is empty or absent.
+/// Whether a file belongs to the making of a folder, or to the replacing of a file in it.
+fn is_makings(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(MAKING.as_bytes())
+}
+
+/// Whether a folder is empty or absent, but for what the making of one leaves.
 fn is_empty(path: &Path) -> Result<bool, FolderError> {
     match fs::read_dir(path) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+        Ok(mut entries) => {
+            Ok(!entries.any(|entry| entry.map_or(true, |entry| !is_makings(&entry.file_name()))))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
         Err(source) => Err(FolderError::Io { path: path.into(), source }),

@@ -192,7 +192,7 @@ impl Committer {
             };
             let key = match &warm {
                 Some(warm) => Arc::clone(&warm.key),
-                None => DataKey::new(entry.id, entry.secret.clone()).into(),
+                None => DataKey::new(entry.id, &entry.secret).into(),
             };
             // Too few are left: they count as never reserved.
             entry.reserved -= warm.as_ref().map_or(0, |warm| warm.give_back()).min(entry.reserved);
@@ -292,9 +292,9 @@ impl Committer {
         let news = if stored {
             record.confirm(events)
         } else {
-            // Since somebody looked for them in the store, an append may have taken them up again.
+            // Asked for here, where claims are noted: one that begins later is noted anew.
             let mut events = events.to_vec();
-            events.retain(|event| !self.core.under_way.contains(event));
+            events.retain(|event| !self.core.under_way.has(*event));
             record.withdraw(&events)
         };
         if !news {

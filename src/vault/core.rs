@@ -2,16 +2,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
     KeyInfo, KeyState, VaultError,
     cache::Cache,
     disk::Disk,
-    in_flight::UnderWay,
     places::{self, Hash, Naming},
     records::{FenceRecord, KeyEntry, SubjectRecord, day},
+    under_way,
 };
 use crate::{
     crypto::{DataKey, KeyId},
@@ -43,10 +43,10 @@ pub(super) struct Core {
     pub(super) naming: Naming,
     pub(super) cache: Cache,
     pub(super) limits: Limits,
-    /// Claims of appends under way.
-    pub(super) under_way: UnderWay,
     /// Records that are newer than on the disk. Only the committer writes here.
     unsaved: Mutex<HashMap<Hash, SubjectRecord>>,
+    /// Claims that are not to be withdrawn, because their events are about to be written.
+    pub(super) under_way: Arc<under_way::Events>,
 }
 
 impl Core {
@@ -55,8 +55,8 @@ impl Core {
             naming: Naming::new(disk.tree().identity()),
             cache: Cache::new(limits.cached_keys),
             limits,
-            under_way: UnderWay::default(),
             unsaved: Mutex::default(),
+            under_way: Arc::default(),
             disk,
         }
     }
@@ -131,7 +131,7 @@ impl Core {
         let version = self.cache.version();
         let state = match self.find(id)? {
             Some(entry) => KeyState::Live {
-                key: DataKey::new(id, entry.secret).into(),
+                key: DataKey::new(id, &entry.secret).into(),
                 subject: entry.subject,
             },
             None => KeyState::Shredded { erasure: self.killer(id)? },

@@ -13,7 +13,6 @@ mod disk;
 mod error;
 mod gate;
 mod handle;
-mod in_flight;
 mod inventory;
 mod pages;
 mod places;
@@ -23,12 +22,13 @@ mod root;
 mod tests;
 mod tree;
 mod types;
+mod under_way;
 mod wire;
 
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
-pub(crate) use in_flight::InFlight;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyState, NoteKind, Opening, Owner, Standing, VaultId,
 };
+pub use under_way::UnderWay;

@@ -142,9 +142,10 @@ fn readers_neither_wait_for_a_flush_nor_see_what_it_has_not_reached() {
                 let writer = scope.spawn(|| write(&tree));
                 has_begun.recv().unwrap();
                 // All is in the store, nothing on the disk.
-                assert!(all(&tree) == before, "read what was not yet flushed");
+                let meanwhile = all(&tree);
                 may_end.send(()).unwrap();
                 writer.join().unwrap();
+                assert!(meanwhile == before, "read what was not yet flushed");
             });
             assert_eq!(tree.epoch().unwrap(), epoch);
             let after = all(&tree);

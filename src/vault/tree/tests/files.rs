@@ -199,7 +199,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let work = temporary.path();
     drop(Tree::create_at(&work.join("vault"), &work.join("root")).unwrap());
     fs::write(work.join("told"), "").unwrap();
-    let mut told_at_all = 0;
+    let (mut told_at_all, mut before) = (0, 0);
     for round in 0..rounds {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["worker_that_is_killed", "--nocapture", "--test-threads=1"])
@@ -225,25 +225,23 @@ fn what_was_acknowledged_survives_kill_9() {
             told_at_all += 1;
         }
         let tree = Tree::open_at(&work.join("vault"), &work.join("root")).unwrap();
+        // One operation of each child may be done without having been told.
         let reached = tree.get(b"round").unwrap().map_or(0, |v| number(&v));
-        assert!(reached == last || reached == last + 1, "told {last}, found {reached}");
+        assert!(last <= reached && reached <= last.max(before) + 1, "{last}, found {reached}");
+        before = reached;
         for person in 0..16u8 {
-            let found = tree.range(&[b'p', person], &[b'p', person + 1], 100).unwrap();
             let (put, erased) = (put[person as usize], erased[person as usize]);
-            // The operation that was cut off, the one after the last that was told, may show.
-            let cut_off = |round: u64| round >= last;
-            assert!(found.is_empty() || found.len() == 40, "half of a change");
+            let fence = tree.get(&[b'f', person]).unwrap().map_or(0, |v| number(&v));
+            assert!(erased <= fence, "the fence of {erased} is lost");
+            let found = tree.range(&[b'p', person], &[b'p', person + 1], 100).unwrap();
             match found.first().map(|(_, value)| number(value)) {
                 Some(round) => {
-                    assert!(round > erased, "{round} came back after its erasure");
-                    assert!(round == put || cut_off(round), "{round} instead of {put}");
+                    assert!(round > fence, "{round} came back after its erasure");
+                    assert!(round >= put, "{round} instead of {put}");
+                    assert!(found.len() == 40, "half of a change");
                     assert!(found.iter().all(|(_, value)| number(value) == round));
                 }
-                None => assert!(put == erased || (put.is_multiple_of(3) && cut_off(put))),
-            }
-            if erased > 0 {
-                let fence = tree.get(&[b'f', person]).unwrap().map(|v| number(&v));
-                assert!(fence.is_some_and(|f| f >= erased), "the fence is lost");
+                None => assert!(fence >= put, "{put} is lost"),
             }
         }
     }

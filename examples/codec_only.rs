@@ -1,0 +1,102 @@
+//! Sealing without our store trait: for those who own the code that reads and writes their store.
+//!
+//! The "database" here is a map from event id to JSON text, as a table with a JSON column would
+//! be. [`Codec::seal`] comes before the write, [`Codec::open`] after the read, and forgetting is
+//! the vault's affair: no row is touched.
+//!
+//! ```text
+//! cargo run --example codec_only
+//! ```
+#![allow(clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+
+use oubliette::{
+    event::{EventId, EventType, Json, Payload, StreamName, Subject},
+    layer::{Codec, EventRef, Oubliette},
+    policy::Policy,
+    store::{EventStoreExt, MemoryStore, ReadOptions},
+    vault::Vault,
+};
+
+const POLICY: &str = r#"
+[[stream]]
+match  = "patient-{id}"
+layout = "inline"
+public = ["/ward"]
+"#;
+
+/// A row of the database: what identifies the event, and its JSON.
+struct Row {
+    stream: StreamName,
+    event_type: EventType,
+    json: String,
+}
+
+type Failure = Box<dyn std::error::Error>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let (vault, policy) = (Vault::in_memory()?, Policy::parse(POLICY)?);
+    let codec = Codec::new(vault.clone(), policy.clone());
+    let mut database: BTreeMap<EventId, Row> = BTreeMap::new();
+
+    for (stream, json) in [
+        ("patient-1", r#"{"ward":"C3","diagnosis":"a broken arm"}"#),
+        ("patient-2", r#"{"ward":"C3","diagnosis":"chickenpox"}"#),
+    ] {
+        let (stream, event_type) = (StreamName::new(stream)?, EventType::new("Diagnosed")?);
+        let id = EventId::random();
+        let event = EventRef { stream: &stream, id, event_type: &event_type };
+        let sealed = codec.seal(event, &Json::parse(json)?).await?;
+        let json = sealed.data.as_str().to_owned();
+        database.insert(id, Row { stream, event_type, json });
+        // Says that the row is there. Until then forgetting this patient would wait for us.
+        sealed.stored().await?;
+    }
+
+    println!("in the database:");
+    for row in database.values() {
+        println!("  {}  {}…", row.stream, row.json.chars().take(64).collect::<String>());
+        assert!(!row.json.contains("arm") && !row.json.contains("pox"), "sealed before the write");
+    }
+    println!("\nopened:");
+    print_all(&codec, &database)?;
+
+    // Erasures are planned and journalled by the layer, which also sets tombstones. Where the
+    // events are in a store of yours, an empty one stands in for it, and takes the tombstones.
+    let layer = Oubliette::open(MemoryStore::new(), vault, policy).await?;
+    let erased = layer.forget(&Subject::new("patient-1")?, "the patient asked").await?;
+    println!("\nforgotten: patient-1, {} key destroyed; no row was touched\n", erased.keys);
+
+    println!("opened again:");
+    let readable = print_all(&codec, &database)?;
+    assert_eq!(readable, [false, true], "patient-1 is shredded, patient-2 is not");
+
+    let tombstones = layer.events(&StreamName::new("patient-1")?, ReadOptions::default()).await?;
+    println!("\nyours to store as well: {} tombstone, {}", tombstones.len(), tombstones[0].id);
+
+    let (stream, event_type) = (StreamName::new("patient-1")?, EventType::new("Diagnosed")?);
+    let event = EventRef { stream: &stream, id: EventId::random(), event_type: &event_type };
+    let refused = codec.seal(event, &Json::parse("{}")?).await.expect_err("they are forgotten");
+    println!("sealing for them again: {refused}");
+    Ok(())
+}
+
+/// Opens all rows, in the order of their streams; returns which of them are whole.
+fn print_all(codec: &Codec, database: &BTreeMap<EventId, Row>) -> Result<Vec<bool>, Failure> {
+    let mut rows: Vec<(&EventId, &Row)> = database.iter().collect();
+    rows.sort_by_key(|(_, row)| &row.stream);
+    let mut whole = Vec::new();
+    for (id, Row { stream, event_type, json }) in rows {
+        let event = EventRef { stream, id: *id, event_type };
+        let opened = codec.open(event, &Json::parse(json)?)?;
+        let data = opened.data.as_ref().and_then(Payload::as_json).map_or("-", Json::as_str);
+        match opened.shredded.first() {
+            None => println!("  {stream}  {data}"),
+            Some(gone) => println!("  {stream}  {data}   shredded {} by {}", gone.at, gone.erasure),
+        }
+        whole.push(opened.shredded.is_empty());
+    }
+    Ok(whole)
+}

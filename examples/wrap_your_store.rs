@@ -1,0 +1,238 @@
+//! A store of your own behind the layer: here one list in memory, where yours has a database.
+//!
+//! [`Shelf`] is the adapter. The conformance suite says whether it keeps the contract of
+//! [`EventStore`], first by itself, then with the layer on it, and at last with a mistake in it,
+//! so that you see the suite find one. Then somebody is forgotten in it.
+//!
+//! ```text
+//! cargo run --example wrap_your_store
+//! ```
+#![allow(clippy::print_stdout)]
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use oubliette::{
+    event::{Json, NewEvent, Position, RecordedEvent, Revision, StreamName, Subject, Timestamp},
+    layer::Oubliette,
+    policy::Policy,
+    store::{
+        Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStoreExt,
+        EventStream, ExpectedRevision, Filter, ReadAllOptions, ReadOptions, StoreError,
+        Subscription, check_appends,
+        conformance::{CASES, Comparison, Fixture, Profile, Violation, run_all},
+    },
+    vault::Vault,
+};
+use tokio::sync::watch;
+
+/// All events in one list: an event's position is its index.
+#[derive(Debug, Clone)]
+struct Shelf {
+    events: Arc<Mutex<Vec<RecordedEvent>>>,
+    /// How many there are; subscriptions wait on it.
+    count: watch::Sender<usize>,
+    /// A mistake, to see the suite find it: expected revisions are not looked at.
+    forget_the_conflict: bool,
+}
+
+impl Shelf {
+    fn new(forget_the_conflict: bool) -> Self {
+        Self { events: Arc::default(), count: watch::Sender::new(0), forget_the_conflict }
+    }
+
+    /// What is there now. A database would page; the contract asks only that a read be lazy.
+    fn all(&self) -> Vec<RecordedEvent> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl EventStore for Shelf {
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        // What is malformed is so for every store.
+        check_appends(&appends, self.capabilities())?;
+        // One lock for the whole call is what makes it all or nothing, and one writer win.
+        let mut shelf = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = retried(&shelf, &appends)? {
+            return Ok(done);
+        }
+        for Append { stream, expected, .. } in &appends {
+            let last = shelf.iter().rev().find(|event| event.stream == *stream);
+            let last = last.map(|event| event.revision);
+            if !expected.matches(last) && !self.forget_the_conflict {
+                let (stream, expected) = (stream.clone(), *expected);
+                return Err(StoreError::Conflict { stream, expected, actual: Some(last.into()) });
+            }
+        }
+        let mut done = Vec::new();
+        for Append { stream, events, .. } in appends {
+            let mut revision = shelf.iter().filter(|event| event.stream == stream).count() as u64;
+            for NewEvent { id, event_type, data, metadata, .. } in events {
+                let (at, now) = (Position(shelf.len() as u64), Timestamp::now());
+                let (stream, revision_now) = (stream.clone(), Revision(revision));
+                shelf.push(RecordedEvent::plain(
+                    stream,
+                    revision_now,
+                    at,
+                    id,
+                    event_type,
+                    now,
+                    data,
+                    metadata,
+                ));
+                revision += 1;
+            }
+            let (revision, position) = (Revision(revision - 1), Position(shelf.len() as u64 - 1));
+            done.push(Appended { revision, position, already: false });
+        }
+        self.count.send_replace(shelf.len());
+        Ok(done)
+    }
+
+    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
+        let ReadOptions { from, direction, limit, .. } = options;
+        let mut found = self.all();
+        found.retain(|event| event.stream == *stream);
+        in_order(found, direction, limit, move |event| from.map(|from| event.revision.cmp(&from)))
+    }
+
+    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+        let ReadAllOptions { from, direction, limit, .. } = options;
+        let all = self.all();
+        in_order(all, direction, limit, move |event| from.map(|from| event.position.cmp(&from)))
+    }
+
+    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
+        let next = after
+            .map_or(0, |after| usize::try_from(after.0).unwrap_or(usize::MAX).saturating_add(1));
+        let (shelf, counter) = (self.clone(), self.count.subscribe());
+        let start = (next, Some(*self.count.borrow()));
+        stream::unfold((shelf, counter, filter, start), |mut state| async move {
+            let (shelf, counter, filter, (next, old)) = &mut state;
+            loop {
+                if old.is_some_and(|old| *next >= old) {
+                    *old = None;
+                    return Some((Ok(Delivery::CaughtUp), state));
+                }
+                // The sender lives in `shelf`, so that this fails never.
+                let _ = counter.wait_for(|count| *count > *next).await;
+                let event = shelf.all().swap_remove(*next);
+                *next += 1;
+                if filter.passes(&event.stream, &event.event_type) {
+                    return Some((Ok(Delivery::Event(event)), state));
+                }
+            }
+        })
+        .boxed()
+    }
+
+    /// What a store cannot do it does not name here, and refuses with `Unsupported`.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::NONE
+            .with(Capability::AtomicMultiStream)
+            .with(Capability::ReadBackwards)
+            .with(Capability::ReadAll)
+            .with(Capability::Subscribe)
+            .with(Capability::Bytes)
+    }
+}
+
+/// An append whose events are all there already is answered as done; with some, refused.
+fn retried(
+    shelf: &[RecordedEvent],
+    appends: &[Append],
+) -> Result<Option<Vec<Appended>>, StoreError> {
+    let (mut done, mut new, mut known) = (Vec::new(), false, None);
+    for Append { stream, events, .. } in appends {
+        let mut last: Option<&RecordedEvent> = None;
+        for NewEvent { id, .. } in events {
+            let in_use = || StoreError::IdInUse { id: *id, stream: stream.clone() };
+            match shelf.iter().find(|event| event.id == *id) {
+                None => new = true,
+                Some(event) if event.stream != *stream => return Err(in_use()),
+                Some(event) => {
+                    known = Some(in_use());
+                    last = last.filter(|last| last.revision > event.revision).or(Some(event));
+                }
+            }
+        }
+        done.extend(last.map(|last| Appended {
+            revision: last.revision,
+            position: last.position,
+            already: true,
+        }));
+    }
+    match known {
+        None => Ok(None),
+        Some(in_use) if new => Err(in_use),
+        Some(_) => Ok(Some(done)),
+    }
+}
+
+/// The events from a place on, in a direction; `compare` says where an event lies from there.
+fn in_order(
+    mut events: Vec<RecordedEvent>,
+    direction: Direction,
+    limit: Option<usize>,
+    compare: impl Fn(&RecordedEvent) -> Option<std::cmp::Ordering>,
+) -> EventStream {
+    let outside = match direction {
+        Direction::Forwards => std::cmp::Ordering::Less,
+        Direction::Backwards => std::cmp::Ordering::Greater,
+    };
+    events.retain(|event| compare(event) != Some(outside));
+    if direction == Direction::Backwards {
+        events.reverse();
+    }
+    stream::iter(events).take(limit.unwrap_or(usize::MAX)).map(Ok).boxed()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("The contract has {} bullets; each is a case of the suite.\n", CASES.len());
+
+    let bare = run_all(|| async { Fixture::new(Shelf::new(false)) }).await;
+    assert!(report("the shelf, bare", bare).is_empty());
+
+    // Through the layer, what was partly public is put together again: the same JSON, the same
+    // numbers to the last digit, but not the same white space.
+    let profile = || Profile::default().comparing(Comparison::Canonical);
+    let layered =
+        run_all(|| async { Fixture::new(under_the_layer().await).with_profile(profile()) }).await;
+    assert!(report("the shelf under the layer", layered).is_empty());
+
+    let broken = run_all(|| async { Fixture::new(Shelf::new(true)) }).await;
+    let found = report("the shelf without conflicts", broken);
+    assert!(found.contains(&"stale_append_writes_nothing"), "the suite can fail");
+
+    let store = under_the_layer().await;
+    let user = StreamName::new("user-456")?;
+    let event = NewEvent::new("Registered".parse()?, Json::parse(r#"{"name":"Annika"}"#)?);
+    store.append_to(&user, ExpectedRevision::NoStream, vec![event]).await?;
+    store.forget(&Subject::of(&user), "the user asked").await?;
+    println!("forgotten, on the shelf:");
+    for event in store.events(&user, ReadOptions::default()).await? {
+        let state = if event.shredded.is_empty() { "readable" } else { "shredded" };
+        println!("  revision {}  {:<17} {state}", event.revision, event.event_type);
+    }
+    Ok(())
+}
+
+async fn under_the_layer() -> Oubliette<Shelf> {
+    let vault = Vault::in_memory().expect("random bytes");
+    let policy = Policy::sealed_by_default();
+    Oubliette::open(Shelf::new(false), vault, policy).await.expect("nothing to resume")
+}
+
+fn report(what: &str, outcome: Result<(), Vec<Violation>>) -> Vec<&'static str> {
+    let violations = outcome.err().unwrap_or_default();
+    let kept = CASES.len() - violations.len();
+    println!("{what}: {kept} of {} bullets kept", CASES.len());
+    for violation in &violations {
+        println!("  ✗ {}: {}", violation.case, violation.what);
+    }
+    println!();
+    violations.iter().map(|violation| violation.case).collect()
+}

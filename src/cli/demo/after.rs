@@ -1,0 +1,404 @@
+//! The day on which somebody asks to be forgotten, and what is left then.
+
+use std::time::Instant;
+
+use oubliette::{
+    audit::{Row, Totals},
+    event::{Content, ErasureId, EventId, RecordedEvent},
+    store::{EventStoreExt, ExpectedRevision, StoreError},
+    vault::VaultError,
+};
+use serde_json::json;
+
+use super::{
+    Failure,
+    bank::{
+        ACCOUNT, ACCOUNTS, Bank, COLOUR, FIRST_NAME, IBAN, LEDGER, LEDGERS, Movement,
+        OTHER_ACCOUNT, OTHER_IBAN, OTHER_LEDGER, OTHER_USER, PLATE, PLATE_RESIDUE, Remembered,
+        SURNAME, USER, euros, event, name, subject, text,
+    },
+    before::{self, Archive},
+    stage::Stage,
+};
+
+const REASON: &str = "Art. 17 GDPR: the customer asked";
+
+pub(super) async fn plan(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
+    stage.step(
+        "plan",
+        "\"Please delete all my data\": the plan",
+        "A dry run. It follows who depends on whom, user to account to ledger, and finds what \
+         is sealed under the customer's key in somebody else's stream. Nothing changes yet.",
+    )?;
+    let plan = bank.oubliette.plan(&subject(USER)?).await?;
+    let mut rows = Vec::new();
+    let mut streams: Vec<_> = plan.streams.iter().collect();
+    streams.sort_by_key(|affected| (!affected.own, affected.depth));
+    for affected in streams {
+        let via = plan
+            .subjects
+            .iter()
+            .find(|subject| subject.subject.as_str() == affected.stream.as_str())
+            .and_then(|subject| subject.through.as_ref())
+            .map_or("", |through| through.as_str());
+        let via = match (affected.own, via) {
+            (true, "") => "the request itself".to_owned(),
+            (true, owner) => format!("owner {owner}"),
+            (false, _) => "one person's part of it".to_owned(),
+        };
+        rows.push(vec![
+            affected.stream.to_string(),
+            affected.keys.len().to_string(),
+            affected.depth.to_string(),
+            via,
+        ]);
+    }
+    stage.table(&["STREAM", "KEYS", "DEPTH", "VIA"], rows)?;
+    stage.fact("plan", serde_json::to_value(&plan)?);
+    let depth = |stream: &str| {
+        plan.streams.iter().find(|at| at.stream.as_str() == stream).map(|at| (at.own, at.depth))
+    };
+    stage.check(
+        "user, account and ledger go as a whole, at depth 0, 1 and 2",
+        [USER, ACCOUNT, LEDGER].map(depth) == [Some((true, 0)), Some((true, 1)), Some((true, 2))],
+    )?;
+    stage.check(
+        "of the other customer only the ledger is touched, for the IBAN that is not his",
+        [OTHER_USER, OTHER_ACCOUNT, OTHER_LEDGER].map(depth) == [None, None, Some((false, 0))],
+    )?;
+    let complete = |event: &RecordedEvent| event.shredded.is_empty();
+    stage.check("and all is still readable", bank.all().await?.iter().all(complete))
+}
+
+pub(super) async fn forget(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
+    stage.step(
+        "forget",
+        "Forgetting",
+        "All of these keys are destroyed in one batch, with one change of the root key; then \
+         each stream gets a tombstone. No event is deleted or rewritten.",
+    )?;
+    let planned = bank.oubliette.plan(&subject(USER)?).await?;
+    let began = Instant::now();
+    let erased = bank.oubliette.forget(&subject(USER)?, REASON).await?;
+    let took = began.elapsed();
+    stage.line(&format!(
+        "{} keys destroyed, {} tombstones set, in {:.1} ms",
+        erased.keys,
+        erased.streams,
+        took.as_secs_f64() * 1000.0
+    ))?;
+    stage.line(&format!("erasure {}", erased.erasure))?;
+    stage.fact("erased", serde_json::to_value(&erased)?);
+    stage.fact("microseconds", u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    stage.check(
+        "it did what was planned",
+        !erased.already
+            && erased.keys == planned.keys()
+            && erased.streams == planned.streams.len() as u64,
+    )?;
+    let again = bank.oubliette.forget(&subject(USER)?, REASON).await?;
+    stage.check(
+        "asked again, it says that it is done, and by which erasure",
+        again.already && again.erasure == erased.erasure,
+    )
+}
+
+pub(super) async fn shredded(
+    stage: &mut Stage,
+    bank: &Bank,
+    before: &Remembered,
+) -> Result<(), Failure> {
+    stage.step(
+        "shredded",
+        "Reading again",
+        "Through the layer, with the vault. Every event is still there and says which of its \
+         fields are shredded, when and by which erasure: a gap that is named, not a null.",
+    )?;
+    for stream in [USER, ACCOUNT] {
+        let events = bank.read(stream).await?;
+        for event in events.iter().take(2).filter(|event| !event.is_tombstone()) {
+            let lost = event.shredded.iter().flat_map(|shredded| &shredded.fields);
+            let lost = lost.map(|field| if field == "*" { "all else" } else { field });
+            let lost = lost.collect::<Vec<_>>().join(", ");
+            stage.line(&format!("{stream}  {}", event.event_type))?;
+            stage.line(&format!("    {}  shredded: {lost}", text(event)))?;
+        }
+    }
+
+    let now = bank.all().await?;
+    let found = |secret: &str| now.iter().any(|event| text(event).contains(secret));
+    stage.check(
+        "surname, first name, plate and IBAN are in no event any more, whoever reads",
+        ![SURNAME, FIRST_NAME, PLATE, IBAN].into_iter().any(found),
+    )?;
+    let user = bank.read(USER).await?;
+    let user = user.first().map(text).unwrap_or_default();
+    stage.check(
+        "the colour stays, and of the plate what the policy keeps: the first 2",
+        user.contains(&format!(r#""colour":"{COLOUR}""#))
+            && user.contains(&format!(r#""plate":"{PLATE_RESIDUE}""#)),
+    )?;
+    let ids = |events: &[RecordedEvent]| -> Vec<EventId> {
+        events.iter().filter(|event| !event.is_tombstone()).map(|event| event.id).collect()
+    };
+    stage.fact("events", now.len());
+    stage.check("no event is missing, and none has moved", ids(&now) == ids(&before.events))?;
+    let hers = |event: &&RecordedEvent| {
+        !event.is_tombstone() && [USER, ACCOUNT, LEDGER].contains(&event.stream.as_str())
+    };
+    // An event that was public from the start had nothing to lose.
+    let lost = |event: &RecordedEvent| {
+        matches!(event.content(), Content::Partial { .. } | Content::Shredded(_))
+            || before.of(event.stream.as_str()).any(|old| old.id == event.id && is_public(old))
+    };
+    stage.check("each of her events says so", now.iter().filter(hers).all(lost))
+}
+
+/// Whether all that an event says is on the policy's list: then it has no sealed part.
+fn is_public(event: &RecordedEvent) -> bool {
+    event.event_type.as_str() == "LedgerOpened"
+}
+
+pub(super) async fn tombstones(
+    stage: &mut Stage,
+    bank: &Bank,
+    before: &Remembered,
+) -> Result<(), Failure> {
+    stage.step(
+        "tombstones",
+        "Tombstones in all three services",
+        "An ordinary event that every projection receives. It names the customer in her own \
+         stream only: in a shared one it would tell for ever who had been there.",
+    )?;
+    let mut rows = Vec::new();
+    let mut told = Vec::new();
+    let mut erasures: Vec<ErasureId> = Vec::new();
+    for event in bank.all().await? {
+        if let Content::Tombstone(tombstone) = event.content() {
+            let named = tombstone.subject.as_ref().map_or("nobody", |subject| subject.as_str());
+            let cause = serde_json::to_value(tombstone.cause)?;
+            rows.push(vec![
+                event.stream.to_string(),
+                event.revision.to_string(),
+                cause.as_str().unwrap_or_default().to_owned(),
+                tombstone.depth.to_string(),
+                tombstone.keys.len().to_string(),
+                named.to_owned(),
+            ]);
+            told.push((event.stream.to_string(), named.to_owned(), event.revision));
+            erasures.push(tombstone.erasure);
+        }
+    }
+    stage.table(&["STREAM", "REVISION", "CAUSE", "DEPTH", "DEAD KEYS", "NAMES"], rows)?;
+    stage.fact("streams", told.iter().map(|(stream, _, _)| stream.as_str()).collect::<Vec<_>>());
+    let mut streams: Vec<&str> = told.iter().map(|(stream, _, _)| stream.as_str()).collect();
+    streams.sort_unstable();
+    stage.check(
+        "one in each affected stream, of one erasure",
+        streams == [ACCOUNT, LEDGER, OTHER_LEDGER, USER]
+            && erasures.iter().all(|erasure| Some(erasure) == erasures.first()),
+    )?;
+    let last = |stream: &str| before.of(stream).map(|event| event.revision).max();
+    stage.check(
+        "each follows the last event of its stream",
+        told.iter().all(|(stream, _, at)| last(stream).is_some_and(|last| *at > last)),
+    )?;
+    stage.check(
+        "the customer is named in her own stream and nowhere else",
+        told.iter().all(|(stream, named, _)| (stream == USER) == (named == USER)),
+    )
+}
+
+pub(super) async fn public_half(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
+    stage.step(
+        "public-half",
+        "What refers to her still finds somebody",
+        "The public half has lost nothing, so no reference leads into the void, and nobody \
+         needs to be told to take it out.",
+    )?;
+    before::public_half(stage, bank).await
+}
+
+pub(super) async fn totals(
+    stage: &mut Stage,
+    bank: &Bank,
+    before: &Remembered,
+) -> Result<(), Failure> {
+    stage.step(
+        "totals",
+        "The books still balance",
+        "Amounts are public by policy. The fold over a forgotten account answers shredded \
+         texts and the tombstone, and comes to the same sum.",
+    )?;
+    let (accounts, ledgers) = bank.totals().await?;
+    let names = ACCOUNTS.iter().chain(&LEDGERS);
+    let was = before.accounts.iter().chain(&before.ledgers);
+    let is = accounts.iter().chain(&ledgers);
+    let rows = names.zip(was.zip(is)).map(|(name, (was, is))| {
+        vec![(*name).to_owned(), format!("{:>14}", euros(*was)), format!("{:>14}", euros(*is))]
+    });
+    stage.table(&["FOLD OF", "        BEFORE", "         AFTER"], rows.collect())?;
+    stage.fact("accounts_cents", json!(accounts));
+    stage.fact("ledgers_cents", json!(ledgers));
+    stage.check(
+        "every total is what it was",
+        accounts == before.accounts && ledgers == before.ledgers,
+    )?;
+    let sum = |cents: &[i64]| cents.iter().sum::<i64>();
+    stage.check(
+        "and the accounts come to what the ledgers say",
+        sum(&accounts) == sum(&ledgers) && sum(&accounts) > 0,
+    )
+}
+
+pub(super) async fn refused(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
+    stage.step(
+        "refused",
+        "She cannot come back by accident",
+        "A retry, an import or a service that has not heard would need a key of hers, and gets \
+         a permanent error. Only `reopen`, by name, admits a person again, under new keys.",
+    )?;
+    let late = event("AddressChanged", r#"{"id":"456","street":"Lange Reihe 7"}"#)?;
+    let late =
+        bank.oubliette.append_to(&name(USER)?, ExpectedRevision::Any, vec![late]).await.err();
+    let streams = (ACCOUNT, LEDGER);
+    let deposit = bank.move_money(streams, ExpectedRevision::Any, &Movement::cash(100)).await.err();
+    let deposit = deposit.and_then(|error| error.downcast::<StoreError>().ok()).map(|error| *error);
+    let forgotten =
+        |error: &Option<StoreError>| matches!(error, Some(StoreError::Forgotten { .. }));
+    for error in [&late, &deposit].into_iter().flatten() {
+        stage.line(&format!("refused: {error}"))?;
+    }
+    stage.check("an event about her is refused as forgotten", forgotten(&late))?;
+    stage.check("so is a deposit to her account", forgotten(&deposit))
+}
+
+pub(super) async fn others(
+    stage: &mut Stage,
+    bank: &Bank,
+    before: &Remembered,
+) -> Result<(), Failure> {
+    stage.step(
+        "others",
+        "Nobody else lost anything",
+        "The other customer's keys are his own. In his ledger stands a transfer from her: her \
+         IBAN in it was sealed under her key and is gone, all the rest of the booking is there. In \
+         her ledger it is the other way round.",
+    )?;
+    for stream in [OTHER_USER, OTHER_ACCOUNT] {
+        let same = bank.read(stream).await?.iter().eq(before.of(stream));
+        stage.check(&format!("{stream} reads back equal, event by event"), same)?;
+    }
+    let mut changed = Vec::new();
+    for event in bank.read(OTHER_LEDGER).await? {
+        let same = before.of(OTHER_LEDGER).any(|old| *old == event);
+        if !same && !event.is_tombstone() {
+            stage.line(&format!("{OTHER_LEDGER}  {}", event.event_type))?;
+            stage.line(&format!("    {}", text(&event)))?;
+            changed.push(event);
+        }
+    }
+    let one = match changed.as_slice() {
+        [event] => {
+            let was = before.of(OTHER_LEDGER).find(|old| old.id == event.id).map(text);
+            let iban = format!(r#","iban":"{IBAN}""#);
+            was.is_some_and(|was| was.replacen(&iban, "", 1) == text(event) && was != text(event))
+        }
+        _ => false,
+    };
+    stage.check(
+        &format!("in {OTHER_LEDGER} one event changed, by that IBAN and nothing else"),
+        one,
+    )?;
+    let streams = (OTHER_ACCOUNT, OTHER_LEDGER);
+    let kept = bank.read(LEDGER).await?;
+    let kept: Vec<&str> = kept.iter().map(text).filter(|text| text.contains(OTHER_IBAN)).collect();
+    for text in &kept {
+        stage.line(&format!("{LEDGER}  {text}"))?;
+    }
+    stage.check(&format!("his own IBAN, in her {LEDGER}, is still there"), kept.len() == 1)?;
+    let had = bank.balance(OTHER_ACCOUNT).await?;
+    bank.move_money(streams, had.expected(), &Movement::cash(4_200)).await?;
+    let has = bank.balance(OTHER_ACCOUNT).await?;
+    stage.check("and he goes on banking", has.state == had.state + 4_200)
+}
+
+pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
+    stage.step(
+        "inventory",
+        "The inventory, for the auditor",
+        "Every key there is, never the key itself; and of the forgotten a keyed pseudonym, so \
+         that no backup or retry brings a key of theirs back unnoticed.",
+    )?;
+    let mut totals = Totals::default();
+    let (mut rows, mut subjects) = (Vec::new(), Vec::new());
+    for row in bank.oubliette.inventory()? {
+        let row = row?;
+        totals.add(&row);
+        match row {
+            Row::Key(key) => {
+                rows.push(vec![
+                    key.stream.to_string(),
+                    key.subject.to_string(),
+                    key.generation.to_string(),
+                    format!("{:?}", key.state).to_lowercase(),
+                    format!("about {}", key.sealed_about),
+                    key.owners.iter().map(|owner| owner.as_str()).collect::<Vec<_>>().join(", "),
+                ]);
+                subjects.push(key.subject);
+            }
+            Row::Forgotten(forgotten) => {
+                let erasure = forgotten.erasures.last().map(|span| span.at.to_string());
+                let pseudonym: String = forgotten.pseudonym.chars().take(8).collect();
+                let day: String = erasure.unwrap_or_default().chars().take(10).collect();
+                rows.push(vec![
+                    format!("pseudonym {pseudonym}…"),
+                    String::new(),
+                    String::new(),
+                    "forgotten".to_owned(),
+                    day,
+                    String::new(),
+                ]);
+            }
+            _ => {}
+        }
+    }
+    stage.table(&["STREAM", "SUBJECT", "GEN", "STATE", "SEALED", "OWNERS"], rows)?;
+    stage.fact("totals", serde_json::to_value(totals)?);
+    stage.check(
+        "no key of the user, the account or the ledger is left, in any stream",
+        !subjects.iter().any(|subject| [USER, ACCOUNT, LEDGER].contains(&subject.as_str())),
+    )?;
+    stage.check("three are listed as forgotten, without a name", totals.forgotten == 3)
+}
+
+pub(super) async fn old_copy(
+    stage: &mut Stage,
+    bank: &Bank,
+    archive: &Archive,
+) -> Result<(), Failure> {
+    stage.step(
+        "old-copy",
+        "The archive of last night is of no use",
+        "Deleting a key from a database leaves it in old copies, and on the disk. Here the \
+         vault's files are ciphertext under a root key that the forgetting overwrote in place.",
+    )?;
+    let opened = before::open_copy(bank, &archive.vault)?;
+    let said = match &opened {
+        Ok(keys) => format!("it opens, and has {keys} keys"),
+        Err(error) => error.to_string(),
+    };
+    stage.line(&format!("before, with {} keys, it opened; now: {said}", archive.keys))?;
+    stage.fact("answer", said);
+    let rolled_back = matches!(opened, Err(VaultError::RolledBack { .. }));
+    stage.check("the old copy does not open under today's root", rolled_back)?;
+    let today = before::open_copy(bank, &{
+        if let Some(vault) = bank.oubliette.vault() {
+            vault.flush().await?;
+        }
+        bank.vault.clone()
+    })?;
+    stage.check("a copy of today's vault does, so it is not the copying", today.is_ok())?;
+    stage.fact("milliseconds_in_all", stage.elapsed_ms());
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! Forgetting: the plan, the deed, the way back in, and the records.
+
+use std::{
+    io::{IsTerminal, stderr, stdin},
+    sync::Arc,
+};
+
+use clap::Args;
+use comfy_table::Table;
+use indicatif::{ProgressBar, ProgressStyle};
+use oubliette::{
+    erasure::{Erased, Plan, Progress},
+    event::{Cause, Generation, Subject},
+};
+
+use super::{
+    exit::{CliError, Exit},
+    open::Globals,
+    output::{self, Out, cell, number, stderr_style, stdout_style, to_stderr},
+    read::time,
+};
+
+/// Show what forgetting someone would do; change nothing
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  oubliette plan user-456")]
+pub(super) struct PlanArgs {
+    /// Who
+    subject: Subject,
+}
+
+/// Forget someone: destroy their keys and those of all that depends on them
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette forget user-456 --reason 'asked for it on 3 May'
+      (on a terminal: shows the plan and asks)
+  oubliette forget user-456 --reason 'ticket 4711' --yes
+
+Nothing brings the events back afterwards. It may be repeated without a second effect, and is
+completed by the next command if the machine stops half-way. The reason is kept: name no one.")]
+pub(super) struct ForgetArgs {
+    /// Who
+    subject: Subject,
+    /// Why; kept with the record of the erasure
+    #[arg(long)]
+    reason: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Admit a forgotten subject again, under new keys; what was forgotten stays so
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  oubliette reopen user-456")]
+pub(super) struct ReopenArgs {
+    /// Who
+    subject: Subject,
+}
+
+pub(super) async fn plan(
+    globals: &Globals,
+    args: &PlanArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let plan = store.plan(&args.subject).await?;
+    if globals.json {
+        out.json(&plan)?;
+        return Ok(());
+    }
+    describe(&plan).lines().try_for_each(|line| out.line(line))?;
+    Ok(())
+}
+
+pub(super) async fn forget(
+    globals: &Globals,
+    args: &ForgetArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let asks = !args.yes;
+    if asks && !(stdin().is_terminal() && stderr().is_terminal()) {
+        return Err(CliError::usage("forgetting cannot be undone: say --yes")
+            .with_hint(format!("`oubliette plan {}` shows what would go", args.subject)));
+    }
+    if args.reason.trim().is_empty() {
+        return Err(CliError::usage("--reason is empty"));
+    }
+    let store = globals.open_existing().await?;
+    if asks {
+        let plan = store.plan(&args.subject).await?;
+        if plan.already.is_none() {
+            to_stderr(&describe(&plan));
+            confirm(&args.subject)?;
+        }
+    }
+    let bar = Arc::new(Bar::default());
+    let told = Arc::clone(&bar);
+    let erased =
+        store.forget_with(&args.subject, &args.reason, move |progress| told.tell(progress)).await;
+    bar.finish();
+    let erased = erased?;
+    if globals.json {
+        out.json(&erased)?;
+    } else {
+        out.line(&in_words(&erased))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn reopen(
+    globals: &Globals,
+    args: &ReopenArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let reopened = store.reopen(&args.subject).await?;
+    if globals.json {
+        out.json(&reopened)?;
+        return Ok(());
+    }
+    let subject = stdout_style().strong(args.subject.as_str());
+    out.line(&match reopened.generation {
+        Some(generation) => format!(
+            "{subject} is admitted again, under generation {generation}; what was forgotten stays so"
+        ),
+        None => format!("{subject} is not forgotten; nothing changed"),
+    })?;
+    Ok(())
+}
+
+pub(super) async fn erasures(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let records = store.erasures()?;
+    if globals.json {
+        records.iter().try_for_each(|record| out.json(record))?;
+        return Ok(());
+    }
+    let mut table =
+        output::table(&["erasure", "at", "keys", "subjects", "streams", "state", "reason"]);
+    for record in &records {
+        output::add(
+            &mut table,
+            vec![
+                cell(record.erasure),
+                cell(time(&record.at.to_string())),
+                number(record.keys),
+                number(record.subjects),
+                number(record.streams),
+                cell(if record.done { "done" } else { "tombstones pending" }),
+                cell(output::printable(&record.reason)),
+            ],
+        );
+    }
+    if records.is_empty() {
+        output::note(false, "nobody was forgotten here");
+    } else {
+        out.table(table)?;
+    }
+    Ok(())
+}
+
+fn in_words(erased: &Erased) -> String {
+    let subject = stdout_style().strong(erased.subject.as_str());
+    let (at, erasure) = (time(&erased.at.to_string()), erased.erasure);
+    if erased.already {
+        return format!(
+            "{subject} was forgotten already, at {at} by erasure {erasure}; nothing changed"
+        );
+    }
+    format!(
+        "{subject} is forgotten: {} of {} destroyed, {} set (erasure {erasure})",
+        output::count(erased.keys, "key"),
+        output::count(erased.subjects, "subject"),
+        output::count(erased.streams, "tombstone"),
+    )
+}
+
+/// The plan for people.
+fn describe(plan: &Plan) -> String {
+    if let Some(erasure) = plan.already {
+        return format!(
+            "{} is forgotten already, since {} by erasure {erasure}; there is nothing to do",
+            plan.subject,
+            time(&erasure.at().to_string())
+        );
+    }
+    let mut text = format!(
+        "Forgetting {} destroys {} of {}, and sets {}.\n",
+        plan.subject,
+        output::count(plan.keys(), "key"),
+        output::count(plan.subjects.len() as u64, "subject"),
+        output::count(plan.streams.len() as u64, "tombstone"),
+    );
+    let mut subjects = output::table(&["subject", "keys", "generations", "because of"]);
+    for affected in &plan.subjects {
+        output::add(
+            &mut subjects,
+            vec![
+                cell(&affected.subject),
+                number(affected.keys),
+                cell(affected.generations.as_deref().map_or_else(|| "all".to_owned(), spans)),
+                cell(
+                    affected
+                        .through
+                        .as_ref()
+                        .map_or_else(|| "asked".to_owned(), |owner| format!("its owner {owner}")),
+                ),
+            ],
+        );
+    }
+    append(&mut text, subjects);
+    let mut streams = output::table(&["stream", "keys", "sealed", "because of"]);
+    for affected in &plan.streams {
+        let cause = match affected.cause {
+            Cause::Request => "the subject's own request",
+            _ => "an owner",
+        };
+        output::add(
+            &mut streams,
+            vec![
+                cell(&affected.stream),
+                number(affected.keys.len()),
+                number(format!("~{}", affected.sealed_about)),
+                cell(cause),
+            ],
+        );
+    }
+    if !plan.streams.is_empty() {
+        append(&mut text, streams);
+    }
+    for kept in &plan.kept {
+        text.push_str(&format!("\n{} stays: {}", kept.subject, kept.why));
+    }
+    text.trim_end().to_owned()
+}
+
+fn append(text: &mut String, table: Table) {
+    text.push('\n');
+    for line in output::lines(table) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+}
+
+fn spans(spans: &[(Generation, Generation)]) -> String {
+    let span = |(from, to): &(Generation, Generation)| match to.0 {
+        u32::MAX => format!("{from}–"),
+        _ if from == to => from.to_string(),
+        _ => format!("{from}–{to}"),
+    };
+    spans.iter().map(span).collect::<Vec<_>>().join(", ")
+}
+
+/// Asks on the terminal. The whole name has to be typed: a finger is quick on `y`.
+fn confirm(subject: &Subject) -> Result<(), CliError> {
+    let style = stderr_style();
+    to_stderr(&format!(
+        "\n{} To go on, type {}:",
+        style.error("This cannot be undone."),
+        style.strong(subject.as_str())
+    ));
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    if answer.trim() == subject.as_str() {
+        return Ok(());
+    }
+    to_stderr("not confirmed; nothing was changed");
+    Err(CliError::Told(Exit::Failed))
+}
+
+/// How far the tombstones are, where somebody watches.
+#[derive(Debug, Default)]
+struct Bar(std::sync::OnceLock<ProgressBar>);
+
+/// Fewer are set before anybody could look.
+const WORTH_A_BAR: usize = 1000;
+
+impl Bar {
+    fn tell(&self, progress: Progress) {
+        match progress {
+            Progress::Destroyed { tombstones }
+                if tombstones >= WORTH_A_BAR && stderr().is_terminal() =>
+            {
+                let bar = self.0.get_or_init(|| ProgressBar::new(tombstones as u64));
+                let template = "keys destroyed; tombstones {wide_bar} {pos}/{len} {eta}";
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    bar.set_style(style);
+                }
+            }
+            Progress::Tombstones(written) => {
+                if let Some(bar) = self.0.get() {
+                    bar.set_position(written as u64);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = self.0.get() {
+            bar.finish_and_clear();
+        }
+    }
+}

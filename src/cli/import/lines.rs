@@ -1,0 +1,267 @@
+//! From bytes to batches of understood lines.
+
+use std::{
+    collections::HashSet,
+    io::{self, BufRead, BufReader, Read},
+};
+
+use oubliette::event::{EventId, NewEvent, StreamName};
+use uuid::Uuid;
+
+use crate::cli::rows::{self, Parsed, RowError};
+
+/// The longest line, in bytes: a payload and metadata of 16 MiB each, the payload as base64, and
+/// the rest.
+const MAX_LINE: usize = 48 * 1024 * 1024;
+/// The most rows that are appended in one go.
+const MAX_ROWS: usize = 1000;
+/// The most bytes, unless a single line has more.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// The space in which sources have their ids; chosen at random, once and for all.
+const SOURCES: Uuid = Uuid::from_u128(0x57ff261f6b5d4a84a96e002d6a9d0371);
+
+/// Ids for the rows of one source that have none: from its name and the line's number, never
+/// from what the line says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ids(Uuid);
+
+impl Ids {
+    pub(super) fn of(source: &str) -> Self {
+        Self(Uuid::new_v5(&SOURCES, source.as_bytes()))
+    }
+
+    fn line(self, number: u64) -> EventId {
+        EventId::derived(self.0, &number.to_string())
+    }
+}
+
+/// Lines that can be appended in one go without changing their order: a stream has its events
+/// next to each other.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) lines: Vec<Line>,
+    /// Where the input stands after it, in bytes.
+    pub(super) end: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Line {
+    /// From 1, blank lines included.
+    pub(super) number: u64,
+    pub(super) what: What,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Event {
+        stream: StreamName,
+        event: NewEvent,
+        /// Whether the id was made here.
+        made_id: bool,
+    },
+    Tombstone,
+    Bad(RowError),
+}
+
+/// Why reading cannot go on.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A row needs an id, and there is no name to make one from.
+    NoSource(u64),
+    Io(io::Error),
+}
+
+/// Reads lines.
+#[derive(Debug)]
+pub(super) struct Lines<R> {
+    input: BufReader<R>,
+    ids: Option<Ids>,
+    holes: bool,
+    number: u64,
+    at: u64,
+    /// A line that was read and did not fit into the batch, and its length.
+    held: Option<(Line, usize)>,
+    /// An end that was met while a batch was being filled.
+    stop: Option<Stop>,
+}
+
+impl<R: Read> Lines<R> {
+    pub(super) fn new(input: R, ids: Option<Ids>, holes: bool) -> Self {
+        let input = BufReader::with_capacity(256 * 1024, input);
+        Self { input, ids, holes, number: 0, at: 0, held: None, stop: None }
+    }
+
+    /// The next lines; `None` at the end.
+    pub(super) fn next_batch(&mut self) -> Result<Option<Batch>, Stop> {
+        if let Some(stop) = self.stop.take() {
+            return Err(stop);
+        }
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        let mut streams: HashSet<StreamName> = HashSet::new();
+        let mut last: Option<StreamName> = None;
+        while batch.lines.len() < MAX_ROWS {
+            let (line, length) = match self.held.take().map_or_else(|| self.next(), |l| Ok(Some(l)))
+            {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                // What was read before it is not lost.
+                Err(stop) if !batch.lines.is_empty() => {
+                    self.stop = Some(stop);
+                    break;
+                }
+                Err(stop) => return Err(stop),
+            };
+            let mut fits = batch.lines.is_empty() || bytes + length <= MAX_BYTES;
+            if let What::Event { stream, .. } = &line.what
+                && last.as_ref() != Some(stream)
+            {
+                fits &= !streams.contains(stream);
+                if fits {
+                    streams.insert(stream.clone());
+                    last = Some(stream.clone());
+                }
+            }
+            if !fits {
+                self.held = Some((line, length));
+                break;
+            }
+            bytes += length;
+            batch.end = self.at;
+            batch.lines.push(line);
+        }
+        Ok((!batch.lines.is_empty()).then_some(batch))
+    }
+
+    /// The next line that is not blank.
+    fn next(&mut self) -> Result<Option<(Line, usize)>, Stop> {
+        loop {
+            let mut line = Vec::new();
+            let Some(whole) = self.read_line(&mut line).map_err(Stop::Io)? else {
+                return Ok(None);
+            };
+            let text: &[u8] = if self.number == 1 {
+                line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line)
+            } else {
+                &line
+            };
+            if whole && text.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let number = self.number;
+            let parsed = if whole {
+                rows::parse(text, self.holes)
+            } else {
+                Err(RowError::TooLong(MAX_LINE))
+            };
+            let what = match parsed {
+                Ok(Parsed::Event(row)) => {
+                    let made_id = row.id.is_none();
+                    let id = row.id.or_else(|| Some(self.ids?.line(number)));
+                    let (stream, event) = row.into_event(id.ok_or(Stop::NoSource(number))?);
+                    What::Event { stream, event, made_id }
+                }
+                Ok(Parsed::Tombstone) => What::Tombstone,
+                Err(error) => What::Bad(error),
+            };
+            return Ok(Some((Line { number, what }, line.len())));
+        }
+    }
+
+    /// Reads up to the end of the line, which is left out. `Some(false)`: the line is too long
+    /// and was passed over.
+    fn read_line(&mut self, line: &mut Vec<u8>) -> io::Result<Option<bool>> {
+        let mut any = false;
+        let mut whole = true;
+        loop {
+            let chunk = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                chunk => chunk?,
+            };
+            if chunk.is_empty() {
+                break;
+            }
+            if !any {
+                any = true;
+                self.number += 1;
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            let text = &chunk[..end.unwrap_or(chunk.len())];
+            whole &= line.len() + text.len() <= MAX_LINE;
+            if whole {
+                line.extend_from_slice(text);
+            } else {
+                line.clear();
+                line.shrink_to_fit();
+            }
+            let used = end.map_or(chunk.len(), |end| end + 1);
+            self.input.consume(used);
+            self.at += used as u64;
+            if end.is_some() {
+                break;
+            }
+        }
+        Ok(any.then_some(whole))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batches(text: &str) -> Vec<Vec<u64>> {
+        let mut lines = Lines::new(text.as_bytes(), Some(Ids::of("test")), false);
+        let mut all = Vec::new();
+        while let Some(batch) = lines.next_batch().unwrap() {
+            all.push(batch.lines.iter().map(|line| line.number).collect());
+        }
+        all
+    }
+
+    fn row(stream: &str) -> String {
+        format!("{{\"stream\":\"{stream}\",\"type\":\"T\",\"data\":1}}\n")
+    }
+
+    #[test]
+    fn a_batch_never_changes_the_order_of_lines() {
+        let text = ["a", "a", "b", "c", "b", "a", "a"].map(row).concat();
+        assert_eq!(batches(&text), [vec![1, 2, 3, 4], vec![5, 6, 7]]);
+    }
+
+    #[test]
+    fn blank_lines_count_and_bad_ones_travel_along() {
+        let text = format!("\u{feff}{}\n\r\nnonsense\n{}", row("a"), row("a").trim_end());
+        assert_eq!(batches(&text), [vec![1, 4, 5]]);
+    }
+
+    #[test]
+    fn a_batch_has_an_end() {
+        assert_eq!(
+            batches(&row("a").repeat(2500)).iter().map(Vec::len).collect::<Vec<_>>(),
+            [1000, 1000, 500]
+        );
+        let large =
+            format!("{{\"stream\":\"a\",\"type\":\"T\",\"data\":\"{}\"}}\n", "x".repeat(3 << 20));
+        assert_eq!(batches(&large.repeat(3)), [[1], [2], [3]]);
+    }
+
+    #[test]
+    fn a_line_without_end_costs_only_itself() {
+        let text = format!("{}\n{}", "x".repeat(MAX_LINE + 1), row("a"));
+        let mut lines = Lines::new(text.as_bytes(), Some(Ids::of("test")), false);
+        let batch = lines.next_batch().unwrap().unwrap();
+        assert!(matches!(batch.lines[0].what, What::Bad(RowError::TooLong(_))));
+        assert!(matches!(batch.lines[1].what, What::Event { .. }));
+    }
+
+    #[test]
+    fn without_a_source_a_row_without_an_id_stops_after_those_before_it() {
+        let with_id = "{\"stream\":\"a\",\"type\":\"T\",\"data\":1,\
+                       \"id\":\"6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11\"}\n";
+        let text = format!("{with_id}{}", row("a"));
+        let mut lines = Lines::new(text.as_bytes(), None, false);
+        assert_eq!(lines.next_batch().unwrap().unwrap().lines.len(), 1);
+        assert!(matches!(lines.next_batch(), Err(Stop::NoSource(2))));
+    }
+}

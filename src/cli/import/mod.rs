@@ -1,0 +1,256 @@
+//! Importing rows: many at a time, in constant memory, one bad line costing only itself.
+//!
+//! [`lines`] reads and understands, on a thread of its own; [`place`] appends what it hands over
+//! and sees to what is refused; this module counts and tells.
+
+mod lines;
+mod place;
+
+use std::{
+    fs::File,
+    io::{IsTerminal, Read, stderr, stdin},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{
+    exit::{CliError, Exit},
+    open::Globals,
+    output::{Out, stderr_style, to_stderr},
+};
+use lines::{Batch, Ids, Lines, Stop};
+use place::{Outcome, Placer};
+
+/// Import events, one JSON object a line (NDJSON)
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A row is {\"stream\",\"type\",\"data\",\"subject\"?,\"id\"?,\"metadata\"?}; what `read --json` writes is
+one, too. `data` is kept as it is spelled. A payload that is not JSON stands in \"bytes\", as base64,
+in place of \"data\".
+
+Examples:
+  oubliette import events.ndjson --policy policy.toml
+  oubliette read-all --json | oubliette --dir elsewhere import -
+  generate | oubliette import - --source nightly-2026-05-03
+
+A row without an id gets one from the name of its source and its line number, so that the same
+import may be repeated, also after a crash: what is there already is not doubled. The name is the
+file's path, unless --source says another: use it where the file moves, or its lines change.
+
+Bad lines are listed with their numbers and reasons, and the import goes on. Exit code 1 if there
+were any; 4 if none was bad, but some belong to forgotten subjects and were refused.")]
+pub(super) struct ImportArgs {
+    /// The file; `-` is stdin
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+    /// The name from which rows without an id get theirs
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    source: Option<String>,
+    /// Take rows with shredded or withheld parts for what is readable of them, and pass over
+    /// tombstones
+    #[arg(long)]
+    with_holes: bool,
+}
+
+/// How it went.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    lines: u64,
+    imported: u64,
+    already: u64,
+    forgotten: u64,
+    bad: u64,
+    skipped: u64,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    args: ImportArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let input = Input::open(&args.file)?;
+    let source = args.source.or_else(|| input.name.clone());
+    let store = globals.open_or_create().await?;
+
+    let watch = Watch::new(globals.json, input.bytes);
+    let ids = source.as_deref().map(Ids::of);
+    let mut lines = Lines::new(input.reader, ids, args.with_holes);
+    // One batch is read while another is appended.
+    let (sender, mut batches) = mpsc::channel(1);
+    let reading = tokio::task::spawn_blocking(move || {
+        loop {
+            let batch = lines.next_batch();
+            let last = !matches!(batch, Ok(Some(_)));
+            if sender.blocking_send(batch).is_err() || last {
+                return;
+            }
+        }
+    });
+
+    let mut summary = Summary { source, ..Summary::default() };
+    let mut placer = Placer::new(store);
+    let ended = loop {
+        let batch = match batches.recv().await {
+            Some(Ok(Some(batch))) => batch,
+            Some(Ok(None)) | None => break Ok(()),
+            Some(Err(stop)) => break Err(stop.into()),
+        };
+        match take(globals.json, &mut placer, batch, &mut summary, &watch, out).await {
+            Ok(()) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    drop(batches);
+    watch.finish();
+    // The thread ends with its next batch; on a terminal's stdin that may be never.
+    reading.abort();
+    tell(globals.json, &summary, out)?;
+    match ended {
+        Err(CliError::Pipe) => Err(CliError::Pipe),
+        Err(error) => Err(error.with_hint(
+            "what was imported stays; repeat the same import, and what is there is not doubled",
+        )),
+        Ok(()) if summary.bad > 0 => Err(CliError::Told(Exit::Failed)),
+        Ok(()) if summary.forgotten > 0 => Err(CliError::Told(Exit::Forgotten)),
+        Ok(()) => Ok(()),
+    }
+}
+
+async fn take(
+    json: bool,
+    placer: &mut Placer,
+    batch: Batch,
+    summary: &mut Summary,
+    watch: &Watch,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let end = batch.end;
+    let (outcomes, failed) = placer.place(batch).await;
+    for (line, outcome) in outcomes {
+        summary.lines += 1;
+        let (count, what) = match &outcome {
+            Outcome::Imported => (&mut summary.imported, None),
+            Outcome::Already => (&mut summary.already, None),
+            Outcome::Skipped => (&mut summary.skipped, None),
+            Outcome::Forgotten(why) => (&mut summary.forgotten, Some(("forgotten", why))),
+            Outcome::Bad(why) => (&mut summary.bad, Some(("bad", why))),
+        };
+        *count += 1;
+        let Some((what, why)) = what else { continue };
+        if json {
+            out.json(&serde_json::json!({"line": line, "outcome": what, "reason": why}))?;
+        } else {
+            let line = stderr_style().strong(&format!("line {line}:"));
+            watch.aside(|| to_stderr(&format!("{line} {why}")));
+        }
+    }
+    watch.at(end, summary.lines);
+    failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
+    if json {
+        out.json(summary)?;
+        return Ok(());
+    }
+    let Summary { imported, already, forgotten, bad, skipped, .. } = summary;
+    let mut words = format!("{imported} imported, {already} already there, {bad} bad");
+    if *forgotten > 0 {
+        words.push_str(&format!(", {forgotten} refused (subject forgotten)"));
+    }
+    if *skipped > 0 {
+        words.push_str(&format!(", {skipped} tombstones passed over"));
+    }
+    out.line(&words)?;
+    Ok(())
+}
+
+/// Where the rows come from.
+struct Input {
+    reader: Box<dyn Read + Send>,
+    /// The file's path; stdin has no name.
+    name: Option<String>,
+    /// How many bytes there are, where that is known.
+    bytes: Option<u64>,
+}
+
+impl Input {
+    fn open(path: &Path) -> Result<Self, CliError> {
+        if path.as_os_str() == "-" {
+            return Ok(Self { reader: Box::new(stdin()), name: None, bytes: None });
+        }
+        let failed = |error| CliError::failed(format!("{}: {error}", path.display()));
+        let file = File::open(path).map_err(failed)?;
+        let about = file.metadata().map_err(failed)?;
+        if about.is_dir() {
+            return Err(CliError::usage(format!("{} is a folder", path.display())));
+        }
+        let name = path.canonicalize().map_err(failed)?.to_string_lossy().into_owned();
+        let bytes = about.is_file().then_some(about.len());
+        Ok(Self { reader: Box::new(file), name: Some(name), bytes })
+    }
+}
+
+impl From<Stop> for CliError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::NoSource(line) => Self::usage(format!(
+                "line {line} has no id, and stdin has no name to make one from: say --source NAME"
+            )),
+            Stop::Io(error) => Self::failed(format!("the input cannot be read: {error}")),
+        }
+    }
+}
+
+/// Progress, where somebody watches.
+struct Watch(Option<ProgressBar>);
+
+impl Watch {
+    fn new(json: bool, bytes: Option<u64>) -> Self {
+        if json || !stderr().is_terminal() {
+            return Self(None);
+        }
+        let (bar, template) = match bytes {
+            Some(bytes) => (
+                ProgressBar::new(bytes),
+                "{wide_bar} {binary_bytes}/{binary_total_bytes} {msg} {eta}",
+            ),
+            None => (ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(Some(bar))
+    }
+
+    fn at(&self, bytes: u64, lines: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(format!("{lines} lines"));
+            if bar.length().is_some() {
+                bar.set_position(bytes);
+            } else {
+                bar.tick();
+            }
+        }
+    }
+
+    /// Says something without the bar in the way.
+    fn aside(&self, say: impl FnOnce()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Appending batches: together where that goes, in ever smaller pieces where it does not.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use futures::TryStreamExt;
+use oubliette::{
+    event::{Content, EventId, Json, NewEvent, Payload, RecordedEvent, Revision, StreamName},
+    store::{Append, Direction, EventStore, ExpectedRevision, ReadOptions, Refusal, StoreError},
+};
+
+use super::lines::{Batch, Line, What};
+use crate::cli::{exit, open::Store};
+
+/// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
+const REMEMBERED: usize = 1_000_000;
+
+/// What became of a line.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Imported,
+    /// It is there from an earlier import.
+    Already,
+    /// A tombstone.
+    Skipped,
+    /// Its subject is forgotten, and it is not there.
+    Forgotten(String),
+    Bad(String),
+}
+
+/// Puts batches into the store.
+pub(super) struct Placer {
+    store: Store,
+    /// The ids in streams of forgotten subjects, for telling what is there from what is refused.
+    seen: HashMap<StreamName, Option<HashSet<EventId>>>,
+    remembered: usize,
+}
+
+/// An event that is ready to be appended.
+struct Ready {
+    line: u64,
+    stream: StreamName,
+    event: NewEvent,
+    made_id: bool,
+}
+
+impl Placer {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, seen: HashMap::new(), remembered: 0 }
+    }
+
+    /// Appends what can be appended, and says of each line what became of it, in their order. An
+    /// error is one of the store itself: the lines that are not named were not reached.
+    pub(super) async fn place(
+        &mut self,
+        batch: Batch,
+    ) -> (Vec<(u64, Outcome)>, Option<StoreError>) {
+        let mut outcomes = Vec::with_capacity(batch.lines.len());
+        let mut ready = Vec::with_capacity(batch.lines.len());
+        for Line { number, what } in batch.lines {
+            match what {
+                What::Event { stream, event, made_id } => {
+                    ready.push(Ready { line: number, stream, event, made_id });
+                }
+                What::Tombstone => outcomes.push((number, Outcome::Skipped)),
+                What::Bad(error) => outcomes.push((number, Outcome::Bad(error.to_string()))),
+            }
+        }
+        let failed = self.append(&ready, &mut outcomes).await.err();
+        outcomes.sort_by_key(|(line, _)| *line);
+        (outcomes, failed)
+    }
+
+    async fn append(
+        &mut self,
+        ready: &[Ready],
+        outcomes: &mut Vec<(u64, Outcome)>,
+    ) -> Result<(), StoreError> {
+        // The ranges that are still to be appended, the next one last.
+        let mut todo: Vec<Range<usize>> = Vec::new();
+        if !ready.is_empty() {
+            todo.push(0..ready.len());
+        }
+        while let Some(range) = todo.pop() {
+            let piece = &ready[range.clone()];
+            let groups: Vec<&[Ready]> =
+                piece.chunk_by(|one, next| one.stream == next.stream).collect();
+            match self.store.append(groups.iter().map(|group| as_append(group)).collect()).await {
+                Ok(appended) => {
+                    for (group, appended) in groups.iter().zip(appended) {
+                        if appended.already {
+                            self.compare(group, appended.revision, outcomes).await;
+                        } else {
+                            let new = group.iter().map(|row| (row.line, Outcome::Imported));
+                            outcomes.extend(new);
+                        }
+                    }
+                }
+                Err(error) if is_the_stores(&error) => return Err(error),
+                Err(error) => match piece {
+                    [row] => outcomes.push((row.line, self.explain(row, error).await?)),
+                    _ => {
+                        let middle = range.start + piece.len() / 2;
+                        todo.extend([middle..range.end, range.start..middle]);
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a single row was refused.
+    async fn explain(&mut self, row: &Ready, error: StoreError) -> Result<Outcome, StoreError> {
+        Ok(match error {
+            StoreError::Forgotten { .. } => {
+                if self.is_there(&row.stream, row.event.id).await? {
+                    Outcome::Already
+                } else {
+                    Outcome::Forgotten(error.to_string())
+                }
+            }
+            StoreError::IdInUse { .. } => Outcome::Bad(other_content(row)),
+            error => {
+                let (mut why, causes) = exit::chain(&error);
+                for cause in causes {
+                    why.push_str(": ");
+                    why.push_str(&cause);
+                }
+                Outcome::Bad(why)
+            }
+        })
+    }
+
+    /// Compares what was answered as being there with what is there: the same id may have been
+    /// given to something else.
+    async fn compare(&self, group: &[Ready], last: Revision, outcomes: &mut Vec<(u64, Outcome)>) {
+        let Some(first) = group.first() else { return };
+        let mut wanted: HashMap<EventId, &Ready> =
+            group.iter().map(|row| (row.event.id, row)).collect();
+        let mut problem = "it is said to be there, and is not found".to_owned();
+        // They mostly lie next to each other, and reading ahead would open much for nothing.
+        for limit in [Some(group.len()), None] {
+            let backwards =
+                ReadOptions { from: Some(last), direction: Direction::Backwards, limit };
+            let mut events = self.store.read(&first.stream, backwards);
+            while !wanted.is_empty() {
+                let stored = match events.try_next().await {
+                    Ok(Some(stored)) => stored,
+                    Ok(None) => break,
+                    Err(error) => {
+                        problem = format!("it is there, and cannot be compared: {error}");
+                        break;
+                    }
+                };
+                let Some(row) = wanted.remove(&stored.id) else { continue };
+                let outcome = if is_same(&row.event, &stored) {
+                    Outcome::Already
+                } else {
+                    Outcome::Bad(other_content(row))
+                };
+                outcomes.push((row.line, outcome));
+            }
+            if wanted.is_empty() {
+                return;
+            }
+        }
+        outcomes.extend(wanted.values().map(|row| (row.line, Outcome::Bad(problem.clone()))));
+    }
+
+    /// Whether an event is in the stream of a forgotten subject.
+    async fn is_there(&mut self, stream: &StreamName, id: EventId) -> Result<bool, StoreError> {
+        if !self.seen.contains_key(stream) {
+            if self.remembered > REMEMBERED {
+                self.seen.clear();
+                self.remembered = 0;
+            }
+            let mut ids = HashSet::new();
+            let mut events = self.store.read(stream, ReadOptions::default());
+            while let Some(event) = events.try_next().await? {
+                ids.insert(event.id);
+                if ids.len() > REMEMBERED {
+                    break;
+                }
+            }
+            self.remembered += ids.len();
+            // Of a stream that is too long nothing is known, and its rows count as refused.
+            let known = (ids.len() <= REMEMBERED).then_some(ids);
+            self.seen.insert(stream.clone(), known);
+        }
+        Ok(self.seen.get(stream).and_then(Option::as_ref).is_some_and(|ids| ids.contains(&id)))
+    }
+}
+
+fn as_append(group: &[Ready]) -> Append {
+    // `chunk_by` makes no empty groups.
+    let stream = group[0].stream.clone();
+    let events = group.iter().map(|row| row.event.clone()).collect();
+    Append::new(stream, ExpectedRevision::Any, events)
+}
+
+/// Whether an error is about the store or the vault, and not about any row.
+fn is_the_stores(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Backend { .. }
+            | StoreError::Vault(_)
+            | StoreError::Unsupported(_)
+            | StoreError::Refused { refusal: Refusal::NoVault, .. }
+    )
+}
+
+fn other_content(row: &Ready) -> String {
+    if row.made_id {
+        "this line of this source was imported before with other content; \
+         if the lines are new, give them a source name of their own with --source"
+            .to_owned()
+    } else {
+        format!("its id {} is in use by an event with other content", row.event.id)
+    }
+}
+
+/// Whether an event is the one that is stored, as far as that can be read.
+fn is_same(event: &NewEvent, stored: &RecordedEvent) -> bool {
+    if event.event_type != stored.event_type {
+        return false;
+    }
+    let Content::Clear(data) = stored.content() else { return true };
+    let same_data = match (&event.data, data) {
+        (Payload::Json(one), Payload::Json(other)) => is_same_json(one, other),
+        (one, other) => one == other,
+    };
+    let same_metadata = match (about(event.metadata.as_ref()), about(stored.metadata.as_ref())) {
+        (None, None) => true,
+        (Some(one), Some(other)) => is_same_json(one, other),
+        _ => false,
+    };
+    same_data && same_metadata
+}
+
+/// Metadata, where it says anything.
+fn about(metadata: Option<&Json>) -> Option<&Json> {
+    metadata.filter(|json| json.tree().members().is_none_or(|members| !members.is_empty()))
+}
+
+fn is_same_json(one: &Json, other: &Json) -> bool {
+    one == other || one.tree().to_canonical() == other.tree().to_canonical()
+}

@@ -1,0 +1,256 @@
+//! The inventory: every key, and everyone forgotten.
+
+use clap::{Args, ValueEnum};
+use comfy_table::Color;
+use oubliette::{
+    audit::{AuditError, ForgottenRow, KeyRow, KeyStanding, Row, Totals},
+    event::{Subject, Timestamp},
+};
+use serde::Serialize;
+
+use super::{
+    exit::CliError,
+    open::Globals,
+    output::{self, Out, cell, coloured, number},
+};
+
+/// How many lines one table holds.
+const TABLE: usize = 1000;
+
+/// List every key and everyone forgotten: state, age, owners, about how much each key sealed
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette inventory
+  oubliette inventory --json | jq 'select(.kind == \"totals\")'
+  oubliette inventory --format csv > keys.csv
+
+No form of it holds key material. Of the forgotten, a pseudonym is left, no name.")]
+pub(super) struct InventoryArgs {
+    /// How to write it; --json is short for json
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// One object a line: keys, forgotten subjects, totals
+    Json,
+    /// One line a key or forgotten subject; the totals go to stderr
+    Csv,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    args: &InventoryArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let format = match (args.format, globals.json) {
+        (None, false) => Format::Table,
+        (None | Some(Format::Json), true) => Format::Json,
+        (Some(format), false) => format,
+        (Some(_), true) => {
+            return Err(CliError::usage("--json and --format contradict each other"));
+        }
+    };
+    let store = globals.open_existing().await?;
+    let mut totals = Totals::default();
+    let rows = store.inventory()?.inspect(|row| {
+        if let Ok(row) = row {
+            totals.add(row);
+        }
+    });
+    match format {
+        Format::Table => table(rows, out)?,
+        Format::Json => {
+            for row in rows {
+                out.json(&row?)?;
+            }
+        }
+        Format::Csv => csv(rows, out)?,
+    }
+    totals.unsealed = Some(store.count_unsealed().await?);
+    match format {
+        Format::Table => out.line(&in_words(&totals))?,
+        Format::Json => out.json(&Tagged { kind: "totals", totals })?,
+        Format::Csv => output::to_stderr(&in_words(&totals)),
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Tagged {
+    kind: &'static str,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
+fn in_words(totals: &Totals) -> String {
+    let mut words = format!(
+        "{} ({} active), about {}, {} forgotten",
+        output::count(totals.keys, "key"),
+        totals.active,
+        output::count(totals.sealed_about, "sealed payload"),
+        output::count(totals.forgotten, "subject"),
+    );
+    if totals.ownerless > 0 {
+        words.push_str(&format!(
+            ", {} without an owner (no forgetting reaches them)",
+            output::count(totals.ownerless, "key")
+        ));
+    }
+    if let Some(unsealed @ 1..) = totals.unsealed {
+        words.push_str(&format!(", {} never sealed", output::count(unsealed, "event")));
+    }
+    words
+}
+
+fn table(
+    rows: impl Iterator<Item = Result<Row, AuditError>>,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let headers =
+        ["state", "stream", "subject", "gen", "created", "last use", "sealed", "layout", "owners"];
+    let mut table = output::table(&headers);
+    for row in rows {
+        output::add(
+            &mut table,
+            match row? {
+                Row::Key(key) => key_cells(&key),
+                Row::Forgotten(forgotten) => forgotten_cells(&forgotten),
+                _ => continue,
+            },
+        );
+        if table.row_count() == TABLE {
+            out.table(std::mem::replace(&mut table, output::table(&headers)))?;
+            out.line("")?;
+        }
+    }
+    if !table.is_empty() {
+        out.table(table)?;
+        out.line("")?;
+    }
+    Ok(())
+}
+
+fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
+    let state = match key.state {
+        KeyStanding::Active => coloured("active", Color::DarkGreen),
+        _ => coloured("deactivated", Color::DarkYellow),
+    };
+    let owners = if key.ownerless { "none!".to_owned() } else { names(&key.owners) };
+    vec![
+        state,
+        cell(&key.stream),
+        cell(&key.subject),
+        number(key.generation),
+        cell(day(&key.created)),
+        cell(&key.last_use),
+        number(format!("~{}", key.sealed_about)),
+        cell(key.layout),
+        cell(owners),
+    ]
+}
+
+fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
+    let (state, colour) = if forgotten.closed {
+        ("forgotten", Color::DarkRed)
+    } else {
+        ("reopened", Color::DarkMagenta)
+    };
+    let last = forgotten.erasures.last();
+    vec![
+        coloured(state, colour),
+        cell(""),
+        cell(format!("{}…", &forgotten.pseudonym.get(..12).unwrap_or_default())),
+        number(last.map_or(String::new(), |span| match span.to.0 {
+            u32::MAX => "all".to_owned(),
+            to => format!("≤{to}"),
+        })),
+        cell(last.map_or(String::new(), |span| day(&span.at))),
+        cell(""),
+        cell(""),
+        cell(""),
+        cell(last.map_or(String::new(), |span| format!("erasure {}", span.erasure))),
+    ]
+}
+
+/// `2026-01-31`, in UTC.
+fn day(at: &Timestamp) -> String {
+    at.to_string().chars().take("2026-01-31".len()).collect()
+}
+
+fn names(names: &[Subject]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[derive(Serialize, Default)]
+struct CsvRow {
+    kind: &'static str,
+    state: &'static str,
+    id: String,
+    stream: String,
+    subject: String,
+    generation: Option<u32>,
+    created: String,
+    last_use: String,
+    sealed_about: Option<u64>,
+    owners: String,
+    ownerless: Option<bool>,
+    layout: String,
+    policy: String,
+    pseudonym: String,
+    erasures: String,
+}
+
+fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Result<(), CliError> {
+    let mut writer = csv::Writer::from_writer(out);
+    for row in rows {
+        let row = match row? {
+            Row::Key(key) => CsvRow {
+                kind: "key",
+                state: match key.state {
+                    KeyStanding::Active => "active",
+                    _ => "deactivated",
+                },
+                id: key.id,
+                stream: key.stream.to_string(),
+                subject: key.subject.to_string(),
+                generation: Some(key.generation.0),
+                created: key.created.to_string(),
+                last_use: key.last_use,
+                sealed_about: Some(key.sealed_about),
+                owners: names(&key.owners),
+                ownerless: Some(key.ownerless),
+                layout: key.layout.to_string(),
+                policy: key.policy,
+                ..CsvRow::default()
+            },
+            Row::Forgotten(forgotten) => CsvRow {
+                kind: "forgotten",
+                state: if forgotten.closed { "closed" } else { "reopened" },
+                pseudonym: forgotten.pseudonym,
+                erasures: forgotten
+                    .erasures
+                    .iter()
+                    .map(|span| format!("{}:{}-{}", span.erasure, span.from, span.to))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                ..CsvRow::default()
+            },
+            _ => continue,
+        };
+        writer.serialize(row).map_err(csv_error)?;
+    }
+    writer.flush()?;
+    Ok(())
+}
+
+fn csv_error(error: csv::Error) -> CliError {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error.into(),
+        kind => CliError::failed(format!("{kind:?}")),
+    }
+}

@@ -1,0 +1,134 @@
+//! The command line: words in, rows out.
+//!
+//! [`Args`] says what there is to say, one module a command says how it is done, [`exit`] how it
+//! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
+
+mod append;
+mod demo;
+mod exit;
+mod forget;
+mod import;
+mod inventory;
+mod open;
+mod output;
+mod policy;
+mod read;
+mod rows;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use exit::{CliError, Exit};
+use open::Globals;
+use output::Out;
+
+const FIRST_WALK: &str = "\
+A first walk:
+  oubliette append user-456 UserRegistered --data '{\"name\":\"Erika\"}'
+  oubliette append user-456 UserMoved --expect 0 --data '{\"town\":\"Bremen\"}'
+  oubliette read user-456
+  oubliette plan user-456
+  oubliette forget user-456 --reason 'asked for it' --yes
+  oubliette read user-456            the events are there and say that they are shredded
+  oubliette inventory                no key of theirs is left
+
+Or watch a bank forget a customer, in a temporary folder:
+  oubliette demo
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 conflict (expected revision)
+  4 forgotten: a key of a forgotten subject was needed   5 vault in use by another process
+
+With --json, stdout holds one JSON value a line and nothing else; errors are JSON on stderr.
+OUBLIETTE_LOG=debug shows what the library does (on stderr). NO_COLOR=1 switches colours off.
+`oubliette help COMMAND` explains a command, with examples.";
+
+/// An event store that can forget: every stream is encrypted under a key of its own, and to
+/// forget a person is to destroy their keys.
+#[derive(Debug, Parser)]
+#[command(name = "oubliette", version, after_help = FIRST_WALK, max_term_width = 100)]
+#[command(
+    disable_help_subcommand = false,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Args {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch a bank forget a customer: the whole story, in a temporary folder
+    #[command(after_help = "Example:\n  oubliette demo")]
+    Demo,
+    Import(import::ImportArgs),
+    Append(append::AppendArgs),
+    Read(read::ReadArgs),
+    ReadAll(read::ReadAllArgs),
+    Subscribe(read::SubscribeArgs),
+    Plan(forget::PlanArgs),
+    Forget(forget::ForgetArgs),
+    Reopen(forget::ReopenArgs),
+    Inventory(inventory::InventoryArgs),
+    /// List the erasures: when, why, how many keys; never who
+    #[command(after_help = "Example:\n  oubliette erasures --json")]
+    Erasures,
+    Policy(policy::PolicyArgs),
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let args = Args::parse();
+    log();
+    let json = args.globals.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return CliError::from(error).tell(json).into(),
+    };
+    let exit = match runtime.block_on(run(args)) {
+        Ok(()) => Exit::Done,
+        Err(error) => error.tell(json),
+    };
+    // What still runs is reading ahead for nobody.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+fn log() {
+    let filter =
+        EnvFilter::try_from_env("OUBLIETTE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::stderr_style().is_on())
+        .without_time()
+        .with_target(false);
+    // Nobody else has set one in this process.
+    let _ = subscriber.try_init();
+}
+
+async fn run(args: Args) -> Result<(), CliError> {
+    let Args { globals, command } = args;
+    let mut out = Out::new();
+    match command {
+        Command::Demo => return demo::run(globals.json).await,
+        Command::Import(args) => import::run(&globals, args, &mut out).await,
+        Command::Append(args) => append::run(&globals, args, &mut out).await,
+        Command::Read(args) => read::stream(&globals, &args, &mut out).await,
+        Command::ReadAll(args) => read::all(&globals, &args, &mut out).await,
+        Command::Subscribe(args) => read::subscribe(&globals, args, &mut out).await,
+        Command::Plan(args) => forget::plan(&globals, &args, &mut out).await,
+        Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
+        Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
+        Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
+        Command::Erasures => forget::erasures(&globals, &mut out).await,
+        Command::Policy(args) => policy::run(&globals, &args, &mut out),
+    }
+    // What was said before an error is said, too.
+    .and(out.flush().map_err(CliError::from))
+}

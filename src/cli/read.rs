@@ -1,0 +1,360 @@
+//! Reading: one stream, all streams, and whatever comes.
+
+use clap::Args;
+use comfy_table::{Cell, Color, Table};
+use futures::{StreamExt, TryStreamExt};
+use oubliette::{
+    event::{
+        Content, EventType, Payload, Position, RecordedEvent, Revision, Shredded, StreamName,
+        Tombstone, Withheld,
+    },
+    store::{Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions},
+};
+
+use super::{
+    exit::CliError,
+    open::{Globals, Store},
+    output::{self, Out, cell, coloured, note, number, printable},
+    rows,
+};
+
+/// How many events one table holds: each has its header, so that long reads need little memory
+/// and a screen of them is never without one.
+const TABLE: usize = 1000;
+
+/// Read one stream
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette read user-456
+  oubliette read user-456 --backwards --limit 1          (the last event)
+  oubliette read user-456 --from 10 --json
+  oubliette read user-456 --no-vault                     (what is public)
+  oubliette read user-public-456                         (the public half of a split stream)
+
+A payload that cannot be read says why: `shredded` is gone for good, `withheld` is what this
+reader may not open now. `--json` writes rows that `import` takes.")]
+pub(super) struct ReadArgs {
+    /// The stream
+    stream: StreamName,
+    /// The first revision to show
+    #[arg(long, value_name = "N")]
+    from: Option<u64>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// Read all streams, in the order in which events were appended
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette read-all --limit 20
+  oubliette read-all --backwards --limit 20              (the newest)
+  oubliette read-all --json > events.ndjson              (`import` takes it back)")]
+pub(super) struct ReadAllArgs {
+    /// The first position to show
+    #[arg(long, value_name = "N")]
+    from: Option<u64>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, Args)]
+struct How {
+    /// At most this many events
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// From the newest to the oldest
+    #[arg(long)]
+    backwards: bool,
+}
+
+impl How {
+    fn direction(&self) -> Direction {
+        if self.backwards { Direction::Backwards } else { Direction::Forwards }
+    }
+}
+
+/// Show what is there, then what comes, until Ctrl-C
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette subscribe
+  oubliette subscribe --stream-prefix account- --type MoneyDeposited --json
+  oubliette subscribe --after 1000 --until-caught-up
+
+With --json, {\"caughtUp\":true} stands between what was there and what comes. A vault has one
+process at a time: to watch while others write, use --no-vault.")]
+pub(super) struct SubscribeArgs {
+    /// Only events after this position
+    #[arg(long, value_name = "N")]
+    after: Option<u64>,
+    /// Only streams whose name begins so; may be repeated
+    #[arg(long, value_name = "PREFIX")]
+    stream_prefix: Vec<String>,
+    /// Only events of this type; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Vec<EventType>,
+    /// End once all that is there has been shown
+    #[arg(long)]
+    until_caught_up: bool,
+}
+
+pub(super) async fn stream(
+    globals: &Globals,
+    args: &ReadArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let store = globals.open_to_read().await?;
+    let options = ReadOptions {
+        from: args.from.map(Revision),
+        direction: args.how.direction(),
+        limit: args.how.limit,
+    };
+    let shown = show(globals, out, store.read(&args.stream, options), Columns::OneStream).await?;
+    if shown == 0 && !globals.json {
+        note(false, &format!("no events in {} there", args.stream));
+    }
+    tell_unsealed(globals, &store);
+    Ok(())
+}
+
+pub(super) async fn all(
+    globals: &Globals,
+    args: &ReadAllArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let store = globals.open_to_read().await?;
+    let options = ReadAllOptions {
+        from: args.from.map(Position),
+        direction: args.how.direction(),
+        limit: args.how.limit,
+    };
+    let shown = show(globals, out, store.read_all(options), Columns::AllStreams).await?;
+    if shown == 0 && !globals.json {
+        note(false, "no events there");
+    }
+    tell_unsealed(globals, &store);
+    Ok(())
+}
+
+fn tell_unsealed(globals: &Globals, store: &Store) {
+    let unsealed = store.unsealed();
+    if unsealed > 0 && !globals.json {
+        note(
+            false,
+            &format!(
+                "{} never sealed: stored before this layer was there",
+                output::count(unsealed, "event")
+            ),
+        );
+    }
+}
+
+/// Writes events; returns how many.
+async fn show(
+    globals: &Globals,
+    out: &mut Out,
+    mut events: EventStream,
+    columns: Columns,
+) -> Result<u64, CliError> {
+    let mut shown = 0;
+    let mut table = columns.table();
+    let mut result = Ok(());
+    loop {
+        let event = match events.try_next().await {
+            Ok(Some(event)) => event,
+            Ok(None) => break,
+            // After what was read before it.
+            Err(error) => {
+                result = Err(CliError::from(error));
+                break;
+            }
+        };
+        shown += 1;
+        if globals.json {
+            out.line(&rows::write(&event))?;
+            continue;
+        }
+        columns.add(&mut table, &event);
+        if table.row_count() == TABLE {
+            out.table(std::mem::replace(&mut table, columns.table()))?;
+            out.line("")?;
+        }
+    }
+    if !table.is_empty() {
+        out.table(table)?;
+    }
+    out.flush()?;
+    result.map(|()| shown)
+}
+
+pub(super) async fn subscribe(
+    globals: &Globals,
+    args: SubscribeArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let store = globals.open_to_read().await?;
+    let filter = Filter { stream_prefixes: args.stream_prefix, event_types: args.event_type };
+    let mut deliveries = store.subscribe(args.after.map(Position), filter).peekable();
+    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    loop {
+        // Before waiting, everything is handed on.
+        if futures::poll!(std::pin::Pin::new(&mut deliveries).peek()).is_pending() {
+            out.flush()?;
+        }
+        let delivery = tokio::select! {
+            biased;
+            _ = &mut interrupt => return Ok(()),
+            delivery = deliveries.next() => delivery,
+        };
+        match delivery.transpose()? {
+            None => return Ok(()),
+            Some(Delivery::Event(event)) if globals.json => out.line(&rows::write(&event))?,
+            Some(Delivery::Event(event)) => out.line(&line(&event))?,
+            Some(Delivery::CaughtUp) => {
+                if globals.json {
+                    out.line("{\"caughtUp\":true}")?;
+                } else if !args.until_caught_up {
+                    out.flush()?;
+                    note(false, "caught up; waiting for what comes, Ctrl-C ends it");
+                }
+                if args.until_caught_up {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// An event on one line, where no table can be made because nobody knows what comes.
+fn line(event: &RecordedEvent) -> String {
+    let state = state(event);
+    format!(
+        "{:>8}  {}@{}  {}  {}  {}",
+        event.position,
+        output::stdout_style().strong(event.stream.as_str()),
+        event.revision,
+        event.event_type,
+        state.paint(),
+        body(event)
+    )
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Columns {
+    OneStream,
+    AllStreams,
+}
+
+impl Columns {
+    fn table(self) -> Table {
+        output::table(match self {
+            Self::OneStream => &["revision", "recorded", "type", "state", "data"],
+            Self::AllStreams => &["position", "stream", "revision", "type", "state", "data"],
+        })
+    }
+
+    fn add(self, table: &mut Table, event: &RecordedEvent) {
+        let state = state(event);
+        let cells: Vec<Cell> = match self {
+            Self::OneStream => vec![
+                number(event.revision),
+                cell(time(&event.recorded.to_string())),
+                cell(&event.event_type),
+                coloured(state.name, state.colour),
+                cell(body(event)),
+            ],
+            Self::AllStreams => vec![
+                number(event.position),
+                cell(&event.stream),
+                number(event.revision),
+                cell(&event.event_type),
+                coloured(state.name, state.colour),
+                cell(body(event)),
+            ],
+        };
+        output::add(table, cells);
+    }
+}
+
+/// `2026-01-31 12:00:00`, in UTC.
+pub(super) fn time(rfc3339: &str) -> String {
+    let seconds: String = rfc3339.chars().take("2026-01-31T12:00:00".len()).collect();
+    seconds.replace('T', " ")
+}
+
+struct State {
+    name: &'static str,
+    colour: Color,
+}
+
+impl State {
+    fn paint(&self) -> String {
+        let style = output::stdout_style();
+        match self.colour {
+            Color::DarkGreen => style.green(self.name),
+            Color::DarkRed => style.red(self.name),
+            Color::DarkMagenta => style.magenta(self.name),
+            _ => style.yellow(self.name),
+        }
+    }
+}
+
+fn state(event: &RecordedEvent) -> State {
+    let (name, colour) = match event.content() {
+        Content::Clear(_) => ("clear", Color::DarkGreen),
+        Content::Partial { shredded: [], .. } => ("partly withheld", Color::DarkYellow),
+        Content::Partial { .. } => ("partly shredded", Color::DarkYellow),
+        Content::Shredded(_) => ("shredded", Color::DarkRed),
+        Content::Withheld(_) => ("withheld", Color::DarkYellow),
+        Content::Tombstone(_) => ("tombstone", Color::DarkMagenta),
+    };
+    State { name, colour }
+}
+
+/// What there is to see of an event, and what is missing.
+fn body(event: &RecordedEvent) -> String {
+    match event.content() {
+        Content::Clear(data) => payload(data),
+        Content::Partial { data, shredded, withheld } => {
+            format!("{}  ({})", payload(data), missing(shredded, withheld))
+        }
+        Content::Shredded(shredded) => missing(shredded, &[]),
+        Content::Withheld(withheld) => missing(&event.shredded, withheld),
+        Content::Tombstone(tombstone) => epitaph(&tombstone),
+    }
+}
+
+fn payload(data: &Payload) -> String {
+    match data {
+        Payload::Json(json) => printable(json.as_str()),
+        Payload::Bytes(bytes) => output::count(bytes.len() as u64, "byte"),
+    }
+}
+
+fn missing(shredded: &[Shredded], withheld: &[Withheld]) -> String {
+    let fields = |fields: &[String]| match fields {
+        [all] if all == "*" => String::new(),
+        fields => format!("{} ", printable(&fields.join(" "))),
+    };
+    let gone = shredded
+        .iter()
+        .map(|part| format!("{}forgotten {}", fields(&part.fields), time(&part.at.to_string())));
+    let kept =
+        withheld.iter().map(|part| format!("{}withheld: {}", fields(&part.fields), part.why));
+    gone.chain(kept).collect::<Vec<_>>().join(", ")
+}
+
+fn epitaph(tombstone: &Tombstone) -> String {
+    let who = match &tombstone.subject {
+        Some(subject) => subject.to_string(),
+        None => "someone".to_owned(),
+    };
+    format!(
+        "{who} is forgotten since {}, erasure {}, {}",
+        time(&tombstone.at.to_string()),
+        tombstone.erasure,
+        output::count(tombstone.keys.len() as u64, "key")
+    )
+}

@@ -1,0 +1,419 @@
+//! The JSON form of an event on the command line, one row a line: what `read`, `read-all` and
+//! `subscribe` write is what `import` takes.
+//!
+//! ```json
+//! {"stream":"user-456","revision":0,"position":1,"id":"…","type":"UserRegistered",
+//!  "subject":"user-456","recorded":"2026-01-31T12:00:00Z","metadata":{…},"data":{…},
+//!  "shredded":[{"erasure":"…","at":"…","fields":["/name"]}],
+//!  "withheld":[{"why":"no-vault","fields":["*"]}]}
+//! ```
+//!
+//! - `data` and `metadata` hold the stored text as it is: numbers, order and spelling included.
+//!   Only line breaks between tokens become spaces, because a row is a line.
+//! - A payload that is not JSON stands in `bytes`, as padded base64 (RFC 4648, section 4), and
+//!   there is no `data`. A member of its own, because every form within `data` would also be
+//!   somebody's JSON.
+//! - `subject` is there where it is known; `metadata`, `data`, `shredded` and `withheld` are
+//!   there unless empty.
+//! - On the way in, `revision`, `position` and `recorded` are passed over: the store gives new
+//!   ones. Any other member is refused: it would be lost.
+
+use std::{borrow::Cow, fmt};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use oubliette::event::{
+    EventId, EventType, Json, JsonError, MAX_PAYLOAD_BYTES, NameError, NewEvent, Payload,
+    RecordedEvent, SUBJECT_FORGOTTEN, StreamName, Subject,
+};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// An event as a row, without the line's end.
+pub(super) fn write(event: &RecordedEvent) -> String {
+    let size = event.data.as_ref().map_or(0, |data| data.as_bytes().len());
+    let mut row = String::with_capacity(size + 512);
+    row.push('{');
+    put(&mut row, "stream", &event.stream);
+    put(&mut row, "revision", &event.revision);
+    put(&mut row, "position", &event.position);
+    put(&mut row, "id", &event.id);
+    put(&mut row, "type", &event.event_type);
+    if let Some(subject) = &event.subject {
+        put(&mut row, "subject", subject);
+    }
+    put(&mut row, "recorded", &event.recorded);
+    if let Some(metadata) = &event.metadata {
+        put_json(&mut row, "metadata", metadata);
+    }
+    match &event.data {
+        Some(Payload::Json(json)) => put_json(&mut row, "data", json),
+        Some(Payload::Bytes(bytes)) => put(&mut row, "bytes", &BASE64_STANDARD.encode(bytes)),
+        None => {}
+    }
+    if !event.shredded.is_empty() {
+        let parts: Vec<_> = event
+            .shredded
+            .iter()
+            .map(|part| {
+                serde_json::json!({"erasure": part.erasure, "at": part.at, "fields": part.fields})
+            })
+            .collect();
+        put(&mut row, "shredded", &parts);
+    }
+    if !event.withheld.is_empty() {
+        let parts: Vec<_> = event
+            .withheld
+            .iter()
+            .map(|part| serde_json::json!({"why": part.why.to_string(), "fields": part.fields}))
+            .collect();
+        put(&mut row, "withheld", &parts);
+    }
+    row.push('}');
+    row
+}
+
+fn name(row: &mut String, name: &str) {
+    row.push_str(if row.ends_with('{') { "\"" } else { ",\"" });
+    row.push_str(name);
+    row.push_str("\":");
+}
+
+fn put(row: &mut String, member: &str, value: &impl Serialize) {
+    name(row, member);
+    // Names, numbers and lists of strings always have a JSON form.
+    row.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
+}
+
+fn put_json(row: &mut String, member: &str, json: &Json) {
+    name(row, member);
+    let text = json.as_str();
+    if text.contains(['\n', '\r']) {
+        // Within strings they are escaped, so that these stand between tokens.
+        row.push_str(&text.replace(['\n', '\r'], " "));
+    } else {
+        row.push_str(text);
+    }
+}
+
+/// What is wrong with a row. No message holds anything of it but places.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RowError {
+    #[error("not UTF-8, at byte {0}")]
+    NotUtf8(usize),
+    #[error("longer than {} MiB", .0 / (1024 * 1024))]
+    TooLong(usize),
+    #[error(transparent)]
+    Json(JsonError),
+    #[error("not a JSON object")]
+    NotAnObject,
+    #[error("`{0}` stands twice")]
+    Twice(&'static str),
+    #[error(
+        "its member number {0} is unknown; a row has stream, type, data, and may have subject, \
+         id, metadata, and what `read` adds"
+    )]
+    Unknown(usize),
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` is not a string")]
+    NotAString(&'static str),
+    #[error("`{0}`: {1}")]
+    Name(&'static str, NameError),
+    #[error("`id` is not a UUID")]
+    NotAnId,
+    #[error("`{0}`: {1}")]
+    Payload(&'static str, JsonError),
+    #[error("`metadata` is not an object")]
+    Metadata,
+    #[error("`{0}` has {1} bytes, at most {MAX_PAYLOAD_BYTES} are accepted")]
+    TooLarge(&'static str, usize),
+    #[error("`bytes` is not base64")]
+    NotBase64,
+    #[error("`data` and `bytes` are both there")]
+    Both,
+    #[error("parts of it are shredded or withheld; --with-holes imports what is readable")]
+    Holes,
+    #[error("a tombstone; --with-holes passes over it")]
+    Tombstone,
+}
+
+/// A row, understood.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) stream: StreamName,
+    /// Without an id where the row has none.
+    pub(super) id: Option<EventId>,
+    pub(super) event_type: EventType,
+    pub(super) subject: Option<Subject>,
+    pub(super) metadata: Option<Json>,
+    pub(super) data: Payload,
+}
+
+/// What a row turned out to be.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    Event(Row),
+    /// A tombstone, which only the one who forgets may set.
+    Tombstone,
+}
+
+impl Row {
+    pub(super) fn into_event(self, id: EventId) -> (StreamName, NewEvent) {
+        let mut event = NewEvent::new(self.event_type, self.data).with_id(id);
+        event.metadata = self.metadata;
+        event.subject = self.subject;
+        (self.stream, event)
+    }
+}
+
+/// Reads a row. With `holes`, one that says that parts are missing is taken for what is there.
+pub(super) fn parse(line: &[u8], holes: bool) -> Result<Parsed, RowError> {
+    let line = std::str::from_utf8(line).map_err(|error| RowError::NotUtf8(error.valid_up_to()))?;
+    let members: Members<'_> = match serde_json::from_str(line) {
+        Ok(members) => members,
+        // Its words quote the line: ours do not.
+        Err(_) => {
+            return Err(Json::parse(line).err().map_or(RowError::NotAnObject, RowError::Json));
+        }
+    };
+    members.check()?.understand(holes)
+}
+
+/// The members of a row, as they are spelled.
+#[derive(Debug, Default)]
+struct Members<'a> {
+    known: [Option<&'a RawValue>; NAMES.len()],
+    problem: Option<RowErrorKind>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum RowErrorKind {
+    Unknown(usize),
+    Twice(&'static str),
+}
+
+const NAMES: [&str; 12] = [
+    "stream", "type", "data", "subject", "id", "metadata", "bytes", "shredded", "withheld",
+    "revision", "position", "recorded",
+];
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Members::default();
+                let mut number = 0;
+                while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
+                    number += 1;
+                    let value: &'de RawValue = map.next_value()?;
+                    let problem = match NAMES.iter().position(|name| *name == key) {
+                        None => RowErrorKind::Unknown(number),
+                        Some(at) if members.known[at].replace(value).is_some() => {
+                            RowErrorKind::Twice(NAMES[at])
+                        }
+                        Some(_) => continue,
+                    };
+                    members.problem.get_or_insert(problem);
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A key, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Members<'a> {
+    fn check(self) -> Result<Self, RowError> {
+        match self.problem {
+            None => Ok(self),
+            Some(RowErrorKind::Unknown(number)) => Err(RowError::Unknown(number)),
+            Some(RowErrorKind::Twice(name)) => Err(RowError::Twice(name)),
+        }
+    }
+
+    fn raw(&self, name: &'static str) -> Option<&'a str> {
+        let at = NAMES.iter().position(|known| *known == name)?;
+        self.known[at].map(RawValue::get)
+    }
+
+    /// A member that is a string; `null` is as if it were not there.
+    fn string(&self, name: &'static str) -> Result<Option<String>, RowError> {
+        match self.raw(name) {
+            None | Some("null") => Ok(None),
+            Some(text) => {
+                serde_json::from_str(text).map(Some).map_err(|_| RowError::NotAString(name))
+            }
+        }
+    }
+
+    fn json(&self, name: &'static str) -> Result<Option<Json>, RowError> {
+        let Some(text) = self.raw(name) else { return Ok(None) };
+        if text.len() > MAX_PAYLOAD_BYTES {
+            return Err(RowError::TooLarge(name, text.len()));
+        }
+        Json::parse(text).map(Some).map_err(|error| RowError::Payload(name, error))
+    }
+
+    fn has_holes(&self) -> bool {
+        ["shredded", "withheld"]
+            .iter()
+            .any(|name| self.raw(name).is_some_and(|text| !matches!(text, "null" | "[]")))
+    }
+
+    fn understand(&self, holes: bool) -> Result<Parsed, RowError> {
+        let named = |name: &'static str| self.string(name)?.ok_or(RowError::Missing(name));
+        let stream =
+            StreamName::new(named("stream")?).map_err(|error| RowError::Name("stream", error))?;
+        let event_type =
+            EventType::new(named("type")?).map_err(|error| RowError::Name("type", error))?;
+        if event_type.as_str() == SUBJECT_FORGOTTEN {
+            return if holes { Ok(Parsed::Tombstone) } else { Err(RowError::Tombstone) };
+        }
+        let has_holes = self.has_holes();
+        if has_holes && !holes {
+            return Err(RowError::Holes);
+        }
+        let subject = self.string("subject")?.map(Subject::new).transpose();
+        let subject = subject.map_err(|error| RowError::Name("subject", error))?;
+        let id = match self.string("id")? {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| RowError::NotAnId)?),
+        };
+        let metadata = match self.raw("metadata") {
+            None | Some("null") => None,
+            Some(text) if !text.starts_with('{') => return Err(RowError::Metadata),
+            Some(_) => self.json("metadata")?,
+        };
+        let data = match (self.json("data")?, self.string("bytes")?) {
+            (Some(_), Some(_)) => return Err(RowError::Both),
+            (Some(json), None) => Payload::Json(json),
+            (None, Some(text)) => {
+                let bytes = BASE64_STANDARD.decode(text).map_err(|_| RowError::NotBase64)?;
+                if bytes.len() > MAX_PAYLOAD_BYTES {
+                    return Err(RowError::TooLarge("bytes", bytes.len()));
+                }
+                Payload::Bytes(bytes.into())
+            }
+            // Nothing of it is readable; that it happened is.
+            (None, None) if has_holes => Payload::Json(Json::parse("{}").map_err(RowError::Json)?),
+            (None, None) => return Err(RowError::Missing("data")),
+        };
+        Ok(Parsed::Event(Row { stream, id, event_type, subject, metadata, data }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oubliette::event::{ErasureId, Position, Revision, Shredded, Timestamp};
+
+    use super::*;
+
+    fn event(data: Payload) -> RecordedEvent {
+        RecordedEvent::plain(
+            StreamName::new("s-1").unwrap(),
+            Revision(3),
+            Position(9),
+            EventId::random(),
+            EventType::new("Happened").unwrap(),
+            Timestamp::from_micros(0),
+            data,
+            None,
+        )
+    }
+
+    fn taken_back(line: &str) -> Row {
+        match parse(line.as_bytes(), false) {
+            Ok(Parsed::Event(row)) => row,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_taken_back_byte_for_byte() {
+        for text in [r#"{"b": 1e400,"a":9007199254740993,"ü":"\u00fc"}"#, "null", "[1, 2]", "-0"] {
+            let data = Payload::Json(Json::parse(text).unwrap());
+            let row = write(&event(data.clone()));
+            assert!(row.contains(text), "{row}");
+            assert_eq!(taken_back(&row).data, data);
+        }
+    }
+
+    #[test]
+    fn bytes_and_json_that_looks_like_them_are_two_things() {
+        let bytes = Payload::Bytes([0, 159, 255].into());
+        assert_eq!(taken_back(&write(&event(bytes.clone()))).data, bytes);
+        let json = Payload::Json(Json::parse(r#"{"bytes":"AJ//"}"#).unwrap());
+        assert_eq!(taken_back(&write(&event(json.clone()))).data, json);
+    }
+
+    #[test]
+    fn a_row_is_one_line_however_the_payload_is_laid_out() {
+        let data = Payload::Json(Json::parse("{\r\n  \"a\": \"x\\ny\"\n}").unwrap());
+        let row = write(&event(data));
+        assert!(!row.contains(['\n', '\r']));
+        assert!(row.contains(r#"{    "a": "x\ny" }"#), "{row}");
+    }
+
+    #[test]
+    fn holes_are_said_and_taken_only_when_asked_for() {
+        let erasure = ErasureId::now();
+        let part = Shredded { erasure, at: erasure.at(), fields: vec!["*".to_owned()] };
+        let whole = RecordedEvent::plain(
+            StreamName::new("s").unwrap(),
+            Revision(0),
+            Position(1),
+            EventId::random(),
+            EventType::new("T").unwrap(),
+            Timestamp::now(),
+            Payload::Bytes([].into()),
+            None,
+        );
+        let mut shredded = whole;
+        shredded.data = None;
+        shredded.shredded = vec![part];
+        let row = write(&shredded);
+        assert!(row.ends_with(r#""fields":["*"]}]}"#), "{row}");
+        assert!(matches!(parse(row.as_bytes(), false), Err(RowError::Holes)));
+        assert!(matches!(parse(row.as_bytes(), true), Ok(Parsed::Event(_))));
+    }
+
+    #[test]
+    fn bad_rows_are_refused_without_quoting_them() {
+        let why = |line: &str| parse(line.as_bytes(), false).unwrap_err().to_string();
+        for (line, reason) in [
+            ("", "not JSON"),
+            ("Erika", "not JSON"),
+            ("[\"Erika\"]", "not a JSON object"),
+            (r#"{"stream":"s","type":"T"}"#, "`data` is missing"),
+            (r#"{"type":"T","data":1}"#, "`stream` is missing"),
+            (r#"{"stream":7,"type":"T","data":1}"#, "`stream` is not a string"),
+            (r#"{"stream":"Erika M","type":"T","data":1}"#, "white space"),
+            (r#"{"stream":"s","type":"T","data":1,"data":2}"#, "`data` stands twice"),
+            (r#"{"stream":"s","Erika":"T","data":1}"#, "member number 2 is unknown"),
+            (r#"{"stream":"s","type":"T","data":{"Erika":1,"Erika":2}}"#, "same key twice"),
+            (r#"{"stream":"s","type":"T","data":1,"id":"Erika"}"#, "not a UUID"),
+            (r#"{"stream":"s","type":"T","data":1,"metadata":["Erika"]}"#, "not an object"),
+            (r#"{"stream":"s","type":"T","bytes":"Erika!"}"#, "not base64"),
+            (r#"{"stream":"s","type":"T","bytes":"","data":1}"#, "both there"),
+            (r#"{"stream":"s","type":"SubjectForgotten","data":{}}"#, "tombstone"),
+            (r#"{"stream":"s","type":"T","data":1,"shredded":[{}]}"#, "--with-holes"),
+        ] {
+            let told = why(line);
+            assert!(told.contains(reason), "{line}: {told}");
+            assert!(!told.contains("Erika"), "{told}");
+        }
+        assert!(matches!(parse(&[0xff], false), Err(RowError::NotUtf8(0))));
+    }
+}

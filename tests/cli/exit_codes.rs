@@ -1,0 +1,109 @@
+//! Each exit code, and how errors are told.
+
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+use crate::world::World;
+
+#[test]
+fn zero_is_done() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T"]);
+    world.ok(&["read", "s-1"]);
+}
+
+#[test]
+fn one_is_failed() {
+    let world = World::new();
+    let told = world.fails(1, &["read", "s-1"]);
+    assert!(told.contains("there is no data folder at ./oubliette-data"), "{told}");
+    world.fails(1, &["import", "missing.ndjson"]);
+    world.ok(&["append", "s-1", "T"]);
+    let told = world.fails(1, &["plan", "s-2"]);
+    assert!(told.contains("subject s-2 is unknown here"), "{told}");
+}
+
+#[test]
+fn two_is_wrong_usage() {
+    let world = World::new();
+    for args in [
+        &[] as &[&str],
+        &["remember"],
+        &["append", "s-1"],
+        &["append", "s-1", "T", "--expect", "maybe"],
+        &["append", "s-1", "T", "--id", "7"],
+        &["append", "s-1", "T", "--metadata", "[]"],
+        &["read", "s-1", "--from", "-1"],
+        &["forget", "s-1", "--yes"],
+        &["--json", "inventory", "--format", "csv"],
+    ] {
+        world.fails(2, args);
+    }
+    world.ok(&["append", "s-1", "T"]);
+    // Without a terminal nobody can be asked.
+    let told = world.fails(2, &["forget", "s-1", "--reason", "r"]);
+    assert!(told.contains("--yes"), "{told}");
+    assert_eq!(world.data("s-1").len(), 1);
+    assert!(!world.path("oubliette-data").join("x").exists());
+}
+
+#[test]
+fn three_is_a_conflict() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T", "--expect", "none"]);
+    world.ok(&["append", "s-1", "T", "--expect", "0"]);
+    world.ok(&["append", "s-1", "T", "--expect", "exists"]);
+    world.ok(&["append", "s-1", "T", "--expect", "any"]);
+    let told = world.fails(3, &["append", "s-1", "T", "--expect", "4"]);
+    assert!(told.contains("expected revision 4, but it is at revision 3"), "{told}");
+    world.fails(3, &["append", "s-1", "T", "--expect", "none"]);
+    world.fails(3, &["append", "s-2", "T", "--expect", "exists"]);
+    assert_eq!(world.data("s-1").len(), 4);
+}
+
+#[test]
+fn four_is_forgotten() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T"]);
+    world.ok(&["forget", "s-1", "--reason", "r", "--yes"]);
+    world.fails(4, &["append", "s-1", "T"]);
+}
+
+#[test]
+fn five_is_a_vault_in_use() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T"]);
+    let mut child = world.command(&["--json", "subscribe"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("caughtUp")));
+    let told = world.fails(5, &["append", "s-1", "T"]);
+    assert!(told.contains(&format!("in use by process {}", child.id())), "{told}");
+    // Who needs no vault is not kept out.
+    world.ok(&["--no-vault", "read", "s-1"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    world.ok(&["append", "s-1", "T"]);
+}
+
+#[test]
+fn a_retry_with_the_same_id_is_done_already() {
+    let world = World::new();
+    let id = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11";
+    let first = &world.json(&["append", "s-1", "T", "--id", id, "--expect", "none"])[0];
+    let again = &world.json(&["append", "s-1", "T", "--id", id, "--expect", "none"])[0];
+    assert_eq!((&first["already"], &again["already"]), (&false.into(), &true.into()));
+    assert_eq!(first["position"], again["position"]);
+    assert_eq!(world.data("s-1").len(), 1);
+    world.fails(1, &["append", "s-2", "T", "--id", id]);
+}
+
+#[test]
+fn with_json_errors_are_json_on_stderr() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T"]);
+    let told = world.fails(3, &["--json", "append", "s-1", "T", "--expect", "9"]);
+    let error: Value = serde_json::from_str(told.trim()).unwrap();
+    assert_eq!(error["exit"], 3);
+    assert!(error["error"].as_str().unwrap().starts_with("conflict on stream s-1"));
+}

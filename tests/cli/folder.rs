@@ -1,0 +1,191 @@
+//! Folders that are not ours, not whole, not writable, or not of this time.
+
+#![allow(clippy::print_stderr)] // to skip loudly
+
+use std::fs;
+
+use crate::world::World;
+
+fn world() -> World {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T", "--data", "\"kept\""]);
+    world
+}
+
+fn root_slot(world: &World) -> std::path::PathBuf {
+    fs::read_dir(world.path("state/oubliette")).unwrap().next().unwrap().unwrap().path()
+}
+
+#[test]
+fn a_new_folder_says_where_its_root_slot_is() {
+    let world = World::new();
+    let ran = world.run(&["append", "s-1", "T"]);
+    let root = root_slot(&world);
+    assert!(ran.stderr.contains(root.to_str().unwrap()), "{}", ran.stderr);
+    assert!(ran.stderr.contains("apart from the folder and never together"), "{}", ran.stderr);
+    assert!(!ran.stdout.contains("root"), "{}", ran.stdout);
+    // Once.
+    assert_eq!(world.run(&["append", "s-1", "T"]).stderr, "");
+
+    let ran = world.run(&["--dir", "d", "--root", "slots/mine.root", "append", "s-1", "T"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(world.path("slots/mine.root").is_file());
+    world.ok(&["--dir", "d", "read", "s-1"]);
+}
+
+#[test]
+fn one_that_is_not_ours_is_left_as_it_is() {
+    let world = World::new();
+    fs::create_dir(world.path("oubliette-data")).unwrap();
+    world.write("oubliette-data/novel.txt", "Chapter 1");
+    for args in [&["append", "s-1", "T"] as &[&str], &["read", "s-1"], &["inventory"]] {
+        let told = world.fails(1, args);
+        assert!(told.contains("not a data folder of ours"), "{told}");
+    }
+    assert_eq!(fs::read_dir(world.path("oubliette-data")).unwrap().count(), 1);
+    world.write("file", "x");
+    world.fails(1, &["--dir", "file", "append", "s-1", "T"]);
+}
+
+#[test]
+fn one_of_a_newer_format_is_left_as_it_is() {
+    let world = world();
+    let manifest = world.path("oubliette-data/oubliette.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"oubliette\": 1", "\"oubliette\": 99")).unwrap();
+    for args in
+        [&["append", "s-1", "T"] as &[&str], &["read", "s-1"], &["--no-vault", "read", "s-1"]]
+    {
+        let told = world.fails(1, args);
+        assert!(told.contains("format 99"), "{told}");
+    }
+    fs::write(&manifest, text).unwrap();
+    assert_eq!(world.data("s-1"), ["kept"]);
+}
+
+#[test]
+fn a_store_without_its_vault_gets_no_new_one() {
+    let world = world();
+    let (vault, away) = (world.path("oubliette-data/vault"), world.path("away"));
+    fs::rename(&vault, &away).unwrap();
+    for args in [&["append", "s-1", "T"] as &[&str], &["import", "/dev/null"], &["read", "s-1"]] {
+        let told = world.fails(1, args);
+        assert!(told.contains("has events but no vault"), "{told}");
+    }
+    assert!(!vault.exists());
+    assert_eq!(world.json(&["--no-vault", "read", "s-1"]).len(), 1);
+    fs::rename(&away, &vault).unwrap();
+    assert_eq!(world.data("s-1"), ["kept"]);
+}
+
+#[test]
+fn a_vault_without_its_store_gets_no_new_one() {
+    let world = world();
+    let (events, away) = (world.path("oubliette-data/events"), world.path("away"));
+    fs::rename(&events, &away).unwrap();
+    for args in [&["append", "s-1", "T"] as &[&str], &["read", "s-1"], &["inventory"]] {
+        let told = world.fails(1, args);
+        assert!(told.contains("has a vault but no events"), "{told}");
+    }
+    assert!(!events.exists());
+    fs::rename(&away, &events).unwrap();
+    assert_eq!(world.data("s-1"), ["kept"]);
+}
+
+#[test]
+fn a_vault_of_another_store_is_found_out() {
+    let world = world();
+    world.ok(&["--dir", "other", "append", "s-1", "T"]);
+    let told = world.fails(1, &["--store", "other/events", "read", "s-1"]);
+    assert!(told.contains("are sealed by vault"), "{told}");
+    let told = world.fails(1, &["--store", "other/events", "append", "s-1", "T"]);
+    assert!(told.contains("are sealed by vault"), "{told}");
+}
+
+#[test]
+fn without_its_root_slot_nothing_opens_and_nothing_is_made() {
+    let world = world();
+    let root = root_slot(&world);
+    let away = world.path("slot");
+    fs::rename(&root, &away).unwrap();
+    let told = world.fails(1, &["append", "s-1", "T"]);
+    assert!(told.contains("root slot"), "{told}");
+    assert!(!root.exists());
+    // It may lie elsewhere, if one says where.
+    world.ok(&["--root", away.to_str().unwrap(), "read", "s-1"]);
+    fs::rename(&away, &root).unwrap();
+    assert_eq!(world.data("s-1"), ["kept"]);
+}
+
+#[test]
+fn vault_and_store_may_lie_elsewhere_and_are_found_again() {
+    let world = World::new();
+    world.ok(&["--vault", "v", "--store", "e", "append", "s-1", "T", "--data", "1"]);
+    assert!(world.path("v").is_dir() && world.path("e/events.db").is_file());
+    assert_eq!(world.data("s-1"), [1]);
+}
+
+/// What a process leaves that is killed while it makes the folder is taken on, not given up.
+#[test]
+fn a_folder_whose_making_was_cut_off_is_completed() {
+    let world = world();
+    let manifest = world.path("oubliette-data/oubliette.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let vault = text.lines().find(|line| line.contains("\"vault\"")).unwrap().to_owned();
+    let unfinished = text.replace(&vault, "  \"vault\": null,");
+
+    // With events in it, it was finished: no new vault beside them.
+    fs::write(&manifest, &unfinished).unwrap();
+    world.fails(1, &["append", "s-1", "T"]);
+    fs::write(&manifest, &text).unwrap();
+    assert_eq!(world.data("s-1"), ["kept"]);
+
+    // Store there, vault cut off half-way: a new one, with a new slot.
+    let fresh = |dir: &str| {
+        fs::create_dir_all(world.path(dir).join("vault")).unwrap();
+        fs::write(world.path(dir).join("vault/half"), "a page").unwrap();
+        fs::write(world.path(dir).join("oubliette.json"), &unfinished).unwrap();
+    };
+    fresh("half");
+    world.fails(1, &["--dir", "half", "read", "s-1"]);
+    world.ok(&["--dir", "half", "append", "s-1", "T", "--data", "2"]);
+    assert!(world.ok(&["--dir", "half", "--json", "read", "s-1"]).contains("\"data\":2"));
+    assert_eq!(fs::read_dir(world.path("state/oubliette")).unwrap().count(), 2);
+    // The other folder's slot was not touched.
+    assert_eq!(world.data("s-1"), ["kept"]);
+}
+
+#[test]
+fn two_that_make_the_same_folder_make_one() {
+    let world = World::new();
+    let children: Vec<_> = (0..8).map(|_| world.spawn(&["append", "s-1", "T"])).collect();
+    let done = children
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap())
+        .filter(|output| match output.status.code() {
+            Some(0) => true,
+            Some(5) => false,
+            other => panic!("{other:?}: {}", String::from_utf8_lossy(&output.stderr)),
+        })
+        .count();
+    assert!(done >= 1);
+    assert_eq!(world.data("s-1").len(), done);
+    assert_eq!(fs::read_dir(world.path("state/oubliette")).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_only_folder_is_said_to_be_one() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    let folder = world.path("sealed-off");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o500)).unwrap();
+    if fs::write(folder.join("probe"), "x").is_ok() {
+        eprintln!("SKIPPED: this user may write everywhere");
+        return;
+    }
+    let told = world.fails(1, &["--dir", "sealed-off/d", "append", "s-1", "T"]);
+    assert!(told.contains("sealed-off") && told.contains("ermission"), "{told}");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+}
