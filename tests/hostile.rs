@@ -218,3 +218,22 @@ async fn resuming_takes_nothing_that_a_reopening_began() {
     let late = event("Deposited", r#"{"amount":2,"memo":"d"}"#);
     again.append_to(&stream(account), expected, vec![late]).await.unwrap();
 }
+
+/// Readers hold so many halves of one append until they meet the other ones, and no more.
+#[tokio::test]
+async fn an_append_of_more_halves_than_readers_hold_is_refused() {
+    let bank = layer().await;
+    let batch = |count: u32| {
+        let new = |n: u32| event("Moved", &format!(r#"{{"id":{n},"street":"s"}}"#));
+        (0..count).map(new).collect::<Vec<_>>()
+    };
+    let user = stream("user-1");
+    let append = |events| bank.append_to(&user, ExpectedRevision::Any, events);
+    let refused = append(batch(4097)).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
+    append(batch(4096)).await.unwrap();
+    let private = stream("user-private-1");
+    let halves = bank.store().events(&private, ReadOptions::default()).await.unwrap();
+    assert_eq!(halves.len(), 4096);
+    assert!(everything(&bank).await.iter().all(|event| text(event).contains("street")));
+}

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::{TryStreamExt, future::try_join_all};
 
-use super::{CodecError, Layer, codec::SealedEvent, placement::Placement};
+use super::{CodecError, Layer, codec::SealedEvent, halves::PATIENCE, placement::Placement};
 use crate::{
     crypto::DataKey,
     event::{EventId, Generation, Layout, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
@@ -43,6 +43,14 @@ pub(super) async fn append<S: EventStore>(
     let mut work = Vec::with_capacity(appends.len());
     for append in appends {
         work.push(carve(layer, append).await?);
+    }
+    let of_two_halves = work.iter().filter(|work| matches!(work.placement, Placement::Split(_)));
+    let halves: usize = of_two_halves.map(|work| work.events.len()).sum();
+    if halves > PATIENCE {
+        // Readers would have to look up each private half by itself.
+        return Err(StoreError::Invalid(format!(
+            "{halves} split events in one append, at most {PATIENCE} are accepted"
+        )));
     }
     let layer = Arc::clone(layer);
     let task = tokio::spawn(async move { run(&layer, &vault, work).await });
