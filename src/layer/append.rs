@@ -110,9 +110,24 @@ async fn run<S: EventStore>(
         }
         Err(error) => {
             claiming.judge(layer, vault).await;
-            Err(error)
+            Err(logical(error, &work))
         }
     }
+}
+
+/// An error of the inner store in the caller's words: of a split stream they know the logical
+/// name, and appended to no other.
+fn logical(mut error: StoreError, work: &[Work]) -> StoreError {
+    if let StoreError::Conflict { stream, .. } | StoreError::IdInUse { stream, .. } = &mut error {
+        let is_half = |work: &&Work| match &work.placement {
+            Placement::Single => false,
+            Placement::Split(names) => names.public == *stream || names.private == *stream,
+        };
+        if let Some(work) = work.iter().find(is_half) {
+            *stream = work.stream.clone();
+        }
+    }
+    error
 }
 
 /// Everybody whose keys are needed, or who is named as an owner.

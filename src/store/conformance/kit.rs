@@ -171,7 +171,11 @@ impl<'a> Kit<'a> {
         let same_metadata = match (&event.metadata, &found.metadata) {
             (None, None) => true,
             (Some(metadata), Some(found)) => self.same_json(metadata, found),
-            _ => false,
+            (Some(metadata), None) => {
+                self.profile.comparison == Comparison::Canonical
+                    && metadata.tree().to_canonical() == "{}"
+            }
+            (None, Some(_)) => false,
         };
         ensure!(
             same_metadata,
