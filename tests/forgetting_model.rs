@@ -192,7 +192,6 @@ impl World {
         };
         if answer.is_none() {
             // It goes on by itself; the retry that follows meets it, or finds it done.
-            self.model.tried(writes);
             return;
         }
         self.store.heal();
@@ -208,7 +207,7 @@ impl World {
                 assert!(trouble != Trouble::None, "failed without a reason: {error}");
             }
         }
-        if !forgotten {
+        if !forgotten && !stored {
             self.model.tried(writes);
         }
         self.model.apply(writes.iter().filter(|write| self.store.holds(write.id)));
@@ -245,7 +244,9 @@ impl World {
         let plan = plan.expect("what was carried out could be planned");
         let planned: BTreeSet<String> =
             plan.streams.iter().map(|affected| affected.stream.to_string()).collect();
-        let (must, may) = self.model.forget(who);
+        let whole = plan.subjects.iter().filter(|affected| affected.generations.is_none());
+        let whole = whole.map(|affected| affected.subject.to_string()).collect();
+        let (must, may) = self.model.forget(who, &whole);
         assert!(planned.is_superset(&must), "planned {planned:?}, but these lose events: {must:?}");
         assert!(planned.is_subset(&may), "planned {planned:?}, but only these could: {may:?}");
         self.erasures.insert(erasure, planned);

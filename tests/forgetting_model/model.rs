@@ -193,8 +193,8 @@ pub(crate) struct Model {
     stored: BTreeSet<EventId>,
     /// Streams that have events.
     streams: BTreeSet<String>,
-    /// Where somebody may have a key: also from appends that failed.
-    keys: BTreeSet<(String, String)>,
+    /// Where somebody may have a key (subject, stream, epoch): from appends that failed.
+    keys: BTreeSet<(String, String, usize)>,
 }
 
 impl Model {
@@ -224,7 +224,8 @@ impl Model {
     pub(crate) fn tried(&mut self, writes: &[Write]) {
         for write in writes {
             for subject in write.subjects() {
-                self.keys.insert((subject, write.stream.clone()));
+                let epoch = self.people.entry(subject.clone()).or_default().current();
+                self.keys.insert((subject, write.stream.clone(), epoch));
             }
         }
     }
@@ -252,6 +253,7 @@ impl Model {
             for (i, subject) in write.subjects().into_iter().enumerate() {
                 let epoch = self.people.entry(subject.clone()).or_default().current();
                 let (stream, secret) = (write.stream.clone(), write.secret(i));
+                self.keys.insert((subject.clone(), stream.clone(), epoch));
                 self.parts.push(Part { event: id, stream, subject, epoch, secret });
             }
         }
@@ -288,8 +290,27 @@ impl Model {
         (someone.since..someone.epochs.len()).filter(|&at| dies(&someone.epochs[at])).collect()
     }
 
+    /// Whether nothing of someone outlives these epochs. Only a key of an append that failed
+    /// makes that a question: then it is as the plan says.
+    fn leaves_nothing(&self, who: &str, dying: &[usize], planned_whole: &BTreeSet<String>) -> bool {
+        let someone = &self.people[who];
+        if !dying.contains(&(someone.epochs.len() - 1)) {
+            return false;
+        }
+        let outlives = |epoch: usize| !dying.contains(&epoch) && !someone.dead.contains(&epoch);
+        if self.parts.iter().any(|part| part.subject == who && outlives(part.epoch)) {
+            return false;
+        }
+        let maybe = self.keys.iter().any(|(subject, _, epoch)| subject == who && outlives(*epoch));
+        !maybe || planned_whole.contains(who)
+    }
+
     /// Forgets, and returns the streams that must have a tombstone and those that may.
-    pub(crate) fn forget(&mut self, who: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    pub(crate) fn forget(
+        &mut self,
+        who: &str,
+        planned_whole: &BTreeSet<String>,
+    ) -> (BTreeSet<String>, BTreeSet<String>) {
         self.people.entry(who.to_owned()).or_default().current();
         let mut whole = BTreeSet::from([who.to_owned()]);
         let mut partly: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -305,7 +326,7 @@ impl Model {
                     continue;
                 }
                 let dying = self.dying(other, &whole);
-                if dying.len() == someone.epochs.len() - someone.since {
+                if self.leaves_nothing(other, &dying, planned_whole) {
                     whole.insert(other.clone());
                     partly.remove(other);
                 } else if !dying.is_empty() {
@@ -321,8 +342,8 @@ impl Model {
         let mut may = BTreeSet::new();
         for gone in whole.iter().chain(partly.keys()) {
             may.insert(gone.clone());
-            let theirs = self.keys.iter().filter(|(subject, _)| subject == gone);
-            may.extend(theirs.map(|(_, stream)| stream.clone()));
+            let theirs = self.keys.iter().filter(|(subject, ..)| subject == gone);
+            may.extend(theirs.map(|(_, stream, _)| stream.clone()));
         }
         for gone in &whole {
             let someone = self.people.get_mut(gone).unwrap();
