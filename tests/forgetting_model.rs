@@ -364,3 +364,33 @@ fn a_transfer_that_was_not_written_does_not_count() {
         }
     }
 }
+
+/// An event that named again who was an owner already, repeated after they gave the account
+/// away, does not bring them back.
+#[test]
+fn a_late_retry_does_not_bring_back_an_owner_who_left() {
+    let opened = || append(vec![Write::new("account-1", Kind::Opened(3))], Trouble::None, false);
+    let replaced = append(vec![Write::new("account-1", Kind::Replaced(2))], Trouble::None, false);
+    let forget = Step::Forget { who: "user-2".into(), trouble: Trouble::None };
+    run(vec![opened(), opened(), replaced, Step::Late(1), forget]);
+}
+
+/// What stood in an account before it had any owner goes with nobody but the account itself.
+#[test]
+fn what_was_there_before_the_first_owner_stays() {
+    let one = |kind| append(vec![Write::new("account-1", kind)], Trouble::None, false);
+    let forget = |who: &str| Step::Forget { who: who.into(), trouble: Trouble::None };
+    run(vec![one(Kind::Noted), one(Kind::Replaced(2)), one(Kind::Noted), forget("user-2")]);
+    run(vec![one(Kind::Noted), one(Kind::Left(1)), one(Kind::Opened(2)), forget("user-2")]);
+}
+
+/// A retry of an append that changes owners, after nobody could look whether the first attempt
+/// was stored, settles that by itself.
+#[test]
+fn a_retry_settles_its_own_open_claim() {
+    for fault in [Fault::Before, Fault::After] {
+        let writes =
+            vec![Write::new("account-2", Kind::Noted), Write::new("account-2", Kind::Left(1))];
+        run(vec![append(writes, Trouble::AppendThenReads(fault), true)]);
+    }
+}

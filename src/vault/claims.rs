@@ -57,9 +57,8 @@ impl SubjectRecord {
         }
         self.begin_history(claim, first);
         let Some(epoch) = self.epochs.last_mut() else { return };
-        if epoch.owners.iter().any(|other| names(other) && other.unsettled.is_none()) {
-            return;
-        }
+        // Who is an owner already is named once more until the claim is settled: it must be known
+        // as one that counted, or its retry, after the owner left, would bring them back.
         // A claim that may yet be withdrawn does not change what the others' forgetting means.
         if epoch.owners.iter().all(|other| other.unsettled == Some(claim.event)) {
             epoch.any = claim.any;
