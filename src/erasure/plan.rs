@@ -141,9 +141,7 @@ impl Plan {
                 if spans.is_empty() {
                     continue;
                 }
-                let settled =
-                    standing.epochs.iter().filter(|epoch| epoch.unsettled.is_none()).count();
-                let all = spans.len() == settled;
+                let all = leaves_nothing(vault, &dependent, standing, &spans)?;
                 let doom = Doom {
                     depth: depth + 1,
                     through: Some(owner.clone()),
@@ -248,6 +246,20 @@ impl Plan {
 fn is_gone(vault: &Vault, subject: &Subject, standing: &Standing) -> Result<bool, ErasureError> {
     let closed = standing.fence.as_ref().is_some_and(|fence| fence.closed);
     Ok(closed && vault.keys_of(subject)?.is_empty())
+}
+
+/// Whether these spans are all that there is of a subject: what they would seal next, and every
+/// key that lives. An epoch in which nothing was ever sealed keeps nobody.
+fn leaves_nothing(
+    vault: &Vault,
+    subject: &Subject,
+    standing: &Standing,
+    spans: &[(Generation, Generation)],
+) -> Result<bool, ErasureError> {
+    let dies = |generation| spans.iter().any(|(from, to)| (*from..=*to).contains(&generation));
+    let newest = standing.epochs.iter().rfind(|epoch| epoch.unsettled.is_none());
+    Ok(newest.is_some_and(|epoch| dies(epoch.from))
+        && vault.keys_of(subject)?.iter().all(|key| dies(key.generation)))
 }
 
 /// The spans of generations whose owners are forgotten.

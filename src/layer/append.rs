@@ -102,6 +102,7 @@ async fn run<S: EventStore>(
     work: Vec<Work>,
 ) -> Result<Vec<Appended>, StoreError> {
     let _admission = admit(vault, &work).await.map_err(vault_error)?;
+    settle_before(layer, vault, &work).await?;
     let claiming = Claiming::begin(vault, &work);
     let sealed = seal_all(layer, vault, &work).await;
     let sealed = match sealed {
@@ -118,9 +119,40 @@ async fn run<S: EventStore>(
         }
         Err(error) => {
             claiming.judge(layer, vault).await;
-            Err(error)
+            Err(logical(error, &work))
         }
     }
+}
+
+/// An error of the inner store in the caller's words: of a split stream they know the logical
+/// name, and appended to no other.
+fn logical(mut error: StoreError, work: &[Work]) -> StoreError {
+    if let StoreError::Conflict { stream, .. } | StoreError::IdInUse { stream, .. } = &mut error {
+        let is_half = |work: &&Work| match &work.placement {
+            Placement::Single => false,
+            Placement::Split(names) => names.public == *stream || names.private == *stream,
+        };
+        if let Some(work) = work.iter().find(is_half) {
+            *stream = work.stream.clone();
+        }
+    }
+    error
+}
+
+/// Settles what appends that were cut off left open with the subjects for whom something is to
+/// be claimed. Before this append's own events count as under way: it may be the retry of the
+/// one that was cut off, and their ids the same.
+async fn settle_before<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    work: &[Work],
+) -> Result<(), StoreError> {
+    for Work { stream, events, .. } in work {
+        if events.iter().any(|(_, carved)| !carved.owners.is_empty()) {
+            layer.settle(vault, &Subject::of(stream)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Everybody whose keys are needed, or who is named as an owner.
@@ -159,7 +191,7 @@ async fn seal_all<S: EventStore>(
     // What stands before a change of generation is sealed under the generation that it ends, so
     // that those keys are fetched before the change is claimed.
     let mut keys = fetch(layer, vault, needs(work, Half::Before, &[])).await?;
-    let begun = claim(layer, vault, work).await?;
+    let begun = claim(vault, work).await?;
     keys.extend(fetch(layer, vault, needs(work, Half::After, &begun)).await?);
 
     let mut sealed = SealedWork { appends: Vec::new(), readable: Vec::new() };
@@ -198,14 +230,9 @@ fn own(subject: &Subject, stream: &StreamName, begun: Option<Generation>) -> Opt
 }
 
 /// Notes the owner changes. Returns, for each event, the generation begun by it or before it.
-async fn claim<S: EventStore>(
-    layer: &Layer<S>,
-    vault: &Vault,
-    work: &[Work],
-) -> Result<Vec<Vec<Option<Generation>>>, StoreError> {
+async fn claim(vault: &Vault, work: &[Work]) -> Result<Vec<Vec<Option<Generation>>>, StoreError> {
     let mut claims = Vec::new();
     for work in work {
-        let before = claims.len();
         for (event, carved) in &work.events {
             claims.extend(carved.owners.iter().map(|change| Claim {
                 subject: Subject::of(&work.stream),
@@ -213,10 +240,6 @@ async fn claim<S: EventStore>(
                 change: change.clone(),
                 any: carved.any_owner,
             }));
-        }
-        if claims.len() > before {
-            // What an append left open when it was cut off is settled first.
-            layer.settle(vault, &Subject::of(&work.stream)).await?;
         }
     }
     let begun = if claims.is_empty() {

@@ -36,12 +36,12 @@ impl SubjectRecord {
                 Ok(None)
             }
             OwnerChange::Remove(owner) => {
-                let epoch = self.pending(claim)?;
+                let epoch = self.pending(claim, first)?;
                 epoch.owners.retain(|other| other.subject.as_ref() != Some(owner));
                 Ok(Some(epoch.from))
             }
             OwnerChange::Replace(owner) => {
-                let epoch = self.pending(claim)?;
+                let epoch = self.pending(claim, first)?;
                 epoch.owners = vec![stated(owner, claim.event)];
                 epoch.any = claim.any;
                 Ok(Some(epoch.from))
@@ -55,19 +55,10 @@ impl SubjectRecord {
         if self.epochs.iter().flat_map(|epoch| &epoch.owners).any(known) {
             return;
         }
-        if self.epochs.is_empty() {
-            // All generations so far had the same owners: none.
-            self.epochs.push(Epoch {
-                from: first,
-                unsettled: None,
-                owners: Vec::new(),
-                any: claim.any,
-            });
-        }
+        self.begin_history(claim, first);
         let Some(epoch) = self.epochs.last_mut() else { return };
-        if epoch.owners.iter().any(|other| names(other) && other.unsettled.is_none()) {
-            return;
-        }
+        // Who is an owner already is named once more until the claim is settled: it must be known
+        // as one that counted, or its retry, after the owner left, would bring them back.
         // A claim that may yet be withdrawn does not change what the others' forgetting means.
         if epoch.owners.iter().all(|other| other.unsettled == Some(claim.event)) {
             epoch.any = claim.any;
@@ -75,8 +66,18 @@ impl SubjectRecord {
         epoch.owners.push(stated(owner, claim.event));
     }
 
+    /// All generations so far had the same owners: none. What they sealed is not the affair of
+    /// whoever is named first by a change that begins a generation.
+    fn begin_history(&mut self, claim: &Claim, first: Generation) {
+        if self.epochs.is_empty() {
+            let (owners, any) = (Vec::new(), claim.any);
+            self.epochs.push(Epoch { from: first, unsettled: None, owners, any });
+        }
+    }
+
     /// The epoch that the claim's event begins, with the owners before it to start with.
-    fn pending(&mut self, claim: &Claim) -> Result<&mut Epoch, VaultError> {
+    fn pending(&mut self, claim: &Claim, first: Generation) -> Result<&mut Epoch, VaultError> {
+        self.begin_history(claim, first);
         let known = self.epochs.iter().position(|epoch| epoch.unsettled == Some(claim.event));
         let at = match known {
             Some(at) => at,

@@ -143,7 +143,7 @@ pub enum Comparison {
     Bytes,
     /// JSON by its canonical form: for a layer that puts fields together again which stood
     /// beside each other. Numbers must keep their literals all the same; what is not JSON is
-    /// compared byte for byte.
+    /// compared byte for byte. Metadata without members says nothing, and may come back as none.
     Canonical,
 }
 

@@ -1,0 +1,360 @@
+//! The properties of the product that need a crash (they are listed in `docs/architecture.md`):
+//! a child process works on a data folder with several threads and is killed at a random moment,
+//! again and again. What it said on its standard output is what it acknowledged.
+//!
+//! `OUBLIETTE_KILL_ROUNDS` asks for more rounds than the default.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+#[path = "crash/child.rs"]
+mod child;
+mod common;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use child::{FOLDER, Said};
+use common::*;
+use oubliette::{
+    event::{EventId, RecordedEvent, Tombstone},
+    layer::Oubliette,
+    service::{Access, FolderError},
+    store::SqliteStore,
+    vault::VaultError,
+};
+
+/// What the killed process is: does nothing unless it was started for it.
+#[test]
+fn child() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        child::work(Path::new(&folder));
+    }
+}
+
+fn rounds() -> u32 {
+    std::env::var("OUBLIETTE_KILL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
+}
+
+fn start(folder: &Path, first_user: u32) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(FOLDER, folder)
+        .env(child::FIRST_USER, first_user.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+async fn open(folder: &Path) -> Oubliette<SqliteStore> {
+    child::data_folder(folder).open(Access::Existing, None).await.unwrap().oubliette
+}
+
+/// All that was acknowledged, over all rounds.
+#[derive(Default)]
+struct Acknowledged {
+    appended: BTreeMap<EventId, (String, String)>,
+    begun: BTreeSet<String>,
+    forgotten: BTreeSet<String>,
+}
+
+impl Acknowledged {
+    fn hear(&mut self, said: Said) {
+        match said {
+            Said::Appended { id, stream, secret } => {
+                self.appended.insert(id, (stream, secret));
+            }
+            Said::Forgetting(who) => {
+                self.begun.insert(who);
+            }
+            Said::Forgotten(who) => {
+                self.forgotten.insert(who);
+            }
+        }
+    }
+}
+
+/// Kills a child at a random moment, and returns what it had acknowledged.
+fn kill_one(folder: &Path, round: u32, acknowledged: &mut Acknowledged) {
+    let mut child = start(folder, 1000 * round);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // From the moment at which it is open: some rounds kill it while it resumes, too.
+    if !round.is_multiple_of(5) {
+        for line in lines.by_ref() {
+            if line.unwrap().contains("open") {
+                break;
+            }
+        }
+    }
+    let micros = u64::from(EventId::random().0.as_fields().0) % 250_000;
+    std::thread::sleep(Duration::from_micros(micros));
+    child.kill().unwrap();
+    // What it said before it died is in the pipe; the last line may be half a line.
+    lines.map_while(Result::ok).filter_map(|line| Said::parse(&line)).for_each(|said| {
+        acknowledged.hear(said);
+    });
+    let status = child.wait().unwrap();
+    if let Some(code) = status.code() {
+        let mut why = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut why).unwrap();
+        panic!("the child ended by itself with {code}: {why}");
+    }
+}
+
+/// `durable_before_use`, `nothing_else_lost`, `once_decided_done`, `no_wrong_person`: one loop,
+/// because each killing puts all of them to the test.
+#[test]
+fn killed_at_any_moment_everything_acknowledged_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(child::create(folder.path()));
+    let mut acknowledged = Acknowledged::default();
+    for round in 1..=rounds() {
+        kill_one(folder.path(), round, &mut acknowledged);
+        let bank = runtime.block_on(open(folder.path()));
+        let events = runtime.block_on(everything(&bank));
+        let world = World::of(&events, &acknowledged, &bank);
+        world.once_decided_done(&acknowledged, &bank);
+        world.durable_before_use(&acknowledged);
+        world.nothing_else_lost();
+        world.no_wrong_person();
+    }
+    let (appended, forgotten) = (acknowledged.appended.len(), acknowledged.forgotten.len());
+    println!("{appended} events and {forgotten} erasures were acknowledged");
+    assert!(appended > 0 && (rounds() < 5 || forgotten > 0), "the rounds did nothing");
+}
+
+/// What is found after a crash.
+struct World<'a> {
+    events: BTreeMap<EventId, &'a RecordedEvent>,
+    /// In each stream the erasures that its tombstones name.
+    tombstones: BTreeMap<&'a str, Vec<Tombstone>>,
+    /// The people whom someone asked to forget, and who are.
+    forgotten: BTreeSet<String>,
+}
+
+impl<'a> World<'a> {
+    fn of(
+        events: &'a [RecordedEvent],
+        acknowledged: &Acknowledged,
+        bank: &Oubliette<SqliteStore>,
+    ) -> Self {
+        let mut world = Self {
+            events: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+        };
+        for event in events {
+            if event.is_tombstone() {
+                let data = event.data.as_ref().and_then(|data| data.as_json());
+                let tombstone = data.and_then(Tombstone::parse).unwrap();
+                world.tombstones.entry(event.stream.as_str()).or_default().push(tombstone);
+            } else {
+                assert!(world.events.insert(event.id, event).is_none(), "an event came twice");
+            }
+        }
+        let is_forgotten = |who: &&String| {
+            let fence = bank.vault().unwrap().standing(&subject(who)).unwrap().fence;
+            fence.is_some_and(|fence| fence.closed)
+        };
+        world.forgotten = acknowledged.begun.iter().filter(is_forgotten).cloned().collect();
+        let records = bank.erasures().unwrap();
+        for tombstone in world.tombstones.values().flatten() {
+            assert!(
+                records.iter().any(|record| record.erasure == tombstone.erasure),
+                "a tombstone of an erasure that the vault does not know"
+            );
+        }
+        world
+    }
+
+    /// Every event that was acknowledged is there, and opens unless its stream says forgotten.
+    fn durable_before_use(&self, acknowledged: &Acknowledged) {
+        for (id, (stream, secret)) in &acknowledged.appended {
+            let event = self.events.get(id).unwrap_or_else(|| {
+                panic!("an acknowledged event of {stream} is lost");
+            });
+            assert_eq!(event.stream.as_str(), stream);
+            if event.shredded.is_empty() {
+                assert!(text(event).contains(secret), "{stream} reads otherwise");
+            }
+        }
+    }
+
+    /// Whatever cannot be read was forgotten: its stream has that very erasure's tombstone.
+    fn nothing_else_lost(&self) {
+        for event in self.events.values() {
+            assert!(event.withheld.is_empty());
+            for shredded in &event.shredded {
+                let told = self.tombstones.get(event.stream.as_str()).into_iter().flatten();
+                assert!(
+                    told.into_iter().any(|tombstone| tombstone.erasure == shredded.erasure),
+                    "{} has lost an event and does not say why",
+                    event.stream
+                );
+            }
+        }
+    }
+
+    /// An erasure is done or was never begun: nothing of it is half.
+    fn once_decided_done(&self, acknowledged: &Acknowledged, bank: &Oubliette<SqliteStore>) {
+        let records = bank.erasures().unwrap();
+        for record in &records {
+            assert!(record.done, "opening leaves no erasure open");
+            let set = |all: &&Vec<Tombstone>| {
+                all.iter().filter(|tombstone| tombstone.erasure == record.erasure).count()
+            };
+            let counts: Vec<usize> =
+                self.tombstones.values().map(|all| set(&all)).filter(|&n| n > 0).collect();
+            assert!(counts.iter().all(|&n| n == 1), "a tombstone was set twice: {counts:?}");
+            assert_eq!(counts.len() as u64, record.streams, "as many as were planned");
+        }
+        assert!(acknowledged.forgotten.is_subset(&self.forgotten), "an erasure was forgotten");
+        for who in &self.forgotten {
+            if self.events.values().any(|event| event.stream.as_str() == who) {
+                let told = self.tombstones.get(who.as_str()).into_iter().flatten();
+                let told = told.filter(|tombstone| tombstone.subject == Some(subject(who)));
+                assert_eq!(told.count(), 1, "the stream of {who} says so once");
+            }
+            assert!(
+                bank.vault().unwrap().keys_of(&subject(who)).unwrap().is_empty(),
+                "{who} is forgotten and has keys"
+            );
+        }
+    }
+
+    /// Each sealed part follows its own person: readable exactly if they are not forgotten. An
+    /// account's events follow whoever owned it when they were written, as the stored events say.
+    fn no_wrong_person(&self) {
+        let mut in_order: Vec<&RecordedEvent> = self.events.values().copied().collect();
+        in_order.sort_by_key(|event| event.position);
+        let mut owners: BTreeMap<&str, String> = BTreeMap::new();
+        for event in in_order {
+            let stream = event.stream.as_str();
+            let data = text(event);
+            let field = |name: &str| {
+                let rest = data.split_once(&format!("\"{name}\":\""))?.1;
+                Some(rest.split_once('"')?.0.to_owned())
+            };
+            let who = match stream.split_once('-').unwrap().0 {
+                "user" => stream.to_owned(),
+                "bankaccount" => {
+                    if let Some(owner) = field("owner").or_else(|| field("newOwner")) {
+                        owners.insert(stream, owner);
+                    }
+                    owners[stream].clone()
+                }
+                _ => match child::author_of(event.metadata.as_ref()) {
+                    Some(author) => author,
+                    None => continue,
+                },
+            };
+            assert_eq!(
+                self.forgotten.contains(&who),
+                !event.shredded.is_empty(),
+                "an event of {stream} that is {who}'s: {event:?}"
+            );
+        }
+    }
+}
+
+/// A second process is told at once which one has the vault.
+#[test]
+fn one_process_per_vault() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(child::create(folder.path()));
+    let mut child = start(folder.path(), 1);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap().contains("open")));
+    // It must go on reading, or the child waits for the pipe.
+    let drain = std::thread::spawn(move || lines.map_while(Result::ok).count());
+    let data = child::data_folder(folder.path());
+    match runtime.block_on(data.open(Access::Existing, None)) {
+        Err(FolderError::Vault(VaultError::InUse(pid))) => assert_eq!(pid, child.id()),
+        other => panic!("{other:?}"),
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drain.join().unwrap();
+    // And the vault of a process that died is free.
+    drop(runtime.block_on(open(folder.path())));
+}
+
+/// What is read of a folder without opening it.
+fn bytes_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(bytes_of(&path));
+        } else {
+            found.push((path.clone(), fs::read(&path).unwrap_or_default()));
+        }
+    }
+    found
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// An old copy of the vault, put back under today's root slot, brings nobody back; and what is
+/// personal stands in clear nowhere, at no time.
+#[test]
+fn no_way_back() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let secrets = ["Ringelnatz", "Kuttel-Daddeldu", "geheimes-memo"];
+    let nothing_in_clear = || {
+        for (path, bytes) in bytes_of(folder.path()) {
+            for secret in secrets {
+                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!found, "{secret} stands in {}", path.display());
+            }
+        }
+    };
+    runtime.block_on(async {
+        child::create(folder.path()).await;
+        let bank = open(folder.path()).await;
+        for n in 1..=40 {
+            let user = format!(r#"{{"id":{n},"surname":"Ringelnatz","first":"Kuttel-Daddeldu"}}"#);
+            put(&bank, &format!("user-{n}"), event("UserRegistered", &user)).await.unwrap();
+            let open = format!(r#"{{"owner":"user-{n}","memo":"geheimes-memo"}}"#);
+            put(&bank, &format!("bankaccount-{n}"), event("AccountOpened", &open)).await.unwrap();
+        }
+    });
+    nothing_in_clear();
+    // Closed, so that the copy is whole; the child of a tokio runtime may close a little later.
+    let vault = folder.path().join("data/vault");
+    copy(&vault, &elsewhere.path().join("vault"));
+    runtime.block_on(async {
+        let bank = open(folder.path()).await;
+        bank.forget(&subject("user-7"), "asked").await.unwrap();
+        assert_eq!(shape(&all(&bank, "user-7").await), "pt");
+    });
+    nothing_in_clear();
+    fs::remove_dir_all(&vault).unwrap();
+    copy(&elsewhere.path().join("vault"), &vault);
+    let old = runtime.block_on(child::data_folder(folder.path()).open(Access::Existing, None));
+    match old {
+        Err(FolderError::Vault(VaultError::RolledBack { .. })) => {}
+        other => panic!("an old copy opened, or says something else: {other:?}"),
+    }
+}
