@@ -30,10 +30,8 @@ const PATIENCE: usize = 4096;
 pub(super) struct Found {
     /// The event, or its public half, under its logical stream.
     pub(super) event: RecordedEvent,
-    /// What the layer noted with it.
-    pub(super) notes: Notes,
-    /// Its private half.
-    pub(super) private: Option<RecordedEvent>,
+    /// Its private half; boxed, because most events have none and all are moved about.
+    pub(super) private: Option<Box<RecordedEvent>>,
 }
 
 /// What a stream of deliveries holds once halves are joined.
@@ -121,12 +119,12 @@ impl<S: EventStore> Join<S> {
             event.stream = logical.clone();
         }
         let half = notes.private;
-        let mut found = Found { event, notes, private: None };
+        let mut found = Found { event, private: None };
         self.queue.push_back(match half {
             None => Waiting::Ready(Joined::Event(found)),
             Some(id) => match self.held.remove(&id) {
                 Some(private) => {
-                    found.private = Some(private);
+                    found.private = Some(Box::new(private));
                     Waiting::Ready(Joined::Event(found))
                 }
                 None => Waiting::Half(found, id),
@@ -140,7 +138,7 @@ impl Waiting {
         let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
         *self = match taken {
             Self::Half(mut found, _) => {
-                found.private = Some(private);
+                found.private = Some(Box::new(private));
                 Self::Ready(Joined::Event(found))
             }
             ready @ Self::Ready(_) => ready,
@@ -162,7 +160,7 @@ async fn look_up<S: EventStore>(
     let mut private = layer.store.read(&names.private, backwards);
     while let Some(event) = private.try_next().await? {
         if event.id == id {
-            found.private = Some(event);
+            found.private = Some(Box::new(event));
             return Ok(Joined::Event(found));
         }
     }
@@ -187,9 +185,9 @@ pub(super) fn join_one<S: EventStore>(
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
             event.stream = logical;
             let notes = Notes::of(event.metadata.as_ref());
-            let mut found = Found { event, notes, private: None };
-            if let Some(id) = found.notes.private {
-                found.private = find(&mut private, id).await?;
+            let mut found = Found { event, private: None };
+            if let Some(id) = notes.private {
+                found.private = find(&mut private, id).await?.map(Box::new);
                 if found.private.is_none() {
                     return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
                 }
