@@ -41,7 +41,7 @@ fn round_trip(key: &DataKey, context: &Context<'_>, body: Body<'_>, notes: &Note
     let associated = stored.associated(context);
     let token = stored.tokens.remove(0);
     let opened = open(token, key, &associated).unwrap();
-    stored.assemble(&[opened]).unwrap().0.unwrap()
+    stored.assemble(vec![opened]).unwrap().0.unwrap()
 }
 
 fn codec(criterion: &mut Criterion) {
