@@ -77,14 +77,14 @@ def machine():
     except (OSError, IndexError, ValueError):
         pass
     file_system = command("df", "--output=fstype", str(TARGET)).splitlines()[-1]
-    load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
+    load = os.environ.get("load_before", "unknown")
     return [
         ("processor", f"{cpu}, {os.cpu_count()} cores"),
         ("memory", memory),
         ("kernel", f"{platform.system()} {platform.release()} ({platform.machine()})"),
         ("file system of the stores", file_system),
         ("compiler", command("rustc", "--version")),
-        ("load averages at the end (1, 5, 15 minutes)", load),
+        ("load averages before the run (1, 5, 15 minutes)", load),
         ("measured on", datetime.date.today().isoformat()),
     ]
 

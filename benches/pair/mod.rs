@@ -78,17 +78,14 @@ impl Ledger {
         }
         line.push_str("]}\n");
         self.lines.borrow_mut().push(line);
+        self.save();
     }
-}
 
-impl Drop for Ledger {
-    fn drop(&mut self) {
-        let lines = self.lines.borrow();
-        if lines.is_empty() {
-            return;
-        }
+    /// After each pair, so that a run that is cut short leaves what it has.
+    fn save(&self) {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../oubliette-bench");
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(self.name).with_extension("ndjson"), lines.concat()).unwrap();
+        let file = folder.join(self.name).with_extension("ndjson");
+        fs::write(file, self.lines.borrow().concat()).unwrap();
     }
 }
