@@ -118,7 +118,7 @@ fn public_half<S: EventStore>(
     stream: &StreamName,
     options: ReadOptions,
 ) -> EventStream {
-    let strip = |mut event: crate::event::RecordedEvent| {
+    let strip = |mut event: RecordedEvent| {
         event.metadata = Notes::strip(event.metadata.as_ref());
         event
     };
