@@ -3,18 +3,24 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::hint::black_box;
+mod pair;
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{AeadInOut, inout::InOutBuf},
 };
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use oubliette::{
-    crypto::{Body, Context, DataKey, KeyId, Purpose, SealPart, open, seal},
+    crypto::{Body, Context, DataKey, KeyId, PublicDigest, Purpose, SealPart, open, seal},
     event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
     layer::document::{Document, Draft, Notes, parse},
 };
+use pair::{Ledger, Pair};
 use rand::{TryRng, rngs::SysRng};
 
 const SECRET: [u8; 32] = [7; 32];
@@ -35,12 +41,14 @@ fn round_trip(key: &DataKey, context: &Context<'_>, body: Body<'_>, notes: &Note
     let associated = stored.associated(context);
     let token = stored.tokens.remove(0);
     let opened = open(token, key, &associated).unwrap();
-    stored.assemble(&[opened]).unwrap().0.unwrap()
+    stored.assemble(vec![opened]).unwrap().0.unwrap()
 }
 
 fn codec(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("seal + open, 1 KiB");
-    group.throughput(Throughput::Bytes(1024));
+    let mut group = criterion.benchmark_group("seal and open, 1 KiB");
+    group.sample_size(20).warm_up_time(Duration::from_millis(500));
+    group.measurement_time(Duration::from_secs(2));
+    let ledger = Ledger::new("codec");
     let text = kibibyte();
     let cipher = Aes256Gcm::new((&SECRET).into());
     let key = DataKey::from_bytes(KeyId([1; 16]), &SECRET);
@@ -53,52 +61,50 @@ fn codec(criterion: &mut Criterion) {
         event_type: &event_type,
     };
 
-    group.bench_function("bare AEAD", |bencher| {
-        bencher.iter(|| {
-            let mut nonce = [0; 12];
-            SysRng.try_fill_bytes(&mut nonce).unwrap();
-            let mut buffer = black_box(text.as_bytes()).to_vec();
-            let body = InOutBuf::from(buffer.as_mut_slice());
-            let tag = cipher.encrypt_inout_detached((&nonce).into(), &[], body).unwrap();
-            let body = InOutBuf::from(buffer.as_mut_slice());
-            cipher.decrypt_inout_detached((&nonce).into(), &[], body, &tag).unwrap();
-            buffer
-        });
-    });
-    group.bench_function("bare AEAD with associated data", |bencher| {
-        bencher.iter(|| {
-            let mut nonce = [0; 12];
-            SysRng.try_fill_bytes(&mut nonce).unwrap();
-            let mut buffer = black_box(text.as_bytes()).to_vec();
-            let body = InOutBuf::from(buffer.as_mut_slice());
-            let tag = cipher.encrypt_inout_detached((&nonce).into(), &[7; 128], body).unwrap();
-            let body = InOutBuf::from(buffer.as_mut_slice());
-            cipher.decrypt_inout_detached((&nonce).into(), &[7; 128], body, &tag).unwrap();
-            buffer
-        });
-    });
+    let bare = |associated: &[u8]| {
+        let mut nonce = [0; 12];
+        SysRng.try_fill_bytes(&mut nonce).unwrap();
+        let mut buffer = black_box(text.as_bytes()).to_vec();
+        let body = InOutBuf::from(buffer.as_mut_slice());
+        let tag = cipher.encrypt_inout_detached((&nonce).into(), associated, body).unwrap();
+        let body = InOutBuf::from(buffer.as_mut_slice());
+        cipher.decrypt_inout_detached((&nonce).into(), associated, body, &tag).unwrap();
+        buffer
+    };
+    let bytes = || {
+        let body = Body::Bytes(black_box(text.as_bytes()));
+        let policy = PolicyDigest::default();
+        let draft = [SealPart { key: &key, policy, body, metadata: "", pad: 0 }];
+        let digest = PublicDigest::NOTHING;
+        let token = seal(&draft, &context, &digest).unwrap().remove(0);
+        let associated = context.associated([token.key_id()].into_iter(), &digest);
+        open(token, &key, &associated).unwrap()
+    };
     let notes = Notes::default();
     let payload = Json::parse(&text).unwrap();
-    group.bench_function("JSON token", |bencher| {
-        bencher.iter(|| round_trip(&key, &context, black_box(&payload).into(), &notes));
-    });
-    group.bench_function("bytes", |bencher| {
-        bencher.iter(|| {
-            let body = Body::Bytes(black_box(text.as_bytes()));
-            let draft = [SealPart {
-                key: &key,
-                policy: PolicyDigest::default(),
-                body,
-                metadata: "",
-                pad: 0,
-            }];
-            let digest = oubliette::crypto::PublicDigest::NOTHING;
-            let token = seal(&draft, &context, &digest).unwrap().remove(0);
-            let associated = context.associated([token.key_id()].into_iter(), &digest);
-            open(token, &key, &associated).unwrap()
-        });
-    });
+    let token = || round_trip(&key, &context, black_box(&payload).into(), &notes);
+
+    let pair = |row, case: &str| Pair { row, case: case.to_owned(), times: 500, unit: "payload" };
+    ledger.pair(&mut group, &pair("bytes", "bytes"), timed(|| bare(&[])), timed(bytes));
+    ledger.pair(&mut group, &pair("token", "JSON token"), timed(|| bare(&[])), timed(token));
+    ledger.pair(
+        &mut group,
+        &pair("aead", "the bare AEAD itself, with associated data as long as ours"),
+        timed(|| bare(&[])),
+        timed(|| bare(&[7; 121])),
+    );
     group.finish();
+}
+
+/// How long it takes to do something so many times.
+fn timed<T>(mut work: impl FnMut() -> T) -> impl FnMut(u64) -> Duration {
+    move |times| {
+        let start = Instant::now();
+        for _ in 0..times {
+            black_box(work());
+        }
+        start.elapsed()
+    }
 }
 
 criterion_group!(benches, codec);

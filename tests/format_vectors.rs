@@ -156,7 +156,7 @@ impl Event {
                 Ok(open(token.clone(), key.ok_or(Unreadable::KeyMissing)?, &associated)?)
             })
             .collect();
-        let (data, metadata) = stored.assemble(&opened?)?;
+        let (data, metadata) = stored.assemble(opened?)?;
         Ok(Read::Opened(data, metadata))
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::UnsealError;
-use crate::event::{Json, PolicyDigest};
+use crate::event::{Json, Payload, PolicyDigest};
 
 /// The length of a plaintext's head: form, policy digest, two lengths.
 pub(super) const HEAD_BYTES: usize = 1 + 8 + 4 + 4;
@@ -122,6 +122,34 @@ impl Plaintext {
         })
     }
 
+    /// Whether the body is the whole payload.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.form, 1 | 3)
+    }
+
+    /// The payload, where the body is the whole of it. Text keeps the memory that it was opened
+    /// in.
+    ///
+    /// # Errors
+    /// [`UnsealError::Malformed`] where text is not UTF-8.
+    pub fn into_whole(self) -> Result<Option<Payload>, UnsealError> {
+        let Self { mut bytes, body_at, body_end, form, .. } = self;
+        Ok(match form {
+            1 => {
+                bytes.truncate(body_end);
+                bytes.drain(..body_at);
+                if bytes.capacity() > 2 * bytes.len() {
+                    // It was padded.
+                    bytes.shrink_to_fit();
+                }
+                let text = String::from_utf8(bytes).map_err(|_| NOT_TEXT)?;
+                Some(Json::trusted(text).into())
+            }
+            3 => Some(Payload::Bytes(bytes[body_at..body_end].into())),
+            _ => None,
+        })
+    }
+
     /// The fillings of the metadata as text; empty where there are none.
     ///
     /// # Errors
@@ -143,8 +171,10 @@ impl fmt::Debug for Plaintext {
     }
 }
 
+const NOT_TEXT: UnsealError = UnsealError::Malformed("a token's content is not UTF-8");
+
 fn text(bytes: &[u8]) -> Result<&str, UnsealError> {
-    std::str::from_utf8(bytes).map_err(|_| UnsealError::Malformed("a token's content is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| NOT_TEXT)
 }
 
 /// The length of a plaintext; `None` where a part is too long for its length's field.

@@ -45,7 +45,8 @@ impl Journal {
     }
 }
 
-/// What is kept of an erasure. It names nobody.
+/// What is kept of an erasure, for good. It names nobody, unless its reason does: a reason should
+/// say which request it was (a ticket's number), not whose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErasureRecord {

@@ -269,7 +269,16 @@ async fn set_tombstones<S: EventStore>(
         for affected in streams {
             appends.push(tombstone(layer, journal.erasure, affected).await?);
         }
-        layer.store.append(appends).await?;
+        match layer.store.append(appends.clone()).await {
+            Ok(_) => {}
+            // Some of them are there: an earlier attempt made other groups of them.
+            Err(StoreError::IdInUse { .. }) if appends.len() > 1 => {
+                for append in appends {
+                    layer.store.append(vec![append]).await?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
         written += streams.len();
         progress(Progress::Tombstones(written));
     }

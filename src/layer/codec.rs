@@ -277,23 +277,23 @@ impl Codec {
             withheld: Vec::new(),
             unsealed: false,
         };
-        let stored = match document {
+        let mut stored = match document {
             Document::Stored(stored) => stored,
             Document::Clear => {
                 let (data, metadata) = as_it_stands();
                 return Ok(Opened { data: Some(data), metadata, unsealed: true, ..opened });
             }
         };
-        let plaintexts = self.unseal(event, &stored, &mut opened)?;
-        (opened.data, opened.metadata) = stored.assemble(&plaintexts)?;
+        let plaintexts = self.unseal(event, &mut stored, &mut opened)?;
+        (opened.data, opened.metadata) = stored.assemble(plaintexts)?;
         Ok(opened)
     }
 
-    /// Opens the tokens whose keys live, and notes of the others what became of them.
+    /// Takes out the tokens and opens those whose keys live, and notes of the others what became of them.
     fn unseal(
         &self,
         event: EventRef<'_>,
-        stored: &Stored,
+        stored: &mut Stored,
         opened: &mut Opened,
     ) -> Result<Vec<Plaintext>, CodecError> {
         let context = Context {
@@ -303,8 +303,9 @@ impl Codec {
             event_type: event.event_type,
         };
         let associated = stored.associated(&context);
-        let mut plaintexts = Vec::with_capacity(stored.tokens.len());
-        for (i, token) in stored.tokens.iter().enumerate() {
+        let tokens = std::mem::take(&mut stored.tokens);
+        let mut plaintexts = Vec::with_capacity(tokens.len());
+        for (i, token) in tokens.into_iter().enumerate() {
             let fields = || match stored.notes.fields.get(i) {
                 Some(fields) => fields.clone(),
                 None => vec!["*".to_owned()],
@@ -315,7 +316,7 @@ impl Codec {
             };
             match vault.opening_key(token.key_id())? {
                 KeyState::Live { key, subject } => {
-                    let plaintext = crypto::open(token.clone(), &key, &associated)
+                    let plaintext = crypto::open(token, &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
                     plaintexts.push(plaintext);
                     if i == 0 && !stored.notes.others {

@@ -31,10 +31,8 @@ pub(super) const PATIENCE: usize = 4096;
 pub(super) struct Found {
     /// The event, or its public half, under its logical stream.
     pub(super) event: RecordedEvent,
-    /// What the layer noted with it.
-    pub(super) notes: Notes,
-    /// Its private half.
-    pub(super) private: Option<RecordedEvent>,
+    /// Its private half; boxed, because most events have none and all are moved about.
+    pub(super) private: Option<Box<RecordedEvent>>,
 }
 
 /// What a stream of deliveries holds once halves are joined.
@@ -123,12 +121,12 @@ impl<S: EventStore> Join<S> {
             event.stream = logical.clone();
         }
         let half = notes.private;
-        let mut found = Found { event, notes, private: None };
+        let mut found = Found { event, private: None };
         self.queue.push_back(match half {
             None => Waiting::Ready(Joined::Event(found)),
             Some(id) => match self.held.remove(&id) {
                 Some(private) => {
-                    found.private = Some(private);
+                    found.private = Some(Box::new(private));
                     Waiting::Ready(Joined::Event(found))
                 }
                 None => Waiting::Half(found, id),
@@ -142,7 +140,7 @@ impl Waiting {
         let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
         *self = match taken {
             Self::Half(mut found, _) => {
-                found.private = Some(private);
+                found.private = Some(Box::new(private));
                 Self::Ready(Joined::Event(found))
             }
             ready @ Self::Ready(_) => ready,
@@ -163,7 +161,7 @@ async fn look_up<S: EventStore>(
     let mut private = layer.store.read(&names.private, layer.newest_first());
     while let Some(event) = private.try_next().await? {
         if event.id == id {
-            found.private = Some(event);
+            found.private = Some(Box::new(event));
             return Ok(Joined::Event(found));
         }
     }
@@ -188,9 +186,9 @@ pub(super) fn join_one<S: EventStore>(
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
             event.stream = logical;
             let notes = Notes::of(event.metadata.as_ref());
-            let mut found = Found { event, notes, private: None };
-            if let Some(id) = found.notes.private {
-                found.private = find(&mut private, id).await?;
+            let mut found = Found { event, private: None };
+            if let Some(id) = notes.private {
+                found.private = find(&mut private, id).await?.map(Box::new);
                 if found.private.is_none() {
                     return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
                 }

@@ -16,9 +16,9 @@ use crate::{
 impl<S: EventStore> Layer<S> {
     /// Opens an event that was found in the store, as far as the vault can.
     pub(super) fn open(&self, found: Found) -> Result<RecordedEvent, StoreError> {
-        let Found { mut event, private, .. } = found;
+        let Found { mut event, private } = found;
         let opened =
-            self.try_open(&event, private.as_ref()).map_err(|error| error.on_read(&event))?;
+            self.try_open(&event, private.as_deref()).map_err(|error| error.on_read(&event))?;
         // A tombstone is the layer's own word, in clear.
         if opened.unsealed && !event.is_tombstone() {
             self.unsealed.fetch_add(1, Ordering::Relaxed);

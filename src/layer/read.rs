@@ -2,9 +2,19 @@
 //!
 //! Opening is spread over the processor's cores in chunks, and comes out in order.
 
-use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
+use std::{
+    collections::VecDeque,
+    mem,
+    num::NonZeroUsize,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll, ready},
+    thread::available_parallelism,
+    vec,
+};
 
-use futures::{Stream, StreamExt, TryStreamExt, future, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
+use tokio::task::JoinHandle;
 
 use super::{
     CodecError, Layer,
@@ -13,7 +23,7 @@ use super::{
     placement::Placement,
 };
 use crate::{
-    event::{Position, StreamName},
+    event::{Position, RecordedEvent, StreamName},
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
         StoreError, Subscription,
@@ -24,6 +34,10 @@ use crate::{
 const CHUNK: usize = 128;
 /// Fewer than this are opened where they are: handing them to another thread costs more.
 const FEW: usize = 8;
+/// How many chunks are under way at once: one for each core, and one each for when it is done.
+/// Asked for once, because the system answers from files.
+static AHEAD: LazyLock<usize> =
+    LazyLock::new(|| 2 * available_parallelism().map_or(2, NonZeroUsize::get));
 
 pub(super) fn read<S: EventStore>(
     layer: &Arc<Layer<S>>,
@@ -36,11 +50,16 @@ pub(super) fn read<S: EventStore>(
         if layer.codec.policy().logical_of_public(&stream).is_some() {
             return Ok(public_half(&layer, &stream, options));
         }
-        let found = match layer.placement(&stream).await? {
-            Placement::Single => single(&layer, &stream, options).boxed(),
-            Placement::Split(names) => join_one(&layer, stream, &names, options).boxed(),
-        };
-        Ok::<_, StoreError>(events(open_in_order(layer, found.map_ok(Joined::Event))))
+        Ok::<_, StoreError>(match layer.placement(&stream).await? {
+            Placement::Single => {
+                let events = layer.store.read(&stream, options);
+                open_in_order(layer, events, open_single)
+            }
+            Placement::Split(names) => {
+                let found = join_one(&layer, stream, &names, options).boxed();
+                open_in_order(layer, found, |layer, found| layer.open(found).map(Some))
+            }
+        })
     };
     stream::once(begin).try_flatten().boxed()
 }
@@ -54,7 +73,10 @@ pub(super) fn read_all<S: EventStore>(
     let inner = inner.map_ok(Delivery::Event).boxed();
     let joined = join_all(Arc::clone(layer), inner, options.direction);
     let joined = joined.take(options.limit.unwrap_or(usize::MAX));
-    events(open_in_order(Arc::clone(layer), joined))
+    open_in_order(Arc::clone(layer), joined.boxed(), |layer, joined| match joined {
+        Joined::Event(found) => layer.open(found).map(Some),
+        Joined::CaughtUp => Ok(None),
+    })
 }
 
 pub(super) fn subscribe<S: EventStore>(
@@ -68,25 +90,27 @@ pub(super) fn subscribe<S: EventStore>(
     let logical = Filter { stream_prefixes, ..Filter::default() };
     let joined = join_all(Arc::clone(layer), inner, Direction::Forwards);
     let joined = joined.try_filter(move |joined| {
-        future::ready(match joined {
+        std::future::ready(match joined {
             Joined::Event(found) => logical.passes(&found.event.stream, &found.event.event_type),
             Joined::CaughtUp => true,
         })
     });
-    open_in_order(Arc::clone(layer), joined).boxed()
+    open_in_order(Arc::clone(layer), joined.boxed(), |layer, joined| match joined {
+        Joined::Event(found) => layer.open(found).map(Delivery::Event).map(Some),
+        Joined::CaughtUp => Ok(Some(Delivery::CaughtUp)),
+    })
 }
 
-fn single<S: EventStore>(
+/// Opens an event that lies in one stream.
+fn open_single<S: EventStore>(
     layer: &Layer<S>,
-    stream: &StreamName,
-    options: ReadOptions,
-) -> impl Stream<Item = Result<Found, StoreError>> + Send + use<S> {
-    layer.store.read(stream, options).try_filter_map(|event| {
-        let notes = Notes::of(event.metadata.as_ref());
-        // A private half that the policy no longer knows as one is still nobody's event.
-        let found = notes.public.is_none().then_some(Found { event, notes, private: None });
-        future::ready(Ok(found))
-    })
+    event: RecordedEvent,
+) -> Result<Option<RecordedEvent>, StoreError> {
+    // A private half that the policy no longer knows as one is still nobody's event.
+    if Notes::of(event.metadata.as_ref()).public.is_some() {
+        return Ok(None);
+    }
+    layer.open(Found { event, private: None }).map(Some)
 }
 
 fn public_half<S: EventStore>(
@@ -94,59 +118,116 @@ fn public_half<S: EventStore>(
     stream: &StreamName,
     options: ReadOptions,
 ) -> EventStream {
-    let strip = |mut event: crate::event::RecordedEvent| {
+    let strip = |mut event: RecordedEvent| {
         event.metadata = Notes::strip(event.metadata.as_ref());
         event
     };
     layer.store.read(stream, options).map_ok(strip).boxed()
 }
 
-fn events(
-    deliveries: impl Stream<Item = Result<Delivery, StoreError>> + Send + 'static,
-) -> EventStream {
-    let event = |delivery| match delivery {
-        Delivery::Event(event) => Some(event),
-        Delivery::CaughtUp => None,
-    };
-    deliveries.try_filter_map(move |delivery| future::ready(Ok(event(delivery)))).boxed()
-}
+/// How what was found becomes what is delivered; `None` where it is not to be seen.
+type Open<S, F, T> = fn(&Layer<S>, F) -> Result<Option<T>, StoreError>;
 
 /// Opens what comes, several chunks at a time, and keeps the order. The first error ends it.
-fn open_in_order<S: EventStore>(
+fn open_in_order<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static>(
     layer: Arc<Layer<S>>,
-    found: impl Stream<Item = Result<Joined, StoreError>> + Send + 'static,
-) -> impl Stream<Item = Result<Delivery, StoreError>> + Send + 'static {
-    let cores = available_parallelism().map_or(2, NonZeroUsize::get);
-    found
-        .ready_chunks(CHUNK)
-        .map(move |chunk| {
-            let layer = Arc::clone(&layer);
-            async move {
-                if chunk.len() < FEW {
-                    return open_all(&layer, chunk);
-                }
-                let opened = tokio::task::spawn_blocking(move || open_all(&layer, chunk)).await;
-                opened.unwrap_or_else(|_| vec![Err(interrupted())])
-            }
-        })
-        .buffered(cores)
-        .flat_map(stream::iter)
-        .scan(false, |failed, opened| {
-            // Nothing follows an error.
-            let before = std::mem::replace(failed, *failed || opened.is_err());
-            future::ready((!before).then_some(opened))
-        })
+    found: BoxStream<'static, Result<F, StoreError>>,
+    open: Open<S, F, T>,
+) -> BoxStream<'static, Result<T, StoreError>> {
+    let (chunks, ready) = (VecDeque::new(), Vec::new().into_iter());
+    InOrder { layer, found, open, chunks, ready, ended: false }.boxed()
 }
 
-fn open_all<S: EventStore>(
+/// See [`open_in_order`]. By hand, because each combinator between an event and its reader moves
+/// some hundred bytes once more, on the one thread that the reader waits for.
+struct InOrder<S, F, T> {
+    layer: Arc<Layer<S>>,
+    found: BoxStream<'static, Result<F, StoreError>>,
+    open: Open<S, F, T>,
+    /// The chunks under way, the oldest first.
+    chunks: VecDeque<Chunk<T>>,
+    ready: vec::IntoIter<Result<T, StoreError>>,
+    /// Whether nothing more is found, or nothing more may follow.
+    ended: bool,
+}
+
+enum Chunk<T> {
+    Opened(Vec<Result<T, StoreError>>),
+    Opening(JoinHandle<Vec<Result<T, StoreError>>>),
+}
+
+impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> InOrder<S, F, T> {
+    /// Takes what is there already, and has it opened.
+    fn gather(&mut self, context: &mut Context<'_>) {
+        while !self.ended && self.chunks.len() < *AHEAD {
+            let mut chunk = Vec::new();
+            let mut waits = false;
+            while chunk.len() < CHUNK && !self.ended && !waits {
+                match self.found.poll_next_unpin(context) {
+                    Poll::Ready(Some(found)) => {
+                        self.ended = found.is_err();
+                        chunk.push(found);
+                    }
+                    Poll::Ready(None) => self.ended = true,
+                    Poll::Pending => waits = true,
+                }
+            }
+            if !chunk.is_empty() {
+                self.chunks.push_back(self.begin(chunk));
+            }
+            if waits {
+                return;
+            }
+        }
+    }
+
+    fn begin(&self, chunk: Vec<Result<F, StoreError>>) -> Chunk<T> {
+        let open = self.open;
+        if chunk.len() < FEW {
+            return Chunk::Opened(open_all(&self.layer, chunk, open));
+        }
+        let layer = Arc::clone(&self.layer);
+        Chunk::Opening(tokio::task::spawn_blocking(move || open_all(&layer, chunk, open)))
+    }
+}
+
+impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> Stream for InOrder<S, F, T> {
+    type Item = Result<T, StoreError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(opened) = this.ready.next() {
+                if opened.is_err() {
+                    // Nothing follows an error.
+                    this.ended = true;
+                    this.chunks.clear();
+                    this.ready = Vec::new().into_iter();
+                }
+                return Poll::Ready(Some(opened));
+            }
+            this.gather(context);
+            let opened = match this.chunks.front_mut() {
+                None if this.ended => return Poll::Ready(None),
+                None => return Poll::Pending,
+                Some(Chunk::Opened(opened)) => mem::take(opened),
+                Some(Chunk::Opening(task)) => {
+                    ready!(task.poll_unpin(context)).unwrap_or_else(|_| vec![Err(interrupted())])
+                }
+            };
+            this.chunks.pop_front();
+            this.ready = opened.into_iter();
+        }
+    }
+}
+
+fn open_all<S: EventStore, F, T>(
     layer: &Layer<S>,
-    chunk: Vec<Result<Joined, StoreError>>,
-) -> Vec<Result<Delivery, StoreError>> {
-    let open = |joined| match joined {
-        Joined::Event(found) => layer.open(found).map(Delivery::Event),
-        Joined::CaughtUp => Ok(Delivery::CaughtUp),
-    };
-    chunk.into_iter().map(|joined| joined.and_then(open)).collect()
+    chunk: Vec<Result<F, StoreError>>,
+    open: Open<S, F, T>,
+) -> Vec<Result<T, StoreError>> {
+    let open = |found: Result<F, _>| found.and_then(|found| open(layer, found)).transpose();
+    chunk.into_iter().filter_map(open).collect()
 }
 
 fn interrupted() -> StoreError {

@@ -24,8 +24,9 @@ pub use pointer::{Pointer, PointerError, Step};
 pub const MAX_DEPTH: usize = 128;
 
 /// Well-formed JSON text without duplicate keys. `Debug` tells its length, never its content.
+// Not an `Arc<str>`: that copies each text once more that was just made, and most were.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Json(Arc<str>);
+pub struct Json(Arc<String>);
 
 /// Why a text was refused. It names places, never content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +67,7 @@ impl Json {
     /// [`JsonError`] where it is not JSON by RFC 8259, repeats a key, or nests too deep.
     pub fn parse(text: &str) -> Result<Self, JsonError> {
         reader::read(text)?;
-        Ok(Self(text.trim_matches([' ', '\t', '\n', '\r']).into()))
+        Ok(Self::trusted(text.trim_matches([' ', '\t', '\n', '\r'])))
     }
 
     /// Text that [`Json::parse`] accepted before: a store that keeps texts verbatim reads it back,
@@ -75,8 +76,8 @@ impl Json {
     ///
     /// Whoever edits a database by hand can break the promise; then [`Json::tree`] is `null` and
     /// writing it with `serde` fails, and nothing panics.
-    pub(crate) fn trusted(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+    pub(crate) fn trusted(text: impl Into<String>) -> Self {
+        Self(Arc::new(text.into()))
     }
 
     /// The JSON of a value.
@@ -107,7 +108,7 @@ impl Json {
 
     /// The text of a tree.
     pub fn from_tree(tree: &Node<'_>) -> Self {
-        Self(tree.to_text().into())
+        Self::trusted(tree.to_text())
     }
 }
 

@@ -153,6 +153,7 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let mut escaped = false;
         loop {
+            self.at += plain(&bytes[self.at..]);
             match bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
@@ -174,8 +175,7 @@ impl<'a> Reader<'a> {
                         _ => return Err(self.error("an unknown escape")),
                     }
                 }
-                Some(0..=0x1F) => return Err(self.error("a control character in a string")),
-                Some(_) => self.at += 1,
+                Some(_) => return Err(self.error("a control character in a string")),
                 None => return Err(self.error("a string does not end")),
             }
         }
@@ -214,6 +214,16 @@ impl<'a> Reader<'a> {
         }
         Ok(&self.text[start..self.at])
     }
+}
+
+/// How many bytes at the front are neither a quote nor a backslash nor a control character. Blocks
+/// are looked at as a whole, which the compiler turns into vector instructions.
+fn plain(bytes: &[u8]) -> usize {
+    let odd = |byte: &u8| (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\');
+    let odd_block = |block: &[u8; 16]| block.iter().fold(false, |found, byte| found | odd(byte));
+    let (blocks, _) = bytes.as_chunks();
+    let whole = 16 * blocks.iter().position(odd_block).unwrap_or(blocks.len());
+    whole + bytes[whole..].iter().position(odd).unwrap_or(bytes.len() - whole)
 }
 
 /// The characters of a string that is spelled with its quotes; `None` for a lone surrogate.

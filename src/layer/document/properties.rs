@@ -112,7 +112,7 @@ proptest! {
         let (data, metadata) = draft.store(&tokens);
         let Document::Stored(stored) = parse(&data, metadata.as_ref()).unwrap() else { panic!() };
         let opened = open_all(&stored, &[&key]).unwrap();
-        prop_assert_eq!(stored.assemble(&opened).unwrap(), (Some(payload), None));
+        prop_assert_eq!(stored.assemble(opened).unwrap(), (Some(payload), None));
     }
 
     #[test]
@@ -131,7 +131,7 @@ proptest! {
         let (data, metadata) = draft.store(&tokens);
         let Document::Stored(stored) = parse(&data, metadata.as_ref()).unwrap() else { panic!() };
         let opened = open_all(&stored, &[&a, &b]).unwrap();
-        let (data, metadata) = stored.assemble(&opened).unwrap();
+        let (data, metadata) = stored.assemble(opened).unwrap();
         prop_assert!(data == Some(whole.into()));
         let same = metadata.as_ref().map_or("{}", Json::as_str) == meta.as_str();
         prop_assert!(same, "the metadata came back otherwise");

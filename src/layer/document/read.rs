@@ -33,6 +33,8 @@ pub struct Stored {
     pub notes: Notes,
     /// The digest that the tokens are bound to.
     pub digest: PublicDigest,
+    /// How many tokens there were, since they may be taken out to be opened.
+    parts: usize,
 }
 
 const NO_TOKENS: Unreadable =
@@ -72,7 +74,8 @@ pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unread
         return Err(NO_TOKENS);
     }
     let digest = digest(public.as_ref(), bound.as_ref());
-    Ok(Document::Stored(Stored { tokens, public, public_metadata: user, notes, digest }))
+    let parts = tokens.len();
+    Ok(Document::Stored(Stored { tokens, public, public_metadata: user, notes, digest, parts }))
 }
 
 /// Tokens, and the JSON object that they stand in, where it has other members.
@@ -89,7 +92,14 @@ fn split_data(json: &Json) -> Result<Option<Beside>, Unreadable> {
         Some((Err(error), _)) => return Err(error.into()),
         None => {}
     }
-    let Node::Object(mut members) = json.tree() else { return Ok(None) };
+    let Node::Object(mut members) = json.tree() else {
+        // A store keeps what it is given; what somebody spoiled there since is not JSON any more,
+        // and must not pass for an event that was never sealed.
+        return match Json::parse(json.as_str()) {
+            Ok(_) => Ok(None),
+            Err(_) => Err(Unreadable::Malformed("the data are not JSON")),
+        };
+    };
     let Some(at) = members.iter().position(|member| member.key == SEALED_KEY) else {
         return Ok(None);
     };
@@ -173,7 +183,7 @@ impl Stored {
         if !self.notes.fields.is_empty() && self.notes.fields.len() != private.tokens.len() {
             return Err(Unreadable::Malformed("there are not as many tokens as were noted"));
         }
-        self.tokens = private.tokens;
+        (self.tokens, self.parts) = (private.tokens, private.parts);
         Ok(self)
     }
 
@@ -190,29 +200,30 @@ impl Stored {
     /// [`Unreadable::Malformed`] where an opened part has no place.
     pub fn assemble(
         &self,
-        opened: &[Plaintext],
+        opened: Vec<Plaintext>,
     ) -> Result<(Option<Payload>, Option<Json>), Unreadable> {
-        let gaps = opened.len() < self.tokens.len();
-        Ok((self.data(opened, gaps)?, self.metadata(opened, gaps)?))
+        let gaps = opened.len() < self.parts;
+        let metadata = self.metadata(&opened, gaps)?;
+        Ok((self.data(opened, gaps)?, metadata))
     }
 
-    fn data(&self, opened: &[Plaintext], gaps: bool) -> Result<Option<Payload>, Unreadable> {
+    fn data(&self, mut opened: Vec<Plaintext>, gaps: bool) -> Result<Option<Payload>, Unreadable> {
+        let whole = match opened.iter().position(Plaintext::is_whole) {
+            Some(at) => opened.swap_remove(at).into_whole()?,
+            None => None,
+        };
         let mut fillings = Vec::new();
         let mut fields = false;
-        let mut whole = None;
-        for part in opened {
-            let before = match part.body()? {
-                Body::Nothing => continue,
-                Body::Json(text) => whole.replace(Payload::Json(Json::trusted(text))),
-                Body::Bytes(bytes) => whole.replace(Payload::Bytes(bytes.into())),
+        for part in &opened {
+            match part.body()? {
+                Body::Nothing => {}
+                Body::Json(_) | Body::Bytes(_) => {
+                    return Err(Unreadable::Malformed("two parts are the whole payload"));
+                }
                 Body::Fields(text) => {
                     fields = true;
                     fillings.extend(read(text)?);
-                    None
                 }
-            };
-            if before.is_some() {
-                return Err(Unreadable::Malformed("two parts are the whole payload"));
             }
         }
         match (whole, fields) {

@@ -168,7 +168,7 @@ impl Case {
             plaintexts.push(hex(&key.cipher().open(nonce, &associated, &bytes[30..]).unwrap()));
             opened.push(crate::crypto::open(token.clone(), key, &associated).unwrap());
         }
-        let (data, metadata) = public.assemble(&opened).unwrap();
+        let (data, metadata) = public.assemble(opened).unwrap();
         vector["plaintexts"] = plaintexts.into();
         vector["opened"] =
             json!({ "data": payload(&data.unwrap()), "metadata": text(metadata.as_ref()) });

@@ -1,0 +1,263 @@
+//! Appending and reading through the layer, against the same SQLite store bare through the same
+//! trait, on the disk.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod pair;
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use criterion::{
+    BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
+};
+use futures::{StreamExt, TryStreamExt, future::try_join_all};
+use oubliette::{
+    event::{EventType, Json, NewEvent, StreamName},
+    layer::Oubliette,
+    policy::Policy,
+    store::{
+        EventStore, EventStoreExt, EventStream, ExpectedRevision, ReadAllOptions, ReadOptions,
+        SqliteStore,
+    },
+    vault::Vault,
+};
+use pair::{Ledger, Pair};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+const POLICY: &str = r#"
+[[stream]]
+match = "sealed-{id}"
+
+[[stream]]
+match  = "inline-{id}"
+layout = "inline"
+public = ["/id", "/amount", "/currency"]
+
+[[stream]]
+match  = "split-{id}"
+layout = "split"
+public = ["/id", "/amount", "/currency"]
+"#;
+
+const LAYOUTS: [&str; 3] = ["sealed", "inline", "split"];
+const SIZES: [(&str, usize); 2] = [("300 B", 300), ("1 KiB", 1024)];
+/// How many events are read in one go.
+const LONG: u64 = 10_000;
+/// Over so many streams, where all are read.
+const STREAMS: u64 = 100;
+const WRITERS: u64 = 8;
+
+/// A bare store and a layered one beside each other, on the disk.
+struct Stores {
+    bare: SqliteStore,
+    layered: Oubliette<SqliteStore>,
+    _folder: TempDir,
+}
+
+impl Stores {
+    fn create(runtime: &Runtime) -> Self {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let vault = Vault::create(&at("vault"), &at("root")).unwrap();
+        let store = SqliteStore::create(at("under")).unwrap();
+        let policy = Policy::parse(POLICY).unwrap();
+        let layered = runtime.block_on(Oubliette::open(store, vault, policy)).unwrap();
+        Self { bare: SqliteStore::create(at("bare")).unwrap(), layered, _folder: folder }
+    }
+
+    /// The same events in both.
+    fn fill(&self, runtime: &Runtime, layout: &str, size: usize) {
+        fn store(to: &impl EventStore, layout: &str, size: usize, runtime: &Runtime) {
+            for number in 0..STREAMS {
+                let (long, many) = (stream(layout, "long"), stream(layout, &number.to_string()));
+                for name in [long, many] {
+                    let events = (0..LONG / STREAMS).map(|_| event(size)).collect();
+                    runtime.block_on(to.append_to(&name, ExpectedRevision::Any, events)).unwrap();
+                }
+            }
+        }
+        store(&self.bare, layout, size, runtime);
+        store(&self.layered, layout, size, runtime);
+    }
+}
+
+fn stream(layout: &str, id: &str) -> StreamName {
+    StreamName::new(format!("{layout}-{id}")).unwrap()
+}
+
+/// An event of about this many bytes, as services write them: some short fields and a longer one.
+fn event(size: usize) -> NewEvent {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut text = format!(
+        r#"{{"id":"booking-{number}","amount":{}.50,"currency":"EUR","name":"Ada Lovelace","email":"ada@example.org","city":"London","born":"1815-12-10","note":""#,
+        number % 1000
+    );
+    while text.len() < size - 2 {
+        text.push_str("paid in at the counter, ");
+    }
+    text.truncate(size - 2);
+    text.push_str("\"}");
+    NewEvent::new(EventType::new("AmountDeposited").unwrap(), Json::parse(&text).unwrap())
+}
+
+/// One event after the other, each acknowledged before the next. The events are made before the
+/// clock starts. In a task, as services do: not on a thread that only waits for the runtime.
+fn one_writer<S: EventStore + Clone>(
+    runtime: &Runtime,
+    to: &S,
+    name: &StreamName,
+    size: usize,
+    times: u64,
+) -> Duration {
+    let events: Vec<NewEvent> = (0..times).map(|_| event(size)).collect();
+    let (to, name) = (to.clone(), name.clone());
+    let task = async move {
+        let start = Instant::now();
+        for event in events {
+            to.append_to(&name, ExpectedRevision::Any, vec![event]).await.unwrap();
+        }
+        start.elapsed()
+    };
+    runtime.block_on(async { tokio::spawn(task).await.unwrap() })
+}
+
+/// As many at once, each to its own stream.
+fn writers<S: EventStore + Clone>(
+    runtime: &Runtime,
+    to: &S,
+    layout: &str,
+    size: usize,
+    times: u64,
+) -> Duration {
+    let work: Vec<(StreamName, Vec<NewEvent>)> = (0..WRITERS)
+        .map(|writer| {
+            let events = (0..times / WRITERS).map(|_| event(size)).collect();
+            (stream(layout, &format!("writer{writer}")), events)
+        })
+        .collect();
+    runtime.block_on(async {
+        let start = Instant::now();
+        let tasks = work.into_iter().map(|(name, events)| {
+            let to = to.clone();
+            tokio::spawn(async move {
+                for event in events {
+                    to.append_to(&name, ExpectedRevision::Any, vec![event]).await.unwrap();
+                }
+            })
+        });
+        try_join_all(tasks).await.unwrap();
+        start.elapsed()
+    })
+}
+
+fn drain(runtime: &Runtime, events: impl Fn() -> EventStream, times: u64) -> Duration {
+    let mut events = events();
+    runtime.block_on(async {
+        let task = async move {
+            let start = Instant::now();
+            let mut seen = 0;
+            while let Some(event) = events.try_next().await.unwrap() {
+                assert!(event.data.is_some() && event.shredded.is_empty());
+                seen += 1;
+            }
+            assert_eq!(seen, times);
+            start.elapsed()
+        };
+        tokio::spawn(task).await.unwrap()
+    })
+}
+
+fn cases(mut each: impl FnMut(&str, &str, usize)) {
+    for layout in LAYOUTS {
+        for (name, size) in SIZES {
+            each(layout, name, size);
+        }
+    }
+}
+
+fn settings(group: &mut BenchmarkGroup<'_, WallTime>) {
+    group
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+}
+
+fn appending(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
+    let mut group = criterion.benchmark_group("append");
+    settings(&mut group);
+    cases(|layout, name, size| {
+        let stores = Stores::create(runtime);
+        let Stores { bare, layered, .. } = &stores;
+        let to = stream(layout, "one");
+        let pair = Pair {
+            row: "append",
+            case: format!("{layout}, {name}, one writer"),
+            times: 16,
+            unit: "event",
+        };
+        ledger.pair(
+            &mut group,
+            &pair,
+            |times| one_writer(runtime, bare, &to, size, times),
+            |times| one_writer(runtime, layered, &to, size, times),
+        );
+        let pair = Pair {
+            case: format!("{layout}, {name}, {WRITERS} writers"),
+            times: 16 * WRITERS,
+            ..pair
+        };
+        ledger.pair(
+            &mut group,
+            &pair,
+            |times| writers(runtime, bare, layout, size, times),
+            |times| writers(runtime, layered, layout, size, times),
+        );
+    });
+    group.finish();
+}
+
+fn reading(criterion: &mut Criterion, ledger: &Ledger, runtime: &Runtime) {
+    let mut group = criterion.benchmark_group("read");
+    settings(&mut group);
+    cases(|layout, name, size| {
+        let stores = Stores::create(runtime);
+        stores.fill(runtime, layout, size);
+        let Stores { bare, layered, .. } = &stores;
+        let long = stream(layout, "long");
+        let pair = Pair {
+            row: "read",
+            case: format!("{layout}, {name}, one stream"),
+            times: LONG,
+            unit: "event",
+        };
+        ledger.pair(
+            &mut group,
+            &pair,
+            |times| drain(runtime, || bare.read(&long, ReadOptions::default()), times),
+            |times| drain(runtime, || layered.read(&long, ReadOptions::default()), times),
+        );
+        let pair = Pair { case: format!("{layout}, {name}, all streams"), times: 2 * LONG, ..pair };
+        ledger.pair(
+            &mut group,
+            &pair,
+            |times| drain(runtime, || bare.read_all(ReadAllOptions::default()).boxed(), times),
+            |times| drain(runtime, || layered.read_all(ReadAllOptions::default()).boxed(), times),
+        );
+    });
+    group.finish();
+}
+
+fn layer(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let ledger = Ledger::new("layer");
+    appending(criterion, &ledger, &runtime);
+    reading(criterion, &ledger, &runtime);
+}
+
+criterion_group!(benches, layer);
+criterion_main!(benches);

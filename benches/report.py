@@ -1,0 +1,156 @@
+"""Turns what the benchmarks left in target/oubliette-bench into docs/performance.md.
+
+Run by `./bench`; only Python's standard library is needed.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+# What DESIGN asks for. `times`: our time over the bare one, at most; `rate`: our rate over the bare
+# one, at least. A row's target is judged by the cases that begin with `judged`; the others are
+# shown beside it.
+ROWS = [
+    ("bytes", "Seal and open 1 KiB as bytes, against the bare AEAD with a fresh nonce", "times", 1.25, "bytes"),
+    ("token", "Seal and open 1 KiB as a JSON token, against the bare AEAD with a fresh nonce", "times", 1.5, "JSON token"),
+    ("append", "Append through the layer, warm streams, against the same store bare", "rate", 0.90, "sealed"),
+    ("read", "Read through the layer, warm keys, against the same store bare", "rate", 0.80, "sealed"),
+]
+
+
+def read_cases():
+    cases = []
+    for file in sorted((TARGET / "oubliette-bench").glob("*.ndjson")):
+        cases += [json.loads(line) for line in file.read_text().splitlines()]
+    return cases
+
+
+def ratios(case, kind):
+    """The ratio of each turn, and its quartiles: lower, median, upper."""
+    of = (lambda bare, ours: ours / bare) if kind == "times" else (lambda bare, ours: bare / ours)
+    return statistics.quantiles([of(*turn) for turn in case["turns"]], n=4)
+
+
+def each(case, side):
+    """The median time of one doing, in nanoseconds."""
+    return statistics.median(turn[side] for turn in case["turns"]) / case["times"]
+
+
+def human(case, side):
+    nanoseconds = each(case, side)
+    if case["unit"] == "event":
+        return f"{1e9 / nanoseconds:,.0f}/s"
+    return f"{nanoseconds:,.0f} ns"
+
+
+def met(kind, target, ratio):
+    return ratio <= target if kind == "times" else ratio >= target
+
+
+def target_text(kind, target):
+    return f"≤ {target:.2f} ×" if kind == "times" else f"≥ {target:.2f} ×"
+
+
+def command(*words):
+    try:
+        return subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def machine():
+    cpu = platform.processor() or "unknown"
+    memory = "unknown"
+    try:
+        info = pathlib.Path("/proc/cpuinfo").read_text()
+        named = [line.split(":", 1)[1].strip() for line in info.splitlines() if line.startswith("model name")]
+        cpu = named[0] if named else cpu
+        kib = int(pathlib.Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0])
+        memory = f"{kib / 1024 / 1024:.0f} GiB"
+    except (OSError, IndexError, ValueError):
+        pass
+    file_system = command("df", "--output=fstype", str(TARGET)).splitlines()[-1]
+    load = os.environ.get("load_before", "unknown")
+    return [
+        ("processor", f"{cpu}, {os.cpu_count()} cores"),
+        ("memory", memory),
+        ("kernel", f"{platform.system()} {platform.release()} ({platform.machine()})"),
+        ("file system of the stores", file_system),
+        ("compiler", command("rustc", "--version")),
+        ("load averages before the run (1, 5, 15 minutes)", load),
+        ("measured on", datetime.date.today().isoformat()),
+    ]
+
+
+def table(head, align, rows):
+    yield "| " + " | ".join(head) + " |"
+    yield "| " + " | ".join(align) + " |"
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+
+
+def page(cases):
+    yield "# Performance"
+    yield ""
+    yield "Written by `./bench`; do not edit. Ratios come first, because they hold from machine to machine"
+    yield "far better than figures do."
+    yield ""
+    yield "## Against the targets"
+    yield ""
+    summary, missed = [], []
+    for row, what, kind, target, judged in ROWS:
+        for case in (case for case in cases if case["row"] == row and case["case"].startswith(judged)):
+            low, ratio, high = ratios(case, kind)
+            good = met(kind, target, ratio)
+            summary.append([
+                f"{row}: {case['case']}",
+                target_text(kind, target),
+                f"**{ratio:.2f} ×**",
+                f"{low:.2f} to {high:.2f}",
+                "met" if good else "**missed**",
+            ])
+            if not good:
+                missed.append(f"- {row}: {case['case']}: {ratio:.2f} × where {target_text(kind, target)} is wanted")
+    yield from table(["what", "target", "median ratio", "middle half of the turns", ""],
+                     ["---", "---:", "---:", "---:", "---"], summary)
+    if missed:
+        yield "Missed:"
+        yield ""
+        yield from missed
+    else:
+        yield "Every target is met."
+    yield ""
+    yield "## All cases"
+    for row, what, kind, target, _ in ROWS + [("aead", "For comparison, the bare AEAD against itself", "times", None, "")]:
+        yield ""
+        yield f"### {what}"
+        yield ""
+        wanted = f" (wanted {target_text(kind, target)})" if target else ""
+        yield from table(
+            ["case", f"{'time' if kind == 'times' else 'rate'} ratio{wanted}", "middle half", "bare", "ours", "turns"],
+            ["---", "---:", "---:", "---:", "---:", "---:"],
+            [
+                [case["case"], f"{ratio:.2f} ×", f"{low:.2f} to {high:.2f}",
+                 human(case, 0), human(case, 1), str(len(case["turns"]))]
+                for case in cases if case["row"] == row
+                for low, ratio, high in [ratios(case, kind)]
+            ],
+        )
+    yield "## The machine"
+    yield ""
+    yield from table(["what", "which"], ["---", "---"], [list(part) for part in machine()])
+    yield "## How it was measured"
+    yield ""
+    yield (ROOT / "benches" / "method.md").read_text().strip()
+
+
+if __name__ == "__main__":
+    print("\n".join(page(read_cases())))
