@@ -93,7 +93,7 @@ async fn run<S: EventStore>(
     vault: &Vault,
     work: Vec<Work>,
 ) -> Result<Vec<Appended>, StoreError> {
-    let _admission = admit(vault, &work).await.map_err(|error| vault_error(error))?;
+    let _admission = admit(vault, &work).await.map_err(vault_error)?;
     settle_before(layer, vault, &work).await?;
     let claiming = Claiming::begin(layer, &work);
     let sealed = seal_all(layer, vault, &work).await;
