@@ -1,4 +1,4 @@
-//! Oubliette: an event-store layer that can forget.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod audit;
@@ -11,3 +11,8 @@ pub mod policy;
 pub mod service;
 pub mod store;
 pub mod vault;
+
+/// The examples of the guide, which run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}

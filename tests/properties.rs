@@ -97,7 +97,7 @@ async fn forgetting_twice_has_no_second_effect() {
 async fn once_decided_done() {
     let store = NoTombstones::default();
     let vault = Vault::in_memory().unwrap();
-    let bank = Oubliette::open(store.clone(), vault.clone(), bank()).await.unwrap();
+    let bank = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
     bank_of_456(&bank).await;
 
     store.refuse.store(true, Ordering::SeqCst);
@@ -110,7 +110,7 @@ async fn once_decided_done() {
     drop(bank);
 
     // Opening again, while the store is still away, serves; and completes it once the store is back.
-    let bank = Oubliette::open(store.clone(), vault.clone(), common::bank()).await.unwrap();
+    let bank = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
     assert_eq!(shape(&all(&bank, "user-456").await), "p");
     assert!(!bank.erasures().unwrap()[0].done);
     store.refuse.store(false, Ordering::SeqCst);
@@ -133,10 +133,10 @@ async fn default_deny() {
         json(r#"{"ip":"10.1.2.3-Geheimnis","correlationId":"c-1","nested":{"x":"Geheimnis"}}"#);
     let secrets = r#"{"id":1,"surname":"Geheimnis","new":{"deep":["Geheimnis"]},"Geheimnis":1,"plate":"Geheimnis"}"#;
     for name in ["user-1", "bankaccount-1", "ledger-1", "room-1", "unknown-1", "other"] {
-        let event = event("Whatever", secrets).with_metadata(metadata.clone());
-        put(&bank, name, event).await.unwrap();
+        let whole = event("Whatever", secrets).with_metadata(metadata.clone());
+        put(&bank, name, whole).await.unwrap();
         for other in ["[\"Geheimnis\"]", "\"Geheimnis\""] {
-            let answer = put(&bank, name, common::event("Whatever", other)).await;
+            let answer = put(&bank, name, event("Whatever", other)).await;
             // A rule that names a field's own subject cannot be kept for what has no fields.
             assert_eq!(answer.is_err(), name == "ledger-1", "{answer:?}");
         }
@@ -205,7 +205,7 @@ async fn fail_closed() {
     put(&bank, "user-456", event("Painted", r#"{"colour":"red"}"#)).await.unwrap();
 
     // Without a vault nothing is appended, and every sealed part is withheld.
-    let reader = Oubliette::without_vault(store, common::bank());
+    let reader = Oubliette::without_vault(store, bank_policy());
     let answer = put(&reader, "room-2", event("Said", r#"{"author":1,"text":"x"}"#)).await;
     assert!(matches!(answer, Err(StoreError::Refused { refusal: Refusal::NoVault, .. })));
     let room = all(&reader, "room-1").await;
@@ -481,7 +481,7 @@ async fn optimistic_concurrency_is_the_inner_stores_own_in_every_layout() {
 #[tokio::test]
 async fn a_stream_keeps_the_layout_of_its_first_event() {
     let (store, vault) = (MemoryStore::new(), Vault::in_memory().unwrap());
-    let split = Oubliette::open(store.clone(), vault.clone(), common::bank()).await.unwrap();
+    let split = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
     put(&split, "user-1", event("UserRegistered", USER)).await.unwrap();
     let inline = BANK_INLINE.parse_policy();
     let changed = Oubliette::open(store.clone(), vault.clone(), inline).await.unwrap();
@@ -494,7 +494,7 @@ async fn a_stream_keeps_the_layout_of_its_first_event() {
     assert!(names.contains(&"user-public-1".to_owned()) && !names.contains(&"user-1".to_owned()));
     assert!(names.contains(&"user-2".to_owned()));
     // And the other way round.
-    let split = Oubliette::open(store, vault, common::bank()).await.unwrap();
+    let split = Oubliette::open(store, vault, bank_policy()).await.unwrap();
     put(&split, "user-2", event("Moved", r#"{"id":2,"city":"Wurzen"}"#)).await.unwrap();
     assert_eq!(shape(&all(&split, "user-2").await), "cc");
 }
@@ -561,7 +561,7 @@ async fn a_moved_event_or_an_edited_public_part_does_not_open() {
         }
         put(&store, to, forged).await.unwrap();
         let layer =
-            Oubliette::open(store, bank.vault().unwrap().clone(), common::bank()).await.unwrap();
+            Oubliette::open(store, bank.vault().unwrap().clone(), bank_policy()).await.unwrap();
         layer.last(&stream(to)).await
     };
     let is_tampered = |answer: Result<_, StoreError>| {
@@ -594,4 +594,60 @@ async fn an_append_to_several_streams_stays_atomic() {
         })
     };
     assert!(tombstone_free(&everything(&bank).await));
+}
+
+/// Two layers, or a codec and a layer, over one vault: a plan by the one does not withdraw what
+/// the other is about to write.
+#[tokio::test]
+async fn no_wrong_person_with_a_codec_beside_the_layer() {
+    let vault = Vault::in_memory().unwrap();
+    let layer = Oubliette::open(MemoryStore::new(), vault.clone(), bank_policy()).await.unwrap();
+    put(&layer, "user-1", event("UserRegistered", USER)).await.unwrap();
+    let codec = oubliette::layer::Codec::new(vault.clone(), bank_policy());
+    let opened = oubliette::layer::EventRef {
+        stream: &stream("bankaccount-1"),
+        id: oubliette::event::EventId::random(),
+        event_type: &oubliette::event::EventType::new("AccountOpened").unwrap(),
+    };
+    let account = json(r#"{"owner":"user-1","memo":"m"}"#);
+    let sealed = codec.seal(opened, &account).await.unwrap();
+    let data = sealed.data.clone();
+    assert_eq!(layer.plan(&subject("user-1")).await.unwrap().subjects.len(), 1);
+    sealed.stored().await.unwrap();
+    assert_eq!(layer.plan(&subject("user-1")).await.unwrap().subjects.len(), 2);
+    layer.forget(&subject("user-1"), "asked").await.unwrap();
+    let gone = codec.open(opened, &data).unwrap();
+    assert_eq!(gone.shredded.len(), 1);
+
+    // And what was never stored never counts.
+    put(&layer, "user-2", event("UserRegistered", USER)).await.unwrap();
+    let other = oubliette::layer::EventRef { stream: &stream("bankaccount-2"), ..opened };
+    let account = json(r#"{"owner":"user-2","memo":"m"}"#);
+    codec.seal(other, &account).await.unwrap().rejected().await.unwrap();
+    assert_eq!(layer.plan(&subject("user-2")).await.unwrap().subjects.len(), 1);
+}
+
+/// An event of which only other people's fields are sealed is not said to be theirs.
+#[tokio::test]
+async fn other_peoples_fields_do_not_make_it_their_event() {
+    let bank = layer().await;
+    let booked = r#"{"amount":1,"counterparty":{"iban":"DE","user":"user-7"}}"#;
+    let policy = r#"
+        [[stream]]
+        match  = "ledger-{id}"
+        public = ["*"]
+        [[stream.field]]
+        pointer = "/counterparty/iban"
+        subject = "{/counterparty/user}"
+    "#;
+    let store = Oubliette::open(
+        MemoryStore::new(),
+        bank.vault().unwrap().clone(),
+        Policy::parse(policy).unwrap(),
+    )
+    .await
+    .unwrap();
+    put(&store, "ledger-1", event("Booked", booked)).await.unwrap();
+    let read = store.last(&stream("ledger-1")).await.unwrap().unwrap();
+    assert_eq!((read.subject.clone(), text(&read).as_str()), (None, booked));
 }

@@ -12,7 +12,9 @@ use crate::{
         Timestamp, Tombstone,
     },
     layer::{Layer, Oubliette},
-    store::{Append, Capability, EventStore, EventStoreExt, ExpectedRevision, StoreError},
+    store::{
+        Append, Capability, EventStore, EventStoreExt, ExpectedRevision, ReadOptions, StoreError,
+    },
     vault::{Closure, Destruction, Vault},
 };
 
@@ -113,7 +115,7 @@ impl<S: EventStore> Oubliette<S> {
     /// Errors of the vault.
     pub async fn reopen(&self, subject: &Subject) -> Result<Reopened, ErasureError> {
         let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
-        let _one_at_a_time = self.layer.erasing.lock().await;
+        let _one_at_a_time = vault.erase_alone().await;
         let generation = vault.reopen(subject).await?;
         Ok(Reopened { subject: subject.clone(), generation })
     }
@@ -127,7 +129,7 @@ impl<S: EventStore> Oubliette<S> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
-            let _one_at_a_time = layer.erasing.lock().await;
+            let _one_at_a_time = vault.erase_alone().await;
             resume(&layer, vault).await
         };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
@@ -149,8 +151,15 @@ async fn forget<S: EventStore>(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
     let vault = layer.vault().ok_or(ErasureError::NoVault)?;
-    let _one_at_a_time = layer.erasing.lock().await;
-    resume(layer, vault).await?;
+    let _one_at_a_time = vault.erase_alone().await;
+    match resume(layer, vault).await {
+        // Somebody else's keys are gone, and the store does not take their tombstones: that must
+        // not keep this subject's keys alive.
+        Err(error @ ErasureError::TombstonesPending { .. }) => {
+            tracing::warn!(%error, "an earlier erasure waits for its tombstones");
+        }
+        resumed => drop(resumed?),
+    }
 
     let (plan, closure) = close_and_plan(layer, vault, subject).await?;
     if let Some(erasure) = plan.already {
@@ -191,12 +200,17 @@ async fn resume<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
 ) -> Result<Vec<Erased>, ErasureError> {
-    let mut done = Vec::new();
+    let (mut done, mut pending) = (Vec::new(), None);
     for journal in Journal::all(vault)? {
         tracing::info!(erasure = %journal.erasure, "resuming an erasure that was cut off");
-        done.push(carry_out(layer, vault, &journal, None, &|_| {}).await?);
+        match carry_out(layer, vault, &journal, None, &|_| {}).await {
+            Ok(erased) => done.push(erased),
+            // The others' keys are destroyed all the same.
+            Err(error @ ErasureError::TombstonesPending { .. }) => pending = Some(error),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(done)
+    pending.map_or(Ok(done), Err)
 }
 
 /// Everything after the decision; repeatable from the start at any point.
@@ -317,7 +331,8 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
     for affected in plan.streams.drain(..) {
         let exists = !affected.keys.is_empty() || {
             let stream = layer.placement(&affected.stream).await?.readable(&affected.stream);
-            layer.store.last(&stream).await?.is_some()
+            let first = ReadOptions { limit: Some(1), ..ReadOptions::default() };
+            !layer.store.events(&stream, first).await?.is_empty()
         };
         if exists {
             kept.push(affected);

@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use futures::{TryStreamExt, future::try_join_all};
 
-use super::{CodecError, Layer, codec::SealedEvent, placement::Placement};
+use super::{CodecError, Layer, codec::SealedEvent, halves::PATIENCE, placement::Placement};
 use crate::{
     crypto::DataKey,
     event::{EventId, Generation, Layout, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
@@ -18,7 +18,7 @@ use crate::{
         Append, Appended, Capability, Direction, EventStore, ExpectedRevision, ReadOptions,
         StoreError,
     },
-    vault::{Admission, Claim, KeyRequest, Opening, Vault, VaultError},
+    vault::{Admission, Claim, KeyRequest, Opening, UnderWay, Vault, VaultError},
 };
 
 /// How often open claims are settled before giving up: each round settles all that it finds.
@@ -43,6 +43,14 @@ pub(super) async fn append<S: EventStore>(
     let mut work = Vec::with_capacity(appends.len());
     for append in appends {
         work.push(carve(layer, append).await?);
+    }
+    let of_two_halves = work.iter().filter(|work| matches!(work.placement, Placement::Split(_)));
+    let halves: usize = of_two_halves.map(|work| work.events.len()).sum();
+    if halves > PATIENCE {
+        // Readers would have to look up each private half by itself.
+        return Err(StoreError::Invalid(format!(
+            "{halves} split events in one append, at most {PATIENCE} are accepted"
+        )));
     }
     let layer = Arc::clone(layer);
     let task = tokio::spawn(async move { run(&layer, &vault, work).await });
@@ -95,7 +103,7 @@ async fn run<S: EventStore>(
 ) -> Result<Vec<Appended>, StoreError> {
     let _admission = admit(vault, &work).await.map_err(vault_error)?;
     settle_before(layer, vault, &work).await?;
-    let claiming = Claiming::begin(layer, &work);
+    let claiming = Claiming::begin(vault, &work);
     let sealed = seal_all(layer, vault, &work).await;
     let sealed = match sealed {
         Ok(sealed) => sealed,
@@ -331,21 +339,21 @@ fn vault_error(error: VaultError) -> StoreError {
 }
 
 /// The claims of an append under way.
-struct Claiming<'a, S> {
-    layer: &'a Layer<S>,
+struct Claiming {
     events: Vec<(Subject, Vec<EventId>)>,
+    under_way: UnderWay,
 }
 
-impl<'a, S: EventStore> Claiming<'a, S> {
-    fn begin(layer: &'a Layer<S>, work: &[Work]) -> Self {
+impl Claiming {
+    fn begin(vault: &Vault, work: &[Work]) -> Self {
         let claiming = |work: &Work| {
             let stating = work.events.iter().filter(|(_, carved)| !carved.owners.is_empty());
             let events: Vec<EventId> = stating.map(|(event, _)| event.id).collect();
             (!events.is_empty()).then(|| (Subject::of(&work.stream), events))
         };
         let events: Vec<_> = work.iter().filter_map(claiming).collect();
-        layer.claiming().extend(events.iter().flat_map(|(_, events)| events));
-        Self { layer, events }
+        let all = events.iter().flat_map(|(_, events)| events).copied().collect();
+        Self { events, under_way: vault.begin_claims(all) }
     }
 
     /// After an append that succeeded.
@@ -359,11 +367,9 @@ impl<'a, S: EventStore> Claiming<'a, S> {
     /// After an append that failed: the store is asked whether the events are there, since they
     /// may be from an earlier attempt. Where it does not answer, the claims stay open, and
     /// whoever next needs to know asks again.
-    async fn judge(self, layer: &Layer<S>, vault: &Vault) {
-        let subjects: Vec<Subject> =
-            self.events.iter().map(|(subject, _)| subject.clone()).collect();
-        drop(self);
-        for subject in &subjects {
+    async fn judge<S: EventStore>(self, layer: &Layer<S>, vault: &Vault) {
+        drop(self.under_way);
+        for (subject, _) in &self.events {
             if let Err(error) = layer.settle(vault, subject).await {
                 tracing::warn!(%subject, %error, "an owner claim stays open");
             }
@@ -371,19 +377,9 @@ impl<'a, S: EventStore> Claiming<'a, S> {
     }
 }
 
-impl<S> Drop for Claiming<'_, S> {
-    fn drop(&mut self) {
-        let mut claiming =
-            self.layer.claiming.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for event in self.events.iter().flat_map(|(_, events)| events) {
-            claiming.remove(event);
-        }
-    }
-}
-
 impl<S: EventStore> Layer<S> {
     /// Settles the open claims of a dependent by looking whether their events are in its stream.
-    /// Claims of appends that are under way are passed over.
+    /// Claims of appends that are under way stay open: the vault sees to that.
     pub(crate) async fn settle(
         &self,
         vault: &Vault,
@@ -396,15 +392,12 @@ impl<S: EventStore> Layer<S> {
             owners.filter_map(|owner| owner.unsettled).chain(begun).collect();
         open.sort();
         open.dedup();
-        open.retain(|event| !self.claiming().contains(event));
         if open.is_empty() {
             return Ok(());
         }
         let stream = dependent.stream();
         let stream = self.placement(&stream).await?.readable(&stream);
-        let newest_first =
-            ReadOptions { direction: Direction::Backwards, ..ReadOptions::default() };
-        let mut events = self.store.read(&stream, newest_first);
+        let mut events = self.store.read(&stream, self.newest_first());
         let mut stored = Vec::new();
         while let Some(event) = events.try_next().await? {
             if let Some(at) = open.iter().position(|open| *open == event.id) {
@@ -416,5 +409,12 @@ impl<S: EventStore> Layer<S> {
         }
         vault.settle(dependent, &stored, true).await.map_err(vault_error)?;
         vault.settle(dependent, &open, false).await.map_err(vault_error)
+    }
+
+    /// Backwards, where the store can: what is looked for is likely to be near the end.
+    pub(super) fn newest_first(&self) -> ReadOptions {
+        let backwards = self.store.capabilities().has(Capability::ReadBackwards);
+        let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
+        ReadOptions { direction, ..ReadOptions::default() }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     },
     policy::{self, Carved, EventFacts, Policy},
     store::Unreadable,
-    vault::{Admission, Claim, KeyRequest, KeyState, Opening, Vault},
+    vault::{Admission, Claim, KeyRequest, KeyState, Opening, UnderWay, Vault},
 };
 
 /// Seals payloads under a policy with a vault's keys, and opens them: JSON in, JSON out.
@@ -53,6 +53,7 @@ pub struct Sealed {
     /// What to store.
     pub data: Json,
     claims: Vec<(Subject, EventId)>,
+    under_way: UnderWay,
     vault: Vault,
     _admission: Admission,
 }
@@ -133,6 +134,8 @@ impl Codec {
                 any: carved.any_owner,
             })
             .collect();
+        let events = if claims.is_empty() { vec![] } else { vec![id] };
+        let under_way = vault.begin_claims(events);
         let begun: Option<Generation> = if claims.is_empty() {
             None
         } else {
@@ -161,7 +164,7 @@ impl Codec {
             return Err(CodecError::Invalid("a JSON payload sealed to something else".to_owned()));
         };
         let claims = claims.into_iter().map(|claim| (claim.subject, claim.event)).collect();
-        Ok(Sealed { data, claims, vault, _admission: admission })
+        Ok(Sealed { data, claims, under_way, vault, _admission: admission })
     }
 
     /// Opens what [`Codec::seal`] made, after it was read back. Reading never consults the
@@ -192,6 +195,7 @@ impl Codec {
         if carved.parts.len() > 1 {
             notes.fields = carved.parts.iter().map(|part| part.fields.clone()).collect();
         }
+        notes.others = carved.parts.first().is_some_and(|first| first.subject != carved.subject);
         if split {
             notes.stream = Some(stream.clone());
             notes.private = (!carved.parts.is_empty()).then_some(half_id);
@@ -314,7 +318,7 @@ impl Codec {
                     let plaintext = crypto::open(token.clone(), &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
                     plaintexts.push(plaintext);
-                    if i == 0 {
+                    if i == 0 && !stored.notes.others {
                         opened.subject = Some(subject);
                     }
                 }
@@ -345,6 +349,7 @@ impl Sealed {
     /// # Errors
     /// [`CodecError::Vault`].
     pub async fn rejected(self) -> Result<(), CodecError> {
+        drop(self.under_way);
         for (subject, event) in &self.claims {
             self.vault.settle(subject, std::slice::from_ref(event), false).await?;
         }

@@ -22,8 +22,9 @@ use crate::{
     },
 };
 
-/// How many halves are kept waiting for the other before it is looked up.
-const PATIENCE: usize = 4096;
+/// How many halves are kept waiting for the other before it is looked up; and how many split
+/// events one append has at most, so that this suffices.
+pub(super) const PATIENCE: usize = 4096;
 
 /// An event as it lies in the store, complete: with its private half, where it has one.
 #[derive(Debug)]
@@ -108,8 +109,9 @@ impl<S: EventStore> Join<S> {
             match self.queue.iter_mut().find(waits) {
                 Some(waiting) => waiting.resolve(event),
                 None => {
-                    // More halves than any append has are none that anybody will ask for.
-                    if self.held.len() >= PATIENCE {
+                    // More halves than an append has, beside those of one of which the other
+                    // halves are not read: nobody will ask for them.
+                    if self.held.len() >= 2 * PATIENCE {
                         self.held.clear();
                     }
                     self.held.insert(event.id, event);
@@ -158,8 +160,7 @@ async fn look_up<S: EventStore>(
     let Some(names) = plan.split_names else {
         return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
     };
-    let backwards = ReadOptions { direction: Direction::Backwards, ..ReadOptions::default() };
-    let mut private = layer.store.read(&names.private, backwards);
+    let mut private = layer.store.read(&names.private, layer.newest_first());
     while let Some(event) = private.try_next().await? {
         if event.id == id {
             found.private = Some(event);

@@ -15,10 +15,9 @@ mod placement;
 mod read;
 
 use std::{
-    collections::HashSet,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -30,7 +29,7 @@ pub use error::CodecError;
 
 use crate::{
     erasure::ErasureError,
-    event::{EventId, Position, StreamName},
+    event::{Position, StreamName},
     policy::Policy,
     store::{
         Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions,
@@ -59,12 +58,7 @@ pub(crate) struct Layer<S> {
     pub(crate) store: S,
     codec: Codec,
     placements: placement::Placements,
-    /// Events whose owner claims belong to an append that is under way here: whether they are in
-    /// the store is not to be judged by looking.
-    claiming: Mutex<HashSet<EventId>>,
     unsealed: AtomicU64,
-    /// Held by an erasure from closing to closing the books.
-    pub(crate) erasing: tokio::sync::Mutex<()>,
 }
 
 impl<S: EventStore> Oubliette<S> {
@@ -98,9 +92,7 @@ impl<S: EventStore> Oubliette<S> {
                 store,
                 codec,
                 placements: placement::Placements::default(),
-                claiming: Mutex::default(),
                 unsealed: AtomicU64::new(0),
-                erasing: tokio::sync::Mutex::new(()),
             }),
         }
     }
@@ -130,10 +122,6 @@ impl<S: EventStore> Oubliette<S> {
 impl<S: EventStore> Layer<S> {
     pub(crate) fn vault(&self) -> Option<&Vault> {
         self.codec.vault()
-    }
-
-    fn claiming(&self) -> std::sync::MutexGuard<'_, HashSet<EventId>> {
-        self.claiming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

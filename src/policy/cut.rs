@@ -14,6 +14,10 @@ use super::{
 };
 use crate::event::{Filling, Json, Node, Subject};
 
+/// How many subjects one event is of at most. Each has a token, and each token is bound to the
+/// key ids of all: the work grows with the square of their number, and each costs a new key.
+const MOST_SUBJECTS: usize = 1024;
+
 /// What one place of a document is.
 enum Piece {
     /// All of it stands in clear.
@@ -245,13 +249,16 @@ impl<'c, 'n> Classifier<'c, 'n> {
         let stars = field.place.star_steps(&path);
         let part = match self.subjects.subject(field, &stars, node)? {
             None => 0,
-            Some(subject) => {
-                let known = self.parts.iter().position(|known| *known == subject);
-                known.unwrap_or_else(|| {
+            Some(subject) => match self.parts.iter().position(|known| *known == subject) {
+                Some(known) => known,
+                None if self.parts.len() >= MOST_SUBJECTS => {
+                    return Err(PolicyRefusal::TooManySubjects { most: MOST_SUBJECTS });
+                }
+                None => {
                     self.parts.push(subject);
                     self.parts.len() - 1
-                })
-            }
+                }
+            },
         };
         let kept = field.keep.and_then(|keep| {
             let text = node.string()?;

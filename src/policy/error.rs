@@ -168,6 +168,12 @@ pub enum PolicyRefusal {
          but the payload is no JSON object"
     )]
     NotAnObject,
+    /// The fields of one event are sealed for more subjects than the limit.
+    #[error("the fields of this event are of more than {most} subjects; make it several events")]
+    TooManySubjects {
+        /// The limit.
+        most: usize,
+    },
     /// Metadata must be a JSON object.
     #[error("an event's metadata must be a JSON object")]
     MetadataNotAnObject,

@@ -10,7 +10,7 @@ use toml::{
 
 use super::{PolicyError, Problem, compile, file::PolicyFile, rules::Rules};
 
-/// Words that DESIGN promises and that mean nothing yet.
+/// Words of the policy's language that come later, and mean nothing yet.
 const NOT_YET: &[&str] = &[
     "retain",
     "retention",

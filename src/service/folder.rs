@@ -160,7 +160,7 @@ impl<'a> Given<'a> {
     }
 }
 
-/// Is there, and locked, while the folder is being made.
+/// Is there, and locked, while the folder is being made; names that begin so are of no account.
 const MAKING: &str = ".making";
 
 impl DataFolder {
@@ -237,6 +237,9 @@ impl DataFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return if is_empty(&self.path)? {
                     Ok(Found::Nothing)
+                } else if manifest.exists() {
+                    // Another process made it between the two looks.
+                    self.look()
                 } else {
                     Err(FolderError::NotOurs(self.path.clone()))
                 };
@@ -287,8 +290,11 @@ impl DataFolder {
             Ok(Found::Nothing) => self.fill(None, policy).await,
             Err(error) => Err(error),
         };
-        // It is empty; one that stays is in nobody's way.
-        let _ = fs::remove_file(&making);
+        if made.is_ok() {
+            // Whoever waits for the lock finds the folder made. After a failure the file stays:
+            // without it two could hold a lock each. It is empty, and in nobody's way.
+            let _ = fs::remove_file(&making);
+        }
         drop(lock);
         made
     }
@@ -436,7 +442,7 @@ impl DataFolder {
     /// Replaces a file so that a crash leaves the old one or the new one.
     fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
         let replace = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            let mut file = tempfile::Builder::new().prefix(MAKING).tempfile_in(&self.path)?;
             io::Write::write_all(&mut file, text)?;
             file.as_file().sync_all()?;
             file.persist(path)?;
@@ -451,11 +457,16 @@ fn pretty(manifest: &Manifest) -> Vec<u8> {
     serde_json::to_vec_pretty(manifest).unwrap_or_default()
 }
 
-/// Whether a folder is empty or absent.
+/// Whether a file belongs to the making of a folder, or to the replacing of a file in it.
+fn is_makings(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(MAKING.as_bytes())
+}
+
+/// Whether a folder is empty or absent, but for what the making of one leaves.
 fn is_empty(path: &Path) -> Result<bool, FolderError> {
     match fs::read_dir(path) {
         Ok(mut entries) => {
-            Ok(!entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != MAKING)))
+            Ok(!entries.any(|entry| entry.map_or(true, |entry| !is_makings(&entry.file_name()))))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),

@@ -70,7 +70,8 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   [`StoreError::Invalid`].
 ///
 /// Read:
-/// - `payloads_come_back_as_they_went_in`: data and metadata byte for byte, JSON and bytes.
+/// - `payloads_come_back_as_they_went_in`: data and metadata byte for byte, JSON and bytes;
+///   metadata `{}` may come back as none.
 /// - `read_is_in_order`: forwards by growing revision, backwards by falling, from the revision
 ///   named (inclusive), at most as many as the limit says. An unknown stream is an empty one.
 /// - `read_all_is_in_order`: likewise by position over all streams.

@@ -192,7 +192,7 @@ impl Committer {
             };
             let key = match &warm {
                 Some(warm) => Arc::clone(&warm.key),
-                None => DataKey::new(entry.id, entry.secret.clone()).into(),
+                None => DataKey::new(entry.id, &entry.secret).into(),
             };
             // Too few are left: they count as never reserved.
             entry.reserved -= warm.as_ref().map_or(0, |warm| warm.give_back()).min(entry.reserved);
@@ -289,7 +289,14 @@ impl Committer {
         self.core.disk.check()?;
         let hash = self.core.naming.subject(subject);
         let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
-        let news = if stored { record.confirm(events) } else { record.withdraw(events) };
+        let news = if stored {
+            record.confirm(events)
+        } else {
+            // Asked for here, where claims are noted: one that begins later is noted anew.
+            let mut events = events.to_vec();
+            events.retain(|event| !self.core.under_way.has(*event));
+            record.withdraw(&events)
+        };
         if !news {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     disk::Disk,
     places::{self, Hash, Naming},
     records::{FenceRecord, KeyEntry, SubjectRecord, day},
+    under_way,
 };
 use crate::{
     crypto::{DataKey, KeyId},
@@ -44,6 +45,8 @@ pub(super) struct Core {
     pub(super) limits: Limits,
     /// Records that are newer than on the disk. Only the committer writes here.
     unsaved: Mutex<HashMap<Hash, SubjectRecord>>,
+    /// Claims that are not to be withdrawn, because their events are about to be written.
+    pub(super) under_way: Arc<under_way::Events>,
 }
 
 impl Core {
@@ -53,6 +56,7 @@ impl Core {
             cache: Cache::new(limits.cached_keys),
             limits,
             unsaved: Mutex::default(),
+            under_way: Arc::default(),
             disk,
         }
     }
@@ -127,7 +131,7 @@ impl Core {
         let version = self.cache.version();
         let state = match self.find(id)? {
             Some(entry) => KeyState::Live {
-                key: DataKey::new(id, entry.secret).into(),
+                key: DataKey::new(id, &entry.secret).into(),
                 subject: entry.subject,
             },
             None => KeyState::Shredded { erasure: self.killer(id)? },

@@ -1,6 +1,6 @@
 //! Destroying keys, fencing, and admitting again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     Dead, Destroyed, Destruction, Doomed, Epoch, NoteKind, VaultError,
@@ -66,6 +66,9 @@ impl Committer {
             let warm = self.core.cache.drop_warm(address).filter(|warm| warm.key.id() != *id);
             self.returns.extend(warm.map(|warm| (address.clone(), warm)));
         }
+        // Those that gave way to others in the cache wait here for the next write.
+        let dead: HashSet<KeyId> = keys.iter().map(|(id, _)| *id).collect();
+        self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
         for doomed in &destruction.doomed {
             self.core.cache.drop_fence(&doomed.subject);
         }
@@ -127,6 +130,12 @@ impl Committer {
     ) -> Result<(), VaultError> {
         let hash = self.core.naming.subject(&doomed.subject);
         let mut fence = self.fence(&hash, plan)?;
+        // A span may have no end. Done again, it must not take what a `reopen` began since.
+        let done = self.core.disk.fence(&hash)?;
+        let erasure = destruction.erasure;
+        if done.whole.contains(&erasure) || done.dead.iter().any(|&(_, _, by)| by == erasure) {
+            return Ok(());
+        }
         let record = self.record(&hash, &fence, plan)?;
         let before = fence.clone();
         for (from, to) in spans {
@@ -134,10 +143,15 @@ impl Committer {
             fence.kill(
                 *from.max(&Generation::FIRST),
                 *to.min(&last_begun(&fence, &record)),
-                destruction.erasure,
+                erasure,
             );
         }
         if fence == before {
+            // All of it was dead. That it is done must be remembered if a `reopen` can follow.
+            if fence.closed {
+                fence.whole.push(erasure);
+                plan.fences.insert(hash, fence);
+            }
             return Ok(());
         }
         for found in self.core.disk.walk(places::keys(&hash)) {

@@ -39,8 +39,9 @@ pub enum VaultError {
         /// The one that was asked for.
         generation: Generation,
     },
-    /// Another process has this vault open.
-    #[error("vault in use by process {0}; close it there, or wait")]
+    /// Another process has this vault open, or a copy of its folder over the same root slot. 0:
+    /// which process is not known.
+    #[error("vault in use by {}; close it there, or wait", user(*.0))]
     InUse(u32),
     /// There is no vault here.
     #[error("there is no vault at {0}")]
@@ -135,3 +136,11 @@ pub enum VaultError {
 
 /// A vault's id as text.
 pub type VaultIdText = String;
+
+/// Who has the vault open.
+fn user(process: u32) -> String {
+    match process {
+        0 => "another process, perhaps by a copy of its folder".to_owned(),
+        process => format!("process {process}"),
+    }
+}

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Claim, Destroyed, Destruction, InventoryEntry, KeyInfo, KeyRequest, KeyState, NoteKind,
-    Opening, Standing, VaultError, VaultId,
+    Opening, Standing, UnderWay, VaultError, VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -38,6 +38,8 @@ pub struct Vault {
 struct Open {
     core: Arc<Core>,
     gates: Arc<Gates>,
+    /// Held by an erasure from closing to closing the books.
+    erasing: Arc<tokio::sync::Mutex<()>>,
     /// `None` only while dropping: that is how the committer learns of it.
     jobs: Option<mpsc::Sender<Job>>,
     committer: Option<JoinHandle<()>>,
@@ -108,7 +110,8 @@ impl Vault {
             .spawn(move || committer.run(&inbox))
             .map_err(|error| VaultError::Storage(Box::new(error)))?;
         let (jobs, committer) = (Some(jobs), Some(committer));
-        Ok(Self { open: Arc::new(Open { core, gates: Arc::default(), jobs, committer }) })
+        let (gates, erasing) = (Arc::default(), Arc::default());
+        Ok(Self { open: Arc::new(Open { core, gates, erasing, jobs, committer }) })
     }
 
     #[cfg(test)]
@@ -209,8 +212,14 @@ impl Vault {
         self.ask(|reply| Job::Claim(claims.to_vec(), reply)).await
     }
 
+    /// Announces that these events are about to be written, before they are claimed: until the
+    /// answer is dropped, nobody's [`Vault::settle`] withdraws their claims.
+    pub fn begin_claims(&self, events: Vec<EventId>) -> UnderWay {
+        self.open.core.under_way.begin(events)
+    }
+
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
-    /// or are withdrawn. Repeatable; unknown events are passed over. It costs no write of its own:
+    /// or are withdrawn, unless they are under way. Repeatable; unknown events are passed over. It costs no write of its own:
     /// it becomes durable with the next one, and should a crash come first, the claim is found
     /// unsettled, and settled again.
     ///
@@ -262,6 +271,12 @@ impl Vault {
         let core = &self.open.core;
         let keys = core.disk.walk(places::keys(&core.naming.subject(subject)));
         keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?))).collect()
+    }
+
+    /// Waits until no other erasure is under way, and keeps others waiting until the answer is
+    /// dropped: two that close each other's subjects would wait for ever.
+    pub async fn erase_alone(&self) -> impl Send + use<> {
+        Arc::clone(&self.open.erasing).lock_owned().await
     }
 
     /// Stops appends for these subjects: new ones wait, those under way are waited for. Dropping

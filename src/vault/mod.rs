@@ -22,6 +22,7 @@ mod root;
 mod tests;
 mod tree;
 mod types;
+mod under_way;
 mod wire;
 
 pub use error::{VaultError, VaultIdText};
@@ -30,3 +31,4 @@ pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyState, NoteKind, Opening, Owner, Standing, VaultId,
 };
+pub use under_way::UnderWay;

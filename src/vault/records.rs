@@ -228,8 +228,9 @@ pub(super) struct FenceRecord {
     /// Dead spans in order, both ends inclusive.
     pub(super) dead: Vec<(Generation, Generation, ErasureId)>,
     pub(super) closed: bool,
-    /// The erasures that took the whole subject. One that is asked for again, after a restart
-    /// say, must not take what a `reopen` began since.
+    /// The erasures that took the whole subject, or found the part that they were to take dead
+    /// already. One that is asked for again, after a restart say, must not take what a `reopen`
+    /// began since.
     pub(super) whole: Vec<ErasureId>,
 }
 

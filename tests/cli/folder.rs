@@ -158,7 +158,7 @@ fn a_folder_whose_making_was_cut_off_is_completed() {
 #[test]
 fn two_that_make_the_same_folder_make_one() {
     let world = World::new();
-    let children: Vec<_> = (0..4).map(|_| world.spawn(&["append", "s-1", "T"])).collect();
+    let children: Vec<_> = (0..8).map(|_| world.spawn(&["append", "s-1", "T"])).collect();
     let done = children
         .into_iter()
         .map(|child| child.wait_with_output().unwrap())

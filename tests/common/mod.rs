@@ -1,7 +1,7 @@
 //! What the integration tests share: the bank's policy, short ways to make events, a store that
 //! fails when told to.
 
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used)]
 
 use std::sync::{
     Arc,
@@ -74,12 +74,12 @@ pub fn event(event_type: &str, data: &str) -> NewEvent {
     NewEvent::new(EventType::new(event_type).unwrap(), json(data))
 }
 
-pub fn bank() -> Policy {
+pub fn bank_policy() -> Policy {
     Policy::parse(BANK).unwrap()
 }
 
 pub async fn layer_over<S: EventStore>(store: S) -> Oubliette<S> {
-    Oubliette::open(store, Vault::in_memory().unwrap(), bank()).await.unwrap()
+    Oubliette::open(store, Vault::in_memory().unwrap(), bank_policy()).await.unwrap()
 }
 
 pub async fn layer() -> Oubliette<MemoryStore> {

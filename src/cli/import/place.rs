@@ -139,29 +139,32 @@ impl Placer {
         let Some(first) = group.first() else { return };
         let mut wanted: HashMap<EventId, &Ready> =
             group.iter().map(|row| (row.event.id, row)).collect();
-        let backwards = ReadOptions {
-            from: Some(last),
-            direction: Direction::Backwards,
-            ..ReadOptions::default()
-        };
-        let mut events = self.store.read(&first.stream, backwards);
         let mut problem = "it is said to be there, and is not found".to_owned();
-        while !wanted.is_empty() {
-            let stored = match events.try_next().await {
-                Ok(Some(stored)) => stored,
-                Ok(None) => break,
-                Err(error) => {
-                    problem = format!("it is there, and cannot be compared: {error}");
-                    break;
-                }
-            };
-            let Some(row) = wanted.remove(&stored.id) else { continue };
-            let outcome = if is_same(&row.event, &stored) {
-                Outcome::Already
-            } else {
-                Outcome::Bad(other_content(row))
-            };
-            outcomes.push((row.line, outcome));
+        // They mostly lie next to each other, and reading ahead would open much for nothing.
+        for limit in [Some(group.len()), None] {
+            let backwards =
+                ReadOptions { from: Some(last), direction: Direction::Backwards, limit };
+            let mut events = self.store.read(&first.stream, backwards);
+            while !wanted.is_empty() {
+                let stored = match events.try_next().await {
+                    Ok(Some(stored)) => stored,
+                    Ok(None) => break,
+                    Err(error) => {
+                        problem = format!("it is there, and cannot be compared: {error}");
+                        break;
+                    }
+                };
+                let Some(row) = wanted.remove(&stored.id) else { continue };
+                let outcome = if is_same(&row.event, &stored) {
+                    Outcome::Already
+                } else {
+                    Outcome::Bad(other_content(row))
+                };
+                outcomes.push((row.line, outcome));
+            }
+            if wanted.is_empty() {
+                return;
+            }
         }
         outcomes.extend(wanted.values().map(|row| (row.line, Outcome::Bad(problem.clone()))));
     }

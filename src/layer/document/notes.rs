@@ -19,6 +19,8 @@ pub struct Notes {
     pub sealed_bytes: bool,
     /// The payload is not JSON and stands in clear; only metadata is sealed.
     pub clear_bytes: bool,
+    /// No token is of the event's own subject: all that is sealed is other people's.
+    pub others: bool,
     /// Where there is more than one token: the policy's pointers that each covers.
     pub fields: Vec<Vec<String>>,
 }
@@ -69,6 +71,9 @@ impl Notes {
         if self.clear_bytes {
             members.push(r#""clear":"bytes""#.to_owned());
         }
+        if self.others {
+            members.push(r#""others":true"#.to_owned());
+        }
         if !self.fields.is_empty() {
             let list = |fields: &Vec<String>| {
                 let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
@@ -93,6 +98,7 @@ impl Notes {
                 "public" => notes.public = Some(read_id(value)?),
                 "sealed" if value.string().as_deref() == Some("bytes") => notes.sealed_bytes = true,
                 "clear" if value.string().as_deref() == Some("bytes") => notes.clear_bytes = true,
+                "others" if matches!(value, Node::Leaf("true")) => notes.others = true,
                 "fields" => notes.fields = read_fields(value).ok_or(NOT_NOTES)?,
                 _ => return Err(NOT_NOTES),
             }

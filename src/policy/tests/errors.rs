@@ -137,3 +137,16 @@ fn the_examples_of_the_manual_are_policies() {
         policy(example);
     }
 }
+
+#[test]
+fn an_event_of_too_many_subjects_is_refused() {
+    let rule = "[[stream]]\nmatch = 's-{id}'\nlayout = 'inline'\n\
+                [[stream.field]]\npointer = '/p/*/iban'\nsubject = 'user-{/p/*/user}'";
+    let of = |count: usize| {
+        let people: Vec<_> = (1..count).map(|n| format!(r#"{{"user":{n},"iban":1}}"#)).collect();
+        carve(rule, "s-1", "X", &format!(r#"{{"p":[{}]}}"#, people.join(",")))
+    };
+    assert_eq!(of(1024).unwrap().parts.len(), 1024);
+    assert_eq!(of(1025).unwrap_err(), PolicyRefusal::TooManySubjects { most: 1024 });
+    assert!(of(20_000).is_err());
+}

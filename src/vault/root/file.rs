@@ -1,7 +1,7 @@
 //! A root slot in a file of two sectors, overwritten in place.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::Mutex,
@@ -16,7 +16,8 @@ use super::{
 };
 use crate::vault::VaultError;
 
-/// The slot.
+/// The slot. While it lives the file is locked: two folders that are copies of each other, open
+/// over one slot, would each overwrite the other's root, and with it every key of one of them.
 pub(crate) struct FileSlot(SectorSlot<SectorFile>);
 
 impl FileSlot {
@@ -36,6 +37,7 @@ impl FileSlot {
             io::ErrorKind::AlreadyExists => VaultError::NotEmpty(path.display().to_string()),
             _ => storage(e),
         })?;
+        lock(&file)?;
         // The blocks get their place on the medium now, and are overwritten in it from now on.
         file.write_all(&[0; 2 * SECTOR_BYTES]).map_err(storage)?;
         file.sync_all().map_err(storage)?;
@@ -46,7 +48,8 @@ impl FileSlot {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it.
+    /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it;
+    /// [`VaultError::InUse`].
     pub(crate) fn open(path: &Path) -> Result<Self, VaultError> {
         let file =
             OpenOptions::new().read(true).write(true).open(path).map_err(|e| match e.kind() {
@@ -54,6 +57,7 @@ impl FileSlot {
                 _ => storage(e),
             })?;
         refuse_shared(&file, path)?;
+        lock(&file)?;
         Ok(Self(SectorSlot(SectorFile(Mutex::new(file)))))
     }
 }
@@ -79,6 +83,20 @@ pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
+    }
+}
+
+/// The system takes the lock back when the file is closed.
+///
+/// # Errors
+/// [`VaultError::InUse`] by a process that is not known: the slot holds nothing but the root.
+fn lock(file: &File) -> Result<(), VaultError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(VaultError::InUse(0)),
+        // A medium that knows no locks.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(storage(error)),
     }
 }
 

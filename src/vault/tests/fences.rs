@@ -95,6 +95,26 @@ async fn an_erasure_done_again_takes_nothing_that_reopen_began() {
 }
 
 #[tokio::test]
+async fn an_erasure_of_a_part_done_again_takes_nothing_that_reopen_began() {
+    let vault = over(&tree());
+    let [old, _] = handed_over(&vault).await;
+    let [first, second] = [ErasureId::now(), ErasureId::now()];
+    // The second finds nothing left to kill, and is remembered all the same.
+    for erasure in [first, second] {
+        destroy(&vault, erasure, "account-1", spans(&[(2, u32::MAX)])).await.unwrap();
+    }
+    vault.reopen(&subject("account-1")).await.unwrap();
+    let new = key(&vault, "account-1", "account-1").await.unwrap();
+    for erasure in [first, second] {
+        let done = destroy(&vault, erasure, "account-1", spans(&[(2, u32::MAX)])).await.unwrap();
+        assert_eq!(done.keys, 0);
+        live(vault.opening_key(new.id()));
+        live(vault.opening_key(old.id()));
+        key(&vault, "account-1", "account-1").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn who_was_never_seen_can_be_forgotten_and_stays_so() {
     let tree = tree();
     let vault = over(&tree);

@@ -51,6 +51,42 @@ fn a_vault_that_is_not_there_is_not_made() {
     assert!(!folder.exists() && !root.exists());
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Each would overwrite the other's root, and all keys of one of them would be lost.
+#[tokio::test]
+async fn a_copy_of_the_folder_does_not_open_beside_it_over_the_same_root() {
+    let temp = tempfile::tempdir().unwrap();
+    let (folder, root) = places(temp.path());
+    let copy = temp.path().join("copy");
+    let vault = Vault::create(&folder, &root).unwrap();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap();
+    key(&vault, "user-2", "user-2").await.unwrap();
+    vault.flush().await.unwrap();
+    copy_folder(&folder, &copy);
+    let second = Vault::open(&copy, &root);
+    forget(&vault, "user-2").await;
+    match second {
+        Err(error) => assert!(matches!(error, VaultError::InUse(0)), "{error}"),
+        // What would follow.
+        Ok(second) => drop(forget(&second, "user-3").await),
+    }
+    drop(vault);
+    let vault = Vault::open(&folder, &root).unwrap();
+    live(vault.opening_key(kept.id()));
+}
+
 const CHILD: &str = "OUBLIETTE_TEST_VAULT_OF_CHILD";
 
 /// Not a test of its own: what [`what_was_acknowledged_survives_a_kill`] runs and kills. It says

@@ -75,6 +75,43 @@ async fn after_a_failed_destruction_nothing_is_sealed_opened_or_admitted() {
     assert!(matches!(vault.admit(Opening::default()).await, Err(VaultError::Poisoned)));
 }
 
+/// Keys that gave way in the cache wait, with their unused seals, for the next write: not so those
+/// that are destroyed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroyed_key_does_not_wait_in_memory_for_the_next_write() {
+    let limits = Limits { cached_keys: 1, ..Limits::default() };
+    let vault = Vault::over(tree(), limits).unwrap();
+    let hold = vault.core().disk.faults.hold.lock().unwrap();
+    let create = |n: u32| {
+        let vault = vault.clone();
+        let name = format!("user-{n}");
+        tokio::spawn(async move { Arc::downgrade(&key(&vault, &name, &name).await.unwrap()) })
+    };
+    let mut tasks = vec![create(0)];
+    while vault.core().disk.faults.writes.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // One write makes the others, and their destruction follows at once.
+    tasks.extend((1..200).map(create));
+    while vault.asked() < 200 {
+        tokio::task::yield_now().await;
+    }
+    let doomed = (0..200)
+        .map(|n| Doomed { subject: subject(&format!("user-{n}")), dead: Dead::All })
+        .collect();
+    let destruction = Destruction { erasure: ErasureId::now(), doomed };
+    let destroying = vault.clone();
+    let destroying = tokio::spawn(async move { destroying.destroy(&destruction, b"").await });
+    while vault.asked() < 201 {
+        tokio::task::yield_now().await;
+    }
+    drop(hold);
+    assert_eq!(destroying.await.unwrap().unwrap().keys, 200);
+    for task in tasks {
+        assert_eq!(task.await.unwrap().strong_count(), 0);
+    }
+}
+
 /// Has a subject be forgotten between what the next reader reads and what it keeps.
 fn forget_meanwhile(vault: &Vault, whose: &'static str) {
     let forgetting = vault.clone();

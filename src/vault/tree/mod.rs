@@ -2,13 +2,13 @@
 //! for good, whatever the database underneath keeps.
 //!
 //! Used by the vault's records alone, which decide what the values mean. The construction is
-//! DESIGN §4's key tree: sealed pages, each under a key that its parent page holds, up to one
+//! a key tree: sealed pages, each under a key that its parent page holds, up to one
 //! root key in the root slot.
 //!
 //! # What is forgotten, and why
 //!
 //! Two ways of writing: [`Tree::put`] writes pages anew *in place*, under the key they have;
-//! [`Tree::erase`] gives every page on the way to a changed place a *fresh* key and id, up to the
+//! [`Tree::erase_all`] gives every page on the way to a changed place a *fresh* key and id, up to the
 //! root, and then overwrites the root slot. What an adversary may have is every byte that the
 //! page store ever wrote, and today's slot. The claim: no value that was at a place before the
 //! last erasure of that place can be read with these.
@@ -200,21 +200,23 @@ impl Tree {
         self.write(Erasure { changes, ..Erasure::default() }, false)
     }
 
-    /// Makes changes after whose return the earlier values of all changed places, and everything
-    /// ever stored at them, are beyond recovery: fresh keys for all pages on their paths, and a
-    /// fresh root key. All or nothing. A place that ends with no value, or with a new one, are
-    /// treated alike.
+    /// [`Tree::erase_all`] of single places.
+    #[cfg(test)]
     pub(crate) fn erase(&self, changes: Vec<Change>) -> Result<(), VaultError> {
         self.erase_all(Erasure { changes, ..Erasure::default() })
     }
 
-    /// [`Tree::erase`] of whole ranges and of single places, with one change of root. Of a range
-    /// only the pages at its ends are written anew: what lies between goes with its keys.
+    /// Makes changes after whose return the earlier values of all changed places, and everything
+    /// ever stored at them, are beyond recovery: fresh keys for all pages on their paths, and a
+    /// fresh root key. All or nothing. A place that ends with no value, or with a new one, are
+    /// treated alike. Of a range only the pages at its ends are written anew: what lies between
+    /// goes with its keys.
     pub(crate) fn erase_all(&self, erasure: Erasure) -> Result<(), VaultError> {
         self.write(erasure, true)
     }
 
     /// A fresh root key, under a new epoch; nothing else changes.
+    #[cfg(test)]
     pub(crate) fn rotate_root(&self) -> Result<(), VaultError> {
         self.erase_all(Erasure::default())
     }

@@ -1,0 +1,133 @@
+//! The documents are true where a machine can tell: links lead somewhere, policies in them are
+//! accepted, commands in them exist.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use oubliette::policy::Policy;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Markdown files of the repository.
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> =
+        ["docs", "examples", "tests", "benches"].iter().map(|name| root().join(name)).collect();
+    found.extend(markdown_in(root()));
+    while let Some(folder) = folders.pop() {
+        found.extend(markdown_in(&folder));
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        folders.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()));
+    }
+    assert!(found.iter().any(|path| path.ends_with("README.md")), "{found:?}");
+    found
+}
+
+fn markdown_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return vec![] };
+    let markdown = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    entries.map(|entry| entry.unwrap().path()).filter(markdown).collect()
+}
+
+/// The text without its fenced code blocks, and the blocks with their language.
+fn split_code(text: &str) -> (String, Vec<(String, String)>) {
+    let (mut prose, mut blocks) = (String::new(), Vec::new());
+    let mut open: Option<(String, String)> = None;
+    for line in text.lines() {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(language)) => open = Some((language.trim().to_owned(), String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some((_, block)), None) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (None, None) => {
+                prose.push_str(line);
+                prose.push('\n');
+            }
+        }
+    }
+    assert!(open.is_none(), "a code block is never closed");
+    (prose, blocks)
+}
+
+/// The targets of `[text](target)`.
+fn links(prose: &str) -> Vec<&str> {
+    prose
+        .match_indices("](")
+        .filter_map(|(at, _)| prose[at + 2..].split_once(')').map(|(target, _)| target))
+        .collect()
+}
+
+/// The anchors that a host makes of headings: lower case, without punctuation, spaces as hyphens.
+fn anchors(prose: &str) -> HashSet<String> {
+    let heading = |line: &str| {
+        let text = line.trim_start_matches('#').trim();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.collect::<String>().to_lowercase().replace(' ', "-")
+    };
+    prose.lines().filter(|line| line.starts_with('#')).map(heading).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        let (prose, _) = split_code(&fs::read_to_string(&document).unwrap());
+        for link in links(&prose) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            let leads = if anchor.is_empty() {
+                target.exists()
+            } else {
+                fs::read_to_string(&target)
+                    .is_ok_and(|text| anchors(&split_code(&text).0).contains(anchor))
+            };
+            if !leads {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_policy_shown_is_accepted() {
+    let mut shown = 0;
+    for name in ["README.md", "docs/guide.md", "docs/policy.md"] {
+        let (_, blocks) = split_code(&fs::read_to_string(root().join(name)).unwrap());
+        for (language, block) in blocks {
+            if language == "toml" && block.contains("[[stream]]") {
+                shown += 1;
+                Policy::parse_as(&block, name).unwrap_or_else(|errors| panic!("{errors}"));
+            }
+        }
+    }
+    assert!(shown >= 5, "{shown}");
+}
+
+/// No promise is made of a room that is not there: the table of rooms names the modules.
+#[test]
+fn the_table_of_rooms_names_every_module() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for entry in fs::read_dir(root().join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.join("mod.rs").exists() {
+            let room = path.file_name().unwrap().to_string_lossy().into_owned();
+            assert!(readme.contains(&format!("| `{room}` |")), "{room} is not in the table");
+        }
+    }
+}
