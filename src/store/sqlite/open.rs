@@ -179,13 +179,21 @@ struct Identity {
 }
 
 impl Identity {
+    /// All of it as of one moment: another process may be making the tables just now.
     fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-        Ok(Self {
-            application: number("PRAGMA application_id")?,
-            version: number("PRAGMA user_version")?,
-            empty: number("SELECT count(*) FROM sqlite_schema")? == 0,
-        })
+        let read = || {
+            Ok(Self {
+                application: number("PRAGMA application_id")?,
+                version: number("PRAGMA user_version")?,
+                empty: number("SELECT count(*) FROM sqlite_schema")? == 0,
+            })
+        };
+        // A savepoint, because `make` asks within its transaction.
+        connection.execute_batch("SAVEPOINT identity")?;
+        let identity = read();
+        let ended = connection.execute_batch("RELEASE identity");
+        identity.and_then(|identity| ended.map(|()| identity))
     }
 
     fn is_fresh(&self) -> bool {
