@@ -23,6 +23,7 @@ use super::{
     core::Core,
     places::{self, Hash},
     records::{FenceRecord, KeyEntry, SubjectRecord, today},
+    root::SlotChange,
     tree::{Erasure, Place, Value},
 };
 use crate::{
@@ -57,6 +58,7 @@ pub(super) enum Job {
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    Slot(SlotChange, Reply<()>),
     Flush(Reply<()>),
 }
 
@@ -143,6 +145,7 @@ impl Committer {
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::Slot(change, reply) => answer(reply, self.core.disk.tree().change_slot(change)),
             Job::Flush(reply) => answer(reply, self.flush()),
         }
     }

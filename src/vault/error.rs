@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::root::WrappedBy;
 use crate::{
     crypto::{KeyId, RandomError},
     event::{ErasureId, EventId, Generation, Subject},
@@ -52,7 +53,7 @@ pub enum VaultError {
     /// The vault's root slot is not where it should be.
     #[error(
         "the root slot {0} is missing: without it no key of this vault can be read; \
-         say where it is with --root"
+         say where it is with --root, or where a mirror of it is with --mirror"
     )]
     SlotMissing(String),
     /// The root slot is of another vault.
@@ -92,6 +93,63 @@ pub enum VaultError {
         /// The epoch that the pages had reached.
         vault: u64,
     },
+    /// One of the slot's files lies in the vault's folder.
+    #[error(
+        "the root slot {} lies in {}: whoever copies the folder would have it too; \
+         keep it elsewhere",
+        slot.display(), folder.display()
+    )]
+    SlotWithin {
+        /// The file.
+        slot: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The device that holds the root slot cannot be used.
+    #[error("the root slot {place} cannot be reached: {why}")]
+    SlotDevice {
+        /// Where the slot is.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A mirror of the root slot that was asked for cannot be made, wiped or used.
+    #[error("the root slot's mirror {mirror} cannot be used: {why}")]
+    Mirror {
+        /// Which.
+        mirror: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The key-encryption key does not open the root slot.
+    #[error(
+        "this is not the key-encryption key of the root slot, which is wrapped by {0}; \
+         give the right one with --kek"
+    )]
+    WrongKek(WrappedBy),
+    /// The root slot is wrapped, and no key-encryption key was given.
+    #[error(
+        "the root slot is wrapped by {0}, and no key-encryption key was given; \
+         say where it is with --kek"
+    )]
+    KekMissing(WrappedBy),
+    /// A key-encryption key was given for a root slot that is not wrapped.
+    #[error(
+        "a key-encryption key was given, but the root slot is not wrapped by one; open it with \
+         --kek none, and wrap it with `oubliette root kek`"
+    )]
+    KekNotNeeded,
+    /// The key-encryption key cannot be read where it should be.
+    #[error("the key-encryption key ({kek}) cannot be read: {why}")]
+    KekUnusable {
+        /// Where it should come from.
+        kek: String,
+        /// What is wrong; nothing of what was read.
+        why: String,
+    },
+    /// This vault cannot do that.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// A folder that holds something, but no vault.
     #[error("{0} is not a vault of this program")]
     NotAVault(String),

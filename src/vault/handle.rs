@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, Destroyed, Destruction, InventoryEntry, KeyInfo, KeyRequest, KeyState, NoteKind,
-    Opening, Standing, UnderWay, VaultError, VaultId,
+    Claim, Destroyed, Destruction, InventoryEntry, Kek, KeyInfo, KeyRequest, KeyState, MirrorState,
+    NoteKind, Opening, Passphrase, SlotConfig, SlotState, Standing, UnderWay, VaultError, VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -20,6 +20,7 @@ use super::{
     inventory::Inventory,
     places,
     records::{FenceRecord, KeyEntry},
+    root::{KekSecret, SlotChange},
     tree::Tree,
 };
 use crate::{
@@ -77,20 +78,24 @@ pub struct Closure {
 }
 
 impl Vault {
-    /// Makes a vault: sled pages in `folder`, the root slot at `root`.
+    /// Makes a vault: sled pages in `folder`, the root slot where the configuration says (a path:
+    /// in a file there, without mirrors, wrapped by nothing).
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`] where either exists.
-    pub fn create(folder: &Path, root: &Path) -> Result<Self, VaultError> {
-        Self::over(Tree::create_at(folder, root)?.into(), Limits::default())
+    /// [`VaultError::NotEmpty`] where either exists; [`VaultError::SlotWithin`] where the slot lies in
+    /// the folder.
+    pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+        Self::over(Tree::create_at(folder, slot)?.into(), Limits::default())
     }
 
-    /// Opens a vault. Nothing is made: what is missing is an error.
+    /// Opens a vault. Nothing is made, but mirrors that are asked for, and the slot where only a mirror
+    /// of it is left: what is missing is an error.
     ///
     /// # Errors
-    /// [`VaultError::InUse`], [`VaultError::NotFound`], [`VaultError::SlotMissing`]…
-    pub fn open(folder: &Path, root: &Path) -> Result<Self, VaultError> {
-        Self::over(Tree::open_at(folder, root)?.into(), Limits::default())
+    /// [`VaultError::InUse`], [`VaultError::NotFound`], [`VaultError::SlotMissing`],
+    /// [`VaultError::WrongKek`], [`VaultError::KekMissing`]…
+    pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+        Self::over(Tree::open_at(folder, slot)?.into(), Limits::default())
     }
 
     /// A vault in memory, for tests and for trying things out.
@@ -140,6 +145,68 @@ impl Vault {
     /// The vault's identity.
     pub fn id(&self) -> VaultId {
         self.open.core.disk.tree().vault_id()
+    }
+
+    /// Where the root slot is, and how it and its mirrors stand.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn root_slot(&self) -> Result<SlotState, VaultError> {
+        self.open.core.disk.tree().slot()
+    }
+
+    /// The mirrors of the root slot that may hold an earlier root: until they are overwritten, what
+    /// was forgotten since can be read with them.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn stale_mirrors(&self) -> Result<Vec<MirrorState>, VaultError> {
+        let mut mirrors = self.root_slot()?.mirrors;
+        mirrors.retain(|mirror| mirror.stale);
+        Ok(mirrors)
+    }
+
+    /// Tries again to overwrite the mirrors that could not be reached. Opening does the same.
+    ///
+    /// # Errors
+    /// Where the slot itself fails; that a mirror still cannot be reached is no error.
+    pub async fn retry_mirrors(&self) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::Retry).await
+    }
+
+    /// Wraps the root by another key-encryption key. The tree stays as it is, and so does the root:
+    /// with an earlier copy of the slot and the earlier key it can still be had, until the
+    /// next erasure.
+    ///
+    /// # Errors
+    /// [`VaultError::KekUnusable`], after which nothing has changed.
+    pub async fn set_kek(
+        &self,
+        kek: &Kek,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::Kek(KekSecret::read(kek, passphrase)?)).await
+    }
+
+    /// Makes a mirror of the root slot; where there is one of this vault's already, takes it on.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub async fn add_mirror(&self, path: &Path) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::AddMirror(path.to_owned())).await
+    }
+
+    /// Wipes a mirror of the root slot and removes it. `lost`: it cannot be reached, and the
+    /// caller answers for it that it is destroyed.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub async fn retire_mirror(&self, path: &Path, lost: bool) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::RetireMirror { path: path.to_owned(), lost }).await
+    }
+
+    async fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
+        self.ask(|reply| Job::Slot(change, reply)).await
     }
 
     /// Waits until nobody of the opening's subjects is being forgotten, and admits.

@@ -9,24 +9,20 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{
-    Root, RootSlot,
-    sector::SECTOR_BYTES,
-    slot::{SectorSlot, Sectors},
-};
+use super::{medium, sector::SECTOR_BYTES, slot::Sectors};
 use crate::vault::VaultError;
 
-/// The slot. While it lives the file is locked: two folders that are copies of each other, open
+/// The file. While it lives it is locked: two folders that are copies of each other, open
 /// over one slot, would each overwrite the other's root, and with it every key of one of them.
-pub(crate) struct FileSlot(SectorSlot<SectorFile>);
+pub(super) struct SectorFile(Mutex<File>);
 
-impl FileSlot {
+impl SectorFile {
     /// Makes the file, readable and writable by its owner alone, and makes its place durable.
     /// It holds no root until one is written.
     ///
     /// # Errors
     /// [`VaultError::NotEmpty`] where there is something already.
-    pub(crate) fn create(path: &Path) -> Result<Self, VaultError> {
+    pub(super) fn create(path: &Path) -> Result<Self, VaultError> {
         let parent = parent(path);
         fs::create_dir_all(parent).map_err(storage)?;
         let mut options = OpenOptions::new();
@@ -42,7 +38,8 @@ impl FileSlot {
         file.write_all(&[0; 2 * SECTOR_BYTES]).map_err(storage)?;
         file.sync_all().map_err(storage)?;
         sync_folder(parent)?;
-        Ok(Self(SectorSlot(SectorFile(Mutex::new(file)))))
+        medium::warn(path);
+        Ok(Self(Mutex::new(file)))
     }
 
     /// Opens the file.
@@ -50,7 +47,7 @@ impl FileSlot {
     /// # Errors
     /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it;
     /// [`VaultError::InUse`].
-    pub(crate) fn open(path: &Path) -> Result<Self, VaultError> {
+    pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
         let file =
             OpenOptions::new().read(true).write(true).open(path).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => VaultError::SlotMissing(path.display().to_string()),
@@ -58,18 +55,14 @@ impl FileSlot {
             })?;
         refuse_shared(&file, path)?;
         lock(&file)?;
-        Ok(Self(SectorSlot(SectorFile(Mutex::new(file)))))
+        Ok(Self(Mutex::new(file)))
     }
 }
 
-impl RootSlot for FileSlot {
-    fn read(&self) -> Result<Root, VaultError> {
-        self.0.read()
-    }
-
-    fn write(&self, root: &Root) -> Result<(), VaultError> {
-        self.0.write(root)
-    }
+/// Removes a file, durably.
+pub(super) fn remove(path: &Path) -> Result<(), VaultError> {
+    fs::remove_file(path).map_err(storage)?;
+    sync_folder(parent(path))
 }
 
 /// Makes the names in a folder durable.
@@ -118,8 +111,6 @@ fn refuse_shared(_: &File, _: &Path) -> Result<(), VaultError> {
 fn storage(error: io::Error) -> VaultError {
     VaultError::Storage(Box::new(error))
 }
-
-struct SectorFile(Mutex<File>);
 
 impl SectorFile {
     fn at(&self, index: usize) -> Result<std::sync::MutexGuard<'_, File>, VaultError> {

@@ -4,19 +4,36 @@
 //! Used by `tree` alone. Forgetting ends with overwriting this slot: when the last copy of the
 //! earlier root key is gone, nothing that was sealed beneath it and not sealed anew can be read.
 
+mod config;
+mod copies;
 mod file;
+mod kek;
+mod medium;
 mod memory;
+mod mirror;
 mod sector;
 mod slot;
+#[cfg(feature = "tpm")]
+mod tpm;
+mod wrap;
 
-pub(crate) use file::{FileSlot, parent, sync_folder};
-pub(crate) use memory::MemorySlot;
+pub use config::{SlotConfig, SlotPlace};
 #[cfg(test)]
+pub(crate) use copies::Slot;
+pub(crate) use file::{parent, sync_folder};
+pub(crate) use kek::KekSecret;
+pub use kek::{Kek, KekError, Passphrase};
+pub(crate) use memory::MemorySlot;
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
-pub(crate) use slot::{SectorSlot, Sectors};
+pub(crate) use slot::Sectors;
+#[cfg(feature = "tpm")]
+pub use tpm::TpmIndex;
+pub use wrap::WrappedBy;
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
 
 use super::{VaultError, VaultId};
 use crate::crypto::Secret;
@@ -52,10 +69,11 @@ impl fmt::Debug for Root {
 /// A root slot.
 ///
 /// # Contract
-/// - `read` returns the newest root that is whole.
+/// - `read`, before anything is written, returns the newest root that is whole.
 /// - When `write` returns, the given root is durable and every other root that was ever in the
-///   slot is physically overwritten. A crash within it leaves the earlier root or the new one,
-///   and once `read` has seen the new one it never returns to the earlier.
+///   slot is physically overwritten, but for that in mirrors that could not be reached: these the
+///   slot names, durably, until they are overwritten, too. A crash within it leaves the earlier
+///   root or the new one, and once `read` has seen the new one it never returns to the earlier.
 /// - Writing the root that `read` returned is the way to be sure that it is durable and the only
 ///   one: what a crash left readable may not be on the disk.
 pub(crate) trait RootSlot: Send + Sync {
@@ -64,4 +82,53 @@ pub(crate) trait RootSlot: Send + Sync {
 
     /// Puts a root in place of all others.
     fn write(&self, root: &Root) -> Result<(), VaultError>;
+
+    /// Changes how the slot keeps the root that is in it.
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError>;
+
+    /// Where the slot is, and how it stands.
+    fn state(&self) -> Result<SlotState, VaultError>;
+}
+
+/// A change of how a slot keeps its root. None of them touches the tree.
+#[derive(Debug)]
+pub(crate) enum SlotChange {
+    /// Wraps the root by this instead.
+    Kek(KekSecret),
+    /// Makes a mirror, or takes on one that is there.
+    AddMirror(PathBuf),
+    /// Wipes a mirror, unless it is lost, and no longer notes it.
+    RetireMirror { path: PathBuf, lost: bool },
+    /// Writes the mirrors that could not be reached.
+    Retry,
+}
+
+/// How a root slot stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SlotState {
+    /// Where it is.
+    pub place: String,
+    /// How many roots came before the present one.
+    pub epoch: u64,
+    /// What the root key is wrapped by.
+    pub wrapped_by: WrappedBy,
+    /// Its mirrors.
+    pub mirrors: Vec<MirrorState>,
+}
+
+/// How a mirror of a root slot stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MirrorState {
+    /// Which: its path.
+    pub name: String,
+    /// The epoch of the root that it was last known to hold; `None`: it may hold any, or the
+    /// present one under an earlier key-encryption key.
+    pub may_hold: Option<u64>,
+    /// Whether it may hold anything but the present root. Until it is overwritten, what was forgotten
+    /// since can be read with it.
+    pub stale: bool,
+    /// Why it could not be reached the last time.
+    pub trouble: Option<String>,
 }

@@ -1,68 +1,165 @@
-//! One sector of the root slot, as bytes.
+//! One sector of the root slot, as bytes. Format 2, which is written:
 //!
 //! | bytes | content |
 //! | --- | --- |
 //! | 16 | `OUBLIETTE ROOT\r\n` |
-//! | 4 | format, big-endian |
+//! | 4 | format, big-endian like all numbers here |
 //! | 16 | vault id |
-//! | 8 | epoch, big-endian |
+//! | 8 | epoch |
 //! | 16 | id of the root page |
-//! | 32 | root key |
-//! | 3972 | zero |
+//! | 4 | what wraps the root key: 0 nothing, 1 a key, 2 a passphrase |
+//! | 12 | of a passphrase: Argon2id's memory in KiB, passes, lanes; else zero |
+//! | 16 | salt; zero where nothing wraps |
+//! | 12 | nonce; zero where nothing wraps |
+//! | 48 | root key and tag, AES-256-GCM; where nothing wraps: root key and zeros |
+//! | 2 | number of mirrors |
+//! | … | each mirror: 2 bytes of length, its name, 8 bytes: 1 + the epoch that it is known to hold alone, or 0 |
+//! | … | zero |
 //! | 32 | SHA-256 of all before, in every format |
+//!
+//! The wrapped key is bound to everything before the nonce, and everything from the mirrors up
+//! to the sum. A sector is of 4096 bytes in a file, and of fewer where the medium is small.
+//!
+//! Format 1, which is still read: as far as the id of the root page the same, then the root key (32),
+//! zeros, and the sum.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::Root;
-use crate::{crypto::Secret, vault::VaultId};
+use super::{
+    Root,
+    wrap::{Cost, SALT_BYTES, Seal, Wrapping},
+};
+use crate::{
+    crypto::{NONCE_BYTES, Secret, TAG_BYTES},
+    vault::{VaultError, VaultId},
+};
 
 /// The length of a sector, in bytes: the unit in which today's drives write.
 pub(crate) const SECTOR_BYTES: usize = 4096;
 
-const MAGIC: &[u8; 16] = b"OUBLIETTE ROOT\r\n";
-const SUM_AT: usize = SECTOR_BYTES - 32;
+pub(super) const MAGIC: &[u8; 16] = b"OUBLIETTE ROOT\r\n";
+const SUM_BYTES: usize = 32;
+/// Where the nonce begins: what is before it is bound to the key.
+const NONCE_AT: usize = 92;
+const WRAPPED_BYTES: usize = 32 + TAG_BYTES;
+const MIRRORS_AT: usize = NONCE_AT + NONCE_BYTES + WRAPPED_BYTES;
 
 /// The newest format of a sector that this program knows.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
+
+/// A mirror, as the slot notes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) name: String,
+    /// The epoch of the one root that the mirror is known to hold.
+    pub(super) confirmed: Option<u64>,
+}
 
 /// What a sector holds.
 #[derive(Debug)]
 pub(super) enum Sector {
     /// A root.
-    Whole(Root),
+    Whole(Box<Record>),
     /// A whole sector of a format that this program does not know.
     Newer(u32),
     /// Nothing that was written as a whole.
     Broken,
 }
 
+/// A root as it is at rest, and what is noted with it.
+pub(super) struct Record {
+    pub(super) vault: VaultId,
+    pub(super) epoch: u64,
+    pub(super) wrapping: Wrapping,
+    pub(super) mirrors: Vec<Noted>,
+    page: [u8; 16],
+    nonce: [u8; NONCE_BYTES],
+    /// Wiped when dropped: it may not be wrapped.
+    key: Zeroizing<Vec<u8>>,
+    bound: Vec<u8>,
+}
+
+impl Record {
+    /// The root, if this is what it is sealed with.
+    pub(super) fn root(&self, seal: &Seal) -> Option<Root> {
+        let opened = seal.open(&self.nonce, &self.bound, &self.key)?;
+        let key = Secret::new(*opened.first_chunk::<32>()?);
+        Some(Root { vault: self.vault, epoch: self.epoch, key, page: self.page })
+    }
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Record({}, epoch {}, {:?})", self.vault, self.epoch, self.wrapping)
+    }
+}
+
 /// The sector that holds a root.
-pub(super) fn encode(root: &Root) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SECTOR_BYTES));
+///
+/// # Errors
+/// [`VaultError::TooLarge`] where there are more mirrors than it has room for.
+pub(super) fn encode(
+    root: &Root,
+    seal: &Seal,
+    mirrors: &[Noted],
+    length: usize,
+) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let sum_at = length - SUM_BYTES;
+    // Exactly as long as it will be, so that no reallocation leaves a copy of the key behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&FORMAT.to_be_bytes());
     bytes.extend_from_slice(root.vault.0.as_bytes());
     bytes.extend_from_slice(&root.epoch.to_be_bytes());
     bytes.extend_from_slice(&root.page);
-    bytes.extend_from_slice(root.key.as_slice());
-    bytes.resize(SUM_AT, 0);
+    let (kind, cost, salt) = match &seal.wrapping {
+        Wrapping::Nothing => (0, Cost::NONE, &[0; SALT_BYTES]),
+        Wrapping::Key { salt } => (1, Cost::NONE, salt),
+        Wrapping::Passphrase { cost, salt } => (2, *cost, salt),
+    };
+    for number in [kind, cost.memory, cost.passes, cost.lanes] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes.extend_from_slice(salt);
+
+    let mut noted = Vec::new();
+    let count = u16::try_from(mirrors.len()).unwrap_or(u16::MAX);
+    noted.extend_from_slice(&count.to_be_bytes());
+    for mirror in mirrors {
+        let length = u16::try_from(mirror.name.len()).unwrap_or(u16::MAX);
+        noted.extend_from_slice(&length.to_be_bytes());
+        noted.extend_from_slice(mirror.name.as_bytes());
+        let confirmed = mirror.confirmed.map_or(0, |epoch| epoch.saturating_add(1));
+        noted.extend_from_slice(&confirmed.to_be_bytes());
+    }
+    let room = sum_at - MIRRORS_AT;
+    if noted.len() > room {
+        return Err(VaultError::TooLarge { bytes: noted.len(), most: room });
+    }
+    noted.resize(room, 0);
+
+    let bound = [bytes.as_slice(), &noted].concat();
+    let (nonce, wrapped) = seal.close(&bound, &root.key)?;
+    bytes.extend_from_slice(&nonce);
+    bytes.extend_from_slice(&wrapped);
+    bytes.extend_from_slice(&noted);
     let sum = Sha256::digest(bytes.as_slice());
     bytes.extend_from_slice(&sum);
-    bytes
+    Ok(bytes)
 }
 
 /// Reads a sector.
-pub(super) fn decode(bytes: &[u8]) -> Sector {
+pub(super) fn decode(bytes: &[u8], length: usize) -> Sector {
+    if bytes.len() != length {
+        return Sector::Broken;
+    }
     parse(bytes).unwrap_or(Sector::Broken)
 }
 
 fn parse(bytes: &[u8]) -> Option<Sector> {
-    if bytes.len() != SECTOR_BYTES {
-        return None;
-    }
-    let (body, sum) = bytes.split_at_checked(SUM_AT)?;
+    let (body, sum) = bytes.split_last_chunk::<SUM_BYTES>()?;
     if Sha256::digest(body).as_slice() != sum {
         return None;
     }
@@ -72,17 +169,60 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
         return None;
     }
     let format = u32::from_be_bytes(*format);
-    if format != FORMAT {
+    if format == 0 || format > FORMAT {
         return Some(Sector::Newer(format));
     }
     let (vault, rest) = rest.split_first_chunk::<16>()?;
     let (epoch, rest) = rest.split_first_chunk::<8>()?;
     let (page, rest) = rest.split_first_chunk::<16>()?;
-    let (key, _) = rest.split_first_chunk::<32>()?;
-    Some(Sector::Whole(Root {
+    let mut record = Record {
         vault: VaultId(Uuid::from_bytes(*vault)),
         epoch: u64::from_be_bytes(*epoch),
-        key: Secret::new(*key),
         page: *page,
-    }))
+        wrapping: Wrapping::Nothing,
+        mirrors: Vec::new(),
+        nonce: [0; NONCE_BYTES],
+        key: Zeroizing::new(Vec::new()),
+        bound: Vec::new(),
+    };
+    if format == 1 {
+        record.key = Zeroizing::new(rest.first_chunk::<32>()?.to_vec());
+        return Some(Sector::Whole(Box::new(record)));
+    }
+    let (numbers, rest) = rest.split_first_chunk::<16>()?;
+    let (salt, rest) = rest.split_first_chunk::<SALT_BYTES>()?;
+    let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
+    let (key, noted) = rest.split_first_chunk::<WRAPPED_BYTES>()?;
+    let mut numbers = numbers.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes));
+    let mut number = || numbers.next().unwrap_or_default();
+    record.wrapping = match number() {
+        0 => Wrapping::Nothing,
+        1 => Wrapping::Key { salt: *salt },
+        2 => {
+            let cost = Cost { memory: number(), passes: number(), lanes: number() };
+            Wrapping::Passphrase { cost, salt: *salt }
+        }
+        _ => return None,
+    };
+    record.nonce = *nonce;
+    record.key = Zeroizing::new(key.to_vec());
+    record.bound = [body.get(..NONCE_AT)?, noted].concat();
+    record.mirrors = mirrors(noted)?;
+    Some(Sector::Whole(Box::new(record)))
+}
+
+fn mirrors(noted: &[u8]) -> Option<Vec<Noted>> {
+    let (count, mut rest) = noted.split_first_chunk::<2>()?;
+    let mut mirrors = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk::<2>()?;
+        let (name, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        let (confirmed, after) = after.split_first_chunk::<8>()?;
+        mirrors.push(Noted {
+            name: std::str::from_utf8(name).ok()?.to_owned(),
+            confirmed: u64::from_be_bytes(*confirmed).checked_sub(1),
+        });
+        rest = after;
+    }
+    Some(mirrors)
 }

@@ -1,15 +1,17 @@
-//! A root slot of two sectors: whatever breaks off a write leaves one of them whole.
+//! Two sectors that hold the same root: whatever breaks off a write leaves one of them whole.
 
 use zeroize::Zeroizing;
 
-use super::{
-    Root, RootSlot,
-    sector::{FORMAT, Sector, decode, encode},
-};
+use super::sector::{FORMAT, MAGIC, Record, SECTOR_BYTES, Sector, decode};
 use crate::vault::VaultError;
 
-/// Two sectors of [`SECTOR_BYTES`](super::sector::SECTOR_BYTES) that can be overwritten in place.
+/// Two sectors that can be overwritten in place.
 pub(crate) trait Sectors: Send + Sync {
+    /// How long each of them is.
+    fn sector_bytes(&self) -> usize {
+        SECTOR_BYTES
+    }
+
     /// The bytes of sector 0 or 1; fewer, where the medium ends before.
     fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, VaultError>;
 
@@ -20,30 +22,57 @@ pub(crate) trait Sectors: Send + Sync {
     fn sync(&self) -> Result<(), VaultError>;
 }
 
-/// The slot.
-pub(crate) struct SectorSlot<S>(pub(crate) S);
+/// The two sectors.
+pub(super) struct Pair(pub(super) Box<dyn Sectors>);
 
-impl<S: Sectors> SectorSlot<S> {
-    fn sectors(&self) -> Result<[Sector; 2], VaultError> {
-        Ok([decode(&self.0.read(0)?), decode(&self.0.read(1)?)])
-    }
+/// What two sectors hold.
+pub(super) struct Found {
+    /// The records of the newest epoch, and in which sector they stand.
+    pub(super) newest: Vec<(usize, Box<Record>)>,
+    /// Whether something of ours was there, whole or not.
+    pub(super) ours: bool,
+    /// Whether nothing was ever written.
+    pub(super) blank: bool,
 }
 
-impl<S: Sectors> RootSlot for SectorSlot<S> {
-    fn read(&self) -> Result<Root, VaultError> {
-        let mut best: Option<Root> = None;
-        for sector in self.sectors()? {
-            match sector {
-                Sector::Whole(root) => {
-                    if let Some(best) = &best
-                        && best.vault != root.vault
-                    {
-                        return Err(VaultError::SlotDamaged(
-                            "its two sectors name different vaults".into(),
-                        ));
+impl Pair {
+    pub(super) fn length(&self) -> usize {
+        self.0.sector_bytes()
+    }
+
+    /// The bytes of both; none of one that cannot be read, as long as the other can.
+    fn bytes(&self) -> Result<[Zeroizing<Vec<u8>>; 2], VaultError> {
+        match (self.0.read(0), self.0.read(1)) {
+            (Err(error), Err(_)) => Err(error),
+            (first, second) => Ok([first.unwrap_or_default(), second.unwrap_or_default()]),
+        }
+    }
+
+    /// Reads both.
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`]; [`VaultError::SlotDamaged`] where they do not belong together.
+    pub(super) fn look(&self) -> Result<Found, VaultError> {
+        let bytes = self.bytes()?;
+        let mut found = Found {
+            newest: Vec::new(),
+            ours: bytes.iter().any(|bytes| bytes.starts_with(MAGIC)),
+            blank: bytes.iter().all(|bytes| bytes.iter().all(|byte| *byte == 0)),
+        };
+        for (index, bytes) in bytes.iter().enumerate() {
+            match decode(bytes, self.length()) {
+                Sector::Whole(record) => {
+                    let (vault, epoch) = (record.vault, record.epoch);
+                    let best = found.newest.first().map(|(_, best)| (best.vault, best.epoch));
+                    if best.is_some_and(|best| best.0 != vault) {
+                        let why = "its two sectors name different vaults";
+                        return Err(VaultError::SlotDamaged(why.into()));
                     }
-                    if best.as_ref().is_none_or(|b| b.epoch < root.epoch) {
-                        best = Some(root);
+                    if best.is_some_and(|best| best.1 < epoch) {
+                        found.newest.clear();
+                    }
+                    if best.is_none_or(|best| best.1 <= epoch) {
+                        found.newest.push((index, record));
                     }
                 }
                 Sector::Newer(found) => {
@@ -52,24 +81,31 @@ impl<S: Sectors> RootSlot for SectorSlot<S> {
                 Sector::Broken => {}
             }
         }
-        best.ok_or_else(|| VaultError::SlotDamaged("neither of its two sectors is whole".into()))
+        Ok(found)
     }
 
-    fn write(&self, root: &Root) -> Result<(), VaultError> {
-        let bytes = encode(root);
-        let holds = |sector: &Sector| matches!(sector, Sector::Whole(r) if r == root);
-        // At every moment one sector must be whole on the medium, though what is read here may
-        // stand in the system's cache only. A broken sector means that the other one was durable
-        // before it was touched. A sector that already holds this root, beside one that holds
-        // an earlier one, may not be on the medium yet, but then the earlier one is.
-        let order = match self.sectors()? {
-            [Sector::Whole(_), Sector::Broken] => [1, 0],
-            [Sector::Broken, _] => [0, 1],
-            [_, second] if holds(&second) => [1, 0],
-            _ => [0, 1],
+    /// Makes sure that what can be read is on the medium: a crash may have left it in the system's
+    /// cache only. Two that are both whole are written again as they are, which harms neither,
+    /// whatever breaks it off. If only one is whole, it was on the medium before the other
+    /// was touched, and it is not touched now.
+    pub(super) fn settle(&self) -> Result<(), VaultError> {
+        let bytes = self.bytes()?;
+        let whole = |bytes: &Zeroizing<Vec<u8>>| {
+            matches!(decode(bytes, self.length()), Sector::Whole(_))
         };
-        for index in order {
-            self.0.write(index, &bytes)?;
+        if bytes.iter().all(whole) {
+            for (index, bytes) in bytes.iter().enumerate() {
+                self.0.write(index, bytes)?;
+                self.0.sync()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Overwrites both; the one to keep for as long as the other is not on the medium comes last.
+    pub(super) fn overwrite(&self, bytes: &[u8], keep: usize) -> Result<(), VaultError> {
+        for index in [1 - keep, keep] {
+            self.0.write(index, bytes)?;
             self.0.sync()?;
         }
         Ok(())

@@ -59,7 +59,7 @@ use self::{
 };
 use super::{
     VaultError, VaultId,
-    root::{Root, RootSlot},
+    root::{Root, RootSlot, SlotChange, SlotState},
 };
 use crate::crypto::Secret;
 
@@ -161,6 +161,18 @@ impl Tree {
     /// How many erasures there were.
     pub(crate) fn epoch(&self) -> Result<u64, VaultError> {
         Ok(self.view()?.root.epoch)
+    }
+
+    /// How the root slot stands.
+    pub(crate) fn slot(&self) -> Result<SlotState, VaultError> {
+        self.slot.state()
+    }
+
+    /// Changes how the root slot keeps the root. The tree stays as it is.
+    pub(crate) fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
+        let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
+        let root = self.view()?.root.clone();
+        self.slot.change(&root, change)
     }
 
     /// The value at a place, as of the last completed write.

@@ -21,7 +21,7 @@ use crate::{
     vault::{
         VaultError, VaultId,
         pages::{Batch, MemoryPages, PageStore, SledPages},
-        root::{FileSlot, MemorySlot, Root, RootSlot},
+        root::{MemorySlot, Root, RootSlot, SlotConfig},
     },
 };
 
@@ -68,8 +68,10 @@ impl Tree {
         shape: Shape,
     ) -> Result<Self, VaultError> {
         let root = slot.read()?;
-        slot.write(&root)?;
+        // Looked at first: a mirror's root that these pages do not know must not take the place of
+        // the slot's own.
         let page = root_page(&*pages, &root)?;
+        slot.write(&root)?;
         let store = Store::new(root.vault, shape, pages);
         let tree = Self::assemble(store, slot, root, page)?;
         tree.clean_up()?;
@@ -82,13 +84,19 @@ impl Tree {
         Self::create(Box::new(pages), Box::new(slot), Shape::default())
     }
 
-    /// Makes a vault's tree: sled pages in `folder`, the root slot in the file `root`.
+    /// Makes a vault's tree: sled pages in `folder`, the root slot where the configuration says.
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`] where the folder is not empty, or the file exists.
-    pub(crate) fn create_at(folder: &Path, root: &Path) -> Result<Self, VaultError> {
+    /// [`VaultError::NotEmpty`] where the folder is not empty, or the slot's file exists;
+    /// [`VaultError::SlotWithin`]; those of the slot's mirrors and key-encryption key.
+    pub(crate) fn create_at(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+    ) -> Result<Self, VaultError> {
+        let slot = slot.into();
+        slot.refuse_within(folder)?;
         let lock = folder::claim(folder)?;
-        let slot = FileSlot::create(root)?;
+        let slot = slot.create()?;
         let pages = SledPages::open(&folder.join(folder::PAGES))?;
         let mut tree = Self::create(Box::new(pages), Box::new(slot), Shape::default())?;
         folder::write_header(folder, tree.vault_id())?;
@@ -96,23 +104,19 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Opens a vault's tree. Nothing is made: what is missing is an error.
+    /// Opens a vault's tree. Nothing is made, but mirrors that are asked for and the slot where only
+    /// a mirror is left: what is missing is an error.
     ///
     /// # Errors
     /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NewerFormat`],
     /// [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
-    /// and those of [`Tree::open`].
-    pub(crate) fn open_at(folder: &Path, root: &Path) -> Result<Self, VaultError> {
+    /// [`VaultError::WrongKek`], and those of [`Tree::open`].
+    pub(crate) fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
         let vault = folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
-        let slot = FileSlot::open(root)?;
-        let found = slot.read()?.vault;
-        if found != vault {
-            return Err(VaultError::SlotOfAnotherVault {
-                slot: found.to_string(),
-                vault: vault.to_string(),
-            });
-        }
+        let slot = slot.into().open(vault)?;
+        // Before sled is touched: it need not be opened for a slot that does not fit.
+        slot.read()?;
         let pages = SledPages::open(&folder.join(folder::PAGES))?;
         let mut tree = Self::open(Box::new(pages), Box::new(slot), Shape::default())?;
         tree._lock = Some(lock);

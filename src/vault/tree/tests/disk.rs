@@ -12,7 +12,7 @@ use super::super::{Shape, Tree};
 use crate::vault::{
     VaultError,
     pages::{Batch, PageStore},
-    root::{SECTOR_BYTES, SectorSlot, Sectors},
+    root::{KekSecret, SECTOR_BYTES, Sectors, Slot},
 };
 
 pub(super) type Image = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -50,11 +50,16 @@ pub(super) struct Disk(Arc<Mutex<State>>);
 
 impl Disk {
     pub(super) fn create(&self, shape: Shape) -> Result<Tree, VaultError> {
-        Tree::create(Box::new(self.clone()), Box::new(SectorSlot(self.clone())), shape)
+        Tree::create(Box::new(self.clone()), Box::new(self.slot()), shape)
     }
 
     pub(super) fn open(&self, shape: Shape) -> Result<Tree, VaultError> {
-        Tree::open(Box::new(self.clone()), Box::new(SectorSlot(self.clone())), shape)
+        Tree::open(Box::new(self.clone()), Box::new(self.slot()), shape)
+    }
+
+    /// The slot in its sectors.
+    pub(super) fn slot(&self) -> Slot {
+        Slot::over(self.clone(), KekSecret::None)
     }
 
     /// How many writes and flushes there were.

@@ -13,7 +13,7 @@ use crate::{
     crypto::{Cipher, Secret},
     vault::{
         VaultId,
-        root::{RootSlot, SectorSlot},
+        root::RootSlot,
     },
 };
 
@@ -56,7 +56,7 @@ fn keys_in_slot(disk: &Disk) -> Vec<Secret> {
 }
 
 fn current(disk: &Disk) -> (VaultId, Secret) {
-    let root = SectorSlot(disk.clone()).read().unwrap();
+    let root = disk.slot().read().unwrap();
     (root.vault, root.key)
 }
 
@@ -68,7 +68,7 @@ pub(super) fn readable(disk: &Disk) -> HashSet<Vec<u8>> {
 
 /// The pages of today's store that belong to today's tree, by an honest walk.
 pub(super) fn reachable(disk: &Disk) -> HashSet<Vec<u8>> {
-    let root = SectorSlot(disk.clone()).read().unwrap();
+    let root = disk.slot().read().unwrap();
     let image = disk.image();
     let mut found = HashSet::new();
     let mut todo = vec![(root.page, root.key.clone())];
@@ -85,7 +85,7 @@ pub(super) fn reachable(disk: &Disk) -> HashSet<Vec<u8>> {
 
 /// The name of the leaf that a place stands in.
 pub(super) fn leaf_of(disk: &Disk, place: &[u8]) -> Vec<u8> {
-    let root = SectorSlot(disk.clone()).read().unwrap();
+    let root = disk.slot().read().unwrap();
     let image = disk.image();
     let (mut id, mut key, mut at_root) = (root.page, root.key, true);
     loop {

@@ -1,0 +1,117 @@
+//! Where a vault's root slot is, and how it is guarded.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    copies::Slot,
+    kek::{Kek, Passphrase},
+};
+#[cfg(feature = "tpm")]
+use super::tpm::TpmIndex;
+use crate::vault::{VaultError, VaultId};
+
+/// Where a vault's root slot is, its mirrors, and what wraps the root key.
+#[derive(Debug, Clone)]
+pub struct SlotConfig {
+    pub(super) place: SlotPlace,
+    pub(super) mirrors: Vec<PathBuf>,
+    pub(super) kek: Kek,
+    pub(super) passphrase: Option<Passphrase>,
+}
+
+/// Where the slot itself is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlotPlace {
+    /// In a file that is overwritten in place.
+    File(PathBuf),
+    /// In the memory of a TPM 2.0.
+    #[cfg(feature = "tpm")]
+    Tpm(TpmIndex),
+}
+
+impl SlotConfig {
+    /// At a place, without mirrors, wrapped by nothing.
+    pub fn at(place: SlotPlace) -> Self {
+        Self { place, mirrors: Vec::new(), kek: Kek::None, passphrase: None }
+    }
+
+    /// With a further slot file, on another device if possible. One that is not there yet is made;
+    /// the slot remembers it from then on, and no forgetting is complete before its copy is
+    /// overwritten, too.
+    #[must_use]
+    pub fn with_mirror(mut self, path: impl Into<PathBuf>) -> Self {
+        self.mirrors.push(path.into());
+        self
+    }
+
+    /// With the root key wrapped by this key-encryption key; the passphrase, where it is one.
+    #[must_use]
+    pub fn with_kek(mut self, kek: Kek, passphrase: Option<Passphrase>) -> Self {
+        self.kek = kek;
+        self.passphrase = passphrase;
+        self
+    }
+
+    /// Makes the slot. It holds no root until one is written.
+    pub(crate) fn create(self) -> Result<Slot, VaultError> {
+        Slot::create(self)
+    }
+
+    /// Opens the slot of this vault.
+    pub(crate) fn open(self, vault: VaultId) -> Result<Slot, VaultError> {
+        Slot::open(self, vault)
+    }
+
+    /// An error where one of the files lies in a folder, so that a copy of the folder has it.
+    pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), VaultError> {
+        match self.within(folder) {
+            Some(path) => Err(VaultError::SlotWithin {
+                slot: path.to_owned(),
+                folder: folder.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The first of the slot's files that lies in a folder.
+    pub fn within(&self, folder: &Path) -> Option<&Path> {
+        let folder = settled(folder);
+        let file = match &self.place {
+            SlotPlace::File(path) => Some(path),
+            #[cfg(feature = "tpm")]
+            SlotPlace::Tpm(_) => None,
+        };
+        let mut files = file.into_iter().chain(&self.mirrors);
+        files.find(|path| settled(path).starts_with(&folder)).map(PathBuf::as_path)
+    }
+}
+
+/// A path without links, as far as it exists.
+fn settled(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for above in path.ancestors() {
+        if let (Ok(real), Ok(rest)) = (above.canonicalize(), path.strip_prefix(above)) {
+            return real.join(rest);
+        }
+    }
+    path
+}
+
+impl From<&Path> for SlotConfig {
+    fn from(path: &Path) -> Self {
+        path.to_owned().into()
+    }
+}
+
+impl From<&PathBuf> for SlotConfig {
+    fn from(path: &PathBuf) -> Self {
+        path.clone().into()
+    }
+}
+
+impl From<PathBuf> for SlotConfig {
+    fn from(path: PathBuf) -> Self {
+        Self::at(SlotPlace::File(path))
+    }
+}

@@ -1,0 +1,493 @@
+//! The root slot as a whole: the slot itself, its mirrors, and what wraps the root in all of them.
+//!
+//! The slot itself comes first. It is written before its mirrors, so that none of them is ever
+//! ahead of it unless it was put back; and it notes of each mirror the epoch of the one root that the
+//! mirror is known to hold, so that whatever crashes, what may still hold an earlier root is
+//! known by name.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard},
+};
+
+use super::{
+    MirrorState, Root, RootSlot, SlotChange, SlotConfig, SlotPlace, SlotState, WrappedBy,
+    file::{self, SectorFile},
+    kek::{Kek, KekSecret, Passphrase},
+    medium,
+    mirror::Mirror,
+    sector::{Noted, Record, encode},
+    slot::Pair,
+    wrap::Seal,
+};
+use crate::vault::{VaultError, VaultId};
+
+/// The slot.
+pub(crate) struct Slot(Mutex<State>);
+
+struct State {
+    place: Place,
+    /// `None`: it is missing, and made again from a mirror.
+    primary: Option<Pair>,
+    mirrors: Vec<Mirror>,
+    /// Where the key-encryption key comes from, until a root is found.
+    kek: Option<Source>,
+    seal: Option<Seal>,
+    /// Whose slot it must be.
+    vault: Option<VaultId>,
+    /// What `read` found, until something is written.
+    chosen: Option<Root>,
+    /// The sector to keep for as long as the other is not on the medium.
+    keep: usize,
+    /// Whether what is in the two sectors is known to be on the medium.
+    settled: bool,
+    /// A write failed: nothing is known about what is there.
+    failed: bool,
+    epoch: u64,
+}
+
+enum Place {
+    Config(SlotPlace),
+    #[cfg(test)]
+    Test,
+}
+
+enum Source {
+    Config(Kek, Option<Passphrase>),
+    #[cfg(test)]
+    Secret(KekSecret),
+}
+
+impl Slot {
+    /// Makes the slot and its mirrors; they hold no root until one is written.
+    ///
+    /// # Errors
+    /// Those of the key-encryption key, of which nothing is left behind; [`VaultError::NotEmpty`];
+    /// [`VaultError::Mirror`].
+    pub(super) fn create(config: SlotConfig) -> Result<Self, VaultError> {
+        let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
+        let seal = Seal::new(&secret)?;
+        let mut mirrors = given(&config.mirrors)?;
+        let primary = config.place.create()?;
+        let made = mirrors.iter_mut().try_for_each(|mirror| mirror.make(None));
+        if let Err(error) = made {
+            mirrors.iter().for_each(Mirror::unmake);
+            config.place.unmake(primary);
+            return Err(error);
+        }
+        let mut state = State::of(Place::Config(config.place), Some(primary));
+        (state.mirrors, state.seal, state.settled) = (mirrors, Some(seal), true);
+        Ok(Self(Mutex::new(state)))
+    }
+
+    /// Opens the slot of a vault. Nothing is made until a root is found and written.
+    ///
+    /// # Errors
+    /// [`VaultError::SlotMissing`] where there is no mirror either; [`VaultError::InUse`];
+    /// [`VaultError::SlotPermissions`].
+    pub(super) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, VaultError> {
+        let mirrors = given(&config.mirrors)?;
+        let primary = match config.place.open() {
+            Ok(pair) => Some(pair),
+            Err(VaultError::SlotMissing(_)) if !mirrors.is_empty() => None,
+            Err(error) => return Err(error),
+        };
+        let mut state = State::of(Place::Config(config.place), primary);
+        state.mirrors = mirrors;
+        state.vault = Some(vault);
+        state.kek = Some(Source::Config(config.kek, config.passphrase));
+        Ok(Self(Mutex::new(state)))
+    }
+
+    /// A slot over two sectors of any kind.
+    #[cfg(test)]
+    pub(crate) fn over(sectors: impl super::Sectors + 'static, secret: KekSecret) -> Self {
+        let mut state = State::of(Place::Test, Some(Pair(Box::new(sectors))));
+        state.kek = Some(Source::Secret(secret));
+        Self(Mutex::new(state))
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_mirrors(self, mirrors: &[PathBuf]) -> Self {
+        if let Ok(mut state) = self.0.lock() {
+            state.mirrors = given(mirrors).unwrap_or_default();
+        }
+        self
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, VaultError> {
+        self.0.lock().map_err(|_| VaultError::Poisoned)
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+impl RootSlot for Slot {
+    fn read(&self) -> Result<Root, VaultError> {
+        self.lock()?.read()
+    }
+
+    fn write(&self, root: &Root) -> Result<(), VaultError> {
+        self.lock()?.write(root)
+    }
+
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+        self.lock()?.change(root, change)
+    }
+
+    fn state(&self) -> Result<SlotState, VaultError> {
+        let state = self.lock()?;
+        Ok(SlotState {
+            place: state.place.to_string(),
+            epoch: state.epoch,
+            wrapped_by: state.seal.as_ref().map_or(WrappedBy::Nothing, |seal| seal.wrapping.by()),
+            mirrors: state.mirrors.iter().map(|mirror| state.tell(mirror)).collect(),
+        })
+    }
+}
+
+impl State {
+    fn of(place: Place, primary: Option<Pair>) -> Self {
+        Self {
+            place,
+            primary,
+            mirrors: Vec::new(),
+            kek: None,
+            seal: None,
+            vault: None,
+            chosen: None,
+            keep: 0,
+            settled: false,
+            failed: false,
+            epoch: 0,
+        }
+    }
+
+    fn tell(&self, mirror: &Mirror) -> MirrorState {
+        MirrorState {
+            name: mirror.name.clone(),
+            may_hold: mirror.confirmed,
+            stale: mirror.confirmed != Some(self.epoch),
+            trouble: mirror.trouble.clone(),
+        }
+    }
+
+    fn read(&mut self) -> Result<Root, VaultError> {
+        if let Some(root) = &self.chosen {
+            return Ok(root.clone());
+        }
+        let own = match &self.primary {
+            Some(pair) => pair.look()?.newest,
+            None => Vec::new(),
+        };
+        if let (Some(vault), Some((_, record))) = (self.vault, own.first())
+            && record.vault != vault
+        {
+            return Err(VaultError::SlotOfAnotherVault {
+                slot: record.vault.to_string(),
+                vault: vault.to_string(),
+            });
+        }
+        self.note_mirrors(own.first().map(|(_, record)| &record.mirrors));
+        let copy = self.newest_mirror();
+        let epoch_of = |records: &[(usize, Box<Record>)]| records.first().map(|(_, r)| r.epoch);
+        // The slot itself decides, unless a mirror is newer: then it is an old copy, or damaged.
+        let from_copy = epoch_of(&copy) > epoch_of(&own);
+        self.keep = own.first().map_or(0, |(index, _)| *index);
+        let records = if from_copy { copy } else { own };
+        if records.is_empty() {
+            return Err(match &self.primary {
+                Some(_) => VaultError::SlotDamaged("neither of its two sectors is whole".into()),
+                None => VaultError::SlotMissing(self.place.to_string()),
+            });
+        }
+        let (index, root, seal) = self.unwrap(&records)?;
+        if from_copy {
+            self.note_mirrors(records.first().map(|(_, record)| &record.mirrors));
+            tracing::warn!(
+                slot = %self.place, epoch = root.epoch,
+                "the root slot is missing, damaged or older than its mirror, whose root is taken; if it is \
+                 on a device that is not there, what it holds must be destroyed"
+            );
+        } else {
+            self.keep = index;
+        }
+        self.epoch = root.epoch;
+        (self.seal, self.kek, self.chosen) = (Some(seal), None, Some(root.clone()));
+        Ok(root)
+    }
+
+    /// The first of these that opens.
+    fn unwrap(&self, records: &[(usize, Box<Record>)]) -> Result<(usize, Root, Seal), VaultError> {
+        let read;
+        let secret = match &self.kek {
+            Some(Source::Config(kek, passphrase)) => {
+                read = KekSecret::read(kek, passphrase.as_ref())?;
+                Some(&read)
+            }
+            #[cfg(test)]
+            Some(Source::Secret(secret)) => Some(secret),
+            // It was opened before, and what is there now was written by us.
+            None => None,
+        };
+        let secret = secret.ok_or(VaultError::Poisoned)?;
+        let mut tried: Vec<Seal> = Vec::new();
+        let mut error = None;
+        for (index, record) in records {
+            let at = match tried.iter().position(|seal| seal.wrapping == record.wrapping) {
+                Some(at) => at,
+                None => match Seal::of(&record.wrapping, secret) {
+                    Ok(seal) => {
+                        tried.push(seal);
+                        tried.len() - 1
+                    }
+                    Err(why) => {
+                        error.get_or_insert(why);
+                        continue;
+                    }
+                },
+            };
+            if let Some(root) = record.root(&tried[at]) {
+                return Ok((*index, root, tried.swap_remove(at)));
+            }
+            error.get_or_insert(VaultError::WrongKek(record.wrapping.by()));
+        }
+        Err(error.unwrap_or(VaultError::Poisoned))
+    }
+
+    /// Adds the mirrors that the slot notes to those that the caller named.
+    fn note_mirrors(&mut self, noted: Option<&Vec<Noted>>) {
+        for noted in noted.into_iter().flatten() {
+            let mut mirror = Mirror::noted(noted);
+            match self.mirrors.iter_mut().find(|known| known.name == noted.name) {
+                Some(given) => {
+                    mirror.trouble = given.trouble.take();
+                    *given = mirror;
+                }
+                None => self.mirrors.push(mirror),
+            }
+        }
+    }
+
+    /// The newest records among all mirrors.
+    fn newest_mirror(&mut self) -> Vec<(usize, Box<Record>)> {
+        let mut newest: Vec<(usize, Box<Record>)> = Vec::new();
+        for mirror in &mut self.mirrors {
+            let found = mirror.look(self.vault);
+            let best = newest.first().map(|(_, record)| record.epoch);
+            if found.first().is_some_and(|(_, record)| best.is_none_or(|b| b < record.epoch)) {
+                newest = found;
+            }
+        }
+        newest
+    }
+
+    fn write(&mut self, root: &Root) -> Result<(), VaultError> {
+        if self.failed {
+            return Err(VaultError::Poisoned);
+        }
+        if self.seal.is_none() {
+            // Nothing was read: what is there is nobody's.
+            self.seal = Some(self.new_seal()?);
+            self.settled = true;
+        }
+        for mirror in &mut self.mirrors {
+            mirror.make(Some(root.vault))?;
+        }
+        // Before anything is touched: the mirrors may be too many.
+        let bytes = self.encode(root)?;
+        self.write_primary(&bytes).inspect_err(|_| self.failed = true)?;
+        // The earlier root is wiped from memory here.
+        (self.chosen, self.settled, self.epoch) = (None, true, root.epoch);
+
+        let before: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
+        let copy = self.encode_for(root, super::SECTOR_BYTES)?;
+        for mirror in &mut self.mirrors {
+            mirror.write(&copy, root);
+        }
+        if self.mirrors.iter().map(Mirror::note).ne(before) {
+            let bytes = self.encode(root)?;
+            self.write_primary(&bytes).inspect_err(|_| self.failed = true)?;
+        }
+        Ok(())
+    }
+
+    fn new_seal(&self) -> Result<Seal, VaultError> {
+        match &self.kek {
+            Some(Source::Config(kek, passphrase)) => {
+                Seal::new(&KekSecret::read(kek, passphrase.as_ref())?)
+            }
+            #[cfg(test)]
+            Some(Source::Secret(secret)) => Seal::new(secret),
+            None => Err(VaultError::Poisoned),
+        }
+    }
+
+    fn write_primary(&mut self, bytes: &[u8]) -> Result<(), VaultError> {
+        if self.primary.is_none() {
+            self.primary = Some(self.place.create()?);
+            self.settled = true;
+        }
+        let Some(pair) = &self.primary else { return Err(VaultError::Poisoned) };
+        if !self.settled {
+            pair.settle()?;
+        }
+        pair.overwrite(bytes, self.keep)
+    }
+
+    fn encode(&self, root: &Root) -> Result<zeroize::Zeroizing<Vec<u8>>, VaultError> {
+        let length = match &self.primary {
+            Some(pair) => pair.length(),
+            None => self.place.length(),
+        };
+        self.encode_for(root, length)
+    }
+
+    fn encode_for(
+        &self,
+        root: &Root,
+        length: usize,
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, VaultError> {
+        let seal = self.seal.as_ref().ok_or(VaultError::Poisoned)?;
+        let mirrors: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
+        encode(root, seal, &mirrors, length)
+    }
+
+    fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+        match change {
+            SlotChange::Retry => {
+                let behind = |mirror: &Mirror| {
+                    mirror.confirmed != Some(root.epoch) || mirror.trouble.is_some()
+                };
+                if !self.mirrors.iter().any(behind) {
+                    return Ok(());
+                }
+                self.write(root)
+            }
+            SlotChange::Kek(secret) => {
+                if self.failed {
+                    return Err(VaultError::Poisoned);
+                }
+                let before = self.seal.replace(Seal::new(&secret)?);
+                // Until they are written again they hold the root under the earlier one.
+                self.mirrors.iter_mut().for_each(|mirror| mirror.confirmed = None);
+                let changed = self.write(root);
+                if changed.is_err() && !self.failed {
+                    self.seal = before;
+                }
+                changed
+            }
+            SlotChange::AddMirror(path) => {
+                let mirror = Mirror::given(&path)?;
+                let name = mirror.name.clone();
+                if self.mirrors.iter().any(|known| known.name == name) {
+                    return self.write(root);
+                }
+                self.mirrors.push(mirror);
+                let added = self.write(root);
+                if added.is_err() && !self.failed {
+                    self.mirrors.retain(|mirror| mirror.name != name);
+                }
+                added
+            }
+            SlotChange::RetireMirror { path, lost } => {
+                let name = Mirror::given(&path)?.name;
+                let Some(at) = self.mirrors.iter().position(|mirror| mirror.name == name) else {
+                    let why = "it is no mirror of this slot".to_owned();
+                    return Err(VaultError::Mirror { mirror: name, why });
+                };
+                if !lost {
+                    self.mirrors[at].wipe(root.vault)?;
+                }
+                self.mirrors.remove(at);
+                self.write(root)
+            }
+        }
+    }
+}
+
+fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, VaultError> {
+    let mut mirrors: Vec<Mirror> = Vec::new();
+    for path in paths {
+        let mirror = Mirror::given(path)?;
+        if mirrors.iter().all(|known| known.name != mirror.name) {
+            mirrors.push(mirror);
+        }
+    }
+    Ok(mirrors)
+}
+
+impl SlotPlace {
+    fn create(&self) -> Result<Pair, VaultError> {
+        Ok(Pair(match self {
+            Self::File(path) => Box::new(SectorFile::create(path)?),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => Box::new(index.create()?),
+        }))
+    }
+
+    fn open(&self) -> Result<Pair, VaultError> {
+        Ok(Pair(match self {
+            Self::File(path) => {
+                let file = SectorFile::open(path)?;
+                medium::warn(path);
+                Box::new(file)
+            }
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => Box::new(index.open()?),
+        }))
+    }
+
+    /// Takes back what [`SlotPlace::create`] made.
+    fn unmake(&self, pair: Pair) {
+        drop(pair);
+        match self {
+            Self::File(path) => drop(file::remove(path)),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => index.unmake(),
+        }
+    }
+}
+
+impl fmt::Display for SlotPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => index.fmt(f),
+        }
+    }
+}
+
+impl Place {
+    fn create(&self) -> Result<Pair, VaultError> {
+        match self {
+            Self::Config(place) => place.create(),
+            #[cfg(test)]
+            Self::Test => Err(VaultError::Poisoned),
+        }
+    }
+
+    fn length(&self) -> usize {
+        match self {
+            #[cfg(feature = "tpm")]
+            Self::Config(SlotPlace::Tpm(_)) => super::tpm::SECTOR_BYTES,
+            _ => super::SECTOR_BYTES,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(place) => place.fmt(f),
+            #[cfg(test)]
+            Self::Test => f.write_str("in a test"),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Key-encryption keys: where they come from, and how they are read.
+
+use std::{
+    env, fmt, fs,
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    str::FromStr,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use base64::{
+    Engine,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{crypto::Secret, vault::VaultError};
+
+/// How long a command may take: a key management service far away, and a person who confirms.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest thing that may hold a key: a line of text. More is not read.
+const MOST_BYTES: u64 = 1024;
+
+/// Where the key-encryption key comes from that wraps the root at rest.
+///
+/// As text (`Display`, `FromStr`): `none`, `passphrase`, `file:PATH`, `env:VAR`, `command:CMD`. It
+/// says where a secret is, and is none itself.
+///
+/// A key is 32 bytes: raw (in a file, or from a command), or as 64 hexadecimal digits, or in
+/// Base64; white space around a text is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Kek {
+    /// From nowhere: whoever reads the slot has the root key.
+    #[default]
+    None,
+    /// A passphrase, which is given apart.
+    Passphrase,
+    /// A file that holds the key.
+    File(PathBuf),
+    /// An environment variable that holds the key, as text.
+    Environment(String),
+    /// A command of the system's shell that writes the key to its standard output, within a minute: so
+    /// any key management service can decrypt it.
+    Command(String),
+}
+
+impl fmt::Display for Kek {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Passphrase => f.write_str("passphrase"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Environment(name) => write!(f, "env:{name}"),
+            Self::Command(command) => write!(f, "command:{command}"),
+        }
+    }
+}
+
+/// Not a place of a key-encryption key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} does not say where a key-encryption key comes from: none, passphrase, file:PATH, env:VAR or command:CMD"
+)]
+pub struct KekError(String);
+
+impl FromStr for Kek {
+    type Err = KekError;
+
+    fn from_str(text: &str) -> Result<Self, KekError> {
+        Ok(match text.split_once(':') {
+            None if text == "none" => Self::None,
+            None if text == "passphrase" => Self::Passphrase,
+            Some((_, "")) => return Err(KekError(text.to_owned())),
+            Some(("file", path)) => Self::File(path.into()),
+            Some(("env", name)) => Self::Environment(name.to_owned()),
+            Some(("command", command)) => Self::Command(command.to_owned()),
+            // What follows may be the secret itself, by mistake.
+            Some((kind, _)) => return Err(KekError(format!("{kind}:…"))),
+            None => return Err(KekError("…".to_owned())),
+        })
+    }
+}
+
+impl TryFrom<String> for Kek {
+    type Error = KekError;
+
+    fn try_from(text: String) -> Result<Self, KekError> {
+        text.parse()
+    }
+}
+
+impl From<Kek> for String {
+    fn from(kek: Kek) -> Self {
+        kek.to_string()
+    }
+}
+
+/// A passphrase, wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passphrase(Zeroizing<String>);
+
+impl Passphrase {
+    /// A passphrase; `None` if it is empty.
+    pub fn new(text: impl Into<Zeroizing<String>>) -> Option<Self> {
+        let text = text.into();
+        (!text.is_empty()).then_some(Self(text))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrase")
+    }
+}
+
+/// A key-encryption key, read.
+pub(crate) enum KekSecret {
+    None,
+    Key(Secret),
+    Passphrase(Passphrase),
+}
+
+impl fmt::Debug for KekSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KekSecret")
+    }
+}
+
+impl KekSecret {
+    /// Reads the key where it is.
+    ///
+    /// # Errors
+    /// [`VaultError::KekUnusable`].
+    pub(crate) fn read(kek: &Kek, passphrase: Option<&Passphrase>) -> Result<Self, VaultError> {
+        let unusable = |why| VaultError::KekUnusable { kek: kek.to_string(), why };
+        let key = match kek {
+            Kek::None => return Ok(Self::None),
+            Kek::Passphrase => {
+                let given = passphrase.cloned().ok_or_else(|| unusable("none was given".into()));
+                return given.map(Self::Passphrase);
+            }
+            Kek::File(path) => file(path).and_then(|bytes| key(&bytes, true)),
+            Kek::Environment(name) => variable(name).and_then(|text| key(text.as_bytes(), false)),
+            Kek::Command(command) => {
+                output(command, PATIENCE).and_then(|bytes| key(&bytes, true))
+            }
+        };
+        key.map(Self::Key).map_err(unusable)
+    }
+}
+
+fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    read(file).map_err(|error| error.to_string())
+}
+
+/// Reads as much as could be a key, into one buffer.
+fn read(from: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 33));
+    from.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn variable(name: &str) -> Result<Zeroizing<String>, String> {
+    match env::var(name) {
+        Ok(text) => Ok(Zeroizing::new(text)),
+        Err(env::VarError::NotPresent) => Err("the variable is not set".into()),
+        Err(env::VarError::NotUnicode(_)) => Err("the variable is not text".into()),
+    }
+}
+
+/// 32 bytes, raw or as text. What is there is never repeated in the message.
+fn key(bytes: &[u8], raw: bool) -> Result<Secret, String> {
+    if raw && let Ok(key) = <[u8; 32]>::try_from(bytes) {
+        return Ok(Secret::new(key));
+    }
+    let text = bytes.trim_ascii();
+    if text.len() == 64
+        && let Some(key) = hexadecimal(text)
+    {
+        return Ok(key);
+    }
+    const EITHER: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    for alphabet in [&base64::alphabet::STANDARD, &base64::alphabet::URL_SAFE] {
+        let engine = GeneralPurpose::new(alphabet, EITHER);
+        let decoded = engine.decode(text).map(Zeroizing::new);
+        if let Ok(decoded) = decoded
+            && let Ok(key) = <[u8; 32]>::try_from(decoded.as_slice())
+        {
+            return Ok(Secret::new(key));
+        }
+    }
+    Err(format!(
+        "{} bytes are there that are no key: it must be 32 bytes{}, as 64 hexadecimal digits or in Base64",
+        bytes.len(),
+        if raw { ", raw" } else { "" }
+    ))
+}
+
+fn hexadecimal(text: &[u8]) -> Option<Secret> {
+    let mut key = Secret::default();
+    for (byte, digits) in key.iter_mut().zip(text.as_chunks::<2>().0) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(digit(digits[0])? * 16 + digit(digits[1])?).ok()?;
+    }
+    Some(key)
+}
+
+/// What a command writes to its standard output.
+fn output(command: &str, patience: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
+    let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+    let mut child = Command::new(shell)
+        .args([flag, command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("it cannot be started: {error}"))?;
+    // Read apart: a process that it leaves behind may keep a pipe open for ever.
+    let stdout = child.stdout.take().map(reading);
+    let stderr = child.stderr.take().map(reading);
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if began.elapsed() < patience => thread::sleep(Duration::from_millis(5)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("it took longer than {} s", patience.as_secs()));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let said = |pipe: Option<mpsc::Receiver<Zeroizing<Vec<u8>>>>| {
+        pipe.and_then(|pipe| pipe.recv_timeout(Duration::from_secs(1)).ok()).unwrap_or_default()
+    };
+    let (stdout, stderr) = (said(stdout), said(stderr));
+    if status.success() {
+        return Ok(stdout);
+    }
+    Err(match complaint(&stderr, &stdout) {
+        Some(complaint) => format!("it failed ({status}): {complaint}"),
+        None => format!("it failed ({status})"),
+    })
+}
+
+fn reading(pipe: impl Read + Send + 'static) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
+    let (told, read_bytes) = mpsc::channel();
+    thread::spawn(move || told.send(read(pipe).unwrap_or_default()));
+    read_bytes
+}
+
+/// What a command complains of, unless it repeats what may be the key.
+fn complaint(stderr: &[u8], stdout: &[u8]) -> Option<String> {
+    let secret = stdout.trim_ascii();
+    let repeats = !secret.is_empty() && stderr.windows(secret.len()).any(|part| part == secret);
+    let text = String::from_utf8_lossy(stderr.trim_ascii());
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    (!repeats && !text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = [0xa7; 32];
+
+    fn unusable(kek: &Kek) -> String {
+        match KekSecret::read(kek, None) {
+            Err(error @ VaultError::KekUnusable { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_in_every_encoding() {
+        let hex = "a7".repeat(32);
+        for text in [
+            KEY.to_vec(),
+            hex.clone().into_bytes(),
+            format!("  {}\n", hex.to_uppercase()).into_bytes(),
+            b"p6enp6enp6enp6enp6enp6enp6enp6enp6enp6enp6c=\n".to_vec(),
+            b"p6enp6enp6enp6enp6enp6enp6enp6enp6enp6enp6c".to_vec(),
+        ] {
+            assert_eq!(*key(&text, true).unwrap(), KEY);
+        }
+        let url = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode([0xfb; 32]);
+        assert_eq!(*key(url.as_bytes(), false).unwrap(), [0xfb; 32]);
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_and_not_repeated() {
+        for text in [&b""[..], b"short", &[b'a'; 31], &[b'z'; 64], &[b'A'; 42], &[9; 33], &[0; 1025]] {
+            let why = key(text, true).unwrap_err();
+            assert!(why.contains("32 bytes"), "{why}");
+            assert!(!why.contains("short") && !why.contains("zzz"), "{why}");
+        }
+        // Thirty-two letters in a variable are more likely half a key in digits than a whole one.
+        assert!(key(&[b'a'; 32], false).is_err());
+    }
+
+    #[test]
+    fn a_key_comes_from_a_file_a_variable_or_a_command() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("key");
+        assert!(unusable(&Kek::File(path.clone())).contains("file:"));
+        fs::write(&path, KEY).unwrap();
+        let read = |kek: &Kek| match KekSecret::read(kek, None).unwrap() {
+            KekSecret::Key(key) => *key,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(&Kek::File(path.clone())), KEY);
+        assert!(unusable(&Kek::Environment("OUBLIETTE_NO_SUCH".into())).contains("not set"));
+        #[cfg(unix)]
+        assert_eq!(read(&Kek::Command(format!("cat '{}'", path.display()))), KEY);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_command_that_fails_is_quoted_but_never_the_key() {
+        let failing = |text: &str| unusable(&Kek::Command(text.into()));
+        assert!(failing("echo 'no such key' >&2; exit 3").contains("no such key"));
+        assert!(failing("exit 3").contains("exit status: 3"));
+        let told = failing("k=secretsecret; echo $k; echo \"bad: $k\" >&2; exit 1");
+        assert!(!told.trim_start_matches(|c| c != ')').contains("secretsecret"), "{told}");
+        assert!(failing("true").contains("0 bytes"));
+        assert!(output("sleep 600", Duration::from_millis(50)).unwrap_err().contains("longer"));
+    }
+
+    #[test]
+    fn the_text_of_a_place_is_read_back() {
+        for text in ["none", "passphrase", "file:/a:b", "env:KEY", "command:kms decrypt x"] {
+            assert_eq!(text.parse::<Kek>().unwrap().to_string(), text);
+        }
+        for text in ["", "file:", "hunter2", "pass:hunter2", "env:"] {
+            let error = text.parse::<Kek>().unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

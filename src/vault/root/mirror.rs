@@ -1,0 +1,154 @@
+//! A mirror: a further slot file, on another device as a rule, which need not be there always.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Root,
+    file::SectorFile,
+    sector::{Noted, Record},
+    slot::Pair,
+};
+use crate::vault::{VaultError, VaultId};
+
+/// The mirror. Its file is opened for each use: a device may have gone, and come back, since.
+pub(super) struct Mirror {
+    path: PathBuf,
+    pub(super) name: String,
+    /// The epoch of the one root that it is known to hold.
+    pub(super) confirmed: Option<u64>,
+    /// Whether the slot notes it already. One that it notes and that is not there is never made
+    /// anew: where the device is not mounted, that would take the place of the copy that matters.
+    known: bool,
+    /// Whether its file was made just now.
+    made: bool,
+    /// Why it could not be reached, or written, the last time.
+    pub(super) trouble: Option<String>,
+}
+
+/// A mirror that is open.
+struct Open {
+    pair: Pair,
+    newest: Vec<(usize, Box<Record>)>,
+}
+
+impl Mirror {
+    /// One that the caller names.
+    pub(super) fn given(path: &Path) -> Result<Self, VaultError> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let name = match path.to_str() {
+            Some(name) => name.to_owned(),
+            None => return Err(refused(&path, "its path is not UTF-8")),
+        };
+        let (confirmed, trouble) = (None, None);
+        Ok(Self { path, name, confirmed, known: false, made: false, trouble })
+    }
+
+    /// One that the slot notes.
+    pub(super) fn noted(noted: &Noted) -> Self {
+        Self {
+            path: PathBuf::from(&noted.name),
+            name: noted.name.clone(),
+            confirmed: noted.confirmed,
+            known: true,
+            made: false,
+            trouble: None,
+        }
+    }
+
+    pub(super) fn note(&self) -> Noted {
+        Noted { name: self.name.clone(), confirmed: self.confirmed }
+    }
+
+    /// Its records of the newest epoch, if it is there; if not, it remembers why.
+    pub(super) fn look(&mut self, vault: Option<VaultId>) -> Vec<(usize, Box<Record>)> {
+        match self.open(vault) {
+            Ok(open) => open.newest,
+            Err(error) => {
+                self.trouble = Some(error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    /// Opens it, where it is a slot of this vault, or one to be.
+    fn open(&self, vault: Option<VaultId>) -> Result<Open, VaultError> {
+        let pair = Pair(Box::new(SectorFile::open(&self.path)?));
+        let found = pair.look()?;
+        let of = found.newest.first().map(|(_, record)| record.vault);
+        match (of, vault) {
+            (Some(slot), Some(vault)) if slot != vault => {
+                return Err(VaultError::SlotOfAnotherVault {
+                    slot: slot.to_string(),
+                    vault: vault.to_string(),
+                });
+            }
+            // Neither sector is whole: only what the slot itself notes is known to be ours.
+            (None, _) if !found.blank && !(self.known && found.ours) => {
+                return Err(VaultError::SlotDamaged("neither of its two sectors is whole".into()));
+            }
+            _ => Ok(Open { pair, newest: found.newest }),
+        }
+    }
+
+    /// Makes the file, unless the slot notes it or it is there.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub(super) fn make(&mut self, vault: Option<VaultId>) -> Result<(), VaultError> {
+        if self.known {
+            return Ok(());
+        }
+        let made = match self.open(vault) {
+            Err(VaultError::SlotMissing(_)) => {
+                SectorFile::create(&self.path).map(|_| self.made = true)
+            }
+            opened => opened.map(drop),
+        };
+        made.map_err(|error| refused(&self.path, &error.to_string()))
+    }
+
+    /// Overwrites it with this sector. Whether it holds that root alone now, it remembers.
+    pub(super) fn write(&mut self, bytes: &[u8], root: &Root) {
+        self.known = true;
+        match self.try_write(bytes, root) {
+            Ok(()) => (self.confirmed, self.trouble) = (Some(root.epoch), None),
+            Err(error) => {
+                tracing::warn!(mirror = %self.name, %error, "a mirror of the root slot cannot be written");
+                self.trouble = Some(error.to_string());
+            }
+        }
+    }
+
+    fn try_write(&self, bytes: &[u8], root: &Root) -> Result<(), VaultError> {
+        let Open { pair, newest } = self.open(Some(root.vault))?;
+        if newest.first().is_some_and(|(_, record)| record.epoch > root.epoch) {
+            return Err(VaultError::SlotDamaged("it holds a newer root than the slot".into()));
+        }
+        pair.settle()?;
+        pair.overwrite(bytes, newest.first().map_or(0, |(index, _)| *index))
+    }
+
+    /// Overwrites it with zeros and removes it.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub(super) fn wipe(&self, vault: VaultId) -> Result<(), VaultError> {
+        let wipe = || {
+            let Open { pair, .. } = self.open(Some(vault))?;
+            pair.overwrite(&vec![0; pair.length()], 0)?;
+            super::file::remove(&self.path)
+        };
+        wipe().map_err(|error| refused(&self.path, &error.to_string()))
+    }
+
+    /// Takes back what [`Mirror::make`] made.
+    pub(super) fn unmake(&self) {
+        if self.made && !self.known {
+            let _ = super::file::remove(&self.path);
+        }
+    }
+}
+
+fn refused(path: &Path, why: &str) -> VaultError {
+    VaultError::Mirror { mirror: path.display().to_string(), why: why.to_owned() }
+}
