@@ -9,8 +9,9 @@ use clap::Args;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
-    erasure::{Erased, Plan, Progress},
+    erasure::{Erased, ErasureRecord, Plan, Progress},
     event::{Cause, Generation, Subject},
+    vault::{MirrorState, Vault},
 };
 
 use super::{
@@ -131,6 +132,7 @@ pub(super) async fn reopen(
 pub(super) async fn erasures(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     let store = globals.open_existing().await?;
     let records = store.erasures()?;
+    let stale = store.vault().map(Vault::stale_mirrors).transpose()?.unwrap_or_default();
     if globals.json {
         records.iter().try_for_each(|record| out.json(record))?;
         return Ok(());
@@ -146,7 +148,7 @@ pub(super) async fn erasures(globals: &Globals, out: &mut Out) -> Result<(), Cli
                 number(record.keys),
                 number(record.subjects),
                 number(record.streams),
-                cell(if record.done { "done" } else { "tombstones pending" }),
+                cell(state(record, &stale)),
                 cell(output::printable(&record.reason)),
             ],
         );
@@ -157,6 +159,22 @@ pub(super) async fn erasures(globals: &Globals, out: &mut Out) -> Result<(), Cli
         out.table(table)?;
     }
     Ok(())
+}
+
+/// Whether an erasure is complete.
+fn state(record: &ErasureRecord, stale: &[MirrorState]) -> String {
+    if !record.done {
+        return "tombstones pending".to_owned();
+    }
+    let before = |mirror: &&MirrorState| {
+        mirror.may_hold.is_none_or(|held| record.epoch.is_none_or(|led| held < led))
+    };
+    let pending: Vec<&str> =
+        stale.iter().filter(before).map(|mirror| mirror.name.as_str()).collect();
+    match pending[..] {
+        [] => "done".to_owned(),
+        _ => format!("mirror pending: {}", pending.join(", ")),
+    }
 }
 
 fn in_words(erased: &Erased) -> String {

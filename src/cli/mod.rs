@@ -13,6 +13,7 @@ mod open;
 mod output;
 mod policy;
 mod read;
+mod root;
 mod rows;
 
 use std::process::ExitCode;
@@ -79,6 +80,7 @@ enum Command {
     #[command(after_help = "Example:\n  oubliette erasures --json")]
     Erasures,
     Policy(policy::PolicyArgs),
+    Root(root::RootArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -127,6 +129,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures => forget::erasures(&globals, &mut out).await,
+        Command::Root(args) => root::run(&globals, &args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

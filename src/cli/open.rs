@@ -1,12 +1,16 @@
 //! The global options, and the data folder that they lead to.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{IsTerminal, stderr, stdin},
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use oubliette::{
     layer::Oubliette,
     service::{Access, DataFolder},
     store::SqliteStore,
+    vault::{Kek, Passphrase},
 };
 
 use super::{
@@ -34,6 +38,14 @@ pub(super) struct Globals {
         hide_env_values = true
     )]
     pub(super) root: Option<PathBuf>,
+    /// A further copy of the root slot, on another device; may be given more than once. The
+    /// folder remembers it
+    #[arg(long = "mirror", global = true, value_name = "FILE")]
+    pub(super) mirrors: Vec<PathBuf>,
+    /// What wraps the root key in its slot: none, passphrase, file:PATH, env:VAR or command:CMD;
+    /// the folder remembers it. `oubliette root kek` changes it
+    #[arg(long, global = true, value_name = "KEK", env = "OUBLIETTE_KEK", hide_env_values = true)]
+    pub(super) kek: Option<Kek>,
     /// The event store's folder, where it is not `events/` in the data folder
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) store: Option<PathBuf>,
@@ -72,9 +84,11 @@ impl Globals {
         self.open_existing().await
     }
 
-    fn folder(&self) -> DataFolder {
+    pub(super) fn folder(&self) -> DataFolder {
         DataFolder::at(&self.dir)
             .with_root(self.root.clone())
+            .with_mirrors(self.mirrors.clone())
+            .with_kek(self.kek.clone())
             .with_vault(self.vault.clone())
             .with_store(self.store.clone())
     }
@@ -86,7 +100,12 @@ impl Globals {
             )
             .with_hint("--no-vault is for read, read-all and subscribe"));
         }
-        let parts = self.folder().open(access, self.policy.as_deref()).await?;
+        let mut folder = self.folder();
+        if folder.kek()? == Kek::Passphrase {
+            let new = !self.dir.join("oubliette.json").exists();
+            folder = folder.with_passphrase(Some(passphrase("OUBLIETTE_PASSPHRASE", new)?));
+        }
+        let parts = folder.open(access, self.policy.as_deref()).await?;
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
         }
@@ -118,4 +137,25 @@ impl Globals {
             ),
         );
     }
+}
+
+/// The passphrase of the root slot: from the environment, or else asked for on the terminal,
+/// without echo; a new one twice.
+pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliError> {
+    let empty = || CliError::usage("the passphrase is empty");
+    if let Ok(text) = std::env::var(variable) {
+        return Passphrase::new(text).ok_or_else(empty);
+    }
+    if !(stdin().is_terminal() && stderr().is_terminal()) {
+        return Err(CliError::usage("the root slot needs a passphrase, and nobody can be asked for it")
+            .with_hint(format!("set {variable}, or run it on a terminal")));
+    }
+    let ask = |prompt: &str| -> Result<_, CliError> {
+        Ok(Passphrase::new(rpassword::prompt_password(prompt)?))
+    };
+    let first = ask(if new { "New passphrase of the root slot: " } else { "Passphrase of the root slot: " })?;
+    if new && first != ask("The same again: ")? {
+        return Err(CliError::usage("the two are not the same"));
+    }
+    first.ok_or_else(empty)
 }

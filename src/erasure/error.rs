@@ -1,9 +1,10 @@
 //! Why an erasure, or a plan for one, failed.
 
+use super::Erased;
 use crate::{
     event::{ErasureId, Subject},
     store::StoreError,
-    vault::VaultError,
+    vault::{MirrorState, VaultError},
 };
 
 /// Why an erasure failed.
@@ -30,6 +31,20 @@ pub enum ErasureError {
         /// What the store said.
         source: StoreError,
     },
+    /// Keys and tombstones are done, but mirrors of the root slot could not be overwritten: whoever
+    /// has one of them, and an old copy of the vault's folder, can still read what was forgotten. They
+    /// are tried again when the layer is opened, with `resume`, and at every erasure.
+    #[error(
+        "the erasure is pending: {} may still hold a root key from before it; make \
+         the mirror reachable and run the command again, or, if it is destroyed, \
+         `oubliette root mirror retire --lost`", names(.mirrors)
+    )]
+    MirrorsPending {
+        /// The mirrors that may hold an earlier root.
+        mirrors: Vec<MirrorState>,
+        /// What is done.
+        erased: Vec<Erased>,
+    },
     /// The journal of an erasure under way cannot be read.
     #[error("the journal of erasure {0} cannot be read; a newer program may have written it")]
     BadJournal(ErasureId),
@@ -42,4 +57,12 @@ pub enum ErasureError {
     /// The task that erases was cut off by the runtime's end; opening again resumes it.
     #[error("the runtime ended while an erasure was under way; opening again resumes it")]
     Interrupted,
+}
+
+fn names(mirrors: &[MirrorState]) -> String {
+    let name = |mirror: &MirrorState| match &mirror.trouble {
+        Some(trouble) => format!("the mirror {} ({trouble})", mirror.name),
+        None => format!("the mirror {}", mirror.name),
+    };
+    mirrors.iter().map(name).collect::<Vec<_>>().join(", ")
 }

@@ -64,6 +64,10 @@ pub struct ErasureRecord {
     pub streams: u64,
     /// Whether every tombstone is written.
     pub done: bool,
+    /// The epoch of the root that it led to, once that is known: mirrors of the root slot that hold an
+    /// earlier one must be overwritten, or it is not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
 }
 
 impl ErasureRecord {
@@ -76,7 +80,12 @@ impl ErasureRecord {
             subjects: journal.plan.subjects.len() as u64,
             streams: journal.plan.streams.len() as u64,
             done,
+            epoch: None,
         }
+    }
+
+    pub(super) fn led_to(self, epoch: u64) -> Self {
+        Self { epoch: Some(epoch), ..self }
     }
 
     pub(super) fn to_note(&self) -> Result<Vec<u8>, ErasureError> {

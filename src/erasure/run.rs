@@ -88,7 +88,8 @@ impl<S: EventStore> Oubliette<S> {
     ///
     /// # Errors
     /// Before anything is decided: [`ErasureError::UnknownSubject`] and errors of vault and
-    /// store. After it: [`ErasureError::TombstonesPending`].
+    /// store. After it: [`ErasureError::TombstonesPending`], and [`ErasureError::MirrorsPending`],
+    /// for as long as it must not be called forgotten.
     pub async fn forget(&self, subject: &Subject, reason: &str) -> Result<Erased, ErasureError> {
         self.forget_with(subject, reason, |_| {}).await
     }
@@ -120,11 +121,12 @@ impl<S: EventStore> Oubliette<S> {
         Ok(Reopened { subject: subject.clone(), generation })
     }
 
-    /// Completes the erasures that a crash, or a store that did not answer, cut off. Opening the
-    /// layer does so by itself.
+    /// Completes the erasures that a crash, a store that did not answer, or a mirror that could not
+    /// be reached, cut off. Opening the layer does so by itself.
     ///
     /// # Errors
-    /// [`ErasureError::TombstonesPending`] where the store still does not take them.
+    /// [`ErasureError::TombstonesPending`] where the store still does not take them;
+    /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
@@ -158,12 +160,15 @@ async fn forget<S: EventStore>(
         Err(error @ ErasureError::TombstonesPending { .. }) => {
             tracing::warn!(%error, "an earlier erasure waits for its tombstones");
         }
+        // It will be told of this erasure, too.
+        Err(ErasureError::MirrorsPending { .. }) => {}
         resumed => drop(resumed?),
     }
 
     let (plan, closure) = close_and_plan(layer, vault, subject).await?;
     if let Some(erasure) = plan.already {
-        return already(vault, subject, erasure);
+        let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
+        return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
     }
     let journal = Journal { erasure: ErasureId::now(), reason: reason.to_owned(), plan };
     journal.write(vault).await?;
@@ -205,12 +210,33 @@ async fn resume<S: EventStore>(
         tracing::info!(erasure = %journal.erasure, "resuming an erasure that was cut off");
         match carry_out(layer, vault, &journal, None, &|_| {}).await {
             Ok(erased) => done.push(erased),
+            Err(ErasureError::MirrorsPending { erased, .. }) => done.extend(erased),
             // The others' keys are destroyed all the same.
             Err(error @ ErasureError::TombstonesPending { .. }) => pending = Some(error),
             Err(error) => return Err(error),
         }
     }
-    pending.map_or(Ok(done), Err)
+    if let Some(pending) = pending {
+        return Err(pending);
+    }
+    vault.retry_mirrors().await?;
+    let mirrors = vault.stale_mirrors()?;
+    if mirrors.is_empty() { Ok(done) } else { Err(ErasureError::MirrorsPending { mirrors, erased: done }) }
+}
+
+/// What was done, unless a mirror may still hold a root from before it. Which epoch it led to, may be
+/// unknown: then any mirror that is behind counts.
+fn unless_mirrors_pend(
+    vault: &Vault,
+    epoch: Option<u64>,
+    erased: Erased,
+) -> Result<Erased, ErasureError> {
+    let mut mirrors = vault.stale_mirrors()?;
+    mirrors.retain(|mirror| mirror.may_hold.is_none_or(|held| epoch.is_none_or(|led| held < led)));
+    if mirrors.is_empty() {
+        return Ok(erased);
+    }
+    Err(ErasureError::MirrorsPending { mirrors, erased: vec![erased] })
 }
 
 /// Everything after the decision; repeatable from the start at any point.
@@ -232,7 +258,7 @@ async fn carry_out<S: EventStore>(
     };
     let destruction = Destruction { erasure: journal.erasure, doomed };
     let pending = ErasureRecord::of(journal, false).to_note()?;
-    vault.destroy(&destruction, &pending).await?;
+    let destroyed = vault.destroy(&destruction, &pending).await?;
     drop(closure);
 
     let streams = &journal.plan.streams;
@@ -242,10 +268,10 @@ async fn carry_out<S: EventStore>(
         .map_err(|source| ErasureError::TombstonesPending { erasure: journal.erasure, source })?;
 
     use crate::vault::NoteKind::Erasure;
-    let done = ErasureRecord::of(journal, true).to_note()?;
+    let done = ErasureRecord::of(journal, true).led_to(destroyed.epoch).to_note()?;
     vault.put_note(Erasure, journal.erasure.0.into_bytes(), &done).await?;
     journal.remove(vault).await?;
-    Ok(Erased {
+    let erased = Erased {
         subject: journal.plan.subject.clone(),
         erasure: journal.erasure,
         at: journal.erasure.at(),
@@ -253,7 +279,9 @@ async fn carry_out<S: EventStore>(
         keys: journal.plan.keys(),
         subjects: journal.plan.subjects.len() as u64,
         streams: streams.len() as u64,
-    })
+    };
+    // One that missed no more than the end of the journal still leads to names.
+    unless_mirrors_pend(vault, None, erased)
 }
 
 async fn set_tombstones<S: EventStore>(

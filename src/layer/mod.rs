@@ -63,8 +63,8 @@ pub(crate) struct Layer<S> {
 
 impl<S: EventStore> Oubliette<S> {
     /// Wraps a store. Erasures that a crash cut off are completed before this returns; where the
-    /// keys are destroyed but the store does not take a tombstone, it is logged, and
-    /// [`Oubliette::resume`] tries again.
+    /// keys are destroyed but the store does not take a tombstone, or a mirror of the root slot
+    /// cannot be overwritten, it is logged, and [`Oubliette::resume`] tries again.
     ///
     /// # Errors
     /// Where an erasure cannot be completed in the vault: then nothing may be served.
@@ -75,6 +75,7 @@ impl<S: EventStore> Oubliette<S> {
             Err(error @ ErasureError::TombstonesPending { .. }) => {
                 tracing::warn!(%error, "an erasure waits for its tombstones");
             }
+            Err(error @ ErasureError::MirrorsPending { .. }) => tracing::warn!("{error}"),
             Err(error) => return Err(error),
         }
         Ok(oubliette)

@@ -17,7 +17,7 @@ use crate::{
         EventStore, ReadAllOptions, SqliteStore, StoreError,
         sqlite::{OpenError, OpenMode},
     },
-    vault::{Vault, VaultError},
+    vault::{Kek, Passphrase, SlotConfig, SlotPlace, Vault, VaultError},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
@@ -31,6 +31,9 @@ pub struct DataFolder {
     path: PathBuf,
     /// Where the root slot is, where the caller says so.
     root: Option<PathBuf>,
+    mirrors: Vec<PathBuf>,
+    kek: Option<Kek>,
+    passphrase: Option<Passphrase>,
     vault: Option<PathBuf>,
     store: Option<PathBuf>,
 }
@@ -98,6 +101,20 @@ pub enum FolderError {
         "no place for the vault's root slot: set --root, OUBLIETTE_ROOT, XDG_STATE_HOME or HOME"
     )]
     NoPlaceForRoot,
+    /// The root slot would lie in the folder.
+    #[error(
+        "the root slot {root} would lie in the data folder {path}: whoever copies the folder would have \
+         both, and with an old copy of both, what was forgotten can be read; keep it elsewhere"
+    )]
+    RootWithin {
+        /// The slot, or a mirror of it.
+        root: PathBuf,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The place of the root slot is none that this program knows.
+    #[error("the root slot cannot be at {0}: {1}")]
+    BadRoot(PathBuf, String),
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyErrors),
@@ -132,6 +149,12 @@ struct Manifest {
     vault: Option<String>,
     /// Where the root slot is.
     root: PathBuf,
+    /// Where its mirrors are: needed where the slot itself is lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mirrors: Vec<PathBuf>,
+    /// Where the key-encryption key comes from; never the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kek: Option<Kek>,
     /// Where the vault is, unless in `vault/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vault_at: Option<PathBuf>,
@@ -166,15 +189,86 @@ const MAKING: &str = ".making";
 impl DataFolder {
     /// The folder at this path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), root: None, vault: None, store: None }
+        Self {
+            path: path.into(),
+            root: None,
+            mirrors: Vec::new(),
+            kek: None,
+            passphrase: None,
+            vault: None,
+            store: None,
+        }
     }
 
     /// With the root slot here, instead of where the folder notes it, or, for a new one, in the
-    /// user's state directory.
+    /// user's state directory. `tpm:0x01500016` is a place in a TPM.
     #[must_use]
     pub fn with_root(mut self, root: Option<PathBuf>) -> Self {
         self.root = root;
         self
+    }
+
+    /// With these mirrors of the root slot, besides those that the folder notes.
+    #[must_use]
+    pub fn with_mirrors(mut self, mirrors: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.mirrors.extend(mirrors);
+        self
+    }
+
+    /// With the root wrapped by this key-encryption key, instead of the one that the folder notes.
+    #[must_use]
+    pub fn with_kek(mut self, kek: Option<Kek>) -> Self {
+        self.kek = kek.map(absolute_kek);
+        self
+    }
+
+    /// With this passphrase, where [`DataFolder::kek`] asks for one.
+    #[must_use]
+    pub fn with_passphrase(mut self, passphrase: Option<Passphrase>) -> Self {
+        self.passphrase = passphrase;
+        self
+    }
+
+    /// Where the key-encryption key comes from that opening will use.
+    ///
+    /// # Errors
+    /// Where the folder notes it, and cannot be read.
+    pub fn kek(&self) -> Result<Kek, FolderError> {
+        if let Some(kek) = &self.kek {
+            return Ok(kek.clone());
+        }
+        Ok(match self.look()? {
+            Found::Ours(manifest) | Found::Unfinished(manifest) => manifest.kek.unwrap_or_default(),
+            Found::Nothing => Kek::None,
+        })
+    }
+
+    /// Notes where the vault's mirrors are now, and where its key-encryption key comes from.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`].
+    pub fn note_slot(&self, vault: &Vault, kek: &Kek) -> Result<(), FolderError> {
+        let Found::Ours(mut manifest) = self.look()? else {
+            return Err(FolderError::NotFound(self.path.clone()));
+        };
+        let state = vault.root_slot()?;
+        let mirrors = state.mirrors.into_iter().map(|mirror| mirror.name.into()).collect();
+        let kek = Some(absolute_kek(kek.clone())).filter(|kek| *kek != Kek::None);
+        if manifest.mirrors == mirrors && manifest.kek == kek {
+            return Ok(());
+        }
+        (manifest.mirrors, manifest.kek) = (mirrors, kek);
+        self.write(&self.manifest_file(), &pretty(&manifest))
+    }
+
+    /// The root slot at this place, guarded as this folder says.
+    fn slot(&self, root: &Path) -> Result<SlotConfig, FolderError> {
+        let mut slot = SlotConfig::at(place(root)?);
+        for mirror in &self.mirrors {
+            slot = slot.with_mirror(mirror);
+        }
+        let kek = self.kek.clone().unwrap_or_default();
+        Ok(slot.with_kek(kek, self.passphrase.clone()))
     }
 
     /// With the vault here, instead of in `vault/`.
@@ -271,6 +365,9 @@ impl DataFolder {
         Self {
             path: self.path.clone(),
             root: self.root.clone().or_else(|| Some(manifest.root.clone())),
+            mirrors: self.mirrors.iter().chain(&manifest.mirrors).cloned().collect(),
+            kek: self.kek.clone().or_else(|| manifest.kek.clone()),
+            passphrase: self.passphrase.clone(),
             vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
             store: self.store.clone().or_else(|| manifest.store_at.clone()),
         }
@@ -322,13 +419,17 @@ impl DataFolder {
         }
         let fresh_root = || default_root().ok_or(FolderError::NoPlaceForRoot);
         let mut root = match folder.root.take() {
+            Some(root) if is_tpm(&root) => root,
             Some(root) => std::path::absolute(&root).unwrap_or(root),
             None => fresh_root()?,
         };
         // A vault that was made before the machine stopped is as good as one made now. Half a
         // vault never sealed anything; but its slot is not ours to remove, because by now another
         // vault's may stand there.
-        let begun = unfinished.map(|_| Vault::open(&folder.vault(), &root));
+        let begun = match unfinished {
+            Some(_) => Some(Vault::open(&folder.vault(), folder.slot(&root)?)),
+            None => None,
+        };
         let begun = match begun {
             Some(Err(error @ VaultError::InUse(_))) => return Err(error.into()),
             Some(Ok(vault)) => Some(vault),
@@ -337,7 +438,12 @@ impl DataFolder {
         if begun.is_none() && unfinished.is_some() && self.root.is_none() && root.exists() {
             root = fresh_root()?;
         }
-        if let Some(parent) = root.parent() {
+        let slot = folder.slot(&root)?;
+        if let Some(root) = slot.within(&self.path) {
+            let (root, path) = (root.to_owned(), self.path.clone());
+            return Err(FolderError::RootWithin { root, path });
+        }
+        if let Some(parent) = root.parent().filter(|_| !is_tpm(&root)) {
             make_folder(parent)?;
         }
         let absolute = |path: &Option<PathBuf>| {
@@ -347,6 +453,8 @@ impl DataFolder {
             oubliette: FORMAT,
             vault: None,
             root: root.clone(),
+            mirrors: folder.mirrors.iter().map(|mirror| absolute_path(mirror)).collect(),
+            kek: folder.kek.clone().filter(|kek| *kek != Kek::None),
             vault_at: absolute(&folder.vault),
             store_at: absolute(&folder.store),
         };
@@ -365,7 +473,7 @@ impl DataFolder {
                     fs::remove_dir_all(&path)
                         .map_err(|source| FolderError::Io { path: path.clone(), source })?;
                 }
-                Vault::create(&path, &root)?
+                Vault::create(&path, slot)?
             }
         };
         store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
@@ -390,7 +498,17 @@ impl DataFolder {
         if is_empty(&folder.vault())? {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
-        let vault = Vault::open(&folder.vault(), folder.root.as_ref().unwrap_or(&manifest.root))?;
+        let root = folder.root.as_ref().unwrap_or(&manifest.root);
+        let slot = folder.slot(root)?;
+        if let Some(within) = slot.within(&self.path) {
+            tracing::warn!(
+                slot = %within.display(),
+                "the root slot lies in the data folder: whoever copies the folder has both, and with an \
+                 old copy of both, what was forgotten can be read; move it elsewhere and say where with \
+                 --root"
+            );
+        }
+        let vault = Vault::open(&folder.vault(), slot)?;
         let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
         let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if noted != vault.id().to_string() {
@@ -399,6 +517,9 @@ impl DataFolder {
                 store: noted,
                 vault: vault.id().to_string(),
             });
+        }
+        if let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
+            tracing::warn!(%error, "the folder cannot note where its root slot's mirrors and key are");
         }
         let policy = match policy {
             Some(given) if access != Access::Create => given.policy,
@@ -449,6 +570,40 @@ impl DataFolder {
             fs::File::open(&self.path)?.sync_all()
         };
         replace().map_err(|source| FolderError::Io { path: path.into(), source })
+    }
+}
+
+/// What a text says of the place of a root slot.
+fn place(root: &Path) -> Result<SlotPlace, FolderError> {
+    if !is_tpm(root) {
+        return Ok(SlotPlace::File(root.to_owned()));
+    }
+    let bad = |why: String| FolderError::BadRoot(root.to_owned(), why);
+    #[cfg(feature = "tpm")]
+    {
+        let text = root.to_string_lossy();
+        let index: crate::vault::TpmIndex =
+            text.parse().map_err(|error: crate::vault::TpmIndexError| bad(error.to_string()))?;
+        let auth = std::env::var("OUBLIETTE_TPM_AUTH").ok().and_then(Passphrase::new);
+        Ok(SlotPlace::Tpm(index.with_auth(auth)))
+    }
+    #[cfg(not(feature = "tpm"))]
+    Err(bad("this program was built without the feature `tpm`".into()))
+}
+
+fn is_tpm(root: &Path) -> bool {
+    root.to_str().is_some_and(|root| root.starts_with("tpm:"))
+}
+
+fn absolute_path(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The same, wherever one works later.
+fn absolute_kek(kek: Kek) -> Kek {
+    match kek {
+        Kek::File(path) => Kek::File(absolute_path(&path)),
+        other => other,
     }
 }
 

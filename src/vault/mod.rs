@@ -28,7 +28,7 @@ mod wire;
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 #[cfg(feature = "tpm")]
-pub use root::TpmIndex;
+pub use root::{TpmIndex, TpmIndexError};
 pub use root::{
     Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotPlace, SlotState, WrappedBy,
 };

@@ -361,10 +361,7 @@ impl State {
     fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
         match change {
             SlotChange::Retry => {
-                let behind = |mirror: &Mirror| {
-                    mirror.confirmed != Some(root.epoch) || mirror.trouble.is_some()
-                };
-                if !self.mirrors.iter().any(behind) {
+                if self.mirrors.iter().all(|mirror| mirror.confirmed == Some(root.epoch)) {
                     return Ok(());
                 }
                 self.write(root)

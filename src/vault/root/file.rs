@@ -83,7 +83,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
 ///
 /// # Errors
 /// [`VaultError::InUse`] by a process that is not known: the slot holds nothing but the root.
-fn lock(file: &File) -> Result<(), VaultError> {
+pub(super) fn lock(file: &File) -> Result<(), VaultError> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(VaultError::InUse(0)),

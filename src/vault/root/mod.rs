@@ -28,7 +28,7 @@ pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
 pub(crate) use slot::Sectors;
 #[cfg(feature = "tpm")]
-pub use tpm::TpmIndex;
+pub use tpm::{TpmIndex, TpmIndexError};
 pub use wrap::WrappedBy;
 
 use std::{fmt, path::PathBuf};

@@ -1,0 +1,138 @@
+//! The root slot: where it is, what wraps it, its mirrors.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use oubliette::vault::{Kek, MirrorState, Vault, VaultError};
+
+use super::{
+    exit::CliError,
+    open::{Globals, Store, passphrase},
+    output::{self, Out, cell, number},
+};
+
+/// Show where the root slot is and how it stands, or change how it is kept
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette root
+  oubliette root kek passphrase
+  oubliette root kek 'command:aws kms decrypt --ciphertext-blob fileb:///etc/kek.bin \\
+      --query Plaintext --output text'
+  oubliette root mirror add /media/stick/oubliette.root
+  oubliette root mirror retire /media/stick/oubliette.root")]
+pub(super) struct RootArgs {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Wrap the root key by another key-encryption key, or by none
+    #[command(after_help = "\
+KEK is one of
+  none          whoever reads the slot has the root key
+  passphrase    asked for on the terminal, or in OUBLIETTE_NEW_PASSPHRASE
+  file:PATH     a file with a key of 32 bytes: raw, as 64 hexadecimal digits, or in Base64
+  env:VAR       a variable with such a key, as text
+  command:CMD   a command that writes such a key, so that any KMS can keep it
+
+The vault's pages stay as they are, and so does the root key: an earlier copy of the slot opens with
+the earlier KEK until the next erasure.")]
+    Kek {
+        /// The new one
+        #[arg(value_name = "KEK")]
+        new: Kek,
+    },
+    /// Add and retire copies of the slot on other devices
+    Mirror(MirrorArgs),
+}
+
+#[derive(Debug, Args)]
+struct MirrorArgs {
+    #[command(subcommand)]
+    what: MirrorWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum MirrorWhat {
+    /// Make a mirror, or take on one of this vault that is there
+    Add {
+        /// Its file
+        path: PathBuf,
+    },
+    /// Overwrite a mirror, remove it, and no longer wait for it
+    Retire {
+        /// Its file
+        path: PathBuf,
+        /// It cannot be reached any more: you answer for it that it is destroyed
+        #[arg(long)]
+        lost: bool,
+    },
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    args: &RootArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let vault = vault(&store)?;
+    let mut kek = globals.folder().kek()?;
+    match &args.what {
+        None => {}
+        Some(What::Kek { new }) => {
+            let given = match new {
+                Kek::Passphrase => Some(passphrase("OUBLIETTE_NEW_PASSPHRASE", true)?),
+                _ => None,
+            };
+            vault.set_kek(new, given.as_ref()).await?;
+            kek = new.clone();
+        }
+        Some(What::Mirror(MirrorArgs { what: MirrorWhat::Add { path } })) => {
+            vault.add_mirror(path).await?;
+        }
+        Some(What::Mirror(MirrorArgs { what: MirrorWhat::Retire { path, lost } })) => {
+            vault.retire_mirror(path, *lost).await?;
+        }
+    }
+    globals.folder().note_slot(vault, &kek)?;
+    show(vault, &kek, globals.json, out)
+}
+
+fn vault(store: &Store) -> Result<&Vault, CliError> {
+    store.vault().ok_or_else(|| VaultError::Unsupported("opened without a vault").into())
+}
+
+fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliError> {
+    let state = vault.root_slot()?;
+    if json {
+        let mut told = serde_json::to_value(&state).map_err(CliError::failed)?;
+        told["kek"] = kek.to_string().into();
+        out.json(&told)?;
+        return Ok(());
+    }
+    let kek = output::printable(&kek.to_string()).to_string();
+    out.line(&format!("vault       {}", vault.id()))?;
+    out.line(&format!("root slot   {}", state.place))?;
+    out.line(&format!("epoch       {}", state.epoch))?;
+    out.line(&format!("wrapped by  {} ({kek})", state.wrapped_by))?;
+    if state.mirrors.is_empty() {
+        return Ok(out.line("mirrors     none")?);
+    }
+    let mut table = output::table(&["mirror", "last known epoch", "state"]);
+    for mirror in &state.mirrors {
+        let held = mirror.may_hold.map_or_else(|| "?".to_owned(), |epoch| epoch.to_string());
+        output::add(&mut table, vec![cell(&mirror.name), number(held), cell(standing(mirror))]);
+    }
+    out.table(table)?;
+    Ok(())
+}
+
+fn standing(mirror: &MirrorState) -> String {
+    let state = if mirror.stale { "STALE: may hold an earlier root" } else { "holds the present root" };
+    match &mirror.trouble {
+        Some(trouble) => format!("{state}; {trouble}"),
+        None => state.to_owned(),
+    }
+}

@@ -1,0 +1,252 @@
+//! A root slot in the memory of a TPM 2.0: two indices of its non-volatile memory, one a sector, by
+//! way of the commands of tpm2-tools.
+//!
+//! A TPM overwrites in its own chip, where no backup, snapshot or restored image reaches: the
+//! slot cannot be rolled back together with the vault. What is left in the cells of the chip is for
+//! the chip's maker to say.
+
+use std::{
+    env, fmt,
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    process::{Command, Stdio},
+    str::FromStr,
+};
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{file, kek::Passphrase, slot::Sectors};
+use crate::vault::VaultError;
+
+/// The length of a sector: one write of any TPM takes as much, and small ones have room for two.
+pub(super) const SECTOR_BYTES: usize = 512;
+
+/// Where in the TPM's memory the slot is: an index, and the one after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TpmIndex {
+    first: u32,
+    tcti: Option<String>,
+    auth: Option<Passphrase>,
+}
+
+/// Not an index of a TPM's memory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no index of a TPM's memory for owners: 0x01500016, or another from 0x01000000 to 0x01bffffe")]
+pub struct TpmIndexError(String);
+
+impl TpmIndex {
+    /// The indices `first` and `first + 1`.
+    ///
+    /// # Errors
+    /// Where these are not among those that belong to the TPM's owner (TCG's registry of reserved
+    /// handles).
+    pub fn new(first: u32) -> Result<Self, TpmIndexError> {
+        if !(0x0100_0000..0x01c0_0000 - 1).contains(&first) {
+            return Err(TpmIndexError(format!("{first:#010x}")));
+        }
+        Ok(Self { first, tcti: None, auth: None })
+    }
+
+    /// Over this connection, in the words of tpm2-tools (`device:/dev/tpmrm0`), instead of their
+    /// default or `TPM2TOOLS_TCTI`.
+    #[must_use]
+    pub fn over(mut self, tcti: impl Into<String>) -> Self {
+        self.tcti = Some(tcti.into());
+        self
+    }
+
+    /// With this password on the memory. Without one, everybody who may use the TPM may read it.
+    #[must_use]
+    pub fn with_auth(mut self, auth: Option<Passphrase>) -> Self {
+        self.auth = auth;
+        self
+    }
+
+    fn indices(&self) -> [u32; 2] {
+        [self.first, self.first + 1]
+    }
+
+    /// Makes the slot.
+    pub(super) fn create(&self) -> Result<TpmSectors, VaultError> {
+        let sectors = self.lock()?;
+        if sectors.defined()?.contains(&true) {
+            return Err(VaultError::NotEmpty(self.to_string()));
+        }
+        sectors.define(0)?;
+        sectors.define(1).inspect_err(|_| self.unmake())?;
+        Ok(sectors)
+    }
+
+    /// Opens the slot.
+    pub(super) fn open(&self) -> Result<TpmSectors, VaultError> {
+        let sectors = self.lock()?;
+        match sectors.defined()? {
+            [false, false] => return Err(VaultError::SlotMissing(self.to_string())),
+            [true, true] => {}
+            // The root is in the other one.
+            [first, _] => sectors.define(usize::from(first))?,
+        }
+        Ok(sectors)
+    }
+
+    /// Takes back what was made.
+    pub(super) fn unmake(&self) {
+        for index in self.indices() {
+            let _ = self.run("tpm2_nvundefine", &[&hex(index), "-C", "o"], None);
+        }
+    }
+
+    /// Keeps others away, for as long as the slot is open.
+    fn lock(&self) -> Result<TpmSectors, VaultError> {
+        let folder = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, Into::into);
+        let tcti = self.tcti.clone().or_else(|| env::var("TPM2TOOLS_TCTI").ok());
+        let whose = Sha256::digest(tcti.unwrap_or_default().as_bytes());
+        let mark = u32::from_be_bytes(*whose.first_chunk().unwrap_or(&[0; 4]));
+        let path = folder.join(format!("oubliette-tpm-{mark:08x}-{:08x}.lock", self.first));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(path).map_err(|error| VaultError::Storage(Box::new(error)))?;
+        file::lock(&lock)?;
+        Ok(TpmSectors { at: self.clone(), _lock: lock })
+    }
+
+    /// Runs one of the tools, and returns what it wrote.
+    fn run(
+        &self,
+        tool: &str,
+        args: &[&str],
+        input: Option<&[u8]>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let failed = |why: String| VaultError::SlotDevice { place: self.to_string(), why };
+        let io = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => failed(format!("{tool} is not there; install tpm2-tools")),
+            _ => failed(format!("{tool}: {error}")),
+        };
+        let mut command = Command::new(tool);
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
+        if let Some(tcti) = &self.tcti {
+            command.env("TPM2TOOLS_TCTI", tcti);
+        }
+        let mut child = command.spawn().map_err(io)?;
+        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
+            // One that does not take it says why itself.
+            let _ = pipe.write_all(input);
+        }
+        // As long as the longest answer, so that no reallocation leaves a copy of the key behind.
+        let mut output = Zeroizing::new(Vec::with_capacity(16 * SECTOR_BYTES));
+        if let Some(pipe) = child.stdout.take() {
+            pipe.take(16 * SECTOR_BYTES as u64 - 64).read_to_end(&mut output).map_err(io)?;
+        }
+        let mut said = String::new();
+        if let Some(mut pipe) = child.stderr.take() {
+            let _ = pipe.read_to_string(&mut said);
+        }
+        let status = child.wait().map_err(io)?;
+        if status.success() {
+            return Ok(output);
+        }
+        let why = said.lines().rfind(|line| line.starts_with("ERROR: ") && line.contains(" - "));
+        let why = why.or_else(|| said.lines().rfind(|line| line.starts_with("ERROR")));
+        Err(failed(format!("{tool}: {}", why.unwrap_or("it failed without a word"))))
+    }
+
+    /// As [`TpmIndex::run`], with the memory's password in a file of its own (an argument could be
+    /// seen by all users): `flag` takes its name.
+    fn run_with_auth(
+        &self,
+        tool: &str,
+        args: &[&str],
+        flag: &str,
+        input: Option<&[u8]>,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let Some(auth) = &self.auth else { return self.run(tool, args, input) };
+        let storage = |error: io::Error| VaultError::Storage(Box::new(error));
+        // For its owner alone, and removed when dropped.
+        let mut file = tempfile::NamedTempFile::new().map_err(storage)?;
+        file.write_all(auth.bytes()).map_err(storage)?;
+        file.flush().map_err(storage)?;
+        let named = format!("file:{}", file.path().display());
+        self.run(tool, &[args, &[flag, &named]].concat(), input)
+    }
+}
+
+impl fmt::Display for TpmIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tpm:{}", hex(self.first))
+    }
+}
+
+/// `tpm:0x01500016`, or without the `tpm:`.
+impl FromStr for TpmIndex {
+    type Err = TpmIndexError;
+
+    fn from_str(text: &str) -> Result<Self, TpmIndexError> {
+        let index = text.strip_prefix("tpm:").unwrap_or(text);
+        let index = index.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        index.map_or_else(|| Err(TpmIndexError(text.to_owned())), Self::new)
+    }
+}
+
+fn hex(index: u32) -> String {
+    format!("{index:#010x}")
+}
+
+/// The two sectors.
+pub(super) struct TpmSectors {
+    at: TpmIndex,
+    _lock: File,
+}
+
+impl TpmSectors {
+    /// Which of the two indices exist.
+    fn defined(&self) -> Result<[bool; 2], VaultError> {
+        let list = self.at.run("tpm2_getcap", &["handles-nv-index"], None)?;
+        let list = String::from_utf8_lossy(&list);
+        let handles: Vec<u32> = list
+            .lines()
+            .filter_map(|line| line.trim_start_matches(['-', ' ']).trim().strip_prefix("0x"))
+            .filter_map(|digits| u32::from_str_radix(digits, 16).ok())
+            .collect();
+        Ok(self.at.indices().map(|index| handles.contains(&index)))
+    }
+
+    fn define(&self, sector: usize) -> Result<(), VaultError> {
+        let (index, size) = (self.index(sector), SECTOR_BYTES.to_string());
+        let args =
+            [index.as_str(), "-C", "o", "-s", &size, "-a", "authread|authwrite|no_da"];
+        self.at.run_with_auth("tpm2_nvdefine", &args, "-p", None)?;
+        // Memory that was never written cannot be read.
+        self.write(sector, &[0; SECTOR_BYTES])
+    }
+
+    fn index(&self, sector: usize) -> String {
+        hex(self.at.indices()[sector])
+    }
+}
+
+impl Sectors for TpmSectors {
+    fn sector_bytes(&self) -> usize {
+        SECTOR_BYTES
+    }
+
+    fn read(&self, sector: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let (index, size) = (self.index(sector), SECTOR_BYTES.to_string());
+        let args = [index.as_str(), "-C", &index, "-s", &size];
+        self.at.run_with_auth("tpm2_nvread", &args, "-P", None)
+    }
+
+    fn write(&self, sector: usize, bytes: &[u8]) -> Result<(), VaultError> {
+        let index = self.index(sector);
+        let args = [index.as_str(), "-C", &index, "-i", "-"];
+        self.at.run_with_auth("tpm2_nvwrite", &args, "-P", Some(bytes)).map(drop)
+    }
+
+    /// The TPM answers when it has written.
+    fn sync(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
+}
