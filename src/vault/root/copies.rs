@@ -109,7 +109,7 @@ impl Slot {
     }
 
     #[cfg(test)]
-    pub(super) fn with_mirrors(self, mirrors: &[PathBuf]) -> Self {
+    pub(crate) fn with_mirrors(self, mirrors: &[PathBuf]) -> Self {
         if let Ok(mut state) = self.0.lock() {
             state.mirrors = given(mirrors).unwrap_or_default();
         }

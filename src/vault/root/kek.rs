@@ -123,6 +123,7 @@ impl fmt::Debug for Passphrase {
 }
 
 /// A key-encryption key, read.
+#[cfg_attr(test, derive(Clone))]
 pub(crate) enum KekSecret {
     None,
     Key(Secret),

@@ -12,6 +12,8 @@ mod keys;
 mod model;
 mod notes;
 mod races;
+#[cfg(unix)]
+mod slots;
 
 use std::sync::{
     Arc, Mutex,

@@ -8,6 +8,8 @@ mod files;
 mod forensic;
 mod hostile;
 mod model;
+#[cfg(unix)]
+mod slot;
 
 use super::{Change, Place, Sabotage, Shape, Tree, Value};
 

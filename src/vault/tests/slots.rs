@@ -1,0 +1,331 @@
+//! Slots in real files: mirrors that come and go, key-encryption keys, copies and mistakes.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::*;
+use crate::vault::{Kek, Passphrase, SlotConfig, WrappedBy};
+
+struct World {
+    temp: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { temp: tempfile::tempdir().unwrap() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    fn config(&self) -> SlotConfig {
+        SlotConfig::from(self.at("root")).with_mirror(self.at("usb/mirror"))
+    }
+
+    fn create(&self) -> Vault {
+        Vault::create(&self.at("vault"), self.config()).unwrap()
+    }
+
+    fn open(&self, config: impl Into<SlotConfig>) -> Result<Vault, VaultError> {
+        Vault::open(&self.at("vault"), config)
+    }
+
+    /// The device is unplugged, or comes back.
+    fn unplug(&self) {
+        fs::rename(self.at("usb"), self.at("unplugged")).unwrap();
+    }
+
+    fn plug(&self) {
+        fs::rename(self.at("unplugged"), self.at("usb")).unwrap();
+    }
+
+    /// The 32 bytes that are the root key, in a slot that is not wrapped.
+    fn root_key(&self, file: &str) -> Vec<u8> {
+        fs::read(self.at(file)).unwrap()[104..136].to_vec()
+    }
+
+    fn holds(&self, file: &str, needle: &[u8]) -> bool {
+        fs::read(self.at(file)).unwrap().windows(needle.len()).any(|window| window == needle)
+    }
+}
+
+fn stale(vault: &Vault) -> Vec<String> {
+    vault.stale_mirrors().unwrap().into_iter().map(|mirror| mirror.name).collect()
+}
+
+fn damage(file: &Path, at: &[usize]) {
+    let mut bytes = fs::read(file).unwrap();
+    at.iter().for_each(|at| bytes[*at] ^= 0x20);
+    fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_destroy_overwrites_every_mirror() {
+    let world = World::new();
+    let vault = world.create();
+    key(&vault, "user-1", "user-1").await.unwrap();
+    let earlier = world.root_key("root");
+    assert_eq!(earlier, world.root_key("usb/mirror"));
+    forget(&vault, "user-1").await;
+    assert_eq!(stale(&vault), Vec::<String>::new());
+    drop(vault);
+    for file in ["root", "usb/mirror"] {
+        assert!(!world.holds(file, &earlier), "{file}");
+    }
+    let mode = fs::metadata(world.at("usb/mirror")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn an_unreachable_mirror_keeps_the_erasure_pending_by_name_until_it_is_overwritten() {
+    let world = World::new();
+    let name = world.at("usb/mirror").display().to_string();
+    let vault = world.create();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap().id();
+    let gone = key(&vault, "user-2", "user-2").await.unwrap().id();
+    world.unplug();
+    assert_eq!(stale(&vault), Vec::<String>::new(), "it holds the present root all the same");
+    let earlier = world.root_key("unplugged/mirror");
+    forget(&vault, "user-2").await;
+    // The vault works, and knows which copy is left.
+    assert_eq!(stale(&vault), [name.clone()]);
+    assert_eq!(vault.stale_mirrors().unwrap()[0].may_hold, Some(0));
+    shredded(vault.opening_key(gone));
+    key(&vault, "user-3", "user-3").await.unwrap();
+    crash(vault);
+
+    // It is known ever after, whoever opens and whatever they name.
+    for _ in 0..2 {
+        let vault = world.open(&world.at("root")).unwrap();
+        assert_eq!(stale(&vault), [name.clone()]);
+        live(vault.opening_key(kept));
+    }
+    let vault = world.open(&world.at("root")).unwrap();
+    assert!(!world.at("usb").exists(), "the place of an absent device is left alone");
+    world.plug();
+    assert!(world.holds("usb/mirror", &earlier));
+    vault.retry_mirrors().await.unwrap();
+    assert_eq!(stale(&vault), Vec::<String>::new());
+    assert!(!world.holds("usb/mirror", &earlier));
+
+    // Opening tries again, too.
+    world.unplug();
+    forget(&vault, "user-3").await;
+    drop(vault);
+    world.plug();
+    assert_eq!(stale(&world.open(&world.at("root")).unwrap()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_missing_slot_is_made_again_from_its_mirror() {
+    let world = World::new();
+    let vault = world.create();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap().id();
+    forget(&vault, "user-2").await;
+    drop(vault);
+    fs::remove_file(world.at("root")).unwrap();
+    assert!(matches!(world.open(&world.at("root")), Err(VaultError::SlotMissing(_))));
+    let vault = world.open(world.config()).unwrap();
+    live(vault.opening_key(kept));
+    drop(vault);
+    assert_eq!(fs::metadata(world.at("root")).unwrap().permissions().mode() & 0o777, 0o600);
+    live(world.open(&world.at("root")).unwrap().opening_key(kept));
+}
+
+#[tokio::test]
+async fn a_stale_mirror_does_not_bring_back_what_was_forgotten() {
+    let world = World::new();
+    let vault = world.create();
+    key(&vault, "user-1", "user-1").await.unwrap();
+    world.unplug();
+    forget(&vault, "user-1").await;
+    vault.flush().await.unwrap();
+    drop(vault);
+    world.plug();
+    fs::remove_file(world.at("root")).unwrap();
+    let opened = world.open(world.config());
+    assert!(matches!(opened, Err(VaultError::SlotOutdated { slot: 0, vault: 1 })), "{opened:?}");
+    assert!(!world.at("root").exists());
+}
+
+#[tokio::test]
+async fn an_old_or_damaged_slot_gives_way_to_a_newer_mirror() {
+    let world = World::new();
+    let vault = world.create();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap().id();
+    let old = fs::read(world.at("root")).unwrap();
+    forget(&vault, "user-2").await;
+    drop(vault);
+    let present = world.root_key("root");
+    fs::write(world.at("root"), &old).unwrap();
+    let vault = world.open(world.config()).unwrap();
+    live(vault.opening_key(kept));
+    drop(vault);
+    assert_eq!(world.root_key("root"), present);
+
+    damage(&world.at("root"), &[50, 4096 + 50]);
+    live(world.open(world.config()).unwrap().opening_key(kept));
+    assert_eq!(world.root_key("root"), present);
+    // Without a mirror an old slot is told as such, and both sectors damaged, too.
+    fs::remove_dir_all(world.at("usb")).unwrap();
+    fs::write(world.at("root"), &old).unwrap();
+    let opened = world.open(world.config());
+    assert!(matches!(opened, Err(VaultError::SlotOutdated { slot: 0, vault: 1 })), "{opened:?}");
+    damage(&world.at("root"), &[50, 4096 + 50]);
+    let opened = world.open(&world.at("root"));
+    assert!(matches!(opened, Err(VaultError::SlotDamaged(_))), "{opened:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_mirror_is_mended_and_a_strangers_file_is_left_alone() {
+    let world = World::new();
+    drop(world.create());
+    let mirror = world.at("usb/mirror");
+    damage(&mirror, &[50]);
+    drop(world.open(world.config()).unwrap());
+    damage(&mirror, &[50, 4096 + 50]);
+    let vault = world.open(world.config()).unwrap();
+    assert_eq!(stale(&vault), Vec::<String>::new());
+    assert!(fs::read(&mirror).unwrap() == fs::read(world.at("root")).unwrap().as_slice()
+        || world.root_key("root") == world.root_key("usb/mirror"));
+
+    // Others may read it, or it is something else: not touched, and told.
+    fs::set_permissions(&mirror, fs::Permissions::from_mode(0o644)).unwrap();
+    forget(&vault, "user-1").await;
+    let told = vault.stale_mirrors().unwrap()[0].trouble.clone().unwrap();
+    assert!(told.contains("644"), "{told}");
+    fs::set_permissions(&mirror, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&mirror, "Dear diary").unwrap();
+    vault.retry_mirrors().await.unwrap();
+    assert_eq!(stale(&vault).len(), 1);
+    assert_eq!(fs::read(&mirror).unwrap(), b"Dear diary");
+
+    // The slot of another vault is not ours to overwrite.
+    let other = World::new();
+    drop(other.create());
+    fs::copy(other.at("root"), &mirror).unwrap();
+    let theirs = fs::read(&mirror).unwrap();
+    vault.retry_mirrors().await.unwrap();
+    let told = vault.stale_mirrors().unwrap()[0].trouble.clone().unwrap();
+    assert!(told.contains("belongs to vault"), "{told}");
+    assert_eq!(fs::read(&mirror).unwrap(), theirs);
+}
+
+#[tokio::test]
+async fn mirrors_are_added_and_retired() {
+    let world = World::new();
+    let vault = Vault::create(&world.at("vault"), &world.at("root")).unwrap();
+    let (one, two) = (world.at("one"), world.at("two"));
+    fs::write(&two, "Dear diary").unwrap();
+    fs::set_permissions(&two, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(vault.add_mirror(&two).await, Err(VaultError::Mirror { .. })));
+    assert!(matches!(vault.add_mirror(&world.at("root")).await, Err(VaultError::Mirror { .. })));
+    vault.add_mirror(&one).await.unwrap();
+    vault.add_mirror(&one).await.unwrap();
+    assert_eq!(vault.root_slot().unwrap().mirrors.len(), 1);
+    assert_eq!(world.root_key("one"), world.root_key("root"));
+    assert!(matches!(vault.retire_mirror(&two, false).await, Err(VaultError::Mirror { .. })));
+    vault.retire_mirror(&one, false).await.unwrap();
+    assert!(!one.exists());
+
+    // One that is lost is given up only by whoever answers for it.
+    vault.add_mirror(&one).await.unwrap();
+    fs::rename(&one, world.at("lost")).unwrap();
+    forget(&vault, "user-1").await;
+    assert!(matches!(vault.retire_mirror(&one, false).await, Err(VaultError::Mirror { .. })));
+    assert_eq!(stale(&vault).len(), 1);
+    vault.retire_mirror(&one, true).await.unwrap();
+    assert_eq!(stale(&vault), Vec::<String>::new());
+    drop(vault);
+    let vault = world.open(&world.at("root")).unwrap();
+    assert!(vault.root_slot().unwrap().mirrors.is_empty());
+}
+
+#[test]
+fn nothing_is_left_of_a_vault_whose_mirror_or_key_cannot_be_had() {
+    let world = World::new();
+    fs::write(world.at("file"), "").unwrap();
+    let bad = world.config().with_mirror(world.at("file/mirror"));
+    let created = Vault::create(&world.at("vault"), bad);
+    assert!(matches!(created, Err(VaultError::Mirror { .. })), "{created:?}");
+    assert!(!world.at("root").exists() && !world.at("usb/mirror").exists());
+    let bad = world.config().with_kek(Kek::File(world.at("no-key")), None);
+    let created = Vault::create(&world.at("vault"), bad);
+    assert!(matches!(created, Err(VaultError::KekUnusable { .. })), "{created:?}");
+    assert!(!world.at("root").exists());
+    drop(world.create());
+}
+
+#[test]
+fn a_slot_in_the_vaults_folder_is_refused() {
+    let world = World::new();
+    let vault = world.at("vault");
+    let inside = SlotConfig::from(vault.join("root"));
+    for config in [inside.clone(), world.config().with_mirror(vault.join("x/mirror"))] {
+        let created = Vault::create(&vault, config);
+        assert!(matches!(created, Err(VaultError::SlotWithin { .. })), "{created:?}");
+    }
+    // By way of a link, too.
+    fs::create_dir(&vault).unwrap();
+    std::os::unix::fs::symlink(&vault, world.at("link")).unwrap();
+    let created = Vault::create(&vault, &world.at("link/root"));
+    assert!(matches!(created, Err(VaultError::SlotWithin { .. })), "{created:?}");
+    assert!(fs::read_dir(&vault).unwrap().next().is_none());
+}
+
+#[tokio::test]
+async fn the_root_is_wrapped_and_the_kek_can_be_changed() {
+    let world = World::new();
+    let vault = world.create();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap().id();
+    let clear = world.root_key("root");
+    fs::write(world.at("key"), [7; 32]).unwrap();
+    let file = Kek::File(world.at("key"));
+    vault.set_kek(&file, None).await.unwrap();
+    assert_eq!(vault.root_slot().unwrap().wrapped_by, WrappedBy::Key);
+    for name in ["root", "usb/mirror"] {
+        assert!(!world.holds(name, &clear), "{name}");
+    }
+    drop(vault);
+
+    assert!(matches!(world.open(world.config()), Err(VaultError::KekMissing(WrappedBy::Key))));
+    let owl = Passphrase::new("owl".to_owned());
+    let wrong = world.config().with_kek(Kek::Passphrase, owl.clone());
+    assert!(matches!(world.open(wrong), Err(VaultError::WrongKek(WrappedBy::Key))));
+    fs::write(world.at("other"), [8; 32]).unwrap();
+    let wrong = world.config().with_kek(Kek::File(world.at("other")), None);
+    assert!(matches!(world.open(wrong), Err(VaultError::WrongKek(WrappedBy::Key))));
+    let command = Kek::Command(format!("cat '{}'", world.at("key").display()));
+    let vault = world.open(world.config().with_kek(command, None)).unwrap();
+    live(vault.opening_key(kept));
+
+    // A key that cannot be read changes nothing.
+    let missing = vault.set_kek(&Kek::File(world.at("none")), None).await;
+    assert!(matches!(missing, Err(VaultError::KekUnusable { .. })));
+    vault.set_kek(&Kek::Passphrase, owl.as_ref()).await.unwrap();
+    forget(&vault, "user-2").await;
+    drop(vault);
+    // The mirror alone opens with the new one as well.
+    fs::remove_file(world.at("root")).unwrap();
+    let vault = world.open(world.config().with_kek(Kek::Passphrase, owl)).unwrap();
+    live(vault.opening_key(kept));
+}
+
+#[tokio::test]
+async fn a_mirror_that_was_away_when_the_kek_changed_is_stale() {
+    let world = World::new();
+    let vault = world.create();
+    let clear = world.root_key("root");
+    world.unplug();
+    fs::write(world.at("key"), [7; 32]).unwrap();
+    vault.set_kek(&Kek::File(world.at("key")), None).await.unwrap();
+    assert_eq!(stale(&vault).len(), 1);
+    world.plug();
+    vault.retry_mirrors().await.unwrap();
+    assert_eq!(stale(&vault), Vec::<String>::new());
+    assert!(!world.holds("usb/mirror", &clear));
+}
