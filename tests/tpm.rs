@@ -84,11 +84,7 @@ impl Tpm {
 
     /// Runs one of the tools, as an operator, or an attacker, would.
     fn tool(&self, args: &[&str]) -> std::process::Output {
-        Command::new(args[0])
-            .args(&args[1..])
-            .env("TPM2TOOLS_TCTI", self.tcti())
-            .output()
-            .unwrap()
+        Command::new(args[0]).args(&args[1..]).env("TPM2TOOLS_TCTI", self.tcti()).output().unwrap()
     }
 
     /// A sector as it is in the TPM.
@@ -197,13 +193,11 @@ async fn what_is_wrong_with_a_tpm_is_said() {
     let missing = Vault::open(&tpm.vault(), elsewhere);
     assert!(matches!(missing, Err(VaultError::SlotMissing(_))), "{missing:?}");
 
-    let said = |index: TpmIndex| match Vault::open(
-        &tpm.vault(),
-        SlotConfig::at(SlotPlace::Tpm(index)),
-    ) {
-        Err(error @ VaultError::SlotDevice { .. }) => error.to_string(),
-        other => panic!("{other:?}"),
-    };
+    let said =
+        |index: TpmIndex| match Vault::open(&tpm.vault(), SlotConfig::at(SlotPlace::Tpm(index))) {
+            Err(error @ VaultError::SlotDevice { .. }) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
     let told = said(tpm.index().with_auth(auth("cuckoo")));
     assert!(told.contains("authorization failure") && !told.contains("cuckoo"), "{told}");
     // And nothing is harmed.

@@ -147,13 +147,19 @@ pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliErr
         return Passphrase::new(text).ok_or_else(empty);
     }
     if !(stdin().is_terminal() && stderr().is_terminal()) {
-        return Err(CliError::usage("the root slot needs a passphrase, and nobody can be asked for it")
-            .with_hint(format!("set {variable}, or run it on a terminal")));
+        return Err(CliError::usage(
+            "the root slot needs a passphrase, and nobody can be asked for it",
+        )
+        .with_hint(format!("set {variable}, or run it on a terminal")));
     }
     let ask = |prompt: &str| -> Result<_, CliError> {
         Ok(Passphrase::new(rpassword::prompt_password(prompt)?))
     };
-    let first = ask(if new { "New passphrase of the root slot: " } else { "Passphrase of the root slot: " })?;
+    let first = ask(if new {
+        "New passphrase of the root slot: "
+    } else {
+        "Passphrase of the root slot: "
+    })?;
     if new && first != ask("The same again: ")? {
         return Err(CliError::usage("the two are not the same"));
     }

@@ -71,11 +71,7 @@ enum MirrorWhat {
     },
 }
 
-pub(super) async fn run(
-    globals: &Globals,
-    args: &RootArgs,
-    out: &mut Out,
-) -> Result<(), CliError> {
+pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Result<(), CliError> {
     let store = globals.open_existing().await?;
     let vault = vault(&store)?;
     let mut kek = globals.folder().kek()?;
@@ -112,7 +108,7 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
         out.json(&told)?;
         return Ok(());
     }
-    let kek = output::printable(&kek.to_string()).to_string();
+    let kek = output::printable(&kek.to_string());
     out.line(&format!("vault       {}", vault.id()))?;
     out.line(&format!("root slot   {}", state.place))?;
     out.line(&format!("epoch       {}", state.epoch))?;
@@ -130,7 +126,8 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
 }
 
 fn standing(mirror: &MirrorState) -> String {
-    let state = if mirror.stale { "STALE: may hold an earlier root" } else { "holds the present root" };
+    let state =
+        if mirror.stale { "STALE: may hold an earlier root" } else { "holds the present root" };
     match &mirror.trouble {
         Some(trouble) => format!("{state}; {trouble}"),
         None => state.to_owned(),

@@ -221,7 +221,11 @@ async fn resume<S: EventStore>(
     }
     vault.retry_mirrors().await?;
     let mirrors = vault.stale_mirrors()?;
-    if mirrors.is_empty() { Ok(done) } else { Err(ErasureError::MirrorsPending { mirrors, erased: done }) }
+    if mirrors.is_empty() {
+        Ok(done)
+    } else {
+        Err(ErasureError::MirrorsPending { mirrors, erased: done })
+    }
 }
 
 /// What was done, unless a mirror may still hold a root from before it. Which epoch it led to, may be

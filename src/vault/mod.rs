@@ -27,11 +27,11 @@ mod wire;
 
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
-#[cfg(feature = "tpm")]
-pub use root::{TpmIndex, TpmIndexError};
 pub use root::{
     Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotPlace, SlotState, WrappedBy,
 };
+#[cfg(feature = "tpm")]
+pub use root::{TpmIndex, TpmIndexError};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyState, NoteKind, Opening, Owner, Standing, VaultId,

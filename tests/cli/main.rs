@@ -4,5 +4,6 @@ mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+mod root;
 mod walk;
 mod world;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "tpm")]
+use super::tpm::TpmIndex;
 use super::{
     copies::Slot,
     kek::{Kek, Passphrase},
 };
-#[cfg(feature = "tpm")]
-use super::tpm::TpmIndex;
 use crate::vault::{VaultError, VaultId};
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
@@ -66,10 +66,9 @@ impl SlotConfig {
     /// An error where one of the files lies in a folder, so that a copy of the folder has it.
     pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), VaultError> {
         match self.within(folder) {
-            Some(path) => Err(VaultError::SlotWithin {
-                slot: path.to_owned(),
-                folder: folder.to_owned(),
-            }),
+            Some(path) => {
+                Err(VaultError::SlotWithin { slot: path.to_owned(), folder: folder.to_owned() })
+            }
             None => Ok(()),
         }
     }
@@ -100,18 +99,12 @@ fn settled(path: &Path) -> PathBuf {
 
 impl From<&Path> for SlotConfig {
     fn from(path: &Path) -> Self {
-        path.to_owned().into()
+        Self::at(SlotPlace::File(path.to_owned()))
     }
 }
 
 impl From<&PathBuf> for SlotConfig {
     fn from(path: &PathBuf) -> Self {
-        path.clone().into()
-    }
-}
-
-impl From<PathBuf> for SlotConfig {
-    fn from(path: PathBuf) -> Self {
-        Self::at(SlotPlace::File(path))
+        path.as_path().into()
     }
 }

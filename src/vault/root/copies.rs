@@ -296,11 +296,11 @@ impl State {
             self.seal = Some(self.new_seal()?);
             self.settled = true;
         }
+        // Before anything is made or touched: the mirrors may be too many.
+        let bytes = self.encode(root)?;
         for mirror in &mut self.mirrors {
             mirror.make(Some(root.vault))?;
         }
-        // Before anything is touched: the mirrors may be too many.
-        let bytes = self.encode(root)?;
         self.write_primary(&bytes).inspect_err(|_| self.failed = true)?;
         // The earlier root is wiped from memory here.
         (self.chosen, self.settled, self.epoch) = (None, true, root.epoch);
@@ -355,7 +355,13 @@ impl State {
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, VaultError> {
         let seal = self.seal.as_ref().ok_or(VaultError::Poisoned)?;
         let mirrors: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
-        encode(root, seal, &mirrors, length)
+        encode(root, seal, &mirrors, length).map_err(|error| match (error, mirrors.last()) {
+            (VaultError::TooLarge { bytes, most }, Some(last)) => VaultError::Mirror {
+                mirror: last.name.clone(),
+                why: format!("the slot has {most} bytes for the names of all mirrors, not {bytes}"),
+            },
+            (error, _) => error,
+        })
     }
 
     fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), VaultError> {

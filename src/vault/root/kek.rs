@@ -151,9 +151,7 @@ impl KekSecret {
             }
             Kek::File(path) => file(path).and_then(|bytes| key(&bytes, true)),
             Kek::Environment(name) => variable(name).and_then(|text| key(text.as_bytes(), false)),
-            Kek::Command(command) => {
-                output(command, PATIENCE).and_then(|bytes| key(&bytes, true))
-            }
+            Kek::Command(command) => output(command, PATIENCE).and_then(|bytes| key(&bytes, true)),
         };
         key.map(Self::Key).map_err(unusable)
     }
@@ -302,7 +300,9 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused_and_not_repeated() {
-        for text in [&b""[..], b"short", &[b'a'; 31], &[b'z'; 64], &[b'A'; 42], &[9; 33], &[0; 1025]] {
+        for text in
+            [&b""[..], b"short", &[b'a'; 31], &[b'z'; 64], &[b'A'; 42], &[9; 33], &[0; 1025]]
+        {
             let why = key(text, true).unwrap_err();
             assert!(why.contains("32 bytes"), "{why}");
             assert!(!why.contains("short") && !why.contains("zzz"), "{why}");

@@ -79,8 +79,18 @@ fn mount(line: &str) -> Option<(PathBuf, Option<Medium>)> {
     let mut what = what.split(' ');
     let (kind, options) = (what.next()?, what.nth(1).unwrap_or_default());
     let trouble = match kind {
-        "btrfs" | "zfs" | "bcachefs" | "overlay" | "aufs" | "fuse.fuse-overlayfs" | "f2fs"
-        | "nilfs2" | "ubifs" | "jffs2" | "apfs" | "fuse.apfs" => Some(Trouble::WritesElsewhere),
+        "btrfs"
+        | "zfs"
+        | "bcachefs"
+        | "overlay"
+        | "aufs"
+        | "fuse.fuse-overlayfs"
+        | "f2fs"
+        | "nilfs2"
+        | "ubifs"
+        | "jffs2"
+        | "apfs"
+        | "fuse.apfs" => Some(Trouble::WritesElsewhere),
         "ext3" | "ext4" if options.split(',').any(|option| option == "data=journal") => {
             Some(Trouble::JournalsData)
         }

@@ -23,7 +23,9 @@ impl RootSlot for MemorySlot {
     fn change(&self, _: &Root, change: SlotChange) -> Result<(), VaultError> {
         match change {
             SlotChange::Retry => Ok(()),
-            _ => Err(VaultError::Unsupported("a root slot in memory has no mirrors and no wrapping")),
+            _ => {
+                Err(VaultError::Unsupported("a root slot in memory has no mirrors and no wrapping"))
+            }
         }
     }
 

@@ -76,15 +76,13 @@ impl Mirror {
         let found = pair.look()?;
         let of = found.newest.first().map(|(_, record)| record.vault);
         match (of, vault) {
-            (Some(slot), Some(vault)) if slot != vault => {
-                return Err(VaultError::SlotOfAnotherVault {
-                    slot: slot.to_string(),
-                    vault: vault.to_string(),
-                });
-            }
+            (Some(slot), Some(vault)) if slot != vault => Err(VaultError::SlotOfAnotherVault {
+                slot: slot.to_string(),
+                vault: vault.to_string(),
+            }),
             // Neither sector is whole: only what the slot itself notes is known to be ours.
-            (None, _) if !found.blank && !(self.known && found.ours) => {
-                return Err(VaultError::SlotDamaged("neither of its two sectors is whole".into()));
+            (None, _) if !(found.blank || self.known && found.ours) => {
+                Err(VaultError::SlotDamaged("neither of its two sectors is whole".into()))
             }
             _ => Ok(Open { pair, newest: found.newest }),
         }

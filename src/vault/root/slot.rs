@@ -90,9 +90,8 @@ impl Pair {
     /// was touched, and it is not touched now.
     pub(super) fn settle(&self) -> Result<(), VaultError> {
         let bytes = self.bytes()?;
-        let whole = |bytes: &Zeroizing<Vec<u8>>| {
-            matches!(decode(bytes, self.length()), Sector::Whole(_))
-        };
+        let whole =
+            |bytes: &Zeroizing<Vec<u8>>| matches!(decode(bytes, self.length()), Sector::Whole(_));
         if bytes.iter().all(whole) {
             for (index, bytes) in bytes.iter().enumerate() {
                 self.0.write(index, bytes)?;

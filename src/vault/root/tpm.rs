@@ -32,7 +32,9 @@ pub struct TpmIndex {
 
 /// Not an index of a TPM's memory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no index of a TPM's memory for owners: 0x01500016, or another from 0x01000000 to 0x01bffffe")]
+#[error(
+    "{0:?} is no index of a TPM's memory for owners: 0x01500016, or another from 0x01000000 to 0x01bffffe"
+)]
 pub struct TpmIndexError(String);
 
 impl TpmIndex {
@@ -186,7 +188,8 @@ impl FromStr for TpmIndex {
 
     fn from_str(text: &str) -> Result<Self, TpmIndexError> {
         let index = text.strip_prefix("tpm:").unwrap_or(text);
-        let index = index.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let index =
+            index.strip_prefix("0x").and_then(|digits| u32::from_str_radix(digits, 16).ok());
         index.map_or_else(|| Err(TpmIndexError(text.to_owned())), Self::new)
     }
 }
@@ -216,8 +219,7 @@ impl TpmSectors {
 
     fn define(&self, sector: usize) -> Result<(), VaultError> {
         let (index, size) = (self.index(sector), SECTOR_BYTES.to_string());
-        let args =
-            [index.as_str(), "-C", "o", "-s", &size, "-a", "authread|authwrite|no_da"];
+        let args = [index.as_str(), "-C", "o", "-s", &size, "-a", "authread|authwrite|no_da"];
         self.at.run_with_auth("tpm2_nvdefine", &args, "-p", None)?;
         // Memory that was never written cannot be read.
         self.write(sector, &[0; SECTOR_BYTES])

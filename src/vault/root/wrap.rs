@@ -92,9 +92,7 @@ impl Seal {
         let wrapping = match secret {
             KekSecret::None => Wrapping::Nothing,
             KekSecret::Key(_) => Wrapping::Key { salt: random()? },
-            KekSecret::Passphrase(_) => {
-                Wrapping::Passphrase { cost: Cost::TODAY, salt: random()? }
-            }
+            KekSecret::Passphrase(_) => Wrapping::Passphrase { cost: Cost::TODAY, salt: random()? },
         };
         Self::of(&wrapping, secret)
     }
@@ -170,11 +168,7 @@ fn cipher(key: &[u8; 32], salt: &[u8; SALT_BYTES]) -> Cipher {
 }
 
 /// Argon2id (RFC 9106).
-fn stretch(
-    passphrase: &[u8],
-    salt: &[u8; SALT_BYTES],
-    cost: Cost,
-) -> Result<Secret, VaultError> {
+fn stretch(passphrase: &[u8], salt: &[u8; SALT_BYTES], cost: Cost) -> Result<Secret, VaultError> {
     let odd = || VaultError::SlotDamaged("what it asks of a passphrase is out of bounds".into());
     let most = Cost::MOST;
     if cost.memory > most.memory || cost.passes > most.passes || cost.lanes > most.lanes {

@@ -172,7 +172,12 @@ impl Tree {
     pub(crate) fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
         let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
         let root = self.view()?.root.clone();
-        self.slot.change(&root, change)
+        let changed = self.slot.change(&root, change);
+        // Of the slot itself: what is wrong with a mirror is told otherwise.
+        if let Err(VaultError::Storage(_) | VaultError::SlotDevice { .. }) = changed {
+            self.poisoned.store(true, Ordering::Release);
+        }
+        changed
     }
 
     /// The value at a place, as of the last completed write.

@@ -11,10 +11,7 @@ use super::{
 };
 use crate::{
     crypto::{Cipher, Secret},
-    vault::{
-        VaultId,
-        root::RootSlot,
-    },
+    vault::{VaultId, root::RootSlot},
 };
 
 /// Tries every key that it knows on every page, and goes on with the keys that it finds.

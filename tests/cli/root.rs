@@ -1,0 +1,151 @@
+//! The root slot on the command line: where it is, what wraps it, its mirrors.
+
+use std::fs;
+
+use crate::world::World;
+
+fn root_key(world: &World, file: &str) -> Vec<u8> {
+    fs::read(world.path(file)).unwrap()[104..136].to_vec()
+}
+
+#[test]
+fn the_root_slot_is_shown() {
+    let world = World::new();
+    world.ok(&["--root", "slots/a", "--mirror", "slots/b", "append", "s-1", "T"]);
+    let shown = &world.json(&["root"])[0];
+    assert!(shown["place"].as_str().unwrap().ends_with("slots/a"), "{shown}");
+    assert_eq!((&shown["wrapped_by"], &shown["kek"]), (&"nothing".into(), &"none".into()));
+    assert_eq!(shown["mirrors"][0]["stale"], false);
+    let told = world.ok(&["root"]);
+    assert!(told.contains("slots/b") && told.contains("holds the present root"), "{told}");
+}
+
+#[test]
+fn a_key_encryption_key_is_remembered_by_its_place_alone() {
+    let world = World::new();
+    let key = "5e".repeat(32);
+    world.write("key", format!("{key}\n"));
+    world.ok(&["--kek", "file:key", "append", "s-1", "T", "--data", "1"]);
+    assert_eq!(world.data("s-1"), [1]);
+    assert!(!world.finds("oubliette-data", &key) && !world.finds("state", &key));
+    let shown = &world.json(&["root"])[0];
+    assert_eq!(shown["wrapped_by"], "key");
+
+    // From a command, and from a variable, which are remembered as well.
+    world.ok(&["--kek", "command:cat key", "read", "s-1"]);
+    assert_eq!(world.json(&["root"])[0]["kek"], "command:cat key");
+    let with_key =
+        |args: &[&str]| world.command(args).env("THE_KEY", &key).output().unwrap().status.code();
+    assert_eq!(with_key(&["--kek", "env:THE_KEY", "read", "s-1"]), Some(0));
+    assert_eq!(with_key(&["read", "s-1"]), Some(0));
+    let told = world.fails(1, &["read", "s-1"]);
+    assert!(told.contains("env:THE_KEY") && told.contains("not set"), "{told}");
+    assert!(!world.finds("oubliette-data", &key));
+}
+
+#[test]
+fn the_kek_is_changed_and_a_wrong_one_is_told_as_such() {
+    let world = World::new();
+    world.ok(&["--root", "slot", "--mirror", "mirror", "append", "s-1", "T", "--data", "1"]);
+    let clear = root_key(&world, "slot");
+    world.write("one", [1; 32]);
+    world.write("two", [2; 32]);
+    world.ok(&["root", "kek", "file:one"]);
+    for file in ["slot", "mirror"] {
+        let bytes = fs::read(world.path(file)).unwrap();
+        assert!(!bytes.windows(32).any(|window| window == clear), "{file}");
+    }
+    assert_eq!(world.data("s-1"), [1]);
+
+    let told = world.fails(1, &["--kek", "file:two", "read", "s-1"]);
+    assert!(told.contains("not the key-encryption key"), "{told}");
+    let told = world.fails(1, &["--kek", "none", "read", "s-1"]);
+    assert!(told.contains("wrapped by a key") && told.contains("--kek"), "{told}");
+    let told = world.fails(1, &["--kek", "file:three", "read", "s-1"]);
+    assert!(told.contains("three") && told.contains("cannot be read"), "{told}");
+    let told = world.fails(1, &["--kek", "command:echo oh >&2; exit 4", "read", "s-1"]);
+    assert!(told.contains("oh"), "{told}");
+    let told = world.fails(2, &["--kek", "hunter2", "read", "s-1"]);
+    assert!(told.contains("file:PATH"), "{told}");
+
+    world.ok(&["root", "kek", "none"]);
+    assert_eq!(world.data("s-1"), [1]);
+    let told = world.fails(1, &["--kek", "file:two", "read", "s-1"]);
+    assert!(told.contains("--kek none"), "{told}");
+}
+
+#[test]
+fn a_passphrase_comes_from_the_environment_or_a_terminal() {
+    let world = World::new();
+    let run = |passphrase: &str, args: &[&str]| {
+        let mut command = world.command(args);
+        command.env("OUBLIETTE_PASSPHRASE", passphrase).env("OUBLIETTE_NEW_PASSPHRASE", "cuckoo");
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let made = run("owl", &["--kek", "passphrase", "append", "s-1", "T", "--data", "1"]);
+    assert_eq!(made.0, Some(0), "{}", made.1);
+    // It is remembered that there is one, and without one nobody can be asked.
+    let told = world.fails(2, &["read", "s-1"]);
+    assert!(told.contains("OUBLIETTE_PASSPHRASE"), "{told}");
+    assert_eq!(run("", &["read", "s-1"]).0, Some(2));
+    let wrong = run("eagle", &["read", "s-1"]);
+    assert!(wrong.0 == Some(1) && !wrong.1.contains("eagle"), "{}", wrong.1);
+    assert_eq!(run("owl", &["read", "s-1"]).0, Some(0));
+    assert_eq!(run("owl", &["root", "kek", "passphrase"]).0, Some(0));
+    assert_eq!(run("owl", &["read", "s-1"]).0, Some(1));
+    assert_eq!(run("cuckoo", &["read", "s-1"]).0, Some(0));
+    assert!(!world.finds("oubliette-data", "cuckoo"));
+}
+
+#[test]
+fn a_mirror_that_is_away_keeps_the_erasure_pending_by_name() {
+    let world = World::new();
+    world.ok(&["--root", "slot", "append", "s-1", "T"]);
+    world.ok(&["append", "s-2", "T"]);
+    world.ok(&["root", "mirror", "add", "usb/mirror"]);
+    fs::rename(world.path("usb"), world.path("away")).unwrap();
+    let ran = world.run(&["forget", "s-1", "--reason", "r", "--yes"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("pending") && ran.stderr.contains("usb/mirror"), "{}", ran.stderr);
+    assert!(world.ok(&["erasures"]).contains("mirror pending"));
+    assert_eq!(world.json(&["root"])[0]["mirrors"][0]["stale"], true);
+    // The rest goes on.
+    world.ok(&["append", "s-2", "T"]);
+    // It comes back: any command that opens the vault finishes it.
+    fs::rename(world.path("away"), world.path("usb")).unwrap();
+    assert!(world.ok(&["erasures"]).contains("done"));
+    assert_eq!(world.run(&["forget", "s-1", "--reason", "r", "--yes"]).code, 0);
+
+    // The slot is lost: the folder remembers where its mirror is.
+    fs::remove_file(world.path("slot")).unwrap();
+    world.ok(&["read", "s-2"]);
+    assert!(world.path("slot").is_file());
+    world.ok(&["root", "mirror", "retire", "usb/mirror"]);
+    assert!(!world.path("usb/mirror").exists());
+    assert!(world.ok(&["root"]).contains("mirrors     none"));
+}
+
+#[test]
+fn a_root_slot_in_the_data_folder_is_refused() {
+    let world = World::new();
+    for args in [["--root", "oubliette-data/root"], ["--mirror", "oubliette-data/vault/mirror"]] {
+        let told = world.fails(1, &[&args, &["append", "s-1", "T"] as &[&str]].concat());
+        assert!(told.contains("whoever copies the folder"), "{told}");
+    }
+    world.ok(&["append", "s-1", "T"]);
+    // One that was moved there is warned of, at every opening.
+    let state = world.path("state/oubliette");
+    let root = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+    fs::rename(root, world.path("oubliette-data/root")).unwrap();
+    let ran = world.run(&["--root", "oubliette-data/root", "read", "s-1"]);
+    assert!(ran.code == 0 && ran.stderr.contains("lies in the data folder"), "{}", ran.stderr);
+}
+
+#[cfg(not(feature = "tpm"))]
+#[test]
+fn a_tpm_without_the_feature_is_told_as_such() {
+    let world = World::new();
+    let told = world.fails(1, &["--root", "tpm:0x01500016", "append", "s-1", "T"]);
+    assert!(told.contains("feature `tpm`"), "{told}");
+}
