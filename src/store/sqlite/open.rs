@@ -368,7 +368,7 @@ mod tests {
         let maker = location.connect_to_write(true).unwrap();
         switch_to_log(&maker).unwrap();
         let onlooker = location.connect().unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(move || {
                 for _ in 0..200 {
                     maker.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT")).unwrap();
