@@ -185,7 +185,12 @@ impl Vault {
         kek: &Kek,
         passphrase: Option<&Passphrase>,
     ) -> Result<(), VaultError> {
-        self.change_slot(SlotChange::Kek(KekSecret::read(kek, passphrase)?)).await
+        let (kek, passphrase) = (kek.clone(), passphrase.cloned());
+        // A command may take its time.
+        let read = move || KekSecret::read(&kek, passphrase.as_ref());
+        let secret = tokio::task::spawn_blocking(read).await;
+        let secret = secret.map_err(|error| VaultError::Storage(Box::new(error)))??;
+        self.change_slot(SlotChange::Kek(secret)).await
     }
 
     /// Makes a mirror of the root slot; where there is one of this vault's already, takes it on.

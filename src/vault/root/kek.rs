@@ -159,6 +159,11 @@ impl KekSecret {
 
 fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    // Not refused: where secrets are mounted for a service, the mount says who may read them.
+    #[cfg(unix)]
+    if file.metadata().is_ok_and(|meta| std::os::unix::fs::MetadataExt::mode(&meta) & 0o077 != 0) {
+        tracing::warn!(file = %path.display(), "the key-encryption key may be read by others");
+    }
     read(file).map_err(|error| error.to_string())
 }
 
