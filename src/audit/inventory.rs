@@ -178,7 +178,7 @@ impl<S: EventStore> Oubliette<S> {
             let parsed =
                 event.data.as_ref().map(|data| document::parse(data, event.metadata.as_ref()));
             let clear = matches!(parsed, Some(Ok(Document::Clear)));
-            unsealed += u64::from(clear && !event.is_tombstone());
+            unsealed += u64::from(clear && !event.is_tombstone() && !event.is_announcement());
         }
         Ok(unsealed)
     }

@@ -114,8 +114,7 @@ impl Vault {
         Ok(Self { open: Arc::new(Open { core, gates, erasing, jobs, committer }) })
     }
 
-    #[cfg(test)]
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.open.core
     }
 
@@ -126,7 +125,7 @@ impl Vault {
     }
 
     /// Has the committer do something, and waits for its answer.
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
+    pub(super) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
@@ -329,6 +328,18 @@ impl Vault {
     /// Storage errors.
     pub async fn remove_note(&self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
         self.ask(|reply| Job::RemoveNote(kind, id, reply)).await
+    }
+
+    /// One note.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn note(
+        &self,
+        kind: NoteKind,
+        id: [u8; 16],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        self.open.core.disk.whole(&places::note(kind, &id))
     }
 
     /// All notes of a kind.
