@@ -124,6 +124,8 @@ pub struct Totals {
     pub ownerless: u64,
     /// Events in the store without a token, from before there was a layer; `None`: not counted.
     pub unsealed: Option<u64>,
+    /// The vault's epoch. Noted elsewhere, it finds a vault out that was rolled back.
+    pub epoch: u64,
 }
 
 impl Totals {

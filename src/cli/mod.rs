@@ -5,6 +5,7 @@
 
 mod append;
 mod demo;
+mod erasures;
 mod exit;
 mod forget;
 mod import;
@@ -75,9 +76,7 @@ enum Command {
     Forget(forget::ForgetArgs),
     Reopen(forget::ReopenArgs),
     Inventory(inventory::InventoryArgs),
-    /// List the erasures: when, why, how many keys; never who
-    #[command(after_help = "Example:\n  oubliette erasures --json")]
-    Erasures,
+    Erasures(erasures::ErasuresArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -101,7 +100,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn log() {
     let filter =
-        EnvFilter::try_from_env("OUBLIETTE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+        // What the witness says is told with the command's own words.
+        EnvFilter::try_from_env("OUBLIETTE_LOG")
+            .unwrap_or_else(|_| EnvFilter::new("warn,oubliette::erasure::witness=error"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -126,7 +127,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
-        Command::Erasures => forget::erasures(&globals, &mut out).await,
+        Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.
