@@ -234,7 +234,8 @@ impl DataFolder {
             Found::Ours(manifest) => self.open_whole(&manifest, access, given).await,
             // A vault that was expected to have a past is not there: a new one would have none.
             Found::Nothing | Found::Unfinished(_)
-                if access == Access::Create && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
+                if access == Access::Create
+                    && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
             {
                 self.make(given).await
             }
