@@ -146,3 +146,23 @@ impl Announcement {
 pub(super) fn stream() -> Result<StreamName, StoreError> {
     StreamName::new(ERASURES).map_err(|error| StoreError::Invalid(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is bound of the vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn the_vectors_are_bound_to_what_stands_in_clear() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap();
+        for vector in file["vectors"].as_array().unwrap() {
+            let line: Announcement = vector["line"].to_string().parse().unwrap();
+            let associated: String =
+                line.associated().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(associated, vector["associated"].as_str().unwrap());
+            let again: serde_json::Value = serde_json::to_value(&line).unwrap();
+            assert_eq!(again, vector["line"]);
+        }
+    }
+}

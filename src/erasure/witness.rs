@@ -186,8 +186,8 @@ impl Found {
         };
         let id = verdict.erasure.0.into_bytes();
         // One that is journaled is not done yet, and will be by its journal.
-        let known = vault.note(NoteKind::Erasure, id)?.is_some()
-            || vault.note(NoteKind::Journal, id)?.is_some();
+        let known = vault.note(NoteKind::Journal, id)?.is_some()
+            || vault.note(NoteKind::Erasure, id)?.is_some() && vault.covers(&verdict)?;
         if known {
             self.known += 1;
         } else {

@@ -141,6 +141,20 @@ impl Vault {
         Ok(names)
     }
 
+    /// Whether all that a verdict names is dead here.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+        for taken in &verdict.taken {
+            let fence = self.core().disk.fence(&taken.pseudonym)?;
+            if !taken.dead.iter().all(|&(from, to)| fence.covers(from, to)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Applies erasures that this vault does not know, because it was rolled back or restored, in
     /// one batch and one change of root: what they took is destroyed and fenced as then, by
     /// pseudonym, also where this vault never knew of the subject. Repeatable.
@@ -255,4 +269,74 @@ fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
     let note = from.bytes(length)?.to_vec();
     from.end()?;
     Ok(Verdict { erasure, taken, note })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &serde_json::Value) -> Vec<u8> {
+        let hex = hex.as_str().unwrap();
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    /// What is sealed of the vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn the_vectors_open_and_are_written_so() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap();
+        let mut identity = Secret::default();
+        identity.copy_from_slice(&bytes(&file["identity"]));
+        for vector in file["vectors"].as_array().unwrap() {
+            let (line, opened) = (&vector["line"], &vector["opened"]);
+            let erasure = line["erasure"].as_str().unwrap().parse().unwrap();
+            let sealed =
+                crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
+            let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().unwrap();
+            let associated = bytes(&vector["associated"]);
+            let plain = cipher(&identity).open(nonce, &associated, sealed).unwrap();
+            assert_eq!(*plain, bytes(&vector["plaintext"]));
+            let verdict = decode(erasure, &plain).unwrap();
+            assert_eq!(*encode(&verdict), *plain);
+            assert_eq!(verdict.note, opened["record"].as_str().unwrap().as_bytes());
+            for (taken, wanted) in verdict.taken.iter().zip(opened["taken"].as_array().unwrap()) {
+                assert_eq!(taken.pseudonym.as_slice(), bytes(&wanted["pseudonym"]));
+                assert_eq!(wanted["whole"], taken.whole);
+                assert_eq!(wanted["closed"], taken.closed);
+                let dead: Vec<_> = taken.dead.iter().map(|(from, to)| vec![from.0, to.0]).collect();
+                assert_eq!(serde_json::json!(dead), wanted["dead"]);
+            }
+        }
+    }
+
+    /// No text that was changed is misread; each is refused.
+    #[test]
+    fn what_does_not_have_the_form_is_refused() {
+        let taken = |from, to| Taken {
+            pseudonym: [7; 16],
+            dead: vec![(Generation(from), Generation(to))],
+            whole: true,
+            closed: true,
+        };
+        let erasure = ErasureId::now();
+        let verdict = |taken| Verdict { erasure, taken: vec![taken], note: b"note".to_vec() };
+        let good = encode(&verdict(taken(1, 3)));
+        assert_eq!(decode(erasure, &good).unwrap(), verdict(taken(1, 3)));
+        for length in 0..good.len() {
+            assert!(decode(erasure, &good[..length]).is_err(), "truncated to {length}");
+        }
+        assert!(decode(erasure, &[good.as_slice(), b"x"].concat()).is_err());
+        for (from, to) in [(0, 1), (3, 2), (1, LAST_GENERATION + 1), (1, u32::MAX)] {
+            assert!(decode(erasure, &encode(&verdict(taken(from, to)))).is_err(), "{from} to {to}");
+        }
+        let mut newer = good.to_vec();
+        newer[0] = 2;
+        assert!(matches!(decode(erasure, &newer), Err(VaultError::NewerFormat { .. })));
+        let mut flags = good.to_vec();
+        flags[21] = 4;
+        assert!(decode(erasure, &flags).is_err());
+    }
 }

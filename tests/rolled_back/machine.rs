@@ -42,6 +42,10 @@ pub(crate) struct Announcements {
     pub(crate) silent: Arc<AtomicBool>,
     /// How many were read.
     pub(crate) read: Arc<AtomicUsize>,
+    /// Whoever has this keeps appends waiting, but for those of announcements.
+    pub(crate) hold: Arc<tokio::sync::Mutex<()>>,
+    /// Told of each append that waits, or does not have to.
+    pub(crate) arrived: Arc<tokio::sync::Notify>,
     tamper: Arc<Mutex<Option<Box<Tamper>>>>,
 }
 
@@ -94,6 +98,10 @@ impl EventStore for Announcements {
         if ours && self.refuse.load(Ordering::SeqCst) {
             let refusal = Refusal::Name("no such stream here".to_owned());
             return Err(StoreError::Refused { refusal, source: None });
+        }
+        if !ours {
+            self.arrived.notify_one();
+            drop(self.hold.lock().await);
         }
         let done = self.inner.append(appends).await;
         if ours && self.after.load(Ordering::SeqCst) { Err(down()) } else { done }
