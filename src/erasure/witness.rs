@@ -15,8 +15,8 @@ use crate::{
     vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
 };
 
-/// How many subjects one announcement names at most: some hundred kilobytes.
-const SUBJECTS_PER_ANNOUNCEMENT: usize = 8192;
+/// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
+const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
 /// The one note of the kind `Witness`.
 const MARK: [u8; 16] = [0; 16];
 
