@@ -202,4 +202,6 @@ pub enum NoteKind {
     Journal = 1,
     /// What is kept of an erasure: no names.
     Erasure = 2,
+    /// An entry of the catalogue of backups.
+    Backup = 3,
 }

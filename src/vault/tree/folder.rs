@@ -104,6 +104,31 @@ pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultErr
     sync_folder(crate::vault::root::parent(folder))
 }
 
+/// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
+#[cfg(feature = "backup")]
+pub(super) fn begin_draft(draft: &Path) -> Result<FolderLock, VaultError> {
+    fs::create_dir_all(draft).map_err(storage)?;
+    let lock = lock(draft)?;
+    for entry in fs::read_dir(draft).map_err(storage)? {
+        let entry = entry.map_err(storage)?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        let folder = entry.file_type().map_err(storage)?.is_dir();
+        let path = entry.path();
+        if folder { fs::remove_dir_all(path) } else { fs::remove_file(path) }.map_err(storage)?;
+    }
+    Ok(lock)
+}
+
+/// Gives a draft its place, durably. What is there already stays: a folder that is not empty
+/// cannot be replaced.
+#[cfg(feature = "backup")]
+pub(super) fn put_in_place(draft: &Path, folder: &Path) -> Result<(), VaultError> {
+    fs::rename(draft, folder).map_err(storage)?;
+    sync_folder(crate::vault::root::parent(folder))
+}
+
 /// Whose folder it is.
 pub(super) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
     let name = || folder.display().to_string();

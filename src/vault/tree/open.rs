@@ -8,6 +8,8 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(feature = "backup")]
+use super::{Place, Seed, Value};
 use super::{
     Shape, Tree, View,
     commit::remove,
@@ -119,7 +121,36 @@ impl Tree {
         Ok(tree)
     }
 
-    fn assemble(
+    /// Makes a vault's tree of these values, in ascending order of places: as a draft, in the
+    /// folder `draft`, which takes its name when it is complete. A slot that is there, of the
+    /// same vault, is overwritten, which erases its root.
+    ///
+    /// # Errors
+    /// [`VaultError::SlotOfAnotherVault`], those of opening a slot, and those of the values.
+    #[cfg(feature = "backup")]
+    pub(crate) fn load_at<E: From<VaultError>>(
+        folder: &Path,
+        draft: &Path,
+        slot: Option<FileSlot>,
+        root: &Path,
+        seed: Seed,
+        values: impl Iterator<Item = Result<(Place, Value), E>>,
+    ) -> Result<(), E> {
+        let vault = seed.vault;
+        let lock = folder::begin_draft(draft)?;
+        let pages = Box::new(SledPages::open(&draft.join(folder::PAGES))?);
+        let slot = || -> Result<Box<dyn RootSlot>, VaultError> {
+            Ok(Box::new(slot.map_or_else(|| FileSlot::create(root), Ok)?))
+        };
+        // Closed before it is renamed, and locked until then.
+        drop(Self::load(pages, slot, Shape::default(), seed, values)?);
+        folder::write_header(draft, vault)?;
+        folder::put_in_place(draft, folder)?;
+        drop(lock);
+        Ok(())
+    }
+
+    pub(super) fn assemble(
         store: Store,
         slot: Box<dyn RootSlot>,
         root: Root,
