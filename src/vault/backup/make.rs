@@ -28,7 +28,7 @@ const FEW_CHANGES: usize = 1024;
 /// So many times what changed meanwhile is written, before it is the committer's turn anyway.
 const MOST_ROUNDS: usize = 16;
 /// After how many places the disk is asked how it fares, and progress is told.
-const PLACES_PER_LOOK: u64 = 4096;
+const PLACES_PER_LOOK: u64 = 1024;
 
 impl Vault {
     /// Writes a copy of this vault, as it is at one moment, to a new file that each of the

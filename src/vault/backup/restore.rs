@@ -16,7 +16,7 @@ use crate::vault::{
 };
 
 /// After how many places progress is told.
-const PLACES_PER_LOOK: u64 = 4096;
+const PLACES_PER_LOOK: u64 = 1024;
 
 /// What a restoration made.
 #[derive(Debug, Clone, PartialEq, Eq)]

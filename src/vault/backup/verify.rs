@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How an age file begins.
-const AGE: &[u8] = b"age-encryption.org/";
+const AGE: &[u8] = b"age-encryption.org/v1\n";
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -73,7 +73,8 @@ impl VerifiedBackup {
         let mut changed: BTreeMap<Place, Option<Value>> = BTreeMap::new();
         let mut gone = Vec::new();
         let mut walked_keys = 0;
-        let own = places::beginning_with(&places::note(NoteKind::Backup, header.backup.0.as_bytes()));
+        let own =
+            places::beginning_with(&places::note(NoteKind::Backup, header.backup.0.as_bytes()));
         // Few, beside the keys: they are kept until all is read.
         let is_kept = |place: &Place| places::all_fences().contains(place) || own.contains(place);
         while let Some(item) = reader.next()? {
@@ -220,7 +221,9 @@ impl Values<'_> {
             let first = match (walked, self.changed.peek()) {
                 (None, None) => return Ok(None),
                 (Some(walked), Some((changed, _))) if *changed <= walked => {
-                    if *changed == walked { self.advance()? };
+                    if *changed == walked {
+                        self.advance()?
+                    };
                     self.changed.next()
                 }
                 (None, Some(_)) => self.changed.next(),
@@ -350,7 +353,6 @@ fn open<'a>(
     let refused = |error: DecryptError| match error {
         DecryptError::NoMatchingKeys => BackupError::OtherRecipient(path.to_owned()),
         DecryptError::Io(error) => told(path, error.into(), &ended),
-        DecryptError::UnknownFormat => BackupError::NotAge(path.to_owned()),
         _ => BackupError::Damaged(path.to_owned()),
     };
     let decryptor = Decryptor::new_buffered(input).map_err(refused)?;

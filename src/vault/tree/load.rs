@@ -162,12 +162,8 @@ impl Loader {
             }
             index += 1;
         }
-        let root = Root {
-            vault: seed.vault,
-            epoch: seed.epoch,
-            key: random_secret()?,
-            page: random()?,
-        };
+        let root =
+            Root { vault: seed.vault, epoch: seed.epoch, key: random_secret()?, page: random()? };
         let head = RootHead { epoch: seed.epoch, identity: seed.identity };
         let page = Page::new(1, Some(head), &self.levels[index].items);
         self.write(sealed_page(seed.vault, &root.page, &root.key, &page)?)?;
