@@ -4,6 +4,7 @@
 //! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
 
 mod append;
+mod backup;
 mod demo;
 mod exit;
 mod forget;
@@ -78,6 +79,8 @@ enum Command {
     /// List the erasures: when, why, how many keys; never who
     #[command(after_help = "Example:\n  oubliette erasures --json")]
     Erasures,
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -127,6 +130,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures => forget::erasures(&globals, &mut out).await,
+        Command::Backup(args) => backup::run(&globals, args, &mut out).await,
+        Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

@@ -72,20 +72,26 @@ impl Globals {
         self.open_existing().await
     }
 
-    fn folder(&self) -> DataFolder {
+    pub(super) fn folder(&self) -> DataFolder {
         DataFolder::at(&self.dir)
             .with_root(self.root.clone())
             .with_vault(self.vault.clone())
             .with_store(self.store.clone())
     }
 
-    async fn open(&self, access: Access) -> Result<Store, CliError> {
+    /// An error where the user said not to open the vault.
+    pub(super) fn refuse_no_vault(&self) -> Result<(), CliError> {
         if self.no_vault {
             return Err(CliError::usage(
                 "this command needs the vault, --no-vault says not to open it",
             )
             .with_hint("--no-vault is for read, read-all and subscribe"));
         }
+        Ok(())
+    }
+
+    async fn open(&self, access: Access) -> Result<Store, CliError> {
+        self.refuse_no_vault()?;
         let parts = self.folder().open(access, self.policy.as_deref()).await?;
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);

@@ -15,7 +15,7 @@ use crate::{
     store::{
         Append, Capability, EventStore, EventStoreExt, ExpectedRevision, ReadOptions, StoreError,
     },
-    vault::{Closure, Destruction, Vault},
+    vault::{Backup, Closure, Destruction, Vault},
 };
 
 /// How many streams get their tombstones in one append, where the store can do that.
@@ -39,6 +39,9 @@ pub struct Erased {
     pub subjects: u64,
     /// How many streams got a tombstone.
     pub streams: u64,
+    /// The backups of the vault from which the keys can still be had, until they are destroyed or
+    /// expire.
+    pub backups: Vec<Backup>,
 }
 
 /// What a reopening did.
@@ -232,7 +235,7 @@ async fn carry_out<S: EventStore>(
     };
     let destruction = Destruction { erasure: journal.erasure, doomed };
     let pending = ErasureRecord::of(journal, false).to_note()?;
-    vault.destroy(&destruction, &pending).await?;
+    let destroyed = vault.destroy(&destruction, &pending).await?;
     drop(closure);
 
     let streams = &journal.plan.streams;
@@ -253,6 +256,7 @@ async fn carry_out<S: EventStore>(
         keys: journal.plan.keys(),
         subjects: journal.plan.subjects.len() as u64,
         streams: streams.len() as u64,
+        backups: vault.backups_before(Some(destroyed.epoch))?,
     })
 }
 
@@ -372,5 +376,6 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         keys: count(|record| record.keys),
         subjects: count(|record| record.subjects),
         streams: count(|record| record.streams),
+        backups: vault.backups_before(None)?,
     })
 }

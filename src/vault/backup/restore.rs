@@ -12,7 +12,7 @@ use crate::vault::{
     disk::parts,
     places,
     root::FileSlot,
-    tree::{Seed, Tree},
+    tree::{FolderDraft, Seed, Tree},
 };
 
 /// After how many places progress is told.
@@ -45,11 +45,21 @@ impl VerifiedBackup {
     /// [`BackupError::VaultThere`], [`BackupError::SlotThere`], and those of the file, which is
     /// read a second time.
     pub fn restore(
-        mut self,
+        self,
         folder: &Path,
         root: &Path,
         progress: impl Fn(u64),
     ) -> Result<Restored, BackupError> {
+        self.prepare(folder, root, progress)?.complete()
+    }
+
+    /// As [`VerifiedBackup::restore`], but for the last step.
+    pub(crate) fn prepare(
+        mut self,
+        folder: &Path,
+        root: &Path,
+        progress: impl Fn(u64),
+    ) -> Result<Prepared, BackupError> {
         if is_filled(folder)? {
             return Err(BackupError::VaultThere(folder.to_owned()));
         }
@@ -71,8 +81,9 @@ impl VerifiedBackup {
             }
         });
         let slot = there.map(|(slot, _)| slot);
-        Tree::load_at(folder, &draft_of(folder), slot, root, seed, values)?;
-        Ok(Restored { vault, backup, keys: keys.get(), epoch })
+        let draft = Tree::load_at(&draft_of(folder), slot, root, seed, values)?;
+        let restored = Restored { vault, backup, keys: keys.get(), epoch };
+        Ok(Prepared { folder: folder.to_owned(), draft, restored })
     }
 
     /// The slot that is at the place, and its epoch: this vault's, or never written.
@@ -92,6 +103,21 @@ impl VerifiedBackup {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A vault that is complete, but does not stand in its place yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    folder: PathBuf,
+    draft: FolderDraft,
+    restored: Restored,
+}
+
+impl Prepared {
+    pub(crate) fn complete(self) -> Result<Restored, BackupError> {
+        self.draft.put_in_place(&self.folder)?;
+        Ok(self.restored)
     }
 }
 

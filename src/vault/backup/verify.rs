@@ -105,8 +105,8 @@ impl VerifiedBackup {
             }
         }
         drop(reader);
-        let entry = entry(kept.split_off(&own.start)).map_err(|error| odd(path, error))?;
-        let fences = dead(kept).map_err(|error| odd(path, error))?;
+        let entry = entry(&kept.split_off(&own.start)).map_err(|error| odd(path, error))?;
+        let fences = dead(&kept).map_err(|error| odd(path, error))?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -267,15 +267,15 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
 }
 
 /// The catalogue's entry of the backup itself, in parts.
-fn entry(parts: BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
+fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
     let missing = || VaultError::Damaged("it is not in its own catalogue".into());
     let note = wholes(parts)?.pop().ok_or_else(missing)?.1;
     serde_json::from_slice(&note).map_err(|_| missing())
 }
 
-fn wholes(parts: BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {
+fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {
     let mut wholes = Wholes::default();
-    for (place, value) in &parts {
+    for (place, value) in parts {
         wholes.part(place, value)?;
     }
     wholes.done()
@@ -283,7 +283,7 @@ fn wholes(parts: BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultErr
 
 /// The dead generations that fences, in parts, speak of.
 fn dead(
-    parts: BTreeMap<Place, Value>,
+    parts: &BTreeMap<Place, Value>,
 ) -> Result<HashMap<Hash, Vec<(Generation, Generation)>>, VaultError> {
     let fences = wholes(parts)?.into_iter().map(|(stem, value)| {
         let fence = FenceRecord::decode(&value)?;

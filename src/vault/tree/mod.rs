@@ -55,7 +55,7 @@ use std::{
 use zeroize::Zeroizing;
 
 #[cfg(feature = "backup")]
-pub(crate) use self::load::Seed;
+pub(crate) use self::{folder::FolderDraft, load::Seed};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},

@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 #[cfg(feature = "backup")]
-use super::{Place, Seed, Value};
+use super::{Place, Seed, Value, folder::FolderDraft};
 use super::{
     Shape, Tree, View,
     commit::remove,
@@ -121,23 +121,22 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Makes a vault's tree of these values, in ascending order of places: as a draft, in the
-    /// folder `draft`, which takes its name when it is complete. A slot that is there, of the
-    /// same vault, is overwritten, which erases its root.
+    /// Makes a vault's tree of these values, in ascending order of places: in the folder `draft`,
+    /// which is still to be put in its place. A slot that is there is overwritten, which erases
+    /// its root.
     ///
     /// # Errors
-    /// [`VaultError::SlotOfAnotherVault`], those of opening a slot, and those of the values.
+    /// Those of making a slot, and those of the values.
     #[cfg(feature = "backup")]
     pub(crate) fn load_at<E: From<VaultError>>(
-        folder: &Path,
         draft: &Path,
         slot: Option<FileSlot>,
         root: &Path,
         seed: Seed,
         values: impl Iterator<Item = Result<(Place, Value), E>>,
-    ) -> Result<(), E> {
+    ) -> Result<FolderDraft, E> {
         let vault = seed.vault;
-        let lock = folder::begin_draft(draft)?;
+        let begun = folder::begin_draft(draft)?;
         let pages = Box::new(SledPages::open(&draft.join(folder::PAGES))?);
         let slot = || -> Result<Box<dyn RootSlot>, VaultError> {
             Ok(Box::new(slot.map_or_else(|| FileSlot::create(root), Ok)?))
@@ -145,9 +144,7 @@ impl Tree {
         // Closed before it is renamed, and locked until then.
         drop(Self::load(pages, slot, Shape::default(), seed, values)?);
         folder::write_header(draft, vault)?;
-        folder::put_in_place(draft, folder)?;
-        drop(lock);
-        Ok(())
+        Ok(begun)
     }
 
     pub(super) fn assemble(
