@@ -219,7 +219,8 @@ fn an_expired_backup_is_restored_only_when_asked_for() {
 fn a_restore_that_is_killed_leaves_no_half_vault_and_can_be_repeated() {
     let (world, to) = world();
     let row = |n| format!("{{\"stream\":\"s-{n}\",\"type\":\"T\",\"data\":{n}}}\n");
-    world.feed(&["import", "-"], (0..3000).map(row).collect::<String>());
+    world.write("many.ndjson", (0..3000).map(row).collect::<String>());
+    world.ok(&["import", "many.ndjson"]);
     assert_eq!(back_up(&world, &to, "copy.age")["keys"], 3003);
     let events = world.ok(&["--json", "read-all"]);
     lose_vault(&world);

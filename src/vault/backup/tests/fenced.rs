@@ -94,6 +94,40 @@ async fn a_key_at_a_place_that_is_not_its_own_is_refused() {
     assert!(matches!(refused, Err(BackupError::Odd { .. })), "{refused:?}");
 }
 
+/// Sealed properly, and with its end, but without something from its middle.
+#[tokio::test]
+async fn a_backup_that_holds_less_than_it_says_is_refused() {
+    let place = Place::new();
+    let vault = place.vault();
+    for whose in ["user-1", "user-2", "user-3"] {
+        key(&vault, whose, whose).await.unwrap();
+    }
+    let made = place.back_up(&vault, "copy.age").await.unwrap();
+    let walk = values(&vault);
+    let written = |values: &[(At, Value)]| {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::begin(&mut bytes, &header(&vault, &made)).unwrap();
+        values.iter().for_each(|(at, value)| writer.walked(at, value).unwrap());
+        writer.end_of_walk().unwrap();
+        writer.end().unwrap();
+        bytes
+    };
+    let (whole, mut less) = (written(&walk), written(&walk[1..]));
+    place.seal("whole.age", &whole);
+    place.read("whole.age").unwrap();
+    let end = |bytes: &[u8]| bytes.len() - 65_536 - 16;
+    let (to, from) = (end(&less), end(&whole));
+    less[to..].copy_from_slice(&whole[from..]);
+    place.seal("less.age", &less);
+    let refused = place.read("less.age");
+    assert!(matches!(refused, Err(BackupError::Odd { .. })), "{refused:?}");
+    let mut swapped = walk;
+    swapped.swap(0, 1);
+    place.seal("swapped.age", &written(&swapped));
+    let refused = place.read("swapped.age");
+    assert!(matches!(refused, Err(BackupError::Odd { .. })), "{refused:?}");
+}
+
 #[tokio::test]
 async fn another_vaults_backup_is_refused_by_name() {
     let place = Place::new();

@@ -4,6 +4,7 @@ mod bad;
 mod fenced;
 mod files;
 mod load;
+mod scale;
 
 use std::path::{Path, PathBuf};
 
