@@ -33,7 +33,8 @@ const PLACES_PER_LOOK: u64 = 1024;
 impl Vault {
     /// Writes a copy of this vault, as it is at one moment, to a new file that each of the
     /// recipients can open with `age`, and notes it in the catalogue. Others go on appending and
-    /// forgetting meanwhile. `progress` is told now and then how many places are written.
+    /// forgetting meanwhile. `progress` is told now and then how many places are written, the last
+    /// time just before the end.
     ///
     /// Dropping the future changes nothing: the backup runs to its end.
     ///
@@ -131,8 +132,9 @@ async fn write(
     let tap = OpenTap(Arc::clone(vault.core()));
     let walk = move || {
         let mut writing = Writing::begin(sealer, failure, draft, &header)?;
-        writing.walk(&tap.0, &progress)?;
+        let walked = writing.walk(&tap.0, &progress)?;
         writing.catch_up(&tap.0)?;
+        progress(walked);
         Ok::<_, BackupError>((writing, tap))
     };
     let interrupted = |_| BackupError::Interrupted;
@@ -170,18 +172,21 @@ impl Writing {
         Ok(Self { writer, failure, draft, keys: 0 })
     }
 
-    fn walk(&mut self, core: &Core, progress: &impl Fn(u64)) -> Result<(), BackupError> {
+    fn walk(&mut self, core: &Core, progress: &impl Fn(u64)) -> Result<u64, BackupError> {
+        let mut walked = 0;
         let everything = Place::new()..vec![u8::MAX; MAX_PLACE_BYTES + 1];
-        for (number, found) in (1..).zip(core.disk.walk(everything)) {
+        for found in core.disk.walk(everything) {
             let (place, value) = found?;
+            walked += 1;
             self.keys += u64::from(places::is_key(&place));
             self.writer.walked(&place, &value).map_err(BackupError::io(self.draft.path()))?;
-            if number % PLACES_PER_LOOK == 0 {
+            if walked % PLACES_PER_LOOK == 0 {
                 self.failure.check(self.draft.path())?;
-                progress(number);
+                progress(walked);
             }
         }
-        self.writer.end_of_walk().map_err(BackupError::io(self.draft.path()))
+        self.writer.end_of_walk().map_err(BackupError::io(self.draft.path()))?;
+        Ok(walked)
     }
 
     /// Writes what changed meanwhile, and meanwhile, until it is little.

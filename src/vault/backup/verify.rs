@@ -222,8 +222,8 @@ impl Values<'_> {
                 (None, None) => return Ok(None),
                 (Some(walked), Some((changed, _))) if *changed <= walked => {
                     if *changed == walked {
-                        self.advance()?
-                    };
+                        self.advance()?;
+                    }
                     self.changed.next()
                 }
                 (None, Some(_)) => self.changed.next(),

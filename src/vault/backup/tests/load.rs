@@ -131,43 +131,34 @@ async fn a_backup_under_load_shows_one_moment() {
 }
 
 /// At the moment that a backup shows, the vault and what is restored of it are the same, value
-/// by value, whatever happened during the walk.
+/// by value, whatever happened during the walk, or after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_restored_is_the_vault_at_the_end_of_the_backup() {
     let place = Place::new();
     let vault = Vault::in_memory().unwrap();
     populated(&vault, 2_500).await;
     let (go, gate) = mpsc::channel::<()>();
-    let (at, reached) = tokio::sync::mpsc::unbounded_channel();
+    let (at, mut reached) = tokio::sync::mpsc::unbounded_channel();
     let gate = Mutex::new(gate);
     let progress = move |_| {
-        let _ = at.send(());
-        let _ = gate.lock().unwrap().recv();
+        at.send(()).unwrap();
+        gate.lock().unwrap().recv().unwrap();
     };
     let backup = {
         let (vault, path, recipients) = (vault.clone(), place.path("copy.age"), place.recipients());
         tokio::spawn(async move { vault.back_up(&path, &recipients, in_days(1), progress).await })
     };
-    let mut reached = reached;
-    // In the middle of the walk: behind it and before it, keys are made, seals are counted,
-    // people are forgotten, and come back, and notes come and go.
-    reached.recv().await.unwrap();
-    for n in 0..100 {
-        key(&vault, "another", &format!("old-{n}")).await.unwrap();
-        key(&vault, "new", &format!("new-{n}")).await.unwrap();
+    // In the middle of the walk, and when all is written but what the committer is to read at
+    // last: behind the walk and before it, keys are made, seals are counted, people are forgotten,
+    // and come back, and notes come and go.
+    let mut stops = 0;
+    while reached.recv().await.is_some() {
+        live_on(&vault, stops).await;
+        stops += 1;
+        go.send(()).unwrap();
     }
-    for n in 50..90 {
-        forget(&vault, &format!("old-{n}")).await;
-    }
-    for n in 60..70 {
-        vault.reopen(&subject(&format!("old-{n}"))).await.unwrap();
-        key(&vault, "again", &format!("old-{n}")).await.unwrap();
-    }
-    vault.put_note(NoteKind::Erasure, [9; 16], &[1; 30_000]).await.unwrap();
-    vault.put_note(NoteKind::Journal, [8; 16], &[2; 20_000]).await.unwrap();
-    vault.put_note(NoteKind::Journal, [8; 16], &[3; 10]).await.unwrap();
-    drop(go);
     let made = backup.await.unwrap().unwrap();
+    assert!(stops >= 3, "{stops}");
 
     // Nothing was written since but the entry of the catalogue, which restoring completes too.
     let (folder, root) = (place.path("restored"), place.path("restored.root"));
@@ -179,6 +170,27 @@ async fn what_is_restored_is_the_vault_at_the_end_of_the_backup() {
         walk.map(|found| found.unwrap()).map(|(p, v)| (p, v.to_vec())).collect::<Vec<_>>()
     };
     assert!(everything(&again) == everything(&vault));
+}
+
+async fn live_on(vault: &Vault, round: u32) {
+    let old = |n: u32| format!("old-{}", 100 * round + n);
+    for n in 0..30 {
+        key(vault, "another", &old(n)).await.unwrap();
+        key(vault, "new", &format!("new-{round}-{n}")).await.unwrap();
+    }
+    for n in 20..50 {
+        forget(vault, &old(n)).await;
+    }
+    for n in 40..60 {
+        vault.reopen(&subject(&old(n))).await.unwrap();
+        key(vault, "again", &old(n)).await.unwrap();
+    }
+    let (id, length) = ([u8::try_from(round).unwrap(); 16], 30_000 / (1 + round as usize));
+    vault.put_note(NoteKind::Erasure, id, &vec![1; length]).await.unwrap();
+    vault.put_note(NoteKind::Journal, [8; 16], &vec![2; length]).await.unwrap();
+    if round == 1 {
+        vault.remove_note(NoteKind::Journal, [8; 16]).await.unwrap();
+    }
 }
 
 /// The catalogue has a backup before its file has a byte of a key: an erasure during the walk

@@ -67,7 +67,7 @@ fn vault_of(keys: u64, folder: &Path) -> Vault {
         };
         Ok::<(_, Value), VaultError>((place, entry.encode()))
     });
-    let seed = Seed { vault: VaultId(uuid::Uuid::new_v4()), identity: identity.clone(), epoch: 1 };
+    let seed = Seed { vault: VaultId(uuid::Uuid::new_v4()), identity, epoch: 1 };
     let pages = Box::new(SledPages::open(folder).unwrap());
     let slot = || Ok(Box::new(MemorySlot::default()) as _);
     let tree = Tree::load(pages, slot, Shape::default(), seed, values).unwrap();
