@@ -8,7 +8,8 @@ use std::{
 
 use super::{BackupError, VerifiedBackup};
 use crate::vault::{
-    Backup, NoteKind, VaultError, VaultId,
+    Backup, NoteKind, Vault, VaultError, VaultId,
+    core::Limits,
     disk::parts,
     places,
     root::FileSlot,
@@ -81,9 +82,10 @@ impl VerifiedBackup {
             }
         });
         let slot = there.map(|(slot, _)| slot);
-        let draft = Tree::load_at(&draft_of(folder), slot, root, seed, values)?;
+        let (tree, draft) = Tree::load_at(&draft_of(folder), slot, root, seed, values)?;
         let restored = Restored { vault, backup, keys: keys.get(), epoch };
-        Ok(Prepared { folder: folder.to_owned(), draft, restored })
+        let vault = Vault::over(tree.into(), Limits::default())?;
+        Ok(Prepared { vault, folder: folder.to_owned(), draft, restored })
     }
 
     /// The slot that is at the place, and its epoch: this vault's, or never written.
@@ -109,13 +111,17 @@ impl VerifiedBackup {
 /// A vault that is complete, but does not stand in its place yet.
 #[derive(Debug)]
 pub(crate) struct Prepared {
+    /// Open, for what is to be done before anybody finds it.
+    pub(crate) vault: Vault,
     folder: PathBuf,
     draft: FolderDraft,
     restored: Restored,
 }
 
 impl Prepared {
+    /// Closes the vault, and puts it in its place.
     pub(crate) fn complete(self) -> Result<Restored, BackupError> {
+        drop(self.vault);
         self.draft.put_in_place(&self.folder)?;
         Ok(self.restored)
     }

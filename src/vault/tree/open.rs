@@ -122,7 +122,7 @@ impl Tree {
     }
 
     /// Makes a vault's tree of these values, in ascending order of places: in the folder `draft`,
-    /// which is still to be put in its place. A slot that is there is overwritten, which erases
+    /// which is still to be put in its place, when the tree is closed. A slot that is there is overwritten, which erases
     /// its root.
     ///
     /// # Errors
@@ -134,17 +134,16 @@ impl Tree {
         root: &Path,
         seed: Seed,
         values: impl Iterator<Item = Result<(Place, Value), E>>,
-    ) -> Result<FolderDraft, E> {
+    ) -> Result<(Self, FolderDraft), E> {
         let vault = seed.vault;
         let begun = folder::begin_draft(draft)?;
         let pages = Box::new(SledPages::open(&draft.join(folder::PAGES))?);
         let slot = || -> Result<Box<dyn RootSlot>, VaultError> {
             Ok(Box::new(slot.map_or_else(|| FileSlot::create(root), Ok)?))
         };
-        // Closed before it is renamed, and locked until then.
-        drop(Self::load(pages, slot, Shape::default(), seed, values)?);
+        let tree = Self::load(pages, slot, Shape::default(), seed, values)?;
         folder::write_header(draft, vault)?;
-        Ok(begun)
+        Ok((tree, begun))
     }
 
     pub(super) fn assemble(
