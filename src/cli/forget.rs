@@ -144,37 +144,6 @@ pub(super) async fn reopen(
     Ok(())
 }
 
-pub(super) async fn erasures(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
-    let records = store.erasures()?;
-    if globals.json {
-        records.iter().try_for_each(|record| out.json(record))?;
-        return Ok(());
-    }
-    let mut table =
-        output::table(&["erasure", "at", "keys", "subjects", "streams", "state", "reason"]);
-    for record in &records {
-        output::add(
-            &mut table,
-            vec![
-                cell(record.erasure),
-                cell(time(&record.at.to_string())),
-                number(record.keys),
-                number(record.subjects),
-                number(record.streams),
-                cell(if record.done { "done" } else { "tombstones pending" }),
-                cell(output::printable(&record.reason)),
-            ],
-        );
-    }
-    if records.is_empty() {
-        output::note(false, "nobody was forgotten here");
-    } else {
-        out.table(table)?;
-    }
-    Ok(())
-}
-
 fn in_words(erased: &Erased) -> String {
     let subject = stdout_style().strong(erased.subject.as_str());
     let (at, erasure) = (time(&erased.at.to_string()), erased.erasure);
@@ -184,10 +153,12 @@ fn in_words(erased: &Erased) -> String {
         );
     }
     format!(
-        "{subject} is forgotten: {} of {} destroyed, {} set (erasure {erasure})",
+        "{subject} is forgotten: {} of {} destroyed, {} set (erasure {erasure}; the vault is at \
+         epoch {})",
         output::count(erased.keys, "key"),
         output::count(erased.subjects, "subject"),
         output::count(erased.streams, "tombstone"),
+        erased.epoch,
     )
 }
 

@@ -33,6 +33,7 @@ pub struct DataFolder {
     pub(super) root: Option<PathBuf>,
     vault: Option<PathBuf>,
     store: Option<PathBuf>,
+    expected_epoch: Option<u64>,
 }
 
 /// What is wanted of a folder.
@@ -172,7 +173,7 @@ const MAKING: &str = ".making";
 impl DataFolder {
     /// The folder at this path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), root: None, vault: None, store: None }
+        Self { path: path.into(), root: None, vault: None, store: None, expected_epoch: None }
     }
 
     /// With the root slot here, instead of where the folder notes it, or, for a new one, in the
@@ -194,6 +195,14 @@ impl DataFolder {
     #[must_use]
     pub fn with_store(mut self, store: Option<PathBuf>) -> Self {
         self.store = store;
+        self
+    }
+
+    /// Refusing a vault whose epoch is lower than one that was noted elsewhere: it was rolled
+    /// back, together with its slot.
+    #[must_use]
+    pub fn with_expected_epoch(mut self, epoch: Option<u64>) -> Self {
+        self.expected_epoch = epoch;
         self
     }
 
@@ -238,7 +247,11 @@ impl DataFolder {
         }
         match self.look()? {
             Found::Ours(manifest) => self.open_whole(&manifest, access, given).await,
-            Found::Nothing | Found::Unfinished(_) if access == Access::Create => {
+            // A vault that was expected to have a past is not there: a new one would have none.
+            Found::Nothing | Found::Unfinished(_)
+                if access == Access::Create
+                    && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
+            {
                 self.make(given).await
             }
             Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
@@ -288,6 +301,7 @@ impl DataFolder {
             root: self.root.clone().or_else(|| Some(manifest.root.clone())),
             vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
             store: self.store.clone().or_else(|| manifest.store_at.clone()),
+            expected_epoch: self.expected_epoch,
         }
     }
 
@@ -397,6 +411,9 @@ impl DataFolder {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
         let vault = Vault::open(&folder.vault(), folder.root.as_ref().unwrap_or(&manifest.root))?;
+        if let Some(expected) = self.expected_epoch {
+            vault.expect_epoch(expected)?;
+        }
         let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
         let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if noted != vault.id().to_string() {

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 #[cfg(feature = "backup")]
 use super::backup::Delta;
 use super::{
-    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError,
+    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
     places::{self, Hash},
@@ -56,6 +56,7 @@ pub(super) enum Job {
     Claim(Vec<Claim>, Reply<Vec<Option<Generation>>>),
     Settle(Subject, Vec<EventId>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
+    Replay(Vec<Verdict>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
@@ -145,6 +146,7 @@ impl Committer {
             Job::Destroy(destruction, note, reply) => {
                 answer(reply, self.destroy(&destruction, &note));
             }
+            Job::Replay(verdicts, reply) => answer(reply, self.replay(&verdicts)),
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
                 Ok(()) => self.when_written(reply, ()),

@@ -127,7 +127,6 @@ impl Vault {
         })
     }
 
-    #[cfg(any(test, feature = "backup"))]
     pub(super) fn core(&self) -> &Arc<Core> {
         &self.open.core
     }
@@ -349,6 +348,18 @@ impl Vault {
     /// Storage errors.
     pub async fn remove_note(&self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
         self.ask(|reply| Job::RemoveNote(kind, id, reply)).await
+    }
+
+    /// One note.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn note(
+        &self,
+        kind: NoteKind,
+        id: [u8; 16],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        self.open.core.disk.whole(&places::note(kind, &id))
     }
 
     /// All notes of a kind.

@@ -28,6 +28,7 @@ mod tests;
 mod tree;
 mod types;
 mod under_way;
+mod verdict;
 mod wire;
 
 pub use catalogue::{Backup, BackupId, BackupState};
@@ -35,6 +36,6 @@ pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyState, NoteKind, Opening, Owner, Standing, VaultId,
+    KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;

@@ -5,5 +5,6 @@ mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+mod rolled_back;
 mod walk;
 mod world;
