@@ -19,6 +19,7 @@ use oubliette::{
 use serde::Serialize;
 
 use super::{
+    erasures,
     exit::CliError,
     open::Globals,
     output::{self, Out, cell, note, number, stdout_style},
@@ -78,8 +79,13 @@ enum BackupCommand {
 /// Make the vault anew from a backup, beside its events
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   oubliette restore vault-2026-05.age --identity key.txt
+  oubliette restore vault-2026-05.age --identity key.txt --erasures erasures.ndjson
+
+Who was forgotten after the backup was made stays so: erasures that the events announce are
+applied again before anything is read, and so are those in --erasures (which `erasures export`
+wrote). What neither knows cannot be known: forget again by name.
 
 The backup is read through and checked before anything is written. The vault gets a new root key
 in a new root slot (--root says where). Keys that were made after the backup are not in it: events
@@ -90,6 +96,9 @@ pub(super) struct RestoreArgs {
     /// The file with an age identity of one of its recipients, as `age-keygen` writes it
     #[arg(long, short, value_name = "FILE")]
     identity: PathBuf,
+    /// Erasures to apply to what is restored, as `erasures export` wrote them; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    erasures: Option<PathBuf>,
     /// Restore it though its day has passed
     #[arg(long)]
     even_expired: bool,
@@ -196,6 +205,7 @@ pub(super) async fn restore(
 ) -> Result<(), CliError> {
     globals.refuse_no_vault()?;
     let identities = Identities::from_file(&args.identity)?;
+    let erasures = args.erasures.as_deref().map(erasures::read).transpose()?.unwrap_or_default();
     let (file, watch) = (args.file.clone(), Watch::new("places restored"));
     let read = tokio::task::spawn_blocking(move || VerifiedBackup::read(&file, identities));
     let verified = read.await.map_err(|_| BackupError::Interrupted)??;
@@ -203,9 +213,18 @@ pub(super) async fn restore(
         verified.refuse_expired()?;
     }
     let created = verified.created();
-    let restored = globals.folder().restore(verified, watch.teller()).await;
+    let restored = globals.folder().restore(verified, erasures, watch.teller()).await;
     watch.finish();
     let restored = restored?;
+    globals.tell_of_witness(&restored.parts.oubliette.witnessed());
+    let (applied, foreign) = match &restored.replayed {
+        Some(replayed) => (replayed.erasures.len() as u64, replayed.foreign),
+        None => (0, 0),
+    };
+    if foreign > 0 {
+        let text = format!("{} passed over: another vault's", output::count(foreign, "erasure"));
+        note(globals.json, &text);
+    }
     if globals.json {
         out.json(&Told {
             vault: restored.restored.vault.to_string(),
@@ -213,6 +232,7 @@ pub(super) async fn restore(
             created,
             keys: restored.restored.keys,
             epoch: restored.restored.epoch,
+            applied,
             root: restored.root,
         })?;
         return Ok(());
@@ -224,6 +244,9 @@ pub(super) async fn restore(
         output::count(restored.restored.keys, "key"),
         restored.restored.backup.backup,
     ))?;
+    if args.erasures.is_some() {
+        out.line(&format!("{} of the file applied to it", output::count(applied, "erasure")))?;
+    }
     out.line(&format!("its root slot is {}", restored.root.display()))?;
     note(
         false,
@@ -255,6 +278,8 @@ struct Told {
     created: Timestamp,
     keys: u64,
     epoch: u64,
+    /// How many of the given erasures were applied to it.
+    applied: u64,
     root: PathBuf,
 }
 

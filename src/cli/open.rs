@@ -117,7 +117,7 @@ impl Globals {
     }
 
     /// What the event store knew, and the vault did not.
-    fn tell_of_witness(&self, witnessed: &Witnessed) {
+    pub(super) fn tell_of_witness(&self, witnessed: &Witnessed) {
         let ids = |ids: &[String]| ids.join(", ");
         let replayed: Vec<_> = witnessed.replayed.iter().map(ToString::to_string).collect();
         let unverifiable: Vec<_> = witnessed.unverifiable.iter().map(ToString::to_string).collect();

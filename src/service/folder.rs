@@ -117,6 +117,12 @@ pub enum FolderError {
     /// There are no events beside which a vault could be restored.
     #[error("there are no events at {0}; restore the event store first, then the vault beside it")]
     NothingToRestoreTo(PathBuf),
+    /// Erasures that were to be applied to a restored vault.
+    #[error(
+        "{0} of the given erasures are this vault's and do not open: changed, forged, or a newer \
+         program's; nothing was restored: take the file as `erasures export` wrote it"
+    )]
+    ErasuresDoNotOpen(usize),
     /// A backup cannot be restored.
     #[error(transparent)]
     Backup(#[from] BackupError),

@@ -7,8 +7,12 @@ use super::{
     folder::{Found, VAULT_OF_STORE, default_root, is_empty, make_folder, pretty},
 };
 use crate::{
+    erasure::{Announcement, Replayed, replay},
     store::{SqliteStore, sqlite::OpenMode},
-    vault::backup::{BackupError, Restored, VerifiedBackup},
+    vault::{
+        Vault,
+        backup::{BackupError, Restored, VerifiedBackup},
+    },
 };
 
 /// A folder whose vault was restored.
@@ -19,13 +23,17 @@ pub struct RestoredFolder {
     pub restored: Restored,
     /// Where its root slot is.
     pub root: PathBuf,
+    /// What was applied again of the erasures that were given.
+    pub replayed: Option<Replayed>,
     /// The folder, opened as always.
     pub parts: Parts,
 }
 
 impl DataFolder {
-    /// Makes the vault of this folder from a backup, and opens the folder: so that erasures that
-    /// the events know of, and the backup does not, are applied before anything can be read.
+    /// Makes the vault of this folder from a backup, applies these erasures (as
+    /// [`export`](crate::erasure::export) made them) before anybody can find it, and opens the
+    /// folder: so that erasures that the events know of, and the backup does not, are applied
+    /// before anything is read.
     ///
     /// The root slot is made anew: where the caller says, or the folder notes it, or, where
     /// neither does, in the user's state directory. The policy is the folder's own; it is in no
@@ -33,10 +41,12 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
-    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`]. Then nothing was made.
+    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`],
+    /// [`FolderError::ErasuresDoNotOpen`]. Then there is no vault.
     pub async fn restore(
         &self,
         backup: VerifiedBackup,
+        erasures: Vec<Announcement>,
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<RestoredFolder, FolderError> {
         let nothing = || FolderError::NothingToRestoreTo(self.events());
@@ -69,11 +79,29 @@ impl DataFolder {
         let prepare = move || backup.prepare(&at, &slot, progress);
         let prepared = tokio::task::spawn_blocking(prepare);
         let prepared = prepared.await.map_err(|_| BackupError::Interrupted)??;
+        let replayed = match erasures.is_empty() {
+            true => None,
+            false => match apply(&prepared.vault, erasures).await {
+                Ok(replayed) => Some(replayed),
+                Err(error) => {
+                    prepared.abandon();
+                    return Err(error);
+                }
+            },
+        };
         // Before the vault takes its place: one whose slot nobody finds would be none.
         let manifest = folder.manifest(Some(wanted), root.clone());
         self.write(&self.manifest_file(), &pretty(&manifest))?;
         let restored = prepared.complete()?;
         let parts = self.open(Access::Existing, None).await?;
-        Ok(RestoredFolder { restored, root, parts })
+        Ok(RestoredFolder { restored, root, replayed, parts })
+    }
+}
+
+async fn apply(vault: &Vault, erasures: Vec<Announcement>) -> Result<Replayed, FolderError> {
+    let replayed = replay(vault, erasures).await?;
+    match replayed.unverifiable.len() {
+        0 => Ok(replayed),
+        count => Err(FolderError::ErasuresDoNotOpen(count)),
     }
 }

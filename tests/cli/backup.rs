@@ -68,6 +68,78 @@ fn a_vault_that_is_lost_comes_back_from_its_backup() {
     assert_eq!(listed, [made], "the restored vault knows of its backup");
 }
 
+/// A key that was destroyed after the backup stays destroyed: the events have it that it was.
+#[test]
+fn who_was_forgotten_after_the_backup_stays_forgotten() {
+    let (world, to) = world();
+    back_up(&world, &to, "copy.age");
+    world.ok(&["forget", "user-3", "--reason", "asked", "--yes"]);
+    let forgotten = world.ok(&["--json", "read-all"]);
+    lose_vault(&world);
+    let ran = world.run(&RESTORE);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 erasure announced since applied again"), "{}", ran.stderr);
+    assert_eq!(world.ok(&["--json", "read-all"]), forgotten);
+    world.fails(4, &["append", "user-3", "Registered"]);
+    assert_eq!(world.data("user-1")[0]["name"], "Erika 1");
+}
+
+/// The events, too, are those of an older day: what was forgotten since is in a file kept apart.
+#[test]
+fn erasures_from_a_file_are_applied_before_the_vault_can_be_found() {
+    let (world, to) = world();
+    back_up(&world, &to, "copy.age");
+    let events = world.path("oubliette-data/events");
+    copy(&events, &world.path("old-events"));
+    world.ok(&["forget", "user-3", "--reason", "asked", "--yes"]);
+    world.write("erasures.ndjson", world.ok(&["erasures", "export"]));
+    let roll_back = || {
+        lose_vault(&world);
+        fs::remove_dir_all(&events).unwrap();
+        copy(&world.path("old-events"), &events);
+    };
+    roll_back();
+    let restored = &world.json(&[&RESTORE[..], &["--erasures", "erasures.ndjson"]].concat())[0];
+    assert_eq!(restored["applied"], 1);
+    let row = &world.json(&["read", "user-3"])[0];
+    assert!(row["data"]["name"].is_null() && !row["shredded"].is_null(), "{row}");
+    world.fails(4, &["append", "user-3", "Registered"]);
+    assert_eq!(world.data("user-1")[0]["name"], "Erika 1");
+
+    // What the documents say cannot be known: without either witness the person is back.
+    roll_back();
+    world.ok(&RESTORE);
+    assert_eq!(world.data("user-3")[0]["name"], "Erika 3");
+
+    // A file that was tampered with: no vault at all.
+    let text = fs::read_to_string(world.path("erasures.ndjson")).unwrap();
+    let mut line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let sealed = line.as_object_mut().unwrap().values_mut().filter_map(|value| match value {
+        Value::String(text) if text.len() > 60 => Some(text),
+        _ => None,
+    });
+    for text in sealed {
+        let other = if text.as_bytes()[30] == b'A' { "B" } else { "A" };
+        text.replace_range(30..31, other);
+    }
+    world.write("changed.ndjson", format!("{line}\n"));
+    lose_vault(&world);
+    let told = world.fails(1, &[&RESTORE[..], &["--erasures", "changed.ndjson"]].concat());
+    assert!(told.contains("do not open"), "{told}");
+    for left in ["vault", "vault.restoring"] {
+        assert!(!world.path("oubliette-data").join(left).exists(), "{left}");
+    }
+    let told = world.fails(1, &[&RESTORE[..], &["--erasures", "absent"]].concat());
+    assert!(told.contains("absent"), "{told}");
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in files(from) {
+        fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+    }
+}
+
 #[test]
 fn the_slot_goes_where_it_is_wanted_and_is_found_from_then_on() {
     let (world, to) = world();

@@ -125,6 +125,13 @@ impl Prepared {
         self.draft.put_in_place(&self.folder)?;
         Ok(self.restored)
     }
+
+    /// Removes it again. What cannot be removed the next restoration does.
+    pub(crate) fn abandon(self) {
+        drop(self.vault);
+        drop(self.draft);
+        let _ = fs::remove_dir_all(draft_of(&self.folder));
+    }
 }
 
 /// Where a vault is made, before it takes its place.

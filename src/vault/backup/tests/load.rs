@@ -137,6 +137,11 @@ async fn what_is_restored_is_the_vault_at_the_end_of_the_backup() {
     let place = Place::new();
     let vault = Vault::in_memory().unwrap();
     populated(&vault, 2_500).await;
+    // Some of whom will be forgotten before the walk is where they stand, and others after.
+    for n in 0..60 {
+        let change = OwnerChange::Add(subject(&format!("old-{n}")));
+        claims::owned(&vault, &format!("account-{n}"), change, true).await.unwrap();
+    }
     let (go, gate) = mpsc::channel::<()>();
     let (at, mut reached) = tokio::sync::mpsc::unbounded_channel();
     let gate = Mutex::new(gate);
@@ -187,9 +192,10 @@ async fn live_on(vault: &Vault, round: u32) {
     }
     let (id, length) = ([u8::try_from(round).unwrap(); 16], 30_000 / (1 + round as usize));
     vault.put_note(NoteKind::Erasure, id, &vec![1; length]).await.unwrap();
-    vault.put_note(NoteKind::Journal, [8; 16], &vec![2; length]).await.unwrap();
-    if round == 1 {
-        vault.remove_note(NoteKind::Journal, [8; 16]).await.unwrap();
+    match round {
+        0 | 1 => vault.put_note(NoteKind::Journal, [8; 16], &vec![2; length]).await.unwrap(),
+        // It was in the walk.
+        _ => vault.remove_note(NoteKind::Journal, [8; 16]).await.unwrap(),
     }
 }
 
