@@ -17,9 +17,9 @@ pub(super) struct Journal {
     pub(super) erasure: ErasureId,
     pub(super) reason: String,
     pub(super) plan: Plan,
-    /// How often the plan was made anew after the store did not take the announcement.
+    /// Which attempt to announce it this is: a larger plan is another one.
     #[serde(default)]
-    pub(super) attempt: u32,
+    pub(super) attempt: Uuid,
 }
 
 impl Journal {

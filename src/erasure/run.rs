@@ -6,9 +6,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    AffectedStream, Announcement, ErasureError, ErasureRecord, Plan, announce,
+    AffectedStream, ErasureError, ErasureRecord, Plan,
     journal::Journal,
-    witness::{Mark, look},
+    witness::{Mark, announce, look},
 };
 use crate::{
     event::{
@@ -22,8 +22,6 @@ use crate::{
     vault::{Backup, Closure, Destruction, Vault},
 };
 
-/// How many subjects one announcement names at most: some hundred kilobytes.
-const SUBJECTS_PER_ANNOUNCEMENT: usize = 8192;
 /// How many streams get their tombstones in one append, where the store can do that.
 const TOMBSTONES_PER_APPEND: usize = 256;
 
@@ -150,7 +148,7 @@ impl<S: EventStore> Oubliette<S> {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
             let _one_at_a_time = vault.erase_alone().await;
             look(&layer, vault).await?;
-            resume(&layer, vault).await
+            resume(&layer, vault, None).await
         };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }
@@ -181,7 +179,7 @@ async fn forget<S: EventStore>(
     refuse_own(subject)?;
     let vault = layer.vault().ok_or(ErasureError::NoVault)?;
     let _one_at_a_time = vault.erase_alone().await;
-    match resume(layer, vault).await {
+    match resume(layer, vault, Some(subject)).await {
         // Somebody else's erasure waits for the store: that must not keep this subject's keys
         // alive. One of this subject's own is not decided twice.
         Err(error) if error.is_pending() && !is_decided(vault, subject)? => {
@@ -197,7 +195,7 @@ async fn forget<S: EventStore>(
         return already(vault, subject, erasure);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
-    let journal = Journal { erasure, reason, plan, attempt: 0 };
+    let journal = Journal { erasure, reason, plan, attempt: Uuid::new_v4() };
     journal.write(vault).await?;
     carry_out(layer, vault, &journal, Some(closure), progress).await
 }
@@ -241,17 +239,22 @@ async fn close_and_plan<S: EventStore>(
     }
 }
 
+/// Carries on with what is journaled.
 async fn resume<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
+    asked: Option<&Subject>,
 ) -> Result<Vec<Erased>, ErasureError> {
     let (mut done, mut pending) = (Vec::new(), None);
     for journal in Journal::all(vault)? {
         tracing::info!(erasure = %journal.erasure, "resuming an erasure that was cut off");
+        let theirs = asked.is_some_and(|subject| *subject == journal.plan.subject);
         match resume_one(layer, vault, journal).await {
             Ok(erased) => done.push(erased),
-            // The others' keys are destroyed all the same.
-            Err(error) if error.is_pending() => pending = Some(error),
+            // The others' keys are destroyed all the same. Whoever asks hears of their own first.
+            Err(error) if error.is_pending() => {
+                pending = pending.filter(|_| !theirs).or(Some(error));
+            }
             Err(error) => return Err(error),
         }
     }
@@ -280,7 +283,7 @@ async fn resume_one<S: EventStore>(
         keep_existing(layer, &mut journal.plan).await.map_err(|error| waits(error.into()))?;
         // What the earlier attempt may have written must be known before the next one follows it.
         look(layer, vault).await.map_err(waits)?;
-        journal.attempt += 1;
+        journal.attempt = Uuid::new_v4();
         journal.write(vault).await?;
     }
     let doomed = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
@@ -347,67 +350,6 @@ async fn carry_out<S: EventStore>(
         epoch: vault.epoch()?,
         backups: vault.backups_before(record.epoch)?,
     })
-}
-
-/// Has the store announce the erasure. Returns whether it has: one that never takes such events
-/// cannot bear witness, and must not keep anybody's keys alive.
-async fn announce<S: EventStore>(
-    layer: &Layer<S>,
-    vault: &Vault,
-    journal: &Journal,
-    destruction: &Destruction,
-    record: &ErasureRecord,
-    mark: &mut Mark,
-) -> Result<bool, ErasureError> {
-    let erasure = journal.erasure;
-    let mut verdict = vault.verdict(destruction, &record.to_note()?)?;
-    let taken = std::mem::take(&mut verdict.taken);
-    let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
-    if parts.is_empty() {
-        parts.push(&[]);
-    }
-    let mut previous = mark.newest;
-    let mut events = Vec::with_capacity(parts.len());
-    for (part, taken) in parts.into_iter().enumerate() {
-        // Repeated, the same attempt has the same ids: the store knows it for what it is.
-        let name = format!("announcement {}/{part}", journal.attempt);
-        let id = EventId::derived(erasure.0, &name);
-        verdict.taken = taken.to_vec();
-        events.push(Announcement::seal(vault, id, previous, &verdict)?.to_event()?);
-        previous = Some(id);
-    }
-    let (count, last) = (events.len() as u64, previous.unwrap_or_else(EventId::random));
-    let append = Append::new(announce::stream()?, ExpectedRevision::Any, events);
-    match layer.store.append(vec![append]).await {
-        Ok(appended) => {
-            let revision = appended.first().map(|appended| appended.revision);
-            let next = revision.is_some_and(|revision| mark.advance(count, revision, last));
-            if !next {
-                // Another vault over the same store, as a rule; or a copy of this one.
-                match look(layer, vault).await {
-                    Ok(()) => *mark = Mark::load(vault)?,
-                    Err(error) => {
-                        tracing::warn!(%erasure, %error, "what others announced is not known");
-                    }
-                }
-            }
-            Ok(true)
-        }
-        Err(
-            error @ (StoreError::Invalid(_)
-            | StoreError::Unsupported(_)
-            | StoreError::Refused { .. }
-            | StoreError::IdInUse { .. }),
-        ) => {
-            tracing::warn!(
-                %erasure, %error,
-                "the event store does not take announcements of erasures: a vault that is rolled \
-                 back to before this one will not be found out by it"
-            );
-            Ok(false)
-        }
-        Err(source) => Err(ErasureError::AnnouncementPending { erasure, source }),
-    }
 }
 
 async fn set_tombstones<S: EventStore>(

@@ -7,14 +7,16 @@
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Announcement, ErasureError, ErasureRecord, announce::stream};
+use super::{Announcement, ErasureError, ErasureRecord, announce::stream, journal::Journal};
 use crate::{
     event::{ErasureId, EventId, RecordedEvent, Revision},
     layer::{Layer, Oubliette},
-    store::{Capability, Direction, EventStore, ReadOptions, StoreError},
-    vault::{NoteKind, Vault, VaultError, Verdict},
+    store::{Append, Capability, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError},
+    vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
 };
 
+/// How many subjects one announcement names at most: some hundred kilobytes.
+const SUBJECTS_PER_ANNOUNCEMENT: usize = 8192;
 /// The one note of the kind `Witness`.
 const MARK: [u8; 16] = [0; 16];
 
@@ -194,6 +196,67 @@ impl Found {
             self.unknown.push(verdict);
         }
         Ok(true)
+    }
+}
+
+/// Has the store announce the erasure. Returns whether it has: one that never takes such events
+/// cannot bear witness, and must not keep anybody's keys alive.
+pub(super) async fn announce<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &Journal,
+    destruction: &Destruction,
+    record: &ErasureRecord,
+    mark: &mut Mark,
+) -> Result<bool, ErasureError> {
+    let erasure = journal.erasure;
+    let mut verdict = vault.verdict(destruction, &record.to_note()?)?;
+    let taken = std::mem::take(&mut verdict.taken);
+    let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
+    if parts.is_empty() {
+        parts.push(&[]);
+    }
+    let mut previous = mark.newest;
+    let mut events = Vec::with_capacity(parts.len());
+    for (part, taken) in parts.into_iter().enumerate() {
+        // Repeated, the same attempt has the same ids: the store knows it for what it is.
+        let name = format!("announcement {}/{part}", journal.attempt);
+        let id = EventId::derived(erasure.0, &name);
+        verdict.taken = taken.to_vec();
+        events.push(Announcement::seal(vault, id, previous, &verdict)?.to_event()?);
+        previous = Some(id);
+    }
+    let (count, last) = (events.len() as u64, previous.unwrap_or_else(EventId::random));
+    let append = Append::new(stream()?, ExpectedRevision::Any, events);
+    match layer.store.append(vec![append]).await {
+        Ok(appended) => {
+            let revision = appended.first().map(|appended| appended.revision);
+            let next = revision.is_some_and(|revision| mark.advance(count, revision, last));
+            if !next {
+                // Another vault over the same store, as a rule; or a copy of this one.
+                match look(layer, vault).await {
+                    Ok(()) => *mark = Mark::load(vault)?,
+                    Err(error) => {
+                        tracing::warn!(%erasure, %error, "what others announced is not known");
+                    }
+                }
+            }
+            Ok(true)
+        }
+        Err(
+            error @ (StoreError::Invalid(_)
+            | StoreError::Unsupported(_)
+            | StoreError::Refused { .. }
+            | StoreError::IdInUse { .. }),
+        ) => {
+            tracing::warn!(
+                %erasure, %error,
+                "the event store does not take announcements of erasures: a vault that is rolled \
+                 back to before this one will not be found out by it"
+            );
+            Ok(false)
+        }
+        Err(source) => Err(ErasureError::AnnouncementPending { erasure, source }),
     }
 }
 

@@ -2,7 +2,7 @@
 //! restored from it) can read and make them, and applied again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -111,14 +111,15 @@ impl Vault {
                     whole: fence.whole.contains(&erasure) && nothing_lived(&fence, erasure),
                     closed: fence.closed,
                 };
-                if !verdicts.contains_key(&erasure) {
-                    let note = self.note(NoteKind::Erasure, *erasure.0.as_bytes())?;
-                    let note = note.map(|note| note.to_vec()).unwrap_or_default();
-                    verdicts.insert(erasure, Verdict { erasure, taken: Vec::new(), note });
-                }
-                if let Some(verdict) = verdicts.get_mut(&erasure) {
-                    verdict.taken.push(taken);
-                }
+                let verdict = match verdicts.entry(erasure) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        let note = self.note(NoteKind::Erasure, *erasure.0.as_bytes())?;
+                        let note = note.map(|note| note.to_vec()).unwrap_or_default();
+                        new.insert(Verdict { erasure, taken: Vec::new(), note })
+                    }
+                };
+                verdict.taken.push(taken);
             }
         }
         Ok(verdicts.into_values().collect())
