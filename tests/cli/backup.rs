@@ -236,7 +236,7 @@ fn what_cannot_be_restored_is_refused_with_a_word_on_what_to_do() {
     keygen(&world, "other.txt");
     let whole = fs::read(world.path("copy.age")).unwrap();
     world.write("cut.age", &whole[..whole.len() / 2]);
-    let mut flipped = whole.clone();
+    let mut flipped = whole;
     flipped[300] ^= 4;
     world.write("flipped.age", flipped);
     world.write("text", "a letter");
