@@ -9,6 +9,7 @@ use std::{
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
+use super::slot::{absolute_path, is_tpm};
 use crate::{
     erasure::ErasureError,
     layer::Oubliette,
@@ -17,25 +18,26 @@ use crate::{
         EventStore, ReadAllOptions, SqliteStore, StoreError,
         sqlite::{OpenError, OpenMode},
     },
-    vault::{Kek, Passphrase, SlotConfig, SlotPlace, Vault, VaultError},
+    vault::{Kek, Passphrase, Vault, VaultError, backup::BackupError},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
 const FORMAT: u32 = 1;
 /// Where the event store notes which vault's tokens it holds.
-const VAULT_OF_STORE: &str = "vault";
+pub(super) const VAULT_OF_STORE: &str = "vault";
 
 /// A folder that holds an event store and its vault.
 #[derive(Debug, Clone)]
 pub struct DataFolder {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Where the root slot is, where the caller says so.
-    root: Option<PathBuf>,
-    mirrors: Vec<PathBuf>,
-    kek: Option<Kek>,
-    passphrase: Option<Passphrase>,
+    pub(super) root: Option<PathBuf>,
+    pub(super) mirrors: Vec<PathBuf>,
+    pub(super) kek: Option<Kek>,
+    pub(super) passphrase: Option<Passphrase>,
     vault: Option<PathBuf>,
     store: Option<PathBuf>,
+    expected_epoch: Option<u64>,
 }
 
 /// What is wanted of a folder.
@@ -80,7 +82,7 @@ pub enum FolderError {
     /// The vault that belongs to the events is gone.
     #[error(
         "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; restore the vault, or read what is public with --no-vault"
+         for ever; restore the vault from a backup (`oubliette restore`), or read what is public with --no-vault"
     )]
     VaultMissing(PathBuf),
     /// The events that belong to the vault are gone.
@@ -130,6 +132,18 @@ pub enum FolderError {
     /// An erasure that was cut off cannot be completed.
     #[error(transparent)]
     Erasure(#[from] ErasureError),
+    /// There are no events beside which a vault could be restored.
+    #[error("there are no events at {0}; restore the event store first, then the vault beside it")]
+    NothingToRestoreTo(PathBuf),
+    /// Erasures that were to be applied to a restored vault.
+    #[error(
+        "{0} of the given erasures are this vault's and do not open: changed, forged, or a newer \
+         program's; nothing was restored: take the file as `erasures export` wrote it"
+    )]
+    ErasuresDoNotOpen(usize),
+    /// A backup cannot be restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The file system refuses.
     #[error("{path}: {source}")]
     Io {
@@ -142,19 +156,19 @@ pub enum FolderError {
 
 /// What `oubliette.json` says.
 #[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
+pub(super) struct Manifest {
     /// Says that the folder is ours.
     oubliette: u32,
     /// The vault's id; none as long as the folder is being made, and nothing is stored in it.
     vault: Option<String>,
     /// Where the root slot is.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// Where its mirrors are: needed where the slot itself is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    mirrors: Vec<PathBuf>,
+    pub(super) mirrors: Vec<PathBuf>,
     /// Where the key-encryption key comes from; never the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    kek: Option<Kek>,
+    pub(super) kek: Option<Kek>,
     /// Where the vault is, unless in `vault/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vault_at: Option<PathBuf>,
@@ -164,7 +178,7 @@ struct Manifest {
 }
 
 /// What is in the folder now.
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// It was being made when the machine stopped; nothing was stored in it.
     Unfinished(Manifest),
@@ -197,6 +211,7 @@ impl DataFolder {
             passphrase: None,
             vault: None,
             store: None,
+            expected_epoch: None,
         }
     }
 
@@ -206,69 +221,6 @@ impl DataFolder {
     pub fn with_root(mut self, root: Option<PathBuf>) -> Self {
         self.root = root;
         self
-    }
-
-    /// With these mirrors of the root slot, besides those that the folder notes.
-    #[must_use]
-    pub fn with_mirrors(mut self, mirrors: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.mirrors.extend(mirrors);
-        self
-    }
-
-    /// With the root wrapped by this key-encryption key, instead of the one that the folder notes.
-    #[must_use]
-    pub fn with_kek(mut self, kek: Option<Kek>) -> Self {
-        self.kek = kek.map(absolute_kek);
-        self
-    }
-
-    /// With this passphrase, where [`DataFolder::kek`] asks for one.
-    #[must_use]
-    pub fn with_passphrase(mut self, passphrase: Option<Passphrase>) -> Self {
-        self.passphrase = passphrase;
-        self
-    }
-
-    /// Where the key-encryption key comes from that opening will use.
-    ///
-    /// # Errors
-    /// Where the folder notes it, and cannot be read.
-    pub fn kek(&self) -> Result<Kek, FolderError> {
-        if let Some(kek) = &self.kek {
-            return Ok(kek.clone());
-        }
-        Ok(match self.look()? {
-            Found::Ours(manifest) | Found::Unfinished(manifest) => manifest.kek.unwrap_or_default(),
-            Found::Nothing => Kek::None,
-        })
-    }
-
-    /// Notes where the vault's mirrors are now, and where its key-encryption key comes from.
-    ///
-    /// # Errors
-    /// [`FolderError::Io`].
-    pub fn note_slot(&self, vault: &Vault, kek: &Kek) -> Result<(), FolderError> {
-        let Found::Ours(mut manifest) = self.look()? else {
-            return Err(FolderError::NotFound(self.path.clone()));
-        };
-        let state = vault.root_slot()?;
-        let mirrors = state.mirrors.into_iter().map(|mirror| mirror.name.into()).collect();
-        let kek = Some(absolute_kek(kek.clone())).filter(|kek| *kek != Kek::None);
-        if manifest.mirrors == mirrors && manifest.kek == kek {
-            return Ok(());
-        }
-        (manifest.mirrors, manifest.kek) = (mirrors, kek);
-        self.write(&self.manifest_file(), &pretty(&manifest))
-    }
-
-    /// The root slot at this place, guarded as this folder says.
-    fn slot(&self, root: &Path) -> Result<SlotConfig, FolderError> {
-        let mut slot = SlotConfig::at(place(root)?);
-        for mirror in &self.mirrors {
-            slot = slot.with_mirror(mirror);
-        }
-        let kek = self.kek.clone().unwrap_or_default();
-        Ok(slot.with_kek(kek, self.passphrase.clone()))
     }
 
     /// With the vault here, instead of in `vault/`.
@@ -285,12 +237,20 @@ impl DataFolder {
         self
     }
 
+    /// Refusing a vault whose epoch is lower than one that was noted elsewhere: it was rolled
+    /// back, together with its slot.
+    #[must_use]
+    pub fn with_expected_epoch(mut self, epoch: Option<u64>) -> Self {
+        self.expected_epoch = epoch;
+        self
+    }
+
     /// The folder of the event store.
     pub fn events(&self) -> PathBuf {
         self.store.clone().unwrap_or_else(|| self.path.join("events"))
     }
 
-    fn vault(&self) -> PathBuf {
+    pub(super) fn vault(&self) -> PathBuf {
         self.vault.clone().unwrap_or_else(|| self.path.join("vault"))
     }
 
@@ -298,7 +258,18 @@ impl DataFolder {
         self.path.join("policy.toml")
     }
 
-    fn manifest_file(&self) -> PathBuf {
+    /// What is to be noted of this folder.
+    pub(super) fn manifest(&self, vault: Option<String>, root: PathBuf) -> Manifest {
+        let absolute = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        };
+        let (vault_at, store_at) = (absolute(&self.vault), absolute(&self.store));
+        let mirrors = self.mirrors.iter().map(|mirror| absolute_path(mirror)).collect();
+        let kek = self.kek.clone().filter(|kek| *kek != Kek::None);
+        Manifest { oubliette: FORMAT, vault, root, mirrors, kek, vault_at, store_at }
+    }
+
+    pub(super) fn manifest_file(&self) -> PathBuf {
         self.path.join("oubliette.json")
     }
 
@@ -317,14 +288,18 @@ impl DataFolder {
         }
         match self.look()? {
             Found::Ours(manifest) => self.open_whole(&manifest, access, given).await,
-            Found::Nothing | Found::Unfinished(_) if access == Access::Create => {
+            // A vault that was expected to have a past is not there: a new one would have none.
+            Found::Nothing | Found::Unfinished(_)
+                if access == Access::Create
+                    && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
+            {
                 self.make(given).await
             }
             Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
         }
     }
 
-    fn look(&self) -> Result<Found, FolderError> {
+    pub(super) fn look(&self) -> Result<Found, FolderError> {
         let manifest = self.manifest_file();
         let text = match fs::read_to_string(&manifest) {
             Ok(text) => text,
@@ -361,7 +336,7 @@ impl DataFolder {
     }
 
     /// This folder, with what its manifest says where the caller does not.
-    fn located(&self, manifest: &Manifest) -> Self {
+    pub(super) fn located(&self, manifest: &Manifest) -> Self {
         Self {
             path: self.path.clone(),
             root: self.root.clone().or_else(|| Some(manifest.root.clone())),
@@ -370,6 +345,7 @@ impl DataFolder {
             passphrase: self.passphrase.clone(),
             vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
             store: self.store.clone().or_else(|| manifest.store_at.clone()),
+            expected_epoch: self.expected_epoch,
         }
     }
 
@@ -439,25 +415,11 @@ impl DataFolder {
             root = fresh_root()?;
         }
         let slot = folder.slot(&root)?;
-        if let Some(root) = slot.within(&self.path) {
-            let (root, path) = (root.to_owned(), self.path.clone());
-            return Err(FolderError::RootWithin { root, path });
-        }
+        self.refuse_within(&slot)?;
         if let Some(parent) = root.parent().filter(|_| !is_tpm(&root)) {
             make_folder(parent)?;
         }
-        let absolute = |path: &Option<PathBuf>| {
-            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-        };
-        let mut manifest = Manifest {
-            oubliette: FORMAT,
-            vault: None,
-            root: root.clone(),
-            mirrors: folder.mirrors.iter().map(|mirror| absolute_path(mirror)).collect(),
-            kek: folder.kek.clone().filter(|kek| *kek != Kek::None),
-            vault_at: absolute(&folder.vault),
-            store_at: absolute(&folder.store),
-        };
+        let mut manifest = folder.manifest(None, root.clone());
         self.write(&self.manifest_file(), &pretty(&manifest))?;
 
         let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
@@ -498,8 +460,7 @@ impl DataFolder {
         if is_empty(&folder.vault())? {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
-        let root = folder.root.as_ref().unwrap_or(&manifest.root);
-        let slot = folder.slot(root)?;
+        let slot = folder.slot(folder.root.as_ref().unwrap_or(&manifest.root))?;
         if let Some(within) = slot.within(&self.path) {
             tracing::warn!(
                 slot = %within.display(),
@@ -509,6 +470,9 @@ impl DataFolder {
             );
         }
         let vault = Vault::open(&folder.vault(), slot)?;
+        if let Some(expected) = self.expected_epoch {
+            vault.expect_epoch(expected)?;
+        }
         let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
         let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if noted != vault.id().to_string() {
@@ -561,7 +525,7 @@ impl DataFolder {
     }
 
     /// Replaces a file so that a crash leaves the old one or the new one.
-    fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
+    pub(super) fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
         let replace = || {
             let mut file = tempfile::Builder::new().prefix(MAKING).tempfile_in(&self.path)?;
             io::Write::write_all(&mut file, text)?;
@@ -573,41 +537,7 @@ impl DataFolder {
     }
 }
 
-/// What a text says of the place of a root slot.
-fn place(root: &Path) -> Result<SlotPlace, FolderError> {
-    if !is_tpm(root) {
-        return Ok(SlotPlace::File(root.to_owned()));
-    }
-    let bad = |why: String| FolderError::BadRoot(root.to_owned(), why);
-    #[cfg(feature = "tpm")]
-    {
-        let text = root.to_string_lossy();
-        let index: crate::vault::TpmIndex =
-            text.parse().map_err(|error: crate::vault::TpmIndexError| bad(error.to_string()))?;
-        let auth = std::env::var("OUBLIETTE_TPM_AUTH").ok().and_then(Passphrase::new);
-        Ok(SlotPlace::Tpm(index.with_auth(auth)))
-    }
-    #[cfg(not(feature = "tpm"))]
-    Err(bad("this program was built without the feature `tpm`".into()))
-}
-
-fn is_tpm(root: &Path) -> bool {
-    root.to_str().is_some_and(|root| root.starts_with("tpm:"))
-}
-
-fn absolute_path(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The same, wherever one works later.
-fn absolute_kek(kek: Kek) -> Kek {
-    match kek {
-        Kek::File(path) => Kek::File(absolute_path(&path)),
-        other => other,
-    }
-}
-
-fn pretty(manifest: &Manifest) -> Vec<u8> {
+pub(super) fn pretty(manifest: &Manifest) -> Vec<u8> {
     // Three plain members always have a JSON form.
     serde_json::to_vec_pretty(manifest).unwrap_or_default()
 }
@@ -618,7 +548,7 @@ fn is_makings(name: &std::ffi::OsStr) -> bool {
 }
 
 /// Whether a folder is empty or absent, but for what the making of one leaves.
-fn is_empty(path: &Path) -> Result<bool, FolderError> {
+pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
     match fs::read_dir(path) {
         Ok(mut entries) => {
             Ok(!entries.any(|entry| entry.map_or(true, |entry| !is_makings(&entry.file_name()))))
@@ -630,7 +560,7 @@ fn is_empty(path: &Path) -> Result<bool, FolderError> {
 }
 
 /// Makes a folder that only its owner may look into.
-fn make_folder(path: &Path) -> Result<(), FolderError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -640,7 +570,7 @@ fn make_folder(path: &Path) -> Result<(), FolderError> {
 
 /// A place for a new vault's root slot: apart from the data folder, so that an archive of that
 /// folder does not catch it.
-fn default_root() -> Option<PathBuf> {
+pub(super) fn default_root() -> Option<PathBuf> {
     let state =
         std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = || {

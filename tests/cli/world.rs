@@ -41,11 +41,18 @@ impl World {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oubliette"));
         command.current_dir(self.dir.path()).args(args);
-        for name in ["OUBLIETTE_DIR", "OUBLIETTE_ROOT", "OUBLIETTE_KEK", "OUBLIETTE_PASSPHRASE"] {
+        for name in [
+            "OUBLIETTE_DIR",
+            "OUBLIETTE_ROOT",
+            "OUBLIETTE_KEK",
+            "OUBLIETTE_PASSPHRASE",
+            "OUBLIETTE_EXPECT_EPOCH",
+        ] {
             command.env_remove(name);
         }
-        // The place of the test is nobody's choice.
-        command.env("OUBLIETTE_LOG", "warn,oubliette::vault::root::medium=error");
+        // As without it, but for the place of the test, which is nobody's choice.
+        let quiet = "oubliette::erasure::witness=error,oubliette::vault::root::medium=error";
+        command.env("OUBLIETTE_LOG", format!("warn,{quiet}"));
         command.env("XDG_STATE_HOME", self.path("state")).env("HOME", self.path("home"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

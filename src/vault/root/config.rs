@@ -63,6 +63,12 @@ impl SlotConfig {
         Slot::open(self, vault)
     }
 
+    /// The slot for a vault that is restored, and the newest epoch that was in it.
+    #[cfg(feature = "backup")]
+    pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, u64), VaultError> {
+        Slot::renew(self, vault)
+    }
+
     /// An error where one of the files lies in a folder, so that a copy of the folder has it.
     pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), VaultError> {
         match self.within(folder) {

@@ -100,6 +100,47 @@ impl Slot {
         Ok(Self(Mutex::new(state)))
     }
 
+    /// The slot for a vault that is restored, and the newest epoch that is in it or its mirrors. What is
+    /// there is overwritten by the first write: of this vault, or never written. Its root is not
+    /// needed, so that neither is what wrapped it.
+    ///
+    /// # Errors
+    /// [`VaultError::SlotOfAnotherVault`], [`VaultError::SlotDamaged`],
+    /// [`VaultError::NewerFormat`]; those of the key-encryption key, and of opening a slot.
+    #[cfg(feature = "backup")]
+    pub(super) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, u64), VaultError> {
+        let mirrors = given(&config.mirrors)?;
+        let primary = match config.place.open() {
+            Ok(pair) => Some(pair),
+            Err(VaultError::SlotMissing(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
+        let mut state = State::of(Place::Config(config.place), primary);
+        (state.mirrors, state.vault) = (mirrors, Some(vault));
+        state.seal = Some(Seal::new(&secret)?);
+        if let Some(found) = state.primary.as_ref().map(Pair::look).transpose()? {
+            match found.newest.first() {
+                Some((_, record)) if record.vault != vault => {
+                    return Err(VaultError::SlotOfAnotherVault {
+                        slot: record.vault.to_string(),
+                        vault: vault.to_string(),
+                    });
+                }
+                None if !found.blank => {
+                    let why = "neither of its two sectors is whole";
+                    return Err(VaultError::SlotDamaged(why.into()));
+                }
+                Some((index, record)) => (state.keep, state.epoch) = (*index, record.epoch),
+                None => {}
+            }
+            state.note_mirrors(found.newest.first().map(|(_, record)| &record.mirrors));
+        }
+        let of_mirrors = state.newest_mirror().first().map_or(0, |(_, record)| record.epoch);
+        let epoch = state.epoch.max(of_mirrors);
+        Ok((Self(Mutex::new(state)), epoch))
+    }
+
     /// A slot over two sectors of any kind.
     #[cfg(test)]
     pub(crate) fn over(sectors: impl super::Sectors + 'static, secret: KekSecret) -> Self {

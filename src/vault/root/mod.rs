@@ -18,7 +18,7 @@ mod tpm;
 mod wrap;
 
 pub use config::{SlotConfig, SlotPlace};
-#[cfg(test)]
+#[cfg(any(test, feature = "backup"))]
 pub(crate) use copies::Slot;
 pub(crate) use file::{parent, sync_folder};
 pub(crate) use kek::KekSecret;
