@@ -135,7 +135,8 @@ async fn apply(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliE
     )))
 }
 
-fn read(file: &Path) -> Result<Vec<Announcement>, CliError> {
+/// The announcements in a file, one a line.
+pub(super) fn read(file: &Path) -> Result<Vec<Announcement>, CliError> {
     let reader: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(BufReader::new(stdin()))
     } else {

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
     erasure::{Erased, Plan, Progress},
     event::{Cause, Generation, Subject},
+    vault::Backup,
 };
 
 use super::{
@@ -103,8 +104,23 @@ pub(super) async fn forget(
         out.json(&erased)?;
     } else {
         out.line(&in_words(&erased))?;
+        outstanding(&erased.backups).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
+}
+
+/// What is to be said of the backups that still hold the keys.
+fn outstanding(backups: &[Backup]) -> Vec<String> {
+    let until = |backup: &Backup| {
+        let file = output::printable(&backup.file);
+        format!("  {file} until {} ({})", time(&backup.expires.to_string()), backup.backup)
+    };
+    let head = (!backups.is_empty()).then(|| {
+        "not out of reach yet: these backups of the vault, made before, may still hold the keys; \
+         destroy them, and say so with `backup retire`, or let them expire"
+            .to_owned()
+    });
+    head.into_iter().chain(backups.iter().map(until)).collect()
 }
 
 pub(super) async fn reopen(

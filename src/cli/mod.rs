@@ -4,6 +4,7 @@
 //! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
 
 mod append;
+mod backup;
 mod demo;
 mod erasures;
 mod exit;
@@ -77,6 +78,8 @@ enum Command {
     Reopen(forget::ReopenArgs),
     Inventory(inventory::InventoryArgs),
     Erasures(erasures::ErasuresArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -128,6 +131,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
+        Command::Backup(args) => backup::run(&globals, args, &mut out).await,
+        Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

@@ -82,7 +82,7 @@ impl Globals {
         self.open_existing().await
     }
 
-    fn folder(&self) -> DataFolder {
+    pub(super) fn folder(&self) -> DataFolder {
         DataFolder::at(&self.dir)
             .with_root(self.root.clone())
             .with_vault(self.vault.clone())
@@ -90,13 +90,19 @@ impl Globals {
             .with_expected_epoch(self.expect_epoch)
     }
 
-    async fn open(&self, access: Access) -> Result<Store, CliError> {
+    /// An error where the user said not to open the vault.
+    pub(super) fn refuse_no_vault(&self) -> Result<(), CliError> {
         if self.no_vault {
             return Err(CliError::usage(
                 "this command needs the vault, --no-vault says not to open it",
             )
             .with_hint("--no-vault is for read, read-all and subscribe"));
         }
+        Ok(())
+    }
+
+    async fn open(&self, access: Access) -> Result<Store, CliError> {
+        self.refuse_no_vault()?;
         let parts = self.folder().open(access, self.policy.as_deref()).await?;
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
@@ -111,7 +117,7 @@ impl Globals {
     }
 
     /// What the event store knew, and the vault did not.
-    fn tell_of_witness(&self, witnessed: &Witnessed) {
+    pub(super) fn tell_of_witness(&self, witnessed: &Witnessed) {
         let ids = |ids: &[String]| ids.join(", ");
         let replayed: Vec<_> = witnessed.replayed.iter().map(ToString::to_string).collect();
         let unverifiable: Vec<_> = witnessed.unverifiable.iter().map(ToString::to_string).collect();

@@ -19,7 +19,7 @@ use crate::{
     store::{
         Append, Capability, EventStore, EventStoreExt, ExpectedRevision, ReadOptions, StoreError,
     },
-    vault::{Closure, Destruction, Vault},
+    vault::{Backup, Closure, Destruction, Vault},
 };
 
 /// How many streams get their tombstones in one append, where the store can do that.
@@ -49,6 +49,9 @@ pub struct Erased {
     /// The vault's epoch since. Noted elsewhere, it finds a rollback out where the event store
     /// cannot.
     pub epoch: u64,
+    /// The backups of the vault from which the keys can still be had, until they are destroyed or
+    /// expire.
+    pub backups: Vec<Backup>,
 }
 
 /// What a reopening did.
@@ -345,6 +348,7 @@ async fn carry_out<S: EventStore>(
         streams: streams.len() as u64,
         announced: record.announced,
         epoch: vault.epoch()?,
+        backups: vault.backups_before(record.epoch)?,
     })
 }
 
@@ -472,6 +476,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         keys: count(|record| record.keys),
         subjects: count(|record| record.subjects),
         streams: count(|record| record.streams),
+        backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
         announced: record.is_some_and(|record| record.announced),
         epoch: vault.epoch()?,
     })

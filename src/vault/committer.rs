@@ -17,6 +17,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "backup")]
+use super::backup::Delta;
 use super::{
     Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
@@ -59,6 +61,12 @@ pub(super) enum Job {
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
     Flush(Reply<()>),
+    /// From when on a backup is told of all changes.
+    #[cfg(feature = "backup")]
+    OpenTap(Reply<()>),
+    /// The end of a backup: what changed last, read while nothing is written.
+    #[cfg(feature = "backup")]
+    CloseTap(Reply<Vec<Delta>>),
 }
 
 /// A key that this write makes, or reserves seals for.
@@ -146,6 +154,18 @@ impl Committer {
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
             Job::Flush(reply) => answer(reply, self.flush()),
+            #[cfg(feature = "backup")]
+            Job::OpenTap(reply) => {
+                // What is planned and not written yet is not in the tree: it comes by the tap.
+                self.core.disk.tap.open();
+                answer(reply, self.core.disk.check());
+            }
+            #[cfg(feature = "backup")]
+            Job::CloseTap(reply) => {
+                let last = self.commit().and_then(|()| Delta::read(&self.core.disk));
+                self.core.disk.tap.close();
+                answer(reply, last);
+            }
         }
     }
 

@@ -227,6 +227,8 @@ pub enum NoteKind {
     Journal = 1,
     /// What is kept of an erasure: no names.
     Erasure = 2,
+    /// An entry of the catalogue of backups.
+    Backup = 3,
     /// How far the announcements in the event store are known.
     Witness = 4,
 }
