@@ -174,7 +174,8 @@ impl From<BackupError> for CliError {
             BackupError::NoRecipients
             | BackupError::NotARecipient { .. }
             | BackupError::IdentityForRecipient(_)
-            | BackupError::ExpiresInThePast(_) => Self::usage(error),
+            | BackupError::ExpiresInThePast(_)
+            | BackupError::ExpiresOutOfRange => Self::usage(error),
             error => Self::failed(error),
         }
     }
