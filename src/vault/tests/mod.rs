@@ -7,6 +7,8 @@ mod claims;
 mod counts;
 mod fences;
 mod folder;
+#[cfg(unix)]
+mod forensic;
 mod gates;
 mod keys;
 mod model;
