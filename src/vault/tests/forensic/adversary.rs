@@ -60,6 +60,12 @@ impl Sealed {
         Some(Self { nonce: fixed(10)?, associated, body: content.get(22..)?.to_vec(), begins, derive })
     }
 
+    /// The id of a page, as it is bound to it.
+    fn id(&self) -> Option<&[u8]> {
+        let from = self.associated.len().checked_sub(8 + 16)?;
+        self.associated.starts_with(b"oubliette page").then(|| &self.associated[from..from + 16])
+    }
+
     fn open(&self, key: &Window) -> Option<Vec<u8>> {
         let opened = Cipher::new(key).open(&self.nonce, &self.associated, &self.body);
         opened.ok().map(|text| text.to_vec())
@@ -96,6 +102,17 @@ pub(super) struct Loot {
     pub(super) texts: Vec<Text>,
     /// The text of each ciphertext that was opened.
     pub(super) opened: HashMap<usize, usize>,
+    /// The keys that opened something.
+    pub(super) keys: HashMap<Window, Vec<usize>>,
+}
+
+/// Which windows of an opened text are tried. Of those that somebody begins with it is all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trials {
+    Every,
+    /// Those before which the id of some page stands: where thousands of large pages are to be
+    /// opened.
+    AfterIds,
 }
 
 impl Loot {
@@ -105,29 +122,35 @@ impl Loot {
         sealed: &[Sealed],
         beginnings: &[Vec<u8>],
         wanted: &HashMap<Window, usize>,
+        trials: Trials,
     ) -> Self {
+        let ids: HashSet<&[u8]> = sealed.iter().filter_map(Sealed::id).collect();
         let mut counters: Vec<Block> = Vec::new();
         for one in sealed {
             // The counter block of the first block of text (NIST SP 800-38D, section 7.1).
             let block: [u8; 16] = [&one.nonce[..], &[0, 0, 0, 2]].concat().try_into().unwrap();
             counters.push(block.into());
         }
-        let mut loot = Self { texts: Vec::new(), opened: HashMap::new() };
+        let mut loot = Self { texts: Vec::new(), opened: HashMap::new(), keys: HashMap::new() };
         let mut tried: HashSet<Window> = HashSet::new();
-        let mut keys: HashMap<Window, Vec<usize>> = HashMap::new();
-        let mut todo: Vec<Vec<u8>> = beginnings.to_vec();
+        // Texts, and from where on all windows are tried in any case.
+        let mut todo: Vec<(Vec<u8>, usize)> =
+            beginnings.iter().map(|text| (text.clone(), 0)).collect();
         let mut next = 0;
         while next < todo.len() {
-            let bytes = std::mem::take(&mut todo[next]);
+            let (bytes, all_from) = std::mem::take(&mut todo[next]);
             next += 1;
             let (mut opens, mut holds) = (Vec::new(), Vec::new());
-            for window in bytes.windows(32) {
+            for (at, window) in bytes.windows(32).enumerate() {
+                let worth = trials == Trials::Every
+                    || at >= all_from
+                    || at >= 16 && ids.contains(&bytes[at - 16..at]);
                 let window: Window = window.try_into().unwrap();
                 holds.extend(wanted.get(&window));
-                if tried.insert(window) {
+                if worth && tried.insert(window) {
                     for index in openable(sealed, &counters, &window) {
                         let Some(text) = sealed[index].open(&window) else { continue };
-                        keys.entry(window).or_default().push(index);
+                        loot.keys.entry(window).or_default().push(index);
                         if let std::collections::hash_map::Entry::Vacant(new) =
                             loot.opened.entry(index)
                         {
@@ -136,11 +159,11 @@ impl Loot {
                                 more.extend_from_slice(&derived);
                             }
                             new.insert(todo.len());
-                            todo.push(more);
+                            todo.push((more, text.len()));
                         }
                     }
                 }
-                opens.extend(keys.get(&window).into_iter().flatten());
+                opens.extend(loot.keys.get(&window).into_iter().flatten());
             }
             loot.texts.push(Text { bytes, opens, holds });
         }

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -16,6 +17,7 @@ use crate::vault::{
 };
 
 const BLOCK: usize = 4096;
+const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
 /// The archive; clones are the same one.
 #[derive(Clone, Default)]
@@ -54,7 +56,8 @@ impl Archive {
         for path in files_of(folder) {
             let Ok(bytes) = fs::read(&path) else { continue };
             let before = state.files.insert(path, bytes.clone()).unwrap_or_default();
-            state.pieces.extend(news(&before, &bytes));
+            let news = runs(&before, &bytes).into_iter().map(|run| bytes[run].to_vec());
+            state.pieces.extend(news);
         }
     }
 
@@ -117,19 +120,22 @@ impl Archive {
     }
 }
 
-/// Which of the wanted keys stand in these bytes. Quick where eight of their bytes are in none.
+/// Which of the wanted keys stand in these bytes, at any offset.
 pub(super) fn search(bytes: &[u8], wanted: &HashMap<Window, usize>) -> Vec<usize> {
-    // A bit for each pair of first bytes.
+    // Most windows begin with two bytes with which no key begins.
     let mut begins = vec![false; 1 << 16];
     for key in wanted.keys() {
         begins[usize::from(key[0]) << 8 | usize::from(key[1])] = true;
     }
     let mut found = Vec::new();
-    for (at, pair) in bytes.windows(2).enumerate() {
-        if begins[usize::from(pair[0]) << 8 | usize::from(pair[1])]
-            && let Some(window) = bytes.get(at..at + 32)
-        {
-            found.extend(wanted.get(window));
+    for run in runs(&[], bytes) {
+        let run = &bytes[run];
+        for (at, pair) in run.windows(2).enumerate() {
+            if begins[usize::from(pair[0]) << 8 | usize::from(pair[1])]
+                && let Some(window) = run.get(at..at + 32)
+            {
+                found.extend(wanted.get(window));
+            }
         }
     }
     found
@@ -145,23 +151,21 @@ pub(super) fn files_of(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The runs of blocks that are not as they were, with what touches them.
-fn news(before: &[u8], after: &[u8]) -> Vec<Vec<u8>> {
-    let mut runs: Vec<(usize, usize)> = Vec::new();
+/// The blocks that are neither as they were nor empty, in runs, with what touches them.
+fn runs(before: &[u8], after: &[u8]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
     for from in (0..after.len()).step_by(BLOCK) {
         let to = (from + BLOCK).min(after.len());
         let block = &after[from..to];
-        if before.get(from..to) == Some(block) || block.iter().all(|byte| *byte == 0) {
+        if before.get(from..to) == Some(block) || *block == ZEROS[..block.len()] {
             continue;
         }
         match runs.last_mut() {
-            Some(run) if run.1 == from => run.1 = to,
-            _ => runs.push((from, to)),
+            Some(run) if run.end == from => run.end = to,
+            _ => runs.push(from..to),
         }
     }
-    let wide = |(from, to): (usize, usize)| {
-        after[from.saturating_sub(32)..(to + 32).min(after.len())].to_vec()
-    };
+    let wide = |run: Range<usize>| run.start.saturating_sub(32)..(run.end + 32).min(after.len());
     runs.into_iter().map(wide).collect()
 }
 

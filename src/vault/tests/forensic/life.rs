@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     Case, Moment,
-    archive::{Recording, files_of},
+    archive::{Archive, Recording, files_of},
 };
 use crate::{
     event::{EventType, Json, NewEvent},
@@ -134,16 +134,7 @@ impl Life {
             Store::Recorded(sabotage) => {
                 // A few keys, or children, in a page.
                 let shape = Shape { page_bytes: 400, cache_bytes: 4096, batch_pages: 6, sabotage };
-                let archive = self.case.archive.clone();
-                let inner = SledPages::open(&folder.join("pages")).unwrap();
-                let pages = Box::new(Recording { inner, archive: archive.clone() });
-                let inner = real_slot(&slot, create);
-                let slot = Box::new(Recording { inner, archive });
-                let tree = match create {
-                    true => Tree::create(pages, slot, shape),
-                    false => Tree::open(pages, slot, shape),
-                };
-                Vault::over(tree.unwrap().into(), Limits::default()).unwrap()
+                recorded(&folder, &slot, create, shape, &self.case.archive)
             }
         };
         self.case.vault = *vault.id().0.as_bytes();
@@ -286,6 +277,24 @@ impl Life {
 /// A name that stands nowhere by chance.
 fn name(who: u64) -> String {
     format!("user-{who:02}-somebody")
+}
+
+/// A vault over parts that keep in the archive what is written.
+pub(super) fn recorded(
+    folder: &Path,
+    slot: &Path,
+    create: bool,
+    shape: Shape,
+    archive: &Archive,
+) -> Vault {
+    let inner = SledPages::open(&folder.join("pages")).unwrap();
+    let pages = Box::new(Recording { inner, archive: archive.clone() });
+    let slot = Box::new(Recording { inner: real_slot(slot, create), archive: archive.clone() });
+    let tree = match create {
+        true => Tree::create(pages, slot, shape),
+        false => Tree::open(pages, slot, shape),
+    };
+    Vault::over(tree.unwrap().into(), Limits::default()).unwrap()
 }
 
 fn real_slot(at: &Path, create: bool) -> Box<dyn RootSlot> {

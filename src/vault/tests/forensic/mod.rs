@@ -18,7 +18,7 @@ mod life;
 
 use std::collections::{HashMap, HashSet};
 
-use adversary::{Loot, Sealed, Window};
+use adversary::{Loot, Sealed, Trials, Window};
 use archive::Archive;
 use life::{Life, Store};
 
@@ -88,7 +88,7 @@ impl Case {
         let (places, sealed): (Vec<usize>, Vec<Sealed>) = sealed.into_iter().unzip();
         let slots = self.moments.iter().map(|moment| moment.slot.clone());
         let beginnings: Vec<_> = slots.chain(roots.iter().map(|key| key.to_vec())).collect();
-        let loot = Loot::gather(&sealed, &beginnings, &wanted);
+        let loot = Loot::gather(&sealed, &beginnings, &wanted, Trials::Every);
         for (at, moment) in self.moments.iter().enumerate() {
             let found = loot.found_from(at);
             if let Some(key) = moment.living.iter().find(|key| !found.contains(key)) {
