@@ -40,7 +40,7 @@ mod retire;
 mod rewrite;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     collections::HashMap,

@@ -23,7 +23,7 @@ use crate::{
         core::Limits,
         pages::SledPages,
         root::{FileSlot, RootSlot},
-        tests::{stream, subject},
+        tests::{Chance, stream, subject},
         tree::{Sabotage, Shape, Tree},
     },
 };
@@ -54,19 +54,6 @@ pub(super) enum Store {
     Plain,
     /// Of small pages, over parts that keep what is written and fail when told.
     Recorded(Sabotage),
-}
-
-/// A few random numbers, the same for a seed (Steele, Lea and Flood: SplitMix64).
-pub(super) struct Chance(pub(super) u64);
-
-impl Chance {
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
-    }
 }
 
 pub(super) struct Life {

@@ -22,6 +22,7 @@ use adversary::{Loot, Sealed, Trials, Window};
 use archive::Archive;
 use life::{Life, Store};
 
+use super::long_runs;
 use crate::{crypto::KeyId, vault::tree::Sabotage};
 
 /// What was true when an operation had ended.
@@ -127,7 +128,7 @@ impl Case {
 }
 
 fn rounds(short: u64) -> u64 {
-    std::env::var("OUBLIETTE_FORENSIC_ROUNDS").map_or(short, |rounds| rounds.parse().unwrap())
+    long_runs("OUBLIETTE_FORENSIC_ROUNDS", short)
 }
 
 #[test]
