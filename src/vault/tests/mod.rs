@@ -5,6 +5,8 @@
 
 mod claims;
 mod counts;
+#[cfg(unix)]
+mod damage;
 mod faults;
 mod fences;
 mod folder;

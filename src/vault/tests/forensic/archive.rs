@@ -142,7 +142,7 @@ pub(super) fn search(bytes: &[u8], wanted: &HashMap<Window, usize>) -> Vec<usize
 }
 
 /// All files below a folder.
-pub(super) fn files_of(folder: &Path) -> Vec<PathBuf> {
+pub(in crate::vault) fn files_of(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();

@@ -10,7 +10,7 @@
 //! `OUBLIETTE_FORENSIC_ROUNDS` asks for more lives than the default.
 
 mod adversary;
-mod archive;
+pub(super) mod archive;
 #[cfg(target_os = "linux")]
 mod device;
 mod flat;
