@@ -76,6 +76,33 @@ pub(super) struct Life {
 impl Life {
     /// Lives it, and says what there is to find.
     pub(super) fn live(seed: u64, steps: u64, store: Store) -> Case {
+        let mut life = Self::begin(seed, store);
+        for _ in 0..steps {
+            life.step();
+            life.look();
+        }
+        life.end()
+    }
+
+    /// Somebody is to be forgotten, a write of that fails, and then they are.
+    pub(super) fn forget_in_two_attempts(fails: u64) -> Case {
+        let mut life = Self::begin(fails, Store::Recorded(Sabotage::None));
+        life.fail_after(fails);
+        let forget = |life: &Self| {
+            let bank = life.bank.as_ref().unwrap();
+            life.runtime.block_on(bank.forget(&subject(&name(3)), "asked"))
+        };
+        let _ = forget(&life);
+        if life.case.archive.mend() {
+            life.go_on_in_the_copy();
+        }
+        forget(&life).unwrap();
+        life.forgotten.insert(3);
+        life.look();
+        life.end()
+    }
+
+    fn begin(seed: u64, store: Store) -> Self {
         let mut life = Self {
             chance: Chance(seed),
             // Enough for a tree of more than one page.
@@ -95,14 +122,14 @@ impl Life {
             life.append(&name(who), "Came", &format!(r#"{{"id":{who},"name":"N"}}"#));
         }
         life.look();
-        for _ in 0..steps {
-            life.step();
-            life.look();
-        }
+        life
+    }
+
+    fn end(mut self) -> Case {
         // Closing writes, too.
-        life.bank = None;
-        life.case.archive.take_files(&life.folder());
-        life.case
+        self.bank = None;
+        self.case.archive.take_files(&self.folder());
+        self.case
     }
 
     fn folder(&self) -> PathBuf {
@@ -136,11 +163,8 @@ impl Life {
             1 => self.crash(),
             2 | 3 if self.store != Store::Plain => {
                 // Some write of what comes next is the last.
-                let (from, to) = ((self.folder(), self.slot()), self.next_places());
-                self.case.archive.fail_after(self.chance.below(8), move || {
-                    copy(&from.0, &to.0);
-                    fs::copy(&from.1, &to.1).unwrap();
-                });
+                let after = self.chance.below(8);
+                self.fail_after(after);
                 self.act();
                 if self.case.archive.mend() {
                     self.faults += 1;
@@ -197,6 +221,14 @@ impl Life {
 }
 
 impl Life {
+    fn fail_after(&mut self, writes: u64) {
+        let (from, to) = ((self.folder(), self.slot()), self.next_places());
+        self.case.archive.fail_after(writes, move || {
+            copy(&from.0, &to.0);
+            fs::copy(&from.1, &to.1).unwrap();
+        });
+    }
+
     /// The vault is closed and opened.
     fn reopen(&mut self) {
         self.bank = None;

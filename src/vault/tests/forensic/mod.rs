@@ -175,3 +175,14 @@ fn the_adversary_notices_a_tree_that_keeps_keys() {
         assert!(caught, "{sabotage:?} was not noticed");
     }
 }
+
+/// It names whose erasure was decided, and was never decided: a second one, which was, does not
+/// know of it.
+#[test]
+fn a_journal_that_a_crash_took_away_names_nobody_once_they_are_forgotten() {
+    // Whichever write it is that fails, the flush of the journal among them.
+    for fails in 0..6 {
+        let case = Life::forget_in_two_attempts(fails);
+        case.judge().unwrap_or_else(|why| panic!("write {fails}: {why}"));
+    }
+}
