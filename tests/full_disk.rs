@@ -133,7 +133,11 @@ async fn a_disk_that_is_full_in_the_middle_of_a_destroy_forgets_all_or_nothing()
         let (mut full, mut done) = (0, 0);
         let mut left = 0;
         while done < 3 {
-            if full_while_destroying(&mounted, left).await { done += 1 } else { full += 1 }
+            if full_while_destroying(&mounted, left).await {
+                done += 1
+            } else {
+                full += 1
+            }
             left += 16 << 10;
         }
         println!("ext4 {ext4}: full {full} times, up to {} KiB left", left >> 10);

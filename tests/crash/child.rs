@@ -22,12 +22,20 @@ const THREADS: u32 = 4;
 
 /// One line of what the child says.
 pub(crate) enum Said {
-    Appended { id: EventId, stream: String, secret: String },
+    Appended {
+        id: EventId,
+        stream: String,
+        secret: String,
+    },
     Forgetting(String),
     Forgotten(String),
     /// Of a guest, who comes again and again: the stay, and the event of it or, with none, that
     /// its end was begun or is done.
-    Guest { who: String, stay: u32, what: Guest },
+    Guest {
+        who: String,
+        stay: u32,
+        what: Guest,
+    },
 }
 
 /// What is said of a guest.

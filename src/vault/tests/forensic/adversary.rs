@@ -57,7 +57,13 @@ impl Sealed {
             2 => (|text| (1..16).contains(&text[0]) && text[1] <= 64, |_| Vec::new()),
             _ => (number, from_identity),
         };
-        Some(Self { nonce: fixed(10)?, associated, body: content.get(22..)?.to_vec(), begins, derive })
+        Some(Self {
+            nonce: fixed(10)?,
+            associated,
+            body: content.get(22..)?.to_vec(),
+            begins,
+            derive,
+        })
     }
 
     /// The id of a page, as it is bound to it.

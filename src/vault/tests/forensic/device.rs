@@ -103,15 +103,13 @@ fn found(raw: &[u8], keys: &[Window]) -> usize {
     search(raw, &numbered(keys)).into_iter().collect::<HashSet<_>>().len()
 }
 
-
 /// Forgets 200 of 400 people, one by one, each with a key.
 fn forget_half(vault: &Vault) -> (Vec<Window>, Vec<Window>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let name = |n: usize| format!("user-{n}");
     let secrets = runtime.block_on(async {
-        let made = (0..2 * DESTROYED).map(|n| async move {
-            *key(vault, &name(n), &name(n)).await.unwrap().secret()
-        });
+        let made = (0..2 * DESTROYED)
+            .map(|n| async move { *key(vault, &name(n), &name(n)).await.unwrap().secret() });
         let secrets = futures::future::join_all(made).await;
         for n in 0..DESTROYED {
             forget(vault, &name(n)).await;

@@ -180,7 +180,7 @@ impl Life {
         let (who, room) = (self.chance.below(self.people), self.chance.below(4));
         let (whom, account) = (subject(&name(who)), format!("account-{}", self.chance.below(6)));
         let bank = self.bank.clone().unwrap();
-        match self.chance.below(20) {
+        match self.chance.below(21) {
             0..=2 => self.append(&name(who), "Came", &format!(r#"{{"id":{who},"name":"N"}}"#)),
             3..=4 => {
                 let data = format!(r#"{{"owner":"{}","memo":"M"}}"#, name(who));
@@ -205,11 +205,31 @@ impl Life {
                 let _ = self.runtime.block_on(bank.reopen(&whom));
                 self.forgotten.remove(&who);
             }
-            _ => {
+            19 => {
                 let _ = bank.vault().unwrap().core().disk.tree().rotate_root();
             }
+            _ => self.back_up(),
         }
     }
+
+    /// The adversary gets the file, too; the identity that opens it they do not have.
+    #[cfg(feature = "backup")]
+    fn back_up(&self) {
+        use crate::{event::Timestamp, vault::backup::Recipients};
+        let folder = self.work.path().join("backups");
+        fs::create_dir_all(&folder).unwrap();
+        let mut recipients = Recipients::default();
+        let identity = age::x25519::Identity::generate();
+        recipients.add(&identity.to_public().to_string()).unwrap();
+        let file = folder.join(self.case.moments.len().to_string());
+        let vault = self.bank.as_ref().unwrap().vault().unwrap();
+        let tomorrow = Timestamp::from_micros(Timestamp::now().as_micros() + 86_400_000_000);
+        let _ = self.runtime.block_on(vault.back_up(&file, &recipients, tomorrow, |_| {}));
+        self.case.archive.take_files(&folder);
+    }
+
+    #[cfg(not(feature = "backup"))]
+    fn back_up(&self) {}
 
     /// Is refused where somebody is forgotten, and fails where the fault comes.
     fn append(&self, to: &str, kind: &str, data: &str) {
@@ -263,7 +283,8 @@ impl Life {
 
     /// Takes what there is to be had, and notes what is true now.
     fn look(&mut self) {
-        let (case, folder) = (&mut self.case, self.work.path().join(format!("vault-{}", self.lives)));
+        let (case, folder) =
+            (&mut self.case, self.work.path().join(format!("vault-{}", self.lives)));
         case.archive.take_files(&folder);
         if self.store == Store::Plain {
             for (name, content) in pages_in(&folder, self.work.path()) {
@@ -326,7 +347,11 @@ pub(super) fn pages_in(folder: &Path, work: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let aside = tempfile::tempdir_in(work).unwrap();
     copy(folder, aside.path());
     let pages = sled::open(aside.path().join("pages")).unwrap();
-    pages.iter().map(|page| page.unwrap()).map(|(name, content)| (name.to_vec(), content.to_vec())).collect()
+    pages
+        .iter()
+        .map(|page| page.unwrap())
+        .map(|(name, content)| (name.to_vec(), content.to_vec()))
+        .collect()
 }
 
 fn copy(from: &Path, to: &Path) {
