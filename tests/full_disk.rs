@@ -7,15 +7,21 @@
 
 mod common;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    process::Command,
+};
 
 use age::secrecy::ExposeSecret;
 use common::*;
 use oubliette::{
-    event::Timestamp,
+    crypto::KeyId,
+    event::{ErasureId, Layout, PolicyDigest, Timestamp},
     service::{Access, DataFolder},
     vault::{
-        Vault,
+        Dead, Destruction, Doomed, KeyRequest, KeyState, Vault, VaultError,
         backup::{BackupError, Identities, Recipients, VerifiedBackup},
     },
 };
@@ -29,11 +35,115 @@ impl<'a> Small<'a> {
         mount.args(["-t", "tmpfs", "-o", "size=12m,mode=700", "none"]).arg(at);
         mount.output().ok().filter(|done| done.status.success()).map(|_| Self(at))
     }
+
+    /// The same on ext4, in an image file: unmounting gives the loop device back.
+    fn mount_ext4(image: &Path, at: &'a Path) -> Option<Self> {
+        File::create(image).unwrap().set_len(12 << 20).unwrap();
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image).output();
+        made.ok().filter(|done| done.status.success())?;
+        let mount = Command::new("mount").args(["-o", "loop"]).arg(image).arg(at).output();
+        mount.ok().filter(|done| done.status.success()).map(|_| Self(at))
+    }
 }
 
 impl Drop for Small<'_> {
     fn drop(&mut self) {
         let _ = Command::new("umount").args(["-l"]).arg(self.0).status();
+    }
+}
+
+/// Fills the disk with a file, but for so many bytes.
+fn fill(ballast: &Path, left: u64) {
+    let mut file = File::create(ballast).unwrap();
+    let mut length = 0;
+    while let Ok(written) = file.write(&[1; 4096]) {
+        length += written as u64;
+    }
+    file.sync_all().unwrap();
+    file.set_len(length.saturating_sub(left)).unwrap();
+}
+
+async fn key_of(vault: &Vault, whose: &str) -> Result<KeyId, VaultError> {
+    let request = KeyRequest {
+        stream: &stream(whose),
+        subject: &subject(whose),
+        generation: None,
+        layout: Layout::Inline,
+        policy: PolicyDigest::default(),
+    };
+    Ok(vault.sealing_key(request, 1).await?.id())
+}
+
+async fn destroy(vault: &Vault, who: &[String]) -> Result<(), VaultError> {
+    let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
+    let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+    vault.destroy(&destruction, b"a note").await.map(drop)
+}
+
+/// The disk is full at some moment of a destruction. Whether it was done.
+async fn full_while_destroying(at: &Path, left: u64) -> bool {
+    let (folder, root, ballast) = (at.join("vault"), at.join("root"), at.join("ballast"));
+    let vault = Vault::create(&folder, &root).unwrap();
+    let names: Vec<String> = (0..300).map(|n| format!("user-{n}")).collect();
+    let made = names.iter().map(|name| key_of(&vault, name));
+    let ids: Vec<KeyId> = futures::future::try_join_all(made).await.unwrap();
+    fill(&ballast, left);
+    // From all over the tree.
+    let doomed = &names[..100];
+    let done = destroy(&vault, doomed).await;
+    if let Err(error) = &done {
+        assert!(matches!(error, VaultError::Storage(_)), "{error:?}");
+        let refused = vault.opening_key(ids[200]);
+        assert!(matches!(refused, Err(VaultError::Poisoned)), "{refused:?}");
+    }
+    drop(vault);
+
+    fs::remove_file(&ballast).unwrap();
+    let vault = Vault::open(&folder, &root).unwrap();
+    let lives = |id: &KeyId| match vault.opening_key(*id).unwrap() {
+        KeyState::Live { .. } => true,
+        KeyState::Shredded { .. } => false,
+        other => panic!("{other:?}"),
+    };
+    let living = ids[..100].iter().filter(|id| lives(id)).count();
+    assert!(living == 0 || living == 100 && done.is_err(), "{living} of 100 live: {done:?}");
+    assert!(ids[100..].iter().all(lives), "others are lost");
+    key_of(&vault, "somebody-new").await.unwrap();
+    destroy(&vault, doomed).await.unwrap();
+    assert!(!ids[..100].iter().any(lives));
+    drop(vault);
+    fs::remove_dir_all(&folder).unwrap();
+    fs::remove_file(&root).unwrap();
+    done.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_in_the_middle_of_a_destroy_forgets_all_or_nothing() {
+    let at = tempfile::tempdir().unwrap();
+    let mounted = at.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    for ext4 in [false, true] {
+        let small = match ext4 {
+            false => Small::mount(&mounted),
+            true => Small::mount_ext4(&at.path().join("image"), &mounted),
+        };
+        let Some(small) = small else {
+            eprintln!("SKIPPED: no small file system (ext4: {ext4}) could be mounted; run as root");
+            continue;
+        };
+        let (mut full, mut done) = (0, 0);
+        let mut left = 0;
+        while done < 3 {
+            if full_while_destroying(&mounted, left).await {
+                done += 1
+            } else {
+                full += 1
+            }
+            left += 16 << 10;
+        }
+        println!("ext4 {ext4}: full {full} times, up to {} KiB left", left >> 10);
+        assert!(full > 3, "the disk was never full");
+        drop(small);
     }
 }
 

@@ -380,8 +380,23 @@ impl Committer {
         if self.core.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
             return Ok(());
         }
-        let remove_ranges = vec![(range.start, range.end)];
-        self.core.disk.erase(Erasure { remove_ranges, changes: Vec::new() })
+        let mut erasure = Erasure::default();
+        if kind == NoteKind::Journal {
+            // A journal that a crash took away before it counted left its bytes under the keys of
+            // these pages, and names who was then forgotten by another. So wherever a journal may
+            // have stood gets fresh keys.
+            let all = places::notes(kind);
+            for found in self.core.disk.walk(all.clone()) {
+                let (place, value) = found?;
+                if !range.contains(&place) {
+                    erasure.changes.push((place, Some(value)));
+                }
+            }
+            erasure.remove_ranges.push((all.start, all.end));
+        } else {
+            erasure.remove_ranges.push((range.start, range.end));
+        }
+        self.core.disk.erase(erasure)
     }
 
     /// Writes everything that is planned, and tells those who wait.

@@ -42,7 +42,7 @@ mod retire;
 mod rewrite;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     collections::HashMap,

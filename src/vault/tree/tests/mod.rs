@@ -2,7 +2,7 @@
 
 mod concurrency;
 mod crash;
-mod disk;
+pub(in crate::vault) mod disk;
 #[cfg(unix)]
 mod files;
 mod forensic;
