@@ -13,6 +13,7 @@ mod open;
 mod output;
 mod policy;
 mod read;
+mod rotate;
 mod rows;
 
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ enum Command {
     Plan(forget::PlanArgs),
     Forget(forget::ForgetArgs),
     Reopen(forget::ReopenArgs),
+    Rotate(rotate::RotateArgs),
     Inventory(inventory::InventoryArgs),
     /// List the erasures: when, why, how many keys; never who
     #[command(after_help = "Example:\n  oubliette erasures --json")]
@@ -125,6 +127,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Plan(args) => forget::plan(&globals, &args, &mut out).await,
         Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
+        Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures => forget::erasures(&globals, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError,
+    Admission, Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError,
     cache::{Address, Current, Warm},
     core::Core,
     places::{self, Hash},
@@ -57,13 +57,16 @@ pub(super) enum Job {
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    /// Who, past which generation, and the hold on the subject's gate.
+    Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
+    RotateRoot(Reply<u64>),
     Flush(Reply<()>),
 }
 
 /// A key that this write makes, or reserves seals for.
-struct Planned {
+pub(super) struct Planned {
     address: Address,
-    entry: KeyEntry,
+    pub(super) entry: KeyEntry,
     key: Arc<DataKey>,
     current: Current,
     warm: Option<Arc<Warm>>,
@@ -76,9 +79,11 @@ type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 pub(super) struct Committer {
     pub(super) core: Arc<Core>,
     pub(super) changes: BTreeMap<Place, Option<Value>>,
+    /// Whether this write takes fresh page keys along.
+    pub(super) fresh: bool,
     /// In order of places, so that of one stream's keys the newest generation is published last
     /// and stays warm.
-    planned: BTreeMap<Place, Planned>,
+    pub(super) planned: BTreeMap<Place, Planned>,
     /// The ids of the keys that this write makes.
     minted: HashSet<KeyId>,
     waiting: Vec<Waiting>,
@@ -92,6 +97,7 @@ impl Committer {
         Self {
             core,
             changes: BTreeMap::new(),
+            fresh: false,
             planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
@@ -143,6 +149,17 @@ impl Committer {
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::Rotate(subject, past, admission, reply) => match self.rotate(&subject, past) {
+                Ok(generation) => self.waiting.push(Box::new(move |result| {
+                    drop(admission);
+                    answer(reply, result.map(|()| generation));
+                })),
+                Err(error) => {
+                    drop(admission);
+                    answer(reply, Err(error));
+                }
+            },
+            Job::RotateRoot(reply) => answer(reply, self.rotate_root()),
             Job::Flush(reply) => answer(reply, self.flush()),
         }
     }
@@ -207,7 +224,8 @@ impl Committer {
         let used = planned.entry.reserved - planned.spare;
         let full = used > 0 && used + seals > limits.seals_per_key;
         if full && open.is_none() && generation == record.current {
-            record.current = record.begin_generation()?;
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
             self.core.unsaved().insert(hash, record);
             return self.seal(wanted);
         }
@@ -315,7 +333,8 @@ impl Committer {
         fence: &FenceRecord,
     ) -> Result<(), VaultError> {
         if fence.killer(record.current).is_some() {
-            record.current = record.begin_generation()?;
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
         }
         Ok(())
     }
@@ -421,7 +440,12 @@ impl Committer {
         if changes.is_empty() {
             return Ok(());
         }
-        self.core.disk.put(changes.into_iter().collect())?;
+        let changes = changes.into_iter().collect();
+        if std::mem::take(&mut self.fresh) {
+            self.core.disk.erase(Erasure { changes, ..Erasure::default() })?;
+        } else {
+            self.core.disk.put(changes)?;
+        }
         self.core.unsaved().clear();
         for planned in planned.into_values() {
             self.publish(planned);

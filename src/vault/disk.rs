@@ -66,6 +66,11 @@ impl Disk {
         self.write(erasure, Tree::erase_all)
     }
 
+    /// See [`Tree::rotate_root`].
+    pub(super) fn rotate_root(&self) -> Result<(), VaultError> {
+        self.write((), |tree, ()| tree.rotate_root())
+    }
+
     fn write<T>(
         &self,
         changes: T,

@@ -19,7 +19,7 @@ use super::{
     gate::{Gates, Pass, Shut},
     inventory::Inventory,
     places,
-    records::{FenceRecord, KeyEntry},
+    records::{FenceRecord, Ground, KeyEntry},
     tree::Tree,
 };
 use crate::{
@@ -126,7 +126,7 @@ impl Vault {
     }
 
     /// Has the committer do something, and waits for its answer.
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
+    pub(super) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
@@ -269,8 +269,10 @@ impl Vault {
     /// Storage errors.
     pub fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
         let core = &self.open.core;
-        let keys = core.disk.walk(places::keys(&core.naming.subject(subject)));
-        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?))).collect()
+        let hash = core.naming.subject(subject);
+        let ground = Ground::new(core.own_record(&hash)?, &core.disk.fence(&hash)?);
+        let keys = core.disk.walk(places::keys(&hash));
+        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?, &ground))).collect()
     }
 
     /// Waits until no other erasure is under way, and keeps others waiting until the answer is

@@ -18,6 +18,7 @@ mod pages;
 mod places;
 mod records;
 mod root;
+mod rotate;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -29,6 +30,6 @@ pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyState, NoteKind, Opening, Owner, Standing, VaultId,
+    KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, VaultId,
 };
 pub use under_way::UnderWay;

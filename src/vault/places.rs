@@ -258,6 +258,16 @@ pub(super) fn is_key(place: &[u8]) -> bool {
     place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&KEY)
 }
 
+/// Whether a part of a subject's record stands at this place.
+pub(super) fn is_record(place: &[u8]) -> bool {
+    place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&RECORD)
+}
+
+/// The generation in the place of a data key.
+pub(super) fn generation_of(place: &[u8]) -> Option<Generation> {
+    place.last_chunk().map(|bytes| Generation(u32::from_be_bytes(*bytes)))
+}
+
 impl KeyHint {
     /// The keys of one subject that the id may mean.
     pub(super) fn keys_of(&self, subject: &Hash) -> Range<Place> {

@@ -215,8 +215,7 @@ impl Tree {
         self.write(erasure, true)
     }
 
-    /// A fresh root key, under a new epoch; nothing else changes.
-    #[cfg(test)]
+    /// A fresh root key, and a fresh root page, under a new epoch; nothing else changes.
     pub(crate) fn rotate_root(&self) -> Result<(), VaultError> {
         self.erase_all(Erasure::default())
     }
