@@ -98,8 +98,8 @@ async fn one(store: &Store, subject: &Subject, json: bool, out: &mut Out) -> Res
 }
 
 async fn old(globals: &Globals, yes: bool, age: Span, out: &mut Out) -> Result<(), CliError> {
-    let before = jiff::Zoned::now()
-        .with_time_zone(TimeZone::UTC)
+    let before = jiff::Timestamp::now()
+        .to_zoned_datetime(TimeZone::UTC)
         .checked_sub(age)
         .map(|at| Timestamp::from_micros(at.timestamp().as_microsecond()))
         .map_err(|_| CliError::usage("--older-than reaches back before all time"))?;
