@@ -10,7 +10,7 @@ use super::{
     cache::Cache,
     disk::Disk,
     places::{self, Hash, Naming},
-    records::{FenceRecord, Ground, KeyEntry, SubjectRecord, day},
+    records::{FenceRecord, KeyEntry, SubjectRecord, day},
     under_way,
 };
 use crate::{
@@ -165,7 +165,7 @@ impl Core {
     }
 
     /// What may be told of a key, as exactly as is known.
-    pub(super) fn info(&self, entry: KeyEntry, subject: &Ground) -> KeyInfo {
+    pub(super) fn info(&self, entry: KeyEntry, subject: &SubjectRecord) -> KeyInfo {
         let mut info = entry.info(subject);
         let warm = self.cache.peek_warm(&(info.stream.clone(), info.subject.clone()));
         if let Some(warm) = warm.filter(|warm| warm.key.id() == info.id) {

@@ -19,7 +19,7 @@ use super::{
     gate::{Gates, Pass, Shut},
     inventory::Inventory,
     places,
-    records::{FenceRecord, Ground, KeyEntry},
+    records::{FenceRecord, KeyEntry},
     tree::Tree,
 };
 use crate::{
@@ -270,9 +270,9 @@ impl Vault {
     pub fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
         let core = &self.open.core;
         let hash = core.naming.subject(subject);
-        let ground = Ground::new(core.own_record(&hash)?, &core.disk.fence(&hash)?);
+        let record = core.own_record(&hash)?.unwrap_or_default();
         let keys = core.disk.walk(places::keys(&hash));
-        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?, &ground))).collect()
+        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?, &record))).collect()
     }
 
     /// Waits until no other erasure is under way, and keeps others waiting until the answer is

@@ -107,12 +107,12 @@ impl KeyEntry {
     }
 
     /// What may be told of it.
-    pub(super) fn info(self, subject: &Ground) -> KeyInfo {
+    pub(super) fn info(self, subject: &SubjectRecord) -> KeyInfo {
         let (standing, deactivated) = subject.standing(self.generation);
         KeyInfo {
             standing,
             deactivated,
-            owners: subject.record.owners_of(self.generation),
+            owners: subject.owners_of(self.generation),
             id: self.id,
             stream: self.stream,
             subject: self.subject,
@@ -146,6 +146,12 @@ pub(super) struct SubjectRecord {
     pub(super) began: Vec<(Generation, Timestamp)>,
 }
 
+impl Default for SubjectRecord {
+    fn default() -> Self {
+        Self::default_for(&FenceRecord::default())
+    }
+}
+
 impl SubjectRecord {
     /// What holds of a subject without a record: it uses the first generation that is not dead.
     pub(super) fn default_for(fence: &FenceRecord) -> Self {
@@ -168,10 +174,18 @@ impl SubjectRecord {
         }
     }
 
-    /// When a generation ceased to be the one of new keys, where that is known.
-    pub(super) fn ended(&self, generation: Generation) -> Option<Timestamp> {
-        let next = self.began.iter().find(|(began, _)| *began > generation);
-        next.map(|(_, at)| *at)
+    /// How the living keys of a generation stand, and since when they no longer seal, where that
+    /// is known. The fence has no say: where it keeps new keys out, the current generation is dead.
+    pub(super) fn standing(&self, generation: Generation) -> (KeyStanding, Option<Timestamp>) {
+        let pending = |epoch: &Epoch| epoch.unsettled.is_some() && epoch.from == generation;
+        if generation == self.current {
+            (KeyStanding::Active, None)
+        } else if self.epochs.iter().any(pending) {
+            (KeyStanding::PreActivation, None)
+        } else {
+            let next = self.began.iter().find(|(began, _)| *began > generation);
+            (KeyStanding::Deactivated, next.map(|(_, at)| *at))
+        }
     }
 
     /// Those on whom what a generation sealed depends.
@@ -261,33 +275,6 @@ impl SubjectRecord {
         }
         from.end()?;
         Ok(Self { current, highest, epochs, counted, former, began })
-    }
-}
-
-/// A subject's record and fence together: how its keys stand.
-pub(super) struct Ground {
-    record: SubjectRecord,
-    closed: bool,
-}
-
-impl Ground {
-    /// `own`: the subject's record, if it has one of its own.
-    pub(super) fn new(own: Option<SubjectRecord>, fence: &FenceRecord) -> Self {
-        let record = own.unwrap_or_else(|| SubjectRecord::default_for(fence));
-        Self { record, closed: fence.closed }
-    }
-
-    /// How the keys of a generation stand, and since when they no longer seal, where that is
-    /// known.
-    fn standing(&self, generation: Generation) -> (KeyStanding, Option<Timestamp>) {
-        let pending = |epoch: &Epoch| epoch.unsettled.is_some() && epoch.from == generation;
-        if generation == self.record.current && !self.closed {
-            (KeyStanding::Active, None)
-        } else if self.record.epochs.iter().any(pending) {
-            (KeyStanding::PreActivation, None)
-        } else {
-            (KeyStanding::Deactivated, self.record.ended(generation))
-        }
     }
 }
 
