@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{Cipher, Secret};
+use super::{Cipher, Secret, wipe_stack};
 
 /// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,26 +26,20 @@ impl fmt::Debug for KeyId {
 /// never shows its secret, which is wiped when the last holder lets go.
 pub struct DataKey {
     id: KeyId,
-    #[cfg(test)]
-    secret: Secret,
     cipher: Cipher,
 }
 
 impl DataKey {
     pub(crate) fn new(id: KeyId, secret: &Secret) -> Self {
         let cipher = Cipher::new(secret);
-        Self {
-            id,
-            #[cfg(test)]
-            secret: secret.clone(),
-            cipher,
-        }
+        wipe_stack();
+        Self { id, cipher }
     }
 
     /// A key from its bytes: for those who keep keys elsewhere, and for checking the vectors of
     /// `docs/format.md`. A vault's keys are made by the vault and never leave it.
     pub fn from_bytes(id: KeyId, bytes: &[u8; 32]) -> Self {
-        Self::new(id, &Secret::new(*bytes))
+        Self::new(id, &Secret::copy_of(bytes))
     }
 
     /// The key's id.
@@ -53,10 +47,12 @@ impl DataKey {
         self.id
     }
 
-    /// The secret, for tests to compare. What runs needs only its schedule.
+    /// What this key alone makes of nothing, for tests to compare keys by.
     #[cfg(test)]
-    pub(crate) fn secret(&self) -> &[u8; 32] {
-        &self.secret
+    pub(crate) fn mark(&self) -> Vec<u8> {
+        let mut tag = Vec::new();
+        self.cipher.seal_with_nonce([0; 12], b"", &mut tag, 0).unwrap();
+        tag
     }
 
     pub(crate) fn cipher(&self) -> &Cipher {

@@ -26,7 +26,7 @@ use super::{
     tree::{Erasure, Place, Value},
 };
 use crate::{
-    crypto::{DataKey, KeyId, random_secret},
+    crypto::{DataKey, KeyId, random_secret, wipe_stack},
     event::{EventId, Generation, Layout, PolicyDigest, Subject, Timestamp},
 };
 
@@ -124,6 +124,8 @@ impl Committer {
         if let Err(error) = self.flush() {
             tracing::warn!(%error, "the vault could not write its last counts");
         }
+        drop(self);
+        wipe_stack();
     }
 
     fn take(&mut self, job: Job) {
@@ -141,7 +143,9 @@ impl Committer {
                 answer(reply, self.settle(&subject, &events, stored));
             }
             Job::Destroy(destruction, note, reply) => {
-                answer(reply, self.destroy(&destruction, &note));
+                let destroyed = self.destroy(&destruction, &note);
+                wipe_stack();
+                answer(reply, destroyed);
             }
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
@@ -159,7 +163,11 @@ impl Committer {
                     answer(reply, Err(error));
                 }
             },
-            Job::RotateRoot(reply) => answer(reply, self.rotate_root()),
+            Job::RotateRoot(reply) => {
+                let epoch = self.rotate_root();
+                wipe_stack();
+                answer(reply, epoch);
+            }
             Job::Flush(reply) => answer(reply, self.flush()),
         }
     }
@@ -384,6 +392,8 @@ impl Committer {
     /// Writes everything that is planned, and tells those who wait.
     pub(super) fn commit(&mut self) -> Result<(), VaultError> {
         let result = self.write();
+        // Before anybody is told: of what is gone then nothing must be left, here either.
+        wipe_stack();
         let mut waiting = std::mem::take(&mut self.waiting);
         match result {
             Ok(()) => {

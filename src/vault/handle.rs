@@ -23,7 +23,7 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    crypto::{DataKey, KeyId},
+    crypto::{DataKey, KeyId, wipe_stack},
     event::{EventId, Generation, Subject},
 };
 
@@ -103,6 +103,7 @@ impl Vault {
 
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
         let core = Arc::new(Core::new(Disk::new(tree), limits));
+        wipe_stack();
         let (jobs, inbox) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&core));
         let committer = std::thread::Builder::new()

@@ -80,7 +80,9 @@ impl Naming {
     pub(super) fn new(identity: &Secret) -> Self {
         let root = keyed(identity);
         let derive = |label: &[u8]| -> Secret {
-            Zeroizing::new(root.clone().chain_update(label).finalize().into_bytes().into())
+            let mut derived = Secret::default();
+            derived.copy_from_slice(&root.clone().chain_update(label).finalize().into_bytes());
+            derived
         };
         let names = keyed(&derive(b"oubliette vault 1: names"));
         let ids = derive(b"oubliette vault 1: key ids");

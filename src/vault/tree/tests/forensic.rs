@@ -56,7 +56,7 @@ fn keys_in_slot(disk: &Disk) -> Vec<Secret> {
             keys.insert(<[u8; 32]>::try_from(window).unwrap());
         }
     }
-    keys.into_iter().map(Secret::new).collect()
+    keys.iter().map(Secret::copy_of).collect()
 }
 
 pub(super) fn current(disk: &Disk) -> (VaultId, Secret) {

@@ -235,8 +235,10 @@ impl Process {
                 if read.is_ok() {
                     for hit in patterns.find_overlapping_iter(&piece[..length]) {
                         let (key, round, _) = traces[hit.pattern().as_usize()];
-                        let place =
-                            format!("round key {round} at {:x} in {name}", at + hit.start() as u64);
+                        let place = format!(
+                            "round key {round} at {:x} in {name} of {from:x}-{to:x}",
+                            at + hit.start() as u64
+                        );
                         found.entry(keys[key]).or_default().push(place);
                     }
                 }
