@@ -12,6 +12,7 @@ mod inventory;
 mod open;
 mod output;
 mod policy;
+mod private;
 mod read;
 mod rotate;
 mod rows;
@@ -85,8 +86,13 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
+    // Before there is anything to keep.
+    let private = private::keep_memory_private();
     let args = Args::parse();
     log();
+    if let Err(error) = private {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
     let json = args.globals.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -4,5 +4,8 @@ mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+#[cfg(target_os = "linux")]
+mod memory;
+mod rotation;
 mod walk;
 mod world;
