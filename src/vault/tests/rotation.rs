@@ -364,3 +364,22 @@ async fn a_rotated_root_changes_nothing_but_the_root() {
     drop(vault);
     live(over(&tree).opening_key(made.id()));
 }
+
+#[test]
+fn a_record_from_before_dates_were_kept_is_read() {
+    use crate::vault::records::{FenceRecord, SubjectRecord};
+    let mut record = SubjectRecord::default_for(&FenceRecord::default());
+    let begun = record.begin_generation().unwrap();
+    let first = record.encode();
+    record.go_on_with(begun);
+    let second = record.encode();
+    assert_eq!(SubjectRecord::decode(&second).unwrap(), record);
+    let mut old = first[..first.len() - 4].to_vec();
+    old[0] = 1;
+    let read = SubjectRecord::decode(&old).unwrap();
+    assert_eq!((read.current, read.highest, read.began), (Generation(1), begun, vec![]));
+    let mut newer = second.to_vec();
+    newer[0] = 3;
+    let refused = SubjectRecord::decode(&newer);
+    assert!(matches!(refused, Err(VaultError::NewerFormat { found: 3, known: 2 })));
+}
