@@ -62,7 +62,7 @@ fn no_destroyed_key_is_left_in_memory() {
     let living: HashSet<Bytes> = after.all().into_iter().collect();
     let dead: Vec<Bytes> = before.all().into_iter().filter(|key| !living.contains(key)).collect();
     assert!(dead.contains(&before.root) && victims.iter().all(|key| dead.contains(key)));
-    assert!(dead.len() > victims.len() + 2, "pages were replaced");
+    assert!(dead.len() >= victims.len() + 2, "a leaf at least was replaced, and the root");
     before.none_of(&child.search(&dead), "after forgetting");
     assert_eq!(after.data[OTHER], others);
     let found = child.search(&others);
