@@ -54,7 +54,7 @@ const STACK_BYTES: usize = 16 * 1024;
 /// Overwrites what the functions that have returned by now left on this thread's stack: a
 /// cipher builds its schedule there, and compilers spill what they like. To be called as soon as a
 /// piece of work with keys is over, because what lies there may be carried elsewhere: whoever
-/// moves a value with gaps in it moves what is in the gaps. It takes a fraction of a microsecond.
+/// moves a value with gaps in it moves what is in the gaps. It takes about a microsecond.
 #[inline(never)]
 pub(crate) fn wipe_stack() {
     let unused = [0_u8; STACK_BYTES];
