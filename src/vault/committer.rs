@@ -17,8 +17,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "backup")]
+use super::backup::Delta;
 use super::{
-    Admission, Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError,
+    Admission, Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
     places::{self, Hash},
@@ -54,6 +56,7 @@ pub(super) enum Job {
     Claim(Vec<Claim>, Reply<Vec<Option<Generation>>>),
     Settle(Subject, Vec<EventId>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
+    Replay(Vec<Verdict>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
@@ -61,6 +64,12 @@ pub(super) enum Job {
     Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
     RotateRoot(Reply<u64>),
     Flush(Reply<()>),
+    /// From when on a backup is told of all changes.
+    #[cfg(feature = "backup")]
+    OpenTap(Reply<()>),
+    /// The end of a backup: what changed last, read while nothing is written.
+    #[cfg(feature = "backup")]
+    CloseTap(Reply<Vec<Delta>>),
 }
 
 /// A key that this write makes, or reserves seals for.
@@ -147,6 +156,11 @@ impl Committer {
                 wipe_stack();
                 answer(reply, destroyed);
             }
+            Job::Replay(verdicts, reply) => {
+                let replayed = self.replay(&verdicts);
+                wipe_stack();
+                answer(reply, replayed);
+            }
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
                 Ok(()) => self.when_written(reply, ()),
@@ -169,6 +183,18 @@ impl Committer {
                 answer(reply, epoch);
             }
             Job::Flush(reply) => answer(reply, self.flush()),
+            #[cfg(feature = "backup")]
+            Job::OpenTap(reply) => {
+                // What is planned and not written yet is not in the tree: it comes by the tap.
+                self.core.disk.tap.open();
+                answer(reply, self.core.disk.check());
+            }
+            #[cfg(feature = "backup")]
+            Job::CloseTap(reply) => {
+                let last = self.commit().and_then(|()| Delta::read(&self.core.disk));
+                self.core.disk.tap.close();
+                answer(reply, last);
+            }
         }
     }
 

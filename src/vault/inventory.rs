@@ -38,6 +38,12 @@ impl Inventory {
         Self { core, next, ready: Vec::new().into_iter(), subject: None }
     }
 
+    /// The walk over the fences alone.
+    pub(super) fn of_fences(core: Arc<Core>) -> Self {
+        let next = Some(places::all_fences().start);
+        Self { core, next, ready: Vec::new().into_iter(), subject: None }
+    }
+
     /// Reads the next entries. There may be none among the places read.
     fn read(&mut self, from: &Place) -> Result<(), VaultError> {
         if *from >= places::all_subjects().end {

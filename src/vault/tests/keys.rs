@@ -14,7 +14,7 @@ async fn a_key_is_found_again_by_its_id_also_after_reopening() {
     let vault = over(&tree);
     for known in [made, shared] {
         let found = live(vault.opening_key(known.id()));
-        assert_eq!(found.mark(), known.mark());
+        assert_eq!(found.secret(), known.secret());
     }
     assert_eq!(vault.keys_of(&subject("user-1")).unwrap().len(), 2);
 }
@@ -47,7 +47,7 @@ async fn forgotten_means_shredded_refused_and_fenced() {
     let vault = over(&tree);
     assert_eq!(shredded(vault.opening_key(mine.id())), erasure);
     assert_eq!(shredded(vault.opening_key(shared.id())), erasure);
-    assert_eq!(live(vault.opening_key(other.id())).mark(), other.mark());
+    assert_eq!(live(vault.opening_key(other.id())).secret(), other.secret());
     let refused = key(&vault, "user-1", "user-1").await;
     assert!(matches!(refused, Err(VaultError::Forgotten { erasure: by, .. }) if by == erasure));
     let standing = vault.standing(&subject("user-1")).unwrap();

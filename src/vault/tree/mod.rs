@@ -34,6 +34,8 @@ mod cache;
 mod commit;
 mod edits;
 mod folder;
+#[cfg(feature = "backup")]
+mod load;
 mod open;
 mod page;
 mod retire;
@@ -52,6 +54,8 @@ use std::{
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "backup")]
+pub(crate) use self::{folder::FolderDraft, load::Seed};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},
@@ -216,6 +220,7 @@ impl Tree {
     }
 
     /// A fresh root key, and a fresh root page, under a new epoch; nothing else changes.
+    #[cfg(test)]
     pub(crate) fn rotate_root(&self) -> Result<(), VaultError> {
         self.erase_all(Erasure::default())
     }

@@ -1,8 +1,8 @@
 //! No key stays in memory when it is gone: a child process works with a vault, and its parent
 //! reads all of its memory at each step.
 //!
-//! The parent learns the keys as an adversary would, from a copy of the folder and the root slot, so
-//! that the child, and the library in it, keep nothing for the test's sake. What it looks for is the
+//! The parent learns the keys as an adversary would, from a copy of the folder and the root slot: the
+//! child knows of none. What it looks for is the
 //! keys, each half of them, and all that AES derives from them: any two neighbouring round keys
 //! give the key back.
 

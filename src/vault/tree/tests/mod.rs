@@ -7,6 +7,8 @@ mod disk;
 mod files;
 mod forensic;
 mod hostile;
+#[cfg(feature = "backup")]
+mod load;
 #[cfg(target_os = "linux")]
 mod memory;
 mod model;
