@@ -18,6 +18,7 @@ mod model;
 mod notes;
 mod races;
 mod replay;
+mod rotation;
 
 use std::sync::{
     Arc, Mutex,
