@@ -69,6 +69,7 @@ impl Committer {
         // Those that gave way to others in the cache wait here for the next write.
         let dead: HashSet<KeyId> = keys.iter().map(|(id, _)| *id).collect();
         self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
+        self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for doomed in &destruction.doomed {
             self.core.cache.drop_fence(&doomed.subject);
         }
