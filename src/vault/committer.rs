@@ -90,6 +90,7 @@ pub(super) struct Committer {
     /// The same, of so few seals that no page is written for them before all counts are. What does
     /// not find room here counts as used: nobody should pay a second write for a new key because
     /// later ones take its place in memory.
+    /// No key that is destroyed waits here.
     pub(super) owed: HashMap<Address, Arc<Warm>>,
     currents: HashMap<Hash, Weak<AtomicU32>>,
 }

@@ -295,6 +295,12 @@ impl Tree {
         Ok((page, after.map(|(page, index)| page.place(index).to_vec())))
     }
 
+    /// As after a write that failed.
+    #[cfg(test)]
+    pub(crate) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+    }
+
     fn view(&self) -> Result<std::sync::RwLockReadGuard<'_, View>, VaultError> {
         self.refuse_poisoned()?;
         let view = self.view.read().map_err(|_| VaultError::Poisoned)?;
