@@ -14,7 +14,7 @@ static ENGINE: LazyLock<base64::engine::GeneralPurpose> =
     LazyLock::new(|| base64::engine::general_purpose::URL_SAFE_NO_PAD);
 
 /// Appends the text of `bytes`.
-pub(super) fn encode(bytes: &[u8], text: &mut String) {
+pub(crate) fn encode(bytes: &[u8], text: &mut String) {
     // `encode_string` goes through a small buffer in pieces; into a slice it is one pass.
     let mut buffer = std::mem::take(text).into_bytes();
     let from = buffer.len();
@@ -27,7 +27,7 @@ pub(super) fn encode(bytes: &[u8], text: &mut String) {
 
 /// The bytes of a text; `None` also for padding, white space, `+`, `/`, and trailing bits that
 /// are not zero.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     ENGINE.decode(text).ok()
 }
 

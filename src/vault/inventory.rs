@@ -47,6 +47,11 @@ impl Inventory {
         }
     }
 
+    /// The walk over the fences alone.
+    pub(super) fn of_fences(core: Arc<Core>) -> Self {
+        Self { keys: Keys::Read, ..Self::new(core) }
+    }
+
     /// Reads the next entries, of which there may be none; `None`: there are no more.
     fn read(&mut self) -> Option<Result<Vec<InventoryEntry>, VaultError>> {
         if let Keys::Unread = self.keys {

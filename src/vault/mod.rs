@@ -4,7 +4,10 @@
 //! and by `audit` (the walk of the inventory). It knows of events and keys, and of no store: an
 //! event is to it an id that somebody says is, or is not, in the store.
 
+#[cfg(feature = "backup")]
+pub mod backup;
 mod cache;
+mod catalogue;
 mod claims;
 mod committer;
 mod core;
@@ -18,17 +21,21 @@ mod pages;
 mod places;
 mod records;
 mod root;
+#[cfg(feature = "backup")]
+mod tap;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod types;
 mod under_way;
+mod verdict;
 mod wire;
 
+pub use catalogue::{Backup, BackupId, BackupState};
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyState, NoteKind, Opening, Owner, Standing, VaultId,
+    KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;

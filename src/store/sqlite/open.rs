@@ -360,4 +360,27 @@ mod tests {
             assert_eq!(journal, "wal");
         }
     }
+
+    #[test]
+    fn whose_it_is_holds_for_one_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let location = Location { path: folder.path().join(FILE), immutable: false };
+        let maker = location.connect_to_write(true).unwrap();
+        switch_to_log(&maker).unwrap();
+        let onlooker = location.connect().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    maker.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT")).unwrap();
+                    let undo = "BEGIN; DROP VIEW events; DROP TABLE event; DROP TABLE stream;
+                        DROP TABLE meta; PRAGMA application_id = 0; PRAGMA user_version = 0; COMMIT";
+                    maker.execute_batch(undo).unwrap();
+                }
+            });
+            for _ in 0..2_000 {
+                let seen = Identity::of(&onlooker).unwrap();
+                assert!(seen.is_fresh() || seen.check(folder.path(), OpenMode::Existing).is_ok());
+            }
+        });
+    }
 }

@@ -34,6 +34,8 @@ mod cache;
 mod commit;
 mod edits;
 mod folder;
+#[cfg(feature = "backup")]
+mod load;
 mod open;
 mod page;
 mod retire;
@@ -52,6 +54,8 @@ use std::{
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "backup")]
+pub(crate) use self::{folder::FolderDraft, load::Seed};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},

@@ -273,9 +273,7 @@ impl Rewrite<'_> {
     fn add(&mut self, parent: &PageId, low: Place, items: &Items<'_>) -> Result<Child, VaultError> {
         let (mut id, key): (PageId, _) = (random()?, random_secret()?);
         if items.level() == 0 {
-            // Leaves of one parent lie together in a store that is ordered by name, so that a walk
-            // finds neighbours beside each other. Eight random bytes are left.
-            id[..NEAR_BYTES].copy_from_slice(&parent[..NEAR_BYTES]);
+            near(&mut id, parent);
         }
         let page = Arc::new(Page::new(1, None, items));
         self.plan.added.insert(id, Written { key: key.clone(), page });
@@ -387,7 +385,7 @@ impl Rewrite<'_> {
 
 /// Cuts items of these sizes into pages of at most `limit` bytes (more, where so few items are
 /// more), evenly and about three quarters full, with at least `fewest` items in each.
-fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
+pub(super) fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
     let total: usize = sizes.iter().sum();
     if sizes.is_empty() {
         return Vec::new();
@@ -412,8 +410,14 @@ fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
     cuts
 }
 
+/// Lets a leaf's id begin like another's: leaves of one parent lie together in a store that is
+/// ordered by name, so that a walk finds neighbours beside each other. Eight random bytes are left.
+pub(super) fn near(id: &mut PageId, other: &PageId) {
+    id[..NEAR_BYTES].copy_from_slice(&other[..NEAR_BYTES]);
+}
+
 /// The shortest bound that tells the places up to `left` from those from `right`.
-fn separator(left: &[u8], right: &[u8]) -> Place {
+pub(super) fn separator(left: &[u8], right: &[u8]) -> Place {
     let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
     right[..right.len().min(common + 1)].to_vec()
 }
