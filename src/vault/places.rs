@@ -39,6 +39,11 @@ const RECORD: u8 = 1;
 const KEY: u8 = 2;
 const DEPENDENT: u8 = 3;
 
+const SLICE_BITS: u32 = 10;
+
+/// In how many parts all subjects are walked over.
+pub(super) const SLICES: usize = 1 << SLICE_BITS;
+
 /// Where the hash ends in a place of a subject's.
 const HASH_END: usize = 17;
 
@@ -177,6 +182,18 @@ pub(super) fn after(place: &[u8]) -> Place {
 /// All that there is of all subjects, but for their fences.
 pub(super) fn all_subjects() -> Range<Place> {
     beginning_with(&[SUBJECTS])
+}
+
+/// All subjects in so many parts as [`SLICES`] says, of about as many keys each: places are keyed
+/// hashes.
+pub(super) fn slice(number: usize) -> Range<Place> {
+    let all = all_subjects();
+    let bound = |number: usize| match u16::try_from(number << (16 - SLICE_BITS)) {
+        Ok(0) => all.start.clone(),
+        Ok(high) => [&[SUBJECTS], &high.to_be_bytes()[..]].concat(),
+        Err(_) => all.end.clone(),
+    };
+    bound(number)..bound(number + 1)
 }
 
 /// All fences.
