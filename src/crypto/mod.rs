@@ -10,6 +10,8 @@ mod context;
 mod key;
 mod plaintext;
 mod seal;
+#[cfg(feature = "drill")]
+mod stray;
 mod token;
 
 pub(crate) use aead::{
@@ -22,4 +24,6 @@ pub use plaintext::{Body, Plaintext};
 #[cfg(test)]
 pub(crate) use seal::seal_with_nonces;
 pub use seal::{SealError, SealPart, UnsealError, open, seal};
+#[cfg(feature = "drill")]
+pub(crate) use stray::can_read;
 pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};

@@ -10,6 +10,7 @@ mod codec;
 pub mod document;
 mod error;
 mod halves;
+mod inspect;
 mod open;
 mod placement;
 mod read;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 
 pub use codec::{Codec, EventRef, Opened, Sealed};
 pub use error::CodecError;
+pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
 
 use crate::{
     erasure::ErasureError,

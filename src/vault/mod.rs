@@ -7,6 +7,8 @@
 mod cache;
 mod claims;
 mod committer;
+#[cfg(feature = "drill")]
+mod copy;
 mod core;
 mod destroy;
 mod disk;
@@ -23,6 +25,7 @@ mod tests;
 mod tree;
 mod types;
 mod under_way;
+mod verify;
 mod wire;
 
 pub use error::{VaultError, VaultIdText};
@@ -32,3 +35,9 @@ pub use types::{
     KeyState, NoteKind, Opening, Owner, Standing, VaultId,
 };
 pub use under_way::UnderWay;
+#[cfg(feature = "drill")]
+pub(crate) use copy::{Copied, DeadKey, Fate};
+#[cfg(feature = "drill")]
+pub(crate) use root::{MAGIC, Root, SECTOR_BYTES, Trace, trace};
+pub(crate) use tree::Flaw;
+pub(crate) use verify::{Judged, KeyTrouble, Trouble};

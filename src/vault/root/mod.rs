@@ -11,8 +11,10 @@ mod slot;
 
 pub(crate) use file::{FileSlot, parent, sync_folder};
 pub(crate) use memory::MemorySlot;
-#[cfg(test)]
+#[cfg(any(test, feature = "drill"))]
 pub(crate) use sector::SECTOR_BYTES;
+#[cfg(feature = "drill")]
+pub(crate) use sector::{MAGIC, Trace, trace};
 #[cfg(test)]
 pub(crate) use slot::{SectorSlot, Sectors};
 

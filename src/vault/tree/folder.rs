@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::vault::{VaultError, VaultId, root::sync_folder};
 
 /// The subfolder of the sealed pages.
-pub(super) const PAGES: &str = "pages";
+pub(crate) const PAGES: &str = "pages";
 
 const HEADER: &str = "vault.json";
 const LOCK: &str = "lock";
@@ -105,7 +105,7 @@ pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultErr
 }
 
 /// Whose folder it is.
-pub(super) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
+pub(crate) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
     let name = || folder.display().to_string();
     let text = match fs::read(folder.join(HEADER)) {
         Ok(text) => text,

@@ -41,6 +41,7 @@ mod rewrite;
 mod store;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::{
     collections::HashMap,
@@ -52,6 +53,9 @@ use std::{
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "drill")]
+pub(crate) use self::folder::{PAGES, read_header};
+pub(crate) use self::verify::{Flaw, Seen, Walked};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},
