@@ -6,6 +6,7 @@
 mod append;
 mod demo;
 mod exit;
+mod findings;
 mod forget;
 mod import;
 mod inventory;
@@ -14,6 +15,8 @@ mod output;
 mod policy;
 mod read;
 mod rows;
+mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -78,6 +81,7 @@ enum Command {
     /// List the erasures: when, why, how many keys; never who
     #[command(after_help = "Example:\n  oubliette erasures --json")]
     Erasures,
+    Verify(verify::VerifyArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -127,6 +131,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures => forget::erasures(&globals, &mut out).await,
+        Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

@@ -62,6 +62,11 @@ impl Globals {
         self.open(Access::Existing).await
     }
 
+    /// Opens the folder for a command that looks whether it is whole.
+    pub(super) async fn open_to_audit(&self) -> Result<Store, CliError> {
+        self.open(Access::Audit).await
+    }
+
     /// Opens the folder for reading, with the vault or, where the user said so, without.
     pub(super) async fn open_to_read(&self) -> Result<Store, CliError> {
         if self.no_vault {

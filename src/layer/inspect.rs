@@ -37,13 +37,16 @@ pub(crate) enum TokenFate {
     Missing,
     /// It does not open, though its key lives.
     Failed(Unreadable),
+    /// Its key lies beneath a damaged page of the vault, if anywhere.
+    Lost,
 }
 
 impl<S: EventStore> Oubliette<S> {
     /// All events, in the order of their positions. Only a failure of the store ends it.
     pub(crate) fn specimens(&self) -> BoxStream<'static, Result<Specimen, StoreError>> {
         let inner = self.store().read_all(ReadAllOptions::default());
-        let state = Specimens { layer: self.clone(), inner, held: HashMap::new(), lone: Vec::new() };
+        let state =
+            Specimens { layer: self.clone(), inner, held: HashMap::new(), lone: Vec::new() };
         let next = |mut state: Specimens<S>| async move {
             Ok(state.next().await?.map(|specimen| (specimen, state)))
         };
@@ -145,7 +148,7 @@ fn parsed(event: &RecordedEvent) -> Result<Document, Unreadable> {
 /// Takes the tokens out of a stored event and tries each.
 ///
 /// # Errors
-/// Those of the vault, but for keys that it does not know.
+/// Those of a vault that fails as a whole.
 pub(crate) fn try_tokens(
     vault: &Vault,
     event: &RecordedEvent,
@@ -169,6 +172,7 @@ pub(crate) fn try_tokens(
             },
             Ok(KeyState::Shredded { erasure }) => TokenFate::Shredded(erasure),
             Err(VaultError::KeyMissing(_)) => TokenFate::Missing,
+            Err(VaultError::Damaged(_)) => TokenFate::Lost,
             Err(error) => return Err(error),
         };
         fates.push((id, fate));

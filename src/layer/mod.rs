@@ -88,6 +88,13 @@ impl<S: EventStore> Oubliette<S> {
         Self::over(store, Codec::without_vault(policy))
     }
 
+    /// Wraps a store for an auditor, and leaves erasures that were cut off as they are: what a
+    /// damaged vault cannot complete must not keep anybody from seeing the damage.
+    #[cfg(feature = "cli")]
+    pub(crate) fn unresumed(store: S, vault: Vault, policy: Policy) -> Self {
+        Self::over(store, Codec::new(vault, policy))
+    }
+
     fn over(store: S, codec: Codec) -> Self {
         Self {
             layer: Arc::new(Layer {

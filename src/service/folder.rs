@@ -42,6 +42,9 @@ pub enum Access {
     Create,
     /// To work on it; it must exist.
     Existing,
+    /// To look whether it is whole; it must exist. An erasure that was cut off is completed first,
+    /// where damage does not prevent it.
+    Audit,
     /// To read what is public, without the vault.
     WithoutVault,
 }
@@ -404,7 +407,15 @@ impl DataFolder {
             Some(given) if access != Access::Create => given.policy,
             given => self.adopt(given)?,
         };
-        let oubliette = Oubliette::open(store, vault, policy).await?;
+        let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
+        let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
+            Err(ErasureError::Vault(VaultError::Damaged(_)))
+                if let Some((store, vault)) = audited =>
+            {
+                Oubliette::unresumed(store, vault, policy)
+            }
+            opened => opened?,
+        };
         Ok(Parts { oubliette, created_root: None })
     }
 

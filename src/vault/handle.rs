@@ -10,8 +10,6 @@ use std::{
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-#[cfg(feature = "drill")]
-use super::{copy::DeadKey, pages::PageStore, root::Root};
 use super::{
     Claim, Destroyed, Destruction, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState, NoteKind,
     Opening, Standing, Trouble, UnderWay, VaultError, VaultId,
@@ -24,6 +22,8 @@ use super::{
     records::{FenceRecord, KeyEntry},
     tree::Tree,
 };
+#[cfg(feature = "drill")]
+use super::{copy::DeadKey, pages::PageStore, root::Root};
 use crate::{
     crypto::{DataKey, KeyId},
     event::{EventId, Generation, Subject},

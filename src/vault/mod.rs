@@ -28,16 +28,17 @@ mod under_way;
 mod verify;
 mod wire;
 
+#[cfg(feature = "drill")]
+pub(crate) use copy::{Copied, DeadKey, Fate};
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
+pub(crate) use places::in_words;
+#[cfg(feature = "drill")]
+pub(crate) use root::{MAGIC, Root, SECTOR_BYTES, Trace, trace};
+pub(crate) use tree::Flaw;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyState, NoteKind, Opening, Owner, Standing, VaultId,
 };
 pub use under_way::UnderWay;
-#[cfg(feature = "drill")]
-pub(crate) use copy::{Copied, DeadKey, Fate};
-#[cfg(feature = "drill")]
-pub(crate) use root::{MAGIC, Root, SECTOR_BYTES, Trace, trace};
-pub(crate) use tree::Flaw;
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};

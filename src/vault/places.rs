@@ -292,7 +292,7 @@ pub(super) fn kind_of(place: &[u8]) -> Kind {
 }
 
 /// A place for people: whose, as far as a pseudonym tells, and what.
-pub(super) fn in_words(place: &[u8]) -> String {
+pub(crate) fn in_words(place: &[u8]) -> String {
     let pseudonym = || {
         let bytes = place.get(1..place.len().min(HASH_END)).unwrap_or_default();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()

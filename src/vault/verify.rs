@@ -300,11 +300,8 @@ impl Judge<'_> {
         let core = self.core;
         let hash = places::hash_of(place).unwrap_or_default();
         let mut troubles = Vec::new();
-        let expected = core.naming.key(
-            &core.naming.subject(&entry.subject),
-            &entry.stream,
-            entry.generation,
-        );
+        let expected =
+            core.naming.key(&core.naming.subject(&entry.subject), &entry.stream, entry.generation);
         if expected != place || !core.naming.leads_to(entry.id, place) {
             troubles.push(KeyTrouble::Misplaced);
         }
