@@ -3,6 +3,8 @@
 //! Called through methods of [`Oubliette`]. It reads the vault and the store, and changes neither;
 //! no report holds key material. [`verify`] asks whether vault and events are whole and agree.
 
+#[cfg(feature = "drill")]
+pub mod drill;
 mod finding;
 mod inventory;
 pub mod verify;

@@ -5,6 +5,7 @@
 
 mod append;
 mod demo;
+mod drill;
 mod exit;
 mod findings;
 mod forget;
@@ -82,6 +83,7 @@ enum Command {
     #[command(after_help = "Example:\n  oubliette erasures --json")]
     Erasures,
     Verify(verify::VerifyArgs),
+    Drill(drill::DrillArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -132,6 +134,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures => forget::erasures(&globals, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
+        Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

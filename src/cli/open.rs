@@ -77,6 +77,11 @@ impl Globals {
         self.open_existing().await
     }
 
+    /// Where the root slot and the vault's folder are.
+    pub(super) fn places(&self) -> (Option<PathBuf>, PathBuf) {
+        self.folder().places()
+    }
+
     fn folder(&self) -> DataFolder {
         DataFolder::at(&self.dir)
             .with_root(self.root.clone())

@@ -27,7 +27,7 @@ pub(super) fn encode(bytes: &[u8], text: &mut String) {
 
 /// The bytes of a text; `None` also for padding, white space, `+`, `/`, and trailing bits that
 /// are not zero.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     ENGINE.decode(text).ok()
 }
 

@@ -18,6 +18,8 @@ pub(crate) use aead::{
     Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret,
 };
 pub use aead::{OpenError, RandomError};
+#[cfg(feature = "drill")]
+pub(crate) use base64url::decode as from_base64url;
 pub use context::{Context, PublicDigest, Purpose};
 pub use key::{DataKey, KeyId};
 pub use plaintext::{Body, Plaintext};

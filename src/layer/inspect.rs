@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     crypto::{self, Context, KeyId, Plaintext, Purpose},
-    event::{ErasureId, EventId, RecordedEvent},
+    event::{EventId, RecordedEvent},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
     vault::{KeyState, Vault, VaultError},
 };
@@ -32,7 +32,7 @@ pub(crate) enum TokenFate {
     /// It opens.
     Open(Plaintext),
     /// Its key is destroyed.
-    Shredded(ErasureId),
+    Shredded,
     /// Nobody knows its key.
     Missing,
     /// It does not open, though its key lives.
@@ -170,7 +170,7 @@ pub(crate) fn try_tokens(
                 Ok(plaintext) => TokenFate::Open(plaintext),
                 Err(error) => TokenFate::Failed(error.into()),
             },
-            Ok(KeyState::Shredded { erasure }) => TokenFate::Shredded(erasure),
+            Ok(KeyState::Shredded { .. }) => TokenFate::Shredded,
             Err(VaultError::KeyMissing(_)) => TokenFate::Missing,
             Err(VaultError::Damaged(_)) => TokenFate::Lost,
             Err(error) => return Err(error),

@@ -211,6 +211,17 @@ impl DataFolder {
         self.path.join("oubliette.json")
     }
 
+    /// Where the root slot and the vault's folder are, as far as the folder says.
+    pub fn places(&self) -> (Option<PathBuf>, PathBuf) {
+        match self.look() {
+            Ok(Found::Ours(manifest) | Found::Unfinished(manifest)) => {
+                let located = self.located(&manifest);
+                (located.root.clone(), located.vault())
+            }
+            Ok(Found::Nothing) | Err(_) => (self.root.clone(), self.vault()),
+        }
+    }
+
     /// Opens the folder, or makes it. `policy`, a file, is what to work under; with
     /// [`Access::Create`] it becomes the folder's own. Without it the folder's own counts, and
     /// without that everything is sealed.

@@ -191,7 +191,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                     self.report.events.open += 1;
                     opened.push(plaintext);
                 }
-                TokenFate::Shredded(_) => self.report.events.shredded += 1,
+                TokenFate::Shredded => self.report.events.shredded += 1,
                 TokenFate::Missing => {
                     self.report.events.unknown += 1;
                     self.found(Ill::UnknownKey, event, format!("no key {id} in this vault"));

@@ -1,0 +1,1 @@
+//! What a drill must find, and what it must leave alone.
