@@ -379,7 +379,8 @@ impl Run<'_> {
         let wrapped = if root.is_none() && *whole { ", wrapped by another key" } else { "" };
         let what = format!("epoch {epoch} of this vault, {} is in use{wrapped}{how}", self.epoch);
         self.found(kind.at(at, what));
-        if root.is_some() && !in_use {
+        let known = self.strays.iter().any(|known| known.trace.root == *root);
+        if root.is_some() && !in_use && !known {
             self.strays.push(stray);
         }
         Ok(())

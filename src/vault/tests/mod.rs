@@ -12,6 +12,7 @@ mod keys;
 mod model;
 mod notes;
 mod races;
+mod verify;
 
 use std::sync::{
     Arc, Mutex,

@@ -8,6 +8,7 @@ mod files;
 mod forensic;
 mod hostile;
 mod model;
+mod verify;
 
 use super::{Change, Place, Sabotage, Shape, Tree, Value};
 
