@@ -24,8 +24,6 @@ mod needles;
 #[cfg(feature = "sqlite")]
 mod rows;
 mod run;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -3,7 +3,7 @@
 //! tried under them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -111,7 +111,8 @@ struct Held {
     live: u64,
     shredded: u64,
     unknown: u64,
-    opened: Vec<(Option<u64>, KeyId)>,
+    /// Per key: how many sealed parts open, and where the first is.
+    opened: BTreeMap<KeyId, (u64, Option<u64>)>,
     failed: Option<VaultError>,
 }
 
@@ -275,7 +276,7 @@ impl Run<'_> {
             && let Some((secret, _)) = self.keys.get(&found.key)
             && found.opens(secret)
         {
-            held.opened.push((Some(at), found.key));
+            held.opened.entry(found.key).or_insert((0, Some(at))).0 += 1;
         }
     }
 
@@ -288,9 +289,10 @@ impl Run<'_> {
             if self.pass > 1 {
                 let mut inner = Held::default();
                 self.marks.look(&window, &mut |at, mark| self.try_open(at, &mark, &mut inner));
-                for (_, key) in inner.opened {
-                    if held.opened.iter().all(|(_, known)| *known != key) {
-                        held.opened.push((None, key));
+                for (key, (count, _)) in inner.opened {
+                    let at_once = held.opened.get(&key).is_some_and(|(_, at)| at.is_some());
+                    if !at_once {
+                        held.opened.entry(key).or_default().0 += count;
                     }
                 }
                 return;
@@ -345,9 +347,10 @@ impl Run<'_> {
             let what = format!("{} sealed parts of unknown keys{how}", held.unknown);
             self.found(Leak::UnknownTokens.at(at(None), what));
         }
-        for (offset, key) in held.opened {
+        for (key, (count, offset)) in held.opened {
             let from = self.keys.get(&key).map_or("", |(_, from)| from);
-            let what = format!("a sealed part under key {key}, {from}{how}");
+            let parts = if count == 1 { "1 sealed part" } else { &format!("{count} sealed parts") };
+            let what = format!("{parts} under key {key}, {from}{how}");
             self.found(Leak::TokenOpens.at(at(offset), what));
         }
         Ok(())

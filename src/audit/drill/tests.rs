@@ -1,1 +1,0 @@
-//! What a drill must find, and what it must leave alone.
