@@ -172,7 +172,8 @@ pub(crate) fn try_tokens(
             },
             Ok(KeyState::Shredded { .. }) => TokenFate::Shredded,
             Err(VaultError::KeyMissing(_)) => TokenFate::Missing,
-            Err(VaultError::Damaged(_)) => TokenFate::Lost,
+            // A store that cannot read one page may well read the next.
+            Err(VaultError::Damaged(_) | VaultError::Storage(_)) => TokenFate::Lost,
             Err(error) => return Err(error),
         };
         fates.push((id, fate));

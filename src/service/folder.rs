@@ -420,7 +420,7 @@ impl DataFolder {
         };
         let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
         let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
-            Err(ErasureError::Vault(VaultError::Damaged(_)))
+            Err(ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_)))
                 if let Some((store, vault)) = audited =>
             {
                 Oubliette::unresumed(store, vault, policy)

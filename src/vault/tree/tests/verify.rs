@@ -1,7 +1,7 @@
 //! The walk that judges: it tells of everything that is wrong with the pages, and of nothing else.
 
 use super::{
-    super::{Flaw, Place, Seen, Tree, Walked, open::RETIRE},
+    super::{Flaw, Place, Seen, Tree, Walked, open::RETIRE, retire::RetireList},
     all,
     disk::{Crash, Disk},
     set, tiny, unset,
@@ -115,6 +115,21 @@ fn what_the_retire_list_names_is_no_orphan() {
         assert_whole(&tree);
         assert!(!listed || !disk.image().contains_key(RETIRE));
     }
+}
+
+#[test]
+fn pages_that_the_retire_list_names_are_on_their_way_out() {
+    let (disk, tree) = filled();
+    let mut image = disk.image();
+    let list = RetireList { epoch: 1, added: vec![[1; 16]], replaced: vec![[2; 16]] };
+    image.insert(RETIRE.to_vec(), list.seal(tree.vault_id(), tree.identity()).unwrap());
+    for page in [1, 2, 3] {
+        image.insert(vec![page; 16], vec![0; 60]);
+    }
+    disk.set_image(image);
+    let (walked, _, flaws) = walk(&tree, false);
+    assert_eq!(walked.orphans, Some(1));
+    assert!(matches!(flaws.as_slice(), [Flaw::Orphan { page, .. }] if page.starts_with("0303")));
 }
 
 #[test]
