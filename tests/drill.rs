@@ -97,7 +97,7 @@ impl World {
             paths,
             needles: needles.iter().map(ToString::to_string).collect(),
             needles_file: None,
-            slot: Some(self.at("slot")),
+            slots: vec![self.at("slot")],
             vault: Some(self.at("data/vault")),
         };
         let mut found = Vec::new();

@@ -70,7 +70,7 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
         paths: args.paths,
         needles,
         needles_file: args.needles,
-        slot,
+        slots: slot.into_iter().collect(),
         vault: Some(vault),
     };
     // What the database says about a broken copy before it gives up is told as a finding.

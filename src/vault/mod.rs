@@ -34,7 +34,7 @@ pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub(crate) use places::in_words;
 #[cfg(feature = "drill")]
-pub(crate) use root::{MAGIC, SECTOR_BYTES, Trace, trace};
+pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};
 pub(crate) use tree::Flaw;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,

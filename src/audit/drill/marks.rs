@@ -9,7 +9,7 @@ use crate::{
     audit::AuditError,
     crypto::{KeyId, MIN_TOKEN_BYTES, Secret, Token, can_read, from_base64url},
     event::MAX_PAYLOAD_BYTES,
-    vault::{MAGIC, SECTOR_BYTES, Trace, VaultError, trace},
+    vault::{BEGINNING, SECTOR_BYTES, Trace, VaultError, trace},
 };
 
 /// What a mark turned out to be.
@@ -58,7 +58,7 @@ pub(super) struct Marks(AhoCorasick);
 
 impl Marks {
     pub(super) fn new() -> Result<Self, AuditError> {
-        let mut patterns: Vec<&[u8]> = vec![MAGIC, &[1, 1]];
+        let mut patterns: Vec<&[u8]> = vec![BEGINNING, &[1, 1]];
         patterns.extend(BEGINNINGS);
         let search = AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns);
         // A handful of short patterns always fits.
@@ -73,7 +73,7 @@ impl Marks {
             let at = window.from + found.start();
             if at >= window.to {
                 // Every pattern is shorter than what stands after `to`, or the file ends.
-                if at >= window.to + MAGIC.len() {
+                if at >= window.to + BEGINNING.len() {
                     break;
                 }
                 continue;

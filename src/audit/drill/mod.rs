@@ -48,8 +48,8 @@ pub struct DrillOptions {
     pub needles: Vec<String>,
     /// A file that is passed over: the one that the needles come from.
     pub needles_file: Option<PathBuf>,
-    /// Where the vault's slot is: what is found there is in its place.
-    pub slot: Option<PathBuf>,
+    /// Where the vault's slot is, and its mirrors: what is found there is in its place.
+    pub slots: Vec<PathBuf>,
     /// Where the vault's folder is: likewise.
     pub vault: Option<PathBuf>,
 }

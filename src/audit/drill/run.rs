@@ -49,7 +49,7 @@ pub(super) fn run(
         vault,
         needles,
         marks: Marks::new()?,
-        slot: real(&options.slot),
+        slots: options.slots.iter().filter_map(|path| fs::canonicalize(path).ok()).collect(),
         folder: real(&options.vault),
         needles_file: real(&options.needles_file),
         epoch: vault.epoch()?,
@@ -86,7 +86,7 @@ struct Run<'a> {
     vault: &'a Vault,
     needles: &'a Needles,
     marks: Marks,
-    slot: Option<PathBuf>,
+    slots: Vec<PathBuf>,
     folder: Option<PathBuf>,
     needles_file: Option<PathBuf>,
     epoch: u64,
@@ -141,7 +141,7 @@ impl Run<'_> {
                 if real.is_some() && real == self.needles_file {
                     return Ok(());
                 }
-                return self.file(&path, real.is_some() && real == self.slot);
+                return self.file(&path, real.is_some_and(|real| self.slots.contains(&real)));
             }
             // In the second pass all this has been told.
             _ if self.pass > 1 => {}

@@ -21,6 +21,9 @@ use crate::{
     vault::{InventoryEntry, KeyInfo, KeyState, Vault},
 };
 
+/// The streams that nobody but the layer may write to begin so.
+const OWN_STREAMS: &str = "oubliette-";
+
 /// After how many events it is told how far it has come.
 const OFTEN: u64 = 512;
 
@@ -159,6 +162,8 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Err(unreadable) => self.unreadable(&event, &unreadable),
             Ok(_) if event.is_tombstone() => self.tombstone(&event, tombstones)?,
+            // What the layer itself writes into streams of its own holds nothing personal.
+            Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
             Ok(Document::Clear) => self.report.events.unsealed += 1,
             Ok(Document::Stored(stored)) => self.stored(&event, stored)?,
         }

@@ -21,8 +21,7 @@ use crate::{crypto::Secret, vault::VaultId};
 /// The length of a sector, in bytes: the unit in which today's drives write.
 pub(crate) const SECTOR_BYTES: usize = 4096;
 
-/// What every sector begins with, in every format.
-pub(crate) const MAGIC: &[u8; 16] = b"OUBLIETTE ROOT\r\n";
+pub(super) const MAGIC: &[u8; 16] = b"OUBLIETTE ROOT\r\n";
 const SUM_AT: usize = SECTOR_BYTES - 32;
 
 /// The newest format of a sector that this program knows.
@@ -86,40 +85,4 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
         key: Secret::new(*key),
         page: *page,
     }))
-}
-
-#[cfg(feature = "drill")]
-/// What can be told of bytes that begin like a sector, wherever they were found.
-pub(crate) struct Trace {
-    /// The format that they name.
-    pub(crate) format: u32,
-    /// The vault that they name.
-    pub(crate) vault: VaultId,
-    /// The epoch that they name.
-    pub(crate) epoch: u64,
-    /// Whether the sector is there to its end, as it was written.
-    pub(crate) whole: bool,
-    /// The root in it, where it is there in clear; also of a sector that is not whole.
-    pub(crate) root: Option<Root>,
-}
-
-#[cfg(feature = "drill")]
-/// Looks at bytes that begin with [`MAGIC`], as many as there are. `None` where they end before
-/// they say whose they are.
-pub(crate) fn trace(bytes: &[u8]) -> Option<Trace> {
-    let bytes = &bytes[..bytes.len().min(SECTOR_BYTES)];
-    let (_, rest) = bytes.split_first_chunk::<16>()?;
-    let (format, rest) = rest.split_first_chunk::<4>()?;
-    let (vault, rest) = rest.split_first_chunk::<16>()?;
-    let (epoch, rest) = rest.split_first_chunk::<8>()?;
-    let format = u32::from_be_bytes(*format);
-    let vault = VaultId(Uuid::from_bytes(*vault));
-    let epoch = u64::from_be_bytes(*epoch);
-    let root = (format == FORMAT).then(|| {
-        let (page, rest) = rest.split_first_chunk::<16>()?;
-        let (key, _) = rest.split_first_chunk::<32>()?;
-        Some(Root { vault, epoch, key: Secret::new(*key), page: *page })
-    });
-    let whole = !matches!(decode(bytes), Sector::Broken);
-    Some(Trace { format, vault, epoch, whole, root: root.flatten() })
 }
