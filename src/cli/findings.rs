@@ -67,7 +67,7 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
         out.line("")?;
         for (kind, cure) in cures {
             let seen = self.seen.get(&kind).copied().unwrap_or_default();
-            let more = if seen > SHOWN { format!(" ({} in all)", seen) } else { String::new() };
+            let more = if seen > SHOWN { format!(" ({seen} in all)") } else { String::new() };
             let kind = output::stdout_style().strong(&kind.to_string());
             out.line(&format!("{kind}{more}: {cure}"))?;
         }

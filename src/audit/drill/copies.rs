@@ -89,6 +89,11 @@ pub(super) fn read<'r>(
         }
         Ok(())
     };
+    apart(read)
+}
+
+/// Does it on a thread of its own, and survives a panic there.
+fn apart(read: impl FnOnce() -> Result<(), Opening> + Send) -> Outcome {
     let outcome = thread::scope(|scope| {
         thread::Builder::new().name(THREAD.to_owned()).spawn_scoped(scope, read).map(|t| t.join())
     });
@@ -126,4 +131,15 @@ fn copied(from: &Path) -> io::Result<tempfile::TempDir> {
         }
     }
     Ok(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_panics_is_a_broken_copy() {
+        assert!(matches!(apart(|| panic!("over what somebody wrote")), Outcome::Broken(_)));
+        assert!(matches!(apart(|| Ok(())), Outcome::Done));
+    }
 }

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use super::{DrillNews, files::Window};
 use crate::{
     audit::AuditError,
-    crypto::Body,
+    crypto::{Body, Plaintext},
     event::{Filling, Json, Node, Payload, RecordedEvent, StreamName},
     layer::{
         Oubliette, TokenFate,
@@ -78,14 +78,14 @@ impl Needles {
         let mut events = layer.specimens();
         while let Some(specimen) = events.try_next().await? {
             read += 1;
-            if read % 512 == 0 {
+            if u64::is_multiple_of(read, 512) {
                 tell(DrillNews::Values { read });
             }
             let Ok(Document::Stored(mut stored)) = specimen.document else { continue };
             for (_, fate) in try_tokens(vault, &specimen.event, &mut stored)? {
                 if let TokenFate::Open(plaintext) = fate {
                     let stream = &specimen.event.stream;
-                    gathered.sealed(stream, plaintext.body(), plaintext.metadata());
+                    gathered.sealed(stream, &plaintext);
                 }
             }
         }
@@ -180,13 +180,8 @@ impl Gathered {
         self.needles.push(Needle { text, from, given, digits });
     }
 
-    fn sealed<E>(
-        &mut self,
-        stream: &StreamName,
-        body: Result<Body<'_>, E>,
-        metadata: Result<&str, E>,
-    ) {
-        match body {
+    fn sealed(&mut self, stream: &StreamName, opened: &Plaintext) {
+        match opened.body() {
             Ok(Body::Json(text)) => {
                 if let Ok(json) = Json::parse(text) {
                     self.values(stream, &mut String::new(), &json.tree());
@@ -202,9 +197,7 @@ impl Gathered {
             }
             Ok(Body::Nothing) | Err(_) => {}
         }
-        if let Ok(text) = metadata {
-            self.fillings(stream, "metadata", text);
-        }
+        self.fillings(stream, "metadata", opened.metadata().unwrap_or_default());
     }
 
     fn fillings(&mut self, stream: &StreamName, place: &str, text: &str) {
@@ -271,7 +264,7 @@ async fn publicly<S: EventStore>(
     let mut events = layer.specimens();
     while let Some(specimen) = events.try_next().await? {
         *read += 1;
-        if *read % 512 == 0 {
+        if read.is_multiple_of(512) {
             tell(DrillNews::Values { read: *read });
         }
         let event = &specimen.event;

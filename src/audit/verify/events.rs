@@ -47,7 +47,7 @@ pub(super) async fn verify<S: EventStore>(
         let mut read = 0;
         while let Some(specimen) = events.try_next().await? {
             read += 1;
-            if read % OFTEN == 0 {
+            if u64::is_multiple_of(read, OFTEN) {
                 tell(VerifyNews::Events { read, pass });
             }
             if pass > 1 {

@@ -76,8 +76,7 @@ fn each_damaged_page_is_told_with_what_lies_beneath_and_all_else_is_seen() {
 #[test]
 fn a_page_that_nothing_leads_to_is_told_and_removed_when_asked() {
     let (disk, tree) = filled();
-    let before = disk.image();
-    let old = before.clone();
+    let old = disk.image();
     tree.erase(vec![unset([7])]).unwrap();
     let today = disk.image();
     // Whoever put old pages back beside the new ones.
