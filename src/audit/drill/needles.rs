@@ -346,6 +346,7 @@ impl Tally {
         self.0.entry(needle).or_insert((0, offset)).0 += 1;
     }
 
+    #[cfg(feature = "sqlite")]
     pub(super) fn has(&self, needle: usize) -> bool {
         self.0.contains_key(&needle)
     }
