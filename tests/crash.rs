@@ -116,6 +116,7 @@ fn killed_at_any_moment_everything_acknowledged_holds() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(child::create(folder.path()));
     let mut acknowledged = Acknowledged::default();
+    let mut image = None;
     for round in 1..=rounds() {
         kill_one(folder.path(), round, &mut acknowledged);
         let bank = runtime.block_on(open(folder.path()));
@@ -125,6 +126,24 @@ fn killed_at_any_moment_everything_acknowledged_holds() {
         world.durable_before_use(&acknowledged);
         world.nothing_else_lost();
         world.no_wrong_person();
+        drop(events);
+        drop(bank);
+        if round == rounds().div_ceil(2) {
+            let taken = tempfile::tempdir().unwrap();
+            for part in ["data/vault", "slot"] {
+                copy(&folder.path().join(part), &taken.path().join(part));
+            }
+            image = Some(taken);
+        }
+    }
+    // An image of vault and slot of half-way, put back: nobody who was forgotten since is back.
+    if let Some(image) = image {
+        for part in ["data/vault", "slot"] {
+            fs::remove_dir_all(folder.path().join(part)).unwrap();
+            copy(&image.path().join(part), &folder.path().join(part));
+        }
+        let bank = runtime.block_on(open(folder.path()));
+        no_way_back_by_an_image(&runtime, &bank, &acknowledged);
     }
     let (appended, forgotten) = (acknowledged.appended.len(), acknowledged.forgotten.len());
     println!("{appended} events and {forgotten} erasures were acknowledged");
@@ -263,6 +282,28 @@ impl<'a> World<'a> {
             );
         }
     }
+}
+
+/// Those whose forgetting was acknowledged have nothing readable, and their own streams say so.
+/// Others may have lost keys that were made after the image.
+fn no_way_back_by_an_image(
+    runtime: &tokio::runtime::Runtime,
+    bank: &Oubliette<SqliteStore>,
+    acknowledged: &Acknowledged,
+) {
+    let mut known = 0;
+    for who in &acknowledged.forgotten {
+        let standing = bank.vault().unwrap().standing(&subject(who)).unwrap();
+        assert!(standing.fence.is_some_and(|fence| fence.closed), "{who} has no fence");
+        assert!(bank.vault().unwrap().keys_of(&subject(who)).unwrap().is_empty(), "{who} has keys");
+        let events = runtime.block_on(all(bank, who));
+        known += events.len();
+        for event in events.iter().filter(|event| !event.is_tombstone()) {
+            assert!(!event.shredded.is_empty(), "{who} can be read: {event:?}");
+        }
+    }
+    let replayed = bank.witnessed().replayed.len();
+    println!("{replayed} erasures were applied again to an image put back; {known} events");
 }
 
 /// A second process is told at once which one has the vault.

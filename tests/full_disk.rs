@@ -10,7 +10,11 @@ mod common;
 use std::{fs, path::Path, process::Command};
 
 use common::*;
-use oubliette::service::{Access, DataFolder};
+use oubliette::{
+    event::Timestamp,
+    service::{Access, DataFolder},
+    vault::backup::{BackupError, Recipients},
+};
 
 /// A small file system, unmounted when dropped.
 struct Small<'a>(&'a Path);
@@ -87,5 +91,38 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     bank.forget(&subject("user-3"), "asked again").await.unwrap();
     assert_eq!(shape(&all(&bank, "user-3").await), "pt");
     drop(bank);
+    drop(small);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(small) = Small::mount(at.path()) else {
+        eprintln!("SKIPPED: no small file system could be mounted; run as root");
+        return;
+    };
+    fs::write(at.path().join("ballast"), vec![0; 11 << 20]).unwrap();
+    let bank = layer().await;
+    let padding = "x".repeat(200);
+    let many = (0..3_000).map(|n| {
+        let (bank, name) = (bank.clone(), format!("user-{n}-{padding}"));
+        async move { put(&bank, &name, event("T", "1")).await.unwrap() }
+    });
+    futures::future::join_all(many).await;
+    let vault = bank.vault().unwrap();
+    let mut recipients = Recipients::default();
+    recipients.add(&age::x25519::Identity::generate().to_public().to_string()).unwrap();
+    let expires = Timestamp::from_micros(i64::MAX / 2);
+    let file = at.path().join("copy.age");
+    let failed = vault.back_up(&file, &recipients, expires, |_| {}).await.unwrap_err();
+    assert!(matches!(failed, BackupError::Io { .. }), "{failed}");
+    assert!(failed.to_string().contains("No space left"), "not clear: {failed}");
+    let left: Vec<_> = fs::read_dir(at.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["ballast"]);
+    assert!(vault.backups().unwrap().is_empty());
+
+    put(&bank, "user-9999", event("UserRegistered", r#"{"surname":"new"}"#)).await.unwrap();
+    fs::remove_file(at.path().join("ballast")).unwrap();
+    vault.back_up(&file, &recipients, expires, |_| {}).await.unwrap();
     drop(small);
 }

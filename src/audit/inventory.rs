@@ -124,6 +124,8 @@ pub struct Totals {
     pub ownerless: u64,
     /// Events in the store without a token, from before there was a layer; `None`: not counted.
     pub unsealed: Option<u64>,
+    /// The vault's epoch. Noted elsewhere, it finds a vault out that was rolled back.
+    pub epoch: u64,
 }
 
 impl Totals {
@@ -178,7 +180,7 @@ impl<S: EventStore> Oubliette<S> {
             let parsed =
                 event.data.as_ref().map(|data| document::parse(data, event.metadata.as_ref()));
             let clear = matches!(parsed, Some(Ok(Document::Clear)));
-            unsealed += u64::from(clear && !event.is_tombstone());
+            unsealed += u64::from(clear && !event.is_tombstone() && !event.is_announcement());
         }
         Ok(unsealed)
     }

@@ -9,7 +9,7 @@ use oubliette::{
     policy::PolicyErrors,
     service::FolderError,
     store::{StoreError, sqlite::OpenError},
-    vault::VaultError,
+    vault::{VaultError, backup::BackupError},
 };
 use serde_json::json;
 
@@ -161,6 +161,20 @@ impl From<FolderError> for CliError {
             FolderError::Vault(error) => error.into(),
             FolderError::Store(error) => error.into(),
             FolderError::Erasure(error) => error.into(),
+            FolderError::Backup(error) => error.into(),
+            error => Self::failed(error),
+        }
+    }
+}
+
+impl From<BackupError> for CliError {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Vault(error) => error.into(),
+            BackupError::NoRecipients
+            | BackupError::NotARecipient { .. }
+            | BackupError::IdentityForRecipient(_)
+            | BackupError::ExpiresInThePast(_) => Self::usage(error),
             error => Self::failed(error),
         }
     }

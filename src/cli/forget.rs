@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
     erasure::{Erased, Plan, Progress},
     event::{Cause, Generation, Subject},
+    vault::Backup,
 };
 
 use super::{
@@ -103,8 +104,23 @@ pub(super) async fn forget(
         out.json(&erased)?;
     } else {
         out.line(&in_words(&erased))?;
+        outstanding(&erased.backups).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
+}
+
+/// What is to be said of the backups that still hold the keys.
+fn outstanding(backups: &[Backup]) -> Vec<String> {
+    let until = |backup: &Backup| {
+        let file = output::printable(&backup.file);
+        format!("  {file} until {} ({})", time(&backup.expires.to_string()), backup.backup)
+    };
+    let head = (!backups.is_empty()).then(|| {
+        "not out of reach yet: these backups of the vault, made before, may still hold the keys; \
+         destroy them, and say so with `backup retire`, or let them expire"
+            .to_owned()
+    });
+    head.into_iter().chain(backups.iter().map(until)).collect()
 }
 
 pub(super) async fn reopen(
@@ -128,37 +144,6 @@ pub(super) async fn reopen(
     Ok(())
 }
 
-pub(super) async fn erasures(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
-    let records = store.erasures()?;
-    if globals.json {
-        records.iter().try_for_each(|record| out.json(record))?;
-        return Ok(());
-    }
-    let mut table =
-        output::table(&["erasure", "at", "keys", "subjects", "streams", "state", "reason"]);
-    for record in &records {
-        output::add(
-            &mut table,
-            vec![
-                cell(record.erasure),
-                cell(time(&record.at.to_string())),
-                number(record.keys),
-                number(record.subjects),
-                number(record.streams),
-                cell(if record.done { "done" } else { "tombstones pending" }),
-                cell(output::printable(&record.reason)),
-            ],
-        );
-    }
-    if records.is_empty() {
-        output::note(false, "nobody was forgotten here");
-    } else {
-        out.table(table)?;
-    }
-    Ok(())
-}
-
 fn in_words(erased: &Erased) -> String {
     let subject = stdout_style().strong(erased.subject.as_str());
     let (at, erasure) = (time(&erased.at.to_string()), erased.erasure);
@@ -168,10 +153,12 @@ fn in_words(erased: &Erased) -> String {
         );
     }
     format!(
-        "{subject} is forgotten: {} of {} destroyed, {} set (erasure {erasure})",
+        "{subject} is forgotten: {} of {} destroyed, {} set (erasure {erasure}; the vault is at \
+         epoch {})",
         output::count(erased.keys, "key"),
         output::count(erased.subjects, "subject"),
         output::count(erased.streams, "tombstone"),
+        erased.epoch,
     )
 }
 

@@ -5,6 +5,7 @@ use comfy_table::Color;
 use oubliette::{
     audit::{AuditError, ForgottenRow, KeyRow, KeyStanding, Row, Totals},
     event::{Subject, Timestamp},
+    vault::Vault,
 };
 use serde::Serialize;
 
@@ -72,6 +73,7 @@ pub(super) async fn run(
         Format::Csv => csv(rows, out)?,
     }
     totals.unsealed = Some(store.count_unsealed().await?);
+    totals.epoch = store.vault().map_or(Ok(0), Vault::epoch)?;
     match format {
         Format::Table => out.line(&in_words(&totals))?,
         Format::Json => out.json(&Tagged { kind: "totals", totals })?,
@@ -104,6 +106,7 @@ fn in_words(totals: &Totals) -> String {
     if let Some(unsealed @ 1..) = totals.unsealed {
         words.push_str(&format!(", {} never sealed", output::count(unsealed, "event")));
     }
+    words.push_str(&format!("; the vault is at epoch {}", totals.epoch));
     words
 }
 

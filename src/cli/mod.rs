@@ -4,8 +4,10 @@
 //! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
 
 mod append;
+mod backup;
 mod demo;
 mod drill;
+mod erasures;
 mod exit;
 mod findings;
 mod forget;
@@ -79,9 +81,9 @@ enum Command {
     Forget(forget::ForgetArgs),
     Reopen(forget::ReopenArgs),
     Inventory(inventory::InventoryArgs),
-    /// List the erasures: when, why, how many keys; never who
-    #[command(after_help = "Example:\n  oubliette erasures --json")]
-    Erasures,
+    Erasures(erasures::ErasuresArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
     Policy(policy::PolicyArgs),
@@ -107,7 +109,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn log() {
     let filter =
-        EnvFilter::try_from_env("OUBLIETTE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+        // What the witness says is told with the command's own words.
+        EnvFilter::try_from_env("OUBLIETTE_LOG")
+            .unwrap_or_else(|_| EnvFilter::new("warn,oubliette::erasure::witness=error"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -132,7 +136,9 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
-        Command::Erasures => forget::erasures(&globals, &mut out).await,
+        Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
+        Command::Backup(args) => backup::run(&globals, args, &mut out).await,
+        Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use oubliette::{
+    erasure::Witnessed,
     layer::Oubliette,
     service::{Access, DataFolder},
     store::SqliteStore,
@@ -37,6 +38,15 @@ pub(super) struct Globals {
     /// The event store's folder, where it is not `events/` in the data folder
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) store: Option<PathBuf>,
+    /// Refuse a vault that was rolled back to before this epoch; `forget` and `erasures` print it
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        env = "OUBLIETTE_EXPECT_EPOCH",
+        hide_env_values = true
+    )]
+    pub(super) expect_epoch: Option<u64>,
     /// The policy to work under; `import` and `append` make it the folder's own
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
@@ -82,30 +92,76 @@ impl Globals {
         self.folder().places()
     }
 
-    fn folder(&self) -> DataFolder {
+    pub(super) fn folder(&self) -> DataFolder {
         DataFolder::at(&self.dir)
             .with_root(self.root.clone())
             .with_vault(self.vault.clone())
             .with_store(self.store.clone())
+            .with_expected_epoch(self.expect_epoch)
     }
 
-    async fn open(&self, access: Access) -> Result<Store, CliError> {
+    /// An error where the user said not to open the vault.
+    pub(super) fn refuse_no_vault(&self) -> Result<(), CliError> {
         if self.no_vault {
             return Err(CliError::usage(
                 "this command needs the vault, --no-vault says not to open it",
             )
             .with_hint("--no-vault is for read, read-all and subscribe"));
         }
+        Ok(())
+    }
+
+    async fn open(&self, access: Access) -> Result<Store, CliError> {
+        self.refuse_no_vault()?;
         let parts = self.folder().open(access, self.policy.as_deref()).await?;
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
         }
+        self.tell_of_witness(&parts.oubliette.witnessed());
         if access == Access::Create && self.policy.is_some() {
             for warning in parts.oubliette.policy().warnings() {
                 note(self.json, &format!("policy: {warning}"));
             }
         }
         Ok(parts.oubliette)
+    }
+
+    /// What the event store knew, and the vault did not.
+    pub(super) fn tell_of_witness(&self, witnessed: &Witnessed) {
+        let ids = |ids: &[String]| ids.join(", ");
+        let replayed: Vec<_> = witnessed.replayed.iter().map(ToString::to_string).collect();
+        let unverifiable: Vec<_> = witnessed.unverifiable.iter().map(ToString::to_string).collect();
+        if !replayed.is_empty() {
+            let text = format!(
+                "the vault was rolled back, or restored: {} announced since applied again ({})",
+                output::count(replayed.len() as u64, "erasure"),
+                ids(&replayed)
+            );
+            if self.json {
+                let told = serde_json::json!({ "note": text, "replayed": replayed });
+                output::to_stderr(&told.to_string());
+            } else {
+                note(false, &text);
+            }
+        }
+        if !unverifiable.is_empty() {
+            note(
+                self.json,
+                &format!(
+                    "{} in oubliette-erasures claims to be this vault's and does not open: \
+                     forged, changed, or a newer program's; not counted ({})",
+                    output::count(unverifiable.len() as u64, "event"),
+                    ids(&unverifiable)
+                ),
+            );
+        }
+        if witnessed.gap {
+            note(
+                self.json,
+                "announcements of erasures are missing in the event store: it was rolled back, or \
+                 they were removed; it cannot tell of a rollback of the vault to before then",
+            );
+        }
     }
 
     fn tell_of_root(&self, root: &Path) {

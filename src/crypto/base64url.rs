@@ -14,7 +14,7 @@ static ENGINE: LazyLock<base64::engine::GeneralPurpose> =
     LazyLock::new(|| base64::engine::general_purpose::URL_SAFE_NO_PAD);
 
 /// Appends the text of `bytes`.
-pub(super) fn encode(bytes: &[u8], text: &mut String) {
+pub(crate) fn encode(bytes: &[u8], text: &mut String) {
     // `encode_string` goes through a small buffer in pieces; into a slice it is one pass.
     let mut buffer = std::mem::take(text).into_bytes();
     let from = buffer.len();

@@ -5,7 +5,7 @@
 //! `docs/format.md`.
 
 mod aead;
-mod base64url;
+pub(crate) mod base64url;
 mod context;
 mod key;
 mod plaintext;

@@ -19,6 +19,40 @@ pub enum ErasureError {
     /// The layer was opened without a vault.
     #[error("opened without a vault: there are no keys to destroy")]
     NoVault,
+    /// The erasure is decided and journaled, but the event store did not take its announcement,
+    /// and no key is destroyed yet: it would not be found out if the vault were rolled back. The
+    /// rest follows with the next erasure, when the layer is opened again, or with `resume`.
+    #[error(
+        "erasure {erasure} is decided, but not done: the event store did not take its \
+         announcement, and no key is destroyed before; it is tried again with the next erasure \
+         and on opening: {source}"
+    )]
+    AnnouncementPending {
+        /// The erasure.
+        erasure: ErasureId,
+        /// What the store said.
+        source: StoreError,
+    },
+    /// The event store does not say which erasures were announced, so that nobody knows whether
+    /// the vault was rolled back.
+    #[error(
+        "the event store does not say which erasures were announced, so that nothing personal \
+         may be served; open again once it can be read: {0}"
+    )]
+    WitnessSilent(#[source] StoreError),
+    /// The vault was rolled back or restored, and erasures announced since could not be applied
+    /// again.
+    #[error(
+        "the vault was rolled back: erasures announced since ({}) could not be applied again, and \
+         nothing personal may be served; mend what the vault reports and open again: {source}",
+        list(erasures)
+    )]
+    NotReplayed {
+        /// The erasures.
+        erasures: Vec<ErasureId>,
+        /// What the vault said.
+        source: VaultError,
+    },
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(
@@ -42,4 +76,15 @@ pub enum ErasureError {
     /// The task that erases was cut off by the runtime's end; opening again resumes it.
     #[error("the runtime ended while an erasure was under way; opening again resumes it")]
     Interrupted,
+}
+
+impl ErasureError {
+    /// Whether an erasure is decided and waits for the event store. Nothing else is the matter.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::AnnouncementPending { .. } | Self::TombstonesPending { .. })
+    }
+}
+
+fn list(erasures: &[ErasureId]) -> String {
+    erasures.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -17,6 +17,9 @@ pub(super) struct Journal {
     pub(super) erasure: ErasureId,
     pub(super) reason: String,
     pub(super) plan: Plan,
+    /// Which attempt to announce it this is: a larger plan is another one.
+    #[serde(default)]
+    pub(super) attempt: Uuid,
 }
 
 impl Journal {
@@ -62,12 +65,26 @@ pub struct ErasureRecord {
     pub subjects: u64,
     /// How many streams got a tombstone.
     pub streams: u64,
-    /// Whether every tombstone is written.
+    /// Whether every tombstone is written. Of an erasure that was replayed the vault cannot tell:
+    /// its tombstones are as its first run left them.
     pub done: bool,
+    /// Whether the keys are destroyed; if not, the erasure waits until it can be announced.
+    #[serde(default)]
+    pub destroyed: bool,
+    /// Whether it is announced in the event store.
+    #[serde(default)]
+    pub announced: bool,
+    /// The vault's epoch when the keys were destroyed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub epoch: Option<u64>,
+    /// When it was applied again, because the vault had been rolled back or restored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replayed: Option<Timestamp>,
 }
 
 impl ErasureRecord {
-    pub(super) fn of(journal: &Journal, done: bool) -> Self {
+    /// The record of an erasure that is decided.
+    pub(super) fn of(journal: &Journal) -> Self {
         Self {
             erasure: journal.erasure,
             at: journal.erasure.at(),
@@ -75,8 +92,33 @@ impl ErasureRecord {
             keys: journal.plan.keys(),
             subjects: journal.plan.subjects.len() as u64,
             streams: journal.plan.streams.len() as u64,
-            done,
+            done: false,
+            destroyed: false,
+            announced: false,
+            epoch: None,
+            replayed: None,
         }
+    }
+
+    /// The record of an erasure that is applied again, as it was announced.
+    pub(super) fn replayed(erasure: ErasureId, note: &[u8]) -> Self {
+        let announced = serde_json::from_slice(note).ok();
+        let record = announced.filter(|record: &Self| record.erasure == erasure);
+        let record = record.unwrap_or_else(|| Self {
+            erasure,
+            at: erasure.at(),
+            reason: String::new(),
+            keys: 0,
+            subjects: 0,
+            streams: 0,
+            done: false,
+            destroyed: true,
+            announced: true,
+            epoch: None,
+            replayed: None,
+        });
+        let replayed = Some(Timestamp::now());
+        Self { destroyed: true, announced: true, epoch: None, replayed, ..record }
     }
 
     pub(super) fn to_note(&self) -> Result<Vec<u8>, ErasureError> {
@@ -85,7 +127,9 @@ impl ErasureRecord {
 
     /// The record of one erasure.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
-        Ok(Self::all(vault)?.into_iter().find(|record| record.erasure == erasure))
+        let note = vault.note(NoteKind::Erasure, erasure.0.into_bytes())?;
+        let bad = |_| ErasureError::BadJournal(erasure);
+        note.map(|note| serde_json::from_slice(&note).map_err(bad)).transpose()
     }
 
     /// The records of all erasures, oldest first.

@@ -7,18 +7,24 @@
 //!    new ones wait. Closing can bring new dependents to light, so that planning and closing
 //!    alternate until nothing is new.
 //! 2. **Journal** the whole plan, durably. From here on the erasure happens, whatever crashes.
-//! 3. **Destroy** all keys in one batch and fence their subjects.
-//! 4. **Tombstones** on every affected stream, under ids that depend on the erasure and the
+//! 3. **Announce** it in the event store, sealed and without names, so that a vault that is rolled
+//!    back is found out. Where the store does not answer, the erasure waits.
+//! 4. **Destroy** all keys in one batch and fence their subjects.
+//! 5. **Tombstones** on every affected stream, under ids that depend on the erasure and the
 //!    stream alone, so that repeating this step changes nothing.
-//! 5. **Close the books**: the journal, which holds names, is removed; a record without names
+//! 6. **Close the books**: the journal, which holds names, is removed; a record without names
 //!    stays.
 
+mod announce;
 mod error;
 mod journal;
 mod plan;
 mod run;
+mod witness;
 
+pub use announce::{Announcement, AnnouncementError};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
 pub use plan::{AffectedStream, AffectedSubject, Kept, Plan};
 pub use run::{Erased, Progress, Reopened};
+pub use witness::{Replayed, Witnessed, export, replay};

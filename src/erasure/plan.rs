@@ -226,6 +226,45 @@ impl Plan {
         Ok(Self { subject: subject.clone(), already: None, subjects, streams, kept })
     }
 
+    /// Adds what a plan that was made later has more: an erasure that is decided takes no less
+    /// than was decided. Returns whether there is more.
+    pub(super) fn extend(&mut self, later: Self) -> bool {
+        let before = self.clone();
+        for theirs in later.subjects {
+            match self.subjects.iter_mut().find(|ours| ours.subject == theirs.subject) {
+                None => self.subjects.push(theirs),
+                Some(ours) => {
+                    ours.keys = ours.keys.max(theirs.keys);
+                    ours.generations = match (ours.generations.take(), theirs.generations) {
+                        (Some(mut spans), Some(others)) => {
+                            spans.extend(
+                                others
+                                    .iter()
+                                    .filter(|span| !spans.contains(span))
+                                    .copied()
+                                    .collect::<Vec<_>>(),
+                            );
+                            Some(spans)
+                        }
+                        _ => None,
+                    };
+                }
+            }
+        }
+        for theirs in later.streams {
+            match self.streams.iter_mut().find(|ours| ours.stream == theirs.stream) {
+                None => self.streams.push(theirs),
+                Some(ours) => {
+                    let new = theirs.keys.into_iter().filter(|key| !ours.keys.contains(key));
+                    ours.keys.extend(new.collect::<Vec<_>>());
+                    ours.sealed_about = ours.sealed_about.max(theirs.sealed_about);
+                    ours.own |= theirs.own;
+                }
+            }
+        }
+        (&self.subjects, &self.streams) != (&before.subjects, &before.streams)
+    }
+
     /// How many keys die.
     pub fn keys(&self) -> u64 {
         self.subjects.iter().map(|affected| affected.keys).sum()

@@ -5,17 +5,21 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{AffectedStream, ErasureError, ErasureRecord, Plan, journal::Journal};
+use super::{
+    AffectedStream, ErasureError, ErasureRecord, Plan,
+    journal::Journal,
+    witness::{Mark, announce, look},
+};
 use crate::{
     event::{
-        ErasureId, EventId, EventType, Generation, Json, NewEvent, SUBJECT_FORGOTTEN, Subject,
-        Timestamp, Tombstone,
+        ERASURES, ErasureId, EventId, EventType, Generation, Json, NewEvent, SUBJECT_FORGOTTEN,
+        Subject, Timestamp, Tombstone,
     },
     layer::{Layer, Oubliette},
     store::{
         Append, Capability, EventStore, EventStoreExt, ExpectedRevision, ReadOptions, StoreError,
     },
-    vault::{Closure, Destruction, Vault},
+    vault::{Backup, Closure, Destruction, Vault},
 };
 
 /// How many streams get their tombstones in one append, where the store can do that.
@@ -39,6 +43,15 @@ pub struct Erased {
     pub subjects: u64,
     /// How many streams got a tombstone.
     pub streams: u64,
+    /// Whether the event store has taken its announcement, so that a vault that is rolled back to
+    /// before it is found out.
+    pub announced: bool,
+    /// The vault's epoch since. Noted elsewhere, it finds a rollback out where the event store
+    /// cannot.
+    pub epoch: u64,
+    /// The backups of the vault from which the keys can still be had, until they are destroyed or
+    /// expire.
+    pub backups: Vec<Backup>,
 }
 
 /// What a reopening did.
@@ -72,6 +85,7 @@ impl<S: EventStore> Oubliette<S> {
     /// [`ErasureError::UnknownSubject`]; errors of the vault and the store.
     pub async fn plan(&self, subject: &Subject) -> Result<Plan, ErasureError> {
         let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
+        refuse_own(subject)?;
         settle_all(&self.layer, vault, subject).await?;
         let mut plan = Plan::make(vault, subject)?;
         keep_existing(&self.layer, &mut plan).await?;
@@ -88,7 +102,8 @@ impl<S: EventStore> Oubliette<S> {
     ///
     /// # Errors
     /// Before anything is decided: [`ErasureError::UnknownSubject`] and errors of vault and
-    /// store. After it: [`ErasureError::TombstonesPending`].
+    /// store. After it: [`ErasureError::AnnouncementPending`], no key being destroyed yet, and
+    /// [`ErasureError::TombstonesPending`], all of them being destroyed.
     pub async fn forget(&self, subject: &Subject, reason: &str) -> Result<Erased, ErasureError> {
         self.forget_with(subject, reason, |_| {}).await
     }
@@ -120,27 +135,38 @@ impl<S: EventStore> Oubliette<S> {
         Ok(Reopened { subject: subject.clone(), generation })
     }
 
-    /// Completes the erasures that a crash, or a store that did not answer, cut off. Opening the
-    /// layer does so by itself.
+    /// Applies the erasures again that the store has announced and the vault does not know, and
+    /// completes those that a crash, or a store that did not answer, cut off. Opening the layer does
+    /// so by itself.
     ///
     /// # Errors
-    /// [`ErasureError::TombstonesPending`] where the store still does not take them.
+    /// [`ErasureError::AnnouncementPending`] and [`ErasureError::TombstonesPending`] where the
+    /// store still does not take them; [`ErasureError::WitnessSilent`] where it cannot be read.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
             let _one_at_a_time = vault.erase_alone().await;
-            resume(&layer, vault).await
+            look(&layer, vault).await?;
+            resume(&layer, vault, None).await
         };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }
 
-    /// The records of all erasures, oldest first.
+    /// The records of all erasures that are decided, oldest first.
     ///
     /// # Errors
     /// Errors of the vault.
     pub fn erasures(&self) -> Result<Vec<ErasureRecord>, ErasureError> {
-        ErasureRecord::all(self.layer.vault().ok_or(ErasureError::NoVault)?)
+        let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
+        let mut records = ErasureRecord::all(vault)?;
+        for journal in Journal::all(vault)? {
+            if records.iter().all(|record| record.erasure != journal.erasure) {
+                records.push(ErasureRecord::of(&journal));
+            }
+        }
+        records.sort_by_key(|record| record.erasure);
+        Ok(records)
     }
 }
 
@@ -150,24 +176,43 @@ async fn forget<S: EventStore>(
     reason: &str,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
+    refuse_own(subject)?;
     let vault = layer.vault().ok_or(ErasureError::NoVault)?;
     let _one_at_a_time = vault.erase_alone().await;
-    match resume(layer, vault).await {
-        // Somebody else's keys are gone, and the store does not take their tombstones: that must
-        // not keep this subject's keys alive.
-        Err(error @ ErasureError::TombstonesPending { .. }) => {
-            tracing::warn!(%error, "an earlier erasure waits for its tombstones");
+    match resume(layer, vault, Some(subject)).await {
+        // Somebody else's erasure waits for the store: that must not keep this subject's keys
+        // alive. One of this subject's own is not decided twice.
+        Err(error) if error.is_pending() && !is_decided(vault, subject)? => {
+            tracing::warn!(%error, "an earlier erasure waits for the event store");
         }
         resumed => drop(resumed?),
     }
 
-    let (plan, closure) = close_and_plan(layer, vault, subject).await?;
+    let (mut plan, closure) = close_and_plan(layer, vault, subject).await?;
+    keep_existing(layer, &mut plan).await?;
+    refuse_unknown(vault, &plan)?;
     if let Some(erasure) = plan.already {
         return already(vault, subject, erasure);
     }
-    let journal = Journal { erasure: ErasureId::now(), reason: reason.to_owned(), plan };
+    let (erasure, reason) = (ErasureId::now(), reason.to_owned());
+    let journal = Journal { erasure, reason, plan, attempt: Uuid::new_v4() };
     journal.write(vault).await?;
     carry_out(layer, vault, &journal, Some(closure), progress).await
+}
+
+/// Whether an erasure of this subject waits, no key being destroyed yet.
+fn is_decided(vault: &Vault, subject: &Subject) -> Result<bool, ErasureError> {
+    for journal in Journal::all(vault)? {
+        if journal.plan.subject == *subject && !is_destroyed(vault, &journal)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The note is written in the same breath in which the keys die.
+fn is_destroyed(vault: &Vault, journal: &Journal) -> Result<bool, ErasureError> {
+    Ok(ErasureRecord::find(vault, journal.erasure)?.is_some())
 }
 
 /// Closes the subject and plans, until the plan names nobody who is not closed.
@@ -180,7 +225,7 @@ async fn close_and_plan<S: EventStore>(
     let mut closure = vault.close(std::slice::from_ref(subject)).await;
     loop {
         settle_all(layer, vault, subject).await?;
-        let mut plan = Plan::make(vault, subject)?;
+        let plan = Plan::make(vault, subject)?;
         let new: Vec<Subject> = plan
             .subjects
             .iter()
@@ -188,29 +233,62 @@ async fn close_and_plan<S: EventStore>(
             .filter(|who| closed.insert(who.clone()))
             .collect();
         if new.is_empty() {
-            keep_existing(layer, &mut plan).await?;
-            refuse_unknown(vault, &plan)?;
             return Ok((plan, closure));
         }
         closure.extend(&new).await;
     }
 }
 
+/// Carries on with what is journaled.
 async fn resume<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
+    asked: Option<&Subject>,
 ) -> Result<Vec<Erased>, ErasureError> {
     let (mut done, mut pending) = (Vec::new(), None);
     for journal in Journal::all(vault)? {
         tracing::info!(erasure = %journal.erasure, "resuming an erasure that was cut off");
-        match carry_out(layer, vault, &journal, None, &|_| {}).await {
+        let theirs = asked.is_some_and(|subject| *subject == journal.plan.subject);
+        match resume_one(layer, vault, journal).await {
             Ok(erased) => done.push(erased),
-            // The others' keys are destroyed all the same.
-            Err(error @ ErasureError::TombstonesPending { .. }) => pending = Some(error),
+            // The others' keys are destroyed all the same. Whoever asks hears of their own first.
+            Err(error) if error.is_pending() => {
+                pending = pending.filter(|_| !theirs).or(Some(error));
+            }
             Err(error) => return Err(error),
         }
     }
     pending.map_or(Ok(done), Err)
+}
+
+async fn resume_one<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    mut journal: Journal,
+) -> Result<Erased, ErasureError> {
+    if is_destroyed(vault, &journal)? {
+        return carry_out(layer, vault, &journal, None, &|_| {}).await;
+    }
+    // It waited for the store, and others went on meanwhile: what became dependent since goes, too.
+    let erasure = journal.erasure;
+    let waits = |error| match error {
+        ErasureError::Store(source) | ErasureError::WitnessSilent(source) => {
+            ErasureError::AnnouncementPending { erasure, source }
+        }
+        other => other,
+    };
+    let subject = journal.plan.subject.clone();
+    let (plan, mut closure) = close_and_plan(layer, vault, &subject).await.map_err(waits)?;
+    if journal.plan.extend(plan) {
+        keep_existing(layer, &mut journal.plan).await.map_err(|error| waits(error.into()))?;
+        // What the earlier attempt may have written must be known before the next one follows it.
+        look(layer, vault).await.map_err(waits)?;
+        journal.attempt = Uuid::new_v4();
+        journal.write(vault).await?;
+    }
+    let doomed = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
+    closure.extend(&doomed.collect::<Vec<_>>()).await;
+    carry_out(layer, vault, &journal, Some(closure), &|_| {}).await
 }
 
 /// Everything after the decision; repeatable from the start at any point.
@@ -231,9 +309,18 @@ async fn carry_out<S: EventStore>(
         }
     };
     let destruction = Destruction { erasure: journal.erasure, doomed };
-    let pending = ErasureRecord::of(journal, false).to_note()?;
-    vault.destroy(&destruction, &pending).await?;
+    let mut mark = Mark::load(vault)?;
+    let mut record = match ErasureRecord::find(vault, journal.erasure)? {
+        Some(record) => record,
+        None => {
+            let record = ErasureRecord::of(journal);
+            let announced = announce(layer, vault, journal, &destruction, &record, &mut mark);
+            ErasureRecord { announced: announced.await?, destroyed: true, ..record }
+        }
+    };
+    let destroyed = vault.destroy(&destruction, &record.to_note()?).await?;
     drop(closure);
+    record.epoch.get_or_insert(destroyed.epoch);
 
     let streams = &journal.plan.streams;
     progress(Progress::Destroyed { tombstones: streams.len() });
@@ -242,8 +329,14 @@ async fn carry_out<S: EventStore>(
         .map_err(|source| ErasureError::TombstonesPending { erasure: journal.erasure, source })?;
 
     use crate::vault::NoteKind::Erasure;
-    let done = ErasureRecord::of(journal, true).to_note()?;
-    vault.put_note(Erasure, journal.erasure.0.into_bytes(), &done).await?;
+    record.done = true;
+    let done = record.to_note()?;
+    // Asked for together, they are written together.
+    let (noted, marked) = tokio::join!(
+        vault.put_note(Erasure, journal.erasure.0.into_bytes(), &done),
+        mark.save(vault),
+    );
+    noted.and(marked)?;
     journal.remove(vault).await?;
     Ok(Erased {
         subject: journal.plan.subject.clone(),
@@ -253,6 +346,9 @@ async fn carry_out<S: EventStore>(
         keys: journal.plan.keys(),
         subjects: journal.plan.subjects.len() as u64,
         streams: streams.len() as u64,
+        announced: record.announced,
+        epoch: vault.epoch()?,
+        backups: vault.backups_before(record.epoch)?,
     })
 }
 
@@ -351,6 +447,14 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
     Ok(())
 }
 
+/// The layer's own streams are nobody.
+fn refuse_own(subject: &Subject) -> Result<(), ErasureError> {
+    if subject.as_str() == ERASURES {
+        return Err(ErasureError::UnknownSubject(subject.clone()));
+    }
+    Ok(())
+}
+
 fn refuse_unknown(vault: &Vault, plan: &Plan) -> Result<(), ErasureError> {
     let known = plan.already.is_some()
         || plan.keys() > 0
@@ -372,5 +476,8 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         keys: count(|record| record.keys),
         subjects: count(|record| record.subjects),
         streams: count(|record| record.streams),
+        backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
+        announced: record.is_some_and(|record| record.announced),
+        epoch: vault.epoch()?,
     })
 }

@@ -4,6 +4,7 @@
 //! once, at the edge: whoever holds a [`StreamName`] holds a valid one, and whoever holds a
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
+mod announced;
 mod json;
 mod layout;
 mod name;
@@ -12,6 +13,7 @@ mod owner;
 mod recorded;
 mod tombstone;
 
+pub use announced::{ERASURE_ANNOUNCED, ERASURES};
 pub use json::{Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ErasureId, EventId, EventType, Json, Position, Revision, SUBJECT_FORGOTTEN, StreamName,
-    Subject, Timestamp, Tombstone,
+    ERASURE_ANNOUNCED, ERASURES, ErasureId, EventId, EventType, Json, Position, Revision,
+    SUBJECT_FORGOTTEN, StreamName, Subject, Timestamp, Tombstone,
 };
 
 /// The largest event that the layer accepts, payload and metadata together, in bytes: 16 MiB.
@@ -221,6 +221,12 @@ impl RecordedEvent {
     /// Whether the event is of the tombstone's type.
     pub fn is_tombstone(&self) -> bool {
         self.event_type.as_str() == SUBJECT_FORGOTTEN
+    }
+
+    /// Whether the event is an announcement of an erasure: the layer's bookkeeping, in a stream
+    /// of its own.
+    pub fn is_announcement(&self) -> bool {
+        self.event_type.as_str() == ERASURE_ANNOUNCED && self.stream.as_str() == ERASURES
     }
 
     /// What a reader has in hand.

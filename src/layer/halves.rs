@@ -100,6 +100,10 @@ impl<S: EventStore> Join<S> {
     }
 
     fn take(&mut self, mut event: RecordedEvent) {
+        // The layer's bookkeeping is nobody's event. Read by its stream's name it is shown.
+        if event.is_announcement() {
+            return;
+        }
         let notes = Notes::of(event.metadata.as_ref());
         if notes.public.is_some() {
             let waits =

@@ -18,7 +18,7 @@ mod read;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -30,7 +30,7 @@ pub use error::CodecError;
 pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
 
 use crate::{
-    erasure::ErasureError,
+    erasure::{ErasureError, Witnessed},
     event::{Position, StreamName},
     policy::Policy,
     store::{
@@ -61,21 +61,25 @@ pub(crate) struct Layer<S> {
     codec: Codec,
     placements: placement::Placements,
     unsealed: AtomicU64,
+    /// What the announcements in the store have told so far.
+    pub(crate) witnessed: Mutex<Witnessed>,
 }
 
 impl<S: EventStore> Oubliette<S> {
-    /// Wraps a store. Erasures that a crash cut off are completed before this returns; where the
-    /// keys are destroyed but the store does not take a tombstone, it is logged, and
-    /// [`Oubliette::resume`] tries again.
+    /// Wraps a store. Erasures that the store has announced and the vault does not know, because
+    /// it was rolled back or restored, are applied again before this returns; [`Oubliette::witnessed`]
+    /// names them. So are those that a crash cut off; where the store does not take an
+    /// announcement or a tombstone, it is logged, and [`Oubliette::resume`] tries again.
     ///
     /// # Errors
-    /// Where an erasure cannot be completed in the vault: then nothing may be served.
+    /// Where an erasure cannot be completed in the vault, or the store does not say which were
+    /// announced: then nothing may be served.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         match oubliette.resume().await {
             Ok(_) => {}
-            Err(error @ ErasureError::TombstonesPending { .. }) => {
-                tracing::warn!(%error, "an erasure waits for its tombstones");
+            Err(error) if error.is_pending() => {
+                tracing::warn!(%error, "an erasure waits for the event store");
             }
             Err(error) => return Err(error),
         }
@@ -102,6 +106,7 @@ impl<S: EventStore> Oubliette<S> {
                 codec,
                 placements: placement::Placements::default(),
                 unsealed: AtomicU64::new(0),
+                witnessed: Mutex::default(),
             }),
         }
     }

@@ -19,8 +19,8 @@ impl<S: EventStore> Layer<S> {
         let Found { mut event, private } = found;
         let opened =
             self.try_open(&event, private.as_deref()).map_err(|error| error.on_read(&event))?;
-        // A tombstone is the layer's own word, in clear.
-        if opened.unsealed && !event.is_tombstone() {
+        // Tombstones and announcements are the layer's own words, in clear.
+        if opened.unsealed && !event.is_tombstone() && !event.is_announcement() {
             self.unsealed.fetch_add(1, Ordering::Relaxed);
         }
         event.data = opened.data;

@@ -12,8 +12,8 @@ use super::{
     template::{Composed, Template},
 };
 use crate::event::{
-    EventType, Json, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY, SUBJECT_FORGOTTEN,
-    StreamName, Subject,
+    ERASURE_ANNOUNCED, EventType, Json, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY,
+    SUBJECT_FORGOTTEN, StreamName, Subject,
 };
 
 /// Names beginning so are the layer's own streams.
@@ -147,6 +147,9 @@ impl Rules {
         self.check_stream(facts.stream)?;
         if facts.event_type.as_str() == SUBJECT_FORGOTTEN {
             return Err(PolicyRefusal::Reserved { what: "the event type `SubjectForgotten`" });
+        }
+        if facts.event_type.as_str() == ERASURE_ANNOUNCED {
+            return Err(PolicyRefusal::Reserved { what: "the event type `ErasureAnnounced`" });
         }
         check_looks(facts.event_type.as_str(), "event type")?;
 

@@ -17,22 +17,23 @@ use crate::{
         EventStore, ReadAllOptions, SqliteStore, StoreError,
         sqlite::{OpenError, OpenMode},
     },
-    vault::{Vault, VaultError},
+    vault::{Vault, VaultError, backup::BackupError},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
 const FORMAT: u32 = 1;
 /// Where the event store notes which vault's tokens it holds.
-const VAULT_OF_STORE: &str = "vault";
+pub(super) const VAULT_OF_STORE: &str = "vault";
 
 /// A folder that holds an event store and its vault.
 #[derive(Debug, Clone)]
 pub struct DataFolder {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Where the root slot is, where the caller says so.
-    root: Option<PathBuf>,
+    pub(super) root: Option<PathBuf>,
     vault: Option<PathBuf>,
     store: Option<PathBuf>,
+    expected_epoch: Option<u64>,
 }
 
 /// What is wanted of a folder.
@@ -80,7 +81,7 @@ pub enum FolderError {
     /// The vault that belongs to the events is gone.
     #[error(
         "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; restore the vault, or read what is public with --no-vault"
+         for ever; restore the vault from a backup (`oubliette restore`), or read what is public with --no-vault"
     )]
     VaultMissing(PathBuf),
     /// The events that belong to the vault are gone.
@@ -116,6 +117,18 @@ pub enum FolderError {
     /// An erasure that was cut off cannot be completed.
     #[error(transparent)]
     Erasure(#[from] ErasureError),
+    /// There are no events beside which a vault could be restored.
+    #[error("there are no events at {0}; restore the event store first, then the vault beside it")]
+    NothingToRestoreTo(PathBuf),
+    /// Erasures that were to be applied to a restored vault.
+    #[error(
+        "{0} of the given erasures are this vault's and do not open: changed, forged, or a newer \
+         program's; nothing was restored: take the file as `erasures export` wrote it"
+    )]
+    ErasuresDoNotOpen(usize),
+    /// A backup cannot be restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The file system refuses.
     #[error("{path}: {source}")]
     Io {
@@ -128,13 +141,13 @@ pub enum FolderError {
 
 /// What `oubliette.json` says.
 #[derive(Debug, Serialize, Deserialize)]
-struct Manifest {
+pub(super) struct Manifest {
     /// Says that the folder is ours.
     oubliette: u32,
     /// The vault's id; none as long as the folder is being made, and nothing is stored in it.
     vault: Option<String>,
     /// Where the root slot is.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// Where the vault is, unless in `vault/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vault_at: Option<PathBuf>,
@@ -144,7 +157,7 @@ struct Manifest {
 }
 
 /// What is in the folder now.
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// It was being made when the machine stopped; nothing was stored in it.
     Unfinished(Manifest),
@@ -169,7 +182,7 @@ const MAKING: &str = ".making";
 impl DataFolder {
     /// The folder at this path.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), root: None, vault: None, store: None }
+        Self { path: path.into(), root: None, vault: None, store: None, expected_epoch: None }
     }
 
     /// With the root slot here, instead of where the folder notes it, or, for a new one, in the
@@ -194,12 +207,20 @@ impl DataFolder {
         self
     }
 
+    /// Refusing a vault whose epoch is lower than one that was noted elsewhere: it was rolled
+    /// back, together with its slot.
+    #[must_use]
+    pub fn with_expected_epoch(mut self, epoch: Option<u64>) -> Self {
+        self.expected_epoch = epoch;
+        self
+    }
+
     /// The folder of the event store.
     pub fn events(&self) -> PathBuf {
         self.store.clone().unwrap_or_else(|| self.path.join("events"))
     }
 
-    fn vault(&self) -> PathBuf {
+    pub(super) fn vault(&self) -> PathBuf {
         self.vault.clone().unwrap_or_else(|| self.path.join("vault"))
     }
 
@@ -207,7 +228,16 @@ impl DataFolder {
         self.path.join("policy.toml")
     }
 
-    fn manifest_file(&self) -> PathBuf {
+    /// What is to be noted of this folder.
+    pub(super) fn manifest(&self, vault: Option<String>, root: PathBuf) -> Manifest {
+        let absolute = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        };
+        let (vault_at, store_at) = (absolute(&self.vault), absolute(&self.store));
+        Manifest { oubliette: FORMAT, vault, root, vault_at, store_at }
+    }
+
+    pub(super) fn manifest_file(&self) -> PathBuf {
         self.path.join("oubliette.json")
     }
 
@@ -237,14 +267,18 @@ impl DataFolder {
         }
         match self.look()? {
             Found::Ours(manifest) => self.open_whole(&manifest, access, given).await,
-            Found::Nothing | Found::Unfinished(_) if access == Access::Create => {
+            // A vault that was expected to have a past is not there: a new one would have none.
+            Found::Nothing | Found::Unfinished(_)
+                if access == Access::Create
+                    && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
+            {
                 self.make(given).await
             }
             Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
         }
     }
 
-    fn look(&self) -> Result<Found, FolderError> {
+    pub(super) fn look(&self) -> Result<Found, FolderError> {
         let manifest = self.manifest_file();
         let text = match fs::read_to_string(&manifest) {
             Ok(text) => text,
@@ -281,12 +315,13 @@ impl DataFolder {
     }
 
     /// This folder, with what its manifest says where the caller does not.
-    fn located(&self, manifest: &Manifest) -> Self {
+    pub(super) fn located(&self, manifest: &Manifest) -> Self {
         Self {
             path: self.path.clone(),
             root: self.root.clone().or_else(|| Some(manifest.root.clone())),
             vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
             store: self.store.clone().or_else(|| manifest.store_at.clone()),
+            expected_epoch: self.expected_epoch,
         }
     }
 
@@ -354,16 +389,7 @@ impl DataFolder {
         if let Some(parent) = root.parent() {
             make_folder(parent)?;
         }
-        let absolute = |path: &Option<PathBuf>| {
-            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-        };
-        let mut manifest = Manifest {
-            oubliette: FORMAT,
-            vault: None,
-            root: root.clone(),
-            vault_at: absolute(&folder.vault),
-            store_at: absolute(&folder.store),
-        };
+        let mut manifest = folder.manifest(None, root.clone());
         self.write(&self.manifest_file(), &pretty(&manifest))?;
 
         let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
@@ -405,6 +431,9 @@ impl DataFolder {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
         let vault = Vault::open(&folder.vault(), folder.root.as_ref().unwrap_or(&manifest.root))?;
+        if let Some(expected) = self.expected_epoch {
+            vault.expect_epoch(expected)?;
+        }
         let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
         let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if noted != vault.id().to_string() {
@@ -462,7 +491,7 @@ impl DataFolder {
     }
 
     /// Replaces a file so that a crash leaves the old one or the new one.
-    fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
+    pub(super) fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
         let replace = || {
             let mut file = tempfile::Builder::new().prefix(MAKING).tempfile_in(&self.path)?;
             io::Write::write_all(&mut file, text)?;
@@ -474,7 +503,7 @@ impl DataFolder {
     }
 }
 
-fn pretty(manifest: &Manifest) -> Vec<u8> {
+pub(super) fn pretty(manifest: &Manifest) -> Vec<u8> {
     // Three plain members always have a JSON form.
     serde_json::to_vec_pretty(manifest).unwrap_or_default()
 }
@@ -485,7 +514,7 @@ fn is_makings(name: &std::ffi::OsStr) -> bool {
 }
 
 /// Whether a folder is empty or absent, but for what the making of one leaves.
-fn is_empty(path: &Path) -> Result<bool, FolderError> {
+pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
     match fs::read_dir(path) {
         Ok(mut entries) => {
             Ok(!entries.any(|entry| entry.map_or(true, |entry| !is_makings(&entry.file_name()))))
@@ -497,7 +526,7 @@ fn is_empty(path: &Path) -> Result<bool, FolderError> {
 }
 
 /// Makes a folder that only its owner may look into.
-fn make_folder(path: &Path) -> Result<(), FolderError> {
+pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -507,7 +536,7 @@ fn make_folder(path: &Path) -> Result<(), FolderError> {
 
 /// A place for a new vault's root slot: apart from the data folder, so that an archive of that
 /// folder does not catch it.
-fn default_root() -> Option<PathBuf> {
+pub(super) fn default_root() -> Option<PathBuf> {
     let state =
         std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = || {

@@ -4,5 +4,7 @@
 //! policy in one folder, the vault's root slot outside of it. Servers will live here too.
 
 mod folder;
+mod restore;
 
 pub use folder::{Access, DataFolder, FolderError, Parts};
+pub use restore::RestoredFolder;

@@ -192,6 +192,11 @@ impl Cache {
     pub(super) fn drop_fence(&self, subject: &Subject) {
         self.fences.shard(subject).pop(subject);
     }
+
+    /// Where it is not known by name who was forgotten.
+    pub(super) fn drop_all_fences(&self) {
+        self.fences.0.iter().for_each(|shard| lock(shard).clear());
+    }
 }
 
 struct Shards<K: Hash + Eq, V>(Vec<Mutex<LruCache<K, V>>>, RandomState);

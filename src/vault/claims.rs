@@ -170,10 +170,10 @@ impl SubjectRecord {
     }
 
     /// Names someone no longer, but leaves that there was an owner.
-    pub(super) fn unname(&mut self, owner: &Subject) {
-        self.former.retain(|other| other != owner);
+    pub(super) fn unname(&mut self, is_owner: impl Fn(&Subject) -> bool) {
+        self.former.retain(|other| !is_owner(other));
         for other in self.epochs.iter_mut().flat_map(|epoch| &mut epoch.owners) {
-            if other.subject.as_ref() == Some(owner) {
+            if other.subject.as_ref().is_some_and(&is_owner) {
                 other.subject = None;
             }
         }

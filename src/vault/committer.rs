@@ -17,8 +17,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "backup")]
+use super::backup::Delta;
 use super::{
-    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError,
+    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
     places::{self, Hash},
@@ -54,10 +56,17 @@ pub(super) enum Job {
     Claim(Vec<Claim>, Reply<Vec<Option<Generation>>>),
     Settle(Subject, Vec<EventId>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
+    Replay(Vec<Verdict>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
     Flush(Reply<()>),
+    /// From when on a backup is told of all changes.
+    #[cfg(feature = "backup")]
+    OpenTap(Reply<()>),
+    /// The end of a backup: what changed last, read while nothing is written.
+    #[cfg(feature = "backup")]
+    CloseTap(Reply<Vec<Delta>>),
 }
 
 /// A key that this write makes, or reserves seals for.
@@ -137,6 +146,7 @@ impl Committer {
             Job::Destroy(destruction, note, reply) => {
                 answer(reply, self.destroy(&destruction, &note));
             }
+            Job::Replay(verdicts, reply) => answer(reply, self.replay(&verdicts)),
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
                 Ok(()) => self.when_written(reply, ()),
@@ -144,6 +154,18 @@ impl Committer {
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
             Job::Flush(reply) => answer(reply, self.flush()),
+            #[cfg(feature = "backup")]
+            Job::OpenTap(reply) => {
+                // What is planned and not written yet is not in the tree: it comes by the tap.
+                self.core.disk.tap.open();
+                answer(reply, self.core.disk.check());
+            }
+            #[cfg(feature = "backup")]
+            Job::CloseTap(reply) => {
+                let last = self.commit().and_then(|()| Delta::read(&self.core.disk));
+                self.core.disk.tap.close();
+                answer(reply, last);
+            }
         }
     }
 

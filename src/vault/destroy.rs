@@ -1,9 +1,9 @@
 //! Destroying keys, fencing, and admitting again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, Epoch, NoteKind, VaultError,
+    Dead, Destroyed, Destruction, Doomed, Epoch, NoteKind, Taken, VaultError, Verdict,
     cache::Address,
     committer::Committer,
     disk::parts,
@@ -40,10 +40,48 @@ impl Committer {
         let mut plan = Plan::default();
         for doomed in &destruction.doomed {
             match &doomed.dead {
-                Dead::All => self.doom(&doomed.subject, destruction.erasure, &mut plan)?,
+                Dead::All => {
+                    let hash = self.core.naming.subject(&doomed.subject);
+                    self.doom(hash, &[], destruction.erasure, &mut plan)?;
+                }
                 Dead::Spans(spans) => self.doom_spans(doomed, spans, destruction, &mut plan)?,
             }
         }
+        let destroyed = self.carry_out(plan, &[(destruction.erasure, note)])?;
+        for doomed in &destruction.doomed {
+            self.core.cache.drop_fence(&doomed.subject);
+        }
+        Ok(destroyed)
+    }
+
+    /// Applies erasures that this vault does not know, all in one change of root: it was rolled
+    /// back, or restored from a backup, and knows nobody's name for sure.
+    pub(super) fn replay(&mut self, verdicts: &[Verdict]) -> Result<Destroyed, VaultError> {
+        self.commit()?;
+        let mut plan = Plan::default();
+        for verdict in verdicts {
+            for taken in &verdict.taken {
+                if taken.whole {
+                    self.doom(taken.pseudonym, &taken.dead, verdict.erasure, &mut plan)?;
+                } else {
+                    self.doom_known_spans(taken, verdict.erasure, &mut plan)?;
+                }
+            }
+        }
+        // An erasure may have come in parts.
+        let notes: BTreeMap<ErasureId, &[u8]> =
+            verdicts.iter().map(|verdict| (verdict.erasure, verdict.note.as_slice())).collect();
+        let destroyed = self.carry_out(plan, &notes.into_iter().collect::<Vec<_>>())?;
+        self.core.cache.drop_all_fences();
+        Ok(destroyed)
+    }
+
+    /// Writes what was planned, and takes it out of memory.
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        notes: &[(ErasureId, &[u8])],
+    ) -> Result<Destroyed, VaultError> {
         let Plan { mut erasure, keys, records, fences, whole, .. } = plan;
         let disk = &self.core.disk;
         for (hash, fence) in &fences {
@@ -52,9 +90,11 @@ impl Committer {
         for (hash, record) in records.iter().filter(|(hash, _)| !whole.contains(*hash)) {
             write_over(&mut erasure, &places::record(hash), &record.encode())?;
         }
-        let stem = places::note(NoteKind::Erasure, destruction.erasure.0.as_bytes());
-        if disk.whole(&stem)?.is_none_or(|noted| noted.as_slice() != note) {
-            write_over(&mut erasure, &stem, note)?;
+        for (id, note) in notes {
+            let stem = places::note(NoteKind::Erasure, id.0.as_bytes());
+            if disk.whole(&stem)?.is_none_or(|noted| noted.as_slice() != *note) {
+                write_over(&mut erasure, &stem, note)?;
+            }
         }
         if !erasure.changes.is_empty() {
             disk.erase(erasure)?;
@@ -69,9 +109,6 @@ impl Committer {
         // Those that gave way to others in the cache wait here for the next write.
         let dead: HashSet<KeyId> = keys.iter().map(|(id, _)| *id).collect();
         self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
-        for doomed in &destruction.doomed {
-            self.core.cache.drop_fence(&doomed.subject);
-        }
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
@@ -80,15 +117,16 @@ impl Committer {
         Ok(Destroyed { keys: keys.len() as u64, epoch: self.core.disk.tree().epoch()? })
     }
 
-    /// Takes everything of a subject, but for its fence.
+    /// Takes everything of a subject, but for its fence. `dead`: what is dead besides what this
+    /// vault knows that the subject ever had.
     fn doom(
         &self,
-        subject: &Subject,
+        hash: Hash,
+        dead: &[(Generation, Generation)],
         erasure: ErasureId,
         plan: &mut Plan,
     ) -> Result<(), VaultError> {
         let naming = &self.core.naming;
-        let hash = naming.subject(subject);
         let mut fence = self.fence(&hash, plan)?;
         if fence.whole.contains(&erasure) {
             return Ok(());
@@ -98,8 +136,9 @@ impl Committer {
             let dependent = naming.subject(&dependent);
             let fence = self.fence(&dependent, plan)?;
             let mut record = self.record(&dependent, &fence, plan)?;
-            if record.noted_with().any(|owner| owner == subject) {
-                record.unname(subject);
+            let is_it = |owner: &Subject| naming.subject(owner) == hash;
+            if record.noted_with().any(is_it) {
+                record.unname(is_it);
                 plan.records.insert(dependent, record);
             }
         }
@@ -114,6 +153,9 @@ impl Committer {
         let range = places::subject_range(&hash);
         plan.erasure.remove_ranges.push((range.start, range.end));
         fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure);
+        for (from, to) in dead {
+            fence.kill(*from, *to, erasure);
+        }
         fence.closed = true;
         fence.whole.push(erasure);
         plan.fences.insert(hash, fence);
@@ -154,7 +196,44 @@ impl Committer {
             }
             return Ok(());
         }
-        for found in self.core.disk.walk(places::keys(&hash)) {
+        self.take_dead(&hash, &fence, plan)?;
+        // What would be sealed next belongs to someone who is forgotten.
+        fence.closed |= fence.killer(record.current).is_some();
+        plan.fences.insert(hash, fence);
+        plan.records.insert(hash, record);
+        Ok(())
+    }
+
+    /// Takes generations of which it was settled, by the vault that was not rolled back, which
+    /// they are. This one may not have begun them yet.
+    fn doom_known_spans(
+        &self,
+        taken: &Taken,
+        erasure: ErasureId,
+        plan: &mut Plan,
+    ) -> Result<(), VaultError> {
+        let hash = taken.pseudonym;
+        let mut fence = self.fence(&hash, plan)?;
+        let mut record = self.record(&hash, &fence, plan)?;
+        for (from, to) in &taken.dead {
+            fence.kill(*from, *to, erasure);
+        }
+        self.take_dead(&hash, &fence, plan)?;
+        // None of them is ever begun again.
+        record.highest = fence.last_dead().map_or(record.highest, |dead| dead.max(record.highest));
+        fence.closed |= taken.closed || fence.killer(record.current).is_some();
+        plan.fences.insert(hash, fence);
+        plan.records.insert(hash, record);
+        Ok(())
+    }
+
+    fn take_dead(
+        &self,
+        subject: &Hash,
+        fence: &FenceRecord,
+        plan: &mut Plan,
+    ) -> Result<(), VaultError> {
+        for found in self.core.disk.walk(places::keys(subject)) {
             let (place, value) = found?;
             let entry = KeyEntry::decode(&value)?;
             if fence.killer(entry.generation).is_some() {
@@ -162,10 +241,6 @@ impl Committer {
                 plan.take(place, entry);
             }
         }
-        // What would be sealed next belongs to someone who is forgotten.
-        fence.closed |= fence.killer(record.current).is_some();
-        plan.fences.insert(hash, fence);
-        plan.records.insert(hash, record);
         Ok(())
     }
 
@@ -225,7 +300,7 @@ impl Plan {
 }
 
 /// The last generation that a subject began. One who is closed has begun none since.
-fn last_begun(fence: &FenceRecord, record: &SubjectRecord) -> Generation {
+pub(super) fn last_begun(fence: &FenceRecord, record: &SubjectRecord) -> Generation {
     fence.last_dead().filter(|_| fence.closed).unwrap_or(record.highest)
 }
 

@@ -11,6 +11,8 @@ use std::{
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "backup")]
+use super::tap::Tap;
 use super::{
     VaultError,
     places::{self, Hash},
@@ -28,6 +30,8 @@ pub(super) const WALK: usize = 256;
 pub(super) struct Disk {
     tree: Arc<Tree>,
     poisoned: AtomicBool,
+    #[cfg(feature = "backup")]
+    pub(super) tap: Tap,
     #[cfg(test)]
     pub(super) faults: super::tests::Faults,
 }
@@ -37,6 +41,8 @@ impl Disk {
         Self {
             tree,
             poisoned: AtomicBool::new(false),
+            #[cfg(feature = "backup")]
+            tap: Tap::default(),
             #[cfg(test)]
             faults: super::tests::Faults::default(),
         }
@@ -58,7 +64,8 @@ impl Disk {
 
     /// See [`Tree::put`].
     pub(super) fn put(&self, changes: Vec<Change>) -> Result<(), VaultError> {
-        self.write(changes, Tree::put)
+        let changes = Erasure { changes, ..Erasure::default() };
+        self.write(changes, |tree, erasure| tree.put(erasure.changes))
     }
 
     /// See [`Tree::erase_all`].
@@ -66,18 +73,24 @@ impl Disk {
         self.write(erasure, Tree::erase_all)
     }
 
-    fn write<T>(
+    fn write(
         &self,
-        changes: T,
-        how: impl FnOnce(&Tree, T) -> Result<(), VaultError>,
+        changes: Erasure,
+        how: impl FnOnce(&Tree, Erasure) -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
         self.check()?;
+        #[cfg(feature = "backup")]
+        let listening = self.tap.listen(&changes);
         #[cfg(test)]
         let result = self.faults.before_write().and_then(|()| how(&self.tree, changes));
         #[cfg(not(test))]
         let result = how(&self.tree, changes);
         if result.is_err() {
             self.poisoned.store(true, Ordering::Release);
+        }
+        #[cfg(feature = "backup")]
+        if let Some(changed) = listening {
+            self.tap.note(changed);
         }
         result
     }

@@ -112,6 +112,20 @@ pub enum VaultError {
         /// The slot's epoch.
         epoch: u64,
     },
+    /// The vault's epoch is lower than one that was noted elsewhere: vault and slot were rolled
+    /// back together.
+    #[error(
+        "the vault is at epoch {found}, and at least {expected} is expected: vault and root slot \
+         were rolled back together; put the present ones back, or, if an old state was restored \
+         on purpose, leave the expected epoch out: erasures announced in the event store are then \
+         applied again, those that were not must be repeated by name"
+    )]
+    EpochTooLow {
+        /// The vault's epoch.
+        found: u64,
+        /// The least that was expected.
+        expected: u64,
+    },
     /// A page or record does not have the form that it must have.
     #[error("the vault is damaged: {0}")]
     Damaged(String),

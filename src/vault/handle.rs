@@ -42,6 +42,9 @@ struct Open {
     gates: Arc<Gates>,
     /// Held by an erasure from closing to closing the books.
     erasing: Arc<tokio::sync::Mutex<()>>,
+    /// Held by a backup from its beginning to its end.
+    #[cfg(feature = "backup")]
+    backing_up: Arc<tokio::sync::Mutex<()>>,
     /// `None` only while dropping: that is how the committer learns of it.
     jobs: Option<mpsc::Sender<Job>>,
     committer: Option<JoinHandle<()>>,
@@ -113,12 +116,28 @@ impl Vault {
             .map_err(|error| VaultError::Storage(Box::new(error)))?;
         let (jobs, committer) = (Some(jobs), Some(committer));
         let (gates, erasing) = (Arc::default(), Arc::default());
-        Ok(Self { open: Arc::new(Open { core, gates, erasing, jobs, committer }) })
+        Ok(Self {
+            open: Arc::new(Open {
+                core,
+                gates,
+                erasing,
+                #[cfg(feature = "backup")]
+                backing_up: Arc::default(),
+                jobs,
+                committer,
+            }),
+        })
     }
 
-    #[cfg(test)]
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.open.core
+    }
+
+    /// Waits until no other backup is being made, and keeps others waiting until the answer is
+    /// dropped.
+    #[cfg(feature = "backup")]
+    pub(super) async fn back_up_alone(&self) -> impl Send + use<> {
+        Arc::clone(&self.open.backing_up).lock_owned().await
     }
 
     /// How many jobs were handed to the committer.
@@ -128,7 +147,7 @@ impl Vault {
     }
 
     /// Has the committer do something, and waits for its answer.
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
+    pub(super) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
@@ -333,6 +352,18 @@ impl Vault {
         self.ask(|reply| Job::RemoveNote(kind, id, reply)).await
     }
 
+    /// One note.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn note(
+        &self,
+        kind: NoteKind,
+        id: [u8; 16],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        self.open.core.disk.whole(&places::note(kind, &id))
+    }
+
     /// All notes of a kind.
     ///
     /// # Errors
@@ -387,12 +418,6 @@ impl Vault {
     #[cfg(feature = "drill")]
     pub(crate) fn is_root(&self, root: &Root) -> Result<bool, VaultError> {
         self.open.core.disk.tree().is_root(root)
-    }
-
-    /// The epoch that is in use.
-    #[cfg(feature = "drill")]
-    pub(crate) fn epoch(&self) -> Result<u64, VaultError> {
-        self.open.core.disk.tree().epoch()
     }
 
     /// The fence of a pseudonym as a subject's name, where that subject is the one: the vault

@@ -24,6 +24,11 @@ impl Inventory {
         Self { core, next: Some(places::all_subjects().start), ready: Vec::new().into_iter() }
     }
 
+    /// The walk over the fences alone.
+    pub(super) fn of_fences(core: Arc<Core>) -> Self {
+        Self { core, next: Some(places::all_fences().start), ready: Vec::new().into_iter() }
+    }
+
     /// Reads the next entries. There may be none among the places read.
     fn read(&mut self, from: &Place) -> Result<(), VaultError> {
         let (subjects, fences) = (places::all_subjects(), places::all_fences());

@@ -4,7 +4,10 @@
 //! and by `audit` (the walk of the inventory). It knows of events and keys, and of no store: an
 //! event is to it an id that somebody says is, or is not, in the store.
 
+#[cfg(feature = "backup")]
+pub mod backup;
 mod cache;
+mod catalogue;
 mod claims;
 mod committer;
 #[cfg(feature = "drill")]
@@ -20,14 +23,18 @@ mod pages;
 mod places;
 mod records;
 mod root;
+#[cfg(feature = "backup")]
+mod tap;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod types;
 mod under_way;
+mod verdict;
 mod verify;
 mod wire;
 
+pub use catalogue::{Backup, BackupId, BackupState};
 #[cfg(feature = "drill")]
 pub(crate) use copy::{Copied, DeadKey, Fate};
 pub use error::{VaultError, VaultIdText};
@@ -38,7 +45,7 @@ pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};
 pub(crate) use tree::Flaw;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyState, NoteKind, Opening, Owner, Standing, VaultId,
+    KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};

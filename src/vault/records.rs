@@ -258,6 +258,17 @@ impl FenceRecord {
         span.map(|&(_, _, erasure)| erasure)
     }
 
+    /// Whether all of these generations are dead.
+    pub(super) fn covers(&self, from: Generation, to: Generation) -> bool {
+        let mut next = from;
+        for (dead_from, dead_to, _) in &self.dead {
+            if (*dead_from..=*dead_to).contains(&next) {
+                next = dead_to.next();
+            }
+        }
+        next > to
+    }
+
     /// The erasure because of which new keys are refused.
     pub(super) fn refusal(&self) -> Option<ErasureId> {
         self.dead.last().filter(|_| self.closed).map(|&(_, _, erasure)| erasure)

@@ -185,6 +185,31 @@ pub struct Destruction {
     pub doomed: Vec<Doomed>,
 }
 
+/// What an erasure takes of one subject, by pseudonym: so that it can be applied by a vault that
+/// does not know the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The keyed pseudonym of the subject.
+    pub pseudonym: [u8; 16],
+    /// The generations that die, both ends inclusive.
+    pub dead: Vec<(Generation, Generation)>,
+    /// Whether all that there is of the subject goes, under whatever generation.
+    pub whole: bool,
+    /// Whether new keys are refused from then on.
+    pub closed: bool,
+}
+
+/// An erasure without names: what a vault that was rolled back needs to apply it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The erasure.
+    pub erasure: ErasureId,
+    /// What it takes, of whom.
+    pub taken: Vec<Taken>,
+    /// What is noted of it (kind [`NoteKind::Erasure`]).
+    pub note: Vec<u8>,
+}
+
 /// What a destruction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Destroyed {
@@ -202,4 +227,8 @@ pub enum NoteKind {
     Journal = 1,
     /// What is kept of an erasure: no names.
     Erasure = 2,
+    /// An entry of the catalogue of backups.
+    Backup = 3,
+    /// How far the announcements in the event store are known.
+    Witness = 4,
 }

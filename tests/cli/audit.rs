@@ -35,7 +35,7 @@ fn copy(world: &World, from: &str, to: &str) {
 fn verify_says_that_all_is_well_or_what_is_not_and_how_to_mend_it() {
     let world = world();
     let said = world.ok(&["verify"]);
-    assert!(said.contains("3 events: 1 sealed part open, 1 shredded, 0 unknown; 1 tombstone"));
+    assert!(said.contains("4 events: 1 sealed part open, 1 shredded, 0 unknown; 1 tombstone"));
     assert!(said.ends_with("everything is as it should be\n"), "{said}");
     let report = &world.json(&["verify", "--repair"])[0];
     assert_eq!((&report["kind"], &report["clean"]), (&"report".into(), &true.into()));

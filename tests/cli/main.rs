@@ -1,9 +1,11 @@
 //! The command line, run as people run it: the real binary, in temporary folders.
 
 mod audit;
+mod backup;
 mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+mod rolled_back;
 mod walk;
 mod world;

@@ -41,7 +41,7 @@ impl World {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oubliette"));
         command.current_dir(self.dir.path()).args(args);
-        for name in ["OUBLIETTE_DIR", "OUBLIETTE_ROOT", "OUBLIETTE_LOG"] {
+        for name in ["OUBLIETTE_DIR", "OUBLIETTE_ROOT", "OUBLIETTE_LOG", "OUBLIETTE_EXPECT_EPOCH"] {
             command.env_remove(name);
         }
         command.env("XDG_STATE_HOME", self.path("state")).env("HOME", self.path("home"));

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
-import base64, hashlib, json, pathlib, re
+import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Number = type("Number", (str,), {})  # a number's literal, verbatim
@@ -64,6 +64,35 @@ def open_event(v, keys):
         opened.append(text)
     return aad, digest, opened
 
+def open_announcement(line, identity):
+    """Associated data and plaintext of an announcement (section 8)."""
+    at = datetime.datetime.fromisoformat(line["at"].replace("Z", "+00:00"))
+    micros = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
+    ids = {name: uuid.UUID(line[name]).bytes if name in line else b"" for name in ("vault", "erasure", "previous", "id")}
+    aad = b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
+                               micros.to_bytes(8, "big", signed=True), line["epoch"].to_bytes(8, "big"),
+                               ids["previous"], ids["id"], b"oubliette-erasures"]))
+    raw, key = token(line["sealed"]), hmac.digest(identity, b"oubliette announcements", "sha256")
+    return aad, AESGCM(key).decrypt(raw[:12], raw[12:], aad)
+def read_verdict(text):
+    """Who loses what, by pseudonym, and the record."""
+    at, taken = 0, []
+    def take(n):
+        nonlocal at
+        at += n
+        assert at <= len(text), "truncated"
+        return text[at - n:at]
+    def number(): return int.from_bytes(take(4), "big")
+    assert take(1) == b"\1", "version"
+    for _ in range(number()):
+        pseudonym, flags = take(16).hex(), take(1)[0]
+        assert flags < 4, "flags"
+        taken.append({"pseudonym": pseudonym, "whole": bool(flags & 1), "closed": bool(flags & 2),
+                      "dead": [[number(), number()] for _ in range(number())]})
+    record = take(number())
+    assert at == len(text), "something follows"
+    return {"taken": taken, "record": record.decode()}
+
 here = pathlib.Path(__file__).parent
 for name in ("good", "bad"):
     file = json.loads((here / f"{name}.json").read_text())
@@ -81,3 +110,13 @@ for name in ("good", "bad"):
             body, want = opened[0][17 + m:17 + m + b], v["opened"]["data"]
             assert body == (want["json"].encode() if "json" in want else bytes.fromhex(want["bytes"])), v["name"]
     print(f"{len(file['vectors'])} {name} vectors as they should be")
+
+file = json.loads((here / "announcements.json").read_text())
+for v in file["vectors"]:
+    aad, text = open_announcement(v["line"], bytes.fromhex(file["identity"]))
+    assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and read_verdict(text) == v["opened"], v["name"]
+    for name, other in (("id", str(uuid.uuid4())), ("epoch", 0), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4()))):
+        try: open_announcement({**v["line"], name: other}, bytes.fromhex(file["identity"]))
+        except Exception: continue
+        assert False, f"{v['name']} opened with another {name}"
+print(f"{len(file['vectors'])} announcement vectors as they should be")

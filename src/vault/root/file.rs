@@ -60,6 +60,23 @@ impl FileSlot {
         lock(&file)?;
         Ok(Self(SectorSlot(SectorFile(Mutex::new(file)))))
     }
+
+    /// What stands where the slot of a restored vault is to be: nothing; or a slot, with the root
+    /// in it, unless none was ever written to it.
+    ///
+    /// # Errors
+    /// As [`FileSlot::open`]; [`VaultError::SlotDamaged`], [`VaultError::NewerFormat`].
+    #[cfg(feature = "backup")]
+    pub(crate) fn left_over(path: &Path) -> Result<Option<(Self, Option<Root>)>, VaultError> {
+        let slot = match Self::open(path) {
+            Err(VaultError::SlotMissing(_)) => return Ok(None),
+            slot => slot?,
+        };
+        let sectors = [slot.0.0.read(0)?, slot.0.0.read(1)?];
+        let blank = sectors.iter().all(|sector| sector.iter().all(|byte| *byte == 0));
+        let root = if blank { None } else { Some(slot.read()?) };
+        Ok(Some((slot, root)))
+    }
 }
 
 impl RootSlot for FileSlot {

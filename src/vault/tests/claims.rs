@@ -11,7 +11,7 @@ pub(super) fn claim(of: &str, event: EventId, change: OwnerChange) -> Claim {
 }
 
 /// Claims, and settles whether the event was stored.
-pub(super) async fn owned(
+pub(in crate::vault) async fn owned(
     vault: &Vault,
     of: &str,
     change: OwnerChange,

@@ -3,7 +3,7 @@
 // Tests hold the lock that keeps writes waiting on purpose.
 #![allow(clippy::await_holding_lock)]
 
-mod claims;
+pub(super) mod claims;
 mod counts;
 mod fences;
 mod folder;

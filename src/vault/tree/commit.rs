@@ -6,12 +6,15 @@ use super::{
     Erasure, Tree,
     edits::Edits,
     open::{EPOCH, RETIRE},
-    page::PageId,
+    page::{Page, PageId},
     retire::RetireList,
     rewrite::{Plan, Written, plan},
     store::Store,
 };
-use crate::vault::{VaultError, VaultId, pages::Batch};
+use crate::{
+    crypto::Secret,
+    vault::{VaultError, VaultId, pages::Batch},
+};
 
 /// After how many seals the root's key is replaced, far below the 2³² that random nonces allow.
 const MOST_ROOT_SEALS: u64 = 1 << 30;
@@ -127,5 +130,15 @@ fn sealed(
     id: &PageId,
     written: &Written,
 ) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
-    Ok((id.to_vec(), written.page.seal(vault, id, &written.key)?))
+    sealed_page(vault, id, &written.key, &written.page)
+}
+
+/// A page as the page store takes it.
+pub(super) fn sealed_page(
+    vault: VaultId,
+    id: &PageId,
+    key: &Secret,
+    page: &Page,
+) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
+    Ok((id.to_vec(), page.seal(vault, id, key)?))
 }

@@ -1,5 +1,7 @@
 //! A vault's folder: what says that it is one, and who has it open.
 
+#[cfg(feature = "backup")]
+use std::path::PathBuf;
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
@@ -29,6 +31,7 @@ struct Header {
 }
 
 /// The right to use the folder. The system takes it back when the process ends, however it ends.
+#[derive(Debug)]
 pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] File);
 
 /// Makes the folder, or takes an empty one, and locks it.
@@ -102,6 +105,41 @@ pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultErr
     fs::rename(&draft, folder.join(HEADER)).map_err(storage)?;
     sync_folder(folder)?;
     sync_folder(crate::vault::root::parent(folder))
+}
+
+/// The folder of a vault that is complete, but for its name. Locked, so that nobody else takes
+/// it for what an attempt that was cut off left.
+#[cfg(feature = "backup")]
+#[derive(Debug)]
+pub(crate) struct FolderDraft {
+    path: PathBuf,
+    _lock: FolderLock,
+}
+
+#[cfg(feature = "backup")]
+impl FolderDraft {
+    /// Gives it its place, durably. A folder that is not empty is not replaced.
+    pub(crate) fn put_in_place(self, folder: &Path) -> Result<(), VaultError> {
+        fs::rename(&self.path, folder).map_err(storage)?;
+        sync_folder(crate::vault::root::parent(folder))
+    }
+}
+
+/// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
+#[cfg(feature = "backup")]
+pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
+    fs::create_dir_all(draft).map_err(storage)?;
+    let lock = lock(draft)?;
+    for entry in fs::read_dir(draft).map_err(storage)? {
+        let entry = entry.map_err(storage)?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        let path = entry.path();
+        let folder = entry.file_type().map_err(storage)?.is_dir();
+        if folder { fs::remove_dir_all(path) } else { fs::remove_file(path) }.map_err(storage)?;
+    }
+    Ok(FolderDraft { path: draft.to_owned(), _lock: lock })
 }
 
 /// Whose folder it is.

@@ -34,6 +34,8 @@ mod cache;
 mod commit;
 mod edits;
 mod folder;
+#[cfg(feature = "backup")]
+mod load;
 mod open;
 mod page;
 mod retire;
@@ -56,6 +58,8 @@ use zeroize::Zeroizing;
 #[cfg(feature = "drill")]
 pub(crate) use self::folder::{PAGES, read_header};
 pub(crate) use self::verify::{Flaw, Seen, Walked};
+#[cfg(feature = "backup")]
+pub(crate) use self::{folder::FolderDraft, load::Seed};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},

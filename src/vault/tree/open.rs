@@ -8,6 +8,8 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(feature = "backup")]
+use super::{Place, Seed, Value, folder::FolderDraft};
 use super::{
     Shape, Tree, View,
     commit::remove,
@@ -119,7 +121,32 @@ impl Tree {
         Ok(tree)
     }
 
-    fn assemble(
+    /// Makes a vault's tree of these values, in ascending order of places: in the folder `draft`,
+    /// which is still to be put in its place, when the tree is closed. A slot that is there is overwritten, which erases
+    /// its root.
+    ///
+    /// # Errors
+    /// Those of making a slot, and those of the values.
+    #[cfg(feature = "backup")]
+    pub(crate) fn load_at<E: From<VaultError>>(
+        draft: &Path,
+        slot: Option<FileSlot>,
+        root: &Path,
+        seed: Seed,
+        values: impl Iterator<Item = Result<(Place, Value), E>>,
+    ) -> Result<(Self, FolderDraft), E> {
+        let vault = seed.vault;
+        let begun = folder::begin_draft(draft)?;
+        let pages = Box::new(SledPages::open(&draft.join(folder::PAGES))?);
+        let slot = || -> Result<Box<dyn RootSlot>, VaultError> {
+            Ok(Box::new(slot.map_or_else(|| FileSlot::create(root), Ok)?))
+        };
+        let tree = Self::load(pages, slot, Shape::default(), seed, values)?;
+        folder::write_header(draft, vault)?;
+        Ok((tree, begun))
+    }
+
+    pub(super) fn assemble(
         store: Store,
         slot: Box<dyn RootSlot>,
         root: Root,

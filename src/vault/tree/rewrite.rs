@@ -354,7 +354,7 @@ impl Rewrite<'_> {
 
 /// Cuts items of these sizes into pages of at most `limit` bytes (more, where so few items are
 /// more), evenly and about three quarters full, with at least `fewest` items in each.
-fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
+pub(super) fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
     let total: usize = sizes.iter().sum();
     if sizes.is_empty() {
         return Vec::new();
@@ -380,7 +380,7 @@ fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
 }
 
 /// The shortest bound that tells the places up to `left` from those from `right`.
-fn separator(left: &[u8], right: &[u8]) -> Place {
+pub(super) fn separator(left: &[u8], right: &[u8]) -> Place {
     let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
     right[..right.len().min(common + 1)].to_vec()
 }

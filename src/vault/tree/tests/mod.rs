@@ -7,6 +7,8 @@ mod disk;
 mod files;
 mod forensic;
 mod hostile;
+#[cfg(feature = "backup")]
+mod load;
 mod model;
 mod verify;
 

@@ -1,0 +1,351 @@
+//! Backups of the vault: making one, the catalogue of them, and restoring.
+
+use std::{
+    io::{IsTerminal, stderr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{Span, civil::Date, tz::TimeZone};
+use oubliette::{
+    event::Timestamp,
+    vault::{
+        Backup, BackupId, BackupState,
+        backup::{BackupError, Identities, Recipients, VerifiedBackup},
+    },
+};
+use serde::Serialize;
+
+use super::{
+    erasures,
+    exit::CliError,
+    open::Globals,
+    output::{self, Out, cell, note, number, stdout_style},
+    read::time,
+};
+
+/// Copy the vault into one file that only the recipients can open, while others go on
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = "\
+Examples:
+  age-keygen -o key.txt                 (once; keep it elsewhere, never beside the backups)
+  oubliette backup --to age1… --expires 90d vault-2026-05.age
+  oubliette backup list
+  oubliette backup retire 0198…         (after the file was destroyed)
+  oubliette restore vault-2026-05.age --identity key.txt
+
+A backup holds the keys of everybody who is not forgotten yet, and forgetting does not reach it:
+until it is destroyed or expires, `forget` names it. Only the vault is in it; back up the events
+as you back up any database, and keep policy.toml.")]
+pub(super) struct BackupArgs {
+    #[command(subcommand)]
+    command: Option<BackupCommand>,
+    #[command(flatten)]
+    make: MakeArgs,
+}
+
+#[derive(Debug, Args)]
+struct MakeArgs {
+    /// Seal it to this age recipient; may be given several times
+    #[arg(long, value_name = "age1…")]
+    to: Vec<String>,
+    /// Seal it to the recipients in this file, one a line
+    #[arg(long, value_name = "FILE")]
+    recipients_file: Vec<PathBuf>,
+    /// When its file will be destroyed: 90d, 6mo, 1y, or a date such as 2027-01-31
+    #[arg(long, value_name = "WHEN", required = true, value_parser = expiry)]
+    expires: Option<Timestamp>,
+    /// The file to write; it must not exist
+    #[arg(required = true, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// List the backups that were made of this vault, and how they stand
+    #[command(after_help = "Example:\n  oubliette backup list --json")]
+    List,
+    /// Record that a backup no longer exists: its file, and every copy of it, is destroyed
+    #[command(after_help = "Example:\n  oubliette backup retire 0198c2de-…")]
+    Retire {
+        /// Its id, as `backup list` prints it
+        id: BackupId,
+    },
+}
+
+/// Make the vault anew from a backup, beside its events
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette restore vault-2026-05.age --identity key.txt
+  oubliette restore vault-2026-05.age --identity key.txt --erasures erasures.ndjson
+
+Who was forgotten after the backup was made stays so: erasures that the events announce are
+applied again before anything is read, and so are those in --erasures (which `erasures export`
+wrote). What neither knows cannot be known: forget again by name.
+
+The backup is read through and checked before anything is written. The vault gets a new root key
+in a new root slot (--root says where). Keys that were made after the backup are not in it: events
+that were sealed with them cannot be read again.")]
+pub(super) struct RestoreArgs {
+    /// The backup
+    file: PathBuf,
+    /// The file with an age identity of one of its recipients, as `age-keygen` writes it
+    #[arg(long, short, value_name = "FILE")]
+    identity: PathBuf,
+    /// Erasures to apply to what is restored, as `erasures export` wrote them; `-` is stdin
+    #[arg(long, value_name = "FILE")]
+    erasures: Option<PathBuf>,
+    /// Restore it though its day has passed
+    #[arg(long)]
+    even_expired: bool,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    args: BackupArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    match args.command {
+        None => make(globals, args.make, out).await,
+        Some(BackupCommand::List) => list(globals, out).await,
+        Some(BackupCommand::Retire { id }) => retire(globals, id, out).await,
+    }
+}
+
+async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), CliError> {
+    let mut recipients = Recipients::default();
+    args.to.iter().try_for_each(|to| recipients.add(to))?;
+    args.recipients_file.iter().try_for_each(|file| recipients.add_file(file))?;
+    let (Some(file), Some(expires)) = (args.file, args.expires) else {
+        return Err(CliError::usage("FILE and --expires are needed"));
+    };
+    let store = globals.open_existing().await?;
+    let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
+    let watch = Watch::new("places written");
+    let told = watch.teller();
+    let backup = vault.back_up(&file, &recipients, expires, told).await;
+    watch.finish();
+    let backup = backup?;
+    if globals.json {
+        out.json(&Row::of(&backup))?;
+        return Ok(());
+    }
+    out.line(&format!(
+        "backup {} is in {}: about {}, to be destroyed by {}",
+        backup.backup,
+        stdout_style().strong(&file.display().to_string()),
+        output::count(backup.keys.unwrap_or_default(), "key"),
+        time(&backup.expires.to_string()),
+    ))?;
+    Ok(())
+}
+
+async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
+    let backups = vault.backups()?;
+    if globals.json {
+        backups.iter().try_for_each(|backup| out.json(&Row::of(backup)))?;
+        return Ok(());
+    }
+    let mut table = output::table(&["backup", "created", "expires", "keys", "to", "state", "file"]);
+    for backup in &backups {
+        let row = vec![
+            cell(backup.backup),
+            cell(time(&backup.created.to_string())),
+            cell(time(&backup.expires.to_string())),
+            number(backup.keys.map_or_else(String::new, |keys| format!("~{keys}"))),
+            number(backup.recipients.len()),
+            cell(state(backup)),
+            cell(output::printable(&backup.file)),
+        ];
+        output::add(&mut table, row);
+    }
+    if backups.is_empty() {
+        note(false, "no backup was made of this vault");
+    } else {
+        out.table(table)?;
+    }
+    Ok(())
+}
+
+fn state(backup: &Backup) -> String {
+    match backup.state(Timestamp::now()) {
+        BackupState::Valid => "valid".to_owned(),
+        BackupState::Incomplete => "incomplete: destroy its draft, then retire it".to_owned(),
+        BackupState::Expired => "expired: destroy it, then retire it".to_owned(),
+        _ => match &backup.retired {
+            Some(at) => format!("retired {}", time(&at.to_string())),
+            None => "unknown".to_owned(),
+        },
+    }
+}
+
+async fn retire(globals: &Globals, id: BackupId, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
+    let backup = vault.retire_backup(id).await?.ok_or(BackupError::Unknown(id))?;
+    if globals.json {
+        out.json(&Row::of(&backup))?;
+    } else {
+        let file = output::printable(&backup.file);
+        out.line(&format!("backup {id} ({file}) no longer counts as a copy of anybody's keys"))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn restore(
+    globals: &Globals,
+    args: RestoreArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    globals.refuse_no_vault()?;
+    let identities = Identities::from_file(&args.identity)?;
+    let erasures = args.erasures.as_deref().map(erasures::read).transpose()?.unwrap_or_default();
+    let (file, watch) = (args.file.clone(), Watch::new("places restored"));
+    let read = tokio::task::spawn_blocking(move || VerifiedBackup::read(&file, identities));
+    let verified = read.await.map_err(|_| BackupError::Interrupted)??;
+    if !args.even_expired {
+        verified.refuse_expired()?;
+    }
+    let created = verified.created();
+    let restored = globals.folder().restore(verified, erasures, watch.teller()).await;
+    watch.finish();
+    let restored = restored?;
+    globals.tell_of_witness(&restored.parts.oubliette.witnessed());
+    let (applied, foreign) = match &restored.replayed {
+        Some(replayed) => (replayed.erasures.len() as u64, replayed.foreign),
+        None => (0, 0),
+    };
+    if foreign > 0 {
+        let text = format!("{} passed over: another vault's", output::count(foreign, "erasure"));
+        note(globals.json, &text);
+    }
+    if globals.json {
+        out.json(&Told {
+            vault: restored.restored.vault.to_string(),
+            backup: restored.restored.backup.backup,
+            created,
+            keys: restored.restored.keys,
+            epoch: restored.restored.epoch,
+            applied,
+            root: restored.root,
+        })?;
+        return Ok(());
+    }
+    out.line(&format!(
+        "vault {} is as it was on {}: {} (backup {})",
+        restored.restored.vault,
+        time(&created.to_string()),
+        output::count(restored.restored.keys, "key"),
+        restored.restored.backup.backup,
+    ))?;
+    if args.erasures.is_some() {
+        out.line(&format!("{} of the file applied to it", output::count(applied, "erasure")))?;
+    }
+    out.line(&format!("its root slot is {}", restored.root.display()))?;
+    note(
+        false,
+        "events that were sealed under keys made after the backup cannot be read again, and \
+         backups made after it are not in the catalogue",
+    );
+    Ok(())
+}
+
+/// A backup, with how it stands.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    backup: &'a Backup,
+    state: BackupState,
+}
+
+impl<'a> Row<'a> {
+    fn of(backup: &'a Backup) -> Self {
+        Self { backup, state: backup.state(Timestamp::now()) }
+    }
+}
+
+/// What is told of a restoration.
+#[derive(Serialize)]
+struct Told {
+    vault: String,
+    backup: BackupId,
+    created: Timestamp,
+    keys: u64,
+    epoch: u64,
+    /// How many of the given erasures were applied to it.
+    applied: u64,
+    root: PathBuf,
+}
+
+/// How far it is, where somebody watches. How far it goes nobody has counted.
+struct Watch(Option<ProgressBar>);
+
+impl Watch {
+    fn new(what: &str) -> Self {
+        if !stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template(&format!("{{spinner}} {{pos}} {what}")) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(Some(bar))
+    }
+
+    fn teller(&self) -> impl Fn(u64) + Send + 'static {
+        let bar = self.0.clone();
+        move |reached| {
+            if let Some(bar) = &bar {
+                bar.set_position(reached);
+            }
+        }
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// When something expires that is to live so long, or until that day, begins.
+fn expiry(text: &str) -> Result<Timestamp, String> {
+    if let Ok(instant) = text.parse() {
+        return Ok(instant);
+    }
+    let wrong = "neither a span such as 90d, 6mo or 1y, nor a date such as 2027-01-31";
+    let at = match text.parse::<Date>() {
+        Ok(date) => date.to_zoned_datetime(TimeZone::UTC),
+        Err(_) => {
+            let span: Span = text.parse().map_err(|_| wrong)?;
+            jiff::Timestamp::now().to_zoned_datetime(TimeZone::UTC).checked_add(span)
+        }
+    };
+    let at = at.map_err(|_| wrong)?;
+    Ok(Timestamp::from_micros(at.timestamp().as_microsecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_a_span_a_day_or_an_instant() {
+        let day = 86_400_000_000;
+        let in_90 = Timestamp::now().as_micros() + 90 * day;
+        assert!((expiry("90d").unwrap().as_micros() - in_90).abs() < day / 24);
+        assert!(expiry("6mo").unwrap() > expiry("170d").unwrap());
+        assert!(expiry("1y").unwrap() > expiry("360d").unwrap());
+        assert_eq!(expiry("2027-01-31").unwrap(), expiry("2027-01-31T00:00:00Z").unwrap());
+        for wrong in ["", "soon", "90", "31.1.2027", "99999999y"] {
+            assert!(expiry(wrong).is_err(), "{wrong}");
+        }
+    }
+}

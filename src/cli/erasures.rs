@@ -1,0 +1,157 @@
+//! The records of erasures, and their announcements: to be kept elsewhere, and applied again.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, stdin},
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Subcommand};
+use oubliette::erasure::{Announcement, ErasureRecord, export, replay};
+
+use super::{
+    exit::CliError,
+    open::Globals,
+    output::{self, Out, cell, note, number},
+    read::time,
+};
+
+/// List the erasures: when, why, how many keys; never who
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette erasures --json
+  oubliette erasures export > erasures.ndjson
+      (keep it apart from the vault and its backups)
+  oubliette erasures replay erasures.ndjson
+      (after the vault was restored, where the event store cannot tell)
+
+The epoch is the vault's when the keys were destroyed. The newest, noted elsewhere, finds a vault
+out that was rolled back: oubliette --expect-epoch N ...")]
+pub(super) struct ErasuresArgs {
+    #[command(subcommand)]
+    command: Option<ErasuresCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ErasuresCommand {
+    /// Write all erasures, sealed and without names, one a line: only this vault can read them
+    Export,
+    /// Apply erasures from a file again, those that the vault does not know
+    Replay {
+        /// What `erasures export` wrote; `-` is stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    args: &ErasuresArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    match &args.command {
+        None => list(globals, out).await,
+        Some(ErasuresCommand::Export) => write(globals, out).await,
+        Some(ErasuresCommand::Replay { file }) => apply(globals, file, out).await,
+    }
+}
+
+async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let records = store.erasures()?;
+    if globals.json {
+        records.iter().try_for_each(|record| out.json(record))?;
+        return Ok(());
+    }
+    let mut table = output::table(&[
+        "erasure", "at", "keys", "subjects", "streams", "epoch", "state", "reason",
+    ]);
+    for record in &records {
+        output::add(
+            &mut table,
+            vec![
+                cell(record.erasure),
+                cell(time(&record.at.to_string())),
+                number(record.keys),
+                number(record.subjects),
+                number(record.streams),
+                number(record.epoch.map_or(String::new(), |epoch| epoch.to_string())),
+                cell(state(record)),
+                cell(output::printable(&record.reason)),
+            ],
+        );
+    }
+    if records.is_empty() {
+        note(false, "nobody was forgotten here");
+    } else {
+        out.table(table)?;
+    }
+    Ok(())
+}
+
+fn state(record: &ErasureRecord) -> &'static str {
+    match record {
+        _ if record.replayed.is_some() => "applied again",
+        _ if record.done => "done",
+        _ if record.destroyed => "tombstones pending",
+        _ => "not done: to be announced",
+    }
+}
+
+async fn write(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
+    for announcement in export(vault) {
+        out.json(&announcement?)?;
+    }
+    Ok(())
+}
+
+async fn apply(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliError> {
+    let announcements = read(file)?;
+    let store = globals.open_existing().await?;
+    let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
+    let replayed = replay(vault, announcements).await?;
+    if globals.json {
+        out.json(&replayed)?;
+    } else {
+        out.line(&format!(
+            "{} applied again, {} destroyed; {} known already",
+            output::count(replayed.erasures.len() as u64, "erasure"),
+            output::count(replayed.keys, "key"),
+            replayed.known,
+        ))?;
+    }
+    if replayed.foreign > 0 {
+        note(globals.json, &format!("{} passed over: another vault's", replayed.foreign));
+    }
+    if replayed.unverifiable.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::failed(format!(
+        "{} of this vault did not open and were not applied: changed, forged, or a newer program's",
+        output::count(replayed.unverifiable.len() as u64, "line")
+    )))
+}
+
+/// The announcements in a file, one a line.
+pub(super) fn read(file: &Path) -> Result<Vec<Announcement>, CliError> {
+    let reader: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(BufReader::new(stdin()))
+    } else {
+        let open = File::open(file);
+        let named = |error| CliError::failed(format!("{}: {error}", file.display()));
+        Box::new(BufReader::new(open.map_err(named)?))
+    };
+    let mut announcements = Vec::new();
+    for (number, line) in reader.lines().enumerate() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let bad = |error| CliError::usage(format!("line {}: {error}", number + 1));
+        announcements.push(line.parse().map_err(bad)?);
+    }
+    Ok(announcements)
+}

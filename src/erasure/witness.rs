@@ -1,0 +1,379 @@
+//! The witness: what the event store has announced is compared with what the vault knows.
+//!
+//! A vault and its root slot that were rolled back together are whole and open well. That
+//! erasures were undone is known to somebody else alone: here, to the announcements in the event
+//! store, if that was not rolled back as well.
+
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+
+use super::{Announcement, ErasureError, ErasureRecord, announce::stream, journal::Journal};
+use crate::{
+    event::{ErasureId, EventId, RecordedEvent, Revision},
+    layer::{Layer, Oubliette},
+    store::{Append, Capability, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError},
+    vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
+};
+
+/// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
+const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
+/// The one note of the kind `Witness`.
+const MARK: [u8; 16] = [0; 16];
+
+/// What the announcements in the event store told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Witnessed {
+    /// The vault had been rolled back, or restored from a backup: these erasures were undone by
+    /// that, and were applied again.
+    pub replayed: Vec<ErasureId>,
+    /// Events that claim to be announcements of this vault and do not open: forged, changed, or
+    /// of a newer program. They do not count.
+    pub unverifiable: Vec<EventId>,
+    /// Whether announcements that the vault knows of are no longer in the store, or stand there
+    /// in another order: it was rolled back itself, or somebody removed them.
+    pub gap: bool,
+}
+
+impl Witnessed {
+    fn add(&mut self, other: &Self) {
+        self.replayed.extend(&other.replayed);
+        self.unverifiable.extend(&other.unverifiable);
+        self.gap |= other.gap;
+    }
+}
+
+/// What applying erasures again did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// The erasures that the vault had not known, oldest first.
+    pub erasures: Vec<ErasureId>,
+    /// How many keys they destroyed.
+    pub keys: u64,
+    /// How many announcements were of erasures that it knew.
+    pub known: u64,
+    /// How many were another vault's.
+    pub foreign: u64,
+    /// Those that claim to be this vault's and do not open: forged, changed, or of a newer
+    /// program. They do not count.
+    pub unverifiable: Vec<EventId>,
+    /// The vault's epoch since.
+    pub epoch: u64,
+}
+
+/// Applies erasures again that a vault does not know, because it was restored from a backup or
+/// rolled back: what they took is destroyed and fenced, in one change of root. Repeatable.
+///
+/// For a vault that is restored before there is a layer over it; opening a layer does so by itself
+/// with what is announced in its store.
+///
+/// # Errors
+/// [`ErasureError::NotReplayed`]; errors of the vault.
+pub async fn replay(
+    vault: &Vault,
+    announcements: impl IntoIterator<Item = Announcement>,
+) -> Result<Replayed, ErasureError> {
+    let _one_at_a_time = vault.erase_alone().await;
+    let mut found = Found::default();
+    for announcement in announcements {
+        found.take(vault, &announcement)?;
+    }
+    let (erasures, keys) = apply(vault, found.unknown).await?;
+    let (known, foreign, unverifiable) = (found.known, found.foreign, found.unverifiable);
+    Ok(Replayed { erasures, keys, known, foreign, unverifiable, epoch: vault.epoch()? })
+}
+
+/// Announcements of all erasures that a vault knows, made anew from its fences and records: for a
+/// file that is kept apart from the vault, also where the events are lost. An erasure may come in
+/// several parts.
+pub fn export(
+    vault: &Vault,
+) -> impl Iterator<Item = Result<Announcement, ErasureError>> + Send + use<> {
+    let sealer = vault.clone();
+    vault.verdicts().flat_map(move |verdicts| {
+        let announcements = match verdicts {
+            Ok(verdicts) => verdicts
+                .iter()
+                .map(|verdict| Announcement::seal(&sealer, EventId::random(), None, verdict))
+                .collect(),
+            Err(error) => vec![Err(error.into())],
+        };
+        announcements.into_iter()
+    })
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// What the announcements in the event store have told since this layer was opened.
+    pub fn witnessed(&self) -> Witnessed {
+        // No code panics while it holds this lock.
+        self.layer.witnessed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Applies erasures again that the vault does not know; see [`replay`].
+    ///
+    /// # Errors
+    /// As [`replay`].
+    pub async fn replay(
+        &self,
+        announcements: impl IntoIterator<Item = Announcement> + Send,
+    ) -> Result<Replayed, ErasureError> {
+        let vault = self.vault().ok_or(ErasureError::NoVault)?;
+        let announcements: Vec<_> = announcements.into_iter().collect();
+        replay(vault, announcements).await
+    }
+}
+
+/// How far the vault knows the announcements in the store: all of its own up to this event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// The last event that was looked at, of whichever vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<(Revision, EventId)>,
+    /// The last announcement of its own up to there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<EventId>,
+    /// The last announcement that it made, which the next one names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) newest: Option<EventId>,
+}
+
+impl Mark {
+    /// A mark that cannot be read is none: all that the store has is compared.
+    pub(super) fn load(vault: &Vault) -> Result<Self, VaultError> {
+        let note = vault.note(NoteKind::Witness, MARK)?;
+        Ok(note.and_then(|note| serde_json::from_slice(&note).ok()).unwrap_or_default())
+    }
+
+    pub(super) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
+        if Self::load(vault)? == self {
+            return Ok(());
+        }
+        let note = serde_json::to_vec(&self).unwrap_or_default();
+        vault.put_note(NoteKind::Witness, MARK, &note).await
+    }
+
+    /// After announcements of this vault's own were appended. `false`: others wrote in between,
+    /// and may have been copies of this vault.
+    pub(super) fn advance(&mut self, events: u64, revision: Revision, last: EventId) -> bool {
+        let next = self.at.map_or(0, |(revision, _)| revision.0 + 1);
+        self.newest = Some(last);
+        if revision.0.checked_sub(events - 1) != Some(next) {
+            return false;
+        }
+        (self.at, self.last) = (Some((revision, last)), Some(last));
+        true
+    }
+}
+
+/// What is found in announcements.
+#[derive(Default)]
+struct Found {
+    unknown: Vec<Verdict>,
+    known: u64,
+    foreign: u64,
+    unverifiable: Vec<EventId>,
+}
+
+impl Found {
+    /// Whether it is this vault's own.
+    fn take(&mut self, vault: &Vault, announcement: &Announcement) -> Result<bool, VaultError> {
+        if announcement.vault() != vault.id() {
+            self.foreign += 1;
+            return Ok(false);
+        }
+        let Some(verdict) = announcement.open(vault) else {
+            self.unverifiable.push(announcement.id());
+            return Ok(false);
+        };
+        let id = verdict.erasure.0.into_bytes();
+        // One that is journaled is not done yet, and will be by its journal.
+        let known = vault.note(NoteKind::Journal, id)?.is_some()
+            || vault.note(NoteKind::Erasure, id)?.is_some() && vault.covers(&verdict)?;
+        if known {
+            self.known += 1;
+        } else {
+            self.unknown.push(verdict);
+        }
+        Ok(true)
+    }
+}
+
+/// Has the store announce the erasure. Returns whether it has: one that never takes such events
+/// cannot bear witness, and must not keep anybody's keys alive.
+pub(super) async fn announce<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &Journal,
+    destruction: &Destruction,
+    record: &ErasureRecord,
+    mark: &mut Mark,
+) -> Result<bool, ErasureError> {
+    let erasure = journal.erasure;
+    let mut verdict = vault.verdict(destruction, &record.to_note()?)?;
+    let taken = std::mem::take(&mut verdict.taken);
+    let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
+    if parts.is_empty() {
+        parts.push(&[]);
+    }
+    let mut previous = mark.newest;
+    let mut events = Vec::with_capacity(parts.len());
+    for (part, taken) in parts.into_iter().enumerate() {
+        // Repeated, the same attempt has the same ids: the store knows it for what it is.
+        let name = format!("announcement {}/{part}", journal.attempt);
+        let id = EventId::derived(erasure.0, &name);
+        verdict.taken = taken.to_vec();
+        events.push(Announcement::seal(vault, id, previous, &verdict)?.to_event()?);
+        previous = Some(id);
+    }
+    let (count, last) = (events.len() as u64, previous.unwrap_or_else(EventId::random));
+    let append = Append::new(stream()?, ExpectedRevision::Any, events);
+    match layer.store.append(vec![append]).await {
+        Ok(appended) => {
+            let revision = appended.first().map(|appended| appended.revision);
+            let next = revision.is_some_and(|revision| mark.advance(count, revision, last));
+            if !next {
+                // Another vault over the same store, as a rule; or a copy of this one.
+                match look(layer, vault).await {
+                    Ok(()) => *mark = Mark::load(vault)?,
+                    Err(error) => {
+                        tracing::warn!(%erasure, %error, "what others announced is not known");
+                    }
+                }
+            }
+            Ok(true)
+        }
+        Err(
+            error @ (StoreError::Invalid(_)
+            | StoreError::Unsupported(_)
+            | StoreError::Refused { .. }
+            | StoreError::IdInUse { .. }),
+        ) => {
+            tracing::warn!(
+                %erasure, %error,
+                "the event store does not take announcements of erasures: a vault that is rolled \
+                 back to before this one will not be found out by it"
+            );
+            Ok(false)
+        }
+        Err(source) => Err(ErasureError::AnnouncementPending { erasure, source }),
+    }
+}
+
+/// Reads what was announced since the vault last looked, and applies what it does not know. Only
+/// one erasure at a time may be under way.
+pub(super) async fn look<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+) -> Result<(), ErasureError> {
+    let mark = Mark::load(vault)?;
+    let (events, mut gap) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
+    let mut found = Found::default();
+    // Where all is compared anew, it is not known after which of them the first one comes.
+    let mut last = (!gap).then_some(mark.last);
+    for event in &events {
+        let Some(announcement) = Announcement::of(event) else { continue };
+        if found.take(vault, &announcement)? {
+            gap |= last.is_some_and(|last| last != announcement.previous());
+            last = Some(Some(announcement.id()));
+        }
+    }
+    let (replayed, _) = apply(vault, found.unknown).await?;
+    let at = events.last().map(|event| (event.revision, event.id));
+    let at = if gap || at.is_some() { at } else { mark.at };
+    let last = last.flatten();
+    Mark { at, last, newest: last }.save(vault).await?;
+    let witnessed = Witnessed { replayed, unverifiable: found.unverifiable, gap };
+    tell(vault, &witnessed);
+    // No code panics while it holds this lock.
+    let so_far = layer.witnessed.lock();
+    so_far.unwrap_or_else(std::sync::PoisonError::into_inner).add(&witnessed);
+    Ok(())
+}
+
+fn tell(vault: &Vault, witnessed: &Witnessed) {
+    let vault = vault.id();
+    for erasure in &witnessed.replayed {
+        tracing::warn!(
+            %vault, %erasure,
+            "the vault was rolled back or restored; an erasure announced since is applied again"
+        );
+    }
+    for event in &witnessed.unverifiable {
+        tracing::warn!(
+            %vault, %event,
+            "an event says that it announces an erasure of this vault, and does not open: it is \
+             forged, changed, or a newer program's, and does not count"
+        );
+    }
+    if witnessed.gap {
+        tracing::warn!(
+            %vault,
+            "announcements that this vault knows of are missing in the event store, or stand in \
+             another order: the store was rolled back, or they were removed"
+        );
+    }
+}
+
+/// The events of the stream after a mark, in order; or, where it is no longer there, all that
+/// there are, and that it is missing.
+async fn since<S: EventStore>(
+    layer: &Layer<S>,
+    mark: Option<(Revision, EventId)>,
+) -> Result<(Vec<RecordedEvent>, bool), StoreError> {
+    let stream = stream()?;
+    let Some((revision, id)) = mark else {
+        let all = layer.store.read(&stream, ReadOptions::default());
+        return Ok((all.try_collect().await?, false));
+    };
+    let mut found = Vec::new();
+    if layer.store.capabilities().has(Capability::ReadBackwards) {
+        let direction = Direction::Backwards;
+        let mut events =
+            layer.store.read(&stream, ReadOptions { direction, ..ReadOptions::default() });
+        while let Some(event) = events.try_next().await? {
+            if event.revision <= revision {
+                if event.id == id {
+                    found.reverse();
+                    return Ok((found, false));
+                }
+                break;
+            }
+            found.push(event);
+        }
+    } else {
+        let options = ReadOptions { from: Some(revision), ..ReadOptions::default() };
+        let mut events = layer.store.read(&stream, options);
+        if events.try_next().await?.is_some_and(|first| first.id == id) {
+            return Ok((events.try_collect().await?, false));
+        }
+    }
+    let all = layer.store.read(&stream, ReadOptions::default());
+    Ok((all.try_collect().await?, true))
+}
+
+/// Applies what the vault does not know, oldest first. Returns the erasures, and how many keys
+/// they destroyed.
+async fn apply(
+    vault: &Vault,
+    mut unknown: Vec<Verdict>,
+) -> Result<(Vec<ErasureId>, u64), ErasureError> {
+    if unknown.is_empty() {
+        return Ok((Vec::new(), 0));
+    }
+    unknown.sort_by_key(|verdict| verdict.erasure);
+    let mut erasures: Vec<ErasureId> = unknown.iter().map(|verdict| verdict.erasure).collect();
+    erasures.dedup();
+    for verdict in &mut unknown {
+        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note).to_note()?;
+    }
+    let applied = async {
+        // Whoever shares the vault may be at work.
+        let _closure = vault.close(&vault.named(&unknown)?).await;
+        vault.replay(unknown).await
+    };
+    match applied.await {
+        Ok(destroyed) => Ok((erasures, destroyed.keys)),
+        Err(source) => Err(ErasureError::NotReplayed { erasures, source }),
+    }
+}

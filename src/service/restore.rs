@@ -1,0 +1,107 @@
+//! Restoring a data folder's vault: the events are there, the vault is gone.
+
+use std::path::PathBuf;
+
+use super::{
+    Access, DataFolder, FolderError, Parts,
+    folder::{Found, VAULT_OF_STORE, default_root, is_empty, make_folder, pretty},
+};
+use crate::{
+    erasure::{Announcement, Replayed, replay},
+    store::{SqliteStore, sqlite::OpenMode},
+    vault::{
+        Vault,
+        backup::{BackupError, Restored, VerifiedBackup},
+    },
+};
+
+/// A folder whose vault was restored.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RestoredFolder {
+    /// What was restored.
+    pub restored: Restored,
+    /// Where its root slot is.
+    pub root: PathBuf,
+    /// What was applied again of the erasures that were given.
+    pub replayed: Option<Replayed>,
+    /// The folder, opened as always.
+    pub parts: Parts,
+}
+
+impl DataFolder {
+    /// Makes the vault of this folder from a backup, applies these erasures (as
+    /// [`export`](crate::erasure::export) made them) before anybody can find it, and opens the
+    /// folder: so that erasures that the events know of, and the backup does not, are applied
+    /// before anything is read.
+    ///
+    /// The root slot is made anew: where the caller says, or the folder notes it, or, where
+    /// neither does, in the user's state directory. The policy is the folder's own; it is in no
+    /// backup of a vault.
+    ///
+    /// # Errors
+    /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
+    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`],
+    /// [`FolderError::ErasuresDoNotOpen`]. Then there is no vault.
+    pub async fn restore(
+        &self,
+        backup: VerifiedBackup,
+        erasures: Vec<Announcement>,
+        progress: impl Fn(u64) + Send + 'static,
+    ) -> Result<RestoredFolder, FolderError> {
+        let nothing = || FolderError::NothingToRestoreTo(self.events());
+        let (folder, noted_root) = match self.look() {
+            Ok(Found::Ours(manifest)) => (self.located(&manifest), Some(manifest.root)),
+            Ok(Found::Nothing | Found::Unfinished(_)) => return Err(nothing()),
+            // Of the folder only the events were saved.
+            Err(FolderError::NotOurs(_)) if !is_empty(&self.events())? => (self.clone(), None),
+            Err(error) => return Err(error),
+        };
+        if is_empty(&folder.events())? {
+            return Err(nothing());
+        }
+        if !is_empty(&folder.vault())? {
+            return Err(BackupError::VaultThere(folder.vault()).into());
+        }
+        let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
+        let wanted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
+        drop(store);
+        backup.refuse_other_vault(&wanted)?;
+
+        let root = match self.root.clone().or(noted_root) {
+            Some(root) => std::path::absolute(&root).unwrap_or(root),
+            None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
+        };
+        if let Some(parent) = root.parent() {
+            make_folder(parent)?;
+        }
+        let (at, slot) = (folder.vault(), root.clone());
+        let prepare = move || backup.prepare(&at, &slot, progress);
+        let prepared = tokio::task::spawn_blocking(prepare);
+        let prepared = prepared.await.map_err(|_| BackupError::Interrupted)??;
+        let replayed = match erasures.is_empty() {
+            true => None,
+            false => match apply(&prepared.vault, erasures).await {
+                Ok(replayed) => Some(replayed),
+                Err(error) => {
+                    prepared.abandon();
+                    return Err(error);
+                }
+            },
+        };
+        // Before the vault takes its place: one whose slot nobody finds would be none.
+        let manifest = folder.manifest(Some(wanted), root.clone());
+        self.write(&self.manifest_file(), &pretty(&manifest))?;
+        let restored = prepared.complete()?;
+        let parts = self.open(Access::Existing, None).await?;
+        Ok(RestoredFolder { restored, root, replayed, parts })
+    }
+}
+
+async fn apply(vault: &Vault, erasures: Vec<Announcement>) -> Result<Replayed, FolderError> {
+    let replayed = replay(vault, erasures).await?;
+    match replayed.unverifiable.len() {
+        0 => Ok(replayed),
+        count => Err(FolderError::ErasuresDoNotOpen(count)),
+    }
+}

@@ -1,0 +1,52 @@
+//! What is written after the walk: where something changed meanwhile, and how it stands now.
+
+use crate::vault::{
+    VaultError,
+    disk::Disk,
+    tap::Changed,
+    tree::{Place, Value},
+};
+
+/// One change, as it ended.
+pub(in crate::vault) enum Delta {
+    /// This stands there now.
+    Value(Place, Value),
+    /// Nothing stands there now.
+    Gone(Place),
+    /// What stood from (inclusive) to (exclusive) is gone; what is there now follows.
+    RangeGone(Place, Place),
+}
+
+impl Delta {
+    /// How all that stands where something changed since the last call. Only the committer, which
+    /// writes nothing meanwhile, reads a single moment.
+    pub(in crate::vault) fn read(disk: &Disk) -> Result<Vec<Self>, VaultError> {
+        let mut deltas = Vec::new();
+        Self::each(disk, disk.tap.take(), &mut |delta| {
+            deltas.push(delta);
+            Ok::<(), VaultError>(())
+        })?;
+        Ok(deltas)
+    }
+
+    pub(super) fn each<E: From<VaultError>>(
+        disk: &Disk,
+        changed: Changed,
+        to: &mut dyn FnMut(Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (from, end) in changed.ranges {
+            to(Self::RangeGone(from.clone(), end.clone()))?;
+            for found in disk.walk(from..end) {
+                let (place, value) = found?;
+                to(Self::Value(place, value))?;
+            }
+        }
+        for place in changed.places {
+            to(match disk.tree().get(&place)? {
+                Some(value) => Self::Value(place, value),
+                None => Self::Gone(place),
+            })?;
+        }
+        Ok(())
+    }
+}

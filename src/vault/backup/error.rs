@@ -1,0 +1,142 @@
+//! Why a backup was not made, or not restored.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    event::Timestamp,
+    vault::{BackupId, VaultError, VaultIdText},
+};
+
+/// Why a backup was not made, or not restored. No message holds key material.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// There is a file of this name.
+    #[error("{} exists, and a backup replaces nothing; give another name", .0.display())]
+    Exists(PathBuf),
+    /// Nobody could open it.
+    #[error("a backup needs a recipient: --to age1…, or --recipients-file")]
+    NoRecipients,
+    /// Something that is no recipient.
+    #[error("{what} is not an age recipient; `age-keygen -y KEYFILE` prints that of an identity")]
+    NotARecipient {
+        /// Where it stands, or what it is where that is certainly no secret.
+        what: String,
+    },
+    /// An identity in the place of a recipient.
+    #[error(
+        "{0} is an age identity, which is the secret half; a backup is sealed to its recipient, \
+         which begins with age1: `age-keygen -y KEYFILE` prints it"
+    )]
+    IdentityForRecipient(String),
+    /// It would have expired already.
+    #[error("the backup would expire at {0}, which has passed; give a later day")]
+    ExpiresInThePast(Timestamp),
+    /// The file with the identity is none.
+    #[error(
+        "{} holds no age identity (a line that begins with AGE-SECRET-KEY-1); \
+         identities of plugins, SSH keys and passphrases cannot be used here",
+        .0.display()
+    )]
+    NotAnIdentity(PathBuf),
+    /// Nobody's identity here opens it.
+    #[error(
+        "{} is sealed to other recipients: no identity in the given file opens it; \
+         `backup list` says to whom it was sealed",
+        .0.display()
+    )]
+    OtherRecipient(PathBuf),
+    /// Some other kind of file.
+    #[error("{} is not a file of age's; a backup begins with age-encryption.org/v1", .0.display())]
+    NotAge(PathBuf),
+    /// An age file with something else in it.
+    #[error("{} opens, but it is no backup of a vault", .0.display())]
+    NotABackup(PathBuf),
+    /// The end is not there.
+    #[error(
+        "{} is cut off, or damaged at its end; nothing was restored: take another copy of it",
+        .0.display()
+    )]
+    CutOff(PathBuf),
+    /// Something else than what was written.
+    #[error("{} is damaged or was changed; nothing was restored: take another copy of it", .0.display())]
+    Damaged(PathBuf),
+    /// It opens, and says what no backup says.
+    #[error("{} is sealed properly, but {what}; nothing was restored: take another backup", path.display())]
+    Odd {
+        /// The file.
+        path: PathBuf,
+        /// What is odd.
+        what: String,
+    },
+    /// A newer program wrote it.
+    #[error("the backup has format {found}, this program knows up to {known}; use a newer program")]
+    NewerFormat {
+        /// Its format.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
+    /// It is a backup of another vault than the one wanted.
+    #[error(
+        "the backup is of vault {backup}, but the events here are sealed by vault {wanted}; \
+         restore the one that belongs to them"
+    )]
+    OtherVault {
+        /// The vault that it is of.
+        backup: VaultIdText,
+        /// The vault that the events name.
+        wanted: VaultIdText,
+    },
+    /// Its day has passed.
+    #[error(
+        "the backup expired at {0}: erasures since then did not count it; \
+         --even-expired restores it all the same"
+    )]
+    Expired(Timestamp),
+    /// There is a vault where it would be restored to.
+    #[error(
+        "there is something at {} already; to restore, move it away first (the vault that is \
+         restored has a root key of its own, and takes nothing from it)",
+        .0.display()
+    )]
+    VaultThere(PathBuf),
+    /// The slot that is there is not this vault's, as far as it can be told.
+    #[error(
+        "the root slot that is there does not say that it is of vault {vault}: {source}; \
+         move it away, or choose another place with --root"
+    )]
+    SlotThere {
+        /// The vault that is to be restored.
+        vault: VaultIdText,
+        /// What the slot says.
+        source: VaultError,
+    },
+    /// The catalogue has no such backup.
+    #[error("the catalogue has no backup {0}; `backup list` shows those that there are")]
+    Unknown(BackupId),
+    /// The runtime ended.
+    #[error("the runtime ended while a backup was under way")]
+    Interrupted,
+    /// age refuses.
+    #[error("the file cannot be sealed: {0}")]
+    Seal(String),
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The file system refuses.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl BackupError {
+    pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,89 @@
+//! Whom a backup is sealed to, and who opens it.
+
+use std::{fmt, fs, path::Path, str::FromStr};
+
+use age::x25519;
+use zeroize::Zeroizing;
+
+use super::BackupError;
+
+/// How a secret identity begins, so that one in the wrong place is not repeated in a message.
+const SECRET: &str = "AGE-SECRET-KEY-";
+
+/// Age recipients: public keys, to each of whom a backup is sealed.
+#[derive(Clone, Default)]
+pub struct Recipients(pub(super) Vec<x25519::Recipient>);
+
+impl fmt::Debug for Recipients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.texts()).finish()
+    }
+}
+
+impl Recipients {
+    /// Adds one, as it is written: `age1…`.
+    ///
+    /// # Errors
+    /// [`BackupError::NotARecipient`], [`BackupError::IdentityForRecipient`].
+    pub fn add(&mut self, recipient: &str) -> Result<(), BackupError> {
+        // Only what looks like a recipient is repeated: it might be a secret in the wrong place.
+        let what = if recipient.starts_with("age1") { recipient } else { "what was given" };
+        self.parse(recipient, what.to_owned())
+    }
+
+    /// Adds those in a file: one a line, `#` begins a comment.
+    ///
+    /// # Errors
+    /// [`BackupError::Io`], and as [`Recipients::add`].
+    pub fn add_file(&mut self, path: &Path) -> Result<(), BackupError> {
+        let text = Zeroizing::new(fs::read_to_string(path).map_err(BackupError::io(path))?);
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if !line.is_empty() && !line.starts_with('#') {
+                self.parse(line, format!("line {} of {}", number + 1, path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn parse(&mut self, text: &str, what: String) -> Result<(), BackupError> {
+        if text.to_ascii_uppercase().starts_with(SECRET) {
+            return Err(BackupError::IdentityForRecipient(what));
+        }
+        match x25519::Recipient::from_str(text) {
+            Ok(recipient) => self.0.push(recipient),
+            Err(_) => return Err(BackupError::NotARecipient { what }),
+        }
+        Ok(())
+    }
+
+    /// As they are written.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Age identities: the secret halves.
+pub struct Identities(pub(super) Vec<x25519::Identity>);
+
+impl fmt::Debug for Identities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identities({})", self.0.len())
+    }
+}
+
+impl Identities {
+    /// Those in a file as `age-keygen` writes it.
+    ///
+    /// # Errors
+    /// [`BackupError::NotAnIdentity`], [`BackupError::Io`].
+    pub fn from_file(path: &Path) -> Result<Self, BackupError> {
+        let bytes = Zeroizing::new(fs::read(path).map_err(BackupError::io(path))?);
+        let none = || BackupError::NotAnIdentity(path.into());
+        let text = std::str::from_utf8(&bytes).map_err(|_| none())?;
+        let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        let identities = lines.map(|line| x25519::Identity::from_str(line).map_err(|_| none()));
+        let identities = identities.collect::<Result<Vec<_>, _>>()?;
+        if identities.is_empty() { Err(none()) } else { Ok(Self(identities)) }
+    }
+}

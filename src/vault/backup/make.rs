@@ -1,0 +1,219 @@
+//! Making a backup.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use super::{
+    BackupError, Delta, Recipients,
+    file::{Draft, Failure, Sealer, draft_path, refuse_existing},
+    format::{Header, Writer},
+};
+use crate::{
+    event::Timestamp,
+    vault::{
+        Backup, BackupId, NoteKind, Vault, VaultError,
+        committer::Job,
+        core::Core,
+        places,
+        tree::{MAX_PLACE_BYTES, Place},
+    },
+};
+
+/// So few changes are left to the committer, whose time is everybody's.
+const FEW_CHANGES: usize = 1024;
+/// So many times what changed meanwhile is written, before it is the committer's turn anyway.
+const MOST_ROUNDS: usize = 16;
+/// After how many places the disk is asked how it fares, and progress is told.
+const PLACES_PER_LOOK: u64 = 1024;
+
+impl Vault {
+    /// Writes a copy of this vault, as it is at one moment, to a new file that each of the
+    /// recipients can open with `age`, and notes it in the catalogue. Others go on appending and
+    /// forgetting meanwhile. `progress` is told now and then how many places are written, the last
+    /// time just before the end.
+    ///
+    /// Dropping the future changes nothing: the backup runs to its end.
+    ///
+    /// # Errors
+    /// [`BackupError`]. Then there is no file, and no entry in the catalogue; where the draft
+    /// could not be removed, the entry stays, as incomplete.
+    pub async fn back_up(
+        &self,
+        file: &Path,
+        recipients: &Recipients,
+        expires: Timestamp,
+        progress: impl Fn(u64) + Send + 'static,
+    ) -> Result<Backup, BackupError> {
+        let (vault, file, recipients) = (self.clone(), file.to_owned(), recipients.clone());
+        let run = async move { back_up(&vault, file, recipients, expires, progress).await };
+        tokio::spawn(run).await.map_err(|_| BackupError::Interrupted)?
+    }
+}
+
+async fn back_up(
+    vault: &Vault,
+    file: PathBuf,
+    recipients: Recipients,
+    expires: Timestamp,
+    progress: impl Fn(u64) + Send + 'static,
+) -> Result<Backup, BackupError> {
+    if recipients.0.is_empty() {
+        return Err(BackupError::NoRecipients);
+    }
+    refuse_existing(&file)?;
+    let _one_at_a_time = vault.back_up_alone().await;
+    let created = Timestamp::now();
+    if expires <= created {
+        return Err(BackupError::ExpiresInThePast(expires));
+    }
+    let backup = BackupId(Uuid::now_v7());
+    let tree = vault.core().disk.tree();
+    let header = Header {
+        vault: vault.id(),
+        backup,
+        created,
+        expires,
+        epoch: tree.epoch()?,
+        identity: tree.identity().clone(),
+    };
+    let mut entry = Backup {
+        backup,
+        created,
+        expires,
+        epoch: header.epoch,
+        recipients: recipients.texts(),
+        file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        keys: None,
+        retired: None,
+    };
+    // Still empty: a folder that does not take it is found out before anything is noted.
+    let draft = Draft::create(&file, backup)?;
+    note(vault, &entry).await?;
+    match write(vault, draft, &recipients, header, progress).await {
+        Ok(keys) => {
+            entry.keys = Some(keys);
+            note(vault, &entry).await?;
+            Ok(entry)
+        }
+        Err(error) => {
+            // Noted is noted, as long as anything of the file may be there.
+            let not_placed =
+                matches!(error, BackupError::Exists(_)) || refuse_existing(&file).is_ok();
+            if Draft::remove(&draft_path(&file, backup)) && not_placed {
+                let removed = vault.remove_note(NoteKind::Backup, *backup.0.as_bytes()).await;
+                if let Err(error) = removed {
+                    tracing::warn!(%error, %backup, "a failed backup stays in the catalogue");
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn note(vault: &Vault, entry: &Backup) -> Result<(), VaultError> {
+    vault.put_note(NoteKind::Backup, *entry.backup.0.as_bytes(), &entry.to_note()?).await
+}
+
+/// Writes the file, and returns how many keys the walk met.
+async fn write(
+    vault: &Vault,
+    draft: Draft,
+    recipients: &Recipients,
+    header: Header,
+    progress: impl Fn(u64) + Send + 'static,
+) -> Result<u64, BackupError> {
+    let (sink, failure) = draft.sink()?;
+    let sealer = Sealer::new(recipients, sink)?;
+    vault.ask(Job::OpenTap).await?;
+    let tap = OpenTap(Arc::clone(vault.core()));
+    let walk = move || {
+        let mut writing = Writing::begin(sealer, failure, draft, &header)?;
+        let walked = writing.walk(&tap.0, &progress)?;
+        writing.catch_up(&tap.0)?;
+        progress(walked);
+        Ok::<_, BackupError>((writing, tap))
+    };
+    let interrupted = |_| BackupError::Interrupted;
+    let (writing, tap) = tokio::task::spawn_blocking(walk).await.map_err(interrupted)??;
+    let last = vault.ask(Job::CloseTap).await?;
+    drop(tap);
+    let end = move || writing.end(&last);
+    tokio::task::spawn_blocking(end).await.map_err(interrupted)?
+}
+
+/// Closes the tap when dropped: nobody else may, once the backup is broken off.
+struct OpenTap(Arc<Core>);
+
+impl Drop for OpenTap {
+    fn drop(&mut self) {
+        self.0.disk.tap.close();
+    }
+}
+
+struct Writing {
+    writer: Writer<Sealer>,
+    failure: Failure,
+    draft: Draft,
+    keys: u64,
+}
+
+impl Writing {
+    fn begin(
+        sealer: Sealer,
+        failure: Failure,
+        draft: Draft,
+        header: &Header,
+    ) -> Result<Self, BackupError> {
+        let writer = Writer::begin(sealer, header).map_err(BackupError::io(draft.path()))?;
+        Ok(Self { writer, failure, draft, keys: 0 })
+    }
+
+    fn walk(&mut self, core: &Core, progress: &impl Fn(u64)) -> Result<u64, BackupError> {
+        let mut walked = 0;
+        let everything = Place::new()..vec![u8::MAX; MAX_PLACE_BYTES + 1];
+        for found in core.disk.walk(everything) {
+            let (place, value) = found?;
+            walked += 1;
+            self.keys += u64::from(places::is_key(&place));
+            self.writer.walked(&place, &value).map_err(BackupError::io(self.draft.path()))?;
+            if walked % PLACES_PER_LOOK == 0 {
+                self.failure.check(self.draft.path())?;
+                progress(walked);
+            }
+        }
+        self.writer.end_of_walk().map_err(BackupError::io(self.draft.path()))?;
+        Ok(walked)
+    }
+
+    /// Writes what changed meanwhile, and meanwhile, until it is little.
+    fn catch_up(&mut self, core: &Core) -> Result<(), BackupError> {
+        for _ in 0..MOST_ROUNDS {
+            let changed = core.disk.tap.take();
+            let few = changed.len() <= FEW_CHANGES;
+            Delta::each(&core.disk, changed, &mut |delta| self.change(&delta))?;
+            self.failure.check(self.draft.path())?;
+            if few {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, delta: &Delta) -> Result<(), BackupError> {
+        self.writer.change(delta).map_err(BackupError::io(self.draft.path()))
+    }
+
+    fn end(mut self, last: &[Delta]) -> Result<u64, BackupError> {
+        last.iter().try_for_each(|delta| self.change(delta))?;
+        let Self { writer, failure, draft, keys } = self;
+        let io = BackupError::io(draft.path());
+        writer.end().and_then(Sealer::finish).map_err(io)?;
+        failure.check(draft.path())?;
+        draft.put_in_place()?;
+        Ok(keys)
+    }
+}

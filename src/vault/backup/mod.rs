@@ -1,0 +1,36 @@
+//! Backups: a copy of a whole vault in one file, sealed to age recipients, and restoring it.
+//!
+//! Used by `service`, and by programs that keep a vault of their own. A backup is *logical*: the
+//! values of the tree and the vault's identity, not its pages and not its root key. So a restored
+//! vault has a root key of its own, and the root slot is never copied.
+//!
+//! A backup holds the keys of everybody who was alive when it was made. Forgetting does not reach
+//! it: until it is destroyed or expires, whoever has the file *and* an identity of its recipients
+//! has those keys. That is why the vault keeps a catalogue of its backups, why each has a day by
+//! which it ends, and why the report of an erasure names those that are outstanding.
+//!
+//! # Consistent, while others write
+//!
+//! Writers are not stopped. The walk over the tree reads a few places at a time, so that alone it
+//! would show no single moment: a record could name an owner whose dependents were read before.
+//! From its beginning on, the committer notes where it changes something; after the walk, what
+//! stands there then is written, round by round, and the last round is read by the committer
+//! itself, between two writes. Applied in order, the file shows that moment. The format is
+//! specified in `docs/backups.md`.
+
+mod delta;
+mod error;
+mod file;
+mod format;
+mod keys;
+mod make;
+mod restore;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub(super) use delta::Delta;
+pub use error::BackupError;
+pub use keys::{Identities, Recipients};
+pub use restore::Restored;
+pub use verify::VerifiedBackup;

@@ -1,0 +1,152 @@
+//! Restoring a backup that was verified.
+
+use std::{
+    cell::Cell,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{BackupError, VerifiedBackup};
+use crate::vault::{
+    Backup, NoteKind, Vault, VaultError, VaultId,
+    core::Limits,
+    disk::parts,
+    places,
+    root::FileSlot,
+    tree::{FolderDraft, Seed, Tree},
+};
+
+/// After how many places progress is told.
+const PLACES_PER_LOOK: u64 = 1024;
+
+/// What a restoration made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The vault: the same as the one that was backed up.
+    pub vault: VaultId,
+    /// The backup, as the restored vault's catalogue has it.
+    pub backup: Backup,
+    /// How many keys live in it.
+    pub keys: u64,
+    /// The epoch of its root, above that of the backup and of the slot that was there.
+    pub epoch: u64,
+}
+
+impl VerifiedBackup {
+    /// Makes a vault of it: pages in `folder`, under a fresh root key in the slot at `root`. The
+    /// vault and all of its keys have the ids that they had.
+    ///
+    /// Erasures since the backup are not in it: open the vault with the event store whose events
+    /// it seals, which knows of them, before anybody reads.
+    ///
+    /// A crash leaves a draft beside the folder, and no vault; restoring again is all it takes.
+    ///
+    /// # Errors
+    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`], and those of the file, which is
+    /// read a second time.
+    pub fn restore(
+        self,
+        folder: &Path,
+        root: &Path,
+        progress: impl Fn(u64),
+    ) -> Result<Restored, BackupError> {
+        self.prepare(folder, root, progress)?.complete()
+    }
+
+    /// As [`VerifiedBackup::restore`], but for the last step.
+    pub(crate) fn prepare(
+        mut self,
+        folder: &Path,
+        root: &Path,
+        progress: impl Fn(u64),
+    ) -> Result<Prepared, BackupError> {
+        if is_filled(folder)? {
+            return Err(BackupError::VaultThere(folder.to_owned()));
+        }
+        let vault = self.header.vault;
+        let there = self.slot_there(root)?;
+        let left = there.as_ref().map_or(0, |(_, epoch)| *epoch);
+        let epoch = self.header.epoch.max(left) + 1;
+        let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
+        let stem = places::note(NoteKind::Backup, backup.backup.0.as_bytes());
+        self.put(parts(&stem, &backup.to_note()?)?);
+        let seed = Seed { vault, identity: self.header.identity.clone(), epoch };
+        let (loaded, keys) = (Cell::new(0), Cell::new(0));
+        let values = self.values()?.inspect(|value| {
+            loaded.set(loaded.get() + 1);
+            let is_key = value.as_ref().is_ok_and(|(place, _)| places::is_key(place));
+            keys.set(keys.get() + u64::from(is_key));
+            if loaded.get() % PLACES_PER_LOOK == 0 {
+                progress(loaded.get());
+            }
+        });
+        let slot = there.map(|(slot, _)| slot);
+        let (tree, draft) = Tree::load_at(&draft_of(folder), slot, root, seed, values)?;
+        let restored = Restored { vault, backup, keys: keys.get(), epoch };
+        let vault = Vault::over(tree.into(), Limits::default())?;
+        Ok(Prepared { vault, folder: folder.to_owned(), draft, restored })
+    }
+
+    /// The slot that is at the place, and its epoch: this vault's, or never written.
+    fn slot_there(&self, root: &Path) -> Result<Option<(FileSlot, u64)>, BackupError> {
+        let vault = self.header.vault;
+        let refused = |source| BackupError::SlotThere { vault: vault.to_string(), source };
+        match FileSlot::left_over(root) {
+            Ok(None) => Ok(None),
+            Ok(Some((slot, None))) => Ok(Some((slot, 0))),
+            Ok(Some((slot, Some(left)))) if left.vault == vault => Ok(Some((slot, left.epoch))),
+            Ok(Some((_, Some(left)))) => Err(refused(VaultError::SlotOfAnotherVault {
+                slot: left.vault.to_string(),
+                vault: vault.to_string(),
+            })),
+            Err(error @ (VaultError::SlotDamaged(_) | VaultError::NewerFormat { .. })) => {
+                Err(refused(error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A vault that is complete, but does not stand in its place yet.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Open, for what is to be done before anybody finds it.
+    pub(crate) vault: Vault,
+    folder: PathBuf,
+    draft: FolderDraft,
+    restored: Restored,
+}
+
+impl Prepared {
+    /// Closes the vault, and puts it in its place.
+    pub(crate) fn complete(self) -> Result<Restored, BackupError> {
+        drop(self.vault);
+        self.draft.put_in_place(&self.folder)?;
+        Ok(self.restored)
+    }
+
+    /// Removes it again. What cannot be removed the next restoration does.
+    pub(crate) fn abandon(self) {
+        drop(self.vault);
+        drop(self.draft);
+        let _ = fs::remove_dir_all(draft_of(&self.folder));
+    }
+}
+
+/// Where a vault is made, before it takes its place.
+fn draft_of(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".restoring");
+    folder.with_file_name(name)
+}
+
+/// Whether there is something, be it but a file.
+fn is_filled(folder: &Path) -> Result<bool, BackupError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
+        Err(error) => Err(BackupError::io(folder)(error)),
+    }
+}

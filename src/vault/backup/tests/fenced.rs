@@ -1,0 +1,142 @@
+//! Property 9: no key of a dead generation comes back by a restore.
+
+use super::*;
+use crate::vault::{
+    VaultId,
+    backup::{
+        delta::Delta,
+        format::{Header, Writer},
+    },
+    places,
+    tree::{Place as At, Value},
+};
+
+/// All values of a vault.
+fn values(vault: &Vault) -> Vec<(At, Value)> {
+    vault.core().disk.walk(vec![0]..vec![0xff; 65]).map(|found| found.unwrap()).collect()
+}
+
+fn header(vault: &Vault, entry: &Backup) -> Header {
+    Header {
+        vault: vault.id(),
+        backup: entry.backup,
+        created: entry.created,
+        expires: entry.expires,
+        epoch: entry.epoch,
+        identity: vault.core().disk.tree().identity().clone(),
+    }
+}
+
+/// A backup that holds what no vault would: what was killed, beside the fence that says so.
+#[tokio::test]
+async fn no_key_of_a_dead_generation_comes_back_by_a_restore() {
+    for late in [false, true] {
+        let place = Place::new();
+        let vault = place.vault();
+        let gone = key(&vault, "user-1", "user-1").await.unwrap().id();
+        let other = key(&vault, "user-2", "user-2").await.unwrap().id();
+        let of_user = values(&vault).into_iter().filter(|(at, _)| places::is_key(at));
+        let of_user: Vec<_> = of_user.collect();
+        forget(&vault, "user-1").await;
+        // Back again, under a later generation: that key is not to be lost.
+        vault.reopen(&subject("user-1")).await.unwrap();
+        let later = key(&vault, "user-1", "user-1").await.unwrap().id();
+        let made = place.back_up(&vault, "copy.age").await.unwrap();
+
+        let mut walk = values(&vault);
+        let missing: Vec<_> =
+            of_user.into_iter().filter(|(at, _)| walk.iter().all(|(p, _)| p != at)).collect();
+        assert_eq!(missing.len(), 1);
+        let mut bytes = Vec::new();
+        let mut writer = Writer::begin(&mut bytes, &header(&vault, &made)).unwrap();
+        if !late {
+            walk.extend(missing.clone());
+            walk.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        for (at, value) in &walk {
+            writer.walked(at, value).unwrap();
+        }
+        writer.end_of_walk().unwrap();
+        if late {
+            for (at, value) in missing {
+                writer.change(&Delta::Value(at, value)).unwrap();
+            }
+        }
+        writer.end().unwrap();
+        place.seal("odd.age", &bytes);
+
+        assert_eq!(place.restore("odd.age").unwrap().keys, 2);
+        let again = place.restored();
+        shredded(again.opening_key(gone));
+        live(again.opening_key(other));
+        live(again.opening_key(later));
+    }
+}
+
+#[tokio::test]
+async fn a_key_at_a_place_that_is_not_its_own_is_refused() {
+    let place = Place::new();
+    let vault = place.vault();
+    key(&vault, "user-1", "user-1").await.unwrap();
+    let made = place.back_up(&vault, "copy.age").await.unwrap();
+    let mut bytes = Vec::new();
+    let mut writer = Writer::begin(&mut bytes, &header(&vault, &made)).unwrap();
+    for (mut at, value) in values(&vault) {
+        if places::is_key(&at) {
+            at[30] ^= 1;
+        }
+        writer.walked(&at, &value).unwrap();
+    }
+    writer.end_of_walk().unwrap();
+    writer.end().unwrap();
+    place.seal("odd.age", &bytes);
+    let refused = place.restore("odd.age");
+    assert!(matches!(refused, Err(BackupError::Odd { .. })), "{refused:?}");
+}
+
+/// Sealed properly, and with its end, but without something from its middle.
+#[tokio::test]
+async fn a_backup_that_holds_less_than_it_says_is_refused() {
+    let place = Place::new();
+    let vault = place.vault();
+    for whose in ["user-1", "user-2", "user-3"] {
+        key(&vault, whose, whose).await.unwrap();
+    }
+    let made = place.back_up(&vault, "copy.age").await.unwrap();
+    let walk = values(&vault);
+    let written = |values: &[(At, Value)]| {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::begin(&mut bytes, &header(&vault, &made)).unwrap();
+        values.iter().for_each(|(at, value)| writer.walked(at, value).unwrap());
+        writer.end_of_walk().unwrap();
+        writer.end().unwrap();
+        bytes
+    };
+    let (whole, mut less) = (written(&walk), written(&walk[1..]));
+    place.seal("whole.age", &whole);
+    place.read("whole.age").unwrap();
+    let end = |bytes: &[u8]| bytes.len() - 65_536 - 16;
+    let (to, from) = (end(&less), end(&whole));
+    less[to..].copy_from_slice(&whole[from..]);
+    place.seal("less.age", &less);
+    let refused = place.read("less.age");
+    assert!(matches!(refused, Err(BackupError::Odd { .. })), "{refused:?}");
+    let mut swapped = walk;
+    swapped.swap(0, 1);
+    place.seal("swapped.age", &written(&swapped));
+    let refused = place.read("swapped.age");
+    assert!(matches!(refused, Err(BackupError::Odd { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn another_vaults_backup_is_refused_by_name() {
+    let place = Place::new();
+    let vault = place.vault();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    let backup = place.read("copy.age").unwrap();
+    backup.refuse_other_vault(&vault.id().to_string()).unwrap();
+    let wanted = VaultId(uuid::Uuid::new_v4()).to_string();
+    let refused = backup.refuse_other_vault(&wanted).unwrap_err();
+    let both = refused.to_string();
+    assert!(both.contains(&wanted) && both.contains(&vault.id().to_string()), "{both}");
+}

@@ -1,0 +1,139 @@
+//! The file, and what lies where a vault is restored to.
+
+use super::*;
+use crate::vault::root::{FileSlot, RootSlot};
+
+#[tokio::test]
+async fn the_file_is_private_and_holds_nothing_in_clear() {
+    let place = Place::new();
+    let vault = place.vault();
+    let (living, _) = lived_in(&vault).await;
+    place.back_up(&vault, "copy.age").await.unwrap();
+    let path = place.path("copy.age");
+    for secret in living.iter().map(|key| key.secret()) {
+        assert!(!finds(&path, secret.as_slice()));
+    }
+    assert!(!finds(&path, b"user-1") && !finds(&path, vault.id().0.as_bytes()));
+    assert!(!finds(&path, vault.core().disk.tree().identity().as_slice()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    }
+    // No draft is left.
+    let names = std::fs::read_dir(place.dir.path()).unwrap();
+    let drafts =
+        names.filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().contains(".part"));
+    assert_eq!(drafts.count(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_replaced_by_a_backup() {
+    let place = Place::new();
+    let vault = place.vault();
+    std::fs::write(place.path("taken"), b"precious").unwrap();
+    let refused = place.back_up(&vault, "taken").await;
+    assert!(matches!(refused, Err(BackupError::Exists(_))), "{refused:?}");
+    assert_eq!(std::fs::read(place.path("taken")).unwrap(), b"precious");
+    let refused = place.back_up(&vault, "no/such/folder").await;
+    assert!(matches!(refused, Err(BackupError::Io { .. })), "{refused:?}");
+    assert!(vault.backups().unwrap().is_empty());
+}
+
+/// A name that is taken while the backup is being made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_fails_leaves_no_file_and_no_entry() {
+    let place = Place::new();
+    let vault = Vault::in_memory().unwrap();
+    let many = futures::future::join_all((0..1200).map(|n| {
+        let vault = vault.clone();
+        async move { key(&vault, &format!("t{n}"), "user-2").await.unwrap() }
+    }));
+    many.await;
+    let taken = place.path("copy.age");
+    let take = taken.clone();
+    let progress = move |_| std::fs::write(&take, b"precious").unwrap();
+    let refused = vault.back_up(&taken, &place.recipients(), in_days(1), progress).await;
+    assert!(matches!(refused, Err(BackupError::Exists(_))), "{refused:?}");
+    assert_eq!(std::fs::read(&taken).unwrap(), b"precious");
+    assert!(vault.backups().unwrap().is_empty());
+    assert_eq!(std::fs::read_dir(place.dir.path()).unwrap().count(), 2, "key and precious");
+    // The next one is not hindered.
+    place.back_up(&vault, "second.age").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_vault_that_is_there_is_not_touched() {
+    let place = Place::new();
+    let vault = place.vault();
+    key(&vault, "user-1", "user-1").await.unwrap();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    drop(vault);
+    let before = std::fs::read(place.path("root")).unwrap();
+    let backup = place.read("copy.age").unwrap();
+    let refused = backup.restore(&place.path("vault"), &place.path("root"), |_| {});
+    assert!(matches!(refused, Err(BackupError::VaultThere(_))), "{refused:?}");
+    assert_eq!(std::fs::read(place.path("root")).unwrap(), before);
+    Vault::open(&place.path("vault"), &place.path("root")).unwrap();
+}
+
+/// The older root is erased by it: with it, an old copy of the pages could be read.
+#[tokio::test]
+async fn a_slot_of_the_same_vault_is_overwritten() {
+    let place = Place::new();
+    let vault = place.vault();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    forget(&vault, "nobody").await;
+    let before = vault.core().disk.tree().epoch().unwrap();
+    drop(vault);
+    let (folder, root) = (place.path("vault"), place.path("root"));
+    let old = FileSlot::open(&root).unwrap().read().unwrap();
+    assert!(finds(&root, old.key.as_slice()));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let restored = place.read("copy.age").unwrap().restore(&folder, &root, |_| {}).unwrap();
+    assert!(restored.epoch > before);
+    assert!(!finds(&root, old.key.as_slice()));
+    live(Vault::open(&folder, &root).unwrap().opening_key(kept.id()));
+}
+
+#[tokio::test]
+async fn a_slot_of_another_vault_or_of_nobody_knows_whom_is_refused() {
+    let place = Place::new();
+    place.back_up(&place.vault(), "copy.age").await.unwrap();
+    drop(Vault::create(&place.path("others"), &place.path("others.root")).unwrap());
+    let restore = |root: &str| {
+        place.read("copy.age").unwrap().restore(&place.path("restored"), &place.path(root), |_| {})
+    };
+    let before = std::fs::read(place.path("others.root")).unwrap();
+    let refused = restore("others.root");
+    assert!(matches!(refused, Err(BackupError::SlotThere { .. })), "{refused:?}");
+    assert_eq!(std::fs::read(place.path("others.root")).unwrap(), before);
+    let mut damaged = before;
+    damaged[40] ^= 1;
+    damaged[4096 + 40] ^= 1;
+    std::fs::write(place.path("others.root"), &damaged).unwrap();
+    assert!(matches!(restore("others.root"), Err(BackupError::SlotThere { .. })));
+    assert_eq!(std::fs::read(place.path("others.root")).unwrap(), damaged);
+    assert!(!place.path("restored").exists());
+    // A slot that was made and never written is what a crash leaves just before the end.
+    drop(FileSlot::create(&place.path("blank")).unwrap());
+    restore("blank").unwrap();
+    Vault::open(&place.path("restored"), &place.path("blank")).unwrap();
+}
+
+/// What an attempt that was cut off leaves is in nobody's way.
+#[tokio::test]
+async fn a_draft_that_is_left_is_made_anew() {
+    let place = Place::new();
+    let vault = place.vault();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    let draft = place.path("restored.restoring");
+    std::fs::create_dir_all(draft.join("pages/blobs")).unwrap();
+    std::fs::write(draft.join("pages/db"), b"half of it").unwrap();
+    std::fs::write(draft.join("lock"), b"4711").unwrap();
+    place.restore("copy.age").unwrap();
+    assert!(!draft.exists());
+    live(place.restored().opening_key(kept.id()));
+}

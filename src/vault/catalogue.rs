@@ -1,0 +1,136 @@
+//! The catalogue of backups: what the vault knows of the copies of itself.
+//!
+//! An entry is durable before the first byte of its file is written, and stays until someone says
+//! that the file is gone. So an erasure, at whatever moment it comes, can name every backup that
+//! still holds what it destroyed.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{NoteKind, Vault, VaultError};
+use crate::event::Timestamp;
+
+/// The identity of one backup: a version 7 UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BackupId(pub Uuid);
+
+impl fmt::Display for BackupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for BackupId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// A backup, as the catalogue has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Backup {
+    /// Which.
+    pub backup: BackupId,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// The day by which its file is to be destroyed; from then on it counts as gone.
+    pub expires: Timestamp,
+    /// The root's epoch when it was begun: what was destroyed at a later one may be in it.
+    pub epoch: u64,
+    /// To whom it is sealed, as age recipients.
+    pub recipients: Vec<String>,
+    /// The name that its file was given, without its folder.
+    pub file: String,
+    /// About how many keys it holds; `None`: it was never completed, and what was written of it
+    /// may lie beside the place where it was to be.
+    pub keys: Option<u64>,
+    /// Since when it is known to be gone.
+    pub retired: Option<Timestamp>,
+}
+
+/// How a backup stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum BackupState {
+    /// It can be restored.
+    Valid,
+    /// It was cut off; what there is of its file holds keys all the same.
+    Incomplete,
+    /// Its day has passed.
+    Expired,
+    /// It no longer exists.
+    Retired,
+}
+
+impl Backup {
+    /// How it stands at this moment.
+    pub fn state(&self, at: Timestamp) -> BackupState {
+        match self {
+            Self { retired: Some(_), .. } => BackupState::Retired,
+            Self { expires, .. } if *expires <= at => BackupState::Expired,
+            Self { keys: None, .. } => BackupState::Incomplete,
+            Self { .. } => BackupState::Valid,
+        }
+    }
+
+    /// Whether keys that were destroyed at this epoch may still be had from it.
+    pub(crate) fn holds(&self, epoch: Option<u64>, at: Timestamp) -> bool {
+        let gone = matches!(self.state(at), BackupState::Retired | BackupState::Expired);
+        !gone && epoch.is_none_or(|epoch| self.epoch < epoch)
+    }
+
+    pub(super) fn to_note(&self) -> Result<Vec<u8>, VaultError> {
+        serde_json::to_vec(self).map_err(|error| VaultError::Storage(Box::new(error)))
+    }
+}
+
+impl Vault {
+    /// The catalogue of backups, oldest first.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn backups(&self) -> Result<Vec<Backup>, VaultError> {
+        let odd = |_| VaultError::Damaged("an entry of the catalogue of backups".into());
+        let notes = self.notes(NoteKind::Backup)?.into_iter();
+        let parsed = notes.map(|(_, note)| serde_json::from_slice::<Backup>(&note).map_err(odd));
+        let mut backups = parsed.collect::<Result<Vec<_>, _>>()?;
+        backups.sort_by_key(|backup| backup.backup);
+        Ok(backups)
+    }
+
+    /// The backups from which keys that were destroyed at this epoch may still be had: begun
+    /// before, not retired, not expired. `None`: destroyed at an epoch that is not known, so that
+    /// all there are count.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn backups_before(&self, epoch: Option<u64>) -> Result<Vec<Backup>, VaultError> {
+        let now = Timestamp::now();
+        let mut backups = self.backups()?;
+        backups.retain(|backup| backup.holds(epoch, now));
+        Ok(backups)
+    }
+
+    /// Records that a backup no longer exists. `None`: the catalogue has no such backup. One that
+    /// is retired already stays as it is.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn retire_backup(&self, id: BackupId) -> Result<Option<Backup>, VaultError> {
+        let Some(mut backup) = self.backups()?.into_iter().find(|backup| backup.backup == id)
+        else {
+            return Ok(None);
+        };
+        if backup.retired.is_none() {
+            backup.retired = Some(Timestamp::now());
+            self.put_note(NoteKind::Backup, *id.0.as_bytes(), &backup.to_note()?).await?;
+        }
+        Ok(Some(backup))
+    }
+}

@@ -1,0 +1,177 @@
+//! A whole tree from values in order: pages are filled one after the other, from the leaves up,
+//! and each is written once.
+
+use super::{
+    Place, Shape, Tree, Value,
+    commit::sealed_page,
+    open::EPOCH,
+    page::{Child, Entry, Items, Page, RootHead},
+    rewrite::{cut, separator},
+    store::Store,
+};
+use crate::{
+    crypto::{Secret, random, random_secret},
+    vault::{
+        VaultError, VaultId,
+        pages::{Batch, PageStore},
+        root::{Root, RootSlot},
+    },
+};
+
+/// What a tree is to be that is made as a whole.
+pub(crate) struct Seed {
+    pub(crate) vault: VaultId,
+    pub(crate) identity: Secret,
+    pub(crate) epoch: u64,
+}
+
+impl Tree {
+    /// Makes a tree of these values, in ascending order of places, in an empty page store, under
+    /// a fresh root key. The slot is asked for, and written, when all pages are on the disk.
+    pub(crate) fn load<E: From<VaultError>>(
+        pages: Box<dyn PageStore>,
+        slot: impl FnOnce() -> Result<Box<dyn RootSlot>, VaultError>,
+        shape: Shape,
+        seed: Seed,
+        values: impl Iterator<Item = Result<(Place, Value), E>>,
+    ) -> Result<Self, E> {
+        let store = Store::new(seed.vault, shape, pages);
+        let mut loader = Loader { store, levels: Vec::new(), batch: Batch::default() };
+        for value in values {
+            let (place, value) = value?;
+            loader.add_entry(Entry { place, value })?;
+        }
+        Ok(loader.finish(slot, seed)?)
+    }
+}
+
+struct Loader {
+    store: Store,
+    /// What is not in a page yet, from the leaves' entries up.
+    levels: Vec<Level>,
+    batch: Batch,
+}
+
+struct Level {
+    items: Items,
+    bytes: usize,
+    /// The bound of the next page: none of its places is less.
+    low: Place,
+    /// The last place of the last page.
+    last: Place,
+}
+
+impl Loader {
+    fn add_entry(&mut self, entry: Entry) -> Result<(), VaultError> {
+        let level = self.level(0);
+        level.bytes += entry.bytes();
+        if let Items::Leaf(entries) = &mut level.items {
+            entries.push(entry);
+        }
+        self.emit_full(0)
+    }
+
+    fn add_child(&mut self, to: usize, child: Child) -> Result<(), VaultError> {
+        let level = self.level(to);
+        level.bytes += child.bytes();
+        if let Items::Inner { children, .. } = &mut level.items {
+            children.push(child);
+        }
+        self.emit_full(to)
+    }
+
+    fn level(&mut self, index: usize) -> &mut Level {
+        if self.levels.len() == index {
+            let items = match u8::try_from(index) {
+                Ok(0) | Err(_) => Items::Leaf(Vec::new()),
+                Ok(level) => Items::Inner { level, children: Vec::new() },
+            };
+            self.levels.push(Level { items, bytes: 0, low: Place::new(), last: Place::new() });
+        }
+        &mut self.levels[index]
+    }
+
+    /// Keeps at least a page's worth, so that the last pages can be cut evenly.
+    fn emit_full(&mut self, index: usize) -> Result<(), VaultError> {
+        let limit = self.store.shape.page_bytes;
+        if self.levels[index].bytes < 3 * limit {
+            return Ok(());
+        }
+        let cuts = self.cuts(index);
+        match cuts.first() {
+            Some(&first) if cuts.len() > 1 => self.emit(index, first),
+            _ => Ok(()),
+        }
+    }
+
+    fn cuts(&self, index: usize) -> Vec<usize> {
+        let fewest = if index == 0 { 1 } else { 2 };
+        cut(&self.levels[index].items.sizes(), self.store.shape.page_bytes, fewest)
+    }
+
+    /// Writes the first so many items of a level as a page.
+    fn emit(&mut self, index: usize, count: usize) -> Result<(), VaultError> {
+        let (id, key) = (random()?, random_secret()?);
+        let level = &mut self.levels[index];
+        let (items, low) = match &mut level.items {
+            Items::Leaf(entries) => {
+                let rest = entries.split_off(count.min(entries.len()));
+                let part = std::mem::replace(entries, rest);
+                if let Some(last) = part.last() {
+                    level.last.clone_from(&last.place);
+                }
+                let next = entries.first().map(|next| separator(&level.last, &next.place));
+                (Items::Leaf(part), std::mem::replace(&mut level.low, next.unwrap_or_default()))
+            }
+            Items::Inner { level: height, children } => {
+                let rest = children.split_off(count.min(children.len()));
+                let part = std::mem::replace(children, rest);
+                let next = children.first().map(|next| next.low.clone());
+                let low = std::mem::replace(&mut level.low, next.unwrap_or_default());
+                (Items::Inner { level: *height, children: part }, low)
+            }
+        };
+        level.bytes -= items.sizes().iter().sum::<usize>();
+        let page = Page::new(1, None, &items);
+        self.write(sealed_page(self.store.vault, &id, &key, &page)?)?;
+        self.add_child(index + 1, Child { low, id, key })
+    }
+
+    fn write(&mut self, page: (Vec<u8>, Vec<u8>)) -> Result<(), VaultError> {
+        self.batch.puts.push(page);
+        if self.batch.puts.len() >= self.store.shape.batch_pages {
+            self.store.pages.apply(std::mem::take(&mut self.batch))?;
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        slot: impl FnOnce() -> Result<Box<dyn RootSlot>, VaultError>,
+        seed: Seed,
+    ) -> Result<Tree, VaultError> {
+        self.level(0);
+        let mut index = 0;
+        loop {
+            let cuts = self.cuts(index);
+            if index + 1 == self.levels.len() && cuts.len() < 2 {
+                break;
+            }
+            for count in cuts {
+                self.emit(index, count)?;
+            }
+            index += 1;
+        }
+        let root =
+            Root { vault: seed.vault, epoch: seed.epoch, key: random_secret()?, page: random()? };
+        let head = RootHead { epoch: seed.epoch, identity: seed.identity };
+        let page = Page::new(1, Some(head), &self.levels[index].items);
+        self.write(sealed_page(seed.vault, &root.page, &root.key, &page)?)?;
+        self.batch.puts.push((EPOCH.to_vec(), root.epoch.to_be_bytes().to_vec()));
+        self.store.pages.apply(self.batch)?;
+        self.store.pages.flush()?;
+        let slot = slot()?;
+        slot.write(&root)?;
+        Tree::assemble(self.store, slot, root, page)
+    }
+}

@@ -1,0 +1,343 @@
+//! Erasures without names: made from a destruction, sealed so that only this vault (and what is
+//! restored from it) can read and make them, and applied again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::{
+    Dead, Destroyed, Destruction, Fence, InventoryEntry, NoteKind, Taken, Vault, VaultError,
+    Verdict,
+    committer::Job,
+    destroy::last_begun,
+    inventory::Inventory,
+    places::{self, LAST_GENERATION},
+    records::{FenceRecord, KeyEntry},
+    wire::{Reader, Writer},
+};
+use crate::{
+    crypto::{Cipher, NONCE_BYTES, Secret},
+    event::{ErasureId, Generation, Subject},
+};
+
+const VERSION: u8 = 1;
+const WHOLE: u8 = 1;
+const CLOSED: u8 = 2;
+
+impl Vault {
+    /// How often the root changed: with every erasure, and now and then besides. It never falls,
+    /// except by a rollback.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn epoch(&self) -> Result<u64, VaultError> {
+        self.core().disk.tree().epoch()
+    }
+
+    /// Refuses a vault whose epoch is lower than one that was noted elsewhere.
+    ///
+    /// # Errors
+    /// [`VaultError::EpochTooLow`].
+    pub fn expect_epoch(&self, expected: u64) -> Result<(), VaultError> {
+        let found = self.epoch()?;
+        if found < expected { Err(VaultError::EpochTooLow { found, expected }) } else { Ok(()) }
+    }
+
+    /// What a destruction will take, with the generations that exist now. To be asked while its
+    /// subjects are closed.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn verdict(&self, destruction: &Destruction, note: &[u8]) -> Result<Verdict, VaultError> {
+        let core = self.core();
+        let taken = destruction.doomed.iter().map(|doomed| {
+            let pseudonym = core.naming.subject(&doomed.subject);
+            let fence = core.disk.fence(&pseudonym)?;
+            let record = core.record(&pseudonym, &fence)?;
+            let last = last_begun(&fence, &record);
+            let dead = match &doomed.dead {
+                Dead::All => vec![(Generation::FIRST, last)],
+                Dead::Spans(spans) => spans
+                    .iter()
+                    .map(|(from, to)| (*from.max(&Generation::FIRST), *to.min(&last)))
+                    .filter(|(from, to)| from <= to)
+                    .collect(),
+            };
+            let whole = doomed.dead == Dead::All;
+            let current = dead.iter().any(|(from, to)| (*from..=*to).contains(&record.current));
+            Ok(Taken { pseudonym, dead, whole, closed: whole || fence.closed || current })
+        });
+        let taken = taken.collect::<Result<_, VaultError>>()?;
+        Ok(Verdict { erasure: destruction.erasure, taken, note: note.to_vec() })
+    }
+
+    /// What the fences say of all erasures so far, a few fences at a time: an erasure may come in
+    /// several parts. Blocks for page reads.
+    pub fn verdicts(
+        &self,
+    ) -> impl Iterator<Item = Result<Vec<Verdict>, VaultError>> + Send + use<> {
+        /// So that memory stays small, and that few erasures come in several parts.
+        const FENCES: usize = 1024;
+        let vault = self.clone();
+        let mut fences = Inventory::of_fences(Arc::clone(self.core()));
+        std::iter::from_fn(move || {
+            let some: Result<Vec<_>, _> = fences.by_ref().take(FENCES).collect();
+            match some {
+                Ok(some) if some.is_empty() => None,
+                Ok(some) => Some(vault.by_erasure(&some)),
+                Err(error) => Some(Err(error)),
+            }
+        })
+    }
+
+    /// The erasures of these fences.
+    fn by_erasure(&self, entries: &[InventoryEntry]) -> Result<Vec<Verdict>, VaultError> {
+        let mut verdicts: BTreeMap<ErasureId, Verdict> = BTreeMap::new();
+        for entry in entries {
+            let InventoryEntry::Fence(Fence { pseudonym, .. }) = entry else { continue };
+            let fence = self.core().disk.fence(pseudonym)?;
+            let killers = fence.dead.iter().map(|&(_, _, by)| by);
+            let erasures: BTreeSet<ErasureId> = killers.chain(fence.whole.clone()).collect();
+            for erasure in erasures {
+                let dead = fence.dead.iter().filter(|&&(_, _, by)| by == erasure);
+                let taken = Taken {
+                    pseudonym: *pseudonym,
+                    dead: dead.map(|&(from, to, _)| (from, to)).collect(),
+                    whole: fence.whole.contains(&erasure) && nothing_lived(&fence, erasure),
+                    closed: fence.closed,
+                };
+                let verdict = match verdicts.entry(erasure) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        let note = self.note(NoteKind::Erasure, *erasure.0.as_bytes())?;
+                        let note = note.map(|note| note.to_vec()).unwrap_or_default();
+                        new.insert(Verdict { erasure, taken: Vec::new(), note })
+                    }
+                };
+                verdict.taken.push(taken);
+            }
+        }
+        Ok(verdicts.into_values().collect())
+    }
+
+    /// The names of those of the condemned who have keys here: nobody else can be appending.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn named(&self, verdicts: &[Verdict]) -> Result<Vec<Subject>, VaultError> {
+        let core = self.core();
+        let mut names = Vec::new();
+        for taken in verdicts.iter().flat_map(|verdict| &verdict.taken) {
+            if let Some(found) = core.disk.walk(places::keys(&taken.pseudonym)).next() {
+                names.push(KeyEntry::decode(&found?.1)?.subject);
+            }
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Whether all that a verdict names is dead here.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+        for taken in &verdict.taken {
+            let fence = self.core().disk.fence(&taken.pseudonym)?;
+            if !taken.dead.iter().all(|&(from, to)| fence.covers(from, to)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Applies erasures that this vault does not know, because it was rolled back or restored, in
+    /// one batch and one change of root: what they took is destroyed and fenced as then, by
+    /// pseudonym, also where this vault never knew of the subject. Repeatable.
+    ///
+    /// # Errors
+    /// Storage errors, after which the vault is poisoned.
+    pub async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {
+        self.ask(|reply| Job::Replay(verdicts, reply)).await
+    }
+
+    /// Seals a verdict: whoever has this vault's identity, and nobody else, can open or make one.
+    ///
+    /// # Errors
+    /// [`VaultError::Random`].
+    pub fn seal_verdict(
+        &self,
+        verdict: &Verdict,
+        associated: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        let mut bytes = vec![0; NONCE_BYTES];
+        bytes.extend_from_slice(&encode(verdict));
+        let cipher = cipher(self.core().disk.tree().identity());
+        let nonce = cipher.seal_in_place(associated, &mut bytes, NONCE_BYTES)?;
+        bytes[..NONCE_BYTES].copy_from_slice(&nonce);
+        Ok(bytes)
+    }
+
+    /// Opens what [`Vault::seal_verdict`] sealed. `None`: it is not of this vault, or was changed,
+    /// or is of a form that this program does not know.
+    pub fn open_verdict(
+        &self,
+        erasure: ErasureId,
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Option<Verdict> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+        let cipher = cipher(self.core().disk.tree().identity());
+        let plain = cipher.open(nonce, associated, sealed).ok()?;
+        decode(erasure, &plain).ok()
+    }
+}
+
+/// Whether no generation was left alive when an erasure was done. One that found its part dead
+/// already is noted in the fence like one that took all.
+fn nothing_lived(fence: &FenceRecord, erasure: ErasureId) -> bool {
+    let by_then = fence.dead.iter().filter(|&&(_, _, by)| by <= erasure);
+    let mut next = Generation::FIRST;
+    for (from, to, _) in by_then {
+        if *from > next {
+            return false;
+        }
+        next = to.next();
+    }
+    next > Generation::FIRST
+}
+
+fn cipher(identity: &Secret) -> Cipher {
+    let mut key = Zeroizing::new([0; 32]);
+    // A key of any length is a key to HMAC.
+    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(identity.as_slice()) {
+        mac.update(b"oubliette announcements");
+        key.copy_from_slice(&mac.finalize().into_bytes());
+    }
+    Cipher::new(&key)
+}
+
+fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
+    let spans: usize = verdict.taken.iter().map(|taken| taken.dead.len()).sum();
+    let mut to = Writer::new(16 + 21 * verdict.taken.len() + 8 * spans + verdict.note.len());
+    to.u8(VERSION);
+    to.count(verdict.taken.len());
+    for taken in &verdict.taken {
+        to.bytes(&taken.pseudonym);
+        to.u8(if taken.whole { WHOLE } else { 0 } | if taken.closed { CLOSED } else { 0 });
+        to.count(taken.dead.len());
+        for (from, until) in &taken.dead {
+            to.u32(from.0);
+            to.u32(until.0);
+        }
+    }
+    to.count(verdict.note.len());
+    to.bytes(&verdict.note);
+    to.done()
+}
+
+fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
+    let mut from = Reader::new("an announcement", bytes);
+    from.version(VERSION)?;
+    let mut taken = Vec::new();
+    for _ in 0..from.u32()? {
+        let pseudonym = from.array()?;
+        let flags = from.u8()?;
+        if flags & !(WHOLE | CLOSED) != 0 {
+            return Err(from.odd());
+        }
+        let mut dead = Vec::new();
+        for _ in 0..from.u32()? {
+            let (first, last) = (from.u32()?, from.u32()?);
+            if first == 0 || last < first || last > LAST_GENERATION {
+                return Err(from.odd());
+            }
+            dead.push((Generation(first), Generation(last)));
+        }
+        taken.push(Taken {
+            pseudonym,
+            dead,
+            whole: flags & WHOLE != 0,
+            closed: flags & CLOSED != 0,
+        });
+    }
+    let length = usize::try_from(from.u32()?).map_err(|_| from.odd())?;
+    let note = from.bytes(length)?.to_vec();
+    from.end()?;
+    Ok(Verdict { erasure, taken, note })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(hex: &serde_json::Value) -> Vec<u8> {
+        let hex = hex.as_str().unwrap();
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    /// What is sealed of the vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn the_vectors_open_and_are_written_so() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap();
+        let mut identity = Secret::default();
+        identity.copy_from_slice(&bytes(&file["identity"]));
+        for vector in file["vectors"].as_array().unwrap() {
+            let (line, opened) = (&vector["line"], &vector["opened"]);
+            let erasure = line["erasure"].as_str().unwrap().parse().unwrap();
+            let sealed =
+                crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
+            let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().unwrap();
+            let associated = bytes(&vector["associated"]);
+            let plain = cipher(&identity).open(nonce, &associated, sealed).unwrap();
+            assert_eq!(*plain, bytes(&vector["plaintext"]));
+            let verdict = decode(erasure, &plain).unwrap();
+            assert_eq!(*encode(&verdict), *plain);
+            assert_eq!(verdict.note, opened["record"].as_str().unwrap().as_bytes());
+            for (taken, wanted) in verdict.taken.iter().zip(opened["taken"].as_array().unwrap()) {
+                assert_eq!(taken.pseudonym.as_slice(), bytes(&wanted["pseudonym"]));
+                assert_eq!(wanted["whole"], taken.whole);
+                assert_eq!(wanted["closed"], taken.closed);
+                let dead: Vec<_> = taken.dead.iter().map(|(from, to)| vec![from.0, to.0]).collect();
+                assert_eq!(serde_json::json!(dead), wanted["dead"]);
+            }
+        }
+    }
+
+    /// No text that was changed is misread; each is refused.
+    #[test]
+    fn what_does_not_have_the_form_is_refused() {
+        let taken = |from, to| Taken {
+            pseudonym: [7; 16],
+            dead: vec![(Generation(from), Generation(to))],
+            whole: true,
+            closed: true,
+        };
+        let erasure = ErasureId::now();
+        let verdict = |taken| Verdict { erasure, taken: vec![taken], note: b"note".to_vec() };
+        let good = encode(&verdict(taken(1, 3)));
+        assert_eq!(decode(erasure, &good).unwrap(), verdict(taken(1, 3)));
+        for length in 0..good.len() {
+            assert!(decode(erasure, &good[..length]).is_err(), "truncated to {length}");
+        }
+        assert!(decode(erasure, &[good.as_slice(), b"x"].concat()).is_err());
+        for (from, to) in [(0, 1), (3, 2), (1, LAST_GENERATION + 1), (1, u32::MAX)] {
+            assert!(decode(erasure, &encode(&verdict(taken(from, to)))).is_err(), "{from} to {to}");
+        }
+        let mut newer = good.to_vec();
+        newer[0] = 2;
+        assert!(matches!(decode(erasure, &newer), Err(VaultError::NewerFormat { .. })));
+        let mut flags = good.to_vec();
+        flags[21] = 4;
+        assert!(decode(erasure, &flags).is_err());
+    }
+}
