@@ -68,6 +68,13 @@ impl PageStore for SledPages {
         Ok(found.map(|bytes| bytes.to_vec()))
     }
 
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        for name in self.0.iter().keys() {
+            see(&name.map_err(|e| VaultError::Storage(Box::new(e)))?);
+        }
+        Ok(())
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), VaultError> {
         let mut changes = sled::Batch::default();
         for name in batch.removals {

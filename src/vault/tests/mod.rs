@@ -19,6 +19,7 @@ mod notes;
 mod races;
 mod replay;
 mod rotation;
+mod verify;
 mod walk;
 
 use std::sync::{

@@ -43,6 +43,7 @@ mod rewrite;
 mod store;
 #[cfg(test)]
 pub(super) mod tests;
+mod verify;
 
 use std::{
     collections::HashMap,
@@ -54,6 +55,9 @@ use std::{
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "drill")]
+pub(crate) use self::folder::{PAGES, read_header};
+pub(crate) use self::verify::{Flaw, Seen, Walked};
 #[cfg(feature = "backup")]
 pub(crate) use self::{folder::FolderDraft, load::Seed};
 use self::{

@@ -13,6 +13,7 @@ mod load;
 mod memory;
 mod model;
 mod rotation;
+mod verify;
 
 use super::{Change, Place, Sabotage, Shape, Tree, Value};
 
