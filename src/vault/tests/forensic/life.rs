@@ -84,24 +84,6 @@ impl Life {
         life.end()
     }
 
-    /// Somebody is to be forgotten, a write of that fails, and then they are.
-    pub(super) fn forget_in_two_attempts(fails: u64) -> Case {
-        let mut life = Self::begin(fails, Store::Recorded(Sabotage::None));
-        life.fail_after(fails);
-        let forget = |life: &Self| {
-            let bank = life.bank.as_ref().unwrap();
-            life.runtime.block_on(bank.forget(&subject(&name(3)), "asked"))
-        };
-        let _ = forget(&life);
-        if life.case.archive.mend() {
-            life.go_on_in_the_copy();
-        }
-        forget(&life).unwrap();
-        life.forgotten.insert(3);
-        life.look();
-        life.end()
-    }
-
     fn begin(seed: u64, store: Store) -> Self {
         let mut life = Self {
             chance: Chance(seed),
