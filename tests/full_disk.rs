@@ -14,6 +14,7 @@ use std::{
     process::Command,
 };
 
+use age::secrecy::ExposeSecret;
 use common::*;
 use oubliette::{
     crypto::KeyId,
@@ -21,7 +22,7 @@ use oubliette::{
     service::{Access, DataFolder},
     vault::{
         Dead, Destruction, Doomed, KeyRequest, KeyState, Vault, VaultError,
-        backup::{BackupError, Recipients},
+        backup::{BackupError, Identities, Recipients, VerifiedBackup},
     },
 };
 
@@ -225,7 +226,7 @@ async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
     let vault = bank.vault().unwrap();
     let mut recipients = Recipients::default();
     recipients.add(&age::x25519::Identity::generate().to_public().to_string()).unwrap();
-    let expires = Timestamp::from_micros(i64::MAX / 2);
+    let expires: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
     let file = at.path().join("copy.age");
     let failed = vault.back_up(&file, &recipients, expires, |_| {}).await.unwrap_err();
     assert!(matches!(failed, BackupError::Io { .. }), "{failed}");
@@ -237,5 +238,43 @@ async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
     put(&bank, "user-9999", event("UserRegistered", r#"{"surname":"new"}"#)).await.unwrap();
     fs::remove_file(at.path().join("ballast")).unwrap();
     vault.back_up(&file, &recipients, expires, |_| {}).await.unwrap();
+    drop(small);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_does_not_fit_leaves_no_vault_and_can_be_repeated() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(small) = Small::mount(at.path()) else {
+        eprintln!("SKIPPED: no small file system could be mounted; run as root");
+        return;
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let bank = layer().await;
+    let many = (0..2_000).map(|n| {
+        let (bank, name) = (bank.clone(), format!("user-{n}"));
+        async move { put(&bank, &name, event("T", "1")).await.unwrap() }
+    });
+    futures::future::join_all(many).await;
+    let identity = age::x25519::Identity::generate();
+    let mut recipients = Recipients::default();
+    recipients.add(&identity.to_public().to_string()).unwrap();
+    let (file, key) = (elsewhere.path().join("copy.age"), elsewhere.path().join("key"));
+    fs::write(&key, identity.to_string().expose_secret()).unwrap();
+    let expires: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
+    bank.vault().unwrap().back_up(&file, &recipients, expires, |_| {}).await.unwrap();
+
+    let (folder, root) = (at.path().join("vault"), at.path().join("root"));
+    let restore = || {
+        let backup = VerifiedBackup::read(&file, Identities::from_file(&key).unwrap()).unwrap();
+        backup.restore(&folder, &root, |_| {})
+    };
+    let ballast = at.path().join("ballast");
+    fs::write(&ballast, vec![0; (12 << 20) - (200 << 10)]).unwrap();
+    let failed = restore().unwrap_err().to_string();
+    assert!(failed.contains("storage failed"), "not clear: {failed}");
+    assert!(!folder.exists());
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(restore().unwrap().keys, 2_000);
+    assert_eq!(Vault::open(&folder, &root).unwrap().id(), bank.vault().unwrap().id());
     drop(small);
 }

@@ -5,7 +5,9 @@
 
 mod inventory;
 
-pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, KeyStanding, Row, Totals};
+pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, Row, Totals};
+
+pub use crate::vault::KeyStanding;
 
 #[cfg(doc)]
 use crate::layer::Oubliette;

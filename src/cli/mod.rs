@@ -14,7 +14,9 @@ mod inventory;
 mod open;
 mod output;
 mod policy;
+mod private;
 mod read;
+mod rotate;
 mod rows;
 
 use std::process::ExitCode;
@@ -76,6 +78,7 @@ enum Command {
     Plan(forget::PlanArgs),
     Forget(forget::ForgetArgs),
     Reopen(forget::ReopenArgs),
+    Rotate(rotate::RotateArgs),
     Inventory(inventory::InventoryArgs),
     Erasures(erasures::ErasuresArgs),
     Backup(backup::BackupArgs),
@@ -85,8 +88,13 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
+    // Before there is anything to keep.
+    let private = private::keep_memory_private();
     let args = Args::parse();
     log();
+    if let Err(error) = private {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
     let json = args.globals.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -129,6 +137,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Plan(args) => forget::plan(&globals, &args, &mut out).await,
         Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
+        Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,

@@ -13,7 +13,7 @@ mod seal;
 mod token;
 
 pub(crate) use aead::{
-    Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret,
+    Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret, wipe_stack,
 };
 pub use aead::{OpenError, RandomError};
 pub use context::{Context, PublicDigest, Purpose};

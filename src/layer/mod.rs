@@ -13,6 +13,7 @@ mod halves;
 mod open;
 mod placement;
 mod read;
+mod rotate;
 
 use std::{
     fmt,
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 
 pub use codec::{Codec, EventRef, Opened, Sealed};
 pub use error::CodecError;
+pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 
 use crate::{
     erasure::{ErasureError, Witnessed},

@@ -100,10 +100,11 @@ impl SubjectRecord {
     /// The claims of these events count from now on. Returns whether that is news.
     pub(super) fn confirm(&mut self, events: &[EventId]) -> bool {
         let mut counted: Vec<(EventId, Option<Generation>)> = Vec::new();
+        let mut begun = Vec::new();
         for epoch in &mut self.epochs {
             if let Some(event) = epoch.unsettled.filter(|event| events.contains(event)) {
                 epoch.unsettled = None;
-                self.current = self.current.max(epoch.from);
+                begun.push(epoch.from);
                 counted.push((event, Some(epoch.from)));
             }
             for owner in &mut epoch.owners {
@@ -125,6 +126,9 @@ impl SubjectRecord {
                 }
                 _ => true,
             });
+        }
+        for generation in begun {
+            self.go_on_with(generation);
         }
         let news = !counted.is_empty();
         self.counted.extend(counted);

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 #[cfg(feature = "backup")]
 use super::backup::Delta;
 use super::{
-    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
+    Admission, Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
     places::{self, Hash},
@@ -28,7 +28,7 @@ use super::{
     tree::{Erasure, Place, Value},
 };
 use crate::{
-    crypto::{DataKey, KeyId, random_secret},
+    crypto::{DataKey, KeyId, random_secret, wipe_stack},
     event::{EventId, Generation, Layout, PolicyDigest, Subject, Timestamp},
 };
 
@@ -60,6 +60,9 @@ pub(super) enum Job {
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    /// Who, past which generation, and the hold on the subject's gate.
+    Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
+    RotateRoot(Reply<u64>),
     Flush(Reply<()>),
     /// From when on a backup is told of all changes.
     #[cfg(feature = "backup")]
@@ -70,9 +73,9 @@ pub(super) enum Job {
 }
 
 /// A key that this write makes, or reserves seals for.
-struct Planned {
+pub(super) struct Planned {
     address: Address,
-    entry: KeyEntry,
+    pub(super) entry: KeyEntry,
     key: Arc<DataKey>,
     current: Current,
     warm: Option<Arc<Warm>>,
@@ -85,9 +88,11 @@ type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 pub(super) struct Committer {
     pub(super) core: Arc<Core>,
     pub(super) changes: BTreeMap<Place, Option<Value>>,
+    /// Whether this write takes fresh page keys along.
+    pub(super) fresh: bool,
     /// In order of places, so that of one stream's keys the newest generation is published last
     /// and stays warm.
-    planned: BTreeMap<Place, Planned>,
+    pub(super) planned: BTreeMap<Place, Planned>,
     /// The ids of the keys that this write makes.
     minted: HashSet<KeyId>,
     waiting: Vec<Waiting>,
@@ -101,6 +106,7 @@ impl Committer {
         Self {
             core,
             changes: BTreeMap::new(),
+            fresh: false,
             planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
@@ -127,6 +133,8 @@ impl Committer {
         if let Err(error) = self.flush() {
             tracing::warn!(%error, "the vault could not write its last counts");
         }
+        drop(self);
+        wipe_stack();
     }
 
     fn take(&mut self, job: Job) {
@@ -144,15 +152,36 @@ impl Committer {
                 answer(reply, self.settle(&subject, &events, stored));
             }
             Job::Destroy(destruction, note, reply) => {
-                answer(reply, self.destroy(&destruction, &note));
+                let destroyed = self.destroy(&destruction, &note);
+                wipe_stack();
+                answer(reply, destroyed);
             }
-            Job::Replay(verdicts, reply) => answer(reply, self.replay(&verdicts)),
+            Job::Replay(verdicts, reply) => {
+                let replayed = self.replay(&verdicts);
+                wipe_stack();
+                answer(reply, replayed);
+            }
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
                 Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::Rotate(subject, past, admission, reply) => match self.rotate(&subject, past) {
+                Ok(generation) => self.waiting.push(Box::new(move |result| {
+                    drop(admission);
+                    answer(reply, result.map(|()| generation));
+                })),
+                Err(error) => {
+                    drop(admission);
+                    answer(reply, Err(error));
+                }
+            },
+            Job::RotateRoot(reply) => {
+                let epoch = self.rotate_root();
+                wipe_stack();
+                answer(reply, epoch);
+            }
             Job::Flush(reply) => answer(reply, self.flush()),
             #[cfg(feature = "backup")]
             Job::OpenTap(reply) => {
@@ -229,7 +258,8 @@ impl Committer {
         let used = planned.entry.reserved - planned.spare;
         let full = used > 0 && used + seals > limits.seals_per_key;
         if full && open.is_none() && generation == record.current {
-            record.current = record.begin_generation()?;
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
             self.core.unsaved().insert(hash, record);
             return self.seal(wanted);
         }
@@ -337,7 +367,8 @@ impl Committer {
         fence: &FenceRecord,
     ) -> Result<(), VaultError> {
         if fence.killer(record.current).is_some() {
-            record.current = record.begin_generation()?;
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
         }
         Ok(())
     }
@@ -402,6 +433,8 @@ impl Committer {
     /// Writes everything that is planned, and tells those who wait.
     pub(super) fn commit(&mut self) -> Result<(), VaultError> {
         let result = self.write();
+        // Before anybody is told: of what is gone then nothing must be left, here either.
+        wipe_stack();
         let mut waiting = std::mem::take(&mut self.waiting);
         match result {
             Ok(()) => {
@@ -458,7 +491,12 @@ impl Committer {
         if changes.is_empty() {
             return Ok(());
         }
-        self.core.disk.put(changes.into_iter().collect())?;
+        let changes = changes.into_iter().collect();
+        if std::mem::take(&mut self.fresh) {
+            self.core.disk.erase(Erasure { changes, ..Erasure::default() })?;
+        } else {
+            self.core.disk.put(changes)?;
+        }
         self.core.unsaved().clear();
         for planned in planned.into_values() {
             self.publish(planned);

@@ -277,7 +277,8 @@ impl Committer {
         } else {
             // Part of them lives on, under owners of its own; what comes now has none yet.
             record.epochs.retain(|epoch| epoch.unsettled.is_none());
-            record.current = record.begin_generation()?;
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
             let (from, owners) = (record.current, Vec::new());
             record.epochs.push(Epoch { from, unsettled: None, owners, any: false });
         }

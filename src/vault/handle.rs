@@ -23,7 +23,7 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    crypto::{DataKey, KeyId},
+    crypto::{DataKey, KeyId, wipe_stack},
     event::{EventId, Generation, Subject},
 };
 
@@ -106,6 +106,7 @@ impl Vault {
 
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
         let core = Arc::new(Core::new(Disk::new(tree), limits));
+        wipe_stack();
         let (jobs, inbox) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&core));
         let committer = std::thread::Builder::new()
@@ -288,8 +289,10 @@ impl Vault {
     /// Storage errors.
     pub fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
         let core = &self.open.core;
-        let keys = core.disk.walk(places::keys(&core.naming.subject(subject)));
-        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?))).collect()
+        let hash = core.naming.subject(subject);
+        let record = core.own_record(&hash)?.unwrap_or_default();
+        let keys = core.disk.walk(places::keys(&hash));
+        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?, &record))).collect()
     }
 
     /// Waits until no other erasure is under way, and keeps others waiting until the answer is

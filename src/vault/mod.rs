@@ -21,6 +21,7 @@ mod pages;
 mod places;
 mod records;
 mod root;
+mod rotate;
 #[cfg(feature = "backup")]
 mod tap;
 #[cfg(test)]
@@ -36,6 +37,6 @@ pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
+    KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;

@@ -80,7 +80,9 @@ impl Naming {
     pub(super) fn new(identity: &Secret) -> Self {
         let root = keyed(identity);
         let derive = |label: &[u8]| -> Secret {
-            Zeroizing::new(root.clone().chain_update(label).finalize().into_bytes().into())
+            let mut derived = Secret::default();
+            derived.copy_from_slice(&root.clone().chain_update(label).finalize().into_bytes());
+            derived
         };
         let names = keyed(&derive(b"oubliette vault 1: names"));
         let ids = derive(b"oubliette vault 1: key ids");
@@ -256,6 +258,16 @@ pub(super) fn hash_of(place: &[u8]) -> Option<Hash> {
 /// Whether a data key stands at this place.
 pub(super) fn is_key(place: &[u8]) -> bool {
     place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&KEY)
+}
+
+/// Whether a part of a subject's record stands at this place.
+pub(super) fn is_record(place: &[u8]) -> bool {
+    place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&RECORD)
+}
+
+/// The generation in the place of a data key.
+pub(super) fn generation_of(place: &[u8]) -> Option<Generation> {
+    place.last_chunk().map(|bytes| Generation(u32::from_be_bytes(*bytes)))
 }
 
 impl KeyHint {

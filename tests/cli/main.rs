@@ -5,6 +5,9 @@ mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+#[cfg(target_os = "linux")]
+mod memory;
 mod rolled_back;
+mod rotation;
 mod walk;
 mod world;

@@ -82,7 +82,7 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
     Some(Sector::Whole(Root {
         vault: VaultId(Uuid::from_bytes(*vault)),
         epoch: u64::from_be_bytes(*epoch),
-        key: Secret::new(*key),
+        key: Secret::copy_of(key),
         page: *page,
     }))
 }

@@ -17,6 +17,8 @@ mod keys;
 mod model;
 mod notes;
 mod races;
+mod replay;
+mod rotation;
 
 use std::sync::{
     Arc, Mutex,

@@ -219,7 +219,7 @@ impl Tree {
         self.write(erasure, true)
     }
 
-    /// A fresh root key, under a new epoch; nothing else changes.
+    /// A fresh root key, and a fresh root page, under a new epoch; nothing else changes.
     #[cfg(test)]
     pub(crate) fn rotate_root(&self) -> Result<(), VaultError> {
         self.erase_all(Erasure::default())
@@ -234,10 +234,10 @@ impl Tree {
             if index + 1 < page.len() {
                 after = Some(page.place(index + 1).to_vec());
             }
-            let (id, key) = page.child(index);
+            let (id, key) = page.look_at_child(index);
             let child = match view.before.get(&id) {
                 Some(before) => Arc::clone(before),
-                None => self.store.load(&id, &key)?,
+                None => self.store.load(&id, key)?,
             };
             if child.level() + 1 != page.level() {
                 return Err(VaultError::Damaged("a page stands at the wrong level".into()));

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value};
 use crate::{
-    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
+    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, wipe_stack},
     vault::{VaultError, VaultId},
 };
 
@@ -165,11 +165,18 @@ impl Page {
 
     /// The id and key of an inner page's child.
     pub(super) fn child(&self, index: usize) -> (PageId, Secret) {
+        let (id, key) = self.look_at_child(index);
+        (id, Secret::copy_of(key))
+    }
+
+    /// The same, with the key where it is.
+    pub(super) fn look_at_child(&self, index: usize) -> (PageId, &[u8; SECRET_BYTES]) {
         let at = self.starts[index] as usize;
         let from = at + 1 + self.body[at] as usize;
-        let (mut id, mut key) = (PageId::default(), Secret::default());
+        let mut id = PageId::default();
         id.copy_from_slice(&self.body[from..from + 16]);
-        key.copy_from_slice(&self.body[from + 16..from + CHILD_BYTES]);
+        // Always there, or the page would not have been parsed.
+        let key = self.body[from + 16..].first_chunk().unwrap_or(&[0; SECRET_BYTES]);
         (id, key)
     }
 
@@ -239,7 +246,9 @@ impl Page {
         bytes.push(self.level);
         bytes.extend_from_slice(&self.body);
         let associated = associated(kind, vault, id, self.version);
-        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES)?;
+        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES);
+        wipe_stack();
+        let nonce = nonce?;
         bytes[HEAD_BYTES - NONCE_BYTES..HEAD_BYTES].copy_from_slice(&nonce);
         // From here on it is ciphertext, which needs no wiping.
         Ok(std::mem::take(&mut *bytes))
@@ -280,7 +289,9 @@ impl Page {
         }
         let plain = cipher
             .open(&nonce, &associated(head[1], vault, id, version), sealed)
-            .map_err(|_| damaged("it does not open under its key"))?;
+            .map_err(|_| damaged("it does not open under its key"));
+        wipe_stack();
+        let plain = plain?;
         let page = Self::parse(version, root, &plain).ok_or_else(|| damaged("it is malformed"))?;
         if head[1] != kind(root, page.level > 0) {
             return Err(damaged("it is of another kind"));
@@ -294,7 +305,7 @@ impl Page {
             let (epoch, rest) = plain.split_first_chunk::<8>()?;
             let (identity, rest) = rest.split_first_chunk::<SECRET_BYTES>()?;
             let epoch = u64::from_be_bytes(*epoch);
-            head = Some(RootHead { epoch, identity: Secret::new(*identity) });
+            head = Some(RootHead { epoch, identity: Secret::copy_of(identity) });
             plain = rest;
         }
         let (&level, plain) = plain.split_first()?;

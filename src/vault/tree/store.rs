@@ -8,7 +8,7 @@ use super::{
     page::{Page, PageId, hex},
 };
 use crate::{
-    crypto::Secret,
+    crypto::SECRET_BYTES,
     vault::{VaultError, VaultId, pages::PageStore},
 };
 
@@ -27,7 +27,11 @@ impl Store {
 
     /// A page below the root. Callers hold the view, or are the writer, so that no page changes
     /// between being read and being cached.
-    pub(super) fn load(&self, id: &PageId, key: &Secret) -> Result<Arc<Page>, VaultError> {
+    pub(super) fn load(
+        &self,
+        id: &PageId,
+        key: &[u8; SECRET_BYTES],
+    ) -> Result<Arc<Page>, VaultError> {
         if let Some(page) = self.cache.get(id)? {
             return Ok(page);
         }

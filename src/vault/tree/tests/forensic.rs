@@ -18,7 +18,11 @@ use crate::{
 };
 
 /// Tries every key that it knows on every page, and goes on with the keys that it finds.
-fn attack(vault: VaultId, archive: &[(Vec<u8>, Vec<u8>)], keys: Vec<Secret>) -> HashSet<Vec<u8>> {
+pub(super) fn attack(
+    vault: VaultId,
+    archive: &[(Vec<u8>, Vec<u8>)],
+    keys: Vec<Secret>,
+) -> HashSet<Vec<u8>> {
     let mut loot = HashSet::new();
     let mut known: HashSet<Vec<u8>> = keys.iter().map(|k| k.to_vec()).collect();
     let mut todo = keys;
@@ -52,10 +56,10 @@ fn keys_in_slot(disk: &Disk) -> Vec<Secret> {
             keys.insert(<[u8; 32]>::try_from(window).unwrap());
         }
     }
-    keys.into_iter().map(Secret::new).collect()
+    keys.iter().map(Secret::copy_of).collect()
 }
 
-fn current(disk: &Disk) -> (VaultId, Secret) {
+pub(super) fn current(disk: &Disk) -> (VaultId, Secret) {
     let root = SectorSlot(disk.clone()).read().unwrap();
     (root.vault, root.key)
 }

@@ -9,7 +9,10 @@ mod forensic;
 mod hostile;
 #[cfg(feature = "backup")]
 mod load;
+#[cfg(target_os = "linux")]
+mod memory;
 mod model;
+mod rotation;
 
 use super::{Change, Place, Sabotage, Shape, Tree, Value};
 
