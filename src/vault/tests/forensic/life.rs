@@ -162,7 +162,7 @@ impl Life {
         let (who, room) = (self.chance.below(self.people), self.chance.below(4));
         let (whom, account) = (subject(&name(who)), format!("account-{}", self.chance.below(6)));
         let bank = self.bank.clone().unwrap();
-        match self.chance.below(21) {
+        match self.chance.below(22) {
             0..=2 => self.append(&name(who), "Came", &format!(r#"{{"id":{who},"name":"N"}}"#)),
             3..=4 => {
                 let data = format!(r#"{{"owner":"{}","memo":"M"}}"#, name(who));
@@ -188,7 +188,10 @@ impl Life {
                 self.forgotten.remove(&who);
             }
             19 => {
-                let _ = bank.vault().unwrap().core().disk.tree().rotate_root();
+                let _ = self.runtime.block_on(bank.rotate_root());
+            }
+            20 => {
+                let _ = self.runtime.block_on(bank.rotate(&whom));
             }
             _ => self.back_up(),
         }
