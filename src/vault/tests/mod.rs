@@ -2,6 +2,8 @@
 
 // Tests hold the lock that keeps writes waiting on purpose.
 #![allow(clippy::await_holding_lock)]
+// Long runs say how far they went.
+#![allow(clippy::print_stdout)]
 
 pub(super) mod claims;
 mod counts;

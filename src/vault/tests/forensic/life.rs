@@ -84,24 +84,6 @@ impl Life {
         life.end()
     }
 
-    /// Somebody is to be forgotten, a write of that fails, and then they are.
-    pub(super) fn forget_in_two_attempts(fails: u64) -> Case {
-        let mut life = Self::begin(fails, Store::Recorded(Sabotage::None));
-        life.fail_after(fails);
-        let forget = |life: &Self| {
-            let bank = life.bank.as_ref().unwrap();
-            life.runtime.block_on(bank.forget(&subject(&name(3)), "asked"))
-        };
-        let _ = forget(&life);
-        if life.case.archive.mend() {
-            life.go_on_in_the_copy();
-        }
-        forget(&life).unwrap();
-        life.forgotten.insert(3);
-        life.look();
-        life.end()
-    }
-
     fn begin(seed: u64, store: Store) -> Self {
         let mut life = Self {
             chance: Chance(seed),
@@ -186,7 +168,7 @@ impl Life {
         let (who, room) = (self.chance.below(self.people), self.chance.below(4));
         let (whom, account) = (subject(&name(who)), format!("account-{}", self.chance.below(6)));
         let bank = self.bank.clone().unwrap();
-        match self.chance.below(21) {
+        match self.chance.below(22) {
             0..=2 => self.append(&name(who), "Came", &format!(r#"{{"id":{who},"name":"N"}}"#)),
             3..=4 => {
                 let data = format!(r#"{{"owner":"{}","memo":"M"}}"#, name(who));
@@ -212,7 +194,10 @@ impl Life {
                 self.forgotten.remove(&who);
             }
             19 => {
-                let _ = bank.vault().unwrap().core().disk.tree().rotate_root();
+                let _ = self.runtime.block_on(bank.rotate_root());
+            }
+            20 => {
+                let _ = self.runtime.block_on(bank.rotate(&whom));
             }
             _ => self.back_up(),
         }

@@ -1,5 +1,8 @@
 //! Every point at which a crash can come, and what may be there afterwards.
 
+// They say how many states there were.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 
 use super::{
