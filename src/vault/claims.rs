@@ -145,11 +145,7 @@ impl SubjectRecord {
             epoch.owners.retain(|owner| !ours(owner.unsettled));
         }
         let news = before != (self.epochs.len(), self.mentions());
-        for owner in named {
-            if self.owners().all(|other| *other != owner) && !self.former.contains(&owner) {
-                self.former.push(owner);
-            }
-        }
+        self.remember(named);
         if let [only] = self.epochs.as_slice()
             && only.owners.is_empty()
             && only.unsettled.is_none()
@@ -157,6 +153,29 @@ impl SubjectRecord {
             self.epochs.clear();
         }
         news
+    }
+
+    /// Of these, those who are not named as owners any more: they have this subject among their
+    /// dependents until either of them is forgotten.
+    fn remember(&mut self, named: Vec<Subject>) {
+        for owner in named {
+            if self.owners().all(|other| *other != owner) && !self.former.contains(&owner) {
+                self.former.push(owner);
+            }
+        }
+    }
+
+    /// What begins when someone is admitted again: a generation that has no owners yet, whatever
+    /// lives on of the earlier ones.
+    pub(super) fn begin_again(&mut self) -> Result<(), VaultError> {
+        let named = self.owners().cloned().collect();
+        self.epochs.retain(|epoch| epoch.unsettled.is_none());
+        self.remember(named);
+        let begun = self.begin_generation()?;
+        self.go_on_with(begun);
+        let (from, owners) = (self.current, Vec::new());
+        self.epochs.push(Epoch { from, unsettled: None, owners, any: false });
+        Ok(())
     }
 
     fn mentions(&self) -> usize {

@@ -324,7 +324,10 @@ impl Committer {
             };
             let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
             let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
-            generations.push(record.claim(claim, &together, fence.first_living())?);
+            let begun = record.claim(claim, &together, fence.first_living())?;
+            // What an event began that counted long ago may be dead by now. Its retry needs a key
+            // all the same, before the store can answer that it is there.
+            generations.push(begun.filter(|begun| fence.killer(*begun).is_none()));
             if record.owners().any(|named| named == owner) {
                 let place = places::dependent(&self.core.naming.subject(owner), &hash);
                 let name = Value::new(claim.subject.as_str().as_bytes().to_vec());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, Epoch, NoteKind, Taken, VaultError, Verdict,
+    Dead, Destroyed, Destruction, Doomed, NoteKind, Taken, VaultError, Verdict,
     cache::Address,
     committer::Committer,
     disk::parts,
@@ -274,14 +274,9 @@ impl Committer {
         fence.closed = false;
         let mut record = self.core.record(&hash, &fence)?;
         if record.epochs.is_empty() {
-            record = SubjectRecord::default_for(&fence);
+            record = SubjectRecord { former: record.former, ..SubjectRecord::default_for(&fence) };
         } else {
-            // Part of them lives on, under owners of its own; what comes now has none yet.
-            record.epochs.retain(|epoch| epoch.unsettled.is_none());
-            let begun = record.begin_generation()?;
-            record.go_on_with(begun);
-            let (from, owners) = (record.current, Vec::new());
-            record.epochs.push(Epoch { from, unsettled: None, owners, any: false });
+            record.begin_again()?;
         }
         let disk = &self.core.disk;
         let mut changes = disk.set_whole(&places::fence(&hash), &fence.encode())?;

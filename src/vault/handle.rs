@@ -222,7 +222,7 @@ impl Vault {
     /// Notes owner changes durably, before the append that states them. Returns for each the
     /// generation under which its event, and the later ones of the same append, are sealed
     /// (`None`: no new generation). The same claim again changes nothing and has the same answer,
-    /// also when it was settled long ago.
+    /// also when it was settled long ago; unless the generation is dead since, then it is `None`.
     ///
     /// A claim that begins a generation is refused while any claim of another append is open, one
     /// that adds an owner only while a generation is.
