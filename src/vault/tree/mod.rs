@@ -113,9 +113,9 @@ pub(crate) struct Shape {
 impl Default for Shape {
     /// Inner pages of 8 KiB and leaves of 4. What a creation costs in bytes grows with the leaf that
     /// it rewrites; what millions of keys cost in memory, with the number of leaves. Of 8, 4, 2 and
-    /// 1 KiB, filling 300,000 keys took 15, 16, 17 and 19 s of processor time, and 12, 6, 3 and
-    /// 1.5 KiB written for each key. 128 MiB of opened pages hold all inner pages of ten million
-    /// keys three times over. Batches of 2,048 pages, because sled keeps a batch in memory several
+    /// 1 KiB, filling 300,000 keys took 15, 16, 17 and 19 s of processor time, while what is
+    /// written for each halves. Ten million keys should have some 30 MiB of inner pages, which
+    /// 128 MiB of opened pages hold beside others. Batches of 2,048 pages, because sled keeps a batch in memory several
     /// times over, and because a write of 1,024 creations, each in a leaf of its own, is one batch.
     fn default() -> Self {
         Self {
