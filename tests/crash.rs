@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use child::{FOLDER, Said};
+use child::{FOLDER, Guest, Said};
 use common::*;
 use oubliette::{
     event::{EventId, RecordedEvent, Tombstone},
@@ -63,6 +63,10 @@ struct Acknowledged {
     appended: BTreeMap<EventId, (String, String)>,
     begun: BTreeSet<String>,
     forgotten: BTreeSet<String>,
+    /// Of guests: the events of each stay, and the last stay whose end was begun, and is done.
+    stays: BTreeMap<(String, u32), EventId>,
+    leaving: BTreeMap<String, u32>,
+    left: BTreeMap<String, u32>,
 }
 
 impl Acknowledged {
@@ -76,6 +80,15 @@ impl Acknowledged {
             }
             Said::Forgotten(who) => {
                 self.forgotten.insert(who);
+            }
+            Said::Guest { who, stay, what: Guest::Came(id) } => {
+                self.stays.insert((who, stay), id);
+            }
+            Said::Guest { who, stay, what: Guest::Leaving } => {
+                self.leaving.insert(who, stay);
+            }
+            Said::Guest { who, stay, what: Guest::Left } => {
+                self.left.insert(who, stay);
             }
         }
     }
@@ -126,6 +139,7 @@ fn killed_at_any_moment_everything_acknowledged_holds() {
         world.durable_before_use(&acknowledged);
         world.nothing_else_lost();
         world.no_wrong_person();
+        world.each_stay_ends_for_itself(&acknowledged);
         drop(events);
         drop(bank);
         if round == rounds().div_ceil(2) {
@@ -146,7 +160,8 @@ fn killed_at_any_moment_everything_acknowledged_holds() {
         no_way_back_by_an_image(&runtime, &bank, &acknowledged);
     }
     let (appended, forgotten) = (acknowledged.appended.len(), acknowledged.forgotten.len());
-    println!("{appended} events and {forgotten} erasures were acknowledged");
+    let stays = acknowledged.stays.len();
+    println!("{appended} events, {forgotten} erasures and {stays} stays were acknowledged");
     assert!(appended > 0 && (rounds() < 5 || forgotten > 0), "the rounds did nothing");
 }
 
@@ -246,6 +261,19 @@ impl<'a> World<'a> {
                 bank.vault().unwrap().keys_of(&subject(who)).unwrap().is_empty(),
                 "{who} is forgotten and has keys"
             );
+        }
+    }
+
+    /// Who is admitted again does not get back what was forgotten, and keeps what came since.
+    fn each_stay_ends_for_itself(&self, acknowledged: &Acknowledged) {
+        for ((who, stay), id) in &acknowledged.stays {
+            let event = self.events.get(id).unwrap_or_else(|| panic!("a stay of {who} is lost"));
+            let ended = |by: &BTreeMap<String, u32>| by.get(who).is_some_and(|last| stay <= last);
+            if ended(&acknowledged.left) {
+                assert!(!event.shredded.is_empty(), "stay {stay} of {who} came back");
+            } else if !ended(&acknowledged.leaving) {
+                assert!(event.shredded.is_empty(), "stay {stay} of {who} is lost");
+            }
         }
     }
 

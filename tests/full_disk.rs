@@ -7,13 +7,23 @@
 
 mod common;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+    process::Command,
+};
 
+use age::secrecy::ExposeSecret;
 use common::*;
 use oubliette::{
-    event::Timestamp,
+    crypto::KeyId,
+    event::{ErasureId, Layout, PolicyDigest, Timestamp},
     service::{Access, DataFolder},
-    vault::backup::{BackupError, Recipients},
+    vault::{
+        Dead, Destruction, Doomed, KeyRequest, KeyState, Vault, VaultError,
+        backup::{BackupError, Identities, Recipients, VerifiedBackup},
+    },
 };
 
 /// A small file system, unmounted when dropped.
@@ -25,11 +35,115 @@ impl<'a> Small<'a> {
         mount.args(["-t", "tmpfs", "-o", "size=12m,mode=700", "none"]).arg(at);
         mount.output().ok().filter(|done| done.status.success()).map(|_| Self(at))
     }
+
+    /// The same on ext4, in an image file: unmounting gives the loop device back.
+    fn mount_ext4(image: &Path, at: &'a Path) -> Option<Self> {
+        File::create(image).unwrap().set_len(12 << 20).unwrap();
+        let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image).output();
+        made.ok().filter(|done| done.status.success())?;
+        let mount = Command::new("mount").args(["-o", "loop"]).arg(image).arg(at).output();
+        mount.ok().filter(|done| done.status.success()).map(|_| Self(at))
+    }
 }
 
 impl Drop for Small<'_> {
     fn drop(&mut self) {
         let _ = Command::new("umount").args(["-l"]).arg(self.0).status();
+    }
+}
+
+/// Fills the disk with a file, but for so many bytes.
+fn fill(ballast: &Path, left: u64) {
+    let mut file = File::create(ballast).unwrap();
+    let mut length = 0;
+    while let Ok(written) = file.write(&[1; 4096]) {
+        length += written as u64;
+    }
+    file.sync_all().unwrap();
+    file.set_len(length.saturating_sub(left)).unwrap();
+}
+
+async fn key_of(vault: &Vault, whose: &str) -> Result<KeyId, VaultError> {
+    let request = KeyRequest {
+        stream: &stream(whose),
+        subject: &subject(whose),
+        generation: None,
+        layout: Layout::Inline,
+        policy: PolicyDigest::default(),
+    };
+    Ok(vault.sealing_key(request, 1).await?.id())
+}
+
+async fn destroy(vault: &Vault, who: &[String]) -> Result<(), VaultError> {
+    let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
+    let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+    vault.destroy(&destruction, b"a note").await.map(drop)
+}
+
+/// The disk is full at some moment of a destruction. Whether it was done.
+async fn full_while_destroying(at: &Path, left: u64) -> bool {
+    let (folder, root, ballast) = (at.join("vault"), at.join("root"), at.join("ballast"));
+    let vault = Vault::create(&folder, &root).unwrap();
+    let names: Vec<String> = (0..300).map(|n| format!("user-{n}")).collect();
+    let made = names.iter().map(|name| key_of(&vault, name));
+    let ids: Vec<KeyId> = futures::future::try_join_all(made).await.unwrap();
+    fill(&ballast, left);
+    // From all over the tree.
+    let doomed = &names[..100];
+    let done = destroy(&vault, doomed).await;
+    if let Err(error) = &done {
+        assert!(matches!(error, VaultError::Storage(_)), "{error:?}");
+        let refused = vault.opening_key(ids[200]);
+        assert!(matches!(refused, Err(VaultError::Poisoned)), "{refused:?}");
+    }
+    drop(vault);
+
+    fs::remove_file(&ballast).unwrap();
+    let vault = Vault::open(&folder, &root).unwrap();
+    let lives = |id: &KeyId| match vault.opening_key(*id).unwrap() {
+        KeyState::Live { .. } => true,
+        KeyState::Shredded { .. } => false,
+        other => panic!("{other:?}"),
+    };
+    let living = ids[..100].iter().filter(|id| lives(id)).count();
+    assert!(living == 0 || living == 100 && done.is_err(), "{living} of 100 live: {done:?}");
+    assert!(ids[100..].iter().all(lives), "others are lost");
+    key_of(&vault, "somebody-new").await.unwrap();
+    destroy(&vault, doomed).await.unwrap();
+    assert!(!ids[..100].iter().any(lives));
+    drop(vault);
+    fs::remove_dir_all(&folder).unwrap();
+    fs::remove_file(&root).unwrap();
+    done.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_in_the_middle_of_a_destroy_forgets_all_or_nothing() {
+    let at = tempfile::tempdir().unwrap();
+    let mounted = at.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    for ext4 in [false, true] {
+        let small = match ext4 {
+            false => Small::mount(&mounted),
+            true => Small::mount_ext4(&at.path().join("image"), &mounted),
+        };
+        let Some(small) = small else {
+            eprintln!("SKIPPED: no small file system (ext4: {ext4}) could be mounted; run as root");
+            continue;
+        };
+        let (mut full, mut done) = (0, 0);
+        let mut left = 0;
+        while done < 3 {
+            if full_while_destroying(&mounted, left).await {
+                done += 1
+            } else {
+                full += 1
+            }
+            left += 16 << 10;
+        }
+        println!("ext4 {ext4}: full {full} times, up to {} KiB left", left >> 10);
+        assert!(full > 3, "the disk was never full");
+        drop(small);
     }
 }
 
@@ -112,7 +226,7 @@ async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
     let vault = bank.vault().unwrap();
     let mut recipients = Recipients::default();
     recipients.add(&age::x25519::Identity::generate().to_public().to_string()).unwrap();
-    let expires = Timestamp::from_micros(i64::MAX / 2);
+    let expires: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
     let file = at.path().join("copy.age");
     let failed = vault.back_up(&file, &recipients, expires, |_| {}).await.unwrap_err();
     assert!(matches!(failed, BackupError::Io { .. }), "{failed}");
@@ -124,5 +238,43 @@ async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
     put(&bank, "user-9999", event("UserRegistered", r#"{"surname":"new"}"#)).await.unwrap();
     fs::remove_file(at.path().join("ballast")).unwrap();
     vault.back_up(&file, &recipients, expires, |_| {}).await.unwrap();
+    drop(small);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_does_not_fit_leaves_no_vault_and_can_be_repeated() {
+    let at = tempfile::tempdir().unwrap();
+    let Some(small) = Small::mount(at.path()) else {
+        eprintln!("SKIPPED: no small file system could be mounted; run as root");
+        return;
+    };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let bank = layer().await;
+    let many = (0..2_000).map(|n| {
+        let (bank, name) = (bank.clone(), format!("user-{n}"));
+        async move { put(&bank, &name, event("T", "1")).await.unwrap() }
+    });
+    futures::future::join_all(many).await;
+    let identity = age::x25519::Identity::generate();
+    let mut recipients = Recipients::default();
+    recipients.add(&identity.to_public().to_string()).unwrap();
+    let (file, key) = (elsewhere.path().join("copy.age"), elsewhere.path().join("key"));
+    fs::write(&key, identity.to_string().expose_secret()).unwrap();
+    let expires: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
+    bank.vault().unwrap().back_up(&file, &recipients, expires, |_| {}).await.unwrap();
+
+    let (folder, root) = (at.path().join("vault"), at.path().join("root"));
+    let restore = || {
+        let backup = VerifiedBackup::read(&file, Identities::from_file(&key).unwrap()).unwrap();
+        backup.restore(&folder, &root, |_| {})
+    };
+    let ballast = at.path().join("ballast");
+    fs::write(&ballast, vec![0; (12 << 20) - (200 << 10)]).unwrap();
+    let failed = restore().unwrap_err().to_string();
+    assert!(failed.contains("storage failed"), "not clear: {failed}");
+    assert!(!folder.exists());
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(restore().unwrap().keys, 2_000);
+    assert_eq!(Vault::open(&folder, &root).unwrap().id(), bank.vault().unwrap().id());
     drop(small);
 }

@@ -321,6 +321,28 @@ async fn an_account_that_changed_hands_loses_only_the_old_owners_part() {
 }
 
 #[tokio::test]
+async fn a_late_retry_of_a_change_whose_part_is_forgotten_is_answered_as_done() {
+    let bank = layer().await;
+    for user in ["user-1", "user-2"] {
+        put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+    }
+    let account = "bankaccount-7";
+    let to =
+        |user: &str| event("AccountTransferred", &format!(r#"{{"newOwner":"{user}","memo":"m"}}"#));
+    let first = to("user-1");
+    put(&bank, account, first.clone()).await.unwrap();
+    put(&bank, account, to("user-2")).await.unwrap();
+    bank.forget(&subject("user-1"), "test").await.unwrap();
+    let late = put(&bank, account, first.clone()).await;
+    assert!(matches!(late, Err(StoreError::Forgotten { .. })), "{late:?}");
+    bank.reopen(&subject("user-1")).await.unwrap();
+    assert!(put(&bank, account, first).await.unwrap().already);
+    // It is the second owner's all the same.
+    bank.forget(&subject("user-1"), "again").await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "pct");
+}
+
+#[tokio::test]
 async fn a_joint_account_goes_with_its_last_owner_and_a_cycle_ends() {
     let bank = layer().await;
     for user in ["user-1", "user-2"] {

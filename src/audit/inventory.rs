@@ -10,7 +10,7 @@ use crate::{
         document::{self, Document},
     },
     store::{EventStore, ReadAllOptions, StoreError},
-    vault::{Fence, InventoryEntry, KeyInfo, Standing, Vault, VaultError},
+    vault::{Fence, InventoryEntry, KeyInfo, KeyStanding, VaultError},
 };
 
 /// Why an inventory could not be taken.
@@ -54,8 +54,11 @@ pub struct KeyRow {
     pub generation: Generation,
     /// What it may be used for.
     pub state: KeyStanding,
-    /// When it was made.
-    pub created: Timestamp,
+    /// Since when it seals: a key is made when it is first needed. `None` as long as it may not be
+    /// used but for the append that it was made for.
+    pub activation: Option<Timestamp>,
+    /// Since when another generation seals in its place, where that is known.
+    pub deactivation: Option<Timestamp>,
     /// The day of its last use.
     pub last_use: String,
     /// About how many payloads it sealed.
@@ -71,21 +74,12 @@ pub struct KeyRow {
     pub ownerless: bool,
 }
 
-/// The state of a key, in the words of NIST SP 800-57 part 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum KeyStanding {
-    /// It seals and opens.
-    Active,
-    /// A newer generation seals; this one opens what it sealed.
-    Deactivated,
-}
-
 /// What remains of a forgotten subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ForgottenRow {
+    /// The state of the keys of the generations below.
+    pub state: KeyStanding,
     /// The keyed pseudonym, in hexadecimal digits. It is still a pseudonym of a person.
     pub pseudonym: String,
     /// The erasures, newest last, each with the generations that it ended (both inclusive).
@@ -100,8 +94,9 @@ pub struct ForgottenRow {
 pub struct DeadSpan {
     /// The erasure.
     pub erasure: ErasureId,
-    /// When it was decided.
-    pub at: Timestamp,
+    /// When it was decided to destroy them; it was done right after, or, where a crash came between,
+    /// with the next opening.
+    pub destruction: Timestamp,
     /// The first dead generation.
     pub from: Generation,
     /// The last.
@@ -152,18 +147,12 @@ impl<S: EventStore> Oubliette<S> {
     pub fn inventory(
         &self,
     ) -> Result<impl Iterator<Item = Result<Row, AuditError>> + Send + use<S>, AuditError> {
-        let vault = self.vault().ok_or(AuditError::NoVault)?.clone();
+        let vault = self.vault().ok_or(AuditError::NoVault)?;
         let policy = self.policy().clone();
-        // A subject's keys follow one another, so that their standing is looked up once.
-        let mut last: Option<(Subject, Standing)> = None;
         Ok(vault.inventory().map(move |entry| match entry? {
             InventoryEntry::Key(key) => {
-                let standing = match &last {
-                    Some((subject, standing)) if *subject == key.subject => standing.clone(),
-                    _ => standing_of(&vault, &key.subject, &mut last)?,
-                };
                 let declares = policy.reading_plan(&key.stream).declares_owners;
-                Ok(Row::Key(key_row(key, &standing, declares)))
+                Ok(Row::Key(key_row(key, declares)))
             }
             InventoryEntry::Fence(fence) => Ok(Row::Forgotten(forgotten_row(fence))),
         }))
@@ -186,33 +175,18 @@ impl<S: EventStore> Oubliette<S> {
     }
 }
 
-fn standing_of(
-    vault: &Vault,
-    subject: &Subject,
-    last: &mut Option<(Subject, Standing)>,
-) -> Result<Standing, VaultError> {
-    let standing = vault.standing(subject)?;
-    *last = Some((subject.clone(), standing.clone()));
-    Ok(standing)
-}
-
-fn key_row(key: KeyInfo, standing: &Standing, declares_owners: bool) -> KeyRow {
-    let epoch = standing.epochs.iter().rev().find(|epoch| epoch.from <= key.generation);
-    let owners: Vec<Subject> = epoch
-        .map(|epoch| epoch.owners.iter().filter_map(|owner| owner.subject.clone()).collect())
-        .unwrap_or_default();
-    // A closed subject has no current generation: nothing seals any more.
-    let newer = standing.current.is_none_or(|current| current > key.generation);
+fn key_row(key: KeyInfo, declares_owners: bool) -> KeyRow {
     let own = key.subject.as_str() == key.stream.as_str();
     KeyRow {
         id: key.id.to_string(),
         generation: key.generation,
-        state: if newer { KeyStanding::Deactivated } else { KeyStanding::Active },
-        created: key.created,
+        state: key.standing,
+        activation: (key.standing != KeyStanding::PreActivation).then_some(key.created),
+        deactivation: key.deactivated,
         last_use: key.last_use.to_string().chars().take(10).collect(),
         sealed_about: key.sealed_about,
-        ownerless: declares_owners && own && owners.is_empty(),
-        owners,
+        ownerless: declares_owners && own && key.owners.is_empty(),
+        owners: key.owners,
         layout: key.layout,
         policy: key.policy.to_string(),
         stream: key.stream,
@@ -229,11 +203,12 @@ fn forgotten_row(fence: Fence) -> ForgottenRow {
     }
     let span = |(from, to, erasure): (Generation, Generation, ErasureId)| DeadSpan {
         erasure,
-        at: erasure.at(),
+        destruction: erasure.at(),
         from,
         to,
     };
     ForgottenRow {
+        state: KeyStanding::Destroyed,
         pseudonym,
         erasures: fence.dead.into_iter().map(span).collect(),
         closed: fence.closed,

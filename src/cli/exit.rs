@@ -6,6 +6,7 @@ use oubliette::{
     audit::AuditError,
     erasure::ErasureError,
     event::{JsonError, NameError},
+    layer::RotateError,
     policy::PolicyErrors,
     service::FolderError,
     store::{StoreError, sqlite::OpenError},
@@ -174,7 +175,8 @@ impl From<BackupError> for CliError {
             BackupError::NoRecipients
             | BackupError::NotARecipient { .. }
             | BackupError::IdentityForRecipient(_)
-            | BackupError::ExpiresInThePast(_) => Self::usage(error),
+            | BackupError::ExpiresInThePast(_)
+            | BackupError::ExpiresOutOfRange => Self::usage(error),
             error => Self::failed(error),
         }
     }
@@ -197,6 +199,17 @@ impl From<AuditError> for CliError {
             AuditError::Vault(error) => error.into(),
             AuditError::Store(error) => error.into(),
             AuditError::NoVault => Self::usage(error),
+            error => Self::failed(error),
+        }
+    }
+}
+
+impl From<RotateError> for CliError {
+    fn from(error: RotateError) -> Self {
+        match error {
+            RotateError::Vault(error) => error.into(),
+            RotateError::Store(error) => error.into(),
+            RotateError::NoVault => Self::usage(error),
             error => Self::failed(error),
         }
     }

@@ -26,6 +26,10 @@ Examples:
   oubliette inventory --json | jq 'select(.kind == \"totals\")'
   oubliette inventory --format csv > keys.csv
 
+States and dates are those of NIST SP 800-57 part 1: an active key seals and opens, a deactivated
+one only opens what it sealed, a destroyed one is gone with all that it sealed; pre-activation is
+the key of an owner change whose append is not settled yet.
+
 No form of it holds key material. Of the forgotten, a pseudonym is left, no name.")]
 pub(super) struct InventoryArgs {
     /// How to write it; --json is short for json
@@ -114,8 +118,18 @@ fn table(
     rows: impl Iterator<Item = Result<Row, AuditError>>,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let headers =
-        ["state", "stream", "subject", "gen", "created", "last use", "sealed", "layout", "owners"];
+    let headers = [
+        "state",
+        "stream",
+        "subject",
+        "gen",
+        "activation",
+        "deactivation",
+        "last use",
+        "sealed",
+        "layout",
+        "owners",
+    ];
     let mut table = output::table(&headers);
     for row in rows {
         output::add(
@@ -141,7 +155,7 @@ fn table(
 fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
     let state = match key.state {
         KeyStanding::Active => coloured("active", Color::DarkGreen),
-        _ => coloured("deactivated", Color::DarkYellow),
+        other => coloured(word(other), Color::DarkYellow),
     };
     let owners = if key.ownerless { "none!".to_owned() } else { names(&key.owners) };
     vec![
@@ -149,7 +163,8 @@ fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
         cell(&key.stream),
         cell(&key.subject),
         number(key.generation),
-        cell(day(&key.created)),
+        cell(key.activation.as_ref().map(day).unwrap_or_default()),
+        cell(key.deactivation.as_ref().map(day).unwrap_or_default()),
         cell(&key.last_use),
         number(format!("~{}", key.sealed_about)),
         cell(key.layout),
@@ -158,26 +173,39 @@ fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
 }
 
 fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
-    let (state, colour) = if forgotten.closed {
-        ("forgotten", Color::DarkRed)
-    } else {
-        ("reopened", Color::DarkMagenta)
-    };
+    let state = if forgotten.closed { "destroyed" } else { "destroyed, reopened" };
     let last = forgotten.erasures.last();
     vec![
-        coloured(state, colour),
+        coloured(state, Color::DarkRed),
         cell(""),
         cell(format!("{}…", &forgotten.pseudonym.get(..12).unwrap_or_default())),
         number(last.map_or(String::new(), |span| match span.to.0 {
             u32::MAX => "all".to_owned(),
             to => format!("≤{to}"),
         })),
-        cell(last.map_or(String::new(), |span| day(&span.at))),
         cell(""),
         cell(""),
         cell(""),
-        cell(last.map_or(String::new(), |span| format!("erasure {}", span.erasure))),
+        cell(""),
+        cell(""),
+        cell(last.map_or(String::new(), |span| {
+            format!("destruction {} by erasure {}", day(&span.destruction), span.erasure)
+        })),
     ]
+}
+
+/// A state as NIST SP 800-57 part 1 calls it.
+fn word(state: KeyStanding) -> &'static str {
+    match state {
+        KeyStanding::PreActivation => "pre-activation",
+        KeyStanding::Active => "active",
+        KeyStanding::Destroyed => "destroyed",
+        _ => "deactivated",
+    }
+}
+
+fn instant(at: Option<Timestamp>) -> String {
+    at.map(|at| at.to_string()).unwrap_or_default()
 }
 
 /// `2026-01-31`, in UTC.
@@ -197,7 +225,9 @@ struct CsvRow {
     stream: String,
     subject: String,
     generation: Option<u32>,
-    created: String,
+    activation: String,
+    deactivation: String,
+    destruction: String,
     last_use: String,
     sealed_about: Option<u64>,
     owners: String,
@@ -205,6 +235,7 @@ struct CsvRow {
     layout: String,
     policy: String,
     pseudonym: String,
+    closed: Option<bool>,
     erasures: String,
 }
 
@@ -214,15 +245,13 @@ fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Re
         let row = match row? {
             Row::Key(key) => CsvRow {
                 kind: "key",
-                state: match key.state {
-                    KeyStanding::Active => "active",
-                    _ => "deactivated",
-                },
+                state: word(key.state),
                 id: key.id,
                 stream: key.stream.to_string(),
                 subject: key.subject.to_string(),
                 generation: Some(key.generation.0),
-                created: key.created.to_string(),
+                activation: instant(key.activation),
+                deactivation: instant(key.deactivation),
                 last_use: key.last_use,
                 sealed_about: Some(key.sealed_about),
                 owners: names(&key.owners),
@@ -233,7 +262,9 @@ fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Re
             },
             Row::Forgotten(forgotten) => CsvRow {
                 kind: "forgotten",
-                state: if forgotten.closed { "closed" } else { "reopened" },
+                state: word(forgotten.state),
+                closed: Some(forgotten.closed),
+                destruction: instant(forgotten.erasures.last().map(|span| span.destruction)),
                 pseudonym: forgotten.pseudonym,
                 erasures: forgotten
                     .erasures

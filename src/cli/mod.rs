@@ -6,17 +6,23 @@
 mod append;
 mod backup;
 mod demo;
+mod drill;
 mod erasures;
 mod exit;
+mod findings;
 mod forget;
 mod import;
 mod inventory;
 mod open;
 mod output;
 mod policy;
+mod private;
 mod read;
 mod root;
+mod rotate;
 mod rows;
+mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -77,18 +83,26 @@ enum Command {
     Plan(forget::PlanArgs),
     Forget(forget::ForgetArgs),
     Reopen(forget::ReopenArgs),
+    Rotate(rotate::RotateArgs),
     Inventory(inventory::InventoryArgs),
     Erasures(erasures::ErasuresArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Verify(verify::VerifyArgs),
+    Drill(drill::DrillArgs),
     Policy(policy::PolicyArgs),
     Root(root::RootArgs),
 }
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
+    // Before there is anything to keep.
+    let private = private::keep_memory_private();
     let args = Args::parse();
     log();
+    if let Err(error) = private {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
     let json = args.globals.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -131,11 +145,14 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Plan(args) => forget::plan(&globals, &args, &mut out).await,
         Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
+        Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
         Command::Root(args) => root::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
+        Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
+        Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

@@ -1,6 +1,10 @@
 //! The one seam to the cipher: AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces.
 
-use std::fmt;
+use std::{
+    fmt,
+    hint::black_box,
+    ops::{Deref, DerefMut},
+};
 
 use aes_gcm::{
     Aes256Gcm, KeyInit,
@@ -16,8 +20,52 @@ pub(crate) const NONCE_BYTES: usize = 12;
 /// The length of an authentication tag, in bytes.
 pub(crate) const TAG_BYTES: usize = 16;
 
-/// A key's bytes, wiped when dropped.
-pub(crate) type Secret = Zeroizing<[u8; SECRET_BYTES]>;
+/// A key's bytes, wiped when dropped. They stand on the heap and are moved by their pointer: an
+/// array that is moved, or lies in a vector that grows, leaves a copy that nobody wipes.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Secret(Box<Zeroizing<[u8; SECRET_BYTES]>>);
+
+impl Secret {
+    /// Takes a copy; the original is its owner's to wipe.
+    pub(crate) fn copy_of(bytes: &[u8; SECRET_BYTES]) -> Self {
+        let mut secret = Self::default();
+        secret.copy_from_slice(bytes);
+        secret
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Deref for Secret {
+    type Target = [u8; SECRET_BYTES];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Secret {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+/// How much of the stack is wiped: several times what a cipher takes below its caller.
+const STACK_BYTES: usize = 16 * 1024;
+
+/// Overwrites what the functions that have returned by now left on this thread's stack: a
+/// cipher builds its schedule there, and compilers spill what they like. To be called as soon as a
+/// piece of work with keys is over, because what lies there may be carried elsewhere: whoever
+/// moves a value with gaps in it moves what is in the gaps. It takes about a microsecond.
+#[inline(never)]
+pub(crate) fn wipe_stack() {
+    let unused = [0_u8; STACK_BYTES];
+    black_box(&unused);
+}
 
 /// The operating system's random number generator failed. Nothing can be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,12 +91,13 @@ pub(crate) fn random_secret() -> Result<Secret, RandomError> {
     Ok(secret)
 }
 
-/// A key with its schedule computed, which is the expensive part of a short message.
-pub(crate) struct Cipher(Aes256Gcm);
+/// A key with its schedule computed, which is the expensive part of a short message. On the heap, as
+/// [`Secret`] is: the schedule begins with the key.
+pub(crate) struct Cipher(Box<Aes256Gcm>);
 
 impl Cipher {
     pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
-        Self(Aes256Gcm::new(secret.into()))
+        Self(Box::new(Aes256Gcm::new(secret.into())))
     }
 
     /// Encrypts `buffer[from..]` in place under a fresh nonce and appends the tag. Returns the

@@ -4,11 +4,18 @@ use std::fmt;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{Cipher, Secret};
+use super::{Cipher, Secret, wipe_stack};
 
 /// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub [u8; 16]);
+
+impl KeyId {
+    /// The id that [`Display`](fmt::Display) wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
+    }
+}
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,6 +41,7 @@ pub struct DataKey {
 impl DataKey {
     pub(crate) fn new(id: KeyId, secret: &Secret) -> Self {
         let cipher = Cipher::new(secret);
+        wipe_stack();
         Self {
             id,
             #[cfg(test)]
@@ -45,7 +53,7 @@ impl DataKey {
     /// A key from its bytes: for those who keep keys elsewhere, and for checking the vectors of
     /// `docs/format.md`. A vault's keys are made by the vault and never leave it.
     pub fn from_bytes(id: KeyId, bytes: &[u8; 32]) -> Self {
-        Self::new(id, &Secret::new(*bytes))
+        Self::new(id, &Secret::copy_of(bytes))
     }
 
     /// The key's id.

@@ -100,10 +100,11 @@ impl SubjectRecord {
     /// The claims of these events count from now on. Returns whether that is news.
     pub(super) fn confirm(&mut self, events: &[EventId]) -> bool {
         let mut counted: Vec<(EventId, Option<Generation>)> = Vec::new();
+        let mut begun = Vec::new();
         for epoch in &mut self.epochs {
             if let Some(event) = epoch.unsettled.filter(|event| events.contains(event)) {
                 epoch.unsettled = None;
-                self.current = self.current.max(epoch.from);
+                begun.push(epoch.from);
                 counted.push((event, Some(epoch.from)));
             }
             for owner in &mut epoch.owners {
@@ -126,6 +127,9 @@ impl SubjectRecord {
                 _ => true,
             });
         }
+        for generation in begun {
+            self.go_on_with(generation);
+        }
         let news = !counted.is_empty();
         self.counted.extend(counted);
         news
@@ -141,11 +145,7 @@ impl SubjectRecord {
             epoch.owners.retain(|owner| !ours(owner.unsettled));
         }
         let news = before != (self.epochs.len(), self.mentions());
-        for owner in named {
-            if self.owners().all(|other| *other != owner) && !self.former.contains(&owner) {
-                self.former.push(owner);
-            }
-        }
+        self.remember(named);
         if let [only] = self.epochs.as_slice()
             && only.owners.is_empty()
             && only.unsettled.is_none()
@@ -153,6 +153,29 @@ impl SubjectRecord {
             self.epochs.clear();
         }
         news
+    }
+
+    /// Of these, those who are not named as owners any more: they have this subject among their
+    /// dependents until either of them is forgotten.
+    fn remember(&mut self, named: Vec<Subject>) {
+        for owner in named {
+            if self.owners().all(|other| *other != owner) && !self.former.contains(&owner) {
+                self.former.push(owner);
+            }
+        }
+    }
+
+    /// What begins when someone is admitted again: a generation that has no owners yet, whatever
+    /// lives on of the earlier ones.
+    pub(super) fn begin_again(&mut self) -> Result<(), VaultError> {
+        let named = self.owners().cloned().collect();
+        self.epochs.retain(|epoch| epoch.unsettled.is_none());
+        self.remember(named);
+        let begun = self.begin_generation()?;
+        self.go_on_with(begun);
+        let (from, owners) = (self.current, Vec::new());
+        self.epochs.push(Epoch { from, unsettled: None, owners, any: false });
+        Ok(())
     }
 
     fn mentions(&self) -> usize {

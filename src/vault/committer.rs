@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 #[cfg(feature = "backup")]
 use super::backup::Delta;
 use super::{
-    Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
+    Admission, Claim, Destroyed, Destruction, KeyState, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
     places::{self, Hash},
@@ -29,16 +29,19 @@ use super::{
     tree::{Erasure, Place, Value},
 };
 use crate::{
-    crypto::{DataKey, KeyId, random_secret},
+    crypto::{DataKey, KeyId, random_secret, wipe_stack},
     event::{EventId, Generation, Layout, PolicyDigest, Subject, Timestamp},
 };
 
 /// How many jobs one write serves at most.
-const MOST_JOBS: usize = 4096;
+const MOST_JOBS: usize = 1024;
 /// How many settlements wait for a write of somebody else's at most.
 const MOST_UNSAVED: usize = 1024;
 /// How many counts one write takes when all are written.
 const COUNTS_PER_WRITE: usize = 1024;
+/// How many keys that gave way to others in memory wait with a few unused seals for [`Committer::flush`]
+/// at most.
+const MOST_OWED: usize = 4096;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
 
@@ -62,6 +65,9 @@ pub(super) enum Job {
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
     Slot(SlotChange, Reply<()>),
+    /// Who, past which generation, and the hold on the subject's gate.
+    Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
+    RotateRoot(Reply<u64>),
     Flush(Reply<()>),
     /// From when on a backup is told of all changes.
     #[cfg(feature = "backup")]
@@ -72,9 +78,9 @@ pub(super) enum Job {
 }
 
 /// A key that this write makes, or reserves seals for.
-struct Planned {
+pub(super) struct Planned {
     address: Address,
-    entry: KeyEntry,
+    pub(super) entry: KeyEntry,
     key: Arc<DataKey>,
     current: Current,
     warm: Option<Arc<Warm>>,
@@ -87,14 +93,21 @@ type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 pub(super) struct Committer {
     pub(super) core: Arc<Core>,
     pub(super) changes: BTreeMap<Place, Option<Value>>,
+    /// Whether this write takes fresh page keys along.
+    pub(super) fresh: bool,
     /// In order of places, so that of one stream's keys the newest generation is published last
     /// and stays warm.
-    planned: BTreeMap<Place, Planned>,
+    pub(super) planned: BTreeMap<Place, Planned>,
     /// The ids of the keys that this write makes.
     minted: HashSet<KeyId>,
     waiting: Vec<Waiting>,
     /// Keys no longer warm, whose unused seals are to be given back.
     pub(super) returns: Vec<(Address, Arc<Warm>)>,
+    /// The same, of so few seals that no page is written for them before all counts are. What does
+    /// not find room here counts as used: nobody should pay a second write for a new key because
+    /// later ones take its place in memory.
+    /// No key that is destroyed waits here.
+    pub(super) owed: HashMap<Address, Arc<Warm>>,
     currents: HashMap<Hash, Weak<AtomicU32>>,
 }
 
@@ -103,10 +116,12 @@ impl Committer {
         Self {
             core,
             changes: BTreeMap::new(),
+            fresh: false,
             planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
             returns: Vec::new(),
+            owed: HashMap::new(),
             currents: HashMap::new(),
         }
     }
@@ -129,6 +144,8 @@ impl Committer {
         if let Err(error) = self.flush() {
             tracing::warn!(%error, "the vault could not write its last counts");
         }
+        drop(self);
+        wipe_stack();
     }
 
     fn take(&mut self, job: Job) {
@@ -146,16 +163,41 @@ impl Committer {
                 answer(reply, self.settle(&subject, &events, stored));
             }
             Job::Destroy(destruction, note, reply) => {
-                answer(reply, self.destroy(&destruction, &note));
+                let destroyed = self.destroy(&destruction, &note);
+                wipe_stack();
+                answer(reply, destroyed);
             }
-            Job::Replay(verdicts, reply) => answer(reply, self.replay(&verdicts)),
+            Job::Replay(verdicts, reply) => {
+                let replayed = self.replay(&verdicts);
+                wipe_stack();
+                answer(reply, replayed);
+            }
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
             Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
                 Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
-            Job::Slot(change, reply) => answer(reply, self.core.disk.tree().change_slot(change)),
+            Job::Slot(change, reply) => {
+                let changed = self.core.disk.tree().change_slot(change);
+                wipe_stack();
+                answer(reply, changed);
+            }
+            Job::Rotate(subject, past, admission, reply) => match self.rotate(&subject, past) {
+                Ok(generation) => self.waiting.push(Box::new(move |result| {
+                    drop(admission);
+                    answer(reply, result.map(|()| generation));
+                })),
+                Err(error) => {
+                    drop(admission);
+                    answer(reply, Err(error));
+                }
+            },
+            Job::RotateRoot(reply) => {
+                let epoch = self.rotate_root();
+                wipe_stack();
+                answer(reply, epoch);
+            }
             Job::Flush(reply) => answer(reply, self.flush()),
             #[cfg(feature = "backup")]
             Job::OpenTap(reply) => {
@@ -211,6 +253,7 @@ impl Committer {
             {
                 return Ok((Arc::clone(&warm.key), true));
             }
+            self.returns.extend(self.owed.remove_entry(&wanted.address));
             let mut entry = match self.core.disk.key(&place)? {
                 Some(entry) => entry,
                 None => self.mint(&place, &wanted, generation)?,
@@ -232,7 +275,8 @@ impl Committer {
         let used = planned.entry.reserved - planned.spare;
         let full = used > 0 && used + seals > limits.seals_per_key;
         if full && open.is_none() && generation == record.current {
-            record.current = record.begin_generation()?;
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
             self.core.unsaved().insert(hash, record);
             return self.seal(wanted);
         }
@@ -287,7 +331,10 @@ impl Committer {
             };
             let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
             let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
-            generations.push(record.claim(claim, &together, fence.first_living())?);
+            let begun = record.claim(claim, &together, fence.first_living())?;
+            // What an event began that counted long ago may be dead by now. Its retry needs a key
+            // all the same, before the store can answer that it is there.
+            generations.push(begun.filter(|begun| fence.killer(*begun).is_none()));
             if record.owners().any(|named| named == owner) {
                 let place = places::dependent(&self.core.naming.subject(owner), &hash);
                 let name = Value::new(claim.subject.as_str().as_bytes().to_vec());
@@ -340,7 +387,8 @@ impl Committer {
         fence: &FenceRecord,
     ) -> Result<(), VaultError> {
         if fence.killer(record.current).is_some() {
-            record.current = record.begin_generation()?;
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
         }
         Ok(())
     }
@@ -383,13 +431,30 @@ impl Committer {
         if self.core.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
             return Ok(());
         }
-        let remove_ranges = vec![(range.start, range.end)];
-        self.core.disk.erase(Erasure { remove_ranges, changes: Vec::new() })
+        let mut erasure = Erasure::default();
+        if kind == NoteKind::Journal {
+            // A journal that a crash took away before it counted left its bytes under the keys of
+            // these pages, and names who was then forgotten by another. So wherever a journal may
+            // have stood gets fresh keys.
+            let all = places::notes(kind);
+            for found in self.core.disk.walk(all.clone()) {
+                let (place, value) = found?;
+                if !range.contains(&place) {
+                    erasure.changes.push((place, Some(value)));
+                }
+            }
+            erasure.remove_ranges.push((all.start, all.end));
+        } else {
+            erasure.remove_ranges.push((range.start, range.end));
+        }
+        self.core.disk.erase(erasure)
     }
 
     /// Writes everything that is planned, and tells those who wait.
     pub(super) fn commit(&mut self) -> Result<(), VaultError> {
         let result = self.write();
+        // Before anybody is told: of what is gone then nothing must be left, here either.
+        wipe_stack();
         let mut waiting = std::mem::take(&mut self.waiting);
         match result {
             Ok(()) => {
@@ -446,7 +511,12 @@ impl Committer {
         if changes.is_empty() {
             return Ok(());
         }
-        self.core.disk.put(changes.into_iter().collect())?;
+        let changes = changes.into_iter().collect();
+        if std::mem::take(&mut self.fresh) {
+            self.core.disk.erase(Erasure { changes, ..Erasure::default() })?;
+        } else {
+            self.core.disk.put(changes)?;
+        }
         self.core.unsaved().clear();
         for planned in planned.into_values() {
             self.publish(planned);
@@ -462,15 +532,24 @@ impl Committer {
         let warm = warm.unwrap_or_else(|| {
             Arc::new(Warm::new(key, entry.generation, current, entry.reserved, entry.last_day))
         });
-        warm.grant(entry.reserved, spare);
-        self.returns.extend(self.core.cache.keep_warm(address, &warm));
+        warm.grant(entry.reserved, spare, entry.last_day);
+        if let Some((address, warm)) = self.core.cache.keep_warm(address, &warm) {
+            if warm.left() > self.core.limits.first_block || warm.is_news() {
+                self.returns.push((address, warm));
+            } else if warm.left() > 0 && self.owed.len() < MOST_OWED {
+                self.owed.insert(address, warm);
+            }
+        }
     }
 
     /// Writes everything that is only in memory, the exact counts among it.
     fn flush(&mut self) -> Result<(), VaultError> {
         self.commit()?;
         let mut warm = self.core.cache.all_warm();
+        warm.extend(std::mem::take(&mut self.owed));
         warm.retain(|(_, warm)| warm.left() > 0);
+        // Neighbours in one write share their pages.
+        warm.sort_by_cached_key(|((_, subject), _)| self.core.naming.subject(subject));
         while !warm.is_empty() {
             let rest = warm.split_off(warm.len().min(COUNTS_PER_WRITE));
             self.returns.extend(std::mem::replace(&mut warm, rest));

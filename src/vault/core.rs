@@ -165,8 +165,8 @@ impl Core {
     }
 
     /// What may be told of a key, as exactly as is known.
-    pub(super) fn info(&self, entry: KeyEntry) -> KeyInfo {
-        let mut info = entry.info();
+    pub(super) fn info(&self, entry: KeyEntry, subject: &SubjectRecord) -> KeyInfo {
+        let mut info = entry.info(subject);
         let warm = self.cache.peek_warm(&(info.stream.clone(), info.subject.clone()));
         if let Some(warm) = warm.filter(|warm| warm.key.id() == info.id) {
             info.sealed_about = warm.used();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, Epoch, NoteKind, Taken, VaultError, Verdict,
+    Dead, Destroyed, Destruction, Doomed, NoteKind, Taken, VaultError, Verdict,
     cache::Address,
     committer::Committer,
     disk::parts,
@@ -109,6 +109,7 @@ impl Committer {
         // Those that gave way to others in the cache wait here for the next write.
         let dead: HashSet<KeyId> = keys.iter().map(|(id, _)| *id).collect();
         self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
+        self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
@@ -273,13 +274,9 @@ impl Committer {
         fence.closed = false;
         let mut record = self.core.record(&hash, &fence)?;
         if record.epochs.is_empty() {
-            record = SubjectRecord::default_for(&fence);
+            record = SubjectRecord { former: record.former, ..SubjectRecord::default_for(&fence) };
         } else {
-            // Part of them lives on, under owners of its own; what comes now has none yet.
-            record.epochs.retain(|epoch| epoch.unsettled.is_none());
-            record.current = record.begin_generation()?;
-            let (from, owners) = (record.current, Vec::new());
-            record.epochs.push(Epoch { from, unsettled: None, owners, any: false });
+            record.begin_again()?;
         }
         let disk = &self.core.disk;
         let mut changes = disk.set_whole(&places::fence(&hash), &fence.encode())?;

@@ -73,6 +73,11 @@ impl Disk {
         self.write(erasure, Tree::erase_all)
     }
 
+    /// An erasure of nothing: a fresh root key and root page, and no other.
+    pub(super) fn rotate_root(&self) -> Result<(), VaultError> {
+        self.write(Erasure::default(), Tree::erase_all)
+    }
+
     fn write(
         &self,
         changes: Erasure,

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, Destroyed, Destruction, InventoryEntry, Kek, KeyInfo, KeyRequest, KeyState, MirrorState,
-    NoteKind, Opening, Passphrase, SlotConfig, SlotState, Standing, UnderWay, VaultError, VaultId,
+    Claim, Destroyed, Destruction, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState, NoteKind,
+    Opening, SlotConfig, Standing, Trouble, UnderWay, VaultError, VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -20,11 +20,12 @@ use super::{
     inventory::Inventory,
     places,
     records::{FenceRecord, KeyEntry},
-    root::{KekSecret, SlotChange},
     tree::Tree,
 };
+#[cfg(feature = "drill")]
+use super::{copy::DeadKey, pages::PageStore, root::Root};
 use crate::{
-    crypto::{DataKey, KeyId},
+    crypto::{DataKey, KeyId, wipe_stack},
     event::{EventId, Generation, Subject},
 };
 
@@ -111,6 +112,7 @@ impl Vault {
 
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
         let core = Arc::new(Core::new(Disk::new(tree), limits));
+        wipe_stack();
         let (jobs, inbox) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&core));
         let committer = std::thread::Builder::new()
@@ -164,73 +166,6 @@ impl Vault {
     /// The vault's identity.
     pub fn id(&self) -> VaultId {
         self.open.core.disk.tree().vault_id()
-    }
-
-    /// Where the root slot is, and how it and its mirrors stand.
-    ///
-    /// # Errors
-    /// [`VaultError::Poisoned`].
-    pub fn root_slot(&self) -> Result<SlotState, VaultError> {
-        self.open.core.disk.tree().slot()
-    }
-
-    /// The mirrors of the root slot that may hold an earlier root: until they are overwritten, what
-    /// was forgotten since can be read with them.
-    ///
-    /// # Errors
-    /// [`VaultError::Poisoned`].
-    pub fn stale_mirrors(&self) -> Result<Vec<MirrorState>, VaultError> {
-        let mut mirrors = self.root_slot()?.mirrors;
-        mirrors.retain(|mirror| mirror.stale);
-        Ok(mirrors)
-    }
-
-    /// Tries again to overwrite the mirrors that could not be reached. Opening does the same.
-    ///
-    /// # Errors
-    /// Where the slot itself fails; that a mirror still cannot be reached is no error.
-    pub async fn retry_mirrors(&self) -> Result<(), VaultError> {
-        self.change_slot(SlotChange::Retry).await
-    }
-
-    /// Wraps the root by another key-encryption key. The tree stays as it is, and so does the root:
-    /// with an earlier copy of the slot and the earlier key it can still be had, until the
-    /// next erasure.
-    ///
-    /// # Errors
-    /// [`VaultError::KekUnusable`], after which nothing has changed.
-    pub async fn set_kek(
-        &self,
-        kek: &Kek,
-        passphrase: Option<&Passphrase>,
-    ) -> Result<(), VaultError> {
-        let (kek, passphrase) = (kek.clone(), passphrase.cloned());
-        // A command may take its time.
-        let read = move || KekSecret::read(&kek, passphrase.as_ref());
-        let secret = tokio::task::spawn_blocking(read).await;
-        let secret = secret.map_err(|error| VaultError::Storage(Box::new(error)))??;
-        self.change_slot(SlotChange::Kek(secret)).await
-    }
-
-    /// Makes a mirror of the root slot; where there is one of this vault's already, takes it on.
-    ///
-    /// # Errors
-    /// [`VaultError::Mirror`].
-    pub async fn add_mirror(&self, path: &Path) -> Result<(), VaultError> {
-        self.change_slot(SlotChange::AddMirror(path.to_owned())).await
-    }
-
-    /// Wipes a mirror of the root slot and removes it. `lost`: it cannot be reached, and the
-    /// caller answers for it that it is destroyed.
-    ///
-    /// # Errors
-    /// [`VaultError::Mirror`].
-    pub async fn retire_mirror(&self, path: &Path, lost: bool) -> Result<(), VaultError> {
-        self.change_slot(SlotChange::RetireMirror { path: path.to_owned(), lost }).await
-    }
-
-    async fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
-        self.ask(|reply| Job::Slot(change, reply)).await
     }
 
     /// Waits until nobody of the opening's subjects is being forgotten, and admits.
@@ -291,7 +226,7 @@ impl Vault {
     /// Notes owner changes durably, before the append that states them. Returns for each the
     /// generation under which its event, and the later ones of the same append, are sealed
     /// (`None`: no new generation). The same claim again changes nothing and has the same answer,
-    /// also when it was settled long ago.
+    /// also when it was settled long ago; unless the generation is dead since, then it is `None`.
     ///
     /// A claim that begins a generation is refused while any claim of another append is open, one
     /// that adds an owner only while a generation is.
@@ -360,8 +295,10 @@ impl Vault {
     /// Storage errors.
     pub fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
         let core = &self.open.core;
-        let keys = core.disk.walk(places::keys(&core.naming.subject(subject)));
-        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?))).collect()
+        let hash = core.naming.subject(subject);
+        let record = core.own_record(&hash)?.unwrap_or_default();
+        let keys = core.disk.walk(places::keys(&hash));
+        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?, &record))).collect()
     }
 
     /// Waits until no other erasure is under way, and keeps others waiting until the answer is
@@ -453,6 +390,44 @@ impl Vault {
         &self,
     ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
         Inventory::new(Arc::clone(&self.open.core))
+    }
+
+    /// Looks at everything that is stored, page by page, and tells of all that is not as it should
+    /// be; `at` learns how far it has come, from 0 to 1. Nothing is written meanwhile, but readers
+    /// go on. Blocks. With `repair`, pages that belong to nothing are removed.
+    pub(crate) fn judge(
+        &self,
+        repair: bool,
+        tell: &mut dyn FnMut(Trouble),
+        at: &mut dyn FnMut(f64),
+    ) -> Result<Judged, VaultError> {
+        self.open.core.judge(repair, tell, at)
+    }
+
+    /// What may be told of the living key with this id.
+    pub(crate) fn key_info(&self, id: KeyId) -> Result<Option<KeyInfo>, VaultError> {
+        let core = &self.open.core;
+        let Some(entry) = core.find(id)? else { return Ok(None) };
+        let record = core.own_record(&core.naming.subject(&entry.subject))?.unwrap_or_default();
+        Ok(Some(core.info(entry, &record)))
+    }
+
+    /// Shows every key that is no longer in this vault and that can be read from a copy of its
+    /// pages under a root, or (`None`) under today's. Returns whether the root opens anything there.
+    #[cfg(feature = "drill")]
+    pub(crate) fn dead_keys(
+        &self,
+        root: Option<&Root>,
+        copy: &dyn PageStore,
+        see: &mut dyn FnMut(DeadKey),
+    ) -> Result<bool, VaultError> {
+        self.open.core.dead_keys(root, copy, see)
+    }
+
+    /// Whether a root is the one that is in use.
+    #[cfg(feature = "drill")]
+    pub(crate) fn is_root(&self, root: &Root) -> Result<bool, VaultError> {
+        self.open.core.disk.tree().is_root(root)
     }
 
     /// The fence of a pseudonym as a subject's name, where that subject is the one: the vault

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    Epoch, Fence, KeyInfo, Owner, VaultError,
+    Epoch, Fence, KeyInfo, KeyStanding, Owner, VaultError,
     places::{Hash, LAST_GENERATION},
     tree::Value,
     wire::{Reader, Writer},
@@ -14,6 +14,8 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
+/// Since version 2 a subject's record says when generations began.
+const RECORD_VERSION: u8 = 2;
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
@@ -105,8 +107,12 @@ impl KeyEntry {
     }
 
     /// What may be told of it.
-    pub(super) fn info(self) -> KeyInfo {
+    pub(super) fn info(self, subject: &SubjectRecord) -> KeyInfo {
+        let (standing, deactivated) = subject.standing(self.generation);
         KeyInfo {
+            standing,
+            deactivated,
+            owners: subject.owners_of(self.generation),
             id: self.id,
             stream: self.stream,
             subject: self.subject,
@@ -135,6 +141,15 @@ pub(super) struct SubjectRecord {
     /// dependents: only an erasure takes a name away for good, and a rejected append is not
     /// worth one.
     pub(super) former: Vec<Subject>,
+    /// When each generation after the first became the one of new keys, in order: with it the
+    /// one before was deactivated. Claims that came to nothing are not among them.
+    pub(super) began: Vec<(Generation, Timestamp)>,
+}
+
+impl Default for SubjectRecord {
+    fn default() -> Self {
+        Self::default_for(&FenceRecord::default())
+    }
 }
 
 impl SubjectRecord {
@@ -147,7 +162,37 @@ impl SubjectRecord {
             epochs: Vec::new(),
             counted: Vec::new(),
             former: Vec::new(),
+            began: Vec::new(),
         }
+    }
+
+    /// Makes a generation the one of new keys, unless a newer one is.
+    pub(super) fn go_on_with(&mut self, generation: Generation) {
+        if generation > self.current {
+            self.current = generation;
+            self.began.push((generation, Timestamp::now()));
+        }
+    }
+
+    /// How the living keys of a generation stand, and since when they no longer seal, where that
+    /// is known. The fence has no say: where it keeps new keys out, the current generation is dead.
+    pub(super) fn standing(&self, generation: Generation) -> (KeyStanding, Option<Timestamp>) {
+        let pending = |epoch: &Epoch| epoch.unsettled.is_some() && epoch.from == generation;
+        if generation == self.current {
+            (KeyStanding::Active, None)
+        } else if self.epochs.iter().any(pending) {
+            (KeyStanding::PreActivation, None)
+        } else {
+            let next = self.began.iter().find(|(began, _)| *began > generation);
+            (KeyStanding::Deactivated, next.map(|(_, at)| *at))
+        }
+    }
+
+    /// Those on whom what a generation sealed depends.
+    pub(super) fn owners_of(&self, generation: Generation) -> Vec<Subject> {
+        let epoch = self.epochs.iter().rfind(|epoch| epoch.from <= generation);
+        let owners = epoch.into_iter().flat_map(|epoch| &epoch.owners);
+        owners.filter_map(|owner| owner.subject.clone()).collect()
     }
 
     /// The generation after all that were ever begun.
@@ -161,7 +206,7 @@ impl SubjectRecord {
 
     pub(super) fn encode(&self) -> Value {
         let mut to = Writer::new(64);
-        to.u8(VERSION);
+        to.u8(RECORD_VERSION);
         to.u32(self.current.0);
         to.u32(self.highest.0);
         to.count(self.epochs.len());
@@ -184,12 +229,17 @@ impl SubjectRecord {
         for subject in &self.former {
             to.name(subject.as_str());
         }
+        to.count(self.began.len());
+        for (generation, at) in &self.began {
+            to.u32(generation.0);
+            to.i64(at.as_micros());
+        }
         to.done()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
         let mut from = Reader::new("a subject's record", bytes);
-        from.version(VERSION)?;
+        let version = from.version_of(1..=RECORD_VERSION)?;
         let current = Generation(from.u32()?);
         let highest = Generation(from.u32()?);
         let mut epochs = Vec::new();
@@ -217,8 +267,14 @@ impl SubjectRecord {
         for _ in 0..from.u32()? {
             former.push(from.subject()?);
         }
+        let mut began = Vec::new();
+        if version >= 2 {
+            for _ in 0..from.u32()? {
+                began.push((Generation(from.u32()?), Timestamp::from_micros(from.i64()?)));
+            }
+        }
         from.end()?;
-        Ok(Self { current, highest, epochs, counted, former })
+        Ok(Self { current, highest, epochs, counted, former, began })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -123,6 +124,22 @@ pub struct Fence {
     pub closed: bool,
 }
 
+/// How a key stands, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
+/// knows no suspended key, and nobody can tell it that one is compromised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum KeyStanding {
+    /// Made for an owner change whose append is not settled yet: nothing else is sealed with it.
+    PreActivation,
+    /// It seals and opens.
+    Active,
+    /// Another generation seals; this one opens what it sealed.
+    Deactivated,
+    /// It is gone, and so is whatever it sealed.
+    Destroyed,
+}
+
 /// A living key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -135,8 +152,14 @@ pub struct KeyInfo {
     pub subject: Subject,
     /// Its generation.
     pub generation: Generation,
-    /// When it was made.
+    /// How it stands.
+    pub standing: KeyStanding,
+    /// When it was made: a key is made when it is first needed, so that it is active from then on.
     pub created: Timestamp,
+    /// When a newer generation took its place, where that is known.
+    pub deactivated: Option<Timestamp>,
+    /// The subjects on whom what it sealed depends.
+    pub owners: Vec<Subject>,
     /// When it last sealed, to the day.
     pub last_use: Timestamp,
     /// About how many payloads it sealed: never less than it did, by at most one reservation

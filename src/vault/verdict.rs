@@ -213,7 +213,7 @@ fn nothing_lived(fence: &FenceRecord, erasure: ErasureId) -> bool {
 }
 
 fn cipher(identity: &Secret) -> Cipher {
-    let mut key = Zeroizing::new([0; 32]);
+    let mut key = Secret::default();
     // A key of any length is a key to HMAC.
     if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(identity.as_slice()) {
         mac.update(b"oubliette announcements");

@@ -1,5 +1,7 @@
 //! The bytes of records: numbers big-endian, texts with their length before them.
 
+use std::ops::RangeInclusive;
+
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -10,13 +12,19 @@ use crate::event::Subject;
 pub(super) struct Writer(Value);
 
 impl Writer {
-    /// `room`: about how many bytes will come, so that no half-written copy of a secret is left
-    /// behind by growing.
+    /// `room`: about how many bytes will come.
     pub(super) fn new(room: usize) -> Self {
         Self(Zeroizing::new(Vec::with_capacity(room)))
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        let length = self.0.len() + bytes.len();
+        if length > self.0.capacity() {
+            // Moved by hand: a buffer that grows by itself leaves what it held behind.
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * length));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
         self.0.extend_from_slice(bytes);
     }
 
@@ -129,11 +137,17 @@ impl<'a> Reader<'a> {
 
     /// The version byte that each record begins with.
     pub(super) fn version(&mut self, known: u8) -> Result<(), VaultError> {
+        self.version_of(known..=known).map(drop)
+    }
+
+    /// The same, where older versions are readable.
+    pub(super) fn version_of(&mut self, known: RangeInclusive<u8>) -> Result<u8, VaultError> {
         match self.u8()? {
-            version if version == known => Ok(()),
-            version if version > known => {
-                Err(VaultError::NewerFormat { found: u32::from(version), known: u32::from(known) })
-            }
+            version if known.contains(&version) => Ok(version),
+            version if version > *known.end() => Err(VaultError::NewerFormat {
+                found: u32::from(version),
+                known: u32::from(*known.end()),
+            }),
             _ => Err(self.odd()),
         }
     }

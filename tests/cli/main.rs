@@ -1,11 +1,15 @@
 //! The command line, run as people run it: the real binary, in temporary folders.
 
+mod audit;
 mod backup;
 mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+#[cfg(target_os = "linux")]
+mod memory;
 mod rolled_back;
 mod root;
+mod rotation;
 mod walk;
 mod world;

@@ -22,9 +22,27 @@ const THREADS: u32 = 4;
 
 /// One line of what the child says.
 pub(crate) enum Said {
-    Appended { id: EventId, stream: String, secret: String },
+    Appended {
+        id: EventId,
+        stream: String,
+        secret: String,
+    },
     Forgetting(String),
     Forgotten(String),
+    /// Of a guest, who comes again and again: the stay, and the event of it or, with none, that
+    /// its end was begun or is done.
+    Guest {
+        who: String,
+        stay: u32,
+        what: Guest,
+    },
+}
+
+/// What is said of a guest.
+pub(crate) enum Guest {
+    Came(EventId),
+    Leaving,
+    Left,
 }
 
 impl Said {
@@ -39,6 +57,15 @@ impl Said {
             }),
             ["forgetting", who] => Some(Self::Forgetting(who.to_owned())),
             ["forgotten", who] => Some(Self::Forgotten(who.to_owned())),
+            ["guest", who, stay, what] => Some(Self::Guest {
+                who: who.to_owned(),
+                stay: stay.parse().ok()?,
+                what: match what {
+                    "leaving" => Guest::Leaving,
+                    "left" => Guest::Left,
+                    id => Guest::Came(id.parse().ok()?),
+                },
+            }),
             _ => None,
         }
     }
@@ -116,6 +143,25 @@ async fn live(bank: &Oubliette<SqliteStore>, n: u32) {
     }
     if n.is_multiple_of(2) {
         forget(bank, &user).await;
+    } else {
+        visit(bank, n).await;
+    }
+}
+
+/// Comes, is forgotten, is admitted again, and comes once more, while all the others live.
+async fn visit(bank: &Oubliette<SqliteStore>, n: u32) {
+    let guest = format!("guest-{n}");
+    for stay in 0..3 {
+        let new = event("Came", r#"{"name":"somebody"}"#);
+        let id = new.id;
+        bank.append_to(&stream(&guest), ExpectedRevision::Any, vec![new]).await.unwrap();
+        say(&format!("guest {guest} {stay} {id}"));
+        if stay < 2 {
+            say(&format!("guest {guest} {stay} leaving"));
+            bank.forget(&subject(&guest), "they left").await.unwrap();
+            say(&format!("guest {guest} {stay} left"));
+            bank.reopen(&subject(&guest)).await.unwrap();
+        }
     }
 }
 

@@ -348,7 +348,7 @@ pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
                 subjects.push(key.subject);
             }
             Row::Forgotten(forgotten) => {
-                let erasure = forgotten.erasures.last().map(|span| span.at.to_string());
+                let erasure = forgotten.erasures.last().map(|span| span.destruction.to_string());
                 let pseudonym: String = forgotten.pseudonym.chars().take(8).collect();
                 let day: String = erasure.unwrap_or_default().chars().take(10).collect();
                 rows.push(vec![

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::Delta;
 use crate::{
-    crypto::{SECRET_BYTES, Secret},
+    crypto::Secret,
     event::Timestamp,
     vault::{
         BackupId, VaultId,
@@ -171,7 +171,7 @@ impl<R: Read> Reader<R> {
         let created = Timestamp::from_micros(i64::from_be_bytes(reader.array()?));
         let expires = Timestamp::from_micros(i64::from_be_bytes(reader.array()?));
         let epoch = u64::from_be_bytes(reader.array()?);
-        let mut identity = Secret::new([0; SECRET_BYTES]);
+        let mut identity = Secret::default();
         reader.from.read_exact(identity.as_mut_slice())?;
         Ok((reader, Header { vault, backup, created, expires, epoch, identity }))
     }

@@ -70,6 +70,9 @@ async fn back_up(
     if expires <= created {
         return Err(BackupError::ExpiresInThePast(expires));
     }
+    if expires.to_string().parse() != Ok(expires) {
+        return Err(BackupError::ExpiresOutOfRange);
+    }
     let backup = BackupId(Uuid::now_v7());
     let tree = vault.core().disk.tree();
     let header = Header {

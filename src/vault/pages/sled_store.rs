@@ -6,8 +6,8 @@ use super::{Batch, PageStore};
 use crate::vault::VaultError;
 
 /// What sled may keep in memory, in bytes. The tree keeps opened pages itself, so sled needs
-/// little more than its inner nodes.
-const CACHE_BYTES: u64 = 64 << 20;
+/// little more than its inner nodes, and those that are written again and again.
+const CACHE_BYTES: u64 = 128 << 20;
 
 /// How long to wait for sled's own lock of its file, which the threads of an instance that was
 /// just dropped in this process may still hold. No other process can: the folder's lock is ours.
@@ -32,7 +32,7 @@ impl SledPages {
                     thread::sleep(pause);
                     waited += pause;
                 }
-                Err(error) => return Err(VaultError::Storage(Box::new(error))),
+                Err(error) => return Err(failed(error)),
             }
         }
     }
@@ -49,10 +49,30 @@ fn is_lock(error: &sled::Error) -> bool {
     }
 }
 
+fn failed(error: sled::Error) -> VaultError {
+    match error {
+        // Sled's log ends where it is damaged. Opening it writes to it, so that a second attempt
+        // may find less than the first.
+        sled::Error::Corruption { .. } => VaultError::Damaged(
+            "the files of its page store do not read as they were written; keep a copy of the \
+             folder as it is, and restore the vault from a backup"
+                .into(),
+        ),
+        error => VaultError::Storage(Box::new(error)),
+    }
+}
+
 impl PageStore for SledPages {
     fn get(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        let found = self.0.get(name).map_err(|e| VaultError::Storage(Box::new(e)))?;
+        let found = self.0.get(name).map_err(failed)?;
         Ok(found.map(|bytes| bytes.to_vec()))
+    }
+
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        for name in self.0.iter().keys() {
+            see(&name.map_err(|e| VaultError::Storage(Box::new(e)))?);
+        }
+        Ok(())
     }
 
     fn apply(&self, batch: Batch) -> Result<(), VaultError> {
@@ -63,11 +83,11 @@ impl PageStore for SledPages {
         for (name, content) in batch.puts {
             changes.insert(name, content);
         }
-        self.0.apply_batch(changes).map_err(|e| VaultError::Storage(Box::new(e)))
+        self.0.apply_batch(changes).map_err(failed)
     }
 
     fn flush(&self) -> Result<(), VaultError> {
         // The blocking one: `flush_async` hung under concurrent tasks (sled's issue 1308).
-        self.0.flush().map(drop).map_err(|e| VaultError::Storage(Box::new(e)))
+        self.0.flush().map(drop).map_err(failed)
     }
 }

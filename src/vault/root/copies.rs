@@ -12,11 +12,10 @@ use std::{
 };
 
 use super::{
-    MirrorState, Root, RootSlot, SlotChange, SlotConfig, SlotPlace, SlotState, WrappedBy,
-    file::{self, SectorFile},
+    MirrorState, Root, RootSlot, SlotChange, SlotConfig, SlotState, WrappedBy,
     kek::{Kek, KekSecret, Passphrase},
-    medium,
     mirror::Mirror,
+    place::Place,
     sector::{Noted, Record, encode},
     slot::Pair,
     wrap::Seal,
@@ -45,12 +44,6 @@ struct State {
     /// A write failed: nothing is known about what is there.
     failed: bool,
     epoch: u64,
-}
-
-enum Place {
-    Config(SlotPlace),
-    #[cfg(test)]
-    Test,
 }
 
 enum Source {
@@ -141,6 +134,15 @@ impl Slot {
         Ok((Self(Mutex::new(state)), epoch))
     }
 
+    /// A slot in a file, of whichever vault, wrapped by nothing.
+    #[cfg(test)]
+    pub(crate) fn in_file(path: &std::path::Path, create: bool) -> Result<Self, VaultError> {
+        if create {
+            return Self::create(path.into());
+        }
+        Ok(Self::over(super::file::SectorFile::open(path)?, KekSecret::None))
+    }
+
     /// A slot over two sectors of any kind.
     #[cfg(test)]
     pub(crate) fn over(sectors: impl super::Sectors + 'static, secret: KekSecret) -> Self {
@@ -226,6 +228,9 @@ impl State {
             Some(pair) => pair.look()?.newest,
             None => Vec::new(),
         };
+        if self.kek.is_none() {
+            return self.read_again(&own);
+        }
         if let (Some(vault), Some((_, record))) = (self.vault, own.first())
             && record.vault != vault
         {
@@ -263,6 +268,16 @@ impl State {
         Ok(root)
     }
 
+    /// What is in the slot now, after it was written.
+    fn read_again(&self, own: &[(usize, Box<Record>)]) -> Result<Root, VaultError> {
+        let seal = self.seal.as_ref().ok_or(VaultError::Poisoned)?;
+        let (_, record) = own
+            .first()
+            .ok_or_else(|| VaultError::SlotDamaged("neither of its two sectors is whole".into()))?;
+        let mut roots = own.iter().filter_map(|(_, record)| record.root(seal));
+        roots.next().ok_or(VaultError::WrongKek(record.wrapping.by()))
+    }
+
     /// The first of these that opens.
     fn unwrap(&self, records: &[(usize, Box<Record>)]) -> Result<(usize, Root, Seal), VaultError> {
         let read;
@@ -273,7 +288,6 @@ impl State {
             }
             #[cfg(test)]
             Some(Source::Secret(secret)) => Some(secret),
-            // It was opened before, and what is there now was written by us.
             None => None,
         };
         let secret = secret.ok_or(VaultError::Poisoned)?;
@@ -464,74 +478,4 @@ fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, VaultError> {
         }
     }
     Ok(mirrors)
-}
-
-impl SlotPlace {
-    fn create(&self) -> Result<Pair, VaultError> {
-        Ok(Pair(match self {
-            Self::File(path) => Box::new(SectorFile::create(path)?),
-            #[cfg(feature = "tpm")]
-            Self::Tpm(index) => Box::new(index.create()?),
-        }))
-    }
-
-    fn open(&self) -> Result<Pair, VaultError> {
-        Ok(Pair(match self {
-            Self::File(path) => {
-                let file = SectorFile::open(path)?;
-                medium::warn(path);
-                Box::new(file)
-            }
-            #[cfg(feature = "tpm")]
-            Self::Tpm(index) => Box::new(index.open()?),
-        }))
-    }
-
-    /// Takes back what [`SlotPlace::create`] made.
-    fn unmake(&self, pair: Pair) {
-        drop(pair);
-        match self {
-            Self::File(path) => drop(file::remove(path)),
-            #[cfg(feature = "tpm")]
-            Self::Tpm(index) => index.unmake(),
-        }
-    }
-}
-
-impl fmt::Display for SlotPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => path.display().fmt(f),
-            #[cfg(feature = "tpm")]
-            Self::Tpm(index) => index.fmt(f),
-        }
-    }
-}
-
-impl Place {
-    fn create(&self) -> Result<Pair, VaultError> {
-        match self {
-            Self::Config(place) => place.create(),
-            #[cfg(test)]
-            Self::Test => Err(VaultError::Poisoned),
-        }
-    }
-
-    fn length(&self) -> usize {
-        match self {
-            #[cfg(feature = "tpm")]
-            Self::Config(SlotPlace::Tpm(_)) => super::tpm::SECTOR_BYTES,
-            _ => super::SECTOR_BYTES,
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(place) => place.fmt(f),
-            #[cfg(test)]
-            Self::Test => f.write_str("in a test"),
-        }
-    }
 }

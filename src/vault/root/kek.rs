@@ -184,8 +184,8 @@ fn variable(name: &str) -> Result<Zeroizing<String>, String> {
 
 /// 32 bytes, raw or as text. What is there is never repeated in the message.
 fn key(bytes: &[u8], raw: bool) -> Result<Secret, String> {
-    if raw && let Ok(key) = <[u8; 32]>::try_from(bytes) {
-        return Ok(Secret::new(key));
+    if raw && let Ok(key) = <&[u8; 32]>::try_from(bytes) {
+        return Ok(Secret::copy_of(key));
     }
     let text = bytes.trim_ascii();
     if text.len() == 64
@@ -199,9 +199,9 @@ fn key(bytes: &[u8], raw: bool) -> Result<Secret, String> {
         let engine = GeneralPurpose::new(alphabet, EITHER);
         let decoded = engine.decode(text).map(Zeroizing::new);
         if let Ok(decoded) = decoded
-            && let Ok(key) = <[u8; 32]>::try_from(decoded.as_slice())
+            && let Ok(key) = <&[u8; 32]>::try_from(decoded.as_slice())
         {
-            return Ok(Secret::new(key));
+            return Ok(Secret::copy_of(key));
         }
     }
     Err(format!(

@@ -11,10 +11,13 @@ mod kek;
 mod medium;
 mod memory;
 mod mirror;
+mod place;
 mod sector;
 mod slot;
 #[cfg(feature = "tpm")]
 mod tpm;
+#[cfg(feature = "drill")]
+mod trace;
 mod wrap;
 
 pub use config::{SlotConfig, SlotPlace};
@@ -24,11 +27,14 @@ pub(crate) use file::{parent, sync_folder};
 pub(crate) use kek::KekSecret;
 pub use kek::{Kek, KekError, Passphrase};
 pub(crate) use memory::MemorySlot;
+#[cfg(any(test, feature = "drill"))]
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
 pub(crate) use slot::Sectors;
 #[cfg(feature = "tpm")]
 pub use tpm::{TpmIndex, TpmIndexError};
+#[cfg(feature = "drill")]
+pub(crate) use trace::{BEGINNING, Trace, trace};
 pub use wrap::WrappedBy;
 
 use std::{fmt, path::PathBuf};
@@ -69,7 +75,7 @@ impl fmt::Debug for Root {
 /// A root slot.
 ///
 /// # Contract
-/// - `read`, before anything is written, returns the newest root that is whole.
+/// - `read` returns the newest root that is whole.
 /// - When `write` returns, the given root is durable and every other root that was ever in the
 ///   slot is physically overwritten, but for that in mirrors that could not be reached: these the
 ///   slot names, durably, until they are overwritten, too. A crash within it leaves the earlier

@@ -85,7 +85,7 @@ impl Record {
     /// The root, if this is what it is sealed with.
     pub(super) fn root(&self, seal: &Seal) -> Option<Root> {
         let opened = seal.open(&self.nonce, &self.bound, &self.key)?;
-        let key = Secret::new(*opened.first_chunk::<32>()?);
+        let key = Secret::copy_of(opened.first_chunk::<32>()?);
         Some(Root { vault: self.vault, epoch: self.epoch, key, page: self.page })
     }
 }

@@ -157,7 +157,7 @@ impl fmt::Debug for Seal {
 /// The cipher of a key-encryption key and a salt. The key itself seals nothing, so that the same one
 /// may serve elsewhere.
 fn cipher(key: &[u8; 32], salt: &[u8; SALT_BYTES]) -> Cipher {
-    let mut derived = Zeroizing::new([0; 32]);
+    let mut derived = Secret::default();
     // A key of any length is a key to HMAC.
     if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) {
         mac.update(b"oubliette root slot, wrapping, format 2");

@@ -265,3 +265,31 @@ async fn the_first_owner_owns_what_was_before_but_not_what_is_dead() {
     owned(&vault, "account-1", add("a"), true).await.unwrap();
     assert_eq!(epochs(&vault, "account-1"), [(2, true, names(&["a"]))]);
 }
+
+#[tokio::test]
+async fn a_retry_of_a_change_whose_generation_is_dead_needs_no_dead_key() {
+    let tree = tree();
+    let vault = over(&tree);
+    let first = claim("account-1", EventId::random(), replace("a"));
+    let begun = vault.claim(std::slice::from_ref(&first)).await.unwrap()[0].unwrap();
+    vault.settle(&first.subject, &[first.event], true).await.unwrap();
+    owned(&vault, "account-1", replace("b"), true).await.unwrap();
+    let dead = Dead::Spans(vec![(begun, begun)]);
+    destroy(&vault, ErasureId::now(), "account-1", dead).await.unwrap();
+    assert_eq!(vault.claim(&[first]).await.unwrap(), [None]);
+    key(&vault, "account-1", "account-1").await.unwrap();
+}
+
+#[tokio::test]
+async fn whose_change_of_owner_was_open_when_they_came_back_is_nobodys_dependent_once_forgotten() {
+    let tree = tree();
+    let vault = over(&tree);
+    key(&vault, "account-1", "account-1").await.unwrap();
+    vault.claim(&[claim("account-1", EventId::random(), replace("b"))]).await.unwrap();
+    let dead = Dead::Spans(vec![(Generation(1), Generation(1))]);
+    destroy(&vault, ErasureId::now(), "account-1", dead).await.unwrap();
+    assert!(vault.reopen(&subject("account-1")).await.unwrap().is_some());
+    assert_eq!(vault.dependents(&subject("b")).unwrap(), [subject("account-1")]);
+    forget(&vault, "account-1").await;
+    assert_eq!(vault.dependents(&subject("b")).unwrap(), []);
+}

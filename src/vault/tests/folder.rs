@@ -1,6 +1,7 @@
 //! A vault in a folder: what was acknowledged is there after any end.
 
 use std::{
+    collections::HashSet,
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Command, Stdio},
@@ -89,8 +90,12 @@ async fn a_copy_of_the_folder_does_not_open_beside_it_over_the_same_root() {
 
 const CHILD: &str = "OUBLIETTE_TEST_VAULT_OF_CHILD";
 
+/// How many at once make keys, forget and reopen.
+const WORKERS: usize = 3;
+
 /// Not a test of its own: what [`what_was_acknowledged_survives_a_kill`] runs and kills. It says
-/// what is acknowledged, line by line.
+/// what is acknowledged, line by line: of a person before their first forgetting as `NAME#0`, of
+/// the same one reopened as `NAME#1`.
 #[test]
 #[ignore = "is run by another test, as a process of its own"]
 fn child() {
@@ -98,26 +103,39 @@ fn child() {
     let (folder, root) = places(Path::new(&at));
     let vault = Vault::open(&folder, &root).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut out = std::io::stderr();
-    runtime.block_on(async {
-        let run = EventId::random();
-        for n in 0.. {
-            let whose = format!("user-{run}-{n}");
-            let of_one = futures::future::join_all((0..5).map(|of| {
-                let (vault, whose) = (&vault, &whose);
-                async move { key(vault, &format!("stream-{of}"), whose).await.unwrap().id() }
-            }));
-            for id in of_one.await {
-                writeln!(out, "made {whose} {}", hex(id)).unwrap();
-            }
-            if n % 3 == 2 {
-                let whose = format!("user-{run}-{}", n - 2);
-                writeln!(out, "forgetting {whose} -").unwrap();
-                forget(&vault, &whose).await;
-                writeln!(out, "forgot {whose} -").unwrap();
+    let run = EventId::random();
+    let workers = (0..WORKERS).map(|worker| go_on(&vault, format!("user-{run}-{worker}")));
+    runtime.block_on(futures::future::join_all(workers));
+}
+
+/// Makes keys for one person after the other. Of three, one is forgotten, and comes back.
+async fn go_on(vault: &Vault, prefix: String) {
+    let say = |words: String| writeln!(std::io::stderr(), "{words}").unwrap();
+    let make = |whose: String, era: u32, keys: usize| async move {
+        let all = (0..keys).map(|of| {
+            let whose = &whose;
+            async move { key(vault, &format!("stream-{of}"), whose).await.unwrap().id() }
+        });
+        for id in futures::future::join_all(all).await {
+            say(format!("made {whose}#{era} {}", hex(id)));
+        }
+    };
+    for n in 0.. {
+        make(format!("{prefix}-{n}"), 0, 5).await;
+        if n % 3 == 2 {
+            let whose = format!("{prefix}-{}", n - 2);
+            say(format!("forgetting {whose}#0 -"));
+            forget(vault, &whose).await;
+            say(format!("forgot {whose}#0 -"));
+            vault.reopen(&subject(&whose)).await.unwrap().unwrap();
+            make(whose.clone(), 1, 2).await;
+            if n % 2 == 0 {
+                say(format!("forgetting {whose}#1 -"));
+                forget(vault, &whose).await;
+                say(format!("forgot {whose}#1 -"));
             }
         }
-    });
+    }
 }
 
 fn hex(id: KeyId) -> String {
@@ -128,14 +146,16 @@ fn unhex(text: &str) -> KeyId {
     KeyId(u128::from_str_radix(text, 16).unwrap().to_be_bytes())
 }
 
+/// `OUBLIETTE_KILL_ROUNDS` asks for more rounds than the default.
 #[test]
 fn what_was_acknowledged_survives_a_kill() {
     let temp = tempfile::tempdir().unwrap();
     let (folder, root) = places(temp.path());
     drop(Vault::create(&folder, &root).unwrap());
     let mut made: Vec<(String, KeyId)> = Vec::new();
-    let (mut forgotten, mut forgetting) = (Vec::new(), Vec::new());
-    for round in 0..6 {
+    let (mut forgotten, mut forgetting) = (HashSet::new(), HashSet::new());
+    let mut chance = Chance(u64::from(std::process::id()));
+    for _ in 0..long_runs("OUBLIETTE_KILL_ROUNDS", 6) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "vault::tests::folder::child", "--ignored", "--nocapture"])
             .env(CHILD, temp.path())
@@ -144,16 +164,18 @@ fn what_was_acknowledged_survives_a_kill() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        // After so many lines it is killed, wherever it then is.
+        // After so many lines, and a moment, it is killed, wherever it then is.
+        let last = chance.below(120) as usize;
         for (seen, line) in lines.map_while(Result::ok).enumerate() {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
                 ["made", whose, id] => made.push(((*whose).to_string(), unhex(id))),
-                ["forgetting", whose, _] => forgetting.push((*whose).to_string()),
-                ["forgot", whose, _] => forgotten.push((*whose).to_string()),
+                ["forgetting", whose, _] => _ = forgetting.insert((*whose).to_string()),
+                ["forgot", whose, _] => _ = forgotten.insert((*whose).to_string()),
                 other => panic!("the child says {other:?}"),
             }
-            if seen == 17 + 13 * round {
+            if seen == last {
+                std::thread::sleep(std::time::Duration::from_micros(chance.below(4000)));
                 child.kill().unwrap();
             }
         }
@@ -167,9 +189,10 @@ fn what_was_acknowledged_survives_a_kill() {
                 assert!(matches!(state, KeyState::Live { .. }), "{whose} is lost");
             }
         }
-        for whose in &forgotten {
-            assert!(vault.standing(&subject(whose)).unwrap().fence.unwrap().closed);
+        for who in forgotten.iter().filter_map(|whose| whose.strip_suffix("#1")) {
+            assert!(vault.standing(&subject(who)).unwrap().fence.unwrap().closed);
         }
     }
-    assert!(made.len() > 100 && forgotten.len() > 5);
+    println!("{} keys made, {} forgettings", made.len(), forgotten.len());
+    assert!(made.len() > 60 && forgotten.len() > 3);
 }

@@ -2,18 +2,29 @@
 
 // Tests hold the lock that keeps writes waiting on purpose.
 #![allow(clippy::await_holding_lock)]
+// Long runs say how far they went.
+#![allow(clippy::print_stdout)]
 
 pub(super) mod claims;
 mod counts;
+#[cfg(unix)]
+mod damage;
+mod faults;
 mod fences;
 mod folder;
+#[cfg(unix)]
+mod forensic;
 mod gates;
 mod keys;
 mod model;
 mod notes;
 mod races;
+mod replay;
+mod rotation;
 #[cfg(unix)]
 mod slots;
+mod verify;
+mod walk;
 
 use std::sync::{
     Arc, Mutex,
@@ -60,6 +71,24 @@ impl Faults {
             return Err(VaultError::Storage("no space left".into()));
         }
         Ok(())
+    }
+}
+
+/// How many rounds of a test that has no end are made: as many as an environment variable says.
+pub(super) fn long_runs(variable: &str, short: u64) -> u64 {
+    std::env::var(variable).map_or(short, |rounds| rounds.parse().unwrap())
+}
+
+/// A few random numbers, the same for a seed (Steele, Lea and Flood: SplitMix64).
+pub(super) struct Chance(pub(super) u64);
+
+impl Chance {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % end
     }
 }
 

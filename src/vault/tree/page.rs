@@ -13,9 +13,9 @@
 
 use zeroize::Zeroizing;
 
-use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value};
+use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place};
 use crate::{
-    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
+    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, wipe_stack},
     vault::{VaultError, VaultId},
 };
 
@@ -28,11 +28,14 @@ pub(super) const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 1 + 1 + 8 + NONCE_BYTES;
 const CHILD_BYTES: usize = 16 + SECRET_BYTES;
 
-/// A place and its value.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) place: Place,
-    pub(super) value: Value,
+/// Buffers come in multiples of so many bytes, so that the allocator finds one that was freed.
+const ROUND_BYTES: usize = 512;
+
+/// A place and its value, where they stand: in a page, or in a change.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) place: &'a [u8],
+    pub(super) value: &'a [u8],
 }
 
 /// A page as its parent knows it.
@@ -45,8 +48,8 @@ pub(super) struct Child {
 }
 
 /// What a page holds, taken apart to be changed.
-pub(super) enum Items {
-    Leaf(Vec<Entry>),
+pub(super) enum Items<'a> {
+    Leaf(Vec<Entry<'a>>),
     Inner { level: u8, children: Vec<Child> },
 }
 
@@ -66,7 +69,7 @@ pub(super) struct Page {
     starts: Vec<u32>,
 }
 
-impl Entry {
+impl Entry<'_> {
     pub(super) fn bytes(&self) -> usize {
         3 + self.place.len() + self.value.len()
     }
@@ -78,7 +81,7 @@ impl Child {
     }
 }
 
-impl Items {
+impl Items<'_> {
     pub(super) fn level(&self) -> u8 {
         match self {
             Self::Leaf(_) => 0,
@@ -93,6 +96,16 @@ impl Items {
         }
     }
 
+    /// How many bytes, and how many items.
+    fn extent(&self) -> (usize, usize) {
+        match self {
+            Self::Leaf(entries) => (entries.iter().map(Entry::bytes).sum(), entries.len()),
+            Self::Inner { children, .. } => {
+                (children.iter().map(Child::bytes).sum(), children.len())
+            }
+        }
+    }
+
     pub(super) fn sizes(&self) -> Vec<usize> {
         match self {
             Self::Leaf(entries) => entries.iter().map(Entry::bytes).collect(),
@@ -103,10 +116,10 @@ impl Items {
 
 impl Page {
     /// A page of these items.
-    pub(super) fn new(version: u64, root: Option<RootHead>, items: &Items) -> Self {
-        let bytes = items.sizes().iter().sum();
-        let mut body = Zeroizing::new(Vec::with_capacity(bytes));
-        let mut starts = Vec::new();
+    pub(super) fn new(version: u64, root: Option<RootHead>, items: &Items<'_>) -> Self {
+        let (bytes, count) = items.extent();
+        let mut body = Zeroizing::new(Vec::with_capacity(bytes.next_multiple_of(ROUND_BYTES)));
+        let mut starts = Vec::with_capacity(count);
         match items {
             Items::Leaf(entries) => {
                 for Entry { place, value } in entries {
@@ -165,11 +178,18 @@ impl Page {
 
     /// The id and key of an inner page's child.
     pub(super) fn child(&self, index: usize) -> (PageId, Secret) {
+        let (id, key) = self.look_at_child(index);
+        (id, Secret::copy_of(key))
+    }
+
+    /// The same, with the key where it is.
+    pub(super) fn look_at_child(&self, index: usize) -> (PageId, &[u8; SECRET_BYTES]) {
         let at = self.starts[index] as usize;
         let from = at + 1 + self.body[at] as usize;
-        let (mut id, mut key) = (PageId::default(), Secret::default());
+        let mut id = PageId::default();
         id.copy_from_slice(&self.body[from..from + 16]);
-        key.copy_from_slice(&self.body[from + 16..from + CHILD_BYTES]);
+        // Always there, or the page would not have been parsed.
+        let key = self.body[from + 16..].first_chunk().unwrap_or(&[0; SECRET_BYTES]);
         (id, key)
     }
 
@@ -202,19 +222,19 @@ impl Page {
     }
 
     /// What it holds, to be changed.
-    pub(super) fn items(&self) -> Items {
+    pub(super) fn items(&self) -> Items<'_> {
         if self.level == 0 {
-            let entry = |i| Entry {
-                place: self.place(i).to_vec(),
-                value: Zeroizing::new(self.value(i).to_vec()),
-            };
+            let entry = |i| Entry { place: self.place(i), value: self.value(i) };
             return Items::Leaf((0..self.len()).map(entry).collect());
         }
-        let child = |i| {
-            let (id, key) = self.child(i);
-            Child { low: self.place(i).to_vec(), id, key }
-        };
-        Items::Inner { level: self.level, children: (0..self.len()).map(child).collect() }
+        let children = (0..self.len()).map(|index| self.child_at(index)).collect();
+        Items::Inner { level: self.level, children }
+    }
+
+    /// A child of an inner page, with its bound.
+    pub(super) fn child_at(&self, index: usize) -> Child {
+        let (id, key) = self.child(index);
+        Child { low: self.place(index).to_vec(), id, key }
     }
 
     /// The page as it is stored.
@@ -239,7 +259,9 @@ impl Page {
         bytes.push(self.level);
         bytes.extend_from_slice(&self.body);
         let associated = associated(kind, vault, id, self.version);
-        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES)?;
+        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES);
+        wipe_stack();
+        let nonce = nonce?;
         bytes[HEAD_BYTES - NONCE_BYTES..HEAD_BYTES].copy_from_slice(&nonce);
         // From here on it is ciphertext, which needs no wiping.
         Ok(std::mem::take(&mut *bytes))
@@ -280,7 +302,9 @@ impl Page {
         }
         let plain = cipher
             .open(&nonce, &associated(head[1], vault, id, version), sealed)
-            .map_err(|_| damaged("it does not open under its key"))?;
+            .map_err(|_| damaged("it does not open under its key"));
+        wipe_stack();
+        let plain = plain?;
         let page = Self::parse(version, root, &plain).ok_or_else(|| damaged("it is malformed"))?;
         if head[1] != kind(root, page.level > 0) {
             return Err(damaged("it is of another kind"));
@@ -294,12 +318,14 @@ impl Page {
             let (epoch, rest) = plain.split_first_chunk::<8>()?;
             let (identity, rest) = rest.split_first_chunk::<SECRET_BYTES>()?;
             let epoch = u64::from_be_bytes(*epoch);
-            head = Some(RootHead { epoch, identity: Secret::new(*identity) });
+            head = Some(RootHead { epoch, identity: Secret::copy_of(identity) });
             plain = rest;
         }
         let (&level, plain) = plain.split_first()?;
-        let body = Zeroizing::new(plain.to_vec());
-        let mut starts = Vec::new();
+        let room = plain.len().next_multiple_of(ROUND_BYTES);
+        let mut body = Zeroizing::new(Vec::with_capacity(room));
+        body.extend_from_slice(plain);
+        let mut starts = Vec::with_capacity(plain.len() / 64);
         let mut at = 0;
         while at < body.len() {
             starts.push(u32::try_from(at).ok()?);

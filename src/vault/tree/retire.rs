@@ -5,7 +5,6 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use super::page::PageId;
 use crate::{
@@ -70,7 +69,7 @@ impl RetireList {
 }
 
 fn cipher(identity: &Secret) -> Cipher {
-    let mut key = Zeroizing::new([0; 32]);
+    let mut key = Secret::default();
     // A key of any length is a key to HMAC.
     if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(identity.as_slice()) {
         mac.update(b"oubliette retire list");

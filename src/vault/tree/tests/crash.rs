@@ -1,5 +1,8 @@
 //! Every point at which a crash can come, and what may be there afterwards.
 
+// They say how many states there were.
+#![allow(clippy::print_stdout)]
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -8,7 +11,11 @@ use super::{
     disk::{Crash, Disk},
     forensic, range, set, tiny, unset, value,
 };
-use crate::vault::VaultError;
+use crate::vault::{
+    VaultError,
+    root::{RootSlot, SECTOR_BYTES},
+    tests::{Chance, long_runs},
+};
 
 /// An operation of a small workload.
 #[derive(Debug, Clone)]
@@ -83,6 +90,42 @@ fn workload() -> Vec<Op> {
     ops.push(Op::Put(vec![(99, next()), (7, None)]));
     ops.push(Op::EraseRange(0, 240, vec![(1, next())]));
     ops.push(Op::Put((0..20).map(|p| (p * 3, next())).collect()));
+    ops.push(Op::EraseRange(0, 255, vec![(4, next())]));
+    ops
+}
+
+/// The shortest in which a tree grows, is written to in place, loses one entry and many, and
+/// shrinks to a leaf.
+fn short_workload() -> Vec<Op> {
+    vec![
+        Op::Put((0..6).map(|p| (p, Some(p.into()))).collect()),
+        Op::Put(vec![(3, Some(10)), (9, Some(11))]),
+        Op::Erase(vec![(3, None)]),
+        Op::EraseRange(1, 9, vec![(2, Some(12))]),
+    ]
+}
+
+/// Whatever comes.
+fn random_workload(seed: u64) -> Vec<Op> {
+    let mut chance = Chance(seed);
+    let mut serial = 0;
+    let mut change = |chance: &mut Chance| {
+        serial += 1;
+        (chance.below(40) as u8, (chance.below(4) > 0).then_some(serial))
+    };
+    let mut ops = vec![Op::Put((0..30).map(|p| (p, Some(1000 + u64::from(p)))).collect())];
+    for _ in 0..8 {
+        let changes = (0..=chance.below(8)).map(|_| change(&mut chance)).collect();
+        ops.push(match chance.below(6) {
+            0 | 1 => Op::Put(changes),
+            2 | 3 => Op::Erase(changes),
+            4 => {
+                let from = chance.below(40) as u8;
+                Op::EraseRange(from, from + chance.below(30) as u8, changes)
+            }
+            _ => Op::Rotate,
+        });
+    }
     ops
 }
 
@@ -145,74 +188,150 @@ fn check(disk: &Disk, tree: &Tree, before: &Model, op: &Op, dead: &[u64], forens
     tree.erase(vec![unset([255])]).unwrap();
 }
 
+/// Every write and every flush of these operations, and the ways in which each can fail.
+fn every_step(shape: Shape, ops: &[Op]) -> impl Iterator<Item = (u64, u64)> + use<> {
+    let disk = Disk::default();
+    let tree = disk.create(shape).unwrap();
+    let created = disk.steps() as usize;
+    assert!(run_until_crash(&disk, &tree, ops).is_none());
+    let ways = disk.ways().split_off(created);
+    assert!(ways.len() >= 20, "the workload is too small: {} steps", ways.len());
+    (1..).zip(ways).flat_map(|(step, ways)| (0..ways).map(move |way| (step, way)))
+}
+
+/// Lets every step fail in every way, and looks at everything that may be on the disk then.
+fn every_crash(shape: Shape, ops: &[Op]) {
+    let mut states = 0;
+    for (step, way) in every_step(shape, ops) {
+        let disk = Disk::default();
+        let tree = disk.create(shape).unwrap();
+        disk.crash_after(step, way);
+        let (before, op, dead) = run_until_crash(&disk, &tree, ops).unwrap();
+        drop(tree);
+        for crash in [Crash::Process, Crash::Power] {
+            for (at, disk) in disk.after(crash).into_iter().enumerate() {
+                let tree = disk.open(shape).unwrap();
+                check(&disk, &tree, &before, &op, &dead, at == 0);
+                states += 1;
+            }
+        }
+    }
+    println!("{states} states");
+}
+
 #[test]
 fn every_crash_leaves_what_was_before_or_after() {
-    every_crash(tiny(), 0..10);
+    every_crash(tiny(), &workload());
 }
 
 #[test]
 fn so_does_every_crash_where_a_change_takes_many_batches() {
-    every_crash(Shape { batch_pages: 3, ..tiny() }, 0..3);
+    every_crash(Shape { batch_pages: 3, ..tiny() }, &workload());
 }
 
-fn every_crash(shape: Shape, chances: std::ops::Range<u64>) {
-    let ops = workload();
-    let total = {
+#[test]
+fn so_does_every_crash_of_random_operations() {
+    for seed in 0..long_runs("OUBLIETTE_CRASH_ROUNDS", 1) {
+        every_crash(tiny(), &random_workload(seed));
+    }
+}
+
+/// What the workload is there for.
+#[test]
+fn the_workload_grows_splits_joins_and_shrinks() {
+    for (ops, highest) in [(workload(), 2), (short_workload(), 1)] {
         let disk = Disk::default();
-        let tree = disk.create(shape).unwrap();
-        let created = disk.steps();
-        assert!(run_until_crash(&disk, &tree, &ops).is_none());
-        disk.steps() - created
-    };
-    assert!(total > 50, "the workload is too small: {total} steps");
-    for step in 1..=total {
-        for crash in [Crash::Process, Crash::Power] {
-            for chance in chances.clone() {
-                let luck = step + chance;
-                let disk = Disk::default();
-                let tree = disk.create(shape).unwrap();
-                disk.crash_after(step, luck);
-                let (before, op, dead) = run_until_crash(&disk, &tree, &ops).unwrap();
-                drop(tree);
-                disk.restart(crash);
-                let tree = disk.open(shape).unwrap();
-                check(&disk, &tree, &before, &op, &dead, chance == 0);
-            }
+        let tree = disk.create(tiny()).unwrap();
+        let (mut levels, mut pages) = (vec![], vec![]);
+        for op in &ops {
+            op.run(&tree).unwrap();
+            levels.push(tree.view().unwrap().page.level());
+            pages.push(forensic::reachable(&disk).len());
         }
+        assert!(levels.iter().any(|level| *level >= highest), "{levels:?}");
+        assert!(!levels.is_sorted(), "{levels:?}");
+        assert!(pages.windows(2).any(|pair| pair[1] > pair[0]), "{pages:?}");
+        assert!(pages.windows(2).any(|pair| pair[1] < pair[0]), "{pages:?}");
     }
 }
 
 #[test]
 fn a_crash_while_opening_after_a_crash_loses_nothing() {
-    let ops = workload();
-    let total = {
+    let ops = short_workload();
+    let mut states = 0;
+    for (step, way) in every_step(tiny(), &ops) {
         let disk = Disk::default();
         let tree = disk.create(tiny()).unwrap();
-        let created = disk.steps();
-        run_until_crash(&disk, &tree, &ops);
-        disk.steps() - created
-    };
-    for step in 1..=total {
-        for first in [Crash::Process, Crash::Power] {
-            for second in [Crash::Process, Crash::Power] {
-                for again in 1.. {
-                    let luck = step * 7 + again;
-                    let disk = Disk::default();
-                    let tree = disk.create(tiny()).unwrap();
-                    disk.crash_after(step, luck);
-                    let (before, op, dead) = run_until_crash(&disk, &tree, &ops).unwrap();
-                    drop(tree);
-                    disk.restart(first);
-                    disk.crash_after(again, luck / 2);
-                    let done = disk.open(tiny()).is_ok();
-                    disk.restart(second);
-                    let tree = disk.open(tiny()).unwrap();
-                    check(&disk, &tree, &before, &op, &dead, false);
-                    if done {
-                        break;
+        disk.crash_after(step, way);
+        let (before, op, dead) = run_until_crash(&disk, &tree, &ops).unwrap();
+        drop(tree);
+        for first in [Crash::Process, Crash::Power].map(|crash| disk.after(crash)).concat() {
+            // The same state as often as it is needed.
+            let again = || first.after(Crash::Process).remove(0);
+            let opening = {
+                let disk = again();
+                let before = disk.steps() as usize;
+                disk.open(tiny()).unwrap();
+                disk.ways().split_off(before)
+            };
+            for (step, ways) in (1..).zip(opening) {
+                for way in 0..ways {
+                    let disk = again();
+                    disk.crash_after(step, way);
+                    // What cleans up after its work is done may fail, and the tree be open.
+                    drop(disk.open(tiny()));
+                    for disk in [Crash::Process, Crash::Power].map(|c| disk.after(c)).concat() {
+                        let tree = disk.open(tiny()).unwrap();
+                        check(&disk, &tree, &before, &op, &dead, false);
+                        states += 1;
                     }
                 }
             }
+        }
+    }
+    println!("{states} states");
+}
+
+#[test]
+fn a_crash_while_creating_leaves_no_vault_or_an_empty_one() {
+    let steps = {
+        let disk = Disk::default();
+        disk.create(tiny()).unwrap();
+        disk.ways()
+    };
+    for (step, ways) in (1..).zip(steps) {
+        for way in 0..ways {
+            let disk = Disk::default();
+            disk.crash_after(step, way);
+            assert!(disk.create(tiny()).is_err());
+            for disk in [Crash::Process, Crash::Power].map(|crash| disk.after(crash)).concat() {
+                match disk.open(tiny()) {
+                    Ok(tree) => assert!(all(&tree).is_empty()),
+                    Err(error) => assert!(matches!(error, VaultError::SlotDamaged(_)), "{error}"),
+                }
+            }
+        }
+    }
+}
+
+/// A write that fails, where those after it would not: nothing is written any more all the same.
+#[test]
+fn after_any_failure_nothing_is_written_until_the_tree_is_opened_anew() {
+    let ops = workload();
+    for (step, way) in every_step(tiny(), &ops) {
+        let disk = Disk::default();
+        let tree = disk.create(tiny()).unwrap();
+        disk.fail_once_after(step, way);
+        let (before, op, dead) = run_until_crash(&disk, &tree, &ops).unwrap();
+        let steps = disk.steps();
+        assert!(matches!(tree.range(&[0], &[255], 9), Err(VaultError::Poisoned)));
+        assert!(matches!(tree.erase(vec![unset([1])]), Err(VaultError::Poisoned)));
+        assert!(matches!(tree.epoch(), Err(VaultError::Poisoned)));
+        drop(tree);
+        assert_eq!(disk.steps(), steps, "it was written to after a failure");
+        for crash in [Crash::Process, Crash::Power] {
+            let disk = disk.after(crash).pop().unwrap();
+            check(&disk, &disk.open(tiny()).unwrap(), &before, &op, &dead, false);
         }
     }
 }
@@ -238,4 +357,27 @@ fn a_root_that_was_seen_is_never_taken_back() {
     assert_eq!(tree.epoch().unwrap(), 1);
     assert!(tree.get(b"a").unwrap().is_none());
     assert!(!forensic::readable(&disk).contains(&b"secret"[..]));
+}
+
+/// The slot alone, torn at every byte, in each of its two sectors.
+#[test]
+fn a_slot_torn_at_any_byte_holds_the_root_before_or_the_one_after() {
+    let disk = Disk::default();
+    let tree = disk.create(tiny()).unwrap();
+    let old = disk.sectors();
+    tree.rotate_root().unwrap();
+    let new = disk.sectors();
+    for cut in 0..=SECTOR_BYTES {
+        let torn = |index: usize| [&new[index][..cut], &old[index][cut..]].concat();
+        disk.set_sectors([torn(0), old[1].clone()]);
+        let root = disk.slot().read().unwrap();
+        assert_eq!(root.epoch, u64::from(cut == SECTOR_BYTES));
+        disk.set_sectors([new[0].clone(), torn(1)]);
+        assert_eq!(disk.slot().read().unwrap().epoch, 1);
+        // Opening makes both the same.
+        if cut % 512 == 100 {
+            drop(disk.open(tiny()).unwrap());
+            assert!(disk.sectors() == new);
+        }
+    }
 }

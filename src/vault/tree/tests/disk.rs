@@ -15,18 +15,18 @@ use crate::vault::{
     root::{KekSecret, SECTOR_BYTES, Sectors, Slot},
 };
 
-pub(super) type Image = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(in crate::vault) type Image = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Crash {
+pub(in crate::vault) enum Crash {
     /// The process: all that was written stays readable.
     Process,
     /// The machine: only what was flushed is sure to stay.
     Power,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct State {
     pages: Image,
     durable: Image,
@@ -37,84 +37,115 @@ struct State {
     archive: Vec<(Vec<u8>, Vec<u8>)>,
     /// Writes and flushes so far.
     step: u64,
+    /// For each of them the number of ways in which it can fail.
+    ways: Vec<u64>,
     /// The step that fails, in which half of it may happen.
     crash_at: Option<u64>,
     crashed: bool,
+    /// Whether only that step fails, and what comes after it would go well.
+    once: bool,
     /// Chooses among the states that a crash may leave.
     luck: u64,
 }
 
 /// The disk; clones are the same one.
 #[derive(Clone, Default)]
-pub(super) struct Disk(Arc<Mutex<State>>);
+pub(in crate::vault) struct Disk(Arc<Mutex<State>>);
 
 impl Disk {
-    pub(super) fn create(&self, shape: Shape) -> Result<Tree, VaultError> {
+    pub(in crate::vault) fn create(&self, shape: Shape) -> Result<Tree, VaultError> {
         Tree::create(Box::new(self.clone()), Box::new(self.slot()), shape)
     }
 
-    pub(super) fn open(&self, shape: Shape) -> Result<Tree, VaultError> {
+    pub(in crate::vault) fn open(&self, shape: Shape) -> Result<Tree, VaultError> {
         Tree::open(Box::new(self.clone()), Box::new(self.slot()), shape)
     }
 
     /// The slot in its sectors.
-    pub(super) fn slot(&self) -> Slot {
+    pub(in crate::vault) fn slot(&self) -> Slot {
         Slot::over(self.clone(), KekSecret::None)
     }
 
     /// How many writes and flushes there were.
-    pub(super) fn steps(&self) -> u64 {
+    pub(in crate::vault) fn steps(&self) -> u64 {
         self.0.lock().unwrap().step
     }
 
     /// Fails at the `steps`th write or flush from now, and at all after it.
-    pub(super) fn crash_after(&self, steps: u64, luck: u64) {
+    pub(in crate::vault) fn crash_after(&self, steps: u64, luck: u64) {
         let mut state = self.0.lock().unwrap();
         state.crash_at = Some(state.step + steps);
         state.luck = luck;
     }
 
-    pub(super) fn crashed(&self) -> bool {
+    /// Fails at the `steps`th write or flush from now, and at no other: a disk that is full, say,
+    /// and then is not.
+    pub(in crate::vault) fn fail_once_after(&self, steps: u64, luck: u64) {
+        self.crash_after(steps, luck);
+        self.0.lock().unwrap().once = true;
+    }
+
+    /// For each write and flush so far the number of ways in which it can fail: what
+    /// [`Disk::crash_after`] takes as its luck.
+    pub(in crate::vault) fn ways(&self) -> Vec<u64> {
+        self.0.lock().unwrap().ways.clone()
+    }
+
+    /// Everything that may be on the disk when it starts again, if it stops now: after a power
+    /// cut any number of the batches that nobody flushed, in order, and each sector that was not
+    /// flushed up to any of the boundaries of [`torn`].
+    pub(in crate::vault) fn after(&self, crash: Crash) -> Vec<Self> {
+        let state = self.0.lock().unwrap().clone();
+        let mut states = Vec::new();
+        if crash == Crash::Process {
+            states.push(state);
+        } else {
+            for kept in 0..=state.unflushed.len() {
+                for cuts in 0..(CUTS.len() * CUTS.len()) as u64 {
+                    let cuts = [cuts % CUTS.len() as u64, cuts / CUTS.len() as u64];
+                    // What is on the disk already is there once.
+                    let same = |at: usize| state.sectors[at] == state.durable_sectors[at];
+                    if (0..2).any(|at| same(at) && cuts[at] > 0) {
+                        continue;
+                    }
+                    let mut after = state.clone();
+                    after.lose_power(kept, cuts);
+                    states.push(after);
+                }
+            }
+        }
+        for state in &mut states {
+            state.start_again();
+        }
+        states.into_iter().map(|state| Self(Arc::new(Mutex::new(state)))).collect()
+    }
+
+    pub(in crate::vault) fn crashed(&self) -> bool {
         self.0.lock().unwrap().crashed
     }
 
     /// Starts again after a crash, with what it left.
-    pub(super) fn restart(&self, crash: Crash) {
+    pub(in crate::vault) fn restart(&self, crash: Crash) {
         let mut state = self.0.lock().unwrap();
         let state = &mut *state;
         if crash == Crash::Power {
-            // Some of the batches that nobody flushed may have reached the disk, in order.
             let kept = (state.luck % (state.unflushed.len() as u64 + 1)) as usize;
-            for batch in &state.unflushed[..kept] {
-                apply(&mut state.durable, batch);
-            }
-            state.pages = state.durable.clone();
-            for index in 0..2 {
-                let (new, old) = (&state.sectors[index], &state.durable_sectors[index]);
-                if new != old {
-                    state.durable_sectors[index] = torn(new, old, state.luck / 3);
-                }
-            }
-            state.sectors = state.durable_sectors.clone();
+            state.lose_power(kept, [state.luck / 3; 2]);
         }
-        state.unflushed.clear();
-        state.durable = state.pages.clone();
-        // Sectors in the system's cache stay unflushed: that is what opening has to mend.
-        state.crash_at = None;
-        state.crashed = false;
+        state.start_again();
     }
 
     /// Every page that was ever written, with its name.
-    pub(super) fn archive(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(in crate::vault) fn archive(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         self.0.lock().unwrap().archive.clone()
     }
 
     /// The names and contents that are in the page store.
-    pub(super) fn image(&self) -> Image {
+    pub(in crate::vault) fn image(&self) -> Image {
         self.0.lock().unwrap().pages.clone()
     }
 
-    pub(super) fn set_image(&self, image: Image) {
+    pub(in crate::vault) fn set_image(&self, image: Image) {
         let mut state = self.0.lock().unwrap();
         state.durable = image.clone();
         state.pages = image;
@@ -122,31 +153,58 @@ impl Disk {
     }
 
     /// All that is in the slot, as read and as on the disk.
-    pub(super) fn slot_bytes(&self) -> Vec<Vec<u8>> {
+    pub(in crate::vault) fn slot_bytes(&self) -> Vec<Vec<u8>> {
         let state = self.0.lock().unwrap();
         state.sectors.iter().chain(&state.durable_sectors).cloned().collect()
     }
 
-    pub(super) fn set_sectors(&self, sectors: [Vec<u8>; 2]) {
+    pub(in crate::vault) fn set_sectors(&self, sectors: [Vec<u8>; 2]) {
         let mut state = self.0.lock().unwrap();
         state.durable_sectors = sectors.clone();
         state.sectors = sectors;
     }
 
-    pub(super) fn sectors(&self) -> [Vec<u8>; 2] {
+    pub(in crate::vault) fn sectors(&self) -> [Vec<u8>; 2] {
         self.0.lock().unwrap().sectors.clone()
     }
 }
 
 impl State {
-    /// Counts a step; `true`: it is the one in which the crash comes.
-    fn step(&mut self) -> Result<bool, VaultError> {
-        if self.crashed {
+    /// Counts a step, which can fail in so many ways; `true`: it is the one that does.
+    fn step(&mut self, ways: u64) -> Result<bool, VaultError> {
+        if self.crashed && !self.once {
             return Err(failure());
         }
         self.step += 1;
-        self.crashed = self.crash_at == Some(self.step);
-        Ok(self.crashed)
+        self.ways.push(ways);
+        let fails = self.crash_at == Some(self.step);
+        self.crashed |= fails;
+        Ok(fails)
+    }
+
+    /// Some of the batches that nobody flushed have reached the disk, in order, and of sectors
+    /// some part.
+    fn lose_power(&mut self, kept: usize, cuts: [u64; 2]) {
+        for batch in &self.unflushed[..kept] {
+            apply(&mut self.durable, batch);
+        }
+        self.pages = self.durable.clone();
+        for (index, cut) in cuts.into_iter().enumerate() {
+            let (new, old) = (&self.sectors[index], &self.durable_sectors[index]);
+            if new != old {
+                self.durable_sectors[index] = torn(new, old, cut);
+            }
+        }
+        self.sectors = self.durable_sectors.clone();
+    }
+
+    /// Sectors in the system's cache stay unflushed: that is what opening has to mend.
+    fn start_again(&mut self) {
+        self.unflushed.clear();
+        self.durable = self.pages.clone();
+        self.crash_at = None;
+        self.crashed = false;
+        self.once = false;
     }
 }
 
@@ -161,10 +219,13 @@ fn apply(image: &mut Image, batch: &Batch) {
     image.extend(batch.puts.iter().cloned());
 }
 
+/// Up to where a sector is written when it is torn. 100 lies within the root's fields, 4080 within
+/// the checksum. (Every other place is tried with the slot alone.)
+const CUTS: [usize; 5] = [0, 100, 512, 4080, SECTOR_BYTES];
+
 /// A sector of which a part was written: nothing, all, or up to some boundary.
 fn torn(new: &[u8], old: &[u8], luck: u64) -> Vec<u8> {
-    // 100 lies within the root's fields, 4080 within the checksum.
-    let cut = [0, 100, 512, 4080, SECTOR_BYTES][(luck % 5) as usize];
+    let cut = CUTS[(luck % CUTS.len() as u64) as usize];
     let mut bytes = new[..cut].to_vec();
     bytes.extend_from_slice(old.get(cut..).unwrap_or(&new[cut..]));
     bytes
@@ -175,10 +236,15 @@ impl PageStore for Disk {
         Ok(self.0.lock().unwrap().pages.get(name).cloned())
     }
 
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        self.0.lock().unwrap().pages.keys().for_each(|name| see(name));
+        Ok(())
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), VaultError> {
         let mut state = self.0.lock().unwrap();
         state.archive.extend(batch.puts.iter().cloned());
-        if state.step()? {
+        if state.step(2)? {
             // The process died before or after it was taken.
             if state.luck % 2 == 1 {
                 apply(&mut state.pages, &batch);
@@ -193,7 +259,7 @@ impl PageStore for Disk {
 
     fn flush(&self) -> Result<(), VaultError> {
         let mut state = self.0.lock().unwrap();
-        if state.step()? {
+        if state.step(1)? {
             return Err(failure());
         }
         state.durable = state.pages.clone();
@@ -209,7 +275,7 @@ impl Sectors for Disk {
 
     fn write(&self, index: usize, bytes: &[u8]) -> Result<(), VaultError> {
         let mut state = self.0.lock().unwrap();
-        if state.step()? {
+        if state.step(CUTS.len() as u64)? {
             state.sectors[index] = torn(bytes, &state.sectors[index], state.luck);
             return Err(failure());
         }
@@ -219,7 +285,7 @@ impl Sectors for Disk {
 
     fn sync(&self) -> Result<(), VaultError> {
         let mut state = self.0.lock().unwrap();
-        if state.step()? {
+        if state.step(1)? {
             return Err(failure());
         }
         state.durable_sectors = state.sectors.clone();

@@ -15,7 +15,11 @@ use crate::{
 };
 
 /// Tries every key that it knows on every page, and goes on with the keys that it finds.
-fn attack(vault: VaultId, archive: &[(Vec<u8>, Vec<u8>)], keys: Vec<Secret>) -> HashSet<Vec<u8>> {
+pub(super) fn attack(
+    vault: VaultId,
+    archive: &[(Vec<u8>, Vec<u8>)],
+    keys: Vec<Secret>,
+) -> HashSet<Vec<u8>> {
     let mut loot = HashSet::new();
     let mut known: HashSet<Vec<u8>> = keys.iter().map(|k| k.to_vec()).collect();
     let mut todo = keys;
@@ -49,10 +53,10 @@ fn keys_in_slot(disk: &Disk) -> Vec<Secret> {
             keys.insert(<[u8; 32]>::try_from(window).unwrap());
         }
     }
-    keys.into_iter().map(Secret::new).collect()
+    keys.iter().map(Secret::copy_of).collect()
 }
 
-fn current(disk: &Disk) -> (VaultId, Secret) {
+pub(super) fn current(disk: &Disk) -> (VaultId, Secret) {
     let root = disk.slot().read().unwrap();
     (root.vault, root.key)
 }
@@ -191,10 +195,11 @@ proptest! {
     #[test]
     fn nothing_erased_is_read_from_all_bytes_ever_written(
         page_bytes in 120usize..600,
+        leaf_bytes in 120usize..600,
         batch_pages in 4usize..64,
         steps in proptest::collection::vec(step(), 4..24),
     ) {
-        let shape = Shape { page_bytes, batch_pages, ..tiny() };
+        let shape = Shape { page_bytes, leaf_bytes, batch_pages, ..tiny() };
         prop_assert_eq!(run(shape, &steps), Ok(()));
     }
 }

@@ -196,7 +196,7 @@ proptest! {
         kind in 0u8..6,
     ) {
         // Sealed under the right key: what a page would hold that a faulty program wrote.
-        let (vault, id, key) = (VaultId(Uuid::nil()), [7; 16], Secret::new([9; 32]));
+        let (vault, id, key) = (VaultId(Uuid::nil()), [7; 16], Secret::copy_of(&[9; 32]));
         let mut associated = b"oubliette page".to_vec();
         associated.extend_from_slice(&[1, kind]);
         associated.extend_from_slice(vault.0.as_bytes());

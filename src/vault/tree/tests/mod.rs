@@ -2,22 +2,32 @@
 
 mod concurrency;
 mod crash;
-mod disk;
+pub(in crate::vault) mod disk;
 #[cfg(unix)]
 mod files;
 mod forensic;
 mod hostile;
 #[cfg(feature = "backup")]
 mod load;
+#[cfg(target_os = "linux")]
+mod memory;
 mod model;
+mod rotation;
 #[cfg(unix)]
 mod slot;
+mod verify;
 
 use super::{Change, Place, Sabotage, Shape, Tree, Value};
 
 /// Pages so small that a few entries make a tree of several levels.
 fn tiny() -> Shape {
-    Shape { page_bytes: 160, cache_bytes: 4096, batch_pages: 12, sabotage: Sabotage::None }
+    Shape {
+        page_bytes: 160,
+        leaf_bytes: 160,
+        cache_bytes: 4096,
+        batch_pages: 12,
+        sabotage: Sabotage::None,
+    }
 }
 
 fn value(bytes: &[u8]) -> Value {

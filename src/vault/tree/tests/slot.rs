@@ -18,7 +18,7 @@ use crate::{
 };
 
 fn key(fill: u8) -> KekSecret {
-    KekSecret::Key(Secret::new([fill; 32]))
+    KekSecret::Key(Secret::copy_of(&[fill; 32]))
 }
 
 fn passphrase(text: &str) -> KekSecret {

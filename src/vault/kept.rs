@@ -1,0 +1,78 @@
+//! How the root is kept: methods of [`Vault`].
+
+use std::path::Path;
+
+use super::{
+    Kek, MirrorState, Passphrase, SlotState, Vault, VaultError,
+    committer::Job,
+    root::{KekSecret, SlotChange},
+};
+
+impl Vault {
+    /// Where the root slot is, and how it and its mirrors stand.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn root_slot(&self) -> Result<SlotState, VaultError> {
+        self.core().disk.tree().slot()
+    }
+
+    /// The mirrors of the root slot that may hold an earlier root: until they are overwritten, what
+    /// was forgotten since can be read with them.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn stale_mirrors(&self) -> Result<Vec<MirrorState>, VaultError> {
+        let mut mirrors = self.root_slot()?.mirrors;
+        mirrors.retain(|mirror| mirror.stale);
+        Ok(mirrors)
+    }
+
+    /// Tries again to overwrite the mirrors that could not be reached. Opening does the same.
+    ///
+    /// # Errors
+    /// Where the slot itself fails; that a mirror still cannot be reached is no error.
+    pub async fn retry_mirrors(&self) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::Retry).await
+    }
+
+    /// Wraps the root by another key-encryption key. The tree stays as it is, and so does the root:
+    /// with an earlier copy of the slot and the earlier key it can still be had, until the
+    /// next erasure.
+    ///
+    /// # Errors
+    /// [`VaultError::KekUnusable`], after which nothing has changed.
+    pub async fn set_kek(
+        &self,
+        kek: &Kek,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), VaultError> {
+        let (kek, passphrase) = (kek.clone(), passphrase.cloned());
+        // A command may take its time.
+        let read = move || KekSecret::read(&kek, passphrase.as_ref());
+        let secret = tokio::task::spawn_blocking(read).await;
+        let secret = secret.map_err(|error| VaultError::Storage(Box::new(error)))??;
+        self.change_slot(SlotChange::Kek(secret)).await
+    }
+
+    /// Makes a mirror of the root slot; where there is one of this vault's already, takes it on.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub async fn add_mirror(&self, path: &Path) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::AddMirror(path.to_owned())).await
+    }
+
+    /// Wipes a mirror of the root slot and removes it. `lost`: it cannot be reached, and the
+    /// caller answers for it that it is destroyed.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub async fn retire_mirror(&self, path: &Path, lost: bool) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::RetireMirror { path: path.to_owned(), lost }).await
+    }
+
+    async fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
+        self.ask(|reply| Job::Slot(change, reply)).await
+    }
+}

@@ -1,0 +1,88 @@
+//! Where a slot's two sectors are.
+
+use std::fmt;
+
+use super::{
+    SlotPlace,
+    file::{self, SectorFile},
+    medium,
+    slot::Pair,
+};
+use crate::vault::VaultError;
+
+/// The place of a slot that is in use.
+pub(super) enum Place {
+    Config(SlotPlace),
+    #[cfg(test)]
+    Test,
+}
+
+impl SlotPlace {
+    pub(super) fn create(&self) -> Result<Pair, VaultError> {
+        Ok(Pair(match self {
+            Self::File(path) => Box::new(SectorFile::create(path)?),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => Box::new(index.create()?),
+        }))
+    }
+
+    pub(super) fn open(&self) -> Result<Pair, VaultError> {
+        Ok(Pair(match self {
+            Self::File(path) => {
+                let file = SectorFile::open(path)?;
+                medium::warn(path);
+                Box::new(file)
+            }
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => Box::new(index.open()?),
+        }))
+    }
+
+    /// Takes back what [`SlotPlace::create`] made.
+    pub(super) fn unmake(&self, pair: Pair) {
+        drop(pair);
+        match self {
+            Self::File(path) => drop(file::remove(path)),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => index.unmake(),
+        }
+    }
+}
+
+impl fmt::Display for SlotPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => index.fmt(f),
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn create(&self) -> Result<Pair, VaultError> {
+        match self {
+            Self::Config(place) => place.create(),
+            #[cfg(test)]
+            Self::Test => Err(VaultError::Poisoned),
+        }
+    }
+
+    pub(super) fn length(&self) -> usize {
+        match self {
+            #[cfg(feature = "tpm")]
+            Self::Config(SlotPlace::Tpm(_)) => super::tpm::SECTOR_BYTES,
+            _ => super::SECTOR_BYTES,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(place) => place.fmt(f),
+            #[cfg(test)]
+            Self::Test => f.write_str("in a test"),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Every write, flush and sector of every operation of the vault fails once: what was acknowledged
+//! is there, what was destroyed is not, and until it is opened anew the vault says nothing more,
+//! from memory neither.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    event::{EventId, OwnerChange},
+    vault::{
+        Claim, NoteKind, Opening,
+        tree::{
+            Sabotage, Shape,
+            tests::disk::{Crash, Disk},
+        },
+    },
+};
+
+const SHAPE: Shape = Shape {
+    page_bytes: 400,
+    leaf_bytes: 400,
+    cache_bytes: 1 << 20,
+    batch_pages: 6,
+    sabotage: Sabotage::None,
+};
+
+/// What callers were told.
+#[derive(Default)]
+struct Told {
+    /// Of each key its secret and its subject.
+    made: BTreeMap<KeyId, ([u8; 32], String)>,
+    /// Who is destroyed, and who perhaps.
+    dead: Vec<String>,
+    dying: Vec<String>,
+    /// Notes that are there, and one that perhaps is.
+    notes: Vec<[u8; 16]>,
+}
+
+impl Told {
+    async fn key(&mut self, vault: &Vault, of: &str, whose: &str) -> Result<(), VaultError> {
+        let made = key(vault, of, whose).await?;
+        self.made.insert(made.id(), (*made.secret(), whose.to_owned()));
+        // It is warm now, and known.
+        live(vault.opening_key(made.id()));
+        Ok(())
+    }
+
+    async fn destroy(&mut self, vault: &Vault, who: &[&str]) -> Result<(), VaultError> {
+        self.dying = who.iter().map(|who| (*who).to_owned()).collect();
+        let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
+        let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+        vault.destroy(&destruction, b"a note").await?;
+        self.dead.append(&mut self.dying);
+        Ok(())
+    }
+
+    /// Some of everything that a vault does.
+    async fn work(&mut self, vault: &Vault) -> Result<(), VaultError> {
+        for n in 0..4 {
+            self.key(vault, "room", &format!("user-{n}")).await?;
+        }
+        self.key(vault, "user-1", "user-1").await?;
+        let change = OwnerChange::Add(subject("user-1"));
+        let event = EventId::random();
+        let claim = Claim { subject: subject("account"), event, change, any: false };
+        vault.claim(&[claim]).await?;
+        vault.settle(&subject("account"), &[event], true).await?;
+        self.key(vault, "account", "account").await?;
+        vault.put_note(NoteKind::Journal, [1; 16], &[7; 9000]).await?;
+        self.notes.push([1; 16]);
+        self.destroy(vault, &["user-1"]).await?;
+        self.notes.clear();
+        vault.remove_note(NoteKind::Journal, [1; 16]).await?;
+        for n in 4..9 {
+            self.key(vault, "room", &format!("user-{n}")).await?;
+        }
+        self.destroy(vault, &["user-2", "user-3", "user-4"]).await?;
+        vault.reopen(&subject("user-1")).await?;
+        self.key(vault, "user-1", "user-9").await?;
+        vault.flush().await
+    }
+
+    /// After everything was opened anew.
+    fn check(&self, vault: &Vault) {
+        let mut fates = BTreeMap::new();
+        for (id, (secret, whose)) in &self.made {
+            match vault.opening_key(*id).unwrap() {
+                KeyState::Live { key, .. } => {
+                    assert!(!self.dead.contains(whose), "{whose} came back");
+                    assert_eq!(key.secret(), secret);
+                    fates.insert(whose, true);
+                }
+                KeyState::Shredded { .. } => {
+                    assert!(self.dead.contains(whose) || self.dying.contains(whose), "{whose}");
+                    fates.insert(whose, false);
+                }
+            }
+        }
+        // Whoever was to be forgotten together is, or nobody of them.
+        let dying = || self.dying.iter().filter_map(|who| fates.get(who));
+        assert!(dying().all(|lives| *lives) || dying().all(|lives| !*lives));
+        let notes: Vec<_> = vault.notes(NoteKind::Journal).unwrap();
+        assert!(self.notes.iter().all(|id| notes.iter().any(|(found, _)| found == id)));
+        assert!(notes.iter().all(|(_, note)| note.as_slice() == [7; 9000]));
+    }
+}
+
+fn over_disk(disk: &Disk) -> Vault {
+    let tree = if disk.steps() == 0 { disk.create(SHAPE) } else { disk.open(SHAPE) };
+    Vault::over(tree.unwrap().into(), Limits::default()).unwrap()
+}
+
+/// Everything that can be asked of a vault, none of which it answers.
+async fn all_refused(vault: &Vault, told: &Told) {
+    let poisoned = |what: &str, error: Option<VaultError>| {
+        assert!(matches!(error, Some(VaultError::Poisoned)), "{what}: {error:?}");
+    };
+    for (id, (_, whose)) in &told.made {
+        poisoned("opening_key", vault.opening_key(*id).err());
+        poisoned("sealing_key", key(vault, "room", whose).await.err());
+        let who = subject(whose);
+        let opening = Opening { shared: vec![who.clone()], exclusive: vec![] };
+        poisoned("admit", vault.admit(opening).await.err());
+        poisoned("standing", vault.standing(&who).err());
+        poisoned("keys_of", vault.keys_of(&who).err());
+        poisoned("dependents", vault.dependents(&who).err());
+        poisoned("settle", vault.settle(&who, &[EventId::random()], true).await.err());
+        poisoned("reopen", vault.reopen(&who).await.err());
+    }
+    let change = OwnerChange::Add(subject("user-5"));
+    let event = EventId::random();
+    let claim = Claim { subject: subject("account"), event, change, any: false };
+    poisoned("claim", vault.claim(&[claim]).await.err());
+    poisoned("new key", key(vault, "new", "new").await.err());
+    poisoned("destroy", destroy(vault, ErasureId::now(), "user-5", Dead::All).await.err());
+    poisoned("put_note", vault.put_note(NoteKind::Journal, [2; 16], b"note").await.err());
+    poisoned("remove_note", vault.remove_note(NoteKind::Journal, [1; 16]).await.err());
+    poisoned("notes", vault.notes(NoteKind::Journal).err());
+    poisoned("inventory", vault.inventory().next().unwrap().err());
+    poisoned("flush", vault.flush().await.err());
+}
+
+#[tokio::test]
+async fn every_fault_poisons_the_vault_until_it_is_opened_anew_and_loses_nothing() {
+    let mut faults = 0;
+    // Places are keyed hashes, so that one run takes a step more than another: until none of that
+    // number is reached.
+    'steps: for step in 1.. {
+        let mut ways = 1;
+        let mut way = 0;
+        while way < ways {
+            let disk = Disk::default();
+            let vault = over_disk(&disk);
+            let created = disk.steps();
+            // What comes after it would go well: nothing but the vault itself keeps it from that.
+            disk.fail_once_after(step, way);
+            let mut told = Told::default();
+            let failed = told.work(&vault).await;
+            if !disk.crashed() {
+                break 'steps;
+            }
+            ways = disk.ways()[(created + step) as usize - 1];
+            way += 1;
+            faults += 1;
+            assert!(failed.is_err(), "step {step} failed and nobody was told");
+            let steps = disk.steps();
+            all_refused(&vault, &told).await;
+            drop(vault);
+            assert_eq!(disk.steps(), steps, "it was written to after a failure");
+            for crash in [Crash::Process, Crash::Power] {
+                for disk in disk.after(crash) {
+                    told.check(&over_disk(&disk));
+                }
+            }
+        }
+    }
+    assert!(faults > 60, "only {faults} faults");
+}
