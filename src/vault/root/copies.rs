@@ -361,7 +361,7 @@ impl State {
         (self.chosen, self.settled, self.epoch) = (None, true, root.epoch);
 
         let before: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
-        let copy = self.encode_for(root, super::SECTOR_BYTES)?;
+        let copy = self.encode_for(root, super::sector::SECTOR_BYTES)?;
         for mirror in &mut self.mirrors {
             mirror.write(&copy, root);
         }

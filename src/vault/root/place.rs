@@ -72,7 +72,7 @@ impl Place {
         match self {
             #[cfg(feature = "tpm")]
             Self::Config(SlotPlace::Tpm(_)) => super::tpm::SECTOR_BYTES,
-            _ => super::SECTOR_BYTES,
+            _ => super::sector::SECTOR_BYTES,
         }
     }
 }
