@@ -150,6 +150,11 @@ def page(cases):
     yield "## How it was measured"
     yield ""
     yield (ROOT / "benches" / "method.md").read_text().strip()
+    import scale_section  # which needs this module
+
+    if scale_section.marked():
+        yield ""
+        yield scale_section.marked()
 
 
 if __name__ == "__main__":

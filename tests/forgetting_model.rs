@@ -23,6 +23,7 @@ use faulty::{Fault, Faulty};
 use futures::TryStreamExt;
 use model::{Kind, Model, POLICY, Write};
 use oubliette::{
+    audit::verify::VerifyOptions,
     erasure::ErasureError,
     event::{ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent, StreamName, Subject},
     layer::Oubliette,
@@ -256,6 +257,14 @@ impl World {
         self.layer.erasures().unwrap().iter().map(|record| record.erasure).collect()
     }
 
+    /// Nothing that happened leaves vault and events at odds.
+    async fn verify(&self) {
+        let mut told = Vec::new();
+        let options = VerifyOptions { keys_at_once: 3, ..VerifyOptions::default() };
+        let report = self.layer.verify(options, |news| told.push(format!("{news:?}"))).await;
+        assert!(report.unwrap().is_clean(), "{told:#?}");
+    }
+
     /// Reads everything and compares each part of each event, and every tombstone.
     async fn check(&self) {
         self.layer.resume().await.unwrap();
@@ -310,6 +319,7 @@ fn run(steps: Vec<Step>) {
         for step in steps {
             world.take(step).await;
         }
+        world.verify().await;
     });
 }
 

@@ -6,8 +6,10 @@
 mod append;
 mod backup;
 mod demo;
+mod drill;
 mod erasures;
 mod exit;
+mod findings;
 mod forget;
 mod import;
 mod inventory;
@@ -18,6 +20,8 @@ mod private;
 mod read;
 mod rotate;
 mod rows;
+mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -83,6 +87,8 @@ enum Command {
     Erasures(erasures::ErasuresArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
+    Verify(verify::VerifyArgs),
+    Drill(drill::DrillArgs),
     Policy(policy::PolicyArgs),
 }
 
@@ -142,6 +148,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
+        Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
+        Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

@@ -72,6 +72,11 @@ impl Globals {
         self.open(Access::Existing).await
     }
 
+    /// Opens the folder for a command that looks whether it is whole.
+    pub(super) async fn open_to_audit(&self) -> Result<Store, CliError> {
+        self.open(Access::Audit).await
+    }
+
     /// Opens the folder for reading, with the vault or, where the user said so, without.
     pub(super) async fn open_to_read(&self) -> Result<Store, CliError> {
         if self.no_vault {
@@ -80,6 +85,11 @@ impl Globals {
             return Ok(parts.oubliette);
         }
         self.open_existing().await
+    }
+
+    /// Where the root slot and the vault's folder are.
+    pub(super) fn places(&self) -> (Option<PathBuf>, PathBuf) {
+        self.folder().places()
     }
 
     pub(super) fn folder(&self) -> DataFolder {

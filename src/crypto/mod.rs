@@ -10,16 +10,22 @@ mod context;
 mod key;
 mod plaintext;
 mod seal;
+#[cfg(feature = "drill")]
+mod stray;
 mod token;
 
 pub(crate) use aead::{
     Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret, wipe_stack,
 };
 pub use aead::{OpenError, RandomError};
+#[cfg(feature = "drill")]
+pub(crate) use base64url::decode as from_base64url;
 pub use context::{Context, PublicDigest, Purpose};
 pub use key::{DataKey, KeyId};
 pub use plaintext::{Body, Plaintext};
 #[cfg(test)]
 pub(crate) use seal::seal_with_nonces;
 pub use seal::{SealError, SealPart, UnsealError, open, seal};
+#[cfg(feature = "drill")]
+pub(crate) use stray::can_read;
 pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};

@@ -108,6 +108,16 @@ impl Plaintext {
         })
     }
 
+    /// How long a plaintext that begins so is without its padding, where it is one.
+    #[cfg(feature = "drill")]
+    pub(super) fn used(head: &[u8]) -> Option<usize> {
+        let &[form, .., m0, m1, m2, m3, b0, b1, b2, b3] = head.first_chunk::<HEAD_BYTES>()?;
+        let metadata = u32::from_be_bytes([m0, m1, m2, m3]) as usize;
+        let body = u32::from_be_bytes([b0, b1, b2, b3]) as usize;
+        let used = HEAD_BYTES.checked_add(metadata)?.checked_add(body)?;
+        (form <= 3).then_some(used)
+    }
+
     /// The body, or what the token holds of it.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ pub const VERSION: u8 = 1;
 pub const AES_256_GCM: u8 = 1;
 
 const KEY_ID_AT: usize = 2;
-const NONCE_AT: usize = 18;
+pub(super) const NONCE_AT: usize = 18;
 /// Where the ciphertext begins.
 pub(super) const BODY_AT: usize = NONCE_AT + NONCE_BYTES;
 /// The shortest token, in bytes: one that seals no more than a plaintext's head.

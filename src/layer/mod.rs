@@ -10,6 +10,7 @@ mod codec;
 pub mod document;
 mod error;
 mod halves;
+mod inspect;
 mod open;
 mod placement;
 mod read;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 
 pub use codec::{Codec, EventRef, Opened, Sealed};
 pub use error::CodecError;
+pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 
 use crate::{
@@ -90,6 +92,13 @@ impl<S: EventStore> Oubliette<S> {
     /// is withheld, appends are refused. That is a copy of production for a test system.
     pub fn without_vault(store: S, policy: Policy) -> Self {
         Self::over(store, Codec::without_vault(policy))
+    }
+
+    /// Wraps a store for an auditor, and leaves erasures that were cut off as they are: what a
+    /// damaged vault cannot complete must not keep anybody from seeing the damage.
+    #[cfg(feature = "cli")]
+    pub(crate) fn unresumed(store: S, vault: Vault, policy: Policy) -> Self {
+        Self::over(store, Codec::new(vault, policy))
     }
 
     fn over(store: S, codec: Codec) -> Self {

@@ -43,6 +43,9 @@ pub enum Access {
     Create,
     /// To work on it; it must exist.
     Existing,
+    /// To look whether it is whole; it must exist. An erasure that was cut off is completed first,
+    /// where damage does not prevent it.
+    Audit,
     /// To read what is public, without the vault.
     WithoutVault,
 }
@@ -236,6 +239,17 @@ impl DataFolder {
 
     pub(super) fn manifest_file(&self) -> PathBuf {
         self.path.join("oubliette.json")
+    }
+
+    /// Where the root slot and the vault's folder are, as far as the folder says.
+    pub fn places(&self) -> (Option<PathBuf>, PathBuf) {
+        match self.look() {
+            Ok(Found::Ours(manifest) | Found::Unfinished(manifest)) => {
+                let located = self.located(&manifest);
+                (located.root.clone(), located.vault())
+            }
+            Ok(Found::Nothing) | Err(_) => (self.root.clone(), self.vault()),
+        }
     }
 
     /// Opens the folder, or makes it. `policy`, a file, is what to work under; with
@@ -433,7 +447,15 @@ impl DataFolder {
             Some(given) if access != Access::Create => given.policy,
             given => self.adopt(given)?,
         };
-        let oubliette = Oubliette::open(store, vault, policy).await?;
+        let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
+        let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
+            Err(ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_)))
+                if let Some((store, vault)) = audited =>
+            {
+                Oubliette::unresumed(store, vault, policy)
+            }
+            opened => opened?,
+        };
         Ok(Parts { oubliette, created_root: None })
     }
 

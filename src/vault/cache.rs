@@ -40,6 +40,8 @@ pub(super) struct Warm {
     /// of them are not used yet: one number, so that their difference is right at any moment.
     counts: AtomicU64,
     last_day: AtomicU32,
+    /// The last day of use that the disk knows of.
+    noted_day: AtomicU32,
 }
 
 const LEFT_BITS: u32 = 24;
@@ -53,8 +55,9 @@ impl Warm {
         reserved: u64,
         last_day: u32,
     ) -> Self {
-        let (counts, last_day) = (AtomicU64::new(reserved << LEFT_BITS), AtomicU32::new(last_day));
-        Self { key, generation, current, counts, last_day }
+        let counts = AtomicU64::new(reserved << LEFT_BITS);
+        let (last_day, noted_day) = (AtomicU32::new(last_day), AtomicU32::new(last_day));
+        Self { key, generation, current, counts, last_day, noted_day }
     }
 
     /// Uses up reserved seals, if there are as many.
@@ -69,8 +72,10 @@ impl Warm {
         taken
     }
 
-    /// Makes `grant` more seals available, of so many that are now reserved on the disk.
-    pub(super) fn grant(&self, reserved: u64, grant: u64) {
+    /// Makes `grant` more seals available, of so many that are now reserved on the disk, with
+    /// this day as that of the last use.
+    pub(super) fn grant(&self, reserved: u64, grant: u64, day: u32) {
+        self.noted_day.store(day, Ordering::Relaxed);
         let add = |counts: u64| Some((reserved << LEFT_BITS) | ((counts & LEFT) + grant));
         let _ = self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
     }
@@ -91,6 +96,11 @@ impl Warm {
     pub(super) fn used(&self) -> u64 {
         let counts = self.counts.load(Ordering::Acquire);
         (counts >> LEFT_BITS) - (counts & LEFT)
+    }
+
+    /// Whether it was used on a day later than the disk knows.
+    pub(super) fn is_news(&self) -> bool {
+        self.last_day() > self.noted_day.load(Ordering::Relaxed)
     }
 
     pub(super) fn last_day(&self) -> u32 {

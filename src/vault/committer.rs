@@ -33,11 +33,14 @@ use crate::{
 };
 
 /// How many jobs one write serves at most.
-const MOST_JOBS: usize = 4096;
+const MOST_JOBS: usize = 1024;
 /// How many settlements wait for a write of somebody else's at most.
 const MOST_UNSAVED: usize = 1024;
 /// How many counts one write takes when all are written.
 const COUNTS_PER_WRITE: usize = 1024;
+/// How many keys that gave way to others in memory wait with a few unused seals for [`Committer::flush`]
+/// at most.
+const MOST_OWED: usize = 4096;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
 
@@ -98,6 +101,11 @@ pub(super) struct Committer {
     waiting: Vec<Waiting>,
     /// Keys no longer warm, whose unused seals are to be given back.
     pub(super) returns: Vec<(Address, Arc<Warm>)>,
+    /// The same, of so few seals that no page is written for them before all counts are. What does
+    /// not find room here counts as used: nobody should pay a second write for a new key because
+    /// later ones take its place in memory.
+    /// No key that is destroyed waits here.
+    pub(super) owed: HashMap<Address, Arc<Warm>>,
     currents: HashMap<Hash, Weak<AtomicU32>>,
 }
 
@@ -111,6 +119,7 @@ impl Committer {
             minted: HashSet::new(),
             waiting: Vec::new(),
             returns: Vec::new(),
+            owed: HashMap::new(),
             currents: HashMap::new(),
         }
     }
@@ -237,6 +246,7 @@ impl Committer {
             {
                 return Ok((Arc::clone(&warm.key), true));
             }
+            self.returns.extend(self.owed.remove_entry(&wanted.address));
             let mut entry = match self.core.disk.key(&place)? {
                 Some(entry) => entry,
                 None => self.mint(&place, &wanted, generation)?,
@@ -512,15 +522,24 @@ impl Committer {
         let warm = warm.unwrap_or_else(|| {
             Arc::new(Warm::new(key, entry.generation, current, entry.reserved, entry.last_day))
         });
-        warm.grant(entry.reserved, spare);
-        self.returns.extend(self.core.cache.keep_warm(address, &warm));
+        warm.grant(entry.reserved, spare, entry.last_day);
+        if let Some((address, warm)) = self.core.cache.keep_warm(address, &warm) {
+            if warm.left() > self.core.limits.first_block || warm.is_news() {
+                self.returns.push((address, warm));
+            } else if warm.left() > 0 && self.owed.len() < MOST_OWED {
+                self.owed.insert(address, warm);
+            }
+        }
     }
 
     /// Writes everything that is only in memory, the exact counts among it.
     fn flush(&mut self) -> Result<(), VaultError> {
         self.commit()?;
         let mut warm = self.core.cache.all_warm();
+        warm.extend(std::mem::take(&mut self.owed));
         warm.retain(|(_, warm)| warm.left() > 0);
+        // Neighbours in one write share their pages.
+        warm.sort_by_cached_key(|((_, subject), _)| self.core.naming.subject(subject));
         while !warm.is_empty() {
             let rest = warm.split_off(warm.len().min(COUNTS_PER_WRITE));
             self.returns.extend(std::mem::replace(&mut warm, rest));

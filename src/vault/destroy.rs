@@ -109,6 +109,7 @@ impl Committer {
         // Those that gave way to others in the cache wait here for the next write.
         let dead: HashSet<KeyId> = keys.iter().map(|(id, _)| *id).collect();
         self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
+        self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
             let current = record.map(|record| record.current).filter(|_| !fence.closed);

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, Destroyed, Destruction, InventoryEntry, KeyInfo, KeyRequest, KeyState, NoteKind,
-    Opening, Standing, UnderWay, VaultError, VaultId,
+    Claim, Destroyed, Destruction, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState, NoteKind,
+    Opening, Standing, Trouble, UnderWay, VaultError, VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -22,6 +22,8 @@ use super::{
     records::{FenceRecord, KeyEntry},
     tree::Tree,
 };
+#[cfg(feature = "drill")]
+use super::{copy::DeadKey, pages::PageStore, root::Root};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
     event::{EventId, Generation, Subject},
@@ -384,6 +386,44 @@ impl Vault {
         &self,
     ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
         Inventory::new(Arc::clone(&self.open.core))
+    }
+
+    /// Looks at everything that is stored, page by page, and tells of all that is not as it should
+    /// be; `at` learns how far it has come, from 0 to 1. Nothing is written meanwhile, but readers
+    /// go on. Blocks. With `repair`, pages that belong to nothing are removed.
+    pub(crate) fn judge(
+        &self,
+        repair: bool,
+        tell: &mut dyn FnMut(Trouble),
+        at: &mut dyn FnMut(f64),
+    ) -> Result<Judged, VaultError> {
+        self.open.core.judge(repair, tell, at)
+    }
+
+    /// What may be told of the living key with this id.
+    pub(crate) fn key_info(&self, id: KeyId) -> Result<Option<KeyInfo>, VaultError> {
+        let core = &self.open.core;
+        let Some(entry) = core.find(id)? else { return Ok(None) };
+        let record = core.own_record(&core.naming.subject(&entry.subject))?.unwrap_or_default();
+        Ok(Some(core.info(entry, &record)))
+    }
+
+    /// Shows every key that is no longer in this vault and that can be read from a copy of its
+    /// pages under a root, or (`None`) under today's. Returns whether the root opens anything there.
+    #[cfg(feature = "drill")]
+    pub(crate) fn dead_keys(
+        &self,
+        root: Option<&Root>,
+        copy: &dyn PageStore,
+        see: &mut dyn FnMut(DeadKey),
+    ) -> Result<bool, VaultError> {
+        self.open.core.dead_keys(root, copy, see)
+    }
+
+    /// Whether a root is the one that is in use.
+    #[cfg(feature = "drill")]
+    pub(crate) fn is_root(&self, root: &Root) -> Result<bool, VaultError> {
+        self.open.core.disk.tree().is_root(root)
     }
 
     /// The fence of a pseudonym as a subject's name, where that subject is the one: the vault

@@ -2,8 +2,18 @@
 //!
 //! How a key stands is said by its subject's record, which stands before the keys in the same
 //! walk: no key costs a look-up of its own.
+//!
+//! Most of the work is opening pages, so several threads do it ahead of the reader. Each takes every
+//! so manieth slice of the subjects; the reader takes the slices in order, and who is far ahead waits,
+//! so that there is never much in memory.
 
-use std::{sync::Arc, vec::IntoIter};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+};
 
 use super::{
     InventoryEntry, VaultError,
@@ -11,91 +21,60 @@ use super::{
     disk::{WALK, Wholes},
     places::{self, Hash},
     records::{FenceRecord, KeyEntry, SubjectRecord},
-    tree::{Place, Value},
+    tree::Place,
 };
+
+/// How many keys are handed over at a time, about.
+const CHUNK: usize = 1024;
+/// How many such chunks of one thread wait for the reader.
+const CHUNKS_AHEAD: usize = 4;
+/// How many threads open pages at most.
+const MOST_THREADS: usize = 4;
 
 /// The walk: first the keys, then the fences, each in the order of places.
 pub(super) struct Inventory {
     core: Arc<Core>,
-    /// Where to read on.
-    next: Option<Place>,
-    ready: IntoIter<InventoryEntry>,
-    subject: Option<OneSubject>,
-}
-
-/// The subject whose entries are being walked over.
-struct OneSubject {
-    hash: Hash,
-    /// The parts of its record that were met.
-    parts: Wholes,
-    /// Known from its first key on.
-    record: Option<SubjectRecord>,
+    keys: Keys,
+    /// Where to read on among the fences.
+    fences: Option<Place>,
+    ready: std::vec::IntoIter<InventoryEntry>,
 }
 
 impl Inventory {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        let next = Some(places::all_subjects().start);
-        Self { core, next, ready: Vec::new().into_iter(), subject: None }
+        Self {
+            core,
+            keys: Keys::Unread,
+            fences: Some(places::all_fences().start),
+            ready: Vec::new().into_iter(),
+        }
     }
 
     /// The walk over the fences alone.
     pub(super) fn of_fences(core: Arc<Core>) -> Self {
-        let next = Some(places::all_fences().start);
-        Self { core, next, ready: Vec::new().into_iter(), subject: None }
+        Self { keys: Keys::Read, ..Self::new(core) }
     }
 
-    /// Reads the next entries. There may be none among the places read.
-    fn read(&mut self, from: &Place) -> Result<(), VaultError> {
-        if *from >= places::all_subjects().end {
-            return self.read_fences(from);
-        }
-        let found = self.core.disk.tree().range(from, &places::all_subjects().end, WALK)?;
-        let last = found.last().filter(|_| found.len() == WALK);
-        let fences = || places::all_fences().start;
-        self.next = Some(last.map_or_else(fences, |(place, _)| places::after(place)));
-        let mut ready = Vec::with_capacity(found.len());
-        for (place, value) in &found {
-            if places::is_record(place) {
-                self.subject(place)?.parts.part(place, value)?;
-            } else if places::is_key(place) {
-                ready.push(self.key(place, value)?);
+    /// Reads the next entries, of which there may be none; `None`: there are no more.
+    fn read(&mut self) -> Option<Result<Vec<InventoryEntry>, VaultError>> {
+        if let Keys::Unread = self.keys {
+            match Readers::start(&self.core) {
+                Ok(readers) => self.keys = Keys::Under(readers),
+                Err(error) => return Some(Err(error)),
             }
         }
-        self.ready = ready.into_iter();
-        Ok(())
-    }
-
-    /// The subject that a place belongs to.
-    fn subject(&mut self, place: &[u8]) -> Result<&mut OneSubject, VaultError> {
-        let odd = || VaultError::Damaged("an entry of a subject stands at an odd place".into());
-        let hash = places::hash_of(place).ok_or_else(odd)?;
-        let same = self.subject.take().filter(|subject| subject.hash == hash);
-        let fresh = || OneSubject { hash, parts: Wholes::default(), record: None };
-        Ok(self.subject.insert(same.unwrap_or_else(fresh)))
-    }
-
-    fn key(&mut self, place: &[u8], value: &Value) -> Result<InventoryEntry, VaultError> {
-        let core = Arc::clone(&self.core);
-        let subject = self.subject(place)?;
-        let record = match subject.record.take() {
-            Some(known) => known,
-            None => {
-                let written = std::mem::take(&mut subject.parts).done()?.pop();
-                match (core.unsaved().get(&subject.hash), written) {
-                    (Some(newer), _) => newer.clone(),
-                    (None, Some((_, value))) => SubjectRecord::decode(&value)?,
-                    (None, None) => SubjectRecord::default(),
-                }
+        if let Keys::Under(readers) = &mut self.keys {
+            match readers.next() {
+                Some(chunk) => return Some(chunk),
+                None => self.keys = Keys::Read,
             }
-        };
-        let info = core.info(KeyEntry::decode(value)?, &record);
-        subject.record = Some(record);
-        Ok(InventoryEntry::Key(info))
+        }
+        self.fences.take().map(|from| self.read_fences(&from))
     }
 
-    fn read_fences(&mut self, from: &Place) -> Result<(), VaultError> {
+    fn read_fences(&mut self, from: &Place) -> Result<Vec<InventoryEntry>, VaultError> {
         let found = self.core.disk.tree().range(from, &places::all_fences().end, WALK)?;
-        let Some((last, _)) = found.last() else { return Ok(()) };
+        let Some((last, _)) = found.last() else { return Ok(Vec::new()) };
         let mut wholes = Wholes::default();
         let mut complete = found.as_slice();
         if found.len() == WALK {
@@ -103,7 +82,7 @@ impl Inventory {
             let hash = places::hash_of(last).unwrap_or_default();
             let range = places::beginning_with(&places::fence(&hash));
             complete = &found[..found.partition_point(|(place, _)| *place < range.start)];
-            self.next = Some(range.end);
+            self.fences = Some(range.end);
         }
         for (place, value) in complete {
             wholes.part(place, value)?;
@@ -117,8 +96,7 @@ impl Inventory {
             let hash: Hash = places::hash_of(last).unwrap_or_default();
             entries.push(InventoryEntry::Fence(self.core.disk.fence(&hash)?.public(hash)));
         }
-        self.ready = entries.into_iter();
-        Ok(())
+        Ok(entries)
     }
 }
 
@@ -135,11 +113,138 @@ impl Iterator for Inventory {
             if let Some(entry) = self.ready.next() {
                 return Some(Ok(entry));
             }
-            let from = self.next.take()?;
-            if let Err(error) = self.read(&from) {
-                self.next = None;
-                return Some(Err(error));
+            match self.read()? {
+                Ok(entries) => self.ready = entries.into_iter(),
+                Err(error) => {
+                    (self.keys, self.fences) = (Keys::Read, None);
+                    return Some(Err(error));
+                }
             }
         }
+    }
+}
+
+enum Keys {
+    Unread,
+    Under(Readers),
+    Read,
+}
+
+/// What a thread hands over; `None`: a slice ends here.
+type Chunk = Option<Result<Vec<InventoryEntry>, VaultError>>;
+
+/// The threads that read keys, and whose turn it is.
+struct Readers {
+    from: Vec<Receiver<Chunk>>,
+    slice: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    fn start(core: &Arc<Core>) -> Result<Self, VaultError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = cores.min(MOST_THREADS);
+        let mut readers = Self { from: Vec::new(), slice: 0, threads: Vec::new() };
+        for number in 0..count {
+            let (to, from) = sync_channel(CHUNKS_AHEAD);
+            let core = Arc::clone(core);
+            let thread = std::thread::Builder::new()
+                .name("oubliette-walk".into())
+                .spawn(move || read_slices(&core, number, count, &to))
+                .map_err(|error| VaultError::Storage(Box::new(error)))?;
+            readers.from.push(from);
+            readers.threads.push(thread);
+        }
+        Ok(readers)
+    }
+
+    fn next(&mut self) -> Option<Result<Vec<InventoryEntry>, VaultError>> {
+        while self.slice < places::SLICES {
+            match self.from[self.slice % self.from.len()].recv() {
+                Ok(Some(chunk)) => return Some(chunk),
+                Ok(None) => self.slice += 1,
+                // It is gone without a word: it panicked.
+                Err(_) => return Some(Err(VaultError::Poisoned)),
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        // Whoever waits to hand something over learns that nobody takes it any more. They hold the
+        // vault open until they end.
+        self.from.clear();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn read_slices(core: &Core, first: usize, count: usize, to: &SyncSender<Chunk>) {
+    for slice in (first..places::SLICES).step_by(count) {
+        let range = places::slice(slice);
+        let mut subject = None;
+        let mut next = Some(range.start);
+        while let Some(from) = next {
+            let mut keys = Vec::new();
+            let scanned = core.disk.tree().scan(&from, &range.end, CHUNK, |place, value| {
+                if places::is_record(place) {
+                    OneSubject::at(&mut subject, place)?.parts.part(place, value)?;
+                } else if places::is_key(place) {
+                    keys.push(OneSubject::at(&mut subject, place)?.key(core, value)?);
+                }
+                Ok(())
+            });
+            let (chunk, rest) = match scanned {
+                Ok(rest) => (Ok(keys), rest),
+                Err(error) => (Err(error), None),
+            };
+            if to.send(Some(chunk)).is_err() {
+                return;
+            }
+            next = rest;
+        }
+        if to.send(None).is_err() {
+            return;
+        }
+    }
+}
+
+/// The subject whose entries are being walked over.
+struct OneSubject {
+    hash: Hash,
+    /// The parts of its record that were met.
+    parts: Wholes,
+    /// Known from its first key on.
+    record: Option<SubjectRecord>,
+}
+
+impl OneSubject {
+    /// The subject that a place belongs to.
+    fn at<'a>(now: &'a mut Option<Self>, place: &[u8]) -> Result<&'a mut Self, VaultError> {
+        let odd = || VaultError::Damaged("an entry of a subject stands at an odd place".into());
+        let hash = places::hash_of(place).ok_or_else(odd)?;
+        let same = now.take().filter(|subject| subject.hash == hash);
+        let fresh = || Self { hash, parts: Wholes::default(), record: None };
+        Ok(now.insert(same.unwrap_or_else(fresh)))
+    }
+
+    fn key(&mut self, core: &Core, value: &[u8]) -> Result<InventoryEntry, VaultError> {
+        let record = match self.record.take() {
+            Some(known) => known,
+            None => {
+                let written = std::mem::take(&mut self.parts).done()?.pop();
+                match (core.unsaved().get(&self.hash), written) {
+                    (Some(newer), _) => newer.clone(),
+                    (None, Some((_, value))) => SubjectRecord::decode(&value)?,
+                    (None, None) => SubjectRecord::default(),
+                }
+            }
+        };
+        let info = core.info(KeyEntry::decode(value)?, &record);
+        self.record = Some(record);
+        Ok(InventoryEntry::Key(info))
     }
 }

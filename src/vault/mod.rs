@@ -10,6 +10,8 @@ mod cache;
 mod catalogue;
 mod claims;
 mod committer;
+#[cfg(feature = "drill")]
+mod copy;
 mod core;
 mod destroy;
 mod disk;
@@ -30,13 +32,21 @@ mod tree;
 mod types;
 mod under_way;
 mod verdict;
+mod verify;
 mod wire;
 
 pub use catalogue::{Backup, BackupId, BackupState};
+#[cfg(feature = "drill")]
+pub(crate) use copy::{Copied, DeadKey, Fate};
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
+pub(crate) use places::in_words;
+#[cfg(feature = "drill")]
+pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};
+pub(crate) use tree::Flaw;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;
+pub(crate) use verify::{Judged, KeyTrouble, Trouble};

@@ -39,6 +39,11 @@ const RECORD: u8 = 1;
 const KEY: u8 = 2;
 const DEPENDENT: u8 = 3;
 
+const SLICE_BITS: u32 = 10;
+
+/// In how many parts all subjects are walked over.
+pub(super) const SLICES: usize = 1 << SLICE_BITS;
+
 /// Where the hash ends in a place of a subject's.
 const HASH_END: usize = 17;
 
@@ -126,6 +131,15 @@ impl Naming {
         Ok(KeyId(block.into()))
     }
 
+    /// Whether an id says the place that its key stands at.
+    pub(super) fn leads_to(&self, id: KeyId, place: &[u8]) -> bool {
+        let hint = self.hint(id);
+        let Some(hash) = hash_of(place) else { return false };
+        hash.starts_with(&hint.subject)
+            && place.starts_with(&hint.keys_of(&hash).start)
+            && place.ends_with(&hint.generation.0.to_be_bytes())
+    }
+
     /// What an id says.
     pub(super) fn hint(&self, id: KeyId) -> KeyHint {
         let mut block = id.0.into();
@@ -177,6 +191,18 @@ pub(super) fn after(place: &[u8]) -> Place {
 /// All that there is of all subjects, but for their fences.
 pub(super) fn all_subjects() -> Range<Place> {
     beginning_with(&[SUBJECTS])
+}
+
+/// All subjects in so many parts as [`SLICES`] says, of about as many keys each: places are keyed
+/// hashes.
+pub(super) fn slice(number: usize) -> Range<Place> {
+    let all = all_subjects();
+    let bound = |number: usize| match u16::try_from(number << (16 - SLICE_BITS)) {
+        Ok(0) => all.start.clone(),
+        Ok(high) => [&[SUBJECTS], &high.to_be_bytes()[..]].concat(),
+        Err(_) => all.end.clone(),
+    };
+    bound(number)..bound(number + 1)
 }
 
 /// All fences.
@@ -253,6 +279,57 @@ pub(super) fn fences_like(prefix: &[u8]) -> Range<Place> {
 /// The hash in a place of a subject's, or of a fence.
 pub(super) fn hash_of(place: &[u8]) -> Option<Hash> {
     place.get(1..HASH_END)?.try_into().ok()
+}
+
+/// What stands at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A part of a subject's record.
+    Record,
+    /// A data key.
+    Key,
+    /// The name of a dependent.
+    Dependent,
+    /// A part of a fence.
+    Fence,
+    /// A part of a note.
+    Note,
+    /// Nothing of ours.
+    Odd,
+}
+
+/// What stands at a place, by its form.
+pub(super) fn kind_of(place: &[u8]) -> Kind {
+    match (place.first(), place.get(HASH_END), place.len()) {
+        (Some(&SUBJECTS), Some(&RECORD), 22) => Kind::Record,
+        (Some(&SUBJECTS), Some(&KEY), 38) => Kind::Key,
+        (Some(&SUBJECTS), Some(&DEPENDENT), 34) => Kind::Dependent,
+        (Some(&FENCES), _, 21) => Kind::Fence,
+        (Some(&NOTES), _, 22) => Kind::Note,
+        _ => Kind::Odd,
+    }
+}
+
+/// A place for people: whose, as far as a pseudonym tells, and what.
+pub(crate) fn in_words(place: &[u8]) -> String {
+    let pseudonym = || {
+        let bytes = place.get(1..place.len().min(HASH_END)).unwrap_or_default();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    match kind_of(place) {
+        _ if place.is_empty() => "the beginning".to_owned(),
+        Kind::Key => format!("a key of {}", pseudonym()),
+        Kind::Dependent => format!("a dependent of {}", pseudonym()),
+        Kind::Odd | Kind::Record | Kind::Fence | Kind::Note => match place.first() {
+            Some(&SUBJECTS) if place.get(HASH_END) == Some(&RECORD) => {
+                format!("the record of {}", pseudonym())
+            }
+            Some(&SUBJECTS) => format!("subject {}", pseudonym()),
+            Some(&FENCES) => format!("the fence of {}", pseudonym()),
+            Some(&NOTES) => "a note".to_owned(),
+            _ => "a place of no kind".to_owned(),
+        },
+    }
 }
 
 /// Whether a data key stands at this place.

@@ -1,5 +1,6 @@
 //! The command line, run as people run it: the real binary, in temporary folders.
 
+mod audit;
 mod backup;
 mod bad_input;
 mod exit_codes;

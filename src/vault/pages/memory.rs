@@ -14,6 +14,11 @@ impl PageStore for MemoryPages {
         Ok(self.0.read().map_err(|_| VaultError::Poisoned)?.get(name).cloned())
     }
 
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        self.0.read().map_err(|_| VaultError::Poisoned)?.keys().for_each(|name| see(name));
+        Ok(())
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), VaultError> {
         let mut map = self.0.write().map_err(|_| VaultError::Poisoned)?;
         for name in &batch.removals {

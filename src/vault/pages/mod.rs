@@ -34,6 +34,9 @@ pub(crate) trait PageStore: Send + Sync {
     /// The content under a name.
     fn get(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError>;
 
+    /// Shows the name of everything that is stored, in any order.
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError>;
+
     /// Makes the changes, all or nothing.
     fn apply(&self, batch: Batch) -> Result<(), VaultError>;
 

@@ -6,8 +6,8 @@ use super::{Batch, PageStore};
 use crate::vault::VaultError;
 
 /// What sled may keep in memory, in bytes. The tree keeps opened pages itself, so sled needs
-/// little more than its inner nodes.
-const CACHE_BYTES: u64 = 64 << 20;
+/// little more than its inner nodes, and those that are written again and again.
+const CACHE_BYTES: u64 = 128 << 20;
 
 /// How long to wait for sled's own lock of its file, which the threads of an instance that was
 /// just dropped in this process may still hold. No other process can: the folder's lock is ours.
@@ -66,6 +66,13 @@ impl PageStore for SledPages {
     fn get(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
         let found = self.0.get(name).map_err(failed)?;
         Ok(found.map(|bytes| bytes.to_vec()))
+    }
+
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        for name in self.0.iter().keys() {
+            see(&name.map_err(|e| VaultError::Storage(Box::new(e)))?);
+        }
+        Ok(())
     }
 
     fn apply(&self, batch: Batch) -> Result<(), VaultError> {

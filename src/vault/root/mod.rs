@@ -8,13 +8,17 @@ mod file;
 mod memory;
 mod sector;
 mod slot;
+#[cfg(feature = "drill")]
+mod trace;
 
 pub(crate) use file::{FileSlot, parent, sync_folder};
 pub(crate) use memory::MemorySlot;
-#[cfg(test)]
+#[cfg(any(test, feature = "drill"))]
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
 pub(crate) use slot::{SectorSlot, Sectors};
+#[cfg(feature = "drill")]
+pub(crate) use trace::{BEGINNING, Trace, trace};
 
 use std::fmt;
 

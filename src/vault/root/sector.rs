@@ -21,7 +21,7 @@ use crate::{crypto::Secret, vault::VaultId};
 /// The length of a sector, in bytes: the unit in which today's drives write.
 pub(crate) const SECTOR_BYTES: usize = 4096;
 
-const MAGIC: &[u8; 16] = b"OUBLIETTE ROOT\r\n";
+pub(super) const MAGIC: &[u8; 16] = b"OUBLIETTE ROOT\r\n";
 const SUM_AT: usize = SECTOR_BYTES - 32;
 
 /// The newest format of a sector that this program knows.

@@ -87,6 +87,46 @@ async fn counts_survive_a_cache_too_small_for_them() {
 }
 
 #[tokio::test]
+async fn a_new_key_that_gives_way_to_another_is_not_written_for_that() {
+    let tree = tree();
+    let limits = Limits { cached_keys: 1, ..Limits::default() };
+    let vault = Vault::over(Arc::clone(&tree), limits).unwrap();
+    for n in 0..300 {
+        let name = format!("user-{n}");
+        key(&vault, &name, &name).await.unwrap();
+    }
+    // Not a clean end, which writes all counts.
+    crash(vault);
+    let vault = over(&tree);
+    for n in 0..300 {
+        let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
+        assert_eq!(keys[0].sealed_about, 65, "one seal, and 64 in reserve");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_wanted_again_after_it_gave_way_goes_on_counting() {
+    let tree = tree();
+    let limits = Limits { cached_keys: 1, ..Limits::default() };
+    let vault = Vault::over(Arc::clone(&tree), limits).unwrap();
+    for _ in 0..20 {
+        for n in 0..300 {
+            let name = format!("user-{n}");
+            key(&vault, &name, &name).await.unwrap();
+            key(&vault, &name, &name).await.unwrap();
+        }
+    }
+    let keys = vault.keys_of(&subject("user-7")).unwrap();
+    assert!(keys[0].sealed_about >= 40, "{} counted, 40 sealed", keys[0].sealed_about);
+    drop(vault);
+    let vault = over(&tree);
+    for n in 0..300 {
+        let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
+        assert_eq!(keys[0].sealed_about, 40);
+    }
+}
+
+#[tokio::test]
 async fn a_key_near_its_limit_is_replaced_and_opens_still() {
     let tree = tree();
     let limits = Limits { seals_per_key: 100, ..Limits::default() };

@@ -16,8 +16,13 @@ use crate::{
     },
 };
 
-const SHAPE: Shape =
-    Shape { page_bytes: 400, cache_bytes: 1 << 20, batch_pages: 6, sabotage: Sabotage::None };
+const SHAPE: Shape = Shape {
+    page_bytes: 400,
+    leaf_bytes: 400,
+    cache_bytes: 1 << 20,
+    batch_pages: 6,
+    sabotage: Sabotage::None,
+};
 
 /// What callers were told.
 #[derive(Default)]

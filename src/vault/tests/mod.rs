@@ -21,6 +21,8 @@ mod notes;
 mod races;
 mod replay;
 mod rotation;
+mod verify;
+mod walk;
 
 use std::sync::{
     Arc, Mutex,

@@ -145,6 +145,7 @@ async fn run(steps: Vec<Step>) {
         }
         agree(&vault, &model);
     }
+    assert_eq!(verify::troubles(&vault), [] as [&str; 0]);
 }
 
 fn agree(vault: &Vault, model: &Model) {

@@ -32,6 +32,12 @@ impl Cache {
         Ok(pages.lru.get(id).cloned())
     }
 
+    /// The same for whoever passes by, which does not count as use.
+    pub(super) fn peek(&self, id: &PageId) -> Result<Option<Arc<Page>>, VaultError> {
+        let pages = self.pages.lock().map_err(|_| VaultError::Poisoned)?;
+        Ok(pages.lru.peek(id).cloned())
+    }
+
     pub(super) fn put(&self, id: PageId, page: Arc<Page>) -> Result<(), VaultError> {
         let mut pages = self.pages.lock().map_err(|_| VaultError::Poisoned)?;
         pages.bytes += cost(&page);

@@ -61,6 +61,7 @@ impl Tree {
         self.view.write().map_err(|_| VaultError::Poisoned)?.before = plan.before;
         self.store.pages.apply(batch)?;
         self.store.pages.flush()?;
+        written(plan.renewed.len() + plan.added.len(), false);
 
         let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
         view.before.clear();
@@ -94,6 +95,7 @@ impl Tree {
         pages.flush()?;
 
         self.slot.write(&plan.root)?;
+        written(plan.added.len(), true);
 
         {
             let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
@@ -123,6 +125,11 @@ pub(super) fn remove(store: &Store, unneeded: &[PageId], epoch: u64) -> Result<(
         puts: vec![(EPOCH.to_vec(), epoch.to_be_bytes().to_vec())],
         removals: vec![RETIRE.to_vec()],
     })
+}
+
+/// Tells whoever listens of one write: so many pages, one flush, and, if fresh, a change of root.
+fn written(pages: usize, fresh: bool) {
+    tracing::trace!(target: "oubliette::vault::writes", pages = pages as u64, fresh);
 }
 
 fn sealed(

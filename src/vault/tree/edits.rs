@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Change, Erasure, MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value,
+    Change, Erasure, MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place,
     page::{Entry, Page},
 };
 use crate::vault::VaultError;
@@ -94,32 +94,35 @@ impl<'a> Slice<'a> {
         Slice { changes, ranges }
     }
 
+    /// The first place that is edited, or at which a removed range begins.
+    pub(super) fn first(self) -> Option<&'a [u8]> {
+        let change = self.changes.first().map(|(place, _)| place.as_slice());
+        let range = self.ranges.first().map(|(from, _)| from.as_slice());
+        match (change, range) {
+            (Some(change), Some(range)) => Some(change.min(range)),
+            (change, range) => change.or(range),
+        }
+    }
+
     /// A leaf's entries after these edits.
-    pub(super) fn apply(self, leaf: &Page) -> Vec<Entry> {
+    pub(super) fn apply(self, leaf: &'a Page) -> Vec<Entry<'a>> {
         let mut entries = Vec::with_capacity(leaf.len() + self.changes.len());
         let mut changes = self.changes.iter().peekable();
         let mut ranges = self.ranges.iter().peekable();
-        let push = |entries: &mut Vec<Entry>, place: &Place, value: &Option<Value>| {
-            if let Some(value) = value {
-                entries.push(Entry { place: place.clone(), value: value.clone() });
-            }
-        };
+        let entry = |(place, value): &'a Change| Some(Entry { place, value: value.as_ref()? });
         for index in 0..leaf.len() {
             let place = leaf.place(index);
-            while let Some((before, value)) = changes.next_if(|(p, _)| p.as_slice() < place) {
-                push(&mut entries, before, value);
+            while let Some(before) = changes.next_if(|(p, _)| p.as_slice() < place) {
+                entries.extend(entry(before));
             }
             while ranges.next_if(|(_, to)| to.as_slice() <= place).is_some() {}
             let removed = ranges.peek().is_some_and(|(from, _)| from.as_slice() <= place);
             if changes.peek().is_some_and(|(p, _)| p.as_slice() == place) || removed {
                 continue;
             }
-            let value = Value::new(leaf.value(index).to_vec());
-            entries.push(Entry { place: place.to_vec(), value });
+            entries.push(Entry { place, value: leaf.value(index) });
         }
-        for (place, value) in changes {
-            push(&mut entries, place, value);
-        }
+        entries.extend(changes.filter_map(entry));
         entries
     }
 }

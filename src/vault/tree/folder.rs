@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::vault::{VaultError, VaultId, root::sync_folder};
 
 /// The subfolder of the sealed pages.
-pub(super) const PAGES: &str = "pages";
+pub(crate) const PAGES: &str = "pages";
 
 const HEADER: &str = "vault.json";
 const LOCK: &str = "lock";
@@ -143,7 +143,7 @@ pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
 }
 
 /// Whose folder it is.
-pub(super) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
+pub(crate) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
     let name = || folder.display().to_string();
     let text = match fs::read(folder.join(HEADER)) {
         Ok(text) => text,

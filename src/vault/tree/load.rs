@@ -5,8 +5,8 @@ use super::{
     Place, Shape, Tree, Value,
     commit::sealed_page,
     open::EPOCH,
-    page::{Child, Entry, Items, Page, RootHead},
-    rewrite::{cut, separator},
+    page::{Child, Entry, Items, Page, PageId, RootHead},
+    rewrite::{cut, near, separator},
     store::Store,
 };
 use crate::{
@@ -36,10 +36,16 @@ impl Tree {
         values: impl Iterator<Item = Result<(Place, Value), E>>,
     ) -> Result<Self, E> {
         let store = Store::new(seed.vault, shape, pages);
-        let mut loader = Loader { store, levels: Vec::new(), batch: Batch::default() };
+        let mut loader = Loader {
+            store,
+            levels: Vec::new(),
+            batch: Batch::default(),
+            neighbour: PageId::default(),
+            leaves: 0,
+        };
         for value in values {
             let (place, value) = value?;
-            loader.add_entry(Entry { place, value })?;
+            loader.add_entry(place, value)?;
         }
         Ok(loader.finish(slot, seed)?)
     }
@@ -50,10 +56,36 @@ struct Loader {
     /// What is not in a page yet, from the leaves' entries up.
     levels: Vec<Level>,
     batch: Batch,
+    /// Whose name those of the next leaves begin like.
+    neighbour: PageId,
+    leaves: usize,
+}
+
+/// About as many leaves as have one parent lie together in the page store.
+const NEIGHBOURS: usize = 128;
+
+/// Items that are not in a page yet.
+enum Waiting {
+    Entries(Vec<(Place, Value)>),
+    Children { level: u8, children: Vec<Child> },
+}
+
+impl Waiting {
+    fn items(&self) -> Items<'_> {
+        match self {
+            Self::Entries(entries) => {
+                let entries = entries.iter().map(|(place, value)| Entry { place, value });
+                Items::Leaf(entries.collect())
+            }
+            Self::Children { level, children } => {
+                Items::Inner { level: *level, children: children.clone() }
+            }
+        }
+    }
 }
 
 struct Level {
-    items: Items,
+    items: Waiting,
     bytes: usize,
     /// The bound of the next page: none of its places is less.
     low: Place,
@@ -62,11 +94,11 @@ struct Level {
 }
 
 impl Loader {
-    fn add_entry(&mut self, entry: Entry) -> Result<(), VaultError> {
+    fn add_entry(&mut self, place: Place, value: Value) -> Result<(), VaultError> {
         let level = self.level(0);
-        level.bytes += entry.bytes();
-        if let Items::Leaf(entries) = &mut level.items {
-            entries.push(entry);
+        level.bytes += Entry { place: &place, value: &value }.bytes();
+        if let Waiting::Entries(entries) = &mut level.items {
+            entries.push((place, value));
         }
         self.emit_full(0)
     }
@@ -74,7 +106,7 @@ impl Loader {
     fn add_child(&mut self, to: usize, child: Child) -> Result<(), VaultError> {
         let level = self.level(to);
         level.bytes += child.bytes();
-        if let Items::Inner { children, .. } = &mut level.items {
+        if let Waiting::Children { children, .. } = &mut level.items {
             children.push(child);
         }
         self.emit_full(to)
@@ -83,8 +115,8 @@ impl Loader {
     fn level(&mut self, index: usize) -> &mut Level {
         if self.levels.len() == index {
             let items = match u8::try_from(index) {
-                Ok(0) | Err(_) => Items::Leaf(Vec::new()),
-                Ok(level) => Items::Inner { level, children: Vec::new() },
+                Ok(0) | Err(_) => Waiting::Entries(Vec::new()),
+                Ok(level) => Waiting::Children { level, children: Vec::new() },
             };
             self.levels.push(Level { items, bytes: 0, low: Place::new(), last: Place::new() });
         }
@@ -93,7 +125,7 @@ impl Loader {
 
     /// Keeps at least a page's worth, so that the last pages can be cut evenly.
     fn emit_full(&mut self, index: usize) -> Result<(), VaultError> {
-        let limit = self.store.shape.page_bytes;
+        let limit = self.most_bytes(index);
         if self.levels[index].bytes < 3 * limit {
             return Ok(());
         }
@@ -106,31 +138,46 @@ impl Loader {
 
     fn cuts(&self, index: usize) -> Vec<usize> {
         let fewest = if index == 0 { 1 } else { 2 };
-        cut(&self.levels[index].items.sizes(), self.store.shape.page_bytes, fewest)
+        cut(&self.levels[index].items.items().sizes(), self.most_bytes(index), fewest)
+    }
+
+    fn most_bytes(&self, index: usize) -> usize {
+        self.store.shape.most_bytes(u8::try_from(index).unwrap_or(u8::MAX))
     }
 
     /// Writes the first so many items of a level as a page.
     fn emit(&mut self, index: usize, count: usize) -> Result<(), VaultError> {
-        let (id, key) = (random()?, random_secret()?);
+        let (mut id, key) = (random()?, random_secret()?);
+        if index == 0 {
+            if self.leaves.is_multiple_of(NEIGHBOURS) {
+                self.neighbour = random()?;
+            }
+            self.leaves += 1;
+            near(&mut id, &self.neighbour);
+        }
         let level = &mut self.levels[index];
         let (items, low) = match &mut level.items {
-            Items::Leaf(entries) => {
+            Waiting::Entries(entries) => {
                 let rest = entries.split_off(count.min(entries.len()));
                 let part = std::mem::replace(entries, rest);
-                if let Some(last) = part.last() {
-                    level.last.clone_from(&last.place);
+                if let Some((last, _)) = part.last() {
+                    level.last.clone_from(last);
                 }
-                let next = entries.first().map(|next| separator(&level.last, &next.place));
-                (Items::Leaf(part), std::mem::replace(&mut level.low, next.unwrap_or_default()))
+                let next = entries.first().map(|(next, _)| separator(&level.last, next));
+                (
+                    Waiting::Entries(part),
+                    std::mem::replace(&mut level.low, next.unwrap_or_default()),
+                )
             }
-            Items::Inner { level: height, children } => {
+            Waiting::Children { level: height, children } => {
                 let rest = children.split_off(count.min(children.len()));
                 let part = std::mem::replace(children, rest);
                 let next = children.first().map(|next| next.low.clone());
                 let low = std::mem::replace(&mut level.low, next.unwrap_or_default());
-                (Items::Inner { level: *height, children: part }, low)
+                (Waiting::Children { level: *height, children: part }, low)
             }
         };
+        let items = items.items();
         level.bytes -= items.sizes().iter().sum::<usize>();
         let page = Page::new(1, None, &items);
         self.write(sealed_page(self.store.vault, &id, &key, &page)?)?;
@@ -165,7 +212,7 @@ impl Loader {
         let root =
             Root { vault: seed.vault, epoch: seed.epoch, key: random_secret()?, page: random()? };
         let head = RootHead { epoch: seed.epoch, identity: seed.identity };
-        let page = Page::new(1, Some(head), &self.levels[index].items);
+        let page = Page::new(1, Some(head), &self.levels[index].items.items());
         self.write(sealed_page(seed.vault, &root.page, &root.key, &page)?)?;
         self.batch.puts.push((EPOCH.to_vec(), root.epoch.to_be_bytes().to_vec()));
         self.store.pages.apply(self.batch)?;

@@ -13,7 +13,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value};
+use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place};
 use crate::{
     crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, wipe_stack},
     vault::{VaultError, VaultId},
@@ -28,11 +28,14 @@ pub(super) const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 1 + 1 + 8 + NONCE_BYTES;
 const CHILD_BYTES: usize = 16 + SECRET_BYTES;
 
-/// A place and its value.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) place: Place,
-    pub(super) value: Value,
+/// Buffers come in multiples of so many bytes, so that the allocator finds one that was freed.
+const ROUND_BYTES: usize = 512;
+
+/// A place and its value, where they stand: in a page, or in a change.
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'a> {
+    pub(super) place: &'a [u8],
+    pub(super) value: &'a [u8],
 }
 
 /// A page as its parent knows it.
@@ -45,8 +48,8 @@ pub(super) struct Child {
 }
 
 /// What a page holds, taken apart to be changed.
-pub(super) enum Items {
-    Leaf(Vec<Entry>),
+pub(super) enum Items<'a> {
+    Leaf(Vec<Entry<'a>>),
     Inner { level: u8, children: Vec<Child> },
 }
 
@@ -66,7 +69,7 @@ pub(super) struct Page {
     starts: Vec<u32>,
 }
 
-impl Entry {
+impl Entry<'_> {
     pub(super) fn bytes(&self) -> usize {
         3 + self.place.len() + self.value.len()
     }
@@ -78,7 +81,7 @@ impl Child {
     }
 }
 
-impl Items {
+impl Items<'_> {
     pub(super) fn level(&self) -> u8 {
         match self {
             Self::Leaf(_) => 0,
@@ -93,6 +96,16 @@ impl Items {
         }
     }
 
+    /// How many bytes, and how many items.
+    fn extent(&self) -> (usize, usize) {
+        match self {
+            Self::Leaf(entries) => (entries.iter().map(Entry::bytes).sum(), entries.len()),
+            Self::Inner { children, .. } => {
+                (children.iter().map(Child::bytes).sum(), children.len())
+            }
+        }
+    }
+
     pub(super) fn sizes(&self) -> Vec<usize> {
         match self {
             Self::Leaf(entries) => entries.iter().map(Entry::bytes).collect(),
@@ -103,10 +116,10 @@ impl Items {
 
 impl Page {
     /// A page of these items.
-    pub(super) fn new(version: u64, root: Option<RootHead>, items: &Items) -> Self {
-        let bytes = items.sizes().iter().sum();
-        let mut body = Zeroizing::new(Vec::with_capacity(bytes));
-        let mut starts = Vec::new();
+    pub(super) fn new(version: u64, root: Option<RootHead>, items: &Items<'_>) -> Self {
+        let (bytes, count) = items.extent();
+        let mut body = Zeroizing::new(Vec::with_capacity(bytes.next_multiple_of(ROUND_BYTES)));
+        let mut starts = Vec::with_capacity(count);
         match items {
             Items::Leaf(entries) => {
                 for Entry { place, value } in entries {
@@ -209,19 +222,19 @@ impl Page {
     }
 
     /// What it holds, to be changed.
-    pub(super) fn items(&self) -> Items {
+    pub(super) fn items(&self) -> Items<'_> {
         if self.level == 0 {
-            let entry = |i| Entry {
-                place: self.place(i).to_vec(),
-                value: Zeroizing::new(self.value(i).to_vec()),
-            };
+            let entry = |i| Entry { place: self.place(i), value: self.value(i) };
             return Items::Leaf((0..self.len()).map(entry).collect());
         }
-        let child = |i| {
-            let (id, key) = self.child(i);
-            Child { low: self.place(i).to_vec(), id, key }
-        };
-        Items::Inner { level: self.level, children: (0..self.len()).map(child).collect() }
+        let children = (0..self.len()).map(|index| self.child_at(index)).collect();
+        Items::Inner { level: self.level, children }
+    }
+
+    /// A child of an inner page, with its bound.
+    pub(super) fn child_at(&self, index: usize) -> Child {
+        let (id, key) = self.child(index);
+        Child { low: self.place(index).to_vec(), id, key }
     }
 
     /// The page as it is stored.
@@ -309,8 +322,10 @@ impl Page {
             plain = rest;
         }
         let (&level, plain) = plain.split_first()?;
-        let body = Zeroizing::new(plain.to_vec());
-        let mut starts = Vec::new();
+        let room = plain.len().next_multiple_of(ROUND_BYTES);
+        let mut body = Zeroizing::new(Vec::with_capacity(room));
+        body.extend_from_slice(plain);
+        let mut starts = Vec::with_capacity(plain.len() / 64);
         let mut at = 0;
         while at < body.len() {
             starts.push(u32::try_from(at).ok()?);

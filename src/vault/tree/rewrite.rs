@@ -23,6 +23,9 @@ use crate::{
 /// After how many seals a page's key is replaced, far below the 2³² that random nonces allow.
 const MOST_SEALS: u64 = 1 << 30;
 
+/// How many bytes of a leaf's id it shares with its parent's at the time it was made.
+const NEAR_BYTES: usize = 8;
+
 /// A page to write.
 pub(super) struct Written {
     pub(super) key: Secret,
@@ -81,30 +84,35 @@ pub(super) fn plan(
 
 impl Rewrite<'_> {
     fn root(&mut self, old: &Arc<Page>, edits: &Edits) -> Result<(), VaultError> {
-        let damaged = || VaultError::Damaged("the root page is no root page".into());
-        let mut head = old.root().cloned().ok_or_else(damaged)?;
         let span = Span { low: Place::new(), high: None };
-        let Some(mut items) = self.content(old, &span, edits.all())? else { return Ok(()) };
-        if items.is_empty() {
-            items = Items::Leaf(Vec::new());
+        match self.content(old, &self.plan.root.page.clone(), &span, edits.all())? {
+            Some(items) if items.is_empty() => self.crown(old, Items::Leaf(Vec::new())),
+            Some(items) => self.crown(old, items),
+            None => Ok(()),
         }
+    }
+
+    /// Puts a root page over these items.
+    fn crown(&mut self, old: &Arc<Page>, mut items: Items<'_>) -> Result<(), VaultError> {
         // A root with one child takes its place; only here, where all keys are new anyway.
-        while self.fresh
+        if self.fresh
             && let Items::Inner { children, .. } = &items
             && let [only] = children.as_slice()
         {
-            let only = only.clone();
-            let page = self.load(&only)?;
+            let page = self.load(only)?;
             self.forget(&only.id, &page);
-            items = page.items();
+            return self.crown(old, page.items());
         }
+        let damaged = || VaultError::Damaged("the root page is no root page".into());
+        let mut head = old.root().cloned().ok_or_else(damaged)?;
         loop {
             let cuts = self.cuts(&items);
             if cuts.len() < 2 {
                 break;
             }
-            let level = items.level() + 1;
-            items = Items::Inner { level, children: self.write(Place::new(), items, &cuts)? };
+            let (level, near) = (items.level() + 1, self.plan.root.page);
+            items =
+                Items::Inner { level, children: self.write(&near, Place::new(), items, &cuts)? };
         }
         let mut version = old.version + 1;
         if self.fresh {
@@ -124,51 +132,62 @@ impl Rewrite<'_> {
     }
 
     /// What a page holds after the edits; `None` where it need not change.
-    fn content(
+    fn content<'i>(
         &mut self,
-        page: &Arc<Page>,
+        page: &'i Arc<Page>,
+        id: &PageId,
         span: &Span,
-        edits: Slice<'_>,
-    ) -> Result<Option<Items>, VaultError> {
+        edits: Slice<'i>,
+    ) -> Result<Option<Items<'i>>, VaultError> {
         if page.level() == 0 {
             return Ok(Some(Items::Leaf(edits.apply(page))));
         }
-        let mut children = Vec::with_capacity(page.len());
-        let mut changed = self.fresh;
-        for index in 0..page.len() {
-            let (id, key) = page.child(index);
-            // The first child takes all places from the page's own bound.
-            let low = if index == 0 { &span.low[..] } else { page.place(index) };
-            let child = Child { low: low.to_vec(), id, key };
-            let span = Span {
-                low: child.low.clone(),
-                high: match index + 1 {
-                    next if next < page.len() => Some(page.place(next).to_vec()),
-                    _ => span.high.clone(),
-                },
-            };
-            let edits = edits.within(&span);
-            if edits.is_empty() {
-                children.push(child);
-                continue;
+        // Which children are replaced, and by what; only those with edits are looked at.
+        let mut replaced: Vec<(usize, Vec<Child>)> = Vec::new();
+        let mut rest = edits;
+        let mut low = span.low.clone();
+        while let Some(first) = rest.first() {
+            let index = page.child_of(first.max(&low));
+            let mut child = page.child_at(index);
+            if index == 0 {
+                // The first child takes all places from the page's own bound.
+                child.low.clone_from(&span.low);
             }
-            match self.visit(&child, page.level() - 1, &span, edits)? {
-                Outcome::Same => children.push(child),
-                Outcome::Replaced(instead) => {
-                    changed = true;
-                    children.extend(instead);
+            let high = match index + 1 {
+                next if next < page.len() => Some(page.place(next).to_vec()),
+                _ => span.high.clone(),
+            };
+            let of_child = Span { low: child.low.clone(), high };
+            match self.visit(&child, id, page.level() - 1, &of_child, rest.within(&of_child))? {
+                Outcome::Same => {}
+                Outcome::Replaced(instead) => replaced.push((index, instead)),
+            }
+            match of_child.high {
+                Some(high) if index + 1 < page.len() => {
+                    rest = rest.within(&Span { low: high.clone(), high: None });
+                    low = high;
                 }
+                _ => break,
             }
         }
-        if !changed {
+        if replaced.is_empty() && !self.fresh {
             return Ok(None);
         }
-        if self.fresh {
-            self.merge(&mut children)?;
+        let more: usize = replaced.iter().map(|(_, instead)| instead.len()).sum();
+        let mut children = Vec::with_capacity(page.len() + more);
+        let mut replaced = replaced.into_iter().peekable();
+        for index in 0..page.len() {
+            match replaced.next_if(|(at, _)| *at == index) {
+                Some((_, instead)) => children.extend(instead),
+                None => children.push(page.child_at(index)),
+            }
         }
         // Where the first child vanished, its places fall to the next one.
         if let Some(first) = children.first_mut() {
             first.low.clone_from(&span.low);
+        }
+        if self.fresh {
+            self.merge(id, &mut children)?;
         }
         Ok(Some(Items::Inner { level: page.level(), children }))
     }
@@ -176,6 +195,7 @@ impl Rewrite<'_> {
     fn visit(
         &mut self,
         child: &Child,
+        parent: &PageId,
         level: u8,
         span: &Span,
         edits: Slice<'_>,
@@ -188,11 +208,13 @@ impl Rewrite<'_> {
         if page.level() != level {
             return Err(VaultError::Damaged("a page stands at the wrong level".into()));
         }
-        let Some(items) = self.content(&page, span, edits)? else { return Ok(Outcome::Same) };
+        let Some(items) = self.content(&page, &child.id, span, edits)? else {
+            return Ok(Outcome::Same);
+        };
         let cuts = self.cuts(&items);
         if !self.fresh && cuts.len() == 1 && page.version < MOST_SEALS {
             let new = Page::new(page.version + 1, None, &items);
-            self.plan.before.insert(child.id, page);
+            self.plan.before.insert(child.id, Arc::clone(&page));
             let written = Written { key: child.key.clone(), page: Arc::new(new) };
             self.plan.renewed.insert(child.id, written);
             return Ok(Outcome::Same);
@@ -202,21 +224,22 @@ impl Rewrite<'_> {
         if let Some(kept) = self.sabotage(child, &items, &cuts)? {
             return Ok(Outcome::Replaced(kept));
         }
-        Ok(Outcome::Replaced(self.write(child.low.clone(), items, &cuts)?))
+        Ok(Outcome::Replaced(self.write(parent, child.low.clone(), items, &cuts)?))
     }
 
     /// How many items go to each of the pages that hold them.
-    fn cuts(&self, items: &Items) -> Vec<usize> {
+    fn cuts(&self, items: &Items<'_>) -> Vec<usize> {
         // An inner page of one child would be a level that leads nowhere.
         let fewest = if items.level() == 0 { 1 } else { 2 };
-        cut(&items.sizes(), self.store.shape.page_bytes, fewest)
+        cut(&items.sizes(), self.store.shape.most_bytes(items.level()), fewest)
     }
 
     /// Puts items into fresh pages, the first of which takes all places from `low`.
     fn write(
         &mut self,
+        parent: &PageId,
         low: Place,
-        items: Items,
+        items: Items<'_>,
         cuts: &[usize],
     ) -> Result<Vec<Child>, VaultError> {
         let mut children = Vec::with_capacity(cuts.len());
@@ -224,13 +247,13 @@ impl Rewrite<'_> {
         match items {
             Items::Leaf(entries) => {
                 let mut entries = entries.into_iter();
-                let mut last = Place::new();
+                let mut last = &[][..];
                 for &count in cuts {
                     let part: Vec<_> = entries.by_ref().take(count).collect();
-                    let first = part.first().map_or(&[][..], |e| &e.place);
-                    let low = low.take().unwrap_or_else(|| separator(&last, first));
-                    last = part.last().map(|e| e.place.clone()).unwrap_or_default();
-                    children.push(self.add(low, &Items::Leaf(part))?);
+                    let first = part.first().map_or(&[][..], |e| e.place);
+                    let low = low.take().unwrap_or_else(|| separator(last, first));
+                    last = part.last().map_or(&[][..], |e| e.place);
+                    children.push(self.add(parent, low, &Items::Leaf(part))?);
                 }
             }
             Items::Inner { level, children: all } => {
@@ -239,15 +262,19 @@ impl Rewrite<'_> {
                     let part: Vec<_> = all.by_ref().take(count).collect();
                     let first = part.first().map(|c| c.low.clone()).unwrap_or_default();
                     let low = low.take().unwrap_or(first);
-                    children.push(self.add(low, &Items::Inner { level, children: part })?);
+                    let part = Items::Inner { level, children: part };
+                    children.push(self.add(parent, low, &part)?);
                 }
             }
         }
         Ok(children)
     }
 
-    fn add(&mut self, low: Place, items: &Items) -> Result<Child, VaultError> {
-        let (id, key) = (random()?, random_secret()?);
+    fn add(&mut self, parent: &PageId, low: Place, items: &Items<'_>) -> Result<Child, VaultError> {
+        let (mut id, key): (PageId, _) = (random()?, random_secret()?);
+        if items.level() == 0 {
+            near(&mut id, parent);
+        }
         let page = Arc::new(Page::new(1, None, items));
         self.plan.added.insert(id, Written { key: key.clone(), page });
         Ok(Child { low, id, key })
@@ -286,11 +313,13 @@ impl Rewrite<'_> {
     }
 
     /// Joins pages that an erasure left nearly empty with a neighbour of the same parent.
-    fn merge(&mut self, children: &mut Vec<Child>) -> Result<(), VaultError> {
-        let limit = self.store.shape.page_bytes;
+    fn merge(&mut self, parent: &PageId, children: &mut Vec<Child>) -> Result<(), VaultError> {
+        let shape = self.store.shape;
         let mut index = 0;
         while index < children.len() {
-            let small = |w: &Written| w.page.bytes() < limit / 4 && w.page.root().is_none();
+            let small = |w: &Written| {
+                w.page.bytes() < shape.most_bytes(w.page.level()) / 4 && w.page.root().is_none()
+            };
             if !self.plan.added.get(&children[index].id).is_some_and(small) || children.len() < 2 {
                 index += 1;
                 continue;
@@ -302,7 +331,8 @@ impl Rewrite<'_> {
                 index += 1;
                 continue;
             };
-            if a.bytes() + b.bytes() > limit / 4 * 3 || a.level() != b.level() {
+            if a.bytes() + b.bytes() > shape.most_bytes(a.level()) / 4 * 3 || a.level() != b.level()
+            {
                 index += 1;
                 continue;
             }
@@ -310,7 +340,7 @@ impl Rewrite<'_> {
             let items = join(a.items(), b.items(), &children[left + 1].low);
             self.forget(&children[left].id, &a);
             self.forget(&children[left + 1].id, &b);
-            children[left] = self.add(low, &items)?;
+            children[left] = self.add(parent, low, &items)?;
             children.remove(left + 1);
             index = left;
         }
@@ -322,7 +352,7 @@ impl Rewrite<'_> {
     fn sabotage(
         &mut self,
         child: &Child,
-        items: &Items,
+        items: &Items<'_>,
         cuts: &[usize],
     ) -> Result<Option<Vec<Child>>, VaultError> {
         use super::Sabotage;
@@ -334,7 +364,8 @@ impl Rewrite<'_> {
         }
         let rest = Items::Leaf(entries[cuts.first().copied().unwrap_or(0)..].to_vec());
         let first = Items::Leaf(entries[..cuts.first().copied().unwrap_or(0)].to_vec());
-        let mut kept = self.write(child.low.clone(), first, &cuts[..cuts.len().min(1)])?;
+        let mut kept =
+            self.write(&child.id, child.low.clone(), first, &cuts[..cuts.len().min(1)])?;
         if let Some(head) = kept.first_mut()
             && let Some(mut written) = self.plan.added.remove(&head.id)
         {
@@ -345,8 +376,8 @@ impl Rewrite<'_> {
         if cuts.len() > 1
             && let (Items::Leaf(first), Items::Leaf(second)) = (items, &rest)
         {
-            let low = separator(&first[cuts[0] - 1].place, &second[0].place);
-            kept.extend(self.write(low, rest, &cuts[1..])?);
+            let low = separator(first[cuts[0] - 1].place, second[0].place);
+            kept.extend(self.write(&child.id, low, rest, &cuts[1..])?);
         }
         Ok(Some(kept))
     }
@@ -379,6 +410,12 @@ pub(super) fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
     cuts
 }
 
+/// Lets a leaf's id begin like another's: leaves of one parent lie together in a store that is
+/// ordered by name, so that a walk finds neighbours beside each other. Eight random bytes are left.
+pub(super) fn near(id: &mut PageId, other: &PageId) {
+    id[..NEAR_BYTES].copy_from_slice(&other[..NEAR_BYTES]);
+}
+
 /// The shortest bound that tells the places up to `left` from those from `right`.
 pub(super) fn separator(left: &[u8], right: &[u8]) -> Place {
     let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
@@ -387,7 +424,7 @@ pub(super) fn separator(left: &[u8], right: &[u8]) -> Place {
 
 /// The items of two neighbours. The first child of the right one takes all places from the
 /// right one's bound.
-fn join(left: Items, right: Items, bound: &[u8]) -> Items {
+fn join<'a>(left: Items<'a>, right: Items<'a>, bound: &[u8]) -> Items<'a> {
     match (left, right) {
         (Items::Inner { level, mut children }, Items::Inner { children: mut more, .. }) => {
             if let Some(first) = more.first_mut() {

@@ -35,12 +35,28 @@ impl Store {
         if let Some(page) = self.cache.get(id)? {
             return Ok(page);
         }
+        let page = self.open(id, key)?;
+        self.cache.put(*id, Arc::clone(&page))?;
+        Ok(page)
+    }
+
+    /// The same page, which is not kept.
+    pub(super) fn look(
+        &self,
+        id: &PageId,
+        key: &[u8; SECRET_BYTES],
+    ) -> Result<Arc<Page>, VaultError> {
+        match self.cache.peek(id)? {
+            Some(page) => Ok(page),
+            None => self.open(id, key),
+        }
+    }
+
+    fn open(&self, id: &PageId, key: &[u8; SECRET_BYTES]) -> Result<Arc<Page>, VaultError> {
         let stored = self
             .pages
             .get(id)?
             .ok_or_else(|| VaultError::Damaged(format!("page {} is missing", hex(id))))?;
-        let page = Arc::new(Page::open(self.vault, id, key, false, &stored)?);
-        self.cache.put(*id, Arc::clone(&page))?;
-        Ok(page)
+        Ok(Arc::new(Page::open(self.vault, id, key, false, &stored)?))
     }
 }

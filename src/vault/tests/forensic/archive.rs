@@ -190,6 +190,10 @@ impl<P: PageStore> PageStore for Recording<P> {
         self.inner.apply(batch)
     }
 
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        self.inner.names(see)
+    }
+
     fn flush(&self) -> Result<(), VaultError> {
         self.archive.step()?;
         self.inner.flush()

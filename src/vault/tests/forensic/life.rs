@@ -129,7 +129,13 @@ impl Life {
             Store::Plain => Vault::open(&folder, &slot).unwrap(),
             Store::Recorded(sabotage) => {
                 // A few keys, or children, in a page.
-                let shape = Shape { page_bytes: 400, cache_bytes: 4096, batch_pages: 6, sabotage };
+                let shape = Shape {
+                    page_bytes: 400,
+                    leaf_bytes: 400,
+                    cache_bytes: 4096,
+                    batch_pages: 6,
+                    sabotage,
+                };
                 recorded(&folder, &slot, create, shape, &self.case.archive)
             }
         };

@@ -94,6 +94,10 @@ impl PageStore for Gate {
         self.pages.get(name)
     }
 
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        self.pages.names(see)
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), VaultError> {
         self.pages.apply(batch)
     }

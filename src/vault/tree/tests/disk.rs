@@ -231,6 +231,11 @@ impl PageStore for Disk {
         Ok(self.0.lock().unwrap().pages.get(name).cloned())
     }
 
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        self.0.lock().unwrap().pages.keys().for_each(|name| see(name));
+        Ok(())
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), VaultError> {
         let mut state = self.0.lock().unwrap();
         state.archive.extend(batch.puts.iter().cloned());

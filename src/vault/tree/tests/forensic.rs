@@ -198,10 +198,11 @@ proptest! {
     #[test]
     fn nothing_erased_is_read_from_all_bytes_ever_written(
         page_bytes in 120usize..600,
+        leaf_bytes in 120usize..600,
         batch_pages in 4usize..64,
         steps in proptest::collection::vec(step(), 4..24),
     ) {
-        let shape = Shape { page_bytes, batch_pages, ..tiny() };
+        let shape = Shape { page_bytes, leaf_bytes, batch_pages, ..tiny() };
         prop_assert_eq!(run(shape, &steps), Ok(()));
     }
 }

@@ -13,12 +13,19 @@ mod load;
 mod memory;
 mod model;
 mod rotation;
+mod verify;
 
 use super::{Change, Place, Sabotage, Shape, Tree, Value};
 
 /// Pages so small that a few entries make a tree of several levels.
 fn tiny() -> Shape {
-    Shape { page_bytes: 160, cache_bytes: 4096, batch_pages: 12, sabotage: Sabotage::None }
+    Shape {
+        page_bytes: 160,
+        leaf_bytes: 160,
+        cache_bytes: 4096,
+        batch_pages: 12,
+        sabotage: Sabotage::None,
+    }
 }
 
 fn value(bytes: &[u8]) -> Value {

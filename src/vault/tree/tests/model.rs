@@ -109,6 +109,7 @@ proptest! {
         let reached = super::forensic::reachable(&disk).len();
         let stored = disk.image().keys().filter(|name| name.len() == 16).count();
         prop_assert_eq!(reached, stored);
+        super::verify::assert_whole(&tree);
     }
 }
 

@@ -1,0 +1,151 @@
+//! Whether anybody who is forgotten can still be read from dumps, copies, backups and log files.
+//!
+//! Given files and folders, it looks for what would bring somebody back, as whoever found them
+//! would: copies of the root slot, at any offset of any file; copies of the vault's folder, read
+//! under today's root and under every root that turned up; sealed parts that open under a key
+//! found there; and values that are sealed in the store, standing in clear.
+//!
+//! - `files` walks over paths and reads files of any size through a window;
+//! - `marks` recognises roots and tokens in it;
+//! - `needles` gathers the values that must not stand there in clear, and finds them;
+//! - `copies` opens copies of the vault, `rows` databases;
+//! - `run` does it all in order.
+//!
+//! Memory does not grow with the size of what is searched. It holds the values (at most
+//! [`MOST_VALUES`]), the roots and the destroyed keys that are found, and 16 bytes for each page
+//! of one copy of the vault at a time. Copies of the vault and databases are copied to the
+//! system's temporary folder before they are opened, because opening writes.
+
+mod copies;
+mod files;
+mod kind;
+mod marks;
+mod needles;
+#[cfg(feature = "sqlite")]
+mod rows;
+mod run;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+pub use copies::THREAD;
+pub use kind::Leak;
+pub use needles::{MOST_VALUES, SHORTEST_GIVEN, SHORTEST_VALUE};
+
+use super::{AuditError, Finding, Severity};
+use crate::{layer::Oubliette, store::EventStore, vault::VaultError};
+use needles::Needles;
+
+/// What to drill, and what is known of where things belong.
+#[derive(Debug, Clone, Default)]
+pub struct DrillOptions {
+    /// Files and folders to look into.
+    pub paths: Vec<PathBuf>,
+    /// Values that must not be found besides those that the events hold: of the forgotten, whom
+    /// nobody but the caller can still name.
+    pub needles: Vec<String>,
+    /// A file that is passed over: the one that the needles come from.
+    pub needles_file: Option<PathBuf>,
+    /// Where the vault's slot is, and its mirrors: what is found there is in its place.
+    pub slots: Vec<PathBuf>,
+    /// Where the vault's folder is: likewise.
+    pub vault: Option<PathBuf>,
+}
+
+/// What is told while it goes on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum DrillNews {
+    /// Something was found.
+    Found(Finding<Leak>),
+    /// So many events have been read for the values that they hold.
+    Values {
+        /// How many.
+        read: u64,
+    },
+    /// So much has been searched.
+    Searched {
+        /// Bytes.
+        bytes: u64,
+        /// Bytes in all, as far as is known.
+        of: u64,
+        /// Which pass, from 1; a second one follows where destroyed keys were found.
+        pass: u64,
+    },
+}
+
+/// What was searched, and what was found, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct DrillReport {
+    /// Files.
+    pub files: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Links and special files, which are passed over.
+    pub passed_over: u64,
+    /// Copies of the vault's folder.
+    pub copies: u64,
+    /// Roots of this vault.
+    pub roots: u64,
+    /// Sealed parts whose keys live.
+    pub live: u64,
+    /// Sealed parts whose keys are destroyed.
+    pub shredded: u64,
+    /// Sealed parts of whose keys nothing is known.
+    pub unknown: u64,
+    /// Values that were searched for.
+    pub values: u64,
+    /// Values that were not, because they stand in public fields or names as well.
+    pub public_values: u64,
+    /// Sealed values that were not, because there were too many; equal ones count again.
+    pub values_left_out: u64,
+    /// How many findings there were of each kind.
+    pub found: BTreeMap<Leak, u64>,
+}
+
+impl DrillReport {
+    /// How many findings there were of a severity.
+    pub fn count(&self, severity: Severity) -> u64 {
+        let of = self.found.iter().filter(|(kind, _)| kind.severity() == severity);
+        of.map(|(_, count)| count).sum()
+    }
+
+    /// Whether nothing was found that brings somebody back or that nothing can be said about:
+    /// notices do not count.
+    pub fn is_clean(&self) -> bool {
+        self.found.keys().all(|kind| kind.severity() == Severity::Notice)
+    }
+}
+
+/// How much news waits to be told.
+const AHEAD: usize = 256;
+
+impl<S: EventStore> Oubliette<S> {
+    /// Searches files and folders for anything that brings somebody forgotten back, and tells of
+    /// every finding as it is made. No finding holds a value or a key.
+    ///
+    /// The events are read twice before, for the values that are sealed in them.
+    ///
+    /// # Errors
+    /// [`AuditError::NoVault`]; errors of the vault and the store. A file that cannot be read is
+    /// no error, it is told.
+    pub async fn drill(
+        &self,
+        options: DrillOptions,
+        mut tell: impl FnMut(DrillNews) + Send,
+    ) -> Result<DrillReport, AuditError> {
+        let vault = self.vault().ok_or(AuditError::NoVault)?.clone();
+        let needles = Needles::gather(self, &vault, &options.needles, &mut tell).await?;
+        let (sender, mut news) = mpsc::channel(AHEAD);
+        let running = tokio::task::spawn_blocking(move || {
+            run::run(&vault, &options, &needles, &mut |news| drop(sender.blocking_send(news)))
+        });
+        while let Some(news) = news.recv().await {
+            tell(news);
+        }
+        running.await.unwrap_or(Err(AuditError::Vault(VaultError::Poisoned)))
+    }
+}

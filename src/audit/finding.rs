@@ -1,0 +1,131 @@
+//! What `verify` and `drill` find: where, how bad it is, and what to do about it.
+
+use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
+
+use crate::event::{ErasureId, EventId, Position, Revision, StreamName, Subject};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth knowing; nothing need be done.
+    Notice,
+    /// Something is missing or left over, and somebody should see to it.
+    Warning,
+    /// A promise is broken: something is lost, or something forgotten is not.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Something that was found. It holds nothing of a payload or a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Finding<K> {
+    /// What kind of thing.
+    #[serde(rename = "finding")]
+    pub kind: K,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where.
+    #[serde(rename = "where")]
+    pub at: Where,
+    /// What exactly.
+    pub what: String,
+    /// What to do.
+    pub cure: &'static str,
+}
+
+/// Where something was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Where {
+    /// In the vault as a whole.
+    Vault,
+    /// In a page of the vault.
+    Page {
+        /// Its id, in hexadecimal digits.
+        page: String,
+        /// What lies beneath it, in words; empty where that is not known.
+        beneath: String,
+    },
+    /// At a value in the vault, in words.
+    Record(String),
+    /// At a data key.
+    Key {
+        /// Its id, as in tokens.
+        id: String,
+        /// Its stream, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<StreamName>,
+    },
+    /// At a subject.
+    Subject(Subject),
+    /// At a subject of whom only the keyed pseudonym is known.
+    Pseudonym(String),
+    /// At an erasure.
+    Erasure(ErasureId),
+    /// At an event of the store.
+    Event {
+        /// Its stream.
+        stream: StreamName,
+        /// Its revision.
+        revision: Revision,
+        /// Its position.
+        position: Position,
+        /// Its id.
+        id: EventId,
+    },
+    /// In a file.
+    File {
+        /// Its path, as it was reached.
+        path: PathBuf,
+        /// The byte, where one can be named.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        offset: Option<u64>,
+    },
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vault => f.write_str("the vault"),
+            Self::Page { page, beneath } if beneath.is_empty() => write!(f, "page {page}"),
+            Self::Page { page, beneath } => write!(f, "page {page}: {beneath}"),
+            Self::Record(text) => f.write_str(text),
+            Self::Key { id, stream: Some(stream) } => write!(f, "key {id} of {stream}"),
+            Self::Key { id, stream: None } => write!(f, "key {id}"),
+            Self::Subject(subject) => write!(f, "{subject}"),
+            Self::Pseudonym(pseudonym) => write!(f, "pseudonym {pseudonym}"),
+            Self::Erasure(erasure) => write!(f, "erasure {erasure}"),
+            Self::Event { stream, revision, position, .. } => {
+                write!(f, "{stream} revision {revision} (position {position})")
+            }
+            Self::File { path, offset: Some(offset) } => {
+                write!(f, "{} at byte {offset}", path.display())
+            }
+            Self::File { path, offset: None } => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// Bytes in hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing into memory cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,276 @@
+//! The events' part: what became of each token's key, and what the events say of the vault.
+
+use std::collections::HashMap;
+
+use futures::TryStreamExt;
+
+use super::{Ill, VerifyNews, VerifyOptions, VerifyReport, used::Lot, vault::Books};
+use crate::{
+    audit::{AuditError, Where},
+    crypto::{KeyId, Plaintext},
+    event::{
+        ErasureId, EventId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp, Tombstone,
+    },
+    layer::{
+        Oubliette, Specimen, TokenFate,
+        document::{Document, Stored},
+        try_tokens,
+    },
+    policy::EventFacts,
+    store::{EventStore, Unreadable},
+    vault::{InventoryEntry, KeyInfo, KeyState, Vault},
+};
+
+/// The streams that nobody but the layer may write to begin so.
+const OWN_STREAMS: &str = "oubliette-";
+
+/// After how many events it is told how far it has come.
+const OFTEN: u64 = 512;
+
+pub(super) async fn verify<S: EventStore>(
+    layer: &Oubliette<S>,
+    vault: &Vault,
+    books: &Books,
+    began: Timestamp,
+    options: VerifyOptions,
+    report: &mut VerifyReport,
+    tell: &mut (impl FnMut(VerifyNews) + Send),
+) -> Result<(), AuditError> {
+    let mut keys =
+        Keys { layer: layer.clone(), began, inventory: None, ownerless: 0, broken: false };
+    let most = options.keys_at_once.max(1);
+    let mut lot = keys.next_lot(vault, most);
+    let mut tombstones: HashMap<ErasureId, u64> = HashMap::new();
+    let (mut pass, mut unused) = (1, 0);
+    loop {
+        let mut events = layer.specimens();
+        let mut read = 0;
+        while let Some(specimen) = events.try_next().await? {
+            read += 1;
+            if u64::is_multiple_of(read, OFTEN) {
+                tell(VerifyNews::Events { read, pass });
+            }
+            if pass > 1 {
+                mark(&specimen, &mut lot);
+                continue;
+            }
+            let mut events = Events { layer, vault, books, report, tell, lot: &mut lot };
+            events.judge(specimen, &mut tombstones)?;
+        }
+        tell(VerifyNews::Events { read, pass });
+        for id in lot.unseen() {
+            // Between the taking of the inventory and now it may have been destroyed.
+            let Ok(Some(info)) = vault.key_info(id) else { continue };
+            unused += 1;
+            let at = Where::Key { id: id.to_string(), stream: Some(info.stream) };
+            report.found(Ill::UnusedKey.at(at, "no event in the store is sealed under it"), tell);
+        }
+        lot = keys.next_lot(vault, most);
+        if lot.is_empty() {
+            break;
+        }
+        pass += 1;
+    }
+    report.vault.ownerless = keys.ownerless;
+    report.vault.unused_keys = (!keys.broken).then_some(unused);
+    for (erasure, record) in &books.records {
+        let set = tombstones.get(erasure).copied().unwrap_or_default();
+        if record.done && set < record.streams {
+            let what = format!("{} tombstones were set, {set} are there", record.streams);
+            report.found(Ill::TombstonesMissing.at(Where::Erasure(*erasure), what), tell);
+        }
+    }
+    Ok(())
+}
+
+/// The keys of the vault, lot by lot.
+struct Keys<S> {
+    layer: Oubliette<S>,
+    began: Timestamp,
+    inventory: Option<Inventory>,
+    ownerless: u64,
+    /// Whether the walk broke off at a damaged page: then which keys are unused is not known.
+    broken: bool,
+}
+
+type Inventory = Box<dyn Iterator<Item = Result<InventoryEntry, crate::vault::VaultError>> + Send>;
+
+impl<S: EventStore> Keys<S> {
+    fn next_lot(&mut self, vault: &Vault, most: usize) -> Lot {
+        let mut ids = Vec::new();
+        loop {
+            let inventory = self.inventory.get_or_insert_with(|| Box::new(vault.inventory()));
+            match inventory.next() {
+                Some(Ok(InventoryEntry::Key(key))) => {
+                    let missing = self.is_ownerless(vault, &key);
+                    self.ownerless += u64::from(missing);
+                    // The event of a key that was made meanwhile may not be there yet.
+                    if key.created < self.began {
+                        ids.push(key.id);
+                    }
+                }
+                Some(Ok(InventoryEntry::Fence(_))) => {}
+                Some(Err(_)) => self.broken = true,
+                None => return Lot::new(ids),
+            }
+            if ids.len() == most {
+                return Lot::new(ids);
+            }
+        }
+    }
+
+    /// Whether the key's stream should lead to a person and leads to none.
+    fn is_ownerless(&self, vault: &Vault, key: &KeyInfo) -> bool {
+        key.subject.as_str() == key.stream.as_str()
+            && self.layer.policy().reading_plan(&key.stream).declares_owners
+            && vault.standing(&key.subject).is_ok_and(|standing| {
+                let epoch = standing.epochs.iter().rfind(|epoch| epoch.from <= key.generation);
+                epoch.is_none_or(|epoch| epoch.owners.is_empty())
+            })
+    }
+}
+
+/// Notes which keys an event uses, and nothing else.
+fn mark(specimen: &Specimen, lot: &mut Lot) {
+    if let Ok(Document::Stored(stored)) = &specimen.document {
+        stored.tokens.iter().for_each(|token| lot.see(token.key_id()));
+    }
+}
+
+struct Events<'a, S, T> {
+    layer: &'a Oubliette<S>,
+    vault: &'a Vault,
+    books: &'a Books,
+    report: &'a mut VerifyReport,
+    tell: &'a mut T,
+    lot: &'a mut Lot,
+}
+
+impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
+    fn judge(
+        &mut self,
+        specimen: Specimen,
+        tombstones: &mut HashMap<ErasureId, u64>,
+    ) -> Result<(), AuditError> {
+        mark(&specimen, self.lot);
+        let Specimen { event, document, lone_half } = specimen;
+        self.report.events.events += 1;
+        match document {
+            Err(Unreadable::HalfMissing) => {
+                let which = if lone_half { "public" } else { "private" };
+                self.found(Ill::HalfMissing, &event, format!("its {which} half is missing"));
+            }
+            Err(unreadable) => self.unreadable(&event, &unreadable),
+            Ok(_) if event.is_tombstone() => self.tombstone(&event, tombstones)?,
+            // What the layer itself writes into streams of its own holds nothing personal.
+            Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
+            Ok(Document::Clear) => self.report.events.unsealed += 1,
+            Ok(Document::Stored(stored)) => self.stored(&event, stored)?,
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, kind: Ill, event: &RecordedEvent, what: impl Into<String>) {
+        let at = Where::Event {
+            stream: event.stream.clone(),
+            revision: event.revision,
+            position: event.position,
+            id: event.id,
+        };
+        self.report.found(kind.at(at, what), self.tell);
+    }
+
+    fn unreadable(&mut self, event: &RecordedEvent, unreadable: &Unreadable) {
+        let kind = match unreadable {
+            Unreadable::Tampered => Ill::Tampered,
+            _ => Ill::Unreadable,
+        };
+        self.found(kind, event, unreadable.to_string());
+    }
+
+    fn stored(&mut self, event: &RecordedEvent, mut stored: Stored) -> Result<(), AuditError> {
+        let mut opened: Vec<Plaintext> = Vec::new();
+        for (id, fate) in try_tokens(self.vault, event, &mut stored)? {
+            match fate {
+                TokenFate::Open(plaintext) => {
+                    self.report.events.open += 1;
+                    opened.push(plaintext);
+                }
+                TokenFate::Shredded => self.report.events.shredded += 1,
+                TokenFate::Missing => {
+                    self.report.events.unknown += 1;
+                    self.found(Ill::UnknownKey, event, format!("no key {id} in this vault"));
+                }
+                TokenFate::Failed(unreadable) => {
+                    self.unreadable(event, &unreadable);
+                }
+                // The damaged page is told already.
+                TokenFate::Lost => self.report.events.lost += 1,
+            }
+        }
+        match stored.assemble(opened) {
+            Ok((Some(data), _)) => self.owners(event, &data),
+            Ok((None, _)) => {}
+            Err(unreadable) => self.unreadable(event, &unreadable),
+        }
+        Ok(())
+    }
+
+    /// Whether the vault knows of the owners that an event states.
+    fn owners(&mut self, event: &RecordedEvent, data: &Payload) {
+        let policy = self.layer.policy();
+        if !policy.reading_plan(&event.stream).declares_owners {
+            return;
+        }
+        let facts =
+            EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
+        // What cannot be carved today was sealed under another policy, or is not all there.
+        let Ok(carved) = policy.carve(&facts, data, None) else { return };
+        for change in carved.owners {
+            let (OwnerChange::Add(owner) | OwnerChange::Replace(owner)) = change else { continue };
+            let own = self.vault.standing(&Subject::of(&event.stream));
+            let (Ok(own), Ok(theirs)) = (own, self.vault.standing(&owner)) else {
+                self.report.vault.unchecked += 1;
+                continue;
+            };
+            // Of who is forgotten, wholly or in part, it is no longer known who had owned them.
+            if own.fence.is_some() || theirs.fence.is_some() {
+                continue;
+            }
+            let named = own.epochs.iter().flat_map(|epoch| &epoch.owners);
+            if !named.into_iter().any(|named| named.subject.as_ref().is_none_or(|n| *n == owner)) {
+                self.found(Ill::OwnerNotNoted, event, format!("it states the owner {owner}"));
+            }
+        }
+    }
+
+    fn tombstone(
+        &mut self,
+        event: &RecordedEvent,
+        tombstones: &mut HashMap<ErasureId, u64>,
+    ) -> Result<(), AuditError> {
+        self.report.events.tombstones += 1;
+        let json = event.data.as_ref().and_then(Payload::as_json);
+        let Some(tombstone) = json.and_then(Tombstone::parse) else {
+            self.found(Ill::Unreadable, event, "it is not as a tombstone is written");
+            return Ok(());
+        };
+        let erasure = tombstone.erasure;
+        if event.id == EventId::derived(erasure.0, event.stream.as_str()) {
+            *tombstones.entry(erasure).or_default() += 1;
+        }
+        if !self.books.records.contains_key(&erasure) && !self.books.fenced.contains(&erasure) {
+            self.found(Ill::ErasureUnknown, event, format!("the vault knows no erasure {erasure}"));
+        }
+        for text in &tombstone.keys {
+            let Some(id) = KeyId::parse(text) else {
+                self.found(Ill::Unreadable, event, "it names a key that is none");
+                continue;
+            };
+            if let Ok(KeyState::Live { .. }) = self.vault.opening_key(id) {
+                self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! What `verify` can find, how bad it is, and the cure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::audit::{Finding, Severity, Where};
+
+/// A kind of finding of `verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Ill {
+    /// A page of the vault does not open, or stands where it should not.
+    DamagedPage,
+    /// The root slot does not hold the root that is in use.
+    SlotDiffers,
+    /// A page of the vault was sealed too often under one key.
+    WornPage,
+    /// A page in the vault's store that nothing leads to.
+    OrphanPage,
+    /// The list of the vault's pages to remove does not open.
+    RetireList,
+    /// A value in the vault does not have its form, or stands where none should.
+    OddRecord,
+    /// A subject's record or fence contradicts itself.
+    Contradiction,
+    /// A key is there that a fence says is dead.
+    DeadKey,
+    /// A key's id or place is not that of its stream, subject and generation.
+    MisplacedKey,
+    /// Two keys have the same id.
+    DoubleKey,
+    /// A key sealed more than one key may.
+    WornKey,
+    /// A key is of a generation that was never begun.
+    KeyWithoutGeneration,
+    /// A subject names an owner who does not know of it.
+    OwnerEdgeMissing,
+    /// An owner's list names a subject that does not name the owner.
+    OwnerEdgeStale,
+    /// A forgotten subject is still named as an owner.
+    ForgottenNamed,
+    /// Whether an event that states an owner is in the store was never settled.
+    UnsettledClaim,
+    /// An erasure is decided, and its keys are not destroyed.
+    ErasureNotCarriedOut,
+    /// An erasure's keys are destroyed, and its tombstones are not all set.
+    ErasurePending,
+    /// A fence names an erasure of which there is no record.
+    FenceWithoutRecord,
+    /// An erasure that destroyed keys left no fence.
+    RecordWithoutFence,
+    /// An event names a key that is not there, and nothing explains it.
+    UnknownKey,
+    /// A sealed part does not open in its place under its key.
+    Tampered,
+    /// A stored event does not have its form.
+    Unreadable,
+    /// Half of a split event is missing.
+    HalfMissing,
+    /// An erasure has fewer tombstones than it set.
+    TombstonesMissing,
+    /// A tombstone names an erasure that the vault does not know.
+    ErasureUnknown,
+    /// A tombstone calls a key dead that lives.
+    TombstoneOfLivingKey,
+    /// An event states an owner of whom the vault does not know.
+    OwnerNotNoted,
+    /// A key that no event uses.
+    UnusedKey,
+}
+
+impl Ill {
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::UnsettledClaim | Self::UnusedKey | Self::OrphanPage => Severity::Notice,
+            Self::RetireList
+            | Self::OwnerEdgeStale
+            | Self::ErasurePending
+            | Self::FenceWithoutRecord
+            | Self::TombstonesMissing
+            | Self::OwnerNotNoted => Severity::Warning,
+            _ => Severity::Error,
+        }
+    }
+
+    /// What to do about it.
+    pub fn cure(self) -> &'static str {
+        match self {
+            Self::DamagedPage => {
+                "what lies beneath it is lost here, everything else still opens; restore the vault \
+                 from a backup"
+            }
+            Self::SlotDiffers => {
+                "put the slot back in its place before this process ends: with what the slot holds \
+                 now, the vault will not open again"
+            }
+            Self::WornPage | Self::WornKey => {
+                "rotate: begin a new generation; what was sealed stays readable"
+            }
+            Self::OrphanPage => {
+                "none needed: ciphertext that no key of this vault opens any more; \
+                 `verify --repair` removes it"
+            }
+            Self::RetireList => {
+                "none needed for secrecy; `verify --repair` removes the pages that it named"
+            }
+            Self::OddRecord | Self::Contradiction | Self::MisplacedKey | Self::DoubleKey => {
+                "no crash leaves this: keep a copy of the folder and report it; restore the vault \
+                 from a backup"
+            }
+            Self::DeadKey => "forget the subject again: what is there goes, and the fence stays",
+            Self::KeyWithoutGeneration => {
+                "the subject's record is older than its keys: restore the vault from a backup"
+            }
+            Self::OwnerEdgeMissing => {
+                "forgetting the owner would not reach this subject: forget it by name as well, or \
+                 append an event that states the owner again"
+            }
+            Self::OwnerEdgeStale => "none needed: it goes with the owner",
+            Self::ForgottenNamed => {
+                "the name of somebody who is forgotten is left in the vault: forget the one who \
+                 names them, or report this"
+            }
+            Self::UnsettledClaim => "none needed: the next append or plan settles it",
+            Self::ErasureNotCarriedOut => "open the vault for writing: it is carried out at once",
+            Self::ErasurePending => {
+                "the keys are gone; as soon as the store takes tombstones, opening it sets them"
+            }
+            Self::FenceWithoutRecord => {
+                "none needed for secrecy: the books have lost why and when; look for the request"
+            }
+            Self::RecordWithoutFence => {
+                "keys of that erasure could return unnoticed: restore the vault from a backup made \
+                 since, or forget the subject again"
+            }
+            Self::UnknownKey => {
+                "the key was lost, or this is not the vault that sealed the event: restore the \
+                 vault from a backup, or open the right one"
+            }
+            Self::Tampered => {
+                "the event was changed, moved or cut since it was sealed: restore it from a copy of \
+                 the event store"
+            }
+            Self::Unreadable | Self::HalfMissing => {
+                "restore the event from a copy of the event store"
+            }
+            Self::TombstonesMissing => {
+                "the keys are destroyed all the same, but readers of these streams are not told: \
+                 the event store was put back to before the erasure, or lost events"
+            }
+            Self::ErasureUnknown => {
+                "the vault was put back to before that erasure: forget the subject again"
+            }
+            Self::TombstoneOfLivingKey => {
+                "the vault was put back to before that erasure, or its key came back: forget the \
+                 subject again"
+            }
+            Self::OwnerNotNoted => {
+                "forgetting the owner would not reach this stream: append an event that states the \
+                 owner again, or forget the stream by name as well"
+            }
+            Self::UnusedKey => {
+                "none needed: an append that was broken off, or events that are not in this store"
+            }
+        }
+    }
+
+    pub(super) fn at(self, at: Where, what: impl Into<String>) -> Finding<Self> {
+        let (severity, cure) = (self.severity(), self.cure());
+        Finding { kind: self, severity, at, what: what.into(), cure }
+    }
+}
+
+impl fmt::Display for Ill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DamagedPage => "damaged page",
+            Self::SlotDiffers => "slot differs",
+            Self::WornPage => "worn page",
+            Self::OrphanPage => "orphan page",
+            Self::RetireList => "retire list",
+            Self::OddRecord => "odd record",
+            Self::Contradiction => "contradiction",
+            Self::DeadKey => "dead key is there",
+            Self::MisplacedKey => "misplaced key",
+            Self::DoubleKey => "double key",
+            Self::WornKey => "worn key",
+            Self::KeyWithoutGeneration => "key without generation",
+            Self::OwnerEdgeMissing => "owner edge missing",
+            Self::OwnerEdgeStale => "owner edge stale",
+            Self::ForgottenNamed => "forgotten named",
+            Self::UnsettledClaim => "unsettled claim",
+            Self::ErasureNotCarriedOut => "erasure not carried out",
+            Self::ErasurePending => "erasure pending",
+            Self::FenceWithoutRecord => "fence without record",
+            Self::RecordWithoutFence => "record without fence",
+            Self::UnknownKey => "unknown key id",
+            Self::Tampered => "tampered",
+            Self::Unreadable => "unreadable",
+            Self::HalfMissing => "half missing",
+            Self::TombstonesMissing => "tombstones missing",
+            Self::ErasureUnknown => "erasure unknown",
+            Self::TombstoneOfLivingKey => "tombstone of a living key",
+            Self::OwnerNotNoted => "owner not noted",
+            Self::UnusedKey => "unused key",
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Whether a vault is whole and agrees with itself, and its events with it.
+//!
+//! First the vault: every page from the root down, every record, and what they say of each
+//! other. Then the events, read once as they lie in the store: what became of each token's key, what was
+//! tampered with, which tombstones are there. Damage is told and passed over; only a store or a
+//! vault that fails as a whole ends it.
+//!
+//! Memory: 16 bytes for each page of the vault and each erasure, and for
+//! [`VerifyOptions::keys_at_once`] keys. Where there are more keys than that, the events are read
+//! once more for each further lot.
+
+mod events;
+mod kind;
+mod used;
+mod vault;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use kind::Ill;
+
+use super::{AuditError, Finding, Severity};
+use crate::{event::Timestamp, layer::Oubliette, store::EventStore};
+
+/// How to verify.
+#[derive(Debug, Clone, Copy)]
+pub struct VerifyOptions {
+    /// Remove the vault's orphan pages. Nothing else is ever changed.
+    pub repair: bool,
+    /// How many key ids are held in memory, 16 bytes each, to see which of them no event uses.
+    pub keys_at_once: usize,
+}
+
+impl Default for VerifyOptions {
+    /// Repairs nothing; four million keys at once take 64 MiB.
+    fn default() -> Self {
+        Self { repair: false, keys_at_once: 1 << 22 }
+    }
+}
+
+/// What is told while it goes on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum VerifyNews {
+    /// Something was found.
+    Found(Finding<Ill>),
+    /// The part of the vault that has been walked over, from 0 to 1.
+    Vault(f64),
+    /// So many events have been read, in this pass over them.
+    Events {
+        /// How many.
+        read: u64,
+        /// Which pass, from 1.
+        pass: u64,
+    },
+}
+
+/// What was looked at, and what was found, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Of the vault.
+    pub vault: VaultTotals,
+    /// Of the events.
+    pub events: EventTotals,
+    /// How many findings there were of each kind.
+    pub found: BTreeMap<Ill, u64>,
+}
+
+/// A vault in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct VaultTotals {
+    /// How many roots there were.
+    pub epoch: u64,
+    /// Pages that are as they should be.
+    pub pages: u64,
+    /// Pages that are not.
+    pub damaged_pages: u64,
+    /// Pages that nothing leads to; `None`: not looked for, because pages are damaged, and what
+    /// lies beneath those looks the same.
+    pub orphan_pages: Option<u64>,
+    /// Living keys.
+    pub keys: u64,
+    /// Of these, such as no event uses; `None`: not looked for.
+    pub unused_keys: Option<u64>,
+    /// Keys of streams that should lead to a person and lead to none.
+    pub ownerless: u64,
+    /// Owners that subjects name.
+    pub owners: u64,
+    /// Fences: subjects that are forgotten, wholly or in part.
+    pub fences: u64,
+    /// Erasures.
+    pub erasures: u64,
+    /// What could not be compared, because the other side lies beneath a damaged page.
+    pub unchecked: u64,
+}
+
+/// The events in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct EventTotals {
+    /// Events; a split one counts once.
+    pub events: u64,
+    /// Sealed parts that open.
+    pub open: u64,
+    /// Sealed parts whose key is destroyed.
+    pub shredded: u64,
+    /// Sealed parts of whose key nothing is known.
+    pub unknown: u64,
+    /// Sealed parts whose key lies beneath a damaged page of the vault.
+    pub lost: u64,
+    /// Events that were never sealed, from before there was a layer.
+    pub unsealed: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+}
+
+impl VerifyReport {
+    /// How many findings there were of a severity.
+    pub fn count(&self, severity: Severity) -> u64 {
+        let of = self.found.iter().filter(|(kind, _)| kind.severity() == severity);
+        of.map(|(_, count)| count).sum()
+    }
+
+    /// Whether there is nothing that somebody should see to: notices do not count.
+    pub fn is_clean(&self) -> bool {
+        self.found.keys().all(|kind| kind.severity() == Severity::Notice)
+    }
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// Verifies vault and events, and tells of every finding as it is made.
+    ///
+    /// Appends go on meanwhile, but while the vault's pages are walked over (the first part)
+    /// what writes to the vault waits: new keys, and forgetting.
+    ///
+    /// # Errors
+    /// [`AuditError::NoVault`]; errors of a vault or a store that fails as a whole. What is
+    /// damaged is no error, it is told.
+    pub async fn verify(
+        &self,
+        options: VerifyOptions,
+        mut tell: impl FnMut(VerifyNews) + Send,
+    ) -> Result<VerifyReport, AuditError> {
+        let vault = self.vault().ok_or(AuditError::NoVault)?;
+        let began = Timestamp::now();
+        let mut report = VerifyReport::default();
+        let books = vault::verify(vault, options.repair, &mut report, &mut tell).await?;
+        events::verify(self, vault, &books, began, options, &mut report, &mut tell).await?;
+        Ok(report)
+    }
+}
+
+impl VerifyReport {
+    fn found(&mut self, finding: Finding<Ill>, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+        *self.found.entry(finding.kind).or_default() += 1;
+        tell(VerifyNews::Found(finding));
+    }
+}

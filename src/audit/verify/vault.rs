@@ -1,0 +1,187 @@
+//! The vault's part: its pages and records, and the books of its erasures.
+
+use std::collections::{BTreeMap, HashSet};
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{Ill, VerifyNews, VerifyReport};
+use crate::{
+    audit::{AuditError, Finding, Where, finding::hex},
+    erasure::ErasureRecord,
+    event::ErasureId,
+    vault::{Flaw, Judged, KeyTrouble, NoteKind, Trouble, Vault, VaultError, in_words},
+};
+
+/// What the vault's books say of erasures.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) records: BTreeMap<ErasureId, ErasureRecord>,
+    /// Erasures that fences name.
+    pub(super) fenced: HashSet<ErasureId>,
+}
+
+enum News {
+    Trouble(Trouble),
+    At(f64),
+}
+
+/// How many findings wait to be told.
+const AHEAD: usize = 256;
+
+pub(super) async fn verify(
+    vault: &Vault,
+    repair: bool,
+    report: &mut VerifyReport,
+    tell: &mut (impl FnMut(VerifyNews) + Send),
+) -> Result<Books, AuditError> {
+    // What is only in memory is on the disk afterwards, and is judged as everything else.
+    vault.flush().await?;
+    let (sender, mut news) = mpsc::channel(AHEAD);
+    let judging = {
+        let vault = vault.clone();
+        tokio::task::spawn_blocking(move || {
+            // Nobody listens any more where the caller dropped the future.
+            let mut trouble = |trouble| drop(sender.blocking_send(News::Trouble(trouble)));
+            let mut at = |part| drop(sender.blocking_send(News::At(part)));
+            vault.judge(repair, &mut trouble, &mut at)
+        })
+    };
+    while let Some(news) = news.recv().await {
+        match news {
+            News::Trouble(trouble) => report.found(finding(trouble), tell),
+            News::At(part) => tell(VerifyNews::Vault(part)),
+        }
+    }
+    let judged = judging.await.unwrap_or(Err(VaultError::Poisoned))?;
+    tell(VerifyNews::Vault(1.0));
+    let Judged { walked, keys, owners, fences, unchecked, erasures, .. } = judged;
+    let totals = &mut report.vault;
+    (totals.epoch, totals.pages) = (walked.epoch, walked.pages);
+    (totals.damaged_pages, totals.orphan_pages) = (walked.damaged, walked.orphans);
+    (totals.keys, totals.owners, totals.fences) = (keys, owners, fences);
+    totals.unchecked = unchecked;
+    let books = books(vault, erasures, report, tell);
+    report.vault.erasures = books.records.len() as u64;
+    Ok(books)
+}
+
+/// The journals, the records of erasures, and the fences: whether they agree.
+fn books(
+    vault: &Vault,
+    fenced: HashSet<ErasureId>,
+    report: &mut VerifyReport,
+    tell: &mut (impl FnMut(VerifyNews) + Send),
+) -> Books {
+    let mut books = Books { fenced, ..Books::default() };
+    // Where notes lie beneath a damaged page that is told already.
+    let (Ok(journals), Ok(notes)) =
+        (vault.notes(NoteKind::Journal), vault.notes(NoteKind::Erasure))
+    else {
+        report.vault.unchecked += 1;
+        return books;
+    };
+    for (id, note) in notes {
+        let erasure = ErasureId(Uuid::from_bytes(id));
+        match serde_json::from_slice::<ErasureRecord>(&note) {
+            Ok(record) if record.erasure == erasure => {
+                books.records.insert(erasure, record);
+            }
+            _ => {
+                let what = "the record of the erasure does not have its form";
+                report.found(Ill::OddRecord.at(Where::Erasure(erasure), what), tell);
+            }
+        }
+    }
+    let journals: HashSet<ErasureId> =
+        journals.into_iter().map(|(id, _)| ErasureId(Uuid::from_bytes(id))).collect();
+    for erasure in &journals {
+        let at = Where::Erasure(*erasure);
+        match books.records.get(erasure) {
+            None => {
+                let what = "it is decided and journalled, and no key is destroyed yet";
+                report.found(Ill::ErasureNotCarriedOut.at(at, what), tell);
+            }
+            Some(_) => {
+                let what = "its keys are destroyed, and it waits for its tombstones";
+                report.found(Ill::ErasurePending.at(at, what), tell);
+            }
+        }
+    }
+    for (erasure, record) in &books.records {
+        let at = || Where::Erasure(*erasure);
+        if !record.done && !journals.contains(erasure) {
+            let what = "it is not done, and the journal that would complete it is gone";
+            report.found(Ill::ErasurePending.at(at(), what), tell);
+        }
+        if record.keys > 0 && !books.fenced.contains(erasure) {
+            let what = format!("it destroyed {} keys, and no fence names it", record.keys);
+            report.found(Ill::RecordWithoutFence.at(at(), what), tell);
+        }
+    }
+    let mut unrecorded: Vec<_> =
+        books.fenced.iter().filter(|erasure| !books.records.contains_key(erasure)).collect();
+    unrecorded.sort_unstable();
+    for erasure in unrecorded {
+        let what = "a fence names it, and there is no record of it";
+        report.found(Ill::FenceWithoutRecord.at(Where::Erasure(*erasure), what), tell);
+    }
+    books
+}
+
+fn finding(trouble: Trouble) -> Finding<Ill> {
+    match trouble {
+        Trouble::Flaw(flaw) => flawed(flaw),
+        Trouble::Value { at, why } => Ill::OddRecord.at(Where::Record(at), why),
+        Trouble::Key { id, stream, why } => {
+            let at = Where::Key { id: id.to_string(), stream: Some(stream) };
+            match why {
+                KeyTrouble::Dead(erasure) => {
+                    Ill::DeadKey.at(at, format!("erasure {erasure} destroyed its generation"))
+                }
+                KeyTrouble::Misplaced => {
+                    Ill::MisplacedKey.at(at, "its id does not lead back to its place")
+                }
+                KeyTrouble::Twice => Ill::DoubleKey.at(at, "another key has the same id"),
+                KeyTrouble::Worn(seals) => {
+                    Ill::WornKey.at(at, format!("about {seals} seals, at most 2^32 are safe"))
+                }
+                KeyTrouble::NeverBegun(generation) => Ill::KeyWithoutGeneration
+                    .at(at, format!("its subject never began generation {generation}")),
+            }
+        }
+        Trouble::EdgeMissing { subject, owner } => Ill::OwnerEdgeMissing
+            .at(Where::Subject(subject), format!("it is not among the dependents of {owner}")),
+        Trouble::EdgeStale { subject, owner } => Ill::OwnerEdgeStale.at(
+            Where::Subject(subject),
+            format!("it is among the dependents of {}, whom it does not name", hex(&owner)),
+        ),
+        Trouble::ForgottenNamed { subject } => Ill::ForgottenNamed
+            .at(Where::Subject(subject), "it names an owner who is forgotten and gone"),
+        Trouble::Unsettled { subject, event } => Ill::UnsettledClaim
+            .at(Where::Subject(subject), format!("event {event} states an owner")),
+        Trouble::Contradiction { pseudonym, why } => {
+            Ill::Contradiction.at(Where::Pseudonym(hex(&pseudonym)), why)
+        }
+    }
+}
+
+fn flawed(flaw: Flaw) -> Finding<Ill> {
+    match flaw {
+        Flaw::Page { page, from, to, why } => {
+            let to = to.map_or_else(|| "the end".to_owned(), |to| in_words(&to));
+            let beneath = format!("{} up to {to}", in_words(&from));
+            Ill::DamagedPage.at(Where::Page { page, beneath }, why)
+        }
+        Flaw::Worn { page, seals } => Ill::WornPage.at(
+            Where::Page { page, beneath: String::new() },
+            format!("{seals} seals under one key, from 1 to 2^32 are right"),
+        ),
+        Flaw::Orphan { page, removed } => Ill::OrphanPage.at(
+            Where::Page { page, beneath: String::new() },
+            if removed { "nothing led to it; removed" } else { "nothing leads to it" },
+        ),
+        Flaw::Slot(why) => Ill::SlotDiffers.at(Where::Vault, why),
+        Flaw::RetireList => Ill::RetireList.at(Where::Vault, "it does not open"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Findings as people and programs get them.
+
+use std::{collections::BTreeMap, fmt::Display, io};
+
+use comfy_table::Color;
+use oubliette::audit::{Finding, Severity};
+use serde::Serialize;
+
+use super::output::{self, Out, cell, coloured, printable};
+
+/// How many findings of one kind a table shows.
+const SHOWN: u64 = 20;
+
+/// Findings of one run: written at once as JSON, or kept, as many as are shown, for a table.
+pub(super) struct Findings<K> {
+    json: bool,
+    rows: Vec<Finding<K>>,
+    seen: BTreeMap<K, u64>,
+    failed: Option<io::Error>,
+}
+
+impl<K: Copy + Ord + Display + Serialize> Findings<K> {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, rows: Vec::new(), seen: BTreeMap::new(), failed: None }
+    }
+
+    pub(super) fn take(&mut self, finding: Finding<K>, out: &mut Out) {
+        if self.json {
+            if let Err(error) = out.json(&finding) {
+                self.failed.get_or_insert(error);
+            }
+            return;
+        }
+        let seen = self.seen.entry(finding.kind).or_default();
+        *seen += 1;
+        if *seen <= SHOWN {
+            self.rows.push(finding);
+        }
+    }
+
+    /// The table, the worst first, and what to do about each kind.
+    pub(super) fn tell(mut self, out: &mut Out) -> io::Result<()> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        self.rows.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.kind.cmp(&b.kind)));
+        let mut table = output::table(&["severity", "finding", "where", "what"]);
+        let mut cures: Vec<(K, &'static str)> = Vec::new();
+        for finding in &self.rows {
+            if cures.iter().all(|(kind, _)| *kind != finding.kind) {
+                cures.push((finding.kind, finding.cure));
+            }
+            output::add(
+                &mut table,
+                vec![
+                    coloured(finding.severity, colour(finding.severity)),
+                    cell(finding.kind),
+                    cell(printable(&finding.at.to_string())),
+                    cell(printable(&finding.what)),
+                ],
+            );
+        }
+        out.table(table)?;
+        out.line("")?;
+        for (kind, cure) in cures {
+            let seen = self.seen.get(&kind).copied().unwrap_or_default();
+            let more = if seen > SHOWN { format!(" ({seen} in all)") } else { String::new() };
+            let kind = output::stdout_style().strong(&kind.to_string());
+            out.line(&format!("{kind}{more}: {cure}"))?;
+        }
+        out.line("")
+    }
+}
+
+fn colour(severity: Severity) -> Color {
+    match severity {
+        Severity::Error => Color::DarkRed,
+        Severity::Warning => Color::DarkYellow,
+        Severity::Notice => Color::DarkGrey,
+    }
+}

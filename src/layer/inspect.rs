@@ -1,0 +1,182 @@
+//! Events as they lie in the store, one after the other, past whatever is wrong with one of them:
+//! for those who judge a store rather than read it.
+
+use std::collections::HashMap;
+
+use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+
+use super::{
+    Oubliette,
+    document::{self, Document, Notes, Stored},
+    halves::PATIENCE,
+};
+use crate::{
+    crypto::{self, Context, KeyId, Plaintext, Purpose},
+    event::{EventId, RecordedEvent},
+    store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
+    vault::{KeyState, Vault, VaultError},
+};
+
+/// An event as it lies in the store, taken apart.
+pub(crate) struct Specimen {
+    /// The event, or its public half, under its logical stream.
+    pub(crate) event: RecordedEvent,
+    /// What it turned out to be, with both halves joined; or what is wrong with it.
+    pub(crate) document: Result<Document, Unreadable>,
+    /// It is a private half whose public half is nowhere.
+    pub(crate) lone_half: bool,
+}
+
+/// What became of one token.
+pub(crate) enum TokenFate {
+    /// It opens.
+    Open(Plaintext),
+    /// Its key is destroyed.
+    Shredded,
+    /// Nobody knows its key.
+    Missing,
+    /// It does not open, though its key lives.
+    Failed(Unreadable),
+    /// Its key lies beneath a damaged page of the vault, if anywhere.
+    Lost,
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// All events, in the order of their positions. Only a failure of the store ends it.
+    pub(crate) fn specimens(&self) -> BoxStream<'static, Result<Specimen, StoreError>> {
+        let inner = self.store().read_all(ReadAllOptions::default());
+        let state =
+            Specimens { layer: self.clone(), inner, held: HashMap::new(), lone: Vec::new() };
+        let next = |mut state: Specimens<S>| async move {
+            Ok(state.next().await?.map(|specimen| (specimen, state)))
+        };
+        stream::try_unfold(state, next).boxed()
+    }
+}
+
+struct Specimens<S> {
+    layer: Oubliette<S>,
+    inner: EventStream,
+    /// Private halves whose public half has not come yet; each lies near the other.
+    held: HashMap<EventId, RecordedEvent>,
+    lone: Vec<RecordedEvent>,
+}
+
+impl<S: EventStore> Specimens<S> {
+    async fn next(&mut self) -> Result<Option<Specimen>, StoreError> {
+        loop {
+            if let Some(event) = self.lone.pop() {
+                let document = Err(Unreadable::HalfMissing);
+                return Ok(Some(Specimen { event, document, lone_half: true }));
+            }
+            let Some(mut event) = self.inner.try_next().await? else {
+                if self.held.is_empty() {
+                    return Ok(None);
+                }
+                self.lone = self.held.drain().map(|(_, half)| half).collect();
+                continue;
+            };
+            let notes = Notes::of(event.metadata.as_ref());
+            if notes.public.is_some() {
+                // More than one append has: the oldest of them wait in vain.
+                if self.held.len() >= 2 * PATIENCE {
+                    self.lone = self.held.drain().map(|(_, half)| half).collect();
+                }
+                self.held.insert(event.id, event);
+                continue;
+            }
+            let private = match notes.private {
+                None => None,
+                Some(id) => match self.held.remove(&id) {
+                    Some(private) => Some(private),
+                    None => match look_up(&self.layer, &event, &notes, id).await? {
+                        Some(private) => Some(private),
+                        None => {
+                            let document = Err(Unreadable::HalfMissing);
+                            return Ok(Some(Specimen { event, document, lone_half: false }));
+                        }
+                    },
+                },
+            };
+            if let Some(logical) = notes.stream {
+                event.stream = logical;
+            }
+            let document = joined(&event, private.as_ref());
+            return Ok(Some(Specimen { event, document, lone_half: false }));
+        }
+    }
+}
+
+/// Finds a private half in its stream.
+async fn look_up<S: EventStore>(
+    layer: &Oubliette<S>,
+    event: &RecordedEvent,
+    notes: &Notes,
+    id: EventId,
+) -> Result<Option<RecordedEvent>, StoreError> {
+    let logical = notes.stream.as_ref().unwrap_or(&event.stream);
+    let Some(names) = layer.policy().reading_plan(logical).split_names else {
+        return Ok(None);
+    };
+    let mut private = layer.store().read(&names.private, layer.layer.newest_first());
+    while let Some(event) = private.try_next().await? {
+        if event.id == id {
+            return Ok(Some(event));
+        }
+    }
+    Ok(None)
+}
+
+fn joined(event: &RecordedEvent, private: Option<&RecordedEvent>) -> Result<Document, Unreadable> {
+    match (parsed(event)?, private) {
+        (Document::Stored(public), Some(half)) => match parsed(half)? {
+            Document::Stored(private) => {
+                Ok(Document::Stored(public.join(event.id, private, half.id)?))
+            }
+            Document::Clear => Err(Unreadable::Tampered),
+        },
+        (Document::Clear, Some(_)) => Err(Unreadable::Tampered),
+        (document, None) => Ok(document),
+    }
+}
+
+fn parsed(event: &RecordedEvent) -> Result<Document, Unreadable> {
+    let data = event.data.as_ref().ok_or(Unreadable::Malformed("the store returned no data"))?;
+    document::parse(data, event.metadata.as_ref())
+}
+
+/// Takes the tokens out of a stored event and tries each.
+///
+/// # Errors
+/// Those of a vault that fails as a whole.
+pub(crate) fn try_tokens(
+    vault: &Vault,
+    event: &RecordedEvent,
+    stored: &mut Stored,
+) -> Result<Vec<(KeyId, TokenFate)>, VaultError> {
+    let context = Context {
+        purpose: Purpose::Event,
+        stream: &event.stream,
+        event_id: event.id,
+        event_type: &event.event_type,
+    };
+    let associated = stored.associated(&context);
+    let tokens = std::mem::take(&mut stored.tokens);
+    let mut fates = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let id = token.key_id();
+        let fate = match vault.opening_key(id) {
+            Ok(KeyState::Live { key, .. }) => match crypto::open(token, &key, &associated) {
+                Ok(plaintext) => TokenFate::Open(plaintext),
+                Err(error) => TokenFate::Failed(error.into()),
+            },
+            Ok(KeyState::Shredded { .. }) => TokenFate::Shredded,
+            Err(VaultError::KeyMissing(_)) => TokenFate::Missing,
+            // A store that cannot read one page may well read the next.
+            Err(VaultError::Damaged(_) | VaultError::Storage(_)) => TokenFate::Lost,
+            Err(error) => return Err(error),
+        };
+        fates.push((id, fate));
+    }
+    Ok(fates)
+}

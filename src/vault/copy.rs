@@ -1,0 +1,93 @@
+//! What can be read from a copy of a vault's pages.
+
+use std::path::Path;
+
+use super::{
+    KeyState, VaultError, VaultId,
+    core::Core,
+    pages::{PageStore, SledPages},
+    places,
+    records::KeyEntry,
+    root::Root,
+    tree::{PAGES, read_header},
+};
+use crate::{
+    crypto::{KeyId, Secret},
+    event::ErasureId,
+};
+
+/// A key that can be read from a copy, and not from the vault.
+pub(crate) struct DeadKey {
+    /// Its id.
+    pub(crate) id: KeyId,
+    /// The key itself.
+    pub(crate) secret: Secret,
+    /// The pseudonym of its subject.
+    pub(crate) pseudonym: [u8; 16],
+    /// Why the vault does not have it.
+    pub(crate) fate: Fate,
+}
+
+/// Why a key is not in the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// This erasure destroyed it.
+    Destroyed(ErasureId),
+    /// The vault knows nothing of it.
+    Unknown,
+}
+
+/// A copy of a vault's folder. Whoever opens one gives it away: sled writes as it opens.
+pub(crate) struct Copied(SledPages);
+
+impl Copied {
+    /// Whose copy it is.
+    pub(crate) fn vault(folder: &Path) -> Result<VaultId, VaultError> {
+        read_header(folder)
+    }
+
+    /// Where in a vault's folder the pages are.
+    pub(crate) fn pages(folder: &Path) -> std::path::PathBuf {
+        folder.join(PAGES)
+    }
+
+    /// Opens the pages of a copy.
+    pub(crate) fn open(pages: &Path) -> Result<Self, VaultError> {
+        SledPages::open(pages).map(Self)
+    }
+
+    /// The pages.
+    pub(crate) fn store(&self) -> &dyn PageStore {
+        &self.0
+    }
+}
+
+impl Core {
+    /// See [`Vault::dead_keys`](super::Vault::dead_keys).
+    pub(super) fn dead_keys(
+        &self,
+        root: Option<&Root>,
+        copy: &dyn PageStore,
+        see: &mut dyn FnMut(DeadKey),
+    ) -> Result<bool, VaultError> {
+        let mut failed = None;
+        let opened = self.disk.tree().reach(root, copy, &mut |place, value| {
+            if places::kind_of(place) != places::Kind::Key {
+                return;
+            }
+            let Ok(entry) = KeyEntry::decode(value) else { return };
+            let fate = match self.state(entry.id) {
+                Ok(KeyState::Live { .. }) => return,
+                Ok(KeyState::Shredded { erasure }) => Fate::Destroyed(erasure),
+                Err(VaultError::KeyMissing(_)) => Fate::Unknown,
+                Err(error) => {
+                    failed = Some(error);
+                    return;
+                }
+            };
+            let pseudonym = places::hash_of(place).unwrap_or_default();
+            see(DeadKey { id: entry.id, secret: entry.secret, pseudonym, fate });
+        })?;
+        failed.map_or(Ok(opened), Err)
+    }
+}
