@@ -3,7 +3,7 @@
 //! its own.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod common;
 
@@ -135,9 +135,9 @@ async fn a_disk_that_is_full_in_the_middle_of_a_destroy_forgets_all_or_nothing()
         let mut left = 0;
         while done < 3 {
             if full_while_destroying(&mounted, left).await {
-                done += 1
+                done += 1;
             } else {
-                full += 1
+                full += 1;
             }
             left += 16 << 10;
         }

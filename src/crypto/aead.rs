@@ -54,6 +54,12 @@ impl DerefMut for Secret {
     }
 }
 
+/// In a frame of its own, so that the wiping reaches it.
+#[inline(never)]
+fn schedule(secret: &[u8; SECRET_BYTES]) -> Box<Aes256Gcm> {
+    Box::new(Aes256Gcm::new(secret.into()))
+}
+
 /// How much of the stack is wiped: several times what a cipher takes below its caller.
 const STACK_BYTES: usize = 16 * 1024;
 
@@ -97,7 +103,11 @@ pub(crate) struct Cipher(Box<Aes256Gcm>);
 
 impl Cipher {
     pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
-        Self(Box::new(Aes256Gcm::new(secret.into())))
+        // Wiped at once: the frame of whoever is called next comes to lie over what the schedule
+        // was computed in, and where it has gaps, that would stay.
+        let cipher = schedule(secret);
+        wipe_stack();
+        Self(cipher)
     }
 
     /// Encrypts `buffer[from..]` in place under a fresh nonce and appends the tag. Returns the

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{Cipher, Secret, wipe_stack};
+use super::{Cipher, Secret};
 
 /// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,13 +40,11 @@ pub struct DataKey {
 
 impl DataKey {
     pub(crate) fn new(id: KeyId, secret: &Secret) -> Self {
-        let cipher = Cipher::new(secret);
-        wipe_stack();
         Self {
             id,
             #[cfg(test)]
             secret: secret.clone(),
-            cipher,
+            cipher: Cipher::new(secret),
         }
     }
 

@@ -3,8 +3,8 @@
 //! How a key stands is said by its subject's record, which stands before the keys in the same
 //! walk: no key costs a look-up of its own.
 //!
-//! Most of the work is opening pages, so several threads do it ahead of the reader. Each takes every
-//! so manieth slice of the subjects; the reader takes the slices in order, and who is far ahead waits,
+//! Most of the work is opening pages, so several threads do it ahead of the reader. They share the
+//! slices of the subjects in turn; the reader takes the slices in order, and who is far ahead waits,
 //! so that there is never much in memory.
 
 use std::{

@@ -155,7 +155,12 @@ fn what_was_acknowledged_survives_a_kill() {
     let mut made: Vec<(String, KeyId)> = Vec::new();
     let (mut forgotten, mut forgetting) = (HashSet::new(), HashSet::new());
     let mut chance = Chance(u64::from(std::process::id()));
-    for _ in 0..long_runs("OUBLIETTE_KILL_ROUNDS", 6) {
+    let rounds = long_runs("OUBLIETTE_KILL_ROUNDS", 6);
+    for round in 0.. {
+        // However long the machine lets a child live, in the end there was something to lose.
+        if round >= rounds && made.len() > 60 && forgotten.len() > 3 {
+            break;
+        }
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "vault::tests::folder::child", "--ignored", "--nocapture"])
             .env(CHILD, temp.path())
@@ -194,5 +199,4 @@ fn what_was_acknowledged_survives_a_kill() {
         }
     }
     println!("{} keys made, {} forgettings", made.len(), forgotten.len());
-    assert!(made.len() > 60 && forgotten.len() > 3);
 }

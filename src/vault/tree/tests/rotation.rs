@@ -87,7 +87,7 @@ async fn who_stole_the_root_and_all_pages_does_not_read_the_keys_after_a_rotatio
 #[tokio::test]
 async fn a_new_root_key_alone_does_not_lock_out_who_knows_the_pages_below() {
     let disk = Disk::default();
-    let shape = Shape { page_bytes: 1024, ..tiny() };
+    let shape = Shape { page_bytes: 1024, leaf_bytes: 1024, ..tiny() };
     let vault = Vault::over(Arc::new(disk.create(shape).unwrap()), Limits::default()).unwrap();
     for n in 0..20 {
         seal(&vault, "first", n).await;
