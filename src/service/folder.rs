@@ -9,20 +9,20 @@ use std::{
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::slot::{absolute_path, is_tpm};
+use super::{
+    FolderError,
+    slot::{absolute_path, is_tpm},
+};
 use crate::{
     erasure::ErasureError,
     layer::Oubliette,
-    policy::{Policy, PolicyErrors},
-    store::{
-        EventStore, ReadAllOptions, SqliteStore, StoreError,
-        sqlite::{OpenError, OpenMode},
-    },
-    vault::{Kek, Passphrase, Vault, VaultError, backup::BackupError},
+    policy::Policy,
+    store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
+    vault::{Kek, Passphrase, Vault, VaultError},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 /// Where the event store notes which vault's tokens it holds.
 pub(super) const VAULT_OF_STORE: &str = "vault";
 
@@ -62,99 +62,6 @@ pub struct Parts {
     pub oubliette: Oubliette<SqliteStore>,
     /// Where the root slot was made, if it was made just now.
     pub created_root: Option<PathBuf>,
-}
-
-/// Why a folder could not be opened. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FolderError {
-    /// There is nothing.
-    #[error("there is no data folder at {0}; `import` or `append` makes one")]
-    NotFound(PathBuf),
-    /// There is something else.
-    #[error("{0} is not empty and not a data folder of ours; choose another with --dir")]
-    NotOurs(PathBuf),
-    /// A newer program made it.
-    #[error("{path} has format {found}, this program knows up to {FORMAT}; use a newer program")]
-    NewerFormat {
-        /// The folder.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// The vault that belongs to the events is gone.
-    #[error(
-        "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; restore the vault from a backup (`oubliette restore`), or read what is public with --no-vault"
-    )]
-    VaultMissing(PathBuf),
-    /// The events that belong to the vault are gone.
-    #[error("{0} has a vault but no events; restore the events, or choose another folder")]
-    EventsMissing(PathBuf),
-    /// Events and vault do not belong together.
-    #[error("the events in {path} are sealed by vault {store}, but the vault there is {vault}")]
-    VaultOfAnotherStore {
-        /// The folder.
-        path: PathBuf,
-        /// The vault that the events name.
-        store: String,
-        /// The vault that is there.
-        vault: String,
-    },
-    /// There is no place for the root slot.
-    #[error(
-        "no place for the vault's root slot: set --root, OUBLIETTE_ROOT, XDG_STATE_HOME or HOME"
-    )]
-    NoPlaceForRoot,
-    /// The root slot would lie in the folder.
-    #[error(
-        "the root slot {root} would lie in the data folder {path}: whoever copies the folder would have \
-         both, and with an old copy of both, what was forgotten can be read; keep it elsewhere"
-    )]
-    RootWithin {
-        /// The slot, or a mirror of it.
-        root: PathBuf,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The place of the root slot is none that this program knows.
-    #[error("the root slot cannot be at {0}: {1}")]
-    BadRoot(PathBuf, String),
-    /// The policy cannot be used.
-    #[error(transparent)]
-    Policy(#[from] PolicyErrors),
-    /// The event store cannot be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    /// The event store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The vault cannot be opened.
-    #[error(transparent)]
-    Vault(#[from] VaultError),
-    /// An erasure that was cut off cannot be completed.
-    #[error(transparent)]
-    Erasure(#[from] ErasureError),
-    /// There are no events beside which a vault could be restored.
-    #[error("there are no events at {0}; restore the event store first, then the vault beside it")]
-    NothingToRestoreTo(PathBuf),
-    /// Erasures that were to be applied to a restored vault.
-    #[error(
-        "{0} of the given erasures are this vault's and do not open: changed, forged, or a newer \
-         program's; nothing was restored: take the file as `erasures export` wrote it"
-    )]
-    ErasuresDoNotOpen(usize),
-    /// A backup cannot be restored.
-    #[error(transparent)]
-    Backup(#[from] BackupError),
-    /// The file system refuses.
-    #[error("{path}: {source}")]
-    Io {
-        /// What was touched.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 /// What `oubliette.json` says.
