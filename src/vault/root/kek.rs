@@ -341,7 +341,9 @@ mod tests {
         let told = failing("k=secretsecret; echo $k; echo \"bad: $k\" >&2; exit 1");
         assert!(!told.trim_start_matches(|c| c != ')').contains("secretsecret"), "{told}");
         assert!(failing("true").contains("0 bytes"));
-        assert!(output("sleep 600", Duration::from_millis(50)).unwrap_err().contains("longer"));
+        assert!(
+            output("exec sleep 600", Duration::from_millis(50)).unwrap_err().contains("longer")
+        );
     }
 
     #[test]
