@@ -101,6 +101,9 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
     } else {
         in_words(&report).iter().try_for_each(|line| out.line(line))?;
     }
+    if report.files == 0 {
+        return Err(CliError::failed("there is no file in what was given: nothing was searched"));
+    }
     if report.is_clean() { Ok(()) } else { Err(CliError::Told(Exit::Failed)) }
 }
 
@@ -121,6 +124,9 @@ fn read_needles(path: &PathBuf) -> Result<Vec<String>, CliError> {
             )));
         }
         needles.push(value.to_owned());
+    }
+    if needles.is_empty() {
+        return Err(CliError::usage(format!("{} holds no value to search for", path.display())));
     }
     Ok(needles)
 }

@@ -30,7 +30,7 @@ pub(super) struct Globals {
     /// The vault's folder, where it is not `vault/` in the data folder
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) vault: Option<PathBuf>,
-    /// The vault's root slot; back it up apart from the data folder, never together with it
+    /// The vault's root slot; keep it apart from the data folder, and back the vault up with `backup`
     #[arg(
         long,
         global = true,
@@ -191,7 +191,7 @@ impl Globals {
     fn tell_of_root(&self, root: &Path) {
         if self.json {
             let told = serde_json::json!({
-                "note": "a new data folder; back up its root slot, apart from the folder",
+                "note": "a new data folder; `oubliette backup` makes a backup of its vault, make no copy of the slot",
                 "folder": self.dir, "root": root,
             });
             return output::to_stderr(&told.to_string());
@@ -201,8 +201,9 @@ impl Globals {
             &format!(
                 "made the data folder {}\n      \
                  its root slot is {}\n      \
-                 Back the root slot up, apart from the folder and never together with it: without\n      \
-                 it nothing can be read again, and with an old copy of both, what was forgotten can.",
+                 Without the slot nothing can be read again: `oubliette backup` makes a backup of the\n      \
+                 vault that needs none. A copy of the slot opens nothing once somebody was forgotten,\n      \
+                 and with an old copy of the folder it brings back who was: make none.",
                 self.dir.display(),
                 root.display()
             ),

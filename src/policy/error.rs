@@ -38,7 +38,7 @@ pub enum Problem {
     Syntax,
     /// A word that the policy language does not have, a word missing, or a value of another type.
     Word,
-    /// A word whose meaning comes with the erasure engine.
+    /// A word whose meaning is not there in this version.
     NotYet,
     /// A `match` that is no pattern, or that no stream's name can fit.
     Pattern,

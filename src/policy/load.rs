@@ -111,7 +111,7 @@ fn mistake(error: &toml::de::Error, problem: Problem) -> Mistake {
     Mistake { at, problem, message }
 }
 
-/// Notes and removes the words that come with the erasure engine.
+/// Notes and removes the words whose meaning is not there yet.
 fn take_not_yet(table: &mut DeTable<'_>, mistakes: &mut Vec<Mistake>) {
     take_from(table, mistakes);
     if let Some(DeValue::Array(rules)) = table.get_mut("stream").map(Spanned::get_mut) {
@@ -139,7 +139,7 @@ fn take_from(table: &mut DeTable<'_>, mistakes: &mut Vec<Mistake>) {
         mistakes.push(Mistake {
             at: key.span(),
             problem: Problem::NotYet,
-            message: format!("{what} comes with the erasure engine; take it out until then"),
+            message: format!("{what} is not there in this version; take it out"),
         });
     }
 }

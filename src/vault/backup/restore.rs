@@ -120,6 +120,7 @@ impl Prepared {
     }
 
     /// Removes it again. What cannot be removed the next restoration does.
+    #[cfg(feature = "cli")]
     pub(crate) fn abandon(self) {
         drop(self.vault);
         drop(self.draft);
