@@ -22,7 +22,7 @@ fn a_new_folder_says_where_its_root_slot_is() {
     let ran = world.run(&["append", "s-1", "T"]);
     let root = root_slot(&world);
     assert!(ran.stderr.contains(root.to_str().unwrap()), "{}", ran.stderr);
-    assert!(ran.stderr.contains("apart from the folder and never together"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("oubliette backup"), "{}", ran.stderr);
     assert!(!ran.stdout.contains("root"), "{}", ran.stdout);
     // Once.
     assert_eq!(world.run(&["append", "s-1", "T"]).stderr, "");
