@@ -11,6 +11,8 @@ mod machine;
 mod meddling;
 #[path = "rolled_back/property.rs"]
 mod property;
+#[path = "rolled_back/waiting.rs"]
+mod waiting;
 
 use std::sync::atomic::Ordering;
 

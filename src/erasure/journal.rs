@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{ErasureError, Plan};
 use crate::{
-    event::{ErasureId, Timestamp},
+    event::{ErasureId, EventId, Timestamp},
     vault::{NoteKind, Vault},
 };
 
@@ -20,9 +20,37 @@ pub(super) struct Journal {
     /// Which attempt to announce it this is: a larger plan is another one.
     #[serde(default)]
     pub(super) attempt: Uuid,
+    /// The attempts before it.
+    #[serde(default)]
+    pub(super) earlier: Vec<Uuid>,
 }
 
 impl Journal {
+    /// Begins another attempt.
+    pub(super) fn try_anew(&mut self) {
+        self.earlier.push(std::mem::replace(&mut self.attempt, Uuid::new_v4()));
+    }
+
+    /// The id of a part of this attempt's announcement: repeated, the store knows it for what it is.
+    pub(super) fn announcement(&self, part: usize) -> EventId {
+        announcement(self.erasure, self.attempt, part)
+    }
+
+    /// Whether the announcement is one of this journal's own attempts, of so many parts at most.
+    pub(super) fn announced_as(&self, id: EventId, parts: usize) -> bool {
+        self.earlier
+            .iter()
+            .chain([&self.attempt])
+            .any(|attempt| (0..parts).any(|part| announcement(self.erasure, *attempt, part) == id))
+    }
+
+    /// The journal of an erasure, if it is under way.
+    pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
+        let note = vault.note(NoteKind::Journal, erasure.0.into_bytes())?;
+        let bad = |_| ErasureError::BadJournal(erasure);
+        note.map(|note| serde_json::from_slice(&note).map_err(bad)).transpose()
+    }
+
     pub(super) async fn write(&self, vault: &Vault) -> Result<(), ErasureError> {
         let note = serde_json::to_vec(self).map_err(|_| ErasureError::BadJournal(self.erasure))?;
         Ok(vault.put_note(NoteKind::Journal, self.erasure.0.into_bytes(), &note).await?)
@@ -46,6 +74,10 @@ impl Journal {
         journals.sort_by_key(|journal| journal.erasure);
         Ok(journals)
     }
+}
+
+fn announcement(erasure: ErasureId, attempt: Uuid, part: usize) -> EventId {
+    EventId::derived(erasure.0, &format!("announcement {attempt}/{part}"))
 }
 
 /// What is kept of an erasure, for good. It names nobody, unless its reason does: a reason should

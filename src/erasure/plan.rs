@@ -42,8 +42,15 @@ pub struct AffectedSubject {
     /// closed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub generations: Option<Vec<(Generation, Generation)>>,
+    /// The newest generation that had begun when this was planned.
+    #[serde(default = "unknown")]
+    pub begun: Generation,
     /// How many keys.
     pub keys: u64,
+}
+
+fn unknown() -> Generation {
+    Generation(u32::MAX)
 }
 
 /// A stream that loses events.
@@ -213,6 +220,7 @@ impl Plan {
                 stream.sealed_about += key.sealed_about;
             }
             subjects.push(AffectedSubject {
+                begun: begun(vault, &who)?,
                 subject: who,
                 depth: doom.depth,
                 through: doom.through,
@@ -227,14 +235,24 @@ impl Plan {
     }
 
     /// Adds what a plan that was made later has more: an erasure that is decided takes no less
-    /// than was decided. Returns whether there is more.
+    /// than was decided. Of dependents it takes no generation that began since, unless the later
+    /// plan says so: whoever became an owner meanwhile is not forgotten. Returns whether anything
+    /// is different.
     pub(super) fn extend(&mut self, later: Self) -> bool {
         let before = self.clone();
+        let parts_only = |affected: &AffectedSubject| {
+            let now = later.subjects.iter().find(|now| now.subject == affected.subject);
+            now.is_none_or(|now| now.generations.is_some())
+        };
+        for ours in self.subjects.iter_mut().filter(|ours| parts_only(ours)) {
+            ours.confine();
+        }
         for theirs in later.subjects {
             match self.subjects.iter_mut().find(|ours| ours.subject == theirs.subject) {
                 None => self.subjects.push(theirs),
                 Some(ours) => {
                     ours.keys = ours.keys.max(theirs.keys);
+                    ours.begun = theirs.begun;
                     ours.generations = match (ours.generations.take(), theirs.generations) {
                         (Some(mut spans), Some(others)) => {
                             spans.extend(
@@ -265,6 +283,11 @@ impl Plan {
         (&self.subjects, &self.streams) != (&before.subjects, &before.streams)
     }
 
+    /// Of dependents, only the generations that had begun when this was planned.
+    pub(super) fn confine(&mut self) {
+        self.subjects.iter_mut().for_each(AffectedSubject::confine);
+    }
+
     /// How many keys die.
     pub fn keys(&self) -> u64 {
         self.subjects.iter().map(|affected| affected.keys).sum()
@@ -278,6 +301,26 @@ impl Plan {
         };
         self.subjects.iter().map(doomed).collect()
     }
+}
+
+impl AffectedSubject {
+    fn confine(&mut self) {
+        if self.depth == 0 || self.begun == unknown() {
+            return;
+        }
+        let spans = self.generations.take().unwrap_or_else(|| vec![(Generation::FIRST, unknown())]);
+        let ended = spans.into_iter().map(|(from, to)| (from, to.min(self.begun)));
+        self.generations = Some(ended.filter(|(from, to)| from <= to).collect());
+    }
+}
+
+/// The newest generation that a subject began, as far as it is settled.
+fn begun(vault: &Vault, subject: &Subject) -> Result<Generation, ErasureError> {
+    let standing = vault.standing(subject)?;
+    let epochs = standing.epochs.iter().filter(|epoch| epoch.unsettled.is_none());
+    let dead = standing.fence.iter().flat_map(|fence| fence.dead.iter().map(|&(_, to, _)| to));
+    let begun = epochs.map(|epoch| epoch.from).chain(dead).chain(standing.current).max();
+    Ok(begun.unwrap_or(Generation::FIRST))
 }
 
 /// Whether nothing of a subject is left. One who changed hands may be closed on behalf of the

@@ -200,7 +200,7 @@ async fn forget<S: EventStore>(
         return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
-    let journal = Journal { erasure, reason, plan, attempt: Uuid::new_v4() };
+    let journal = Journal { erasure, reason, plan, attempt: Uuid::new_v4(), earlier: vec![] };
     journal.write(vault).await?;
     carry_out(layer, vault, &journal, Some(closure), progress).await
 }
@@ -296,7 +296,11 @@ async fn resume_one<S: EventStore>(
     vault: &Vault,
     mut journal: Journal,
 ) -> Result<Erased, ErasureError> {
-    if is_destroyed(vault, &journal)? {
+    if let Some(record) = ErasureRecord::find(vault, journal.erasure)? {
+        if record.replayed.is_some() {
+            // What was carried out in the end was announced, and applied as it was announced.
+            journal.plan.confine();
+        }
         return carry_out(layer, vault, &journal, None, &|_| {}).await;
     }
     // It waited for the store, and others went on meanwhile: what became dependent since goes, too.
@@ -313,7 +317,7 @@ async fn resume_one<S: EventStore>(
         keep_existing(layer, &mut journal.plan).await.map_err(|error| waits(error.into()))?;
         // What the earlier attempt may have written must be known before the next one follows it.
         look(layer, vault).await.map_err(waits)?;
-        journal.attempt = Uuid::new_v4();
+        journal.try_anew();
         journal.write(vault).await?;
     }
     let doomed = journal.plan.subjects.iter().map(|affected| affected.subject.clone());

@@ -177,7 +177,7 @@ struct Found {
 
 impl Found {
     /// Whether it is this vault's own.
-    fn take(&mut self, vault: &Vault, announcement: &Announcement) -> Result<bool, VaultError> {
+    fn take(&mut self, vault: &Vault, announcement: &Announcement) -> Result<bool, ErasureError> {
         if announcement.vault() != vault.id() {
             self.foreign += 1;
             return Ok(false);
@@ -187,9 +187,17 @@ impl Found {
             return Ok(false);
         };
         let id = verdict.erasure.0.into_bytes();
-        // One that is journaled is not done yet, and will be by its journal.
-        let known = vault.note(NoteKind::Journal, id)?.is_some()
-            || vault.note(NoteKind::Erasure, id)?.is_some() && vault.covers(&verdict)?;
+        // What a journal announced is not done yet, and will be by that journal. One in a backup or
+        // an image may be of an earlier attempt than the one that was carried out in the end.
+        let own = match Journal::find(vault, verdict.erasure)? {
+            Some(journal) => {
+                let parts = journal.plan.subjects.len().div_ceil(SUBJECTS_PER_ANNOUNCEMENT).max(1);
+                journal.announced_as(announcement.id(), parts)
+            }
+            None => false,
+        };
+        let known =
+            own || vault.note(NoteKind::Erasure, id)?.is_some() && vault.covers(&verdict)?;
         if known {
             self.known += 1;
         } else {
@@ -219,9 +227,7 @@ pub(super) async fn announce<S: EventStore>(
     let mut previous = mark.newest;
     let mut events = Vec::with_capacity(parts.len());
     for (part, taken) in parts.into_iter().enumerate() {
-        // Repeated, the same attempt has the same ids: the store knows it for what it is.
-        let name = format!("announcement {}/{part}", journal.attempt);
-        let id = EventId::derived(erasure.0, &name);
+        let id = journal.announcement(part);
         verdict.taken = taken.to_vec();
         events.push(Announcement::seal(vault, id, previous, &verdict)?.to_event()?);
         previous = Some(id);

@@ -191,7 +191,7 @@ async fn seal_all<S: EventStore>(
     // What stands before a change of generation is sealed under the generation that it ends, so
     // that those keys are fetched before the change is claimed.
     let mut keys = fetch(layer, vault, needs(work, Half::Before, &[])).await?;
-    let begun = claim(vault, work).await?;
+    let begun = claim(layer, vault, work).await?;
     keys.extend(fetch(layer, vault, needs(work, Half::After, &begun)).await?);
 
     let mut sealed = SealedWork { appends: Vec::new(), readable: Vec::new() };
@@ -230,7 +230,11 @@ fn own(subject: &Subject, stream: &StreamName, begun: Option<Generation>) -> Opt
 }
 
 /// Notes the owner changes. Returns, for each event, the generation begun by it or before it.
-async fn claim(vault: &Vault, work: &[Work]) -> Result<Vec<Vec<Option<Generation>>>, StoreError> {
+async fn claim<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    work: &[Work],
+) -> Result<Vec<Vec<Option<Generation>>>, StoreError> {
     let mut claims = Vec::new();
     for work in work {
         for (event, carved) in &work.events {
@@ -239,13 +243,22 @@ async fn claim(vault: &Vault, work: &[Work]) -> Result<Vec<Vec<Option<Generation
                 event: event.id,
                 change: change.clone(),
                 any: carved.any_owner,
+                stored: false,
             }));
         }
     }
     let begun = if claims.is_empty() {
         Vec::new()
     } else {
-        vault.claim(&claims).await.map_err(vault_error)?
+        match vault.claim(&claims).await {
+            // A late retry, perhaps, of a change whose part is forgotten since.
+            Err(VaultError::NoGeneration { .. }) if layer.holds_all(&claims).await? => {
+                claims.iter_mut().for_each(|claim| claim.stored = true);
+                vault.claim(&claims).await
+            }
+            claimed => claimed,
+        }
+        .map_err(vault_error)?
     };
     let mut begun = begun.into_iter();
     let generations = work.iter().map(|work| {
@@ -409,6 +422,24 @@ impl<S: EventStore> Layer<S> {
         }
         vault.settle(dependent, &stored, true).await.map_err(vault_error)?;
         vault.settle(dependent, &open, false).await.map_err(vault_error)
+    }
+
+    /// Whether the events of all these claims are in the streams of those who claim.
+    async fn holds_all(&self, claims: &[Claim]) -> Result<bool, StoreError> {
+        let mut missing: HashMap<&Subject, Vec<EventId>> = HashMap::new();
+        for claim in claims {
+            missing.entry(&claim.subject).or_default().push(claim.event);
+        }
+        for (subject, mut missing) in missing {
+            let stream = subject.stream();
+            let stream = self.placement(&stream).await?.readable(&stream);
+            let mut events = self.store.read(&stream, self.newest_first());
+            while !missing.is_empty() {
+                let Some(event) = events.try_next().await? else { return Ok(false) };
+                missing.retain(|id| *id != event.id);
+            }
+        }
+        Ok(true)
     }
 
     /// Backwards, where the store can: what is looked for is likely to be near the end.

@@ -132,6 +132,7 @@ impl Codec {
                 event: id,
                 change: change.clone(),
                 any: carved.any_owner,
+                stored: false,
             })
             .collect();
         let events = if claims.is_empty() { vec![] } else { vec![id] };

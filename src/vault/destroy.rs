@@ -1,6 +1,6 @@
 //! Destroying keys, fencing, and admitting again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
     Dead, Destroyed, Destruction, Doomed, NoteKind, Taken, VaultError, Verdict,
@@ -59,13 +59,15 @@ impl Committer {
     pub(super) fn replay(&mut self, verdicts: &[Verdict]) -> Result<Destroyed, VaultError> {
         self.commit()?;
         let mut plan = Plan::default();
-        for verdict in verdicts {
-            for taken in &verdict.taken {
-                if taken.whole {
-                    self.doom(taken.pseudonym, &taken.dead, verdict.erasure, &mut plan)?;
-                } else {
-                    self.doom_known_spans(taken, verdict.erasure, &mut plan)?;
+        for (erasure, taken) in joined(verdicts) {
+            let fence = self.fence(&taken.pseudonym, &plan)?;
+            match fence.whole.contains(&erasure) {
+                // Admitted again since: what begins now is not what was taken then.
+                true if !fence.closed => {}
+                false if taken.whole => {
+                    self.doom(taken.pseudonym, &taken.dead, erasure, &mut plan)?;
                 }
+                _ => self.doom_known_spans(&taken, erasure, &mut plan)?,
             }
         }
         // An erasure may have come in parts.
@@ -286,6 +288,30 @@ impl Committer {
         self.core.cache.drop_fence(subject);
         Ok(Some(record.current))
     }
+}
+
+/// What each erasure took of each subject, in the order in which it was told. One that waited for
+/// the store may have been announced several times: the last says how it was in the end, and what
+/// any of them calls dead is dead.
+fn joined(verdicts: &[Verdict]) -> Vec<(ErasureId, Taken)> {
+    let mut order: HashMap<(ErasureId, Hash), usize> = HashMap::new();
+    let mut all: Vec<(ErasureId, Taken)> = Vec::new();
+    for verdict in verdicts {
+        for taken in &verdict.taken {
+            match order.entry((verdict.erasure, taken.pseudonym)) {
+                Entry::Vacant(new) => {
+                    new.insert(all.len());
+                    all.push((verdict.erasure, taken.clone()));
+                }
+                Entry::Occupied(known) => {
+                    let (_, ours) = &mut all[*known.get()];
+                    let earlier = std::mem::replace(ours, taken.clone());
+                    ours.dead.extend(earlier.dead);
+                }
+            }
+        }
+    }
+    all
 }
 
 impl Plan {

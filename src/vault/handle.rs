@@ -226,14 +226,16 @@ impl Vault {
     /// Notes owner changes durably, before the append that states them. Returns for each the
     /// generation under which its event, and the later ones of the same append, are sealed
     /// (`None`: no new generation). The same claim again changes nothing and has the same answer,
-    /// also when it was settled long ago; unless the generation is dead since, then it is `None`.
+    /// also when it was settled long ago. Where the generation is dead since, that is `None` if the event
+    /// is said to be stored, and else an error.
     ///
     /// A claim that begins a generation is refused while any claim of another append is open, one
     /// that adds an owner only while a generation is.
     ///
     /// # Errors
     /// [`VaultError::Unsettled`] where an earlier claim of a subject is open;
-    /// [`VaultError::Forgotten`] where the subject or the owner is.
+    /// [`VaultError::Forgotten`] where the subject or the owner is; [`VaultError::NoGeneration`] where
+    /// what the event began is dead.
     pub async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
         self.ask(|reply| Job::Claim(claims.to_vec(), reply)).await
     }

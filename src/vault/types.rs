@@ -77,6 +77,8 @@ pub struct Claim {
     pub change: OwnerChange,
     /// Whether forgetting any one owner suffices to forget the dependent, or all must be.
     pub any: bool,
+    /// Whether the event is known to be in the store already: then it needs no living generation.
+    pub stored: bool,
 }
 
 /// One owner of a dependent subject in one epoch.

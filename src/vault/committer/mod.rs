@@ -160,6 +160,10 @@ impl Committer {
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
             Job::Slot(change, reply) => {
                 let changed = self.core.disk.tree().change_slot(change);
+                // Nobody knows what is in the slot: memory answers nothing any more, either.
+                if matches!(changed, Err(VaultError::Storage(_) | VaultError::SlotDevice { .. })) {
+                    self.core.disk.poison();
+                }
                 wipe_stack();
                 answer(reply, changed);
             }
@@ -219,9 +223,17 @@ impl Committer {
             let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
             let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
             let begun = record.claim(claim, &together, fence.first_living())?;
-            // What an event began that counted long ago may be dead by now. Its retry needs a key
-            // all the same, before the store can answer that it is there.
-            generations.push(begun.filter(|begun| fence.killer(*begun).is_none()));
+            // What an event began that counted long ago may be dead by now. If it is in the store,
+            // its retry needs any key, so that the store can answer that it is there; if it is not,
+            // it must not come under the key of whoever owns the subject by now.
+            let dead = begun.filter(|begun| fence.killer(*begun).is_some());
+            if let Some(generation) = dead.filter(|_| !claim.stored) {
+                return Err(VaultError::NoGeneration {
+                    subject: claim.subject.clone(),
+                    generation,
+                });
+            }
+            generations.push(begun.filter(|_| dead.is_none()));
             if record.owners().any(|named| named == owner) {
                 let place = places::dependent(&self.core.naming.subject(owner), &hash);
                 let name = Value::new(claim.subject.as_str().as_bytes().to_vec());

@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub(super) fn claim(of: &str, event: EventId, change: OwnerChange) -> Claim {
-    Claim { subject: subject(of), event, change, any: false }
+    Claim { subject: subject(of), event, change, any: false, stored: false }
 }
 
 /// Claims, and settles whether the event was stored.
@@ -276,7 +276,9 @@ async fn a_retry_of_a_change_whose_generation_is_dead_needs_no_dead_key() {
     owned(&vault, "account-1", replace("b"), true).await.unwrap();
     let dead = Dead::Spans(vec![(begun, begun)]);
     destroy(&vault, ErasureId::now(), "account-1", dead).await.unwrap();
-    assert_eq!(vault.claim(&[first]).await.unwrap(), [None]);
+    let refused = vault.claim(std::slice::from_ref(&first)).await;
+    assert!(matches!(refused, Err(VaultError::NoGeneration { .. })), "{refused:?}");
+    assert_eq!(vault.claim(&[Claim { stored: true, ..first }]).await.unwrap(), [None]);
     key(&vault, "account-1", "account-1").await.unwrap();
 }
 

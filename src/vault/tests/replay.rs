@@ -75,6 +75,7 @@ async fn what_found_nothing_to_take_takes_nothing_elsewhere() {
         event: crate::event::EventId::random(),
         change: crate::event::OwnerChange::Replace(subject("owner")),
         any: false,
+        stored: false,
     };
     vault.claim(std::slice::from_ref(&claim)).await.unwrap();
     vault.settle(&subject("b"), &[claim.event], true).await.unwrap();

@@ -33,7 +33,13 @@ fn listed(vault: &Vault) -> Vec<KeyInfo> {
 
 fn claim(owner: &str, change: fn(Subject) -> OwnerChange) -> Claim {
     let change = change(subject(owner));
-    Claim { subject: subject("account-1"), event: EventId::random(), change, any: false }
+    Claim {
+        subject: subject("account-1"),
+        event: EventId::random(),
+        change,
+        any: false,
+        stored: false,
+    }
 }
 
 #[tokio::test]
