@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ErasureError;
+#[cfg(feature = "cli")]
+use crate::vault::backup::VerifiedBackup;
 use crate::{
     crypto::base64url,
     event::{
@@ -100,11 +102,29 @@ impl Announcement {
     /// What was announced; `None` where it is not this vault's word, or not one that this program
     /// understands.
     pub(super) fn open(&self, vault: &Vault) -> Option<Verdict> {
-        if self.body.format != FORMAT || self.body.vault != vault.id().0 {
+        self.open_by(vault.id(), |associated, sealed| {
+            vault.open_verdict(self.body.erasure, associated, sealed)
+        })
+    }
+
+    /// Whether it is the word of the vault that a backup is of, or of another vault.
+    #[cfg(feature = "cli")]
+    pub(crate) fn suits(&self, backup: &VerifiedBackup) -> bool {
+        let open = |associated: &[u8], sealed: &[u8]| {
+            backup.open_verdict(self.body.erasure, associated, sealed)
+        };
+        self.vault() != backup.vault() || self.open_by(backup.vault(), open).is_some()
+    }
+
+    fn open_by(
+        &self,
+        vault: VaultId,
+        open: impl FnOnce(&[u8], &[u8]) -> Option<Verdict>,
+    ) -> Option<Verdict> {
+        if self.body.format != FORMAT || self.vault() != vault {
             return None;
         }
-        let sealed = base64url::decode(&self.body.sealed)?;
-        vault.open_verdict(self.body.erasure, &self.associated(), &sealed)
+        open(&self.associated(), &base64url::decode(&self.body.sealed)?)
     }
 
     /// What the seal covers besides: all that stands in clear, and where it stands.

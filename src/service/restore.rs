@@ -68,6 +68,11 @@ impl DataFolder {
         let wanted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         drop(store);
         backup.refuse_other_vault(&wanted)?;
+        // Before the slot is touched: an older vault that was moved aside opens until then.
+        match erasures.iter().filter(|erasure| !erasure.suits(&backup)).count() {
+            0 => {}
+            odd => return Err(FolderError::ErasuresDoNotOpen(odd)),
+        }
 
         let root = match self.root.clone().or(noted_root) {
             Some(root) if is_tpm(&root) => root,

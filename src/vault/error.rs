@@ -40,6 +40,17 @@ pub enum VaultError {
         /// The one that was asked for.
         generation: Generation,
     },
+    /// The key of a generation that is not the current one sealed as often as AES-GCM allows.
+    #[error(
+        "the key of generation {generation} of subject {subject} has sealed as often as it may; \
+         what is to be sealed under it must be appended anew, under the current one"
+    )]
+    KeyUsedUp {
+        /// Whose.
+        subject: Subject,
+        /// Which of theirs.
+        generation: Generation,
+    },
     /// Another process has this vault open, or a copy of its folder over the same root slot. 0:
     /// which process is not known.
     #[error("vault in use by {}; close it there, or wait", user(*.0))]

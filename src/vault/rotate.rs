@@ -85,6 +85,7 @@ impl Committer {
         }
         let keys = places::keys(&hash);
         let current = record.current;
+        let whole = (keys.start.clone(), keys.end.clone());
         let mut planned = self.planned.range(keys.clone());
         let mut used = planned.any(|(_, planned)| planned.entry.generation == current);
         let mut written = Vec::new();
@@ -98,10 +99,11 @@ impl Committer {
         }
         let begun = record.begin_generation()?;
         record.go_on_with(begun);
-        // As they are: what is wanted is fresh keys for the pages that hold them, where the new
-        // ones will stand, too. What this write has to say of them otherwise counts more.
+        // As they are: what is wanted is fresh keys for all pages where the new ones may come to
+        // stand, also where none stands now. What this write has to say of them otherwise counts
+        // more.
         self.changes.extend(written);
-        self.fresh = true;
+        self.renewed.push(whole);
         self.core.unsaved().insert(hash, record);
         self.announce(&hash, Some(begun));
         Ok(Some(begun))

@@ -10,6 +10,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "backup")]
+use super::backup::VerifiedBackup;
 use super::{
     Dead, Destroyed, Destruction, Fence, InventoryEntry, NoteKind, Taken, Vault, VaultError,
     Verdict,
@@ -191,11 +193,32 @@ impl Vault {
         associated: &[u8],
         sealed: &[u8],
     ) -> Option<Verdict> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-        let cipher = cipher(self.core().disk.tree().identity());
-        let plain = cipher.open(nonce, associated, sealed).ok()?;
-        decode(erasure, &plain).ok()
+        open_under(self.core().disk.tree().identity(), erasure, associated, sealed)
     }
+}
+
+#[cfg(feature = "backup")]
+impl VerifiedBackup {
+    /// As [`Vault::open_verdict`] of the vault that this will be.
+    pub fn open_verdict(
+        &self,
+        erasure: ErasureId,
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Option<Verdict> {
+        open_under(self.identity(), erasure, associated, sealed)
+    }
+}
+
+fn open_under(
+    identity: &Secret,
+    erasure: ErasureId,
+    associated: &[u8],
+    sealed: &[u8],
+) -> Option<Verdict> {
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+    let plain = cipher(identity).open(nonce, associated, sealed).ok()?;
+    decode(erasure, &plain).ok()
 }
 
 /// Whether no generation was left alive when an erasure was done. One that found its part dead

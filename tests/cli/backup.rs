@@ -352,3 +352,19 @@ fn the_age_command_line_opens_a_backup() {
     world.ok(&["restore", "again.age", "--identity", "theirs.txt"]);
     assert_eq!(world.data("user-2")[0]["name"], "Erika 2");
 }
+
+#[test]
+fn a_restore_that_is_refused_leaves_the_vault_that_was_moved_away_as_it_was() {
+    let (world, to) = world();
+    back_up(&world, &to, "copy.age");
+    world.ok(&["forget", "user-2", "--reason", "asked", "--yes"]);
+    let text = world.ok(&["erasures", "export"]);
+    world.write("changed.ndjson", text.replacen("\"sealed\":\"", "\"sealed\":\"AAAA", 1));
+    let (vault, old) = (world.path("oubliette-data/vault"), world.path("oubliette-data/vault.old"));
+    fs::rename(&vault, &old).unwrap();
+    let told = world.fails(1, &[&RESTORE[..], &["--erasures", "changed.ndjson"]].concat());
+    assert!(told.contains("do not open"), "{told}");
+    assert!(!vault.exists());
+    fs::rename(&old, &vault).unwrap();
+    assert_eq!(world.run(&["read", "user-1"]).code, 0);
+}

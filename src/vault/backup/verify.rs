@@ -61,6 +61,11 @@ impl fmt::Debug for VerifiedBackup {
 }
 
 impl VerifiedBackup {
+    /// The secret from which the vault derives keyed hashes.
+    pub(in crate::vault) fn identity(&self) -> &crate::crypto::Secret {
+        &self.header.identity
+    }
+
     /// Reads a backup through and checks all of it. Nothing is written.
     ///
     /// # Errors

@@ -101,6 +101,11 @@ impl Committer {
             self.core.unsaved().insert(hash, record);
             return self.seal(wanted);
         }
+        // Late retries alone come to a key that gave way long ago.
+        if full && used + seals > limits.seals_per_key.saturating_mul(2) {
+            let (subject, generation) = (wanted.address.1, generation);
+            return Err(VaultError::KeyUsedUp { subject, generation });
+        }
         planned.reserve(seals, limits.first_block, limits.largest_block, limits.seals_per_key);
         Ok((Arc::clone(&planned.key), false))
     }

@@ -73,8 +73,9 @@ type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 pub(super) struct Committer {
     pub(super) core: Arc<Core>,
     pub(super) changes: BTreeMap<Place, Option<Value>>,
-    /// Whether this write takes fresh page keys along.
-    pub(super) fresh: bool,
+    /// From where to where this write takes fresh page keys along. What stays there is among the
+    /// changes.
+    pub(super) renewed: Vec<(Place, Place)>,
     /// In order of places, so that of one stream's keys the newest generation is published last
     /// and stays warm.
     pub(super) planned: BTreeMap<Place, Planned>,
@@ -96,7 +97,7 @@ impl Committer {
         Self {
             core,
             changes: BTreeMap::new(),
-            fresh: false,
+            renewed: Vec::new(),
             planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
@@ -411,10 +412,11 @@ impl Committer {
             return Ok(());
         }
         let changes = changes.into_iter().collect();
-        if std::mem::take(&mut self.fresh) {
-            self.core.disk.erase(Erasure { changes, ..Erasure::default() })?;
-        } else {
+        let remove_ranges = std::mem::take(&mut self.renewed);
+        if remove_ranges.is_empty() {
             self.core.disk.put(changes)?;
+        } else {
+            self.core.disk.erase(Erasure { remove_ranges, changes })?;
         }
         self.core.unsaved().clear();
         for planned in planned.into_values() {

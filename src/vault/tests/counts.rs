@@ -194,3 +194,28 @@ async fn a_key_tells_its_layout_policy_and_days() {
     assert!(info.created >= before && info.last_use <= crate::event::Timestamp::now());
     assert_eq!(info.last_use.as_micros() % 86_400_000_000, 0);
 }
+
+#[tokio::test]
+async fn late_retries_do_not_wear_out_a_key_that_gave_way() {
+    let limits = Limits { seals_per_key: 3, ..Limits::default() };
+    let tree = tree();
+    let vault = Vault::over(Arc::clone(&tree), limits).unwrap();
+    for _ in 0..4 {
+        key(&vault, "user-1", "user-1").await.unwrap();
+    }
+    // Generation 1 sealed three times and gave way. What began under it may be asked for again.
+    for _ in 0..3 {
+        key_of(&vault, "user-1", "user-1", Some(1)).await.unwrap();
+    }
+    for reopened in [false, true] {
+        let vault =
+            if reopened { Vault::over(Arc::clone(&tree), limits).unwrap() } else { vault.clone() };
+        let refused = key_of(&vault, "user-1", "user-1", Some(1)).await;
+        assert!(
+            matches!(&refused, Err(VaultError::KeyUsedUp { subject: of, generation: Generation(1) })
+                if *of == subject("user-1")),
+            "{refused:?}"
+        );
+        key(&vault, "user-1", "user-1").await.unwrap();
+    }
+}

@@ -10,8 +10,12 @@ use super::{
 };
 use crate::{
     crypto::Secret,
-    event::{Generation, Layout, PolicyDigest, StreamName, Subject},
-    vault::{KeyRequest, Vault, core::Limits},
+    event::{ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject},
+    vault::{
+        KeyRequest, Vault,
+        core::Limits,
+        tests::{destroy, spans},
+    },
 };
 
 fn subject(n: u32) -> Subject {
@@ -81,6 +85,40 @@ async fn who_stole_the_root_and_all_pages_does_not_read_the_keys_after_a_rotatio
     // Of the others they read what was there, and new keys that came to stand beside it.
     let there = 33 + 5 * 12;
     assert!(others > there + 5, "{others}");
+}
+
+/// The pages of a subject are not only those that hold keys of theirs: where keys were destroyed,
+/// the next ones come to stand beside a neighbour's.
+#[tokio::test]
+async fn a_new_key_does_not_stand_on_a_page_that_a_thief_knows_where_none_stood_before() {
+    let disk = Disk::default();
+    let shape = Shape { page_bytes: 1024, ..tiny() };
+    let vault = Vault::over(Arc::new(disk.create(shape).unwrap()), Limits::default()).unwrap();
+    let streams: Vec<String> = (0..12).map(|n| format!("stream-{n}")).collect();
+    for n in 0..24 {
+        for stream in &streams {
+            seal(&vault, stream, n).await;
+        }
+        vault.rotate(&subject(n)).await.unwrap().unwrap();
+        seal(&vault, &streams[0], n).await;
+        destroy(&vault, ErasureId::now(), subject(n).as_str(), spans(&[(1, 1)])).await.unwrap();
+    }
+    let (id, stolen) = current(&disk);
+    for n in 0..24 {
+        vault.rotate(&subject(n)).await.unwrap().unwrap();
+        for stream in &streams {
+            seal(&vault, stream, n).await;
+        }
+    }
+    let loot = attack(id, &disk.archive(), vec![stolen]);
+    let read = |secret: &Secret| {
+        loot.iter().any(|value| value.windows(32).any(|window| window == secret.as_slice()))
+    };
+    for n in 0..24 {
+        for (generation, secret) in secrets(&vault, n) {
+            assert_eq!(read(&secret), generation == Generation(2), "user-{n}, {generation}");
+        }
+    }
 }
 
 /// What the documentation says that a new root alone does not give.
