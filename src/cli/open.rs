@@ -30,11 +30,11 @@ pub(super) struct Globals {
     /// The vault's folder, where it is not `vault/` in the data folder
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) vault: Option<PathBuf>,
-    /// The vault's root slot; keep it apart from the data folder, and back the vault up with `backup`
+    /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI; keep it apart from the data folder, and back the vault up with `backup`
     #[arg(
         long,
         global = true,
-        value_name = "FILE",
+        value_name = "PLACE",
         env = "OUBLIETTE_ROOT",
         hide_env_values = true
     )]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FolderError,
-    slot::{absolute_path, is_tpm},
+    slot::{absolute_path, device},
 };
 use crate::{
     erasure::ErasureError,
@@ -126,7 +126,8 @@ impl DataFolder {
     }
 
     /// With the root slot here, instead of where the folder notes it, or, for a new one, in the
-    /// user's state directory. `tpm:0x01500016` is a place in a TPM.
+    /// user's state directory. `tpm:0x01500016` is a place in a TPM, a URI of the scheme
+    /// `pkcs11:` one in a token.
     #[must_use]
     pub fn with_root(mut self, root: Option<PathBuf>) -> Self {
         self.root = root;
@@ -316,7 +317,7 @@ impl DataFolder {
         }
         let fresh_root = || default_root().ok_or(FolderError::NoPlaceForRoot);
         let mut root = match folder.root.take() {
-            Some(root) if is_tpm(&root) => root,
+            Some(root) if device(&root).is_some() => root,
             Some(root) => std::path::absolute(&root).unwrap_or(root),
             None => fresh_root()?,
         };
@@ -337,7 +338,7 @@ impl DataFolder {
         }
         let slot = folder.slot(&root)?;
         self.refuse_within(&slot)?;
-        if let Some(parent) = root.parent().filter(|_| !is_tpm(&root)) {
+        if let Some(parent) = root.parent().filter(|_| device(&root).is_none()) {
             make_folder(parent)?;
         }
         let mut manifest = folder.manifest(None, root.clone());

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "pkcs11")]
+use super::pkcs11::Pkcs11Object;
 #[cfg(feature = "tpm")]
 use super::tpm::TpmIndex;
 use super::{
@@ -28,6 +30,9 @@ pub enum SlotPlace {
     /// In the memory of a TPM 2.0.
     #[cfg(feature = "tpm")]
     Tpm(TpmIndex),
+    /// In a PKCS#11 token: a hardware security module, a smart card.
+    #[cfg(feature = "pkcs11")]
+    Pkcs11(Pkcs11Object),
 }
 
 impl SlotConfig {
@@ -84,8 +89,8 @@ impl SlotConfig {
         let folder = settled(folder);
         let file = match &self.place {
             SlotPlace::File(path) => Some(path),
-            #[cfg(feature = "tpm")]
-            SlotPlace::Tpm(_) => None,
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            _ => None,
         };
         let mut files = file.into_iter().chain(&self.mirrors);
         files.find(|path| settled(path).starts_with(&folder)).map(PathBuf::as_path)

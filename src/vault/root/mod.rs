@@ -6,11 +6,15 @@
 
 mod config;
 mod copies;
+#[cfg(any(feature = "tpm", feature = "pkcs11"))]
+mod device;
 mod file;
 mod kek;
 mod medium;
 mod memory;
 mod mirror;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod place;
 mod sector;
 mod slot;
@@ -27,6 +31,8 @@ pub(crate) use file::{parent, sync_folder};
 pub(crate) use kek::KekSecret;
 pub use kek::{Kek, KekError, Passphrase};
 pub(crate) use memory::MemorySlot;
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
 #[cfg(any(test, feature = "drill"))]
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]

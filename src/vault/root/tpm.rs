@@ -7,20 +7,20 @@
 
 use std::{
     env, fmt,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Write},
     process::{Command, Stdio},
     str::FromStr,
 };
 
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{file, kek::Passphrase, slot::Sectors};
+use super::{
+    device::{self, Device, SECTOR_BYTES},
+    kek::Passphrase,
+    slot::Sectors,
+};
 use crate::vault::VaultError;
-
-/// The length of a sector: one write of any TPM takes as much, and small ones have room for two.
-pub(super) const SECTOR_BYTES: usize = 512;
 
 /// Where in the TPM's memory the slot is: an index, and the one after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,25 +71,12 @@ impl TpmIndex {
 
     /// Makes the slot.
     pub(super) fn create(&self) -> Result<TpmSectors, VaultError> {
-        let sectors = self.lock()?;
-        if sectors.defined()?.contains(&true) {
-            return Err(VaultError::NotEmpty(self.to_string()));
-        }
-        sectors.define(0)?;
-        sectors.define(1).inspect_err(|_| self.unmake())?;
-        Ok(sectors)
+        device::create(self.lock()?, self)
     }
 
     /// Opens the slot.
     pub(super) fn open(&self) -> Result<TpmSectors, VaultError> {
-        let sectors = self.lock()?;
-        match sectors.defined()? {
-            [false, false] => return Err(VaultError::SlotMissing(self.to_string())),
-            [true, true] => {}
-            // The root is in the other one.
-            [first, _] => sectors.define(usize::from(first))?,
-        }
-        Ok(sectors)
+        device::open(self.lock()?, self)
     }
 
     /// Takes back what was made.
@@ -101,18 +88,9 @@ impl TpmIndex {
 
     /// Keeps others away, for as long as the slot is open.
     fn lock(&self) -> Result<TpmSectors, VaultError> {
-        let folder = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, Into::into);
         let tcti = self.tcti.clone().or_else(|| env::var("TPM2TOOLS_TCTI").ok());
-        let whose = Sha256::digest(tcti.unwrap_or_default().as_bytes());
-        let mark = u32::from_be_bytes(*whose.first_chunk().unwrap_or(&[0; 4]));
-        let path = folder.join(format!("oubliette-tpm-{mark:08x}-{:08x}.lock", self.first));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let lock = options.open(path).map_err(|error| VaultError::Storage(Box::new(error)))?;
-        file::lock(&lock)?;
-        Ok(TpmSectors { at: self.clone(), _lock: lock })
+        let whose = format!("{} {}", hex(self.first), tcti.unwrap_or_default());
+        Ok(TpmSectors { at: self.clone(), _lock: device::lock("tpm", &whose)? })
     }
 
     /// Runs one of the tools, and returns what it wrote.
@@ -205,8 +183,13 @@ pub(super) struct TpmSectors {
 }
 
 impl TpmSectors {
-    /// Which of the two indices exist.
-    fn defined(&self) -> Result<[bool; 2], VaultError> {
+    fn index(&self, sector: usize) -> String {
+        hex(self.at.indices()[sector])
+    }
+}
+
+impl Device for TpmSectors {
+    fn made(&self) -> Result<[bool; 2], VaultError> {
         let list = self.at.run("tpm2_getcap", &["handles-nv-index"], None)?;
         let list = String::from_utf8_lossy(&list);
         let handles: Vec<u32> = list
@@ -217,7 +200,7 @@ impl TpmSectors {
         Ok(self.at.indices().map(|index| handles.contains(&index)))
     }
 
-    fn define(&self, sector: usize) -> Result<(), VaultError> {
+    fn make(&self, sector: usize) -> Result<(), VaultError> {
         let (index, size) = (self.index(sector), SECTOR_BYTES.to_string());
         let args = [index.as_str(), "-C", "o", "-s", &size, "-a", "authread|authwrite|no_da"];
         self.at.run_with_auth("tpm2_nvdefine", &args, "-p", None)?;
@@ -225,8 +208,8 @@ impl TpmSectors {
         self.write(sector, &[0; SECTOR_BYTES])
     }
 
-    fn index(&self, sector: usize) -> String {
-        hex(self.at.indices()[sector])
+    fn unmake(&self) {
+        self.at.unmake();
     }
 }
 
