@@ -4,8 +4,13 @@
 #![cfg(unix)]
 #![allow(clippy::print_stderr)] // to skip loudly
 
+#[path = "tpm/counter.rs"]
+mod counter;
 #[path = "device/shared.rs"]
 mod shared;
+
+#[path = "cli/world.rs"]
+mod world;
 
 use std::{
     process::{Child, Command, Stdio},

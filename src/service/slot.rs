@@ -8,9 +8,9 @@ use super::{
 };
 #[cfg(feature = "pkcs11")]
 use crate::vault::Pkcs11Object;
-#[cfg(feature = "tpm")]
-use crate::vault::TpmIndex;
 use crate::vault::{Kek, Passphrase, SlotConfig, SlotPlace, Vault};
+#[cfg(feature = "tpm")]
+use crate::vault::{TpmIndex, TpmIndexError};
 
 impl DataFolder {
     /// With these mirrors of the root slot, besides those that the folder notes.
@@ -34,6 +34,14 @@ impl DataFolder {
         self
     }
 
+    /// Opening it whatever the counter of its root slot says: an old state was restored on purpose,
+    /// or the counter is lost. Erasures stay pending until the slot is bound anew.
+    #[must_use]
+    pub fn past_counter(mut self, past: bool) -> Self {
+        self.past_counter = past;
+        self
+    }
+
     /// Where the key-encryption key comes from that opening will use.
     ///
     /// # Errors
@@ -51,7 +59,8 @@ impl DataFolder {
         }
     }
 
-    /// Notes where the vault's mirrors are now, and where its key-encryption key comes from.
+    /// Notes where the vault's mirrors and its counter are now, and where its key-encryption key
+    /// comes from.
     ///
     /// # Errors
     /// [`FolderError::Io`].
@@ -62,10 +71,11 @@ impl DataFolder {
         let state = vault.root_slot()?;
         let mirrors = state.mirrors.into_iter().map(|mirror| mirror.name.into()).collect();
         let kek = Some(absolute_kek(kek.clone())).filter(|kek| *kek != Kek::None);
-        if manifest.mirrors == mirrors && manifest.kek == kek {
+        let counter = state.counter.map(|counter| counter.name);
+        if manifest.mirrors == mirrors && manifest.kek == kek && manifest.counter == counter {
             return Ok(());
         }
-        (manifest.mirrors, manifest.kek) = (mirrors, kek);
+        (manifest.mirrors, manifest.kek, manifest.counter) = (mirrors, kek, counter);
         self.write(&self.manifest_file(), &pretty(&manifest))
     }
 
@@ -86,6 +96,13 @@ impl DataFolder {
         for mirror in &self.mirrors {
             slot = slot.with_mirror(mirror);
         }
+        #[cfg(feature = "tpm")]
+        if let Some(counter) = &self.counter {
+            let bad =
+                |error: TpmIndexError| FolderError::BadRoot(counter.into(), error.to_string());
+            slot = slot.with_counter(Some(counter.parse::<TpmIndex>().map_err(bad)?));
+        }
+        slot = slot.past_counter(self.past_counter);
         let kek = self.kek.clone().unwrap_or_default();
         Ok(slot.with_kek(kek, self.passphrase.clone()))
     }

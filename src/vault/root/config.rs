@@ -8,6 +8,7 @@ use super::pkcs11::Pkcs11Object;
 use super::tpm::TpmIndex;
 use super::{
     copies::Slot,
+    counter::Asked,
     kek::{Kek, Passphrase},
 };
 use crate::vault::{VaultError, VaultId};
@@ -19,6 +20,7 @@ pub struct SlotConfig {
     pub(super) mirrors: Vec<PathBuf>,
     pub(super) kek: Kek,
     pub(super) passphrase: Option<Passphrase>,
+    pub(super) counter: Asked,
 }
 
 /// Where the slot itself is.
@@ -38,7 +40,8 @@ pub enum SlotPlace {
 impl SlotConfig {
     /// At a place, without mirrors, wrapped by nothing.
     pub fn at(place: SlotPlace) -> Self {
-        Self { place, mirrors: Vec::new(), kek: Kek::None, passphrase: None }
+        let counter = Asked::default();
+        Self { place, mirrors: Vec::new(), kek: Kek::None, passphrase: None, counter }
     }
 
     /// With a further slot file, on another device if possible. One that is not there yet is made;
@@ -55,6 +58,25 @@ impl SlotConfig {
     pub fn with_kek(mut self, kek: Kek, passphrase: Option<Passphrase>) -> Self {
         self.kek = kek;
         self.passphrase = passphrase;
+        self
+    }
+
+    /// With this counter of a TPM, its first index alone, as a witness against a rollback of vault
+    /// and slot together. A new slot is bound to it, and so is one that is restored; of one that is
+    /// bound already this says how it is reached. [`Vault::bind_counter`](crate::vault::Vault::bind_counter)
+    /// binds a slot that is there.
+    #[cfg(feature = "tpm")]
+    #[must_use]
+    pub fn with_counter(mut self, counter: Option<TpmIndex>) -> Self {
+        self.counter.at = counter;
+        self
+    }
+
+    /// Opening the slot whatever its counter says, because an old state was restored on purpose, or
+    /// the counter is lost. Erasures stay pending until the slot is bound anew.
+    #[must_use]
+    pub fn past_counter(mut self, past: bool) -> Self {
+        self.counter.past = past;
         self
     }
 

@@ -6,6 +6,7 @@
 
 mod config;
 mod copies;
+mod counter;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device;
 mod file;
@@ -111,7 +112,12 @@ pub(crate) enum SlotChange {
     AddMirror(PathBuf),
     /// Wipes a mirror, unless it is lost, and no longer notes it.
     RetireMirror { path: PathBuf, lost: bool },
-    /// Writes the mirrors that could not be reached.
+    /// Binds the slot to a counter, from the present epoch on.
+    #[cfg(feature = "tpm")]
+    BindCounter(TpmIndex),
+    /// No longer notes the counter, and destroys it, unless it is lost.
+    ReleaseCounter { lost: bool },
+    /// Writes the mirrors that could not be reached, and raises the counter.
     Retry,
 }
 
@@ -127,14 +133,20 @@ pub struct SlotState {
     pub wrapped_by: WrappedBy,
     /// Its mirrors.
     pub mirrors: Vec<MirrorState>,
+    /// The counter that bears witness of it.
+    pub counter: Option<MirrorState>,
 }
 
-/// How a mirror of a root slot stands.
+/// How a mirror of a root slot stands, or the counter that bears witness of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {
     /// Which: its path.
     pub name: String,
+    /// Whether it is the counter: of that, the epoch is the one that it tells, and stale is one that
+    /// does not tell the present epoch.
+    #[serde(skip)]
+    pub counter: bool,
     /// The epoch of the root that it was last known to hold; `None`: it may hold any, or the
     /// present one under an earlier key-encryption key.
     pub may_hold: Option<u64>,

@@ -16,6 +16,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
+    counter::Monotonic,
     device::{self, Device, SECTOR_BYTES},
     kek::Passphrase,
     slot::Sectors,
@@ -65,6 +66,10 @@ impl TpmIndex {
         self
     }
 
+    pub(super) fn first(&self) -> u32 {
+        self.first
+    }
+
     fn indices(&self) -> [u32; 2] {
         [self.first, self.first + 1]
     }
@@ -84,6 +89,32 @@ impl TpmIndex {
         for index in self.indices() {
             let _ = self.run("tpm2_nvundefine", &[&hex(index), "-C", "o"], None);
         }
+    }
+
+    /// Makes a counter of the first index, where there is nothing; what is there must be one. One that
+    /// was removed does not begin again from a lower number: the TPM sees to that.
+    pub(super) fn make_counter(&self) -> Result<(), String> {
+        if self.existing().map_err(why)?.contains(&self.first) {
+            // Nothing else can be raised.
+            return Monotonic::raise(self);
+        }
+        let index = hex(self.first);
+        let attributes = "authread|authwrite|no_da|nt=counter";
+        let args = [index.as_str(), "-C", "o", "-s", "8", "-a", attributes];
+        self.run_with_auth("tpm2_nvdefine", &args, "-p", None).map_err(why)?;
+        // One that was never raised cannot be read.
+        Monotonic::raise(self).inspect_err(|_| drop(Monotonic::remove(self)))
+    }
+
+    /// Which indices exist.
+    fn existing(&self) -> Result<Vec<u32>, VaultError> {
+        let list = self.run("tpm2_getcap", &["handles-nv-index"], None)?;
+        let list = String::from_utf8_lossy(&list);
+        let handles = list
+            .lines()
+            .filter_map(|line| line.trim_start_matches(['-', ' ']).trim().strip_prefix("0x"))
+            .filter_map(|digits| u32::from_str_radix(digits, 16).ok());
+        Ok(handles.collect())
     }
 
     /// Keeps others away, for as long as the slot is open.
@@ -172,6 +203,34 @@ impl FromStr for TpmIndex {
     }
 }
 
+impl Monotonic for TpmIndex {
+    fn read(&self) -> Result<u64, String> {
+        let index = hex(self.first);
+        let args = [index.as_str(), "-C", &index, "-s", "8"];
+        let read = self.run_with_auth("tpm2_nvread", &args, "-P", None).map_err(why)?;
+        let number = read.as_slice().try_into().map_err(|_| "it is no counter".to_owned())?;
+        Ok(u64::from_be_bytes(number))
+    }
+
+    fn raise(&self) -> Result<(), String> {
+        let index = hex(self.first);
+        let args = [index.as_str(), "-C", &index];
+        self.run_with_auth("tpm2_nvincrement", &args, "-P", None).map(drop).map_err(why)
+    }
+
+    fn remove(&self) -> Result<(), String> {
+        self.run("tpm2_nvundefine", &[&hex(self.first), "-C", "o"], None).map(drop).map_err(why)
+    }
+}
+
+/// What a tool said.
+fn why(error: VaultError) -> String {
+    match error {
+        VaultError::SlotDevice { why, .. } => why,
+        error => error.to_string(),
+    }
+}
+
 fn hex(index: u32) -> String {
     format!("{index:#010x}")
 }
@@ -190,13 +249,7 @@ impl TpmSectors {
 
 impl Device for TpmSectors {
     fn made(&self) -> Result<[bool; 2], VaultError> {
-        let list = self.at.run("tpm2_getcap", &["handles-nv-index"], None)?;
-        let list = String::from_utf8_lossy(&list);
-        let handles: Vec<u32> = list
-            .lines()
-            .filter_map(|line| line.trim_start_matches(['-', ' ']).trim().strip_prefix("0x"))
-            .filter_map(|digits| u32::from_str_radix(digits, 16).ok())
-            .collect();
+        let handles = self.at.existing()?;
         Ok(self.at.indices().map(|index| handles.contains(&index)))
     }
 
