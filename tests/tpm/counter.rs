@@ -209,6 +209,10 @@ fn what_is_no_counter_is_not_taken_for_one() {
     let Some(bound) = Bound::new() else { return };
     let define = ["tpm2_nvdefine", "0x01500030", "-C", "o", "-s", "8", "-a", "authread|authwrite"];
     assert!(bound.tpm.tool(&define).status.success());
+    let content = bound.world.write("content", [7; 8]);
+    let content = content.to_str().unwrap();
+    let write = ["tpm2_nvwrite", "0x01500030", "-C", "0x01500030", "-i", content];
+    assert!(bound.tpm.tool(&write).status.success());
     let told = bound.refused(&["root", "counter", "bind", "tpm:0x01500030"]);
     assert!(told.contains("tpm:0x01500030") && told.contains("cannot be used"), "{told}");
     assert_eq!(bound.run(&["root", "counter", "bind", "0x81000001"]).code, 2);

@@ -186,9 +186,13 @@ impl Counter {
         }
         self.look();
         while self.trouble.is_none() && self.tells.is_some_and(|tells| tells < epoch) {
+            let before = self.tells;
             match self.device.raise() {
                 Ok(()) => self.look(),
                 Err(why) => self.trouble = Some(why),
+            }
+            if self.trouble.is_none() && self.tells <= before {
+                self.trouble = Some("it was raised, and reads no more than before".to_owned());
             }
         }
         if self.trouble.is_none() && self.tells.is_some_and(|tells| tells > epoch) {
@@ -250,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    /// What it reads, and how often it can be raised.
+    /// What it reads, and how often it can be raised. Once it reads 200, it stays there.
     #[derive(Clone, Default)]
     struct Fake(Arc<(AtomicU64, AtomicU64)>);
 
@@ -262,7 +266,7 @@ mod tests {
         fn raise(&self) -> Result<(), String> {
             let left = self.0.1.load(SeqCst).checked_sub(1).ok_or("worn out")?;
             self.0.1.store(left, SeqCst);
-            self.0.0.fetch_add(1, SeqCst);
+            self.0.0.store((self.0.0.load(SeqCst) + 1).min(200), SeqCst);
             Ok(())
         }
 
@@ -295,6 +299,15 @@ mod tests {
         fake.0.1.store(1, SeqCst);
         counter.raise(12);
         assert!(!counter.state(12).stale);
+    }
+
+    #[test]
+    fn one_that_stands_still_is_told() {
+        let (mut counter, fake) = counter(199, 9);
+        counter.raise(110);
+        let state = counter.state(110);
+        assert!(state.stale && state.trouble.unwrap().contains("no more than before"));
+        assert_eq!(fake.0.1.load(SeqCst), 7);
     }
 
     #[test]
