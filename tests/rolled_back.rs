@@ -225,7 +225,7 @@ async fn a_store_that_refuses_announcements_does_not_stop_an_erasure() {
     // But who noted the epoch elsewhere is told.
     let vault = bank.vault().unwrap();
     match vault.expect_epoch(erased.epoch) {
-        Err(VaultError::EpochTooLow { found, expected }) => {
+        Err(VaultError::EpochTooLow { found, expected, .. }) => {
             assert_eq!((found, expected), (vault.epoch().unwrap(), erased.epoch));
         }
         other => panic!("{other:?}"),

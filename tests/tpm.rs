@@ -4,20 +4,24 @@
 #![cfg(unix)]
 #![allow(clippy::print_stderr)] // to skip loudly
 
+#[path = "tpm/counter.rs"]
+mod counter;
+#[path = "device/shared.rs"]
+mod shared;
+
+#[path = "cli/world.rs"]
+mod world;
+
 use std::{
-    fs,
-    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use oubliette::{
-    event::{Layout, PolicyDigest, StreamName, Subject},
-    vault::{
-        Dead, Destruction, Doomed, Kek, KeyRequest, KeyState, Passphrase, SlotConfig, SlotPlace,
-        TpmIndex, Vault, VaultError,
-    },
+use oubliette::vault::{
+    Kek, KeyState, Passphrase, SlotConfig, SlotPlace, TpmIndex, Vault, VaultError,
 };
+
+use self::shared::{copy, forget, key_of};
 
 /// A TPM of one's own.
 struct Tpm {
@@ -97,37 +101,6 @@ impl Tpm {
 
 fn auth(text: &str) -> Option<Passphrase> {
     Passphrase::new(text.to_owned())
-}
-
-async fn key_of(vault: &Vault, name: &str) -> oubliette::crypto::KeyId {
-    let stream = StreamName::new(name).unwrap();
-    let request = KeyRequest {
-        stream: &stream,
-        subject: &Subject::new(name).unwrap(),
-        generation: None,
-        layout: Layout::Sealed,
-        policy: PolicyDigest([0; 8]),
-    };
-    vault.sealing_key(request, 1).await.unwrap().id()
-}
-
-async fn forget(vault: &Vault, name: &str) {
-    let doomed = vec![Doomed { subject: Subject::new(name).unwrap(), dead: Dead::All }];
-    let destruction = Destruction { erasure: oubliette::event::ErasureId::now(), doomed };
-    vault.destroy(&destruction, b"{}").await.unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let to = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs::copy(&path, to).unwrap();
-        }
-    }
 }
 
 #[tokio::test]

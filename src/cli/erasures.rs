@@ -99,7 +99,11 @@ fn state(record: &ErasureRecord, stale: &[MirrorState]) -> String {
     let before = |mirror: &&MirrorState| {
         mirror.may_hold.is_none_or(|held| record.epoch.is_none_or(|led| held < led))
     };
-    let mirrors: Vec<&str> = stale.iter().filter(before).map(|m| m.name.as_str()).collect();
+    let name = |behind: &MirrorState| match behind.counter {
+        true => format!("counter {}", behind.name),
+        false => behind.name.clone(),
+    };
+    let mirrors: Vec<String> = stale.iter().filter(before).map(name).collect();
     match record {
         _ if record.destroyed && !mirrors.is_empty() => {
             format!("mirror pending: {}", mirrors.join(", "))

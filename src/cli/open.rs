@@ -30,11 +30,11 @@ pub(super) struct Globals {
     /// The vault's folder, where it is not `vault/` in the data folder
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(super) vault: Option<PathBuf>,
-    /// The vault's root slot; keep it apart from the data folder, and back the vault up with `backup`
+    /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI; keep it apart from the data folder, and back the vault up with `backup`
     #[arg(
         long,
         global = true,
-        value_name = "FILE",
+        value_name = "PLACE",
         env = "OUBLIETTE_ROOT",
         hide_env_values = true
     )]
@@ -59,6 +59,10 @@ pub(super) struct Globals {
         hide_env_values = true
     )]
     pub(super) expect_epoch: Option<u64>,
+    /// Open the vault whatever the counter of its root slot says: an old state was restored on
+    /// purpose, or the counter is lost. See `oubliette root counter`
+    #[arg(long, global = true)]
+    pub(super) past_counter: bool,
     /// The policy to work under; `import` and `append` make it the folder's own
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
@@ -112,6 +116,7 @@ impl Globals {
             .with_vault(self.vault.clone())
             .with_store(self.store.clone())
             .with_expected_epoch(self.expect_epoch)
+            .past_counter(self.past_counter)
     }
 
     /// An error where the user said not to open the vault.

@@ -20,7 +20,8 @@ Examples:
   oubliette root kek 'command:aws kms decrypt --ciphertext-blob fileb:///etc/kek.bin \\
       --query Plaintext --output text'
   oubliette root mirror add /media/stick/oubliette.root
-  oubliette root mirror retire /media/stick/oubliette.root")]
+  oubliette root mirror retire /media/stick/oubliette.root
+  oubliette root counter bind tpm:0x01500020")]
 pub(super) struct RootArgs {
     #[command(subcommand)]
     what: Option<What>,
@@ -46,6 +47,35 @@ the earlier KEK until the next erasure.")]
     },
     /// Add and retire copies of the slot on other devices
     Mirror(MirrorArgs),
+    /// Have a TPM's counter tell whether vault and slot were rolled back together
+    Counter(CounterArgs),
+}
+
+#[derive(Debug, Args)]
+struct CounterArgs {
+    #[command(subcommand)]
+    what: CounterWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum CounterWhat {
+    /// Bind the slot to a counter, from the present epoch on; it is made, unless it is there
+    #[command(after_help = "\
+The counter is raised with every new root, and a vault that is behind it does not open. After an old
+state was restored on purpose, and erasures since were repeated, bind it anew:
+  oubliette --past-counter erasures replay erasures.ndjson
+  oubliette --past-counter root counter bind tpm:0x01500020")]
+    Bind {
+        /// Its index in the TPM's memory, of its own for each vault
+        #[arg(value_name = "tpm:INDEX")]
+        index: String,
+    },
+    /// Bind the slot to none any more, and remove the counter from the TPM
+    Release {
+        /// It cannot be reached any more
+        #[arg(long)]
+        lost: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -91,9 +121,26 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
         Some(What::Mirror(MirrorArgs { what: MirrorWhat::Retire { path, lost } })) => {
             vault.retire_mirror(path, *lost).await?;
         }
+        Some(What::Counter(CounterArgs { what: CounterWhat::Bind { index } })) => {
+            bind(vault, index).await?;
+        }
+        Some(What::Counter(CounterArgs { what: CounterWhat::Release { lost } })) => {
+            vault.release_counter(*lost).await?;
+        }
     }
     globals.folder().note_slot(vault, &kek)?;
     show(vault, &kek, globals.json, out)
+}
+
+#[cfg(feature = "tpm")]
+async fn bind(vault: &Vault, index: &str) -> Result<(), CliError> {
+    let index: oubliette::vault::TpmIndex = index.parse().map_err(CliError::usage)?;
+    Ok(vault.bind_counter(&index).await?)
+}
+
+#[cfg(not(feature = "tpm"))]
+async fn bind(_: &Vault, _: &str) -> Result<(), CliError> {
+    Err(CliError::usage("this program was built without the feature `tpm`"))
 }
 
 fn vault(store: &Store) -> Result<&Vault, CliError> {
@@ -113,6 +160,11 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
     out.line(&format!("root slot   {}", state.place))?;
     out.line(&format!("epoch       {}", state.epoch))?;
     out.line(&format!("wrapped by  {} ({kek})", state.wrapped_by))?;
+    if let Some(counter) = &state.counter {
+        let told = counter.may_hold.map_or_else(|| "?".to_owned(), |epoch| epoch.to_string());
+        let trouble = counter.trouble.iter().map(|why| format!("; {why}")).collect::<String>();
+        out.line(&format!("counter     {}, which tells epoch {told}{trouble}", counter.name))?;
+    }
     if state.mirrors.is_empty() {
         return Ok(out.line("mirrors     none")?);
     }

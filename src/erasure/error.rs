@@ -66,15 +66,13 @@ pub enum ErasureError {
         source: StoreError,
     },
     /// Keys and tombstones are done, but mirrors of the root slot could not be overwritten: whoever
-    /// has one of them, and an old copy of the vault's folder, can still read what was forgotten. They
-    /// are tried again when the layer is opened, with `resume`, and at every erasure.
+    /// has one of them, and an old copy of the vault's folder, can still read what was forgotten. Or
+    /// the slot's counter could not be raised: a rollback would not be found out. They are tried again when the layer is opened, with `resume`, and at every erasure.
     #[error(
-        "the erasure is pending: {} may still hold a root key from before it; make \
-         the mirror reachable and run the command again, or, if it is destroyed, \
-         `oubliette root mirror retire --lost`", names(.mirrors)
+        "the erasure is pending: {}", names(.mirrors)
     )]
     MirrorsPending {
-        /// The mirrors that may hold an earlier root.
+        /// The mirrors that may hold an earlier root, and the counter, if it is behind.
         mirrors: Vec<MirrorState>,
         /// What is done.
         erased: Vec<Erased>,
@@ -100,12 +98,30 @@ impl ErasureError {
     }
 }
 
-fn names(mirrors: &[MirrorState]) -> String {
-    let name = |mirror: &MirrorState| match &mirror.trouble {
-        Some(trouble) => format!("the mirror {} ({trouble})", mirror.name),
-        None => format!("the mirror {}", mirror.name),
+/// What is pending where, and what to do.
+fn names(pending: &[MirrorState]) -> String {
+    let told = |of: &dyn Fn(&&MirrorState) -> bool, kind: &str| {
+        let name = |one: &MirrorState| match &one.trouble {
+            Some(trouble) => format!("the {kind} {} ({trouble})", one.name),
+            None => format!("the {kind} {}", one.name),
+        };
+        let names: Vec<_> = pending.iter().filter(|one| of(one)).map(name).collect();
+        (!names.is_empty()).then(|| names.join(", "))
     };
-    mirrors.iter().map(name).collect::<Vec<_>>().join(", ")
+    let mirrors = told(&|one| !one.counter, "mirror").map(|names| {
+        format!(
+            "{names} may still hold a root key from before it; make the mirror reachable and run the \
+             command again, or, if it is destroyed, `oubliette root mirror retire --lost`"
+        )
+    });
+    let counter = told(&|one| one.counter, "counter").map(|names| {
+        format!(
+            "{names} does not tell of it, so that a rollback to before it would not be found out; make \
+             the counter reachable and run the command again, or, if it is lost, \
+             `oubliette root counter release --lost`"
+        )
+    });
+    mirrors.into_iter().chain(counter).collect::<Vec<_>>().join("; ")
 }
 
 fn list(erasures: &[ErasureId]) -> String {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FolderError,
-    slot::{absolute_path, is_tpm},
+    slot::{absolute_path, device},
 };
 use crate::{
     erasure::ErasureError,
@@ -35,6 +35,8 @@ pub struct DataFolder {
     pub(super) mirrors: Vec<PathBuf>,
     pub(super) kek: Option<Kek>,
     pub(super) passphrase: Option<Passphrase>,
+    pub(super) counter: Option<String>,
+    pub(super) past_counter: bool,
     vault: Option<PathBuf>,
     store: Option<PathBuf>,
     expected_epoch: Option<u64>,
@@ -79,6 +81,9 @@ pub(super) struct Manifest {
     /// Where the key-encryption key comes from; never the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kek: Option<Kek>,
+    /// The counter that bears witness of the slot: needed where the slot itself is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) counter: Option<String>,
     /// Where the vault is, unless in `vault/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vault_at: Option<PathBuf>,
@@ -119,6 +124,8 @@ impl DataFolder {
             mirrors: Vec::new(),
             kek: None,
             passphrase: None,
+            counter: None,
+            past_counter: false,
             vault: None,
             store: None,
             expected_epoch: None,
@@ -126,7 +133,8 @@ impl DataFolder {
     }
 
     /// With the root slot here, instead of where the folder notes it, or, for a new one, in the
-    /// user's state directory. `tpm:0x01500016` is a place in a TPM.
+    /// user's state directory. `tpm:0x01500016` is a place in a TPM, a URI of the scheme
+    /// `pkcs11:` one in a token.
     #[must_use]
     pub fn with_root(mut self, root: Option<PathBuf>) -> Self {
         self.root = root;
@@ -176,7 +184,8 @@ impl DataFolder {
         let (vault_at, store_at) = (absolute(&self.vault), absolute(&self.store));
         let mirrors = self.mirrors.iter().map(|mirror| absolute_path(mirror)).collect();
         let kek = self.kek.clone().filter(|kek| *kek != Kek::None);
-        Manifest { oubliette: FORMAT, vault, root, mirrors, kek, vault_at, store_at }
+        let counter = self.counter.clone();
+        Manifest { oubliette: FORMAT, vault, root, mirrors, kek, counter, vault_at, store_at }
     }
 
     pub(super) fn manifest_file(&self) -> PathBuf {
@@ -264,6 +273,8 @@ impl DataFolder {
             mirrors: self.mirrors.iter().chain(&manifest.mirrors).cloned().collect(),
             kek: self.kek.clone().or_else(|| manifest.kek.clone()),
             passphrase: self.passphrase.clone(),
+            counter: self.counter.clone().or_else(|| manifest.counter.clone()),
+            past_counter: self.past_counter,
             vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
             store: self.store.clone().or_else(|| manifest.store_at.clone()),
             expected_epoch: self.expected_epoch,
@@ -316,7 +327,7 @@ impl DataFolder {
         }
         let fresh_root = || default_root().ok_or(FolderError::NoPlaceForRoot);
         let mut root = match folder.root.take() {
-            Some(root) if is_tpm(&root) => root,
+            Some(root) if device(&root).is_some() => root,
             Some(root) => std::path::absolute(&root).unwrap_or(root),
             None => fresh_root()?,
         };
@@ -337,7 +348,7 @@ impl DataFolder {
         }
         let slot = folder.slot(&root)?;
         self.refuse_within(&slot)?;
-        if let Some(parent) = root.parent().filter(|_| !is_tpm(&root)) {
+        if let Some(parent) = root.parent().filter(|_| device(&root).is_none()) {
             make_folder(parent)?;
         }
         let mut manifest = folder.manifest(None, root.clone());

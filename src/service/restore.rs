@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{
     Access, DataFolder, FolderError, Parts,
     folder::{Found, VAULT_OF_STORE, default_root, is_empty, make_folder, pretty},
-    slot::is_tpm,
+    slot::device,
 };
 use crate::{
     erasure::{Announcement, Replayed, replay},
@@ -75,13 +75,13 @@ impl DataFolder {
         }
 
         let root = match self.root.clone().or(noted_root) {
-            Some(root) if is_tpm(&root) => root,
+            Some(root) if device(&root).is_some() => root,
             Some(root) => std::path::absolute(&root).unwrap_or(root),
             None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
         };
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
-        if let Some(parent) = root.parent().filter(|_| !is_tpm(&root)) {
+        if let Some(parent) = root.parent().filter(|_| device(&root).is_none()) {
             make_folder(parent)?;
         }
         let prepare = move || backup.prepare(&at, slot, progress);

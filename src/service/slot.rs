@@ -6,7 +6,11 @@ use super::{
     DataFolder, FolderError,
     folder::{Found, pretty},
 };
+#[cfg(feature = "pkcs11")]
+use crate::vault::Pkcs11Object;
 use crate::vault::{Kek, Passphrase, SlotConfig, SlotPlace, Vault};
+#[cfg(feature = "tpm")]
+use crate::vault::{TpmIndex, TpmIndexError};
 
 impl DataFolder {
     /// With these mirrors of the root slot, besides those that the folder notes.
@@ -30,6 +34,14 @@ impl DataFolder {
         self
     }
 
+    /// Opening it whatever the counter of its root slot says: an old state was restored on purpose,
+    /// or the counter is lost. Erasures stay pending until the slot is bound anew.
+    #[must_use]
+    pub fn past_counter(mut self, past: bool) -> Self {
+        self.past_counter = past;
+        self
+    }
+
     /// Where the key-encryption key comes from that opening will use.
     ///
     /// # Errors
@@ -47,7 +59,8 @@ impl DataFolder {
         }
     }
 
-    /// Notes where the vault's mirrors are now, and where its key-encryption key comes from.
+    /// Notes where the vault's mirrors and its counter are now, and where its key-encryption key
+    /// comes from.
     ///
     /// # Errors
     /// [`FolderError::Io`].
@@ -58,10 +71,11 @@ impl DataFolder {
         let state = vault.root_slot()?;
         let mirrors = state.mirrors.into_iter().map(|mirror| mirror.name.into()).collect();
         let kek = Some(absolute_kek(kek.clone())).filter(|kek| *kek != Kek::None);
-        if manifest.mirrors == mirrors && manifest.kek == kek {
+        let counter = state.counter.map(|counter| counter.name);
+        if manifest.mirrors == mirrors && manifest.kek == kek && manifest.counter == counter {
             return Ok(());
         }
-        (manifest.mirrors, manifest.kek) = (mirrors, kek);
+        (manifest.mirrors, manifest.kek, manifest.counter) = (mirrors, kek, counter);
         self.write(&self.manifest_file(), &pretty(&manifest))
     }
 
@@ -82,6 +96,13 @@ impl DataFolder {
         for mirror in &self.mirrors {
             slot = slot.with_mirror(mirror);
         }
+        #[cfg(feature = "tpm")]
+        if let Some(counter) = &self.counter {
+            let bad =
+                |error: TpmIndexError| FolderError::BadRoot(counter.into(), error.to_string());
+            slot = slot.with_counter(Some(counter.parse::<TpmIndex>().map_err(bad)?));
+        }
+        slot = slot.past_counter(self.past_counter);
         let kek = self.kek.clone().unwrap_or_default();
         Ok(slot.with_kek(kek, self.passphrase.clone()))
     }
@@ -89,24 +110,37 @@ impl DataFolder {
 
 /// What a text says of the place of a root slot.
 fn place(root: &Path) -> Result<SlotPlace, FolderError> {
-    if !is_tpm(root) {
-        return Ok(SlotPlace::File(root.to_owned()));
+    let Some(kind) = device(root) else { return Ok(SlotPlace::File(root.to_owned())) };
+    // Of a URI no more is repeated: a PIN may stand in it, by mistake.
+    let shown = if kind == "tpm" { root.to_owned() } else { format!("{kind}:…").into() };
+    let bad = |why: String| FolderError::BadRoot(shown.clone(), why);
+    match kind {
+        #[cfg(feature = "tpm")]
+        "tpm" => {
+            let index = root.to_string_lossy().parse::<TpmIndex>();
+            let index = index.map_err(|error| bad(error.to_string()))?;
+            Ok(SlotPlace::Tpm(index.with_auth(secret("OUBLIETTE_TPM_AUTH"))))
+        }
+        #[cfg(feature = "pkcs11")]
+        "pkcs11" => {
+            let object = root.to_string_lossy().parse::<Pkcs11Object>();
+            let object = object.map_err(|error| bad(error.to_string()))?;
+            Ok(SlotPlace::Pkcs11(object.with_pin(secret("OUBLIETTE_PKCS11_PIN"))))
+        }
+        _ => Err(bad(format!("this program was built without the feature `{kind}`"))),
     }
-    let bad = |why: String| FolderError::BadRoot(root.to_owned(), why);
-    #[cfg(feature = "tpm")]
-    {
-        let text = root.to_string_lossy();
-        let index: crate::vault::TpmIndex =
-            text.parse().map_err(|error: crate::vault::TpmIndexError| bad(error.to_string()))?;
-        let auth = std::env::var("OUBLIETTE_TPM_AUTH").ok().and_then(Passphrase::new);
-        Ok(SlotPlace::Tpm(index.with_auth(auth)))
-    }
-    #[cfg(not(feature = "tpm"))]
-    Err(bad("this program was built without the feature `tpm`".into()))
 }
 
-pub(super) fn is_tpm(root: &Path) -> bool {
-    root.to_str().is_some_and(|root| root.starts_with("tpm:"))
+/// What guards the slot in a device, if the environment says.
+#[cfg(any(feature = "tpm", feature = "pkcs11"))]
+fn secret(variable: &str) -> Option<Passphrase> {
+    std::env::var(variable).ok().and_then(Passphrase::new)
+}
+
+/// The kind of device that a place is in; `None`: it is a file.
+pub(super) fn device(root: &Path) -> Option<&'static str> {
+    let (kind, _) = root.to_str()?.split_once(':')?;
+    ["tpm", "pkcs11"].into_iter().find(|known| *known == kind)
 }
 
 pub(super) fn absolute_path(path: &Path) -> PathBuf {

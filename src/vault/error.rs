@@ -132,6 +132,19 @@ pub enum VaultError {
         /// What is wrong.
         why: String,
     },
+    /// The counter that bears witness of the root slot cannot be used.
+    #[error(
+        "the counter {counter}, which tells whether vault and root slot were rolled back together, \
+         cannot be used: {why}; make it reachable, or, if you know that nothing was rolled back, or \
+         have dealt with it, go on with --past-counter and bind another one, or the same one anew \
+         (`oubliette root counter`)"
+    )]
+    Counter {
+        /// Which.
+        counter: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The key-encryption key does not open the root slot.
     #[error(
         "this is not the key-encryption key of the root slot, which is wrapped by {0}; \
@@ -184,16 +197,19 @@ pub enum VaultError {
     /// The vault's epoch is lower than one that was noted elsewhere: vault and slot were rolled
     /// back together.
     #[error(
-        "the vault is at epoch {found}, and at least {expected} is expected: vault and root slot \
+        "the vault is at epoch {found}, and at least {expected} is expected{}: vault and root slot \
          were rolled back together; put the present ones back, or, if an old state was restored \
-         on purpose, leave the expected epoch out: erasures announced in the event store are then \
-         applied again, those that were not must be repeated by name"
+         on purpose, {}: erasures announced in the event store are then \
+         applied again, those that were not must be repeated by name",
+        told_by(.counter.as_deref()), go_on(.counter.as_deref())
     )]
     EpochTooLow {
         /// The vault's epoch.
         found: u64,
         /// The least that was expected.
         expected: u64,
+        /// The counter that expects it; `None`: the caller does.
+        counter: Option<String>,
     },
     /// A page or record does not have the form that it must have.
     #[error("the vault is damaged: {0}")]
@@ -219,6 +235,20 @@ pub enum VaultError {
 
 /// A vault's id as text.
 pub type VaultIdText = String;
+
+fn told_by(counter: Option<&str>) -> String {
+    counter.map_or_else(String::new, |counter| format!(" by the counter {counter}"))
+}
+
+fn go_on(counter: Option<&str>) -> &'static str {
+    match counter {
+        Some(_) => {
+            "go on with --past-counter, and bind the counter anew afterwards with \
+             `oubliette root counter bind`"
+        }
+        None => "leave the expected epoch out",
+    }
+}
 
 /// Who has the vault open.
 fn user(process: u32) -> String {

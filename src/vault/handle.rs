@@ -97,7 +97,8 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::InUse`], [`VaultError::NotFound`], [`VaultError::SlotMissing`],
-    /// [`VaultError::WrongKek`], [`VaultError::KekMissing`]…
+    /// [`VaultError::WrongKek`], [`VaultError::KekMissing`]; [`VaultError::EpochTooLow`] and
+    /// [`VaultError::Counter`], where the slot is bound to one…
     pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
         Self::over(Tree::open_at(folder, slot)?.into(), Limits::default())
     }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+#[cfg(feature = "tpm")]
+use super::TpmIndex;
 use super::{
     Kek, MirrorState, Passphrase, SlotState, Vault, VaultError,
     committer::Job,
@@ -18,17 +20,20 @@ impl Vault {
     }
 
     /// The mirrors of the root slot that may hold an earlier root: until they are overwritten, what
-    /// was forgotten since can be read with them.
+    /// was forgotten since can be read with them. And its counter, if that does not tell the present
+    /// epoch: a rollback to before what was forgotten since would not be found out.
     ///
     /// # Errors
     /// [`VaultError::Poisoned`].
     pub fn stale_mirrors(&self) -> Result<Vec<MirrorState>, VaultError> {
-        let mut mirrors = self.root_slot()?.mirrors;
+        let SlotState { mut mirrors, counter, .. } = self.root_slot()?;
+        mirrors.extend(counter);
         mirrors.retain(|mirror| mirror.stale);
         Ok(mirrors)
     }
 
-    /// Tries again to overwrite the mirrors that could not be reached. Opening does the same.
+    /// Tries again to overwrite the mirrors that could not be reached, and to raise the counter.
+    /// Opening does the same.
     ///
     /// # Errors
     /// Where the slot itself fails; that a mirror still cannot be reached is no error.
@@ -70,6 +75,26 @@ impl Vault {
     /// [`VaultError::Mirror`].
     pub async fn retire_mirror(&self, path: &Path, lost: bool) -> Result<(), VaultError> {
         self.change_slot(SlotChange::RetireMirror { path: path.to_owned(), lost }).await
+    }
+
+    /// Binds the root slot to a counter of a TPM, from the present epoch on: opening refuses a vault
+    /// and a slot that are behind it. It is made where it is not there; each vault needs one of its
+    /// own. Binding anew is how the owner goes on after a rollback was dealt with.
+    ///
+    /// # Errors
+    /// [`VaultError::Counter`], after which nothing has changed.
+    #[cfg(feature = "tpm")]
+    pub async fn bind_counter(&self, counter: &TpmIndex) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::BindCounter(counter.clone())).await
+    }
+
+    /// Binds the root slot to no counter any more, and destroys the one that it was bound to. `lost`:
+    /// it cannot be reached.
+    ///
+    /// # Errors
+    /// [`VaultError::Counter`] where it cannot be destroyed; the slot no longer notes it.
+    pub async fn release_counter(&self, lost: bool) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::ReleaseCounter { lost }).await
     }
 
     async fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {

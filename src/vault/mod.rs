@@ -47,6 +47,8 @@ pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};
 pub use root::{
     Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotPlace, SlotState, WrappedBy,
 };
+#[cfg(feature = "pkcs11")]
+pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
 pub(crate) use tree::Flaw;

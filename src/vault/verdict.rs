@@ -47,7 +47,10 @@ impl Vault {
     /// [`VaultError::EpochTooLow`].
     pub fn expect_epoch(&self, expected: u64) -> Result<(), VaultError> {
         let found = self.epoch()?;
-        if found < expected { Err(VaultError::EpochTooLow { found, expected }) } else { Ok(()) }
+        match found < expected {
+            true => Err(VaultError::EpochTooLow { found, expected, counter: None }),
+            false => Ok(()),
+        }
     }
 
     /// What a destruction will take, with the generations that exist now. To be asked while its

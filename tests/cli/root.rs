@@ -142,6 +142,14 @@ fn a_root_slot_in_the_data_folder_is_refused() {
     assert!(ran.code == 0 && ran.stderr.contains("lies in the data folder"), "{}", ran.stderr);
 }
 
+#[cfg(not(feature = "pkcs11"))]
+#[test]
+fn a_token_without_the_feature_is_told_as_such() {
+    let world = World::new();
+    let told = world.fails(1, &["--root", "pkcs11:token=t;object=o", "append", "s-1", "T"]);
+    assert!(told.contains("feature `pkcs11`"), "{told}");
+}
+
 #[cfg(not(feature = "tpm"))]
 #[test]
 fn a_tpm_without_the_feature_is_told_as_such() {

@@ -47,6 +47,8 @@ impl World {
             "OUBLIETTE_KEK",
             "OUBLIETTE_PASSPHRASE",
             "OUBLIETTE_EXPECT_EPOCH",
+            "OUBLIETTE_TPM_AUTH",
+            "OUBLIETTE_PKCS11_PIN",
         ] {
             command.env_remove(name);
         }

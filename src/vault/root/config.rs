@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "pkcs11")]
+use super::pkcs11::Pkcs11Object;
 #[cfg(feature = "tpm")]
 use super::tpm::TpmIndex;
 use super::{
     copies::Slot,
+    counter::Asked,
     kek::{Kek, Passphrase},
 };
 use crate::vault::{VaultError, VaultId};
@@ -17,6 +20,7 @@ pub struct SlotConfig {
     pub(super) mirrors: Vec<PathBuf>,
     pub(super) kek: Kek,
     pub(super) passphrase: Option<Passphrase>,
+    pub(super) counter: Asked,
 }
 
 /// Where the slot itself is.
@@ -28,12 +32,16 @@ pub enum SlotPlace {
     /// In the memory of a TPM 2.0.
     #[cfg(feature = "tpm")]
     Tpm(TpmIndex),
+    /// In a PKCS#11 token: a hardware security module, a smart card.
+    #[cfg(feature = "pkcs11")]
+    Pkcs11(Pkcs11Object),
 }
 
 impl SlotConfig {
     /// At a place, without mirrors, wrapped by nothing.
     pub fn at(place: SlotPlace) -> Self {
-        Self { place, mirrors: Vec::new(), kek: Kek::None, passphrase: None }
+        let counter = Asked::default();
+        Self { place, mirrors: Vec::new(), kek: Kek::None, passphrase: None, counter }
     }
 
     /// With a further slot file, on another device if possible. One that is not there yet is made;
@@ -50,6 +58,25 @@ impl SlotConfig {
     pub fn with_kek(mut self, kek: Kek, passphrase: Option<Passphrase>) -> Self {
         self.kek = kek;
         self.passphrase = passphrase;
+        self
+    }
+
+    /// With this counter of a TPM, its first index alone, as a witness against a rollback of vault
+    /// and slot together. A new slot is bound to it, and so is one that is restored; of one that is
+    /// bound already this says how it is reached. [`Vault::bind_counter`](crate::vault::Vault::bind_counter)
+    /// binds a slot that is there.
+    #[cfg(feature = "tpm")]
+    #[must_use]
+    pub fn with_counter(mut self, counter: Option<TpmIndex>) -> Self {
+        self.counter.at = counter;
+        self
+    }
+
+    /// Opening the slot whatever its counter says, because an old state was restored on purpose, or
+    /// the counter is lost. Erasures stay pending until the slot is bound anew.
+    #[must_use]
+    pub fn past_counter(mut self, past: bool) -> Self {
+        self.counter.past = past;
         self
     }
 
@@ -84,8 +111,8 @@ impl SlotConfig {
         let folder = settled(folder);
         let file = match &self.place {
             SlotPlace::File(path) => Some(path),
-            #[cfg(feature = "tpm")]
-            SlotPlace::Tpm(_) => None,
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            _ => None,
         };
         let mut files = file.into_iter().chain(&self.mirrors);
         files.find(|path| settled(path).starts_with(&folder)).map(PathBuf::as_path)

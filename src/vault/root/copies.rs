@@ -5,6 +5,8 @@
 //! mirror is known to hold, so that whatever crashes, what may still hold an earlier root is
 //! known by name.
 
+mod change;
+
 use std::{
     fmt,
     path::PathBuf,
@@ -13,6 +15,7 @@ use std::{
 
 use super::{
     MirrorState, Root, RootSlot, SlotChange, SlotConfig, SlotState, WrappedBy,
+    counter::{Asked, Bound, Counter},
     kek::{Kek, KekSecret, Passphrase},
     mirror::Mirror,
     place::Place,
@@ -30,6 +33,11 @@ struct State {
     /// `None`: it is missing, and made again from a mirror.
     primary: Option<Pair>,
     mirrors: Vec<Mirror>,
+    counter: Option<Counter>,
+    asked: Asked,
+    /// A slot that is made, or made anew, is bound by the first write; to the counter that it was
+    /// bound to before, if the caller names none.
+    bind: Option<Option<Bound>>,
     /// Where the key-encryption key comes from, until a root is found.
     kek: Option<Source>,
     seal: Option<Seal>,
@@ -64,6 +72,7 @@ impl Slot {
         let mut mirrors = given(&config.mirrors)?;
         let primary = config.place.create()?;
         let made = mirrors.iter_mut().try_for_each(|mirror| mirror.make(None));
+        let made = made.and_then(|()| config.counter.prepare());
         if let Err(error) = made {
             mirrors.iter().for_each(Mirror::unmake);
             config.place.unmake(primary);
@@ -71,6 +80,7 @@ impl Slot {
         }
         let mut state = State::of(Place::Config(config.place), Some(primary));
         (state.mirrors, state.seal, state.settled) = (mirrors, Some(seal), true);
+        (state.asked, state.bind) = (config.counter, Some(None));
         Ok(Self(Mutex::new(state)))
     }
 
@@ -89,6 +99,7 @@ impl Slot {
         let mut state = State::of(Place::Config(config.place), primary);
         state.mirrors = mirrors;
         state.vault = Some(vault);
+        state.asked = config.counter;
         state.kek = Some(Source::Config(config.kek, config.passphrase));
         Ok(Self(Mutex::new(state)))
     }
@@ -112,6 +123,7 @@ impl Slot {
         let mut state = State::of(Place::Config(config.place), primary);
         (state.mirrors, state.vault) = (mirrors, Some(vault));
         state.seal = Some(Seal::new(&secret)?);
+        (state.asked, state.bind) = (config.counter, Some(None));
         if let Some(found) = state.primary.as_ref().map(Pair::look).transpose()? {
             match found.newest.first() {
                 Some((_, record)) if record.vault != vault => {
@@ -128,9 +140,14 @@ impl Slot {
                 None => {}
             }
             state.note_mirrors(found.newest.first().map(|(_, record)| &record.mirrors));
+            state.bind = Some(found.newest.first().and_then(|(_, record)| record.counter));
         }
-        let of_mirrors = state.newest_mirror().first().map_or(0, |(_, record)| record.epoch);
-        let epoch = state.epoch.max(of_mirrors);
+        let of_mirrors = state.newest_mirror();
+        let of_mirrors = of_mirrors.first().map(|(_, record)| (record.epoch, record.counter));
+        if let (Some(None), Some((_, counter))) = (state.bind, of_mirrors) {
+            state.bind = Some(counter);
+        }
+        let epoch = state.epoch.max(of_mirrors.map_or(0, |(epoch, _)| epoch));
         Ok((Self(Mutex::new(state)), epoch))
     }
 
@@ -190,6 +207,7 @@ impl RootSlot for Slot {
             epoch: state.epoch,
             wrapped_by: state.seal.as_ref().map_or(WrappedBy::Nothing, |seal| seal.wrapping.by()),
             mirrors: state.mirrors.iter().map(|mirror| state.tell(mirror)).collect(),
+            counter: state.counter.as_ref().map(|counter| counter.state(state.epoch)),
         })
     }
 }
@@ -200,6 +218,9 @@ impl State {
             place,
             primary,
             mirrors: Vec::new(),
+            counter: None,
+            asked: Asked::default(),
+            bind: None,
             kek: None,
             seal: None,
             vault: None,
@@ -214,6 +235,7 @@ impl State {
     fn tell(&self, mirror: &Mirror) -> MirrorState {
         MirrorState {
             name: mirror.name.clone(),
+            counter: false,
             may_hold: mirror.confirmed,
             stale: mirror.confirmed != Some(self.epoch),
             trouble: mirror.trouble.clone(),
@@ -253,6 +275,10 @@ impl State {
             });
         }
         let (index, root, seal) = self.unwrap(&records)?;
+        let bound = records.iter().find(|(at, _)| *at == index).and_then(|(_, r)| r.counter);
+        if let Some(bound) = bound {
+            self.counter = Some(Counter::noted(bound, &self.asked, root.epoch)?);
+        }
         if from_copy {
             self.note_mirrors(records.first().map(|(_, record)| &record.mirrors));
             tracing::warn!(
@@ -351,7 +377,11 @@ impl State {
             self.seal = Some(self.new_seal()?);
             self.settled = true;
         }
-        // Before anything is made or touched: the mirrors may be too many.
+        // Before anything is made or touched: the mirrors may be too many, the counter away.
+        if let Some(earlier) = self.bind {
+            self.counter = self.asked.bind(earlier, root.epoch)?;
+            self.bind = None;
+        }
         let bytes = self.encode(root)?;
         for mirror in &mut self.mirrors {
             mirror.make(Some(root.vault))?;
@@ -369,7 +399,15 @@ impl State {
             let bytes = self.encode(root)?;
             self.write_primary(&bytes).inspect_err(|_| self.failed = true)?;
         }
+        self.raise_counter(root);
         Ok(())
+    }
+
+    /// After the slot, which it would refuse otherwise if a crash came in between.
+    fn raise_counter(&mut self, root: &Root) {
+        if let Some(counter) = &mut self.counter {
+            counter.raise(root.epoch);
+        }
     }
 
     fn new_seal(&self) -> Result<Seal, VaultError> {
@@ -410,62 +448,18 @@ impl State {
     ) -> Result<zeroize::Zeroizing<Vec<u8>>, VaultError> {
         let seal = self.seal.as_ref().ok_or(VaultError::Poisoned)?;
         let mirrors: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
-        encode(root, seal, &mirrors, length).map_err(|error| match (error, mirrors.last()) {
-            (VaultError::TooLarge { bytes, most }, Some(last)) => VaultError::Mirror {
-                mirror: last.name.clone(),
-                why: format!("the slot has {most} bytes for the names of all mirrors, not {bytes}"),
-            },
-            (error, _) => error,
+        let counter = self.counter.as_ref().map(|counter| counter.bound);
+        encode(root, seal, &mirrors, counter, length).map_err(|error| {
+            match (error, mirrors.last()) {
+                (VaultError::TooLarge { bytes, most }, Some(last)) => VaultError::Mirror {
+                    mirror: last.name.clone(),
+                    why: format!(
+                        "the slot has {most} bytes for the names of all mirrors, not {bytes}"
+                    ),
+                },
+                (error, _) => error,
+            }
         })
-    }
-
-    fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
-        match change {
-            SlotChange::Retry => {
-                if self.mirrors.iter().all(|mirror| mirror.confirmed == Some(root.epoch)) {
-                    return Ok(());
-                }
-                self.write(root)
-            }
-            SlotChange::Kek(secret) => {
-                if self.failed {
-                    return Err(VaultError::Poisoned);
-                }
-                let before = self.seal.replace(Seal::new(&secret)?);
-                // Until they are written again they hold the root under the earlier one.
-                self.mirrors.iter_mut().for_each(|mirror| mirror.confirmed = None);
-                let changed = self.write(root);
-                if changed.is_err() && !self.failed {
-                    self.seal = before;
-                }
-                changed
-            }
-            SlotChange::AddMirror(path) => {
-                let mirror = Mirror::given(&path)?;
-                let name = mirror.name.clone();
-                if self.mirrors.iter().any(|known| known.name == name) {
-                    return self.write(root);
-                }
-                self.mirrors.push(mirror);
-                let added = self.write(root);
-                if added.is_err() && !self.failed {
-                    self.mirrors.retain(|mirror| mirror.name != name);
-                }
-                added
-            }
-            SlotChange::RetireMirror { path, lost } => {
-                let name = Mirror::given(&path)?.name;
-                let Some(at) = self.mirrors.iter().position(|mirror| mirror.name == name) else {
-                    let why = "it is no mirror of this slot".to_owned();
-                    return Err(VaultError::Mirror { mirror: name, why });
-                };
-                if !lost {
-                    self.mirrors[at].wipe(root.vault)?;
-                }
-                self.mirrors.remove(at);
-                self.write(root)
-            }
-        }
     }
 }
 

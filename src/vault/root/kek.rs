@@ -149,7 +149,9 @@ impl KekSecret {
                 let given = passphrase.cloned().ok_or_else(|| unusable("none was given".into()));
                 return given.map(Self::Passphrase);
             }
-            Kek::File(path) => file(path).and_then(|bytes| key(&bytes, true)),
+            Kek::File(path) => {
+                file(path, "the key-encryption key").and_then(|bytes| key(&bytes, true))
+            }
             Kek::Environment(name) => variable(name).and_then(|text| key(text.as_bytes(), false)),
             Kek::Command(command) => output(command, PATIENCE).and_then(|bytes| key(&bytes, true)),
         };
@@ -157,12 +159,13 @@ impl KekSecret {
     }
 }
 
-fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+/// The content of a file that holds a secret, which the warning calls `what`.
+pub(super) fn file(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     // Not refused: where secrets are mounted for a service, the mount says who may read them.
     #[cfg(unix)]
     if file.metadata().is_ok_and(|meta| std::os::unix::fs::MetadataExt::mode(&meta) & 0o077 != 0) {
-        tracing::warn!(file = %path.display(), "the key-encryption key may be read by others");
+        tracing::warn!(file = %path.display(), "{what} may be read by others");
     }
     read(file).map_err(|error| error.to_string())
 }

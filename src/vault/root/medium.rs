@@ -1,4 +1,4 @@
-//! What the medium of a slot file makes of “overwriting in place”.
+//! What the medium of a slot makes of “overwriting in place”.
 
 use std::{
     fs,
@@ -12,6 +12,17 @@ pub(super) fn warn(path: &Path) {
     let Ok(path) = path.canonicalize() else { return };
     if let Some(Medium { file_system, trouble }) = trouble(&mounts, &path) {
         tracing::warn!(slot = %path.display(), %file_system, "{}", trouble.words());
+    }
+}
+
+/// Warns of a token that is none, but files.
+#[cfg(feature = "pkcs11")]
+pub(super) fn warn_of_token(token: &str, manufacturer: &str) {
+    if manufacturer.to_ascii_lowercase().contains("softhsm") {
+        tracing::warn!(
+            %token, %manufacturer,
+            "the root slot lies in a token that keeps its objects in files: earlier roots may stay on the              disk and in copies of these files, and with them what was forgotten; it is for tests, keep              the slot elsewhere"
+        );
     }
 }
 

@@ -36,6 +36,7 @@ impl RootSlot for MemorySlot {
             epoch: slot.as_ref().map_or(0, |root| root.epoch),
             wrapped_by: WrappedBy::Nothing,
             mirrors: Vec::new(),
+            counter: None,
         })
     }
 }

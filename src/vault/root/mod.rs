@@ -6,11 +6,16 @@
 
 mod config;
 mod copies;
+mod counter;
+#[cfg(any(feature = "tpm", feature = "pkcs11"))]
+mod device;
 mod file;
 mod kek;
 mod medium;
 mod memory;
 mod mirror;
+#[cfg(feature = "pkcs11")]
+mod pkcs11;
 mod place;
 mod sector;
 mod slot;
@@ -27,6 +32,8 @@ pub(crate) use file::{parent, sync_folder};
 pub(crate) use kek::KekSecret;
 pub use kek::{Kek, KekError, Passphrase};
 pub(crate) use memory::MemorySlot;
+#[cfg(feature = "pkcs11")]
+pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
 #[cfg(any(test, feature = "drill"))]
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
@@ -105,7 +112,12 @@ pub(crate) enum SlotChange {
     AddMirror(PathBuf),
     /// Wipes a mirror, unless it is lost, and no longer notes it.
     RetireMirror { path: PathBuf, lost: bool },
-    /// Writes the mirrors that could not be reached.
+    /// Binds the slot to a counter, from the present epoch on.
+    #[cfg(feature = "tpm")]
+    BindCounter(TpmIndex),
+    /// No longer notes the counter, and destroys it, unless it is lost.
+    ReleaseCounter { lost: bool },
+    /// Writes the mirrors that could not be reached, and raises the counter.
     Retry,
 }
 
@@ -121,14 +133,20 @@ pub struct SlotState {
     pub wrapped_by: WrappedBy,
     /// Its mirrors.
     pub mirrors: Vec<MirrorState>,
+    /// The counter that bears witness of it.
+    pub counter: Option<MirrorState>,
 }
 
-/// How a mirror of a root slot stands.
+/// How a mirror of a root slot stands, or the counter that bears witness of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {
     /// Which: its path.
     pub name: String,
+    /// Whether it is the counter: of that, the epoch is the one that it tells, and stale is one that
+    /// does not tell the present epoch.
+    #[serde(skip)]
+    pub counter: bool,
     /// The epoch of the root that it was last known to hold; `None`: it may hold any, or the
     /// present one under an earlier key-encryption key.
     pub may_hold: Option<u64>,

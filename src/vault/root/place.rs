@@ -23,6 +23,8 @@ impl SlotPlace {
             Self::File(path) => Box::new(SectorFile::create(path)?),
             #[cfg(feature = "tpm")]
             Self::Tpm(index) => Box::new(index.create()?),
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(object) => Box::new(object.create()?),
         }))
     }
 
@@ -35,6 +37,8 @@ impl SlotPlace {
             }
             #[cfg(feature = "tpm")]
             Self::Tpm(index) => Box::new(index.open()?),
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(object) => Box::new(object.open()?),
         }))
     }
 
@@ -45,6 +49,8 @@ impl SlotPlace {
             Self::File(path) => drop(file::remove(path)),
             #[cfg(feature = "tpm")]
             Self::Tpm(index) => index.unmake(),
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(object) => object.unmake(),
         }
     }
 }
@@ -55,6 +61,8 @@ impl fmt::Display for SlotPlace {
             Self::File(path) => path.display().fmt(f),
             #[cfg(feature = "tpm")]
             Self::Tpm(index) => index.fmt(f),
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(object) => object.fmt(f),
         }
     }
 }
@@ -70,9 +78,11 @@ impl Place {
 
     pub(super) fn length(&self) -> usize {
         match self {
-            #[cfg(feature = "tpm")]
-            Self::Config(SlotPlace::Tpm(_)) => super::tpm::SECTOR_BYTES,
-            _ => super::sector::SECTOR_BYTES,
+            Self::Config(SlotPlace::File(_)) => super::sector::SECTOR_BYTES,
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            Self::Config(_) => super::device::SECTOR_BYTES,
+            #[cfg(test)]
+            Self::Test => super::sector::SECTOR_BYTES,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One sector of the root slot, as bytes. Format 2, which is written:
+//! One sector of the root slot, as bytes. Format 3, which is written where there is a counter:
 //!
 //! | bytes | content |
 //! | --- | --- |
@@ -12,13 +12,16 @@
 //! | 16 | salt; zero where nothing wraps |
 //! | 12 | nonce; zero where nothing wraps |
 //! | 48 | root key and tag, AES-256-GCM; where nothing wraps: root key and zeros |
+//! | 20 | the counter: its index (4), what it read (8) at which epoch (8) |
 //! | 2 | number of mirrors |
 //! | … | each mirror: 2 bytes of length, its name, 8 bytes: 1 + the epoch that it is known to hold alone, or 0 |
 //! | … | zero |
 //! | 32 | SHA-256 of all before, in every format |
 //!
-//! The wrapped key is bound to everything before the nonce, and everything from the mirrors up
+//! The wrapped key is bound to everything before the nonce, and everything from the counter up
 //! to the sum. A sector is of 4096 bytes in a file, and of fewer where the medium is small.
+//!
+//! Format 2, which is written where there is no counter: the same without it.
 //!
 //! Format 1, which is still read: as far as the id of the root page the same, then the root key (32),
 //! zeros, and the sum.
@@ -29,6 +32,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Root,
+    counter::Bound,
     wrap::{Cost, SALT_BYTES, Seal, Wrapping},
 };
 use crate::{
@@ -47,7 +51,8 @@ const WRAPPED_BYTES: usize = 32 + TAG_BYTES;
 const MIRRORS_AT: usize = NONCE_AT + NONCE_BYTES + WRAPPED_BYTES;
 
 /// The newest format of a sector that this program knows.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
+const WITHOUT_COUNTER: u32 = 2;
 
 /// A mirror, as the slot notes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +79,7 @@ pub(super) struct Record {
     pub(super) epoch: u64,
     pub(super) wrapping: Wrapping,
     pub(super) mirrors: Vec<Noted>,
+    pub(super) counter: Option<Bound>,
     page: [u8; 16],
     nonce: [u8; NONCE_BYTES],
     /// Wiped when dropped: it may not be wrapped.
@@ -104,13 +110,15 @@ pub(super) fn encode(
     root: &Root,
     seal: &Seal,
     mirrors: &[Noted],
+    counter: Option<Bound>,
     length: usize,
 ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
     let sum_at = length - SUM_BYTES;
     // Exactly as long as it will be, so that no reallocation leaves a copy of the key behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_be_bytes());
+    let format = if counter.is_some() { FORMAT } else { WITHOUT_COUNTER };
+    bytes.extend_from_slice(&format.to_be_bytes());
     bytes.extend_from_slice(root.vault.0.as_bytes());
     bytes.extend_from_slice(&root.epoch.to_be_bytes());
     bytes.extend_from_slice(&root.page);
@@ -125,6 +133,11 @@ pub(super) fn encode(
     bytes.extend_from_slice(salt);
 
     let mut noted = Vec::new();
+    if let Some(Bound { index, base, epoch }) = counter {
+        noted.extend_from_slice(&index.to_be_bytes());
+        noted.extend_from_slice(&base.to_be_bytes());
+        noted.extend_from_slice(&epoch.to_be_bytes());
+    }
     let count = u16::try_from(mirrors.len()).unwrap_or(u16::MAX);
     noted.extend_from_slice(&count.to_be_bytes());
     for mirror in mirrors {
@@ -181,6 +194,7 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
         page: *page,
         wrapping: Wrapping::Nothing,
         mirrors: Vec::new(),
+        counter: None,
         nonce: [0; NONCE_BYTES],
         key: Zeroizing::new(Vec::new()),
         bound: Vec::new(),
@@ -207,8 +221,24 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
     record.nonce = *nonce;
     record.key = Zeroizing::new(key.to_vec());
     record.bound = [body.get(..NONCE_AT)?, noted].concat();
-    record.mirrors = mirrors(noted)?;
+    let mut rest = noted;
+    if format > WITHOUT_COUNTER {
+        record.counter = Some(counter(&mut rest)?);
+    }
+    record.mirrors = mirrors(rest)?;
     Some(Sector::Whole(Box::new(record)))
+}
+
+fn counter(noted: &mut &[u8]) -> Option<Bound> {
+    let (index, rest) = noted.split_first_chunk::<4>()?;
+    let (base, rest) = rest.split_first_chunk::<8>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
+    *noted = rest;
+    Some(Bound {
+        index: u32::from_be_bytes(*index),
+        base: u64::from_be_bytes(*base),
+        epoch: u64::from_be_bytes(*epoch),
+    })
 }
 
 fn mirrors(noted: &[u8]) -> Option<Vec<Noted>> {
@@ -225,4 +255,37 @@ fn mirrors(noted: &[u8]) -> Option<Vec<Noted>> {
         rest = after;
     }
     Some(mirrors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::root::KekSecret;
+
+    /// So that a program from before there were counters reads what it can, and refuses the rest.
+    #[test]
+    fn only_a_slot_with_a_counter_is_of_the_third_format() {
+        let vault = VaultId(Uuid::from_u128(7));
+        let root = Root { vault, epoch: 3, key: Secret::copy_of(&[9; 32]), page: [8; 16] };
+        let mirrors = [Noted { name: "/m".into(), confirmed: Some(3) }];
+        for secret in [KekSecret::None, KekSecret::Key(Secret::copy_of(&[1; 32]))] {
+            let seal = Seal::new(&secret).unwrap();
+            let bound = Bound { index: 0x0150_0020, base: 7, epoch: 2 };
+            for (counter, format) in [(None, 2), (Some(bound), 3)] {
+                let bytes = encode(&root, &seal, &mirrors, counter, 512).unwrap();
+                assert_eq!((bytes.len(), bytes[16..20].to_vec()), (512, vec![0, 0, 0, format]));
+                let Sector::Whole(record) = decode(&bytes, 512) else { panic!("not whole") };
+                assert_eq!((&record.mirrors[..], record.counter), (&mirrors[..], counter));
+                assert!(record.root(&seal) == Some(root.clone()));
+                // What the counter is, is bound to the key where something wraps it.
+                let mut other = bytes.clone();
+                other[155] ^= 1;
+                let sum = Sha256::digest(&other[..480]);
+                other[480..].copy_from_slice(&sum);
+                if let Sector::Whole(record) = decode(&other, 512) {
+                    assert_eq!(record.root(&seal).is_some(), matches!(secret, KekSecret::None));
+                }
+            }
+        }
+    }
 }

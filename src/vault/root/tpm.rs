@@ -7,20 +7,21 @@
 
 use std::{
     env, fmt,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Write},
     process::{Command, Stdio},
     str::FromStr,
 };
 
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{file, kek::Passphrase, slot::Sectors};
+use super::{
+    counter::Monotonic,
+    device::{self, Device, SECTOR_BYTES},
+    kek::Passphrase,
+    slot::Sectors,
+};
 use crate::vault::VaultError;
-
-/// The length of a sector: one write of any TPM takes as much, and small ones have room for two.
-pub(super) const SECTOR_BYTES: usize = 512;
 
 /// Where in the TPM's memory the slot is: an index, and the one after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,31 +66,22 @@ impl TpmIndex {
         self
     }
 
+    pub(super) fn first(&self) -> u32 {
+        self.first
+    }
+
     fn indices(&self) -> [u32; 2] {
         [self.first, self.first + 1]
     }
 
     /// Makes the slot.
     pub(super) fn create(&self) -> Result<TpmSectors, VaultError> {
-        let sectors = self.lock()?;
-        if sectors.defined()?.contains(&true) {
-            return Err(VaultError::NotEmpty(self.to_string()));
-        }
-        sectors.define(0)?;
-        sectors.define(1).inspect_err(|_| self.unmake())?;
-        Ok(sectors)
+        device::create(self.lock()?, self)
     }
 
     /// Opens the slot.
     pub(super) fn open(&self) -> Result<TpmSectors, VaultError> {
-        let sectors = self.lock()?;
-        match sectors.defined()? {
-            [false, false] => return Err(VaultError::SlotMissing(self.to_string())),
-            [true, true] => {}
-            // The root is in the other one.
-            [first, _] => sectors.define(usize::from(first))?,
-        }
-        Ok(sectors)
+        device::open(self.lock()?, self)
     }
 
     /// Takes back what was made.
@@ -99,20 +91,37 @@ impl TpmIndex {
         }
     }
 
+    /// Makes a counter of the first index, where there is nothing; what is there must be one. One that
+    /// was removed does not begin again from a lower number: the TPM sees to that.
+    pub(super) fn make_counter(&self) -> Result<(), String> {
+        if self.existing().map_err(why)?.contains(&self.first) {
+            // Nothing else can be raised.
+            return Monotonic::raise(self);
+        }
+        let index = hex(self.first);
+        let attributes = "authread|authwrite|no_da|nt=counter";
+        let args = [index.as_str(), "-C", "o", "-s", "8", "-a", attributes];
+        self.run_with_auth("tpm2_nvdefine", &args, "-p", None).map_err(why)?;
+        // One that was never raised cannot be read.
+        Monotonic::raise(self).inspect_err(|_| drop(Monotonic::remove(self)))
+    }
+
+    /// Which indices exist.
+    fn existing(&self) -> Result<Vec<u32>, VaultError> {
+        let list = self.run("tpm2_getcap", &["handles-nv-index"], None)?;
+        let list = String::from_utf8_lossy(&list);
+        let handles = list
+            .lines()
+            .filter_map(|line| line.trim_start_matches(['-', ' ']).trim().strip_prefix("0x"))
+            .filter_map(|digits| u32::from_str_radix(digits, 16).ok());
+        Ok(handles.collect())
+    }
+
     /// Keeps others away, for as long as the slot is open.
     fn lock(&self) -> Result<TpmSectors, VaultError> {
-        let folder = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, Into::into);
         let tcti = self.tcti.clone().or_else(|| env::var("TPM2TOOLS_TCTI").ok());
-        let whose = Sha256::digest(tcti.unwrap_or_default().as_bytes());
-        let mark = u32::from_be_bytes(*whose.first_chunk().unwrap_or(&[0; 4]));
-        let path = folder.join(format!("oubliette-tpm-{mark:08x}-{:08x}.lock", self.first));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let lock = options.open(path).map_err(|error| VaultError::Storage(Box::new(error)))?;
-        file::lock(&lock)?;
-        Ok(TpmSectors { at: self.clone(), _lock: lock })
+        let whose = format!("{} {}", hex(self.first), tcti.unwrap_or_default());
+        Ok(TpmSectors { at: self.clone(), _lock: device::lock("tpm", &whose)? })
     }
 
     /// Runs one of the tools, and returns what it wrote.
@@ -194,6 +203,34 @@ impl FromStr for TpmIndex {
     }
 }
 
+impl Monotonic for TpmIndex {
+    fn read(&self) -> Result<u64, String> {
+        let index = hex(self.first);
+        let args = [index.as_str(), "-C", &index, "-s", "8"];
+        let read = self.run_with_auth("tpm2_nvread", &args, "-P", None).map_err(why)?;
+        let number = read.as_slice().try_into().map_err(|_| "it is no counter".to_owned())?;
+        Ok(u64::from_be_bytes(number))
+    }
+
+    fn raise(&self) -> Result<(), String> {
+        let index = hex(self.first);
+        let args = [index.as_str(), "-C", &index];
+        self.run_with_auth("tpm2_nvincrement", &args, "-P", None).map(drop).map_err(why)
+    }
+
+    fn remove(&self) -> Result<(), String> {
+        self.run("tpm2_nvundefine", &[&hex(self.first), "-C", "o"], None).map(drop).map_err(why)
+    }
+}
+
+/// What a tool said.
+fn why(error: VaultError) -> String {
+    match error {
+        VaultError::SlotDevice { why, .. } => why,
+        error => error.to_string(),
+    }
+}
+
 fn hex(index: u32) -> String {
     format!("{index:#010x}")
 }
@@ -205,19 +242,18 @@ pub(super) struct TpmSectors {
 }
 
 impl TpmSectors {
-    /// Which of the two indices exist.
-    fn defined(&self) -> Result<[bool; 2], VaultError> {
-        let list = self.at.run("tpm2_getcap", &["handles-nv-index"], None)?;
-        let list = String::from_utf8_lossy(&list);
-        let handles: Vec<u32> = list
-            .lines()
-            .filter_map(|line| line.trim_start_matches(['-', ' ']).trim().strip_prefix("0x"))
-            .filter_map(|digits| u32::from_str_radix(digits, 16).ok())
-            .collect();
+    fn index(&self, sector: usize) -> String {
+        hex(self.at.indices()[sector])
+    }
+}
+
+impl Device for TpmSectors {
+    fn made(&self) -> Result<[bool; 2], VaultError> {
+        let handles = self.at.existing()?;
         Ok(self.at.indices().map(|index| handles.contains(&index)))
     }
 
-    fn define(&self, sector: usize) -> Result<(), VaultError> {
+    fn make(&self, sector: usize) -> Result<(), VaultError> {
         let (index, size) = (self.index(sector), SECTOR_BYTES.to_string());
         let args = [index.as_str(), "-C", "o", "-s", &size, "-a", "authread|authwrite|no_da"];
         self.at.run_with_auth("tpm2_nvdefine", &args, "-p", None)?;
@@ -225,8 +261,8 @@ impl TpmSectors {
         self.write(sector, &[0; SECTOR_BYTES])
     }
 
-    fn index(&self, sector: usize) -> String {
-        hex(self.at.indices()[sector])
+    fn unmake(&self) {
+        self.at.unmake();
     }
 }
 

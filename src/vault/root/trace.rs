@@ -45,7 +45,7 @@ pub(crate) fn trace(bytes: &[u8]) -> Option<Trace> {
         let key = match format {
             1 => rest,
             // What wraps the key, with what; then the nonce. Nothing: the key stands in clear.
-            2 => rest.strip_prefix(&[0; 4])?.get(12 + 16 + 12..)?,
+            2 | 3 => rest.strip_prefix(&[0; 4])?.get(12 + 16 + 12..)?,
             _ => return None,
         };
         let (key, _) = key.split_first_chunk::<32>()?;
@@ -59,14 +59,14 @@ pub(crate) fn trace(bytes: &[u8]) -> Option<Trace> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::root::{KekSecret, sector::encode, wrap::Seal};
+    use crate::vault::root::{KekSecret, counter::Bound, sector::encode, wrap::Seal};
 
     #[test]
     fn as_much_is_told_as_is_left() {
         let vault = VaultId(Uuid::from_u128(7));
         let root = Root { vault, epoch: 3, key: Secret::copy_of(&[9; 32]), page: [8; 16] };
         let seal = Seal::new(&KekSecret::None).unwrap();
-        let sector = encode(&root, &seal, &[], SECTOR_BYTES).unwrap();
+        let sector = encode(&root, &seal, &[], None, SECTOR_BYTES).unwrap();
         for length in 0..=sector.len() {
             match trace(&sector[..length]) {
                 None => assert!(length < 44),
@@ -77,9 +77,13 @@ mod tests {
                 }
             }
         }
+        // With a counter the root stands where it stood.
+        let bound = Bound { index: 0x0150_0020, base: 7, epoch: 2 };
+        let bound = encode(&root, &seal, &[], Some(bound), SECTOR_BYTES).unwrap();
+        assert!(trace(&bound).unwrap().root == Some(root.clone()));
         // A wrapped key is no root.
         let seal = Seal::new(&KekSecret::Key(Secret::copy_of(&[1; 32]))).unwrap();
-        let sector = encode(&root, &seal, &[], SECTOR_BYTES).unwrap();
+        let sector = encode(&root, &seal, &[], None, SECTOR_BYTES).unwrap();
         let wrapped = trace(&sector).unwrap();
         assert!(wrapped.whole && wrapped.epoch == 3 && wrapped.root.is_none());
     }

@@ -243,9 +243,9 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
     let (disk, tree) = filled();
     drop(tree);
     let mut sectors = disk.sectors();
-    sectors[1][19] = 3;
+    sectors[1][19] = 4;
     let sum = Sha256::digest(&sectors[1][..SECTOR_BYTES - 32]);
     sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
     disk.set_sectors(sectors);
-    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 3, known: 2 })));
+    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 4, known: 3 })));
 }

@@ -1,0 +1,74 @@
+//! Changing how a slot keeps the root that is in it.
+
+#[cfg(feature = "tpm")]
+use super::Counter;
+use super::{Mirror, Seal, State};
+use crate::vault::{
+    VaultError,
+    root::{Root, SlotChange},
+};
+
+impl State {
+    /// Makes the change. The root stays the same.
+    pub(super) fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+        match change {
+            SlotChange::Retry => {
+                if self.mirrors.iter().any(|mirror| mirror.confirmed != Some(root.epoch)) {
+                    return self.write(root);
+                }
+                self.raise_counter(root);
+                Ok(())
+            }
+            SlotChange::Kek(secret) => {
+                if self.failed {
+                    return Err(VaultError::Poisoned);
+                }
+                let before = self.seal.replace(Seal::new(&secret)?);
+                // Until they are written again they hold the root under the earlier one.
+                self.mirrors.iter_mut().for_each(|mirror| mirror.confirmed = None);
+                let changed = self.write(root);
+                if changed.is_err() && !self.failed {
+                    self.seal = before;
+                }
+                changed
+            }
+            #[cfg(feature = "tpm")]
+            SlotChange::BindCounter(at) => {
+                let earlier = self.counter.as_ref().map(|counter| counter.bound);
+                let before = self.counter.replace(Counter::bind(&at, earlier, root.epoch)?);
+                self.write(root).inspect_err(|_| self.counter = before)
+            }
+            SlotChange::ReleaseCounter { lost } => {
+                let Some(counter) = self.counter.take() else { return Ok(()) };
+                // The slot first: one that notes a counter that is gone does not open.
+                self.write(root)?;
+                if lost { Ok(()) } else { counter.remove() }
+            }
+            SlotChange::AddMirror(path) => {
+                let mirror = Mirror::given(&path)?;
+                let name = mirror.name.clone();
+                if self.mirrors.iter().any(|known| known.name == name) {
+                    return self.write(root);
+                }
+                self.mirrors.push(mirror);
+                let added = self.write(root);
+                if added.is_err() && !self.failed {
+                    self.mirrors.retain(|mirror| mirror.name != name);
+                }
+                added
+            }
+            SlotChange::RetireMirror { path, lost } => {
+                let name = Mirror::given(&path)?.name;
+                let Some(at) = self.mirrors.iter().position(|mirror| mirror.name == name) else {
+                    let why = "it is no mirror of this slot".to_owned();
+                    return Err(VaultError::Mirror { mirror: name, why });
+                };
+                if !lost {
+                    self.mirrors[at].wipe(root.vault)?;
+                }
+                self.mirrors.remove(at);
+                self.write(root)
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The counter that bears witness: a number in a TPM that is raised with every root and can
+//! never be lowered, not by restoring the image of a machine either. A slot file that was put back
+//! together with the vault is behind it.
+//!
+//! The slot notes which counter it is and what it read at some epoch. From then on it tells, of
+//! itself, which epoch the vault has reached.
+
+use super::MirrorState;
+#[cfg(feature = "tpm")]
+use super::tpm::TpmIndex;
+use crate::vault::VaultError;
+
+/// A number that can be raised and never lowered. What is wrong it says in words.
+pub(super) trait Monotonic: Send + Sync {
+    /// What it reads.
+    fn read(&self) -> Result<u64, String>;
+
+    /// Raises it by one.
+    fn raise(&self) -> Result<(), String>;
+
+    /// Destroys it.
+    fn remove(&self) -> Result<(), String>;
+}
+
+/// What the slot notes of its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// Which index of the TPM's memory it is.
+    pub(super) index: u32,
+    /// What it read at the epoch.
+    pub(super) base: u64,
+    pub(super) epoch: u64,
+}
+
+impl Bound {
+    fn name(self) -> String {
+        format!("tpm:{:#010x}", self.index)
+    }
+
+    /// The epoch that a counter tells which reads this.
+    fn tells(self, reads: u64) -> Result<u64, String> {
+        let raised = reads.checked_sub(self.base).ok_or_else(|| {
+            format!("it reads {reads}, and read {} before: it is another TPM's", self.base)
+        })?;
+        Ok(self.epoch.saturating_add(raised))
+    }
+}
+
+/// What the caller says of the counter.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked {
+    /// Which one to bind a new slot to; of a slot that is there, how to reach it.
+    #[cfg(feature = "tpm")]
+    pub(super) at: Option<TpmIndex>,
+    /// Whether to go on whatever it says.
+    pub(super) past: bool,
+}
+
+impl Asked {
+    #[cfg(feature = "tpm")]
+    fn device(&self, index: u32) -> Result<Box<dyn Monotonic>, String> {
+        match &self.at {
+            Some(at) if at.first() == index => Ok(Box::new(at.clone())),
+            _ => Ok(Box::new(TpmIndex::new(index).map_err(|error| error.to_string())?)),
+        }
+    }
+
+    #[cfg(not(feature = "tpm"))]
+    fn device(&self, _: u32) -> Result<Box<dyn Monotonic>, String> {
+        Err("this program was built without the feature `tpm`".to_owned())
+    }
+
+    /// Makes sure that the counter that a new slot is to be bound to is there.
+    pub(super) fn prepare(&self) -> Result<(), VaultError> {
+        #[cfg(feature = "tpm")]
+        if let Some(at) = &self.at {
+            at.make_counter().map_err(|why| unusable(&at.to_string(), why))?;
+        }
+        Ok(())
+    }
+
+    /// Binds a slot that is made, or made anew: to the counter that the caller named, or else to the
+    /// one that it was bound to before.
+    pub(super) fn bind(
+        &self,
+        earlier: Option<Bound>,
+        epoch: u64,
+    ) -> Result<Option<Counter>, VaultError> {
+        match self.wanted(earlier, epoch) {
+            Some(Err(error)) if self.past => {
+                tracing::warn!(%error, "the restored vault is bound to no counter");
+                Ok(None)
+            }
+            wanted => wanted.transpose(),
+        }
+    }
+
+    fn wanted(&self, earlier: Option<Bound>, epoch: u64) -> Option<Result<Counter, VaultError>> {
+        #[cfg(feature = "tpm")]
+        if let Some(at) = &self.at {
+            return Some(Counter::bind(at, earlier, epoch));
+        }
+        let earlier = earlier?;
+        let bound = self.device(earlier.index).and_then(|device| {
+            let base = device.read()?;
+            Ok(Counter::of(Bound { base, epoch, ..earlier }, device))
+        });
+        Some(bound.map_err(|why| unusable(&earlier.name(), why)))
+    }
+}
+
+/// The counter of a slot.
+pub(super) struct Counter {
+    pub(super) bound: Bound,
+    device: Box<dyn Monotonic>,
+    /// The epoch that it was last seen to tell.
+    tells: Option<u64>,
+    /// Why it could not be read or raised the last time.
+    trouble: Option<String>,
+}
+
+impl Counter {
+    pub(super) fn of(bound: Bound, device: Box<dyn Monotonic>) -> Self {
+        Self { bound, device, tells: None, trouble: None }
+    }
+
+    /// Binds to this counter, which is made where it is not there.
+    #[cfg(feature = "tpm")]
+    pub(super) fn bind(
+        at: &TpmIndex,
+        earlier: Option<Bound>,
+        epoch: u64,
+    ) -> Result<Self, VaultError> {
+        // The slot's own must not be raised here: if a crash left it so, it would be ahead.
+        let made = match earlier {
+            Some(earlier) if earlier.index == at.first() => Ok(()),
+            _ => at.make_counter(),
+        };
+        let base = made.and_then(|()| Monotonic::read(at));
+        let base = base.map_err(|why| unusable(&at.to_string(), why))?;
+        let bound = Bound { index: at.first(), base, epoch };
+        Ok(Self::of(bound, Box::new(at.clone())))
+    }
+
+    /// The counter that a slot notes, and whether it bears out that the slot holds the newest root.
+    ///
+    /// # Errors
+    /// [`VaultError::EpochTooLow`], [`VaultError::Counter`]; none, where the caller goes on
+    /// whatever it says.
+    pub(super) fn noted(bound: Bound, asked: &Asked, epoch: u64) -> Result<Self, VaultError> {
+        let counter = match asked.device(bound.index) {
+            Ok(device) => {
+                let mut counter = Self::of(bound, device);
+                counter.look();
+                counter
+            }
+            Err(why) => {
+                let mut counter = Self::of(bound, Box::new(Unreachable(why.clone())));
+                counter.trouble = Some(why);
+                counter
+            }
+        };
+        match (&counter.trouble, counter.tells) {
+            _ if asked.past => {}
+            (Some(why), _) => return Err(unusable(&bound.name(), why.clone())),
+            (None, Some(expected)) if expected > epoch => {
+                let counter = Some(bound.name());
+                return Err(VaultError::EpochTooLow { found: epoch, expected, counter });
+            }
+            (None, _) => {}
+        }
+        Ok(counter)
+    }
+
+    fn look(&mut self) {
+        match self.device.read().and_then(|reads| self.bound.tells(reads)) {
+            Ok(tells) => (self.tells, self.trouble) = (Some(tells), None),
+            Err(why) => (self.tells, self.trouble) = (None, Some(why)),
+        }
+    }
+
+    /// Raises it until it tells this epoch. Whether it does, it remembers.
+    pub(super) fn raise(&mut self, epoch: u64) {
+        if self.tells == Some(epoch) && self.trouble.is_none() {
+            return;
+        }
+        self.look();
+        while self.trouble.is_none() && self.tells.is_some_and(|tells| tells < epoch) {
+            let before = self.tells;
+            match self.device.raise() {
+                Ok(()) => self.look(),
+                Err(why) => self.trouble = Some(why),
+            }
+            if self.trouble.is_none() && self.tells <= before {
+                self.trouble = Some("it was raised, and reads no more than before".to_owned());
+            }
+        }
+        if self.trouble.is_none() && self.tells.is_some_and(|tells| tells > epoch) {
+            let why = "it is ahead: the vault was rolled back; `oubliette root counter bind` binds it anew";
+            self.trouble = Some(why.to_owned());
+        }
+        if let Some(why) = &self.trouble {
+            let counter = self.bound.name();
+            tracing::warn!(%counter, %why, "the counter of the root slot does not tell its epoch");
+        }
+    }
+
+    /// Destroys it.
+    ///
+    /// # Errors
+    /// [`VaultError::Counter`].
+    pub(super) fn remove(&self) -> Result<(), VaultError> {
+        self.device.remove().map_err(|why| unusable(&self.bound.name(), why))
+    }
+
+    pub(super) fn state(&self, epoch: u64) -> MirrorState {
+        MirrorState {
+            name: self.bound.name(),
+            counter: true,
+            may_hold: self.tells,
+            stale: self.trouble.is_some() || self.tells != Some(epoch),
+            trouble: self.trouble.clone(),
+        }
+    }
+}
+
+/// A counter that this program has no way to.
+struct Unreachable(String);
+
+impl Monotonic for Unreachable {
+    fn read(&self) -> Result<u64, String> {
+        Err(self.0.clone())
+    }
+
+    fn raise(&self) -> Result<(), String> {
+        Err(self.0.clone())
+    }
+
+    fn remove(&self) -> Result<(), String> {
+        Err(self.0.clone())
+    }
+}
+
+fn unusable(counter: &str, why: String) -> VaultError {
+    VaultError::Counter { counter: counter.to_owned(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    };
+
+    use super::*;
+
+    /// What it reads, and how often it can be raised. Once it reads 200, it stays there.
+    #[derive(Clone, Default)]
+    struct Fake(Arc<(AtomicU64, AtomicU64)>);
+
+    impl Monotonic for Fake {
+        fn read(&self) -> Result<u64, String> {
+            Ok(self.0.0.load(SeqCst))
+        }
+
+        fn raise(&self) -> Result<(), String> {
+            let left = self.0.1.load(SeqCst).checked_sub(1).ok_or("worn out")?;
+            self.0.1.store(left, SeqCst);
+            self.0.0.store((self.0.0.load(SeqCst) + 1).min(200), SeqCst);
+            Ok(())
+        }
+
+        fn remove(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn counter(reads: u64, left: u64) -> (Counter, Fake) {
+        let fake = Fake(Arc::new((reads.into(), left.into())));
+        let bound = Bound { index: 0x0150_0020, base: 100, epoch: 7 };
+        (Counter::of(bound, Box::new(fake.clone())), fake)
+    }
+
+    #[test]
+    fn it_is_raised_by_as_much_as_it_is_behind() {
+        let (mut counter, fake) = counter(101, 3);
+        counter.raise(10);
+        assert_eq!((fake.read(), fake.0.1.load(SeqCst)), (Ok(103), 1));
+        let state = counter.state(10);
+        assert_eq!((state.stale, state.may_hold, state.trouble), (false, Some(10), None));
+        // Not twice for the same root.
+        counter.raise(10);
+        assert_eq!(fake.read(), Ok(103));
+        // It gives way in the middle.
+        counter.raise(12);
+        let state = counter.state(12);
+        assert_eq!((state.stale, state.may_hold), (true, Some(11)));
+        assert_eq!(state.trouble.as_deref(), Some("worn out"));
+        fake.0.1.store(1, SeqCst);
+        counter.raise(12);
+        assert!(!counter.state(12).stale);
+    }
+
+    #[test]
+    fn one_that_stands_still_is_told() {
+        let (mut counter, fake) = counter(199, 9);
+        counter.raise(110);
+        let state = counter.state(110);
+        assert!(state.stale && state.trouble.unwrap().contains("no more than before"));
+        assert_eq!(fake.0.1.load(SeqCst), 7);
+    }
+
+    #[test]
+    fn one_that_is_ahead_or_anothers_is_left_as_it_is() {
+        for (reads, word) in [(105, "ahead"), (99, "another TPM's")] {
+            let (mut counter, fake) = counter(reads, 9);
+            counter.raise(10);
+            let state = counter.state(10);
+            assert!(state.stale && state.trouble.unwrap().contains(word), "{reads}");
+            assert_eq!(fake.read(), Ok(reads));
+        }
+    }
+}

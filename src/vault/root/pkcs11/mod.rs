@@ -1,0 +1,183 @@
+//! A root slot in a PKCS#11 token (a hardware security module, a smart card): two private data
+//! objects, one a sector, by way of the module that the token's maker gives.
+//!
+//! What a token keeps of an object that was overwritten is for its maker to say. SoftHSM keeps its
+//! objects in files: it is for tests, and warned of.
+
+mod token;
+mod uri;
+
+use std::{
+    fs::File,
+    sync::{Mutex, MutexGuard, Once},
+};
+
+use cryptoki::session::Session;
+use zeroize::Zeroizing;
+
+use self::token::Token;
+pub use self::uri::{Pkcs11Object, Pkcs11UriError};
+use super::{
+    device::{self, Device, SECTOR_BYTES},
+    slot::Sectors,
+};
+use crate::vault::VaultError;
+
+impl Pkcs11Object {
+    /// Makes the slot.
+    pub(super) fn create(&self) -> Result<TokenSectors, VaultError> {
+        device::create(self.connect()?, self)
+    }
+
+    /// Opens the slot.
+    pub(super) fn open(&self) -> Result<TokenSectors, VaultError> {
+        device::open(self.connect()?, self)
+    }
+
+    /// Takes back what was made.
+    pub(super) fn unmake(&self) {
+        if let Ok(sectors) = self.connect() {
+            sectors.unmake();
+        }
+    }
+
+    /// Keeps others away, for as long as the slot is open, and logs in.
+    fn connect(&self) -> Result<TokenSectors, VaultError> {
+        let failed = |why| VaultError::SlotDevice { place: self.to_string(), why };
+        let token = Token::find(self).map_err(failed)?;
+        // Before the PIN is given: whoever finds the slot in use has not used up an attempt.
+        let lock = device::lock("pkcs11", &format!("{} {}", self.object, token.name()))?;
+        let session = token.log_in(self).map_err(failed)?;
+        Ok(TokenSectors::of(self, session, Some(lock)))
+    }
+}
+
+/// Objects of a token, by name. What is wrong it says in words.
+pub(super) trait Objects: Send {
+    /// Leads to one of them.
+    type Handle: Copy;
+
+    /// The private data objects of this name.
+    fn find(&self, name: &str) -> Result<Vec<Self::Handle>, String>;
+
+    /// What is in one.
+    fn read(&self, object: Self::Handle) -> Result<Zeroizing<Vec<u8>>, String>;
+
+    /// Overwrites one in place; `false` where the token does not do that.
+    fn overwrite(&self, object: Self::Handle, bytes: &[u8]) -> Result<bool, String>;
+
+    /// Makes a private data object.
+    fn make(&self, name: &str, bytes: &[u8]) -> Result<(), String>;
+
+    /// Destroys one.
+    fn destroy(&self, object: Self::Handle) -> Result<(), String>;
+}
+
+/// The two sectors.
+pub(super) struct TokenSectors<O: Objects = Session> {
+    at: Pkcs11Object,
+    /// Ends before the lock is given back.
+    objects: Mutex<O>,
+    /// That the token does not overwrite is told once.
+    told: Once,
+    _lock: Option<File>,
+}
+
+impl<O: Objects> TokenSectors<O> {
+    fn of(at: &Pkcs11Object, objects: O, lock: Option<File>) -> Self {
+        Self { at: at.clone(), objects: Mutex::new(objects), told: Once::new(), _lock: lock }
+    }
+
+    fn objects(&self) -> Result<MutexGuard<'_, O>, VaultError> {
+        self.objects.lock().map_err(|_| VaultError::Poisoned)
+    }
+
+    fn failed(&self, why: String) -> VaultError {
+        VaultError::SlotDevice { place: self.at.to_string(), why }
+    }
+
+    fn name(&self, sector: usize) -> String {
+        format!("{}.{sector}", self.at.object)
+    }
+
+    /// The object that is a sector, if there is one.
+    fn find(&self, objects: &O, sector: usize) -> Result<Option<O::Handle>, VaultError> {
+        let name = self.name(sector);
+        match objects.find(&name).map_err(|why| self.failed(why))?[..] {
+            [] => Ok(None),
+            [object] => Ok(Some(object)),
+            ref found => Err(self.failed(format!(
+                "{} data objects of the token are named {name:?}, and one was made; which it is cannot be \
+                 told. Remove all of this name, as with `pkcs11-tool --delete-object --type data \
+                 --label {name}`: the slot's other sector holds the same root",
+                found.len(),
+            ))),
+        }
+    }
+
+    fn put(&self, sector: usize, bytes: &[u8]) -> Result<(), VaultError> {
+        let objects = self.objects()?;
+        let failed = |why| self.failed(why);
+        if let Some(object) = self.find(&objects, sector)? {
+            if objects.overwrite(object, bytes).map_err(failed)? {
+                return Ok(());
+            }
+            self.told.call_once(|| {
+                tracing::warn!(
+                    slot = %self.at,
+                    "the token does not overwrite objects: the root slot's are destroyed and made anew"
+                );
+            });
+            // In this order: until the new one is made it is a sector that is lost, and the other one has
+            // the root. The other way round a crash would leave two of one name.
+            objects.destroy(object).map_err(failed)?;
+        }
+        objects.make(&self.name(sector), bytes).map_err(failed)
+    }
+}
+
+impl<O: Objects> Device for TokenSectors<O> {
+    fn made(&self) -> Result<[bool; 2], VaultError> {
+        let objects = self.objects()?;
+        Ok([self.find(&objects, 0)?.is_some(), self.find(&objects, 1)?.is_some()])
+    }
+
+    fn make(&self, sector: usize) -> Result<(), VaultError> {
+        self.put(sector, &[0; SECTOR_BYTES])
+    }
+
+    fn unmake(&self) {
+        let Ok(objects) = self.objects() else { return };
+        for sector in [0, 1] {
+            if let Ok(Some(object)) = self.find(&objects, sector) {
+                let _ = objects.destroy(object);
+            }
+        }
+    }
+}
+
+impl<O: Objects> Sectors for TokenSectors<O> {
+    fn sector_bytes(&self) -> usize {
+        SECTOR_BYTES
+    }
+
+    fn read(&self, sector: usize) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let objects = self.objects()?;
+        match self.find(&objects, sector)? {
+            Some(object) => objects.read(object).map_err(|why| self.failed(why)),
+            None => Err(VaultError::SlotMissing(self.at.to_string())),
+        }
+    }
+
+    fn write(&self, sector: usize, bytes: &[u8]) -> Result<(), VaultError> {
+        self.put(sector, bytes)
+    }
+
+    /// The token answers when it has written.
+    fn sync(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
