@@ -217,6 +217,14 @@ pub(super) async fn restore(
     watch.finish();
     let restored = restored?;
     globals.tell_of_witness(&restored.parts.oubliette.witnessed());
+    if let Some(left) = &restored.left {
+        let text = format!(
+            "the root slot before, {}, is still there, and opens copies of the vault from before: \
+             destroy it",
+            left.display()
+        );
+        note(globals.json, &text);
+    }
     let (applied, foreign) = match &restored.replayed {
         Some(replayed) => (replayed.erasures.len() as u64, replayed.foreign),
         None => (0, 0),

@@ -24,7 +24,7 @@ mod rows;
 mod verify;
 mod watch;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -98,7 +98,10 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return misused(&error).into(),
+    };
     log();
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
@@ -115,6 +118,19 @@ pub(crate) fn main() -> ExitCode {
     // What still runs is reading ahead for nobody.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// Tells what is wrong with the command line, or the help that was asked for.
+fn misused(error: &clap::Error) -> Exit {
+    // Whether programs read it cannot be known otherwise: nothing was parsed.
+    if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        // Then come tips and usage, for people.
+        let (message, _) = text.split_once("\n\n").unwrap_or((text, ""));
+        return CliError::usage(message).tell(true);
+    }
+    error.exit()
 }
 
 fn log() {

@@ -24,6 +24,9 @@ pub struct RestoredFolder {
     pub restored: Restored,
     /// Where its root slot is.
     pub root: PathBuf,
+    /// An earlier slot at another place. It is still there, and opens copies of the vault's folder from
+    /// before.
+    pub left: Option<PathBuf>,
     /// What was applied again of the erasures that were given.
     pub replayed: Option<Replayed>,
     /// The folder, opened as always.
@@ -74,7 +77,7 @@ impl DataFolder {
             odd => return Err(FolderError::ErasuresDoNotOpen(odd)),
         }
 
-        let root = match self.root.clone().or(noted_root) {
+        let root = match self.root.clone().or(noted_root.clone()) {
             Some(root) if device(&root).is_some() => root,
             Some(root) => std::path::absolute(&root).unwrap_or(root),
             None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
@@ -102,7 +105,9 @@ impl DataFolder {
         self.write(&self.manifest_file(), &pretty(&manifest))?;
         let restored = prepared.complete()?;
         let parts = self.open(Access::Existing, None).await?;
-        Ok(RestoredFolder { restored, root, replayed, parts })
+        let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());
+        let left = noted_root.filter(elsewhere);
+        Ok(RestoredFolder { restored, root, left, replayed, parts })
     }
 }
 

@@ -56,7 +56,7 @@ fn verify_says_that_all_is_well_or_what_is_not_and_how_to_mend_it() {
     assert_eq!(ran.code, 1, "{}", ran.stderr);
     assert!(ran.stdout.contains("unknown key id"), "{}", ran.stdout);
     assert!(ran.stdout.contains("user-3 revision 0 (position 1)"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("restore the vault from a backup, or open the right one"));
+    assert!(ran.stdout.contains("restore the vault from a newer backup"));
     let ran = world.run(&["--json", "--store", "other/events", "verify"]);
     let rows = rows(&ran.stdout);
     assert_eq!((ran.code, &rows.last().unwrap()["clean"]), (1, &false.into()));

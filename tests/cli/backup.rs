@@ -150,6 +150,9 @@ fn the_slot_goes_where_it_is_wanted_and_is_found_from_then_on() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("slots/new.root"), "{}", ran.stdout);
     assert!(ran.stderr.contains("after the backup"), "{}", ran.stderr);
+    // The old one opens what was copied before.
+    let named = ran.stderr.lines().find(|line| line.contains("still there")).unwrap();
+    assert!(named.contains(old.to_str().unwrap()), "{named}");
     fs::remove_file(old).unwrap();
     assert_eq!(world.data("user-1")[0]["name"], "Erika 1");
 }

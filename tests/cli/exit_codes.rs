@@ -49,6 +49,23 @@ fn two_is_wrong_usage() {
 }
 
 #[test]
+fn wrong_usage_is_json_where_json_is_asked_for() {
+    let world = World::new();
+    for (args, word) in [
+        (&["--json", "remember"] as &[&str], "remember"),
+        (&["append", "s-1", "--json"], "<TYPE>"),
+        (&["read", "--json", "s-1", "--from", "x"], "--from"),
+    ] {
+        let told = world.fails(2, args);
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["exit"], 2);
+        let error = told["error"].as_str().unwrap();
+        assert!(error.contains(word) && !error.contains("Usage"), "{error}");
+    }
+    assert!(world.ok(&["--json", "read", "--help"]).contains("Usage"));
+}
+
+#[test]
 fn three_is_a_conflict() {
     let world = World::new();
     world.ok(&["append", "s-1", "T", "--expect", "none"]);

@@ -108,6 +108,9 @@ fn a_mirror_that_is_away_keeps_the_erasure_pending_by_name() {
     let ran = world.run(&["forget", "s-1", "--reason", "r", "--yes"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
     assert!(ran.stderr.contains("pending") && ran.stderr.contains("usb/mirror"), "{}", ran.stderr);
+    // Nobody is told that keys are lost.
+    assert!(ran.stderr.contains("is its device attached?"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("no key of this vault"), "{}", ran.stderr);
     assert!(world.ok(&["erasures"]).contains("mirror pending"));
     assert_eq!(world.json(&["root"])[0]["mirrors"][0]["stale"], true);
     // The rest goes on.

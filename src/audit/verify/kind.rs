@@ -138,7 +138,7 @@ impl Ill {
             }
             Self::UnknownKey => {
                 "the key was lost, or this is not the vault that sealed the event: restore the \
-                 vault from a backup, or open the right one"
+                 vault from a newer backup, or open the right one"
             }
             Self::Tampered => {
                 "the event was changed, moved or cut since it was sealed: restore it from a copy of \
@@ -148,8 +148,9 @@ impl Ill {
                 "restore the event from a copy of the event store"
             }
             Self::TombstonesMissing => {
-                "the keys are destroyed all the same, but readers of these streams are not told: \
-                 the event store was put back to before the erasure, or lost events"
+                "the keys are destroyed all the same, but readers of these streams are not told: the \
+                 event store was put back to before the erasure, or lost events; restore a newer copy \
+                 of it, if there is one"
             }
             Self::ErasureUnknown => {
                 "the vault was put back to before that erasure: forget the subject again"

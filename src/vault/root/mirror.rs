@@ -64,7 +64,7 @@ impl Mirror {
         match self.open(vault) {
             Ok(open) => open.newest,
             Err(error) => {
-                self.trouble = Some(error.to_string());
+                self.trouble = Some(trouble(&error));
                 Vec::new()
             }
         }
@@ -111,8 +111,9 @@ impl Mirror {
         match self.try_write(bytes, root) {
             Ok(()) => (self.confirmed, self.trouble) = (Some(root.epoch), None),
             Err(error) => {
-                tracing::warn!(mirror = %self.name, %error, "a mirror of the root slot cannot be written");
-                self.trouble = Some(error.to_string());
+                let why = trouble(&error);
+                tracing::warn!(mirror = %self.name, %why, "a mirror of the root slot cannot be written");
+                self.trouble = Some(why);
             }
         }
     }
@@ -144,6 +145,14 @@ impl Mirror {
         if self.made && !self.known {
             let _ = super::file::remove(&self.path);
         }
+    }
+}
+
+/// What is wrong with a mirror. That it is missing is no loss of keys, as it is with the slot itself.
+fn trouble(error: &VaultError) -> String {
+    match error {
+        VaultError::SlotMissing(_) => "it is not there: is its device attached?".to_owned(),
+        error => error.to_string(),
     }
 }
 

@@ -83,7 +83,8 @@ impl Tree {
     /// Nothing is written meanwhile, whoever wants to waits; readers go on. It keeps the id of
     /// each page in memory.
     ///
-    /// With `repair`, pages that belong to nothing are removed, unless some page is damaged.
+    /// With `repair`, pages that belong to nothing are removed, unless some page is damaged, or the
+    /// slot holds another root, to which they may belong.
     ///
     /// # Errors
     /// Where the page store fails as a whole. A damaged page is no error, it is told.
@@ -94,13 +95,17 @@ impl Tree {
     ) -> Result<Walked, VaultError> {
         let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
         let root = self.view()?.root.clone();
-        match self.slot.read() {
-            Ok(found) if found == root => {}
-            Ok(found) => see(Seen::Flaw(Flaw::Slot(format!(
+        let differs = match self.slot.read() {
+            Ok(found) if found == root => None,
+            Ok(found) => Some(format!(
                 "it holds epoch {} of vault {}, and epoch {} of vault {} is in use",
                 found.epoch, found.vault, root.epoch, root.vault
-            )))),
-            Err(error) => see(Seen::Flaw(Flaw::Slot(error.to_string()))),
+            )),
+            Err(error) => Some(error.to_string()),
+        };
+        let repair = repair && differs.is_none();
+        if let Some(why) = differs {
+            see(Seen::Flaw(Flaw::Slot(why)));
         }
         let pages = &*self.store.pages;
         let walked = Walked { epoch: root.epoch, ..Walked::default() };

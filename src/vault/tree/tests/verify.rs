@@ -155,6 +155,21 @@ fn a_slot_that_was_overwritten_beneath_the_open_vault_is_told() {
 }
 
 #[test]
+fn nothing_is_removed_where_the_slot_holds_another_root() {
+    let (disk, tree) = filled();
+    let (sectors, earlier) = (disk.sectors(), disk.image());
+    tree.erase(vec![unset([7])]).unwrap();
+    let whole = |disk: &Disk| disk.image().into_iter().chain(earlier.clone()).collect();
+    // As after a folder and its slot were put back while the vault was open: the pages are that root's.
+    disk.set_image(whole(&disk));
+    disk.set_sectors(sectors);
+    let (before, (_, _, flaws)) = (disk.image(), walk(&tree, true));
+    let left = flaws.iter().all(|flaw| !matches!(flaw, Flaw::Orphan { removed: true, .. }));
+    assert!(left && flaws.len() > 1);
+    assert_eq!(disk.image(), before);
+}
+
+#[test]
 fn an_older_version_of_a_page_opens_and_is_no_flaw_by_itself() {
     // What cannot be told is not claimed: the records above notice what it lacks.
     let (disk, tree) = filled();
