@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use oubliette::{
-    erasure::{Announcement, ErasureRecord, export, replay},
+    erasure::{Announcement, ErasureError, ErasureRecord, export, replay},
     vault::{MirrorState, Vault},
 };
 
@@ -129,6 +129,11 @@ async fn apply(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliE
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let replayed = replay(vault, announcements).await?;
+    let mirrors = vault.stale_mirrors()?;
+    if !mirrors.is_empty() {
+        let pending = ErasureError::MirrorsPending { mirrors, erased: Vec::new() };
+        note(globals.json, &pending.to_string());
+    }
     if globals.json {
         out.json(&replayed)?;
     } else {

@@ -140,7 +140,7 @@ fn secret(variable: &str) -> Option<Passphrase> {
 /// The kind of device that a place is in; `None`: it is a file.
 pub(super) fn device(root: &Path) -> Option<&'static str> {
     let (kind, _) = root.to_str()?.split_once(':')?;
-    ["tpm", "pkcs11"].into_iter().find(|known| *known == kind)
+    ["tpm", "pkcs11"].into_iter().find(|known| known.eq_ignore_ascii_case(kind))
 }
 
 pub(super) fn absolute_path(path: &Path) -> PathBuf {

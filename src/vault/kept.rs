@@ -82,7 +82,8 @@ impl Vault {
     /// own. Binding anew is how the owner goes on after a rollback was dealt with.
     ///
     /// # Errors
-    /// [`VaultError::Counter`], after which nothing has changed.
+    /// [`VaultError::Counter`], [`VaultError::Unsupported`] where it is bound to another one; after
+    /// either nothing has changed.
     #[cfg(feature = "tpm")]
     pub async fn bind_counter(&self, counter: &TpmIndex) -> Result<(), VaultError> {
         self.change_slot(SlotChange::BindCounter(counter.clone())).await

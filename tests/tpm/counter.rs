@@ -57,8 +57,12 @@ impl Bound {
 
     /// In the folder `name`: instead of raising the counter this is done.
     fn instead_of_raising(&self, name: &str, script: &str) {
+        self.instead_of("tpm2_nvincrement", name, script);
+    }
+
+    fn instead_of(&self, tool: &str, name: &str, script: &str) {
         fs::create_dir(self.world.path(name)).unwrap();
-        let tool = self.world.write(&format!("{name}/tpm2_nvincrement"), script);
+        let tool = self.world.write(&format!("{name}/{tool}"), script);
         fs::set_permissions(tool, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
@@ -120,6 +124,120 @@ fn an_image_of_vault_and_slot_that_is_put_back_is_refused() {
     // The image is what it was.
     bound.put_back(&image, &EVERYTHING);
     assert!(bound.refused(&["read", "user-2"]).contains("rolled back together"));
+}
+
+/// Both branches of a vault that was put back on purpose have an end. The one that was left must not
+/// look like the newest, at whatever height the other is.
+#[test]
+fn the_end_of_the_branch_that_was_left_is_refused_from_the_binding_on() {
+    let Some(bound) = Bound::new() else { return };
+    let early = bound.image();
+    for _ in 0..4 {
+        bound.ok(&["rotate", "--root-key"]);
+    }
+    let late = bound.image();
+    bound.put_back(&early, &EVERYTHING);
+    bound.ok(&["--past-counter", "read", "user-1"]);
+    let forgetting = ["--past-counter", "forget", "user-1", "--reason", "asked", "--yes"];
+    for _ in 0..2 {
+        // Asked again it is no more done than before.
+        let told = bound.refused(&forgetting);
+        assert!(told.contains("pending") && told.contains("ahead"), "{told}");
+    }
+    assert!(bound.ok(&["--past-counter", "erasures"]).contains("pending"));
+    bound.ok(&["--past-counter", "root", "counter", "bind", COUNTER]);
+    bound.ok(&["erasures"]);
+    let newest = bound.image();
+    bound.put_back(&late, &EVERYTHING);
+    assert!(bound.refused(&["read", "user-1"]).contains("rolled back together"));
+    bound.put_back(&newest, &EVERYTHING);
+    assert!(!bound.ok(&["read", "user-1"]).contains("Erika"));
+}
+
+#[test]
+fn a_vault_that_catches_up_with_its_counter_is_still_behind() {
+    let Some(bound) = Bound::new() else { return };
+    let early = bound.image();
+    bound.ok(&["rotate", "--root-key"]);
+    bound.ok(&["rotate", "--root-key"]);
+    let late = bound.image();
+    bound.put_back(&early, &EVERYTHING);
+    for _ in 0..3 {
+        bound.ok(&["--past-counter", "rotate", "--root-key"]);
+        assert_eq!(
+            rows(&bound.ok(&["--json", "--past-counter", "root"]))[0]["counter"]["stale"],
+            true
+        );
+    }
+    bound.put_back(&late, &EVERYTHING);
+    assert!(bound.refused(&["read", "user-1"]).contains("rolled back together"));
+}
+
+#[test]
+fn a_slot_has_one_counter_at_a_time() {
+    let Some(bound) = Bound::new() else { return };
+    let image = bound.image();
+    let other = ["root", "counter", "bind", "tpm:0x01500021"];
+    assert!(bound.refused(&other).contains("root counter release"));
+    assert_eq!(bound.slot()["counter"]["name"], COUNTER);
+    // What broke off in the middle is finished when it is done again.
+    bound.instead_of("tpm2_nvundefine", "failing", "#!/bin/sh\nexit 1\n");
+    assert_eq!(bound.run_past("failing", &["root", "counter", "release"]).code, 1);
+    bound.ok(&["root", "counter", "release"]);
+    assert!(!bound.tpm.tool(&["tpm2_nvreadpublic", "0x01500020"]).status.success());
+    bound.ok(&other);
+    bound.forget("user-1");
+    bound.put_back(&image, &EVERYTHING);
+    assert!(bound.refused(&["read", "user-1"]).contains("cannot be used"));
+}
+
+#[test]
+fn a_mirror_that_missed_the_binding_is_pending() {
+    let Some(bound) = Bound::new() else { return };
+    bound.ok(&["root", "counter", "release"]);
+    let (usb, away) = (bound.world.path("usb"), bound.world.path("away"));
+    fs::create_dir(&usb).unwrap();
+    bound.ok(&["root", "mirror", "add", "usb/mirror"]);
+    fs::rename(&usb, &away).unwrap();
+    bound.ok(&["root", "counter", "bind", COUNTER]);
+    assert_eq!(bound.slot()["mirrors"][0]["stale"], true);
+    fs::rename(&away, &usb).unwrap();
+    bound.ok(&["read", "user-1"]);
+    assert_eq!(bound.slot()["mirrors"][0]["stale"], false);
+    // The mirror leads to the counter as well.
+    let slot = bound.slot();
+    fs::remove_file(slot["place"].as_str().unwrap()).unwrap();
+    assert_eq!(bound.slot()["counter"]["name"], COUNTER);
+}
+
+#[test]
+fn an_ordinary_index_in_the_counters_place_is_refused() {
+    let Some(bound) = Bound::new() else { return };
+    let epoch = bound.slot()["epoch"].as_u64().unwrap();
+    let reads =
+        bound.tpm.tool(&["tpm2_nvread", "0x01500020", "-C", "0x01500020", "-s", "8"]).stdout;
+    assert!(bound.tpm.tool(&["tpm2_nvundefine", "0x01500020", "-C", "o"]).status.success());
+    let define = ["tpm2_nvdefine", "0x01500020", "-C", "o", "-s", "8", "-a", "authread|authwrite"];
+    assert!(bound.tpm.tool(&define).status.success());
+    let content = bound.world.write("content", reads);
+    let content = content.to_str().unwrap();
+    let write = ["tpm2_nvwrite", "0x01500020", "-C", "0x01500020", "-i", content];
+    assert!(bound.tpm.tool(&write).status.success());
+    assert!(bound.refused(&["read", "user-1"]).contains("no counter"), "epoch {epoch}");
+}
+
+#[test]
+fn a_restoration_does_not_write_over_what_the_counter_knows() {
+    let Some(bound) = Bound::new() else { return };
+    let to = bound.keygen();
+    bound.ok(&["backup", "--to", &to, "--expires", "90d", "copy.age"]);
+    let image = bound.image();
+    bound.forget("user-1");
+    bound.put_back(&image, &EVERYTHING);
+    fs::remove_dir_all(bound.world.path("oubliette-data/vault")).unwrap();
+    assert!(bound.refused(&RESTORE).contains("rolled back together"));
+    bound.ok(&[&["--past-counter"], &RESTORE[..]].concat());
+    assert_eq!(bound.slot()["counter"]["stale"], false);
 }
 
 #[test]
@@ -213,10 +331,11 @@ fn what_is_no_counter_is_not_taken_for_one() {
     let content = content.to_str().unwrap();
     let write = ["tpm2_nvwrite", "0x01500030", "-C", "0x01500030", "-i", content];
     assert!(bound.tpm.tool(&write).status.success());
+    bound.ok(&["root", "counter", "release"]);
     let told = bound.refused(&["root", "counter", "bind", "tpm:0x01500030"]);
     assert!(told.contains("tpm:0x01500030") && told.contains("cannot be used"), "{told}");
     assert_eq!(bound.run(&["root", "counter", "bind", "0x81000001"]).code, 2);
-    assert_eq!(bound.slot()["counter"]["name"], COUNTER);
+    assert_eq!(bound.slot()["counter"], Value::Null);
     bound.forget("user-1");
 }
 

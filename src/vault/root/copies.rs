@@ -110,7 +110,9 @@ impl Slot {
     ///
     /// # Errors
     /// [`VaultError::SlotOfAnotherVault`], [`VaultError::SlotDamaged`],
-    /// [`VaultError::NewerFormat`]; those of the key-encryption key, and of opening a slot.
+    /// [`VaultError::NewerFormat`]; [`VaultError::EpochTooLow`] where its counter tells of a newer
+    /// root than is left, [`VaultError::Counter`]; those of the key-encryption key, and of opening a
+    /// slot.
     #[cfg(feature = "backup")]
     pub(super) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, u64), VaultError> {
         let mirrors = given(&config.mirrors)?;
@@ -147,7 +149,12 @@ impl Slot {
         if let (Some(None), Some((_, counter))) = (state.bind, of_mirrors) {
             state.bind = Some(counter);
         }
-        let epoch = state.epoch.max(of_mirrors.map_or(0, |(epoch, _)| epoch));
+        let mut epoch = state.epoch.max(of_mirrors.map_or(0, |(epoch, _)| epoch));
+        // What it knows of erasures that nobody else knows must not be written over.
+        if let Some(bound) = state.bind.flatten() {
+            let told = Counter::noted(bound, &state.asked, epoch)?.tells();
+            epoch = epoch.max(told.unwrap_or_default());
+        }
         Ok((Self(Mutex::new(state)), epoch))
     }
 
@@ -278,6 +285,8 @@ impl State {
         let bound = records.iter().find(|(at, _)| *at == index).and_then(|(_, r)| r.counter);
         if let Some(bound) = bound {
             self.counter = Some(Counter::noted(bound, &self.asked, root.epoch)?);
+        } else {
+            self.asked.warn_unbound();
         }
         if from_copy {
             self.note_mirrors(records.first().map(|(_, record)| &record.mirrors));

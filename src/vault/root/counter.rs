@@ -37,6 +37,11 @@ impl Bound {
         format!("tpm:{:#010x}", self.index)
     }
 
+    /// As noted before the counter is raised: no image of an earlier binding is then at its height.
+    fn to_be_raised(self) -> Self {
+        Self { epoch: self.epoch.saturating_sub(1), ..self }
+    }
+
     /// The epoch that a counter tells which reads this.
     fn tells(self, reads: u64) -> Result<u64, String> {
         let raised = reads.checked_sub(self.base).ok_or_else(|| {
@@ -79,6 +84,28 @@ impl Asked {
         Ok(())
     }
 
+    /// Warns where the slot notes no counter, and the caller knows of one.
+    pub(super) fn warn_unbound(&self) {
+        #[cfg(feature = "tpm")]
+        if let Some(at) = &self.at {
+            tracing::warn!(
+                counter = %at,
+                "the root slot is not bound to its counter: it is older than the binding, or was changed; \
+                 `oubliette root counter bind` binds it"
+            );
+        }
+    }
+
+    /// Removes the counter that the caller knows of, where the slot notes none any more.
+    pub(super) fn remove(&self, lost: bool) -> Result<(), VaultError> {
+        #[cfg(feature = "tpm")]
+        if let Some(at) = self.at.as_ref().filter(|_| !lost) {
+            return at.remove_counter().map_err(|why| unusable(&at.to_string(), why));
+        }
+        let _ = lost;
+        Ok(())
+    }
+
     /// Binds a slot that is made, or made anew: to the counter that the caller named, or else to the
     /// one that it was bound to before.
     pub(super) fn bind(
@@ -98,12 +125,14 @@ impl Asked {
     fn wanted(&self, earlier: Option<Bound>, epoch: u64) -> Option<Result<Counter, VaultError>> {
         #[cfg(feature = "tpm")]
         if let Some(at) = &self.at {
+            // An earlier one may be lost.
+            let earlier = earlier.filter(|earlier| !self.past || earlier.index == at.first());
             return Some(Counter::bind(at, earlier, epoch));
         }
         let earlier = earlier?;
         let bound = self.device(earlier.index).and_then(|device| {
-            let base = device.read()?;
-            Ok(Counter::of(Bound { base, epoch, ..earlier }, device))
+            let bound = Bound { base: device.read()?, epoch, ..earlier };
+            Ok(Counter::of(bound.to_be_raised(), device))
         });
         Some(bound.map_err(|why| unusable(&earlier.name(), why)))
     }
@@ -115,30 +144,42 @@ pub(super) struct Counter {
     device: Box<dyn Monotonic>,
     /// The epoch that it was last seen to tell.
     tells: Option<u64>,
+    /// Whether it told of an epoch that the vault had not reached. It stays ahead until it is bound
+    /// anew: where the two met, an image from before the rollback would look like the newest.
+    ahead: bool,
     /// Why it could not be read or raised the last time.
     trouble: Option<String>,
 }
 
 impl Counter {
     pub(super) fn of(bound: Bound, device: Box<dyn Monotonic>) -> Self {
-        Self { bound, device, tells: None, trouble: None }
+        Self { bound, device, tells: None, ahead: false, trouble: None }
     }
 
     /// Binds to this counter, which is made where it is not there.
+    ///
+    /// # Errors
+    /// [`VaultError::Counter`]; [`VaultError::Unsupported`] where the slot is bound to another one, which
+    /// would stand still from now on, and call every image that notes it the newest.
     #[cfg(feature = "tpm")]
     pub(super) fn bind(
         at: &TpmIndex,
         earlier: Option<Bound>,
         epoch: u64,
     ) -> Result<Self, VaultError> {
-        // The slot's own must not be raised here: if a crash left it so, it would be ahead.
-        let made = match earlier {
-            Some(earlier) if earlier.index == at.first() => Ok(()),
-            _ => at.make_counter(),
-        };
+        if earlier.is_some_and(|earlier| earlier.index != at.first()) {
+            return Err(VaultError::Unsupported(
+                "the root slot is bound to another counter; `oubliette root counter release` ends that first",
+            ));
+        }
+        // The slot's own is raised when the slot is written: if a crash left it so before, it would be
+        // ahead.
+        let later = earlier.is_some() && epoch > 0;
+        let made = if later { Ok(()) } else { at.make_counter() };
         let base = made.and_then(|()| Monotonic::read(at));
         let base = base.map_err(|why| unusable(&at.to_string(), why))?;
         let bound = Bound { index: at.first(), base, epoch };
+        let bound = if later { bound.to_be_raised() } else { bound };
         Ok(Self::of(bound, Box::new(at.clone())))
     }
 
@@ -148,7 +189,7 @@ impl Counter {
     /// [`VaultError::EpochTooLow`], [`VaultError::Counter`]; none, where the caller goes on
     /// whatever it says.
     pub(super) fn noted(bound: Bound, asked: &Asked, epoch: u64) -> Result<Self, VaultError> {
-        let counter = match asked.device(bound.index) {
+        let mut counter = match asked.device(bound.index) {
             Ok(device) => {
                 let mut counter = Self::of(bound, device);
                 counter.look();
@@ -169,7 +210,14 @@ impl Counter {
             }
             (None, _) => {}
         }
+        counter.ahead = counter.tells.is_some_and(|tells| tells > epoch);
         Ok(counter)
+    }
+
+    /// The epoch that it was last seen to tell.
+    #[cfg(feature = "backup")]
+    pub(super) fn tells(&self) -> Option<u64> {
+        self.tells
     }
 
     fn look(&mut self) {
@@ -179,13 +227,16 @@ impl Counter {
         }
     }
 
-    /// Raises it until it tells this epoch. Whether it does, it remembers.
+    /// Raises it until it tells this epoch, or, if it was ahead, a later one. Whether it does, it
+    /// remembers.
     pub(super) fn raise(&mut self, epoch: u64) {
         if self.tells == Some(epoch) && self.trouble.is_none() {
             return;
         }
         self.look();
-        while self.trouble.is_none() && self.tells.is_some_and(|tells| tells < epoch) {
+        self.ahead |= self.tells.is_some_and(|tells| tells > epoch);
+        let least = epoch + u64::from(self.ahead);
+        while self.trouble.is_none() && self.tells.is_some_and(|tells| tells < least) {
             let before = self.tells;
             match self.device.raise() {
                 Ok(()) => self.look(),
@@ -195,7 +246,7 @@ impl Counter {
                 self.trouble = Some("it was raised, and reads no more than before".to_owned());
             }
         }
-        if self.trouble.is_none() && self.tells.is_some_and(|tells| tells > epoch) {
+        if self.trouble.is_none() && self.ahead {
             let why = "it is ahead: the vault was rolled back; `oubliette root counter bind` binds it anew";
             self.trouble = Some(why.to_owned());
         }
@@ -217,7 +268,8 @@ impl Counter {
         MirrorState {
             name: self.bound.name(),
             counter: true,
-            may_hold: self.tells,
+            // Ahead, it bears witness of nothing.
+            may_hold: self.tells.filter(|tells| *tells <= epoch),
             stale: self.trouble.is_some() || self.tells != Some(epoch),
             trouble: self.trouble.clone(),
         }
@@ -317,7 +369,21 @@ mod tests {
             counter.raise(10);
             let state = counter.state(10);
             assert!(state.stale && state.trouble.unwrap().contains(word), "{reads}");
+            // Nothing is known to be done.
+            assert_eq!(state.may_hold, None);
             assert_eq!(fake.read(), Ok(reads));
         }
+    }
+
+    #[test]
+    fn one_that_was_ahead_stays_ahead() {
+        let (mut counter, fake) = counter(105, 9);
+        counter.raise(10);
+        for epoch in [11, 12, 13] {
+            counter.raise(epoch);
+            assert!(counter.state(epoch).stale, "{epoch}");
+        }
+        // It told epoch 12; an image of epoch 12 or 13 is not the newest any more.
+        assert_eq!(fake.read(), Ok(107));
     }
 }

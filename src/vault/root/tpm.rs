@@ -106,6 +106,24 @@ impl TpmIndex {
         Monotonic::raise(self).inspect_err(|_| drop(Monotonic::remove(self)))
     }
 
+    /// Removes the counter, if it is there.
+    pub(super) fn remove_counter(&self) -> Result<(), String> {
+        if self.existing().map_err(why)?.contains(&self.first) { self.remove() } else { Ok(()) }
+    }
+
+    /// Whether the first index is a counter. One of another kind can be set to any number, by everybody
+    /// who may use the TPM.
+    fn is_counter(&self) -> Result<bool, String> {
+        let public = self.run("tpm2_nvreadpublic", &[&hex(self.first)], None).map_err(why)?;
+        let public = String::from_utf8_lossy(&public);
+        let mut lines = public.lines().map(str::trim).skip_while(|line| *line != "attributes:");
+        let value = lines.find_map(|line| line.strip_prefix("value: 0x"));
+        let attributes = value.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let attributes = attributes.ok_or("tpm2_nvreadpublic does not say of which kind it is")?;
+        // TPM 2.0 library, part 2, section 13.4: bits 7 to 4 are the kind, of which 1 is a counter.
+        Ok(attributes >> 4 & 0xf == 1)
+    }
+
     /// Which indices exist.
     fn existing(&self) -> Result<Vec<u32>, VaultError> {
         let list = self.run("tpm2_getcap", &["handles-nv-index"], None)?;
@@ -205,6 +223,9 @@ impl FromStr for TpmIndex {
 
 impl Monotonic for TpmIndex {
     fn read(&self) -> Result<u64, String> {
+        if !self.is_counter()? {
+            return Err("what is at this index is no counter".to_owned());
+        }
         let index = hex(self.first);
         let args = [index.as_str(), "-C", &index, "-s", "8"];
         let read = self.run_with_auth("tpm2_nvread", &args, "-P", None).map_err(why)?;

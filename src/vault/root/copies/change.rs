@@ -25,7 +25,7 @@ impl State {
                 }
                 let before = self.seal.replace(Seal::new(&secret)?);
                 // Until they are written again they hold the root under the earlier one.
-                self.mirrors.iter_mut().for_each(|mirror| mirror.confirmed = None);
+                self.forget_mirrors();
                 let changed = self.write(root);
                 if changed.is_err() && !self.failed {
                     self.seal = before;
@@ -36,10 +36,13 @@ impl State {
             SlotChange::BindCounter(at) => {
                 let earlier = self.counter.as_ref().map(|counter| counter.bound);
                 let before = self.counter.replace(Counter::bind(&at, earlier, root.epoch)?);
+                self.forget_mirrors();
                 self.write(root).inspect_err(|_| self.counter = before)
             }
             SlotChange::ReleaseCounter { lost } => {
-                let Some(counter) = self.counter.take() else { return Ok(()) };
+                // One that broke off before the counter was removed is finished.
+                let Some(counter) = self.counter.take() else { return self.asked.remove(lost) };
+                self.forget_mirrors();
                 // The slot first: one that notes a counter that is gone does not open.
                 self.write(root)?;
                 if lost { Ok(()) } else { counter.remove() }
@@ -70,5 +73,10 @@ impl State {
                 self.write(root)
             }
         }
+    }
+
+    /// What the mirrors hold is outdated, though it is of the same root.
+    fn forget_mirrors(&mut self) {
+        self.mirrors.iter_mut().for_each(|mirror| mirror.confirmed = None);
     }
 }

@@ -108,8 +108,8 @@ impl<O: Objects> TokenSectors<O> {
             [object] => Ok(Some(object)),
             ref found => Err(self.failed(format!(
                 "{} data objects of the token are named {name:?}, and one was made; which it is cannot be \
-                 told. Remove all of this name, as with `pkcs11-tool --delete-object --type data \
-                 --label {name}`: the slot's other sector holds the same root",
+                 told. Somebody put another one there, as from a backup of the token: remove that one. A \
+                 slot that was written whole has the same root in its other sector as well",
                 found.len(),
             ))),
         }
@@ -119,7 +119,10 @@ impl<O: Objects> TokenSectors<O> {
         let objects = self.objects()?;
         let failed = |why| self.failed(why);
         if let Some(object) = self.find(&objects, sector)? {
-            if objects.overwrite(object, bytes).map_err(failed)? {
+            // What the token says of it is not all: the earlier root must be gone.
+            if objects.overwrite(object, bytes).map_err(failed)?
+                && objects.read(object).map_err(failed)?.as_slice() == bytes
+            {
                 return Ok(());
             }
             self.told.call_once(|| {
