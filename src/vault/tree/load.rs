@@ -4,13 +4,14 @@
 use super::{
     Place, Shape, Tree, Value,
     commit::sealed_page,
+    ids,
     open::EPOCH,
     page::{Child, Entry, Items, Page, PageId, RootHead},
-    rewrite::{cut, near, separator},
+    rewrite::{cut, separator},
     store::Store,
 };
 use crate::{
-    crypto::{Secret, random, random_secret},
+    crypto::{Secret, random_secret},
     vault::{
         VaultError, VaultId,
         pages::{Batch, PageStore},
@@ -40,7 +41,7 @@ impl Tree {
             store,
             levels: Vec::new(),
             batch: Batch::default(),
-            neighbour: PageId::default(),
+            parent: PageId::default(),
             leaves: 0,
         };
         for value in values {
@@ -56,8 +57,8 @@ struct Loader {
     /// What is not in a page yet, from the leaves' entries up.
     levels: Vec<Level>,
     batch: Batch,
-    /// Whose name those of the next leaves begin like.
-    neighbour: PageId,
+    /// Near which the next leaves lie. Their own parent has no id yet.
+    parent: PageId,
     leaves: usize,
 }
 
@@ -147,14 +148,7 @@ impl Loader {
 
     /// Writes the first so many items of a level as a page.
     fn emit(&mut self, index: usize, count: usize) -> Result<(), VaultError> {
-        let (mut id, key) = (random()?, random_secret()?);
-        if index == 0 {
-            if self.leaves.is_multiple_of(NEIGHBOURS) {
-                self.neighbour = random()?;
-            }
-            self.leaves += 1;
-            near(&mut id, &self.neighbour);
-        }
+        let (id, key) = (self.new_id(index)?, random_secret()?);
         let level = &mut self.levels[index];
         let (items, low) = match &mut level.items {
             Waiting::Entries(entries) => {
@@ -184,6 +178,17 @@ impl Loader {
         self.add_child(index + 1, Child { low, id, key })
     }
 
+    fn new_id(&mut self, index: usize) -> Result<PageId, VaultError> {
+        if index > 0 {
+            return ids::inner();
+        }
+        if self.leaves.is_multiple_of(NEIGHBOURS) {
+            self.parent = ids::inner()?;
+        }
+        self.leaves += 1;
+        ids::leaf(&self.parent)
+    }
+
     fn write(&mut self, page: (Vec<u8>, Vec<u8>)) -> Result<(), VaultError> {
         self.batch.puts.push(page);
         if self.batch.puts.len() >= self.store.shape.batch_pages {
@@ -209,8 +214,12 @@ impl Loader {
             }
             index += 1;
         }
-        let root =
-            Root { vault: seed.vault, epoch: seed.epoch, key: random_secret()?, page: random()? };
+        let root = Root {
+            vault: seed.vault,
+            epoch: seed.epoch,
+            key: random_secret()?,
+            page: ids::inner()?,
+        };
         let head = RootHead { epoch: seed.epoch, identity: seed.identity };
         let page = Page::new(1, Some(head), &self.levels[index].items.items());
         self.write(sealed_page(seed.vault, &root.page, &root.key, &page)?)?;

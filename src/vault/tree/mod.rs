@@ -34,6 +34,7 @@ mod cache;
 mod commit;
 mod edits;
 mod folder;
+mod ids;
 #[cfg(feature = "backup")]
 mod load;
 mod open;

@@ -13,7 +13,7 @@ use super::{Place, Seed, Value, folder::FolderDraft};
 use super::{
     Shape, Tree, View,
     commit::remove,
-    folder,
+    folder, ids,
     page::{Items, Page, RootHead, hex},
     retire::RetireList,
     store::Store,
@@ -44,7 +44,7 @@ impl Tree {
         shape: Shape,
     ) -> Result<Self, VaultError> {
         let vault = VaultId(Uuid::from_bytes(random()?));
-        let root = Root { vault, epoch: 0, key: random_secret()?, page: random()? };
+        let root = Root { vault, epoch: 0, key: random_secret()?, page: ids::inner()? };
         let head = RootHead { epoch: 0, identity: random_secret()? };
         let page = Page::new(1, Some(head), &Items::Leaf(Vec::new()));
         let sealed = page.seal(vault, &root.page, &root.key)?;

@@ -13,18 +13,16 @@ use std::{collections::HashMap, sync::Arc};
 use super::{
     Place, Store,
     edits::{Edits, Slice, Span},
+    ids,
     page::{Child, Items, Page, PageId, RootHead},
 };
 use crate::{
-    crypto::{Secret, random, random_secret},
+    crypto::{Secret, random_secret},
     vault::{VaultError, root::Root},
 };
 
 /// After how many seals a page's key is replaced, far below the 2³² that random nonces allow.
 const MOST_SEALS: u64 = 1 << 30;
-
-/// How many bytes of a leaf's id it shares with its parent's at the time it was made.
-const NEAR_BYTES: usize = 8;
 
 /// A page to write.
 pub(super) struct Written {
@@ -110,9 +108,8 @@ impl Rewrite<'_> {
             if cuts.len() < 2 {
                 break;
             }
-            let (level, near) = (items.level() + 1, self.plan.root.page);
-            items =
-                Items::Inner { level, children: self.write(&near, Place::new(), items, &cuts)? };
+            let (level, id) = (items.level() + 1, self.plan.root.page);
+            items = Items::Inner { level, children: self.write(&id, Place::new(), items, &cuts)? };
         }
         let mut version = old.version + 1;
         if self.fresh {
@@ -120,7 +117,7 @@ impl Rewrite<'_> {
             let epoch = self.plan.root.epoch + 1;
             head = RootHead { epoch, ..head };
             version = 1;
-            let (page, key) = (random()?, random_secret()?);
+            let (page, key) = (ids::inner()?, random_secret()?);
             self.plan.root = Root { vault: self.plan.root.vault, epoch, key, page };
         }
         let page = Arc::new(Page::new(version, Some(head), &items));
@@ -271,10 +268,8 @@ impl Rewrite<'_> {
     }
 
     fn add(&mut self, parent: &PageId, low: Place, items: &Items<'_>) -> Result<Child, VaultError> {
-        let (mut id, key): (PageId, _) = (random()?, random_secret()?);
-        if items.level() == 0 {
-            near(&mut id, parent);
-        }
+        let id = if items.level() == 0 { ids::leaf(parent)? } else { ids::inner()? };
+        let key = random_secret()?;
         let page = Arc::new(Page::new(1, None, items));
         self.plan.added.insert(id, Written { key: key.clone(), page });
         Ok(Child { low, id, key })
@@ -408,12 +403,6 @@ pub(super) fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
         _ => cuts.push(count),
     }
     cuts
-}
-
-/// Lets a leaf's id begin like another's: leaves of one parent lie together in a store that is
-/// ordered by name, so that a walk finds neighbours beside each other. Eight random bytes are left.
-pub(super) fn near(id: &mut PageId, other: &PageId) {
-    id[..NEAR_BYTES].copy_from_slice(&other[..NEAR_BYTES]);
 }
 
 /// The shortest bound that tells the places up to `left` from those from `right`.
