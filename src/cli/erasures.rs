@@ -96,14 +96,12 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
 
 /// Whether an erasure is complete.
 fn state(record: &ErasureRecord, stale: &[MirrorState]) -> String {
-    let before = |mirror: &&MirrorState| {
-        mirror.may_hold.is_none_or(|held| record.epoch.is_none_or(|led| held < led))
-    };
     let name = |behind: &MirrorState| match behind.counter {
         true => format!("counter {}", behind.name),
         false => behind.name.clone(),
     };
-    let mirrors: Vec<String> = stale.iter().filter(before).map(name).collect();
+    let mirrors: Vec<String> =
+        stale.iter().filter(|mirror| mirror.may_precede(record.epoch)).map(name).collect();
     match record {
         _ if record.destroyed && !mirrors.is_empty() => {
             format!("mirror pending: {}", mirrors.join(", "))

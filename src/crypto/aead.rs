@@ -54,13 +54,12 @@ impl DerefMut for Secret {
     }
 }
 
-/// In a frame of its own, so that the wiping reaches it.
+// What works with a key does so in a frame of its own, so that the wiping reaches it.
+
 #[inline(never)]
 fn schedule(secret: &[u8; SECRET_BYTES]) -> Box<Aes256Gcm> {
     Box::new(Aes256Gcm::new(secret.into()))
 }
-
-// Frames of their own as well.
 
 #[inline(never)]
 fn encrypt(

@@ -284,7 +284,7 @@ fn unless_mirrors_pend(
     erased: Erased,
 ) -> Result<Erased, ErasureError> {
     let mut mirrors = vault.stale_mirrors()?;
-    mirrors.retain(|mirror| mirror.may_hold.is_none_or(|held| epoch.is_none_or(|led| held < led)));
+    mirrors.retain(|mirror| mirror.may_precede(epoch));
     if mirrors.is_empty() {
         return Ok(erased);
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FolderError,
-    slot::{absolute_path, device},
+    slot::{absolute_path, absolute_root, make_room},
 };
 use crate::{
     erasure::ErasureError,
@@ -327,8 +327,7 @@ impl DataFolder {
         }
         let fresh_root = || default_root().ok_or(FolderError::NoPlaceForRoot);
         let mut root = match folder.root.take() {
-            Some(root) if device(&root).is_some() => root,
-            Some(root) => std::path::absolute(&root).unwrap_or(root),
+            Some(root) => absolute_root(root),
             None => fresh_root()?,
         };
         // A vault that was made before the machine stopped is as good as one made now. Half a
@@ -348,9 +347,7 @@ impl DataFolder {
         }
         let slot = folder.slot(&root)?;
         self.refuse_within(&slot)?;
-        if let Some(parent) = root.parent().filter(|_| device(&root).is_none()) {
-            make_folder(parent)?;
-        }
+        make_room(&root)?;
         let mut manifest = folder.manifest(None, root.clone());
         self.write(&self.manifest_file(), &pretty(&manifest))?;
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::{
     Access, DataFolder, FolderError, Parts,
-    folder::{Found, VAULT_OF_STORE, default_root, is_empty, make_folder, pretty},
-    slot::device,
+    folder::{Found, VAULT_OF_STORE, default_root, is_empty, pretty},
+    slot::{absolute_root, device, make_room},
 };
 use crate::{
     erasure::{Announcement, Replayed, replay},
@@ -78,15 +78,12 @@ impl DataFolder {
         }
 
         let root = match self.root.clone().or(noted_root.clone()) {
-            Some(root) if device(&root).is_some() => root,
-            Some(root) => std::path::absolute(&root).unwrap_or(root),
+            Some(root) => absolute_root(root),
             None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
         };
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
-        if let Some(parent) = root.parent().filter(|_| device(&root).is_none()) {
-            make_folder(parent)?;
-        }
+        make_room(&root)?;
         let prepare = move || backup.prepare(&at, slot, progress);
         let prepared = tokio::task::spawn_blocking(prepare);
         let prepared = prepared.await.map_err(|_| BackupError::Interrupted)??;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DataFolder, FolderError,
-    folder::{Found, pretty},
+    folder::{Found, make_folder, pretty},
 };
 #[cfg(feature = "pkcs11")]
 use crate::vault::Pkcs11Object;
@@ -141,6 +141,16 @@ fn secret(variable: &str) -> Option<Passphrase> {
 pub(super) fn device(root: &Path) -> Option<&'static str> {
     let (kind, _) = root.to_str()?.split_once(':')?;
     ["tpm", "pkcs11"].into_iter().find(|known| known.eq_ignore_ascii_case(kind))
+}
+
+/// The same place, wherever one works later.
+pub(super) fn absolute_root(root: PathBuf) -> PathBuf {
+    if device(&root).is_some() { root } else { absolute_path(&root) }
+}
+
+/// Makes the folder of a slot that is a file.
+pub(super) fn make_room(root: &Path) -> Result<(), FolderError> {
+    root.parent().filter(|_| device(root).is_none()).map_or(Ok(()), make_folder)
 }
 
 pub(super) fn absolute_path(path: &Path) -> PathBuf {

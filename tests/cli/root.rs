@@ -98,6 +98,17 @@ fn a_passphrase_comes_from_the_environment_or_a_terminal() {
     assert!(!world.finds("oubliette-data", "cuckoo"));
 }
 
+/// However its scheme is written, it is never taken for the name of a file.
+#[test]
+fn a_place_in_a_device_is_no_file() {
+    for place in ["tpm:", "TPM:0x1", "pkcs11:token=t", "PKCS11:token=t;object=v?pin-value=1234"] {
+        let world = World::new();
+        let told = world.fails(1, &["--root", place, "append", "s-1", "T"]);
+        assert!(!told.contains("1234"), "{told}");
+        assert!(!world.path(place).exists(), "{place}");
+    }
+}
+
 #[test]
 fn a_mirror_that_is_away_keeps_the_erasure_pending_by_name() {
     let world = World::new();

@@ -116,7 +116,10 @@ fn an_image_of_vault_and_slot_that_is_put_back_is_refused() {
     }
     // The owner knows what they do, and goes on.
     bound.put_back(&image, &EVERYTHING);
-    bound.ok(&["--past-counter", "erasures", "replay", "erasures.ndjson"]);
+    let replayed = bound.run(&["--past-counter", "erasures", "replay", "erasures.ndjson"]);
+    assert_eq!(replayed.code, 0, "{}", replayed.stderr);
+    // Applied, and not done: nothing bears witness of it yet.
+    assert!(replayed.stderr.contains("pending"), "{}", replayed.stderr);
     bound.ok(&["--past-counter", "root", "counter", "bind", COUNTER]);
     assert!(!bound.ok(&["read", "user-1"]).contains("Erika"));
     assert!(bound.ok(&["read", "user-2"]).contains("Erika"));
@@ -208,6 +211,18 @@ fn a_mirror_that_missed_the_binding_is_pending() {
     let slot = bound.slot();
     fs::remove_file(slot["place"].as_str().unwrap()).unwrap();
     assert_eq!(bound.slot()["counter"]["name"], COUNTER);
+}
+
+#[test]
+fn a_slot_from_before_the_binding_is_told() {
+    let Some(bound) = Bound::new() else { return };
+    bound.ok(&["root", "counter", "release"]);
+    let image = bound.image();
+    bound.ok(&["root", "counter", "bind", COUNTER]);
+    assert!(!bound.run(&["read", "user-1"]).stderr.contains("not bound"));
+    bound.put_back(&image, &["oubliette-data/vault", "state"]);
+    let ran = bound.run(&["read", "user-1"]);
+    assert!(ran.code == 0 && ran.stderr.contains("not bound to its counter"), "{}", ran.stderr);
 }
 
 #[test]

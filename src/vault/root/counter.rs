@@ -97,12 +97,11 @@ impl Asked {
     }
 
     /// Removes the counter that the caller knows of, where the slot notes none any more.
-    pub(super) fn remove(&self, lost: bool) -> Result<(), VaultError> {
+    pub(super) fn remove(&self) -> Result<(), VaultError> {
         #[cfg(feature = "tpm")]
-        if let Some(at) = self.at.as_ref().filter(|_| !lost) {
+        if let Some(at) = &self.at {
             return at.remove_counter().map_err(|why| unusable(&at.to_string(), why));
         }
-        let _ = lost;
         Ok(())
     }
 

@@ -156,3 +156,11 @@ pub struct MirrorState {
     /// Why it could not be reached the last time.
     pub trouble: Option<String>,
 }
+
+impl MirrorState {
+    /// Whether it may hold a root from before the one of this epoch, of which it may be unknown which it
+    /// was: an erasure that led to it is pending then.
+    pub fn may_precede(&self, epoch: Option<u64>) -> bool {
+        self.may_hold.is_none_or(|held| epoch.is_none_or(|led| held < led))
+    }
+}

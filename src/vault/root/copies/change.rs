@@ -40,12 +40,18 @@ impl State {
                 self.write(root).inspect_err(|_| self.counter = before)
             }
             SlotChange::ReleaseCounter { lost } => {
-                // One that broke off before the counter was removed is finished.
-                let Some(counter) = self.counter.take() else { return self.asked.remove(lost) };
-                self.forget_mirrors();
+                let bound = self.counter.take();
                 // The slot first: one that notes a counter that is gone does not open.
-                self.write(root)?;
-                if lost { Ok(()) } else { counter.remove() }
+                if bound.is_some() {
+                    self.forget_mirrors();
+                    self.write(root)?;
+                }
+                match bound {
+                    _ if lost => Ok(()),
+                    Some(counter) => counter.remove(),
+                    // What broke off before the counter was removed is finished.
+                    None => self.asked.remove(),
+                }
             }
             SlotChange::AddMirror(path) => {
                 let mirror = Mirror::given(&path)?;

@@ -20,9 +20,17 @@ use crate::{
 /// What is in a token: number, name, content.
 type Content = Arc<Mutex<Vec<(u32, String, Vec<u8>)>>>;
 
+#[derive(Clone, Copy, PartialEq)]
+enum Overwrites {
+    Yes,
+    No,
+    /// It says so, and does not.
+    Pretends,
+}
+
 struct Fake {
     content: Content,
-    overwrites: bool,
+    overwrites: Overwrites,
     /// How many changes it takes before it is unplugged.
     left: Cell<usize>,
 }
@@ -50,10 +58,11 @@ impl Objects for Fake {
     }
 
     fn overwrite(&self, object: u32, bytes: &[u8]) -> Result<bool, String> {
-        if !self.overwrites {
-            return Ok(false);
+        match self.overwrites {
+            Overwrites::Yes => self.change()?,
+            Overwrites::No => return Ok(false),
+            Overwrites::Pretends => return Ok(true),
         }
-        self.change()?;
         let mut content = self.content.lock().unwrap();
         let (.., old) = content.iter_mut().find(|(number, ..)| *number == object).unwrap();
         *old = bytes.to_vec();
@@ -80,7 +89,7 @@ fn root(epoch: u64) -> Root {
     Root { vault: VaultId(Uuid::from_u128(7)), epoch, key, page: [8; 16] }
 }
 
-fn sectors(content: &Content, overwrites: bool, left: usize) -> TokenSectors<Fake> {
+fn sectors(content: &Content, overwrites: Overwrites, left: usize) -> TokenSectors<Fake> {
     let at = "pkcs11:token=t;object=vault-1?module-path=/m".parse().unwrap();
     let fake = Fake { content: Arc::clone(content), overwrites, left: Cell::new(left) };
     TokenSectors::of(&at, fake, None)
@@ -100,10 +109,14 @@ fn names(content: &Content) -> Vec<(u32, String)> {
 #[test]
 fn a_token_that_overwrites_is_overwritten_in_place() {
     let content = Content::default();
-    slot(device::create(sectors(&content, true, 99), &"x").unwrap()).write(&root(1)).unwrap();
+    slot(device::create(sectors(&content, Overwrites::Yes, 99), &"x").unwrap())
+        .write(&root(1))
+        .unwrap();
     let before = names(&content);
     assert_eq!(before, [(1, "vault-1.0".to_owned()), (2, "vault-1.1".to_owned())]);
-    slot(device::open(sectors(&content, true, 99), &"x").unwrap()).write(&root(2)).unwrap();
+    slot(device::open(sectors(&content, Overwrites::Yes, 99), &"x").unwrap())
+        .write(&root(2))
+        .unwrap();
     assert_eq!(names(&content), before, "the objects are the same");
     for (.., bytes) in content.lock().unwrap().iter() {
         assert!(!bytes.windows(32).any(|window| window == [1; 32]));
@@ -111,11 +124,23 @@ fn a_token_that_overwrites_is_overwritten_in_place() {
     }
 }
 
+#[test]
+fn a_token_that_only_says_that_it_overwrites_is_not_believed() {
+    let content = Content::default();
+    let pretending = || sectors(&content, Overwrites::Pretends, 99);
+    slot(device::create(pretending(), &"x").unwrap()).write(&root(1)).unwrap();
+    slot(device::open(pretending(), &"x").unwrap()).write(&root(2)).unwrap();
+    for (.., bytes) in content.lock().unwrap().iter() {
+        assert!(!bytes.windows(32).any(|window| window == [1; 32]));
+    }
+    assert!(slot(device::open(pretending(), &"x").unwrap()).read().unwrap() == root(2));
+}
+
 /// Wherever it is unplugged, and then once more while it is mended, one root is there, and never
 /// two objects of one name.
 #[test]
 fn a_token_that_is_unplugged_keeps_a_root() {
-    for overwrites in [true, false] {
+    for overwrites in [Overwrites::Yes, Overwrites::No] {
         for first in 0..6 {
             for second in 0..8 {
                 let content = Content::default();
