@@ -119,7 +119,7 @@ fn an_image_of_vault_and_slot_that_is_put_back_is_refused() {
     let replayed = bound.run(&["--past-counter", "erasures", "replay", "erasures.ndjson"]);
     assert_eq!(replayed.code, 0, "{}", replayed.stderr);
     // Applied, and not done: nothing bears witness of it yet.
-    assert!(replayed.stderr.contains("pending"), "{}", replayed.stderr);
+    assert!(replayed.stderr.contains("note: the erasure is pending"), "{}", replayed.stderr);
     bound.ok(&["--past-counter", "root", "counter", "bind", COUNTER]);
     assert!(!bound.ok(&["read", "user-1"]).contains("Erika"));
     assert!(bound.ok(&["read", "user-2"]).contains("Erika"));

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place};
 use crate::{
-    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, wipe_stack},
+    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
     vault::{VaultError, VaultId},
 };
 
@@ -259,9 +259,7 @@ impl Page {
         bytes.push(self.level);
         bytes.extend_from_slice(&self.body);
         let associated = associated(kind, vault, id, self.version);
-        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES);
-        wipe_stack();
-        let nonce = nonce?;
+        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES)?;
         bytes[HEAD_BYTES - NONCE_BYTES..HEAD_BYTES].copy_from_slice(&nonce);
         // From here on it is ciphertext, which needs no wiping.
         Ok(std::mem::take(&mut *bytes))
@@ -302,9 +300,7 @@ impl Page {
         }
         let plain = cipher
             .open(&nonce, &associated(head[1], vault, id, version), sealed)
-            .map_err(|_| damaged("it does not open under its key"));
-        wipe_stack();
-        let plain = plain?;
+            .map_err(|_| damaged("it does not open under its key"))?;
         let page = Self::parse(version, root, &plain).ok_or_else(|| damaged("it is malformed"))?;
         if head[1] != kind(root, page.level > 0) {
             return Err(damaged("it is of another kind"));
