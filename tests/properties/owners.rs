@@ -1,0 +1,169 @@
+//! Owners: what is somebody else's stays, whatever is claimed, sold or shared.
+
+use super::*;
+
+#[tokio::test]
+async fn no_wrong_person() {
+    let bank = layer().await;
+    bank_of_456(&bank).await;
+    put(&bank, "user-1", event("UserRegistered", USER)).await.unwrap();
+    // A rejected append states an owner: it never counts.
+    let stale = vec![event("AccountTransferred", r#"{"newOwner":"user-1","memo":"nie"}"#)];
+    let rejected =
+        bank.append_to(&stream("bankaccount-1"), ExpectedRevision::NoStream, stale).await;
+    assert!(matches!(rejected, Err(StoreError::Conflict { .. })));
+    let added = vec![event("AccountOpened", r#"{"owner":"user-1"}"#)];
+    let rejected =
+        bank.append_to(&stream("bankaccount-1"), ExpectedRevision::NoStream, added).await;
+    assert!(matches!(rejected, Err(StoreError::Conflict { .. })));
+    bank.forget(&subject("user-1"), "test").await.unwrap();
+    assert_eq!(shape(&all(&bank, "bankaccount-1").await), "cc");
+    // And the account still follows its owner.
+    bank.forget(&subject("user-456"), "test").await.unwrap();
+    assert_eq!(shape(&all(&bank, "bankaccount-1").await), "ppt");
+}
+
+#[tokio::test]
+async fn an_account_that_changed_hands_loses_only_the_old_owners_part() {
+    for forget_old_first in [true, false] {
+        let bank = layer().await;
+        for user in ["user-1", "user-2"] {
+            put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+        }
+        let account = "bankaccount-7";
+        put(&bank, account, event("AccountOpened", r#"{"owner":"user-1","memo":"a"}"#))
+            .await
+            .unwrap();
+        put(&bank, account, event("Deposited", r#"{"amount":1,"memo":"b"}"#)).await.unwrap();
+        // In one append: before, the change itself, after.
+        let batch = vec![
+            event("Deposited", r#"{"amount":2,"memo":"c"}"#),
+            event("AccountTransferred", r#"{"newOwner":"user-2","memo":"d"}"#),
+            event("Deposited", r#"{"amount":3,"memo":"e"}"#),
+        ];
+        bank.append_to(&stream(account), ExpectedRevision::Any, batch.clone()).await.unwrap();
+        // A late retry changes nothing.
+        let again = bank.append_to(&stream(account), ExpectedRevision::Any, batch).await.unwrap();
+        assert!(again.already);
+        put(&bank, account, event("Deposited", r#"{"amount":4,"memo":"f"}"#)).await.unwrap();
+        if forget_old_first {
+            bank.forget(&subject("user-1"), "test").await.unwrap();
+            assert_eq!(shape(&all(&bank, account).await), "pppccct");
+            bank.forget(&subject("user-2"), "test").await.unwrap();
+            assert_eq!(shape(&all(&bank, account).await), "pppppptt");
+        } else {
+            bank.forget(&subject("user-2"), "test").await.unwrap();
+            assert_eq!(shape(&all(&bank, account).await), "cccpppt");
+            let late = put(&bank, account, event("Deposited", r#"{"amount":5,"memo":"g"}"#)).await;
+            assert!(matches!(late, Err(StoreError::Forgotten { .. })), "{late:?}");
+            bank.forget(&subject("user-1"), "test").await.unwrap();
+            assert_eq!(shape(&all(&bank, account).await), "pppppptt");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_retry_of_a_change_whose_part_is_forgotten_is_answered_as_done() {
+    let bank = layer().await;
+    for user in ["user-1", "user-2"] {
+        put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+    }
+    let account = "bankaccount-7";
+    let to =
+        |user: &str| event("AccountTransferred", &format!(r#"{{"newOwner":"{user}","memo":"m"}}"#));
+    let first = to("user-1");
+    put(&bank, account, first.clone()).await.unwrap();
+    put(&bank, account, to("user-2")).await.unwrap();
+    bank.forget(&subject("user-1"), "test").await.unwrap();
+    let late = put(&bank, account, first.clone()).await;
+    assert!(matches!(late, Err(StoreError::Forgotten { .. })), "{late:?}");
+    bank.reopen(&subject("user-1")).await.unwrap();
+    assert!(put(&bank, account, first).await.unwrap().already);
+    // It is the second owner's all the same.
+    bank.forget(&subject("user-1"), "again").await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "pct");
+}
+
+#[tokio::test]
+async fn a_joint_account_goes_with_its_last_owner_and_a_cycle_ends() {
+    let bank = layer().await;
+    for user in ["user-1", "user-2"] {
+        put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+        let open = format!(r#"{{"owner":"{user}","memo":"m"}}"#);
+        put(&bank, "bankaccount-1", event("AccountOpened", &open)).await.unwrap();
+    }
+    // Two ledgers that depend on each other, and one of them on the account.
+    for (ledger, account) in
+        [("ledger-1", "ledger-2"), ("ledger-2", "ledger-1"), ("ledger-3", "bankaccount-1")]
+    {
+        let open = format!(r#"{{"account":"{account}","note":"n"}}"#);
+        put(&bank, ledger, event("LedgerOpened", &open)).await.unwrap();
+    }
+    let plan = bank.plan(&subject("user-1")).await.unwrap();
+    assert_eq!(plan.kept.len(), 1, "{plan:?}");
+    bank.forget(&subject("user-1"), "test").await.unwrap();
+    assert_eq!(shape(&all(&bank, "bankaccount-1").await), "cc");
+    bank.forget(&subject("user-2"), "test").await.unwrap();
+    assert_eq!(shape(&all(&bank, "bankaccount-1").await), "ppt");
+    assert_eq!(shape(&all(&bank, "ledger-3").await), "pt");
+    assert_eq!(shape(&all(&bank, "ledger-1").await), "c");
+    bank.forget(&subject("ledger-1"), "test").await.unwrap();
+    assert_eq!(shape(&all(&bank, "ledger-1").await), "pt");
+    assert_eq!(shape(&all(&bank, "ledger-2").await), "pt");
+}
+
+/// Two layers, or a codec and a layer, over one vault: a plan by the one does not withdraw what
+/// the other is about to write.
+#[tokio::test]
+async fn no_wrong_person_with_a_codec_beside_the_layer() {
+    let vault = Vault::in_memory().unwrap();
+    let layer = Oubliette::open(MemoryStore::new(), vault.clone(), bank_policy()).await.unwrap();
+    put(&layer, "user-1", event("UserRegistered", USER)).await.unwrap();
+    let codec = oubliette::layer::Codec::new(vault.clone(), bank_policy());
+    let opened = oubliette::layer::EventRef {
+        stream: &stream("bankaccount-1"),
+        id: oubliette::event::EventId::random(),
+        event_type: &oubliette::event::EventType::new("AccountOpened").unwrap(),
+    };
+    let account = json(r#"{"owner":"user-1","memo":"m"}"#);
+    let sealed = codec.seal(opened, &account).await.unwrap();
+    let data = sealed.data.clone();
+    assert_eq!(layer.plan(&subject("user-1")).await.unwrap().subjects.len(), 1);
+    sealed.stored().await.unwrap();
+    assert_eq!(layer.plan(&subject("user-1")).await.unwrap().subjects.len(), 2);
+    layer.forget(&subject("user-1"), "asked").await.unwrap();
+    let gone = codec.open(opened, &data).unwrap();
+    assert_eq!(gone.shredded.len(), 1);
+
+    // And what was never stored never counts.
+    put(&layer, "user-2", event("UserRegistered", USER)).await.unwrap();
+    let other = oubliette::layer::EventRef { stream: &stream("bankaccount-2"), ..opened };
+    let account = json(r#"{"owner":"user-2","memo":"m"}"#);
+    codec.seal(other, &account).await.unwrap().rejected().await.unwrap();
+    assert_eq!(layer.plan(&subject("user-2")).await.unwrap().subjects.len(), 1);
+}
+
+/// An event of which only other people's fields are sealed is not said to be theirs.
+#[tokio::test]
+async fn other_peoples_fields_do_not_make_it_their_event() {
+    let bank = layer().await;
+    let booked = r#"{"amount":1,"counterparty":{"iban":"DE","user":"user-7"}}"#;
+    let policy = r#"
+        [[stream]]
+        match  = "ledger-{id}"
+        public = ["*"]
+        [[stream.field]]
+        pointer = "/counterparty/iban"
+        subject = "{/counterparty/user}"
+    "#;
+    let store = Oubliette::open(
+        MemoryStore::new(),
+        bank.vault().unwrap().clone(),
+        Policy::parse(policy).unwrap(),
+    )
+    .await
+    .unwrap();
+    put(&store, "ledger-1", event("Booked", booked)).await.unwrap();
+    let read = store.last(&stream("ledger-1")).await.unwrap().unwrap();
+    assert_eq!((read.subject.clone(), text(&read).as_str()), (None, booked));
+}
