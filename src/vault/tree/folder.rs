@@ -13,7 +13,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::vault::{VaultError, VaultId, root::sync_folder};
+use crate::vault::{
+    VaultError, VaultId,
+    root::{parent, sync_folder},
+};
 
 /// The subfolder of the sealed pages.
 pub(crate) const PAGES: &str = "pages";
@@ -36,7 +39,7 @@ pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] F
 
 /// Makes the folder, or takes an empty one, and locks it.
 pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
-    fs::create_dir_all(folder).map_err(storage)?;
+    make(folder)?;
     let refuse_filled = || match is_empty(folder) {
         Ok(true) => Ok(()),
         Ok(false) => Err(VaultError::NotEmpty(folder.display().to_string())),
@@ -47,6 +50,19 @@ pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
     // Again: somebody else may have been quicker.
     refuse_filled()?;
     Ok(lock)
+}
+
+/// Makes a folder, and those that it lies in, durably.
+fn make(folder: &Path) -> Result<(), VaultError> {
+    match fs::create_dir(folder) {
+        Ok(()) => sync_folder(parent(folder)),
+        Err(_) if folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && parent(folder) != folder => {
+            make(parent(folder))?;
+            make(folder)
+        }
+        Err(error) => Err(storage(error)),
+    }
 }
 
 /// Whether there is nothing but, perhaps, the lock file of an attempt that failed.
@@ -104,7 +120,7 @@ pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultErr
     file.sync_all().map_err(storage)?;
     fs::rename(&draft, folder.join(HEADER)).map_err(storage)?;
     sync_folder(folder)?;
-    sync_folder(crate::vault::root::parent(folder))
+    sync_folder(parent(folder))
 }
 
 /// The folder of a vault that is complete, but for its name. Locked, so that nobody else takes
@@ -121,14 +137,18 @@ impl FolderDraft {
     /// Gives it its place, durably. A folder that is not empty is not replaced.
     pub(crate) fn put_in_place(self, folder: &Path) -> Result<(), VaultError> {
         fs::rename(&self.path, folder).map_err(storage)?;
-        sync_folder(crate::vault::root::parent(folder))
+        sync_folder(parent(folder))?;
+        if parent(folder) == parent(&self.path) {
+            return Ok(());
+        }
+        sync_folder(parent(&self.path))
     }
 }
 
 /// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
 #[cfg(feature = "backup")]
 pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
-    fs::create_dir_all(draft).map_err(storage)?;
+    make(draft)?;
     let lock = lock(draft)?;
     for entry in fs::read_dir(draft).map_err(storage)? {
         let entry = entry.map_err(storage)?;
