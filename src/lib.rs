@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod crypto;
+mod durable;
 pub mod erasure;
 pub mod event;
 pub mod layer;

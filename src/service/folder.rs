@@ -14,6 +14,7 @@ use super::{
     slot::{absolute_path, absolute_root, make_room},
 };
 use crate::{
+    durable,
     erasure::ErasureError,
     layer::Oubliette,
     policy::Policy,
@@ -113,7 +114,7 @@ impl<'a> Given<'a> {
 }
 
 /// Is there, and locked, while the folder is being made; names that begin so are of no account.
-const MAKING: &str = ".making";
+const MAKING: &str = durable::DRAFT;
 
 impl DataFolder {
     /// The folder at this path.
@@ -463,14 +464,7 @@ impl DataFolder {
 
     /// Replaces a file so that a crash leaves the old one or the new one.
     pub(super) fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
-        let replace = || {
-            let mut file = tempfile::Builder::new().prefix(MAKING).tempfile_in(&self.path)?;
-            io::Write::write_all(&mut file, text)?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            fs::File::open(&self.path)?.sync_all()
-        };
-        replace().map_err(|source| FolderError::Io { path: path.into(), source })
+        durable::replace(path, text).map_err(|source| FolderError::Io { path: path.into(), source })
     }
 }
 
@@ -498,11 +492,7 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
 
 /// Makes a folder that only its owner may look into.
 pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|source| FolderError::Io { path: path.into(), source })
+    durable::make_folder(path).map_err(|source| FolderError::Io { path: path.into(), source })
 }
 
 /// A place for a new vault's root slot: apart from the data folder, so that an archive of that

@@ -14,6 +14,7 @@ use super::{
     OpenError, OpenMode,
     format::{APPLICATION_ID, FILE, SCHEMA, VERSION},
 };
+use crate::durable;
 
 /// How long to wait for another process's commit before giving up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound && mode == OpenMode::Create => {
-            fs::create_dir_all(folder).map_err(io)?;
+            durable::make_folder(folder).map_err(io)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(io(error)),
@@ -135,7 +136,10 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     make(&connection).map_err(explained)?;
     Identity::of(&connection).map_err(explained)?.check(folder, OpenMode::Existing)?;
     if fresh {
-        sync_folder(folder).map_err(io)?;
+        // Also of a folder that a process left that was killed.
+        let real = folder.canonicalize().map_err(io)?;
+        durable::sync_folder(&real).map_err(io)?;
+        durable::sync_folder(durable::parent(&real)).map_err(io)?;
     }
     let head = last_position(folder, &connection)?;
     // A commit that a killed process wrote but did not sync is visible now, and a retry of it
@@ -310,19 +314,6 @@ fn explain(folder: &Path, error: &rusqlite::Error) -> OpenError {
         let _ = fs::remove_file(&probe);
     }
     OpenError::sqlite(folder, error)
-}
-
-/// Makes the names of new files durable, and that of the folder itself.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    File::open(folder)?.sync_all()?;
-    match folder.canonicalize()?.parent() {
-        // The parent may not be ours to open; the folder's name is then its owner's matter.
-        Some(parent) => File::open(parent).and_then(|parent| parent.sync_all()).or(Ok(())),
-        None => Ok(()),
-    }
 }
 
 /// A path as it stands in a URI of SQLite's.

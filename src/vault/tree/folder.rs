@@ -13,7 +13,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::vault::{VaultError, VaultId, root::sync_folder};
+use crate::{
+    durable,
+    vault::{VaultError, VaultId},
+};
 
 /// The subfolder of the sealed pages.
 pub(crate) const PAGES: &str = "pages";
@@ -36,7 +39,7 @@ pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] F
 
 /// Makes the folder, or takes an empty one, and locks it.
 pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
-    fs::create_dir_all(folder).map_err(storage)?;
+    durable::make_folder(folder).map_err(storage)?;
     let refuse_filled = || match is_empty(folder) {
         Ok(true) => Ok(()),
         Ok(false) => Err(VaultError::NotEmpty(folder.display().to_string())),
@@ -98,13 +101,7 @@ pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultErr
     let mut text =
         serde_json::to_vec_pretty(&header).map_err(|e| VaultError::Storage(Box::new(e)))?;
     text.push(b'\n');
-    let draft = folder.join("vault.json.new");
-    let mut file = File::create(&draft).map_err(storage)?;
-    file.write_all(&text).map_err(storage)?;
-    file.sync_all().map_err(storage)?;
-    fs::rename(&draft, folder.join(HEADER)).map_err(storage)?;
-    sync_folder(folder)?;
-    sync_folder(crate::vault::root::parent(folder))
+    durable::replace(&folder.join(HEADER), &text).map_err(storage)
 }
 
 /// The folder of a vault that is complete, but for its name. Locked, so that nobody else takes
@@ -120,15 +117,14 @@ pub(crate) struct FolderDraft {
 impl FolderDraft {
     /// Gives it its place, durably. A folder that is not empty is not replaced.
     pub(crate) fn put_in_place(self, folder: &Path) -> Result<(), VaultError> {
-        fs::rename(&self.path, folder).map_err(storage)?;
-        sync_folder(crate::vault::root::parent(folder))
+        durable::rename(&self.path, folder).map_err(storage)
     }
 }
 
 /// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
 #[cfg(feature = "backup")]
 pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
-    fs::create_dir_all(draft).map_err(storage)?;
+    durable::make_folder(draft).map_err(storage)?;
     let lock = lock(draft)?;
     for entry in fs::read_dir(draft).map_err(storage)? {
         let entry = entry.map_err(storage)?;
