@@ -6,9 +6,13 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
 use super::{Cipher, Secret};
 
-/// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is.
+/// The length of a key's id, in bytes.
+pub const KEY_ID_BYTES: usize = 18;
+
+/// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is. It
+/// begins with the number of the vault's era in which it was made, in two bytes, big-endian.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId(pub [u8; 16]);
+pub struct KeyId(pub [u8; KEY_ID_BYTES]);
 
 impl KeyId {
     /// The id that [`Display`](fmt::Display) wrote.

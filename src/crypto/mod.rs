@@ -6,7 +6,9 @@
 
 mod aead;
 pub(crate) mod base64url;
+mod blob;
 mod context;
+mod derive;
 mod key;
 mod plaintext;
 mod seal;
@@ -20,8 +22,10 @@ pub(crate) use aead::{
 pub use aead::{OpenError, RandomError};
 #[cfg(feature = "drill")]
 pub(crate) use base64url::decode as from_base64url;
+pub(crate) use blob::BLOB_OVERHEAD;
 pub use context::{Context, PublicDigest, Purpose};
-pub use key::{DataKey, KeyId};
+pub(crate) use derive::{derive, keyed};
+pub use key::{DataKey, KEY_ID_BYTES, KeyId};
 pub use plaintext::{Body, Plaintext};
 #[cfg(test)]
 pub(crate) use seal::seal_with_nonces;

@@ -9,6 +9,7 @@ use super::{
     KeyInfo, KeyState, VaultError,
     cache::Cache,
     disk::Disk,
+    eras::Eras,
     places::{self, Hash, Naming},
     records::{FenceRecord, KeyEntry, SubjectRecord, day},
     under_way,
@@ -50,15 +51,15 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(disk: Disk, limits: Limits) -> Self {
-        Self {
-            naming: Naming::new(disk.tree().identity()),
+    pub(super) fn new(disk: Disk, limits: Limits) -> Result<Self, VaultError> {
+        Ok(Self {
+            naming: Naming::new(disk.tree().identity(), Eras::load(&disk)?),
             cache: Cache::new(limits.cached_keys),
             limits,
             unsaved: Mutex::default(),
             under_way: Arc::default(),
             disk,
-        }
+        })
     }
 
     /// The present instant.
@@ -111,7 +112,7 @@ impl Core {
 
     /// The living key with this id.
     pub(super) fn find(&self, id: KeyId) -> Result<Option<KeyEntry>, VaultError> {
-        let hint = self.naming.hint(id);
+        let Some(hint) = self.naming.hint(id) else { return Ok(None) };
         let range = places::subjects_like(&hint.subject);
         let mut from = range.start;
         // One subject, except where two share the prefix.
@@ -154,7 +155,7 @@ impl Core {
 
     /// The erasure that explains why a key is not there.
     fn killer(&self, id: KeyId) -> Result<ErasureId, VaultError> {
-        let hint = self.naming.hint(id);
+        let hint = self.naming.hint(id).ok_or(VaultError::KeyMissing(id))?;
         for (_, value) in self.disk.wholes(places::fences_like(&hint.subject))? {
             if let Some(erasure) = FenceRecord::decode(&value)?.killer(hint.generation) {
                 return Ok(erasure);

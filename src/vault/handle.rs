@@ -112,7 +112,7 @@ impl Vault {
     }
 
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
-        let core = Arc::new(Core::new(Disk::new(tree), limits));
+        let core = Arc::new(Core::new(Disk::new(tree), limits)?);
         wipe_stack();
         let (jobs, inbox) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&core));

@@ -15,6 +15,7 @@ mod copy;
 mod core;
 mod destroy;
 mod disk;
+mod eras;
 mod error;
 mod gate;
 mod handle;

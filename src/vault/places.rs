@@ -14,17 +14,17 @@
 
 use std::{fmt, ops::Range};
 
-use aes::{
-    Aes256,
-    cipher::{BlockCipherDecrypt, BlockCipherEncrypt},
-};
-use hmac::{Hmac, KeyInit, Mac};
+use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
-use super::{NoteKind, tree::Place};
+use super::{
+    NoteKind,
+    eras::{Era, Eras},
+    tree::Place,
+};
 use crate::{
-    crypto::{KeyId, RandomError, Secret, random},
+    crypto::{KEY_ID_BYTES, KeyId, RandomError, Secret, derive, keyed, random},
     event::{Generation, StreamName, Subject},
 };
 
@@ -69,10 +69,11 @@ pub(super) struct KeyHint {
     pub(super) generation: Generation,
 }
 
-/// The secrets from which places and key ids are made, all derived from the vault's identity.
+/// The secrets from which places and key ids are made: places for ever from the vault's identity,
+/// ids from the secret of their era.
 pub(super) struct Naming {
     names: Hmac<Sha256>,
-    ids: Aes256,
+    pub(super) eras: Eras,
 }
 
 impl fmt::Debug for Naming {
@@ -82,16 +83,8 @@ impl fmt::Debug for Naming {
 }
 
 impl Naming {
-    pub(super) fn new(identity: &Secret) -> Self {
-        let root = keyed(identity);
-        let derive = |label: &[u8]| -> Secret {
-            let mut derived = Secret::default();
-            derived.copy_from_slice(&root.clone().chain_update(label).finalize().into_bytes());
-            derived
-        };
-        let names = keyed(&derive(b"oubliette vault 1: names"));
-        let ids = derive(b"oubliette vault 1: key ids");
-        Self { names, ids: Aes256::new((&*ids).into()) }
+    pub(super) fn new(identity: &Secret, eras: Eras) -> Self {
+        Self { names: keyed(&derive(identity, b"oubliette vault 1: names")), eras }
     }
 
     pub(super) fn subject(&self, subject: &Subject) -> Hash {
@@ -121,43 +114,41 @@ impl Naming {
     /// again at the same place (after a restored backup, say) has another id; permuted, so that
     /// ids do not link a person's streams to each other.
     pub(super) fn mint(&self, key: &Place) -> Result<KeyId, RandomError> {
+        let era = self.eras.current();
         let mut block = [0; 16];
         block[..8].copy_from_slice(&key[1..1 + SUBJECT_PREFIX]);
         block[8..10].copy_from_slice(&key[HASH_END + 1..HASH_END + 1 + STREAM_PREFIX]);
         block[10..13].copy_from_slice(&key[HASH_END + 18..HASH_END + 21]);
         block[13..].copy_from_slice(&random::<3>()?);
         let mut block = block.into();
-        self.ids.encrypt_block(&mut block);
-        Ok(KeyId(block.into()))
+        self.eras.with(era, |keys| keys.ids.encrypt_block(&mut block));
+        let mut id = [0; KEY_ID_BYTES];
+        id[..2].copy_from_slice(&era.0.to_be_bytes());
+        id[2..].copy_from_slice(&block);
+        Ok(KeyId(id))
     }
 
     /// Whether an id says the place that its key stands at.
     pub(super) fn leads_to(&self, id: KeyId, place: &[u8]) -> bool {
-        let hint = self.hint(id);
-        let Some(hash) = hash_of(place) else { return false };
+        let (Some(hint), Some(hash)) = (self.hint(id), hash_of(place)) else { return false };
         hash.starts_with(&hint.subject)
             && place.starts_with(&hint.keys_of(&hash).start)
             && place.ends_with(&hint.generation.0.to_be_bytes())
     }
 
-    /// What an id says.
-    pub(super) fn hint(&self, id: KeyId) -> KeyHint {
-        let mut block = id.0.into();
-        self.ids.decrypt_block(&mut block);
+    /// What an id says; `None`: it is of an era that this vault does not know.
+    pub(super) fn hint(&self, id: KeyId) -> Option<KeyHint> {
+        let [high, low, block @ ..] = id.0;
+        let mut block = block.into();
+        let era = Era(u16::from_be_bytes([high, low]));
+        self.eras.with(era, |keys| keys.ids.decrypt_block(&mut block))?;
         let block: [u8; 16] = block.into();
         let mut hint = KeyHint { subject: [0; 8], stream: [0; 2], generation: Generation(0) };
         hint.subject.copy_from_slice(&block[..8]);
         hint.stream.copy_from_slice(&block[8..10]);
         hint.generation = Generation(u32::from_be_bytes([0, block[10], block[11], block[12]]));
-        hint
+        Some(hint)
     }
-}
-
-/// HMAC under a 32-byte key, which HMAC pads with zeros to its block of 64.
-fn keyed(secret: &Secret) -> Hmac<Sha256> {
-    let mut padded = Zeroizing::new([0; 64]);
-    padded[..32].copy_from_slice(secret.as_slice());
-    Hmac::<Sha256>::new((&*padded).into())
 }
 
 fn of_subject(subject: &Hash, kind: u8) -> Place {

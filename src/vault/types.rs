@@ -256,4 +256,6 @@ pub enum NoteKind {
     Backup = 3,
     /// How far the announcements in the event store are known.
     Witness = 4,
+    /// The secret of an era.
+    Era = 7,
 }

@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use super::files::Window;
 use crate::{
     audit::AuditError,
+    crypto::KEY_ID_BYTES,
     crypto::{KeyId, MIN_TOKEN_BYTES, Secret, Token, can_read, from_base64url},
     event::MAX_PAYLOAD_BYTES,
     vault::{BEGINNING, SECTOR_BYTES, Trace, VaultError, trace},
@@ -92,7 +93,7 @@ impl Marks {
 
 fn raw(bytes: &[u8], at: usize) -> Option<Found<'_>> {
     let rest = bytes.get(at..).filter(|rest| rest.len() >= MIN_TOKEN_BYTES)?;
-    let key = KeyId(rest.get(2..18)?.try_into().ok()?);
+    let key = KeyId(rest.get(2..2 + KEY_ID_BYTES)?.try_into().ok()?);
     Some(Found { key, alone: false, bytes: rest, text: false })
 }
 
@@ -105,7 +106,7 @@ fn text(bytes: &[u8], at: usize) -> Option<Found<'_>> {
     // 24 characters are the 18 bytes up to the end of the key's id.
     let head = std::str::from_utf8(rest.get(..24)?).ok()?;
     let head = from_base64url(head)?;
-    let key = KeyId(head.get(2..18)?.try_into().ok()?);
+    let key = KeyId(head.get(2..2 + KEY_ID_BYTES)?.try_into().ok()?);
     // After a backslash a letter belongs to an escape: `\n` before a token is a line's end.
     let alone = match bytes.get(..at) {
         Some([.., before, last]) => !is_base64url(*last) || *before == b'\\',

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    crypto::{Body, Context, DataKey, KeyId, Purpose, SealPart, Token, seal_with_nonces},
+    crypto::{
+        Body, Context, DataKey, KEY_ID_BYTES, KeyId, Purpose, SealPart, Token, seal_with_nonces,
+    },
     event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
 };
 
@@ -28,7 +30,7 @@ fn counting<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|i| from.wrapping_add(u8::try_from(i).unwrap()))
 }
 
-fn id(n: u8) -> [u8; 16] {
+fn id(n: u8) -> [u8; KEY_ID_BYTES] {
     counting(n.wrapping_mul(0x11))
 }
 

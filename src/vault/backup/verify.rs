@@ -25,6 +25,7 @@ use crate::{
     vault::{
         Backup, BackupId, NoteKind, VaultError, VaultId,
         disk::Wholes,
+        eras::{self, Eras},
         places::{self, Hash, Naming},
         records::{FenceRecord, KeyEntry},
         tree::{Place, Value},
@@ -50,6 +51,8 @@ pub struct VerifiedBackup {
     pub(super) entry: Backup,
     /// How many keys the walk met.
     pub(super) walked_keys: u64,
+    /// The eras that its vault had.
+    eras: Eras,
     /// The dead generations of all who are forgotten in it.
     fences: HashMap<Hash, Vec<(Generation, Generation)>>,
 }
@@ -61,9 +64,9 @@ impl fmt::Debug for VerifiedBackup {
 }
 
 impl VerifiedBackup {
-    /// The secret from which the vault derives keyed hashes.
-    pub(in crate::vault) fn identity(&self) -> &crate::crypto::Secret {
-        &self.header.identity
+    /// The eras that its vault had.
+    pub(in crate::vault) fn eras(&self) -> &Eras {
+        &self.eras
     }
 
     /// Reads a backup through and checks all of it. Nothing is written.
@@ -73,7 +76,9 @@ impl VerifiedBackup {
     pub fn read(path: &Path, identities: Identities) -> Result<Self, BackupError> {
         let file = File::open(path).map_err(BackupError::io(path))?;
         let (mut reader, header) = open(path, &file, &identities)?;
-        let naming = Naming::new(&header.identity);
+        // Places are checked, and those do not depend on an era.
+        let naming = Naming::new(&header.identity, Eras::over(Vec::new()));
+        let eras = places::notes(NoteKind::Era);
         let mut kept: BTreeMap<Place, Value> = BTreeMap::new();
         let mut changed: BTreeMap<Place, Option<Value>> = BTreeMap::new();
         let mut gone = Vec::new();
@@ -81,7 +86,9 @@ impl VerifiedBackup {
         let own =
             places::beginning_with(&places::note(NoteKind::Backup, header.backup.0.as_bytes()));
         // Few, beside the keys: they are kept until all is read.
-        let is_kept = |place: &Place| places::all_fences().contains(place) || own.contains(place);
+        let is_kept = |place: &Place| {
+            places::all_fences().contains(place) || own.contains(place) || eras.contains(place)
+        };
         while let Some(item) = reader.next()? {
             match item {
                 Item::Walked(place, value) => {
@@ -110,6 +117,8 @@ impl VerifiedBackup {
             }
         }
         drop(reader);
+        let eras = wholes(&kept.split_off(&eras.start)).and_then(|notes| eras::read(&notes));
+        let eras = Eras::over(eras.map_err(|error| odd(path, error))?);
         let entry = entry(&kept.split_off(&own.start)).map_err(|error| odd(path, error))?;
         let fences = dead(&kept).map_err(|error| odd(path, error))?;
         Ok(Self {
@@ -121,6 +130,7 @@ impl VerifiedBackup {
             gone: joined(gone),
             entry,
             walked_keys,
+            eras,
             fences,
         })
     }

@@ -171,8 +171,11 @@ async fn what_is_restored_is_the_vault_at_the_end_of_the_backup() {
     let again = place.restored();
     assert_eq!(again.backups().unwrap(), [made]);
     let everything = |vault: &Vault| {
-        let walk = vault.core().disk.walk(vec![0]..vec![0xff; 65]);
-        walk.map(|found| found.unwrap()).map(|(p, v)| (p, v.to_vec())).collect::<Vec<_>>()
+        // Both ended the era that the backup holds.
+        let eras = places::notes(NoteKind::Era);
+        let walk = vault.core().disk.walk(vec![0]..vec![0xff; 65]).map(|found| found.unwrap());
+        let walk = walk.filter(|(place, _)| !eras.contains(place));
+        walk.map(|(p, v)| (p, v.to_vec())).collect::<Vec<_>>()
     };
     assert!(everything(&again) == everything(&vault));
 }
