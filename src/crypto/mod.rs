@@ -14,6 +14,7 @@ mod plaintext;
 mod seal;
 #[cfg(feature = "drill")]
 mod stray;
+mod tag;
 mod token;
 
 pub(crate) use aead::{
@@ -32,4 +33,5 @@ pub(crate) use seal::seal_with_nonces;
 pub use seal::{SealError, SealPart, UnsealError, open, seal};
 #[cfg(feature = "drill")]
 pub(crate) use stray::can_read;
+pub use tag::EventTag;
 pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};

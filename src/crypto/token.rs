@@ -112,6 +112,12 @@ impl Token {
         Self(buffer)
     }
 
+    /// GCM's tag.
+    pub(super) fn tag(&self) -> [u8; TAG_BYTES] {
+        // A token is longer than that.
+        self.0.last_chunk().copied().unwrap_or_default()
+    }
+
     /// The nonce.
     pub(super) fn nonce(&self) -> [u8; NONCE_BYTES] {
         let mut nonce = [0; NONCE_BYTES];

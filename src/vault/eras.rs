@@ -16,7 +16,9 @@ use std::{
 };
 
 use aes::{Aes256, cipher::KeyInit};
+use hmac::Hmac;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
 use super::{
     NoteKind, VaultError,
@@ -25,7 +27,7 @@ use super::{
     places,
     tree::{Change, Place, Value},
 };
-use crate::crypto::{Cipher, RandomError, Secret, derive, random, random_secret};
+use crate::crypto::{Cipher, RandomError, Secret, derive, keyed, random, random_secret};
 
 /// The number of an era. The first is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub(super) struct EraKeys {
     pub(super) ids: Aes256,
     /// Wraps the keys of announcements.
     pub(super) announcements: Arc<Cipher>,
+    /// Makes the tags of events.
+    pub(super) tags: Hmac<Sha256>,
 }
 
 impl EraKeys {
@@ -53,7 +57,8 @@ impl EraKeys {
         let ids = derive(secret, b"oubliette era 1: key ids");
         let announcements = derive(secret, b"oubliette era 1: announcements");
         let ids = Aes256::new((&*ids).into());
-        Self { era, ids, announcements: Arc::new(Cipher::new(&announcements)) }
+        let tags = keyed(&derive(secret, b"oubliette era 1: event tags"));
+        Self { era, ids, announcements: Arc::new(Cipher::new(&announcements)), tags }
     }
 
     /// The era that a note holds.

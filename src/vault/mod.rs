@@ -27,6 +27,7 @@ mod records;
 mod root;
 mod rotate;
 #[cfg(feature = "backup")]
+mod tag;
 mod tap;
 #[cfg(test)]
 mod tests;

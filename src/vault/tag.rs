@@ -1,0 +1,41 @@
+//! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
+
+use super::{Vault, eras::Era};
+use crate::crypto::{EventTag, Token};
+
+/// What a tag shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tagged {
+    /// A holder of this vault (or of a backup of it) wrote the event as it stands.
+    Ours,
+    /// It names this vault, and the event is not what it was made for: changed, moved or forged.
+    Forged,
+    /// It names another vault.
+    OtherVault,
+    /// It names an era that this vault does not know: it was restored from a backup that is older.
+    UnknownEra,
+}
+
+impl Vault {
+    /// The tag of an event with these tokens and this associated data.
+    pub(crate) fn tag(&self, associated: &[u8], tokens: &[Token]) -> Option<EventTag> {
+        let eras = &self.core().naming.eras;
+        let (vault, era) = (self.id(), eras.current());
+        eras.with(era, |keys| {
+            EventTag::new(&keys.tags, vault.0.as_bytes(), era.0, associated, tokens)
+        })
+    }
+
+    /// What the tag of an event with these tokens and this associated data shows.
+    pub(crate) fn check_tag(&self, tag: &EventTag, associated: &[u8], tokens: &[Token]) -> Tagged {
+        if !self.id().0.as_bytes().starts_with(tag.vault()) {
+            return Tagged::OtherVault;
+        }
+        let covers = |keys: &super::eras::EraKeys| tag.covers(&keys.tags, associated, tokens);
+        match self.core().naming.eras.with(Era(tag.era()), covers) {
+            Some(true) => Tagged::Ours,
+            Some(false) => Tagged::Forged,
+            None => Tagged::UnknownEra,
+        }
+    }
+}
