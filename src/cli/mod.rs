@@ -5,6 +5,7 @@
 
 mod append;
 mod backup;
+mod clock;
 mod demo;
 mod drill;
 mod erasures;
@@ -13,6 +14,7 @@ mod findings;
 mod forget;
 mod import;
 mod inventory;
+mod kek;
 mod open;
 mod output;
 mod policy;
