@@ -24,6 +24,7 @@ pub use aead::{OpenError, RandomError};
 #[cfg(feature = "drill")]
 pub(crate) use base64url::decode as from_base64url;
 pub(crate) use blob::BLOB_OVERHEAD;
+pub(crate) use context::PublicHash;
 pub use context::{Context, PublicDigest, Purpose};
 pub(crate) use derive::{derive, keyed};
 pub use key::{DataKey, KEY_ID_BYTES, KeyId};

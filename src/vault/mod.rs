@@ -53,7 +53,10 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
+pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
+#[cfg(feature = "cli")]
+pub(crate) use tree::remove_unfinished;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,

@@ -26,9 +26,14 @@ impl Vault {
         })
     }
 
+    /// Whether a tag names this vault.
+    pub(crate) fn wrote(&self, tag: &EventTag) -> bool {
+        self.id().0.as_bytes().starts_with(tag.vault())
+    }
+
     /// What the tag of an event with these tokens and this associated data shows.
     pub(crate) fn check_tag(&self, tag: &EventTag, associated: &[u8], tokens: &[Token]) -> Tagged {
-        if !self.id().0.as_bytes().starts_with(tag.vault()) {
+        if !self.wrote(tag) {
             return Tagged::OtherVault;
         }
         let covers = |keys: &super::eras::EraKeys| tag.covers(&keys.tags, associated, tokens);
