@@ -41,6 +41,7 @@ pub use catalogue::{Backup, BackupId, BackupState};
 pub(crate) use copy::{Copied, DeadKey, Fate};
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
+pub use pages::PageStoreKind;
 pub(crate) use places::in_words;
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};

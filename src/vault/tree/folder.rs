@@ -167,5 +167,5 @@ pub(crate) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
 }
 
 fn storage(error: io::Error) -> VaultError {
-    VaultError::Storage(Box::new(error))
+    VaultError::from_io(error)
 }

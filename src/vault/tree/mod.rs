@@ -196,7 +196,10 @@ impl Tree {
         let root = self.view()?.root.clone();
         let changed = self.slot.change(&root, change);
         // Of the slot itself: what is wrong with a mirror is told otherwise.
-        if let Err(VaultError::Storage(_) | VaultError::SlotDevice { .. }) = changed {
+        if let Err(
+            VaultError::Storage(_) | VaultError::DiskFull(_) | VaultError::SlotDevice { .. },
+        ) = changed
+        {
             self.poisoned.store(true, Ordering::Release);
         }
         changed
