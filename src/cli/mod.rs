@@ -23,6 +23,7 @@ mod read;
 mod root;
 mod rotate;
 mod rows;
+mod vault;
 mod verify;
 mod watch;
 
@@ -94,12 +95,14 @@ enum Command {
     Drill(drill::DrillArgs),
     Policy(policy::PolicyArgs),
     Root(root::RootArgs),
+    Vault(vault::VaultArgs),
 }
 
 /// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
+    private::keep_files_private();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),
@@ -167,6 +170,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
         Command::Root(args) => root::run(&globals, &args, &mut out).await,
+        Command::Vault(args) => vault::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,

@@ -6,10 +6,13 @@ mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+#[cfg(unix)]
+mod links;
 #[cfg(target_os = "linux")]
 mod memory;
 mod rolled_back;
 mod root;
 mod rotation;
+mod vault;
 mod walk;
 mod world;

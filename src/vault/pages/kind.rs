@@ -5,7 +5,7 @@ use std::{fmt, path::Path, str::FromStr};
 #[cfg(feature = "sqlite")]
 use super::SqlitePages;
 use super::{PageStore, SledPages};
-use crate::vault::VaultError;
+use crate::vault::{VaultError, tree::read_header};
 
 /// The database that keeps a vault's sealed pages. What is in it is the same bytes in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,10 +24,29 @@ impl PageStoreKind {
 
     /// The subfolder of the vault's folder that it lies in. Each has its own, so that pages can be
     /// moved from one to another, and one word in the vault's header decides which are in force.
-    pub(crate) fn folder(self) -> &'static str {
+    pub(crate) const fn folder(self) -> &'static str {
         match self {
             Self::Sled => "pages",
             Self::Sqlite => "pages.sqlite",
+        }
+    }
+
+    /// The one that a vault's pages are in.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NoPageStore`].
+    pub fn of_vault(folder: &Path) -> Result<Self, VaultError> {
+        Ok(read_header(folder)?.pages)
+    }
+
+    /// The one whose files lie in this folder.
+    #[cfg(feature = "drill")]
+    pub(crate) fn found_in(folder: &Path) -> Option<Self> {
+        let has = |file: &str| folder.join(file).symlink_metadata().is_ok_and(|f| f.is_file());
+        match (has("db") && has("conf"), has("pages.db")) {
+            (true, _) => Some(Self::Sled),
+            (_, true) => Some(Self::Sqlite),
+            _ => None,
         }
     }
 

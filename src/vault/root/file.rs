@@ -10,7 +10,11 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{medium, sector::SECTOR_BYTES, slot::Sectors};
-use crate::{durable, vault::VaultError};
+use crate::{
+    durable,
+    own::{self, Refused},
+    vault::VaultError,
+};
 
 /// The file. While it lives it is locked: two folders that are copies of each other, open
 /// over one slot, would each overwrite the other's root, and with it every key of one of them.
@@ -46,13 +50,15 @@ impl SectorFile {
     ///
     /// # Errors
     /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it;
-    /// [`VaultError::InUse`].
+    /// [`VaultError::Foreign`] where it is a link, or another user's; [`VaultError::InUse`].
     pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
-        let file =
-            OpenOptions::new().read(true).write(true).open(path).map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => VaultError::SlotMissing(path.display().to_string()),
-                _ => storage(e),
-            })?;
+        let file = own::open(path, OpenOptions::new().read(true).write(true));
+        let file = file.map_err(|refused| match refused {
+            Refused::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                VaultError::SlotMissing(path.display().to_string())
+            }
+            refused => refused.into(),
+        })?;
         refuse_shared(&file, path)?;
         lock(&file)?;
         Ok(Self(Mutex::new(file)))
