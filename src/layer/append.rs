@@ -7,17 +7,20 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures::{TryStreamExt, future::try_join_all};
+use futures::future::try_join_all;
 
-use super::{CodecError, Layer, codec::SealedEvent, halves::PATIENCE, placement::Placement};
+use super::{
+    CodecError, Layer,
+    codec::SealedEvent,
+    halves::PATIENCE,
+    placement::Placement,
+    stored::{self, Ends},
+};
 use crate::{
     crypto::DataKey,
     event::{EventId, Generation, Layout, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
     policy::{Carved, EventFacts, Part},
-    store::{
-        Append, Appended, Capability, Direction, EventStore, ExpectedRevision, ReadOptions,
-        StoreError,
-    },
+    store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},
     vault::{Admission, Claim, KeyRequest, Opening, UnderWay, Vault, VaultError},
 };
 
@@ -113,15 +116,38 @@ async fn run<S: EventStore>(
         }
     };
     match layer.store.append(sealed.appends).await {
+        Ok(appended) if appended.iter().any(|appended| appended.already) => {
+            // The ids are there. Whether these events are, is to be seen.
+            claiming.judge(layer, vault).await;
+            let answers = answers(&sealed.readable, &appended);
+            for (work, (readable, private)) in work.iter().zip(&answers) {
+                let events: Vec<&NewEvent> = work.events.iter().map(|(event, _)| event).collect();
+                layer.compare(&work.stream, &events, Ends::of(*readable, *private)).await?;
+            }
+            Ok(answers.into_iter().map(|(readable, _)| readable).collect())
+        }
         Ok(appended) => {
             claiming.confirm(vault).await?;
-            Ok(sealed.readable.into_iter().filter_map(|at| appended.get(at).copied()).collect())
+            let answers = answers(&sealed.readable, &appended);
+            Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Err(error) => {
             claiming.judge(layer, vault).await;
             Err(logical(error, &work))
         }
     }
+}
+
+/// For each logical append, what the store said of the readable half and of the private one, which
+/// stands before it.
+fn answers(readable: &[usize], appended: &[Appended]) -> Vec<(Appended, Option<Appended>)> {
+    let mut next = 0;
+    let answer = |&at: &usize| {
+        let private = if at > next { appended.get(next).copied() } else { None };
+        next = at + 1;
+        Some((*appended.get(at)?, private))
+    };
+    readable.iter().filter_map(answer).collect()
 }
 
 /// An error of the inner store in the caller's words: of a split stream they know the logical
@@ -155,17 +181,17 @@ async fn settle_before<S: EventStore>(
     Ok(())
 }
 
-/// Everybody whose keys are needed, or who is named as an owner.
+/// Everybody whose keys are needed, or who is named as an owner; and each stream's own subject:
+/// the stream of somebody who is forgotten takes no events, whoever they are about.
 async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     let mut opening = Opening::default();
     for Work { stream, events, .. } in work {
+        opening.shared.push(Subject::of(stream));
         for (_, carved) in events {
             opening.shared.extend(carved.parts.iter().map(|part| part.subject.clone()));
             opening.shared.extend(carved.owners.iter().map(|change| change.owner().clone()));
             if carved.owners.iter().any(|change| change.begins_generation()) {
                 opening.exclusive.push(Subject::of(stream));
-            } else if !carved.owners.is_empty() {
-                opening.shared.push(Subject::of(stream));
             }
         }
     }
@@ -173,7 +199,7 @@ async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     opening.exclusive.dedup();
     opening.shared.sort();
     opening.shared.dedup();
-    opening.shared.retain(|subject| !opening.exclusive.contains(subject));
+    opening.shared.retain(|subject| opening.exclusive.binary_search(subject).is_err());
     vault.admit(opening).await
 }
 
@@ -237,12 +263,14 @@ async fn claim<S: EventStore>(
 ) -> Result<Vec<Vec<Option<Generation>>>, StoreError> {
     let mut claims = Vec::new();
     for work in work {
-        for (event, carved) in &work.events {
+        for (event, carved) in work.events.iter().filter(|(_, carved)| !carved.owners.is_empty()) {
+            let content = stored::content(&event.event_type, &event.data);
             claims.extend(carved.owners.iter().map(|change| Claim {
                 subject: Subject::of(&work.stream),
                 event: event.id,
                 change: change.clone(),
                 any: carved.any_owner,
+                content,
                 stored: false,
             }));
         }
@@ -387,65 +415,5 @@ impl Claiming {
                 tracing::warn!(%subject, %error, "an owner claim stays open");
             }
         }
-    }
-}
-
-impl<S: EventStore> Layer<S> {
-    /// Settles the open claims of a dependent by looking whether their events are in its stream.
-    /// Claims of appends that are under way stay open: the vault sees to that.
-    pub(crate) async fn settle(
-        &self,
-        vault: &Vault,
-        dependent: &Subject,
-    ) -> Result<(), StoreError> {
-        let standing = vault.standing(dependent).map_err(vault_error)?;
-        let owners = standing.epochs.iter().flat_map(|epoch| &epoch.owners);
-        let begun = standing.epochs.iter().filter_map(|epoch| epoch.unsettled);
-        let mut open: Vec<EventId> =
-            owners.filter_map(|owner| owner.unsettled).chain(begun).collect();
-        open.sort();
-        open.dedup();
-        if open.is_empty() {
-            return Ok(());
-        }
-        let stream = dependent.stream();
-        let stream = self.placement(&stream).await?.readable(&stream);
-        let mut events = self.store.read(&stream, self.newest_first());
-        let mut stored = Vec::new();
-        while let Some(event) = events.try_next().await? {
-            if let Some(at) = open.iter().position(|open| *open == event.id) {
-                stored.push(open.swap_remove(at));
-                if open.is_empty() {
-                    break;
-                }
-            }
-        }
-        vault.settle(dependent, &stored, true).await.map_err(vault_error)?;
-        vault.settle(dependent, &open, false).await.map_err(vault_error)
-    }
-
-    /// Whether the events of all these claims are in the streams of those who claim.
-    async fn holds_all(&self, claims: &[Claim]) -> Result<bool, StoreError> {
-        let mut missing: HashMap<&Subject, Vec<EventId>> = HashMap::new();
-        for claim in claims {
-            missing.entry(&claim.subject).or_default().push(claim.event);
-        }
-        for (subject, mut missing) in missing {
-            let stream = subject.stream();
-            let stream = self.placement(&stream).await?.readable(&stream);
-            let mut events = self.store.read(&stream, self.newest_first());
-            while !missing.is_empty() {
-                let Some(event) = events.try_next().await? else { return Ok(false) };
-                missing.retain(|id| *id != event.id);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Backwards, where the store can: what is looked for is likely to be near the end.
-    pub(super) fn newest_first(&self) -> ReadOptions {
-        let backwards = self.store.capabilities().has(Capability::ReadBackwards);
-        let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
-        ReadOptions { direction, ..ReadOptions::default() }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     CodecError,
     document::{self, Document, Draft, Notes, Stored},
+    stored,
 };
 use crate::{
     crypto::{self, Body, Context, DataKey, Plaintext, Purpose, SealPart},
@@ -118,7 +119,7 @@ impl Codec {
         let own = Subject::of(stream);
         let begins = carved.owners.iter().any(|change| change.begins_generation());
         let named = carved.parts.iter().map(|part| &part.subject);
-        let named = named.chain(carved.owners.iter().map(|change| change.owner()));
+        let named = named.chain(carved.owners.iter().map(|change| change.owner())).chain([&own]);
         let opening = Opening {
             shared: named.filter(|subject| !(begins && **subject == own)).cloned().collect(),
             exclusive: if begins { vec![own.clone()] } else { vec![] },
@@ -132,6 +133,7 @@ impl Codec {
                 event: id,
                 change: change.clone(),
                 any: carved.any_owner,
+                content: stored::content(event_type, &payload),
                 stored: false,
             })
             .collect();

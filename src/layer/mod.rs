@@ -15,6 +15,7 @@ mod open;
 mod placement;
 mod read;
 mod rotate;
+mod stored;
 
 use std::{
     fmt,

@@ -53,8 +53,8 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 pub use root::{TpmIndex, TpmIndexError};
 pub(crate) use tree::Flaw;
 pub use types::{
-    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
+    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
+    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};
