@@ -52,6 +52,8 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
 pub(crate) use tree::Flaw;
+#[cfg(feature = "cli")]
+pub(crate) use tree::remove_unfinished;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
     KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,

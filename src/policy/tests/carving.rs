@@ -78,6 +78,34 @@ fn a_residue_is_never_the_whole_value() {
 }
 
 #[test]
+fn a_telephone_number_is_not_taken_for_a_date() {
+    let of = |value: &str| {
+        let field = "[[stream.field]]\npointer = '/v'\nkeep = 'year'";
+        public(field, &format!(r#"{{"v":"{value}"}}"#))
+    };
+    for dated in ["1984-02-29", "2199-12", "1984-02-29T08:00:00Z", "1984-02-29 08:00:00.5"] {
+        let year = format!(r#"{{"v":"{}"}}"#, &dated[..4]);
+        assert_eq!(of(dated), Some(year), "{dated}");
+    }
+    for other in [
+        "0176-1234567",
+        "0176-12",
+        "2040-123456",
+        "1984-02-30",
+        "1984-13",
+        "1984-2-9",
+        "1984-02-29 Anna",
+        "1984-02-29T",
+        "1984-02-29x",
+        "1984-021",
+        "1799-12-31",
+        "2200-01-01",
+    ] {
+        assert_eq!(of(other), None, "{other}");
+    }
+}
+
+#[test]
 fn a_placeholder_stands_where_there_is_no_residue() {
     let field = "[[stream.field]]\npointer = '/v'\nkeep = 'first 2'\nplaceholder = 'x\"y'";
     assert_eq!(public(field, r#"{"v":"abc"}"#).unwrap(), r#"{"v":"ab"}"#);
