@@ -8,7 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use futures::TryStreamExt;
 
-use super::{CodecError, Layer, document::Notes, halves::Found, placement::Placement};
+use super::{
+    CodecError, Layer,
+    document::Notes,
+    halves::Found,
+    placement::Placement,
+    sealing::{Witness, Work},
+};
 use crate::{
     crypto::PublicDigest,
     event::{
@@ -22,7 +28,7 @@ use crate::{
 /// The digest of an event's type and payload. How a store respells JSON makes no difference.
 pub(super) fn content(event_type: &EventType, data: &Payload) -> [u8; 32] {
     let (data, kind) = match data {
-        Payload::Json(json) => (json.tree().to_canonical().into_bytes(), "json"),
+        Payload::Json(json) => (json.tree().root().to_canonical().into_bytes(), "json"),
         Payload::Bytes(bytes) => (bytes.to_vec(), "bytes"),
     };
     *PublicDigest::of(&data, format!("{kind} {event_type}").as_bytes()).as_bytes()
@@ -40,6 +46,18 @@ impl Ends {
     pub(super) fn of(readable: Appended, private: Option<Appended>) -> Self {
         let private = private.map(|private| private.revision);
         Self { readable: Some(readable.revision), private }
+    }
+}
+
+impl<S: EventStore> Witness for Layer<S> {
+    type Error = StoreError;
+
+    async fn settle(&self, vault: &Vault, dependent: &Subject) -> Result<(), StoreError> {
+        self.settle(vault, dependent).await
+    }
+
+    async fn holds_all(&self, claims: &[Claim]) -> Result<bool, StoreError> {
+        self.holds_all(claims).await
     }
 }
 
@@ -73,7 +91,7 @@ impl<S: EventStore> Layer<S> {
 
     /// Whether the streams of those who claim hold the events of all these claims, and these
     /// state them.
-    pub(super) async fn holds_all(&self, claims: &[Claim]) -> Result<bool, StoreError> {
+    async fn holds_all(&self, claims: &[Claim]) -> Result<bool, StoreError> {
         let mut of_subject: HashMap<&Subject, Vec<&Claim>> = HashMap::new();
         for claim in claims {
             of_subject.entry(&claim.subject).or_default().push(claim);
@@ -119,15 +137,10 @@ impl<S: EventStore> Layer<S> {
     ///
     /// # Errors
     /// [`StoreError::OtherContent`] where one of them is another event.
-    pub(super) async fn compare(
-        &self,
-        stream: &StreamName,
-        events: &[&NewEvent],
-        ends: Ends,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn compare(&self, work: &Work, ends: Ends) -> Result<(), StoreError> {
         let asked: HashMap<EventId, &NewEvent> =
-            events.iter().map(|event| (event.id, *event)).collect();
-        for found in self.find(stream, asked.keys().copied().collect(), ends).await? {
+            work.events.iter().map(|(event, _)| (event.id, event)).collect();
+        for found in self.find(&work.stream, asked.keys().copied().collect(), ends).await? {
             let stored = &found.event;
             let Some(asked) = asked.get(&stored.id) else { continue };
             let opened = self
@@ -136,7 +149,7 @@ impl<S: EventStore> Layer<S> {
             let gone = !opened.shredded.is_empty() || !opened.withheld.is_empty();
             let same_data = opened.data.is_none_or(|data| gone || is_same(&asked.data, &data));
             if asked.event_type != stored.event_type || !same_data {
-                return Err(StoreError::OtherContent { id: asked.id, stream: stream.clone() });
+                return Err(StoreError::OtherContent { id: asked.id, stream: work.stream.clone() });
             }
         }
         Ok(())
@@ -212,7 +225,7 @@ impl<S: EventStore> Layer<S> {
 }
 
 fn is_same(one: &Payload, other: &Payload) -> bool {
-    let canonical = |json: &Json| json.tree().to_canonical();
+    let canonical = |json: &Json| json.tree().root().to_canonical();
     match (one, other) {
         (Payload::Json(one), Payload::Json(other)) => {
             one == other || canonical(one) == canonical(other)
@@ -222,5 +235,5 @@ fn is_same(one: &Payload, other: &Payload) -> bool {
 }
 
 fn vault_error(error: crate::vault::VaultError) -> StoreError {
-    CodecError::from(error).on_append()
+    CodecError::from(error).into()
 }
