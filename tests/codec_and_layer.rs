@@ -94,7 +94,7 @@ async fn metadata_beside_what_the_codec_sealed_comes_back() {
 
 #[tokio::test]
 async fn the_codec_takes_bytes_and_a_subject() {
-    let both = Both::new("").await;
+    let both = Both::new("[[stream]]\nmatch = 'room-{id}'\notherwise = 'named'").await;
     let mut scan = event("Scan", "null").with_subject(subject("user-1"));
     scan.data = Payload::Bytes(b"\xff\0scan".as_slice().into());
     let sealed = both.codec.seal(&stream("room-1"), scan.clone()).await.unwrap();
@@ -184,7 +184,9 @@ fn a_policy() -> impl Strategy<Value = String> {
     ]);
     let subject = prop::sample::select(vec![
         "",
+        "otherwise = 'named'",
         "subject = 'user-{/who}'\notherwise = 'stream'",
+        "subject = 'user-{/who}'\notherwise = 'named'",
         "subject = 'all'",
     ]);
     let owner = prop::sample::select(vec![
