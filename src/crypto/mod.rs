@@ -8,6 +8,7 @@ mod aead;
 pub(crate) mod base64url;
 mod context;
 mod key;
+mod nonce;
 mod plaintext;
 mod seal;
 #[cfg(feature = "drill")]
@@ -20,6 +21,7 @@ pub(crate) use aead::{
 pub use aead::{OpenError, RandomError};
 #[cfg(feature = "drill")]
 pub(crate) use base64url::decode as from_base64url;
+pub(crate) use context::PublicHash;
 pub use context::{Context, PublicDigest, Purpose};
 pub use key::{DataKey, KeyId};
 pub use plaintext::{Body, Plaintext};

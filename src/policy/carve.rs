@@ -7,13 +7,14 @@ use zeroize::Zeroizing;
 use super::{
     PolicyRefusal,
     cut::{self, FieldSubjects, Outcome},
+    file::Otherwise,
     guard,
-    rules::{Change, Cut, Field, Rule, Rules},
+    rules::{Change, Cut, Field, Owner, Rule, Rules},
     template::{Composed, Template},
 };
 use crate::event::{
-    ERASURE_ANNOUNCED, EventType, Json, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY,
-    SUBJECT_FORGOTTEN, StreamName, Subject,
+    ERASURE_ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload,
+    SEALED_KEY, SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
 };
 
 /// Names beginning so are the layer's own streams.
@@ -78,12 +79,8 @@ pub enum Body {
     Nothing,
     /// All of it, byte for byte.
     Whole,
-    /// A JSON array of `[pointer, index, value]`, to be read with [`Filling::read_all`] and put
-    /// back with [`Node::fill_all`] into what is public, or into `{}` where nothing is. `index`
-    /// says which member or element of its parent the value was.
-    ///
-    /// [`Filling::read_all`]: crate::event::Filling::read_all
-    /// [`Node::fill_all`]: crate::event::Node::fill_all
+    /// Members and elements of it, to be read with [`Fillings`](crate::event::Fillings). They
+    /// belong into what is public, or into `{}` where nothing is.
     Fields(Zeroizing<String>),
 }
 
@@ -160,11 +157,8 @@ impl Rules {
         };
         let sealed = Cut::default();
         let cut = rule.map_or(&sealed, |rule| rule.cut_of(facts.event_type));
-        let owners: Vec<_> = rule
-            .iter()
-            .flat_map(|rule| &rule.owners)
-            .filter(|owner| owner.event == facts.event_type.as_str())
-            .collect();
+        let owners: Vec<_> =
+            rule.iter().flat_map(|rule| rule.owners_by(facts.event_type)).collect();
 
         let json = data.as_json();
         let needs_tree = !cut.public.is_empty()
@@ -174,26 +168,18 @@ impl Rules {
         let tree = json
             .filter(|json| needs_tree || may_name_the_sealed_key(json.as_str()))
             .map(Json::tree);
-        if tree.as_ref().is_some_and(|tree| tree.member(SEALED_KEY).is_some()) {
+        let tree = tree.as_ref().map(Tree::root);
+        if tree.is_some_and(|tree| tree.member(SEALED_KEY).is_some()) {
             return Err(PolicyRefusal::Reserved { what: "the member `$sealed` of a payload" });
         }
 
-        let subject = self.subject(rule, captures, facts, tree.as_ref())?;
+        let subject = self.subject(rule, captures, facts, tree)?;
         let mut changes = Vec::with_capacity(owners.len());
         for owner in owners {
-            let who = owner.template.compose("owner", captures, tree.as_ref(), &[])?;
-            let who = self.composed(who, "owner")?;
-            if who.as_str() == facts.stream.as_str() {
-                return Err(PolicyRefusal::OwnsItself);
-            }
-            changes.push(match owner.change {
-                Change::Add => OwnerChange::Add(who),
-                Change::Remove => OwnerChange::Remove(who),
-                Change::Replace => OwnerChange::Replace(who),
-            });
+            changes.push(self.change(owner, captures, facts.stream, tree)?);
         }
 
-        let outcome = self.cut_payload(cut, &subject, captures, tree.as_ref())?;
+        let outcome = self.cut_payload(cut, &subject, captures, tree)?;
         let mut carved = Carved {
             layout: rule.map_or(Layout::Sealed, |rule| rule.layout),
             subject,
@@ -234,21 +220,57 @@ impl Rules {
         Ok(carved)
     }
 
-    /// Whose the event is. Where the policy says so, the event must agree; where it is silent,
-    /// the event may say; else the stream is its own subject.
+    /// The owner changes that an event states, as far as its content is readable.
+    pub(super) fn stated(
+        &self,
+        stream: &StreamName,
+        event_type: &EventType,
+        data: &Payload,
+    ) -> Vec<OwnerChange> {
+        let Some((rule, captures)) = self.of(stream.as_str()) else { return Vec::new() };
+        let mut owners = rule.owners_by(event_type).peekable();
+        if owners.peek().is_none() {
+            return Vec::new();
+        }
+        let tree = data.as_json().map(Json::tree);
+        let tree = tree.as_ref().map(Tree::root);
+        owners.filter_map(|owner| self.change(owner, &captures, stream, tree).ok()).collect()
+    }
+
+    fn change(
+        &self,
+        owner: &Owner,
+        captures: &[&str],
+        stream: &StreamName,
+        tree: Option<Node<'_>>,
+    ) -> Result<OwnerChange, PolicyRefusal> {
+        let who = owner.template.compose("owner", captures, tree, &[])?;
+        let who = self.composed(who, "owner")?;
+        if who.as_str() == stream.as_str() {
+            return Err(PolicyRefusal::OwnsItself);
+        }
+        Ok(match owner.change {
+            Change::Add => OwnerChange::Add(who),
+            Change::Remove => OwnerChange::Remove(who),
+            Change::Replace => OwnerChange::Replace(who),
+        })
+    }
+
+    /// Whose the event is. Where the policy says so, the event must agree; where it is silent, the
+    /// stream is its own subject, unless the rule lets the event say.
     fn subject(
         &self,
         rule: Option<&Rule>,
         captures: &[&str],
         facts: &EventFacts<'_>,
-        tree: Option<&Node<'_>>,
+        tree: Option<Node<'_>>,
     ) -> Result<Subject, PolicyRefusal> {
         let what = "subject";
         let own = Subject::of(facts.stream);
         let said = match rule.and_then(|rule| Some((rule, rule.subject.as_ref()?))) {
             None => None,
             Some((rule, template)) => match template.compose(what, captures, tree, &[])? {
-                Composed::Missing(_) if rule.otherwise_stream => None,
+                Composed::Missing(_) if rule.otherwise.is_some() => None,
                 composed => Some(self.composed(composed, what)?),
             },
         };
@@ -257,11 +279,14 @@ impl Rules {
                 Err(PolicyRefusal::SubjectContradicts { given: given.clone() })
             }
             (Some(said), _) => Ok(said),
-            (None, Some(given)) => {
+            (None, Some(given)) if *given != own => {
                 self.check_subject(given, what)?;
-                Ok(given.clone())
+                match rule.and_then(|rule| rule.otherwise) {
+                    Some(Otherwise::Named) => Ok(given.clone()),
+                    _ => Err(PolicyRefusal::SubjectNotExpected { given: given.clone() }),
+                }
             }
-            (None, None) => Ok(own),
+            (None, _) => Ok(own),
         }
     }
 
@@ -280,13 +305,13 @@ impl Rules {
         cut: &Cut,
         subject: &Subject,
         captures: &[&str],
-        tree: Option<&Node<'_>>,
+        tree: Option<Node<'_>>,
     ) -> Result<Outcome, PolicyRefusal> {
         if cut.public.is_empty() && cut.fields.is_empty() {
             return Ok(if cut.whole { Outcome::Clear } else { Outcome::Whole });
         }
         match tree {
-            Some(root @ Node::Object(_)) => {
+            Some(root) if root.kind() == Kind::Object => {
                 cut::cut(root, cut, subject, &Subjects { rules: self, captures, tree })
             }
             // Fields cannot be found in what is no object: what they take out of a public
@@ -294,7 +319,7 @@ impl Rules {
             _ if cut.fields.iter().any(|field| field.subject.is_some()) => {
                 Err(PolicyRefusal::NotAnObject)
             }
-            Some(Node::Leaf(_)) if cut.whole => Ok(Outcome::Clear),
+            Some(root) if cut.whole && root.kind() != Kind::Array => Ok(Outcome::Clear),
             _ if cut.whole && cut.fields.is_empty() => Ok(Outcome::Clear),
             _ => Ok(Outcome::Whole),
         }
@@ -302,17 +327,20 @@ impl Rules {
 
     fn carve_metadata(&self, metadata: &Json, carved: &mut Carved) -> Result<(), PolicyRefusal> {
         let tree = metadata.tree();
-        let members = tree.members().ok_or(PolicyRefusal::MetadataNotAnObject)?;
-        if tree.member(SEALED_KEY).is_some() || tree.member(LAYER_KEY).is_some() {
+        let root = tree.root();
+        if root.kind() != Kind::Object {
+            return Err(PolicyRefusal::MetadataNotAnObject);
+        }
+        if root.member(SEALED_KEY).is_some() || root.member(LAYER_KEY).is_some() {
             let what = "a member `$sealed` or `$oubliette` of an event's metadata";
             return Err(PolicyRefusal::Reserved { what });
         }
-        let outcome = if members.is_empty() {
+        let outcome = if root.is_empty() {
             Outcome::Clear
         } else {
-            match cut::cut(&tree, &self.metadata, &carved.subject, &NoSubjects)? {
+            match cut::cut(root, &self.metadata, &carved.subject, &NoSubjects)? {
                 // Always as fillings, so that a reader knows one form only.
-                Outcome::Whole => cut::all_of(&tree, &carved.subject),
+                Outcome::Whole => cut::all_of(root, &carved.subject),
                 other => other,
             }
         };
@@ -341,6 +369,10 @@ impl Rules {
 }
 
 impl Rule {
+    fn owners_by(&self, event_type: &EventType) -> impl Iterator<Item = &Owner> {
+        self.owners.iter().filter(move |owner| owner.event == event_type.as_str())
+    }
+
     fn cut_of(&self, event_type: &EventType) -> &Cut {
         self.types.get(event_type.as_str()).unwrap_or(&self.cut)
     }
@@ -350,7 +382,7 @@ impl Rule {
 struct Subjects<'r> {
     rules: &'r Rules,
     captures: &'r [&'r str],
-    tree: Option<&'r Node<'r>>,
+    tree: Option<Node<'r>>,
 }
 
 impl FieldSubjects for Subjects<'_> {
@@ -358,13 +390,13 @@ impl FieldSubjects for Subjects<'_> {
         &self,
         field: &Field,
         stars: &[&str],
-        value: &Node<'_>,
+        value: Node<'_>,
     ) -> Result<Option<Subject>, PolicyRefusal> {
         let what = "subject of a field";
         let Some(template) = &field.subject else { return Ok(None) };
         match Template::compose(template, what, self.captures, self.tree, stars)? {
             // Where there is no value there need be nobody whose it is.
-            Composed::Missing(_) if matches!(value, Node::Leaf("null")) => Ok(None),
+            Composed::Missing(_) if value.kind() == Kind::Null => Ok(None),
             composed => self.rules.composed(composed, what).map(Some),
         }
     }
@@ -377,7 +409,7 @@ impl FieldSubjects for NoSubjects {
         &self,
         _: &Field,
         _: &[&str],
-        _: &Node<'_>,
+        _: Node<'_>,
     ) -> Result<Option<Subject>, PolicyRefusal> {
         Ok(None)
     }

@@ -135,6 +135,16 @@ pub enum PolicyRefusal {
         /// The subject that the event names.
         given: Subject,
     },
+    /// The event names a subject other than its stream, and no rule lets it.
+    #[error(
+        "the event says it is about `{given}`, and the policy does not let events of this stream \
+         name their subject: leave the subject away, or write `otherwise = \"named\"`, or a \
+         `subject`, in the stream's rule"
+    )]
+    SubjectNotExpected {
+        /// The subject that the event names.
+        given: Subject,
+    },
     /// A template's pointer finds nothing, or null.
     #[error("the policy takes the {what} of this event from `{pointer}`, where there is nothing")]
     Missing {
@@ -149,6 +159,18 @@ pub enum PolicyRefusal {
          an array or an empty string"
     )]
     NotScalar {
+        /// What the template is for.
+        what: &'static str,
+        /// The policy's pointer.
+        pointer: String,
+    },
+    /// A template's pointer finds a number that is too large or too small to be written out. It
+    /// would have several names.
+    #[error(
+        "the policy takes the {what} of this event from `{pointer}`, where there is a number of \
+         more than 40 digits; write it as a string"
+    )]
+    NumberNotPlain {
         /// What the template is for.
         what: &'static str,
         /// The policy's pointer.

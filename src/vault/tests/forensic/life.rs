@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
     vault::{
-        InventoryEntry, KeyState, Vault,
+        InventoryEntry, KeyState, PageStoreKind, Vault,
         core::Limits,
         pages::SledPages,
         root::{RootSlot, Slot},
