@@ -10,6 +10,7 @@ mod blob;
 mod context;
 mod derive;
 mod key;
+mod nonce;
 mod plaintext;
 mod seal;
 #[cfg(feature = "drill")]
