@@ -5,9 +5,7 @@ use serde::Serialize;
 
 use crate::{
     event::{ErasureId, Generation, Layout, StreamName, Subject, Timestamp},
-    layer::{
-        Oubliette,
-    },
+    layer::Oubliette,
     store::{EventStore, StoreError},
     vault::{Fence, InventoryEntry, KeyInfo, KeyStanding, VaultError},
 };

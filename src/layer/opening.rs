@@ -127,7 +127,9 @@ impl Codec {
 /// The state of a token's key.
 fn key_of(vault: &Vault, token: &Token, stored: &Stored) -> Result<KeyState, CodecError> {
     match vault.opening_key(token.key_id()) {
-        Err(VaultError::KeyMissing(_)) if stored.notes.mac.is_some_and(|tag| !vault.wrote(&tag)) => {
+        Err(VaultError::KeyMissing(_))
+            if stored.notes.mac.is_some_and(|tag| !vault.wrote(&tag)) =>
+        {
             Err(Unreadable::OtherVault.into())
         }
         state => Ok(state?),
