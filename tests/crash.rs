@@ -23,7 +23,7 @@ use std::{
 use child::{FOLDER, Guest, Said};
 use common::*;
 use oubliette::{
-    event::{EventId, RecordedEvent, Tombstone},
+    event::{ErasureId, EventId, RecordedEvent, Tombstone},
     layer::Oubliette,
     service::{Access, FolderError},
     store::SqliteStore,
@@ -168,8 +168,8 @@ fn killed_at_any_moment_everything_acknowledged_holds() {
 /// What is found after a crash.
 struct World<'a> {
     events: BTreeMap<EventId, &'a RecordedEvent>,
-    /// In each stream the erasures that its tombstones name.
-    tombstones: BTreeMap<&'a str, Vec<Tombstone>>,
+    /// In each stream its tombstones, and the erasures that they stand for.
+    tombstones: BTreeMap<&'a str, Vec<(ErasureId, Tombstone)>>,
     /// The people whom someone asked to forget, and who are.
     forgotten: BTreeSet<String>,
 }
@@ -187,9 +187,10 @@ impl<'a> World<'a> {
         };
         for event in events {
             if event.is_tombstone() {
-                let data = event.data.as_ref().and_then(|data| data.as_json());
-                let tombstone = data.and_then(Tombstone::parse).unwrap();
-                world.tombstones.entry(event.stream.as_str()).or_default().push(tombstone);
+                let tombstone = *event.tombstone.clone().expect("the vault vouches for it");
+                let erasure = bank.vault().unwrap().erasure(tombstone.reference, &event.stream);
+                let told = world.tombstones.entry(event.stream.as_str()).or_default();
+                told.push((erasure, tombstone));
             } else {
                 assert!(world.events.insert(event.id, event).is_none(), "an event came twice");
             }
@@ -200,9 +201,9 @@ impl<'a> World<'a> {
         };
         world.forgotten = acknowledged.begun.iter().filter(is_forgotten).cloned().collect();
         let records = bank.erasures().unwrap();
-        for tombstone in world.tombstones.values().flatten() {
+        for (erasure, _) in world.tombstones.values().flatten() {
             assert!(
-                records.iter().any(|record| record.erasure == tombstone.erasure),
+                records.iter().any(|record| record.erasure == *erasure),
                 "a tombstone of an erasure that the vault does not know"
             );
         }
@@ -229,7 +230,7 @@ impl<'a> World<'a> {
             for shredded in &event.shredded {
                 let told = self.tombstones.get(event.stream.as_str()).into_iter().flatten();
                 assert!(
-                    told.into_iter().any(|tombstone| tombstone.erasure == shredded.erasure),
+                    told.into_iter().any(|(_, told)| told.reference == shredded.reference),
                     "{} has lost an event and does not say why",
                     event.stream
                 );
@@ -242,8 +243,8 @@ impl<'a> World<'a> {
         let records = bank.erasures().unwrap();
         for record in &records {
             assert!(record.done, "opening leaves no erasure open");
-            let set = |all: &&Vec<Tombstone>| {
-                all.iter().filter(|tombstone| tombstone.erasure == record.erasure).count()
+            let set = |all: &&Vec<(ErasureId, Tombstone)>| {
+                all.iter().filter(|(erasure, _)| *erasure == record.erasure).count()
             };
             let counts: Vec<usize> =
                 self.tombstones.values().map(|all| set(&all)).filter(|&n| n > 0).collect();
@@ -254,7 +255,7 @@ impl<'a> World<'a> {
         for who in &self.forgotten {
             if self.events.values().any(|event| event.stream.as_str() == who) {
                 let told = self.tombstones.get(who.as_str()).into_iter().flatten();
-                let told = told.filter(|tombstone| tombstone.subject == Some(subject(who)));
+                let told = told.filter(|(_, told)| told.subject == Some(subject(who)));
                 assert_eq!(told.count(), 1, "the stream of {who} says so once");
             }
             assert!(

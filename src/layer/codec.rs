@@ -7,7 +7,7 @@ use super::{
     document::{self, Document, Draft, Notes, Stored},
 };
 use crate::{
-    crypto::{self, Body, Context, DataKey, Plaintext, Purpose, SealPart},
+    crypto::{self, Body, Context, DataKey, KeyId, Plaintext, Purpose, SealPart},
     event::{
         EventId, EventType, Generation, Json, NewEvent, Payload, Shredded, StreamName, Subject,
         Why, Withheld,
@@ -68,6 +68,8 @@ pub struct Opened {
     pub metadata: Option<Json>,
     /// Whose it is, where that is known.
     pub subject: Option<Subject>,
+    /// The ids of the keys that its sealed parts are under, living and dead.
+    pub keys: Vec<KeyId>,
     /// The parts whose keys are destroyed.
     pub shredded: Vec<Shredded>,
     /// The parts that this reader may not open now.
@@ -189,7 +191,8 @@ impl Codec {
         keys: &[Arc<DataKey>],
         split: bool,
     ) -> Result<SealedEvent, CodecError> {
-        let half_id = EventId::derived(event.id.0, "private half");
+        let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
+        let half_id = vault.half_id(event.id);
         let whole_bytes = matches!(event.data, Payload::Bytes(_))
             && carved.parts.iter().any(|part| matches!(part.body, policy::Body::Whole));
         let mut notes = Notes { sealed_bytes: whole_bytes, ..Notes::default() };
@@ -274,6 +277,7 @@ impl Codec {
             data: None,
             metadata: None,
             subject: None,
+            keys: Vec::new(),
             shredded: Vec::new(),
             withheld: Vec::new(),
             unsealed: false,
@@ -311,11 +315,13 @@ impl Codec {
                 Some(fields) => fields.clone(),
                 None => vec!["*".to_owned()],
             };
+            let id = token.key_id();
+            opened.keys.push(id);
             let Some(vault) = &self.vault else {
                 opened.withheld.push(Withheld { why: Why::NoVault, fields: fields() });
                 continue;
             };
-            match vault.opening_key(token.key_id())? {
+            match vault.opening_key(id)? {
                 KeyState::Live { key, subject } => {
                     let plaintext = crypto::open(token, &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
@@ -324,9 +330,12 @@ impl Codec {
                         opened.subject = Some(subject);
                     }
                 }
-                KeyState::Shredded { erasure } => {
-                    opened.shredded.push(Shredded { erasure, at: erasure.at(), fields: fields() });
-                }
+                KeyState::Shredded { erasure } => opened.shredded.push(Shredded {
+                    reference: vault.reference(erasure, event.stream),
+                    day: erasure.day(),
+                    keys: vec![id],
+                    fields: fields(),
+                }),
             }
         }
         Ok(plaintexts)

@@ -15,6 +15,7 @@ mod open;
 mod placement;
 mod read;
 mod rotate;
+pub(crate) mod tombstone;
 
 use std::{
     fmt,
