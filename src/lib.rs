@@ -3,9 +3,11 @@
 
 pub mod audit;
 pub mod crypto;
+mod durable;
 pub mod erasure;
 pub mod event;
 pub mod layer;
+mod own;
 pub mod policy;
 #[cfg(feature = "cli")]
 pub mod service;

@@ -19,6 +19,7 @@ use oubliette::{
 use serde::Serialize;
 
 use super::{
+    clock::from_now,
     erasures,
     exit::CliError,
     open::Globals,
@@ -329,15 +330,12 @@ fn expiry(text: &str) -> Result<Timestamp, String> {
         return Ok(instant);
     }
     let wrong = "neither a span such as 90d, 6mo or 1y, nor a date such as 2027-01-31";
-    let at = match text.parse::<Date>() {
-        Ok(date) => date.to_zoned_datetime(TimeZone::UTC),
-        Err(_) => {
-            let span: Span = text.parse().map_err(|_| wrong)?;
-            jiff::Timestamp::now().to_zoned_datetime(TimeZone::UTC).checked_add(span)
-        }
-    };
-    let at = at.map_err(|_| wrong)?;
-    Ok(Timestamp::from_micros(at.timestamp().as_microsecond()))
+    if let Ok(date) = text.parse::<Date>() {
+        let at = date.to_zoned_datetime(TimeZone::UTC).map_err(|_| wrong)?;
+        return Ok(Timestamp::from_micros(at.timestamp().as_microsecond()));
+    }
+    let span: Span = text.parse().map_err(|_| wrong)?;
+    from_now(span).map_err(|_| wrong.to_owned())
 }
 
 #[cfg(test)]

@@ -30,7 +30,9 @@ States and dates are those of NIST SP 800-57 part 1: an active key seals and ope
 one only opens what it sealed, a destroyed one is gone with all that it sealed; pre-activation is
 the key of an owner change whose append is not settled yet.
 
-No form of it holds key material. Of the forgotten, a pseudonym is left, no name.")]
+No form of it holds key material. Of the forgotten, a pseudonym is left, no name. In CSV, a name that
+a spreadsheet would take for a formula (it begins with = + - @) has a ' before it; JSON has names
+as they are.")]
 pub(super) struct InventoryArgs {
     /// How to write it; --json is short for json
     #[arg(long, value_enum)]
@@ -239,6 +241,18 @@ struct CsvRow {
     erasures: String,
 }
 
+impl CsvRow {
+    /// With names that a spreadsheet does not take for formulas. Only names come from strangers.
+    fn harmless(mut self) -> Self {
+        for name in [&mut self.stream, &mut self.subject, &mut self.owners] {
+            if name.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+                name.insert(0, '\'');
+            }
+        }
+        self
+    }
+}
+
 fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Result<(), CliError> {
     let mut writer = csv::Writer::from_writer(out);
     for row in rows {
@@ -276,7 +290,7 @@ fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Re
             },
             _ => continue,
         };
-        writer.serialize(row).map_err(csv_error)?;
+        writer.serialize(row.harmless()).map_err(csv_error)?;
     }
     writer.flush()?;
     Ok(())

@@ -5,6 +5,7 @@
 
 mod append;
 mod backup;
+mod clock;
 mod demo;
 mod drill;
 mod erasures;
@@ -13,6 +14,7 @@ mod findings;
 mod forget;
 mod import;
 mod inventory;
+mod kek;
 mod open;
 mod output;
 mod policy;
@@ -98,6 +100,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
+    private::keep_files_private();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),

@@ -16,6 +16,7 @@ use oubliette::{
 
 use super::{
     exit::CliError,
+    kek::KekParser,
     output::{self, note},
 };
 
@@ -45,7 +46,7 @@ pub(super) struct Globals {
     pub(super) mirrors: Vec<PathBuf>,
     /// What wraps the root key in its slot: none, passphrase, file:PATH, env:VAR or command:CMD;
     /// the folder remembers it. `oubliette root kek` changes it
-    #[arg(long, global = true, value_name = "KEK", env = "OUBLIETTE_KEK", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "KEK", env = "OUBLIETTE_KEK", hide_env_values = true, value_parser = KekParser)]
     pub(super) kek: Option<Kek>,
     /// The event store's folder, where it is not `events/` in the data folder
     #[arg(long, global = true, value_name = "FOLDER")]

@@ -7,6 +7,7 @@ use oubliette::vault::{Kek, MirrorState, Vault, VaultError};
 
 use super::{
     exit::CliError,
+    kek::KekParser,
     open::{Globals, Store, passphrase},
     output::{self, Out, cell, number},
 };
@@ -42,7 +43,7 @@ The vault's pages stay as they are, and so does the root key: an earlier copy of
 the earlier KEK until the next erasure.")]
     Kek {
         /// The new one
-        #[arg(value_name = "KEK")]
+        #[arg(value_name = "KEK", value_parser = KekParser)]
         new: Kek,
     },
     /// Add and retire copies of the slot on other devices

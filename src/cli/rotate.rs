@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stderr, stdin};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::{Span, tz::TimeZone};
+use jiff::Span;
 use oubliette::{
     event::{Subject, Timestamp},
     layer::{Sweeping, Swept},
@@ -12,6 +12,7 @@ use oubliette::{
 use serde_json::json;
 
 use super::{
+    clock::from_now,
     exit::{CliError, Exit},
     open::{Globals, Store},
     output::{self, Out, stderr_style, stdout_style, to_stderr},
@@ -45,7 +46,7 @@ pub(super) struct RotateArgs {
     /// The root key alone
     #[arg(long, group = "what")]
     root_key: bool,
-    /// Everybody whose keys are older than this: 1y, 6mo, 90d, 12h
+    /// Everybody whose keys are older than this: 1y, 6mo, 90d, 12h; also keys made while the clock was ahead
     #[arg(long, value_name = "AGE", group = "what", value_parser = age)]
     older_than: Option<Span>,
     /// Do not ask
@@ -98,11 +99,8 @@ async fn one(store: &Store, subject: &Subject, json: bool, out: &mut Out) -> Res
 }
 
 async fn old(globals: &Globals, yes: bool, age: Span, out: &mut Out) -> Result<(), CliError> {
-    let before = jiff::Timestamp::now()
-        .to_zoned_datetime(TimeZone::UTC)
-        .checked_sub(age)
-        .map(|at| Timestamp::from_micros(at.timestamp().as_microsecond()))
-        .map_err(|_| CliError::usage("--older-than reaches back before all time"))?;
+    let before =
+        from_now(-age).map_err(|_| CliError::usage("--older-than reaches back before all time"))?;
     if !yes {
         if !(stdin().is_terminal() && stderr().is_terminal()) {
             return Err(CliError::usage("this may concern everybody: say --yes"));

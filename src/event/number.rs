@@ -1,9 +1,14 @@
 //! Numbers and ids, each a type of its own so that none can be passed for another.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::Mutex,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
 
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident, $inner:ty) => {
@@ -98,7 +103,7 @@ impl EventId {
 impl ErasureId {
     /// A new id that carries the present instant.
     pub fn now() -> Self {
-        Self(Uuid::now_v7())
+        Self(Timestamp::now().new_uuid())
     }
 
     /// The day in UTC on which the erasure was decided.
@@ -121,35 +126,64 @@ impl ErasureId {
 }
 
 /// An instant, in microseconds since 1970-01-01 UTC; written as RFC 3339.
+///
+/// It lies between the years 1 and 9999, which is what RFC 3339 can write: whatever a clock, a
+/// store or a stranger's bytes say, a `Timestamp` that is written can be read again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
 /// A text is not an RFC 3339 instant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an instant such as 2026-01-31T12:00:00Z (RFC 3339)")]
+#[error("not an instant such as 2026-01-31T12:00:00Z (RFC 3339), in the years 1 to 9999")]
 pub struct TimestampError;
 
 impl Timestamp {
-    /// The present instant of the system's clock.
+    /// 0001-01-01T00:00:00Z.
+    pub const MIN: Self = Self(-62_135_596_800_000_000);
+    /// 9999-12-30T22:00:00Z, the last whole second that has a date in every time zone.
+    pub const MAX: Self = Self(253_402_207_200_000_000);
+
+    /// The present instant of the system's clock. A clock outside of the range of this type gives
+    /// its nearest end.
     pub fn now() -> Self {
-        Self(jiff::Timestamp::now().as_microsecond())
+        Self::of(SystemTime::now())
     }
 
-    /// The instant so many microseconds after 1970-01-01 UTC.
+    fn of(time: SystemTime) -> Self {
+        let micros = |since: std::time::Duration| i64::try_from(since.as_micros());
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => Self::from_micros(micros(since).unwrap_or(i64::MAX)),
+            Err(before) => Self::from_micros(micros(before.duration()).map_or(i64::MIN, |m| -m)),
+        }
+    }
+
+    /// The instant so many microseconds after 1970-01-01 UTC, or the nearest one in range.
     pub fn from_micros(micros: i64) -> Self {
-        Self(micros)
+        Self(micros.clamp(Self::MIN.0, Self::MAX.0))
     }
 
     /// Microseconds since 1970-01-01 UTC.
     pub fn as_micros(self) -> i64 {
         self.0
     }
+
+    /// A new UUID of version 7 that carries this instant, or 1970-01-01 where it is earlier. Those
+    /// of one process are in order.
+    pub(crate) fn new_uuid(self) -> Uuid {
+        // `Uuid::now_v7` panics where the clock is before 1970. The context only keeps order.
+        static CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+        let micros = u64::try_from(self.0).unwrap_or(0);
+        let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
+        // A remainder below a million, so that its nanoseconds fit.
+        let nanos = u32::try_from(rest * 1000).unwrap_or(0);
+        Uuid::new_v7(uuid::Timestamp::from_unix(&CONTEXT, seconds, nanos))
+    }
 }
 
 impl Timestamp {
     /// The day in UTC that the instant is in.
     pub fn day(self) -> Day {
-        // Out of range is the last day that there is.
+        // Always in range: see `from_micros`.
         let instant = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
         Day(jiff::tz::TimeZone::UTC.to_datetime(instant).date())
     }
@@ -199,10 +233,8 @@ impl<'de> Deserialize<'de> for Day {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(instant) => f.pad(&instant.to_string()),
-            Err(_) => f.pad("out of range"),
-        }
+        let instant = jiff::Timestamp::from_microsecond(self.0).map_err(|_| fmt::Error)?;
+        f.pad(&instant.to_string())
     }
 }
 
@@ -216,7 +248,9 @@ impl FromStr for Timestamp {
     type Err = TimestampError;
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         let instant: jiff::Timestamp = text.parse().map_err(|_| TimestampError)?;
-        Ok(Self(instant.as_microsecond()))
+        let micros = instant.as_microsecond();
+        let timestamp = Self::from_micros(micros);
+        if timestamp.0 == micros { Ok(timestamp) } else { Err(TimestampError) }
     }
 }
 
@@ -253,6 +287,46 @@ mod tests {
         {
             assert_eq!(odd.parse::<Day>(), Err(DayError), "{odd}");
         }
+    }
+
+    #[test]
+    fn a_clock_before_1970_or_after_9999_is_no_panic_and_spoils_no_text() {
+        let day = std::time::Duration::from_secs(86_400);
+        let odd = [
+            UNIX_EPOCH - day,
+            UNIX_EPOCH - day * 1_000_000,
+            UNIX_EPOCH + day * 3_000_000,
+            UNIX_EPOCH + day * 100_000_000,
+        ];
+        for time in odd {
+            let instant = Timestamp::of(time);
+            assert_eq!(instant.to_string().parse(), Ok(instant));
+            let erasure = ErasureId(instant.new_uuid());
+            let at = erasure.at();
+            assert_eq!(at.to_string().parse(), Ok(at));
+            assert!(at >= Timestamp::from_micros(0), "{at}");
+        }
+        assert_eq!(Timestamp::of(UNIX_EPOCH - day).to_string(), "1969-12-31T00:00:00Z");
+    }
+
+    #[test]
+    fn whatever_number_a_store_returns_is_an_instant_that_can_be_written() {
+        for micros in [i64::MIN, i64::MAX, Timestamp::MIN.0 - 1, Timestamp::MAX.0 + 1, -1, 0] {
+            let instant = Timestamp::from_micros(micros);
+            assert_eq!(instant.to_string().parse(), Ok(instant));
+        }
+        assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-30T22:00:00Z");
+        // A stranger's id carries an instant beyond the year 9999.
+        let late = ErasureId(Uuid::from_u128(0xffff_ffff_ffff_7000_8000_0000_0000_0000));
+        assert_eq!(late.at().to_string().parse(), Ok(late.at()));
+        assert_eq!("-000001-01-01T00:00:00Z".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    #[test]
+    fn ids_of_one_moment_are_in_order() {
+        let ids: Vec<_> = (0..1000).map(|_| ErasureId::now()).collect();
+        assert!(ids.is_sorted());
     }
 
     #[test]

@@ -96,8 +96,8 @@ impl<S: EventStore> Oubliette<S> {
         Ok(Rotated { subject: subject.clone(), generation })
     }
 
-    /// New keys for every subject with an active key that was made before this instant, in
-    /// constant memory. Where it is cut off, repeating it goes on: who was rotated has no active
+    /// New keys for every subject with an active key that was made before this instant, or that
+    /// says it was made in the future, in constant memory. Where it is cut off, repeating it goes on: who was rotated has no active
     /// key as old as that. `progress` is told how far it is, from another thread.
     ///
     /// An append under way is waited for, and so is a payload that somebody sealed with a
@@ -169,7 +169,10 @@ fn find_old(
         if keys % TOLD_EVERY == 0 {
             progress(Sweeping { part: part(vault.pseudonym(&key.subject)), keys });
         }
-        let old = key.standing == KeyStanding::Active && key.created < before;
+        // A key from the future was made while the clock was ahead: nobody knows how old it is. The
+        // clock is asked again each time, for keys that are made meanwhile.
+        let of_unknown_age = || key.created > Timestamp::now();
+        let old = key.standing == KeyStanding::Active && (key.created < before || of_unknown_age());
         if !old || last.as_ref() == Some(&key.subject) {
             continue;
         }

@@ -99,14 +99,28 @@ impl Keep {
                 nth(n)?;
                 text.char_indices().nth_back(n - 1).map(|(at, _)| &text[at..])
             }
-            Self::Year => {
-                let (year, rest) = text.split_at_checked(4)?;
-                let date = year.bytes().all(|byte| byte.is_ascii_digit())
-                    && rest.strip_prefix('-')?.starts_with(|c: char| c.is_ascii_digit());
-                date.then_some(year)
-            }
+            Self::Year => year(text),
         }
     }
+}
+
+/// The year of an ISO 8601 date (`1984-02-29`), month (`1984-02`) or date with a time. Nothing of
+/// what merely looks like one, as a telephone number may: the date must exist, in a year from 1800
+/// to 2199, and nothing else may follow it.
+fn year(text: &str) -> Option<&str> {
+    let dated = |date: &str| date.parse::<jiff::civil::Date>().is_ok();
+    let is_date = match text.len() {
+        7 => dated(&format!("{text}-01")),
+        10 => dated(text),
+        _ => {
+            matches!(text.as_bytes().get(10), Some(b'T' | b't' | b' '))
+                && (text.parse::<jiff::civil::DateTime>().is_ok()
+                    || text.parse::<jiff::Timestamp>().is_ok())
+        }
+    };
+    let (year, rest) = text.split_at_checked(4)?;
+    let plausible = year.parse::<u16>().is_ok_and(|year| (1800..2200).contains(&year));
+    (is_date && rest.starts_with('-') && plausible).then_some(year)
 }
 
 impl Rules {

@@ -14,11 +14,13 @@ use super::{
     slot::{absolute_path, absolute_root, make_room},
 };
 use crate::{
+    durable,
     erasure::ErasureError,
     layer::Oubliette,
+    own,
     policy::Policy,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Kek, Passphrase, Vault, VaultError},
+    vault::{Kek, Passphrase, Vault, VaultError, remove_unfinished},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
@@ -113,7 +115,7 @@ impl<'a> Given<'a> {
 }
 
 /// Is there, and locked, while the folder is being made; names that begin so are of no account.
-const MAKING: &str = ".making";
+const MAKING: &str = durable::DRAFT;
 
 impl DataFolder {
     /// The folder at this path.
@@ -286,9 +288,8 @@ impl DataFolder {
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
-        let io = |source| FolderError::Io { path: making.clone(), source };
-        let lock = fs::File::create(&making).map_err(io)?;
-        lock.lock().map_err(io)?;
+        let lock = own::open_lock(&making).map_err(VaultError::from)?;
+        lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
         let made = match self.look() {
             Ok(Found::Ours(manifest)) => self.open_whole(&manifest, Access::Create, policy).await,
             Ok(Found::Unfinished(manifest)) => self.fill(Some(&manifest), policy).await,
@@ -361,8 +362,7 @@ impl DataFolder {
             None => {
                 let path = folder.vault();
                 if !is_empty(&path)? {
-                    fs::remove_dir_all(&path)
-                        .map_err(|source| FolderError::Io { path: path.clone(), source })?;
+                    remove_unfinished(&path)?;
                 }
                 Vault::create(&path, slot)?
             }
@@ -463,14 +463,7 @@ impl DataFolder {
 
     /// Replaces a file so that a crash leaves the old one or the new one.
     pub(super) fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
-        let replace = || {
-            let mut file = tempfile::Builder::new().prefix(MAKING).tempfile_in(&self.path)?;
-            io::Write::write_all(&mut file, text)?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            fs::File::open(&self.path)?.sync_all()
-        };
-        replace().map_err(|source| FolderError::Io { path: path.into(), source })
+        durable::replace(path, text).map_err(|source| FolderError::Io { path: path.into(), source })
     }
 }
 
@@ -498,11 +491,7 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
 
 /// Makes a folder that only its owner may look into.
 pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|source| FolderError::Io { path: path.into(), source })
+    durable::make_folder(path).map_err(|source| FolderError::Io { path: path.into(), source })
 }
 
 /// A place for a new vault's root slot: apart from the data folder, so that an archive of that

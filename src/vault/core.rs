@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     crypto::{DataKey, KeyId},
-    event::{ErasureId, Subject},
+    event::{ErasureId, Subject, Timestamp},
 };
 
 /// What a vault may hold in memory, and when a key is replaced.
@@ -62,6 +62,16 @@ impl Core {
             under_way: Arc::default(),
             disk,
         })
+    }
+
+    /// The present instant.
+    pub(super) fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        #[cfg(test)]
+        let now = Timestamp::from_micros(
+            now.as_micros() + self.disk.faults.ahead.load(std::sync::atomic::Ordering::SeqCst),
+        );
+        now
     }
 
     /// The records that are newer than on the disk.

@@ -210,3 +210,31 @@ fn no_message_of_an_import_quotes_the_line() {
     }
     unharmed(&world);
 }
+
+#[test]
+fn a_key_given_in_the_place_of_its_source_is_not_repeated() {
+    let world = world();
+    let key = "a7".repeat(32);
+    for wrong in [key.clone(), format!("{key}:x"), format!("env:{key}")] {
+        for args in [&["--kek", &wrong, "read", "keep-1"][..], &["root", "kek", &wrong]] {
+            let told = world.fails(2, args);
+            assert!(!told.contains(&key) && told.contains("command:CMD"), "{told}");
+            let json = world.run(&[&["--json"], args].concat());
+            assert!(!json.stderr.contains(&key) && !json.stdout.contains(&key), "{}", json.stderr);
+        }
+    }
+    unharmed(&world);
+}
+
+#[test]
+fn a_name_is_no_formula_in_a_spreadsheet() {
+    let world = world();
+    world.ok(&["append", "=HYPERLINK(1)", "T", "--data", "{}"]);
+    world.ok(&["append", "+1", "T", "--data", "{}"]);
+    let csv = world.ok(&["inventory", "--format", "csv"]);
+    for name in ["=HYPERLINK(1)", "+1"] {
+        assert!(csv.contains(&format!(",'{name},'{name},")), "{csv}");
+        assert!(!csv.contains(&format!(",{name}")), "{csv}");
+    }
+    assert!(world.ok(&["--json", "inventory"]).contains("\"=HYPERLINK(1)\""));
+}

@@ -1,7 +1,7 @@
 //! From a folder to connections, or to the reason why not.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
     thread,
@@ -13,6 +13,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{
     OpenError, OpenMode,
     format::{APPLICATION_ID, FILE, SCHEMA, VERSION},
+};
+use crate::{
+    durable,
+    own::{self, Refused},
 };
 
 /// How long to wait for another process's commit before giving up.
@@ -79,14 +83,17 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound && mode == OpenMode::Create => {
-            fs::create_dir_all(folder).map_err(io)?;
+            durable::make_folder(folder).map_err(io)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
         Err(error) => return Err(io(error)),
     }
     let mut location = Location { path: folder.join(FILE), immutable: false };
     // An empty file is what a process leaves that was killed while it made a store.
-    let size = match fs::metadata(&location.path) {
+    let size = match fs::symlink_metadata(&location.path) {
+        Ok(found) if found.is_symlink() => {
+            return Err(OpenError::not_ours(folder, "its events.db is a symbolic link"));
+        }
         Ok(found) if !found.is_file() => {
             return Err(OpenError::not_ours(folder, "its events.db is not a file"));
         }
@@ -127,6 +134,17 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         }
     }
     let explained = |error: rusqlite::Error| explain(folder, &error);
+    if size.is_none() {
+        // For its owner alone; the log and what else SQLite puts beside it take its mode.
+        let mut options = OpenOptions::new();
+        match own::open(&location.path, options.write(true).create(true).truncate(false)) {
+            Ok(_) => {}
+            Err(Refused::Io(source)) => return Err(io(source)),
+            Err(Refused::Foreign { .. }) => {
+                return Err(OpenError::not_ours(folder, "its events.db is another user's"));
+            }
+        }
+    }
     let connection = location.connect_to_write(fresh).map_err(explained)?;
     if connection.is_readonly("main").map_err(explained)? {
         return Err(OpenError::ReadOnly { folder: folder.to_owned() });
@@ -135,7 +153,10 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     make(&connection).map_err(explained)?;
     Identity::of(&connection).map_err(explained)?.check(folder, OpenMode::Existing)?;
     if fresh {
-        sync_folder(folder).map_err(io)?;
+        // Also of a folder that a process left that was killed.
+        let real = folder.canonicalize().map_err(io)?;
+        durable::sync_folder(&real).map_err(io)?;
+        durable::sync_folder(durable::parent(&real)).map_err(io)?;
     }
     let head = last_position(folder, &connection)?;
     // A commit that a killed process wrote but did not sync is visible now, and a retry of it
@@ -310,19 +331,6 @@ fn explain(folder: &Path, error: &rusqlite::Error) -> OpenError {
         let _ = fs::remove_file(&probe);
     }
     OpenError::sqlite(folder, error)
-}
-
-/// Makes the names of new files durable, and that of the folder itself.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    File::open(folder)?.sync_all()?;
-    match folder.canonicalize()?.parent() {
-        // The parent may not be ours to open; the folder's name is then its owner's matter.
-        Some(parent) => File::open(parent).and_then(|parent| parent.sync_all()).or(Ok(())),
-        None => Ok(()),
-    }
 }
 
 /// A path as it stands in a URI of SQLite's.

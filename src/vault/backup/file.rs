@@ -10,9 +10,9 @@ use std::{
 use age::{Encryptor, stream::StreamWriter};
 
 use super::{BackupError, Recipients, format::WASH_BYTES};
-use crate::vault::{
-    BackupId,
-    root::{parent, sync_folder},
+use crate::{
+    durable::{self, parent, sync_folder},
+    vault::BackupId,
 };
 
 /// A file that is being written. It is removed unless it was put in its place.
@@ -62,16 +62,19 @@ impl Draft {
                 fs::rename(&self.path, &self.place).map_err(BackupError::io(&self.place))?;
             }
         }
-        Ok(sync_folder(parent(&self.place))?)
+        sync_folder(parent(&self.place)).map_err(BackupError::io(&self.place))
     }
 
     /// Removes it, and tells whether it is certainly gone.
     pub(super) fn remove(path: &Path) -> bool {
-        let removed = match fs::remove_file(path) {
+        match durable::remove(path) {
             Ok(()) => true,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        removed && sync_folder(parent(path)).is_ok()
+            // Whoever removed it may not have made that durable.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                sync_folder(parent(path)).is_ok()
+            }
+            Err(_) => false,
+        }
     }
 }
 

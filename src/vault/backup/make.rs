@@ -5,8 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use uuid::Uuid;
-
 use super::{
     BackupError, Delta, Recipients,
     file::{Draft, Failure, Sealer, draft_path, refuse_existing},
@@ -73,7 +71,7 @@ async fn back_up(
     if expires.to_string().parse() != Ok(expires) {
         return Err(BackupError::ExpiresOutOfRange);
     }
-    let backup = BackupId(Uuid::now_v7());
+    let backup = BackupId(created.new_uuid());
     let tree = vault.core().disk.tree();
     let header = Header {
         vault: vault.id(),

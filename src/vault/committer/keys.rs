@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use super::Committer;
 use crate::{
     crypto::{DataKey, random_secret},
-    event::{Generation, Layout, PolicyDigest, Timestamp},
+    event::{Generation, Layout, PolicyDigest},
     vault::{
         KeyState, VaultError,
         cache::{Address, Current, Warm},
@@ -129,7 +129,7 @@ impl Committer {
             stream: wanted.address.0.clone(),
             subject: wanted.address.1.clone(),
             generation,
-            created: Timestamp::now(),
+            created: self.core.now(),
             last_day: today(),
             reserved: 0,
             layout: wanted.layout,

@@ -5,6 +5,7 @@
 //! root key. So a store needs to be durable and atomic; it need not erase.
 
 mod memory;
+mod sled_files;
 mod sled_store;
 
 pub(crate) use memory::MemoryPages;

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, thread, time::Duration};
 
-use super::{Batch, PageStore};
+use super::{Batch, PageStore, sled_files::SledFiles};
 use crate::vault::VaultError;
 
 /// What sled may keep in memory, in bytes. The tree keeps opened pages itself, so sled needs
@@ -14,7 +14,10 @@ const CACHE_BYTES: u64 = 128 << 20;
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Pages in a sled database.
-pub(crate) struct SledPages(sled::Db);
+pub(crate) struct SledPages {
+    db: sled::Db,
+    files: SledFiles,
+}
 
 impl SledPages {
     /// Opens the database in `folder`, or makes it. The caller holds the lock of the vault.
@@ -27,7 +30,9 @@ impl SledPages {
         let mut waited = Duration::ZERO;
         loop {
             match config.open() {
-                Ok(db) => return Ok(Self(db)),
+                Ok(db) => {
+                    return Ok(Self { db, files: SledFiles::open(folder)? });
+                }
                 Err(error) if is_lock(&error) && waited < LOCK_PATIENCE => {
                     thread::sleep(pause);
                     waited += pause;
@@ -64,12 +69,12 @@ fn failed(error: sled::Error) -> VaultError {
 
 impl PageStore for SledPages {
     fn get(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        let found = self.0.get(name).map_err(failed)?;
+        let found = self.db.get(name).map_err(failed)?;
         Ok(found.map(|bytes| bytes.to_vec()))
     }
 
     fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
-        for name in self.0.iter().keys() {
+        for name in self.db.iter().keys() {
             see(&name.map_err(|e| VaultError::Storage(Box::new(e)))?);
         }
         Ok(())
@@ -83,11 +88,33 @@ impl PageStore for SledPages {
         for (name, content) in batch.puts {
             changes.insert(name, content);
         }
-        self.0.apply_batch(changes).map_err(failed)
+        self.db.apply_batch(changes).map_err(failed)
     }
 
     fn flush(&self) -> Result<(), VaultError> {
         // The blocking one: `flush_async` hung under concurrent tasks (sled's issue 1308).
-        self.0.flush().map(drop).map_err(failed)
+        self.db.flush().map_err(failed)?;
+        // Sled gave the bytes to the system. They are durable only after this.
+        self.files.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::{
+        root::MemorySlot,
+        tree::{Shape, Tree},
+    };
+
+    #[test]
+    fn a_flush_fails_where_the_system_does_not_sync() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pages = SledPages::open(folder.path()).unwrap();
+        pages.files.fail();
+        assert!(matches!(pages.flush(), Err(VaultError::Storage(_))));
+
+        let made = Tree::create(Box::new(pages), Box::new(MemorySlot::default()), Shape::default());
+        assert!(matches!(made, Err(VaultError::Storage(_))));
     }
 }

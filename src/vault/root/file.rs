@@ -1,7 +1,7 @@
 //! A root slot in a file of two sectors, overwritten in place.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::Mutex,
@@ -10,7 +10,11 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{medium, sector::SECTOR_BYTES, slot::Sectors};
-use crate::vault::VaultError;
+use crate::{
+    durable,
+    own::{self, Refused},
+    vault::VaultError,
+};
 
 /// The file. While it lives it is locked: two folders that are copies of each other, open
 /// over one slot, would each overwrite the other's root, and with it every key of one of them.
@@ -23,8 +27,8 @@ impl SectorFile {
     /// # Errors
     /// [`VaultError::NotEmpty`] where there is something already.
     pub(super) fn create(path: &Path) -> Result<Self, VaultError> {
-        let parent = parent(path);
-        fs::create_dir_all(parent).map_err(storage)?;
+        let parent = durable::parent(path);
+        durable::make_folder(parent).map_err(storage)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
@@ -37,7 +41,7 @@ impl SectorFile {
         // The blocks get their place on the medium now, and are overwritten in it from now on.
         file.write_all(&[0; 2 * SECTOR_BYTES]).map_err(storage)?;
         file.sync_all().map_err(storage)?;
-        sync_folder(parent)?;
+        durable::sync_folder(parent).map_err(storage)?;
         medium::warn(path);
         Ok(Self(Mutex::new(file)))
     }
@@ -46,13 +50,15 @@ impl SectorFile {
     ///
     /// # Errors
     /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it;
-    /// [`VaultError::InUse`].
+    /// [`VaultError::Foreign`] where it is a link, or another user's; [`VaultError::InUse`].
     pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
-        let file =
-            OpenOptions::new().read(true).write(true).open(path).map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => VaultError::SlotMissing(path.display().to_string()),
-                _ => storage(e),
-            })?;
+        let file = own::open(path, OpenOptions::new().read(true).write(true));
+        let file = file.map_err(|refused| match refused {
+            Refused::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                VaultError::SlotMissing(path.display().to_string())
+            }
+            refused => refused.into(),
+        })?;
         refuse_shared(&file, path)?;
         lock(&file)?;
         Ok(Self(Mutex::new(file)))
@@ -61,22 +67,7 @@ impl SectorFile {
 
 /// Removes a file, durably.
 pub(super) fn remove(path: &Path) -> Result<(), VaultError> {
-    fs::remove_file(path).map_err(storage)?;
-    sync_folder(parent(path))
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), VaultError> {
-    // Only Unix lets a folder be opened and synchronised.
-    if cfg!(unix) { File::open(folder).and_then(|f| f.sync_all()).map_err(storage) } else { Ok(()) }
-}
-
-/// The folder that a path lies in.
-pub(crate) fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    }
+    durable::remove(path).map_err(storage)
 }
 
 /// The system takes the lock back when the file is closed.

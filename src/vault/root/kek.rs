@@ -32,7 +32,7 @@ const MOST_BYTES: u64 = 1024;
 ///
 /// A key is 32 bytes: raw (in a file, or from a command), or as 64 hexadecimal digits, or in
 /// Base64; white space around a text is passed over.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Kek {
     /// From nowhere: whoever reads the slot has the root key.
@@ -61,12 +61,21 @@ impl fmt::Display for Kek {
     }
 }
 
-/// Not a place of a key-encryption key.
+/// As it may be logged: a command can hold a password or a token of a key management service.
+impl fmt::Debug for Kek {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.described())
+    }
+}
+
+/// Not a place of a key-encryption key. It never repeats the text, which may be the key itself, given
+/// by mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} does not say where a key-encryption key comes from: none, passphrase, file:PATH, env:VAR or command:CMD"
+    "what was given does not say where a key-encryption key comes from; it is not repeated here, because it \
+     may be the key itself; give none, passphrase, file:PATH, env:VAR or command:CMD"
 )]
-pub struct KekError(String);
+pub struct KekError;
 
 impl FromStr for Kek {
     type Err = KekError;
@@ -75,14 +84,33 @@ impl FromStr for Kek {
         Ok(match text.split_once(':') {
             None if text == "none" => Self::None,
             None if text == "passphrase" => Self::Passphrase,
-            Some((_, "")) => return Err(KekError(text.to_owned())),
-            Some(("file", path)) => Self::File(path.into()),
-            Some(("env", name)) => Self::Environment(name.to_owned()),
-            Some(("command", command)) => Self::Command(command.to_owned()),
-            // What follows may be the secret itself, by mistake.
-            Some((kind, _)) => return Err(KekError(format!("{kind}:…"))),
-            None => return Err(KekError("…".to_owned())),
+            Some(("file", path)) if !path.is_empty() => Self::File(path.into()),
+            // Whatever is no name of a variable may be the key.
+            Some(("env", name)) if is_variable(name) => Self::Environment(name.to_owned()),
+            Some(("command", command)) if !command.is_empty() => Self::Command(command.to_owned()),
+            _ => return Err(KekError),
         })
+    }
+}
+
+/// A portable name of an environment variable (POSIX.1, section 8.1), in either case, and too short
+/// to be a key: those have 43 characters or more.
+fn is_variable(name: &str) -> bool {
+    if name.len() > 40 {
+        return false;
+    }
+    let letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+    name.as_bytes().first().is_some_and(letter)
+        && name.bytes().all(|byte| letter(&byte) || byte.is_ascii_digit())
+}
+
+impl Kek {
+    /// Its text, for messages and logs: of a command only that it is one.
+    pub(crate) fn described(&self) -> String {
+        match self {
+            Self::Command(_) => "command:…".to_owned(),
+            other => other.to_string(),
+        }
     }
 }
 
@@ -142,7 +170,7 @@ impl KekSecret {
     /// # Errors
     /// [`VaultError::KekUnusable`].
     pub(crate) fn read(kek: &Kek, passphrase: Option<&Passphrase>) -> Result<Self, VaultError> {
-        let unusable = |why| VaultError::KekUnusable { kek: kek.to_string(), why };
+        let unusable = |why| VaultError::KekUnusable { kek: kek.described(), why };
         let key = match kek {
             Kek::None => return Ok(Self::None),
             Kek::Passphrase => {
@@ -354,9 +382,27 @@ mod tests {
         for text in ["none", "passphrase", "file:/a:b", "env:KEY", "command:kms decrypt x"] {
             assert_eq!(text.parse::<Kek>().unwrap().to_string(), text);
         }
-        for text in ["", "file:", "hunter2", "pass:hunter2", "env:"] {
+        let wrong = [
+            "",
+            "file:",
+            "hunter2",
+            "pass:hunter2",
+            "env:",
+            "hunter2:x",
+            "env:hunter2=",
+            "env:7hunter2",
+        ];
+        for text in wrong {
             let error = text.parse::<Kek>().unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_command_with_a_password_is_in_no_error_and_no_log() {
+        let kek = Kek::Command("kms --password hunter2 || exit 3".into());
+        assert!(!format!("{kek:?}").contains("hunter2"));
+        #[cfg(unix)]
+        assert!(!unusable(&kek).contains("hunter2"), "{}", unusable(&kek));
     }
 }

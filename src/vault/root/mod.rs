@@ -28,7 +28,6 @@ mod wrap;
 pub use config::{SlotConfig, SlotPlace};
 #[cfg(any(test, feature = "backup"))]
 pub(crate) use copies::Slot;
-pub(crate) use file::{parent, sync_folder};
 pub(crate) use kek::KekSecret;
 pub use kek::{Kek, KekError, Passphrase};
 pub(crate) use memory::MemorySlot;

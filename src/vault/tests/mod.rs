@@ -28,7 +28,7 @@ mod walk;
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 use super::{
@@ -47,6 +47,8 @@ pub(super) struct Faults {
     pub(super) writes: AtomicU64,
     /// How many jobs the committer was given.
     pub(super) asked: AtomicU64,
+    /// How far the clock is ahead, in microseconds.
+    pub(super) ahead: AtomicI64,
     /// Whether the next write fails.
     pub(super) fail: AtomicBool,
     /// Whoever holds this keeps writes waiting.

@@ -5,6 +5,9 @@ use std::thread;
 use super::*;
 use crate::{
     event::{EventId, OwnerChange, Timestamp},
+    layer::Oubliette,
+    policy::Policy,
+    store::MemoryStore,
     vault::{Claim, KeyInfo, KeyStanding, Opening},
 };
 
@@ -388,4 +391,25 @@ fn a_record_from_before_dates_were_kept_is_read() {
     newer[0] = 3;
     let refused = SubjectRecord::decode(&newer);
     assert!(matches!(refused, Err(VaultError::NewerFormat { found: 3, known: 2 })));
+}
+
+#[tokio::test]
+async fn a_key_made_while_the_clock_was_ahead_is_old_for_every_age() {
+    let vault = over(&tree());
+    let layer = Oubliette::open(MemoryStore::new(), vault.clone(), Policy::sealed_by_default());
+    let layer = layer.await.unwrap();
+    let year = 365 * 86_400_000_000;
+    vault.core().disk.faults.ahead.store(year, Ordering::SeqCst);
+    key(&vault, "user-1", "user-1").await.unwrap();
+    vault.core().disk.faults.ahead.store(0, Ordering::SeqCst);
+    key(&vault, "user-2", "user-2").await.unwrap();
+
+    // Also a rotation of what is older than ten years reaches it: nobody knows how old it is.
+    let ten_years = Timestamp::from_micros(Timestamp::now().as_micros() - 10 * year);
+    let swept = layer.rotate_older_than(ten_years, |_| {}).await.unwrap();
+    assert_eq!((swept.keys, swept.rotated), (2, 1));
+    // Once: the new key has a date.
+    key(&vault, "user-1", "user-1").await.unwrap();
+    let swept = layer.rotate_older_than(ten_years, |_| {}).await.unwrap();
+    assert_eq!((swept.keys, swept.rotated), (3, 0));
 }

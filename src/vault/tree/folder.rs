@@ -3,7 +3,7 @@
 #[cfg(feature = "backup")]
 use std::path::PathBuf;
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     path::Path,
     process, thread,
@@ -13,13 +13,19 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::vault::{VaultError, VaultId, root::sync_folder};
+use crate::{
+    durable, own,
+    vault::{VaultError, VaultId},
+};
 
 /// The subfolder of the sealed pages.
 pub(crate) const PAGES: &str = "pages";
 
 const HEADER: &str = "vault.json";
 const LOCK: &str = "lock";
+/// All that a vault's folder holds.
+#[cfg(feature = "backup")]
+const PARTS: [&str; 3] = [LOCK, HEADER, PAGES];
 const FORMAT: u32 = 1;
 const KIND: &str = "oubliette vault";
 
@@ -36,7 +42,7 @@ pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] F
 
 /// Makes the folder, or takes an empty one, and locks it.
 pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
-    fs::create_dir_all(folder).map_err(storage)?;
+    durable::make_folder(folder).map_err(storage)?;
     let refuse_filled = || match is_empty(folder) {
         Ok(true) => Ok(()),
         Ok(false) => Err(VaultError::NotEmpty(folder.display().to_string())),
@@ -62,11 +68,10 @@ fn is_empty(folder: &Path) -> io::Result<bool> {
 /// Locks the folder.
 ///
 /// # Errors
-/// [`VaultError::InUse`], at once, where another process has it, or this one already.
+/// [`VaultError::InUse`], at once, where another process has it, or this one already;
+/// [`VaultError::Foreign`].
 pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(folder.join(LOCK)).map_err(storage)?;
+    let mut file = own::open_lock(&folder.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
@@ -98,13 +103,7 @@ pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultErr
     let mut text =
         serde_json::to_vec_pretty(&header).map_err(|e| VaultError::Storage(Box::new(e)))?;
     text.push(b'\n');
-    let draft = folder.join("vault.json.new");
-    let mut file = File::create(&draft).map_err(storage)?;
-    file.write_all(&text).map_err(storage)?;
-    file.sync_all().map_err(storage)?;
-    fs::rename(&draft, folder.join(HEADER)).map_err(storage)?;
-    sync_folder(folder)?;
-    sync_folder(crate::vault::root::parent(folder))
+    durable::replace(&folder.join(HEADER), &text).map_err(storage)
 }
 
 /// The folder of a vault that is complete, but for its name. Locked, so that nobody else takes
@@ -120,26 +119,42 @@ pub(crate) struct FolderDraft {
 impl FolderDraft {
     /// Gives it its place, durably. A folder that is not empty is not replaced.
     pub(crate) fn put_in_place(self, folder: &Path) -> Result<(), VaultError> {
-        fs::rename(&self.path, folder).map_err(storage)?;
-        sync_folder(crate::vault::root::parent(folder))
+        durable::rename(&self.path, folder).map_err(storage)
     }
 }
 
 /// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
 #[cfg(feature = "backup")]
 pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
-    fs::create_dir_all(draft).map_err(storage)?;
+    // Before anything is made in it: a link may lead to somebody else's folder.
+    own::refuse_link(draft)?;
+    durable::make_folder(draft).map_err(storage)?;
     let lock = lock(draft)?;
-    for entry in fs::read_dir(draft).map_err(storage)? {
-        let entry = entry.map_err(storage)?;
-        if entry.file_name() == LOCK {
-            continue;
-        }
-        let path = entry.path();
-        let folder = entry.file_type().map_err(storage)?.is_dir();
-        if folder { fs::remove_dir_all(path) } else { fs::remove_file(path) }.map_err(storage)?;
-    }
+    own::clear(draft, &PARTS, Some(LOCK))?;
     Ok(FolderDraft { path: draft.to_owned(), _lock: lock })
+}
+
+/// Removes what the making of a vault left that was cut off: an error where it is one that was
+/// finished, or holds anything else.
+///
+/// # Errors
+/// [`VaultError::Foreign`], [`VaultError::InUse`], [`VaultError::NotEmpty`].
+#[cfg(feature = "cli")]
+pub(crate) fn remove_unfinished(folder: &Path) -> Result<(), VaultError> {
+    own::refuse_link(folder)?;
+    let _lock = lock(folder)?;
+    if folder.join(HEADER).exists() {
+        return Err(VaultError::NotEmpty(folder.display().to_string()));
+    }
+    Ok(own::clear(folder, &PARTS, Some(LOCK))?)
+}
+
+/// Removes a draft that is of no use. What cannot be removed the next restoration does.
+#[cfg(feature = "cli")]
+pub(crate) fn remove_draft(draft: &FolderDraft) {
+    if own::clear(&draft.path, &PARTS, None).is_ok() {
+        let _ = fs::remove_dir(&draft.path);
+    }
 }
 
 /// Whose folder it is.

@@ -58,6 +58,8 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "drill")]
 pub(crate) use self::folder::{PAGES, read_header};
+#[cfg(feature = "cli")]
+pub(crate) use self::folder::{remove_draft, remove_unfinished};
 pub(crate) use self::verify::{Flaw, Seen, Walked};
 #[cfg(feature = "backup")]
 pub(crate) use self::{folder::FolderDraft, load::Seed};

@@ -22,6 +22,7 @@ use super::{
 use crate::vault::root::Slot;
 use crate::{
     crypto::{random, random_secret},
+    own,
     vault::{
         VaultError, VaultId,
         pages::{Batch, MemoryPages, PageStore, SledPages},
@@ -118,6 +119,8 @@ impl Tree {
     pub(crate) fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
         let vault = folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
+        // Its database would write wherever a link leads.
+        own::refuse_link(&folder.join(folder::PAGES))?;
         let slot = slot.into().open(vault)?;
         // Before sled is touched: it need not be opened for a slot that does not fit.
         slot.read()?;

@@ -1,12 +1,13 @@
 //! The same search over the raw device below a file system: what neither the vault nor the
 //! database, but the disk itself, still has. Needs root and a loop device.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs,
-    path::PathBuf,
-    process::Command,
-};
+#[allow(dead_code)]
+#[path = "../../../../tests/device/ext4.rs"]
+mod ext4;
+
+use std::collections::{HashMap, HashSet};
+
+use ext4::Ext4;
 
 use super::{
     adversary::{Loot, Sealed, Trials, Window},
@@ -24,76 +25,6 @@ use crate::{
 
 /// How many keys are destroyed.
 const DESTROYED: usize = 200;
-
-/// An ext4 file system on a loop device, taken down when dropped, also by a failure.
-struct Ext4 {
-    work: tempfile::TempDir,
-    device: String,
-    mounted: bool,
-}
-
-impl Ext4 {
-    /// `None`: not to be had here.
-    fn make() -> Option<Self> {
-        let work = tempfile::tempdir().unwrap();
-        let image = work.path().join("image");
-        fs::File::create(&image).unwrap().set_len(64 << 20).unwrap();
-        let device = run("losetup", &["--find", "--show", image.to_str()?])?;
-        let mut made = Self { work, device: device.trim().to_owned(), mounted: false };
-        // Data are not journalled; nothing else is special.
-        run("mkfs.ext4", &["-q", "-F", &made.device])?;
-        fs::create_dir(made.folder()).unwrap();
-        run("mount", &["-o", "data=ordered", &made.device, made.folder().to_str()?])?;
-        made.mounted = true;
-        Some(made)
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.work.path().join("mounted")
-    }
-
-    /// Everything that the device holds.
-    fn raw(&self) -> Vec<u8> {
-        run("sync", &[]);
-        let raw = fs::read(self.work.path().join("image")).unwrap();
-        assert_eq!(raw.len(), 64 << 20);
-        raw
-    }
-
-    /// Takes the file system down, and reads the device then.
-    fn raw_after(mut self) -> Vec<u8> {
-        assert!(self.unmount());
-        self.raw()
-    }
-
-    fn unmount(&mut self) -> bool {
-        !std::mem::take(&mut self.mounted)
-            || run("umount", &[self.folder().to_str().unwrap_or_default()]).is_some()
-    }
-}
-
-impl Drop for Ext4 {
-    fn drop(&mut self) {
-        if !self.unmount() {
-            run("umount", &["--lazy", self.folder().to_str().unwrap_or_default()]);
-        }
-        run("losetup", &["--detach", &self.device]);
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) -> Option<String> {
-    let done = Command::new(program).args(arguments).output().ok()?;
-    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).into_owned())
-}
-
-#[allow(clippy::print_stderr)]
-fn ext4() -> Option<Ext4> {
-    let made = Ext4::make();
-    if made.is_none() {
-        eprintln!("SKIPPED: no ext4 on a loop device could be had; run as root, with e2fsprogs");
-    }
-    made
-}
 
 fn numbered(keys: &[Window]) -> HashMap<Window, usize> {
     keys.iter().enumerate().map(|(number, key)| (*key, number)).collect()
@@ -122,7 +53,7 @@ fn forget_half(vault: &Vault) -> (Vec<Window>, Vec<Window>) {
 
 #[test]
 fn no_destroyed_key_and_no_earlier_root_is_found_on_the_raw_device() {
-    let Some(ext4) = ext4() else { return };
+    let Some(ext4) = Ext4::make() else { return };
     let (folder, slot) = (ext4.folder().join("vault"), ext4.folder().join("state-root"));
     let archive = Archive::default();
     let vault = recorded(&folder, &slot, true, Shape::default(), &archive);
@@ -163,7 +94,7 @@ fn no_destroyed_key_and_no_earlier_root_is_found_on_the_raw_device() {
 /// The control: the same device does keep what others delete.
 #[test]
 fn keys_deleted_by_databases_are_found_on_the_raw_device() {
-    let Some(ext4) = ext4() else { return };
+    let Some(ext4) = Ext4::make() else { return };
     let keys: Vec<Window> = (0..10 * DESTROYED).map(|_| *random_secret().unwrap()).collect();
     let (dead, _) = keys.split_at(DESTROYED);
     let flat = sled::open(ext4.folder().join("flat")).unwrap();
@@ -180,7 +111,7 @@ fn keys_deleted_by_databases_are_found_on_the_raw_device() {
 
     #[cfg(feature = "sqlite")]
     {
-        let Some(ext4) = self::ext4() else { return };
+        let Some(ext4) = Ext4::make() else { return };
         let database = rusqlite::Connection::open(ext4.folder().join("flat.db")).unwrap();
         let set_up = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
             PRAGMA secure_delete = ON; CREATE TABLE keys (id INTEGER PRIMARY KEY, key BLOB)";
