@@ -19,7 +19,7 @@ use oubliette::{
         verify::{Ill, VerifyNews, VerifyOptions},
     },
     event::{
-        Content, ERASURES, EventId, EventType, Json, NewEvent, Position, RecordedEvent,
+        Content, ERASURES, ErasureRef, EventId, EventType, Json, NewEvent, Position, RecordedEvent,
         SUBJECT_FORGOTTEN, StreamName, Tombstone, TombstoneError,
     },
     layer::Oubliette,
@@ -97,8 +97,10 @@ async fn from_the_store_alone_nobody_learns_whose_forgetting_reached_which_strea
         told.push(one);
     }
     // They come in an order that tells neither depth nor name: that of their references.
-    let references: Vec<String> =
-        tombstones.iter().map(|event| value(event)["ref"].to_string()).collect();
+    let reference = |event: &&RecordedEvent| -> ErasureRef {
+        value(event)["ref"].as_str().unwrap().parse().unwrap()
+    };
+    let references: Vec<ErasureRef> = tombstones.iter().map(reference).collect();
     assert!(references.is_sorted(), "{references:?}");
     // The vault can tell, for an auditor.
     for event in bank.read_all(ReadAllOptions::default()).try_collect::<Vec<_>>().await.unwrap() {
