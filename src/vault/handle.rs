@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, Destroyed, Destruction, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState, NoteKind,
-    Opening, SlotConfig, Standing, Trouble, UnderWay, VaultError, VaultId,
+    Claim, Destroyed, Destruction, Evidence, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState,
+    NoteKind, Opening, SlotConfig, Standing, Trouble, UnderWay, VaultError, VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -264,9 +264,12 @@ impl Vault {
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
-    /// or are withdrawn, unless they are under way. Repeatable; unknown events are passed over. It costs no write of its own:
-    /// it becomes durable with the next one, and should a crash come first, the claim is found
+    /// or are withdrawn, unless they are under way. Repeatable; unknown events are passed over. Not
+    /// written at once; durable with the next commit. After a crash before it, the claims are found
     /// unsettled, and settled again.
+    ///
+    /// Only the writer of the events may say so: whoever finds an event by its id calls
+    /// [`Vault::settle_by`].
     ///
     /// # Errors
     /// Storage errors.
@@ -276,7 +279,21 @@ impl Vault {
         events: &[EventId],
         stored: bool,
     ) -> Result<(), VaultError> {
-        self.ask(|reply| Job::Settle(subject.clone(), events.to_vec(), stored, reply)).await
+        let evidence = if stored { Evidence::Written } else { Evidence::Nothing };
+        let found = events.iter().map(|event| (*event, evidence.clone())).collect();
+        self.settle_by(subject, found).await
+    }
+
+    /// As [`Vault::settle`], by what the store holds under the ids of the claims' events.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn settle_by(
+        &self,
+        subject: &Subject,
+        found: Vec<(EventId, Evidence)>,
+    ) -> Result<(), VaultError> {
+        self.ask(|reply| Job::Settle(subject.clone(), found, reply)).await
     }
 
     /// How a subject stands.

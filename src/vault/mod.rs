@@ -57,8 +57,8 @@ pub(crate) use tree::Flaw;
 #[cfg(feature = "cli")]
 pub(crate) use tree::remove_unfinished;
 pub use types::{
-    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
+    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
+    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};
