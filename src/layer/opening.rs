@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
-    event::{EventId, EventType, Json, Payload, Shredded, StreamName, Subject, Why, Withheld},
+    event::{
+        EventId, EventType, Json, KeyId, Payload, Shredded, StreamName, Subject, Why, Withheld,
+    },
     store::Unreadable,
     vault::{KeyState, Tagged, Vault, VaultError},
 };
@@ -33,6 +35,8 @@ pub struct Opened {
     pub metadata: Option<Json>,
     /// Whose it is, where that is known.
     pub subject: Option<Subject>,
+    /// The ids of the keys that its sealed parts are under, living and dead.
+    pub keys: Vec<KeyId>,
     /// The parts whose keys are destroyed.
     pub shredded: Vec<Shredded>,
     /// The parts that this reader may not open now.
@@ -55,6 +59,7 @@ impl Codec {
             data: None,
             metadata: None,
             subject: None,
+            keys: Vec::new(),
             shredded: Vec::new(),
             withheld: Vec::new(),
             unsealed: false,
@@ -93,11 +98,13 @@ impl Codec {
                 Some(fields) => fields.clone(),
                 None => vec!["*".to_owned()],
             };
+            let id = token.key_id();
+            opened.keys.push(id);
             let Some(vault) = self.vault() else {
                 opened.withheld.push(Withheld { why: Why::NoVault, fields: fields() });
                 continue;
             };
-            match key_of(vault, &token, stored)? {
+            match key_of(vault, id, stored)? {
                 KeyState::Live { key, subject } => {
                     let plaintext = crypto::open(token, &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
@@ -107,7 +114,12 @@ impl Codec {
                     }
                 }
                 KeyState::Shredded { erasure } => {
-                    opened.shredded.push(Shredded { erasure, at: erasure.at(), fields: fields() });
+                    opened.shredded.push(Shredded {
+                        reference: vault.reference(erasure, event.stream),
+                        day: erasure.day(),
+                        keys: vec![id],
+                        fields: fields(),
+                    });
                     dead.push(token);
                 }
             }
@@ -125,8 +137,8 @@ impl Codec {
 }
 
 /// The state of a token's key.
-fn key_of(vault: &Vault, token: &Token, stored: &Stored) -> Result<KeyState, CodecError> {
-    match vault.opening_key(token.key_id()) {
+fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyState, CodecError> {
+    match vault.opening_key(id) {
         Err(VaultError::KeyMissing(_))
             if stored.notes.mac.is_some_and(|tag| !vault.wrote(&tag)) =>
         {
@@ -143,14 +155,15 @@ fn vouched(
     stored: &Stored,
     associated: &[u8],
     tokens: &[Token],
-) -> Result<bool, Unreadable> {
+) -> Result<bool, CodecError> {
     let tag = stored.notes.mac.as_ref();
-    match tag.map(|tag| vault.check_tag(tag, associated, tokens)) {
-        Some(Tagged::Ours) => Ok(true),
-        Some(Tagged::Forged) => Err(Unreadable::Tampered),
-        _ if tokens.is_empty() => Ok(false),
-        Some(Tagged::OtherVault) => Err(Unreadable::OtherVault),
-        Some(Tagged::UnknownEra) => Err(Unreadable::UnknownEra),
-        None => Err(Unreadable::Untagged),
+    Err(match tag.map(|tag| vault.check_tag(tag, associated, tokens)).transpose()? {
+        Some(Tagged::Ours) => return Ok(true),
+        Some(Tagged::Forged) => Unreadable::Tampered,
+        _ if tokens.is_empty() => return Ok(false),
+        Some(Tagged::OtherVault) => Unreadable::OtherVault,
+        Some(Tagged::UnknownEra) => Unreadable::UnknownEra,
+        None => Unreadable::Untagged,
     }
+    .into())
 }

@@ -12,6 +12,7 @@ use super::{
     eras::Eras,
     places::{self, Hash, Naming},
     records::{FenceRecord, KeyEntry, SubjectRecord, day},
+    signing::Signing,
     under_way,
 };
 use crate::{
@@ -42,6 +43,7 @@ impl Default for Limits {
 pub(super) struct Core {
     pub(super) disk: Disk,
     pub(super) naming: Naming,
+    pub(super) signing: Signing,
     pub(super) cache: Cache,
     pub(super) limits: Limits,
     /// Records that are newer than on the disk. Only the committer writes here.
@@ -54,6 +56,7 @@ impl Core {
     pub(super) fn new(disk: Disk, limits: Limits) -> Result<Self, VaultError> {
         Ok(Self {
             naming: Naming::new(disk.tree().identity(), Eras::load(&disk)?),
+            signing: Signing::load(&disk)?,
             cache: Cache::new(limits.cached_keys),
             limits,
             unsaved: Mutex::default(),
@@ -112,7 +115,7 @@ impl Core {
 
     /// The living key with this id.
     pub(super) fn find(&self, id: KeyId) -> Result<Option<KeyEntry>, VaultError> {
-        let Some(hint) = self.naming.hint(id) else { return Ok(None) };
+        let Some(hint) = self.naming.hint(id)? else { return Ok(None) };
         let range = places::subjects_like(&hint.subject);
         let mut from = range.start;
         // One subject, except where two share the prefix.
@@ -155,7 +158,7 @@ impl Core {
 
     /// The erasure that explains why a key is not there.
     fn killer(&self, id: KeyId) -> Result<ErasureId, VaultError> {
-        let hint = self.naming.hint(id).ok_or(VaultError::KeyMissing(id))?;
+        let hint = self.naming.hint(id)?.ok_or(VaultError::KeyMissing(id))?;
         for (_, value) in self.disk.wholes(places::fences_like(&hint.subject))? {
             if let Some(erasure) = FenceRecord::decode(&value)?.killer(hint.generation) {
                 return Ok(erasure);

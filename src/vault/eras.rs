@@ -75,45 +75,69 @@ impl EraKeys {
     }
 }
 
-/// All eras of a vault, in their order: readers share a list that is replaced as a whole.
-pub(super) struct Eras(RwLock<Arc<Vec<EraKeys>>>);
+/// All eras of a vault, in their order: readers share a list that is replaced as a whole. `None`:
+/// they lie beneath a damaged page.
+pub(super) struct Eras(RwLock<Option<Arc<Vec<EraKeys>>>>);
 
 impl Eras {
-    /// Reads the eras, and begins the first where there is none.
+    /// Reads the eras, and begins the first where there is none. Damage keeps nobody from opening the
+    /// vault: what needs an era says so.
     pub(super) fn load(disk: &Disk) -> Result<Self, VaultError> {
-        let mut eras = read(&disk.wholes(places::notes(NoteKind::Era))?)?;
-        if eras.is_empty() {
-            let (change, first) = begin(Era(1))?;
-            disk.put(change)?;
-            eras.push(first);
-        }
+        let eras = match disk.wholes(places::notes(NoteKind::Era)).and_then(|notes| read(&notes)) {
+            Ok(eras) if eras.is_empty() => {
+                let (change, first) = begin(Era(1))?;
+                disk.put(change)?;
+                vec![first]
+            }
+            Err(error @ VaultError::Damaged(_)) => {
+                tracing::warn!(%error, "the secrets of the eras cannot be read");
+                return Ok(Self(RwLock::new(None)));
+            }
+            eras => eras?,
+        };
         Ok(Self::over(eras))
     }
 
     pub(super) fn over(eras: Vec<EraKeys>) -> Self {
-        Self(RwLock::new(Arc::new(eras)))
+        Self(RwLock::new(Some(Arc::new(eras))))
     }
 
-    fn all(&self) -> Arc<Vec<EraKeys>> {
+    fn all(&self) -> Result<Arc<Vec<EraKeys>>, VaultError> {
         // No code panics while it holds this lock.
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        let eras = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        eras.clone().ok_or_else(|| VaultError::Damaged("the secrets of the eras".into()))
     }
 
     /// Does something with the keys of an era; `None` if this vault does not know it.
-    pub(super) fn with<T>(&self, era: Era, what: impl FnOnce(&EraKeys) -> T) -> Option<T> {
-        let all = self.all();
-        all.binary_search_by_key(&era, |keys| keys.era).ok().map(|at| what(&all[at]))
+    pub(super) fn with<T>(
+        &self,
+        era: Era,
+        what: impl FnOnce(&EraKeys) -> T,
+    ) -> Result<Option<T>, VaultError> {
+        let all = self.all()?;
+        Ok(all.binary_search_by_key(&era, |keys| keys.era).ok().map(|at| what(&all[at])))
+    }
+
+    /// Does something with the keys of the era of all that is made now.
+    pub(super) fn with_current<T>(
+        &self,
+        what: impl FnOnce(&EraKeys) -> T,
+    ) -> Result<T, VaultError> {
+        let all = self.all()?;
+        let none = || VaultError::Damaged("there is no era".into());
+        all.last().map(what).ok_or_else(none)
     }
 
     /// The era of all that is made now.
-    pub(super) fn current(&self) -> Era {
-        self.all().last().map_or(Era(1), |keys| keys.era)
+    pub(super) fn current(&self) -> Result<Era, VaultError> {
+        self.with_current(|keys| keys.era)
     }
 
     /// After its note is on the disk.
     pub(super) fn add(&self, keys: EraKeys) {
         let mut eras = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *eras = Arc::new(eras.iter().cloned().chain([keys]).collect());
+        let before = eras.iter().flat_map(|eras| eras.iter().cloned());
+        *eras = Some(Arc::new(before.chain([keys]).collect()));
     }
 }
 
@@ -142,9 +166,10 @@ impl Committer {
     /// Ends the era: what is made from now on cannot be read with a backup that was made before.
     pub(super) fn end_era(&mut self) -> Result<Era, VaultError> {
         let eras = &self.core.naming.eras;
-        let Some(next) = eras.current().0.checked_add(1) else {
+        let last = eras.current()?;
+        let Some(next) = last.0.checked_add(1) else {
             tracing::warn!("the vault had 65,535 eras, and begins no further one");
-            return Ok(eras.current());
+            return Ok(last);
         };
         let (change, keys) = begin(Era(next))?;
         self.changes.extend(change);

@@ -26,6 +26,7 @@ mod places;
 mod records;
 mod root;
 mod rotate;
+mod signing;
 #[cfg(feature = "backup")]
 mod tag;
 mod tap;
@@ -54,6 +55,7 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
+pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
 pub use tree::Moved;

@@ -14,18 +14,22 @@
 
 use std::{fmt, ops::Range};
 
-use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt};
+use aes::{
+    Aes256,
+    cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit},
+};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use uuid::Builder;
 
 use super::{
-    NoteKind,
+    NoteKind, VaultError,
     eras::{Era, Eras},
     tree::Place,
 };
 use crate::{
-    crypto::{KEY_ID_BYTES, KeyId, RandomError, Secret, derive, keyed, random},
-    event::{Generation, OwnerChange, StreamName, Subject},
+    crypto::{KEY_ID_BYTES, KeyId, Secret, derive, keyed, random},
+    event::{ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName, Subject},
 };
 
 /// A keyed hash of a name.
@@ -73,6 +77,8 @@ pub(super) struct KeyHint {
 /// ids from the secret of their era.
 pub(super) struct Naming {
     names: Hmac<Sha256>,
+    references: Hmac<Sha256>,
+    halves: Hmac<Sha256>,
     pub(super) eras: Eras,
 }
 
@@ -84,7 +90,42 @@ impl fmt::Debug for Naming {
 
 impl Naming {
     pub(super) fn new(identity: &Secret, eras: Eras) -> Self {
-        Self { names: keyed(&derive(identity, b"oubliette vault 1: names")), eras }
+        let derive = |label: &[u8]| keyed(&derive(identity, label));
+        Self {
+            names: derive(b"oubliette vault 1: names"),
+            references: derive(b"oubliette vault 1: references"),
+            halves: derive(b"oubliette vault 1: private halves"),
+            eras,
+        }
+    }
+
+    /// What stands for an erasure in a stream: its id, one block, encrypted under a key that is
+    /// the stream's own. So two streams cannot be joined by it, and the vault can read it back.
+    pub(super) fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
+        let mut block = erasure.0.into_bytes().into();
+        self.references_of(stream).encrypt_block(&mut block);
+        ErasureRef(block.into())
+    }
+
+    /// The erasure that a reference stands for in a stream, if it is one that this vault made:
+    /// any bytes decrypt to something.
+    pub(super) fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
+        let mut block = reference.0.into();
+        self.references_of(stream).decrypt_block(&mut block);
+        ErasureId(Builder::from_bytes(block.into()).into_uuid())
+    }
+
+    fn references_of(&self, stream: &StreamName) -> Aes256 {
+        let key = self.references.clone().chain_update(stream.as_str()).finalize();
+        Aes256::new(&key.into_bytes())
+    }
+
+    /// The id of the private half of an event: the same each time, and foreseen by nobody else.
+    pub(super) fn half(&self, event: EventId) -> EventId {
+        let whole = self.halves.clone().chain_update(event.0.as_bytes()).finalize().into_bytes();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&whole[..16]);
+        EventId(Builder::from_random_bytes(bytes).into_uuid())
     }
 
     pub(super) fn subject(&self, subject: &Subject) -> Hash {
@@ -129,15 +170,17 @@ impl Naming {
     /// A new id for the key at a place: the hint and three random bytes, so that a key made
     /// again at the same place (after a restored backup, say) has another id; permuted, so that
     /// ids do not link a person's streams to each other.
-    pub(super) fn mint(&self, key: &Place) -> Result<KeyId, RandomError> {
-        let era = self.eras.current();
+    pub(super) fn mint(&self, key: &Place) -> Result<KeyId, VaultError> {
         let mut block = [0; 16];
         block[..8].copy_from_slice(&key[1..1 + SUBJECT_PREFIX]);
         block[8..10].copy_from_slice(&key[HASH_END + 1..HASH_END + 1 + STREAM_PREFIX]);
         block[10..13].copy_from_slice(&key[HASH_END + 18..HASH_END + 21]);
         block[13..].copy_from_slice(&random::<3>()?);
         let mut block = block.into();
-        self.eras.with(era, |keys| keys.ids.encrypt_block(&mut block));
+        let era = self.eras.with_current(|keys| {
+            keys.ids.encrypt_block(&mut block);
+            keys.era
+        })?;
         let mut id = [0; KEY_ID_BYTES];
         id[..2].copy_from_slice(&era.0.to_be_bytes());
         id[2..].copy_from_slice(&block);
@@ -146,24 +189,26 @@ impl Naming {
 
     /// Whether an id says the place that its key stands at.
     pub(super) fn leads_to(&self, id: KeyId, place: &[u8]) -> bool {
-        let (Some(hint), Some(hash)) = (self.hint(id), hash_of(place)) else { return false };
+        let (Ok(Some(hint)), Some(hash)) = (self.hint(id), hash_of(place)) else { return false };
         hash.starts_with(&hint.subject)
             && place.starts_with(&hint.keys_of(&hash).start)
             && place.ends_with(&hint.generation.0.to_be_bytes())
     }
 
     /// What an id says; `None`: it is of an era that this vault does not know.
-    pub(super) fn hint(&self, id: KeyId) -> Option<KeyHint> {
+    pub(super) fn hint(&self, id: KeyId) -> Result<Option<KeyHint>, VaultError> {
         let [high, low, block @ ..] = id.0;
         let mut block = block.into();
         let era = Era(u16::from_be_bytes([high, low]));
-        self.eras.with(era, |keys| keys.ids.decrypt_block(&mut block))?;
+        if self.eras.with(era, |keys| keys.ids.decrypt_block(&mut block))?.is_none() {
+            return Ok(None);
+        }
         let block: [u8; 16] = block.into();
         let mut hint = KeyHint { subject: [0; 8], stream: [0; 2], generation: Generation(0) };
         hint.subject.copy_from_slice(&block[..8]);
         hint.stream.copy_from_slice(&block[8..10]);
         hint.generation = Generation(u32::from_be_bytes([0, block[10], block[11], block[12]]));
-        Some(hint)
+        Ok(Some(hint))
     }
 }
 
@@ -264,6 +309,12 @@ pub(super) fn notes(kind: NoteKind) -> Range<Place> {
     beginning_with(&[NOTES, kind as u8])
 }
 
+/// Whether what stands at this place is in no backup.
+#[cfg(feature = "backup")]
+pub(super) fn is_never_copied(place: &[u8]) -> bool {
+    place.starts_with(&[NOTES, NoteKind::SigningSecret as u8])
+}
+
 /// The id in the place of a part of a note.
 pub(super) fn note_id(place: &[u8]) -> Option<[u8; 16]> {
     place.get(2..18)?.try_into().ok()
@@ -360,5 +411,46 @@ impl KeyHint {
         let mut place = of_subject(subject, KEY);
         place.extend_from_slice(&self.stream);
         beginning_with(&place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The references of the vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn a_reference_is_the_erasure_to_the_vault_alone() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/tombstones.json")).unwrap();
+        let mut identity = Secret::default();
+        identity.copy_from_slice(&(0..32).collect::<Vec<u8>>());
+        let naming = Naming::new(&identity, Eras::over(Vec::new()));
+        let mut seen = Vec::new();
+        for vector in file["vectors"].as_array().unwrap() {
+            let text = |name: &str| vector[name].as_str().unwrap();
+            let (erasure, stream) =
+                (text("erasure").parse().unwrap(), text("stream").parse().unwrap());
+            let data: serde_json::Value = serde_json::from_str(text("data")).unwrap();
+            let reference = naming.reference(erasure, &stream);
+            assert_eq!(data["ref"], reference.to_string());
+            assert_eq!(naming.erasure(reference, &stream), erasure);
+            seen.push((stream, reference));
+        }
+        for (stream, reference) in &seen {
+            let same = seen.iter().filter(|(_, other)| other == reference);
+            assert!(same.into_iter().all(|(other, _)| other == stream));
+        }
+    }
+
+    #[test]
+    fn a_private_half_has_one_id() {
+        let naming = Naming::new(&Secret::default(), Eras::over(Vec::new()));
+        let (one, other) = (EventId::random(), EventId::random());
+        assert_eq!(naming.half(one), naming.half(one));
+        assert_ne!(naming.half(one), naming.half(other));
+        let mut another = Secret::default();
+        another[0] = 1;
+        assert_ne!(naming.half(one), Naming::new(&another, Eras::over(Vec::new())).half(one));
     }
 }

@@ -1,6 +1,9 @@
 //! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
 
-use super::{Vault, eras::Era};
+use super::{
+    Vault, VaultError,
+    eras::{Era, EraKeys},
+};
 use crate::crypto::{EventTag, Token};
 
 /// What a tag shows.
@@ -18,11 +21,10 @@ pub(crate) enum Tagged {
 
 impl Vault {
     /// The tag of an event with these tokens and this associated data.
-    pub(crate) fn tag(&self, associated: &[u8], tokens: &[Token]) -> Option<EventTag> {
-        let eras = &self.core().naming.eras;
-        let (vault, era) = (self.id(), eras.current());
-        eras.with(era, |keys| {
-            EventTag::new(&keys.tags, vault.0.as_bytes(), era.0, associated, tokens)
+    pub(crate) fn tag(&self, associated: &[u8], tokens: &[Token]) -> Result<EventTag, VaultError> {
+        let vault = self.id();
+        self.core().naming.eras.with_current(|keys| {
+            EventTag::new(&keys.tags, vault.0.as_bytes(), keys.era.0, associated, tokens)
         })
     }
 
@@ -32,15 +34,20 @@ impl Vault {
     }
 
     /// What the tag of an event with these tokens and this associated data shows.
-    pub(crate) fn check_tag(&self, tag: &EventTag, associated: &[u8], tokens: &[Token]) -> Tagged {
+    pub(crate) fn check_tag(
+        &self,
+        tag: &EventTag,
+        associated: &[u8],
+        tokens: &[Token],
+    ) -> Result<Tagged, VaultError> {
         if !self.wrote(tag) {
-            return Tagged::OtherVault;
+            return Ok(Tagged::OtherVault);
         }
-        let covers = |keys: &super::eras::EraKeys| tag.covers(&keys.tags, associated, tokens);
-        match self.core().naming.eras.with(Era(tag.era()), covers) {
+        let covers = |keys: &EraKeys| tag.covers(&keys.tags, associated, tokens);
+        Ok(match self.core().naming.eras.with(Era(tag.era()), covers)? {
             Some(true) => Tagged::Ours,
             Some(false) => Tagged::Forged,
             None => Tagged::UnknownEra,
-        }
+        })
     }
 }

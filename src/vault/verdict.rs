@@ -185,7 +185,7 @@ impl Vault {
         let now = Timestamp::now();
         let outstanding = self.backups()?.into_iter().filter(|backup| backup.holds(None, now));
         let mut readers: Vec<Era> = outstanding.map(|backup| backup.era).collect();
-        readers.push(eras.current());
+        readers.push(eras.current()?);
         readers.sort();
         readers.dedup();
         seal_for(eras, &readers, &encode(verdict), associated)
@@ -231,7 +231,7 @@ fn seal_for(
     let mut wraps = Vec::with_capacity(readers.len() * WRAP_BYTES);
     for era in readers {
         let wrap = |keys: &EraKeys| keys.announcements.seal_blob(associated, key.as_slice());
-        if let Some(wrap) = eras.with(*era, wrap) {
+        if let Some(wrap) = eras.with(*era, wrap)? {
             wraps.extend_from_slice(&era.0.to_be_bytes());
             wraps.extend_from_slice(&wrap?);
         }
@@ -249,7 +249,8 @@ fn open_by(eras: &Eras, erasure: ErasureId, associated: &[u8], bytes: &[u8]) -> 
     let key = wraps.as_chunks::<WRAP_BYTES>().0.iter().find_map(|wrap| {
         let (era, wrap) = wrap.split_first_chunk::<2>()?;
         let era = Era(u16::from_be_bytes(*era));
-        let key = eras.with(era, |keys| keys.announcements.open_blob(associated, wrap))??;
+        let open = |keys: &EraKeys| keys.announcements.open_blob(associated, wrap);
+        let key = eras.with(era, open).ok()???;
         Some(Secret::copy_of(key.as_slice().try_into().ok()?))
     })?;
     let plain = Cipher::new(&key).open_blob(associated, sealed)?;
@@ -323,6 +324,47 @@ fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bytes(hex: &serde_json::Value) -> Vec<u8> {
+        let hex = hex.as_str().unwrap();
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
+    }
+
+    /// What is sealed of the vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn the_vectors_open_and_are_written_so() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap();
+        let era = |at: usize| {
+            let era = &file["eras"][at];
+            let secret = bytes(&era["secret"]).try_into().unwrap();
+            let number = u16::try_from(era["era"].as_u64().unwrap()).unwrap();
+            Eras::over(vec![EraKeys::new(Era(number), &Secret::copy_of(&secret))])
+        };
+        for (n, vector) in file["vectors"].as_array().unwrap().iter().enumerate() {
+            let (line, opened) = (&vector["line"], &vector["opened"]);
+            let erasure = line["erasure"].as_str().unwrap().parse().unwrap();
+            let sealed =
+                crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
+            let associated = bytes(&vector["associated"]);
+            let verdict = open_by(&era(1), erasure, &associated, &sealed).unwrap();
+            // The first is sealed for an earlier era as well.
+            let earlier = open_by(&era(0), erasure, &associated, &sealed);
+            assert_eq!(earlier, (n == 0).then(|| verdict.clone()));
+            assert_eq!(*encode(&verdict), bytes(&vector["plaintext"]));
+            assert_eq!(verdict.note, opened["record"].as_str().unwrap().as_bytes());
+            for (taken, wanted) in verdict.taken.iter().zip(opened["taken"].as_array().unwrap()) {
+                assert_eq!(taken.pseudonym.as_slice(), bytes(&wanted["pseudonym"]));
+                assert_eq!(wanted["whole"], taken.whole);
+                assert_eq!(wanted["closed"], taken.closed);
+                let dead: Vec<_> = taken.dead.iter().map(|(from, to)| vec![from.0, to.0]).collect();
+                assert_eq!(serde_json::json!(dead), wanted["dead"]);
+            }
+        }
+    }
 
     /// No text that was changed is misread; each is refused.
     #[test]

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
 import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Number = type("Number", (str,), {})  # a number's literal
@@ -108,11 +111,11 @@ def open_event(v, keys):
     digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
     event_id = bytes.fromhex(v["id"].replace("-", ""))
     aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
-                               v["type"].encode(), b"".join(t[2:18] for t in tokens), digest]))
+                               v["type"].encode(), b"".join(t[2:20] for t in tokens), digest]))
     opened, body, about, whole = [], [], [], None
     for t in tokens:
-        assert t[:2] == b"\1\1" and len(t) >= 63, "version, algorithm or length"
-        text = AESGCM(keys[t[2:18].hex()]).decrypt(t[18:30], t[30:], aad)
+        assert t[:2] == b"\1\1" and len(t) >= 65, "version, algorithm or length"
+        text = AESGCM(keys[t[2:20].hex()]).decrypt(t[20:32], t[32:], aad)
         m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
         metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
         assert len(text) >= 17 + m + b and not any(text[17 + m + b:]), "lengths or padding"
@@ -128,16 +131,74 @@ def open_event(v, keys):
     told = fill(v["metadata"] or "{}", about, OWN)
     return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
 
-def open_announcement(line, identity):
-    """Associated data and plaintext of an announcement (section 8)."""
+def associated(line):
+    """What the seal of an announcement covers besides (section 10)."""
     at = datetime.datetime.fromisoformat(line["at"].replace("Z", "+00:00"))
     micros = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
     ids = {name: uuid.UUID(line[name]).bytes if name in line else b"" for name in ("vault", "erasure", "previous", "id")}
-    aad = b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
+    return b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
                                micros.to_bytes(8, "big", signed=True), line["epoch"].to_bytes(8, "big"),
                                ids["previous"], ids["id"], b"oubliette-erasures"]))
-    raw, key = token(line["sealed"]), hmac.digest(identity, b"oubliette announcements", "sha256")
-    return aad, AESGCM(key).decrypt(raw[:12], raw[12:], aad)
+def of_era(secret, label): return hmac.digest(secret, b"oubliette era 1: " + label, "sha256")
+def open_announcement(line, eras):
+    """Associated data and plaintext of an announcement, by whichever of these eras it is sealed for."""
+    aad, raw = associated(line), token(line["sealed"])
+    end = 2 + 62 * int.from_bytes(raw[:2], "big")
+    wraps = {int.from_bytes(raw[at:at + 2], "big"): raw[at + 2:at + 62] for at in range(2, end, 62)}
+    era = next(era for era in wraps if era in eras)
+    key = AESGCM(of_era(eras[era], b"announcements")).decrypt(wraps[era][:12], wraps[era][12:], aad)
+    return aad, AESGCM(key).decrypt(raw[end:end + 12], raw[end + 12:], aad)
+def check_tag(v, vault, eras):
+    """Whether the tag vouches for an event (section 7)."""
+    tokens, _, _, notes = take(v["data"], v["metadata"])
+    if "private" in v: tokens = take(v["private"]["data"], v["private"]["metadata"])[0]
+    tag, aad = token(notes["mac"]), bytes.fromhex(v["associated"])
+    assert len(tag) == 26 and tag[:8] == vault[:8], "another vault's"
+    key, text = of_era(eras[int.from_bytes(tag[8:10], "big")], b"event tags"), len(aad).to_bytes(8, "big") + aad
+    for t in tokens: text += t[2:20] + t[20:32] + t[-16:]
+    assert hmac.digest(key, text, "sha256")[:16] == tag[10:], "forged"
+def framed(*fields): return b"".join(map(field, fields))
+def history(keys):
+    """Signing keys by their ids (section 9)."""
+    found = {key["key"]: token(key["public"]) for key in keys}
+    for id, public in found.items(): assert token(id) == hashlib.sha256(framed(b"oubliette signing key", public)).digest()[:16]
+    return found
+def verify(keys, key, message, sig, unknown, wrong):
+    assert key in keys, unknown
+    try: Ed25519PublicKey.from_public_bytes(keys[key]).verify(sig, message)
+    except InvalidSignature: raise AssertionError(wrong)
+def signed_announcement(line, keys):
+    """What an announcement's signature is over."""
+    assert line["format"] == 1, "unopened"
+    try: raw = token(line["sealed"])
+    except Exception: raise AssertionError("unopened")
+    assert "key" in line and "sig" in line, "unsigned"
+    message = framed(b"oubliette signed announcement", associated(line), token(line["key"]), raw)
+    verify(keys, line["key"], message, token(line["sig"]), "unsigned", "unsigned")
+    return message
+def once(pairs):
+    assert len({name for name, _ in pairs}) == len(pairs), "malformed"
+    return dict(pairs)
+def read_tombstone(v, vault, keys):
+    """What a tombstone's signature is over, and its reference."""
+    t = json.loads(v["data"], object_pairs_hook=once)
+    try:
+        assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"}
+        ref, ids, key, sig = token(t["ref"]), [token(k) for k in t["keys"]], token(t["key"]), token(t["sig"])
+        assert len(ref) == len(key) == 16 and all(len(id) == 18 for id in ids) and len(sig) == 64
+        assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
+    except Exception: raise AssertionError("malformed")
+    assert t["state"] not in ("suspended", "lifted"), "reserved"
+    assert t["state"] == "forgotten", "malformed"
+    message = framed(b"oubliette tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes, t["state"].encode(), ref,
+                     t["day"].encode(), b"".join(ids), t.get("subject", "").encode(), key)
+    verify(keys, t["key"], message, sig, "unknown key", "forged")
+    return message, ref
+def reference(identity, erasure, stream):
+    """What stands for an erasure in a stream (section 8)."""
+    key = hmac.digest(hmac.digest(identity, b"oubliette vault 1: references", "sha256"), stream.encode(), "sha256")
+    block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+    return block.update(erasure) + block.finalize()
 def read_verdict(text):
     """Who loses what, by pseudonym, and the record."""
     at, taken = 0, []
@@ -161,6 +222,7 @@ here = pathlib.Path(__file__).parent
 for name in ("good", "bad"):
     file = json.loads((here / f"{name}.json").read_text())
     keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
+    vault, eras = uuid.UUID(file["vault"]).bytes, {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
     for v in file["vectors"]:
         try: aad, digest, opened, read = open_event(v, keys)
         except Exception as error:
@@ -170,14 +232,37 @@ for name in ("good", "bad"):
         assert (aad.hex(), digest.hex()) == (v["associated"], v["digest"]), v["name"]
         assert [text.hex() for text in opened] == v["plaintexts"], v["name"]
         assert read == v["opened"], (v["name"], read)
+        check_tag(v, vault, eras)
+        other = {**v, "associated": v["associated"][:-2] + ("00" if v["associated"][-2:] != "00" else "01")}
+        for wrong in (lambda: check_tag(other, vault, eras), lambda: check_tag(v, vault, {n: k[::-1] for n, k in eras.items()})):
+            try: wrong()
+            except AssertionError as error: assert str(error) == "forged", v["name"]
+            else: assert False, f"a tag vouches for what it was not made for: {v['name']}"
     print(f"{len(file['vectors'])} {name} vectors as they should be")
 
 file = json.loads((here / "announcements.json").read_text())
+eras = {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
 for v in file["vectors"]:
-    aad, text = open_announcement(v["line"], bytes.fromhex(file["identity"]))
+    aad, text = open_announcement(v["line"], eras)
     assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and read_verdict(text) == v["opened"], v["name"]
     for name, other in (("id", str(uuid.uuid4())), ("epoch", 0), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4()))):
-        try: open_announcement({**v["line"], name: other}, bytes.fromhex(file["identity"]))
+        try: open_announcement({**v["line"], name: other}, eras)
         except Exception: continue
         assert False, f"{v['name']} opened with another {name}"
-print(f"{len(file['vectors'])} announcement vectors as they should be")
+    assert signed_announcement(v["line"], history(file["keys"])).hex() == v["signed"], v["name"]
+for v in file["bad"]:
+    try: signed_announcement(v["line"], history(file["keys"]))
+    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+    else: assert False, f"{v['name']} is signed, but is bad"
+print(f"{len(file['vectors'])} announcement vectors, {len(file['bad'])} bad ones as they should be")
+
+file = json.loads((here / "tombstones.json").read_text())
+identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])
+for v in file["vectors"]:
+    message, ref = read_tombstone(v, vault, keys)
+    assert (message.hex(), ref) == (v["signed"], reference(identity, uuid.UUID(v["erasure"]).bytes, v["stream"])), v["name"]
+for v in file["bad"]:
+    try: read_tombstone(v, vault, keys)
+    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+    else: assert False, f"{v['name']} verifies, but is bad"
+print(f"{len(file['vectors'])} tombstone vectors, {len(file['bad'])} bad ones as they should be")

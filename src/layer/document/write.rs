@@ -56,8 +56,8 @@ impl Draft {
 
     /// With the tag that vouches for it, which is bound to the digest and therefore not in it.
     #[must_use]
-    pub fn tagged(mut self, tag: Option<EventTag>) -> Self {
-        self.notes.mac = tag;
+    pub fn tagged(mut self, tag: EventTag) -> Self {
+        self.notes.mac = Some(tag);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::{self, Body, Context, DataKey, Purpose, SealPart, Token},
-    event::{EventId, NewEvent, Payload},
+    event::{NewEvent, Payload},
     layer::{
         CodecError,
         document::{Draft, Notes},
@@ -33,7 +33,7 @@ pub(super) fn seal(
     if keys.len() != carved.parts.len() {
         return Err(CodecError::Invalid("a part without a key".to_owned()));
     }
-    let half_id = EventId::derived(event.id.0, "private half");
+    let half_id = vault.half_id(event.id);
     let whole_bytes = matches!(event.data, Payload::Bytes(_))
         && carved.parts.iter().any(|part| matches!(part.body, policy::Body::Whole));
     let mut notes = Notes { sealed_bytes: whole_bytes, ..Notes::default() };
@@ -70,7 +70,7 @@ pub(super) fn seal(
 
     // Also where there is no token: an event in clear without a tag is not this vault's.
     let associated = context.associated(tokens.iter().map(Token::key_id), draft.digest());
-    let draft = draft.tagged(vault.tag(&associated, &tokens));
+    let draft = draft.tagged(vault.tag(&associated, &tokens)?);
     let made = |id, (data, metadata)| NewEvent {
         id,
         event_type: event.event_type.clone(),

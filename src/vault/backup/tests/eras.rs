@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::{
-    crypto::KeyId,
-    event::ErasureId,
+    event::{ErasureId, KeyId},
     vault::{Dead, Destruction, Doomed, Verdict, eras::Era},
 };
 
@@ -13,7 +12,7 @@ fn era(id: KeyId) -> Era {
 
 /// What the finder of this backup has: its places' secret and its eras.
 fn knows(backup: &VerifiedBackup, id: KeyId) -> bool {
-    backup.eras().with(era(id), |_| ()).is_some()
+    backup.eras().with(era(id), |_| ()).unwrap().is_some()
 }
 
 fn verdict(vault: &Vault, whose: &str) -> Verdict {
