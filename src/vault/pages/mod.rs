@@ -4,10 +4,12 @@
 //! random, and whatever a store keeps of removed or replaced pages cannot be read without the
 //! root key. So a store needs to be durable and atomic; it need not erase.
 
+mod aside;
 mod memory;
 mod sled_files;
 mod sled_store;
 
+pub(crate) use aside::PagesAside;
 pub(crate) use memory::MemoryPages;
 pub(crate) use sled_store::SledPages;
 

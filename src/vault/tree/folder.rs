@@ -81,6 +81,24 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
     Ok(FolderLock(file))
 }
 
+/// Keeps everybody away who would write to the folder, and writes nothing. `None`: there is no lock
+/// to be held, so nobody has ever written to this folder.
+///
+/// # Errors
+/// [`VaultError::InUse`].
+pub(super) fn lock_to_read(folder: &Path) -> Result<Option<FolderLock>, VaultError> {
+    let mut file = match File::open(folder.join(LOCK)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(storage(error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(FolderLock(file))),
+        Err(TryLockError::WouldBlock) => Err(VaultError::InUse(holder(&mut file))),
+        Err(TryLockError::Error(error)) => Err(storage(error)),
+    }
+}
+
 /// Who wrote itself into the lock file; 0 where it does not say.
 fn holder(file: &mut File) -> u32 {
     // The holder may be just about to write.

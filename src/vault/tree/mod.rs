@@ -37,8 +37,11 @@ mod folder;
 mod ids;
 #[cfg(feature = "backup")]
 mod load;
+mod note;
 mod open;
+mod openings;
 mod page;
+mod read_only;
 mod retire;
 mod rewrite;
 mod store;
@@ -58,6 +61,9 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "drill")]
 pub(crate) use self::folder::{PAGES, read_header};
+pub use self::open::OpenAs;
+#[cfg(all(test, feature = "backup"))]
+pub(crate) use self::openings::Whereabouts;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
 #[cfg(feature = "backup")]
 pub(crate) use self::{folder::FolderDraft, load::Seed};
@@ -157,6 +163,7 @@ pub(crate) struct Tree {
     view: RwLock<View>,
     writer: Mutex<()>,
     poisoned: AtomicBool,
+    read_only: bool,
     /// Dropped last: the folder is free only when the store is closed.
     _lock: Option<FolderLock>,
 }
@@ -192,6 +199,7 @@ impl Tree {
 
     /// Changes how the root slot keeps the root. The tree stays as it is.
     pub(crate) fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
+        self.refuse_read_only()?;
         let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
         let root = self.view()?.root.clone();
         let changed = self.slot.change(&root, change);
@@ -333,6 +341,15 @@ impl Tree {
         // Again: a writer that failed may have held the view until now.
         self.refuse_poisoned()?;
         Ok(view)
+    }
+
+    /// Whether it is never written to.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn refuse_read_only(&self) -> Result<(), VaultError> {
+        if self.read_only { Err(VaultError::ReadOnly) } else { Ok(()) }
     }
 
     fn refuse_poisoned(&self) -> Result<(), VaultError> {
