@@ -7,6 +7,7 @@ mod durable;
 pub mod erasure;
 pub mod event;
 pub mod layer;
+mod own;
 pub mod policy;
 #[cfg(feature = "cli")]
 pub mod service;

@@ -100,6 +100,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
+    private::keep_files_private();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),

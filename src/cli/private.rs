@@ -1,4 +1,4 @@
-//! What the process does so that its memory, in which keys are, stays its own.
+//! What the process does so that its memory, in which keys are, and its files stay its own.
 
 /// Switches core dumps off: by their size, and on Linux by making the process one that is not
 /// dumped, which counts also where dumps are piped to a collector. Such a process can be traced,
@@ -19,6 +19,13 @@ pub(super) fn keep_memory_private() -> std::io::Result<()> {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }
     Ok(())
+}
+
+/// Makes whatever this process makes its owner's alone, also the files of the databases, whose
+/// modes are not ours to choose.
+pub(super) fn keep_files_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
 #[cfg(all(test, target_os = "linux"))]

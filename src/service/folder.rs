@@ -17,9 +17,10 @@ use crate::{
     durable,
     erasure::ErasureError,
     layer::Oubliette,
+    own,
     policy::Policy,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Kek, OpenAs, Passphrase, Vault, VaultError},
+    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, remove_unfinished},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
@@ -291,9 +292,8 @@ impl DataFolder {
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
-        let io = |source| FolderError::Io { path: making.clone(), source };
-        let lock = fs::File::create(&making).map_err(io)?;
-        lock.lock().map_err(io)?;
+        let lock = own::open_lock(&making).map_err(VaultError::from)?;
+        lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
         let made = match self.look() {
             Ok(Found::Ours(manifest)) => self.open_whole(&manifest, Access::Create, policy).await,
             Ok(Found::Unfinished(manifest)) => self.fill(Some(&manifest), policy).await,
@@ -366,8 +366,7 @@ impl DataFolder {
             None => {
                 let path = folder.vault();
                 if !is_empty(&path)? {
-                    fs::remove_dir_all(&path)
-                        .map_err(|source| FolderError::Io { path: path.clone(), source })?;
+                    remove_unfinished(&path)?;
                 }
                 Vault::create(&path, slot)?
             }

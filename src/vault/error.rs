@@ -6,6 +6,7 @@ use super::root::WrappedBy;
 use crate::{
     crypto::{KeyId, RandomError},
     event::{ErasureId, EventId, Generation, Subject},
+    own::Refused,
 };
 
 /// Why the vault did not do what it was asked. No message holds key material.
@@ -92,6 +93,14 @@ pub enum VaultError {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
+    },
+    /// Something stands in the place of a file or folder of ours that is not, or not this user's.
+    #[error("{} is not touched: {why}", path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What it is, and what to do.
+        why: String,
     },
     /// The root slot is older than the vault's pages: an old copy of the slot was put back.
     #[error(
@@ -276,6 +285,15 @@ pub enum VaultError {
     /// The disk, or the page store, failed.
     #[error("the vault's storage failed: {0}")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<Refused> for VaultError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Foreign { path, why } => Self::Foreign { path, why },
+            Refused::Io(error) => Self::Storage(Box::new(error)),
+        }
+    }
 }
 
 /// A vault's id as text.

@@ -53,6 +53,8 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 pub use root::{TpmIndex, TpmIndexError};
 pub(crate) use tree::Flaw;
 pub use tree::OpenAs;
+#[cfg(feature = "cli")]
+pub(crate) use tree::remove_unfinished;
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
     KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::world::{World, files};
 
 /// A key pair in `key.txt`; its recipient.
-fn keygen(world: &World, name: &str) -> String {
+pub(crate) fn keygen(world: &World, name: &str) -> String {
     let identity = age::x25519::Identity::generate();
     world.write(name, format!("# a key\n{}\n", identity.to_string().expose_secret()));
     identity.to_public().to_string()

@@ -142,8 +142,8 @@ fn a_folder_whose_making_was_cut_off_is_completed() {
 
     // Store there, vault cut off half-way: a new one, with a new slot.
     let fresh = |dir: &str| {
-        fs::create_dir_all(world.path(dir).join("vault")).unwrap();
-        fs::write(world.path(dir).join("vault/half"), "a page").unwrap();
+        fs::create_dir_all(world.path(dir).join("vault/pages")).unwrap();
+        fs::write(world.path(dir).join("vault/pages/half"), "a page").unwrap();
         fs::write(world.path(dir).join("oubliette.json"), &unfinished).unwrap();
     };
     fresh("half");

@@ -6,6 +6,8 @@ mod bad_input;
 mod exit_codes;
 mod folder;
 mod import;
+#[cfg(unix)]
+mod links;
 #[cfg(target_os = "linux")]
 mod memory;
 mod rolled_back;

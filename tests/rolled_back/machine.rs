@@ -188,7 +188,7 @@ impl Machine {
 
     pub(crate) fn restore(&self, image: &Image) {
         for part in ["vault", "slot"] {
-            fs::remove_dir_all(self.disk.path().join(part)).unwrap();
+            empty(&self.disk.path().join(part));
         }
         copy(image.0.path(), self.disk.path());
     }
@@ -209,6 +209,14 @@ fn vault(disk: &Path) -> PathBuf {
 
 fn slot(disk: &Path) -> PathBuf {
     disk.join("slot/root")
+}
+
+/// Removes all files. The folders stay: a machine that is put back as a whole has those that it had.
+fn empty(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { empty(&path) } else { fs::remove_file(path).unwrap() }
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -77,7 +77,7 @@ impl Bound {
 
     fn put_back(&self, image: &tempfile::TempDir, parts: &[&str]) {
         for part in parts {
-            fs::remove_dir_all(self.world.path(part)).unwrap();
+            empty(&self.world.path(part));
             copy(&image.path().join(part), &self.world.path(part));
         }
     }

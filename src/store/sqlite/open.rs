@@ -1,7 +1,7 @@
 //! From a folder to connections, or to the reason why not.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
     thread,
@@ -14,7 +14,10 @@ use super::{
     OpenError, OpenMode,
     format::{APPLICATION_ID, FILE, SCHEMA, VERSION},
 };
-use crate::durable;
+use crate::{
+    durable,
+    own::{self, Refused},
+};
 
 /// How long to wait for another process's commit before giving up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,7 +90,10 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     }
     let mut location = Location { path: folder.join(FILE), immutable: false };
     // An empty file is what a process leaves that was killed while it made a store.
-    let size = match fs::metadata(&location.path) {
+    let size = match fs::symlink_metadata(&location.path) {
+        Ok(found) if found.is_symlink() => {
+            return Err(OpenError::not_ours(folder, "its events.db is a symbolic link"));
+        }
         Ok(found) if !found.is_file() => {
             return Err(OpenError::not_ours(folder, "its events.db is not a file"));
         }
@@ -128,6 +134,17 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         }
     }
     let explained = |error: rusqlite::Error| explain(folder, &error);
+    if size.is_none() {
+        // For its owner alone; the log and what else SQLite puts beside it take its mode.
+        let mut options = OpenOptions::new();
+        match own::open(&location.path, options.write(true).create(true).truncate(false)) {
+            Ok(_) => {}
+            Err(Refused::Io(source)) => return Err(io(source)),
+            Err(Refused::Foreign { .. }) => {
+                return Err(OpenError::not_ours(folder, "its events.db is another user's"));
+            }
+        }
+    }
     let connection = location.connect_to_write(fresh).map_err(explained)?;
     if connection.is_readonly("main").map_err(explained)? {
         return Err(OpenError::ReadOnly { folder: folder.to_owned() });

@@ -13,7 +13,7 @@ use crate::vault::{
     disk::parts,
     places,
     root::{Slot, SlotConfig},
-    tree::{FolderDraft, Seed, Tree},
+    tree::{self, FolderDraft, Seed, Tree},
 };
 
 /// After how many places progress is told.
@@ -119,12 +119,11 @@ impl Prepared {
         Ok(self.restored)
     }
 
-    /// Removes it again. What cannot be removed the next restoration does.
+    /// Removes it again.
     #[cfg(feature = "cli")]
     pub(crate) fn abandon(self) {
         drop(self.vault);
-        drop(self.draft);
-        let _ = fs::remove_dir_all(draft_of(&self.folder));
+        tree::remove_draft(&self.draft);
     }
 }
 

@@ -11,7 +11,11 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{medium, sector::SECTOR_BYTES, slot::Sectors};
-use crate::{durable, vault::VaultError};
+use crate::{
+    durable,
+    own::{self, Refused},
+    vault::VaultError,
+};
 
 /// Where in the file the second sector begins.
 pub(crate) const SECTORS_APART: usize = 1 << 20;
@@ -53,7 +57,7 @@ impl SectorFile {
     ///
     /// # Errors
     /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it;
-    /// [`VaultError::InUse`].
+    /// [`VaultError::Foreign`] where it is a link, or another user's; [`VaultError::InUse`].
     pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
         let file = existing(path, true)?;
         lock(&file)?;
@@ -74,11 +78,13 @@ impl SectorFile {
 }
 
 fn existing(path: &Path, write: bool) -> Result<File, VaultError> {
-    let file =
-        OpenOptions::new().read(true).write(write).open(path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => VaultError::SlotMissing(path.display().to_string()),
-            _ => storage(e),
-        })?;
+    let file = own::open(path, OpenOptions::new().read(true).write(write));
+    let file = file.map_err(|refused| match refused {
+        Refused::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            VaultError::SlotMissing(path.display().to_string())
+        }
+        refused => refused.into(),
+    })?;
     refuse_shared(&file, path)?;
     Ok(file)
 }

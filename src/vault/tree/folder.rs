@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     durable,
+    own::{self, Refused},
     vault::{VaultError, VaultId},
 };
 
@@ -23,6 +24,9 @@ pub(crate) const PAGES: &str = "pages";
 
 const HEADER: &str = "vault.json";
 const LOCK: &str = "lock";
+/// All that a vault's folder holds.
+#[cfg(feature = "backup")]
+const PARTS: [&str; 3] = [LOCK, HEADER, PAGES];
 const FORMAT: u32 = 1;
 const KIND: &str = "oubliette vault";
 
@@ -65,11 +69,10 @@ fn is_empty(folder: &Path) -> io::Result<bool> {
 /// Locks the folder.
 ///
 /// # Errors
-/// [`VaultError::InUse`], at once, where another process has it, or this one already.
+/// [`VaultError::InUse`], at once, where another process has it, or this one already;
+/// [`VaultError::Foreign`].
 pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(folder.join(LOCK)).map_err(storage)?;
+    let mut file = own::open_lock(&folder.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
@@ -87,10 +90,10 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
 /// # Errors
 /// [`VaultError::InUse`].
 pub(super) fn lock_to_read(folder: &Path) -> Result<Option<FolderLock>, VaultError> {
-    let mut file = match File::open(folder.join(LOCK)) {
+    let mut file = match own::open(&folder.join(LOCK), OpenOptions::new().read(true)) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(storage(error)),
+        Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(refused) => return Err(refused.into()),
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(FolderLock(file))),
@@ -142,18 +145,35 @@ impl FolderDraft {
 /// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
 #[cfg(feature = "backup")]
 pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
+    // Before anything is made in it: a link may lead to somebody else's folder.
+    own::refuse_link(draft)?;
     durable::make_folder(draft).map_err(storage)?;
     let lock = lock(draft)?;
-    for entry in fs::read_dir(draft).map_err(storage)? {
-        let entry = entry.map_err(storage)?;
-        if entry.file_name() == LOCK {
-            continue;
-        }
-        let path = entry.path();
-        let folder = entry.file_type().map_err(storage)?.is_dir();
-        if folder { fs::remove_dir_all(path) } else { fs::remove_file(path) }.map_err(storage)?;
-    }
+    own::clear(draft, &PARTS, Some(LOCK))?;
     Ok(FolderDraft { path: draft.to_owned(), _lock: lock })
+}
+
+/// Removes what the making of a vault left that was cut off: an error where it is one that was
+/// finished, or holds anything else.
+///
+/// # Errors
+/// [`VaultError::Foreign`], [`VaultError::InUse`], [`VaultError::NotEmpty`].
+#[cfg(feature = "cli")]
+pub(crate) fn remove_unfinished(folder: &Path) -> Result<(), VaultError> {
+    own::refuse_link(folder)?;
+    let _lock = lock(folder)?;
+    if folder.join(HEADER).exists() {
+        return Err(VaultError::NotEmpty(folder.display().to_string()));
+    }
+    Ok(own::clear(folder, &PARTS, Some(LOCK))?)
+}
+
+/// Removes a draft that is of no use. What cannot be removed the next restoration does.
+#[cfg(feature = "cli")]
+pub(crate) fn remove_draft(draft: &FolderDraft) {
+    if own::clear(&draft.path, &PARTS, None).is_ok() {
+        let _ = fs::remove_dir(&draft.path);
+    }
 }
 
 /// Whose folder it is.

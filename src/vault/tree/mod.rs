@@ -61,6 +61,8 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "drill")]
 pub(crate) use self::folder::{PAGES, read_header};
+#[cfg(feature = "cli")]
+pub(crate) use self::folder::{remove_draft, remove_unfinished};
 pub use self::open::OpenAs;
 #[cfg(all(test, feature = "backup"))]
 pub(crate) use self::openings::Whereabouts;

@@ -23,6 +23,7 @@ use super::{Place, Seed, Value, folder::FolderDraft};
 use crate::vault::root::Slot;
 use crate::{
     crypto::{random, random_secret},
+    own,
     vault::{
         VaultError, VaultId,
         pages::{Batch, MemoryPages, PageStore, SledPages},
@@ -189,6 +190,8 @@ impl Tree {
         }
         let vault = folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
+        // Its database would write wherever a link leads.
+        own::refuse_link(&folder.join(folder::PAGES))?;
         let slot = slot.into().open(vault)?;
         // Before sled is touched: it need not be opened for a slot that does not fit.
         slot.read()?;
@@ -216,6 +219,7 @@ impl Tree {
         to.refuse_within(folder)?;
         let vault = folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
+        own::refuse_link(&folder.join(folder::PAGES))?;
         let root = from.open_to_read(vault, false)?.read()?;
         let pages = Box::new(SledPages::open(&folder.join(folder::PAGES))?);
         let page = root_page(&*pages, &root)?;

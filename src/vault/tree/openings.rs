@@ -99,7 +99,7 @@ impl Openings {
 /// Where a folder is, and when it was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Whereabouts {
-    /// Without links. Empty: nowhere, in memory.
+    /// Absolute, as it was given: by way of a link, where there is one. Empty: nowhere, in memory.
     path: PathBuf,
     /// In nanoseconds since 1970, where the file system says. A folder that is moved keeps it, and one
     /// that is copied has its own. An inode's number would not do: it is given out again.
@@ -109,7 +109,7 @@ pub(crate) struct Whereabouts {
 impl Whereabouts {
     pub(crate) fn of(folder: &Path) -> Result<Self, VaultError> {
         let storage = |error: std::io::Error| VaultError::Storage(Box::new(error));
-        let path = folder.canonicalize().map_err(storage)?;
+        let path = std::path::absolute(folder).map_err(storage)?;
         let made = fs::metadata(&path).and_then(|about| about.created()).ok();
         let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
         Ok(Self { path, made: made.map(|made| made.as_nanos()) })

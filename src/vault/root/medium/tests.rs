@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 #[path = "../../../../tests/device/ext4.rs"]
+#[allow(dead_code)]
 mod ext4;
 
 use super::*;
