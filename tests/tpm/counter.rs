@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     Tpm, copy, forget, key_of,
+    shared::empty,
     world::{Ran, World, rows},
 };
 
