@@ -3,23 +3,23 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Batch, PageStore, SledPages};
+use super::{Batch, PageStore, PageStoreKind};
 use crate::vault::VaultError;
 
 /// The copy. It is ciphertext, as the pages are, and removed when this is dropped.
 pub(crate) struct PagesAside {
     /// Closed before its files are removed.
-    pages: SledPages,
+    pages: Box<dyn PageStore>,
     _folder: tempfile::TempDir,
 }
 
 impl PagesAside {
     /// Copies the files of a page store. The caller sees to it that nobody writes to them meanwhile.
-    pub(crate) fn open(folder: &Path) -> Result<Self, VaultError> {
+    pub(crate) fn open(kind: PageStoreKind, folder: &Path) -> Result<Self, VaultError> {
         let storage = |error: io::Error| VaultError::Storage(Box::new(error));
         let aside = tempfile::Builder::new().prefix("oubliette-").tempdir().map_err(storage)?;
         copy(folder, aside.path()).map_err(storage)?;
-        Ok(Self { pages: SledPages::open(aside.path())?, _folder: aside })
+        Ok(Self { pages: kind.open(aside.path())?, _folder: aside })
     }
 }
 

@@ -19,6 +19,8 @@ mod forensic;
 mod gates;
 mod keys;
 mod model;
+#[cfg(feature = "sqlite")]
+mod moving;
 mod notes;
 mod races;
 mod replay;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use super::{
     Erasure, Shape, Tree, View,
     commit::remove,
-    folder, ids,
+    folder::{self, Header},
+    ids,
     openings::{OPENINGS, Openings, Whereabouts},
     page::{Items, Page, RootHead, hex},
     retire::RetireList,
@@ -25,8 +26,8 @@ use crate::{
     crypto::{random, random_secret},
     own,
     vault::{
-        VaultError, VaultId,
-        pages::{Batch, MemoryPages, PageStore, SledPages},
+        PageStoreKind, VaultError, VaultId,
+        pages::{Batch, MemoryPages, PageStore},
         root::{MemorySlot, OpeningNumber, Root, RootSlot, SlotConfig},
     },
 };
@@ -150,7 +151,7 @@ impl Tree {
         Self::create(Box::new(pages), Box::new(slot), Shape::default())
     }
 
-    /// Makes a vault's tree: sled pages in `folder`, the root slot where the configuration says.
+    /// Makes a vault's tree: such pages in `folder`, the root slot where the configuration says.
     ///
     /// # Errors
     /// [`VaultError::NotEmpty`] where the folder is not empty, or the slot's file exists;
@@ -158,16 +159,16 @@ impl Tree {
     pub(crate) fn create_at(
         folder: &Path,
         slot: impl Into<SlotConfig>,
+        kind: PageStoreKind,
     ) -> Result<Self, VaultError> {
         let slot = slot.into();
         slot.refuse_within(folder)?;
         let lock = folder::claim(folder)?;
         let slot = slot.create()?;
-        let pages = SledPages::open(&folder.join(folder::PAGES))?;
+        let pages = kind.open(&folder.join(kind.folder()))?;
         let here = Whereabouts::of(folder)?;
-        let (pages, slot) = (Box::new(pages), Box::new(slot));
-        let mut tree = Self::create_here(pages, slot, Shape::default(), here)?;
-        folder::write_header(folder, tree.vault_id())?;
+        let mut tree = Self::create_here(pages, Box::new(slot), Shape::default(), here)?;
+        folder::write_header(folder, Header { vault: tree.vault_id(), pages: kind })?;
         tree._lock = Some(lock);
         Ok(tree)
     }
@@ -188,18 +189,24 @@ impl Tree {
         if how == OpenAs::ReadOnly {
             return Self::open_to_read(folder, slot.into());
         }
-        let vault = folder::read_header(folder)?;
+        // First of all: a folder that is none of ours gets no lock.
+        folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
+        // Again: until we had the lock, another process may have moved the pages.
+        let header = folder::read_header(folder)?;
         // Its database would write wherever a link leads.
-        own::refuse_link(&folder.join(folder::PAGES))?;
-        let slot = slot.into().open(vault)?;
-        // Before sled is touched: it need not be opened for a slot that does not fit.
+        own::refuse_link(&header.pages_in(folder))?;
+        let slot = slot.into().open(header.vault)?;
+        // Before the pages are touched: they need not be opened for a slot that does not fit.
         slot.read()?;
-        let pages = SledPages::open(&folder.join(folder::PAGES))?;
+        let pages = header.pages.open(&header.pages_in(folder))?;
         let here = Whereabouts::of(folder)?;
-        let (pages, slot) = (Box::new(pages), Box::new(slot));
         let as_the_one = how == OpenAs::TheOne;
-        let mut tree = Self::open_here(pages, slot, Shape::default(), here, as_the_one)?;
+        let mut tree = Self::open_here(pages, Box::new(slot), Shape::default(), here, as_the_one)?;
+        // Only now it is sure which pages are the vault's.
+        for other in PageStoreKind::ALL.into_iter().filter(|kind| *kind != header.pages) {
+            folder::remove_pages(folder, other)?;
+        }
         tree._lock = Some(lock);
         Ok(tree)
     }
@@ -217,11 +224,13 @@ impl Tree {
         to: SlotConfig,
     ) -> Result<Self, VaultError> {
         to.refuse_within(folder)?;
-        let vault = folder::read_header(folder)?;
+        folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
-        own::refuse_link(&folder.join(folder::PAGES))?;
+        let header = folder::read_header(folder)?;
+        own::refuse_link(&header.pages_in(folder))?;
+        let vault = header.vault;
         let root = from.open_to_read(vault, false)?.read()?;
-        let pages = Box::new(SledPages::open(&folder.join(folder::PAGES))?);
+        let pages = header.pages.open(&header.pages_in(folder))?;
         let page = root_page(&*pages, &root)?;
         let here = Whereabouts::of(folder)?;
         let identity = page.root().map(|head| &head.identity);
@@ -258,11 +267,12 @@ impl Tree {
     ) -> Result<(Self, FolderDraft), E> {
         let vault = seed.vault;
         let begun = folder::begin_draft(draft)?;
-        let pages = Box::new(SledPages::open(&draft.join(folder::PAGES))?);
+        let kind = PageStoreKind::default();
+        let pages = kind.open(&draft.join(kind.folder()))?;
         let slot = || -> Result<Box<dyn RootSlot>, VaultError> { Ok(Box::new(slot)) };
         let at = Whereabouts::of(draft)?;
         let tree = Self::load(pages, slot, Shape::default(), seed, at, values)?;
-        folder::write_header(draft, vault)?;
+        folder::write_header(draft, Header { vault, pages: kind })?;
         Ok((tree, begun))
     }
 

@@ -123,7 +123,7 @@ impl Whereabouts {
     /// being opened: a bind mount and a container lead to one folder by several paths.
     fn still_holds(&self, vault: VaultId, here: &Self) -> bool {
         match read_header(&self.path) {
-            Ok(found) => found == vault && !same_folder(&self.path, &here.path),
+            Ok(found) => found.vault == vault && !same_folder(&self.path, &here.path),
             // It is there, and may not be looked into.
             Err(VaultError::Storage(_)) => self.path.exists(),
             Err(_) => false,
