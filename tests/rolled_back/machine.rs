@@ -21,7 +21,7 @@ use oubliette::{
         Append, Appended, Capabilities, Direction, EventStore, EventStream, Filter, MemoryStore,
         ReadAllOptions, ReadOptions, Refusal, StoreError, Subscription,
     },
-    vault::Vault,
+    vault::{OpenAs, Vault},
 };
 
 use crate::common::{all, bank_policy, text};
@@ -171,7 +171,9 @@ impl Machine {
     }
 
     pub(crate) async fn try_open(&self) -> Result<Oubliette<Announcements>, ErasureError> {
-        let vault = Vault::open(&vault(self.disk.path()), &slot(self.disk.path())).unwrap();
+        // It may be a copy of another machine's disk, with a slot of its own.
+        let (vault, slot) = (vault(self.disk.path()), slot(self.disk.path()));
+        let vault = Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap();
         Oubliette::open(self.store.clone(), vault, self.policy.clone()).await
     }
 

@@ -332,3 +332,25 @@ async fn who_no_longer_has_the_slot_writes_nothing() {
     let twin = Vault::open(&twin.0, &world.at("root")).unwrap();
     live(twin.opening_key(kept));
 }
+
+/// How long an opening takes, and how long one that writes nothing.
+#[allow(clippy::print_stdout)]
+#[tokio::test]
+#[ignore = "a measurement, not a test"]
+async fn openings() {
+    let (world, _) = World::new().await;
+    let median = |how| {
+        let mut took: Vec<_> = (0..40)
+            .map(|_| {
+                let begun = std::time::Instant::now();
+                let vault = world.open_as("prod", how).unwrap();
+                let took = begun.elapsed();
+                drop(vault);
+                took
+            })
+            .collect();
+        took.sort();
+        took[20]
+    };
+    println!("{:?}; to be read: {:?}", median(OpenAs::Known), median(OpenAs::ReadOnly));
+}
