@@ -64,7 +64,8 @@ impl<'de> Deserialize<'de> for JournalSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         let bytes = base64url::decode(&text).map(Zeroizing::new);
-        let bytes = bytes.as_deref().and_then(|bytes| bytes.as_array());
+        let bytes: Option<&[u8; 32]> =
+            bytes.as_ref().and_then(|bytes| bytes.as_slice().try_into().ok());
         let odd = || de::Error::custom("the secret of a journal has 32 bytes");
         bytes.map(|bytes| Self(Secret::copy_of(bytes))).ok_or_else(odd)
     }
