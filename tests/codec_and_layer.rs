@@ -9,7 +9,7 @@ use oubliette::{
     event::{Json, Payload, RecordedEvent},
     layer::{Codec, EventRef, Oubliette, Sealed},
     policy::Policy,
-    store::{EventStore, EventStoreExt, MemoryStore, StoreError},
+    store::{EventStoreExt, MemoryStore, StoreError},
     vault::Vault,
 };
 use proptest::prelude::*;
