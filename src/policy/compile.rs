@@ -16,7 +16,7 @@ use super::{
     rules::{Change, Cut, Field, Halves, Keep, Owner, Rule, Rules},
     template::Template,
 };
-use crate::event::{EventType, Layout, PolicyDigest, StreamName};
+use crate::event::{EventType, Layout, PolicyDigest, StreamName, normalized};
 
 /// Metadata that is public without a rule, where it is a scalar: what other systems follow a
 /// request by.
@@ -235,7 +235,7 @@ impl Compiler<'_> {
                 let message = "this type's rule says nothing; give it `public` or `field`";
                 self.mistake(name.span(), Problem::Word, message);
             }
-            types.insert(name.get_ref().clone(), cut);
+            types.insert(normalized(name.get_ref()).into_owned(), cut);
         }
 
         let subject = rule.subject.as_ref().and_then(|template| {
@@ -325,7 +325,8 @@ impl Compiler<'_> {
                 return None;
             }
         }
-        Some(Owner { event: rule.event.get_ref().clone(), change, template })
+        let event = normalized(rule.event.get_ref()).into_owned();
+        Some(Owner { event, change, template })
     }
 
     fn cut(

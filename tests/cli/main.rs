@@ -14,5 +14,6 @@ mod not_reached;
 mod rolled_back;
 mod root;
 mod rotation;
+mod vault;
 mod walk;
 mod world;

@@ -315,3 +315,18 @@ fn help_teaches() {
     }
     assert!(world.ok(&["policy", "check", "--help"]).contains("Example"));
 }
+
+/// Typed on a Mac, an `é` is two characters.
+#[test]
+fn a_name_typed_in_another_form_is_found() {
+    let world = World::new();
+    let rows = "{\"stream\":\"user-e\u{301}\",\"type\":\"Came\",\"data\":{}}\n";
+    world.write("rows.ndjson", rows);
+    world.ok(&["import", "rows.ndjson"]);
+    world.ok(&["append", "user-\u{e9}", "Went", "--data", "{}"]);
+    assert_eq!(world.json(&["read", "user-e\u{301}"]).len(), 2);
+    let erased = &world.json(&["forget", "user-e\u{301}", "--reason", "asked", "--yes"])[0];
+    assert_eq!((&erased["keys"], &erased["streams"]), (&json!(1), &json!(1)));
+    let told = world.fails(2, &["append", "user-\u{200b}1", "Went", "--data", "{}"]);
+    assert!(told.contains("U+200B"), "{told}");
+}
