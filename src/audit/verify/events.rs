@@ -1,6 +1,6 @@
 //! The events' part: what became of each token's key, and what the events say of the vault.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use futures::TryStreamExt;
 
@@ -66,7 +66,7 @@ pub(super) async fn verify<S: EventStore>(
             events.judge(specimen, &mut tombstones)?;
         }
         tell(VerifyNews::Events { read, pass });
-        let unseen: HashSet<KeyId> = lot.unseen().collect();
+        let unseen: Vec<KeyId> = lot.unseen().collect();
         for &id in &unseen {
             // Between the taking of the inventory and now it may have been destroyed.
             let Ok(Some(info)) = vault.key_info(id) else { continue };
@@ -75,7 +75,7 @@ pub(super) async fn verify<S: EventStore>(
             report.found(Ill::UnusedKey.at(at, "no event in the store is sealed under it"), tell);
         }
         // Of a stream whose events are elsewhere, nothing can be said.
-        for (edge, id) in edges.unseen().filter(|(_, id)| !unseen.contains(id)) {
+        for (edge, id) in edges.unseen().filter(|(_, id)| unseen.binary_search(id).is_err()) {
             let Ok(Some(info)) = vault.key_info(id) else { continue };
             // Since the taking of the inventory it may have been given away.
             let owner = counting(vault, &info.subject)
