@@ -33,7 +33,7 @@ pub use kek::{Kek, KekError, Passphrase};
 pub(crate) use memory::MemorySlot;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
-#[cfg(any(test, feature = "drill"))]
+#[cfg(test)]
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
 pub(crate) use slot::Sectors;
