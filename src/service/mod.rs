@@ -5,6 +5,7 @@
 
 mod error;
 mod folder;
+mod pages;
 mod restore;
 mod slot;
 

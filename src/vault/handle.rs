@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::{
     Claim, Destroyed, Destruction, Evidence, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState,
-    NoteKind, Opening, SlotConfig, Standing, Trouble, UnderWay, VaultError, VaultId,
+    Moved, NoteKind, Opening, PageStoreKind, SlotConfig, Standing, Trouble, UnderWay, VaultError,
+    VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
-    event::{EventId, Generation, Subject},
+    event::{ErasureId, ErasureRef, EventId, Generation, StreamName, Subject},
 };
 
 /// A vault that is open. Clones are the same vault.
@@ -85,14 +86,42 @@ pub struct Closure {
 }
 
 impl Vault {
-    /// Makes a vault: sled pages in `folder`, the root slot where the configuration says (a path:
+    /// Makes a vault: its pages in `folder`, in sled, the root slot where the configuration says (a path:
     /// in a file there, without mirrors, wrapped by nothing).
     ///
     /// # Errors
     /// [`VaultError::NotEmpty`] where either exists; [`VaultError::SlotWithin`] where the slot lies in
     /// the folder.
     pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
-        Self::over(Tree::create_at(folder, slot)?.into(), Limits::default())
+        Self::create_with(folder, slot, PageStoreKind::default())
+    }
+
+    /// [`Vault::create`], with its pages in this page store.
+    ///
+    /// # Errors
+    /// Those of [`Vault::create`]; [`VaultError::NoPageStore`].
+    pub fn create_with(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        pages: PageStoreKind,
+    ) -> Result<Self, VaultError> {
+        Self::over(Tree::create_at(folder, slot, pages)?.into(), Limits::default())
+    }
+
+    /// Moves the pages of a vault that nobody has open to another page store, and shows how many were
+    /// copied. Each is read again before the new store takes the old one's place, and the vault must
+    /// open. Root and keys stay as they are. A failure, or a crash at any moment, leaves the old
+    /// store in force.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`]; [`VaultError::NoPageStore`], [`VaultError::DiskFull`].
+    pub fn move_pages(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        to: PageStoreKind,
+        progress: impl Fn(u64),
+    ) -> Result<Moved, VaultError> {
+        Tree::open_at(folder, slot)?.move_pages(folder, to, progress)
     }
 
     /// Opens a vault. Nothing is made, but mirrors that are asked for, and the slot where only a mirror
@@ -115,7 +144,7 @@ impl Vault {
     }
 
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
-        let core = Arc::new(Core::new(Disk::new(tree), limits));
+        let core = Arc::new(Core::new(Disk::new(tree), limits)?);
         wipe_stack();
         let (jobs, inbox) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&core));
@@ -225,6 +254,22 @@ impl Vault {
     /// [`VaultError::KeyMissing`] where neither a key nor a fence explains the id.
     pub fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
         self.open.core.state(id)
+    }
+
+    /// What stands for an erasure in a stream, in its tombstone and beside what is shredded.
+    pub fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
+        self.open.core.naming.reference(erasure, stream)
+    }
+
+    /// The erasure that a reference stands for in a stream, provided that this vault made it: any
+    /// other bytes stand for an erasure that never was.
+    pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
+        self.open.core.naming.erasure(reference, stream)
+    }
+
+    /// The id that the private half of an event has.
+    pub fn half_id(&self, event: EventId) -> EventId {
+        self.open.core.naming.half(event)
     }
 
     /// Notes owner changes durably, before the append that states them. Returns for each the

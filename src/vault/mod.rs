@@ -25,6 +25,7 @@ mod places;
 mod records;
 mod root;
 mod rotate;
+mod signing;
 #[cfg(feature = "backup")]
 mod tap;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use catalogue::{Backup, BackupId, BackupState};
 pub(crate) use copy::{Copied, DeadKey, Fate};
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
+pub use pages::PageStoreKind;
 pub(crate) use places::in_words;
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
@@ -51,7 +53,9 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
+pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
 pub(crate) use tree::Flaw;
+pub use tree::Moved;
 #[cfg(feature = "cli")]
 pub(crate) use tree::remove_unfinished;
 pub use types::{

@@ -13,5 +13,6 @@ mod memory;
 mod rolled_back;
 mod root;
 mod rotation;
+mod vault;
 mod walk;
 mod world;

@@ -160,7 +160,12 @@ impl Committer {
             Job::Slot(change, reply) => {
                 let changed = self.core.disk.tree().change_slot(change);
                 // Nobody knows what is in the slot: memory answers nothing any more, either.
-                if matches!(changed, Err(VaultError::Storage(_) | VaultError::SlotDevice { .. })) {
+                if matches!(
+                    changed,
+                    Err(VaultError::Storage(_)
+                        | VaultError::DiskFull(_)
+                        | VaultError::SlotDevice { .. })
+                ) {
                     self.core.disk.poison();
                 }
                 wipe_stack();
@@ -458,6 +463,7 @@ fn again(error: &Arc<VaultError>) -> VaultError {
     match &**error {
         VaultError::Poisoned => VaultError::Poisoned,
         VaultError::Damaged(what) => VaultError::Damaged(what.clone()),
+        VaultError::DiskFull(_) => VaultError::DiskFull(Box::new(Shared(Arc::clone(error)))),
         _ => VaultError::Storage(Box::new(Shared(Arc::clone(error)))),
     }
 }
@@ -474,7 +480,9 @@ impl fmt::Display for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The one around it says already that the storage failed.
         match &*self.0 {
-            VaultError::Storage(source) => fmt::Display::fmt(source, f),
+            VaultError::Storage(source) | VaultError::DiskFull(source) => {
+                fmt::Display::fmt(source, f)
+            }
             other => fmt::Display::fmt(other, f),
         }
     }
