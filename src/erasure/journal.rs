@@ -164,6 +164,12 @@ pub struct ErasureRecord {
     pub subjects: u64,
     /// How many streams got a tombstone.
     pub streams: u64,
+    /// How many events about those who were forgotten were never sealed.
+    #[serde(default)]
+    pub unsealed: u64,
+    /// How many streams were not looked into for such events.
+    #[serde(default)]
+    pub passed_over: u64,
     /// Whether every tombstone is written. Of an erasure that was replayed the vault cannot tell:
     /// its tombstones are as its first run left them.
     pub done: bool,
@@ -192,6 +198,8 @@ impl ErasureRecord {
             keys: journal.plan.keys(),
             subjects: journal.plan.subjects.len() as u64,
             streams: journal.plan.streams.len() as u64,
+            unsealed: journal.plan.unsealed_events(),
+            passed_over: journal.plan.passed_over,
             done: false,
             destroyed: false,
             announced: false,
@@ -211,6 +219,8 @@ impl ErasureRecord {
             keys: 0,
             subjects: 0,
             streams: 0,
+            unsealed: 0,
+            passed_over: 0,
             done: false,
             destroyed: true,
             announced: true,
