@@ -47,7 +47,7 @@ pub use handle::{Admission, Closure, Vault};
 pub use pages::PageStoreKind;
 pub(crate) use places::in_words;
 #[cfg(feature = "drill")]
-pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};
+pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
     Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotPlace, SlotState, WrappedBy,
 };
@@ -58,9 +58,9 @@ pub use root::{TpmIndex, TpmIndexError};
 pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
-pub use tree::Moved;
 #[cfg(feature = "cli")]
 pub(crate) use tree::remove_unfinished;
+pub use tree::{Moved, OpenAs};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
     KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod bad_input;
+mod copied;
 mod exit_codes;
 mod folder;
 mod import;
@@ -10,6 +11,7 @@ mod import;
 mod links;
 #[cfg(target_os = "linux")]
 mod memory;
+mod not_reached;
 mod rolled_back;
 mod root;
 mod rotation;
