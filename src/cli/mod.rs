@@ -172,7 +172,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
-        Command::Policy(args) => policy::run(&globals, &args, &mut out),
+        Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
     }
     // What was said before an error is said, too.
     .and(out.flush().map_err(CliError::from))

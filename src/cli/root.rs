@@ -17,6 +17,7 @@ use super::{
 #[command(after_help = "\
 Examples:
   oubliette root
+  oubliette --root /media/new/bank.root root     (and notes for you that the slot is there now)
   oubliette root kek passphrase
   oubliette root kek 'command:aws kms decrypt --ciphertext-blob fileb:///etc/kek.bin \\
       --query Plaintext --output text'
@@ -129,7 +130,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
             vault.release_counter(*lost).await?;
         }
     }
-    globals.folder().note_slot(vault, &kek)?;
+    globals.folder().note_places(vault, &kek)?;
     show(vault, &kek, globals.json, out)
 }
 

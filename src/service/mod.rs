@@ -5,9 +5,13 @@
 
 mod error;
 mod folder;
+mod manifest;
+mod policy;
 mod restore;
+mod settings;
 mod slot;
 
 pub use error::FolderError;
 pub use folder::{Access, DataFolder, Parts};
+pub use policy::PolicyText;
 pub use restore::RestoredFolder;

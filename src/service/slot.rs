@@ -4,26 +4,28 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DataFolder, FolderError,
-    folder::{Found, make_folder, pretty},
+    folder::make_folder,
+    manifest::Found,
+    settings::absolute,
 };
 #[cfg(feature = "pkcs11")]
 use crate::vault::Pkcs11Object;
-use crate::vault::{Kek, Passphrase, SlotConfig, SlotPlace, Vault};
+use crate::vault::{Kek, Passphrase, SlotConfig, SlotPlace};
 #[cfg(feature = "tpm")]
 use crate::vault::{TpmIndex, TpmIndexError};
 
 impl DataFolder {
-    /// With these mirrors of the root slot, besides those that the folder notes.
+    /// With these mirrors of the root slot, besides those that this user noted for the folder.
     #[must_use]
     pub fn with_mirrors(mut self, mirrors: impl IntoIterator<Item = PathBuf>) -> Self {
         self.mirrors.extend(mirrors);
         self
     }
 
-    /// With the root wrapped by this key-encryption key, instead of the one that the folder notes.
+    /// With the root wrapped by this key-encryption key, instead of the one that this user noted.
     #[must_use]
     pub fn with_kek(mut self, kek: Option<Kek>) -> Self {
-        self.kek = kek.map(absolute_kek);
+        self.kek = kek;
         self
     }
 
@@ -45,38 +47,18 @@ impl DataFolder {
     /// Where the key-encryption key comes from that opening will use.
     ///
     /// # Errors
-    /// Where the folder notes it, and cannot be read.
+    /// Where what this user noted for the folder cannot be read.
     pub fn kek(&self) -> Result<Kek, FolderError> {
         if let Some(kek) = &self.kek {
             return Ok(kek.clone());
         }
         match self.look() {
-            Ok(Found::Ours(manifest) | Found::Unfinished(manifest)) => {
-                Ok(manifest.kek.unwrap_or_default())
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => {
+                Ok(noted.settings().kek.unwrap_or_default())
             }
             Ok(Found::Nothing) | Err(FolderError::NotOurs(_)) => Ok(Kek::None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Notes where the vault's mirrors and its counter are now, and where its key-encryption key
-    /// comes from.
-    ///
-    /// # Errors
-    /// [`FolderError::Io`].
-    pub fn note_slot(&self, vault: &Vault, kek: &Kek) -> Result<(), FolderError> {
-        let Found::Ours(mut manifest) = self.look()? else {
-            return Err(FolderError::NotFound(self.path.clone()));
-        };
-        let state = vault.root_slot()?;
-        let mirrors = state.mirrors.into_iter().map(|mirror| mirror.name.into()).collect();
-        let kek = Some(absolute_kek(kek.clone())).filter(|kek| *kek != Kek::None);
-        let counter = state.counter.map(|counter| counter.name);
-        if manifest.mirrors == mirrors && manifest.kek == kek && manifest.counter == counter {
-            return Ok(());
-        }
-        (manifest.mirrors, manifest.kek, manifest.counter) = (mirrors, kek, counter);
-        self.write(&self.manifest_file(), &pretty(&manifest))
     }
 
     /// An error where a copy of this folder would have its root slot, too.
@@ -144,23 +126,11 @@ pub(super) fn device(root: &Path) -> Option<&'static str> {
 }
 
 /// The same place, wherever one works later.
-pub(super) fn absolute_root(root: PathBuf) -> PathBuf {
-    if device(&root).is_some() { root } else { absolute_path(&root) }
+pub(super) fn absolute_root(root: PathBuf) -> Result<PathBuf, FolderError> {
+    if device(&root).is_some() { Ok(root) } else { absolute(&root) }
 }
 
 /// Makes the folder of a slot that is a file.
 pub(super) fn make_room(root: &Path) -> Result<(), FolderError> {
     root.parent().filter(|_| device(root).is_none()).map_or(Ok(()), make_folder)
-}
-
-pub(super) fn absolute_path(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The same, wherever one works later.
-fn absolute_kek(kek: Kek) -> Kek {
-    match kek {
-        Kek::File(path) => Kek::File(absolute_path(&path)),
-        other => other,
-    }
 }

@@ -256,4 +256,6 @@ pub enum NoteKind {
     Backup = 3,
     /// How far the announcements in the event store are known.
     Witness = 4,
+    /// The policy that was adopted for what is sealed with this vault, as text.
+    Policy = 5,
 }

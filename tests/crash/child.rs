@@ -86,7 +86,9 @@ pub(crate) async fn create(folder: &Path) {
     let policy = folder.join("bank.toml");
     let text = format!("public_metadata = [\"/author\"]\n{BANK}");
     std::fs::write(&policy, text).unwrap();
-    data_folder(folder).open(Access::Create, Some(&policy)).await.unwrap();
+    let folder = data_folder(folder);
+    let parts = folder.open(Access::Create, Some(&policy)).await.unwrap();
+    folder.adopt(parts.oubliette.vault().unwrap(), &parts.given.unwrap()).await.unwrap();
 }
 
 /// Who wrote a message: in clear in its metadata, for the test alone.
