@@ -94,19 +94,24 @@ pub(crate) fn refuse_shared(_: &File, _: &Path) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Warns where others may look into a folder, or write there.
+/// What to do where others may look into a folder, or write there.
 #[cfg(feature = "cli")]
-pub(crate) fn warn_if_open(folder: &Path) {
+pub(crate) fn too_open(folder: &Path) -> Option<String> {
     #[cfg(unix)]
-    if let Ok(found) = fs::metadata(folder) {
-        let mode = std::os::unix::fs::MetadataExt::mode(&found) & 0o7777;
+    {
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(folder).ok()?) & 0o7777;
         let may = match mode & 0o077 {
-            0 => return,
-            shared if shared & 0o022 != 0 => "read and write",
-            _ => "read",
+            0 => return None,
+            shared if shared & 0o022 != 0 => "look and write",
+            _ => "look",
         };
         let folder = folder.display();
-        tracing::warn!("others may {may} in {folder} (mode {mode:o}): chmod -R go= {folder}");
+        Some(format!("others may {may} in {folder} (mode {mode:o}): chmod -R go= {folder}"))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
     }
 }
 

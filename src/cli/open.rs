@@ -102,6 +102,7 @@ impl Globals {
         if self.no_vault {
             let folder = self.folder();
             let parts = folder.open(Access::WithoutVault, self.policy.as_deref()).await?;
+            parts.notes.iter().for_each(|told| note(self.json, told));
             return Ok(parts.oubliette);
         }
         self.open_existing().await
@@ -154,6 +155,7 @@ impl Globals {
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
         }
+        parts.notes.iter().for_each(|told| note(self.json, told));
         self.tell_of_witness(&parts.oubliette.witnessed());
         if access == Access::Create && self.policy.is_some() {
             for warning in parts.oubliette.policy().warnings() {

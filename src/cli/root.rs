@@ -104,6 +104,11 @@ enum MirrorWhat {
 }
 
 pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Result<(), CliError> {
+    let mut folder = globals.folder();
+    if let Some(What::Kek { new }) = &args.what {
+        folder = folder.with_kek(Some(new.clone()));
+    }
+    folder.refuse_unnotable()?;
     let store = globals.open_existing().await?;
     let vault = vault(&store)?;
     let mut kek = globals.folder().kek()?;

@@ -31,7 +31,7 @@ pub enum FolderError {
     /// The vault that belongs to the events is gone.
     #[error(
         "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; say where the vault is (--vault), restore it from a backup (`oubliette restore`), or read \
+         for ever; say where the vault is (--vault), restore the vault from a backup (`oubliette restore`), or read \
          what is public with --no-vault"
     )]
     VaultMissing(PathBuf),
@@ -77,6 +77,12 @@ pub enum FolderError {
          `oubliette --root PLACE root` it is noted"
     )]
     RootUnknown(PathBuf),
+    /// There is no place for the settings.
+    #[error(
+        "no place to note what was set for the folder (its mirrors, say): set XDG_CONFIG_HOME or HOME to \
+         an absolute path"
+    )]
+    NoPlaceForSettings,
     /// A path that could not be noted.
     #[error(
         "the path {} is not UTF-8 text, so it cannot be noted and found again; give another one: --root or \

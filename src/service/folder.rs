@@ -70,6 +70,8 @@ pub struct Parts {
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
     /// [adopted](DataFolder::adopt).
     pub given: Option<PolicyText>,
+    /// What whoever runs this should know, in words.
+    pub notes: Vec<String>,
 }
 
 /// Is there, and locked, while the folder is being made; names that begin so are of no account.
@@ -171,8 +173,10 @@ impl DataFolder {
     /// Makes the folder, or completes one whose making was cut off.
     async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
         // What cannot be noted is refused before anything is made.
-        let root = self.root.clone().map_or_else(usual_root, Ok)?;
-        self.settings(None, &root)?;
+        self.refuse_unnotable()?;
+        if self.root.is_none() {
+            usual_root()?;
+        }
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
@@ -256,12 +260,13 @@ impl DataFolder {
             }
         };
         store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
-        let policy = self.policy(&vault, Access::Create, given.as_ref())?;
+        let mut notes = Vec::new();
+        let policy = self.policy(&vault, Access::Create, given.as_ref(), &mut notes)?;
         // Last: a folder whose manifest names no vault was never finished.
         let vault_id = Some(vault.id().to_string());
         self.note(&noted.with(Settings { vault: vault_id, ..settings }))?;
         let oubliette = Oubliette::open(store, vault, policy).await?;
-        Ok(Parts { oubliette, created_root: Some(root), given })
+        Ok(Parts { oubliette, created_root: Some(root), given, notes })
     }
 
     async fn open_whole(
@@ -303,13 +308,12 @@ impl DataFolder {
                 vault: vault.id().to_string(),
             });
         }
-        for open in [self.path.clone(), folder.vault(), folder.events()] {
-            own::warn_if_open(&open);
-        }
+        let folders = [self.path.clone(), folder.vault(), folder.events()];
+        let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
         if let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
-            tracing::warn!(%error, "where its root slot's mirrors and key are cannot be noted");
+            notes.push(format!("what was set for the folder cannot be noted: {error}"));
         }
-        let policy = self.policy(&vault, access, given.as_ref())?;
+        let policy = self.policy(&vault, access, given.as_ref(), &mut notes)?;
         let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
         let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
             Err(ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_)))
@@ -319,7 +323,7 @@ impl DataFolder {
             }
             opened => opened?,
         };
-        Ok(Parts { oubliette, created_root: None, given })
+        Ok(Parts { oubliette, created_root: None, given, notes })
     }
 
     /// An error where vault or events are where the folder says, and a link leads elsewhere.
@@ -339,11 +343,19 @@ impl DataFolder {
         vault: &Vault,
         access: Access,
         given: Option<&PolicyText>,
+        notes: &mut Vec<String>,
     ) -> Result<Policy, FolderError> {
-        match given {
-            Some(given) => Ok(given.policy().clone()),
-            None => self.settled_policy(vault, access == Access::Create),
-        }
+        let Some(given) = given else {
+            let (adopted, changed) = self.settled_policy(vault)?;
+            return match changed {
+                Some(error) if access == Access::Create => Err(error),
+                changed => {
+                    notes.extend(changed.map(|error| error.to_string()));
+                    Ok(adopted)
+                }
+            };
+        };
+        Ok(given.policy().clone())
     }
 
     /// Of a folder, or of a copy of its event store alone.
@@ -356,11 +368,17 @@ impl DataFolder {
             Err(error) => return Err(error),
         };
         let store = SqliteStore::open_with(folder.events(), OpenMode::ReadOnly)?;
-        let policy = match &given {
-            Some(given) => given.policy().clone(),
-            None => self.policy_for_reading(),
+        let mut notes = Vec::new();
+        let policy = match (&given, self.policy_file()) {
+            (Some(given), _) => given.policy().clone(),
+            (None, Ok(file)) => file.policy().clone(),
+            (None, Err(error)) => {
+                notes.push(error.to_string());
+                Policy::sealed_by_default()
+            }
         };
-        Ok(Parts { oubliette: Oubliette::without_vault(store, policy), created_root: None, given })
+        let oubliette = Oubliette::without_vault(store, policy);
+        Ok(Parts { oubliette, created_root: None, given, notes })
     }
 }
 

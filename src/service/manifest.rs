@@ -5,7 +5,10 @@
 //! there must be this user's, and the slot of this vault. The id of the settings leads to what this
 //! user noted, or to nothing.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -124,7 +127,8 @@ impl DataFolder {
         let Manifest { vault, settings: id, root, .. } =
             serde_json::from_str(&text).map_err(not_ours)?;
         let settings = id.map(Settings::load).transpose()?.flatten();
-        if let (Some(vault), Some(noted)) = (&vault, settings.as_ref().and_then(|s| s.vault.as_ref()))
+        if let (Some(vault), Some(noted)) =
+            (&vault, settings.as_ref().and_then(|s| s.vault.as_ref()))
             && vault != noted
         {
             return Err(FolderError::SettingsOfAnotherVault {
@@ -167,10 +171,11 @@ impl DataFolder {
     pub(super) fn settings(
         &self,
         vault: Option<String>,
-        root: &std::path::Path,
+        root: &Path,
     ) -> Result<Settings, FolderError> {
         let place = |path: &Option<PathBuf>| path.as_deref().map(noted).transpose();
-        let mirrors: Vec<_> = self.mirrors.iter().map(|path| noted(path)).collect::<Result<_, _>>()?;
+        let mirrors: Vec<_> =
+            self.mirrors.iter().map(|path| noted(path)).collect::<Result<_, _>>()?;
         Ok(Settings {
             vault,
             root: Some(noted_root(root)?),
@@ -181,6 +186,15 @@ impl DataFolder {
             store_at: place(&self.store)?,
             ..Settings::default()
         })
+    }
+
+    /// An error where what the caller says could not be noted: better before it counts than after.
+    ///
+    /// # Errors
+    /// [`FolderError::NotText`], [`FolderError::NoPlaceForSettings`].
+    pub fn refuse_unnotable(&self) -> Result<(), FolderError> {
+        let root = self.root.as_deref().unwrap_or(Path::new("/"));
+        self.settings(None, root)?.place(Uuid::nil()).map(drop)
     }
 
     /// Notes it: what this user set first, then what belongs together in the folder.
@@ -220,7 +234,8 @@ impl DataFolder {
             if let Some(root) = &self.root {
                 settings.root = Some(noted_root(root)?);
             }
-            let given = [(&self.vault, &mut settings.vault_at), (&self.store, &mut settings.store_at)];
+            let given =
+                [(&self.vault, &mut settings.vault_at), (&self.store, &mut settings.store_at)];
             for (given, place) in given {
                 if let Some(given) = given {
                     *place = Some(noted(given)?);
@@ -254,7 +269,7 @@ impl DataFolder {
     }
 }
 
-fn noted_root(root: &std::path::Path) -> Result<String, FolderError> {
+fn noted_root(root: &Path) -> Result<String, FolderError> {
     match (device(root), root.to_str()) {
         (Some(_), Some(place)) => Ok(place.to_owned()),
         _ => noted(root),

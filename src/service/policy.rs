@@ -99,35 +99,21 @@ impl DataFolder {
         Ok(())
     }
 
-    /// The adopted policy. An error where the file says something else, if something is to be
-    /// written under it; else a warning.
-    pub(super) fn settled_policy(&self, vault: &Vault, write: bool) -> Result<Policy, FolderError> {
-        let adopted = self.adopted(vault)?;
-        let error = match self.policy_file() {
-            Ok(file) if file.policy.digest() == adopted.policy.digest() => None,
+    /// The adopted policy, and what is wrong where the file says something else.
+    pub(super) fn settled_policy(
+        &self,
+        vault: &Vault,
+    ) -> Result<(Policy, Option<FolderError>), FolderError> {
+        let adopted = self.adopted(vault)?.policy;
+        let changed = match self.policy_file() {
+            Ok(file) if file.policy.digest() == adopted.digest() => None,
             Ok(_) => Some(FolderError::PolicyChanged {
                 path: self.path.clone(),
                 file: self.policy_path(),
             }),
             Err(error) => Some(error),
         };
-        match error {
-            Some(error) if write => return Err(error),
-            Some(error) => tracing::warn!("{error}"),
-            None => {}
-        }
-        Ok(adopted.policy)
-    }
-
-    /// Where there is no vault that could say which one was adopted, and nothing is written.
-    pub(super) fn policy_for_reading(&self) -> Policy {
-        match self.policy_file() {
-            Ok(file) => file.policy,
-            Err(error) => {
-                tracing::warn!("{error}");
-                Policy::sealed_by_default()
-            }
-        }
+        Ok((adopted, changed))
     }
 
     pub(super) fn policy_path(&self) -> PathBuf {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use uuid::Uuid;
+
 use super::{
     Access, DataFolder, FolderError, Parts,
     folder::{VAULT_OF_STORE, is_empty},
@@ -60,7 +62,9 @@ impl DataFolder {
             Ok(Found::Ours(noted)) => (self.located(&noted), noted),
             Ok(Found::Nothing | Found::Unfinished(_)) => return Err(nothing()),
             // Of the folder only the events were saved.
-            Err(FolderError::NotOurs(_)) if !is_empty(&self.events())? => (self.clone(), Noted::nothing()),
+            Err(FolderError::NotOurs(_)) if !is_empty(&self.events())? => {
+                (self.clone(), Noted::nothing())
+            }
             Err(error) => return Err(error),
         };
         if is_empty(&folder.events())? {
@@ -88,6 +92,7 @@ impl DataFolder {
         };
         // Before anything is touched: what cannot be noted would lead nowhere.
         let settings = folder.settings(Some(wanted), &root)?;
+        settings.place(Uuid::nil())?;
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
         make_room(&root)?;

@@ -70,22 +70,21 @@ impl Settings {
 
     /// Notes them, where they say anything that the folder alone does not tell.
     pub(super) fn save(&self, id: Uuid) -> Result<(), FolderError> {
-        let Some(path) = file(id) else {
-            if self.is_needed() {
-                tracing::warn!(
-                    "what was set for this folder cannot be noted, because neither XDG_CONFIG_HOME nor HOME \
-                     is an absolute path: give the same options each time"
-                );
-            }
+        let Some(path) = self.place(id)?.filter(|path| self.is_needed() || path.exists()) else {
             return Ok(());
         };
-        if !self.is_needed() && !path.exists() {
-            return Ok(());
-        }
         let io = |source| FolderError::Io { path: path.clone(), source };
         let text = pretty(&Self { oubliette: FORMAT, ..self.clone() })?;
         durable::make_folder(durable::parent(&path)).map_err(io)?;
         durable::replace(&path, &text).map_err(io)
+    }
+
+    /// Where they are noted; an error where there is no place, and they need one.
+    pub(super) fn place(&self, id: Uuid) -> Result<Option<PathBuf>, FolderError> {
+        match file(id) {
+            None if self.is_needed() => Err(FolderError::NoPlaceForSettings),
+            place => Ok(place),
+        }
     }
 
     /// Of a slot that is a file the folder tells the place, and whether that is right is seen there.
@@ -142,8 +141,7 @@ fn file(id: Uuid) -> Option<PathBuf> {
 /// A base folder of the XDG specification, which says that a relative one does not count: it would
 /// be another one for each folder that one works in.
 fn base(variable: &str, in_home: &str) -> Option<PathBuf> {
-    let absolute = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
-    };
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute(variable).or_else(|| Some(absolute("HOME")?.join(in_home)))
 }

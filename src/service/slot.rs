@@ -2,12 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    DataFolder, FolderError,
-    folder::make_folder,
-    manifest::Found,
-    settings::absolute,
-};
+use super::{DataFolder, FolderError, folder::make_folder, manifest::Found, settings::absolute};
 #[cfg(feature = "pkcs11")]
 use crate::vault::Pkcs11Object;
 use crate::vault::{Kek, Passphrase, SlotConfig, SlotPlace};

@@ -1,5 +1,6 @@
 //! The command line, run as people run it: the real binary, in temporary folders.
 
+mod adopting;
 mod audit;
 mod backup;
 mod bad_input;
@@ -13,5 +14,6 @@ mod memory;
 mod rolled_back;
 mod root;
 mod rotation;
+mod settings;
 mod walk;
 mod world;
