@@ -1,6 +1,6 @@
 //! Sealing without our store trait: for those who own the code that reads and writes their store.
 //!
-//! The "database" here is a map from event id to JSON text, as a table with a JSON column would
+//! The "database" here is a map from event id to JSON texts, as a table with two JSON columns would
 //! be. [`Codec::seal`] comes before the write, [`Codec::open`] after the read, and forgetting is
 //! the vault's affair: no row is touched.
 //!
@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use oubliette::{
-    event::{EventId, EventType, Json, Payload, StreamName, Subject},
+    event::{EventId, EventType, Json, NewEvent, Payload, StreamName, Subject},
     layer::{Codec, EventRef, Oubliette},
     policy::Policy,
     store::{EventStoreExt, MemoryStore, ReadOptions},
@@ -26,11 +26,12 @@ layout = "inline"
 public = ["/ward"]
 "#;
 
-/// A row of the database: what identifies the event, and its JSON.
+/// A row of the database: what identifies the event, its JSON, and its metadata's.
 struct Row {
     stream: StreamName,
     event_type: EventType,
-    json: String,
+    data: String,
+    metadata: Option<String>,
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -46,19 +47,19 @@ async fn main() -> Result<(), Failure> {
         ("patient-2", r#"{"ward":"C3","diagnosis":"chickenpox"}"#),
     ] {
         let (stream, event_type) = (StreamName::new(stream)?, EventType::new("Diagnosed")?);
-        let id = EventId::random();
-        let event = EventRef { stream: &stream, id, event_type: &event_type };
-        let sealed = codec.seal(event, &Json::parse(json)?).await?;
-        let json = sealed.data.as_str().to_owned();
-        database.insert(id, Row { stream, event_type, json });
+        let event = NewEvent::new(event_type.clone(), Json::parse(json)?);
+        let sealed = codec.seal(&stream, event).await?;
+        let data = sealed.data.as_json().map_or("", Json::as_str).to_owned();
+        let metadata = sealed.metadata.as_ref().map(|json| json.as_str().to_owned());
+        database.insert(sealed.id, Row { stream, event_type, data, metadata });
         // Says that the row is there. Until then forgetting this patient would wait for us.
         sealed.stored().await?;
     }
 
     println!("in the database:");
     for row in database.values() {
-        println!("  {}  {}…", row.stream, row.json.chars().take(64).collect::<String>());
-        assert!(!row.json.contains("arm") && !row.json.contains("pox"), "sealed before the write");
+        println!("  {}  {}…", row.stream, row.data.chars().take(64).collect::<String>());
+        assert!(!row.data.contains("arm") && !row.data.contains("pox"), "sealed before the write");
     }
     println!("\nopened:");
     print_all(&codec, &database)?;
@@ -77,8 +78,8 @@ async fn main() -> Result<(), Failure> {
     println!("\nyours to store as well: {} tombstone, {}", tombstones.len(), tombstones[0].id);
 
     let (stream, event_type) = (StreamName::new("patient-1")?, EventType::new("Diagnosed")?);
-    let event = EventRef { stream: &stream, id: EventId::random(), event_type: &event_type };
-    let refused = codec.seal(event, &Json::parse("{}")?).await.expect_err("they are forgotten");
+    let event = NewEvent::new(event_type, Json::parse("{}")?);
+    let refused = codec.seal(&stream, event).await.expect_err("they are forgotten");
     println!("sealing for them again: {refused}");
     Ok(())
 }
@@ -88,9 +89,10 @@ fn print_all(codec: &Codec, database: &BTreeMap<EventId, Row>) -> Result<Vec<boo
     let mut rows: Vec<(&EventId, &Row)> = database.iter().collect();
     rows.sort_by_key(|(_, row)| &row.stream);
     let mut whole = Vec::new();
-    for (id, Row { stream, event_type, json }) in rows {
+    for (id, Row { stream, event_type, data, metadata }) in rows {
         let event = EventRef { stream, id: *id, event_type };
-        let opened = codec.open(event, &Json::parse(json)?)?;
+        let metadata = metadata.as_deref().map(Json::parse).transpose()?;
+        let opened = codec.open(event, &Json::parse(data)?.into(), metadata.as_ref())?;
         let data = opened.data.as_ref().and_then(Payload::as_json).map_or("-", Json::as_str);
         match opened.shredded.first() {
             None => println!("  {stream}  {data}"),

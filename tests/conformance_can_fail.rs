@@ -105,6 +105,18 @@ fn lower(stream: &StreamName) -> StreamName {
     StreamName::new(stream.as_str().to_lowercase()).unwrap()
 }
 
+/// The text without white space between its values.
+fn compact(text: &str) -> String {
+    let (mut within, mut escaped) = (false, false);
+    let kept = text.chars().filter(|&c| {
+        let keep = within || !c.is_ascii_whitespace();
+        within ^= c == '"' && !escaped;
+        escaped = within && c == '\\' && !escaped;
+        keep
+    });
+    kept.collect()
+}
+
 fn change(fault: Fault, mut event: RecordedEvent) -> RecordedEvent {
     match (fault, &event.data) {
         (Fault::RoundsNumbers, Some(Payload::Json(json))) => {
@@ -113,7 +125,7 @@ fn change(fault: Fault, mut event: RecordedEvent) -> RecordedEvent {
             }
         }
         (Fault::DropsWhiteSpace, Some(Payload::Json(json))) => {
-            event.data = Some(Json::from_tree(&json.tree()).into());
+            event.data = Some(Json::parse(&compact(json.as_str())).unwrap().into());
         }
         (Fault::TakesBytesForText, Some(Payload::Bytes(bytes))) => {
             let text = std::str::from_utf8(bytes).ok();

@@ -6,7 +6,7 @@ use super::{
     KeyId,
     token::{AES_256_GCM, VERSION},
 };
-use crate::event::{EventId, EventType, StreamName};
+use crate::event::{EventId, EventType, Sink, StreamName};
 
 /// What is sealed. A token of one purpose does not open for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,23 +44,58 @@ impl PublicDigest {
         0x3d, 0xfc,
     ]);
 
-    /// The digest of public data and public metadata, each in canonical form
-    /// ([`Node::to_canonical`](crate::event::Node::to_canonical)); what is absent has no bytes.
+    /// The digest of public data and public metadata, each in canonical form (`docs/format.md`);
+    /// what is absent has no bytes.
     pub fn of(data: &[u8], metadata: &[u8]) -> Self {
-        if data.is_empty() && metadata.is_empty() {
-            return Self::NOTHING;
-        }
-        let mut hash = Sha256::new();
-        for part in [data, metadata] {
-            hash.update(length(part).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash.finalize().into())
+        let mut hash = PublicHash::default();
+        hash.update(data);
+        hash.end_of_data();
+        hash.update(metadata);
+        hash.finish()
     }
 
     /// The digest's bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+/// A [`PublicDigest`] that is taken as its bytes come: first those of the data, then those of the
+/// metadata. The length of the former stands last, because it is not known before.
+#[derive(Default)]
+pub(crate) struct PublicHash {
+    hash: Sha256,
+    length: u64,
+    data: u64,
+}
+
+impl PublicHash {
+    fn update(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    /// All bytes of clear data that are not JSON.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+
+    /// What comes from now on is metadata.
+    pub(crate) fn end_of_data(&mut self) {
+        self.data = self.length;
+    }
+
+    pub(crate) fn finish(self) -> PublicDigest {
+        if self.length == 0 {
+            return PublicDigest::NOTHING;
+        }
+        PublicDigest(self.hash.chain_update(self.data.to_be_bytes()).finalize().into())
+    }
+}
+
+impl Sink for PublicHash {
+    fn put(&mut self, text: &str) {
+        self.update(text.as_bytes());
     }
 }
 

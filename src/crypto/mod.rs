@@ -20,6 +20,7 @@ pub(crate) use aead::{
 pub use aead::{OpenError, RandomError};
 #[cfg(feature = "drill")]
 pub(crate) use base64url::decode as from_base64url;
+pub(crate) use context::PublicHash;
 pub use context::{Context, PublicDigest, Purpose};
 pub use key::{DataKey, KeyId};
 pub use plaintext::{Body, Plaintext};

@@ -14,7 +14,11 @@ mod recorded;
 mod tombstone;
 
 pub use announced::{ERASURE_ANNOUNCED, ERASURES};
-pub use json::{Filling, Json, JsonError, MAX_DEPTH, Member, Node, Pointer, PointerError, Step};
+pub(crate) use json::{Entry, Sink, fill};
+pub use json::{
+    Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
+    canonical_number,
+};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError};

@@ -56,27 +56,28 @@ impl From<PolicyRefusal> for CodecError {
     }
 }
 
-impl CodecError {
-    /// The store's error for an append.
-    pub(super) fn on_append(self) -> StoreError {
-        match self {
-            Self::Forgotten { subject, erasure } => StoreError::Forgotten { subject, erasure },
-            Self::Refused(refusal) => {
-                StoreError::Refused { refusal: kind(&refusal), source: Some(Box::new(refusal)) }
+impl From<CodecError> for StoreError {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Forgotten { subject, erasure } => Self::Forgotten { subject, erasure },
+            CodecError::Refused(refusal) => {
+                Self::Refused { refusal: kind(&refusal), source: Some(Box::new(refusal)) }
             }
-            Self::Invalid(why) => StoreError::Invalid(why),
-            Self::NoVault => StoreError::Refused { refusal: Refusal::NoVault, source: None },
-            Self::Sealing(error) => StoreError::Vault(Box::new(error)),
-            Self::Vault(error) => StoreError::Vault(Box::new(error)),
-            Self::Unreadable(unreadable) => StoreError::Vault(Box::new(unreadable)),
+            CodecError::Invalid(why) => Self::Invalid(why),
+            CodecError::NoVault => Self::Refused { refusal: Refusal::NoVault, source: None },
+            CodecError::Sealing(error) => Self::Vault(Box::new(error)),
+            CodecError::Vault(error) => Self::Vault(Box::new(error)),
+            CodecError::Unreadable(unreadable) => Self::Vault(Box::new(unreadable)),
         }
     }
+}
 
+impl CodecError {
     /// The store's error for an event that was read.
     pub(super) fn on_read(self, event: &RecordedEvent) -> StoreError {
         match self {
             Self::Unreadable(unreadable) => unreadable_event(unreadable, event),
-            other => other.on_append(),
+            other => other.into(),
         }
     }
 }

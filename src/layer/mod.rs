@@ -12,9 +12,13 @@ mod error;
 mod halves;
 mod inspect;
 mod open;
+mod opening;
 mod placement;
 mod read;
 mod rotate;
+mod sealed;
+mod sealing;
+mod settle;
 
 use std::{
     fmt,
@@ -26,10 +30,12 @@ use std::{
 
 use async_trait::async_trait;
 
-pub use codec::{Codec, EventRef, Opened, Sealed};
+pub use codec::Codec;
 pub use error::CodecError;
 pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
+pub use opening::{EventRef, Opened};
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
+pub use sealed::Sealed;
 
 use crate::{
     erasure::{ErasureError, Witnessed},

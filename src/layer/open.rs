@@ -3,8 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    CodecError, EventRef, Layer,
-    codec::Opened,
+    CodecError, EventRef, Layer, Opened,
     document::{self, Document},
     halves::Found,
 };

@@ -231,5 +231,5 @@ fn open_all<S: EventStore, F, T>(
 }
 
 fn interrupted() -> StoreError {
-    CodecError::Invalid("the runtime ended while events were being opened".to_owned()).on_append()
+    CodecError::Invalid("the runtime ended while events were being opened".to_owned()).into()
 }

@@ -12,8 +12,8 @@ use super::{
     template::{Composed, Template},
 };
 use crate::event::{
-    ERASURE_ANNOUNCED, EventType, Json, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY,
-    SUBJECT_FORGOTTEN, StreamName, Subject,
+    ERASURE_ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload,
+    SEALED_KEY, SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
 };
 
 /// Names beginning so are the layer's own streams.
@@ -78,12 +78,8 @@ pub enum Body {
     Nothing,
     /// All of it, byte for byte.
     Whole,
-    /// A JSON array of `[pointer, index, value]`, to be read with [`Filling::read_all`] and put
-    /// back with [`Node::fill_all`] into what is public, or into `{}` where nothing is. `index`
-    /// says which member or element of its parent the value was.
-    ///
-    /// [`Filling::read_all`]: crate::event::Filling::read_all
-    /// [`Node::fill_all`]: crate::event::Node::fill_all
+    /// Members and elements of it, to be read with [`Fillings`](crate::event::Fillings). They
+    /// belong into what is public, or into `{}` where nothing is.
     Fields(Zeroizing<String>),
 }
 
@@ -174,14 +170,15 @@ impl Rules {
         let tree = json
             .filter(|json| needs_tree || may_name_the_sealed_key(json.as_str()))
             .map(Json::tree);
-        if tree.as_ref().is_some_and(|tree| tree.member(SEALED_KEY).is_some()) {
+        let tree = tree.as_ref().map(Tree::root);
+        if tree.is_some_and(|tree| tree.member(SEALED_KEY).is_some()) {
             return Err(PolicyRefusal::Reserved { what: "the member `$sealed` of a payload" });
         }
 
-        let subject = self.subject(rule, captures, facts, tree.as_ref())?;
+        let subject = self.subject(rule, captures, facts, tree)?;
         let mut changes = Vec::with_capacity(owners.len());
         for owner in owners {
-            let who = owner.template.compose("owner", captures, tree.as_ref(), &[])?;
+            let who = owner.template.compose("owner", captures, tree, &[])?;
             let who = self.composed(who, "owner")?;
             if who.as_str() == facts.stream.as_str() {
                 return Err(PolicyRefusal::OwnsItself);
@@ -193,7 +190,7 @@ impl Rules {
             });
         }
 
-        let outcome = self.cut_payload(cut, &subject, captures, tree.as_ref())?;
+        let outcome = self.cut_payload(cut, &subject, captures, tree)?;
         let mut carved = Carved {
             layout: rule.map_or(Layout::Sealed, |rule| rule.layout),
             subject,
@@ -241,7 +238,7 @@ impl Rules {
         rule: Option<&Rule>,
         captures: &[&str],
         facts: &EventFacts<'_>,
-        tree: Option<&Node<'_>>,
+        tree: Option<Node<'_>>,
     ) -> Result<Subject, PolicyRefusal> {
         let what = "subject";
         let own = Subject::of(facts.stream);
@@ -280,13 +277,13 @@ impl Rules {
         cut: &Cut,
         subject: &Subject,
         captures: &[&str],
-        tree: Option<&Node<'_>>,
+        tree: Option<Node<'_>>,
     ) -> Result<Outcome, PolicyRefusal> {
         if cut.public.is_empty() && cut.fields.is_empty() {
             return Ok(if cut.whole { Outcome::Clear } else { Outcome::Whole });
         }
         match tree {
-            Some(root @ Node::Object(_)) => {
+            Some(root) if root.kind() == Kind::Object => {
                 cut::cut(root, cut, subject, &Subjects { rules: self, captures, tree })
             }
             // Fields cannot be found in what is no object: what they take out of a public
@@ -294,7 +291,7 @@ impl Rules {
             _ if cut.fields.iter().any(|field| field.subject.is_some()) => {
                 Err(PolicyRefusal::NotAnObject)
             }
-            Some(Node::Leaf(_)) if cut.whole => Ok(Outcome::Clear),
+            Some(root) if cut.whole && root.kind() != Kind::Array => Ok(Outcome::Clear),
             _ if cut.whole && cut.fields.is_empty() => Ok(Outcome::Clear),
             _ => Ok(Outcome::Whole),
         }
@@ -302,17 +299,20 @@ impl Rules {
 
     fn carve_metadata(&self, metadata: &Json, carved: &mut Carved) -> Result<(), PolicyRefusal> {
         let tree = metadata.tree();
-        let members = tree.members().ok_or(PolicyRefusal::MetadataNotAnObject)?;
-        if tree.member(SEALED_KEY).is_some() || tree.member(LAYER_KEY).is_some() {
+        let root = tree.root();
+        if root.kind() != Kind::Object {
+            return Err(PolicyRefusal::MetadataNotAnObject);
+        }
+        if root.member(SEALED_KEY).is_some() || root.member(LAYER_KEY).is_some() {
             let what = "a member `$sealed` or `$oubliette` of an event's metadata";
             return Err(PolicyRefusal::Reserved { what });
         }
-        let outcome = if members.is_empty() {
+        let outcome = if root.is_empty() {
             Outcome::Clear
         } else {
-            match cut::cut(&tree, &self.metadata, &carved.subject, &NoSubjects)? {
+            match cut::cut(root, &self.metadata, &carved.subject, &NoSubjects)? {
                 // Always as fillings, so that a reader knows one form only.
-                Outcome::Whole => cut::all_of(&tree, &carved.subject),
+                Outcome::Whole => cut::all_of(root, &carved.subject),
                 other => other,
             }
         };
@@ -350,7 +350,7 @@ impl Rule {
 struct Subjects<'r> {
     rules: &'r Rules,
     captures: &'r [&'r str],
-    tree: Option<&'r Node<'r>>,
+    tree: Option<Node<'r>>,
 }
 
 impl FieldSubjects for Subjects<'_> {
@@ -358,13 +358,13 @@ impl FieldSubjects for Subjects<'_> {
         &self,
         field: &Field,
         stars: &[&str],
-        value: &Node<'_>,
+        value: Node<'_>,
     ) -> Result<Option<Subject>, PolicyRefusal> {
         let what = "subject of a field";
         let Some(template) = &field.subject else { return Ok(None) };
         match Template::compose(template, what, self.captures, self.tree, stars)? {
             // Where there is no value there need be nobody whose it is.
-            Composed::Missing(_) if matches!(value, Node::Leaf("null")) => Ok(None),
+            Composed::Missing(_) if value.kind() == Kind::Null => Ok(None),
             composed => self.rules.composed(composed, what).map(Some),
         }
     }
@@ -377,7 +377,7 @@ impl FieldSubjects for NoSubjects {
         &self,
         _: &Field,
         _: &[&str],
-        _: &Node<'_>,
+        _: Node<'_>,
     ) -> Result<Option<Subject>, PolicyRefusal> {
         Ok(None)
     }

@@ -1,7 +1,8 @@
 //! Cutting a document into what is public and whose the rest is.
 //!
 //! First every place is classified, from the leaves up; then the public part and the fillings
-//! are written. Nothing is public unless a pattern says so: the patterns that are still possible
+//! are written, from pieces of the text: what is between two commas goes one way or the other, white
+//! space and all, so that together they are the text again. Nothing is public unless a pattern says so: the patterns that are still possible
 //! at a place are carried down, and where none is left all that lies below is sealed.
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use super::{
     PolicyRefusal, guard,
     rules::{Cut, Field},
 };
-use crate::event::{Filling, Json, Node, Subject};
+use crate::event::{Fillings, Json, Kind, Node, Subject};
 
 /// How many subjects one event is of at most. Each has a token, and each token is bound to the
 /// key ids of all: the work grows with the square of their number, and each costs a new key.
@@ -75,13 +76,13 @@ pub(super) trait FieldSubjects {
         &self,
         field: &Field,
         stars: &[&str],
-        value: &Node<'_>,
+        value: Node<'_>,
     ) -> Result<Option<Subject>, PolicyRefusal>;
 }
 
 /// Cuts an object.
 pub(super) fn cut(
-    root: &Node<'_>,
+    root: Node<'_>,
     cut: &Cut,
     primary: &Subject,
     subjects: &dyn FieldSubjects,
@@ -98,7 +99,7 @@ pub(super) fn cut(
         Piece::Field { .. } | Piece::Mixed { .. } => {}
     }
     let public = piece.in_clear().then(|| {
-        let mut text = String::with_capacity(root.text_len());
+        let mut text = String::with_capacity(root.text().len());
         write_public(root, &piece, &mut text);
         Json::composed(text)
     });
@@ -108,7 +109,7 @@ pub(super) fn cut(
         .filter(|(part, _)| piece.holds(*part))
         .map(|(part, subject)| {
             let mut writer = Writer::new(part, cut);
-            writer.write(root, &piece, 0);
+            writer.write(root, 0, &piece, 0);
             writer.finish(subject)
         })
         .collect();
@@ -116,11 +117,11 @@ pub(super) fn cut(
 }
 
 /// All of an object as the fillings of one subject.
-pub(super) fn all_of(root: &Node<'_>, subject: &Subject) -> Outcome {
+pub(super) fn all_of(root: Node<'_>, subject: &Subject) -> Outcome {
     let cut = Cut::default();
     let mut writer = Writer::new(0, &cut);
-    for (i, member) in root.members().unwrap_or_default().iter().enumerate() {
-        writer.descend(&member.key, &member.value, &Piece::Sealed, i);
+    for (i, member) in root.children().enumerate() {
+        writer.descend(&member.key().unwrap_or_default(), member, &Piece::Sealed, i);
     }
     Outcome::Parts { public: None, parts: vec![writer.finish(subject.clone())] }
 }
@@ -148,9 +149,9 @@ impl<'c, 'n> Classifier<'c, 'n> {
 
     /// `active`: the patterns that fit the path so far. `muted`: nothing below may be in clear,
     /// because a key on the way must not.
-    fn classify<'a>(
+    fn classify(
         &mut self,
-        node: &'n Node<'a>,
+        node: Node<'n>,
         active: &[usize],
         public: bool,
         muted: bool,
@@ -163,7 +164,9 @@ impl<'c, 'n> Classifier<'c, 'n> {
                 deeper.push(pattern);
             } else if self.is_field(pattern) {
                 return self.field(node, pattern - self.cut.public.len(), muted);
-            } else if pattern >= self.cut.scalars || matches!(node, Node::Leaf(_)) {
+            } else if pattern >= self.cut.scalars
+                || !matches!(node.kind(), Kind::Array | Kind::Object)
+            {
                 public = true;
             }
         }
@@ -175,23 +178,19 @@ impl<'c, 'n> Classifier<'c, 'n> {
         if deeper.is_empty() {
             return Ok(plain);
         }
-        let children: Vec<Piece> = match node {
-            Node::Leaf(_) => return Ok(plain),
-            Node::Array(items) => items
-                .iter()
-                .enumerate()
-                .map(|(i, item)| {
-                    self.child(i.to_string().into(), item, &deeper, public, muted, false)
-                })
-                .collect::<Result<_, _>>()?,
-            Node::Object(members) => members
-                .iter()
-                .map(|member| {
-                    let key = Cow::Borrowed(&*member.key);
-                    self.child(key, &member.value, &deeper, public, muted, true)
-                })
-                .collect::<Result<_, _>>()?,
+        let is_key = match node.kind() {
+            Kind::Object => true,
+            Kind::Array => false,
+            _ => return Ok(plain),
         };
+        let children: Vec<Piece> = node
+            .children()
+            .enumerate()
+            .map(|(i, child)| {
+                let key = child.key().unwrap_or_else(|| i.to_string().into());
+                self.child(key, child, &deeper, public, muted, is_key)
+            })
+            .collect::<Result<_, _>>()?;
         Ok(if children.iter().all(|child| matches!(child, Piece::Sealed)) {
             if public && children.is_empty() { Piece::Public } else { Piece::Sealed }
         } else if children.iter().all(|child| matches!(child, Piece::Public)) {
@@ -202,10 +201,10 @@ impl<'c, 'n> Classifier<'c, 'n> {
         })
     }
 
-    fn child<'a>(
+    fn child(
         &mut self,
         key: Cow<'n, str>,
-        node: &'n Node<'a>,
+        node: Node<'n>,
         active: &[usize],
         public: bool,
         muted: bool,
@@ -238,12 +237,7 @@ impl<'c, 'n> Classifier<'c, 'n> {
         piece
     }
 
-    fn field(
-        &mut self,
-        node: &Node<'_>,
-        index: usize,
-        muted: bool,
-    ) -> Result<Piece, PolicyRefusal> {
+    fn field(&mut self, node: Node<'_>, index: usize, muted: bool) -> Result<Piece, PolicyRefusal> {
         let field = &self.cut.fields[index];
         let path: Vec<&str> = self.path.iter().map(|step| &**step).collect();
         let stars = field.place.star_steps(&path);
@@ -269,36 +263,28 @@ impl<'c, 'n> Classifier<'c, 'n> {
     }
 }
 
-fn write_public(node: &Node<'_>, piece: &Piece, text: &mut String) {
-    match (piece, node) {
-        (Piece::Public, _) => node.write(text),
-        (Piece::Field { residue: Some(residue), .. }, _) => text.push_str(residue),
-        (Piece::Mixed { children, in_clear: true }, Node::Array(items)) => {
-            text.push('[');
-            for (i, (item, child)) in items.iter().zip(children).enumerate() {
-                if i > 0 {
+fn write_public(node: Node<'_>, piece: &Piece, text: &mut String) {
+    match piece {
+        Piece::Public => text.push_str(node.text()),
+        Piece::Field { residue: Some(residue), .. } => text.push_str(residue),
+        Piece::Mixed { children, in_clear: true } => {
+            let is_object = node.kind() == Kind::Object;
+            text.push(if is_object { '{' } else { '[' });
+            let mut first = true;
+            for (child, piece) in node.children().zip(children) {
+                // An element keeps its place, a member does not.
+                if is_object && !piece.in_clear() {
+                    continue;
+                }
+                if !std::mem::take(&mut first) {
                     text.push(',');
                 }
-                write_public(item, child, text);
+                text.push_str(child.before());
+                write_public(child, piece, text);
+                text.push_str(child.after());
             }
-            text.push(']');
+            text.push(if is_object { '}' } else { ']' });
         }
-        (Piece::Mixed { children, in_clear: true }, Node::Object(members)) => {
-            text.push('{');
-            let mut first = true;
-            for (member, child) in members.iter().zip(children) {
-                if child.in_clear() {
-                    if !std::mem::take(&mut first) {
-                        text.push(',');
-                    }
-                    text.push_str(&member.spelling);
-                    text.push(':');
-                    write_public(&member.value, child, text);
-                }
-            }
-            text.push('}');
-        }
-        // An element keeps its place; a member that is not in clear was left out above.
         _ => text.push_str("null"),
     }
 }
@@ -318,7 +304,7 @@ impl<'c> Writer<'c> {
         Self {
             part,
             cut,
-            text: Zeroizing::new("[".to_owned()),
+            text: Zeroizing::default(),
             pointer: String::new(),
             fields: Vec::new(),
             rest: false,
@@ -326,21 +312,19 @@ impl<'c> Writer<'c> {
     }
 
     fn finish(mut self, subject: Subject) -> CutPart {
-        self.reserve(1);
-        self.text.push(']');
         if self.rest {
             self.fields.push("*".to_owned());
         }
         CutPart { subject, fillings: self.text, fields: self.fields }
     }
 
-    fn write(&mut self, node: &Node<'_>, piece: &Piece, index: usize) {
+    fn write(&mut self, node: Node<'_>, parent: usize, piece: &Piece, index: usize) {
         match piece {
             Piece::Public => {}
             Piece::Sealed => {
                 if self.part == 0 {
                     self.rest = true;
-                    self.filling(index, node);
+                    self.filling(parent, index, node, node.text());
                 }
             }
             Piece::Field { field, part, .. } => {
@@ -349,7 +333,7 @@ impl<'c> Writer<'c> {
                     if !self.fields.contains(&name) {
                         self.fields.push(name);
                     }
-                    self.filling(index, node);
+                    self.filling(parent, index, node, node.text());
                 }
             }
             Piece::Mixed { children, in_clear } => {
@@ -357,50 +341,30 @@ impl<'c> Writer<'c> {
                     return;
                 }
                 if !in_clear && !self.pointer.is_empty() {
-                    self.skeleton(index, node);
+                    self.filling(parent, index, node, &skeleton(node));
                 }
-                match node {
-                    Node::Leaf(_) => {}
-                    Node::Array(items) => {
-                        for (i, (item, child)) in items.iter().zip(children).enumerate() {
-                            self.descend(&i.to_string(), item, child, i);
-                        }
-                    }
-                    Node::Object(members) => {
-                        for (i, (member, child)) in members.iter().zip(children).enumerate() {
-                            self.descend(&member.key, &member.value, child, i);
-                        }
-                    }
+                for (i, (child, piece)) in node.children().zip(children).enumerate() {
+                    let key = child.key().unwrap_or_else(|| i.to_string().into());
+                    self.descend(&key, child, piece, i);
                 }
             }
         }
     }
 
-    fn descend(&mut self, key: &str, node: &Node<'_>, piece: &Piece, index: usize) {
+    fn descend(&mut self, key: &str, node: Node<'_>, piece: &Piece, index: usize) {
         let length = self.pointer.len();
         self.pointer.push('/');
         self.pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-        self.write(node, piece, index);
+        self.write(node, length, piece, index);
         self.pointer.truncate(length);
     }
 
-    /// The container of something that this part fills in, where none stands in clear.
-    fn skeleton(&mut self, index: usize, node: &Node<'_>) {
-        let empty = match node {
-            Node::Array(items) => Node::Array(vec![Node::Leaf("null"); items.len()]),
-            _ => Node::Object(Vec::new()),
-        };
-        self.filling(index, &empty);
-    }
-
-    fn filling(&mut self, index: usize, node: &Node<'_>) {
-        // An escaped pointer is at most six times as long; 32 bytes are enough for the index
-        // and the signs between.
-        self.reserve(self.pointer.len() * 6 + node.text_len() + 32);
-        if self.text.len() > 1 {
-            self.text.push(',');
-        }
-        Filling::write(&self.pointer, index, node, &mut self.text);
+    /// A piece with this value. `parent` is how much of the pointer names the container.
+    fn filling(&mut self, parent: usize, index: usize, node: Node<'_>, value: &str) {
+        // 64 bytes are enough for the numbers and the spaces.
+        self.reserve(parent + node.piece().len() + value.len() + 64);
+        let parent = &self.pointer[..parent];
+        Fillings::write(parent, index, &[node.before(), value, node.after()], &mut self.text);
     }
 
     /// Makes room, so that no copy of the text is left behind in freed memory.
@@ -412,4 +376,14 @@ impl<'c> Writer<'c> {
             self.text = larger;
         }
     }
+}
+
+/// A container of something that is filled in, where none stands in clear.
+fn skeleton(node: Node<'_>) -> String {
+    if node.kind() == Kind::Object {
+        return "{}".to_owned();
+    }
+    let places: Vec<String> =
+        node.children().map(|item| format!("{}null{}", item.before(), item.after())).collect();
+    format!("[{}]", places.join(","))
 }

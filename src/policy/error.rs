@@ -161,6 +161,18 @@ pub enum PolicyRefusal {
         /// The policy's pointer.
         pointer: String,
     },
+    /// A template's pointer finds a number that is too large or too small to be written out. It
+    /// would have several names.
+    #[error(
+        "the policy takes the {what} of this event from `{pointer}`, where there is a number of \
+         more than 40 digits; write it as a string"
+    )]
+    NumberNotPlain {
+        /// What the template is for.
+        what: &'static str,
+        /// The policy's pointer.
+        pointer: String,
+    },
     /// What a template composes is no valid name. The name is not repeated.
     #[error("the {what} that the policy composes for this event is no valid name: {error}")]
     BadName {

@@ -57,7 +57,7 @@ impl PlacePattern {
     }
 
     /// The node at this place, each `*` being replaced by what it stands for.
-    pub(super) fn find<'n, 'a>(&self, root: &'n Node<'a>, stars: &[&str]) -> Option<&'n Node<'a>> {
+    pub(super) fn find<'t>(&self, root: Node<'t>, stars: &[&str]) -> Option<Node<'t>> {
         let mut stars = stars.iter();
         let pointer = self.steps.iter().try_fold(Pointer::root(), |pointer, step| {
             Some(match step {

@@ -8,7 +8,7 @@ use super::{
     pattern::{NamePattern, is_capture_name},
     place::PlacePattern,
 };
-use crate::event::{Node, Subject};
+use crate::event::{Kind, Node, Subject};
 
 /// A parsed template.
 #[derive(Debug, Clone)]
@@ -94,7 +94,7 @@ impl Template {
         &self,
         what: &'static str,
         captures: &[&str],
-        payload: Option<&Node<'_>>,
+        payload: Option<Node<'_>>,
         stars: &[&str],
     ) -> Result<Composed, PolicyRefusal> {
         let mut text = String::new();
@@ -106,17 +106,20 @@ impl Template {
                 }
                 Piece::Pointer(place) => {
                     let found = payload.and_then(|payload| place.find(payload, stars));
-                    match found {
-                        None | Some(Node::Leaf("null")) => {
-                            return Ok(Composed::Missing(place.to_string()));
+                    let found = found.filter(|node| node.kind() != Kind::Null);
+                    let Some(node) = found else {
+                        return Ok(Composed::Missing(place.to_string()));
+                    };
+                    let pointer = || place.to_string();
+                    match node.scalar() {
+                        // Numbers have one form here, so that nobody has two names.
+                        Some(scalar)
+                            if node.kind() == Kind::Number && scalar.contains(['e', 'E']) =>
+                        {
+                            return Err(PolicyRefusal::NumberNotPlain { what, pointer: pointer() });
                         }
-                        Some(node) => match node.scalar() {
-                            Some(scalar) if !scalar.is_empty() => text.push_str(&scalar),
-                            _ => {
-                                let pointer = place.to_string();
-                                return Err(PolicyRefusal::NotScalar { what, pointer });
-                            }
-                        },
+                        Some(scalar) if !scalar.is_empty() => text.push_str(&scalar),
+                        _ => return Err(PolicyRefusal::NotScalar { what, pointer: pointer() }),
                     }
                 }
             }

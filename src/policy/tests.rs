@@ -4,7 +4,7 @@ mod properties;
 mod streams;
 
 use super::*;
-use crate::event::{EventType, Filling, Node};
+use crate::event::{EventType, Fillings, Tree, fill};
 
 fn policy(toml: &str) -> Policy {
     Policy::parse(toml).unwrap_or_else(|errors| panic!("{errors}\n{toml}"))
@@ -41,16 +41,22 @@ fn carve_as(
 
 /// Puts the parts of some subjects back into what is public, as a reader would.
 fn rebuild(carved: &Carved, readable: impl Fn(&Subject) -> bool) -> String {
-    let mut tree = carved.public.as_ref().map_or(Node::Object(Vec::new()), Json::tree);
     let parts: Vec<_> = carved.parts.iter().filter(|part| readable(&part.subject)).collect();
-    let mut fillings = Vec::new();
-    for part in &parts {
-        match &part.body {
-            Body::Fields(text) => fillings.extend(Filling::read_all(text).unwrap()),
-            Body::Nothing => {}
-            Body::Whole => panic!("a whole payload has nothing to put together"),
-        }
-    }
-    assert!(tree.fill_all(fillings, false));
-    tree.to_text()
+    let texts = parts.iter().filter_map(|part| match &part.body {
+        Body::Fields(text) => Some(text.as_str()),
+        Body::Nothing => None,
+        Body::Whole => panic!("a whole payload has nothing to put together"),
+    });
+    rebuild_from(carved.public.as_ref(), texts, parts.len() < carved.parts.len())
+}
+
+fn rebuild_from<'t>(
+    public: Option<&Json>,
+    texts: impl Iterator<Item = &'t str>,
+    gaps: bool,
+) -> String {
+    let read: Vec<Fillings<'_>> = texts.map(|text| Fillings::read(text).unwrap()).collect();
+    let all = read.iter().flat_map(Fillings::iter).map(Result::unwrap).collect();
+    let tree = public.map(Json::tree);
+    fill(tree.as_ref().map(Tree::root), &[], all, gaps).unwrap().as_str().to_owned()
 }

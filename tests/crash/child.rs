@@ -71,7 +71,7 @@ impl Said {
     }
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line} .").unwrap();
     out.flush().unwrap();
@@ -167,7 +167,13 @@ async fn visit(bank: &Oubliette<SqliteStore>, n: u32) {
     }
 }
 
-async fn append(bank: &Oubliette<SqliteStore>, to: &str, kind: &str, data: &str, secret: &str) {
+pub(crate) async fn append(
+    bank: &Oubliette<SqliteStore>,
+    to: &str,
+    kind: &str,
+    data: &str,
+    secret: &str,
+) {
     let mut new = event(kind, data);
     if to.starts_with("room-") {
         let author = data.split_once(':').unwrap().1.split_once(',').unwrap().0;
@@ -182,7 +188,7 @@ async fn append(bank: &Oubliette<SqliteStore>, to: &str, kind: &str, data: &str,
     }
 }
 
-async fn forget(bank: &Oubliette<SqliteStore>, who: &str) {
+pub(crate) async fn forget(bank: &Oubliette<SqliteStore>, who: &str) {
     say(&format!("forgetting {who}"));
     bank.forget(&subject(who), "the person asked").await.unwrap();
     say(&format!("forgotten {who}"));

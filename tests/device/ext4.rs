@@ -28,7 +28,6 @@ impl Ext4 {
     }
 
     /// An empty one, at this folder.
-    #[allow(dead_code)]
     pub(crate) fn make_at(at: &Path) -> Option<Self> {
         Self::make_in(tempfile::tempdir().unwrap(), at)
     }
@@ -65,7 +64,6 @@ impl Ext4 {
     /// What the device holds at this moment, as a file system that is mounted there: what a power
     /// cut would leave. The device's bytes are those of its backing file, which the system's cache
     /// of the file system above is no part of.
-    #[allow(dead_code)]
     pub(crate) fn cut(&self, at: &Path) -> Self {
         let work = tempfile::tempdir().unwrap();
         let (from, to) = (self.image(), work.path().join("image"));
@@ -75,7 +73,6 @@ impl Ext4 {
     }
 
     /// Everything that the device holds.
-    #[allow(dead_code)]
     pub(crate) fn raw(&self) -> Vec<u8> {
         run("sync", &[]);
         let raw = fs::read(self.image()).unwrap();
@@ -84,7 +81,6 @@ impl Ext4 {
     }
 
     /// Takes the file system down, and reads the device then.
-    #[allow(dead_code)]
     pub(crate) fn raw_after(mut self) -> Vec<u8> {
         assert!(self.unmount());
         self.raw()

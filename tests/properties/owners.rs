@@ -120,26 +120,23 @@ async fn no_wrong_person_with_a_codec_beside_the_layer() {
     let layer = Oubliette::open(MemoryStore::new(), vault.clone(), bank_policy()).await.unwrap();
     put(&layer, "user-1", event("UserRegistered", USER)).await.unwrap();
     let codec = oubliette::layer::Codec::new(vault.clone(), bank_policy());
-    let opened = oubliette::layer::EventRef {
-        stream: &stream("bankaccount-1"),
-        id: oubliette::event::EventId::random(),
-        event_type: &oubliette::event::EventType::new("AccountOpened").unwrap(),
-    };
-    let account = json(r#"{"owner":"user-1","memo":"m"}"#);
-    let sealed = codec.seal(opened, &account).await.unwrap();
-    let data = sealed.data.clone();
+    let (to, account) = (stream("bankaccount-1"), r#"{"owner":"user-1","memo":"m"}"#);
+    let opened = event("AccountOpened", account);
+    let (id, event_type) = (opened.id, opened.event_type.clone());
+    let sealed = codec.seal(&to, opened).await.unwrap();
+    let (data, metadata) = (sealed.data.clone(), sealed.metadata.clone());
     assert_eq!(layer.plan(&subject("user-1")).await.unwrap().subjects.len(), 1);
     sealed.stored().await.unwrap();
     assert_eq!(layer.plan(&subject("user-1")).await.unwrap().subjects.len(), 2);
     layer.forget(&subject("user-1"), "asked").await.unwrap();
-    let gone = codec.open(opened, &data).unwrap();
+    let place = oubliette::layer::EventRef { stream: &to, id, event_type: &event_type };
+    let gone = codec.open(place, &data, metadata.as_ref()).unwrap();
     assert_eq!(gone.shredded.len(), 1);
 
     // And what was never stored never counts.
     put(&layer, "user-2", event("UserRegistered", USER)).await.unwrap();
-    let other = oubliette::layer::EventRef { stream: &stream("bankaccount-2"), ..opened };
-    let account = json(r#"{"owner":"user-2","memo":"m"}"#);
-    codec.seal(other, &account).await.unwrap().rejected().await.unwrap();
+    let account = event("AccountOpened", r#"{"owner":"user-2","memo":"m"}"#);
+    codec.seal(&stream("bankaccount-2"), account).await.unwrap().rejected().await.unwrap();
     assert_eq!(layer.plan(&subject("user-2")).await.unwrap().subjects.len(), 1);
 }
 

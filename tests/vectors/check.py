@@ -3,11 +3,25 @@
 import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-Number = type("Number", (str,), {})  # a number's literal, verbatim
+Number = type("Number", (str,), {})  # a number's literal
+OWN = ("$sealed", "$oubliette")
 def load(text):
     return json.loads(text, parse_int=Number, parse_float=Number)
+def number(literal):
+    """The one spelling of a number's value (section 3)."""
+    sign, whole, fraction, exponent = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]\+?(-?\d+))?", literal).groups("")
+    digits = (whole + fraction).lstrip("0")
+    power = len(whole) - (len(whole + fraction) - len(digits)) - 1
+    digits = digits.rstrip("0")
+    if not digits: return "0"
+    if len(exponent.lstrip("-0")) > 18: return literal
+    power += int(exponent or 0)
+    if not -40 <= power < 40: return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{power}"
+    if power < 0: return f"{sign}0.{'0' * (-power - 1)}{digits}"
+    digits = digits.ljust(power + 1, "0")
+    return sign + digits[:power + 1] + ("." + digits[power + 1:] if digits[power + 1:] else "")
 def canonical(v):
-    if isinstance(v, Number): return str(v)
+    if isinstance(v, Number): return number(v)
     if isinstance(v, dict): return "{%s}" % ",".join(f"{canonical(k)}:{canonical(v[k])}" for k in sorted(v))
     if isinstance(v, list): return "[%s]" % ",".join(map(canonical, v))
     return json.dumps(v, ensure_ascii=False)
@@ -20,8 +34,10 @@ def take(data, metadata):
     """Tokens, public data and bound metadata (canonical), notes."""
     meta = load(metadata) if metadata else {}
     notes, lists, public = meta.get("$oubliette", {}), [], b""
-    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "fields"}, "notes"
+    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "mac"}, "notes"
     if "$sealed" in meta: lists.append(meta.pop("$sealed"))
+    if set(notes) == {"mac"}: del meta["$oubliette"]
+    elif "mac" in notes: meta["$oubliette"] = {k: notes[k] for k in notes if k != "mac"}
     if "bytes" in data:
         raw = bytes.fromhex(data["bytes"])
         if notes.get("sealed") == "bytes": return [raw], b"", canonical(meta).encode(), notes
@@ -36,33 +52,81 @@ def take(data, metadata):
     assert len(lists) == 1 and isinstance(lists[0], list) and lists[0], "tokens"
     assert "fields" not in notes or len(notes["fields"]) == len(lists[0]), "tokens dropped"
     return [token(t) for t in lists[0]], public, canonical(meta).encode() if meta else b"", notes
+def pieces(text):
+    """What stands between the commas of an object or array."""
+    depth, start, found = 0, 1, []
+    for m in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', text):
+        depth += (m[0] in "[{") - (m[0] in "]}")
+        if (depth, m[0]) == (1, ",") or depth == 0: found.append(text[start:m.start()]); start = m.end()
+    return found if found != [""] and (len(found) > 1 or found[0].strip()) else []
+def split(piece):
+    """Key (None for an element), all before the value, the value, the white space after it."""
+    head, key = re.match(r'(\s*(?:("(?:[^"\\]|\\.)*")\s*:\s*)?)', piece).groups()
+    value = piece[len(head):]
+    load(value)
+    return key and load(key), head, value.rstrip(), value[len(value.rstrip()):]
 def fillings(text):
-    assert isinstance(load(text), list) and all(re.match("/|$", p) and int(i) >= 0 for p, i, _ in load(text))
-    return [p for p, _, _ in load(text)]
+    """Container, index, piece."""
+    found, at = [], 0
+    while at < len(text):
+        m = re.compile(rb"(0|[1-9]\d*) (0|[1-9]\d*) (0|[1-9]\d*) ").match(text, at)
+        parent, index, length = map(int, m.groups())
+        at = m.end() + parent + length
+        assert at <= len(text), "lengths"
+        pointer = text[m.end():at - length].decode()
+        assert re.fullmatch(r"(/([^~/]|~[01])*)*", pointer), "pointer"
+        steps = [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
+        found.append((steps, index, text[at - length:at].decode()))
+        split(found[-1][2])
+    return found
+def skeleton(value):
+    v = load(value)
+    return v == {} or isinstance(v, list) and all(x is None for x in v)
+def fill(value, todo, hidden=()):
+    """A container's text with what is filled into it."""
+    own, below = [f for f in todo if not f[0]], [f for f in todo if f[0]]
+    is_object, here = value[0] == "{", [split(p) for p in pieces(value)]
+    assert is_object or value[0] == "[", "no place"
+    here = [p for p in here if p[0] not in hidden]
+    for _, index, piece in sorted(own, key=lambda f: (f[1], skeleton(split(f[2])[2]))):
+        new = split(piece)
+        assert is_object == (new[0] is not None), "a member without a key, or an element with one"
+        at = next((i for i, p in enumerate(here) if p[0] == new[0]), None) if is_object else index
+        if is_object and at is None: here.insert(index, new)
+        elif not (skeleton(new[2]) and here[at][2][0] in "[{"): here[at] = new
+    for i, (key, head, inner, tail) in enumerate(here):
+        deeper = [(s[1:], *rest) for s, *rest in below if s[0] == (key if is_object else str(i))]
+        below = [f for f in below if f[0][0] != (key if is_object else str(i))]
+        if deeper: here[i] = (key, head, fill(inner, deeper), tail)
+    assert not below, "no place"
+    return value[0] + ",".join(h + v + t for _, h, v, t in here) + value[-1]
 def open_event(v, keys):
     tokens, public, meta, notes = take(v["data"], v["metadata"])
     if "private" in v:
         tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
         assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"]
-    digest = hashlib.sha256(field(public) + field(meta)).digest()
+    digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
     event_id = bytes.fromhex(v["id"].replace("-", ""))
     aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
                                v["type"].encode(), b"".join(t[2:18] for t in tokens), digest]))
-    opened = []
+    opened, body, about, whole = [], [], [], None
     for t in tokens:
         assert t[:2] == b"\1\1" and len(t) >= 63, "version, algorithm or length"
         text = AESGCM(keys[t[2:18].hex()]).decrypt(t[18:30], t[30:], aad)
         m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
-        metadata, body = text[17:17 + m], text[17 + m:17 + m + b]
+        metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
         assert len(text) >= 17 + m + b and not any(text[17 + m + b:]), "lengths or padding"
-        assert text[0] <= 3 and (text[0] or not body), "form"
-        if text[0] in (1, 2): load(body.decode())
-        if metadata: fillings(metadata.decode())
-        for pointer in fillings(body.decode()) if text[0] == 2 else []:
-            at = load(public or b"{}")  # its parent must be there
-            for step in pointer.split("/")[1:-1]: at = at[int(step) if isinstance(at, list) else step]
+        assert text[0] <= 3 and (text[0] or not part), "form"
+        about += fillings(metadata)
+        if text[0] == 1: load(part.decode()); whole = {"json": part.decode()}
+        if text[0] == 2: body += fillings(part)
+        if text[0] == 3: whole = {"bytes": part.hex()}
         opened.append(text)
-    return aad, digest, opened
+    data = whole or v["data"]
+    if whole is None and "json" in data and (body or "$sealed" in load(data["json"])):
+        data = {"json": fill(data["json"] if public else "{}", body, OWN)}
+    told = fill(v["metadata"] or "{}", about, OWN)
+    return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
 
 def open_announcement(line, identity):
     """Associated data and plaintext of an announcement (section 8)."""
@@ -98,17 +162,14 @@ for name in ("good", "bad"):
     file = json.loads((here / f"{name}.json").read_text())
     keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
     for v in file["vectors"]:
-        try: aad, digest, opened = open_event(v, keys)
+        try: aad, digest, opened, read = open_event(v, keys)
         except Exception as error:
             assert name == "bad", (v["name"], repr(error))
             continue
         assert name == "good", f"{v['name']} opened, but is bad"
         assert (aad.hex(), digest.hex()) == (v["associated"], v["digest"]), v["name"]
         assert [text.hex() for text in opened] == v["plaintexts"], v["name"]
-        if opened[0][0] in (1, 3):
-            m, b = (int.from_bytes(opened[0][at:at + 4], "big") for at in (9, 13))
-            body, want = opened[0][17 + m:17 + m + b], v["opened"]["data"]
-            assert body == (want["json"].encode() if "json" in want else bytes.fromhex(want["bytes"])), v["name"]
+        assert read == v["opened"], (v["name"], read)
     print(f"{len(file['vectors'])} {name} vectors as they should be")
 
 file = json.loads((here / "announcements.json").read_text())

@@ -1,7 +1,10 @@
 //! The values that must not stand anywhere in clear: what is sealed of the living, and what the
 //! caller knows of the forgotten.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use futures::TryStreamExt;
@@ -10,7 +13,7 @@ use super::{DrillNews, files::Window};
 use crate::{
     audit::AuditError,
     crypto::{Body, Plaintext},
-    event::{Filling, Json, Node, Payload, RecordedEvent, StreamName},
+    event::{Fillings, Json, Kind, Node, Payload, RecordedEvent, StreamName},
     layer::{
         Oubliette, TokenFate,
         document::{Document, Stored},
@@ -184,7 +187,7 @@ impl Gathered {
         match opened.body() {
             Ok(Body::Json(text)) => {
                 if let Ok(json) = Json::parse(text) {
-                    self.values(stream, &mut String::new(), &json.tree());
+                    self.values(stream, &mut String::new(), json.tree().root());
                 }
             }
             Ok(Body::Fields(text)) => self.fillings(stream, "", text),
@@ -204,31 +207,27 @@ impl Gathered {
         if text.is_empty() {
             return;
         }
-        for filling in Filling::read_all(text).unwrap_or_default() {
-            self.values(stream, &mut format!("{place}{}", filling.pointer), &filling.value);
+        let Ok(fillings) = Fillings::read(text) else { return };
+        for filling in fillings.iter().flatten() {
+            let key = filling.node.key().unwrap_or(Cow::Borrowed("*"));
+            let mut place = format!("{place}{}/{key}", filling.parent);
+            self.values(stream, &mut place, filling.node);
         }
     }
 
     /// The values in a tree that are long enough. The depth of JSON is limited where it is read.
-    fn values(&mut self, stream: &StreamName, place: &mut String, node: &Node<'_>) {
+    fn values(&mut self, stream: &StreamName, place: &mut String, node: Node<'_>) {
         let length = place.len();
-        match node {
-            Node::Array(items) => {
-                for item in items {
-                    place.push_str("/*");
-                    self.values(stream, place, item);
-                    place.truncate(length);
-                }
-            }
-            Node::Object(members) => {
-                for member in members {
+        match node.kind() {
+            Kind::Array | Kind::Object => {
+                for child in node.children() {
                     place.push('/');
-                    place.push_str(&member.key);
-                    self.values(stream, place, &member.value);
+                    place.push_str(&child.key().unwrap_or(Cow::Borrowed("*")));
+                    self.values(stream, place, child);
                     place.truncate(length);
                 }
             }
-            Node::Leaf(_) => {
+            _ => {
                 let Some(text) = node.scalar() else { return };
                 let long = match node.string() {
                     Some(text) => text.trim().chars().count() >= SHORTEST_VALUE,
@@ -280,31 +279,26 @@ async fn publicly<S: EventStore>(
 }
 
 fn public_parts(event: &RecordedEvent, stored: &Stored, look: &mut impl FnMut(&str)) {
-    match &stored.public {
-        Some(Payload::Json(json)) => every_text(&json.tree(), look),
-        Some(Payload::Bytes(bytes)) => look(&String::from_utf8_lossy(bytes)),
+    match stored.public() {
+        Some(Payload::Json(json)) => every_text(json.tree().root(), look),
+        Some(Payload::Bytes(bytes)) => look(&String::from_utf8_lossy(&bytes)),
         None => {}
     }
     // The layer's own notes, too.
     if let Some(metadata) = &event.metadata {
-        every_text(&metadata.tree(), look);
+        every_text(metadata.tree().root(), look);
     }
 }
 
-fn every_text(node: &Node<'_>, look: &mut impl FnMut(&str)) {
-    match node {
-        Node::Array(items) => items.iter().for_each(|item| every_text(item, look)),
-        Node::Object(members) => {
-            for member in members {
-                look(&member.key);
-                every_text(&member.value, look);
-            }
+fn every_text(node: Node<'_>, look: &mut impl FnMut(&str)) {
+    if let Some(text) = node.scalar() {
+        look(&text);
+    }
+    for child in node.children() {
+        if let Some(key) = child.key() {
+            look(&key);
         }
-        Node::Leaf(_) => {
-            if let Some(text) = node.scalar() {
-                look(&text);
-            }
-        }
+        every_text(child, look);
     }
 }
 

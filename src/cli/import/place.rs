@@ -241,9 +241,9 @@ fn is_same(event: &NewEvent, stored: &RecordedEvent) -> bool {
 
 /// Metadata, where it says anything.
 fn about(metadata: Option<&Json>) -> Option<&Json> {
-    metadata.filter(|json| json.tree().members().is_none_or(|members| !members.is_empty()))
+    metadata.filter(|json| !(json.tree().root().is_object() && json.tree().root().is_empty()))
 }
 
 fn is_same_json(one: &Json, other: &Json) -> bool {
-    one == other || one.tree().to_canonical() == other.tree().to_canonical()
+    one == other || one.tree().root().to_canonical() == other.tree().root().to_canonical()
 }

@@ -1,266 +1,394 @@
-//! Values that were cut out of a document, as text and back.
+//! Pieces that were cut out of a document, as text and back.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
+use std::{borrow::Cow, collections::HashSet, ops::Range};
+
+use super::{
+    Json, JsonError, Kind, MAX_DEPTH, Node, Pointer,
+    node::write_string,
+    reader::{self, Entry},
 };
 
-use super::{Json, JsonError, MAX_DEPTH, Member, Node, Pointer, Step, node::write_string, reader};
-
-/// A value that was cut out of a tree, and where it belongs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Filling<'a> {
-    /// Where it belongs.
-    pub pointer: Pointer,
-    /// Which member or element of its parent it was, so that the order comes back.
-    pub index: usize,
-    /// The value itself.
-    pub value: Node<'a>,
+/// What one token holds of a document: members and elements, each as it was written, white space
+/// and all, and where it belongs.
+#[derive(Debug)]
+pub struct Fillings<'a> {
+    text: &'a str,
+    entries: Vec<Entry>,
+    list: Vec<Place>,
 }
 
-impl<'a> Filling<'a> {
-    /// Reads the text `[[pointer, index, value], …]` that [`Filling::write`] composes.
+#[derive(Debug)]
+struct Place {
+    parent: Range<usize>,
+    index: usize,
+    entry: usize,
+}
+
+/// A member or an element that was cut out of a document.
+#[derive(Debug, Clone)]
+pub struct Filling<'a> {
+    /// The container that it belongs into.
+    pub parent: Pointer,
+    /// Which member or element it was there, so that the order comes back.
+    pub index: usize,
+    /// What it is.
+    pub node: Node<'a>,
+}
+
+const OTHER: &str = "not a list of fillings";
+
+impl<'a> Fillings<'a> {
+    /// Reads what [`Fillings::write`] composed.
     ///
     /// # Errors
     /// [`JsonError`] where the text is something else.
-    pub fn read_all(text: &'a str) -> Result<Vec<Self>, JsonError> {
-        let other = || JsonError::Type("not a list of [pointer, index, value]".to_owned());
-        // Two arrays stand around a value that was itself within the limit.
-        let Node::Array(items) = reader::read_within(text, MAX_DEPTH + 2)? else {
-            return Err(other());
-        };
-        items
-            .into_iter()
-            .map(|item| {
-                let Node::Array(item) = item else { return Err(other()) };
-                let [pointer, index, value] =
-                    <[Node<'a>; 3]>::try_from(item).map_err(|_| other())?;
-                let pointer = pointer.string().and_then(|text| text.parse().ok());
-                let index = match index {
-                    Node::Leaf(text) => text.parse().ok(),
-                    Node::Array(_) | Node::Object(_) => None,
-                };
-                let pointer =
-                    pointer.filter(|pointer: &Pointer| pointer.steps().len() <= MAX_DEPTH);
-                match (pointer, index) {
-                    (Some(pointer), Some(index)) => Ok(Self { pointer, index, value }),
-                    _ => Err(other()),
-                }
-            })
-            .collect()
-    }
-
-    /// Appends `[pointer, index, value]` to a text.
-    pub fn write(pointer: &str, index: usize, value: &Node<'_>, text: &mut String) {
-        text.push('[');
-        write_string(pointer, text);
-        text.push(',');
-        text.push_str(&index.to_string());
-        text.push(',');
-        value.write(text);
-        text.push(']');
-    }
-}
-
-impl<'a> Node<'a> {
-    /// Puts back everything that several parts hold, whatever the order in which the parts come:
-    /// parents before what lies in them, and members in their old order. When all that was cut
-    /// out is there, the document is as it was.
-    ///
-    /// It takes about the time that it takes to read them. Returns false where some place's parent
-    /// is missing.
-    ///
-    /// With `gaps`, as where a part cannot be opened and the parents went with it, objects are
-    /// made for the missing parents instead.
-    #[must_use]
-    pub fn fill_all(&mut self, mut fillings: Vec<Filling<'a>>, gaps: bool) -> bool {
-        fillings.sort_by_key(|filling| (filling.pointer.steps().len(), filling.index));
-        fill_below(self, fillings, 0, gaps)
-    }
-
-    /// Whether a filling of this value only prepares a place: an empty object, or an array of
-    /// nothing but `null`.
-    pub(super) fn is_skeleton(&self) -> bool {
-        match self {
-            Self::Leaf(_) => false,
-            Self::Array(items) => items.iter().all(|item| matches!(item, Self::Leaf("null"))),
-            Self::Object(members) => members.is_empty(),
-        }
-    }
-
-    /// How many bytes [`Node::to_text`] has.
-    pub fn text_len(&self) -> usize {
-        match self {
-            Self::Leaf(text) => text.len(),
-            Self::Array(items) => {
-                1 + items.len().max(1) + items.iter().map(Self::text_len).sum::<usize>()
+    pub fn read(text: &'a str) -> Result<Self, JsonError> {
+        let other = || JsonError::Type(OTHER.to_owned());
+        let mut fillings = Self { text, entries: Vec::new(), list: Vec::new() };
+        let mut at = 0;
+        while at < text.len() {
+            let parent = number(text, &mut at).ok_or_else(other)?;
+            let index = number(text, &mut at).ok_or_else(other)?;
+            let length = number(text, &mut at).ok_or_else(other)?;
+            let middle = at.checked_add(parent).ok_or_else(other)?;
+            let end = middle.checked_add(length).ok_or_else(other)?;
+            if !text.is_char_boundary(middle) || text.get(middle..end).is_none() {
+                return Err(other());
             }
-            Self::Object(members) => {
-                let inner = |m: &Member<'_>| m.spelling.len() + 1 + m.value.text_len();
-                1 + members.len().max(1) + members.iter().map(inner).sum::<usize>()
-            }
+            fillings.list.push(Place { parent: at..middle, index, entry: fillings.entries.len() });
+            reader::read_piece(text, middle..end, &mut fillings.entries)?;
+            at = end;
         }
+        Ok(fillings)
+    }
+
+    /// Appends a filling: `parent-length SP index SP piece-length SP parent piece`, lengths in
+    /// bytes. `piece` is what is joined to be the piece.
+    pub(crate) fn write(parent: &str, index: usize, piece: &[&str], text: &mut String) {
+        use std::fmt::Write;
+        let length: usize = piece.iter().map(|part| part.len()).sum();
+        // Writing into memory cannot fail.
+        let _ = write!(text, "{} {index} {length} {parent}", parent.len());
+        piece.iter().for_each(|part| text.push_str(part));
+    }
+
+    /// The fillings.
+    ///
+    /// # Errors
+    /// [`JsonError`] where a parent is no pointer that a document can have.
+    pub fn iter(&self) -> impl Iterator<Item = Result<Filling<'_>, JsonError>> {
+        self.list.iter().map(|place| {
+            let parent = self.text[place.parent.clone()].parse().ok();
+            let parent = parent.filter(|parent: &Pointer| parent.steps().len() < MAX_DEPTH);
+            let parent = parent.ok_or_else(|| JsonError::Type(OTHER.to_owned()))?;
+            let node = Node::new(self.text, &self.entries, place.entry);
+            Ok(Filling { parent, index: place.index, node })
+        })
     }
 }
 
-impl Json {
-    /// Takes a text that was put together from pieces of valid JSON, without reading it again.
-    pub(crate) fn composed(text: String) -> Self {
-        debug_assert!(Self::parse(&text).is_ok());
-        Self(text.into())
+/// A number in its one spelling, and the space after it.
+fn number(text: &str, at: &mut usize) -> Option<usize> {
+    let rest = text.get(*at..)?;
+    let digits = &rest[..rest.find(' ')?];
+    if digits.is_empty() || digits.len() > 10 || (digits.len() > 1 && digits.starts_with('0')) {
+        return None;
     }
+    *at += digits.len() + 1;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
-impl std::fmt::Debug for Filling<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Filling")
-    }
-}
-
-/// `fillings` are those at and below `node`, which is `depth` steps from the root.
-fn fill_below<'a>(
-    node: &mut Node<'a>,
-    fillings: Vec<Filling<'a>>,
-    depth: usize,
+/// Puts back everything that several parts hold, whatever the order in which the parts come:
+/// containers before what lies in them, and members in their old order. When all that was cut out
+/// is there, and the rest stands as it stood, the text is the one that it was.
+///
+/// `rest` is what is left of the document; nothing, if it is none. Its members that `hidden`
+/// names are none of the document's. With `gaps`, as where a part cannot be opened and containers
+/// went with it, objects are made for those that are missing; else `None` is returned where a
+/// filling has no place.
+pub(crate) fn fill(
+    rest: Option<Node<'_>>,
+    hidden: &[&str],
+    mut fillings: Vec<Filling<'_>>,
     gaps: bool,
-) -> bool {
-    let (mut direct, mut deeper) = (Vec::new(), HashMap::<Step, Vec<Filling<'a>>>::new());
-    for filling in fillings {
-        match &filling.pointer.steps()[depth..] {
-            [] => put(node, filling.value),
-            [_] => direct.push(filling),
-            [step, ..] => deeper.entry(step.clone()).or_default().push(filling),
-        }
+) -> Option<Json> {
+    fillings.sort_by(|a, b| (&a.parent, a.index).cmp(&(&b.parent, b.index)));
+    let pieces: usize = fillings.iter().map(|filling| filling.node.piece().len() + 1).sum();
+    let room = rest.map_or(2, |rest| rest.text().len()) + pieces;
+    let mut filler = Filler { text: String::with_capacity(room), gaps };
+    match rest {
+        Some(rest) => filler.container(rest, &fillings, 0, hidden)?,
+        None => filler.members(Vec::new(), &fillings, 0)?,
     }
-    if direct.is_empty() && deeper.is_empty() {
-        return true;
-    }
-    match node {
-        Node::Leaf(_) => false,
-        Node::Array(items) => {
-            direct.into_iter().all(|filling| {
-                let place = filling.pointer.steps().last().and_then(|step| item(items, step));
-                place.map(|place| put(place, filling.value)).is_some()
-            }) && deeper.into_iter().all(|(step, fillings)| {
-                item(items, &step).is_some_and(|item| fill_below(item, fillings, depth + 1, gaps))
-            })
-        }
-        Node::Object(members) => {
-            insert(members, direct);
-            if gaps {
-                let mut missing: Vec<_> = {
-                    let known: HashSet<&str> = members.iter().map(|m| m.key.as_ref()).collect();
-                    deeper.keys().filter(|step| !known.contains(step.as_str())).cloned().collect()
-                };
-                missing.sort();
-                members.extend(
-                    missing.iter().map(|step| member(step.as_str(), Node::Object(Vec::new()))),
-                );
+    Some(Json::composed(filler.text))
+}
+
+struct Filler {
+    text: String,
+    gaps: bool,
+}
+
+impl Filler {
+    /// Writes a container, and into it the `fillings`, which are sorted and belong `depth` steps
+    /// from the root or deeper.
+    fn container(
+        &mut self,
+        node: Node<'_>,
+        fillings: &[Filling<'_>],
+        depth: usize,
+        hidden: &[&str],
+    ) -> Option<()> {
+        match node.kind() {
+            _ if fillings.is_empty() && hidden.is_empty() => self.text.push_str(node.text()),
+            Kind::Object => {
+                let is_hidden =
+                    |key: Option<Cow<'_, str>>| key.is_some_and(|k| hidden.contains(&&*k));
+                let shown = node.children().filter(|member| !is_hidden(member.key())).collect();
+                self.members(shown, fillings, depth)?;
             }
-            // By far the most objects have nothing below that needs filling.
-            members.iter_mut().all(|member| {
-                deeper.is_empty()
-                    || deeper.remove(&Step::of(member.key.as_ref())).is_none_or(|fillings| {
-                        fill_below(&mut member.value, fillings, depth + 1, gaps)
-                    })
-            }) && deeper.is_empty()
+            Kind::Array => self.elements(node, fillings, depth)?,
+            _ => return None,
         }
+        Some(())
     }
-}
 
-fn item<'a, 'b>(items: &'b mut [Node<'a>], step: &Step) -> Option<&'b mut Node<'a>> {
-    items.get_mut(step.index()?)
-}
-
-/// Puts members into an object: at their index, or in the place of what stands there already.
-fn insert<'a>(members: &mut Vec<Member<'a>>, fillings: Vec<Filling<'a>>) {
-    if fillings.is_empty() {
-        return;
-    }
-    let mut places: HashMap<String, usize> =
-        members.iter().enumerate().map(|(at, member)| (member.key.to_string(), at)).collect();
-    let mut new: Vec<(usize, Member<'a>)> = Vec::new();
-    let known = members.len();
-    for Filling { pointer, index, value } in fillings {
-        let Some(step) = pointer.steps().last() else { continue };
-        match places.get(step.as_str()) {
-            Some(&at) if at < known => put(&mut members[at].value, value),
-            Some(&at) => put(&mut new[at - known].1.value, value),
-            None => {
-                places.insert(step.as_str().to_owned(), known + new.len());
-                new.push((index, member(step.as_str(), value)));
+    fn members(
+        &mut self,
+        known: Vec<Node<'_>>,
+        fillings: &[Filling<'_>],
+        depth: usize,
+    ) -> Option<()> {
+        let (own, below) = split(fillings, depth);
+        let members = with_members(known, own)?;
+        let mut met = 0;
+        self.text.push('{');
+        for (i, member) in members.iter().enumerate() {
+            if i > 0 {
+                self.text.push(',');
             }
+            let deeper = group(below, depth, &member.key().unwrap_or_default());
+            met += deeper.len();
+            self.piece(*member, deeper, depth)?;
+        }
+        if met < below.len() {
+            self.missing(&members, below, depth)?;
+        }
+        self.text.push('}');
+        Some(())
+    }
+
+    /// Makes the containers that are not there, after all members that are.
+    fn missing(&mut self, members: &[Node<'_>], below: &[Filling<'_>], depth: usize) -> Option<()> {
+        if !self.gaps {
+            return None;
+        }
+        let keys: HashSet<_> = members.iter().filter_map(Node::key).collect();
+        let (mut rest, mut first) = (below, members.is_empty());
+        while let Some(filling) = rest.first() {
+            let key = filling.parent.steps()[depth].as_str();
+            let deeper = group(rest, depth, key);
+            rest = &rest[deeper.len()..];
+            if keys.contains(key) {
+                continue;
+            }
+            if !std::mem::take(&mut first) {
+                self.text.push(',');
+            }
+            write_string(key, &mut self.text);
+            self.text.push(':');
+            self.members(Vec::new(), deeper, depth + 1)?;
+        }
+        Some(())
+    }
+
+    fn elements(&mut self, node: Node<'_>, fillings: &[Filling<'_>], depth: usize) -> Option<()> {
+        let (mut own, below) = split(fillings, depth);
+        let mut met = 0;
+        self.text.push('[');
+        for (i, mut item) in node.children().enumerate() {
+            if i > 0 {
+                self.text.push(',');
+            }
+            while let Some((filling, rest)) = own.split_first().filter(|(own, _)| own.index == i) {
+                if filling.node.key().is_some() {
+                    return None;
+                }
+                (item, own) = (put(item, filling.node), rest);
+            }
+            let deeper = if below.is_empty() { below } else { group(below, depth, &i.to_string()) };
+            met += deeper.len();
+            self.piece(item, deeper, depth)?;
+        }
+        self.text.push(']');
+        (own.is_empty() && met == below.len()).then_some(())
+    }
+
+    fn piece(&mut self, node: Node<'_>, below: &[Filling<'_>], depth: usize) -> Option<()> {
+        if below.is_empty() {
+            self.text.push_str(node.piece());
+            return Some(());
+        }
+        self.text.push_str(node.before());
+        self.container(node, below, depth + 1, &[])?;
+        self.text.push_str(node.after());
+        Some(())
+    }
+}
+
+/// What belongs into the container that is `depth` steps from the root, and what belongs deeper.
+fn split<'f, 'a>(
+    fillings: &'f [Filling<'a>],
+    depth: usize,
+) -> (&'f [Filling<'a>], &'f [Filling<'a>]) {
+    fillings.split_at(fillings.partition_point(|filling| filling.parent.steps().len() == depth))
+}
+
+/// What belongs below the member or element of this name.
+fn group<'f, 'a>(below: &'f [Filling<'a>], depth: usize, name: &str) -> &'f [Filling<'a>] {
+    let step = |filling: &Filling<'_>| filling.parent.steps()[depth].as_str().cmp(name);
+    let from = below.partition_point(|filling| step(filling).is_lt());
+    let length = below[from..].partition_point(|filling| step(filling).is_eq());
+    &below[from..from + length]
+}
+
+/// The members of an object with those that are filled in: at their index, or in the place of what
+/// stands there already. `None` where one has no key.
+fn with_members<'n>(known: Vec<Node<'n>>, own: &[Filling<'n>]) -> Option<Vec<Node<'n>>> {
+    if own.is_empty() {
+        return Some(known);
+    }
+    let keyed = |filling: &Filling<'n>| Some((filling.node.key()?, filling.index, filling.node));
+    let mut new = own.iter().map(keyed).collect::<Option<Vec<_>>>()?;
+    // Several parts may prepare the same place, and one may have what belongs there.
+    new.sort_by(|a, b| (&a.0, a.2.is_skeleton()).cmp(&(&b.0, b.2.is_skeleton())));
+    new.dedup_by(|later, first| later.0 == first.0);
+    let mut stands = vec![false; new.len()];
+    let mut known = known;
+    for member in &mut known {
+        let key = member.key().unwrap_or_default();
+        if let Ok(at) = new.binary_search_by(|(own, ..)| own.cmp(&key)) {
+            stands[at] = true;
+            *member = put(*member, new[at].2);
         }
     }
-    let mut old = std::mem::take(members).into_iter();
-    for (index, member) in new {
-        members.extend(old.by_ref().take(index.saturating_sub(members.len())));
-        members.push(member);
+    let mut stands = stands.into_iter();
+    new.retain(|_| stands.next() == Some(false));
+    new.sort_by_key(|(_, index, _)| *index);
+    let mut members = Vec::with_capacity(known.len() + new.len());
+    let mut known = known.into_iter();
+    for (_, index, node) in new {
+        members.extend(known.by_ref().take(index.saturating_sub(members.len())));
+        members.push(node);
     }
-    members.extend(old);
+    members.extend(known);
+    Some(members)
 }
 
-fn member<'a>(key: &str, value: Node<'a>) -> Member<'a> {
-    let mut spelling = String::new();
-    write_string(key, &mut spelling);
-    Member { key: Cow::Owned(key.to_owned()), spelling: Cow::Owned(spelling), value }
-}
-
-/// Puts a value where another stands. One that only prepares the place for others does not
-/// replace what already has content.
-fn put<'a>(place: &mut Node<'a>, value: Node<'a>) {
-    if matches!(place, Node::Leaf(_)) || !value.is_skeleton() {
-        *place = value;
-    }
+/// What stands in a place into which something is filled. What only prepares the place for others
+/// does not replace what they can be filled into already.
+fn put<'n>(stands: Node<'n>, filled: Node<'n>) -> Node<'n> {
+    let container = matches!(stands.kind(), Kind::Array | Kind::Object);
+    if container && filled.is_skeleton() { stands } else { filled }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Json;
 
-    fn filled(text: &str, fillings: &str, gaps: bool) -> Option<String> {
-        let json = Json::parse(text).unwrap();
-        let mut tree = json.tree();
-        tree.fill_all(Filling::read_all(fillings).unwrap(), gaps).then(|| tree.to_text())
+    fn list(fillings: &[(&str, usize, &str)]) -> String {
+        let mut text = String::new();
+        for (parent, index, piece) in fillings {
+            Fillings::write(parent, *index, &[piece], &mut text);
+        }
+        text
+    }
+
+    fn filled(rest: &str, parts: &[&[(&str, usize, &str)]], gaps: bool) -> Option<String> {
+        let json = Json::parse(rest).unwrap();
+        let texts: Vec<String> = parts.iter().map(|part| list(part)).collect();
+        let read: Vec<Fillings<'_>> =
+            texts.iter().map(|text| Fillings::read(text).unwrap()).collect();
+        let all = read.iter().flat_map(Fillings::iter).map(Result::unwrap).collect();
+        let tree = json.tree();
+        fill(Some(tree.root()), &[], all, gaps).map(|json| json.as_str().to_owned())
     }
 
     #[test]
-    fn parents_come_before_children_and_siblings_in_their_order() {
-        let fillings = r#"[["/a/x",0,1],["/c",2,3],["/a",0,{"y":2}],["/l/1",1,5]]"#;
-        let expected = r#"{"a":{"x":1,"y":2},"b":0,"c":3,"l":[4,5]}"#;
-        assert_eq!(filled(r#"{"b":0,"l":[4,null]}"#, fillings, false).unwrap(), expected);
-        assert_eq!(
-            filled("7", r#"[["",0,{"a":1}],["/b",1,2]]"#, false).unwrap(),
-            r#"{"a":1,"b":2}"#
-        );
-        assert_eq!(
-            filled(r#"{"a":"resi…"}"#, r#"[["/a",0,"residue"]]"#, false).unwrap(),
-            r#"{"a":"residue"}"#
-        );
+    fn pieces_come_back_as_they_were_written() {
+        let whole = "{ \"a\" : { \"x\":1 ,\n\"y\": [ 1 , 2e0 ] },\"b\":0, \"l\":[ 4 ,5 ] }";
+        let rest = "{\"b\":0, \"l\":[ 4 ,null ] }";
+        let one: &[_] = &[("", 0, " \"a\" : {}"), ("/a", 1, "\n\"y\": [ 1 , 2e0 ] ")];
+        let two: &[_] = &[("/a", 0, " \"x\":1 "), ("", 0, " \"a\" : {}"), ("/l", 1, "5 ")];
+        assert_eq!(filled(rest, &[one, two], false).unwrap(), whole);
+        assert_eq!(filled(rest, &[two, one], false).unwrap(), whole);
+        // Respelled by a store, it is the same value still.
+        let other = filled(r#"{"l": [4, null], "b": 0}"#, &[one, two], false).unwrap();
+        assert_eq!(canonical(&other), canonical(whole));
+    }
+
+    fn canonical(text: &str) -> String {
+        Json::parse(text).unwrap().tree().root().to_canonical()
     }
 
     #[test]
-    fn what_has_no_place_is_refused_unless_its_parent_may_be_sealed() {
-        let lost = r#"[["/a/b/c",0,1]]"#;
-        assert_eq!(filled("{}", lost, false), None);
-        assert_eq!(filled("{}", lost, true).unwrap(), r#"{"a":{"b":{"c":1}}}"#);
-        assert_eq!(filled(r#"{"a":7}"#, lost, true), None);
-        assert_eq!(filled("[]", r#"[["/0",0,1]]"#, true), None);
+    fn what_stands_in_the_place_is_replaced_but_not_by_what_only_prepares_it() {
+        let plate: &[_] = &[("", 7, r#" "pl\u0061te" : "B-XY" "#)];
+        let expected = r#"{"a":1, "pl\u0061te" : "B-XY" ,"b":2}"#;
+        assert_eq!(filled(r#"{"a":1,"plate":"B-","b":2}"#, &[plate], false).unwrap(), expected);
+        let empty: &[_] = &[("", 0, r#""a":{}"#), ("/a", 0, r#""x":1"#)];
+        assert_eq!(filled(r#"{"a":{"y":2}}"#, &[empty], false).unwrap(), r#"{"a":{"x":1,"y":2}}"#);
+    }
+
+    #[test]
+    fn what_has_no_place_is_refused_unless_its_container_may_be_sealed() {
+        let lost: &[_] = &[("/a/b", 0, r#""c":1"#)];
+        assert_eq!(filled("{}", &[lost], false), None);
+        assert_eq!(filled("{}", &[lost], true).unwrap(), r#"{"a":{"b":{"c":1}}}"#);
+        assert_eq!(filled(r#"{"z":0}"#, &[lost], true).unwrap(), r#"{"z":0,"a":{"b":{"c":1}}}"#);
+        assert_eq!(filled(r#"{"a":7}"#, &[lost], true), None);
+        for bad in [("", 1, "1"), ("/0", 0, "1"), ("/1", 0, "1"), ("", 0, r#""k":1"#)] {
+            assert_eq!(filled("[1]", &[&[bad]], true), None, "{bad:?}");
+        }
+        assert_eq!(filled("{}", &[&[("", 0, "1")]], true), None);
     }
 
     #[test]
     fn many_fields_go_back_in_linear_time() {
-        let texts: Vec<String> = (0..20_000).map(|i| format!(r#"["/k{i}",{i},{i}]"#)).collect();
-        let nested: Vec<String> = (0..20_000).map(|i| format!(r#"["/k{i}/x",0,{i}]"#)).collect();
-        let all = filled("{}", &format!("[{}]", texts.join(",")), false).unwrap();
+        let keys: Vec<String> = (0..20_000).map(|i| format!("\"k{i}\":{i}")).collect();
+        let parents: Vec<String> = (0..20_000).map(|i| format!("/k{i}")).collect();
+        let flat: Vec<_> = keys.iter().enumerate().map(|(i, key)| ("", i, key.as_str())).collect();
+        let all = filled("{}", &[&flat], false).unwrap();
         assert!(all.starts_with(r#"{"k0":0,"k1":1,"#) && all.ends_with(r#""k19999":19999}"#));
-        assert!(filled("{}", &format!("[{}]", nested.join(",")), true).is_some());
+        let nested: Vec<_> =
+            parents.iter().map(|parent| (parent.as_str(), 0, r#""x":1"#)).collect();
+        assert!(filled("{}", &[&nested], true).is_some());
     }
 
     #[test]
-    fn pointers_deeper_than_any_payload_are_refused() {
-        let deep = format!(r#"[["{}",0,1]]"#, "/a".repeat(MAX_DEPTH + 1));
-        assert!(Filling::read_all(&deep).is_err());
+    fn what_is_no_list_of_fillings_is_refused() {
+        let deep = list(&[(&"/a".repeat(MAX_DEPTH), 0, "1")]);
+        assert!(Fillings::read(&deep).unwrap().iter().any(|filling| filling.is_err()));
+        for text in [
+            "{}",
+            "0 0 1",
+            "0 0 2 7",
+            "0 0 1 7 ",
+            "00 0 1 7",
+            "0 -1 1 7",
+            "0 0 3 1,2",
+            "2 0 1 a7",
+            "99999999999 0 1 7",
+            "1 0 2 \u{e4}\u{e4}",
+            "0 0 0 ",
+            "0 0 5 \"a\":",
+            "4294967296 4294967296 1 7",
+        ] {
+            let refused = match Fillings::read(text) {
+                Ok(read) => read.iter().any(|filling| filling.is_err()),
+                Err(_) => true,
+            };
+            assert!(refused, "{text}");
+        }
+        assert!(Fillings::read("").unwrap().iter().next().is_none());
     }
 }

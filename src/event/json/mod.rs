@@ -6,6 +6,7 @@
 //! on that change it for every other crate of the program (see `docs/decisions`); so a small
 //! strict reader of RFC 8259 stands here, checked against `serde_json` by property tests.
 
+mod canonical;
 mod filling;
 mod node;
 mod pointer;
@@ -16,9 +17,13 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-pub use filling::Filling;
-pub use node::{Member, Node};
+pub(crate) use canonical::Sink;
+pub use canonical::canonical_number;
+pub(crate) use filling::fill;
+pub use filling::{Filling, Fillings};
+pub use node::{Kind, Node, Tree};
 pub use pointer::{Pointer, PointerError, Step};
+pub(crate) use reader::Entry;
 
 /// How deep arrays and objects may nest, as in `serde_json`.
 pub const MAX_DEPTH: usize = 128;
@@ -100,15 +105,24 @@ impl Json {
         &self.0
     }
 
-    /// The text as a tree whose leaves are slices of the text.
-    pub fn tree(&self) -> Node<'_> {
+    /// Where each value of the text stands.
+    pub fn tree(&self) -> Tree<'_> {
         // The text was read once already, when it was taken.
-        reader::read(&self.0).unwrap_or(Node::Leaf("null"))
+        self.try_tree().unwrap_or_else(|_| Tree::null())
     }
 
-    /// The text of a tree.
-    pub fn from_tree(tree: &Node<'_>) -> Self {
-        Self::trusted(tree.to_text())
+    /// As [`Json::tree`], for a text that a store kept, and somebody may have spoiled there.
+    ///
+    /// # Errors
+    /// [`JsonError`] where it is no JSON any more.
+    pub(crate) fn try_tree(&self) -> Result<Tree<'_>, JsonError> {
+        Ok(Tree::of(&self.0, reader::read(&self.0)?))
+    }
+
+    /// Takes a text that was put together from pieces of valid JSON, without reading it again.
+    pub(crate) fn composed(text: String) -> Self {
+        debug_assert!(Self::parse(&text).is_ok());
+        Self::trusted(text)
     }
 }
 

@@ -1,179 +1,184 @@
-//! A JSON text as a tree that can be taken apart and put together again.
+//! A JSON text taken apart: where each value stands, and what it says.
 
 use std::borrow::Cow;
 
-use super::{Json, Pointer, Step, reader};
+use super::{
+    Pointer, Step,
+    reader::{self, Entry},
+};
 
-/// A node of a JSON tree. Leaves are the text's own slices, so that nothing is rewritten.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Node<'a> {
-    /// A string (with its quotes and escapes), number, `true`, `false` or `null`, as spelled.
-    Leaf(&'a str),
-    /// An array.
-    Array(Vec<Node<'a>>),
-    /// An object, its members in the text's order.
-    Object(Vec<Member<'a>>),
+/// A text and where its values stand: one flat list, made in one pass. It takes nothing out of
+/// the text, so that what is put together from its pieces is spelled as it was.
+pub struct Tree<'t> {
+    text: &'t str,
+    entries: Vec<Entry>,
 }
 
-/// One member of an object.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Member<'a> {
-    /// The key's characters.
-    pub key: Cow<'a, str>,
-    /// The key as spelled, with quotes and escapes.
-    pub spelling: Cow<'a, str>,
-    /// The value.
-    pub value: Node<'a>,
+/// One value of a [`Tree`].
+#[derive(Clone, Copy)]
+pub struct Node<'t> {
+    text: &'t str,
+    entries: &'t [Entry],
+    at: usize,
 }
 
-impl<'a> Node<'a> {
-    /// The node that a pointer names.
-    pub fn find(&self, pointer: &Pointer) -> Option<&Node<'a>> {
-        pointer.steps().iter().try_fold(self, |node, step| node.child(step))
+/// What kind of value a [`Node`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl<'t> Tree<'t> {
+    pub(super) fn of(text: &'t str, entries: Vec<Entry>) -> Self {
+        Self { text, entries }
     }
 
-    fn child(&self, step: &Step) -> Option<&Node<'a>> {
-        match self {
-            Self::Leaf(_) => None,
-            Self::Array(items) => items.get(step.index()?),
-            Self::Object(members) => members
-                .iter()
-                .find(|member| member.key == step.as_str())
-                .map(|member| &member.value),
-        }
+    /// The tree of `null`.
+    pub(super) fn null() -> Self {
+        Self::of("null", reader::read("null").unwrap_or_default())
     }
 
-    /// The node's members, where it is an object.
-    pub fn members(&self) -> Option<&[Member<'a>]> {
-        match self {
-            Self::Object(members) => Some(members),
-            _ => None,
-        }
+    /// The whole.
+    pub fn root(&self) -> Node<'_> {
+        Node { text: self.text, entries: &self.entries, at: 0 }
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+}
+
+impl<'t> Node<'t> {
+    /// The value whose entry is the `at`-th of those of a text.
+    pub(crate) fn new(text: &'t str, entries: &'t [Entry], at: usize) -> Self {
+        Self { text, entries, at }
+    }
+
+    fn entry(&self) -> &'t Entry {
+        &self.entries[self.at]
+    }
+
+    /// What kind of value it is.
+    pub fn kind(&self) -> Kind {
+        self.entry().kind
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        self.kind() == Kind::Object
+    }
+
+    /// The value as spelled.
+    pub fn text(&self) -> &'t str {
+        &self.text[self.entry().at as usize..self.entry().end as usize]
+    }
+
+    /// All that is the member's or element's own: the text between the commas or brackets around
+    /// it, white space and key included.
+    pub fn piece(&self) -> &'t str {
+        &self.text[self.entry().from as usize..self.entry().to as usize]
+    }
+
+    /// What of [`Node::piece`] stands before the value.
+    pub fn before(&self) -> &'t str {
+        &self.text[self.entry().from as usize..self.entry().at as usize]
+    }
+
+    /// What of [`Node::piece`] stands after the value.
+    pub fn after(&self) -> &'t str {
+        &self.text[self.entry().end as usize..self.entry().to as usize]
+    }
+
+    /// The key as spelled, with its quotes; empty where it has none.
+    pub(super) fn spelling(&self) -> &'t str {
+        &self.text[self.entry().key as usize..self.entry().key_end as usize]
+    }
+
+    /// The key's characters, where it is a member's value.
+    pub fn key(&self) -> Option<Cow<'t, str>> {
+        let spelling = self.spelling();
+        if spelling.is_empty() { None } else { reader::unescape(spelling) }
+    }
+
+    /// The values of an object's members, or an array's elements, in the text's order.
+    pub fn children(&self) -> impl Iterator<Item = Node<'t>> + use<'t> {
+        let (text, entries, end) = (self.text, self.entries, self.entry().next as usize);
+        let mut next = self.at + 1;
+        std::iter::from_fn(move || {
+            let at = (next < end).then_some(next)?;
+            next = entries[at].next as usize;
+            Some(Node { text, entries, at })
+        })
     }
 
     /// The value of a member, where the node is an object that has it.
-    pub fn member(&self, key: &str) -> Option<&Node<'a>> {
-        self.members()?.iter().find(|member| member.key == key).map(|member| &member.value)
+    pub fn member(&self, key: &str) -> Option<Node<'t>> {
+        if !self.is_object() {
+            return None;
+        }
+        self.children().find(|member| member.key().is_some_and(|own| own == key))
     }
 
-    /// The characters of a string; `None` for every other kind of node.
-    pub fn string(&self) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Leaf(text) if text.starts_with('"') => reader::unescape(text),
+    /// The node that a pointer names.
+    pub fn find(&self, pointer: &Pointer) -> Option<Node<'t>> {
+        pointer.steps().iter().try_fold(*self, |node, step| node.child(step))
+    }
+
+    fn child(&self, step: &Step) -> Option<Node<'t>> {
+        match self.kind() {
+            Kind::Object => self.member(step.as_str()),
+            Kind::Array => self.children().nth(step.index()?),
             _ => None,
         }
     }
 
-    /// What a scalar says: a string's characters, or the literal of a number or truth value.
-    /// `None` for null, arrays and objects.
-    pub fn scalar(&self) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Leaf("null") | Self::Array(_) | Self::Object(_) => None,
-            Self::Leaf(text) if text.starts_with('"') => reader::unescape(text),
-            Self::Leaf(text) => Some(Cow::Borrowed(text)),
+    /// Whether it is an object or array without anything in it.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.kind(), Kind::Array | Kind::Object) && self.children().next().is_none()
+    }
+
+    /// The characters of a string; `None` for every other kind of node.
+    pub fn string(&self) -> Option<Cow<'t, str>> {
+        if self.kind() == Kind::String { reader::unescape(self.text()) } else { None }
+    }
+
+    /// What a scalar says: a string's characters, the canonical form of a number, or a truth
+    /// value. `None` for null, arrays and objects.
+    pub fn scalar(&self) -> Option<Cow<'t, str>> {
+        match self.kind() {
+            Kind::Null | Kind::Array | Kind::Object => None,
+            Kind::String => self.string(),
+            Kind::Number => Some(super::canonical_number(self.text())),
+            Kind::Bool => Some(Cow::Borrowed(self.text())),
         }
     }
 
-    /// The tree as text without white space; spellings are kept.
-    pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text);
-        text
-    }
-
-    /// As [`Node::to_text`], appended to `text`.
-    pub fn write(&self, text: &mut String) {
-        match self {
-            Self::Leaf(leaf) => text.push_str(leaf),
-            Self::Array(items) => {
-                text.push('[');
-                for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        text.push(',');
-                    }
-                    item.write(text);
-                }
-                text.push(']');
-            }
-            Self::Object(members) => {
-                text.push('{');
-                for (i, member) in members.iter().enumerate() {
-                    if i > 0 {
-                        text.push(',');
-                    }
-                    text.push_str(&member.spelling);
-                    text.push(':');
-                    member.value.write(text);
-                }
-                text.push('}');
-            }
+    /// Whether filling in this value only prepares a place: an empty object, or an array of
+    /// nothing but `null`.
+    pub(super) fn is_skeleton(&self) -> bool {
+        match self.kind() {
+            Kind::Array => self.children().all(|item| item.kind() == Kind::Null),
+            Kind::Object => self.is_empty(),
+            _ => false,
         }
     }
+}
 
-    /// The tree in canonical form: keys sorted by their characters' UTF-8, no white space,
-    /// strings spelled as `serde_json` does (which is RFC 8785's way), number literals verbatim.
-    ///
-    /// Two spellings of the same content that a store may exchange for each other (JSON columns
-    /// reorder keys and respell strings) have one canonical form.
-    pub fn to_canonical(&self) -> String {
-        let mut text = String::new();
-        self.write_canonical(&mut text);
-        text
-    }
-
-    fn write_canonical(&self, text: &mut String) {
-        match self {
-            Self::Leaf(leaf) => match self.string() {
-                Some(characters) => write_string(&characters, text),
-                None => text.push_str(leaf),
-            },
-            Self::Array(items) => {
-                text.push('[');
-                for (i, item) in items.iter().enumerate() {
-                    if i > 0 {
-                        text.push(',');
-                    }
-                    item.write_canonical(text);
-                }
-                text.push(']');
-            }
-            Self::Object(members) => {
-                let mut sorted: Vec<&Member<'_>> = members.iter().collect();
-                sorted.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
-                text.push('{');
-                for (i, member) in sorted.into_iter().enumerate() {
-                    if i > 0 {
-                        text.push(',');
-                    }
-                    write_string(&member.key, text);
-                    text.push(':');
-                    member.value.write_canonical(text);
-                }
-                text.push('}');
-            }
-        }
+impl std::fmt::Debug for Tree<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tree({} values)", self.entries.len())
     }
 }
 
 impl std::fmt::Debug for Node<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Leaf(_) => "Node::Leaf",
-            Self::Array(_) => "Node::Array",
-            Self::Object(_) => "Node::Object",
-        })
-    }
-}
-
-impl std::fmt::Debug for Member<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Member")
-    }
-}
-
-impl From<&Node<'_>> for Json {
-    fn from(node: &Node<'_>) -> Self {
-        Self::from_tree(node)
+        write!(f, "Node({:?})", self.kind())
     }
 }
 

@@ -18,11 +18,6 @@ pub struct Step(String);
 pub struct PointerError(String);
 
 impl Step {
-    /// The step of these characters.
-    pub(super) fn of(characters: &str) -> Self {
-        Self(characters.to_owned())
-    }
-
     /// The step's characters, unescaped.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,23 +1,58 @@
-//! The strict reader: RFC 8259, nothing more.
+//! The strict reader: RFC 8259, nothing more. It goes over a text once, and makes a flat list of
+//! what stands where.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::{borrow::Cow, collections::HashSet, ops::Range};
 
-use super::{JsonError, MAX_DEPTH, Member, Node};
+use super::{JsonError, Kind, MAX_DEPTH};
 
-pub(super) fn read(text: &str) -> Result<Node<'_>, JsonError> {
-    read_within(text, MAX_DEPTH)
+/// One value of a text: an element or a member's value, and the piece of text that is its own.
+///
+/// A member's piece is all between the commas or brackets around it: white space, key, colon,
+/// value. So an object's text is `{`, the pieces joined by commas, and `}`, and to take members
+/// out and put them in again gives the same bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(super) kind: Kind,
+    /// The piece that it stands in.
+    pub(super) from: u32,
+    pub(super) to: u32,
+    /// The key as spelled, with its quotes; empty for an element and for the root.
+    pub(super) key: u32,
+    pub(super) key_end: u32,
+    /// The value.
+    pub(super) at: u32,
+    pub(super) end: u32,
+    /// The entry after all that is in this one.
+    pub(super) next: u32,
 }
 
-/// As [`read`], with another limit of depth.
-pub(super) fn read_within(text: &str, max_depth: usize) -> Result<Node<'_>, JsonError> {
-    let mut reader = Reader { text, at: 0, max_depth };
-    reader.skip_space();
-    let node = reader.value(0)?;
-    reader.skip_space();
+/// Reads a whole text. The first entry is the root.
+pub(super) fn read(text: &str) -> Result<Vec<Entry>, JsonError> {
+    let mut reader = Reader { text, at: 0, entries: Vec::new() };
+    reader.piece(0, false)?;
     if reader.at < text.len() {
         return Err(reader.error("something follows the value"));
     }
-    Ok(node)
+    Ok(reader.entries)
+}
+
+/// Reads a member or an element that stands somewhere in a text, with the white space around it,
+/// and appends its entries.
+pub(super) fn read_piece(
+    text: &str,
+    range: Range<usize>,
+    entries: &mut Vec<Entry>,
+) -> Result<(), JsonError> {
+    let outside = JsonError::Syntax { problem: "a piece is cut within a character", at: range.end };
+    let upto = text.get(..range.end).filter(|_| text.is_char_boundary(range.start));
+    let upto = upto.ok_or(outside)?;
+    let mut reader = Reader { text: upto, at: range.start, entries: std::mem::take(entries) };
+    let read = reader.member_or_element();
+    if read.is_ok() && reader.at < upto.len() {
+        return Err(reader.error("something follows the value"));
+    }
+    *entries = reader.entries;
+    read
 }
 
 /// Up to this many members are compared one by one; beyond it a set is quicker.
@@ -26,7 +61,7 @@ const FEW: usize = 16;
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    max_depth: usize,
+    entries: Vec<Entry>,
 }
 
 impl<'a> Reader<'a> {
@@ -50,66 +85,114 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node<'a>, JsonError> {
+    /// A position; texts of 4 GiB are far beyond what any store takes.
+    fn position(&self, at: usize) -> Result<u32, JsonError> {
+        u32::try_from(at).map_err(|_| JsonError::Syntax { problem: "4 GiB of text or more", at })
+    }
+
+    /// A value with the white space around it.
+    fn piece(&mut self, depth: usize, is_member: bool) -> Result<(), JsonError> {
+        let from = self.at;
+        self.skip_space();
+        let key = if is_member { self.key()? } else { 0..0 };
+        self.entry(from, key, depth)
+    }
+
+    /// As [`Reader::piece`], of whichever kind stands here.
+    fn member_or_element(&mut self) -> Result<(), JsonError> {
+        let from = self.at;
+        self.skip_space();
+        let start = self.at;
+        if self.peek() == Some(b'"') {
+            self.string()?;
+            self.skip_space();
+            let is_member = self.peek() == Some(b':');
+            self.at = start;
+            if is_member {
+                let key = self.key()?;
+                return self.entry(from, key, 1);
+            }
+        }
+        self.entry(from, 0..0, 1)
+    }
+
+    /// A key and its colon, with the white space up to the value.
+    fn key(&mut self) -> Result<Range<usize>, JsonError> {
+        let start = self.at;
+        if self.peek() != Some(b'"') {
+            return Err(self.error("an object's key must be a string"));
+        }
+        self.string()?;
+        let end = self.at;
+        self.skip_space();
+        if !self.eat(b':') {
+            return Err(self.error("a ':' is missing after a key"));
+        }
+        self.skip_space();
+        Ok(start..end)
+    }
+
+    fn entry(&mut self, from: usize, key: Range<usize>, depth: usize) -> Result<(), JsonError> {
+        let at = self.at;
+        let entry = Entry {
+            kind: Kind::Null,
+            from: self.position(from)?,
+            to: 0,
+            key: self.position(key.start)?,
+            key_end: self.position(key.end)?,
+            at: self.position(at)?,
+            end: 0,
+            next: 0,
+        };
+        let index = self.entries.len();
+        self.entries.push(entry);
+        let kind = self.value(depth, index)?;
+        let end = self.position(self.at)?;
+        self.skip_space();
+        let (to, next) = (self.position(self.at)?, self.position(self.entries.len())?);
+        self.entries[index] = Entry { kind, to, end, next, ..entry };
+        Ok(())
+    }
+
+    fn value(&mut self, depth: usize, index: usize) -> Result<Kind, JsonError> {
         match self.peek() {
-            Some(b'{') => self.object(depth),
+            Some(b'{') => self.object(depth, index),
             Some(b'[') => self.array(depth),
-            Some(b'"') => self.string().map(Node::Leaf),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Node::Leaf),
-            Some(b't') => self.literal("true"),
-            Some(b'f') => self.literal("false"),
-            Some(b'n') => self.literal("null"),
+            Some(b'"') => self.string().map(|_| Kind::String),
+            Some(b'-' | b'0'..=b'9') => self.number().map(|()| Kind::Number),
+            Some(b't') => self.literal("true", Kind::Bool),
+            Some(b'f') => self.literal("false", Kind::Bool),
+            Some(b'n') => self.literal("null", Kind::Null),
             Some(_) => Err(self.error("no value begins like this")),
             None => Err(self.error("the text ends where a value should stand")),
         }
     }
 
-    fn literal(&mut self, word: &'static str) -> Result<Node<'a>, JsonError> {
+    fn literal(&mut self, word: &'static str, kind: Kind) -> Result<Kind, JsonError> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             return Err(self.error("a word other than true, false, null"));
         }
         self.at += word.len();
-        Ok(Node::Leaf(word))
+        Ok(kind)
     }
 
-    fn object(&mut self, depth: usize) -> Result<Node<'a>, JsonError> {
+    fn object(&mut self, depth: usize, index: usize) -> Result<Kind, JsonError> {
         self.descend(depth)?;
-        let mut members: Vec<Member<'a>> = Vec::new();
         let mut many: HashSet<Cow<'a, str>> = HashSet::new();
+        let before = self.at;
         self.skip_space();
         if self.eat(b'}') {
-            return Ok(Node::Object(members));
+            return Ok(Kind::Object);
         }
+        self.at = before;
+        let mut members = 0;
         loop {
-            self.skip_space();
-            let start = self.at;
-            if self.peek() != Some(b'"') {
-                return Err(self.error("an object's key must be a string"));
-            }
-            let spelling = self.string()?;
-            let key = unescape(spelling)
-                .ok_or(JsonError::Syntax { problem: "a lone surrogate", at: start })?;
-            let duplicate = if members.len() < FEW {
-                members.iter().any(|member| member.key == key)
-            } else {
-                if many.is_empty() {
-                    many.extend(members.iter().map(|member| member.key.clone()));
-                }
-                !many.insert(key.clone())
-            };
-            if duplicate {
-                return Err(JsonError::DuplicateKey { at: start });
-            }
-            self.skip_space();
-            if !self.eat(b':') {
-                return Err(self.error("a ':' is missing after a key"));
-            }
-            self.skip_space();
-            let value = self.value(depth + 1)?;
-            members.push(Member { key, spelling: Cow::Borrowed(spelling), value });
-            self.skip_space();
+            let member = self.entries.len();
+            self.piece(depth + 1, true)?;
+            self.check_duplicate(index, member, members, &mut many)?;
+            members += 1;
             if self.eat(b'}') {
-                return Ok(Node::Object(members));
+                return Ok(Kind::Object);
             }
             if !self.eat(b',') {
                 return Err(self.error("a ',' or '}' is missing"));
@@ -117,19 +200,55 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Node<'a>, JsonError> {
+    /// Refuses a member whose key one of the `members` before it has.
+    fn check_duplicate(
+        &self,
+        object: usize,
+        member: usize,
+        members: usize,
+        many: &mut HashSet<Cow<'a, str>>,
+    ) -> Result<(), JsonError> {
+        let key = self.key_of(member)?;
+        let siblings = || {
+            let mut next = object + 1;
+            std::iter::from_fn(move || {
+                let this = (next < member).then_some(next)?;
+                next = self.entries[this].next as usize;
+                Some(this)
+            })
+        };
+        let duplicate = if members < FEW {
+            siblings().any(|sibling| self.key_of(sibling).is_ok_and(|other| other == key))
+        } else {
+            if many.is_empty() {
+                many.extend(siblings().filter_map(|sibling| self.key_of(sibling).ok()));
+            }
+            !many.insert(key)
+        };
+        if duplicate {
+            return Err(JsonError::DuplicateKey { at: self.entries[member].key as usize });
+        }
+        Ok(())
+    }
+
+    fn key_of(&self, member: usize) -> Result<Cow<'a, str>, JsonError> {
+        let (from, to) = (self.entries[member].key as usize, self.entries[member].key_end as usize);
+        let surrogate = JsonError::Syntax { problem: "a lone surrogate", at: from };
+        unescape(&self.text[from..to]).ok_or(surrogate)
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Kind, JsonError> {
         self.descend(depth)?;
-        let mut items = Vec::new();
+        let before = self.at;
         self.skip_space();
         if self.eat(b']') {
-            return Ok(Node::Array(items));
+            return Ok(Kind::Array);
         }
+        self.at = before;
         loop {
-            self.skip_space();
-            items.push(self.value(depth + 1)?);
-            self.skip_space();
+            self.piece(depth + 1, false)?;
             if self.eat(b']') {
-                return Ok(Node::Array(items));
+                return Ok(Kind::Array);
             }
             if !self.eat(b',') {
                 return Err(self.error("a ',' or ']' is missing"));
@@ -138,7 +257,7 @@ impl<'a> Reader<'a> {
     }
 
     fn descend(&mut self, depth: usize) -> Result<(), JsonError> {
-        if depth >= self.max_depth {
+        if depth >= MAX_DEPTH {
             return Err(JsonError::TooDeep { at: self.at });
         }
         self.at += 1;
@@ -195,8 +314,7 @@ impl<'a> Reader<'a> {
         if self.at == start { Err(self.error("a digit is missing in a number")) } else { Ok(()) }
     }
 
-    fn number(&mut self) -> Result<&'a str, JsonError> {
-        let start = self.at;
+    fn number(&mut self) -> Result<(), JsonError> {
         self.eat(b'-');
         if !self.eat(b'0') {
             self.digits()?;
@@ -212,7 +330,7 @@ impl<'a> Reader<'a> {
             }
             self.digits()?;
         }
-        Ok(&self.text[start..self.at])
+        Ok(())
     }
 }
 

@@ -28,13 +28,13 @@ proptest! {
     fn what_serde_json_writes_is_read_and_written_back_verbatim(value in arbitrary_json()) {
         let text = serde_json::to_string(&value).unwrap();
         let json = Json::parse(&text).unwrap();
-        prop_assert_eq!(json.tree().to_text(), text);
+        prop_assert_eq!(json.as_str(), text);
     }
 
     #[test]
     fn the_canonical_form_means_the_same(value in arbitrary_json()) {
         let pretty = serde_json::to_string_pretty(&value).unwrap();
-        let canonical = Json::parse(&pretty).unwrap().tree().to_canonical();
+        let canonical = Json::parse(&pretty).unwrap().tree().root().to_canonical();
         let again: serde_json::Value = serde_json::from_str(&canonical).unwrap();
         prop_assert_eq!(again, value);
     }
@@ -77,7 +77,7 @@ fn numbers_keep_their_literals() {
         "0.1e-7",
         "123456789012345678901234567890",
     ] {
-        assert_eq!(Json::parse(text).unwrap().tree().to_canonical(), text);
+        assert_eq!(Json::parse(text).unwrap().tree().root().text(), text);
     }
     for text in ["01", "+1", ".5", "1.", "1e", "-", "NaN", "0x1"] {
         assert!(Json::parse(text).is_err(), "{text}");
@@ -108,26 +108,41 @@ fn lone_surrogates_are_refused_and_pairs_read() {
     assert!(Json::parse(r#""\ud800""#).is_err());
     assert!(Json::parse(r#""\udc00""#).is_err());
     assert!(Json::parse(r#""\ud800\u0041""#).is_err());
-    assert_eq!(Json::parse(r#""\ud83d\ude00""#).unwrap().tree().string().unwrap(), "😀");
+    assert_eq!(Json::parse(r#""\ud83d\ude00""#).unwrap().tree().root().string().unwrap(), "😀");
 }
 
 #[test]
-fn a_filling_goes_back_to_its_place() {
-    let whole = Json::parse(r#"{"a":1,"b":{"c":2,"d":3},"e":[{"x":4},5]}"#).unwrap();
-    let part = Json::parse(r#"{"b":{"d":3},"e":[{},null]}"#).unwrap();
-    let mut tree = part.tree();
-    let mut fill = |pointer: &str, index, value| {
-        let filling =
-            Filling { pointer: pointer.parse().unwrap(), index, value: Node::Leaf(value) };
-        assert!(tree.fill_all(vec![filling], false));
+fn pieces_of_a_text_are_all_of_it() {
+    let json = Json::parse("{ \"a\" : [ 1 ,\t{} ] ,\n\"b\\u0062\":\"x\" }").unwrap();
+    let tree = json.tree();
+    let root = tree.root();
+    let pieces: Vec<&str> = root.children().map(|member| member.piece()).collect();
+    assert_eq!(format!("{{{}}}", pieces.join(",")), json.as_str());
+    let list = root.member("a").unwrap();
+    assert_eq!((list.before(), list.text(), list.after()), (" \"a\" : ", "[ 1 ,\t{} ]", " "));
+    let pieces: Vec<&str> = list.children().map(|item| item.piece()).collect();
+    assert_eq!(pieces, [" 1 ", "\t{} "]);
+    assert_eq!(root.member("bb").unwrap().string().unwrap(), "x");
+    assert!(root.find(&"/a/1".parse().unwrap()).unwrap().is_empty());
+    assert!(root.find(&"/a/2".parse().unwrap()).is_none());
+}
+
+#[test]
+fn what_is_left_out_of_the_canonical_form_leaves_no_trace() {
+    let paths: &[&[&str]] = &[&["sealed"], &["notes", "mac"]];
+    let of = |text: &str| {
+        let (json, mut canonical) = (Json::parse(text).unwrap(), String::new());
+        json.tree().root().canonical(&mut canonical, paths);
+        canonical
     };
-    fill("/a", 0, "1");
-    fill("/b/c", 0, "2");
-    fill("/e/0/x", 0, "4");
-    fill("/e/1", 1, "5");
-    assert_eq!(tree.to_text(), whole.as_str());
-    let lost = Filling { pointer: "/z/y".parse().unwrap(), index: 0, value: Node::Leaf("0") };
-    assert!(!tree.fill_all(vec![lost], false));
+    assert_eq!(
+        of(r#"{"z":1,"sealed":[1],"a":{"mac":2,"sealed":3}}"#),
+        r#"{"a":{"mac":2,"sealed":3},"z":1}"#
+    );
+    assert_eq!(of(r#"{"notes":{"x":1,"mac":2}}"#), r#"{"notes":{"x":1}}"#);
+    assert_eq!(of(r#"{"notes":{"mac":2}}"#), "{}");
+    assert_eq!(of(r#"{"notes":{}}"#), r#"{"notes":{}}"#);
+    assert_eq!(of(r#"{"notes":[{"mac":2}]}"#), r#"{"notes":[{"mac":2}]}"#);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! what is read is checked against the digest of [`Stored`]: both come from the same bytes that
 //! the store keeps.
 
+mod digest;
 mod notes;
 mod read;
 mod write;

@@ -1,7 +1,7 @@
 //! What the layer notes in an event's metadata, under `$oubliette`.
 
 use crate::{
-    event::{EventId, Json, LAYER_KEY, Node, StreamName},
+    event::{EventId, Json, Kind, LAYER_KEY, Node, StreamName, fill},
     store::Unreadable,
 };
 
@@ -37,15 +37,25 @@ impl Notes {
     /// there are none, and opening the event will say so.
     pub(crate) fn of(metadata: Option<&Json>) -> Self {
         let noted = |json: &&Json| json.as_str().contains(LAYER_KEY);
-        let read = |json: &Json| Self::read(json.tree().member(LAYER_KEY)?).ok();
+        let read = |json: &Json| Self::of_metadata(json.tree().root()).ok();
         metadata.filter(noted).and_then(read).unwrap_or_default()
+    }
+
+    /// The notes in an event's metadata; none where there are none.
+    pub(super) fn of_metadata(metadata: Node<'_>) -> Result<Self, Unreadable> {
+        metadata.member(LAYER_KEY).map(Self::read).transpose().map(Option::unwrap_or_default)
     }
 
     /// Metadata without the notes; `None` where nothing else is there.
     pub(crate) fn strip(metadata: Option<&Json>) -> Option<Json> {
-        let Node::Object(mut members) = metadata?.tree() else { return metadata.cloned() };
-        members.retain(|member| member.key != LAYER_KEY);
-        (!members.is_empty()).then(|| Json::from_tree(&Node::Object(members)))
+        let metadata = metadata?;
+        let tree = metadata.tree();
+        let is_note = |member: Node<'_>| member.key().is_some_and(|key| key == LAYER_KEY);
+        if !tree.root().is_object() {
+            return Some(metadata.clone());
+        }
+        let other = tree.root().children().any(|member| !is_note(member));
+        if other { fill(Some(tree.root()), &[LAYER_KEY], Vec::new(), false) } else { None }
     }
 
     /// Metadata that holds the notes and nothing else.
@@ -85,11 +95,13 @@ impl Notes {
         format!("{{{}}}", members.join(","))
     }
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, Unreadable> {
+    fn read(node: Node<'_>) -> Result<Self, Unreadable> {
         let mut notes = Self::default();
-        for member in node.members().ok_or(NOT_NOTES)? {
-            let value = &member.value;
-            match member.key.as_ref() {
+        if !node.is_object() {
+            return Err(NOT_NOTES);
+        }
+        for value in node.children() {
+            match value.key().ok_or(NOT_NOTES)?.as_ref() {
                 "stream" => {
                     let name = value.string().ok_or(NOT_NOTES)?;
                     notes.stream = Some(StreamName::new(name).map_err(|_| NOT_NOTES)?);
@@ -98,29 +110,32 @@ impl Notes {
                 "public" => notes.public = Some(read_id(value)?),
                 "sealed" if value.string().as_deref() == Some("bytes") => notes.sealed_bytes = true,
                 "clear" if value.string().as_deref() == Some("bytes") => notes.clear_bytes = true,
-                "others" if matches!(value, Node::Leaf("true")) => notes.others = true,
+                "others" if value.text() == "true" => notes.others = true,
+                // What no token is bound to.
+                "mac" => {}
                 "fields" => notes.fields = read_fields(value).ok_or(NOT_NOTES)?,
                 _ => return Err(NOT_NOTES),
             }
         }
-        if notes.is_empty() { Err(NOT_NOTES) } else { Ok(notes) }
+        if node.is_empty() { Err(NOT_NOTES) } else { Ok(notes) }
     }
 }
 
 /// An id in the one spelling that the layer writes.
-fn read_id(value: &Node<'_>) -> Result<EventId, Unreadable> {
+fn read_id(value: Node<'_>) -> Result<EventId, Unreadable> {
     let text = value.string().ok_or(NOT_NOTES)?;
     let id: EventId = text.parse().map_err(|_| NOT_NOTES)?;
     if id.to_string() == text { Ok(id) } else { Err(NOT_NOTES) }
 }
 
-fn read_fields(value: &Node<'_>) -> Option<Vec<Vec<String>>> {
-    let Node::Array(lists) = value else { return None };
-    let read = |list: &Node<'_>| {
-        let Node::Array(fields) = list else { return None };
-        fields.iter().map(|field| field.string().map(Into::into)).collect()
+fn read_fields(value: Node<'_>) -> Option<Vec<Vec<String>>> {
+    let is_list = |node: &Node<'_>| node.kind() == Kind::Array;
+    let read = |list: Node<'_>| {
+        let list = Some(list).filter(is_list)?;
+        list.children().map(|field| field.string().map(Into::into)).collect()
     };
-    if lists.is_empty() { None } else { lists.iter().map(read).collect() }
+    let lists = Some(value).filter(|value| is_list(value) && !value.is_empty())?;
+    lists.children().map(read).collect()
 }
 
 fn quoted(text: &str) -> String {

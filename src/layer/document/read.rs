@@ -1,12 +1,18 @@
 //! From the stored form to the parts, and from the opened parts to the event.
+//!
+//! One pass over each stored text finds where its values stand. The tokens, the digest and the
+//! places to fill all come from that list; a text is composed only where something is filled in, or
+//! where a member of the layer's own must go.
 
 use super::{
     Notes,
-    write::{digest, is_empty_object},
+    digest::{Clear, digest},
 };
 use crate::{
     crypto::{Body, Context, Plaintext, PublicDigest, Token},
-    event::{EventId, Filling, Json, LAYER_KEY, Node, Payload, SEALED_KEY},
+    event::{
+        Entry, EventId, Filling, Fillings, Json, Kind, LAYER_KEY, Node, Payload, SEALED_KEY, fill,
+    },
     store::Unreadable,
 };
 
@@ -25,131 +31,141 @@ pub enum Document {
 pub struct Stored {
     /// The tokens, in their order; none on the public half of a split event.
     pub tokens: Vec<Token>,
-    /// What stands in clear of the data; `None` where nothing does.
-    pub public: Option<Payload>,
-    /// What stands in clear of the user's metadata, without the layer's own members.
-    pub public_metadata: Option<Json>,
     /// What the layer noted.
     pub notes: Notes,
     /// The digest that the tokens are bound to.
     pub digest: PublicDigest,
+    /// What stands in clear of the data; `None` where nothing does.
+    public: Option<Public>,
+    /// What stands in clear of the user's metadata.
+    metadata: Option<Text>,
     /// How many tokens there were, since they may be taken out to be opened.
     parts: usize,
 }
 
+#[derive(Debug)]
+enum Public {
+    Json(Text),
+    Bytes(Payload),
+}
+
+/// A stored text, and where its values stand.
+#[derive(Debug)]
+struct Text {
+    json: Json,
+    entries: Vec<Entry>,
+    /// Which of its members are the layer's own.
+    hidden: &'static [&'static str],
+}
+
 const NO_TOKENS: Unreadable =
     Unreadable::Malformed("`$sealed` is not a list of tokens, in one place");
+const NOT_JSON: Unreadable = Unreadable::Malformed("the data are not JSON");
+
+impl Text {
+    fn read(json: &Json, hidden: &'static [&'static str]) -> Result<Self, Unreadable> {
+        let entries = json.try_tree().map_err(|_| NOT_JSON)?.into_entries();
+        Ok(Self { json: json.clone(), entries, hidden })
+    }
+
+    fn root(&self) -> Node<'_> {
+        Node::new(self.json.as_str(), &self.entries, 0)
+    }
+
+    /// Whether there is anything but the layer's own.
+    fn says_something(&self) -> bool {
+        let root = self.root();
+        !root.is_object() || root.children().any(|member| !self.hides(&member))
+    }
+
+    fn hides(&self, member: &Node<'_>) -> bool {
+        member.key().is_some_and(|key| self.hidden.contains(&&*key))
+    }
+
+    /// The text without the layer's own.
+    fn shown(&self) -> Option<Json> {
+        let root = self.root();
+        if !root.is_object() || !root.children().any(|member| self.hides(&member)) {
+            return Some(self.json.clone());
+        }
+        fill(Some(root), self.hidden, Vec::new(), false)
+    }
+}
 
 /// Takes a stored event apart.
 ///
 /// # Errors
 /// [`Unreadable`]: what is wrong with a token, or with what stands around it.
 pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unreadable> {
-    let about = metadata.map(Metadata::read).transpose()?.unwrap_or_default();
-    let Metadata { tokens: aside, user, bound, notes } = about;
-    let sealed = match data {
+    let metadata = metadata.map(|json| Text::read(json, &[SEALED_KEY, LAYER_KEY])).transpose()?;
+    let (aside, notes) = match &metadata {
+        Some(text) => (tokens_in(text.root())?, Notes::of_metadata(text.root())?),
+        None => (None, Notes::default()),
+    };
+    let (tokens, public) = match data {
         Payload::Bytes(bytes) if notes.sealed_bytes => {
-            Some((vec![Token::from_bytes(bytes.to_vec())?], None))
+            (Some(vec![Token::from_bytes(bytes.to_vec())?]), None)
         }
-        Payload::Bytes(_) => None,
-        Payload::Json(json) => split_data(json)?,
+        Payload::Bytes(_) => (None, Some(Public::Bytes(data.clone()))),
+        Payload::Json(json) => match only_a_token(json)? {
+            Some(token) => (Some(vec![token]), None),
+            None => {
+                let text = Text::read(json, &[SEALED_KEY])?;
+                let tokens = tokens_in(text.root())?;
+                // Data that are nothing but tokens are no public data; `{}` is.
+                let nothing = tokens.is_some() && !text.says_something();
+                (tokens, (!nothing).then_some(Public::Json(text)))
+            }
+        },
     };
-    let (tokens, public) = match (sealed, aside) {
+    let tokens = match (tokens, aside) {
         (Some(_), Some(_)) => return Err(NO_TOKENS),
-        (Some((tokens, public)), None) => (tokens, public.map(Payload::Json)),
-        (None, Some(tokens)) => (tokens, Some(data.clone())),
         (None, None) if notes.is_empty() => return Ok(Document::Clear),
-        // The public half of which nothing is public.
-        (None, None) if notes.private.is_some() && is_empty_object(data) => (Vec::new(), None),
-        (None, None) => (Vec::new(), Some(data.clone())),
+        (tokens, aside) => tokens.or(aside).unwrap_or_default(),
     };
-    if notes.clear_bytes != matches!(public, Some(Payload::Bytes(_))) {
+    let elsewhere = tokens.is_empty() && notes.private.is_some();
+    // The public half of which nothing is public.
+    let is_empty = |public: &Public| matches!(public, Public::Json(text) if text.root().is_object() && text.root().is_empty());
+    let public = public.filter(|public| !(elsewhere && is_empty(public)));
+    if notes.clear_bytes != matches!(public, Some(Public::Bytes(_))) {
         return Err(Unreadable::Malformed("the payload's kind is not the one noted"));
     }
-    let elsewhere = tokens.is_empty() && notes.private.is_some();
     if !elsewhere && !notes.fields.is_empty() && notes.fields.len() != tokens.len() {
         return Err(Unreadable::Malformed("there are not as many tokens as were noted"));
     }
     if tokens.is_empty() && notes.sealed_bytes && !elsewhere {
         return Err(NO_TOKENS);
     }
-    let digest = digest(public.as_ref(), bound.as_ref());
+    let clear = public.as_ref().map(|public| match public {
+        Public::Json(text) => Clear::Json(text.root()),
+        Public::Bytes(bytes) => Clear::Bytes(bytes.as_bytes()),
+    });
+    let digest = digest(clear, metadata.as_ref().map(Text::root));
+    let metadata = metadata.filter(Text::says_something);
     let parts = tokens.len();
-    Ok(Document::Stored(Stored { tokens, public, public_metadata: user, notes, digest, parts }))
+    Ok(Document::Stored(Stored { tokens, notes, digest, public, metadata, parts }))
 }
 
-/// Tokens, and the JSON object that they stand in, where it has other members.
-type Beside = (Vec<Token>, Option<Json>);
-
-/// The tokens of JSON data and what stands beside them; `None` where there are none.
-fn split_data(json: &Json) -> Result<Option<Beside>, Unreadable> {
-    // By far the most frequent: one token, nothing beside it, as the layer wrote it.
-    let only = json.as_str().strip_prefix("{\"$sealed\":[\"").and_then(|t| t.strip_suffix("\"]}"));
-    match only.map(|text| (Token::parse(text), text)) {
-        Some((Ok(token), _)) => return Ok(Some((vec![token], None))),
+/// By far the most frequent: one token, nothing beside it, as the layer wrote it.
+fn only_a_token(json: &Json) -> Result<Option<Token>, Unreadable> {
+    let text = json.as_str().strip_prefix("{\"$sealed\":[\"").and_then(|t| t.strip_suffix("\"]}"));
+    match text.map(|text| (Token::parse(text), text)) {
+        Some((Ok(token), _)) => Ok(Some(token)),
         // Not one string to its end, or one with escapes, which the general way is to judge.
-        Some((Err(_), text)) if text.contains(['"', '\\']) => {}
-        Some((Err(error), _)) => return Err(error.into()),
-        None => {}
+        Some((Err(_), text)) if text.contains(['"', '\\']) => Ok(None),
+        Some((Err(error), _)) => Err(error.into()),
+        None => Ok(None),
     }
-    let Node::Object(mut members) = json.tree() else {
-        // A store keeps what it is given; what somebody spoiled there since is not JSON any more,
-        // and must not pass for an event that was never sealed.
-        return match Json::parse(json.as_str()) {
-            Ok(_) => Ok(None),
-            Err(_) => Err(Unreadable::Malformed("the data are not JSON")),
-        };
-    };
-    let Some(at) = members.iter().position(|member| member.key == SEALED_KEY) else {
-        return Ok(None);
-    };
-    let tokens = read_tokens(&members.remove(at).value)?;
-    let public = (!members.is_empty()).then(|| Json::from_tree(&Node::Object(members)));
-    Ok(Some((tokens, public)))
 }
 
-fn read_tokens(node: &Node<'_>) -> Result<Vec<Token>, Unreadable> {
-    let Node::Array(items) = node else { return Err(NO_TOKENS) };
-    if items.is_empty() {
+/// The tokens that stand in an object; `None` where there are none.
+fn tokens_in(object: Node<'_>) -> Result<Option<Vec<Token>>, Unreadable> {
+    let Some(list) = object.member(SEALED_KEY) else { return Ok(None) };
+    if list.kind() != Kind::Array || list.is_empty() {
         return Err(NO_TOKENS);
     }
-    let read = |item: &Node<'_>| Ok(Token::parse(&item.string().ok_or(NO_TOKENS)?)?);
-    items.iter().map(read).collect()
-}
-
-/// Metadata, taken apart.
-#[derive(Default)]
-struct Metadata {
-    tokens: Option<Vec<Token>>,
-    /// What is the user's.
-    user: Option<Json>,
-    /// What the digest covers: all but the tokens.
-    bound: Option<Json>,
-    notes: Notes,
-}
-
-impl Metadata {
-    fn read(json: &Json) -> Result<Self, Unreadable> {
-        let clear =
-            || Self { user: Some(json.clone()), bound: Some(json.clone()), ..Self::default() };
-        let Node::Object(mut members) = json.tree() else { return Ok(clear()) };
-        // Some stores give `{}` back where nothing was.
-        if members.is_empty() {
-            return Ok(Self::default());
-        }
-        let tokens = members.iter().position(|member| member.key == SEALED_KEY);
-        let tokens = tokens.map(|at| read_tokens(&members.remove(at).value)).transpose()?;
-        let notes = members.iter().position(|member| member.key == LAYER_KEY);
-        if tokens.is_none() && notes.is_none() {
-            return Ok(clear());
-        }
-        let some = |members: &Vec<_>| {
-            (!members.is_empty()).then(|| Json::from_tree(&Node::Object(members.clone())))
-        };
-        let bound = some(&members);
-        let notes = notes.map(|at| Notes::read(&members.remove(at).value)).transpose()?;
-        Ok(Self { tokens, user: some(&members), bound, notes: notes.unwrap_or_default() })
-    }
+    let read = |item: Node<'_>| Ok(Token::parse(&item.string().ok_or(NO_TOKENS)?)?);
+    list.children().map(read).collect::<Result<_, _>>().map(Some)
 }
 
 impl Stored {
@@ -172,7 +188,7 @@ impl Stored {
             && theirs.private.is_none()
             && theirs.fields.is_empty()
             && private.public.is_none()
-            && private.public_metadata.is_none()
+            && private.metadata.is_none()
             && self.tokens.is_empty();
         if !belong {
             return Err(Unreadable::Tampered);
@@ -192,6 +208,14 @@ impl Stored {
         context.associated(self.tokens.iter().map(Token::key_id), &self.digest)
     }
 
+    /// What stands in clear of the data; `None` where nothing does.
+    pub fn public(&self) -> Option<Payload> {
+        match self.public.as_ref()? {
+            Public::Json(text) => text.shown().map(Payload::Json),
+            Public::Bytes(bytes) => Some(bytes.clone()),
+        }
+    }
+
     /// Puts what was opened beside what is public: data and metadata. With fewer opened than
     /// there are tokens, their fields are absent; where nothing of the data is readable there is
     /// none.
@@ -203,75 +227,73 @@ impl Stored {
         opened: Vec<Plaintext>,
     ) -> Result<(Option<Payload>, Option<Json>), Unreadable> {
         let gaps = opened.len() < self.parts;
-        let metadata = self.metadata(&opened, gaps)?;
-        Ok((self.data(opened, gaps)?, metadata))
+        let metadata = self.open_metadata(&opened, gaps)?;
+        Ok((self.open_data(opened, gaps)?, metadata))
     }
 
-    fn data(&self, mut opened: Vec<Plaintext>, gaps: bool) -> Result<Option<Payload>, Unreadable> {
+    fn open_data(
+        &self,
+        mut opened: Vec<Plaintext>,
+        gaps: bool,
+    ) -> Result<Option<Payload>, Unreadable> {
         let whole = match opened.iter().position(Plaintext::is_whole) {
             Some(at) => opened.swap_remove(at).into_whole()?,
             None => None,
         };
-        let mut fillings = Vec::new();
-        let mut fields = false;
+        let mut parts = Vec::new();
         for part in &opened {
             match part.body()? {
                 Body::Nothing => {}
                 Body::Json(_) | Body::Bytes(_) => {
                     return Err(Unreadable::Malformed("two parts are the whole payload"));
                 }
-                Body::Fields(text) => {
-                    fields = true;
-                    fillings.extend(read(text)?);
-                }
+                Body::Fields(text) => parts.push(read(text)?),
             }
         }
-        match (whole, fields) {
-            (Some(_), true) => {
+        match (whole, parts.is_empty(), &self.public) {
+            (Some(_), false, _) => {
                 Err(Unreadable::Malformed("a part is the whole payload, and another fields of it"))
             }
-            (Some(whole), false) => Ok(Some(whole)),
-            (None, false) => Ok(self.public.clone()),
-            (None, true) => match &self.public {
-                Some(Payload::Bytes(_)) => {
-                    Err(Unreadable::Malformed("fields of a payload that is not JSON"))
-                }
-                public => {
-                    let public = public.as_ref().and_then(Payload::as_json);
-                    Ok(Some(filled(public, fillings, gaps)?.into()))
-                }
-            },
+            (Some(whole), true, _) => Ok(Some(whole)),
+            (None, true, _) => Ok(self.public()),
+            (None, false, Some(Public::Bytes(_))) => {
+                Err(Unreadable::Malformed("fields of a payload that is not JSON"))
+            }
+            (None, false, Some(Public::Json(text))) => {
+                Ok(Some(filled(Some(text), &parts, gaps)?.into()))
+            }
+            (None, false, None) => Ok(Some(filled(None, &parts, gaps)?.into())),
         }
     }
 
-    fn metadata(&self, opened: &[Plaintext], gaps: bool) -> Result<Option<Json>, Unreadable> {
-        let mut fillings = Vec::new();
+    fn open_metadata(&self, opened: &[Plaintext], gaps: bool) -> Result<Option<Json>, Unreadable> {
+        let mut parts = Vec::new();
         for part in opened {
             let text = part.metadata()?;
             if !text.is_empty() {
-                fillings.extend(read(text)?);
+                parts.push(read(text)?);
             }
         }
-        if fillings.is_empty() {
-            return Ok(self.public_metadata.clone());
+        if parts.is_empty() {
+            return Ok(self.metadata.as_ref().and_then(Text::shown));
         }
-        filled(self.public_metadata.as_ref(), fillings, gaps).map(Some)
+        filled(self.metadata.as_ref(), &parts, gaps).map(Some)
     }
 }
 
-fn read(text: &str) -> Result<Vec<Filling<'_>>, Unreadable> {
-    Filling::read_all(text)
-        .map_err(|_| Unreadable::Malformed("a token's fillings are not a list of them"))
+const NOT_FILLINGS: Unreadable = Unreadable::Malformed("a token's fillings are not a list of them");
+
+fn read(text: &str) -> Result<Fillings<'_>, Unreadable> {
+    Fillings::read(text).map_err(|_| NOT_FILLINGS)
 }
 
-fn filled(
-    public: Option<&Json>,
-    fillings: Vec<Filling<'_>>,
-    gaps: bool,
-) -> Result<Json, Unreadable> {
-    let mut tree = public.map_or_else(|| Node::Object(Vec::new()), Json::tree);
-    if !tree.fill_all(fillings, gaps) {
-        return Err(Unreadable::Malformed("a sealed field has no place in the event"));
-    }
-    Ok(Json::from_tree(&tree))
+fn filled(rest: Option<&Text>, parts: &[Fillings<'_>], gaps: bool) -> Result<Json, Unreadable> {
+    let fillings: Vec<Filling<'_>> = parts
+        .iter()
+        .flat_map(Fillings::iter)
+        .collect::<Result<_, _>>()
+        .map_err(|_| NOT_FILLINGS)?;
+    let (root, hidden) = rest.map_or((None, &[][..]), |text| (Some(text.root()), text.hidden));
+    fill(root, hidden, fillings, gaps)
+        .ok_or(Unreadable::Malformed("a sealed field has no place in the event"))
 }

@@ -86,8 +86,8 @@ fn public_fields_stay_and_two_people_s_fields_come_back_in_order() {
     let public = json(r#"{"amount":5,"note":{}}"#);
     let draft = Draft::new(Some(public.into()), Some(&json(r#"{"trace":"t"}"#)), &notes);
     let parts = [
-        part(&a, Body::Fields(r#"[["/name",0,"N"],["/note/x",0,1]]"#), r#"[["/who",0,"me"]]"#),
-        part(&b, Body::Fields(r#"[["/iban",2,"DE"]]"#), ""),
+        part(&a, Body::Fields(r#"0 0 10 "name":"N"5 0 5 /note"x":1"#), r#"0 0 10 "who":"me""#),
+        part(&b, Body::Fields(r#"0 2 11 "iban":"DE""#), ""),
     ];
     let tokens = seal(&parts, &place.context(), draft.digest()).unwrap();
     let (data, metadata) = draft.store(&tokens);
@@ -149,7 +149,7 @@ fn a_wholly_public_payload_keeps_its_kind_and_the_token_stands_in_the_metadata()
     for public in [json("[1]").into(), json("{}").into(), json("7").into(), bytes] {
         let public: Payload = public;
         let draft = Draft::new(Some(public.clone()), None, &Notes::default());
-        let parts = [part(&key, Body::Nothing, r#"[["",0,{"m":1}]]"#)];
+        let parts = [part(&key, Body::Nothing, r#"0 0 5 "m":1"#)];
         let tokens = seal(&parts, &place.context(), draft.digest()).unwrap();
         let (data, metadata) = draft.store(&tokens);
         assert_eq!(data, public);

@@ -1,9 +1,12 @@
 //! From the parts to the stored form.
 
-use super::Notes;
+use super::{
+    Notes,
+    digest::{Clear, digest},
+};
 use crate::{
     crypto::{PublicDigest, Token},
-    event::{Json, LAYER_KEY, Node, Payload, SEALED_KEY},
+    event::{Json, LAYER_KEY, Payload, SEALED_KEY, Tree},
 };
 
 /// The public part of an event that is being sealed: first its digest is taken, which the tokens
@@ -12,7 +15,7 @@ use crate::{
 pub struct Draft {
     public: Option<Payload>,
     metadata: Option<Json>,
-    sealed_bytes: bool,
+    notes: Notes,
     digest: PublicDigest,
 }
 
@@ -23,13 +26,32 @@ impl Draft {
         // The public half of which nothing is public must be stored as something: see `store_clear`.
         let public = public.filter(|public| notes.private.is_none() || !is_empty_object(public));
         let clear_bytes = matches!(public, Some(Payload::Bytes(_)));
-        let metadata = if clear_bytes != notes.clear_bytes {
-            with_notes(metadata, &Notes { clear_bytes, ..notes.clone() })
-        } else {
-            with_notes(metadata, notes)
+        let notes = Notes { clear_bytes, ..notes.clone() };
+        let metadata = metadata.filter(|metadata| has_members(metadata)).cloned();
+        let mut draft = Self { public, metadata, notes, digest: PublicDigest::NOTHING };
+        draft.digest = draft.take_digest();
+        draft
+    }
+
+    fn take_digest(&self) -> PublicDigest {
+        let metadata = self.noted();
+        let (data, metadata) =
+            (self.public.as_ref().and_then(Payload::as_json), metadata.as_ref().map(Json::tree));
+        let data = data.map(Json::tree);
+        let clear = match (&data, &self.public) {
+            (Some(tree), _) => Some(Clear::Json(tree.root())),
+            (None, Some(public)) => Some(Clear::Bytes(public.as_bytes())),
+            (None, None) => None,
         };
-        let digest = digest(public.as_ref(), metadata.as_ref());
-        Self { public, metadata, sealed_bytes: notes.sealed_bytes, digest }
+        digest(clear, metadata.as_ref().map(Tree::root))
+    }
+
+    /// The public metadata with the notes as their last member.
+    fn noted(&self) -> Option<Json> {
+        if self.notes.is_empty() {
+            return self.metadata.clone();
+        }
+        Some(Json::trusted(with_member(self.metadata.as_ref(), LAYER_KEY, &self.notes.write())))
     }
 
     /// The digest that the tokens must be bound to.
@@ -39,59 +61,39 @@ impl Draft {
 
     /// Data and metadata as they are stored, with the event's tokens in them.
     pub fn store(self, tokens: &[Token]) -> (Payload, Option<Json>) {
-        match (&self.public, tokens) {
-            (_, []) => self.store_clear(),
-            (None, [token]) if self.sealed_bytes => {
-                (Payload::Bytes(token.as_bytes().into()), self.metadata)
+        let metadata = self.noted();
+        match (self.public, tokens) {
+            (public, []) => (public.unwrap_or_else(empty_object), metadata),
+            (None, [token]) if self.notes.sealed_bytes => {
+                (Payload::Bytes(token.as_bytes().into()), metadata)
             }
-            (None, _) => (Json::trusted(beside(None, tokens)).into(), self.metadata),
-            (Some(Payload::Json(json)), _) if has_members(json) => {
-                (Json::trusted(beside(Some(json), tokens)).into(), self.metadata)
+            (None, _) => (Json::trusted(beside(None, tokens)).into(), metadata),
+            (Some(Payload::Json(json)), _) if has_members(&json) => {
+                (Json::trusted(beside(Some(&json), tokens)).into(), metadata)
             }
-            (Some(public), _) => {
-                let metadata = beside(self.metadata.as_ref(), tokens);
-                (public.clone(), Some(Json::trusted(metadata)))
-            }
+            (Some(public), _) => (public, Some(Json::trusted(beside(metadata.as_ref(), tokens)))),
         }
     }
 
     /// Data and metadata as they are stored where the tokens stand elsewhere: the public half of
     /// a split event.
     pub fn store_clear(self) -> (Payload, Option<Json>) {
-        (self.public.unwrap_or_else(|| Json::trusted("{}").into()), self.metadata)
+        self.store(&[])
     }
 }
 
-/// The digest of a public part. `metadata` has no `$sealed`, but has `$oubliette`.
-pub(super) fn digest(data: Option<&Payload>, metadata: Option<&Json>) -> PublicDigest {
-    if data.is_none() && metadata.is_none() {
-        return PublicDigest::NOTHING;
-    }
-    let canonical = |json: &Json| json.tree().to_canonical().into_bytes();
-    let metadata = metadata.map(canonical).unwrap_or_default();
-    match data {
-        None => PublicDigest::of(&[], &metadata),
-        Some(Payload::Json(json)) => PublicDigest::of(&canonical(json), &metadata),
-        Some(Payload::Bytes(bytes)) => PublicDigest::of(bytes, &metadata),
-    }
+fn empty_object() -> Payload {
+    Json::trusted("{}").into()
 }
 
-/// Public metadata with the notes as the last member; an empty object counts as none.
-fn with_notes(metadata: Option<&Json>, notes: &Notes) -> Option<Json> {
-    let metadata = metadata.filter(|metadata| metadata.as_str() != "{}" && has_members(metadata));
-    if notes.is_empty() {
-        return metadata.cloned();
-    }
-    Some(Json::trusted(with_member(metadata, LAYER_KEY, &notes.write())))
-}
-
-pub(super) fn is_empty_object(data: &Payload) -> bool {
+fn is_empty_object(data: &Payload) -> bool {
     data.as_json().is_some_and(|json| json.as_str().starts_with('{') && !has_members(json))
 }
 
+/// Whether it is an object with something in it. Its text is JSON, so that only white space stands
+/// between the braces of one that has nothing.
 fn has_members(json: &Json) -> bool {
-    json.as_str().starts_with('{')
-        && matches!(json.tree(), Node::Object(members) if !members.is_empty())
+    open_end(json).is_some()
 }
 
 /// An object with the tokens as its last member.
@@ -125,8 +127,10 @@ fn with_member(object: Option<&Json>, key: &str, value: &str) -> String {
     }
 }
 
-/// The text of an object without its closing brace; `None` where it has no members.
+/// The text of an object without its closing brace, white space and all; `None` where it has no
+/// members.
 fn open_end(object: &Json) -> Option<&str> {
-    let front = object.as_str().strip_suffix('}')?.trim_end_matches([' ', '\t', '\n', '\r']);
-    if front.ends_with('{') && front.len() == 1 { None } else { Some(front) }
+    let front = object.as_str().strip_suffix('}')?;
+    let inner = front.strip_prefix('{')?.trim_start_matches([' ', '\t', '\n', '\r']);
+    (!inner.is_empty()).then_some(front)
 }

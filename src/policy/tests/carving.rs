@@ -11,7 +11,7 @@ fn rule(more: &str) -> String {
 fn public(more: &str, data: &str) -> Option<String> {
     let carved = carve(&rule(more), "s-1", "X", data).unwrap();
     if !carved.parts.iter().any(|part| part.body == Body::Whole) {
-        assert_eq!(rebuild(&carved, |_| true), Json::parse(data).unwrap().tree().to_text());
+        assert_eq!(rebuild(&carved, |_| true), data);
     }
     carved.public.map(|json| json.as_str().to_owned())
 }
@@ -148,13 +148,6 @@ fn nothing_public_and_two_subjects_leaves_no_structure_in_clear() {
     assert_eq!(carved.layout, Layout::Sealed);
     assert_eq!(rebuild(&carved, |_| true), data);
     assert_eq!(rebuild(&carved, |who| who.as_str() == "user-9"), r#"{"a":[null,{"b":5}]}"#);
-    // A container that one part prepared does not lose its content to the next part.
-    let mut tree = Node::Object(Vec::new());
-    for part in &carved.parts {
-        let Body::Fields(text) = &part.body else { panic!() };
-        assert!(tree.fill_all(Filling::read_all(text).unwrap(), false));
-    }
-    assert_eq!(tree.to_text(), data);
 }
 
 #[test]
@@ -228,7 +221,7 @@ fn metadata_is_sealed_but_for_what_follows_a_request() {
     assert!(part.fields.is_empty());
     assert_eq!(
         part.metadata.as_ref().unwrap().as_str(),
-        r#"[["/ip",0,"::1"],["/causation_id",2,{"no":1}]]"#
+        r#"0 0 10 "ip":"::1"0 2 23 "causation_id":{"no":1}"#
     );
     assert!(carve(r#"{"traceparent":"00-1"}"#).unwrap().parts.is_empty());
     assert!(carve("{}").unwrap().parts.is_empty());
@@ -241,10 +234,38 @@ fn metadata_is_sealed_but_for_what_follows_a_request() {
 
 #[test]
 fn the_fillings_have_their_written_form() {
-    let data = r#"{"b/~c":[1.0, 1e400], "id": 7, "ä":"\u00e4"}"#;
-    let carved = carve(&rule("public = ['/id']"), "s-1", "X", data).unwrap();
+    let data =
+        "{ \"b/~c\" :[1.0, 1e400],\n \"id\": 7 , \"ä\":\"\\u00e4\", \"o\": {\"p\": [ 2 ,3] }}";
+    let rule = rule("public = ['/id', '/o/p/0']");
+    let carved = carve(&rule, "s-1", "X", data).unwrap();
+    assert_eq!(
+        carved.public.as_ref().unwrap().as_str(),
+        "{\n \"id\": 7 , \"o\": {\"p\": [ 2 ,null] }}"
+    );
     let Body::Fields(text) = &carved.parts[0].body else { panic!() };
-    assert_eq!(text.as_str(), r#"[["/b~1~0c",0,[1.0,1e400]],["/ä",2,"\u00e4"]]"#);
+    assert_eq!(text.as_str(), "0 0 21  \"b/~c\" :[1.0, 1e400]0 2 14  \"ä\":\"\\u00e4\"4 1 1 /o/p3");
+    assert_eq!(rebuild(&carved, |_| true), data);
+}
+
+/// Signatures of webhooks are made over bytes.
+#[test]
+fn white_space_comes_back_as_it_was() {
+    let rule = rule(
+        "public = ['/b', '/c/*/n']\n[[stream.field]]\npointer = '/c/*/u'\nsubject = 'user-{/c/*/n}'\n\
+         [[stream.field]]\npointer = '/k'\nkeep = 'first 1'",
+    );
+    for data in [
+        "{\n  \"a\": 1,\n  \"b\": 2,\n  \"c\": [\n    { \"n\": 1, \"u\": \"x\" },\n    {\"u\" :null}\n  ]\n}",
+        "{\"b\":2 , \"k\" : \"xyz\" }",
+        "{ \"a\":1 , \"b\" :\t2 }",
+        "{\"a\":{ },\"b\":[ ] ,\"c\":[ ]}",
+        "{ \"c\" : [ 7 , { \"n\" : 2.50 } , [ ] ] }",
+    ] {
+        let carved = carve(&rule, "s-1", "X", data).unwrap();
+        if carved.parts.iter().all(|part| part.body != Body::Whole) {
+            assert_eq!(rebuild(&carved, |_| true), data);
+        }
+    }
 }
 
 #[test]

@@ -194,7 +194,9 @@ impl<'a> Kit<'a> {
     fn same_json(&self, json: &Json, found: &Json) -> bool {
         match self.profile.comparison {
             Comparison::Bytes => json == found,
-            Comparison::Canonical => json.tree().to_canonical() == found.tree().to_canonical(),
+            Comparison::Canonical => {
+                json.tree().root().to_canonical() == found.tree().root().to_canonical()
+            }
         }
     }
 }

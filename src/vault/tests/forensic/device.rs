@@ -1,6 +1,7 @@
 //! The same search over the raw device below a file system: what neither the vault nor the
 //! database, but the disk itself, still has. Needs root and a loop device.
 
+#[allow(dead_code)]
 #[path = "../../../../tests/device/ext4.rs"]
 mod ext4;
 

@@ -1,0 +1,116 @@
+//! Opening events: the one path of layer and codec.
+
+use super::{
+    Codec, CodecError,
+    document::{Document, Stored},
+};
+use crate::{
+    crypto::{self, Context, Plaintext, Purpose},
+    event::{EventId, EventType, Json, Payload, Shredded, StreamName, Subject, Why, Withheld},
+    store::Unreadable,
+    vault::KeyState,
+};
+
+/// Which event a payload belongs to. A sealed payload opens only as the event that it was
+/// sealed for.
+#[derive(Debug, Clone, Copy)]
+pub struct EventRef<'a> {
+    /// The stream.
+    pub stream: &'a StreamName,
+    /// The event's id.
+    pub id: EventId,
+    /// The event's type.
+    pub event_type: &'a EventType,
+}
+
+/// A payload that was opened, as far as it could be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opened {
+    /// What is readable; `None` where nothing is.
+    pub data: Option<Payload>,
+    /// Metadata, as far as it is readable.
+    pub metadata: Option<Json>,
+    /// Whose it is, where that is known.
+    pub subject: Option<Subject>,
+    /// The parts whose keys are destroyed.
+    pub shredded: Vec<Shredded>,
+    /// The parts that this reader may not open now.
+    pub withheld: Vec<Withheld>,
+    /// Whether it had no token: a payload from before there was a codec.
+    pub unsealed: bool,
+}
+
+impl Codec {
+    /// Opens a stored event as far as the vault can. `as_it_stands` is taken where it was never
+    /// sealed.
+    pub(super) fn open_stored(
+        &self,
+        event: EventRef<'_>,
+        document: Document,
+        as_it_stands: impl FnOnce() -> (Payload, Option<Json>),
+    ) -> Result<Opened, CodecError> {
+        let mut opened = Opened {
+            data: None,
+            metadata: None,
+            subject: None,
+            shredded: Vec::new(),
+            withheld: Vec::new(),
+            unsealed: false,
+        };
+        let mut stored = match document {
+            Document::Stored(stored) => stored,
+            Document::Clear => {
+                let (data, metadata) = as_it_stands();
+                return Ok(Opened { data: Some(data), metadata, unsealed: true, ..opened });
+            }
+        };
+        let plaintexts = self.unseal(event, &mut stored, &mut opened)?;
+        (opened.data, opened.metadata) = stored.assemble(plaintexts)?;
+        Ok(opened)
+    }
+
+    /// Takes out the tokens and opens those whose keys live, and notes of the others what became of them.
+    fn unseal(
+        &self,
+        event: EventRef<'_>,
+        stored: &mut Stored,
+        opened: &mut Opened,
+    ) -> Result<Vec<Plaintext>, CodecError> {
+        let context = Context {
+            purpose: Purpose::Event,
+            stream: event.stream,
+            event_id: event.id,
+            event_type: event.event_type,
+        };
+        // Here the tokens are known, and what they are bound to, and none is opened yet: whatever
+        // vouches for them all (the tag) is checked here.
+        let associated = stored.associated(&context);
+        let tokens = std::mem::take(&mut stored.tokens);
+        let mut plaintexts = Vec::with_capacity(tokens.len());
+        for (i, token) in tokens.into_iter().enumerate() {
+            let fields = || match stored.notes.fields.get(i) {
+                Some(fields) => fields.clone(),
+                None => vec!["*".to_owned()],
+            };
+            let Some(vault) = self.vault() else {
+                opened.withheld.push(Withheld { why: Why::NoVault, fields: fields() });
+                continue;
+            };
+            match vault.opening_key(token.key_id())? {
+                KeyState::Live { key, subject } => {
+                    let plaintext = crypto::open(token, &key, &associated)
+                        .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
+                    plaintexts.push(plaintext);
+                    if i == 0 && !stored.notes.others {
+                        opened.subject = Some(subject);
+                    }
+                }
+                KeyState::Shredded { erasure } => {
+                    opened.shredded.push(Shredded { erasure, at: erasure.at(), fields: fields() });
+                }
+            }
+        }
+        Ok(plaintexts)
+    }
+}

@@ -1,0 +1,114 @@
+//! One event from carved to stored form.
+
+use crate::{
+    crypto::{self, Body, Context, DataKey, Purpose, SealPart},
+    event::{EventId, NewEvent, Payload},
+    layer::{
+        CodecError,
+        document::{Draft, Notes},
+    },
+    policy::{self, Carved, Policy},
+};
+
+use super::Work;
+
+/// An event as it is to lie in the store.
+pub(in crate::layer) struct SealedEvent {
+    /// The event, or its public half.
+    pub(in crate::layer) event: NewEvent,
+    /// Its private half.
+    pub(in crate::layer) half: Option<NewEvent>,
+}
+
+/// Seals an event with the keys of its parts, in their order.
+pub(super) fn seal(
+    policy: &Policy,
+    work: &Work,
+    event: &NewEvent,
+    carved: &Carved,
+    keys: &[&DataKey],
+) -> Result<SealedEvent, CodecError> {
+    if keys.len() != carved.parts.len() {
+        return Err(CodecError::Invalid("a part without a key".to_owned()));
+    }
+    let half_id = EventId::derived(event.id.0, "private half");
+    let whole_bytes = matches!(event.data, Payload::Bytes(_))
+        && carved.parts.iter().any(|part| matches!(part.body, policy::Body::Whole));
+    let mut notes = Notes { sealed_bytes: whole_bytes, ..Notes::default() };
+    if carved.parts.len() > 1 {
+        notes.fields = carved.parts.iter().map(|part| part.fields.clone()).collect();
+    }
+    notes.others = carved.parts.first().is_some_and(|first| first.subject != carved.subject);
+    if work.split {
+        notes.stream = Some(work.stream.clone());
+        notes.private = (!carved.parts.is_empty()).then_some(half_id);
+        // The payload's kind is the private half's affair.
+        notes.sealed_bytes = false;
+    } else if carved.parts.is_empty() {
+        // Wholly public, and by this layer: not to be counted as one from before it.
+        notes.stream = Some(work.stream.clone());
+    }
+    let public = if carved.clear {
+        Some(event.data.clone())
+    } else {
+        carved.public.clone().map(Payload::Json)
+    };
+    let draft = Draft::new(public, carved.public_metadata.as_ref(), &notes);
+
+    let parts: Vec<SealPart<'_>> = carved
+        .parts
+        .iter()
+        .zip(keys)
+        .map(|(part, key)| part_of(policy, event, part, key))
+        .collect();
+    let context = Context {
+        purpose: Purpose::Event,
+        stream: &work.stream,
+        event_id: event.id,
+        event_type: &event.event_type,
+    };
+    let tokens = crypto::seal(&parts, &context, draft.digest()).map_err(CodecError::Sealing)?;
+
+    // Here the tokens are known, and what they are bound to, and nothing is written yet: what vouches
+    // for them all (the tag) is made here, and goes with the notes.
+    let made = |id, (data, metadata)| NewEvent {
+        id,
+        event_type: event.event_type.clone(),
+        data,
+        metadata,
+        subject: None,
+    };
+    if !work.split {
+        return Ok(SealedEvent { event: made(event.id, draft.store(&tokens)), half: None });
+    }
+    let half = (!tokens.is_empty()).then(|| {
+        let notes = Notes {
+            stream: Some(work.stream.clone()),
+            public: Some(event.id),
+            sealed_bytes: whole_bytes,
+            ..Notes::default()
+        };
+        made(half_id, Draft::new(None, None, &notes).store(&tokens))
+    });
+    Ok(SealedEvent { event: made(event.id, draft.store_clear()), half })
+}
+
+fn part_of<'a>(
+    policy: &Policy,
+    event: &'a NewEvent,
+    part: &'a policy::Part,
+    key: &'a DataKey,
+) -> SealPart<'a> {
+    SealPart {
+        key,
+        policy: policy.digest(),
+        body: match (&part.body, &event.data) {
+            (policy::Body::Nothing, _) => Body::Nothing,
+            (policy::Body::Fields(fields), _) => Body::Fields(fields),
+            (policy::Body::Whole, Payload::Json(json)) => Body::from(json),
+            (policy::Body::Whole, Payload::Bytes(bytes)) => Body::Bytes(bytes),
+        },
+        metadata: part.metadata.as_ref().map_or("", |metadata| metadata.as_str()),
+        pad: policy.pad().unwrap_or(1),
+    }
+}

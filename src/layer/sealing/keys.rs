@@ -1,0 +1,128 @@
+//! The data keys that a piece of work needs.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::future::try_join_all;
+
+use super::{SETTLING_ROUNDS, Witness, Work, claims};
+use crate::{
+    crypto::DataKey,
+    event::{Generation, Layout, NewEvent, StreamName, Subject},
+    layer::{Codec, CodecError},
+    policy::{Carved, Part},
+    vault::{KeyRequest, Vault, VaultError},
+};
+
+/// The keys of a piece of work.
+pub(super) struct Keys<'a>(HashMap<Whose<'a>, Arc<DataKey>>);
+
+impl<'a> Keys<'a> {
+    /// Those of an event's parts, in their order; fewer, where one is missing.
+    pub(super) fn of(
+        &self,
+        stream: &'a StreamName,
+        carved: &'a Carved,
+        begun: Option<Generation>,
+    ) -> Vec<&DataKey> {
+        let key = |part: &'a Part| {
+            let whose = (stream, &part.subject, own(&part.subject, stream, begun));
+            self.0.get(&whose).map(|key| &**key)
+        };
+        carved.parts.iter().map_while(key).collect()
+    }
+}
+
+/// All keys; and for each event the generation that it or one before it begins.
+pub(super) async fn fetch_all<'a, W: Witness>(
+    codec: &Codec,
+    vault: &Vault,
+    witness: &W,
+    work: &'a [Work],
+) -> Result<(Keys<'a>, Vec<Vec<Option<Generation>>>), W::Error> {
+    // What stands before a change of generation is sealed under the generation that it ends, so
+    // that those keys are fetched before the change is claimed.
+    let mut keys = fetch(codec, vault, witness, needs(work, Half::Before, &[])).await?;
+    let begun = claims::claim(vault, witness, work).await?;
+    keys.extend(fetch(codec, vault, witness, needs(work, Half::After, &begun)).await?);
+    Ok((Keys(keys), begun))
+}
+
+/// The generation that counts for a part: one that this append begins counts for the stream's
+/// own subject.
+fn own(subject: &Subject, stream: &StreamName, begun: Option<Generation>) -> Option<Generation> {
+    begun.filter(|_| subject.as_str() == stream.as_str())
+}
+
+/// Before the first change of generation in an append, or from it on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Before,
+    After,
+}
+
+/// Whose key in which stream, of which generation.
+type Whose<'a> = (&'a StreamName, &'a Subject, Option<Generation>);
+
+/// Which keys a half of the events needs, and for how many payloads.
+fn needs<'a>(
+    work: &'a [Work],
+    half: Half,
+    begun: &[Vec<Option<Generation>>],
+) -> HashMap<Whose<'a>, (Layout, u32)> {
+    let mut needs = HashMap::new();
+    for (i, work) in work.iter().enumerate() {
+        let changes = |(_, carved): &(NewEvent, Carved)| {
+            carved.owners.iter().any(|change| change.begins_generation())
+        };
+        let middle = work.events.iter().position(changes).unwrap_or(work.events.len());
+        let range = if half == Half::Before { 0..middle } else { middle..work.events.len() };
+        for at in range {
+            let (_, carved) = &work.events[at];
+            let generation = begun.get(i).and_then(|begun| begun.get(at).copied().flatten());
+            for part in &carved.parts {
+                let generation = own(&part.subject, &work.stream, generation);
+                let whose = (&work.stream, &part.subject, generation);
+                needs.entry(whose).or_insert((carved.layout, 0)).1 += 1;
+            }
+        }
+    }
+    needs
+}
+
+/// The keys, made where there are none, durable; asked for all at once, so that new ones share
+/// one flush.
+async fn fetch<'a, W: Witness>(
+    codec: &Codec,
+    vault: &Vault,
+    witness: &W,
+    needs: HashMap<Whose<'a>, (Layout, u32)>,
+) -> Result<HashMap<Whose<'a>, Arc<DataKey>>, W::Error> {
+    let policy = codec.policy().digest();
+    let asked = needs.into_iter().map(|((stream, subject, generation), (layout, seals))| {
+        key(vault, witness, KeyRequest { stream, subject, generation, layout, policy }, seals)
+    });
+    Ok(try_join_all(asked).await?.into_iter().collect())
+}
+
+/// One data key. Where the vault first needs to know whether an event of an append that was cut
+/// off is in the store: looks, tells it, and asks again.
+async fn key<'a, W: Witness>(
+    vault: &Vault,
+    witness: &W,
+    request: KeyRequest<'a>,
+    seals: u32,
+) -> Result<(Whose<'a>, Arc<DataKey>), W::Error> {
+    let mut rounds = 0;
+    loop {
+        match vault.sealing_key(request, seals).await {
+            Err(VaultError::Unsettled { subject, .. }) if rounds < SETTLING_ROUNDS => {
+                witness.settle(vault, &subject).await?;
+                rounds += 1;
+            }
+            answer => {
+                let key = answer.map_err(CodecError::from)?;
+                return Ok(((request.stream, request.subject, request.generation), key));
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sealing events: the one path of layer and codec.
+//!
+//! The policy carves ([`Work::carve`]); then [`prepare`] admits everybody concerned, notes owner
+//! claims, fetches keys and seals. What comes out is ready to be stored, and [`Prepared`] is the
+//! right to store it: nobody concerned is forgotten while it lives. The layer appends it to its store,
+//! the codec hands it to its caller; that is all in which they differ, but for who can say what is
+//! in the store ([`Witness`]).
+
+mod claims;
+mod event;
+mod keys;
+
+use std::{fmt, future::Future};
+
+pub(super) use claims::{Claiming, Stating};
+pub(super) use event::SealedEvent;
+
+use super::{Codec, CodecError};
+use crate::{
+    event::{MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
+    policy::{Carved, EventFacts, Policy},
+    vault::{Admission, Claim, Opening, Vault, VaultError},
+};
+
+/// How often open claims are settled before giving up: each round settles all that it finds.
+const SETTLING_ROUNDS: usize = 3;
+
+/// Who can say which events are in the store.
+pub(super) trait Witness: Sync {
+    /// What goes wrong with looking.
+    type Error: From<CodecError> + fmt::Display + Send;
+
+    /// Settles the open claims of a dependent, as far as it can be told.
+    fn settle(
+        &self,
+        vault: &Vault,
+        dependent: &Subject,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Whether the events of all these claims are known to be stored.
+    fn holds_all(&self, claims: &[Claim])
+    -> impl Future<Output = Result<bool, Self::Error>> + Send;
+}
+
+/// What goes to one stream, carved by the policy and not yet sealed.
+pub(super) struct Work {
+    pub(super) stream: StreamName,
+    /// Whether its events lie in two halves.
+    pub(super) split: bool,
+    pub(super) events: Vec<(NewEvent, Carved)>,
+}
+
+impl Work {
+    /// Refuses what can be refused without touching anything: names, payloads, policy.
+    pub(super) fn carve(
+        policy: &Policy,
+        stream: StreamName,
+        split: bool,
+        events: Vec<NewEvent>,
+    ) -> Result<Self, CodecError> {
+        let carve = |event: NewEvent| {
+            check_size(&event)?;
+            let facts = EventFacts {
+                stream: &stream,
+                event_type: &event.event_type,
+                subject: event.subject.as_ref(),
+            };
+            let carved = policy.carve(&facts, &event.data, event.metadata.as_ref())?;
+            Ok((event, carved))
+        };
+        let events = events.into_iter().map(carve).collect::<Result<_, CodecError>>()?;
+        Ok(Self { stream, split, events })
+    }
+}
+
+fn check_size(event: &NewEvent) -> Result<(), CodecError> {
+    let metadata = event.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
+    let bytes = event.data.as_bytes().len().saturating_add(metadata);
+    if bytes <= MAX_PAYLOAD_BYTES {
+        return Ok(());
+    }
+    Err(CodecError::Invalid(format!(
+        "event {} has {bytes} bytes of payload and metadata, at most {MAX_PAYLOAD_BYTES} are \
+         accepted; keep large data elsewhere and refer to it",
+        event.id
+    )))
+}
+
+/// Events that are sealed, and the right to store them.
+pub(super) struct Prepared {
+    /// For each [`Work`] its events.
+    pub(super) sealed: Vec<Vec<SealedEvent>>,
+    pub(super) claiming: Claiming,
+    pub(super) admission: Admission,
+}
+
+/// Seals all of it. To be run to its end, also where nobody waits for it any more: claims that were
+/// noted must not be left without somebody who settles them.
+pub(super) async fn prepare<W: Witness>(
+    codec: &Codec,
+    vault: &Vault,
+    witness: &W,
+    work: &[Work],
+) -> Result<Prepared, W::Error> {
+    let admission = admit(vault, work).await.map_err(CodecError::from)?;
+    // What was cut off earlier is settled before this attempt's events count as under way: it may
+    // be the retry of the one that was cut off, and their ids the same.
+    for Work { stream, events, .. } in work {
+        if events.iter().any(|(_, carved)| !carved.owners.is_empty()) {
+            witness.settle(vault, &Subject::of(stream)).await?;
+        }
+    }
+    let claiming = Claiming::begin(vault, work);
+    match seal_all(codec, vault, witness, work).await {
+        Ok(sealed) => Ok(Prepared { sealed, claiming, admission }),
+        Err(error) => {
+            claiming.judge(vault, witness).await;
+            Err(error)
+        }
+    }
+}
+
+/// Everybody whose keys are needed, or who is named as an owner.
+async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
+    let mut opening = Opening::default();
+    for Work { stream, events, .. } in work {
+        for (_, carved) in events {
+            opening.shared.extend(carved.parts.iter().map(|part| part.subject.clone()));
+            opening.shared.extend(carved.owners.iter().map(|change| change.owner().clone()));
+            if carved.owners.iter().any(|change| change.begins_generation()) {
+                opening.exclusive.push(Subject::of(stream));
+            } else if !carved.owners.is_empty() {
+                opening.shared.push(Subject::of(stream));
+            }
+        }
+    }
+    opening.exclusive.sort();
+    opening.exclusive.dedup();
+    opening.shared.sort();
+    opening.shared.dedup();
+    opening.shared.retain(|subject| !opening.exclusive.contains(subject));
+    vault.admit(opening).await
+}
+
+async fn seal_all<W: Witness>(
+    codec: &Codec,
+    vault: &Vault,
+    witness: &W,
+    work: &[Work],
+) -> Result<Vec<Vec<SealedEvent>>, W::Error> {
+    let (keys, begun) = keys::fetch_all(codec, vault, witness, work).await?;
+    let mut sealed = Vec::with_capacity(work.len());
+    for (work, begun) in work.iter().zip(&begun) {
+        let mut events = Vec::with_capacity(work.events.len());
+        for ((event, carved), begun) in work.events.iter().zip(begun) {
+            let keys = keys.of(&work.stream, carved, *begun);
+            events.push(event::seal(codec.policy(), work, event, carved, &keys)?);
+        }
+        sealed.push(events);
+    }
+    Ok(sealed)
+}
