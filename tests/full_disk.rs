@@ -156,8 +156,9 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     };
     let policy = at.path().join("bank.toml");
     fs::write(&policy, BANK).unwrap();
-    let folder =
-        DataFolder::at(at.path().join("data")).with_root(Some(at.path().join("slot/root")));
+    let folder = DataFolder::at(at.path().join("data"))
+        .with_root(Some(at.path().join("slot/root")))
+        .with_settings(Some(at.path().join("settings")));
     let parts = folder.open(Access::Create, Some(&policy)).await.unwrap();
     folder.adopt(parts.oubliette.vault().unwrap(), &parts.given.unwrap()).await.unwrap();
     drop(parts.oubliette);

@@ -42,6 +42,7 @@ pub struct DataFolder {
     pub(super) past_counter: bool,
     pub(super) vault: Option<PathBuf>,
     pub(super) store: Option<PathBuf>,
+    pub(super) settings: Option<PathBuf>,
     pub(super) expected_epoch: Option<u64>,
 }
 
@@ -90,6 +91,7 @@ impl DataFolder {
             past_counter: false,
             vault: None,
             store: None,
+            settings: None,
             expected_epoch: None,
         }
     }
@@ -114,6 +116,15 @@ impl DataFolder {
     #[must_use]
     pub fn with_store(mut self, store: Option<PathBuf>) -> Self {
         self.store = store;
+        self
+    }
+
+    /// With what is set for it (mirrors, key-encryption key, places elsewhere) noted in this folder, which
+    /// nobody else may write to, instead of in `$XDG_CONFIG_HOME/oubliette`. The data folder itself is not
+    /// believed about such things.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Option<PathBuf>) -> Self {
+        self.settings = settings;
         self
     }
 
@@ -252,8 +263,8 @@ impl DataFolder {
             Some((_, vault)) => vault,
             None => {
                 let path = folder.vault();
-                // Elsewhere nothing is ever removed: making it says that it is not empty.
-                if folder.vault.is_none() && !is_empty(&path)? {
+                // The place is the folder's own, or the user's word.
+                if !is_empty(&path)? {
                     remove_unfinished(&path)?;
                 }
                 Vault::create(&path, slot)?

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     DataFolder, FolderError,
     folder::{FORMAT, is_empty},
-    settings::{Settings, absolute, noted, pretty},
+    settings::{Settings, absolute, noted, pretty, usual_settings},
     slot::device,
 };
 use crate::{
@@ -63,6 +63,11 @@ impl Noted {
         Self { id: Uuid::new_v4(), vault: None, hint: None, settings: None }
     }
 
+    /// By which a user's settings are found.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// This user's settings; empty, where there are none.
     pub(super) fn settings(&self) -> Settings {
         self.settings.clone().unwrap_or_default()
@@ -92,6 +97,11 @@ impl Noted {
 impl DataFolder {
     pub(super) fn manifest_file(&self) -> PathBuf {
         self.path.join("oubliette.json")
+    }
+
+    pub(super) fn settings_file(&self, id: Uuid) -> Option<PathBuf> {
+        let folder = self.settings.clone().or_else(usual_settings)?;
+        Some(folder.join(format!("{id}.json")))
     }
 
     /// What there is at the path.
@@ -126,7 +136,7 @@ impl DataFolder {
         }
         let Manifest { vault, settings: id, root, .. } =
             serde_json::from_str(&text).map_err(not_ours)?;
-        let settings = id.map(Settings::load).transpose()?.flatten();
+        let settings = id.map(|id| Settings::load(self.settings_file(id))).transpose()?.flatten();
         if let (Some(vault), Some(noted)) =
             (&vault, settings.as_ref().and_then(|s| s.vault.as_ref()))
             && vault != noted
@@ -194,13 +204,14 @@ impl DataFolder {
     /// [`FolderError::NotText`], [`FolderError::NoPlaceForSettings`].
     pub fn refuse_unnotable(&self) -> Result<(), FolderError> {
         let root = self.root.as_deref().unwrap_or(Path::new("/"));
-        self.settings(None, root)?.place(Uuid::nil()).map(drop)
+        let settings = self.settings(None, root)?;
+        settings.refuse_unplaceable(self.settings_file(Uuid::nil()).as_deref())
     }
 
     /// Notes it: what this user set first, then what belongs together in the folder.
     pub(super) fn note(&self, noted: &Noted) -> Result<(), FolderError> {
         if let Some(settings) = &noted.settings {
-            settings.save(noted.id)?;
+            settings.save(self.settings_file(noted.id))?;
         }
         let manifest = Manifest {
             oubliette: FORMAT,

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use uuid::Uuid;
-
 use super::{
     Access, DataFolder, FolderError, Parts,
     folder::{VAULT_OF_STORE, is_empty},
@@ -92,7 +90,7 @@ impl DataFolder {
         };
         // Before anything is touched: what cannot be noted would lead nowhere.
         let settings = folder.settings(Some(wanted), &root)?;
-        settings.place(Uuid::nil())?;
+        settings.refuse_unplaceable(self.settings_file(noted.id()).as_deref())?;
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
         make_room(&root)?;

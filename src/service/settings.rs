@@ -48,9 +48,9 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// This user's, for the folder with this id, if there are any.
-    pub(super) fn load(id: Uuid) -> Result<Option<Self>, FolderError> {
-        let Some(path) = file(id) else { return Ok(None) };
+    /// Those in a file, if there is one.
+    pub(super) fn load(path: Option<PathBuf>) -> Result<Option<Self>, FolderError> {
+        let Some(path) = path else { return Ok(None) };
         let mut opened = match own::open(&path, OpenOptions::new().read(true)) {
             Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(VaultError::from)?,
@@ -68,9 +68,13 @@ impl Settings {
         Ok(Some(settings))
     }
 
-    /// Notes them, where they say anything that the folder alone does not tell.
-    pub(super) fn save(&self, id: Uuid) -> Result<(), FolderError> {
-        let Some(path) = self.place(id)?.filter(|path| self.is_needed() || path.exists()) else {
+    /// Notes them in a file, where they say anything that the folder alone does not tell.
+    ///
+    /// # Errors
+    /// [`FolderError::NoPlaceForSettings`] where they do, and there is no place.
+    pub(super) fn save(&self, path: Option<PathBuf>) -> Result<(), FolderError> {
+        self.refuse_unplaceable(path.as_deref())?;
+        let Some(path) = path.filter(|path| self.is_needed() || path.exists()) else {
             return Ok(());
         };
         let io = |source| FolderError::Io { path: path.clone(), source };
@@ -79,11 +83,10 @@ impl Settings {
         durable::replace(&path, &text).map_err(io)
     }
 
-    /// Where they are noted; an error where there is no place, and they need one.
-    pub(super) fn place(&self, id: Uuid) -> Result<Option<PathBuf>, FolderError> {
-        match file(id) {
+    pub(super) fn refuse_unplaceable(&self, path: Option<&Path>) -> Result<(), FolderError> {
+        match path {
             None if self.is_needed() => Err(FolderError::NoPlaceForSettings),
-            place => Ok(place),
+            _ => Ok(()),
         }
     }
 
@@ -134,8 +137,9 @@ fn slots() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("oubliette"))
 }
 
-fn file(id: Uuid) -> Option<PathBuf> {
-    Some(base("XDG_CONFIG_HOME", ".config")?.join("oubliette").join(format!("{id}.json")))
+/// Where a user's settings are.
+pub(super) fn usual_settings() -> Option<PathBuf> {
+    Some(base("XDG_CONFIG_HOME", ".config")?.join("oubliette"))
 }
 
 /// A base folder of the XDG specification, which says that a relative one does not count: it would

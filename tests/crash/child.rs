@@ -78,7 +78,9 @@ pub(crate) fn say(line: &str) {
 }
 
 pub(crate) fn data_folder(folder: &Path) -> DataFolder {
-    DataFolder::at(folder.join("data")).with_root(Some(folder.join("slot/root")))
+    DataFolder::at(folder.join("data"))
+        .with_root(Some(folder.join("slot/root")))
+        .with_settings(Some(folder.join("settings")))
 }
 
 /// Makes the folder, with the bank's policy.
