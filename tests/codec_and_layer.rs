@@ -3,13 +3,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/documents.rs"]
+mod documents;
 
 use common::*;
+use documents::{object, value};
 use oubliette::{
     event::{Json, Payload, RecordedEvent},
     layer::{Codec, EventRef, Oubliette, Sealed},
     policy::Policy,
-    store::{EventStore, EventStoreExt, MemoryStore, StoreError},
+    store::{EventStoreExt, MemoryStore, StoreError},
     vault::Vault,
 };
 use proptest::prelude::*;
@@ -91,7 +94,7 @@ async fn metadata_beside_what_the_codec_sealed_comes_back() {
 
 #[tokio::test]
 async fn the_codec_takes_bytes_and_a_subject() {
-    let both = Both::new("").await;
+    let both = Both::new("[[stream]]\nmatch = 'room-{id}'\notherwise = 'named'").await;
     let mut scan = event("Scan", "null").with_subject(subject("user-1"));
     scan.data = Payload::Bytes(b"\xff\0scan".as_slice().into());
     let sealed = both.codec.seal(&stream("room-1"), scan.clone()).await.unwrap();
@@ -156,63 +159,6 @@ struct Event {
     subject: bool,
 }
 
-/// JSON with white space and spellings of all kinds.
-fn value() -> impl Strategy<Value = String> {
-    let leaf = prop_oneof![
-        Just("null".to_owned()),
-        Just("true".to_owned()),
-        "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?",
-        "[a-zé]{0,6}".prop_map(|text| format!("\"{text}\"")),
-        Just(r#""J\u00fcr\/gen""#.to_owned()),
-    ];
-    leaf.prop_recursive(3, 16, 4, |inner| {
-        prop_oneof![
-            (prop::collection::vec((inner.clone(), gap(), gap()), 0..4), gap()).prop_map(
-                |(items, empty)| {
-                    let items: Vec<String> =
-                        items.into_iter().map(|(v, a, b)| format!("{a}{v}{b}")).collect();
-                    if items.is_empty() {
-                        format!("[{empty}]")
-                    } else {
-                        format!("[{}]", items.join(","))
-                    }
-                }
-            ),
-            object(inner),
-        ]
-    })
-}
-
-fn gap() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["", "", "", " ", "\n  ", "\t"])
-}
-
-fn object(values: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    let keys = ["a", "b", "l", "who", "iban", "note", "m~/n"];
-    let keys = prop::sample::subsequence(keys.to_vec(), 0..=keys.len()).prop_shuffle();
-    let values = prop::collection::vec((values, gap(), gap(), gap(), gap()), keys_len());
-    (keys, values, gap()).prop_map(|(keys, values, empty)| {
-        let members: Vec<String> = keys
-            .into_iter()
-            .zip(values)
-            .map(|(key, (value, a, b, c, d))| {
-                // Who a field is of must be a name.
-                let value = if key == "who" { "10e-1".to_owned() } else { value };
-                format!("{a}\"{key}\"{b}:{c}{value}{d}")
-            })
-            .collect();
-        if members.is_empty() {
-            format!("{{{empty}}}")
-        } else {
-            format!("{{{}}}", members.join(","))
-        }
-    })
-}
-
-fn keys_len() -> usize {
-    7
-}
-
 fn an_event() -> impl Strategy<Value = Event> {
     let parse = |text: String| Json::parse(&text).unwrap();
     let data = prop_oneof![
@@ -238,7 +184,9 @@ fn a_policy() -> impl Strategy<Value = String> {
     ]);
     let subject = prop::sample::select(vec![
         "",
+        "otherwise = 'named'",
         "subject = 'user-{/who}'\notherwise = 'stream'",
+        "subject = 'user-{/who}'\notherwise = 'named'",
         "subject = 'all'",
     ]);
     let owner = prop::sample::select(vec![

@@ -75,6 +75,7 @@ async fn an_owner_change_that_was_cut_off_is_settled_by_looking() {
         event: EventId::random(),
         change: OwnerChange::Replace(subject("user-2")),
         any: false,
+        content: [0; 32],
         stored: false,
     };
     bank.vault().unwrap().claim(&[claim]).await.unwrap();

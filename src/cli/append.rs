@@ -40,7 +40,7 @@ pub(super) struct AppendArgs {
     /// What the stream must be like: any, none (no events yet), exists, or its last revision
     #[arg(long, value_name = "any|none|exists|N", default_value = "any", value_parser = expected)]
     expect: ExpectedRevision,
-    /// Whose event it is; the policy must agree
+    /// Whose event it is; the policy must agree, or let events of the stream say so
     #[arg(long)]
     subject: Option<Subject>,
     /// The event's id, a UUID; a new random one without it

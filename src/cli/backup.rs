@@ -1,13 +1,8 @@
 //! Backups of the vault: making one, the catalogue of them, and restoring.
 
-use std::{
-    io::{IsTerminal, stderr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{Span, civil::Date, tz::TimeZone};
 use oubliette::{
     event::Timestamp,
@@ -25,6 +20,7 @@ use super::{
     open::Globals,
     output::{self, Out, cell, note, number, stdout_style},
     read::time,
+    watch::Spinner,
 };
 
 /// Copy the vault into one file that only the recipients can open, while others go on
@@ -126,7 +122,7 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
     };
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
-    let watch = Watch::new("places written");
+    let watch = Spinner::new("places written");
     let told = watch.teller();
     let backup = vault.back_up(&file, &recipients, expires, told).await;
     watch.finish();
@@ -207,7 +203,7 @@ pub(super) async fn restore(
     globals.refuse_no_vault()?;
     let identities = Identities::from_file(&args.identity)?;
     let erasures = args.erasures.as_deref().map(erasures::read).transpose()?.unwrap_or_default();
-    let (file, watch) = (args.file.clone(), Watch::new("places restored"));
+    let (file, watch) = (args.file.clone(), Spinner::new("places restored"));
     let read = tokio::task::spawn_blocking(move || VerifiedBackup::read(&file, identities));
     let verified = read.await.map_err(|_| BackupError::Interrupted)??;
     if !args.even_expired {
@@ -291,38 +287,6 @@ struct Told {
     /// How many of the given erasures were applied to it.
     applied: u64,
     root: PathBuf,
-}
-
-/// How far it is, where somebody watches. How far it goes nobody has counted.
-struct Watch(Option<ProgressBar>);
-
-impl Watch {
-    fn new(what: &str) -> Self {
-        if !stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template(&format!("{{spinner}} {{pos}} {what}")) {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self(Some(bar))
-    }
-
-    fn teller(&self) -> impl Fn(u64) + Send + 'static {
-        let bar = self.0.clone();
-        move |reached| {
-            if let Some(bar) = &bar {
-                bar.set_position(reached);
-            }
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 /// When something expires that is to live so long, or until that day, begins.

@@ -23,6 +23,7 @@ mod read;
 mod root;
 mod rotate;
 mod rows;
+mod vault;
 mod verify;
 mod watch;
 
@@ -94,6 +95,7 @@ enum Command {
     Drill(drill::DrillArgs),
     Policy(policy::PolicyArgs),
     Root(root::RootArgs),
+    Vault(vault::VaultArgs),
 }
 
 /// Runs the command that the process was started with.
@@ -168,6 +170,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
         Command::Root(args) => root::run(&globals, &args, &mut out).await,
+        Command::Vault(args) => vault::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,

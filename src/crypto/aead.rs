@@ -1,9 +1,11 @@
-//! The one seam to the cipher: AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces.
+//! The one seam to the cipher: AES-256-GCM (NIST SP 800-38D) with 96-bit nonces, random and hedged
+//! against a generator that repeats itself.
 
 use std::{
     fmt,
     hint::black_box,
     ops::{Deref, DerefMut},
+    sync::OnceLock,
 };
 
 use aes_gcm::{
@@ -12,6 +14,8 @@ use aes_gcm::{
 };
 use rand::{TryRng, rngs::SysRng};
 use zeroize::Zeroizing;
+
+use super::nonce::{DRAWN_BYTES, KEY_BYTES, Nonces};
 
 /// The length of a key, in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
@@ -132,7 +136,15 @@ pub(crate) fn random_secret() -> Result<Secret, RandomError> {
 
 /// A key with its schedule computed, which is the expensive part of a short message. On the heap, as
 /// [`Secret`] is: the schedule begins with the key.
-pub(crate) struct Cipher(Box<Aes256Gcm>);
+pub(crate) struct Cipher {
+    gcm: Box<Aes256Gcm>,
+    /// Made when something is sealed first: most keys only open.
+    nonces: OnceLock<Nonces>,
+}
+
+/// The nonce under which nothing is sealed: what the cipher would encrypt with is the key of the
+/// nonces.
+const SET_APART: [u8; NONCE_BYTES] = [0xFF; NONCE_BYTES];
 
 impl Cipher {
     pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
@@ -140,7 +152,7 @@ impl Cipher {
         // was computed in, and where it has gaps, that would stay.
         let cipher = schedule(secret);
         wipe_stack();
-        Self(cipher)
+        Self { gcm: cipher, nonces: OnceLock::new() }
     }
 
     /// Encrypts `buffer[from..]` in place under a fresh nonce and appends the tag. Returns the
@@ -151,7 +163,24 @@ impl Cipher {
         buffer: &mut Vec<u8>,
         from: usize,
     ) -> Result<[u8; NONCE_BYTES], RandomError> {
-        self.seal_under(random()?, associated, buffer, from)
+        let nonce = self.nonce(random()?, associated, &buffer[from..]);
+        self.seal_under(nonce, associated, buffer, from)
+    }
+
+    /// The nonce of a text, from what was drawn for it.
+    fn nonce(&self, drawn: [u8; DRAWN_BYTES], associated: &[u8], text: &[u8]) -> [u8; NONCE_BYTES] {
+        let nonces = self.nonces.get_or_init(|| {
+            let mut key = Zeroizing::new([0; KEY_BYTES]);
+            encrypt(&self.gcm, &SET_APART, &[], &mut *key);
+            let nonces = Nonces::new(&key);
+            wipe_stack();
+            nonces
+        });
+        let mut nonce = nonces.nonce(drawn, associated, text);
+        if nonce == SET_APART {
+            nonce[0] = 0;
+        }
+        nonce
     }
 
     fn seal_under(
@@ -163,7 +192,7 @@ impl Cipher {
     ) -> Result<[u8; NONCE_BYTES], RandomError> {
         // GCM's only limits are 64 GiB of text and 2^61 bytes of associated data; no payload
         // comes near.
-        let tag = encrypt(&self.0, &nonce, associated, &mut buffer[from..]);
+        let tag = encrypt(&self.gcm, &nonce, associated, &mut buffer[from..]);
         wipe::<CIPHER_STACK_BYTES>();
         buffer.extend_from_slice(&tag.ok_or(RandomError)?);
         Ok(nonce)
@@ -190,7 +219,7 @@ impl Cipher {
         body: &mut [u8],
         tag: &[u8; TAG_BYTES],
     ) -> Result<(), OpenError> {
-        let opens = decrypt(&self.0, nonce, associated, body, tag);
+        let opens = decrypt(&self.gcm, nonce, associated, body, tag);
         wipe::<CIPHER_STACK_BYTES>();
         if opens { Ok(()) } else { Err(OpenError) }
     }
@@ -212,5 +241,43 @@ impl Cipher {
 impl fmt::Debug for Cipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cipher")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine's image was resumed twice, and drew the same bytes twice for two texts: under one
+    /// nonce, their ciphertexts would have differed as they do.
+    #[test]
+    fn two_texts_for_which_the_same_was_drawn_have_two_nonces() {
+        let cipher = Cipher::new(&[7; SECRET_BYTES]);
+        let drawn = [9; DRAWN_BYTES];
+        let seal = |associated: &[u8], text: &[u8]| {
+            let mut buffer = text.to_vec();
+            let nonce = cipher.nonce(drawn, associated, text);
+            cipher.seal_under(nonce, associated, &mut buffer, 0).unwrap();
+            assert_eq!(*cipher.open(&nonce, associated, &buffer).unwrap(), text);
+            (nonce, buffer)
+        };
+        let one = seal(b"a", b"to Leipzig");
+        assert_eq!(seal(b"a", b"to Leipzig"), one);
+        for (associated, text) in [(b"a", b"to Wurzen "), (b"b", b"to Leipzig")] {
+            assert_ne!(seal(associated, text).0, one.0);
+        }
+        // Another instance of the same key, as in the other clone.
+        let clone = Cipher::new(&[7; SECRET_BYTES]);
+        assert_eq!(clone.nonce(drawn, b"a", b"to Leipzig"), one.0);
+        assert_ne!(clone.nonce([8; DRAWN_BYTES], b"a", b"to Leipzig"), one.0);
+    }
+
+    #[test]
+    fn what_seals_goes_through_the_hash() {
+        let cipher = Cipher::new(&[7; SECRET_BYTES]);
+        assert!(cipher.nonces.get().is_none());
+        let mut buffer = b"text".to_vec();
+        cipher.seal_in_place(&[], &mut buffer, 0).unwrap();
+        assert!(cipher.nonces.get().is_some());
     }
 }

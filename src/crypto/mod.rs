@@ -8,6 +8,7 @@ mod aead;
 pub(crate) mod base64url;
 mod context;
 mod key;
+mod nonce;
 mod plaintext;
 mod seal;
 #[cfg(feature = "drill")]

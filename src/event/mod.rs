@@ -5,6 +5,7 @@
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
 mod announced;
+mod characters;
 mod json;
 mod layout;
 mod name;
@@ -14,6 +15,7 @@ mod recorded;
 mod tombstone;
 
 pub use announced::{ERASURE_ANNOUNCED, ERASURES};
+pub(crate) use characters::{normalized, same};
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
     Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,

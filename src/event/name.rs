@@ -4,6 +4,8 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::characters::{is_odd, normalized};
+
 /// The longest name that is accepted, in bytes of UTF-8.
 ///
 /// Long enough for any identifier that people write by hand, short enough to be an index key in
@@ -28,9 +30,10 @@ pub enum NameError {
         /// Its length in bytes.
         bytes: usize,
     },
-    /// The name contains white space, a control character, or another invisible character.
+    /// The name contains white space, a control character, or another that does not show.
     #[error(
-        "a {what} must not contain white space, control or invisible characters (U+{:04X} at byte {at})",
+        "a {what} must not contain white space, control, invisible or private characters \
+         (U+{:04X} at byte {at}): names that look the same must be the same",
         u32::from(*.character)
     )]
     BadCharacter {
@@ -49,28 +52,26 @@ pub enum NameError {
     },
 }
 
-fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+fn check(what: &'static str, text: &str) -> Result<Arc<str>, NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { what });
     }
-    if text.len() > MAX_NAME_BYTES {
-        return Err(NameError::TooLong { what, bytes: text.len() });
+    let too_long = |text: &str| NameError::TooLong { what, bytes: text.len() };
+    // No form is that much shorter than another.
+    if text.len() > 8 * MAX_NAME_BYTES {
+        return Err(too_long(text));
     }
-    let odd = |c: char| c.is_whitespace() || c.is_control() || is_invisible(c);
-    if let Some((at, character)) = text.char_indices().find(|&(_, c)| odd(c)) {
+    let name = normalized(text);
+    if let Some((at, character)) = name.char_indices().find(|&(_, c)| is_odd(c)) {
         return Err(NameError::BadCharacter { what, character, at });
     }
-    if text.starts_with('$') {
+    if name.len() > MAX_NAME_BYTES {
+        return Err(too_long(&name));
+    }
+    if name.starts_with('$') {
         return Err(NameError::Reserved { what });
     }
-    Ok(())
-}
-
-/// Characters that two different names could differ in without anybody seeing it: zero-width
-/// and directional marks (Unicode's general category Cf, as far as it matters in names).
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{00AD}' | '\u{061C}' | '\u{180E}' | '\u{200B}'..='\u{200F}'
-        | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
+    Ok(name.into())
 }
 
 macro_rules! name {
@@ -80,15 +81,15 @@ macro_rules! name {
         pub struct $type(Arc<str>);
 
         impl $type {
-            /// Checks and takes a name.
+            /// Checks a name, and takes it in Unicode's Normalization Form C: however an `é` was
+            /// typed, it is the same name. Case is not folded.
             ///
             /// # Errors
             /// [`NameError`] where the text is empty, longer than [`MAX_NAME_BYTES`], begins
-            /// with `$`, or contains white space, control or invisible characters.
+            /// with `$`, or contains white space, or characters that do not show: controls,
+            /// zero-width and directional marks, variation selectors, private use.
             pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
-                let text = text.as_ref();
-                check($what, text)?;
-                Ok(Self(text.into()))
+                check($what, text.as_ref()).map(Self)
             }
 
             /// The name as text.
@@ -206,6 +207,49 @@ mod tests {
         assert!(matches!(refused("a\0"), NameError::BadCharacter { at: 1, .. }));
         assert!(matches!(refused("a\u{200B}b"), NameError::BadCharacter { at: 1, .. }));
         assert!(matches!(refused("$all"), NameError::Reserved { .. }));
+        assert!(matches!(refused(&"x".repeat(1 << 20)), NameError::TooLong { .. }));
+    }
+
+    #[test]
+    fn a_name_typed_in_another_form_is_the_same_name() {
+        for (one, other) in [
+            ("user-é", "user-e\u{301}"),
+            ("Überweisung-7", "U\u{308}berweisung-7"),
+            ("user-한", "user-\u{1112}\u{1161}\u{11AB}"),
+            ("user-ệ", "user-e\u{302}\u{323}"),
+        ] {
+            assert_eq!(Subject::new(one).unwrap(), Subject::new(other).unwrap());
+            assert_eq!(StreamName::new(other).unwrap().as_str(), one);
+            let json = serde_json::to_string(other).unwrap();
+            assert_eq!(serde_json::from_str::<EventType>(&json).unwrap().as_str(), one);
+        }
+        // In the other form it would be too long.
+        assert!(StreamName::new("e\u{301}".repeat(100)).is_ok());
+        assert!(StreamName::new("é".repeat(128)).is_err());
+    }
+
+    #[test]
+    fn characters_that_do_not_show_are_refused() {
+        for odd in [
+            '\u{00AD}',
+            '\u{034F}',
+            '\u{200D}',
+            '\u{202E}',
+            '\u{2066}',
+            '\u{FE0F}',
+            '\u{3164}',
+            '\u{E0041}',
+            '\u{E000}',
+            '\u{10FFFD}',
+            '\u{FFFE}',
+            '\u{FDD0}',
+            '\u{2800}',
+            '\u{85}',
+            '\u{A0}',
+        ] {
+            let refused = Subject::new(format!("user-{odd}1"));
+            assert!(matches!(refused, Err(NameError::BadCharacter { at: 5, .. })), "{odd:?}");
+        }
     }
 
     #[test]

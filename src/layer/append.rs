@@ -12,6 +12,7 @@ use super::{
     halves::PATIENCE,
     placement::Placement,
     sealing::{Prepared, SealedEvent, Work, prepare},
+    stored::Ends,
 };
 use crate::{
     store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},
@@ -78,9 +79,19 @@ async fn run<S: EventStore>(
         prepare(&layer.codec, vault, layer, &work).await?;
     let (appends, readable) = appends(&work, &targets, sealed);
     match layer.store.append(appends).await {
+        Ok(appended) if appended.iter().any(|appended| appended.already) => {
+            // The ids are there. Whether these events are, is to be seen.
+            claiming.judge(vault, layer).await;
+            let answers = answers(&readable, &appended);
+            for (work, (readable, private)) in work.iter().zip(&answers) {
+                layer.compare(work, Ends::of(*readable, *private)).await?;
+            }
+            Ok(answers.into_iter().map(|(readable, _)| readable).collect())
+        }
         Ok(appended) => {
             claiming.confirm(vault).await.map_err(CodecError::from)?;
-            Ok(readable.into_iter().filter_map(|at| appended.get(at).copied()).collect())
+            let answers = answers(&readable, &appended);
+            Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Err(error) => {
             claiming.judge(vault, layer).await;
@@ -110,6 +121,18 @@ fn appends(
         appends.push(Append::new(stream, target.expected, events));
     }
     (appends, readable)
+}
+
+/// For each logical append, what the store said of the readable half, and of the private one that
+/// stands before it.
+fn answers(readable: &[usize], appended: &[Appended]) -> Vec<(Appended, Option<Appended>)> {
+    let mut next = 0;
+    let answer = |&at: &usize| {
+        let private = if at > next { appended.get(next).copied() } else { None };
+        next = at + 1;
+        Some((*appended.get(at)?, private))
+    };
+    readable.iter().filter_map(answer).collect()
 }
 
 /// An error of the inner store in the caller's words: of a split stream they know the logical

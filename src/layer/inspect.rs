@@ -173,7 +173,9 @@ pub(crate) fn try_tokens(
             Ok(KeyState::Shredded { .. }) => TokenFate::Shredded,
             Err(VaultError::KeyMissing(_)) => TokenFate::Missing,
             // A store that cannot read one page may well read the next.
-            Err(VaultError::Damaged(_) | VaultError::Storage(_)) => TokenFate::Lost,
+            Err(VaultError::Damaged(_) | VaultError::Storage(_) | VaultError::DiskFull(_)) => {
+                TokenFate::Lost
+            }
             Err(error) => return Err(error),
         };
         fates.push((id, fate));

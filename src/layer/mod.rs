@@ -18,7 +18,7 @@ mod read;
 mod rotate;
 mod sealed;
 mod sealing;
-mod settle;
+mod stored;
 
 use std::{
     fmt,

@@ -30,7 +30,7 @@ impl<S: EventStore> Layer<S> {
         Ok(event)
     }
 
-    fn try_open(
+    pub(super) fn try_open(
         &self,
         event: &RecordedEvent,
         private: Option<&RecordedEvent>,
@@ -44,6 +44,9 @@ impl<S: EventStore> Layer<S> {
                 Document::Clear => return Err(Unreadable::Tampered.into()),
             },
             (Document::Clear, Some(_)) => return Err(Unreadable::Tampered.into()),
+            (Document::Stored(public), None) if public.notes.private.is_some() => {
+                return Err(Unreadable::HalfMissing.into());
+            }
             (document, None) => document,
         };
         self.codec.open_stored(id, document, || {

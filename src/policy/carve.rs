@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 use super::{
     PolicyRefusal,
     cut::{self, FieldSubjects, Outcome},
+    file::Otherwise,
     guard,
-    rules::{Change, Cut, Field, Rule, Rules},
+    rules::{Change, Cut, Field, Owner, Rule, Rules},
     template::{Composed, Template},
 };
 use crate::event::{
@@ -156,11 +157,8 @@ impl Rules {
         };
         let sealed = Cut::default();
         let cut = rule.map_or(&sealed, |rule| rule.cut_of(facts.event_type));
-        let owners: Vec<_> = rule
-            .iter()
-            .flat_map(|rule| &rule.owners)
-            .filter(|owner| owner.event == facts.event_type.as_str())
-            .collect();
+        let owners: Vec<_> =
+            rule.iter().flat_map(|rule| rule.owners_by(facts.event_type)).collect();
 
         let json = data.as_json();
         let needs_tree = !cut.public.is_empty()
@@ -178,16 +176,7 @@ impl Rules {
         let subject = self.subject(rule, captures, facts, tree)?;
         let mut changes = Vec::with_capacity(owners.len());
         for owner in owners {
-            let who = owner.template.compose("owner", captures, tree, &[])?;
-            let who = self.composed(who, "owner")?;
-            if who.as_str() == facts.stream.as_str() {
-                return Err(PolicyRefusal::OwnsItself);
-            }
-            changes.push(match owner.change {
-                Change::Add => OwnerChange::Add(who),
-                Change::Remove => OwnerChange::Remove(who),
-                Change::Replace => OwnerChange::Replace(who),
-            });
+            changes.push(self.change(owner, captures, facts.stream, tree)?);
         }
 
         let outcome = self.cut_payload(cut, &subject, captures, tree)?;
@@ -231,8 +220,44 @@ impl Rules {
         Ok(carved)
     }
 
-    /// Whose the event is. Where the policy says so, the event must agree; where it is silent,
-    /// the event may say; else the stream is its own subject.
+    /// The owner changes that an event states, as far as its content is readable.
+    pub(super) fn stated(
+        &self,
+        stream: &StreamName,
+        event_type: &EventType,
+        data: &Payload,
+    ) -> Vec<OwnerChange> {
+        let Some((rule, captures)) = self.of(stream.as_str()) else { return Vec::new() };
+        let mut owners = rule.owners_by(event_type).peekable();
+        if owners.peek().is_none() {
+            return Vec::new();
+        }
+        let tree = data.as_json().map(Json::tree);
+        let tree = tree.as_ref().map(Tree::root);
+        owners.filter_map(|owner| self.change(owner, &captures, stream, tree).ok()).collect()
+    }
+
+    fn change(
+        &self,
+        owner: &Owner,
+        captures: &[&str],
+        stream: &StreamName,
+        tree: Option<Node<'_>>,
+    ) -> Result<OwnerChange, PolicyRefusal> {
+        let who = owner.template.compose("owner", captures, tree, &[])?;
+        let who = self.composed(who, "owner")?;
+        if who.as_str() == stream.as_str() {
+            return Err(PolicyRefusal::OwnsItself);
+        }
+        Ok(match owner.change {
+            Change::Add => OwnerChange::Add(who),
+            Change::Remove => OwnerChange::Remove(who),
+            Change::Replace => OwnerChange::Replace(who),
+        })
+    }
+
+    /// Whose the event is. Where the policy says so, the event must agree; where it is silent, the
+    /// stream is its own subject, unless the rule lets the event say.
     fn subject(
         &self,
         rule: Option<&Rule>,
@@ -245,7 +270,7 @@ impl Rules {
         let said = match rule.and_then(|rule| Some((rule, rule.subject.as_ref()?))) {
             None => None,
             Some((rule, template)) => match template.compose(what, captures, tree, &[])? {
-                Composed::Missing(_) if rule.otherwise_stream => None,
+                Composed::Missing(_) if rule.otherwise.is_some() => None,
                 composed => Some(self.composed(composed, what)?),
             },
         };
@@ -254,11 +279,14 @@ impl Rules {
                 Err(PolicyRefusal::SubjectContradicts { given: given.clone() })
             }
             (Some(said), _) => Ok(said),
-            (None, Some(given)) => {
+            (None, Some(given)) if *given != own => {
                 self.check_subject(given, what)?;
-                Ok(given.clone())
+                match rule.and_then(|rule| rule.otherwise) {
+                    Some(Otherwise::Named) => Ok(given.clone()),
+                    _ => Err(PolicyRefusal::SubjectNotExpected { given: given.clone() }),
+                }
             }
-            (None, None) => Ok(own),
+            (None, _) => Ok(own),
         }
     }
 
@@ -341,6 +369,10 @@ impl Rules {
 }
 
 impl Rule {
+    fn owners_by(&self, event_type: &EventType) -> impl Iterator<Item = &Owner> {
+        self.owners.iter().filter(move |owner| owner.event == event_type.as_str())
+    }
+
     fn cut_of(&self, event_type: &EventType) -> &Cut {
         self.types.get(event_type.as_str()).unwrap_or(&self.cut)
     }

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::{
     Problem, Warning,
     check::{sample, sample_captures},
-    file::{FieldRule, OnOwnerForgotten, OwnerRule, PolicyFile, StreamRule},
+    file::{FieldRule, OnOwnerForgotten, Otherwise, OwnerRule, PolicyFile, StreamRule},
     guard,
     load::{Mistake, place},
     pattern::NamePattern,
@@ -16,7 +16,7 @@ use super::{
     rules::{Change, Cut, Field, Halves, Keep, Owner, Rule, Rules},
     template::Template,
 };
-use crate::event::{EventType, Layout, PolicyDigest, StreamName};
+use crate::event::{EventType, Layout, PolicyDigest, StreamName, normalized};
 
 /// Metadata that is public without a rule, where it is a scalar: what other systems follow a
 /// request by.
@@ -235,16 +235,20 @@ impl Compiler<'_> {
                 let message = "this type's rule says nothing; give it `public` or `field`";
                 self.mistake(name.span(), Problem::Word, message);
             }
-            types.insert(name.get_ref().clone(), cut);
+            types.insert(normalized(name.get_ref()).into_owned(), cut);
         }
 
         let subject = rule.subject.as_ref().and_then(|template| {
             let parsed = Template::parse(template.get_ref(), &pattern, 0);
             self.noted(parsed, template.span(), Problem::Template)
         });
+        let may_find_nothing = match (&rule.subject, &subject) {
+            (None, _) => rule.otherwise.as_ref().is_some_and(|o| *o.get_ref() == Otherwise::Named),
+            // A template that is none is told already.
+            (Some(_), subject) => subject.as_ref().is_none_or(|s| !s.is_of_the_name()),
+        };
         if let Some(otherwise) = &rule.otherwise
-            && subject.as_ref().is_none_or(Template::is_of_the_name)
-            && (rule.subject.is_none() || subject.is_some())
+            && !may_find_nothing
         {
             let message = "`otherwise` says what holds where a pointer of `subject` finds nothing, \
                            but there is none; take it out";
@@ -267,7 +271,7 @@ impl Compiler<'_> {
             halves,
             layout,
             subject,
-            otherwise_stream: rule.otherwise.is_some(),
+            otherwise: rule.otherwise.as_ref().map(|otherwise| *otherwise.get_ref()),
             owners,
             any_owner,
             cut,
@@ -321,7 +325,8 @@ impl Compiler<'_> {
                 return None;
             }
         }
-        Some(Owner { event: rule.event.get_ref().clone(), change, template })
+        let event = normalized(rule.event.get_ref()).into_owned();
+        Some(Owner { event, change, template })
     }
 
     fn cut(

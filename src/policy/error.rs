@@ -142,6 +142,16 @@ pub enum PolicyRefusal {
         /// The subject that the event names.
         given: Subject,
     },
+    /// The event names a subject other than its stream, and no rule lets it.
+    #[error(
+        "the event says it is about `{given}`, and the policy does not let events of this stream \
+         name their subject: leave the subject away, or write `otherwise = \"named\"`, or a \
+         `subject`, in the stream's rule"
+    )]
+    SubjectNotExpected {
+        /// The subject that the event names.
+        given: Subject,
+    },
     /// A template's pointer finds nothing, or null.
     #[error("the policy takes the {what} of this event from `{pointer}`, where there is nothing")]
     Missing {

@@ -41,7 +41,7 @@ pub struct StreamRule {
     pub public: Option<Vec<Spanned<String>>>,
     /// Whose the rest is, as a template; without it the stream is its own subject.
     pub subject: Option<Spanned<String>>,
-    /// What holds where the subject's pointers find nothing.
+    /// What holds where the subject's pointers find nothing, or where there is no subject.
     pub otherwise: Option<Spanned<Otherwise>>,
     /// Which events say on whom the stream depends.
     #[serde(default)]
@@ -97,13 +97,15 @@ pub struct OwnerRule {
     pub replace: Option<Spanned<String>>,
 }
 
-/// What holds where the pointers of `subject` find nothing.
+/// What holds where the pointers of `subject` find nothing, or where there is no `subject`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Otherwise {
     /// The stream is its own subject.
     Stream,
+    /// The event may name its subject; where it names nobody, the stream is its own.
+    Named,
 }
 
 /// What becomes of a stream when its owners are forgotten.

@@ -27,7 +27,9 @@ pub use carve::{Body, Carved, EventFacts, Part};
 pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
 pub use guard::Looks;
 
-use crate::event::{Json, Layout, Payload, PolicyDigest, StreamName, Subject};
+use crate::event::{
+    EventType, Json, Layout, OwnerChange, Payload, PolicyDigest, StreamName, Subject,
+};
 use rules::Rules;
 
 /// A policy that was read and checked. Cheap to clone.
@@ -47,6 +49,8 @@ pub struct StreamPlan {
     pub split_names: Option<SplitNames>,
     /// Whether events of the stream can name owners.
     pub declares_owners: bool,
+    /// Whether events of the stream, or parts of them, can be another subject's.
+    pub lets_others_in: bool,
     /// Whose an event is that says nothing else; `None` where its payload decides.
     pub default_subject: Option<Subject>,
 }
@@ -133,6 +137,7 @@ impl Policy {
             split: None,
             split_names: None,
             declares_owners: false,
+            lets_others_in: false,
             default_subject: None,
         })
     }
@@ -159,8 +164,8 @@ impl Policy {
     /// Cuts an event into what is public and whose the rest is.
     ///
     /// A subject that the event names must agree with the one that the rule's `subject` finds.
-    /// Where the policy is silent (no rule, a rule without `subject`, or `otherwise = "stream"`
-    /// and nothing found), the event's is taken, else the stream is its own subject.
+    /// Where the policy is silent (no rule, a rule without `subject`, or nothing found), the stream
+    /// is its own subject. Only `otherwise = "named"` lets the event name another.
     ///
     /// # Errors
     /// [`PolicyRefusal`]; the event must then not be appended.
@@ -174,6 +179,19 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The owner changes that a stored event states, as far as its content is readable and says
+    /// what the rules expect.
+    pub fn stated_owners(
+        &self,
+        stream: &StreamName,
+        event_type: &EventType,
+        data: &Payload,
+    ) -> Vec<OwnerChange> {
+        self.0.stated(stream, event_type, data)
+    }
+}
+
 impl Rules {
     fn plan(&self, stream: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
         let Some((rule, captures)) = self.of(stream.as_str()) else {
@@ -182,6 +200,7 @@ impl Rules {
                 split: None,
                 split_names: None,
                 declares_owners: false,
+                lets_others_in: false,
                 default_subject: Some(Subject::of(stream)),
             });
         };
@@ -215,6 +234,7 @@ impl Rules {
             // A name too long for its halves was never split.
             split_names: split_names.unwrap_or_default(),
             declares_owners: !rule.owners.is_empty(),
+            lets_others_in: rule.lets_others_in(),
             default_subject,
         })
     }

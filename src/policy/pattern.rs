@@ -3,6 +3,8 @@
 //! A capture stands for one or more characters and never for a `/`. It ends where the literal
 //! after it first occurs; the last capture ends with the name.
 
+use crate::event::normalized;
+
 /// A parsed pattern: `literals[0] {captures[0]} literals[1] … literals[n]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NamePattern {
@@ -13,7 +15,9 @@ pub(super) struct NamePattern {
 impl NamePattern {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut pattern = Self { literals: Vec::new(), captures: Vec::new() };
-        let mut rest = text;
+        // As names are.
+        let text = normalized(text);
+        let mut rest = &*text;
         while let Some(open) = rest.find('{') {
             let (literal, tail) = rest.split_at(open);
             let close = tail.find('}').ok_or("a `{` is never closed")?;

@@ -1,8 +1,9 @@
-//! Pointers with `*`, which stands for every element of an array and every key of an object.
+//! Pointers with `*`, which stands for every element of an array and every key of an object. Keys
+//! are compared as names are: in whichever form they were typed.
 
 use std::fmt;
 
-use crate::event::{Node, Pointer};
+use crate::event::{Kind, Node, Pointer, normalized, same};
 
 /// A pointer whose steps may be `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,7 +33,7 @@ impl PlacePattern {
             .iter()
             .map(|step| match step.as_str() {
                 "*" => PlaceStep::Any,
-                key => PlaceStep::Key(key.to_owned()),
+                key => PlaceStep::Key(normalized(key).into_owned()),
             })
             .collect();
         if steps.is_empty() {
@@ -59,13 +60,10 @@ impl PlacePattern {
     /// The node at this place, each `*` being replaced by what it stands for.
     pub(super) fn find<'t>(&self, root: Node<'t>, stars: &[&str]) -> Option<Node<'t>> {
         let mut stars = stars.iter();
-        let pointer = self.steps.iter().try_fold(Pointer::root(), |pointer, step| {
-            Some(match step {
-                PlaceStep::Any => pointer.join(*stars.next()?),
-                PlaceStep::Key(key) => pointer.join(key.as_str()),
-            })
-        })?;
-        root.find(&pointer)
+        self.steps.iter().try_fold(root, |node, step| match step {
+            PlaceStep::Any => child(node, stars.next()?),
+            PlaceStep::Key(key) => child(node, key),
+        })
     }
 
     /// Whether every place that `other` names lies at or within a place that this one names.
@@ -87,11 +85,23 @@ impl PlacePattern {
     }
 }
 
+/// The member or element of this name. A key that was typed in another form is the same key, but
+/// one that is the same to the byte comes first.
+fn child<'t>(node: Node<'t>, name: &str) -> Option<Node<'t>> {
+    match node.kind() {
+        Kind::Object => node.member(name).or_else(|| {
+            node.children().find(|member| member.key().is_some_and(|key| same(&key, name)))
+        }),
+        Kind::Array => node.find(&Pointer::root().join(name)),
+        _ => None,
+    }
+}
+
 impl PlaceStep {
     pub(super) fn fits(&self, key: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Key(own) => own == key,
+            Self::Key(own) => same(own, key),
         }
     }
 }

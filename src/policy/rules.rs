@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{pattern::NamePattern, place::PlacePattern, template::Template};
+use super::{file::Otherwise, pattern::NamePattern, place::PlacePattern, template::Template};
 use crate::event::{Layout, PolicyDigest};
 
 /// All rules of a policy, checked.
@@ -23,7 +23,7 @@ pub(super) struct Rule {
     pub(super) halves: Option<Halves>,
     pub(super) layout: Layout,
     pub(super) subject: Option<Template>,
-    pub(super) otherwise_stream: bool,
+    pub(super) otherwise: Option<Otherwise>,
     pub(super) owners: Vec<Owner>,
     pub(super) any_owner: bool,
     pub(super) cut: Cut,
@@ -101,6 +101,17 @@ impl Keep {
             }
             Self::Year => year(text),
         }
+    }
+}
+
+impl Rule {
+    /// Whether the streams' events, or parts of them, may be somebody else's.
+    pub(super) fn lets_others_in(&self) -> bool {
+        let for_others = |cut: &Cut| cut.fields.iter().any(|field| field.subject.is_some());
+        self.subject.is_some()
+            || self.otherwise == Some(Otherwise::Named)
+            || for_others(&self.cut)
+            || self.types.values().any(for_others)
     }
 }
 

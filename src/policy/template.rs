@@ -8,7 +8,7 @@ use super::{
     pattern::{NamePattern, is_capture_name},
     place::PlacePattern,
 };
-use crate::event::{Kind, Node, Subject};
+use crate::event::{Kind, Node, Subject, normalized};
 
 /// A parsed template.
 #[derive(Debug, Clone)]
@@ -152,7 +152,7 @@ fn push_literal(pieces: &mut Vec<Piece>, literal: &str) -> Result<(), String> {
         return Err("a `}` closes nothing".to_owned());
     }
     if !literal.is_empty() {
-        pieces.push(Piece::Literal(literal.to_owned()));
+        pieces.push(Piece::Literal(normalized(literal).into_owned()));
     }
     Ok(())
 }

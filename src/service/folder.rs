@@ -294,10 +294,7 @@ impl DataFolder {
         if is_empty(&folder.vault())? {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
-        let Some(root) = &folder.root else {
-            return Err(FolderError::RootUnknown(self.path.clone()));
-        };
-        let slot = folder.slot(root)?;
+        let slot = folder.slot(folder.known_root()?)?;
         if let Some(within) = slot.within(&self.path) {
             tracing::warn!(
                 slot = %within.display(),
@@ -337,8 +334,13 @@ impl DataFolder {
         Ok(Parts { oubliette, created_root: None, given, notes })
     }
 
+    /// Where the root slot is, of a folder that is located.
+    pub(super) fn known_root(&self) -> Result<&Path, FolderError> {
+        self.root.as_deref().ok_or_else(|| FolderError::RootUnknown(self.path.clone()))
+    }
+
     /// An error where vault or events are where the folder says, and a link leads elsewhere.
-    fn refuse_links(&self) -> Result<(), FolderError> {
+    pub(super) fn refuse_links(&self) -> Result<(), FolderError> {
         let default = [(&self.vault, self.vault()), (&self.store, self.events())];
         for (said, path) in default {
             if said.is_none() {

@@ -6,6 +6,7 @@
 mod error;
 mod folder;
 mod manifest;
+mod pages;
 mod policy;
 mod restore;
 mod settings;

@@ -35,6 +35,19 @@ pub enum StoreError {
         stream: StreamName,
     },
 
+    /// A retry has the id of an event that is there already, and is another event. Nothing was
+    /// written.
+    #[error(
+        "event id {id} is in stream {stream} already, with another type or payload; \
+         a retry must repeat its event as it was, a new event needs a new id"
+    )]
+    OtherContent {
+        /// The id.
+        id: EventId,
+        /// The stream.
+        stream: StreamName,
+    },
+
     /// The call makes no sense; nothing was written.
     #[error("invalid request: {0}")]
     Invalid(String),

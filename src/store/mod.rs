@@ -60,7 +60,9 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// - `one_writer_wins`: of concurrent appends that expect the same revision, one succeeds.
 /// - `retry_is_answered_as_done`: where all ids of one stream's events are in that stream
 ///   already, nothing is written and the revision and position of the last of them are returned,
-///   whatever revision is expected. Bytes are not compared.
+///   whatever revision is expected. A store does not compare bytes, because sealing again gives
+///   others; the layer, which can open them, refuses other content with
+///   [`StoreError::OtherContent`].
 /// - `partial_retry_is_refused`: where some of the ids are there, or one is in another stream,
 ///   or one occurs twice in the call, [`StoreError::IdInUse`], and nothing is written.
 /// - `several_streams_need_the_capability`: more than one stream in one call is all or nothing

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::event::{EventType, NewEvent, Position, RecordedEvent, Revision, StreamName};
+use crate::event::{
+    EventType, NewEvent, Position, RecordedEvent, Revision, StreamName, normalized,
+};
 
 /// Events for one stream, and what that stream is expected to look like.
 #[derive(Debug, Clone)]
@@ -113,8 +115,9 @@ pub struct Filter {
 impl Filter {
     /// Whether an event of this stream and type passes.
     pub fn passes(&self, stream: &StreamName, event_type: &EventType) -> bool {
-        let prefixes = &self.stream_prefixes;
-        (prefixes.is_empty() || prefixes.iter().any(|prefix| stream.as_str().starts_with(prefix)))
+        // Names are in one form, a prefix may be in another.
+        let fits = |prefix: &String| stream.as_str().starts_with(&*normalized(prefix));
+        (self.stream_prefixes.is_empty() || self.stream_prefixes.iter().any(fits))
             && (self.event_types.is_empty() || self.event_types.contains(event_type))
     }
 }

@@ -1,6 +1,12 @@
 //! What claims do to a subject's epochs.
 
-use super::{Claim, Epoch, Owner, VaultError, records::SubjectRecord};
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    Claim, Epoch, Owner, VaultError,
+    places::{Hash, Naming},
+    records::{Stated, SubjectRecord},
+};
 use crate::event::{EventId, Generation, OwnerChange, Subject};
 
 impl SubjectRecord {
@@ -11,15 +17,21 @@ impl SubjectRecord {
 
     /// Notes a claim. `together`: the events of the claims that come with it; `first`: the first
     /// generation that is not dead. The same claim again changes nothing and has the same answer.
+    /// Another claim under an id that counts already is a claim like any other: what the store
+    /// holds under that id will decide.
     pub(super) fn claim(
         &mut self,
         claim: &Claim,
-        together: &[EventId],
+        naming: &Naming,
+        together: &HashSet<EventId>,
         first: Generation,
     ) -> Result<Option<Generation>, VaultError> {
-        if let Some((_, generation)) = self.counted.iter().find(|(event, _)| *event == claim.event)
-        {
-            return Ok(generation.filter(|_| claim.change.begins_generation()));
+        let change = naming.change(&claim.change);
+        let counts = |stated: &&Stated| {
+            !stated.is_open() && stated.event == claim.event && stated.changes.contains(&change)
+        };
+        if let Some(known) = self.stated.iter().find(counts) {
+            return Ok(known.begun.filter(|_| claim.change.begins_generation()));
         }
         let stranger = |event: &EventId| !together.contains(event);
         let mut open = self.epochs.iter().filter_map(|epoch| epoch.unsettled).find(stranger);
@@ -30,6 +42,7 @@ impl SubjectRecord {
         if let Some(event) = open {
             return Err(VaultError::Unsettled { subject: claim.subject.clone(), event });
         }
+        self.state(claim, change, naming.content(&claim.content))?;
         match &claim.change {
             OwnerChange::Add(owner) => {
                 self.add(owner, claim, first);
@@ -47,6 +60,30 @@ impl SubjectRecord {
                 Ok(Some(epoch.from))
             }
         }
+    }
+
+    /// Notes what the claim's event states. Two events of one id cannot both be open: they would
+    /// be settled as one.
+    fn state(&mut self, claim: &Claim, change: Hash, content: Hash) -> Result<(), VaultError> {
+        let (event, content) = (claim.event, Some(content));
+        match self.stated.iter_mut().find(|stated| stated.is_open() && stated.event == event) {
+            Some(open) if open.content != content => {
+                return Err(VaultError::Unsettled { subject: claim.subject.clone(), event });
+            }
+            Some(open) if open.changes.contains(&change) => {}
+            Some(open) => open.changes.push(change),
+            None => self.stated.push(Stated { event, content, changes: vec![change], begun: None }),
+        }
+        Ok(())
+    }
+
+    /// Whether what was found in the store under an event's id is what its open claims say.
+    pub(super) fn is_stated(&self, event: EventId, content: Hash, changes: &[Hash]) -> bool {
+        let mut open =
+            self.stated.iter().filter(|stated| stated.is_open() && stated.event == event);
+        open.all(|stated| {
+            stated.content == Some(content) || stated.changes.iter().all(|c| changes.contains(c))
+        })
     }
 
     fn add(&mut self, owner: &Subject, claim: &Claim, first: Generation) {
@@ -98,45 +135,46 @@ impl SubjectRecord {
     }
 
     /// The claims of these events count from now on. Returns whether that is news.
-    pub(super) fn confirm(&mut self, events: &[EventId]) -> bool {
-        let mut counted: Vec<(EventId, Option<Generation>)> = Vec::new();
-        let mut begun = Vec::new();
+    pub(super) fn confirm(&mut self, events: &HashSet<EventId>) -> bool {
+        let mut begun: HashMap<EventId, Generation> = HashMap::new();
+        let mut news = false;
         for epoch in &mut self.epochs {
             if let Some(event) = epoch.unsettled.filter(|event| events.contains(event)) {
                 epoch.unsettled = None;
-                begun.push(epoch.from);
-                counted.push((event, Some(epoch.from)));
+                begun.insert(event, epoch.from);
             }
             for owner in &mut epoch.owners {
-                if let Some(event) = owner.unsettled.filter(|event| events.contains(event)) {
+                if owner.unsettled.is_some_and(|event| events.contains(&event)) {
                     owner.unsettled = None;
-                    if counted.iter().all(|(known, _)| *known != event) {
-                        counted.push((event, None));
-                    }
+                    news = true;
                 }
             }
             // Who was named twice, by a claim that counted first and one that counts now, is
             // one owner.
-            let mut settled: Vec<Subject> = Vec::new();
+            let mut settled: HashSet<Subject> = HashSet::new();
             epoch.owners.retain(|owner| match &owner.subject {
-                Some(subject) if owner.unsettled.is_none() => {
-                    let first = !settled.contains(subject);
-                    settled.push(subject.clone());
-                    first
-                }
+                Some(subject) if owner.unsettled.is_none() => settled.insert(subject.clone()),
                 _ => true,
             });
         }
+        for stated in &mut self.stated {
+            if stated.is_open() && events.contains(&stated.event) {
+                stated.content = None;
+                stated.begun = begun.get(&stated.event).copied();
+                news = true;
+            }
+        }
+        let mut begun: Vec<Generation> = begun.into_values().collect();
+        begun.sort_unstable();
+        news |= !begun.is_empty();
         for generation in begun {
             self.go_on_with(generation);
         }
-        let news = !counted.is_empty();
-        self.counted.extend(counted);
         news
     }
 
     /// The claims of these events never counted. Returns whether that is news.
-    pub(super) fn withdraw(&mut self, events: &[EventId]) -> bool {
+    pub(super) fn withdraw(&mut self, events: &HashSet<EventId>) -> bool {
         let ours = |event: Option<EventId>| event.is_some_and(|event| events.contains(&event));
         let before = (self.epochs.len(), self.mentions());
         let named: Vec<Subject> = self.owners().cloned().collect();
@@ -144,6 +182,7 @@ impl SubjectRecord {
         for epoch in &mut self.epochs {
             epoch.owners.retain(|owner| !ours(owner.unsettled));
         }
+        self.stated.retain(|stated| !(stated.is_open() && events.contains(&stated.event)));
         let news = before != (self.epochs.len(), self.mentions());
         self.remember(named);
         if let [only] = self.epochs.as_slice()
@@ -158,11 +197,12 @@ impl SubjectRecord {
     /// Of these, those who are not named as owners any more: they have this subject among their
     /// dependents until either of them is forgotten.
     fn remember(&mut self, named: Vec<Subject>) {
-        for owner in named {
-            if self.owners().all(|other| *other != owner) && !self.former.contains(&owner) {
-                self.former.push(owner);
-            }
-        }
+        let known: HashSet<&Subject> = self.noted_with().collect();
+        let mut gone: Vec<Subject> =
+            named.into_iter().filter(|owner| !known.contains(owner)).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        self.former.extend(gone);
     }
 
     /// What begins when someone is admitted again: a generation that has no owners yet, whatever
@@ -170,6 +210,9 @@ impl SubjectRecord {
     pub(super) fn begin_again(&mut self) -> Result<(), VaultError> {
         let named = self.owners().cloned().collect();
         self.epochs.retain(|epoch| epoch.unsettled.is_none());
+        let owners = self.epochs.iter().flat_map(|epoch| &epoch.owners);
+        let open: HashSet<EventId> = owners.filter_map(|owner| owner.unsettled).collect();
+        self.stated.retain(|stated| !stated.is_open() || open.contains(&stated.event));
         self.remember(named);
         let begun = self.begin_generation()?;
         self.go_on_with(begun);

@@ -1,15 +1,10 @@
 //! What can be read from a copy of a vault's pages.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
-    KeyState, VaultError, VaultId,
-    core::Core,
-    pages::{PageStore, SledPages},
-    places,
-    records::KeyEntry,
-    root::Root,
-    tree::{PAGES, read_header},
+    KeyState, PageStoreKind, VaultError, VaultId, core::Core, pages::PageStore, places,
+    records::KeyEntry, root::Root, tree::read_header,
 };
 use crate::{
     crypto::{KeyId, Secret},
@@ -37,28 +32,33 @@ pub(crate) enum Fate {
     Unknown,
 }
 
-/// A copy of a vault's folder. Whoever opens one gives it away: sled writes as it opens.
-pub(crate) struct Copied(SledPages);
+/// A copy of a vault's folder. Whoever opens one gives it away: its database writes as it opens.
+pub(crate) struct Copied(Box<dyn PageStore>);
 
 impl Copied {
     /// Whose copy it is.
     pub(crate) fn vault(folder: &Path) -> Result<VaultId, VaultError> {
-        read_header(folder)
+        Ok(read_header(folder)?.vault)
     }
 
     /// Where in a vault's folder the pages are.
-    pub(crate) fn pages(folder: &Path) -> std::path::PathBuf {
-        folder.join(PAGES)
+    pub(crate) fn pages(folder: &Path) -> Result<PathBuf, VaultError> {
+        Ok(read_header(folder)?.pages_in(folder))
+    }
+
+    /// Whether these look like a vault's pages.
+    pub(crate) fn are_pages(folder: &Path) -> bool {
+        PageStoreKind::found_in(folder).is_some()
     }
 
     /// Opens the pages of a copy.
     pub(crate) fn open(pages: &Path) -> Result<Self, VaultError> {
-        SledPages::open(pages).map(Self)
+        PageStoreKind::found_in(pages).unwrap_or_default().open(pages).map(Self)
     }
 
     /// The pages.
     pub(crate) fn store(&self) -> &dyn PageStore {
-        &self.0
+        &*self.0
     }
 }
 

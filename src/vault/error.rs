@@ -1,6 +1,6 @@
 //! What can go wrong with a vault.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use super::root::WrappedBy;
 use crate::{
@@ -237,16 +237,40 @@ pub enum VaultError {
     /// Randomness failed.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The vault's pages are in a database that this program cannot open: it is older than the vault,
+    /// or was built without it.
+    #[error(
+        "the vault keeps its pages in {0}, which this program cannot open; \
+         use one that was built with it, and is no older"
+    )]
+    NoPageStore(String),
+    /// There is no room on the disk.
+    #[error(
+        "the disk is full ({0}); nothing of the vault is damaged: make room, and open it again"
+    )]
+    DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The disk, or the page store, failed.
     #[error("the vault's storage failed: {0}")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl VaultError {
+    /// What the system says of the vault's files.
+    pub(super) fn from_io(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull(Box::new(error))
+            }
+            _ => Self::Storage(Box::new(error)),
+        }
+    }
 }
 
 impl From<Refused> for VaultError {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Foreign { path, why } => Self::Foreign { path, why },
-            Refused::Io(error) => Self::Storage(Box::new(error)),
+            Refused::Io(error) => Self::from_io(error),
         }
     }
 }

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, Destroyed, Destruction, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState, NoteKind,
-    Opening, SlotConfig, Standing, Trouble, UnderWay, VaultError, VaultId,
+    Claim, Destroyed, Destruction, Evidence, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState,
+    Moved, NoteKind, Opening, PageStoreKind, SlotConfig, Standing, Trouble, UnderWay, VaultError,
+    VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -82,14 +83,42 @@ pub struct Closure {
 }
 
 impl Vault {
-    /// Makes a vault: sled pages in `folder`, the root slot where the configuration says (a path:
+    /// Makes a vault: its pages in `folder`, in sled, the root slot where the configuration says (a path:
     /// in a file there, without mirrors, wrapped by nothing).
     ///
     /// # Errors
     /// [`VaultError::NotEmpty`] where either exists; [`VaultError::SlotWithin`] where the slot lies in
     /// the folder.
     pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
-        Self::over(Tree::create_at(folder, slot)?.into(), Limits::default())
+        Self::create_with(folder, slot, PageStoreKind::default())
+    }
+
+    /// [`Vault::create`], with its pages in this page store.
+    ///
+    /// # Errors
+    /// Those of [`Vault::create`]; [`VaultError::NoPageStore`].
+    pub fn create_with(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        pages: PageStoreKind,
+    ) -> Result<Self, VaultError> {
+        Self::over(Tree::create_at(folder, slot, pages)?.into(), Limits::default())
+    }
+
+    /// Moves the pages of a vault that nobody has open to another page store, and shows how many were
+    /// copied. Each is read again before the new store takes the old one's place, and the vault must
+    /// open. Root and keys stay as they are. A failure, or a crash at any moment, leaves the old
+    /// store in force.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`]; [`VaultError::NoPageStore`], [`VaultError::DiskFull`].
+    pub fn move_pages(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        to: PageStoreKind,
+        progress: impl Fn(u64),
+    ) -> Result<Moved, VaultError> {
+        Tree::open_at(folder, slot)?.move_pages(folder, to, progress)
     }
 
     /// Opens a vault. Nothing is made, but mirrors that are asked for, and the slot where only a mirror
@@ -248,9 +277,12 @@ impl Vault {
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
-    /// or are withdrawn, unless they are under way. Repeatable; unknown events are passed over. It costs no write of its own:
-    /// it becomes durable with the next one, and should a crash come first, the claim is found
+    /// or are withdrawn, unless they are under way. Repeatable; unknown events are passed over. Not
+    /// written at once; durable with the next commit. After a crash before it, the claims are found
     /// unsettled, and settled again.
+    ///
+    /// Only the writer of the events may say so: whoever finds an event by its id calls
+    /// [`Vault::settle_by`].
     ///
     /// # Errors
     /// Storage errors.
@@ -260,7 +292,21 @@ impl Vault {
         events: &[EventId],
         stored: bool,
     ) -> Result<(), VaultError> {
-        self.ask(|reply| Job::Settle(subject.clone(), events.to_vec(), stored, reply)).await
+        let evidence = if stored { Evidence::Written } else { Evidence::Nothing };
+        let found = events.iter().map(|event| (*event, evidence.clone())).collect();
+        self.settle_by(subject, found).await
+    }
+
+    /// As [`Vault::settle`], by what the store holds under the ids of the claims' events.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn settle_by(
+        &self,
+        subject: &Subject,
+        found: Vec<(EventId, Evidence)>,
+    ) -> Result<(), VaultError> {
+        self.ask(|reply| Job::Settle(subject.clone(), found, reply)).await
     }
 
     /// How a subject stands.

@@ -41,6 +41,7 @@ pub use catalogue::{Backup, BackupId, BackupState};
 pub(crate) use copy::{Copied, DeadKey, Fate};
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
+pub use pages::PageStoreKind;
 pub(crate) use places::in_words;
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};
@@ -52,11 +53,12 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
 pub(crate) use tree::Flaw;
+pub use tree::Moved;
 #[cfg(feature = "cli")]
 pub(crate) use tree::remove_unfinished;
 pub use types::{
-    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Fence, InventoryEntry, KeyInfo, KeyRequest,
-    KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
+    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
+    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use super::{NoteKind, tree::Place};
 use crate::{
     crypto::{KeyId, RandomError, Secret, random},
-    event::{Generation, StreamName, Subject},
+    event::{Generation, OwnerChange, StreamName, Subject},
 };
 
 /// A keyed hash of a name.
@@ -102,7 +102,23 @@ impl Naming {
         self.hash(b"stream\0", stream.as_str())
     }
 
-    fn hash(&self, what: &[u8], name: &str) -> Hash {
+    /// An owner change, without the name.
+    pub(super) fn change(&self, change: &OwnerChange) -> Hash {
+        let what: &[u8] = match change {
+            OwnerChange::Add(_) => b"add owner\0",
+            OwnerChange::Remove(_) => b"remove owner\0",
+            OwnerChange::Replace(_) => b"replace owner\0",
+        };
+        self.hash(what, change.owner().as_str())
+    }
+
+    /// The content of an event, for as long as its claim is open. Its digest alone would show
+    /// whoever reads the vault whether they guessed it.
+    pub(super) fn content(&self, digest: &[u8; 32]) -> Hash {
+        self.hash(b"content\0", digest)
+    }
+
+    fn hash(&self, what: &[u8], name: impl AsRef<[u8]>) -> Hash {
         let whole = self.names.clone().chain_update(what).chain_update(name).finalize();
         let mut hash = Hash::default();
         hash.copy_from_slice(&whole.into_bytes()[..16]);

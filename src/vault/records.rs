@@ -14,8 +14,8 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
-/// Since version 2 a subject's record says when generations began.
-const RECORD_VERSION: u8 = 2;
+/// Since version 3 a subject's record says what each event stated.
+const RECORD_VERSION: u8 = 3;
 
 /// Microseconds in a day.
 const DAY: i64 = 86_400_000_000;
@@ -134,9 +134,9 @@ pub(super) struct SubjectRecord {
     /// The highest generation ever begun, by claims that came to nothing, too.
     pub(super) highest: Generation,
     pub(super) epochs: Vec<Epoch>,
-    /// The events of claims that count, with the generations that they began: so that an old
-    /// append that is tried again does not change the owners again.
-    pub(super) counted: Vec<(EventId, Option<Generation>)>,
+    /// The events that claimed something, open or counted. Those that count are kept so that an
+    /// old append that is tried again does not change the owners again.
+    pub(super) stated: Vec<Stated>,
     /// Who was named by claims that were withdrawn. They still have this subject among their
     /// dependents: only an erasure takes a name away for good, and a rejected append is not
     /// worth one.
@@ -160,7 +160,7 @@ impl SubjectRecord {
             current,
             highest: current,
             epochs: Vec::new(),
-            counted: Vec::new(),
+            stated: Vec::new(),
             former: Vec::new(),
             began: Vec::new(),
         }
@@ -220,10 +220,9 @@ impl SubjectRecord {
                 to.maybe_id(owner.unsettled.map(|event| event.0));
             }
         }
-        to.count(self.counted.len());
-        for (event, generation) in &self.counted {
-            to.bytes(event.0.as_bytes());
-            to.u32(generation.map_or(0, |generation| generation.0));
+        to.count(self.stated.len());
+        for stated in &self.stated {
+            stated.encode(&mut to);
         }
         to.count(self.former.len());
         for subject in &self.former {
@@ -239,7 +238,7 @@ impl SubjectRecord {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
         let mut from = Reader::new("a subject's record", bytes);
-        let version = from.version_of(1..=RECORD_VERSION)?;
+        from.version(RECORD_VERSION)?;
         let current = Generation(from.u32()?);
         let highest = Generation(from.u32()?);
         let mut epochs = Vec::new();
@@ -257,24 +256,62 @@ impl SubjectRecord {
             }
             epochs.push(Epoch { from: first, unsettled, owners, any });
         }
-        let mut counted = Vec::new();
+        let mut stated = Vec::new();
         for _ in 0..from.u32()? {
-            let event = EventId(from.id()?);
-            let generation = from.u32()?;
-            counted.push((event, (generation > 0).then_some(Generation(generation))));
+            stated.push(Stated::decode(&mut from)?);
         }
         let mut former = Vec::new();
         for _ in 0..from.u32()? {
             former.push(from.subject()?);
         }
         let mut began = Vec::new();
-        if version >= 2 {
-            for _ in 0..from.u32()? {
-                began.push((Generation(from.u32()?), Timestamp::from_micros(from.i64()?)));
-            }
+        for _ in 0..from.u32()? {
+            began.push((Generation(from.u32()?), Timestamp::from_micros(from.i64()?)));
         }
         from.end()?;
-        Ok(Self { current, highest, epochs, counted, former, began })
+        Ok(Self { current, highest, epochs, stated, former, began })
+    }
+}
+
+/// What an event states of owners, as its claims say. Names and content stand here as keyed
+/// hashes: the record outlives the owners that it once named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stated {
+    pub(super) event: EventId,
+    /// Its type and payload; `None` once it counts, when nobody asks for them any more.
+    pub(super) content: Option<Hash>,
+    /// Each change.
+    pub(super) changes: Vec<Hash>,
+    /// The generation that it began, once it counts.
+    pub(super) begun: Option<Generation>,
+}
+
+impl Stated {
+    pub(super) fn is_open(&self) -> bool {
+        self.content.is_some()
+    }
+
+    fn encode(&self, to: &mut Writer) {
+        to.bytes(self.event.0.as_bytes());
+        to.u8(u8::from(self.is_open()));
+        to.bytes(&self.content.unwrap_or_default());
+        to.count(self.changes.len());
+        for change in &self.changes {
+            to.bytes(change);
+        }
+        to.u32(self.begun.map_or(0, |generation| generation.0));
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, VaultError> {
+        let event = EventId(from.id()?);
+        let open = from.flag()?;
+        let content = Some(from.array()?).filter(|_| open);
+        let mut changes = Vec::new();
+        for _ in 0..from.u32()? {
+            changes.push(from.array()?);
+        }
+        let begun = Some(Generation(from.u32()?)).filter(|begun| begun.0 > 0);
+        Ok(Self { event, content, changes, begun })
     }
 }
 

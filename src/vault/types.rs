@@ -77,8 +77,28 @@ pub struct Claim {
     pub change: OwnerChange,
     /// Whether forgetting any one owner suffices to forget the dependent, or all must be.
     pub any: bool,
+    /// A digest of the event's type and payload: the id alone may be given to another event.
+    pub content: [u8; 32],
     /// Whether the event is known to be in the store already: then it needs no living generation.
     pub stored: bool,
+}
+
+/// What the store holds under the id of a claim's event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Evidence {
+    /// No event.
+    Nothing,
+    /// The claim's event: its writer says so.
+    Written,
+    /// An event that somebody looked at. The claim counts if this is its event, or states the
+    /// same changes.
+    Found {
+        /// The digest of its type and payload, as in [`Claim::content`].
+        content: [u8; 32],
+        /// The owner changes that it states.
+        changes: Vec<OwnerChange>,
+    },
 }
 
 /// One owner of a dependent subject in one epoch.

@@ -1,7 +1,5 @@
 //! The bytes of records: numbers big-endian, texts with their length before them.
 
-use std::ops::RangeInclusive;
-
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -137,17 +135,11 @@ impl<'a> Reader<'a> {
 
     /// The version byte that each record begins with.
     pub(super) fn version(&mut self, known: u8) -> Result<(), VaultError> {
-        self.version_of(known..=known).map(drop)
-    }
-
-    /// The same, where older versions are readable.
-    pub(super) fn version_of(&mut self, known: RangeInclusive<u8>) -> Result<u8, VaultError> {
         match self.u8()? {
-            version if known.contains(&version) => Ok(version),
-            version if version > *known.end() => Err(VaultError::NewerFormat {
-                found: u32::from(version),
-                known: u32::from(*known.end()),
-            }),
+            version if version == known => Ok(()),
+            version if version > known => {
+                Err(VaultError::NewerFormat { found: u32::from(version), known: u32::from(known) })
+            }
             _ => Err(self.odd()),
         }
     }

@@ -149,7 +149,9 @@ fn metadata_bytes_and_subjects_are_kept() {
         r#"{"stream":"s-1","type":"T","bytes":"AP/+"}"#,
         r#"{"stream":"s-1","type":"T","data":{"bytes":"AP/+"},"subject":"user-9"}"#,
     ];
-    let ran = world.feed(&["import", "-", "--source", "s"], lines.join("\n"));
+    world.write("policy.toml", "[[stream]]\nmatch = 's-{id}'\notherwise = 'named'");
+    let import = ["import", "-", "--source", "s", "--policy", "policy.toml"];
+    let ran = world.feed(&import, lines.join("\n"));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let rows = world.json(&["read", "s-1"]);
     assert_eq!(rows[0]["metadata"], json!({"by": "me", "correlationId": "c"}));

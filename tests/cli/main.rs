@@ -15,5 +15,6 @@ mod rolled_back;
 mod root;
 mod rotation;
 mod settings;
+mod vault;
 mod walk;
 mod world;

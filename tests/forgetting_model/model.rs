@@ -214,6 +214,8 @@ impl Model {
     pub(crate) fn refuses(&self, writes: &[Write]) -> bool {
         writes.iter().any(|write| {
             let mut needed = write.subjects();
+            // The stream of somebody who is forgotten takes no events, whoever they are about.
+            needed.push(write.stream.clone());
             if let Some(owner) = write.owner() {
                 needed.extend([owner, write.stream.clone()]);
             }

@@ -164,3 +164,112 @@ async fn other_peoples_fields_do_not_make_it_their_event() {
     let read = store.last(&stream("ledger-1")).await.unwrap().unwrap();
     assert_eq!((read.subject.clone(), text(&read).as_str()), (None, booked));
 }
+
+/// The store answers by id alone, so an id that was taken stands for whatever came first.
+#[tokio::test]
+async fn an_id_that_another_event_has_moves_no_owner() {
+    let bank = layer().await;
+    for user in ["user-1", "user-2"] {
+        put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+    }
+    let account = "bankaccount-1";
+    put(&bank, account, event("AccountOpened", r#"{"owner":"user-1","memo":"m"}"#)).await.unwrap();
+    let noted = event("Noted", r#"{"memo":"n"}"#);
+    put(&bank, account, noted.clone()).await.unwrap();
+    let transfer = event("AccountTransferred", r#"{"newOwner":"user-2","memo":"m"}"#);
+    let transfer = transfer.with_id(noted.id);
+    let opened = event("AccountOpened", r#"{"owner":"user-2","memo":"m"}"#).with_id(noted.id);
+    for other in [transfer.clone(), opened] {
+        let answer = put(&bank, account, other).await;
+        assert!(matches!(answer, Err(StoreError::OtherContent { .. })), "{answer:?}");
+    }
+    // Nor does an append that the store refuses because the id is taken.
+    let both = vec![transfer, event("Deposited", r#"{"amount":1}"#)];
+    let refused = bank.append_to(&stream(account), ExpectedRevision::Any, both).await;
+    assert!(matches!(refused, Err(StoreError::IdInUse { .. })), "{refused:?}");
+
+    assert_eq!(bank.plan(&subject("user-2")).await.unwrap().subjects.len(), 1);
+    bank.forget(&subject("user-2"), "asked").await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "cc");
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "pst");
+}
+
+/// A claim that a crash left open is judged by what its event says, not by its id.
+#[tokio::test]
+async fn an_open_claim_counts_only_if_the_event_of_its_id_states_it() {
+    let bank = layer().await;
+    for user in ["user-1", "user-2"] {
+        put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+    }
+    let stored = event("AccountOpened", r#"{"owner":"user-1","memo":"m"}"#);
+    put(&bank, "bankaccount-1", stored.clone()).await.unwrap();
+    let noted = event("Noted", r#"{"memo":"n"}"#);
+    put(&bank, "bankaccount-2", noted.clone()).await.unwrap();
+    let vault = bank.vault().unwrap();
+    let claim = |account: &str, event, owner: &str| oubliette::vault::Claim {
+        subject: subject(account),
+        event,
+        change: oubliette::event::OwnerChange::Add(subject(owner)),
+        any: false,
+        content: [7; 32],
+        stored: false,
+    };
+    vault.claim(&[claim("bankaccount-1", stored.id, "user-2")]).await.unwrap();
+    vault.claim(&[claim("bankaccount-2", noted.id, "user-2")]).await.unwrap();
+    assert_eq!(bank.plan(&subject("user-2")).await.unwrap().subjects.len(), 1);
+    assert_eq!(bank.plan(&subject("user-1")).await.unwrap().subjects.len(), 2);
+}
+
+#[tokio::test]
+async fn a_retry_is_the_same_event_whatever_its_metadata() {
+    let bank = layer().await;
+    put(&bank, "user-1", event("UserRegistered", USER)).await.unwrap();
+    for name in ["user-1", "bankaccount-1", "plain-1"] {
+        let one = event("Noted", r#"{"id":1,"amount":2,"memo":"a"}"#);
+        let two = event("Noted", r#"{"id":1,"amount":3,"memo":"b"}"#);
+        let both = vec![one.clone(), two.clone()];
+        bank.append_to(&stream(name), ExpectedRevision::Any, both.clone()).await.unwrap();
+        put(&bank, name, event("Later", r#"{"memo":"c"}"#)).await.unwrap();
+        let traced = one.clone().with_metadata(json(r#"{"traceparent":"00-other"}"#));
+        let respelled = NewEvent {
+            data: json(r#"{ "memo": "\u0061", "amount": 2, "id": 1 }"#).into(),
+            ..one.clone()
+        };
+        for again in [vec![one.clone()], both, vec![traced], vec![respelled], vec![two.clone()]] {
+            let answer = bank.append_to(&stream(name), ExpectedRevision::NoStream, again).await;
+            assert!(answer.unwrap().already, "{name}");
+        }
+        let sealed = event("Noted", r#"{"id":1,"amount":2,"memo":"b"}"#).with_id(one.id);
+        let public = event("Noted", r#"{"id":2,"amount":4,"memo":"a"}"#).with_id(one.id);
+        let typed = NewEvent { event_type: event("Other", "{}").event_type, ..one.clone() };
+        for other in [sealed, public, typed] {
+            let answer = put(&bank, name, other).await;
+            assert!(matches!(answer, Err(StoreError::OtherContent { .. })), "{name}: {answer:?}");
+        }
+        assert_eq!(all(&bank, name).await.iter().filter(|event| event.id == one.id).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_forgotten_subjects_own_stream_takes_no_events_until_reopened() {
+    let bank = layer().await;
+    bank_of_456(&bank).await;
+    bank.forget(&subject("user-456"), "asked").await.unwrap();
+    // Sealed for them, wholly public, about somebody else: it is their stream all the same.
+    let others = r#"{"counterparty":{"iban":"DE","user":"user-7"}}"#;
+    for (name, event) in [
+        ("user-456", event("UserMoved", USER)),
+        ("user-456", event("UserSeen", r#"{"id":456}"#)),
+        ("bankaccount-1", event("Deposited", r#"{"amount":1}"#)),
+        ("ledger-1", event("Booked", others)),
+    ] {
+        let answer = put(&bank, name, event).await;
+        assert!(matches!(answer, Err(StoreError::Forgotten { .. })), "{name}: {answer:?}");
+    }
+    // In a stream that many share, the others go on.
+    put(&bank, "room-1", event("Said", r#"{"author":789,"text":"noch da"}"#)).await.unwrap();
+    put(&bank, "room-1", event("Said", r#"{"text":"niemand"}"#)).await.unwrap();
+    bank.reopen(&subject("user-456")).await.unwrap();
+    put(&bank, "user-456", event("UserSeen", r#"{"id":456}"#)).await.unwrap();
+}

@@ -31,13 +31,13 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, VaultError> 
             Ok(vault) => Ok(Some(Candidate {
                 folder: folder.to_owned(),
                 vault: Some(vault),
-                pages: Copied::pages(folder),
+                pages: Copied::pages(folder)?,
             })),
             Err(VaultError::NotAVault(_)) => Ok(None),
             Err(error) => Err(error),
         };
     }
-    let pages = is_file(folder.join("db")) && is_file(folder.join("conf"));
+    let pages = Copied::are_pages(folder);
     // Those of a folder that says whose it is are looked at with it.
     let alone = folder.parent().is_none_or(|parent| !is_file(parent.join("vault.json")));
     Ok((pages && alone).then(|| Candidate {

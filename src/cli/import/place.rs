@@ -7,8 +7,8 @@ use std::{
 
 use futures::TryStreamExt;
 use oubliette::{
-    event::{Content, EventId, Json, NewEvent, Payload, RecordedEvent, Revision, StreamName},
-    store::{Append, Direction, EventStore, ExpectedRevision, ReadOptions, Refusal, StoreError},
+    event::{EventId, NewEvent, StreamName},
+    store::{Append, EventStore, ExpectedRevision, ReadOptions, Refusal, StoreError},
 };
 
 use super::lines::{Batch, Line, What};
@@ -90,12 +90,9 @@ impl Placer {
             match self.store.append(groups.iter().map(|group| as_append(group)).collect()).await {
                 Ok(appended) => {
                     for (group, appended) in groups.iter().zip(appended) {
-                        if appended.already {
-                            self.compare(group, appended.revision, outcomes).await;
-                        } else {
-                            let new = group.iter().map(|row| (row.line, Outcome::Imported));
-                            outcomes.extend(new);
-                        }
+                        let outcome =
+                            || if appended.already { Outcome::Already } else { Outcome::Imported };
+                        outcomes.extend(group.iter().map(|row| (row.line, outcome())));
                     }
                 }
                 Err(error) if is_the_stores(&error) => return Err(error),
@@ -121,7 +118,9 @@ impl Placer {
                     Outcome::Forgotten(error.to_string())
                 }
             }
-            StoreError::IdInUse { .. } => Outcome::Bad(other_content(row)),
+            StoreError::IdInUse { .. } | StoreError::OtherContent { .. } => {
+                Outcome::Bad(other_content(row))
+            }
             error => {
                 let (mut why, causes) = exit::chain(&error);
                 for cause in causes {
@@ -131,42 +130,6 @@ impl Placer {
                 Outcome::Bad(why)
             }
         })
-    }
-
-    /// Compares what was answered as being there with what is there: the same id may have been
-    /// given to something else.
-    async fn compare(&self, group: &[Ready], last: Revision, outcomes: &mut Vec<(u64, Outcome)>) {
-        let Some(first) = group.first() else { return };
-        let mut wanted: HashMap<EventId, &Ready> =
-            group.iter().map(|row| (row.event.id, row)).collect();
-        let mut problem = "it is said to be there, and is not found".to_owned();
-        // They mostly lie next to each other, and reading ahead would open much for nothing.
-        for limit in [Some(group.len()), None] {
-            let backwards =
-                ReadOptions { from: Some(last), direction: Direction::Backwards, limit };
-            let mut events = self.store.read(&first.stream, backwards);
-            while !wanted.is_empty() {
-                let stored = match events.try_next().await {
-                    Ok(Some(stored)) => stored,
-                    Ok(None) => break,
-                    Err(error) => {
-                        problem = format!("it is there, and cannot be compared: {error}");
-                        break;
-                    }
-                };
-                let Some(row) = wanted.remove(&stored.id) else { continue };
-                let outcome = if is_same(&row.event, &stored) {
-                    Outcome::Already
-                } else {
-                    Outcome::Bad(other_content(row))
-                };
-                outcomes.push((row.line, outcome));
-            }
-            if wanted.is_empty() {
-                return;
-            }
-        }
-        outcomes.extend(wanted.values().map(|row| (row.line, Outcome::Bad(problem.clone()))));
     }
 
     /// Whether an event is in the stream of a forgotten subject.
@@ -219,31 +182,4 @@ fn other_content(row: &Ready) -> String {
     } else {
         format!("its id {} is in use by an event with other content", row.event.id)
     }
-}
-
-/// Whether an event is the one that is stored, as far as that can be read.
-fn is_same(event: &NewEvent, stored: &RecordedEvent) -> bool {
-    if event.event_type != stored.event_type {
-        return false;
-    }
-    let Content::Clear(data) = stored.content() else { return true };
-    let same_data = match (&event.data, data) {
-        (Payload::Json(one), Payload::Json(other)) => is_same_json(one, other),
-        (one, other) => one == other,
-    };
-    let same_metadata = match (about(event.metadata.as_ref()), about(stored.metadata.as_ref())) {
-        (None, None) => true,
-        (Some(one), Some(other)) => is_same_json(one, other),
-        _ => false,
-    };
-    same_data && same_metadata
-}
-
-/// Metadata, where it says anything.
-fn about(metadata: Option<&Json>) -> Option<&Json> {
-    metadata.filter(|json| !(json.tree().root().is_object() && json.tree().root().is_empty()))
-}
-
-fn is_same_json(one: &Json, other: &Json) -> bool {
-    one == other || one.tree().root().to_canonical() == other.tree().root().to_canonical()
 }

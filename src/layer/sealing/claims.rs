@@ -1,10 +1,12 @@
 //! Owner claims: what events state of owners is noted before they are stored, and counts once they
 //! are.
 
+use std::collections::BTreeMap;
+
 use super::{Witness, Work};
 use crate::{
     event::{EventId, Generation, NewEvent, Subject},
-    layer::CodecError,
+    layer::{CodecError, stored},
     policy::Carved,
     vault::{Claim, UnderWay, Vault, VaultError},
 };
@@ -17,12 +19,14 @@ pub(super) async fn claim<W: Witness>(
 ) -> Result<Vec<Vec<Option<Generation>>>, W::Error> {
     let mut claims = Vec::new();
     for work in work {
-        for (event, carved) in &work.events {
+        for (event, carved) in work.events.iter().filter(|(_, carved)| !carved.owners.is_empty()) {
+            let content = stored::content(&event.event_type, &event.data);
             claims.extend(carved.owners.iter().map(|change| Claim {
                 subject: Subject::of(&work.stream),
                 event: event.id,
                 change: change.clone(),
                 any: carved.any_owner,
+                content,
                 stored: false,
             }));
         }
@@ -119,13 +123,10 @@ impl Claiming {
         }
     }
 
-    fn by_subject(&self) -> Vec<(Subject, Vec<EventId>)> {
-        let mut all: Vec<(Subject, Vec<EventId>)> = Vec::new();
+    fn by_subject(&self) -> BTreeMap<Subject, Vec<EventId>> {
+        let mut all: BTreeMap<Subject, Vec<EventId>> = BTreeMap::new();
         for Stating { subject, event, .. } in &self.0 {
-            match all.iter_mut().find(|(known, _)| known == subject) {
-                Some((_, events)) => events.push(*event),
-                None => all.push((subject.clone(), vec![*event])),
-            }
+            all.entry(subject.clone()).or_default().push(*event);
         }
         all
     }

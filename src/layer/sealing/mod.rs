@@ -37,7 +37,7 @@ pub(super) trait Witness: Sync {
         dependent: &Subject,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Whether the events of all these claims are known to be stored.
+    /// Whether the events of all these claims are known to be stored, and to state them.
     fn holds_all(&self, claims: &[Claim])
     -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
@@ -120,17 +120,17 @@ pub(super) async fn prepare<W: Witness>(
     }
 }
 
-/// Everybody whose keys are needed, or who is named as an owner.
+/// Everybody whose keys are needed, or who is named as an owner; and each stream's own subject:
+/// the stream of somebody who is forgotten takes no events, whoever they are about.
 async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     let mut opening = Opening::default();
     for Work { stream, events, .. } in work {
+        opening.shared.push(Subject::of(stream));
         for (_, carved) in events {
             opening.shared.extend(carved.parts.iter().map(|part| part.subject.clone()));
             opening.shared.extend(carved.owners.iter().map(|change| change.owner().clone()));
             if carved.owners.iter().any(|change| change.begins_generation()) {
                 opening.exclusive.push(Subject::of(stream));
-            } else if !carved.owners.is_empty() {
-                opening.shared.push(Subject::of(stream));
             }
         }
     }
@@ -138,7 +138,7 @@ async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     opening.exclusive.dedup();
     opening.shared.sort();
     opening.shared.dedup();
-    opening.shared.retain(|subject| !opening.exclusive.contains(subject));
+    opening.shared.retain(|subject| opening.exclusive.binary_search(subject).is_err());
     vault.admit(opening).await
 }
 

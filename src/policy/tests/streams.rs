@@ -108,7 +108,9 @@ fn an_events_own_subject_must_agree_with_the_policy() {
     assert!(matches!(refused, Err(PolicyRefusal::SubjectContradicts { .. })));
     for nothing in ["{}", r#"{"by":null}"#, "7"] {
         assert_eq!(of(None, nothing), Ok(subject("repo-1")));
-        assert_eq!(of(Some("user-6"), nothing), Ok(subject("user-6")));
+        assert_eq!(of(Some("repo-1"), nothing), Ok(subject("repo-1")));
+        let refused = of(Some("user-6"), nothing);
+        assert!(matches!(refused, Err(PolicyRefusal::SubjectNotExpected { .. })));
     }
     for odd in [r#"{"by":{}}"#, r#"{"by":[5]}"#, r#"{"by":""}"#] {
         assert!(matches!(of(None, odd), Err(PolicyRefusal::NotScalar { .. })), "{odd}");
@@ -116,9 +118,38 @@ fn an_events_own_subject_must_agree_with_the_policy() {
     let strict = "[[stream]]\nmatch = 'repo-{id}'\nsubject = 'user-{/by}'";
     let missing = carve(strict, "repo-1", "X", "{}").unwrap_err();
     assert!(matches!(missing, PolicyRefusal::Missing { .. }));
-    // A policy that says nothing of the subject lets the event say it.
-    let free = carve_as("", "repo-1", "X", Some("user-6"), "{}").unwrap();
-    assert_eq!(free.subject, subject("user-6"));
+}
+
+#[test]
+fn an_event_names_somebody_else_only_where_a_rule_lets_it() {
+    let of = |rule: &str, given, data: &str| {
+        carve_as(rule, "user-1", "X", given, data).map(|carved| carved.subject)
+    };
+    let rule = |words: &str| format!("[[stream]]\nmatch = 'user-{{id}}'\n{words}");
+    let silent =
+        ["", &rule(""), &rule("public = ['/a']"), &rule("subject = '{/by}'\notherwise = 'stream'")];
+    for policy in silent {
+        let refused = of(policy, Some("user-6"), "{}");
+        assert!(matches!(refused, Err(PolicyRefusal::SubjectNotExpected { .. })), "{policy}");
+        assert_eq!(of(policy, Some("user-1"), "{}"), Ok(subject("user-1")));
+        assert_eq!(of(policy, None, "{}"), Ok(subject("user-1")));
+    }
+    for words in ["otherwise = 'named'", "subject = '{/by}'\notherwise = 'named'"] {
+        let named = rule(words);
+        assert_eq!(of(&named, Some("user-6"), "{}"), Ok(subject("user-6")));
+        assert_eq!(of(&named, None, "{}"), Ok(subject("user-1")));
+        let looks = of(&named, Some("anna@example.org"), "{}");
+        assert!(matches!(looks, Err(PolicyRefusal::LooksPersonal { .. })), "{looks:?}");
+    }
+    let template = rule("subject = '{/by}'\notherwise = 'named'");
+    let contradicts = of(&template, Some("user-6"), r#"{"by":"user-5"}"#);
+    assert!(matches!(contradicts, Err(PolicyRefusal::SubjectContradicts { .. })));
+    let others = |policy: &str| {
+        Policy::parse(policy).unwrap().rule_for(&stream("user-1")).unwrap().lets_others_in
+    };
+    assert!(!others("") && !others(&rule("public = ['/a']")));
+    assert!(others(&rule("otherwise = 'named'")) && others(&template));
+    assert!(others(&rule("[[stream.field]]\npointer = '/a'\nsubject = '{/by}'")));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 #[cfg(feature = "backup")]
 use super::backup::Delta;
 use super::{
-    Admission, Claim, Destroyed, Destruction, NoteKind, VaultError, Verdict,
+    Admission, Claim, Destroyed, Destruction, Evidence, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
     places::{self, Hash},
@@ -49,7 +49,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
 pub(super) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
     Claim(Vec<Claim>, Reply<Vec<Option<Generation>>>),
-    Settle(Subject, Vec<EventId>, bool, Reply<()>),
+    Settle(Subject, Vec<(EventId, Evidence)>, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
     Replay(Vec<Verdict>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
@@ -140,9 +140,7 @@ impl Committer {
                 Ok(generations) => self.when_written(reply, generations),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::Settle(subject, events, stored, reply) => {
-                answer(reply, self.settle(&subject, &events, stored));
-            }
+            Job::Settle(subject, found, reply) => answer(reply, self.settle(&subject, &found)),
             Job::Destroy(destruction, note, reply) => {
                 let destroyed = self.destroy(&destruction, &note);
                 wipe_stack();
@@ -162,7 +160,12 @@ impl Committer {
             Job::Slot(change, reply) => {
                 let changed = self.core.disk.tree().change_slot(change);
                 // Nobody knows what is in the slot: memory answers nothing any more, either.
-                if matches!(changed, Err(VaultError::Storage(_) | VaultError::SlotDevice { .. })) {
+                if matches!(
+                    changed,
+                    Err(VaultError::Storage(_)
+                        | VaultError::DiskFull(_)
+                        | VaultError::SlotDevice { .. })
+                ) {
                     self.core.disk.poison();
                 }
                 wipe_stack();
@@ -206,6 +209,10 @@ impl Committer {
     fn claim(&mut self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
         self.core.disk.check()?;
         let mut records: HashMap<Hash, SubjectRecord> = HashMap::new();
+        let mut together: HashMap<&Subject, HashSet<EventId>> = HashMap::new();
+        for claim in claims {
+            together.entry(&claim.subject).or_default().insert(claim.event);
+        }
         let mut changes = Vec::new();
         let mut generations = Vec::new();
         for claim in claims {
@@ -221,9 +228,8 @@ impl Committer {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => new.insert(self.core.record(&hash, &fence)?),
             };
-            let of_subject = claims.iter().filter(|other| other.subject == claim.subject);
-            let together: Vec<EventId> = of_subject.map(|other| other.event).collect();
-            let begun = record.claim(claim, &together, fence.first_living())?;
+            let together = together.entry(&claim.subject).or_default();
+            let begun = record.claim(claim, &self.core.naming, together, fence.first_living())?;
             // What an event began that counted long ago may be dead by now. If it is in the store,
             // its retry needs any key, so that the store can answer that it is there; if it is not,
             // it must not come under the key of whoever owns the subject by now.
@@ -255,20 +261,25 @@ impl Committer {
     fn settle(
         &mut self,
         subject: &Subject,
-        events: &[EventId],
-        stored: bool,
+        found: &[(EventId, Evidence)],
     ) -> Result<(), VaultError> {
         self.core.disk.check()?;
-        let hash = self.core.naming.subject(subject);
+        let naming = &self.core.naming;
+        let hash = naming.subject(subject);
         let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
-        let news = if stored {
-            record.confirm(events)
-        } else {
-            // Asked for here, where claims are noted: one that begins later is noted anew.
-            let mut events = events.to_vec();
-            events.retain(|event| !self.core.under_way.has(*event));
-            record.withdraw(&events)
-        };
+        let (counts, mut never): (Vec<_>, Vec<_>) =
+            found.iter().partition(|(event, evidence)| match evidence {
+                Evidence::Nothing => false,
+                Evidence::Written => true,
+                Evidence::Found { content, changes } => {
+                    let changes: Vec<Hash> = changes.iter().map(|c| naming.change(c)).collect();
+                    record.is_stated(*event, naming.content(content), &changes)
+                }
+            });
+        // Asked for here, where claims are noted: one that begins later is noted anew.
+        never.retain(|(event, _)| !self.core.under_way.has(*event));
+        let events = |found: Vec<&(EventId, Evidence)>| found.iter().map(|(e, _)| *e).collect();
+        let news = record.confirm(&events(counts)) | record.withdraw(&events(never));
         if !news {
             return Ok(());
         }
@@ -452,6 +463,7 @@ fn again(error: &Arc<VaultError>) -> VaultError {
     match &**error {
         VaultError::Poisoned => VaultError::Poisoned,
         VaultError::Damaged(what) => VaultError::Damaged(what.clone()),
+        VaultError::DiskFull(_) => VaultError::DiskFull(Box::new(Shared(Arc::clone(error)))),
         _ => VaultError::Storage(Box::new(Shared(Arc::clone(error)))),
     }
 }
@@ -468,7 +480,9 @@ impl fmt::Display for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The one around it says already that the storage failed.
         match &*self.0 {
-            VaultError::Storage(source) => fmt::Display::fmt(source, f),
+            VaultError::Storage(source) | VaultError::DiskFull(source) => {
+                fmt::Display::fmt(source, f)
+            }
             other => fmt::Display::fmt(other, f),
         }
     }

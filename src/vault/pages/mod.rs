@@ -4,14 +4,27 @@
 //! random, and whatever a store keeps of removed or replaced pages cannot be read without the
 //! root key. So a store needs to be durable and atomic; it need not erase.
 
+#[cfg(test)]
+mod contract;
+mod kind;
 mod memory;
 mod sled_files;
 mod sled_store;
+#[cfg(feature = "sqlite")]
+mod sqlite_store;
 
+pub use kind::PageStoreKind;
 pub(crate) use memory::MemoryPages;
 pub(crate) use sled_store::SledPages;
+#[cfg(feature = "sqlite")]
+pub(crate) use sqlite_store::SqlitePages;
 
 use super::VaultError;
+
+/// What is said where a database says that its files are not as it wrote them. Opening one may
+/// write to it, so that a second attempt may find less than the first.
+const DAMAGED: &str = "the files of its page store do not read as they were written; keep a copy of \
+                       the folder as it is, and restore the vault from a backup";
 
 /// A change of the store: pages to write and pages to remove.
 #[derive(Debug, Clone, Default)]

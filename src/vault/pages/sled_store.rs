@@ -2,7 +2,10 @@
 
 use std::{io, path::Path, thread, time::Duration};
 
-use super::{Batch, PageStore, sled_files::SledFiles};
+use super::{
+    Batch, DAMAGED, PageStore,
+    sled_files::{self, SledFiles},
+};
 use crate::vault::VaultError;
 
 /// What sled may keep in memory, in bytes. The tree keeps opened pages itself, so sled needs
@@ -22,10 +25,14 @@ pub(crate) struct SledPages {
 impl SledPages {
     /// Opens the database in `folder`, or makes it. The caller holds the lock of the vault.
     pub(crate) fn open(folder: &Path) -> Result<Self, VaultError> {
+        sled_files::prepare(folder)?;
         // Nothing happens behind the back: what must be durable is flushed by name, and the
         // errors of a background flush would reach nobody.
-        let config =
-            sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let config = sled::Config::new()
+            .path(folder)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .segment_size(sled_files::SEGMENT_BYTES);
         let pause = Duration::from_millis(20);
         let mut waited = Duration::ZERO;
         loop {
@@ -56,13 +63,9 @@ fn is_lock(error: &sled::Error) -> bool {
 
 fn failed(error: sled::Error) -> VaultError {
     match error {
-        // Sled's log ends where it is damaged. Opening it writes to it, so that a second attempt
-        // may find less than the first.
-        sled::Error::Corruption { .. } => VaultError::Damaged(
-            "the files of its page store do not read as they were written; keep a copy of the \
-             folder as it is, and restore the vault from a backup"
-                .into(),
-        ),
+        // Sled's log ends where it is damaged.
+        sled::Error::Corruption { .. } => VaultError::Damaged(DAMAGED.into()),
+        sled::Error::Io(error) => VaultError::from_io(error),
         error => VaultError::Storage(Box::new(error)),
     }
 }

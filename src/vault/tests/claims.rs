@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub(super) fn claim(of: &str, event: EventId, change: OwnerChange) -> Claim {
-    Claim { subject: subject(of), event, change, any: false, stored: false }
+    Claim { subject: subject(of), event, change, any: false, content: [0; 32], stored: false }
 }
 
 /// Claims, and settles whether the event was stored.

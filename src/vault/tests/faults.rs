@@ -62,7 +62,14 @@ impl Told {
         self.key(vault, "user-1", "user-1").await?;
         let change = OwnerChange::Add(subject("user-1"));
         let event = EventId::random();
-        let claim = Claim { subject: subject("account"), event, change, any: false, stored: false };
+        let claim = Claim {
+            subject: subject("account"),
+            event,
+            change,
+            any: false,
+            content: [0; 32],
+            stored: false,
+        };
         vault.claim(&[claim]).await?;
         vault.settle(&subject("account"), &[event], true).await?;
         self.key(vault, "account", "account").await?;
@@ -129,7 +136,14 @@ async fn all_refused(vault: &Vault, told: &Told) {
     }
     let change = OwnerChange::Add(subject("user-5"));
     let event = EventId::random();
-    let claim = Claim { subject: subject("account"), event, change, any: false, stored: false };
+    let claim = Claim {
+        subject: subject("account"),
+        event,
+        change,
+        any: false,
+        content: [0; 32],
+        stored: false,
+    };
     poisoned("claim", vault.claim(&[claim]).await.err());
     poisoned("new key", key(vault, "new", "new").await.err());
     poisoned("destroy", destroy(vault, ErasureId::now(), "user-5", Dead::All).await.err());

@@ -17,6 +17,8 @@ mod forensic;
 mod gates;
 mod keys;
 mod model;
+#[cfg(feature = "sqlite")]
+mod moving;
 mod notes;
 mod races;
 mod replay;

@@ -75,6 +75,7 @@ async fn what_found_nothing_to_take_takes_nothing_elsewhere() {
         event: crate::event::EventId::random(),
         change: crate::event::OwnerChange::Replace(subject("owner")),
         any: false,
+        content: [0; 32],
         stored: false,
     };
     vault.claim(std::slice::from_ref(&claim)).await.unwrap();

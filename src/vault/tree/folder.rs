@@ -1,11 +1,9 @@
 //! A vault's folder: what says that it is one, and who has it open.
 
-#[cfg(feature = "backup")]
-use std::path::PathBuf;
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process, thread,
     time::Duration,
 };
@@ -15,25 +13,41 @@ use uuid::Uuid;
 
 use crate::{
     durable, own,
-    vault::{VaultError, VaultId},
+    vault::{PageStoreKind, VaultError, VaultId},
 };
-
-/// The subfolder of the sealed pages.
-pub(crate) const PAGES: &str = "pages";
 
 const HEADER: &str = "vault.json";
 const LOCK: &str = "lock";
 /// All that a vault's folder holds.
 #[cfg(feature = "backup")]
-const PARTS: [&str; 3] = [LOCK, HEADER, PAGES];
+const PARTS: [&str; 4] =
+    [LOCK, HEADER, PageStoreKind::Sled.folder(), PageStoreKind::Sqlite.folder()];
 const FORMAT: u32 = 1;
 const KIND: &str = "oubliette vault";
 
 #[derive(Serialize, Deserialize)]
-struct Header {
+struct Written {
     kind: String,
     format: u32,
     vault: Option<Uuid>,
+    #[serde(default)]
+    pages: Option<String>,
+}
+
+/// What a vault's folder says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header {
+    /// Whose it is.
+    pub(crate) vault: VaultId,
+    /// Where its pages are.
+    pub(crate) pages: PageStoreKind,
+}
+
+impl Header {
+    /// The folder of the pages within the vault's.
+    pub(crate) fn pages_in(&self, folder: &Path) -> PathBuf {
+        folder.join(self.pages.folder())
+    }
 }
 
 /// The right to use the folder. The system takes it back when the process ends, however it ends.
@@ -77,10 +91,15 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
         Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
         Err(TryLockError::Error(error)) => return Err(storage(error)),
     }
-    file.set_len(0).map_err(storage)?;
-    file.rewind().map_err(storage)?;
-    file.write_all(process::id().to_string().as_bytes()).map_err(storage)?;
+    // Told to whoever comes next. On a full disk the lock holds without.
+    let _ = note_holder(&mut file);
     Ok(FolderLock(file))
+}
+
+fn note_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(process::id().to_string().as_bytes())
 }
 
 /// Who wrote itself into the lock file; 0 where it does not say.
@@ -97,11 +116,17 @@ fn holder(file: &mut File) -> u32 {
     0
 }
 
-/// Says durably that the folder is this vault's: last, so that half a vault is none.
-pub(super) fn write_header(folder: &Path, vault: VaultId) -> Result<(), VaultError> {
-    let header = Header { kind: KIND.into(), format: FORMAT, vault: Some(vault.0) };
+/// Says durably whose the folder is: last, so that half a vault is none. In one step, so that its
+/// pages are in one store or in the other.
+pub(super) fn write_header(folder: &Path, header: Header) -> Result<(), VaultError> {
+    let written = Written {
+        kind: KIND.into(),
+        format: FORMAT,
+        vault: Some(header.vault.0),
+        pages: Some(header.pages.to_string()),
+    };
     let mut text =
-        serde_json::to_vec_pretty(&header).map_err(|e| VaultError::Storage(Box::new(e)))?;
+        serde_json::to_vec_pretty(&written).map_err(|e| VaultError::Storage(Box::new(e)))?;
     text.push(b'\n');
     durable::replace(&folder.join(HEADER), &text).map_err(storage)
 }
@@ -157,8 +182,19 @@ pub(crate) fn remove_draft(draft: &FolderDraft) {
     }
 }
 
-/// Whose folder it is.
-pub(crate) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
+/// Removes the folder of a page store that is not in force: what a move that was cut off left. The
+/// caller has opened the vault with the other one.
+pub(super) fn remove_pages(folder: &Path, kind: PageStoreKind) -> Result<(), VaultError> {
+    let pages = folder.join(kind.folder());
+    own::refuse_link(&pages)?;
+    match fs::remove_dir_all(&pages) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| durable::sync_folder(folder)).map_err(storage),
+    }
+}
+
+/// Whose folder it is, and where its pages are.
+pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
     let name = || folder.display().to_string();
     let text = match fs::read(folder.join(HEADER)) {
         Ok(text) => text,
@@ -171,7 +207,7 @@ pub(crate) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
         }
         Err(error) => return Err(storage(error)),
     };
-    let header: Header = serde_json::from_slice(&text)
+    let header: Written = serde_json::from_slice(&text)
         .map_err(|_| VaultError::Damaged(format!("{HEADER} cannot be read")))?;
     if header.kind != KIND {
         return Err(VaultError::NotAVault(name()));
@@ -179,12 +215,13 @@ pub(crate) fn read_header(folder: &Path) -> Result<VaultId, VaultError> {
     if header.format > FORMAT {
         return Err(VaultError::NewerFormat { found: header.format, known: FORMAT });
     }
+    let pages = header.pages.map_or(Ok(PageStoreKind::Sled), |pages| pages.parse())?;
     match header.vault {
-        Some(vault) => Ok(VaultId(vault)),
+        Some(vault) => Ok(Header { vault: VaultId(vault), pages }),
         None => Err(VaultError::Damaged(format!("{HEADER} names no vault"))),
     }
 }
 
 fn storage(error: io::Error) -> VaultError {
-    VaultError::Storage(Box::new(error))
+    VaultError::from_io(error)
 }

@@ -37,6 +37,7 @@ mod folder;
 mod ids;
 #[cfg(feature = "backup")]
 mod load;
+mod moving;
 mod open;
 mod page;
 mod retire;
@@ -56,10 +57,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-#[cfg(feature = "drill")]
-pub(crate) use self::folder::{PAGES, read_header};
+pub(crate) use self::folder::read_header;
 #[cfg(feature = "cli")]
 pub(crate) use self::folder::{remove_draft, remove_unfinished};
+pub use self::moving::Moved;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
 #[cfg(feature = "backup")]
 pub(crate) use self::{folder::FolderDraft, load::Seed};
@@ -198,7 +199,10 @@ impl Tree {
         let root = self.view()?.root.clone();
         let changed = self.slot.change(&root, change);
         // Of the slot itself: what is wrong with a mirror is told otherwise.
-        if let Err(VaultError::Storage(_) | VaultError::SlotDevice { .. }) = changed {
+        if let Err(
+            VaultError::Storage(_) | VaultError::DiskFull(_) | VaultError::SlotDevice { .. },
+        ) = changed
+        {
             self.poisoned.store(true, Ordering::Release);
         }
         changed

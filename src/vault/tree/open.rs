@@ -13,7 +13,8 @@ use super::{Place, Seed, Value, folder::FolderDraft};
 use super::{
     Shape, Tree, View,
     commit::remove,
-    folder, ids,
+    folder::{self, Header},
+    ids,
     page::{Items, Page, RootHead, hex},
     retire::RetireList,
     store::Store,
@@ -24,8 +25,8 @@ use crate::{
     crypto::{random, random_secret},
     own,
     vault::{
-        VaultError, VaultId,
-        pages::{Batch, MemoryPages, PageStore, SledPages},
+        PageStoreKind, VaultError, VaultId,
+        pages::{Batch, MemoryPages, PageStore},
         root::{MemorySlot, Root, RootSlot, SlotConfig},
     },
 };
@@ -89,7 +90,7 @@ impl Tree {
         Self::create(Box::new(pages), Box::new(slot), Shape::default())
     }
 
-    /// Makes a vault's tree: sled pages in `folder`, the root slot where the configuration says.
+    /// Makes a vault's tree: such pages in `folder`, the root slot where the configuration says.
     ///
     /// # Errors
     /// [`VaultError::NotEmpty`] where the folder is not empty, or the slot's file exists;
@@ -97,14 +98,15 @@ impl Tree {
     pub(crate) fn create_at(
         folder: &Path,
         slot: impl Into<SlotConfig>,
+        kind: PageStoreKind,
     ) -> Result<Self, VaultError> {
         let slot = slot.into();
         slot.refuse_within(folder)?;
         let lock = folder::claim(folder)?;
         let slot = slot.create()?;
-        let pages = SledPages::open(&folder.join(folder::PAGES))?;
-        let mut tree = Self::create(Box::new(pages), Box::new(slot), Shape::default())?;
-        folder::write_header(folder, tree.vault_id())?;
+        let pages = kind.open(&folder.join(kind.folder()))?;
+        let mut tree = Self::create(pages, Box::new(slot), Shape::default())?;
+        folder::write_header(folder, Header { vault: tree.vault_id(), pages: kind })?;
         tree._lock = Some(lock);
         Ok(tree)
     }
@@ -117,15 +119,22 @@ impl Tree {
     /// [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
     /// [`VaultError::WrongKek`], and those of [`Tree::open`].
     pub(crate) fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
-        let vault = folder::read_header(folder)?;
+        // First of all: a folder that is none of ours gets no lock.
+        folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
+        // Again: until we had the lock, another process may have moved the pages.
+        let header = folder::read_header(folder)?;
         // Its database would write wherever a link leads.
-        own::refuse_link(&folder.join(folder::PAGES))?;
-        let slot = slot.into().open(vault)?;
-        // Before sled is touched: it need not be opened for a slot that does not fit.
+        own::refuse_link(&header.pages_in(folder))?;
+        let slot = slot.into().open(header.vault)?;
+        // Before the pages are touched: they need not be opened for a slot that does not fit.
         slot.read()?;
-        let pages = SledPages::open(&folder.join(folder::PAGES))?;
-        let mut tree = Self::open(Box::new(pages), Box::new(slot), Shape::default())?;
+        let pages = header.pages.open(&header.pages_in(folder))?;
+        let mut tree = Self::open(pages, Box::new(slot), Shape::default())?;
+        // Only now it is sure which pages are the vault's.
+        for other in PageStoreKind::ALL.into_iter().filter(|kind| *kind != header.pages) {
+            folder::remove_pages(folder, other)?;
+        }
         tree._lock = Some(lock);
         Ok(tree)
     }
@@ -145,10 +154,11 @@ impl Tree {
     ) -> Result<(Self, FolderDraft), E> {
         let vault = seed.vault;
         let begun = folder::begin_draft(draft)?;
-        let pages = Box::new(SledPages::open(&draft.join(folder::PAGES))?);
+        let kind = PageStoreKind::default();
+        let pages = kind.open(&draft.join(kind.folder()))?;
         let slot = || -> Result<Box<dyn RootSlot>, VaultError> { Ok(Box::new(slot)) };
         let tree = Self::load(pages, slot, Shape::default(), seed, values)?;
-        folder::write_header(draft, vault)?;
+        folder::write_header(draft, Header { vault, pages: kind })?;
         Ok((tree, begun))
     }
 
@@ -189,7 +199,7 @@ impl Tree {
     }
 }
 
-fn root_page(pages: &dyn PageStore, root: &Root) -> Result<Page, VaultError> {
+pub(super) fn root_page(pages: &dyn PageStore, root: &Root) -> Result<Page, VaultError> {
     if let Some(stored) = pages.get(&root.page)? {
         return Page::open(root.vault, &root.page, &root.key, true, &stored);
     }

@@ -67,7 +67,14 @@ async fn work(vault: Vault, worker: u64, seen: &Seen, stop: &AtomicBool, done: &
         let of_user = key(&vault, &user, &user).await.unwrap();
         let event = EventId::random();
         let change = OwnerChange::Add(subject(&user));
-        let claim = Claim { subject: subject(&account), event, change, any: true, stored: false };
+        let claim = Claim {
+            subject: subject(&account),
+            event,
+            change,
+            any: true,
+            content: [0; 32],
+            stored: false,
+        };
         vault.claim(&[claim]).await.unwrap();
         let of_account = key(&vault, &account, &account).await.unwrap();
         vault.settle(&subject(&account), &[event], true).await.unwrap();

@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
     vault::{
-        InventoryEntry, KeyState, Vault,
+        InventoryEntry, KeyState, PageStoreKind, Vault,
         core::Limits,
         pages::SledPages,
         root::{RootSlot, Slot},
@@ -336,12 +336,11 @@ fn real_slot(at: &Path, create: bool) -> Box<dyn RootSlot> {
 pub(super) fn pages_in(folder: &Path, work: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let aside = tempfile::tempdir_in(work).unwrap();
     copy(folder, aside.path());
-    let pages = sled::open(aside.path().join("pages")).unwrap();
-    pages
-        .iter()
-        .map(|page| page.unwrap())
-        .map(|(name, content)| (name.to_vec(), content.to_vec()))
-        .collect()
+    let pages = PageStoreKind::Sled.open(&aside.path().join("pages")).unwrap();
+    let mut names = Vec::new();
+    pages.names(&mut |name| names.push(name.to_vec())).unwrap();
+    let page = |name: Vec<u8>| (pages.get(&name).unwrap().unwrap(), name);
+    names.into_iter().map(page).map(|(content, name)| (name, content)).collect()
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{super::Erasure, all, range, set, unset};
-use crate::vault::{VaultError, tree::Tree};
+use crate::vault::{PageStoreKind, VaultError, tree::Tree};
 
 struct Places {
     _temporary: tempfile::TempDir,
@@ -27,7 +27,7 @@ fn places() -> Places {
 
 impl Places {
     fn create(&self) -> Tree {
-        Tree::create_at(&self.folder, &self.root).unwrap()
+        Tree::create_at(&self.folder, &self.root, PageStoreKind::Sled).unwrap()
     }
 
     fn open(&self) -> Result<Tree, VaultError> {
@@ -80,14 +80,17 @@ fn nothing_is_made_where_something_is() {
     let places = places();
     drop(places.create());
     let elsewhere = places.root.with_file_name("other");
-    let again = Tree::create_at(&places.folder, &elsewhere);
+    let again = Tree::create_at(&places.folder, &elsewhere, PageStoreKind::Sled);
     assert!(matches!(again, Err(VaultError::NotEmpty(_))));
     assert!(!elsewhere.exists());
     let other = places.folder.with_file_name("other");
-    assert!(matches!(Tree::create_at(&other, &places.root), Err(VaultError::NotEmpty(_))));
+    assert!(matches!(
+        Tree::create_at(&other, &places.root, PageStoreKind::Sled),
+        Err(VaultError::NotEmpty(_))
+    ));
     assert!(matches!(Tree::open_at(&other, &places.root), Err(VaultError::NotFound(_))));
     // The attempt left nothing in the way of the next one.
-    drop(Tree::create_at(&other, &elsewhere).unwrap());
+    drop(Tree::create_at(&other, &elsewhere, PageStoreKind::Sled).unwrap());
     places.open().unwrap();
 }
 
@@ -194,10 +197,20 @@ fn number(value: &[u8]) -> u64 {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
+    survives_kill_9(PageStoreKind::Sled);
+}
+
+#[test]
+#[cfg(feature = "sqlite")]
+fn so_it_does_in_sqlite() {
+    survives_kill_9(PageStoreKind::Sqlite);
+}
+
+fn survives_kill_9(pages: PageStoreKind) {
     let rounds = env::var(ROUNDS).map_or(8, |rounds| rounds.parse().unwrap());
     let temporary = tempfile::tempdir().unwrap();
     let work = temporary.path();
-    drop(Tree::create_at(&work.join("vault"), &work.join("root")).unwrap());
+    drop(Tree::create_at(&work.join("vault"), &work.join("root"), pages).unwrap());
     fs::write(work.join("told"), "").unwrap();
     let (mut told_at_all, mut before) = (0, 0);
     for round in 0..rounds {

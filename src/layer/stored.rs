@@ -1,0 +1,239 @@
+//! What the store holds under the id of an event.
+//!
+//! An id is not a statement: somebody may have given it to another event. So whoever finds an
+//! event by its id opens it and asks what it says, before a claim counts and before an append
+//! is answered as a retry.
+
+use std::collections::{HashMap, HashSet};
+
+use futures::TryStreamExt;
+
+use super::{
+    CodecError, Layer,
+    document::Notes,
+    halves::Found,
+    placement::Placement,
+    sealing::{Witness, Work},
+};
+use crate::{
+    crypto::PublicDigest,
+    event::{
+        EventId, EventType, Json, NewEvent, OwnerChange, Payload, RecordedEvent, Revision,
+        StreamName, Subject,
+    },
+    store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError},
+    vault::{Claim, Evidence, Vault},
+};
+
+/// The digest of an event's type and payload. How a store respells JSON makes no difference.
+pub(super) fn content(event_type: &EventType, data: &Payload) -> [u8; 32] {
+    let (data, kind) = match data {
+        Payload::Json(json) => (json.tree().root().to_canonical().into_bytes(), "json"),
+        Payload::Bytes(bytes) => (bytes.to_vec(), "bytes"),
+    };
+    *PublicDigest::of(&data, format!("{kind} {event_type}").as_bytes()).as_bytes()
+}
+
+/// Where the store says that an append lies: the last revision in the readable stream, and in the
+/// stream of the private halves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ends {
+    pub(super) readable: Option<Revision>,
+    pub(super) private: Option<Revision>,
+}
+
+impl Ends {
+    pub(super) fn of(readable: Appended, private: Option<Appended>) -> Self {
+        let private = private.map(|private| private.revision);
+        Self { readable: Some(readable.revision), private }
+    }
+}
+
+impl<S: EventStore> Witness for Layer<S> {
+    type Error = StoreError;
+
+    async fn settle(&self, vault: &Vault, dependent: &Subject) -> Result<(), StoreError> {
+        self.settle(vault, dependent).await
+    }
+
+    async fn holds_all(&self, claims: &[Claim]) -> Result<bool, StoreError> {
+        self.holds_all(claims).await
+    }
+}
+
+impl<S: EventStore> Layer<S> {
+    /// Settles the open claims of a dependent by what its stream holds under the ids of their
+    /// events. Claims of appends that are under way stay open: the vault sees to that.
+    pub(crate) async fn settle(
+        &self,
+        vault: &Vault,
+        dependent: &Subject,
+    ) -> Result<(), StoreError> {
+        let standing = vault.standing(dependent).map_err(vault_error)?;
+        let owners = standing.epochs.iter().flat_map(|epoch| &epoch.owners);
+        let begun = standing.epochs.iter().filter_map(|epoch| epoch.unsettled);
+        let open: HashSet<EventId> =
+            owners.filter_map(|owner| owner.unsettled).chain(begun).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        let found = self.evidence(&dependent.stream(), &open).await?;
+        let evidence = |event| {
+            let found = found.get(&event).map(|(content, changes)| Evidence::Found {
+                content: *content,
+                changes: changes.clone(),
+            });
+            (event, found.unwrap_or(Evidence::Nothing))
+        };
+        let evidence = open.into_iter().map(evidence).collect();
+        vault.settle_by(dependent, evidence).await.map_err(vault_error)
+    }
+
+    /// Whether the streams of those who claim hold the events of all these claims, and these
+    /// state them.
+    async fn holds_all(&self, claims: &[Claim]) -> Result<bool, StoreError> {
+        let mut of_subject: HashMap<&Subject, Vec<&Claim>> = HashMap::new();
+        for claim in claims {
+            of_subject.entry(&claim.subject).or_default().push(claim);
+        }
+        for (subject, claims) in of_subject {
+            let ids = claims.iter().map(|claim| claim.event).collect();
+            let found = self.evidence(&subject.stream(), &ids).await?;
+            let states = |claim: &&Claim| {
+                found.get(&claim.event).is_some_and(|(content, changes)| {
+                    *content == claim.content || changes.contains(&claim.change)
+                })
+            };
+            if !claims.iter().all(states) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The content of these events in a stream, and the owner changes that they state.
+    async fn evidence(
+        &self,
+        stream: &StreamName,
+        ids: &HashSet<EventId>,
+    ) -> Result<HashMap<EventId, ([u8; 32], Vec<OwnerChange>)>, StoreError> {
+        let mut evidence = HashMap::with_capacity(ids.len());
+        for found in self.find(stream, ids.clone(), Ends::default()).await? {
+            let event = &found.event;
+            // What does not open still stands there in part, and nothing counts but what was
+            // claimed before.
+            let opened = self.try_open(event, found.private.as_deref()).ok();
+            let data = opened.and_then(|opened| opened.data).or_else(|| event.data.clone());
+            let Some(data) = data else { continue };
+            let changes = self.codec.policy().stated_owners(stream, &event.event_type, &data);
+            evidence.insert(event.id, (content(&event.event_type, &data), changes));
+        }
+        Ok(evidence)
+    }
+
+    /// Compares the events of an append with those that the store holds under their ids, because
+    /// it answered that they are there. Metadata are not compared: a retry may well have other
+    /// trace headers. Of what is forgotten only the type is left to compare.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherContent`] where one of them is another event.
+    pub(super) async fn compare(&self, work: &Work, ends: Ends) -> Result<(), StoreError> {
+        let asked: HashMap<EventId, &NewEvent> =
+            work.events.iter().map(|(event, _)| (event.id, event)).collect();
+        for found in self.find(&work.stream, asked.keys().copied().collect(), ends).await? {
+            let stored = &found.event;
+            let Some(asked) = asked.get(&stored.id) else { continue };
+            let opened = self
+                .try_open(stored, found.private.as_deref())
+                .map_err(|error| error.on_read(stored))?;
+            let gone = !opened.shredded.is_empty() || !opened.withheld.is_empty();
+            let same_data = opened.data.is_none_or(|data| gone || is_same(&asked.data, &data));
+            if asked.event_type != stored.event_type || !same_data {
+                return Err(StoreError::OtherContent { id: asked.id, stream: work.stream.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The events with these ids in a logical stream, as they lie in the store, with their private
+    /// halves where these are found.
+    async fn find(
+        &self,
+        stream: &StreamName,
+        ids: HashSet<EventId>,
+        ends: Ends,
+    ) -> Result<Vec<Found>, StoreError> {
+        let placement = self.placement(stream).await?;
+        let events = self.find_in(&placement.readable(stream), ids, ends.readable).await?;
+        let half_of = |event: &RecordedEvent| Notes::of(event.metadata.as_ref()).private;
+        let mut halves: HashMap<EventId, RecordedEvent> = HashMap::new();
+        if let Placement::Split(names) = &placement {
+            let ids = events.iter().filter_map(half_of).collect();
+            let found = self.find_in(&names.private, ids, ends.private).await?;
+            halves.extend(found.into_iter().map(|half| (half.id, half)));
+        }
+        let join = |mut event: RecordedEvent| {
+            let private = half_of(&event).and_then(|id| halves.remove(&id)).map(Box::new);
+            event.stream = stream.clone();
+            Found { event, private }
+        };
+        Ok(events.into_iter().map(join).collect())
+    }
+
+    /// The events with these ids in a physical stream. With `last`, the revision of the last of
+    /// them: they mostly lie one after the other, and end there.
+    async fn find_in(
+        &self,
+        stream: &StreamName,
+        mut ids: HashSet<EventId>,
+        last: Option<Revision>,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        let near = last.map(|last| self.ending_at(last, ids.len()));
+        for options in near.into_iter().chain([self.newest_first()]) {
+            if ids.is_empty() {
+                break;
+            }
+            let mut events = self.store.read(stream, options);
+            while !ids.is_empty()
+                && let Some(event) = events.try_next().await?
+            {
+                if ids.remove(&event.id) {
+                    found.push(event);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// So many events up to a revision, if the stream's revisions have no gaps.
+    fn ending_at(&self, last: Revision, count: usize) -> ReadOptions {
+        let (options, limit) = (self.newest_first(), Some(count));
+        let from = match options.direction {
+            Direction::Backwards => last,
+            Direction::Forwards => Revision((last.0 + 1).saturating_sub(count as u64)),
+        };
+        ReadOptions { from: Some(from), limit, ..options }
+    }
+
+    /// Backwards, where the store can: what is looked for is likely to be near the end.
+    pub(super) fn newest_first(&self) -> ReadOptions {
+        let backwards = self.store.capabilities().has(Capability::ReadBackwards);
+        let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
+        ReadOptions { direction, ..ReadOptions::default() }
+    }
+}
+
+fn is_same(one: &Payload, other: &Payload) -> bool {
+    let canonical = |json: &Json| json.tree().root().to_canonical();
+    match (one, other) {
+        (Payload::Json(one), Payload::Json(other)) => {
+            one == other || canonical(one) == canonical(other)
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn vault_error(error: crate::vault::VaultError) -> StoreError {
+    CodecError::from(error).into()
+}

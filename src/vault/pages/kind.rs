@@ -1,0 +1,81 @@
+//! Which database keeps a vault's pages.
+
+use std::{fmt, path::Path, str::FromStr};
+
+#[cfg(feature = "sqlite")]
+use super::SqlitePages;
+use super::{PageStore, SledPages};
+use crate::vault::{VaultError, tree::read_header};
+
+/// The database that keeps a vault's sealed pages. What is in it is the same bytes in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PageStoreKind {
+    /// sled: the default. Faster where many keys are made at once.
+    #[default]
+    Sled,
+    /// SQLite. Needs the feature `sqlite`.
+    Sqlite,
+}
+
+impl PageStoreKind {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Sled, Self::Sqlite];
+
+    /// The subfolder of the vault's folder that it lies in. Each has its own, so that pages can be
+    /// moved from one to another, and one word in the vault's header decides which are in force.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Sled => "pages",
+            Self::Sqlite => "pages.sqlite",
+        }
+    }
+
+    /// The one that a vault's pages are in.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NoPageStore`].
+    pub fn of_vault(folder: &Path) -> Result<Self, VaultError> {
+        Ok(read_header(folder)?.pages)
+    }
+
+    /// The one whose files lie in this folder.
+    #[cfg(feature = "drill")]
+    pub(crate) fn found_in(folder: &Path) -> Option<Self> {
+        let has = |file: &str| folder.join(file).symlink_metadata().is_ok_and(|f| f.is_file());
+        match (has("db") && has("conf"), has("pages.db")) {
+            (true, _) => Some(Self::Sled),
+            (_, true) => Some(Self::Sqlite),
+            _ => None,
+        }
+    }
+
+    /// Opens the store in `folder`, or makes it. The caller holds the lock of the vault.
+    pub(crate) fn open(self, folder: &Path) -> Result<Box<dyn PageStore>, VaultError> {
+        match self {
+            Self::Sled => Ok(Box::new(SledPages::open(folder)?)),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite => Ok(Box::new(SqlitePages::open(folder)?)),
+            #[cfg(not(feature = "sqlite"))]
+            Self::Sqlite => Err(VaultError::NoPageStore(self.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for PageStoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sled => "sled",
+            Self::Sqlite => "sqlite",
+        })
+    }
+}
+
+impl FromStr for PageStoreKind {
+    type Err = VaultError;
+
+    fn from_str(text: &str) -> Result<Self, VaultError> {
+        let known = Self::ALL.into_iter().find(|kind| kind.to_string() == text);
+        known.ok_or_else(|| VaultError::NoPageStore(text.to_owned()))
+    }
+}

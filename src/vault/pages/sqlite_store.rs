@@ -1,0 +1,203 @@
+//! Pages in SQLite.
+//!
+//! One table, in a database of its own. Its log is written ahead (WAL), because readers then never
+//! wait for a commit, and because a commit is one append and one fsync. `synchronous = FULL` syncs
+//! the log at every commit and before its header is used again, and the database before a
+//! checkpoint lets the log go; SQLite also syncs the folder when it has made the log. It does not
+//! sync the folder for the database itself: that is done here.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi};
+
+use super::{Batch, DAMAGED, PageStore};
+use crate::{durable, vault::VaultError};
+
+/// The database's file.
+const FILE: &str = "pages.db";
+
+/// Says that a database is one of these: `OubP`.
+const APPLICATION: i64 = 0x4F75_6250;
+const FORMAT: i64 = 1;
+
+/// How long to wait for SQLite's own locks. Nobody else uses the file; a checkpoint holds one for
+/// moments.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sealed leaves have 4 KiB and more: with pages of 8 KiB most lie in one, beside each other.
+const PAGE_BYTES: u32 = 8192;
+
+/// Pages in an SQLite database.
+pub(crate) struct SqlitePages {
+    file: PathBuf,
+    writer: Mutex<Connection>,
+    /// Connections that nobody is reading with.
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl SqlitePages {
+    /// Opens the database in `folder`, or makes it. The caller holds the lock of the vault.
+    pub(crate) fn open(folder: &Path) -> Result<Self, VaultError> {
+        durable::make_folder(folder).map_err(VaultError::from_io)?;
+        // SQLite is told to follow no link, and takes that of every folder above, too.
+        let file = folder.canonicalize().map_err(VaultError::from_io)?.join(FILE);
+        // Only a database that is being made has a journal. An old one would be played back, and
+        // may name other files, which SQLite then removes.
+        if fs::symlink_metadata(beside(&file, "-journal")).is_ok() {
+            return Err(VaultError::Damaged(format!("{FILE}-journal does not belong there")));
+        }
+        let mut writer = connect(&file, OpenFlags::SQLITE_OPEN_CREATE)?;
+        prepare(&mut writer).map_err(failed)?;
+        // What a process wrote that was killed before it synced is visible now, and relied upon
+        // from now on.
+        for file in [&file, &beside(&file, "-wal")] {
+            match File::open(file).and_then(|file| file.sync_all()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(VaultError::from_io(error));
+                }
+                _ => {}
+            }
+        }
+        durable::sync_folder(folder).map_err(VaultError::from_io)?;
+        Ok(Self { file, writer: Mutex::new(writer), idle: Mutex::default() })
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, VaultError> {
+        let idle = lock(&self.idle)?.pop();
+        let reader = match idle {
+            Some(reader) => reader,
+            None => connect(&self.file, OpenFlags::empty())?,
+        };
+        let found = read(&reader).map_err(failed);
+        lock(&self.idle)?.push(reader);
+        found
+    }
+}
+
+fn connect(file: &Path, more: OpenFlags) -> Result<Connection, VaultError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | more;
+    let connection = Connection::open_with_flags(file, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    connection.execute_batch("PRAGMA trusted_schema = OFF").map_err(failed)?;
+    Ok(connection)
+}
+
+/// Prepares the connection that writes, and makes the table in an empty database.
+fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "page_size", PAGE_BYTES)?;
+    let number =
+        |db: &Connection, of: &str| db.pragma_query_value(None, of, |row| row.get::<_, i64>(0));
+    let fresh = number(db, "schema_version")? == 0;
+    if !fresh
+        && (number(db, "application_id")?, number(db, "user_version")?) != (APPLICATION, FORMAT)
+    {
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None));
+    }
+    // FULL syncs the log at every commit. `fullfsync` asks macOS to empty the drive's cache as well,
+    // which other systems do anyway.
+    db.execute_batch("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")?;
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        // A file system without shared memory, say.
+        return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_PROTOCOL), None));
+    }
+    db.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA cache_size = -16384; PRAGMA cell_size_check = ON",
+    )?;
+    for pragma in ["wal_autocheckpoint = 2048", "journal_size_limit = 67108864"] {
+        db.query_row(&format!("PRAGMA {pragma}"), [], |_| Ok(()))?;
+    }
+    if fresh {
+        let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        change.execute_batch(&format!(
+            "CREATE TABLE pages (name BLOB NOT NULL UNIQUE, content BLOB NOT NULL) STRICT;
+             PRAGMA application_id = {APPLICATION};
+             PRAGMA user_version = {FORMAT};"
+        ))?;
+        change.commit()?;
+    }
+    Ok(())
+}
+
+fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, VaultError> {
+    mutex.lock().map_err(|_| VaultError::Poisoned)
+}
+
+fn failed(error: rusqlite::Error) -> VaultError {
+    let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
+    match code {
+        Some((ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _)) => {
+            VaultError::Damaged(DAMAGED.into())
+        }
+        // The latter: no room for the memory that its connections share, which is a file.
+        Some((ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE)) => {
+            VaultError::DiskFull(Box::new(error))
+        }
+        _ => VaultError::Storage(Box::new(error)),
+    }
+}
+
+impl PageStore for SqlitePages {
+    fn get(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        self.read(|db| {
+            db.prepare_cached("SELECT content FROM pages WHERE name = ?1")?
+                .query_row([name], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
+        self.read(|db| {
+            let mut statement = db.prepare_cached("SELECT name FROM pages")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                see(row.get_ref(0)?.as_blob()?);
+            }
+            Ok(())
+        })
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), VaultError> {
+        let mut writer = lock(&self.writer)?;
+        let mut write = || -> rusqlite::Result<()> {
+            let change = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut remove = change.prepare_cached("DELETE FROM pages WHERE name = ?1")?;
+            for name in &batch.removals {
+                remove.execute([name])?;
+            }
+            let mut put = change.prepare_cached(
+                "INSERT INTO pages (name, content) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET content = excluded.content",
+            )?;
+            for (name, content) in &batch.puts {
+                put.execute([name, content])?;
+            }
+            drop((remove, put));
+            change.commit()
+        };
+        write().map_err(failed)
+    }
+
+    fn flush(&self) -> Result<(), VaultError> {
+        // Every commit is synced.
+        Ok(())
+    }
+}
