@@ -27,7 +27,7 @@ use super::{
 use super::{copy::DeadKey, pages::PageStore, root::Root};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
-    event::{EventId, Generation, Subject},
+    event::{ErasureId, ErasureRef, EventId, Generation, StreamName, Subject},
 };
 
 /// A vault that is open. Clones are the same vault.
@@ -141,7 +141,7 @@ impl Vault {
     }
 
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
-        let core = Arc::new(Core::new(Disk::new(tree), limits));
+        let core = Arc::new(Core::new(Disk::new(tree), limits)?);
         wipe_stack();
         let (jobs, inbox) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&core));
@@ -251,6 +251,22 @@ impl Vault {
     /// [`VaultError::KeyMissing`] where neither a key nor a fence explains the id.
     pub fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
         self.open.core.state(id)
+    }
+
+    /// What stands for an erasure in a stream, in its tombstone and beside what is shredded.
+    pub fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
+        self.open.core.naming.reference(erasure, stream)
+    }
+
+    /// The erasure that a reference stands for in a stream, provided that this vault made it: any
+    /// other bytes stand for an erasure that never was.
+    pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
+        self.open.core.naming.erasure(reference, stream)
+    }
+
+    /// The id that the private half of an event has.
+    pub fn half_id(&self, event: EventId) -> EventId {
+        self.open.core.naming.half(event)
     }
 
     /// Notes owner changes durably, before the append that states them. Returns for each the

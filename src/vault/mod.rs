@@ -25,6 +25,7 @@ mod places;
 mod records;
 mod root;
 mod rotate;
+mod signing;
 #[cfg(feature = "backup")]
 mod tap;
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
+pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
 pub(crate) use tree::Flaw;
 pub use tree::Moved;
 #[cfg(feature = "cli")]

@@ -12,6 +12,7 @@ pub(super) const OF_DATA: &[&[&str]] = &[&[SEALED_KEY]];
 const UNBOUND: &[&[&str]] = &[&[SEALED_KEY], &[LAYER_KEY, "mac"]];
 
 /// What stands in clear of an event's data, where something does.
+#[derive(Clone, Copy)]
 pub(super) enum Clear<'t> {
     Json(Node<'t>),
     Bytes(&'t [u8]),

@@ -18,6 +18,8 @@ use crate::{
 
 /// What a stored event turned out to be.
 #[derive(Debug)]
+// What the layer wrote is the rule: boxing it would cost the rule.
+#[allow(clippy::large_enum_variant)]
 pub enum Document {
     /// It was never sealed, and the layer noted nothing: it reads as it stands.
     Clear,

@@ -98,7 +98,18 @@ impl Chance {
 
 /// A vault over a tree that a test keeps, so that it can be opened again.
 pub(super) fn over(tree: &Arc<Tree>) -> Vault {
-    Vault::over(Arc::clone(tree), Limits::default()).unwrap()
+    let vault = Vault::over(Arc::clone(tree), Limits::default()).unwrap();
+    // A new vault has written its signing key.
+    vault.core().disk.faults.writes.store(0, Ordering::SeqCst);
+    vault
+}
+
+/// Whether a tree holds nothing but the signing key that every vault has.
+pub(super) fn is_bare(tree: &Tree) -> bool {
+    let all = tree.range(&[0], &[255], usize::MAX).unwrap();
+    let signing =
+        [super::NoteKind::SigningKeys, super::NoteKind::SigningSecret].map(super::places::notes);
+    all.iter().all(|(place, _)| signing.iter().any(|notes| notes.contains(place)))
 }
 
 pub(super) fn tree() -> Arc<Tree> {
