@@ -149,7 +149,8 @@ impl Mark {
     }
 
     pub(super) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
-        if Self::load(vault)? == self {
+        // Where nothing is written, the next one to open it looks again.
+        if Self::load(vault)? == self || vault.is_read_only() {
             return Ok(());
         }
         let note = serde_json::to_vec(&self).map_err(|e| VaultError::Storage(Box::new(e)))?;

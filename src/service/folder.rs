@@ -21,7 +21,7 @@ use crate::{
     own,
     policy::Policy,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Kek, Passphrase, Vault, VaultError, remove_unfinished},
+    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, remove_unfinished},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
@@ -40,6 +40,7 @@ pub struct DataFolder {
     pub(super) passphrase: Option<Passphrase>,
     pub(super) counter: Option<String>,
     pub(super) past_counter: bool,
+    pub(super) how: OpenAs,
     pub(super) vault: Option<PathBuf>,
     pub(super) store: Option<PathBuf>,
     pub(super) settings: Option<PathBuf>,
@@ -89,6 +90,7 @@ impl DataFolder {
             passphrase: None,
             counter: None,
             past_counter: false,
+            how: OpenAs::Known,
             vault: None,
             store: None,
             settings: None,
@@ -173,6 +175,7 @@ impl DataFolder {
             // A vault that was expected to have a past is not there: a new one would have none.
             Found::Nothing | Found::Unfinished(_)
                 if access == Access::Create
+                    && self.how != OpenAs::ReadOnly
                     && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
             {
                 self.make(given).await
@@ -303,11 +306,13 @@ impl DataFolder {
                  --root"
             );
         }
-        let vault = Vault::open(&folder.vault(), slot)?;
+        let vault = Vault::open_as(&folder.vault(), slot, self.how)?;
+        let read_only = vault.is_read_only();
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;
         }
-        let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
+        let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
+        let store = SqliteStore::open_with(folder.events(), mode)?;
         let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if of_store != vault.id().to_string() {
             return Err(FolderError::VaultOfAnotherStore {
@@ -318,7 +323,7 @@ impl DataFolder {
         }
         let folders = [self.path.clone(), folder.vault(), folder.events()];
         let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
-        if let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
+        if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
             notes.push(format!("what was set for the folder cannot be noted: {error}"));
         }
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes)?;

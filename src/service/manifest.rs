@@ -68,6 +68,11 @@ impl Noted {
         self.id
     }
 
+    /// The vault's id, where it was finished.
+    pub(super) fn vault(&self) -> Option<String> {
+        self.vault.clone()
+    }
+
     /// This user's settings; empty, where there are none.
     pub(super) fn settings(&self) -> Settings {
         self.settings.clone().unwrap_or_default()

@@ -2,10 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DataFolder, FolderError, folder::make_folder, manifest::Found, settings::absolute};
+use super::{
+    DataFolder, FolderError,
+    folder::make_folder,
+    manifest::{Found, Noted},
+    settings::{absolute, usual_root},
+};
 #[cfg(feature = "pkcs11")]
 use crate::vault::Pkcs11Object;
-use crate::vault::{Kek, Passphrase, SlotConfig, SlotPlace};
+use crate::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotPlace, Vault, VaultError};
 #[cfg(feature = "tpm")]
 use crate::vault::{TpmIndex, TpmIndexError};
 
@@ -37,6 +42,49 @@ impl DataFolder {
     pub fn past_counter(mut self, past: bool) -> Self {
         self.past_counter = past;
         self
+    }
+
+    /// Opening its vault as this: see [`OpenAs`].
+    #[must_use]
+    pub fn open_as(mut self, how: OpenAs) -> Self {
+        self.how = how;
+        self
+    }
+
+    /// Gives this folder, which is a copy, a root slot of its own, and notes it here: at this place, or
+    /// in the user's state directory. Returns where it is. See [`Vault::give_own_slot`]; mirrors and
+    /// counter of the slot that it had in common with the other folder stay that one's.
+    ///
+    /// # Errors
+    /// [`FolderError::NotFound`], [`FolderError::RootWithin`], those of the vault.
+    pub fn give_own_slot(&self, at: Option<PathBuf>) -> Result<PathBuf, FolderError> {
+        let Found::Ours(noted) = self.look()? else {
+            return Err(FolderError::NotFound(self.path.clone()));
+        };
+        if noted.settings().store_at.is_some() && self.store.is_none() {
+            return Err(FolderError::Vault(VaultError::Unsupported(
+                "the event store of this folder is elsewhere, and the other folder's as well; copy it, \
+                 and say with --store where the copy is",
+            )));
+        }
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
+        let from = folder.slot(folder.known_root()?)?;
+        let root = match at {
+            Some(root) => absolute_root(root)?,
+            None => usual_root()?,
+        };
+        let alone = Self { mirrors: Vec::new(), counter: None, ..folder };
+        let to = alone.slot(&root)?;
+        self.refuse_within(&to)?;
+        // Its settings are its own from now on, under an id of their own.
+        let settings = alone.settings(noted.vault(), &root)?;
+        let own = Noted::nothing();
+        settings.refuse_unplaceable(self.settings_file(own.id()).as_deref())?;
+        make_room(&root)?;
+        drop(Vault::give_own_slot(&alone.vault(), from, to)?);
+        self.note(&own.with(settings))?;
+        Ok(root)
     }
 
     /// Where the key-encryption key comes from that opening will use.

@@ -55,9 +55,9 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 pub use root::{TpmIndex, TpmIndexError};
 pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
 pub(crate) use tree::Flaw;
-pub use tree::Moved;
 #[cfg(feature = "cli")]
 pub(crate) use tree::remove_unfinished;
+pub use tree::{Moved, OpenAs};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
     KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,

@@ -4,6 +4,7 @@ mod adopting;
 mod audit;
 mod backup;
 mod bad_input;
+mod copied;
 mod exit_codes;
 mod folder;
 mod import;

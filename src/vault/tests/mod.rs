@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout)]
 
 pub(super) mod claims;
+#[cfg(unix)]
+mod copied;
 mod counts;
 #[cfg(unix)]
 mod damage;
@@ -34,8 +36,8 @@ use std::sync::{
 };
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, InventoryEntry, KeyRequest, KeyState, Vault, VaultError,
-    core::Limits, tree::Tree,
+    Dead, Destroyed, Destruction, Doomed, InventoryEntry, KeyRequest, KeyState, OpenAs, Vault,
+    VaultError, core::Limits, tree::Tree,
 };
 use crate::{
     crypto::{DataKey, KeyId},
