@@ -96,7 +96,9 @@ fn print_all(codec: &Codec, database: &BTreeMap<EventId, Row>) -> Result<Vec<boo
         let data = opened.data.as_ref().and_then(Payload::as_json).map_or("-", Json::as_str);
         match opened.shredded.first() {
             None => println!("  {stream}  {data}"),
-            Some(gone) => println!("  {stream}  {data}   shredded {} by {}", gone.at, gone.erasure),
+            Some(gone) => {
+                println!("  {stream}  {data}   shredded on {} (ref {})", gone.day, gone.reference)
+            }
         }
         whole.push(opened.shredded.is_empty());
     }

@@ -20,7 +20,7 @@ use oubliette::{
     event::{EventId, EventType, NewEvent, Payload},
     layer::Oubliette,
     store::{EventStore, EventStoreExt, ExpectedRevision, ReadAllOptions, SqliteStore},
-    vault::Vault,
+    vault::{OpenAs, Vault},
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -277,7 +277,9 @@ async fn a_vault_that_was_put_back_is_found_out_by_the_newer_root() {
     fs::write(dir.path().join("slot"), slot).unwrap();
     fs::remove_dir_all(dir.path().join("data")).unwrap();
     copy(&old, &dir.path().join("data"));
-    let vault = Vault::open(&dir.path().join("data/vault"), &dir.path().join("slot")).unwrap();
+    let vault =
+        Vault::open_as(&dir.path().join("data/vault"), &dir.path().join("slot"), OpenAs::TheOne);
+    let vault = vault.unwrap();
     let store = SqliteStore::open(dir.path().join("data/events")).unwrap();
     let bank = Oubliette::open(store, vault, bank_policy()).await.unwrap();
     let world = World { dir, bank };

@@ -274,10 +274,10 @@ impl World {
         let mut tombstones: BTreeMap<ErasureId, Vec<String>> = BTreeMap::new();
         for event in &events {
             let data = event.data.as_ref().and_then(|data| data.as_json());
-            if let Some(tombstone) =
-                data.filter(|_| event.is_tombstone()).and_then(oubliette::event::Tombstone::parse)
-            {
-                tombstones.entry(tombstone.erasure).or_default().push(event.stream.to_string());
+            if let Some(tombstone) = &event.tombstone {
+                let record = self.layer.erasure_of(tombstone.reference, &event.stream).unwrap();
+                let erasure = record.expect("an erasure of this vault").erasure;
+                tombstones.entry(erasure).or_default().push(event.stream.to_string());
                 continue;
             }
             let text = data.map_or("", Json::as_str).to_owned();

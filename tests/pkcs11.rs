@@ -23,7 +23,7 @@ use cryptoki::{
     types::AuthPin,
 };
 use oubliette::vault::{
-    Kek, KeyState, Passphrase, Pkcs11Object, SlotConfig, SlotPlace, Vault, VaultError,
+    Kek, KeyState, OpenAs, Passphrase, Pkcs11Object, SlotConfig, SlotPlace, Vault, VaultError,
 };
 
 use self::{
@@ -425,8 +425,21 @@ fn the_command_line_refuses_what_it_must() {
 
         // Another process has it, by a copy of the folder.
         copy(&world.path("oubliette-data"), &world.path("copied"));
-        let _open = Vault::open(&world.path("copied/vault"), token.config()).unwrap();
-        let second = run(PIN, &["read", "s-1"]);
+        let refused = Vault::open(&world.path("copied/vault"), token.config());
+        assert!(matches!(refused, Err(VaultError::FolderCopied { .. })), "{refused:?}");
+        let how = OpenAs::TheOne;
+        let _open = Vault::open_as(&world.path("copied/vault"), token.config(), how).unwrap();
+        // As in a service, whose folders are others than those of a login session.
+        let second = world
+            .command(&["read", "s-1"])
+            .env("OUBLIETTE_PKCS11_PIN", PIN)
+            .envs([
+                ("XDG_RUNTIME_DIR", world.path("oubliette-data")),
+                ("TMPDIR", world.path("copied")),
+            ])
+            .output()
+            .unwrap();
+        let second = Ran::from(second);
         assert!(second.code == 5 && second.stderr.contains("in use"), "{}", second.stderr);
     });
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use oubliette::vault::{
-    Kek, KeyState, Passphrase, SlotConfig, SlotPlace, TpmIndex, Vault, VaultError,
+    Kek, KeyState, OpenAs, Passphrase, SlotConfig, SlotPlace, TpmIndex, Vault, VaultError,
 };
 
 use self::shared::{copy, forget, key_of};
@@ -177,6 +177,63 @@ async fn what_is_wrong_with_a_tpm_is_said() {
     drop(Vault::open(&tpm.vault(), tpm.config()).unwrap());
     let told = said(tpm.index().over("swtpm:path=/nowhere"));
     assert!(told.contains("tpm:0x01500016") && told.contains("/nowhere"), "{told}");
+}
+
+/// The number of the opening is in the TPM as well.
+#[tokio::test]
+async fn a_copied_folder_over_a_slot_in_a_tpm_is_refused_and_can_get_one_of_its_own() {
+    let Some(tpm) = Tpm::start() else { return };
+    let vault = Vault::create(&tpm.vault(), tpm.config()).unwrap();
+    let kept = key_of(&vault, "user-1").await;
+    drop(vault);
+    let staging = tpm.folder.path().join("staging");
+    copy(&tpm.vault(), &staging);
+    let refused = Vault::open(&staging, tpm.config());
+    assert!(matches!(refused, Err(VaultError::FolderCopied { .. })), "{refused:?}");
+    drop(Vault::open(&tpm.vault(), tpm.config()).unwrap());
+    let moved = tpm.folder.path().join("moved");
+    std::fs::rename(tpm.vault(), &moved).unwrap();
+    let refused = Vault::open(&staging, tpm.config());
+    assert!(matches!(refused, Err(VaultError::FolderOld(_))), "{refused:?}");
+
+    let before = tpm.sector("0x01500016");
+    let vault = Vault::open_as(&staging, tpm.config(), OpenAs::ReadOnly).unwrap();
+    assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
+    drop(vault);
+    let own = TpmIndex::new(0x0150_0030).unwrap().over(tpm.tcti());
+    let own = || SlotConfig::at(SlotPlace::Tpm(own.clone()));
+    let vault = Vault::give_own_slot(&staging, tpm.config(), own()).unwrap();
+    forget(&vault, "user-1").await;
+    drop(vault);
+    assert_eq!(before, tpm.sector("0x01500016"));
+    let vault = Vault::open(&moved, tpm.config()).unwrap();
+    assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
+    drop(Vault::open(&staging, own()).unwrap());
+}
+
+/// The lock was a file, in another folder for a service than for a login session.
+#[tokio::test]
+async fn a_service_and_a_login_session_opened_one_slot_in_a_tpm_at_once() {
+    let Some(tpm) = Tpm::start() else { return };
+    let world = world::World::new();
+    let run = |runtime: &str, temporary: &str, args: &[&str]| -> world::Ran {
+        let mut command = world.command(&[&["--root", "tpm:0x01500016"], args].concat());
+        for folder in [runtime, temporary] {
+            std::fs::create_dir_all(world.path(folder)).unwrap();
+        }
+        command.env("XDG_RUNTIME_DIR", world.path(runtime)).env("TMPDIR", world.path(temporary));
+        command.env("TPM2TOOLS_TCTI", tpm.tcti()).env("OUBLIETTE_TPM_AUTH", "owl");
+        command.output().unwrap().into()
+    };
+    let made = run("session", "a", &["append", "s-1", "T", "--data", "1"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    copy(&world.path("oubliette-data"), &world.path("copied"));
+    let open = Vault::open_as(&world.path("copied/vault"), tpm.config(), OpenAs::TheOne).unwrap();
+    let second = run("service", "b", &["read", "s-1"]);
+    assert!(second.code == 5 && second.stderr.contains("in use by process"), "{}", second.stderr);
+    let holder = format!("process {}", std::process::id());
+    assert!(second.stderr.contains(&holder), "{}", second.stderr);
+    drop(open);
 }
 
 #[test]

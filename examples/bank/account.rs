@@ -68,6 +68,8 @@ impl Account {
             // Under this policy no event of an account is dark: its amount would be missing.
             Content::Shredded(_) | Content::Withheld(_) => self.dark += 1,
             Content::Tombstone(_) => self.forgotten = true,
+            // Nobody vouches for it: it says nothing.
+            Content::Foreign(_) => {}
         }
         Ok(self)
     }

@@ -64,7 +64,10 @@ async fn booked(store: &impl EventStore, number: u32) -> Result<i64, Failure> {
     let ledger = ledger_of(number)?;
     let folded = store.fold(&ledger, start, |sum, _, content| match content {
         Content::Clear(data) | Content::Partial { data, .. } => add(sum, data),
-        Content::Shredded(_) | Content::Withheld(_) | Content::Tombstone(_) => sum,
+        Content::Shredded(_)
+        | Content::Withheld(_)
+        | Content::Tombstone(_)
+        | Content::Foreign(_) => sum,
     });
     folded.await?.state
 }

@@ -7,8 +7,11 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use futures::TryStreamExt;
 use oubliette::{
     erasure::{Announcement, ErasureError, ErasureRecord, export, replay},
+    event::StreamName,
+    store::{EventStore, ReadOptions},
     vault::{MirrorState, Vault},
 };
 
@@ -24,6 +27,8 @@ use super::{
 #[command(after_help = "\
 Examples:
   oubliette erasures --json
+  oubliette erasures --stream room-7
+      (which erasures the tombstones of a stream are of: the stream itself does not tell)
   oubliette erasures export > erasures.ndjson
       (keep it apart from the vault and its backups)
   oubliette erasures replay erasures.ndjson
@@ -31,7 +36,11 @@ Examples:
 
 The epoch is the vault's when the keys were destroyed. The newest, noted elsewhere, finds a vault
 out that was rolled back: oubliette --expect-epoch N ...")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ErasuresArgs {
+    /// Only those that reached this stream: each of its tombstones, and the erasure that it is of
+    #[arg(long, value_name = "NAME")]
+    stream: Option<StreamName>,
     #[command(subcommand)]
     command: Option<ErasuresCommand>,
 }
@@ -54,7 +63,10 @@ pub(super) async fn run(
     out: &mut Out,
 ) -> Result<(), CliError> {
     match &args.command {
-        None => list(globals, out).await,
+        None => match &args.stream {
+            Some(stream) => of_stream(globals, stream, out).await,
+            None => list(globals, out).await,
+        },
         Some(ErasuresCommand::Export) => write(globals, out).await,
         Some(ErasuresCommand::Replay { file }) => apply(globals, file, out).await,
     }
@@ -90,6 +102,45 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
         note(false, "nobody was forgotten here");
     } else {
         out.table(table)?;
+    }
+    Ok(())
+}
+
+async fn of_stream(globals: &Globals, stream: &StreamName, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let mut table = output::table(&["ref", "revision", "day", "erasure", "at", "reason"]);
+    let mut events = store.read(stream, ReadOptions::default());
+    let mut found = false;
+    while let Some(event) = events.try_next().await? {
+        let Some(tombstone) = &event.tombstone else { continue };
+        found = true;
+        let record = store.erasure_of(tombstone.reference, stream)?;
+        if globals.json {
+            out.json(&serde_json::json!({
+                "stream": stream, "revision": event.revision, "ref": tombstone.reference,
+                "day": tombstone.day, "keys": tombstone.keys, "erasure": record,
+            }))?;
+            continue;
+        }
+        let of = |told: &dyn Fn(&ErasureRecord) -> String| {
+            record.as_ref().map_or_else(|| "unknown".to_owned(), told)
+        };
+        output::add(
+            &mut table,
+            vec![
+                cell(tombstone.reference),
+                number(event.revision),
+                cell(tombstone.day),
+                cell(of(&|record| record.erasure.to_string())),
+                cell(of(&|record| time(&record.at.to_string()))),
+                cell(output::printable(&of(&|record| record.reason.clone()))),
+            ],
+        );
+    }
+    match found {
+        true if !globals.json => out.table(table)?,
+        true => {}
+        false => note(globals.json, "no tombstone of this vault's is in this stream"),
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use oubliette::{
     layer::Oubliette,
     service::{Access, DataFolder},
     store::SqliteStore,
-    vault::{Kek, Passphrase},
+    vault::{Kek, OpenAs, Passphrase},
 };
 
 use super::{
@@ -64,6 +64,13 @@ pub(super) struct Globals {
     /// purpose, or the counter is lost. See `oubliette root counter`
     #[arg(long, global = true)]
     pub(super) past_counter: bool,
+    /// Open this folder as the only one of its root slot, though it was restored or is a copy: you
+    /// make sure that no other folder is used with that slot. Once is enough
+    #[arg(long, global = true, conflicts_with = "read_only")]
+    pub(super) this_is_the_one: bool,
+    /// Look into the folder and write nothing, whatever it is: a copy, or on a disk that is read-only
+    #[arg(long, global = true)]
+    pub(super) read_only: bool,
     /// The policy to work under; `import` and `append` make it the folder's own
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
@@ -118,6 +125,11 @@ impl Globals {
             .with_store(self.store.clone())
             .with_expected_epoch(self.expect_epoch)
             .past_counter(self.past_counter)
+            .open_as(match (self.read_only, self.this_is_the_one) {
+                (true, _) => OpenAs::ReadOnly,
+                (_, true) => OpenAs::TheOne,
+                _ => OpenAs::Known,
+            })
     }
 
     /// An error where the user said not to open the vault.

@@ -309,6 +309,7 @@ fn state(event: &RecordedEvent) -> State {
         Content::Shredded(_) => ("shredded", Color::DarkRed),
         Content::Withheld(_) => ("withheld", Color::DarkYellow),
         Content::Tombstone(_) => ("tombstone", Color::DarkMagenta),
+        Content::Foreign(_) => ("not vouched for", Color::DarkYellow),
     };
     State { name, colour }
 }
@@ -322,7 +323,8 @@ fn body(event: &RecordedEvent) -> String {
         }
         Content::Shredded(shredded) => missing(shredded, &[]),
         Content::Withheld(withheld) => missing(&event.shredded, withheld),
-        Content::Tombstone(tombstone) => epitaph(&tombstone),
+        Content::Tombstone(tombstone) => epitaph(tombstone),
+        Content::Foreign(_) => "of a tombstone's type, and nobody vouches for it here".to_owned(),
     }
 }
 
@@ -338,9 +340,8 @@ fn missing(shredded: &[Shredded], withheld: &[Withheld]) -> String {
         [all] if all == "*" => String::new(),
         fields => format!("{} ", printable(&fields.join(" "))),
     };
-    let gone = shredded
-        .iter()
-        .map(|part| format!("{}forgotten {}", fields(&part.fields), time(&part.at.to_string())));
+    let gone =
+        shredded.iter().map(|part| format!("{}forgotten {}", fields(&part.fields), part.day));
     let kept =
         withheld.iter().map(|part| format!("{}withheld: {}", fields(&part.fields), part.why));
     gone.chain(kept).collect::<Vec<_>>().join(", ")
@@ -352,9 +353,9 @@ fn epitaph(tombstone: &Tombstone) -> String {
         None => "someone".to_owned(),
     };
     format!(
-        "{who} is forgotten since {}, erasure {}, {}",
-        time(&tombstone.at.to_string()),
-        tombstone.erasure,
+        "{who} is forgotten since {}, ref {}, {}",
+        tombstone.day,
+        tombstone.reference,
         output::count(tombstone.keys.len() as u64, "key")
     )
 }

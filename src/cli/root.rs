@@ -22,7 +22,8 @@ Examples:
       --query Plaintext --output text'
   oubliette root mirror add /media/stick/oubliette.root
   oubliette root mirror retire /media/stick/oubliette.root
-  oubliette root counter bind tpm:0x01500020")]
+  oubliette root counter bind tpm:0x01500020
+  oubliette --dir staging root own")]
 pub(super) struct RootArgs {
     #[command(subcommand)]
     what: Option<What>,
@@ -48,6 +49,17 @@ the earlier KEK until the next erasure.")]
     },
     /// Add and retire copies of the slot on other devices
     Mirror(MirrorArgs),
+    /// Give a copy of a data folder a root slot of its own, so that the two are vaults apart
+    #[command(after_help = "\
+For a folder that was copied, with `cp -r` or as a whole disk: until then both folders have one root slot,
+and only one of them opens. What is forgotten in one of the two afterwards lives on in the other. The
+slot that they had in common is read, and stays the other folder's, with its mirrors and its counter;
+--kek says what wraps it, and the new one as well.")]
+    Own {
+        /// Where the new one is to be; in the user's state directory, if left out
+        #[arg(value_name = "PLACE")]
+        place: Option<PathBuf>,
+    },
     /// Have a TPM's counter tell whether vault and slot were rolled back together
     Counter(CounterArgs),
 }
@@ -103,11 +115,14 @@ enum MirrorWhat {
 }
 
 pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Result<(), CliError> {
+    if let Some(What::Own { place }) = &args.what {
+        return own(globals, place.clone(), out);
+    }
     let store = globals.open_existing().await?;
     let vault = vault(&store)?;
     let mut kek = globals.folder().kek()?;
     match &args.what {
-        None => {}
+        None | Some(What::Own { .. }) => {}
         Some(What::Kek { new }) => {
             let given = match new {
                 Kek::Passphrase => Some(passphrase("OUBLIETTE_NEW_PASSPHRASE", true)?),
@@ -129,8 +144,21 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
             vault.release_counter(*lost).await?;
         }
     }
-    globals.folder().note_slot(vault, &kek)?;
+    if !vault.is_read_only() {
+        globals.folder().note_slot(vault, &kek)?;
+    }
     show(vault, &kek, globals.json, out)
+}
+
+fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
+    globals.refuse_no_vault()?;
+    let root = globals.unlocked()?.give_own_slot(place)?;
+    if globals.json {
+        out.json(&serde_json::json!({ "root": root }))?;
+    } else {
+        out.line(&format!("root slot   {} (its own)", root.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(feature = "tpm")]

@@ -1,33 +1,9 @@
-//! Data keys and their ids.
+//! Data keys.
 
 use std::fmt;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-
 use super::{Cipher, Secret};
-
-/// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KeyId(pub [u8; 16]);
-
-impl KeyId {
-    /// The id that [`Display`](fmt::Display) wrote.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
-    }
-}
+pub use crate::event::KeyId;
 
 /// A data key (DEK): AES-256-GCM for one stream, subject and generation. It seals and opens, and
 /// never shows its secret, which is wiped when the last holder lets go.

@@ -11,6 +11,7 @@ mod key;
 mod nonce;
 mod plaintext;
 mod seal;
+mod sign;
 #[cfg(feature = "drill")]
 mod stray;
 mod token;
@@ -28,6 +29,7 @@ pub use plaintext::{Body, Plaintext};
 #[cfg(test)]
 pub(crate) use seal::seal_with_nonces;
 pub use seal::{SealError, SealPart, UnsealError, open, seal};
+pub(crate) use sign::SigningKey;
 #[cfg(feature = "drill")]
 pub(crate) use stray::can_read;
 pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};

@@ -13,16 +13,18 @@ use crate::{
     crypto::base64url,
     event::{
         ERASURE_ANNOUNCED, ERASURES, ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent,
-        StreamName, Timestamp,
+        Signature, SigningKeyId, StreamName, Timestamp, framed,
     },
     store::StoreError,
-    vault::{Vault, VaultId, Verdict},
+    vault::{Vault, VaultError, VaultId, Verdict, Vouched},
 };
 
 const FORMAT: u32 = 1;
 
 /// An announced erasure. Whom it took is sealed: only the vault that announced it, or one
-/// restored from it, can open that, or make one.
+/// restored from it, can open that. And it is signed, because the key that seals stands in every
+/// backup of the vault, and the one that signs in none: whoever finds a backup can read what was
+/// announced, but have nobody forgotten.
 ///
 /// As text it is one line of JSON, as `oubliette erasures export` writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,20 @@ struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     previous: Option<EventId>,
     sealed: String,
+    /// Who signed, and the signature. What has none may be an announcement; it counts for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<SigningKeyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sig: Option<Signature>,
+}
+
+/// Why something that says it is an announcement of this vault does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Uncounted {
+    /// It has no signature, or not one of a key in the vault's history.
+    Unsigned,
+    /// It is signed and does not open, or has a form that this program does not know.
+    Unopened,
 }
 
 /// A text is no announcement.
@@ -91,65 +107,90 @@ impl Announcement {
     ) -> Result<Self, ErasureError> {
         let (erasure, at) = (verdict.erasure, verdict.erasure.at());
         let (epoch, sealed) = (vault.epoch()?, String::new());
-        let body =
-            Body { format: FORMAT, vault: vault.id().0, erasure, at, epoch, previous, sealed };
+        let (vault_id, key, sig) = (vault.id().0, None, None);
+        let body = Body {
+            format: FORMAT,
+            vault: vault_id,
+            erasure,
+            at,
+            epoch,
+            previous,
+            sealed,
+            key,
+            sig,
+        };
         let mut announcement = Self { id, body };
         let sealed = vault.seal_verdict(verdict, &announcement.associated())?;
         base64url::encode(&sealed, &mut announcement.body.sealed);
+        let (key, sig) = vault.sign(|key| announcement.signed_bytes(key, &sealed))?;
+        (announcement.body.key, announcement.body.sig) = (Some(key), Some(sig));
         Ok(announcement)
     }
 
-    /// What was announced; `None` where it is not this vault's word, or not one that this program
-    /// understands.
-    pub(super) fn open(&self, vault: &Vault) -> Option<Verdict> {
-        self.open_by(vault.id(), |associated, sealed| {
-            vault.open_verdict(self.body.erasure, associated, sealed)
-        })
+    /// What was announced, if it is this vault's word.
+    ///
+    /// # Errors
+    /// Those of a vault whose signing keys cannot be read.
+    pub(crate) fn open(&self, vault: &Vault) -> Result<Result<Verdict, Uncounted>, VaultError> {
+        self.open_by(
+            |key, bytes, sig| vault.vouches(key, bytes, sig),
+            |associated, sealed| vault.open_verdict(self.body.erasure, associated, sealed),
+        )
     }
 
     /// Whether it is the word of the vault that a backup is of, or of another vault.
     #[cfg(feature = "cli")]
     pub(crate) fn suits(&self, backup: &VerifiedBackup) -> bool {
-        let open = |associated: &[u8], sealed: &[u8]| {
-            backup.open_verdict(self.body.erasure, associated, sealed)
-        };
-        self.vault() != backup.vault() || self.open_by(backup.vault(), open).is_some()
+        let opened = self.open_by(
+            |key, bytes, sig| Ok(backup.vouches(key, bytes, sig)),
+            |associated, sealed| backup.open_verdict(self.body.erasure, associated, sealed),
+        );
+        self.vault() != backup.vault() || opened.is_ok_and(|opened| opened.is_ok())
     }
 
     fn open_by(
         &self,
-        vault: VaultId,
+        vouches: impl FnOnce(SigningKeyId, &[u8], &Signature) -> Result<Vouched, VaultError>,
         open: impl FnOnce(&[u8], &[u8]) -> Option<Verdict>,
-    ) -> Option<Verdict> {
-        if self.body.format != FORMAT || self.vault() != vault {
-            return None;
+    ) -> Result<Result<Verdict, Uncounted>, VaultError> {
+        if self.body.format != FORMAT {
+            return Ok(Err(Uncounted::Unopened));
         }
-        open(&self.associated(), &base64url::decode(&self.body.sealed)?)
+        let Some(sealed) = base64url::decode(&self.body.sealed) else {
+            return Ok(Err(Uncounted::Unopened));
+        };
+        let Body { key: Some(key), sig: Some(sig), .. } = &self.body else {
+            return Ok(Err(Uncounted::Unsigned));
+        };
+        if vouches(*key, &self.signed_bytes(*key, &sealed), sig)? != Vouched::Ours {
+            return Ok(Err(Uncounted::Unsigned));
+        }
+        Ok(open(&self.associated(), &sealed).ok_or(Uncounted::Unopened))
+    }
+
+    /// What the signature is over: all that the seal covers, the key that signs, and what is sealed.
+    fn signed_bytes(&self, key: SigningKeyId, sealed: &[u8]) -> Vec<u8> {
+        framed(&[b"oubliette signed announcement", &self.associated(), &key.0, sealed])
     }
 
     /// What the seal covers besides: all that stands in clear, and where it stands.
     fn associated(&self) -> Vec<u8> {
         let body = &self.body;
-        let mut bytes = Vec::new();
-        let mut field = |field: &[u8]| {
-            // Each is far below 4 GiB.
-            bytes.extend_from_slice(&(field.len() as u32).to_be_bytes());
-            bytes.extend_from_slice(field);
-        };
-        field(b"oubliette announcement");
-        field(&body.format.to_be_bytes());
-        field(body.vault.as_bytes());
-        field(body.erasure.0.as_bytes());
-        field(&body.at.as_micros().to_be_bytes());
-        field(&body.epoch.to_be_bytes());
-        field(body.previous.as_ref().map_or(&[], |previous| previous.0.as_bytes().as_slice()));
-        field(self.id.0.as_bytes());
-        field(ERASURES.as_bytes());
-        bytes
+        framed(&[
+            b"oubliette announcement",
+            &body.format.to_be_bytes(),
+            body.vault.as_bytes(),
+            body.erasure.0.as_bytes(),
+            &body.at.as_micros().to_be_bytes(),
+            &body.epoch.to_be_bytes(),
+            body.previous.as_ref().map_or(&[], |previous| previous.0.as_bytes().as_slice()),
+            self.id.0.as_bytes(),
+            ERASURES.as_bytes(),
+        ])
     }
 
     /// The announcement in an event, if it has the form of one.
-    pub(super) fn of(event: &RecordedEvent) -> Option<Self> {
+    pub(crate) fn of(event: &RecordedEvent) -> Option<Self> {
         let data = event.data.as_ref()?.as_json().filter(|_| event.is_announcement())?;
         Some(Self { id: event.id, body: serde_json::from_str(data.as_str()).ok()? })
     }
@@ -170,6 +211,7 @@ pub(super) fn stream() -> Result<StreamName, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::VerifyingKey;
 
     /// What is bound of the vectors of `docs/format.md`, which another program made.
     #[test]
@@ -183,6 +225,33 @@ mod tests {
             assert_eq!(associated, vector["associated"].as_str().unwrap());
             let again: serde_json::Value = serde_json::to_value(&line).unwrap();
             assert_eq!(again, vector["line"]);
+            assert_eq!(told(&file, &line), "good");
+        }
+        for vector in file["bad"].as_array().unwrap() {
+            let line: Announcement = vector["line"].to_string().parse().unwrap();
+            assert_eq!(told(&file, &line), vector["error"], "{vector}");
+        }
+    }
+
+    /// What is said of an announcement by a vault with the vectors' history. Whether it opens is
+    /// another test's.
+    fn told(file: &serde_json::Value, line: &Announcement) -> &'static str {
+        let keys = file["keys"].as_array().unwrap().iter();
+        let keys: Vec<VerifyingKey> =
+            keys.map(|key| key["public"].as_str().unwrap().parse().unwrap()).collect();
+        let vouches = |key, bytes: &[u8], sig: &_| {
+            Ok(match keys.iter().find(|known| known.id() == key) {
+                None => Vouched::UnknownKey,
+                Some(known) if known.verifies(bytes, sig) => Vouched::Ours,
+                Some(_) => Vouched::Forged,
+            })
+        };
+        let erasure = line.erasure();
+        let open = |_: &[u8], _: &[u8]| Some(Verdict { erasure, taken: vec![], note: vec![] });
+        match line.open_by(vouches, open).unwrap() {
+            Ok(_) => "good",
+            Err(Uncounted::Unsigned) => "unsigned",
+            Err(Uncounted::Unopened) => "unopened",
         }
     }
 }

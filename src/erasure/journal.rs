@@ -1,12 +1,18 @@
 //! What is durable of an erasure: the journal while it is under way, a record without names
 //! ever after.
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use std::collections::BTreeMap;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::Sha256;
+use uuid::{Builder, Uuid};
+use zeroize::Zeroizing;
 
 use super::{ErasureError, Plan};
 use crate::{
-    event::{ErasureId, EventId, Timestamp},
+    crypto::{RandomError, Secret, base64url, random_secret},
+    event::{ErasureId, EventId, StreamName, Timestamp, framed},
     vault::{NoteKind, Vault},
 };
 
@@ -17,15 +23,73 @@ pub(super) struct Journal {
     pub(super) erasure: ErasureId,
     pub(super) reason: String,
     pub(super) plan: Plan,
+    /// From it come the ids of all events that the erasure appends.
+    secret: JournalSecret,
     /// Which attempt to announce it this is: a larger plan is another one.
-    #[serde(default)]
-    pub(super) attempt: Uuid,
+    attempt: Uuid,
     /// The attempts before it.
-    #[serde(default)]
-    pub(super) earlier: Vec<Uuid>,
+    earlier: Vec<Uuid>,
+    /// The streams in which the id of the tombstone was another event's, with how many ids were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    taken: BTreeMap<StreamName, u32>,
+}
+
+/// Random bytes that are durable with the journal and gone with it. An id that somebody could
+/// foresee could be taken by them first: the tombstone would then be taken for one that is
+/// there already, or could never be appended.
+#[derive(Debug, Clone)]
+struct JournalSecret(Secret);
+
+impl JournalSecret {
+    fn id(&self, fields: &[&[u8]]) -> EventId {
+        let mut bytes = [0; 16];
+        // A key of any length is a key to HMAC.
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_slice()) {
+            mac.update(&framed(fields));
+            bytes.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        }
+        EventId(Builder::from_random_bytes(bytes).into_uuid())
+    }
+}
+
+impl Serialize for JournalSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::new();
+        base64url::encode(self.0.as_slice(), &mut text);
+        serializer.serialize_str(&Zeroizing::new(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for JournalSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        let bytes = base64url::decode(&text).map(Zeroizing::new);
+        let bytes = bytes.as_deref().and_then(|bytes| bytes.as_array());
+        let odd = || de::Error::custom("the secret of a journal has 32 bytes");
+        bytes.map(|bytes| Self(Secret::copy_of(bytes))).ok_or_else(odd)
+    }
 }
 
 impl Journal {
+    pub(super) fn new(erasure: ErasureId, reason: String, plan: Plan) -> Result<Self, RandomError> {
+        let (secret, attempt) = (JournalSecret(random_secret()?), Uuid::new_v4());
+        Ok(Self { erasure, reason, plan, secret, attempt, earlier: vec![], taken: BTreeMap::new() })
+    }
+
+    /// The id of the tombstone in a stream: the same however often it is set.
+    pub(super) fn tombstone(&self, stream: &StreamName) -> EventId {
+        let taken = self.taken.get(stream).copied().unwrap_or_default();
+        self.secret.id(&[b"tombstone", stream.as_str().as_bytes(), &taken.to_be_bytes()])
+    }
+
+    /// Takes another id for the tombstone in a stream, because somebody else's event has the
+    /// present one. Returns how many were taken so far.
+    pub(super) fn tombstone_anew(&mut self, stream: &StreamName) -> u32 {
+        let taken = self.taken.entry(stream.clone()).or_default();
+        *taken += 1;
+        *taken
+    }
+
     /// Begins another attempt.
     pub(super) fn try_anew(&mut self) {
         self.earlier.push(std::mem::replace(&mut self.attempt, Uuid::new_v4()));
@@ -33,7 +97,12 @@ impl Journal {
 
     /// The id of a part of this attempt's announcement: repeated, the store knows it for what it is.
     pub(super) fn announcement(&self, part: usize) -> EventId {
-        announcement(self.erasure, self.attempt, part)
+        self.announcement_of(self.attempt, part)
+    }
+
+    fn announcement_of(&self, attempt: Uuid, part: usize) -> EventId {
+        let part = u64::try_from(part).unwrap_or(u64::MAX);
+        self.secret.id(&[b"announcement", attempt.as_bytes(), &part.to_be_bytes()])
     }
 
     /// Whether the announcement is one of this journal's own attempts, of so many parts at most.
@@ -41,7 +110,7 @@ impl Journal {
         self.earlier
             .iter()
             .chain([&self.attempt])
-            .any(|attempt| (0..parts).any(|part| announcement(self.erasure, *attempt, part) == id))
+            .any(|attempt| (0..parts).any(|part| self.announcement_of(*attempt, part) == id))
     }
 
     /// The journal of an erasure, if it is under way.
@@ -53,6 +122,7 @@ impl Journal {
 
     pub(super) async fn write(&self, vault: &Vault) -> Result<(), ErasureError> {
         let note = serde_json::to_vec(self).map_err(|_| ErasureError::BadJournal(self.erasure))?;
+        let note = Zeroizing::new(note);
         Ok(vault.put_note(NoteKind::Journal, self.erasure.0.into_bytes(), &note).await?)
     }
 
@@ -62,7 +132,7 @@ impl Journal {
 
     /// The erasures under way, oldest first.
     pub(super) fn all(vault: &Vault) -> Result<Vec<Self>, ErasureError> {
-        let parse = |(id, note): ([u8; 16], zeroize::Zeroizing<Vec<u8>>)| {
+        let parse = |(id, note): ([u8; 16], Zeroizing<Vec<u8>>)| {
             let bad = |_| ErasureError::BadJournal(ErasureId(Uuid::from_bytes(id)));
             serde_json::from_slice::<Self>(&note).map_err(bad)
         };
@@ -74,10 +144,6 @@ impl Journal {
         journals.sort_by_key(|journal| journal.erasure);
         Ok(journals)
     }
-}
-
-fn announcement(erasure: ErasureId, attempt: Uuid, part: usize) -> EventId {
-    EventId::derived(erasure.0, &format!("announcement {attempt}/{part}"))
 }
 
 /// What is kept of an erasure, for good. It names nobody, unless its reason does: a reason should
@@ -167,7 +233,7 @@ impl ErasureRecord {
 
     /// The records of all erasures, oldest first.
     pub(crate) fn all(vault: &Vault) -> Result<Vec<Self>, ErasureError> {
-        let parse = |(id, note): ([u8; 16], zeroize::Zeroizing<Vec<u8>>)| {
+        let parse = |(id, note): ([u8; 16], Zeroizing<Vec<u8>>)| {
             let bad = |_| ErasureError::BadJournal(ErasureId(Uuid::from_bytes(id)));
             serde_json::from_slice::<Self>(&note).map_err(bad)
         };

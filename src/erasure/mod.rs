@@ -10,8 +10,8 @@
 //! 3. **Announce** it in the event store, sealed and without names, so that a vault that is rolled
 //!    back is found out. Where the store does not answer, the erasure waits.
 //! 4. **Destroy** all keys in one batch and fence their subjects.
-//! 5. **Tombstones** on every affected stream, under ids that depend on the erasure and the
-//!    stream alone, so that repeating this step changes nothing.
+//! 5. **Tombstones** on every affected stream, signed, under ids that come from a secret of the
+//!    journal and the stream, so that repeating this step changes nothing and nobody foresees them.
 //! 6. **Close the books**: the journal, which holds names, is removed; a record without names
 //!    stays.
 
@@ -20,8 +20,10 @@ mod error;
 mod journal;
 mod plan;
 mod run;
+mod tombstones;
 mod witness;
 
+pub(crate) use announce::Uncounted;
 pub use announce::{Announcement, AnnouncementError};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;

@@ -3,27 +3,19 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::{
-    AffectedStream, ErasureError, ErasureRecord, Plan,
+    ErasureError, ErasureRecord, Plan,
     journal::Journal,
+    tombstones::set_tombstones,
     witness::{Mark, announce, look},
 };
 use crate::{
-    event::{
-        ERASURES, ErasureId, EventId, EventType, Generation, Json, NewEvent, SUBJECT_FORGOTTEN,
-        Subject, Timestamp, Tombstone,
-    },
+    event::{ERASURES, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
-    store::{
-        Append, Capability, EventStore, EventStoreExt, ExpectedRevision, ReadOptions, StoreError,
-    },
-    vault::{Backup, Closure, Destruction, Vault},
+    store::{EventStore, EventStoreExt, ReadOptions, StoreError},
+    vault::{Backup, Closure, Destruction, Vault, VaultError},
 };
-
-/// How many streams get their tombstones in one append, where the store can do that.
-const TOMBSTONES_PER_APPEND: usize = 256;
 
 /// What an erasure did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -170,6 +162,24 @@ impl<S: EventStore> Oubliette<S> {
         records.sort_by_key(|record| record.erasure);
         Ok(records)
     }
+
+    /// The erasure that a reference stands for in a stream, for an auditor: in the store nothing
+    /// tells. `None`: it is none of this vault's.
+    ///
+    /// # Errors
+    /// Errors of the vault.
+    pub fn erasure_of(
+        &self,
+        reference: ErasureRef,
+        stream: &StreamName,
+    ) -> Result<Option<ErasureRecord>, ErasureError> {
+        let vault = self.vault().ok_or(ErasureError::NoVault)?;
+        let erasure = vault.erasure(reference, stream);
+        if let Some(record) = ErasureRecord::find(vault, erasure)? {
+            return Ok(Some(record));
+        }
+        Ok(Journal::find(vault, erasure)?.as_ref().map(ErasureRecord::of))
+    }
 }
 
 async fn forget<S: EventStore>(
@@ -200,9 +210,9 @@ async fn forget<S: EventStore>(
         return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
-    let journal = Journal { erasure, reason, plan, attempt: Uuid::new_v4(), earlier: vec![] };
+    let mut journal = Journal::new(erasure, reason, plan).map_err(VaultError::from)?;
     journal.write(vault).await?;
-    carry_out(layer, vault, &journal, Some(closure), progress).await
+    carry_out(layer, vault, &mut journal, Some(closure), progress).await
 }
 
 /// Whether an erasure of this subject waits, no key being destroyed yet.
@@ -301,7 +311,7 @@ async fn resume_one<S: EventStore>(
             // What was carried out in the end was announced, and applied as it was announced.
             journal.plan.confine();
         }
-        return carry_out(layer, vault, &journal, None, &|_| {}).await;
+        return carry_out(layer, vault, &mut journal, None, &|_| {}).await;
     }
     // It waited for the store, and others went on meanwhile: what became dependent since goes, too.
     let erasure = journal.erasure;
@@ -322,14 +332,14 @@ async fn resume_one<S: EventStore>(
     }
     let doomed = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
     closure.extend(&doomed.collect::<Vec<_>>()).await;
-    carry_out(layer, vault, &journal, Some(closure), &|_| {}).await
+    carry_out(layer, vault, &mut journal, Some(closure), &|_| {}).await
 }
 
 /// Everything after the decision; repeatable from the start at any point.
 async fn carry_out<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
-    journal: &Journal,
+    journal: &mut Journal,
     closure: Option<Closure>,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
@@ -356,11 +366,8 @@ async fn carry_out<S: EventStore>(
     drop(closure);
     record.epoch.get_or_insert(destroyed.epoch);
 
-    let streams = &journal.plan.streams;
-    progress(Progress::Destroyed { tombstones: streams.len() });
-    set_tombstones(layer, journal, progress)
-        .await
-        .map_err(|source| ErasureError::TombstonesPending { erasure: journal.erasure, source })?;
+    progress(Progress::Destroyed { tombstones: journal.plan.streams.len() });
+    set_tombstones(layer, vault, journal, progress).await?;
 
     use crate::vault::NoteKind::Erasure;
     record.done = true;
@@ -379,71 +386,13 @@ async fn carry_out<S: EventStore>(
         already: false,
         keys: journal.plan.keys(),
         subjects: journal.plan.subjects.len() as u64,
-        streams: streams.len() as u64,
+        streams: journal.plan.streams.len() as u64,
         announced: record.announced,
         epoch: vault.epoch()?,
         backups: vault.backups_before(record.epoch)?,
     };
     // One that missed no more than the end of the journal still leads to names.
     unless_mirrors_pend(vault, None, erased)
-}
-
-async fn set_tombstones<S: EventStore>(
-    layer: &Layer<S>,
-    journal: &Journal,
-    progress: &(dyn Fn(Progress) + Send + Sync),
-) -> Result<(), StoreError> {
-    let at_once = layer.store.capabilities().has(Capability::AtomicMultiStream);
-    let per_append = if at_once { TOMBSTONES_PER_APPEND } else { 1 };
-    let mut written = 0;
-    for streams in journal.plan.streams.chunks(per_append) {
-        let mut appends = Vec::with_capacity(streams.len());
-        for affected in streams {
-            appends.push(tombstone(layer, journal.erasure, affected).await?);
-        }
-        match layer.store.append(appends.clone()).await {
-            Ok(_) => {}
-            // Some of them are there: an earlier attempt made other groups of them.
-            Err(StoreError::IdInUse { .. }) if appends.len() > 1 => {
-                for append in appends {
-                    layer.store.append(vec![append]).await?;
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        written += streams.len();
-        progress(Progress::Tombstones(written));
-    }
-    Ok(())
-}
-
-async fn tombstone<S: EventStore>(
-    layer: &Layer<S>,
-    erasure: ErasureId,
-    affected: &AffectedStream,
-) -> Result<Append, StoreError> {
-    let tombstone = Tombstone {
-        erasure,
-        at: erasure.at(),
-        cause: affected.cause,
-        depth: affected.depth,
-        keys: affected.keys.clone(),
-        subject: affected.own.then(|| Subject::of(&affected.stream)),
-    };
-    let invalid = |error: &dyn std::fmt::Display| StoreError::Invalid(error.to_string());
-    let data = Json::of(&tombstone).map_err(|error| invalid(&error))?;
-    let event_type = EventType::new(SUBJECT_FORGOTTEN).map_err(|error| invalid(&error))?;
-    let placement = layer.placement(&affected.stream).await?;
-    let mut event =
-        NewEvent::new(event_type, data).with_id(tombstone_id(erasure, affected.stream.as_str()));
-    event.metadata = placement.note(&affected.stream);
-    Ok(Append::new(placement.readable(&affected.stream), ExpectedRevision::Any, vec![event]))
-}
-
-/// The id of the tombstone of an erasure in a stream: the same however often it is set.
-fn tombstone_id(erasure: ErasureId, stream: &str) -> EventId {
-    let space: Uuid = erasure.0;
-    EventId::derived(space, stream)
 }
 
 /// Settles what a crash left open around a subject, as far as the plan can reach: whether the

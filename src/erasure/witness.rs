@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Announcement, ErasureError, ErasureRecord, announce::stream, journal::Journal};
 use crate::{
-    event::{ErasureId, EventId, RecordedEvent, Revision},
+    event::{ErasureId, EventId, NewEvent, RecordedEvent, Revision},
     layer::{Layer, Oubliette},
     store::{Append, Capability, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError},
     vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
@@ -17,6 +17,9 @@ use crate::{
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
 const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
+/// How many times other events may have the ids of an announcement before something else is the
+/// matter than chance.
+const MOST_ATTEMPTS: usize = 8;
 /// The one note of the kind `Witness`.
 const MARK: [u8; 16] = [0; 16];
 
@@ -27,8 +30,8 @@ pub struct Witnessed {
     /// The vault had been rolled back, or restored from a backup: these erasures were undone by
     /// that, and were applied again.
     pub replayed: Vec<ErasureId>,
-    /// Events that claim to be announcements of this vault and do not open: forged, changed, or
-    /// of a newer program. They do not count.
+    /// Events that claim to be announcements of this vault and are not signed by it, or do not
+    /// open: forged, changed, or of a newer program. They do not count.
     pub unverifiable: Vec<EventId>,
     /// Whether announcements that the vault knows of are no longer in the store, or stand there
     /// in another order: it was rolled back itself, or somebody removed them.
@@ -55,8 +58,8 @@ pub struct Replayed {
     pub known: u64,
     /// How many were another vault's.
     pub foreign: u64,
-    /// Those that claim to be this vault's and do not open: forged, changed, or of a newer
-    /// program. They do not count.
+    /// Those that claim to be this vault's and are not signed by it, or do not open: forged,
+    /// changed, or of a newer program. They do not count.
     pub unverifiable: Vec<EventId>,
     /// The vault's epoch since.
     pub epoch: u64,
@@ -146,7 +149,8 @@ impl Mark {
     }
 
     pub(super) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
-        if Self::load(vault)? == self {
+        // Where nothing is written, the next one to open it looks again.
+        if Self::load(vault)? == self || vault.is_read_only() {
             return Ok(());
         }
         let note = serde_json::to_vec(&self).unwrap_or_default();
@@ -182,7 +186,7 @@ impl Found {
             self.foreign += 1;
             return Ok(false);
         }
-        let Some(verdict) = announcement.open(vault) else {
+        let Ok(verdict) = announcement.open(vault)? else {
             self.unverifiable.push(announcement.id());
             return Ok(false);
         };
@@ -212,32 +216,39 @@ impl Found {
 pub(super) async fn announce<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
-    journal: &Journal,
+    journal: &mut Journal,
     destruction: &Destruction,
     record: &ErasureRecord,
     mark: &mut Mark,
 ) -> Result<bool, ErasureError> {
     let erasure = journal.erasure;
-    let mut verdict = vault.verdict(destruction, &record.to_note()?)?;
-    let taken = std::mem::take(&mut verdict.taken);
-    let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
-    if parts.is_empty() {
-        parts.push(&[]);
-    }
-    let mut previous = mark.newest;
-    let mut events = Vec::with_capacity(parts.len());
-    for (part, taken) in parts.into_iter().enumerate() {
-        let id = journal.announcement(part);
-        verdict.taken = taken.to_vec();
-        events.push(Announcement::seal(vault, id, previous, &verdict)?.to_event()?);
-        previous = Some(id);
-    }
-    let (count, last) = (events.len() as u64, previous.unwrap_or_else(EventId::random));
-    let append = Append::new(stream()?, ExpectedRevision::Any, events);
-    match layer.store.append(vec![append]).await {
-        Ok(appended) => {
-            let revision = appended.first().map(|appended| appended.revision);
-            let next = revision.is_some_and(|revision| mark.advance(count, revision, last));
+    let verdict = vault.verdict(destruction, &record.to_note()?)?;
+    for _ in 0..MOST_ATTEMPTS {
+        let (events, ids) = parts(vault, journal, mark.newest, verdict.clone())?;
+        let append = Append::new(stream()?, ExpectedRevision::Any, events);
+        let appended = match layer.store.append(vec![append]).await {
+            Ok(appended) => appended.first().copied(),
+            Err(StoreError::IdInUse { .. }) => None,
+            Err(
+                error @ (StoreError::Invalid(_)
+                | StoreError::Unsupported(_)
+                | StoreError::Refused { .. }),
+            ) => {
+                tracing::warn!(
+                    %erasure, %error,
+                    "the event store does not take announcements of erasures: a vault that is \
+                     rolled back to before this one will not be found out by it"
+                );
+                return Ok(false);
+            }
+            Err(source) => return Err(ErasureError::AnnouncementPending { erasure, source }),
+        };
+        // An earlier attempt was answered, and the answer was lost; or another event has the id.
+        let is_new = appended.is_some_and(|appended| !appended.already);
+        if is_new || are_there(layer, vault, erasure, &ids).await? {
+            let last = ids.last().copied().unwrap_or_else(EventId::random);
+            let next = appended
+                .is_some_and(|appended| mark.advance(ids.len() as u64, appended.revision, last));
             if !next {
                 // Another vault over the same store, as a rule; or a copy of this one.
                 match look(layer, vault).await {
@@ -247,23 +258,63 @@ pub(super) async fn announce<S: EventStore>(
                     }
                 }
             }
-            Ok(true)
+            return Ok(true);
         }
-        Err(
-            error @ (StoreError::Invalid(_)
-            | StoreError::Unsupported(_)
-            | StoreError::Refused { .. }
-            | StoreError::IdInUse { .. }),
-        ) => {
-            tracing::warn!(
-                %erasure, %error,
-                "the event store does not take announcements of erasures: a vault that is rolled \
-                 back to before this one will not be found out by it"
-            );
-            Ok(false)
-        }
-        Err(source) => Err(ErasureError::AnnouncementPending { erasure, source }),
+        tracing::error!(
+            events = ?ids,
+            "another event has the id of an announcement, which nobody could foresee; it gets \
+             another id: find out who appended that event"
+        );
+        journal.try_anew();
+        journal.write(vault).await?;
     }
+    let source = StoreError::IdInUse { id: journal.announcement(0), stream: stream()? };
+    Err(ErasureError::AnnouncementPending { erasure, source })
+}
+
+/// The parts of the announcement, and their ids.
+fn parts(
+    vault: &Vault,
+    journal: &Journal,
+    mut previous: Option<EventId>,
+    mut verdict: Verdict,
+) -> Result<(Vec<NewEvent>, Vec<EventId>), ErasureError> {
+    let taken = std::mem::take(&mut verdict.taken);
+    let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
+    if parts.is_empty() {
+        parts.push(&[]);
+    }
+    let (mut events, mut ids) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
+    for (part, taken) in parts.into_iter().enumerate() {
+        let id = journal.announcement(part);
+        verdict.taken = taken.to_vec();
+        events.push(Announcement::seal(vault, id, previous, &verdict)?.to_event()?);
+        ids.push(id);
+        previous = Some(id);
+    }
+    Ok((events, ids))
+}
+
+/// Whether the events with these ids announce the erasure, in this vault's word.
+async fn are_there<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    erasure: ErasureId,
+    ids: &[EventId],
+) -> Result<bool, ErasureError> {
+    let pending = |source| ErasureError::AnnouncementPending { erasure, source };
+    let mut missing = ids.to_vec();
+    let mut events = layer.store.read(&stream()?, layer.newest_first());
+    while !missing.is_empty() {
+        let Some(event) = events.try_next().await.map_err(pending)? else { return Ok(false) };
+        let Some(at) = missing.iter().position(|id| *id == event.id) else { continue };
+        let opened = Announcement::of(&event).map(|announcement| announcement.open(vault));
+        match opened.transpose()? {
+            Some(Ok(verdict)) if verdict.erasure == erasure => drop(missing.swap_remove(at)),
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// Reads what was announced since the vault last looked, and applies what it does not know. Only
@@ -308,8 +359,8 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
     for event in &witnessed.unverifiable {
         tracing::warn!(
             %vault, %event,
-            "an event says that it announces an erasure of this vault, and does not open: it is \
-             forged, changed, or a newer program's, and does not count"
+            "an event says that it announces an erasure of this vault, and is not signed by it or \
+             does not open: it is forged, changed, or a newer program's, and does not count"
         );
     }
     if witnessed.gap {

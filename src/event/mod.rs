@@ -10,6 +10,7 @@ mod json;
 mod layout;
 mod name;
 mod number;
+mod opaque;
 mod owner;
 mod recorded;
 mod tombstone;
@@ -23,13 +24,17 @@ pub use json::{
 };
 pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
-pub use number::{ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError};
+pub use number::{
+    Day, DayError, ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError,
+};
+pub use opaque::{ErasureRef, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey};
 pub use owner::OwnerChange;
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why,
     Withheld,
 };
-pub use tombstone::{Cause, SUBJECT_FORGOTTEN, Tombstone};
+pub(crate) use tombstone::framed;
+pub use tombstone::{Cause, SUBJECT_FORGOTTEN, State, Tombstone, TombstoneError};
 
 /// The member that holds the tokens of a sealed payload; no payload of a user's may use it.
 pub const SEALED_KEY: &str = "$sealed";

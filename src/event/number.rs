@@ -106,6 +106,11 @@ impl ErasureId {
         Self(Timestamp::now().new_uuid())
     }
 
+    /// The day in UTC on which the erasure was decided.
+    pub fn day(self) -> Day {
+        self.at().day()
+    }
+
     /// The instant at which the erasure was decided, to the millisecond.
     pub fn at(self) -> Timestamp {
         let millis = match self.0.get_timestamp() {
@@ -175,6 +180,57 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The day in UTC that the instant is in.
+    pub fn day(self) -> Day {
+        // Always in range: see `from_micros`.
+        let instant = jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::MAX);
+        Day(jiff::tz::TimeZone::UTC.to_datetime(instant).date())
+    }
+}
+
+/// A day in UTC; written as `2026-01-31`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Day(jiff::civil::Date);
+
+/// A text is not a day.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a day such as 2026-01-31")]
+pub struct DayError;
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Day {
+    type Err = DayError;
+    fn from_str(text: &str) -> Result<Self, DayError> {
+        let day = text.parse().map(Self).map_err(|_| DayError)?;
+        // One spelling, because it is signed.
+        if day.to_string() == text { Ok(day) } else { Err(DayError) }
+    }
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let instant = jiff::Timestamp::from_microsecond(self.0).map_err(|_| fmt::Error)?;
@@ -219,6 +275,18 @@ mod tests {
         let now = Timestamp::now();
         assert_eq!(now.to_string().parse(), Ok(now));
         assert_eq!("yesterday".parse::<Timestamp>(), Err(TimestampError));
+    }
+
+    #[test]
+    fn a_day_has_one_spelling() {
+        let day = "2026-11-28T23:59:59.9Z".parse::<Timestamp>().unwrap().day();
+        assert_eq!(day.to_string(), "2026-11-28");
+        assert_eq!("2026-11-28".parse(), Ok(day));
+        for odd in
+            ["20261128", "2026-11-28T00:00:00", "2026-11-31", "2026-W48-6", " 2026-11-28", ""]
+        {
+            assert_eq!(odd.parse::<Day>(), Err(DayError), "{odd}");
+        }
     }
 
     #[test]

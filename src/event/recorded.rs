@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ERASURE_ANNOUNCED, ERASURES, ErasureId, EventId, EventType, Json, Position, Revision,
-    SUBJECT_FORGOTTEN, StreamName, Subject, Timestamp, Tombstone,
+    Day, ERASURE_ANNOUNCED, ERASURES, ErasureRef, EventId, EventType, Json, KeyId, Position,
+    Revision, SUBJECT_FORGOTTEN, StreamName, Subject, Timestamp, Tombstone,
 };
 
 /// The largest event that the layer accepts, payload and metadata together, in bytes: 16 MiB.
@@ -125,19 +125,26 @@ pub struct RecordedEvent {
     pub data: Option<Payload>,
     /// Whose it is, where that is known.
     pub subject: Option<Subject>,
+    /// The ids of the keys that its sealed parts are under, living and dead: a projection that keeps
+    /// them beside its rows knows which rows a tombstone means.
+    pub keys: Vec<KeyId>,
     /// The parts whose keys are destroyed.
     pub shredded: Vec<Shredded>,
     /// The parts that this reader may not open now.
     pub withheld: Vec<Withheld>,
+    /// The tombstone that this event is, where the vault vouches for it.
+    pub tombstone: Option<Box<Tombstone>>,
 }
 
 /// A part of an event whose key is destroyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shredded {
-    /// The erasure that destroyed it.
-    pub erasure: ErasureId,
-    /// When that erasure was decided.
-    pub at: Timestamp,
+    /// Stands for the erasure that destroyed it, as in the tombstone of this stream.
+    pub reference: ErasureRef,
+    /// The day in UTC on which that erasure was decided.
+    pub day: Day,
+    /// The ids of the destroyed keys.
+    pub keys: Vec<KeyId>,
     /// The fields that it held, as the policy's pointers; `*` is all that is not shown and not
     /// named by another part.
     pub fields: Vec<String>,
@@ -186,8 +193,11 @@ pub enum Content<'a> {
     Shredded(&'a [Shredded]),
     /// Nothing, and (some of) it could be opened by another reader.
     Withheld(&'a [Withheld]),
-    /// A tombstone: in this stream a subject is forgotten.
-    Tombstone(Tombstone),
+    /// A tombstone that the vault vouches for: in this stream a subject is forgotten.
+    Tombstone(&'a Tombstone),
+    /// An event of the tombstone's type for which nobody vouches here: forged, changed, of another
+    /// vault, or read without a vault. It says of nobody that they are forgotten.
+    Foreign(&'a Payload),
 }
 
 impl RecordedEvent {
@@ -213,12 +223,15 @@ impl RecordedEvent {
             metadata,
             data: Some(data),
             subject: None,
+            keys: Vec::new(),
             shredded: Vec::new(),
             withheld: Vec::new(),
+            tombstone: None,
         }
     }
 
-    /// Whether the event is of the tombstone's type.
+    /// Whether the event is of the tombstone's type. Whether it is one, says
+    /// [`RecordedEvent::tombstone`].
     pub fn is_tombstone(&self) -> bool {
         self.event_type.as_str() == SUBJECT_FORGOTTEN
     }
@@ -231,6 +244,9 @@ impl RecordedEvent {
 
     /// What a reader has in hand.
     pub fn content(&self) -> Content<'_> {
+        if let Some(tombstone) = &self.tombstone {
+            return Content::Tombstone(tombstone);
+        }
         let Some(data) = &self.data else {
             return if self.withheld.is_empty() {
                 Content::Shredded(&self.shredded)
@@ -238,10 +254,8 @@ impl RecordedEvent {
                 Content::Withheld(&self.withheld)
             };
         };
-        if self.is_tombstone()
-            && let Some(tombstone) = data.as_json().and_then(Tombstone::parse)
-        {
-            return Content::Tombstone(tombstone);
+        if self.is_tombstone() {
+            return Content::Foreign(data);
         }
         if self.shredded.is_empty() && self.withheld.is_empty() {
             Content::Clear(data)

@@ -19,6 +19,7 @@ mod rotate;
 mod sealed;
 mod sealing;
 mod stored;
+pub(crate) mod tombstone;
 
 use std::{
     fmt,

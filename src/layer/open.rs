@@ -6,6 +6,7 @@ use super::{
     CodecError, EventRef, Layer, Opened,
     document::{self, Document},
     halves::Found,
+    tombstone,
 };
 use crate::{
     event::RecordedEvent,
@@ -25,9 +26,24 @@ impl<S: EventStore> Layer<S> {
         event.data = opened.data;
         event.metadata = opened.metadata;
         event.subject = opened.subject;
+        event.keys = opened.keys;
         event.shredded = opened.shredded;
         event.withheld = opened.withheld;
+        self.vouch(&mut event)?;
         Ok(event)
+    }
+
+    /// Gives an event, under its logical stream, the tombstone that it is, if the vault vouches
+    /// for it.
+    pub(super) fn vouch(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
+        if let Some(vault) = self.vault()
+            && event.is_tombstone()
+        {
+            let judged = tombstone::judge(vault, event);
+            let judged = judged.map_err(|error| CodecError::from(error).on_read(event))?;
+            event.tombstone = judged.ok().map(Box::new);
+        }
+        Ok(())
     }
 
     pub(super) fn try_open(

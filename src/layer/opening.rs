@@ -6,7 +6,9 @@ use super::{
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose},
-    event::{EventId, EventType, Json, Payload, Shredded, StreamName, Subject, Why, Withheld},
+    event::{
+        EventId, EventType, Json, KeyId, Payload, Shredded, StreamName, Subject, Why, Withheld,
+    },
     store::Unreadable,
     vault::KeyState,
 };
@@ -33,6 +35,8 @@ pub struct Opened {
     pub metadata: Option<Json>,
     /// Whose it is, where that is known.
     pub subject: Option<Subject>,
+    /// The ids of the keys that its sealed parts are under, living and dead.
+    pub keys: Vec<KeyId>,
     /// The parts whose keys are destroyed.
     pub shredded: Vec<Shredded>,
     /// The parts that this reader may not open now.
@@ -54,6 +58,7 @@ impl Codec {
             data: None,
             metadata: None,
             subject: None,
+            keys: Vec::new(),
             shredded: Vec::new(),
             withheld: Vec::new(),
             unsealed: false,
@@ -93,11 +98,13 @@ impl Codec {
                 Some(fields) => fields.clone(),
                 None => vec!["*".to_owned()],
             };
+            let id = token.key_id();
+            opened.keys.push(id);
             let Some(vault) = self.vault() else {
                 opened.withheld.push(Withheld { why: Why::NoVault, fields: fields() });
                 continue;
             };
-            match vault.opening_key(token.key_id())? {
+            match vault.opening_key(id)? {
                 KeyState::Live { key, subject } => {
                     let plaintext = crypto::open(token, &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
@@ -106,9 +113,12 @@ impl Codec {
                         opened.subject = Some(subject);
                     }
                 }
-                KeyState::Shredded { erasure } => {
-                    opened.shredded.push(Shredded { erasure, at: erasure.at(), fields: fields() });
-                }
+                KeyState::Shredded { erasure } => opened.shredded.push(Shredded {
+                    reference: vault.reference(erasure, event.stream),
+                    day: erasure.day(),
+                    keys: vec![id],
+                    fields: fields(),
+                }),
             }
         }
         Ok(plaintexts)

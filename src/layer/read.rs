@@ -23,7 +23,7 @@ use super::{
     placement::Placement,
 };
 use crate::{
-    event::{Position, RecordedEvent, StreamName},
+    event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
         StoreError, Subscription,
@@ -47,8 +47,8 @@ pub(super) fn read<S: EventStore>(
     let (layer, stream) = (Arc::clone(layer), stream.clone());
     let begin = async move {
         // The public half of a split stream may be read by its own name: then it is all there is.
-        if layer.codec.policy().logical_of_public(&stream).is_some() {
-            return Ok(public_half(&layer, &stream, options));
+        if let Some(logical) = layer.codec.policy().logical_of_public(&stream) {
+            return Ok(public_half(&layer, &stream, logical, options));
         }
         Ok::<_, StoreError>(match layer.placement(&stream).await? {
             Placement::Single => {
@@ -85,7 +85,11 @@ pub(super) fn subscribe<S: EventStore>(
     filter: Filter,
 ) -> Subscription {
     // The prefix is one of logical names, which only this layer knows.
-    let Filter { stream_prefixes, event_types } = filter;
+    let Filter { stream_prefixes, mut event_types } = filter;
+    // Whoever asks for some types only must hear all the same that somebody is forgotten.
+    if !event_types.is_empty() {
+        event_types.extend(EventType::new(SUBJECT_FORGOTTEN));
+    }
     let inner = layer.store.subscribe(after, Filter { event_types, ..Filter::default() });
     let logical = Filter { stream_prefixes, ..Filter::default() };
     let joined = join_all(Arc::clone(layer), inner, Direction::Forwards);
@@ -114,15 +118,22 @@ fn open_single<S: EventStore>(
 }
 
 fn public_half<S: EventStore>(
-    layer: &Layer<S>,
+    layer: &Arc<Layer<S>>,
     stream: &StreamName,
+    logical: StreamName,
     options: ReadOptions,
 ) -> EventStream {
-    let strip = |mut event: RecordedEvent| {
+    let events = layer.store.read(stream, options);
+    let layer = Arc::clone(layer);
+    let strip = move |mut event: RecordedEvent| {
         event.metadata = Notes::strip(event.metadata.as_ref());
-        event
+        // Signed, as sealed, under the logical name.
+        let physical = mem::replace(&mut event.stream, logical.clone());
+        layer.vouch(&mut event)?;
+        event.stream = physical;
+        Ok(event)
     };
-    layer.store.read(stream, options).map_ok(strip).boxed()
+    events.and_then(move |event| std::future::ready(strip(event))).boxed()
 }
 
 /// How what was found becomes what is delivered; `None` where it is not to be seen.

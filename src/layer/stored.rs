@@ -217,7 +217,7 @@ impl<S: EventStore> Layer<S> {
     }
 
     /// Backwards, where the store can: what is looked for is likely to be near the end.
-    pub(super) fn newest_first(&self) -> ReadOptions {
+    pub(crate) fn newest_first(&self) -> ReadOptions {
         let backwards = self.store.capabilities().has(Capability::ReadBackwards);
         let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
         ReadOptions { direction, ..ReadOptions::default() }

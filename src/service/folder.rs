@@ -20,7 +20,7 @@ use crate::{
     own,
     policy::Policy,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Kek, Passphrase, Vault, VaultError, remove_unfinished},
+    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, remove_unfinished},
 };
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
@@ -39,9 +39,10 @@ pub struct DataFolder {
     pub(super) passphrase: Option<Passphrase>,
     pub(super) counter: Option<String>,
     pub(super) past_counter: bool,
-    vault: Option<PathBuf>,
-    store: Option<PathBuf>,
-    expected_epoch: Option<u64>,
+    pub(super) how: OpenAs,
+    pub(super) vault: Option<PathBuf>,
+    pub(super) store: Option<PathBuf>,
+    pub(super) expected_epoch: Option<u64>,
 }
 
 /// What is wanted of a folder.
@@ -91,7 +92,7 @@ pub(super) struct Manifest {
     vault_at: Option<PathBuf>,
     /// Where the event store is, unless in `events/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    store_at: Option<PathBuf>,
+    pub(super) store_at: Option<PathBuf>,
 }
 
 /// What is in the folder now.
@@ -128,6 +129,7 @@ impl DataFolder {
             passphrase: None,
             counter: None,
             past_counter: false,
+            how: OpenAs::Known,
             vault: None,
             store: None,
             expected_epoch: None,
@@ -223,6 +225,7 @@ impl DataFolder {
             // A vault that was expected to have a past is not there: a new one would have none.
             Found::Nothing | Found::Unfinished(_)
                 if access == Access::Create
+                    && self.how != OpenAs::ReadOnly
                     && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
             {
                 self.make(given).await
@@ -277,6 +280,7 @@ impl DataFolder {
             passphrase: self.passphrase.clone(),
             counter: self.counter.clone().or_else(|| manifest.counter.clone()),
             past_counter: self.past_counter,
+            how: self.how,
             vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
             store: self.store.clone().or_else(|| manifest.store_at.clone()),
             expected_epoch: self.expected_epoch,
@@ -398,11 +402,13 @@ impl DataFolder {
                  --root"
             );
         }
-        let vault = Vault::open(&folder.vault(), slot)?;
+        let vault = Vault::open_as(&folder.vault(), slot, self.how)?;
+        let read_only = vault.is_read_only();
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;
         }
-        let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
+        let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
+        let store = SqliteStore::open_with(folder.events(), mode)?;
         let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if noted != vault.id().to_string() {
             return Err(FolderError::VaultOfAnotherStore {
@@ -411,11 +417,11 @@ impl DataFolder {
                 vault: vault.id().to_string(),
             });
         }
-        if let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
+        if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
             tracing::warn!(%error, "the folder cannot note where its root slot's mirrors and key are");
         }
         let policy = match policy {
-            Some(given) if access != Access::Create => given.policy,
+            Some(given) if access != Access::Create || read_only => given.policy,
             given => self.adopt(given)?,
         };
         let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));

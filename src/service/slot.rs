@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DataFolder, FolderError,
-    folder::{Found, make_folder, pretty},
+    folder::{Found, default_root, make_folder, pretty},
 };
 #[cfg(feature = "pkcs11")]
 use crate::vault::Pkcs11Object;
-use crate::vault::{Kek, Passphrase, SlotConfig, SlotPlace, Vault};
+use crate::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotPlace, Vault, VaultError};
 #[cfg(feature = "tpm")]
 use crate::vault::{TpmIndex, TpmIndexError};
 
@@ -40,6 +40,47 @@ impl DataFolder {
     pub fn past_counter(mut self, past: bool) -> Self {
         self.past_counter = past;
         self
+    }
+
+    /// Opening its vault as this: see [`OpenAs`].
+    #[must_use]
+    pub fn open_as(mut self, how: OpenAs) -> Self {
+        self.how = how;
+        self
+    }
+
+    /// Gives this folder, which is a copy, a root slot of its own, and notes it here: at this place, or
+    /// in the user's state directory. Returns where it is. See [`Vault::give_own_slot`]; mirrors and
+    /// counter of the slot that it had in common with the other folder stay that one's.
+    ///
+    /// # Errors
+    /// [`FolderError::NotFound`], [`FolderError::RootWithin`], those of the vault.
+    pub fn give_own_slot(&self, at: Option<PathBuf>) -> Result<PathBuf, FolderError> {
+        let Found::Ours(mut manifest) = self.look()? else {
+            return Err(FolderError::NotFound(self.path.clone()));
+        };
+        if manifest.store_at.is_some() && self.store.is_none() {
+            return Err(FolderError::Vault(VaultError::Unsupported(
+                "the event store of this folder is elsewhere, and the other folder's as well; copy it, \
+                 and say with --store where the copy is",
+            )));
+        }
+        let folder = self.located(&manifest);
+        let from = folder.slot(folder.root.as_ref().unwrap_or(&manifest.root))?;
+        let root = match at {
+            Some(root) => absolute_root(root),
+            None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
+        };
+        let alone = Self { mirrors: Vec::new(), counter: None, ..folder };
+        let to = alone.slot(&root)?;
+        self.refuse_within(&to)?;
+        make_room(&root)?;
+        drop(Vault::give_own_slot(&alone.vault(), from, to)?);
+        manifest.root.clone_from(&root);
+        manifest.store_at = self.store.as_deref().map(absolute_path);
+        (manifest.mirrors, manifest.counter) = (Vec::new(), None);
+        self.write(&self.manifest_file(), &pretty(&manifest))?;
+        Ok(root)
     }
 
     /// Where the key-encryption key comes from that opening will use.

@@ -11,6 +11,7 @@ use super::{
     disk::Disk,
     places::{self, Hash, Naming},
     records::{FenceRecord, KeyEntry, SubjectRecord, day},
+    signing::Signing,
     under_way,
 };
 use crate::{
@@ -41,6 +42,7 @@ impl Default for Limits {
 pub(super) struct Core {
     pub(super) disk: Disk,
     pub(super) naming: Naming,
+    pub(super) signing: Signing,
     pub(super) cache: Cache,
     pub(super) limits: Limits,
     /// Records that are newer than on the disk. Only the committer writes here.
@@ -50,15 +52,16 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(disk: Disk, limits: Limits) -> Self {
-        Self {
+    pub(super) fn new(disk: Disk, limits: Limits) -> Result<Self, VaultError> {
+        Ok(Self {
             naming: Naming::new(disk.tree().identity()),
+            signing: Signing::load(&disk)?,
             cache: Cache::new(limits.cached_keys),
             limits,
             unsaved: Mutex::default(),
             under_way: Arc::default(),
             disk,
-        }
+        })
     }
 
     /// The present instant.

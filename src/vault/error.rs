@@ -113,6 +113,51 @@ pub enum VaultError {
         /// The epoch that the pages had reached.
         vault: u64,
     },
+    /// The folder is a copy of the vault's folder, which is still where it was. Nothing was changed.
+    #[error(
+        "{} is a copy of the vault in {}. Where both have one root slot, forgetting somebody in one of \
+         them destroys every key of the other. Nothing was changed. To look into this \
+         copy, open it with --read-only. To go on with both, give this one a root slot of its own: \
+         `oubliette root own`. To go on with this one, and never again with the other, say \
+         --this-is-the-one",
+        folder.display(), of.display()
+    )]
+    FolderCopied {
+        /// The copy.
+        folder: PathBuf,
+        /// Where the other one is.
+        of: PathBuf,
+    },
+    /// The folder is not in the state, or not the folder, that was opened last with its root slot.
+    /// Nothing was changed.
+    #[error(
+        "{} is not as the vault was when its root slot was last opened: it was restored, or it is a \
+         copy and the vault is elsewhere. Keys that were made elsewhere since are not in it. Nothing \
+         was changed. If you restored or copied it here, and no other folder is used with this root \
+         slot, say --this-is-the-one once. To look into it, open it with --read-only. To go on \
+         with both, give this one a root slot of its own: `oubliette root own`",
+        .0.display()
+    )]
+    FolderOld(PathBuf),
+    /// The root slot is a copy from before the last openings of this folder. Nothing was changed.
+    #[error(
+        "the root slot is older than the last openings of {}: a copy of it was put back, or it was \
+         taken from a mirror that was away. Nothing was changed. If no other folder is used with this \
+         root slot, say --this-is-the-one once; if there is a newer slot, put that in its place",
+        .0.display()
+    )]
+    SlotOld(PathBuf),
+    /// Somebody else has opened the root slot since, where no lock reaches. Nothing is written any
+    /// more.
+    #[error(
+        "the root slot {0} was opened by another process since, in a container or on another machine: \
+         it belongs to the folder that was opened there. Nothing more is written here; close this vault, \
+         and find out which of the two folders is the one"
+    )]
+    SlotTaken(String),
+    /// The vault was opened to be read.
+    #[error("the vault is open to be read only; open it without --read-only")]
+    ReadOnly,
     /// One of the slot's files lies in the vault's folder.
     #[error(
         "the root slot {} lies in {}: whoever copies the folder would have it too; \
@@ -245,9 +290,7 @@ pub enum VaultError {
     )]
     NoPageStore(String),
     /// There is no room on the disk.
-    #[error(
-        "the disk is full ({0}); nothing of the vault is damaged: make room, and open it again"
-    )]
+    #[error("the disk is full; nothing of the vault is damaged: make room, and open it again")]
     DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The disk, or the page store, failed.
     #[error("the vault's storage failed: {0}")]

@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::{
     Claim, Destroyed, Destruction, Evidence, InventoryEntry, Judged, KeyInfo, KeyRequest, KeyState,
-    Moved, NoteKind, Opening, PageStoreKind, SlotConfig, Standing, Trouble, UnderWay, VaultError,
-    VaultId,
+    Moved, NoteKind, OpenAs, Opening, PageStoreKind, SlotConfig, Standing, Trouble, UnderWay,
+    VaultError, VaultId,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -27,7 +27,7 @@ use super::{
 use super::{copy::DeadKey, pages::PageStore, root::Root};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
-    event::{EventId, Generation, Subject},
+    event::{ErasureId, ErasureRef, EventId, Generation, StreamName, Subject},
 };
 
 /// A vault that is open. Clones are the same vault.
@@ -118,7 +118,7 @@ impl Vault {
         to: PageStoreKind,
         progress: impl Fn(u64),
     ) -> Result<Moved, VaultError> {
-        Tree::open_at(folder, slot)?.move_pages(folder, to, progress)
+        Tree::open_as(folder, slot, OpenAs::Known)?.move_pages(folder, to, progress)
     }
 
     /// Opens a vault. Nothing is made, but mirrors that are asked for, and the slot where only a mirror
@@ -127,9 +127,45 @@ impl Vault {
     /// # Errors
     /// [`VaultError::InUse`], [`VaultError::NotFound`], [`VaultError::SlotMissing`],
     /// [`VaultError::WrongKek`], [`VaultError::KekMissing`]; [`VaultError::EpochTooLow`] and
-    /// [`VaultError::Counter`], where the slot is bound to one…
+    /// [`VaultError::Counter`], where the slot is bound to one; [`VaultError::FolderCopied`],
+    /// [`VaultError::FolderOld`] and [`VaultError::SlotOld`], where it is not certain that this is the
+    /// folder that was opened last with the slot…
     pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
-        Self::over(Tree::open_at(folder, slot)?.into(), Limits::default())
+        Self::open_as(folder, slot, OpenAs::Known)
+    }
+
+    /// As [`Vault::open`], where the caller knows more of the folder, or wants less.
+    ///
+    /// # Errors
+    /// As of [`Vault::open`].
+    pub fn open_as(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        how: OpenAs,
+    ) -> Result<Self, VaultError> {
+        Self::over(Tree::open_as(folder, slot, how)?.into(), Limits::default())
+    }
+
+    /// Gives a copy of a vault's folder a root slot of its own, at `to`, with a fresh root, and opens
+    /// it. From then on the two are vaults apart: what is forgotten in one lives on in the other.
+    ///
+    /// The slot `from`, which the copy had in common with the folder that it was copied from, is read
+    /// and not written to; that folder may be open meanwhile.
+    ///
+    /// Both keep one id, and the secrets that come with it, because without them the copy's events
+    /// would be a stranger's to it. So use them with two event stores: over one store each would apply
+    /// the erasures of the other, and neither would know the keys that the other makes.
+    ///
+    /// # Errors
+    /// [`VaultError::NotEmpty`] where there is something at `to`; [`VaultError::SlotWithin`]; as of
+    /// [`Vault::open`].
+    pub fn give_own_slot(
+        folder: &Path,
+        from: impl Into<SlotConfig>,
+        to: impl Into<SlotConfig>,
+    ) -> Result<Self, VaultError> {
+        let tree = Tree::give_own_slot(folder, from.into(), to.into())?;
+        Self::over(tree.into(), Limits::default())
     }
 
     /// A vault in memory, for tests and for trying things out.
@@ -141,7 +177,7 @@ impl Vault {
     }
 
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
-        let core = Arc::new(Core::new(Disk::new(tree), limits));
+        let core = Arc::new(Core::new(Disk::new(tree), limits)?);
         wipe_stack();
         let (jobs, inbox) = mpsc::channel();
         let committer = Committer::new(Arc::clone(&core));
@@ -183,6 +219,9 @@ impl Vault {
 
     /// Has the committer do something, and waits for its answer.
     pub(super) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, VaultError> {
+        if self.is_read_only() {
+            return Err(VaultError::ReadOnly);
+        }
         let (reply, answer) = oneshot::channel();
         if let Some(jobs) = &self.open.jobs {
             // If the committer is gone, so is the reply.
@@ -196,6 +235,11 @@ impl Vault {
     /// The vault's identity.
     pub fn id(&self) -> VaultId {
         self.open.core.disk.tree().vault_id()
+    }
+
+    /// Whether it was opened [to be read](OpenAs::ReadOnly).
+    pub fn is_read_only(&self) -> bool {
+        self.open.core.disk.tree().is_read_only()
     }
 
     /// Waits until nobody of the opening's subjects is being forgotten, and admits.
@@ -251,6 +295,22 @@ impl Vault {
     /// [`VaultError::KeyMissing`] where neither a key nor a fence explains the id.
     pub fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
         self.open.core.state(id)
+    }
+
+    /// What stands for an erasure in a stream, in its tombstone and beside what is shredded.
+    pub fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
+        self.open.core.naming.reference(erasure, stream)
+    }
+
+    /// The erasure that a reference stands for in a stream, provided that this vault made it: any
+    /// other bytes stand for an erasure that never was.
+    pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
+        self.open.core.naming.erasure(reference, stream)
+    }
+
+    /// The id that the private half of an event has.
+    pub fn half_id(&self, event: EventId) -> EventId {
+        self.open.core.naming.half(event)
     }
 
     /// Notes owner changes durably, before the append that states them. Returns for each the

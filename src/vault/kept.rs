@@ -38,6 +38,10 @@ impl Vault {
     /// # Errors
     /// Where the slot itself fails; that a mirror still cannot be reached is no error.
     pub async fn retry_mirrors(&self) -> Result<(), VaultError> {
+        if self.is_read_only() {
+            // Nothing was written that they could have missed.
+            return Ok(());
+        }
         self.change_slot(SlotChange::Retry).await
     }
 

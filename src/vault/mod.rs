@@ -25,6 +25,7 @@ mod places;
 mod records;
 mod root;
 mod rotate;
+mod signing;
 #[cfg(feature = "backup")]
 mod tap;
 #[cfg(test)]
@@ -52,10 +53,11 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
+pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
 pub(crate) use tree::Flaw;
-pub use tree::Moved;
 #[cfg(feature = "cli")]
 pub(crate) use tree::remove_unfinished;
+pub use tree::{Moved, OpenAs};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
     KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,

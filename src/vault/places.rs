@@ -20,12 +20,13 @@ use aes::{
 };
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use uuid::Builder;
 use zeroize::Zeroizing;
 
 use super::{NoteKind, tree::Place};
 use crate::{
     crypto::{KeyId, RandomError, Secret, random},
-    event::{Generation, OwnerChange, StreamName, Subject},
+    event::{ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName, Subject},
 };
 
 /// A keyed hash of a name.
@@ -73,6 +74,8 @@ pub(super) struct KeyHint {
 pub(super) struct Naming {
     names: Hmac<Sha256>,
     ids: Aes256,
+    references: Hmac<Sha256>,
+    halves: Hmac<Sha256>,
 }
 
 impl fmt::Debug for Naming {
@@ -91,7 +94,38 @@ impl Naming {
         };
         let names = keyed(&derive(b"oubliette vault 1: names"));
         let ids = derive(b"oubliette vault 1: key ids");
-        Self { names, ids: Aes256::new((&*ids).into()) }
+        let references = keyed(&derive(b"oubliette vault 1: references"));
+        let halves = keyed(&derive(b"oubliette vault 1: private halves"));
+        Self { names, ids: Aes256::new((&*ids).into()), references, halves }
+    }
+
+    /// What stands for an erasure in a stream: its id, one block, encrypted under a key that is
+    /// the stream's own. So two streams cannot be joined by it, and the vault can read it back.
+    pub(super) fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
+        let mut block = erasure.0.into_bytes().into();
+        self.references_of(stream).encrypt_block(&mut block);
+        ErasureRef(block.into())
+    }
+
+    /// The erasure that a reference stands for in a stream, if it is one that this vault made:
+    /// any bytes decrypt to something.
+    pub(super) fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
+        let mut block = reference.0.into();
+        self.references_of(stream).decrypt_block(&mut block);
+        ErasureId(Builder::from_bytes(block.into()).into_uuid())
+    }
+
+    fn references_of(&self, stream: &StreamName) -> Aes256 {
+        let key = self.references.clone().chain_update(stream.as_str()).finalize();
+        Aes256::new(&key.into_bytes())
+    }
+
+    /// The id of the private half of an event: the same each time, and foreseen by nobody else.
+    pub(super) fn half(&self, event: EventId) -> EventId {
+        let whole = self.halves.clone().chain_update(event.0.as_bytes()).finalize().into_bytes();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&whole[..16]);
+        EventId(Builder::from_random_bytes(bytes).into_uuid())
     }
 
     pub(super) fn subject(&self, subject: &Subject) -> Hash {
@@ -273,6 +307,12 @@ pub(super) fn notes(kind: NoteKind) -> Range<Place> {
     beginning_with(&[NOTES, kind as u8])
 }
 
+/// Whether what stands at this place is in no backup.
+#[cfg(feature = "backup")]
+pub(super) fn is_never_copied(place: &[u8]) -> bool {
+    place.starts_with(&[NOTES, NoteKind::SigningSecret as u8])
+}
+
 /// The id in the place of a part of a note.
 pub(super) fn note_id(place: &[u8]) -> Option<[u8; 16]> {
     place.get(2..18)?.try_into().ok()
@@ -369,5 +409,46 @@ impl KeyHint {
         let mut place = of_subject(subject, KEY);
         place.extend_from_slice(&self.stream);
         beginning_with(&place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The references of the vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn a_reference_is_the_erasure_to_the_vault_alone() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/tombstones.json")).unwrap();
+        let mut identity = Secret::default();
+        identity.copy_from_slice(&(0..32).collect::<Vec<u8>>());
+        let naming = Naming::new(&identity);
+        let mut seen = Vec::new();
+        for vector in file["vectors"].as_array().unwrap() {
+            let text = |name: &str| vector[name].as_str().unwrap();
+            let (erasure, stream) =
+                (text("erasure").parse().unwrap(), text("stream").parse().unwrap());
+            let data: serde_json::Value = serde_json::from_str(text("data")).unwrap();
+            let reference = naming.reference(erasure, &stream);
+            assert_eq!(data["ref"], reference.to_string());
+            assert_eq!(naming.erasure(reference, &stream), erasure);
+            seen.push((stream, reference));
+        }
+        for (stream, reference) in &seen {
+            let same = seen.iter().filter(|(_, other)| other == reference);
+            assert!(same.into_iter().all(|(other, _)| other == stream));
+        }
+    }
+
+    #[test]
+    fn a_private_half_has_one_id() {
+        let naming = Naming::new(&Secret::default());
+        let (one, other) = (EventId::random(), EventId::random());
+        assert_eq!(naming.half(one), naming.half(one));
+        assert_ne!(naming.half(one), naming.half(other));
+        let mut another = Secret::default();
+        another[0] = 1;
+        assert_ne!(naming.half(one), Naming::new(&another).half(one));
     }
 }

@@ -276,4 +276,8 @@ pub enum NoteKind {
     Backup = 3,
     /// How far the announcements in the event store are known.
     Witness = 4,
+    /// The history of the signing keys.
+    SigningKeys = 5,
+    /// The secret of a signing key. In no backup: whoever finds one must not be able to sign.
+    SigningSecret = 6,
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod bad_input;
+mod copied;
 mod exit_codes;
 mod folder;
 mod import;

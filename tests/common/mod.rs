@@ -111,7 +111,7 @@ pub fn text(event: &RecordedEvent) -> String {
         .unwrap_or_default()
 }
 
-/// In one letter each: clear, partly shredded, shredded, withheld, tombstone.
+/// In one letter each: clear, partly shredded, shredded, withheld, tombstone, foreign.
 pub fn shape(events: &[RecordedEvent]) -> String {
     let letter = |event: &RecordedEvent| match event.content() {
         Content::Clear(_) => 'c',
@@ -119,6 +119,7 @@ pub fn shape(events: &[RecordedEvent]) -> String {
         Content::Shredded(_) => 's',
         Content::Withheld(_) => 'w',
         Content::Tombstone(_) => 't',
+        Content::Foreign(_) => 'f',
     };
     events.iter().map(letter).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oubliette::{
-    event::{EventId, RecordedEvent, Tombstone},
+    event::{ErasureId, EventId, RecordedEvent, Tombstone},
     layer::Oubliette,
     store::SqliteStore,
 };
@@ -53,8 +53,8 @@ impl Acknowledged {
 /// What is found after a crash.
 pub(crate) struct World<'a> {
     pub(crate) events: BTreeMap<EventId, &'a RecordedEvent>,
-    /// In each stream the erasures that its tombstones name.
-    pub(crate) tombstones: BTreeMap<&'a str, Vec<Tombstone>>,
+    /// In each stream its tombstones, and the erasures that they stand for.
+    pub(crate) tombstones: BTreeMap<&'a str, Vec<(ErasureId, Tombstone)>>,
     /// The people whom someone asked to forget, and who are.
     pub(crate) forgotten: BTreeSet<String>,
 }
@@ -72,9 +72,10 @@ impl<'a> World<'a> {
         };
         for event in events {
             if event.is_tombstone() {
-                let data = event.data.as_ref().and_then(|data| data.as_json());
-                let tombstone = data.and_then(Tombstone::parse).unwrap();
-                world.tombstones.entry(event.stream.as_str()).or_default().push(tombstone);
+                let tombstone = *event.tombstone.clone().expect("the vault vouches for it");
+                let erasure = bank.vault().unwrap().erasure(tombstone.reference, &event.stream);
+                let told = world.tombstones.entry(event.stream.as_str()).or_default();
+                told.push((erasure, tombstone));
             } else {
                 assert!(world.events.insert(event.id, event).is_none(), "an event came twice");
             }
@@ -85,9 +86,9 @@ impl<'a> World<'a> {
         };
         world.forgotten = acknowledged.begun.iter().filter(is_forgotten).cloned().collect();
         let records = bank.erasures().unwrap();
-        for tombstone in world.tombstones.values().flatten() {
+        for (erasure, _) in world.tombstones.values().flatten() {
             assert!(
-                records.iter().any(|record| record.erasure == tombstone.erasure),
+                records.iter().any(|record| record.erasure == *erasure),
                 "a tombstone of an erasure that the vault does not know"
             );
         }
@@ -114,7 +115,7 @@ impl<'a> World<'a> {
             for shredded in &event.shredded {
                 let told = self.tombstones.get(event.stream.as_str()).into_iter().flatten();
                 assert!(
-                    told.into_iter().any(|tombstone| tombstone.erasure == shredded.erasure),
+                    told.into_iter().any(|(_, told)| told.reference == shredded.reference),
                     "{} has lost an event and does not say why",
                     event.stream
                 );
@@ -131,8 +132,8 @@ impl<'a> World<'a> {
         let records = bank.erasures().unwrap();
         for record in &records {
             assert!(record.done, "opening leaves no erasure open");
-            let set = |all: &&Vec<Tombstone>| {
-                all.iter().filter(|tombstone| tombstone.erasure == record.erasure).count()
+            let set = |all: &&Vec<(ErasureId, Tombstone)>| {
+                all.iter().filter(|(erasure, _)| *erasure == record.erasure).count()
             };
             let counts: Vec<usize> =
                 self.tombstones.values().map(|all| set(&all)).filter(|&n| n > 0).collect();
@@ -143,7 +144,7 @@ impl<'a> World<'a> {
         for who in &self.forgotten {
             if self.events.values().any(|event| event.stream.as_str() == who) {
                 let told = self.tombstones.get(who.as_str()).into_iter().flatten();
-                let told = told.filter(|tombstone| tombstone.subject == Some(subject(who)));
+                let told = told.filter(|(_, told)| told.subject == Some(subject(who)));
                 assert_eq!(told.count(), 1, "the stream of {who} says so once");
             }
             assert!(

@@ -10,6 +10,10 @@ use std::{
 /// How large each is: what tests write fits many times.
 const BYTES: u64 = 64 << 20;
 
+/// Data are not journalled; and nothing is written that nobody asks for, or only after longer than
+/// a test takes.
+const OPTIONS: &str = "data=ordered,commit=3600";
+
 /// A mounted file system, taken down when dropped, also by a failure.
 pub(crate) struct Ext4 {
     work: tempfile::TempDir,
@@ -32,11 +36,33 @@ impl Ext4 {
         Self::make_in(tempfile::tempdir().unwrap(), at)
     }
 
+    /// An empty one, whose superblock has this among its default mount options, mounted with these.
+    #[allow(dead_code)]
+    pub(crate) fn make_as(superblock: &str, options: &str) -> Option<Self> {
+        let work = tempfile::tempdir().unwrap();
+        let at = work.path().join("mounted");
+        fs::create_dir(&at).unwrap();
+        Self::make_with(work, &at, &["-o", superblock], options)
+    }
+
     fn make_in(work: tempfile::TempDir, at: &Path) -> Option<Self> {
+        Self::make_with(work, at, &[], OPTIONS)
+    }
+
+    fn make_with(
+        work: tempfile::TempDir,
+        at: &Path,
+        tuned: &[&str],
+        options: &str,
+    ) -> Option<Self> {
         let image = work.path().join("image");
         File::create(&image).unwrap().set_len(BYTES).unwrap();
         let made = run("mkfs.ext4", &["-q", "-F", image.to_str()?]);
-        let made = made.and_then(|_| Self::mount(work, at.to_owned()));
+        let made = made.and_then(|_| match tuned {
+            [] => Some(String::new()),
+            tuned => run("tune2fs", &[tuned, &[image.to_str()?]].concat()),
+        });
+        let made = made.and_then(|_| Self::mount(work, at.to_owned(), options));
         match &made {
             Some(made) => fs::remove_dir(made.at.join("lost+found")).unwrap(),
             None => skipped(),
@@ -44,13 +70,10 @@ impl Ext4 {
         made
     }
 
-    fn mount(work: tempfile::TempDir, at: PathBuf) -> Option<Self> {
+    fn mount(work: tempfile::TempDir, at: PathBuf, options: &str) -> Option<Self> {
         let image = work.path().join("image");
         let device = run("losetup", &["--find", "--show", image.to_str()?])?;
         let mut made = Self { work, device: device.trim().to_owned(), at, mounted: false };
-        // Data are not journalled; and nothing is written that nobody asks for, or only after
-        // longer than a test takes.
-        let options = "data=ordered,commit=3600";
         run("mount", &["-o", options, &made.device, made.at.to_str()?])?;
         made.mounted = true;
         Some(made)
@@ -69,7 +92,7 @@ impl Ext4 {
         let (from, to) = (self.image(), work.path().join("image"));
         let paths = [from.to_str().unwrap(), to.to_str().unwrap()];
         run("cp", &["--sparse=always", paths[0], paths[1]]).unwrap();
-        Self::mount(work, at.to_owned()).unwrap()
+        Self::mount(work, at.to_owned(), OPTIONS).unwrap()
     }
 
     /// Everything that the device holds.

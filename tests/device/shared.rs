@@ -26,6 +26,15 @@ pub(crate) async fn forget(vault: &Vault, name: &str) {
     vault.destroy(&destruction, b"{}").await.unwrap();
 }
 
+/// Removes all files. The folders stay: a machine that is put back as a whole has those that it had.
+#[allow(dead_code)]
+pub(crate) fn empty(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { empty(&path) } else { fs::remove_file(path).unwrap() }
+    }
+}
+
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

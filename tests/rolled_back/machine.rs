@@ -21,7 +21,7 @@ use oubliette::{
         Append, Appended, Capabilities, Direction, EventStore, EventStream, Filter, MemoryStore,
         ReadAllOptions, ReadOptions, Refusal, StoreError, Subscription,
     },
-    vault::Vault,
+    vault::{OpenAs, Vault},
 };
 
 use crate::common::{all, bank_policy, text};
@@ -171,7 +171,9 @@ impl Machine {
     }
 
     pub(crate) async fn try_open(&self) -> Result<Oubliette<Announcements>, ErasureError> {
-        let vault = Vault::open(&vault(self.disk.path()), &slot(self.disk.path())).unwrap();
+        // It may be a copy of another machine's disk, with a slot of its own.
+        let (vault, slot) = (vault(self.disk.path()), slot(self.disk.path()));
+        let vault = Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap();
         Oubliette::open(self.store.clone(), vault, self.policy.clone()).await
     }
 
@@ -188,7 +190,7 @@ impl Machine {
 
     pub(crate) fn restore(&self, image: &Image) {
         for part in ["vault", "slot"] {
-            fs::remove_dir_all(self.disk.path().join(part)).unwrap();
+            empty(&self.disk.path().join(part));
         }
         copy(image.0.path(), self.disk.path());
     }
@@ -209,6 +211,14 @@ fn vault(disk: &Path) -> PathBuf {
 
 fn slot(disk: &Path) -> PathBuf {
     disk.join("slot/root")
+}
+
+/// Removes all files. The folders stay: a machine that is put back as a whole has those that it had.
+fn empty(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { empty(&path) } else { fs::remove_file(path).unwrap() }
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

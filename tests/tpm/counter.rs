@@ -3,11 +3,12 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use age::secrecy::ExposeSecret;
-use oubliette::vault::{SlotConfig, TpmIndex, Vault, VaultError};
+use oubliette::vault::{OpenAs, SlotConfig, TpmIndex, Vault, VaultError};
 use serde_json::Value;
 
 use super::{
     Tpm, copy, forget, key_of,
+    shared::empty,
     world::{Ran, World, rows},
 };
 
@@ -77,7 +78,7 @@ impl Bound {
 
     fn put_back(&self, image: &tempfile::TempDir, parts: &[&str]) {
         for part in parts {
-            fs::remove_dir_all(self.world.path(part)).unwrap();
+            empty(&self.world.path(part));
             copy(&image.path().join(part), &self.world.path(part));
         }
     }
@@ -418,5 +419,5 @@ async fn a_slot_is_bound_when_it_is_made() {
     let behind = matches!(rolled_back, Err(VaultError::EpochTooLow { found: 0, expected: 1, .. }));
     assert!(behind, "{rolled_back:?}");
     let past = image().with_counter(counter()).past_counter(true);
-    drop(Vault::open(&before.join("vault"), past).unwrap());
+    drop(Vault::open_as(&before.join("vault"), past, OpenAs::TheOne).unwrap());
 }

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
 import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Number = type("Number", (str,), {})  # a number's literal
@@ -128,16 +131,61 @@ def open_event(v, keys):
     told = fill(v["metadata"] or "{}", about, OWN)
     return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
 
-def open_announcement(line, identity):
-    """Associated data and plaintext of an announcement (section 8)."""
+def associated(line):
+    """What the seal of an announcement covers besides (section 10)."""
     at = datetime.datetime.fromisoformat(line["at"].replace("Z", "+00:00"))
     micros = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
     ids = {name: uuid.UUID(line[name]).bytes if name in line else b"" for name in ("vault", "erasure", "previous", "id")}
-    aad = b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
+    return b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
                                micros.to_bytes(8, "big", signed=True), line["epoch"].to_bytes(8, "big"),
                                ids["previous"], ids["id"], b"oubliette-erasures"]))
+def open_announcement(line, identity):
+    """Associated data and plaintext of an announcement."""
+    aad = associated(line)
     raw, key = token(line["sealed"]), hmac.digest(identity, b"oubliette announcements", "sha256")
     return aad, AESGCM(key).decrypt(raw[:12], raw[12:], aad)
+def framed(*fields): return b"".join(map(field, fields))
+def history(keys):
+    """Signing keys by their ids (section 9)."""
+    found = {key["key"]: token(key["public"]) for key in keys}
+    for id, public in found.items(): assert token(id) == hashlib.sha256(framed(b"oubliette signing key", public)).digest()[:16]
+    return found
+def verify(keys, key, message, sig, unknown, wrong):
+    assert key in keys, unknown
+    try: Ed25519PublicKey.from_public_bytes(keys[key]).verify(sig, message)
+    except InvalidSignature: raise AssertionError(wrong)
+def signed_announcement(line, keys):
+    """What an announcement's signature is over."""
+    assert line["format"] == 1, "unopened"
+    try: raw = token(line["sealed"])
+    except Exception: raise AssertionError("unopened")
+    assert "key" in line and "sig" in line, "unsigned"
+    message = framed(b"oubliette signed announcement", associated(line), token(line["key"]), raw)
+    verify(keys, line["key"], message, token(line["sig"]), "unsigned", "unsigned")
+    return message
+def once(pairs):
+    assert len({name for name, _ in pairs}) == len(pairs), "malformed"
+    return dict(pairs)
+def read_tombstone(v, vault, keys):
+    """What a tombstone's signature is over, and its reference."""
+    t = json.loads(v["data"], object_pairs_hook=once)
+    try:
+        assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"}
+        ref, ids, key, sig = token(t["ref"]), [token(k) for k in t["keys"]], token(t["key"]), token(t["sig"])
+        assert {len(b) for b in (ref, key, *ids)} == {16} and len(sig) == 64
+        assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
+    except Exception: raise AssertionError("malformed")
+    assert t["state"] not in ("suspended", "lifted"), "reserved"
+    assert t["state"] == "forgotten", "malformed"
+    message = framed(b"oubliette tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes, t["state"].encode(), ref,
+                     t["day"].encode(), b"".join(ids), t.get("subject", "").encode(), key)
+    verify(keys, t["key"], message, sig, "unknown key", "forged")
+    return message, ref
+def reference(identity, erasure, stream):
+    """What stands for an erasure in a stream (section 8)."""
+    key = hmac.digest(hmac.digest(identity, b"oubliette vault 1: references", "sha256"), stream.encode(), "sha256")
+    block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
+    return block.update(erasure) + block.finalize()
 def read_verdict(text):
     """Who loses what, by pseudonym, and the record."""
     at, taken = 0, []
@@ -180,4 +228,20 @@ for v in file["vectors"]:
         try: open_announcement({**v["line"], name: other}, bytes.fromhex(file["identity"]))
         except Exception: continue
         assert False, f"{v['name']} opened with another {name}"
-print(f"{len(file['vectors'])} announcement vectors as they should be")
+    assert signed_announcement(v["line"], history(file["keys"])).hex() == v["signed"], v["name"]
+for v in file["bad"]:
+    try: signed_announcement(v["line"], history(file["keys"]))
+    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+    else: assert False, f"{v['name']} is signed, but is bad"
+print(f"{len(file['vectors'])} announcement vectors, {len(file['bad'])} bad ones as they should be")
+
+file = json.loads((here / "tombstones.json").read_text())
+identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])
+for v in file["vectors"]:
+    message, ref = read_tombstone(v, vault, keys)
+    assert (message.hex(), ref) == (v["signed"], reference(identity, uuid.UUID(v["erasure"]).bytes, v["stream"])), v["name"]
+for v in file["bad"]:
+    try: read_tombstone(v, vault, keys)
+    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+    else: assert False, f"{v['name']} verifies, but is bad"
+print(f"{len(file['vectors'])} tombstone vectors, {len(file['bad'])} bad ones as they should be")

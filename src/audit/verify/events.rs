@@ -7,13 +7,13 @@ use futures::TryStreamExt;
 use super::{Ill, VerifyNews, VerifyOptions, VerifyReport, used::Lot, vault::Books};
 use crate::{
     audit::{AuditError, Where},
-    crypto::{KeyId, Plaintext},
-    event::{
-        ErasureId, EventId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp, Tombstone,
-    },
+    crypto::Plaintext,
+    erasure::{Announcement, Uncounted},
+    event::{ErasureId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp},
     layer::{
         Oubliette, Specimen, TokenFate,
         document::{Document, Stored},
+        tombstone::{self, Unvouched},
         try_tokens,
     },
     policy::EventFacts,
@@ -162,6 +162,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Err(unreadable) => self.unreadable(&event, &unreadable),
             Ok(_) if event.is_tombstone() => self.tombstone(&event, tombstones)?,
+            Ok(_) if event.is_announcement() => self.announcement(&event)?,
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
             Ok(Document::Clear) => self.report.events.unsealed += 1,
@@ -249,26 +250,55 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         event: &RecordedEvent,
         tombstones: &mut HashMap<ErasureId, u64>,
     ) -> Result<(), AuditError> {
-        self.report.events.tombstones += 1;
-        let json = event.data.as_ref().and_then(Payload::as_json);
-        let Some(tombstone) = json.and_then(Tombstone::parse) else {
-            self.found(Ill::Unreadable, event, "it is not as a tombstone is written");
-            return Ok(());
+        let tombstone = match tombstone::judge(self.vault, event)? {
+            Ok(tombstone) => tombstone,
+            Err(Unvouched::Odd(error)) => {
+                self.found(Ill::ForgedTombstone, event, error.to_string());
+                return Ok(());
+            }
+            Err(Unvouched::Forged) => {
+                let what = "a tombstone here was not written by this vault";
+                self.found(Ill::ForgedTombstone, event, what);
+                return Ok(());
+            }
+            Err(Unvouched::Foreign) => {
+                let what =
+                    "it is signed by a key that this vault never had, and names nothing of it";
+                self.found(Ill::ForeignTombstone, event, what);
+                return Ok(());
+            }
         };
-        let erasure = tombstone.erasure;
-        if event.id == EventId::derived(erasure.0, event.stream.as_str()) {
-            *tombstones.entry(erasure).or_default() += 1;
-        }
+        self.report.events.tombstones += 1;
+        let erasure = self.vault.erasure(tombstone.reference, &event.stream);
+        *tombstones.entry(erasure).or_default() += 1;
         if !self.books.records.contains_key(&erasure) && !self.books.fenced.contains(&erasure) {
-            self.found(Ill::ErasureUnknown, event, format!("the vault knows no erasure {erasure}"));
+            let what = format!("the vault signed it, and knows no erasure {erasure}");
+            self.found(Ill::ErasureUnknown, event, what);
         }
-        for text in &tombstone.keys {
-            let Some(id) = KeyId::parse(text) else {
-                self.found(Ill::Unreadable, event, "it names a key that is none");
-                continue;
-            };
+        for id in tombstone.keys {
             if let Ok(KeyState::Live { .. }) = self.vault.opening_key(id) {
                 self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
+            }
+        }
+        Ok(())
+    }
+
+    fn announcement(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
+        let Some(announcement) = Announcement::of(event) else {
+            self.found(Ill::ForgedAnnouncement, event, "it does not have the form of one");
+            return Ok(());
+        };
+        if announcement.vault() != self.vault.id() {
+            return Ok(());
+        }
+        match announcement.open(self.vault)? {
+            Ok(_) => {}
+            Err(Uncounted::Unsigned) => {
+                let what = "it names this vault, and no key of this vault's signed it";
+                self.found(Ill::ForgedAnnouncement, event, what);
+            }
+            Err(Uncounted::Unopened) => {
+                self.found(Ill::ForgedAnnouncement, event, "it names this vault and does not open");
             }
         }
         Ok(())

@@ -61,7 +61,13 @@ pub enum Ill {
     HalfMissing,
     /// An erasure has fewer tombstones than it set.
     TombstonesMissing,
-    /// A tombstone names an erasure that the vault does not know.
+    /// An event of the tombstone's type speaks of what is this vault's, and is not its word.
+    ForgedTombstone,
+    /// A tombstone that is another vault's, as far as can be told.
+    ForeignTombstone,
+    /// An announcement names this vault, and is not its word.
+    ForgedAnnouncement,
+    /// A tombstone that the vault signed is of an erasure that it does not know.
     ErasureUnknown,
     /// A tombstone calls a key dead that lives.
     TombstoneOfLivingKey,
@@ -75,7 +81,9 @@ impl Ill {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
-            Self::UnsettledClaim | Self::UnusedKey | Self::OrphanPage => Severity::Notice,
+            Self::UnsettledClaim | Self::UnusedKey | Self::OrphanPage | Self::ForeignTombstone => {
+                Severity::Notice
+            }
             Self::RetireList
             | Self::OwnerEdgeStale
             | Self::ErasurePending
@@ -152,12 +160,27 @@ impl Ill {
                  event store was put back to before the erasure, or lost events; restore a newer copy \
                  of it, if there is one"
             }
-            Self::ErasureUnknown => {
-                "the vault was put back to before that erasure: forget the subject again"
+            Self::ForgedTombstone => {
+                "forged, or changed since: somebody else can write to the event store. It says of \
+                 nobody that they are forgotten, and readers get nothing of it. Forget nobody because \
+                 of it; find out who wrote it, and restore the stream from a copy of the event store"
             }
-            Self::TombstoneOfLivingKey => {
-                "the vault was put back to before that erasure, or its key came back: forget the \
-                 subject again"
+            Self::ForeignTombstone => {
+                "none needed, if another vault shares this event store; if none does, it is forged, \
+                 and somebody else can write to the store. It says nothing of this vault's subjects"
+            }
+            Self::ForgedAnnouncement => {
+                "forged, or changed since: it does not count, and nobody is forgotten by it. \
+                 Somebody who can write to the event store made it; where it opens and is only not \
+                 signed, they also have a backup of this vault. If this vault was restored from a \
+                 backup and was restored before, its earlier signing key may have made it: see \
+                 `oubliette keys`"
+            }
+            Self::ErasureUnknown | Self::TombstoneOfLivingKey => {
+                "first make sure that nobody else signs: has this vault's folder been copied or its \
+                 signing key been stolen (`oubliette keys`)? If not, the vault was put back to before \
+                 that erasure: open it with the events that announce it, or apply what \
+                 `oubliette erasures export` had written"
             }
             Self::OwnerNotNoted => {
                 "forgetting the owner would not reach this stream: append an event that states the \
@@ -203,6 +226,9 @@ impl fmt::Display for Ill {
             Self::Unreadable => "unreadable",
             Self::HalfMissing => "half missing",
             Self::TombstonesMissing => "tombstones missing",
+            Self::ForgedTombstone => "forged tombstone",
+            Self::ForeignTombstone => "foreign tombstone",
+            Self::ForgedAnnouncement => "forged announcement",
             Self::ErasureUnknown => "erasure unknown",
             Self::TombstoneOfLivingKey => "tombstone of a living key",
             Self::OwnerNotNoted => "owner not noted",

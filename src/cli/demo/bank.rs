@@ -174,7 +174,7 @@ impl Bank {
                 // Nothing of it is readable, so that it cannot have had a public amount.
                 Content::Shredded(_) | Content::Withheld(_) => 0,
                 // It tells that somebody is forgotten here, and moves no money.
-                Content::Tombstone(_) => 0,
+                Content::Tombstone(_) | Content::Foreign(_) => 0,
             };
             Ok(sum? + sign(event) * cents)
         });

@@ -2,12 +2,13 @@
 
 use crate::{
     crypto::{self, Body, Context, DataKey, Purpose, SealPart},
-    event::{EventId, NewEvent, Payload},
+    event::{NewEvent, Payload},
     layer::{
         CodecError,
         document::{Draft, Notes},
     },
     policy::{self, Carved, Policy},
+    vault::Vault,
 };
 
 use super::Work;
@@ -23,6 +24,7 @@ pub(in crate::layer) struct SealedEvent {
 /// Seals an event with the keys of its parts, in their order.
 pub(super) fn seal(
     policy: &Policy,
+    vault: &Vault,
     work: &Work,
     event: &NewEvent,
     carved: &Carved,
@@ -31,7 +33,7 @@ pub(super) fn seal(
     if keys.len() != carved.parts.len() {
         return Err(CodecError::Invalid("a part without a key".to_owned()));
     }
-    let half_id = EventId::derived(event.id.0, "private half");
+    let half_id = vault.half_id(event.id);
     let whole_bytes = matches!(event.data, Payload::Bytes(_))
         && carved.parts.iter().any(|part| matches!(part.body, policy::Body::Whole));
     let mut notes = Notes { sealed_bytes: whole_bytes, ..Notes::default() };

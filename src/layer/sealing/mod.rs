@@ -154,7 +154,7 @@ async fn seal_all<W: Witness>(
         let mut events = Vec::with_capacity(work.events.len());
         for ((event, carved), begun) in work.events.iter().zip(begun) {
             let keys = keys.of(&work.stream, carved, *begun);
-            events.push(event::seal(codec.policy(), work, event, carved, &keys)?);
+            events.push(event::seal(codec.policy(), vault, work, event, carved, &keys)?);
         }
         sealed.push(events);
     }

@@ -3,6 +3,7 @@
 use crate::vault::{
     VaultError,
     disk::Disk,
+    places,
     tap::Changed,
     tree::{Place, Value},
 };
@@ -34,6 +35,10 @@ impl Delta {
         changed: Changed,
         to: &mut dyn FnMut(Self) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut to = |delta| match &delta {
+            Self::Value(place, _) | Self::Gone(place) if places::is_never_copied(place) => Ok(()),
+            _ => to(delta),
+        };
         for (from, end) in changed.ranges {
             to(Self::RangeGone(from.clone(), end.clone()))?;
             for found in disk.walk(from..end) {

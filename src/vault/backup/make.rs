@@ -178,6 +178,9 @@ impl Writing {
         let everything = Place::new()..vec![u8::MAX; MAX_PLACE_BYTES + 1];
         for found in core.disk.walk(everything) {
             let (place, value) = found?;
+            if places::is_never_copied(&place) {
+                continue;
+            }
             walked += 1;
             self.keys += u64::from(places::is_key(&place));
             self.writer.walked(&place, &value).map_err(BackupError::io(self.draft.path()))?;

@@ -21,12 +21,13 @@ use super::{
     format::{Fault, Header, Item, Reader},
 };
 use crate::{
-    event::{Generation, Timestamp},
+    event::{Generation, Signature, SigningKeyId, Timestamp},
     vault::{
-        Backup, BackupId, NoteKind, VaultError, VaultId,
+        Backup, BackupId, NoteKind, SigningKeyInfo, VaultError, VaultId, Vouched,
         disk::Wholes,
         places::{self, Hash, Naming},
         records::{FenceRecord, KeyEntry},
+        signing,
         tree::{Place, Value},
     },
 };
@@ -50,6 +51,8 @@ pub struct VerifiedBackup {
     pub(super) entry: Backup,
     /// How many keys the walk met.
     pub(super) walked_keys: u64,
+    /// The history of signing keys in it.
+    signing: Vec<SigningKeyInfo>,
     /// The dead generations of all who are forgotten in it.
     fences: HashMap<Hash, Vec<(Generation, Generation)>>,
 }
@@ -81,7 +84,10 @@ impl VerifiedBackup {
         let own =
             places::beginning_with(&places::note(NoteKind::Backup, header.backup.0.as_bytes()));
         // Few, beside the keys: they are kept until all is read.
-        let is_kept = |place: &Place| places::all_fences().contains(place) || own.contains(place);
+        let history = places::notes(NoteKind::SigningKeys);
+        let is_kept = |place: &Place| {
+            places::all_fences().contains(place) || own.contains(place) || history.contains(place)
+        };
         while let Some(item) = reader.next()? {
             match item {
                 Item::Walked(place, value) => {
@@ -110,6 +116,8 @@ impl VerifiedBackup {
             }
         }
         drop(reader);
+        let signing = kept.split_off(&history.start);
+        let signing = signing_keys(&signing).map_err(|error| odd(path, error))?;
         let entry = entry(&kept.split_off(&own.start)).map_err(|error| odd(path, error))?;
         let fences = dead(&kept).map_err(|error| odd(path, error))?;
         Ok(Self {
@@ -121,8 +129,14 @@ impl VerifiedBackup {
             gone: joined(gone),
             entry,
             walked_keys,
+            signing,
             fences,
         })
+    }
+
+    /// What a signature over these bytes is worth, by the history of signing keys in it.
+    pub fn vouches(&self, key: SigningKeyId, bytes: &[u8], signature: &Signature) -> Vouched {
+        signing::judge(&self.signing, key, bytes, signature)
     }
 
     /// The vault that it is a copy of.
@@ -276,6 +290,15 @@ fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
     let missing = || VaultError::Damaged("it is not in its own catalogue".into());
     let note = wholes(parts)?.pop().ok_or_else(missing)?.1;
     serde_json::from_slice(&note).map_err(|_| missing())
+}
+
+/// The history of signing keys, in parts.
+fn signing_keys(parts: &BTreeMap<Place, Value>) -> Result<Vec<SigningKeyInfo>, VaultError> {
+    let odd = |_| VaultError::Damaged("the history of signing keys in it".into());
+    let note = wholes(parts)?.pop();
+    note.map(|(_, note)| signing::parse(&note).map_err(odd))
+        .transpose()
+        .map(Option::unwrap_or_default)
 }
 
 fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {

@@ -4,6 +4,7 @@
 //! random, and whatever a store keeps of removed or replaced pages cannot be read without the
 //! root key. So a store needs to be durable and atomic; it need not erase.
 
+mod aside;
 #[cfg(test)]
 mod contract;
 mod kind;
@@ -13,6 +14,7 @@ mod sled_store;
 #[cfg(feature = "sqlite")]
 mod sqlite_store;
 
+pub(crate) use aside::PagesAside;
 pub use kind::PageStoreKind;
 pub(crate) use memory::MemoryPages;
 pub(crate) use sled_store::SledPages;

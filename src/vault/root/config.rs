@@ -90,6 +90,11 @@ impl SlotConfig {
         Slot::open(self, vault)
     }
 
+    /// Opens the slot of this vault to be read. Mirrors have no part in it.
+    pub(crate) fn open_to_read(self, vault: VaultId, hold: bool) -> Result<Slot, VaultError> {
+        Slot::open_to_read(self, vault, hold)
+    }
+
     /// The slot for a vault that is restored, and the newest epoch that was in it.
     #[cfg(feature = "backup")]
     pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, u64), VaultError> {

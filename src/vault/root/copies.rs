@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    MirrorState, Root, RootSlot, SlotChange, SlotConfig, SlotState, WrappedBy,
+    MirrorState, OpeningNumber, Root, RootSlot, SlotChange, SlotConfig, SlotState, WrappedBy,
     counter::{Asked, Bound, Counter},
     kek::{Kek, KekSecret, Passphrase},
     mirror::Mirror,
@@ -52,6 +52,10 @@ struct State {
     /// A write failed: nothing is known about what is there.
     failed: bool,
     epoch: u64,
+    /// The age of what the slot held when it was last read or written.
+    holds: Option<(u64, OpeningNumber)>,
+    /// It is not written to.
+    read_only: bool,
 }
 
 enum Source {
@@ -99,6 +103,23 @@ impl Slot {
         let mut state = State::of(Place::Config(config.place), primary);
         state.mirrors = mirrors;
         state.vault = Some(vault);
+        state.asked = config.counter;
+        state.kek = Some(Source::Config(config.kek, config.passphrase));
+        Ok(Self(Mutex::new(state)))
+    }
+
+    /// Opens the slot of a vault to be read.
+    ///
+    /// # Errors
+    /// As of [`Slot::open`].
+    pub(super) fn open_to_read(
+        config: SlotConfig,
+        vault: VaultId,
+        hold: bool,
+    ) -> Result<Self, VaultError> {
+        let primary = config.place.open_to_read(hold)?;
+        let mut state = State::of(Place::Config(config.place), Some(primary));
+        (state.vault, state.read_only) = (Some(vault), true);
         state.asked = config.counter;
         state.kek = Some(Source::Config(config.kek, config.passphrase));
         Ok(Self(Mutex::new(state)))
@@ -199,6 +220,10 @@ impl RootSlot for Slot {
         self.lock()?.read()
     }
 
+    fn settle(&self) -> Result<(), VaultError> {
+        self.lock()?.settle()
+    }
+
     fn write(&self, root: &Root) -> Result<(), VaultError> {
         self.lock()?.write(root)
     }
@@ -236,6 +261,8 @@ impl State {
             settled: false,
             failed: false,
             epoch: 0,
+            holds: None,
+            read_only: false,
         }
     }
 
@@ -268,11 +295,15 @@ impl State {
                 vault: vault.to_string(),
             });
         }
-        self.note_mirrors(own.first().map(|(_, record)| &record.mirrors));
-        let copy = self.newest_mirror();
-        let epoch_of = |records: &[(usize, Box<Record>)]| records.first().map(|(_, r)| r.epoch);
+        let mut copy = Vec::new();
+        if !self.read_only {
+            self.note_mirrors(own.first().map(|(_, record)| &record.mirrors));
+            copy = self.newest_mirror();
+        }
+        let age_of = |records: &[(usize, Box<Record>)]| records.first().map(|(_, r)| r.age());
         // The slot itself decides, unless a mirror is newer: then it is an old copy, or damaged.
-        let from_copy = epoch_of(&copy) > epoch_of(&own);
+        let from_copy = age_of(&copy) > age_of(&own);
+        self.holds = age_of(&own);
         self.keep = own.first().map_or(0, |(index, _)| *index);
         let records = if from_copy { copy } else { own };
         if records.is_empty() {
@@ -369,18 +400,53 @@ impl State {
         let mut newest: Vec<(usize, Box<Record>)> = Vec::new();
         for mirror in &mut self.mirrors {
             let found = mirror.look(self.vault);
-            let best = newest.first().map(|(_, record)| record.epoch);
-            if found.first().is_some_and(|(_, record)| best.is_none_or(|b| b < record.epoch)) {
+            let best = newest.first().map(|(_, record)| record.age());
+            if found.first().is_some_and(|(_, record)| best.is_none_or(|b| b < record.age())) {
                 newest = found;
             }
         }
         newest
     }
 
-    fn write(&mut self, root: &Root) -> Result<(), VaultError> {
-        if self.failed {
-            return Err(VaultError::Poisoned);
+    /// Makes sure that what was read is on the medium.
+    fn settle(&mut self) -> Result<(), VaultError> {
+        self.refuse_unwritable()?;
+        match &self.primary {
+            Some(pair) if !self.settled => pair.settle().inspect_err(|_| self.failed = true)?,
+            _ => {}
         }
+        self.settled = true;
+        Ok(())
+    }
+
+    fn refuse_unwritable(&self) -> Result<(), VaultError> {
+        match (self.read_only, self.failed) {
+            (true, _) => Err(VaultError::ReadOnly),
+            (_, true) => Err(VaultError::Poisoned),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where no lock reaches, between machines or containers that share a slot, somebody else may have
+    /// opened it: theirs is the vault from then on, and a root that is written over theirs would
+    /// destroy every key that they have. An older copy that was put back is written over.
+    fn refuse_taken(&self) -> Result<(), VaultError> {
+        let (Some(pair), Some((epoch, opening))) = (&self.primary, self.holds) else {
+            return Ok(());
+        };
+        match pair.look()?.newest.first() {
+            Some((_, record))
+                if record.epoch > epoch || record.opening.is_beside_or_after(opening) =>
+            {
+                Err(VaultError::SlotTaken(self.place.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, root: &Root) -> Result<(), VaultError> {
+        self.refuse_unwritable()?;
+        self.refuse_taken()?;
         if self.seal.is_none() {
             // Nothing was read: what is there is nobody's.
             self.seal = Some(self.new_seal()?);
@@ -398,6 +464,7 @@ impl State {
         self.write_primary(&bytes).inspect_err(|_| self.failed = true)?;
         // The earlier root is wiped from memory here.
         (self.chosen, self.settled, self.epoch) = (None, true, root.epoch);
+        self.holds = Some((root.epoch, root.opening));
 
         let before: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
         let copy = self.encode_for(root, super::sector::SECTOR_BYTES)?;

@@ -33,6 +33,9 @@ pub(super) struct Bound {
 }
 
 impl Bound {
+    /// What a slot notes that is bound to no counter: no index of a TPM's memory is 0.
+    pub(super) const NONE: Self = Self { index: 0, base: 0, epoch: 0 };
+
     fn name(self) -> String {
         format!("tpm:{:#010x}", self.index)
     }

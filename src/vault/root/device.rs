@@ -1,15 +1,9 @@
 //! What root slots in a device of its own have in common, be it a TPM or a token: small sectors,
-//! which must be made before they can be written, and a lock, because the device knows none.
+//! which must be made before they can be written.
 
-use std::{
-    env,
-    fmt::Display,
-    fs::{File, OpenOptions},
-};
+use std::fmt::Display;
 
-use sha2::{Digest, Sha256};
-
-use super::{file, slot::Sectors};
+use super::slot::Sectors;
 use crate::vault::VaultError;
 
 /// The length of a sector: as much as one write of any TPM takes; small devices have room for two.
@@ -53,22 +47,13 @@ pub(super) fn open<D: Device>(device: D, place: &impl Display) -> Result<D, Vaul
     Ok(device)
 }
 
-/// Keeps other processes of this machine away from what is named so, for as long as the file is
-/// open.
+/// Opens a slot to be read: nothing is made.
 ///
 /// # Errors
-/// [`VaultError::InUse`].
-pub(super) fn lock(kind: &str, what: &str) -> Result<File, VaultError> {
-    let folder = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, Into::into);
-    // A name of its own, whatever is in it.
-    let digest = Sha256::digest(what.as_bytes());
-    let mark = u64::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 8]));
-    let path = folder.join(format!("oubliette-{kind}-{mark:016x}.lock"));
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let lock = options.open(path).map_err(|error| VaultError::Storage(Box::new(error)))?;
-    file::lock(&lock)?;
-    Ok(lock)
+/// [`VaultError::SlotMissing`]; those of the device.
+pub(super) fn open_to_read<D: Device>(device: D, place: &impl Display) -> Result<D, VaultError> {
+    match device.made()? {
+        [false, false] => Err(VaultError::SlotMissing(place.to_string())),
+        _ => Ok(device),
+    }
 }

@@ -1,4 +1,5 @@
-//! A root slot in a file of two sectors, overwritten in place.
+//! A root slot in a file of two sectors, overwritten in place. They stand a MiB apart, so that no
+//! damage to one place of the medium, and no erase block of it, takes both.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -15,6 +16,9 @@ use crate::{
     own::{self, Refused},
     vault::VaultError,
 };
+
+/// Where in the file the second sector begins.
+pub(crate) const SECTORS_APART: usize = 1 << 20;
 
 /// The file. While it lives it is locked: two folders that are copies of each other, open
 /// over one slot, would each overwrite the other's root, and with it every key of one of them.
@@ -38,8 +42,11 @@ impl SectorFile {
             _ => storage(e),
         })?;
         lock(&file)?;
-        // The blocks get their place on the medium now, and are overwritten in it from now on.
-        file.write_all(&[0; 2 * SECTOR_BYTES]).map_err(storage)?;
+        // The blocks get their place on the medium now, and are overwritten in it from now on. What lies
+        // between the sectors is written as well: over a hole they would stand side by side.
+        for _ in 0..SECTORS_APART / SECTOR_BYTES + 1 {
+            file.write_all(&[0; SECTOR_BYTES]).map_err(storage)?;
+        }
         file.sync_all().map_err(storage)?;
         durable::sync_folder(parent).map_err(storage)?;
         medium::warn(path);
@@ -52,17 +59,34 @@ impl SectorFile {
     /// [`VaultError::SlotMissing`]; [`VaultError::SlotPermissions`] where others may read it;
     /// [`VaultError::Foreign`] where it is a link, or another user's; [`VaultError::InUse`].
     pub(super) fn open(path: &Path) -> Result<Self, VaultError> {
-        let file = own::open(path, OpenOptions::new().read(true).write(true));
-        let file = file.map_err(|refused| match refused {
-            Refused::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-                VaultError::SlotMissing(path.display().to_string())
-            }
-            refused => refused.into(),
-        })?;
-        refuse_shared(&file, path)?;
+        let file = existing(path, true)?;
         lock(&file)?;
         Ok(Self(Mutex::new(file)))
     }
+
+    /// Opens the file to be read. `hold`: while it lives, nobody writes to it.
+    ///
+    /// # Errors
+    /// As of [`SectorFile::open`].
+    pub(super) fn open_to_read(path: &Path, hold: bool) -> Result<Self, VaultError> {
+        let file = existing(path, false)?;
+        if hold {
+            held(file.try_lock_shared())?;
+        }
+        Ok(Self(Mutex::new(file)))
+    }
+}
+
+fn existing(path: &Path, write: bool) -> Result<File, VaultError> {
+    let file = own::open(path, OpenOptions::new().read(true).write(write));
+    let file = file.map_err(|refused| match refused {
+        Refused::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            VaultError::SlotMissing(path.display().to_string())
+        }
+        refused => refused.into(),
+    })?;
+    refuse_shared(&file, path)?;
+    Ok(file)
 }
 
 /// Removes a file, durably.
@@ -74,8 +98,12 @@ pub(super) fn remove(path: &Path) -> Result<(), VaultError> {
 ///
 /// # Errors
 /// [`VaultError::InUse`] by a process that is not known: the slot holds nothing but the root.
-pub(super) fn lock(file: &File) -> Result<(), VaultError> {
-    match file.try_lock() {
+fn lock(file: &File) -> Result<(), VaultError> {
+    held(file.try_lock())
+}
+
+fn held(locked: Result<(), TryLockError>) -> Result<(), VaultError> {
+    match locked {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(VaultError::InUse(0)),
         // A medium that knows no locks.
@@ -106,7 +134,7 @@ fn storage(error: io::Error) -> VaultError {
 impl SectorFile {
     fn at(&self, index: usize) -> Result<std::sync::MutexGuard<'_, File>, VaultError> {
         let mut file = self.0.lock().map_err(|_| VaultError::Poisoned)?;
-        let offset = (index * SECTOR_BYTES) as u64;
+        let offset = (index * SECTORS_APART) as u64;
         file.seek(SeekFrom::Start(offset)).map_err(storage)?;
         Ok(file)
     }

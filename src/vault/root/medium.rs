@@ -1,16 +1,15 @@
-//! What the medium of a slot makes of “overwriting in place”.
+//! Whether the medium of a slot is known to overwrite in place: forgetting rests on it. What is not
+//! known to do so is warned of.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Warns where a slot file lies on something that keeps what is overwritten, or loses it.
+/// Warns where a slot file lies on something that is not known to overwrite in place, or that loses
+/// it.
 pub(super) fn warn(path: &Path) {
-    // Only Linux has it; elsewhere nothing is known.
-    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return };
-    let Ok(path) = path.canonicalize() else { return };
-    if let Some(Medium { file_system, trouble }) = trouble(&mounts, &path) {
+    if let Some(Medium { file_system, trouble }) = look(path) {
         tracing::warn!(slot = %path.display(), %file_system, "{}", trouble.words());
     }
 }
@@ -21,28 +20,36 @@ pub(super) fn warn_of_token(token: &str, manufacturer: &str) {
     if manufacturer.to_ascii_lowercase().contains("softhsm") {
         tracing::warn!(
             %token, %manufacturer,
-            "the root slot lies in a token that keeps its objects in files: earlier roots may stay on the              disk and in copies of these files, and with them what was forgotten; it is for tests, keep              the slot elsewhere"
+            "the root slot lies in a token that keeps its objects in files: earlier roots may stay on \
+             the disk and in copies of these files, and with them what was forgotten; it is for tests, \
+             keep the slot elsewhere"
         );
     }
 }
 
 /// The file system that a path lies on, and what is wrong with it for a slot.
 #[derive(Debug, PartialEq, Eq)]
-struct Medium {
+pub(super) struct Medium {
     file_system: String,
-    trouble: Trouble,
+    pub(super) trouble: Trouble,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trouble {
+pub(super) enum Trouble {
     /// Writes go elsewhere, and the old bytes stay for some time.
     WritesElsewhere,
     /// Data go through the journal first, and stay there for some time.
     JournalsData,
+    /// So it is with this file.
+    FileJournalsData,
+    /// Whether they do, cannot be seen.
+    MayJournalData,
     /// A server somewhere does as it likes.
     Remote,
     /// Gone when the machine stops.
     Volatile,
+    /// Nothing is known of it.
+    Unknown,
 }
 
 impl Trouble {
@@ -50,46 +57,63 @@ impl Trouble {
         match self {
             Self::WritesElsewhere => {
                 "the root slot lies on a file system that does not overwrite in place: earlier \
-                 roots may stay on the disk, and with them what was forgotten; keep the slot elsewhere"
+                 roots may stay on the disk, and with them what was forgotten; keep the slot on ext4 in \
+                 its default mode, on XFS, or in a TPM or token"
             }
             Self::JournalsData => {
                 "the root slot lies on a file system that journals data: earlier roots may stay in \
-                 the journal, and with them what was forgotten; keep the slot elsewhere"
+                 the journal, and with them what was forgotten; mount it with data=ordered (if \
+                 `tune2fs -l` lists journal_data among the default mount options, \
+                 `tune2fs -o ^journal_data` removes it), or keep the slot elsewhere"
+            }
+            Self::FileJournalsData => {
+                "the root slot is a file whose data go through the journal: earlier roots may stay in \
+                 the journal, and with them what was forgotten; `chattr -j` takes that away"
+            }
+            Self::MayJournalData => {
+                "whether the file system of the root slot journals data cannot be seen (in \
+                 /proc/fs/ext4): if it does, earlier roots may stay in the journal, and with them what \
+                 was forgotten; mount it with data=ordered, or keep the slot elsewhere"
             }
             Self::Remote => {
                 "the root slot lies on a file system of another machine: whether it overwrites in \
-                 place, or keeps snapshots, cannot be seen from here; keep the slot elsewhere"
+                 place, or keeps snapshots, cannot be seen from here; keep the slot on a local disk"
             }
             Self::Volatile => {
                 "the root slot lies in memory: when the machine stops it is gone, and every key of \
-                 the vault with it; keep the slot elsewhere"
+                 the vault with it; keep the slot on a disk"
+            }
+            Self::Unknown => {
+                "the root slot lies on a file system that is not known to overwrite in place: if it \
+                 does not, earlier roots may stay on the disk, and with them what was forgotten; \
+                 keep the slot on ext4 in its default mode, on XFS, or in a TPM or token"
             }
         }
     }
 }
 
-/// What is wrong with the place of a file, by the text of `/proc/self/mountinfo`.
-fn trouble(mounts: &str, path: &Path) -> Option<Medium> {
-    let mut at: Option<(usize, Option<Medium>)> = None;
-    for line in mounts.lines() {
-        let Some((point, medium)) = mount(line) else { continue };
-        // Of two at the same point the later one is on top.
-        let depth = point.components().count();
-        if path.starts_with(&point) && at.as_ref().is_none_or(|(deepest, _)| *deepest <= depth) {
-            at = Some((depth, medium));
-        }
-    }
-    at?.1
+/// What is wrong with the place of a file, if anything is.
+pub(super) fn look(path: &Path) -> Option<Medium> {
+    // Only Linux has it; elsewhere nothing is known of any file system.
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let Some(mount) = mount_of(&mounts, &place) else {
+        let file_system = "unknown".to_owned();
+        return Some(Medium { file_system, trouble: Trouble::Unknown });
+    };
+    let trouble = match mount.kind.as_str() {
+        "ext3" | "ext4" => journalling(&mount).or_else(|| flagged(&place)),
+        kind => on(kind),
+    };
+    trouble.map(|trouble| Medium { file_system: mount.kind, trouble })
 }
 
-/// The mount point of a line, and what is wrong there.
-/// `36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda rw,data=journal`
-fn mount(line: &str) -> Option<(PathBuf, Option<Medium>)> {
-    let (place, what) = line.split_once(" - ")?;
-    let point = unescape(place.split(' ').nth(4)?);
-    let mut what = what.split(' ');
-    let (kind, options) = (what.next()?, what.nth(1).unwrap_or_default());
-    let trouble = match kind {
+/// What is wrong with a file system of this kind, whatever its options.
+fn on(kind: &str) -> Option<Trouble> {
+    match kind {
+        // These write a block to where it is. (XFS: unless it is shared, as by `cp --reflink`, and a
+        // slot that is made by us never is.)
+        "ext2" | "xfs" | "vfat" | "exfat" => None,
         "btrfs"
         | "zfs"
         | "bcachefs"
@@ -102,15 +126,73 @@ fn mount(line: &str) -> Option<(PathBuf, Option<Medium>)> {
         | "jffs2"
         | "apfs"
         | "fuse.apfs" => Some(Trouble::WritesElsewhere),
-        "ext3" | "ext4" if options.split(',').any(|option| option == "data=journal") => {
-            Some(Trouble::JournalsData)
-        }
         "nfs" | "nfs4" | "cifs" | "smb3" | "9p" | "ceph" | "fuse.sshfs" | "fuse.glusterfs"
         | "virtiofs" => Some(Trouble::Remote),
         "tmpfs" | "ramfs" => Some(Trouble::Volatile),
-        _ => None,
-    };
-    Some((point, trouble.map(|trouble| Medium { file_system: kind.to_owned(), trouble })))
+        _ => Some(Trouble::Unknown),
+    }
+}
+
+/// Whether an ext4 journals data. What the superblock has as its default stands neither in
+/// `/proc/mounts` nor in `mountinfo`; the kernel tells what is in force under the device's own name.
+fn journalling(mount: &Mount) -> Option<Trouble> {
+    let device = fs::canonicalize(format!("/sys/dev/block/{}", mount.device)).ok();
+    let name = device.as_deref().and_then(Path::file_name);
+    let options = name.map(|name| Path::new("/proc/fs/ext4").join(name).join("options"));
+    let in_force = options.and_then(|options| fs::read_to_string(options).ok());
+    data_mode(in_force.as_deref(), &mount.options)
+}
+
+fn data_mode(in_force: Option<&str>, mounted_with: &str) -> Option<Trouble> {
+    let said = in_force.into_iter().flat_map(str::lines).chain(mounted_with.split(','));
+    match said.filter_map(|option| option.trim().strip_prefix("data=")).next() {
+        Some("ordered" | "writeback") => None,
+        Some("journal") => Some(Trouble::JournalsData),
+        // No journal, no mode.
+        None if in_force.is_some() => None,
+        _ => Some(Trouble::MayJournalData),
+    }
+}
+
+/// Whether this one file journals its data: `chattr +j` on it, or on its folder when it was made.
+#[cfg(target_os = "linux")]
+fn flagged(path: &Path) -> Option<Trouble> {
+    let file = fs::File::open(path).ok()?;
+    let flags = rustix::fs::ioctl_getflags(&file).ok()?;
+    let journals = flags.contains(rustix::fs::IFlags::JOURNALING);
+    journals.then_some(Trouble::FileJournalsData)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn flagged(_: &Path) -> Option<Trouble> {
+    None
+}
+
+/// A line of `/proc/self/mountinfo`.
+#[derive(Debug)]
+struct Mount {
+    point: PathBuf,
+    /// Its numbers, `8:1`.
+    device: String,
+    kind: String,
+    options: String,
+}
+
+/// The mount that a path lies on, by the text of `/proc/self/mountinfo`: the deepest, and of two at
+/// the same point the later one, which is on top.
+fn mount_of(mounts: &str, path: &Path) -> Option<Mount> {
+    let on_the_way = mounts.lines().filter_map(mount).filter(|it| path.starts_with(&it.point));
+    on_the_way.max_by_key(|mount| mount.point.components().count())
+}
+
+/// `36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/sda rw,data=journal`
+fn mount(line: &str) -> Option<Mount> {
+    let (place, what) = line.split_once(" - ")?;
+    let mut place = place.split(' ').skip(2);
+    let (device, point) = (place.next()?.to_owned(), unescape(place.nth(1)?));
+    let mut what = what.split(' ');
+    let (kind, options) = (what.next()?.to_owned(), what.nth(1).unwrap_or_default().to_owned());
+    Some(Mount { point, device, kind, options })
 }
 
 /// White space and backslashes stand there as `\` and three octal digits.
@@ -134,44 +216,4 @@ fn unescape(text: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOUNTS: &str = "\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-23 22 0:21 / /proc rw,nosuid shared:5 - proc proc rw
-24 22 0:22 / /tmp rw shared:6 - tmpfs tmpfs rw,size=1g
-25 22 0:23 /@home /home rw - btrfs /dev/vdb rw,space_cache=v2
-26 25 8:1 / /home/erika/usb\\040stick rw,noatime shared:9 master:2 - vfat /dev/sdc1 rw
-27 22 8:2 / /journal rw - ext4 /dev/sdd rw,data=journal
-28 22 8:3 / /big rw - xfs /dev/sde rw,reflink
-29 22 0:40 / /net rw - nfs4 server:/x rw,vers=4.2
-30 22 0:41 / /layers rw - overlay overlay rw,lowerdir=/a,upperdir=/b
-31 22 8:4 / /big rw - f2fs /dev/sdf rw
-a line that means nothing
-32 22 0:42 / /odd\\09 rw - ext4";
-
-    fn at(path: &str) -> Option<(String, Trouble)> {
-        trouble(MOUNTS, Path::new(path)).map(|medium| (medium.file_system, medium.trouble))
-    }
-
-    #[test]
-    fn the_file_system_that_counts_is_the_deepest_and_last() {
-        use Trouble::*;
-        for (path, expected) in [
-            ("/var/lib/x.root", None),
-            ("/tmp/x.root", Some(("tmpfs", Volatile))),
-            ("/tmpx/x.root", None),
-            ("/home/erika/x.root", Some(("btrfs", WritesElsewhere))),
-            ("/home/erika/usb stick/x.root", None),
-            ("/journal/x.root", Some(("ext4", JournalsData))),
-            ("/net/x.root", Some(("nfs4", Remote))),
-            ("/layers/deep/x.root", Some(("overlay", WritesElsewhere))),
-            ("/big/x.root", Some(("f2fs", WritesElsewhere))),
-        ] {
-            let expected = expected.map(|(kind, trouble)| (kind.to_owned(), trouble));
-            assert_eq!(at(path), expected, "{path}");
-        }
-        assert_eq!(trouble("", Path::new("/x")), None);
-    }
-}
+mod tests;

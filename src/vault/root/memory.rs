@@ -15,6 +15,10 @@ impl RootSlot for MemorySlot {
         slot.clone().ok_or_else(|| VaultError::SlotMissing("in memory".into()))
     }
 
+    fn settle(&self) -> Result<(), VaultError> {
+        Ok(())
+    }
+
     fn write(&self, root: &Root) -> Result<(), VaultError> {
         *self.0.lock().map_err(|_| VaultError::Poisoned)? = Some(root.clone());
         Ok(())

@@ -59,7 +59,7 @@ impl Mirror {
         Noted { name: self.name.clone(), confirmed: self.confirmed }
     }
 
-    /// Its records of the newest epoch, if it is there; if not, it remembers why.
+    /// Its newest records, if it is there; if not, it remembers why.
     pub(super) fn look(&mut self, vault: Option<VaultId>) -> Vec<(usize, Box<Record>)> {
         match self.open(vault) {
             Ok(open) => open.newest,
@@ -120,7 +120,7 @@ impl Mirror {
 
     fn try_write(&self, bytes: &[u8], root: &Root) -> Result<(), VaultError> {
         let Open { pair, newest } = self.open(Some(root.vault))?;
-        if newest.first().is_some_and(|(_, record)| record.epoch > root.epoch) {
+        if newest.first().is_some_and(|(_, record)| record.age() > (root.epoch, root.opening)) {
             return Err(VaultError::SlotDamaged("it holds a newer root than the slot".into()));
         }
         pair.settle()?;

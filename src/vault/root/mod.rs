@@ -9,11 +9,14 @@ mod copies;
 mod counter;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device;
+#[cfg(any(feature = "tpm", feature = "pkcs11"))]
+mod device_lock;
 mod file;
 mod kek;
 mod medium;
 mod memory;
 mod mirror;
+mod opening;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod place;
@@ -28,9 +31,12 @@ mod wrap;
 pub use config::{SlotConfig, SlotPlace};
 #[cfg(any(test, feature = "backup"))]
 pub(crate) use copies::Slot;
+#[cfg(test)]
+pub(crate) use file::SECTORS_APART;
 pub(crate) use kek::KekSecret;
 pub use kek::{Kek, KekError, Passphrase};
 pub(crate) use memory::MemorySlot;
+pub(crate) use opening::OpeningNumber;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
 #[cfg(any(test, feature = "drill"))]
@@ -61,8 +67,11 @@ pub(crate) struct Root {
     pub(crate) key: Secret,
     /// The id of the root page.
     pub(crate) page: [u8; 16],
+    /// Which opening of the vault it was last written by.
+    pub(crate) opening: OpeningNumber,
 }
 
+/// The same root may be written by another opening.
 impl PartialEq for Root {
     fn eq(&self, other: &Self) -> bool {
         self.vault == other.vault
@@ -86,11 +95,15 @@ impl fmt::Debug for Root {
 ///   slot is physically overwritten, but for that in mirrors that could not be reached: these the
 ///   slot names, durably, until they are overwritten, too. A crash within it leaves the earlier
 ///   root or the new one, and once `read` has seen the new one it never returns to the earlier.
-/// - Writing the root that `read` returned is the way to be sure that it is durable and the only
-///   one: what a crash left readable may not be on the disk.
+/// - What a crash left readable may not be on the disk: when `settle` returns, what `read` returned
+///   is. Writing it is the way to be sure that it is the only one.
+/// - `write` fails, and writes nothing, where somebody else has written to the slot since.
 pub(crate) trait RootSlot: Send + Sync {
-    /// The newest whole root.
+    /// The newest whole root. Writes nothing.
     fn read(&self) -> Result<Root, VaultError>;
+
+    /// Makes sure that what was read is durable.
+    fn settle(&self) -> Result<(), VaultError>;
 
     /// Puts a root in place of all others.
     fn write(&self, root: &Root) -> Result<(), VaultError>;

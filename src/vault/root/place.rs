@@ -42,6 +42,17 @@ impl SlotPlace {
         }))
     }
 
+    /// `hold`: while it is open, nobody writes to it. A device is held in any case.
+    pub(super) fn open_to_read(&self, hold: bool) -> Result<Pair, VaultError> {
+        Ok(Pair(match self {
+            Self::File(path) => Box::new(SectorFile::open_to_read(path, hold)?),
+            #[cfg(feature = "tpm")]
+            Self::Tpm(index) => Box::new(index.open_to_read()?),
+            #[cfg(feature = "pkcs11")]
+            Self::Pkcs11(object) => Box::new(object.open_to_read()?),
+        }))
+    }
+
     /// Takes back what [`SlotPlace::create`] made.
     pub(super) fn unmake(&self, pair: Pair) {
         drop(pair);

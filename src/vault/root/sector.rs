@@ -1,4 +1,4 @@
-//! One sector of the root slot, as bytes. Format 3, which is written where there is a counter:
+//! One sector of the root slot, as bytes. There is one format, 4, for slots of every kind:
 //!
 //! | bytes | content |
 //! | --- | --- |
@@ -12,27 +12,26 @@
 //! | 16 | salt; zero where nothing wraps |
 //! | 12 | nonce; zero where nothing wraps |
 //! | 48 | root key and tag, AES-256-GCM; where nothing wraps: root key and zeros |
-//! | 20 | the counter: its index (4), what it read (8) at which epoch (8) |
+//! | 16 | the number of the opening: a count (8), random bytes (8) |
+//! | 20 | the counter: its index (4), what it read (8) at which epoch (8); zero where there is none |
 //! | 2 | number of mirrors |
 //! | … | each mirror: 2 bytes of length, its name, 8 bytes: 1 + the epoch that it is known to hold alone, or 0 |
 //! | … | zero |
 //! | 32 | SHA-256 of all before, in every format |
 //!
-//! The wrapped key is bound to everything before the nonce, and everything from the counter up
-//! to the sum. A sector is of 4096 bytes in a file, and of fewer where the medium is small.
+//! The wrapped key is bound to everything before the nonce, and everything from the opening's number
+//! up to the sum. A sector is of 4096 bytes in a file, and of 512 in a device.
 //!
-//! Format 2, which is written where there is no counter: the same without it.
-//!
-//! Format 1, which is still read: as far as the id of the root page the same, then the root key (32),
-//! zeros, and the sum.
+//! A sector of another format is refused by its number.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
-    Root,
+    OpeningNumber, Root,
     counter::Bound,
+    opening::NUMBER_BYTES,
     wrap::{Cost, SALT_BYTES, Seal, Wrapping},
 };
 use crate::{
@@ -48,11 +47,11 @@ const SUM_BYTES: usize = 32;
 /// Where the nonce begins: what is before it is bound to the key.
 const NONCE_AT: usize = 92;
 const WRAPPED_BYTES: usize = 32 + TAG_BYTES;
-const MIRRORS_AT: usize = NONCE_AT + NONCE_BYTES + WRAPPED_BYTES;
+/// Where what is noted begins: it is bound to the key as well.
+const NOTED_AT: usize = NONCE_AT + NONCE_BYTES + WRAPPED_BYTES;
 
-/// The newest format of a sector that this program knows.
-pub(super) const FORMAT: u32 = 3;
-const WITHOUT_COUNTER: u32 = 2;
+/// The format of a sector.
+pub(super) const FORMAT: u32 = 4;
 
 /// A mirror, as the slot notes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +66,8 @@ pub(super) struct Noted {
 pub(super) enum Sector {
     /// A root.
     Whole(Box<Record>),
-    /// A whole sector of a format that this program does not know.
-    Newer(u32),
+    /// A whole sector of another format.
+    OtherFormat(u32),
     /// Nothing that was written as a whole.
     Broken,
 }
@@ -77,6 +76,7 @@ pub(super) enum Sector {
 pub(super) struct Record {
     pub(super) vault: VaultId,
     pub(super) epoch: u64,
+    pub(super) opening: OpeningNumber,
     pub(super) wrapping: Wrapping,
     pub(super) mirrors: Vec<Noted>,
     pub(super) counter: Option<Bound>,
@@ -88,11 +88,17 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Of two records the one of the later age was written later.
+    pub(super) fn age(&self) -> (u64, OpeningNumber) {
+        (self.epoch, self.opening)
+    }
+
     /// The root, if this is what it is sealed with.
     pub(super) fn root(&self, seal: &Seal) -> Option<Root> {
         let opened = seal.open(&self.nonce, &self.bound, &self.key)?;
         let key = Secret::copy_of(opened.first_chunk::<32>()?);
-        Some(Root { vault: self.vault, epoch: self.epoch, key, page: self.page })
+        let Self { vault, epoch, opening, page, .. } = *self;
+        Some(Root { vault, epoch, key, page, opening })
     }
 }
 
@@ -117,8 +123,7 @@ pub(super) fn encode(
     // Exactly as long as it will be, so that no reallocation leaves a copy of the key behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
     bytes.extend_from_slice(MAGIC);
-    let format = if counter.is_some() { FORMAT } else { WITHOUT_COUNTER };
-    bytes.extend_from_slice(&format.to_be_bytes());
+    bytes.extend_from_slice(&FORMAT.to_be_bytes());
     bytes.extend_from_slice(root.vault.0.as_bytes());
     bytes.extend_from_slice(&root.epoch.to_be_bytes());
     bytes.extend_from_slice(&root.page);
@@ -132,12 +137,11 @@ pub(super) fn encode(
     }
     bytes.extend_from_slice(salt);
 
-    let mut noted = Vec::new();
-    if let Some(Bound { index, base, epoch }) = counter {
-        noted.extend_from_slice(&index.to_be_bytes());
-        noted.extend_from_slice(&base.to_be_bytes());
-        noted.extend_from_slice(&epoch.to_be_bytes());
-    }
+    let mut noted = root.opening.to_bytes().to_vec();
+    let Bound { index, base, epoch } = counter.unwrap_or(Bound::NONE);
+    noted.extend_from_slice(&index.to_be_bytes());
+    noted.extend_from_slice(&base.to_be_bytes());
+    noted.extend_from_slice(&epoch.to_be_bytes());
     let count = u16::try_from(mirrors.len()).unwrap_or(u16::MAX);
     noted.extend_from_slice(&count.to_be_bytes());
     for mirror in mirrors {
@@ -147,7 +151,7 @@ pub(super) fn encode(
         let confirmed = mirror.confirmed.map_or(0, |epoch| epoch.saturating_add(1));
         noted.extend_from_slice(&confirmed.to_be_bytes());
     }
-    let room = sum_at - MIRRORS_AT;
+    let room = sum_at - NOTED_AT;
     if noted.len() > room {
         return Err(VaultError::TooLarge { bytes: noted.len(), most: room });
     }
@@ -182,34 +186,19 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
         return None;
     }
     let format = u32::from_be_bytes(*format);
-    if format == 0 || format > FORMAT {
-        return Some(Sector::Newer(format));
+    if format != FORMAT {
+        return Some(Sector::OtherFormat(format));
     }
     let (vault, rest) = rest.split_first_chunk::<16>()?;
     let (epoch, rest) = rest.split_first_chunk::<8>()?;
     let (page, rest) = rest.split_first_chunk::<16>()?;
-    let mut record = Record {
-        vault: VaultId(Uuid::from_bytes(*vault)),
-        epoch: u64::from_be_bytes(*epoch),
-        page: *page,
-        wrapping: Wrapping::Nothing,
-        mirrors: Vec::new(),
-        counter: None,
-        nonce: [0; NONCE_BYTES],
-        key: Zeroizing::new(Vec::new()),
-        bound: Vec::new(),
-    };
-    if format == 1 {
-        record.key = Zeroizing::new(rest.first_chunk::<32>()?.to_vec());
-        return Some(Sector::Whole(Box::new(record)));
-    }
     let (numbers, rest) = rest.split_first_chunk::<16>()?;
     let (salt, rest) = rest.split_first_chunk::<SALT_BYTES>()?;
     let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
     let (key, noted) = rest.split_first_chunk::<WRAPPED_BYTES>()?;
     let mut numbers = numbers.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes));
     let mut number = || numbers.next().unwrap_or_default();
-    record.wrapping = match number() {
+    let wrapping = match number() {
         0 => Wrapping::Nothing,
         1 => Wrapping::Key { salt: *salt },
         2 => {
@@ -218,27 +207,33 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
         }
         _ => return None,
     };
-    record.nonce = *nonce;
-    record.key = Zeroizing::new(key.to_vec());
-    record.bound = [body.get(..NONCE_AT)?, noted].concat();
-    let mut rest = noted;
-    if format > WITHOUT_COUNTER {
-        record.counter = Some(counter(&mut rest)?);
-    }
-    record.mirrors = mirrors(rest)?;
-    Some(Sector::Whole(Box::new(record)))
+    let bound = [body.get(..NONCE_AT)?, noted].concat();
+    let (opening, rest) = noted.split_first_chunk::<NUMBER_BYTES>()?;
+    let (counter, rest) = counter(rest)?;
+    Some(Sector::Whole(Box::new(Record {
+        vault: VaultId(Uuid::from_bytes(*vault)),
+        epoch: u64::from_be_bytes(*epoch),
+        opening: OpeningNumber::of(*opening),
+        wrapping,
+        mirrors: mirrors(rest)?,
+        counter,
+        page: *page,
+        nonce: *nonce,
+        key: Zeroizing::new(key.to_vec()),
+        bound,
+    })))
 }
 
-fn counter(noted: &mut &[u8]) -> Option<Bound> {
+fn counter(noted: &[u8]) -> Option<(Option<Bound>, &[u8])> {
     let (index, rest) = noted.split_first_chunk::<4>()?;
     let (base, rest) = rest.split_first_chunk::<8>()?;
     let (epoch, rest) = rest.split_first_chunk::<8>()?;
-    *noted = rest;
-    Some(Bound {
+    let bound = Bound {
         index: u32::from_be_bytes(*index),
         base: u64::from_be_bytes(*base),
         epoch: u64::from_be_bytes(*epoch),
-    })
+    };
+    Some((Some(bound).filter(|bound| *bound != Bound::NONE), rest))
 }
 
 fn mirrors(noted: &[u8]) -> Option<Vec<Noted>> {
@@ -262,28 +257,33 @@ mod tests {
     use super::*;
     use crate::vault::root::KekSecret;
 
-    /// So that a program from before there were counters reads what it can, and refuses the rest.
     #[test]
-    fn only_a_slot_with_a_counter_is_of_the_third_format() {
+    fn what_is_noted_comes_back_and_is_bound_to_the_key() {
         let vault = VaultId(Uuid::from_u128(7));
-        let root = Root { vault, epoch: 3, key: Secret::copy_of(&[9; 32]), page: [8; 16] };
+        let opening = OpeningNumber::first().unwrap();
+        let key = Secret::copy_of(&[9; 32]);
+        let root = Root { vault, epoch: 3, key, page: [8; 16], opening };
         let mirrors = [Noted { name: "/m".into(), confirmed: Some(3) }];
         for secret in [KekSecret::None, KekSecret::Key(Secret::copy_of(&[1; 32]))] {
             let seal = Seal::new(&secret).unwrap();
             let bound = Bound { index: 0x0150_0020, base: 7, epoch: 2 };
-            for (counter, format) in [(None, 2), (Some(bound), 3)] {
+            for counter in [None, Some(bound)] {
                 let bytes = encode(&root, &seal, &mirrors, counter, 512).unwrap();
-                assert_eq!((bytes.len(), bytes[16..20].to_vec()), (512, vec![0, 0, 0, format]));
+                assert_eq!((bytes.len(), bytes[16..20].to_vec()), (512, vec![0, 0, 0, 4]));
                 let Sector::Whole(record) = decode(&bytes, 512) else { panic!("not whole") };
                 assert_eq!((&record.mirrors[..], record.counter), (&mirrors[..], counter));
                 assert!(record.root(&seal) == Some(root.clone()));
-                // What the counter is, is bound to the key where something wraps it.
-                let mut other = bytes.clone();
-                other[155] ^= 1;
-                let sum = Sha256::digest(&other[..480]);
-                other[480..].copy_from_slice(&sum);
-                if let Sector::Whole(record) = decode(&other, 512) {
-                    assert_eq!(record.root(&seal).is_some(), matches!(secret, KekSecret::None));
+                assert_eq!(record.root(&seal).unwrap().opening, opening);
+                // The number of the opening, the counter, the mirrors.
+                for at in [152, 159, 160, 167, 171, 190, 192] {
+                    let mut other = bytes.clone();
+                    other[at] ^= 1;
+                    let sum = Sha256::digest(&other[..480]);
+                    other[480..].copy_from_slice(&sum);
+                    if let Sector::Whole(record) = decode(&other, 512) {
+                        let opens = record.root(&seal).is_some();
+                        assert_eq!(opens, matches!(secret, KekSecret::None), "byte {at}");
+                    }
                 }
             }
         }

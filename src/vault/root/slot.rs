@@ -27,7 +27,7 @@ pub(super) struct Pair(pub(super) Box<dyn Sectors>);
 
 /// What two sectors hold.
 pub(super) struct Found {
-    /// The records of the newest epoch, and in which sector they stand.
+    /// The newest records, which are of one age, and in which sector they stand.
     pub(super) newest: Vec<(usize, Box<Record>)>,
     /// Whether something of ours was there, whole or not.
     pub(super) ours: bool,
@@ -62,21 +62,25 @@ impl Pair {
         for (index, bytes) in bytes.iter().enumerate() {
             match decode(bytes, self.length()) {
                 Sector::Whole(record) => {
-                    let (vault, epoch) = (record.vault, record.epoch);
-                    let best = found.newest.first().map(|(_, best)| (best.vault, best.epoch));
+                    let (vault, age) = (record.vault, record.age());
+                    let best = found.newest.first().map(|(_, best)| (best.vault, best.age()));
                     if best.is_some_and(|best| best.0 != vault) {
                         let why = "its two sectors name different vaults";
                         return Err(VaultError::SlotDamaged(why.into()));
                     }
-                    if best.is_some_and(|best| best.1 < epoch) {
+                    if best.is_some_and(|best| best.1 < age) {
                         found.newest.clear();
                     }
-                    if best.is_none_or(|best| best.1 <= epoch) {
+                    if best.is_none_or(|best| best.1 <= age) {
                         found.newest.push((index, record));
                     }
                 }
-                Sector::Newer(found) => {
+                Sector::OtherFormat(found) if found > FORMAT => {
                     return Err(VaultError::NewerFormat { found, known: FORMAT });
+                }
+                Sector::OtherFormat(found) => {
+                    let why = format!("it has format {found}, which was never released");
+                    return Err(VaultError::SlotDamaged(why));
                 }
                 Sector::Broken => {}
             }

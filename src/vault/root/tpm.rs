@@ -7,7 +7,6 @@
 
 use std::{
     env, fmt,
-    fs::File,
     io::{self, Read, Write},
     process::{Command, Stdio},
     str::FromStr,
@@ -18,6 +17,7 @@ use zeroize::Zeroizing;
 use super::{
     counter::Monotonic,
     device::{self, Device, SECTOR_BYTES},
+    device_lock::DeviceLock,
     kek::Passphrase,
     slot::Sectors,
 };
@@ -84,6 +84,11 @@ impl TpmIndex {
         device::open(self.lock()?, self)
     }
 
+    /// Opens the slot to be read.
+    pub(super) fn open_to_read(&self) -> Result<TpmSectors, VaultError> {
+        device::open_to_read(self.lock()?, self)
+    }
+
     /// Takes back what was made.
     pub(super) fn unmake(&self) {
         for index in self.indices() {
@@ -138,8 +143,8 @@ impl TpmIndex {
     /// Keeps others away, for as long as the slot is open.
     fn lock(&self) -> Result<TpmSectors, VaultError> {
         let tcti = self.tcti.clone().or_else(|| env::var("TPM2TOOLS_TCTI").ok());
-        let whose = format!("{} {}", hex(self.first), tcti.unwrap_or_default());
-        Ok(TpmSectors { at: self.clone(), _lock: device::lock("tpm", &whose)? })
+        let whose = format!("{} {}", hex(self.first), which(tcti.as_deref()));
+        Ok(TpmSectors { at: self.clone(), _lock: DeviceLock::take("tpm", &whose, self)? })
     }
 
     /// Runs one of the tools, and returns what it wrote.
@@ -252,6 +257,16 @@ fn why(error: VaultError) -> String {
     }
 }
 
+/// Which TPM a connection leads to, as far as its words tell: the machine's own has several ways to it.
+fn which(tcti: Option<&str>) -> &str {
+    let (kind, at) =
+        tcti.unwrap_or_default().split_once(':').unwrap_or((tcti.unwrap_or_default(), ""));
+    match (kind, at) {
+        ("" | "tabrmd", _) | ("device", "" | "/dev/tpm0" | "/dev/tpmrm0") => "the machine's",
+        _ => tcti.unwrap_or_default(),
+    }
+}
+
 fn hex(index: u32) -> String {
     format!("{index:#010x}")
 }
@@ -259,7 +274,7 @@ fn hex(index: u32) -> String {
 /// The two sectors.
 pub(super) struct TpmSectors {
     at: TpmIndex,
-    _lock: File,
+    _lock: DeviceLock,
 }
 
 impl TpmSectors {
@@ -307,5 +322,21 @@ impl Sectors for TpmSectors {
     /// The TPM answers when it has written.
     fn sync(&self) -> Result<(), VaultError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_tpm_is_one_whatever_leads_to_it() {
+        let own = [None, Some("device"), Some("device:/dev/tpm0"), Some("device:/dev/tpmrm0")];
+        for tcti in own.into_iter().chain([Some("tabrmd"), Some("tabrmd:bus_type=session")]) {
+            assert_eq!(which(tcti), "the machine's");
+        }
+        for tcti in ["device:/dev/tpmrm1", "swtpm:path=/x", "mssim"] {
+            assert_eq!(which(Some(tcti)), tcti);
+        }
     }
 }

@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    Root,
-    sector::{MAGIC, SECTOR_BYTES},
+    OpeningNumber, Root,
+    sector::{FORMAT, MAGIC, SECTOR_BYTES},
 };
 use crate::{crypto::Secret, vault::VaultId};
 
@@ -42,14 +42,14 @@ pub(crate) fn trace(bytes: &[u8]) -> Option<Trace> {
     let epoch = u64::from_be_bytes(*epoch);
     let root = || {
         let (page, rest) = rest.split_first_chunk::<16>()?;
-        let key = match format {
-            1 => rest,
-            // What wraps the key, with what; then the nonce. Nothing: the key stands in clear.
-            2 | 3 => rest.strip_prefix(&[0; 4])?.get(12 + 16 + 12..)?,
-            _ => return None,
-        };
+        if format != FORMAT {
+            return None;
+        }
+        // What wraps the key, with what; then the nonce. Nothing: the key stands in clear.
+        let key = rest.strip_prefix(&[0; 4])?.get(12 + 16 + 12..)?;
         let (key, _) = key.split_first_chunk::<32>()?;
-        Some(Root { vault, epoch, key: Secret::copy_of(key), page: *page })
+        let (key, opening) = (Secret::copy_of(key), OpeningNumber::default());
+        Some(Root { vault, epoch, key, page: *page, opening })
     };
     let (body, sum) = bytes.split_at(SUM_AT.min(bytes.len()));
     let whole = Sha256::digest(body).as_slice() == sum;
@@ -64,7 +64,8 @@ mod tests {
     #[test]
     fn as_much_is_told_as_is_left() {
         let vault = VaultId(Uuid::from_u128(7));
-        let root = Root { vault, epoch: 3, key: Secret::copy_of(&[9; 32]), page: [8; 16] };
+        let (key, opening) = (Secret::copy_of(&[9; 32]), OpeningNumber::default());
+        let root = Root { vault, epoch: 3, key, page: [8; 16], opening };
         let seal = Seal::new(&KekSecret::None).unwrap();
         let sector = encode(&root, &seal, &[], None, SECTOR_BYTES).unwrap();
         for length in 0..=sector.len() {

@@ -12,7 +12,8 @@ use super::{forensic::archive::files_of, *};
 
 /// Opens a damaged vault and asks for all keys: each must be the right one, or an error.
 fn judge(folder: &Path, root: &Path, keys: &HashMap<KeyId, [u8; 32]>) -> &'static str {
-    let vault = match Vault::open(folder, root) {
+    // It is a copy.
+    let vault = match Vault::open_as(folder, root, OpenAs::TheOne) {
         Ok(vault) => vault,
         Err(VaultError::Damaged(_)) => return "damaged",
         Err(VaultError::RolledBack { .. }) => return "like an older copy",

@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout)]
 
 pub(super) mod claims;
+#[cfg(unix)]
+mod copied;
 mod counts;
 #[cfg(unix)]
 mod damage;
@@ -34,8 +36,8 @@ use std::sync::{
 };
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, InventoryEntry, KeyRequest, KeyState, Vault, VaultError,
-    core::Limits, tree::Tree,
+    Dead, Destroyed, Destruction, Doomed, InventoryEntry, KeyRequest, KeyState, OpenAs, Vault,
+    VaultError, core::Limits, tree::Tree,
 };
 use crate::{
     crypto::{DataKey, KeyId},
@@ -98,7 +100,18 @@ impl Chance {
 
 /// A vault over a tree that a test keeps, so that it can be opened again.
 pub(super) fn over(tree: &Arc<Tree>) -> Vault {
-    Vault::over(Arc::clone(tree), Limits::default()).unwrap()
+    let vault = Vault::over(Arc::clone(tree), Limits::default()).unwrap();
+    // A new vault has written its signing key.
+    vault.core().disk.faults.writes.store(0, Ordering::SeqCst);
+    vault
+}
+
+/// Whether a tree holds nothing but the signing key that every vault has.
+pub(super) fn is_bare(tree: &Tree) -> bool {
+    let all = tree.range(&[0], &[255], usize::MAX).unwrap();
+    let signing =
+        [super::NoteKind::SigningKeys, super::NoteKind::SigningSecret].map(super::places::notes);
+    all.iter().all(|(place, _)| signing.iter().any(|notes| notes.contains(place)))
 }
 
 pub(super) fn tree() -> Arc<Tree> {

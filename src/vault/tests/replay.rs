@@ -124,7 +124,8 @@ async fn what_cannot_be_applied_again_keeps_the_layer_closed() {
     let disk = tempfile::tempdir().unwrap();
     let at = |part: &str| disk.path().join(part);
     let store = MemoryStore::new();
-    let open = || Vault::open(&at("vault"), &at("slot")).unwrap();
+    // It is restored from a copy.
+    let open = || Vault::open_as(&at("vault"), &at("slot"), OpenAs::TheOne).unwrap();
     let layer =
         async |vault| Oubliette::open(store.clone(), vault, Policy::sealed_by_default()).await;
     let bank = layer(Vault::create(&at("vault"), &at("slot")).unwrap()).await.unwrap();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::vault::{Kek, Passphrase, SlotConfig, WrappedBy};
+use crate::vault::{Kek, Passphrase, SlotConfig, WrappedBy, root::SECTORS_APART};
 
 struct World {
     temp: tempfile::TempDir,
@@ -167,7 +167,7 @@ async fn an_old_or_damaged_slot_gives_way_to_a_newer_mirror() {
     drop(vault);
     assert_eq!(world.root_key("root"), present);
 
-    damage(&world.at("root"), &[50, 4096 + 50]);
+    damage(&world.at("root"), &[50, SECTORS_APART + 50]);
     live(world.open(world.config()).unwrap().opening_key(kept));
     assert_eq!(world.root_key("root"), present);
     // Without a mirror an old slot is told as such, and both sectors damaged, too.
@@ -175,7 +175,7 @@ async fn an_old_or_damaged_slot_gives_way_to_a_newer_mirror() {
     fs::write(world.at("root"), &old).unwrap();
     let opened = world.open(world.config());
     assert!(matches!(opened, Err(VaultError::SlotOutdated { slot: 0, vault: 1 })), "{opened:?}");
-    damage(&world.at("root"), &[50, 4096 + 50]);
+    damage(&world.at("root"), &[50, SECTORS_APART + 50]);
     let opened = world.open(&world.at("root"));
     assert!(matches!(opened, Err(VaultError::SlotDamaged(_))), "{opened:?}");
 }
@@ -187,7 +187,7 @@ async fn a_damaged_mirror_is_mended_and_a_strangers_file_is_left_alone() {
     let mirror = world.at("usb/mirror");
     damage(&mirror, &[50]);
     drop(world.open(world.config()).unwrap());
-    damage(&mirror, &[50, 4096 + 50]);
+    damage(&mirror, &[50, SECTORS_APART + 50]);
     let vault = world.open(world.config()).unwrap();
     assert_eq!(stale(&vault), Vec::<String>::new());
     assert_eq!(world.root_key("root"), world.root_key("usb/mirror"));

@@ -22,6 +22,7 @@ const MOST_ROOT_SEALS: u64 = 1 << 30;
 impl Tree {
     /// The committer: one at a time.
     pub(super) fn write(&self, erasure: Erasure, fresh: bool) -> Result<(), VaultError> {
+        self.refuse_read_only()?;
         let edits = Edits::new(erasure)?;
         if edits.all().is_empty() && !fresh {
             return self.refuse_poisoned();

@@ -1,7 +1,7 @@
 //! A vault's folder: what says that it is one, and who has it open.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
     process, thread,
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    durable, own,
+    durable,
+    own::{self, Refused},
     vault::{PageStoreKind, VaultError, VaultId},
 };
 
@@ -94,6 +95,24 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
     // Told to whoever comes next. On a full disk the lock holds without.
     let _ = note_holder(&mut file);
     Ok(FolderLock(file))
+}
+
+/// Keeps everybody away who would write to the folder, and writes nothing. `None`: there is no lock
+/// to be held, so nobody has ever written to this folder.
+///
+/// # Errors
+/// [`VaultError::InUse`].
+pub(super) fn lock_to_read(folder: &Path) -> Result<Option<FolderLock>, VaultError> {
+    let mut file = match own::open(&folder.join(LOCK), OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(Refused::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(refused) => return Err(refused.into()),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(FolderLock(file))),
+        Err(TryLockError::WouldBlock) => Err(VaultError::InUse(holder(&mut file))),
+        Err(TryLockError::Error(error)) => Err(storage(error)),
+    }
 }
 
 fn note_holder(file: &mut File) -> io::Result<()> {

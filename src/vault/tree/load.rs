@@ -6,6 +6,7 @@ use super::{
     commit::sealed_page,
     ids,
     open::EPOCH,
+    openings::{OPENINGS, Openings, Whereabouts},
     page::{Child, Entry, Items, Page, PageId, RootHead},
     rewrite::{cut, separator},
     store::Store,
@@ -15,7 +16,7 @@ use crate::{
     vault::{
         VaultError, VaultId,
         pages::{Batch, PageStore},
-        root::{Root, RootSlot},
+        root::{OpeningNumber, Root, RootSlot},
     },
 };
 
@@ -34,6 +35,7 @@ impl Tree {
         slot: impl FnOnce() -> Result<Box<dyn RootSlot>, VaultError>,
         shape: Shape,
         seed: Seed,
+        at: Whereabouts,
         values: impl Iterator<Item = Result<(Place, Value), E>>,
     ) -> Result<Self, E> {
         let store = Store::new(seed.vault, shape, pages);
@@ -48,7 +50,7 @@ impl Tree {
             let (place, value) = value?;
             loader.add_entry(place, value)?;
         }
-        Ok(loader.finish(slot, seed)?)
+        Ok(loader.finish(slot, seed, at)?)
     }
 }
 
@@ -201,6 +203,7 @@ impl Loader {
         mut self,
         slot: impl FnOnce() -> Result<Box<dyn RootSlot>, VaultError>,
         seed: Seed,
+        at: Whereabouts,
     ) -> Result<Tree, VaultError> {
         self.level(0);
         let mut index = 0;
@@ -219,11 +222,15 @@ impl Loader {
             epoch: seed.epoch,
             key: random_secret()?,
             page: ids::inner()?,
+            opening: OpeningNumber::first()?,
         };
+        let openings = Openings { numbers: [root.opening; 2], at };
+        let openings = openings.seal(seed.vault, &seed.identity)?;
         let head = RootHead { epoch: seed.epoch, identity: seed.identity };
         let page = Page::new(1, Some(head), &self.levels[index].items.items());
         self.write(sealed_page(seed.vault, &root.page, &root.key, &page)?)?;
         self.batch.puts.push((EPOCH.to_vec(), root.epoch.to_be_bytes().to_vec()));
+        self.batch.puts.push((OPENINGS.to_vec(), openings));
         self.store.pages.apply(self.batch)?;
         self.store.pages.flush()?;
         let slot = slot()?;

@@ -38,8 +38,11 @@ mod ids;
 #[cfg(feature = "backup")]
 mod load;
 mod moving;
+mod note;
 mod open;
+mod openings;
 mod page;
+mod read_only;
 mod retire;
 mod rewrite;
 mod store;
@@ -61,6 +64,9 @@ pub(crate) use self::folder::read_header;
 #[cfg(feature = "cli")]
 pub(crate) use self::folder::{remove_draft, remove_unfinished};
 pub use self::moving::Moved;
+pub use self::open::OpenAs;
+#[cfg(all(test, feature = "backup"))]
+pub(crate) use self::openings::Whereabouts;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
 #[cfg(feature = "backup")]
 pub(crate) use self::{folder::FolderDraft, load::Seed};
@@ -160,6 +166,7 @@ pub(crate) struct Tree {
     view: RwLock<View>,
     writer: Mutex<()>,
     poisoned: AtomicBool,
+    read_only: bool,
     /// Dropped last: the folder is free only when the store is closed.
     _lock: Option<FolderLock>,
 }
@@ -195,6 +202,7 @@ impl Tree {
 
     /// Changes how the root slot keeps the root. The tree stays as it is.
     pub(crate) fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
+        self.refuse_read_only()?;
         let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
         let root = self.view()?.root.clone();
         let changed = self.slot.change(&root, change);
@@ -339,6 +347,15 @@ impl Tree {
         // Again: a writer that failed may have held the view until now.
         self.refuse_poisoned()?;
         Ok(view)
+    }
+
+    /// Whether it is never written to.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn refuse_read_only(&self) -> Result<(), VaultError> {
+        if self.read_only { Err(VaultError::ReadOnly) } else { Ok(()) }
     }
 
     fn refuse_poisoned(&self) -> Result<(), VaultError> {

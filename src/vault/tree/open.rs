@@ -8,17 +8,18 @@ use std::{
 
 use uuid::Uuid;
 
-#[cfg(feature = "backup")]
-use super::{Place, Seed, Value, folder::FolderDraft};
 use super::{
-    Shape, Tree, View,
+    Erasure, Shape, Tree, View,
     commit::remove,
     folder::{self, Header},
     ids,
+    openings::{OPENINGS, Openings, Whereabouts},
     page::{Items, Page, RootHead, hex},
     retire::RetireList,
     store::Store,
 };
+#[cfg(feature = "backup")]
+use super::{Place, Seed, Value, folder::FolderDraft};
 #[cfg(feature = "backup")]
 use crate::vault::root::Slot;
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
     vault::{
         PageStoreKind, VaultError, VaultId,
         pages::{Batch, MemoryPages, PageStore},
-        root::{MemorySlot, Root, RootSlot, SlotConfig},
+        root::{MemorySlot, OpeningNumber, Root, RootSlot, SlotConfig},
     },
 };
 
@@ -38,6 +39,27 @@ pub(super) const RETIRE: &[u8] = b"retire";
 /// tells one wrong state from another: what opens is decided by keys.
 pub(super) const EPOCH: &[u8] = b"epoch";
 
+/// How a vault's folder is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OpenAs {
+    /// As the folder that was opened last with its root slot. One that is a copy, or was restored, is
+    /// refused: two folders over one slot destroy each other's keys.
+    #[default]
+    Known,
+    /// As the one folder of this root slot from now on, though it is a copy or was restored. Whoever
+    /// says so makes sure that no other folder is used with the slot: another one is refused from
+    /// now on, and after the next erasure it cannot be read.
+    TheOne,
+    /// To be read, whatever it is. Nothing is written, neither to the folder nor to the slot, so that
+    /// a disk may be read-only: the pages are copied to the system's folder for temporary files. Whatever
+    /// would write fails with [`VaultError::ReadOnly`]. While it is open, the slot opens for nobody who
+    /// would write to it.
+    ///
+    /// Erasures that were cut off, or announced elsewhere, are not completed: opening a
+    /// [layer](crate::layer::Oubliette) over it fails where there are any.
+    ReadOnly,
+}
+
 impl Tree {
     /// Makes an empty tree in an empty page store and a new slot.
     pub(crate) fn create(
@@ -45,15 +67,28 @@ impl Tree {
         slot: Box<dyn RootSlot>,
         shape: Shape,
     ) -> Result<Self, VaultError> {
+        Self::create_here(pages, slot, shape, Whereabouts::default())
+    }
+
+    fn create_here(
+        pages: Box<dyn PageStore>,
+        slot: Box<dyn RootSlot>,
+        shape: Shape,
+        here: Whereabouts,
+    ) -> Result<Self, VaultError> {
         let vault = VaultId(Uuid::from_bytes(random()?));
-        let root = Root { vault, epoch: 0, key: random_secret()?, page: ids::inner()? };
+        let (key, opening) = (random_secret()?, OpeningNumber::first()?);
+        let root = Root { vault, epoch: 0, key, page: ids::inner()?, opening };
         let head = RootHead { epoch: 0, identity: random_secret()? };
+        let openings = Openings { numbers: [opening; 2], at: here };
+        let openings = openings.seal(vault, &head.identity)?;
         let page = Page::new(1, Some(head), &Items::Leaf(Vec::new()));
         let sealed = page.seal(vault, &root.page, &root.key)?;
         pages.apply(Batch {
             puts: vec![
                 (root.page.to_vec(), sealed),
                 (EPOCH.to_vec(), root.epoch.to_be_bytes().to_vec()),
+                (OPENINGS.to_vec(), openings),
             ],
             removals: Vec::new(),
         })?;
@@ -62,26 +97,52 @@ impl Tree {
         Self::assemble(Store::new(vault, shape, pages), slot, root, page)
     }
 
-    /// Opens a tree: makes sure that the slot holds one root and that it is on the disk, and
-    /// removes what an erasure that was cut off left lying.
+    /// Opens a tree: makes sure that the slot holds one root and that it is on the disk, leaves the
+    /// number of this opening in the pages and in the slot, and removes what an erasure that was cut
+    /// off left lying.
     ///
     /// # Errors
     /// [`VaultError::RolledBack`], [`VaultError::SlotOutdated`] and [`VaultError::Damaged`] where
-    /// the pages do not belong to the root.
-    pub(crate) fn open(
+    /// the pages do not belong to the root; unless it is opened as the one,
+    /// [`VaultError::FolderCopied`], [`VaultError::FolderOld`] and [`VaultError::SlotOld`]. Then
+    /// nothing was written.
+    pub(super) fn open_here(
         pages: Box<dyn PageStore>,
         slot: Box<dyn RootSlot>,
         shape: Shape,
+        here: Whereabouts,
+        as_the_one: bool,
     ) -> Result<Self, VaultError> {
         let root = slot.read()?;
         // Looked at first: a mirror's root that these pages do not know must not take the place of
         // the slot's own.
         let page = root_page(&*pages, &root)?;
-        slot.write(&root)?;
-        let store = Store::new(root.vault, shape, pages);
-        let tree = Self::assemble(store, slot, root, page)?;
+        let tree = Self::assemble(Store::new(root.vault, shape, pages), slot, root.clone(), page)?;
+        if !as_the_one {
+            let stored = tree.store.pages.get(OPENINGS)?;
+            let open = |stored: Vec<u8>| Openings::open(root.vault, &tree.identity, &stored);
+            Openings::admit(stored.and_then(open).as_ref(), root.opening, root.vault, &here)?;
+        }
+        // What the pages forget from here on must not come back in the slot.
+        tree.slot.settle()?;
+        let root = tree.note_opening(here)?;
+        tree.slot.write(&root)?;
         tree.clean_up()?;
         Ok(tree)
+    }
+
+    /// Leaves a fresh number in the pages, durably, beside the one that is in the slot. Returns the
+    /// root with it, which the slot is yet to take.
+    pub(super) fn note_opening(&self, here: Whereabouts) -> Result<Root, VaultError> {
+        let mut root = self.view()?.root.clone();
+        let before = root.opening;
+        root.opening = before.next()?;
+        let openings = Openings { numbers: [before, root.opening], at: here };
+        let puts = vec![(OPENINGS.to_vec(), openings.seal(root.vault, &self.identity)?)];
+        self.store.pages.apply(Batch { puts, ..Batch::default() })?;
+        self.store.pages.flush()?;
+        self.view.write().map_err(|_| VaultError::Poisoned)?.root = root.clone();
+        Ok(root)
     }
 
     /// A tree in memory, which nobody else ever sees.
@@ -105,7 +166,8 @@ impl Tree {
         let lock = folder::claim(folder)?;
         let slot = slot.create()?;
         let pages = kind.open(&folder.join(kind.folder()))?;
-        let mut tree = Self::create(pages, Box::new(slot), Shape::default())?;
+        let here = Whereabouts::of(folder)?;
+        let mut tree = Self::create_here(pages, Box::new(slot), Shape::default(), here)?;
         folder::write_header(folder, Header { vault: tree.vault_id(), pages: kind })?;
         tree._lock = Some(lock);
         Ok(tree)
@@ -117,8 +179,16 @@ impl Tree {
     /// # Errors
     /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NewerFormat`],
     /// [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
-    /// [`VaultError::WrongKek`], and those of [`Tree::open`].
-    pub(crate) fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+    /// [`VaultError::WrongKek`], [`VaultError::FolderCopied`], [`VaultError::FolderOld`],
+    /// [`VaultError::SlotOld`], and those of pages that do not belong to the root.
+    pub(crate) fn open_as(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        how: OpenAs,
+    ) -> Result<Self, VaultError> {
+        if how == OpenAs::ReadOnly {
+            return Self::open_to_read(folder, slot.into());
+        }
         // First of all: a folder that is none of ours gets no lock.
         folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
@@ -130,11 +200,54 @@ impl Tree {
         // Before the pages are touched: they need not be opened for a slot that does not fit.
         slot.read()?;
         let pages = header.pages.open(&header.pages_in(folder))?;
-        let mut tree = Self::open(pages, Box::new(slot), Shape::default())?;
+        let here = Whereabouts::of(folder)?;
+        let as_the_one = how == OpenAs::TheOne;
+        let mut tree = Self::open_here(pages, Box::new(slot), Shape::default(), here, as_the_one)?;
         // Only now it is sure which pages are the vault's.
         for other in PageStoreKind::ALL.into_iter().filter(|kind| *kind != header.pages) {
             folder::remove_pages(folder, other)?;
         }
+        tree._lock = Some(lock);
+        Ok(tree)
+    }
+
+    /// Gives a copy of a vault's folder a slot of its own, with a fresh root under which no other
+    /// folder opens. The slot `from`, which it had in common with the folder that it was copied from, is
+    /// read and stays as it is, open or not.
+    ///
+    /// # Errors
+    /// As of [`Tree::open_as`] and [`Tree::create_at`]. Until the last write the folder opens as
+    /// before.
+    pub(crate) fn give_own_slot(
+        folder: &Path,
+        from: SlotConfig,
+        to: SlotConfig,
+    ) -> Result<Self, VaultError> {
+        to.refuse_within(folder)?;
+        folder::read_header(folder)?;
+        let lock = folder::lock(folder)?;
+        let header = folder::read_header(folder)?;
+        own::refuse_link(&header.pages_in(folder))?;
+        let vault = header.vault;
+        let root = from.open_to_read(vault, false)?.read()?;
+        let pages = header.pages.open(&header.pages_in(folder))?;
+        let page = root_page(&*pages, &root)?;
+        let here = Whereabouts::of(folder)?;
+        let identity = page.root().map(|head| &head.identity);
+        let known = pages.get(OPENINGS)?.zip(identity);
+        let known = known.and_then(|(stored, identity)| Openings::open(vault, identity, &stored));
+        if known.is_some_and(|known| known.are_of(&here)) {
+            return Err(VaultError::Unsupported(
+                "this folder is the one that its root slot belongs to; copy it, and give the copy a \
+                 slot of its own",
+            ));
+        }
+        let slot = Box::new(to.create()?);
+        let store = Store::new(vault, Shape::default(), pages);
+        let mut tree = Self::assemble(store, slot, root, page)?;
+        tree.clean_up()?;
+        tree.note_opening(here)?;
+        tree.erase_all(Erasure::default())?;
         tree._lock = Some(lock);
         Ok(tree)
     }
@@ -157,7 +270,8 @@ impl Tree {
         let kind = PageStoreKind::default();
         let pages = kind.open(&draft.join(kind.folder()))?;
         let slot = || -> Result<Box<dyn RootSlot>, VaultError> { Ok(Box::new(slot)) };
-        let tree = Self::load(pages, slot, Shape::default(), seed, values)?;
+        let at = Whereabouts::of(draft)?;
+        let tree = Self::load(pages, slot, Shape::default(), seed, at, values)?;
         folder::write_header(draft, Header { vault, pages: kind })?;
         Ok((tree, begun))
     }
@@ -179,6 +293,7 @@ impl Tree {
             view: RwLock::new(View { root, page: Arc::new(page), before: HashMap::new() }),
             writer: Mutex::new(()),
             poisoned: AtomicBool::new(false),
+            read_only: false,
             _lock: None,
         })
     }

@@ -118,7 +118,8 @@ impl Rewrite<'_> {
             head = RootHead { epoch, ..head };
             version = 1;
             let (page, key) = (ids::inner()?, random_secret()?);
-            self.plan.root = Root { vault: self.plan.root.vault, epoch, key, page };
+            let Root { vault, opening, .. } = self.plan.root;
+            self.plan.root = Root { vault, epoch, key, page, opening };
         }
         let page = Arc::new(Page::new(version, Some(head), &items));
         let written = Written { key: self.plan.root.key.clone(), page: Arc::clone(&page) };

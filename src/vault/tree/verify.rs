@@ -7,6 +7,7 @@ use super::{
     Place, Tree,
     edits::Span,
     open::{EPOCH, RETIRE},
+    openings::OPENINGS,
     page::{Page, PageId, hex},
     retire::RetireList,
 };
@@ -93,10 +94,18 @@ impl Tree {
         repair: bool,
         see: &mut dyn FnMut(Seen<'_>),
     ) -> Result<Walked, VaultError> {
+        if repair {
+            self.refuse_read_only()?;
+        }
         let _writer = self.writer.lock().map_err(|_| VaultError::Poisoned)?;
         let root = self.view()?.root.clone();
         let differs = match self.slot.read() {
-            Ok(found) if found == root => None,
+            Ok(found) if found == root && found.opening == root.opening => None,
+            Ok(found) if found == root => Some(
+                "another folder, a copy, was opened with it since this one was; two over one slot \
+                 destroy each other's keys"
+                    .to_owned(),
+            ),
             Ok(found) => Some(format!(
                 "it holds epoch {} of vault {}, and epoch {} of vault {} is in use",
                 found.epoch, found.vault, root.epoch, root.vault
@@ -137,6 +146,7 @@ impl Tree {
         pages.names(&mut |name| {
             let known = name == RETIRE
                 || name == EPOCH
+                || name == OPENINGS
                 || PageId::try_from(name).is_ok_and(|id| known.contains(&id));
             if !known {
                 orphans.push(name.to_vec());

@@ -5,6 +5,7 @@ mod fenced;
 mod files;
 mod load;
 mod scale;
+mod signing;
 
 use std::path::{Path, PathBuf};
 

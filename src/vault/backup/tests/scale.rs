@@ -20,7 +20,7 @@ use crate::{
         places::Naming,
         records::KeyEntry,
         root::MemorySlot,
-        tree::{Seed, Shape, Tree, Value},
+        tree::{Seed, Shape, Tree, Value, Whereabouts},
     },
 };
 
@@ -70,7 +70,8 @@ fn vault_of(keys: u64, folder: &Path) -> Vault {
     let seed = Seed { vault: VaultId(uuid::Uuid::new_v4()), identity, epoch: 1 };
     let pages = Box::new(SledPages::open(folder).unwrap());
     let slot = || Ok(Box::new(MemorySlot::default()) as _);
-    let tree = Tree::load(pages, slot, Shape::default(), seed, values).unwrap();
+    let tree =
+        Tree::load(pages, slot, Shape::default(), seed, Whereabouts::default(), values).unwrap();
     Vault::over(tree.into(), Limits::default()).unwrap()
 }
 

@@ -7,10 +7,7 @@
 mod token;
 mod uri;
 
-use std::{
-    fs::File,
-    sync::{Mutex, MutexGuard, Once},
-};
+use std::sync::{Mutex, MutexGuard, Once};
 
 use cryptoki::session::Session;
 use zeroize::Zeroizing;
@@ -19,6 +16,7 @@ use self::token::Token;
 pub use self::uri::{Pkcs11Object, Pkcs11UriError};
 use super::{
     device::{self, Device, SECTOR_BYTES},
+    device_lock::DeviceLock,
     slot::Sectors,
 };
 use crate::vault::VaultError;
@@ -34,6 +32,11 @@ impl Pkcs11Object {
         device::open(self.connect()?, self)
     }
 
+    /// Opens the slot to be read.
+    pub(super) fn open_to_read(&self) -> Result<TokenSectors, VaultError> {
+        device::open_to_read(self.connect()?, self)
+    }
+
     /// Takes back what was made.
     pub(super) fn unmake(&self) {
         if let Ok(sectors) = self.connect() {
@@ -46,7 +49,8 @@ impl Pkcs11Object {
         let failed = |why| VaultError::SlotDevice { place: self.to_string(), why };
         let token = Token::find(self).map_err(failed)?;
         // Before the PIN is given: whoever finds the slot in use has not used up an attempt.
-        let lock = device::lock("pkcs11", &format!("{} {}", self.object, token.name()))?;
+        let what = format!("{} {}", self.object, token.name());
+        let lock = DeviceLock::take("pkcs11", &what, self)?;
         let session = token.log_in(self).map_err(failed)?;
         Ok(TokenSectors::of(self, session, Some(lock)))
     }
@@ -80,11 +84,11 @@ pub(super) struct TokenSectors<O: Objects = Session> {
     objects: Mutex<O>,
     /// That the token does not overwrite is told once.
     told: Once,
-    _lock: Option<File>,
+    _lock: Option<DeviceLock>,
 }
 
 impl<O: Objects> TokenSectors<O> {
-    fn of(at: &Pkcs11Object, objects: O, lock: Option<File>) -> Self {
+    fn of(at: &Pkcs11Object, objects: O, lock: Option<DeviceLock>) -> Self {
         Self { at: at.clone(), objects: Mutex::new(objects), told: Once::new(), _lock: lock }
     }
 

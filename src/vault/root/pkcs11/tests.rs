@@ -13,7 +13,7 @@ use crate::{
     crypto::Secret,
     vault::{
         VaultId,
-        root::{KekSecret, Root, RootSlot, Slot},
+        root::{KekSecret, OpeningNumber, Root, RootSlot, Slot},
     },
 };
 
@@ -86,7 +86,8 @@ impl Objects for Fake {
 
 fn root(epoch: u64) -> Root {
     let key = Secret::copy_of(&[u8::try_from(epoch).unwrap(); 32]);
-    Root { vault: VaultId(Uuid::from_u128(7)), epoch, key, page: [8; 16] }
+    let (vault, opening) = (VaultId(Uuid::from_u128(7)), OpeningNumber::default());
+    Root { vault, epoch, key, page: [8; 16], opening }
 }
 
 fn sectors(content: &Content, overwrites: Overwrites, left: usize) -> TokenSectors<Fake> {

@@ -1,7 +1,7 @@
 //! One who has every byte that was ever written, and tries every 32 bytes of all that they can
 //! read as a key to all that they cannot, until nothing new opens.
 //!
-//! They know the formats (from `tree/page.rs` and `tree/retire.rs`, of which they use no code) and
+//! They know the formats (from `tree/page.rs`, `tree/retire.rs` and `tree/openings.rs`, of which they use no code) and
 //! use them for two things only: to know what is bound to a ciphertext, and to stop a trial after
 //! one block where what it gives cannot be the beginning of a page.
 
@@ -32,11 +32,16 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// A page or a retire list, as it stood in a page store under a name.
+    /// A page, or what is kept beside the pages, as it stood in a page store under a name.
     pub(super) fn stored(vault: &[u8; 16], name: &[u8], content: &[u8]) -> Option<Self> {
         let fixed = |from: usize| content.get(from..from + 12)?.try_into().ok();
-        if name == b"retire" {
-            let associated = [&b"oubliette retire list"[..], &content[..1], vault].concat();
+        let purpose = match name {
+            b"retire" => Some(&b"oubliette retire list"[..]),
+            b"openings" => Some(&b"oubliette openings"[..]),
+            _ => None,
+        };
+        if let Some(purpose) = purpose {
+            let associated = [purpose, &content[..1], vault].concat();
             let body = content.get(13..)?.to_vec();
             return Some(Self {
                 nonce: fixed(1)?,
@@ -78,15 +83,19 @@ impl Sealed {
     }
 }
 
-/// An epoch that a test reaches.
+/// An epoch, or a count of openings, that a test reaches.
 fn number(text: &[u8; 16]) -> bool {
     text[..5] == [0; 5]
 }
 
 /// All that is derived from the identity, which a root page holds after its epoch.
 fn from_identity(root_page: &[u8]) -> Vec<Window> {
-    let labels =
-        [&b"oubliette retire list"[..], b"oubliette vault 1: names", b"oubliette vault 1: key ids"];
+    let labels = [
+        &b"oubliette retire list"[..],
+        b"oubliette openings",
+        b"oubliette vault 1: names",
+        b"oubliette vault 1: key ids",
+    ];
     let derive = |label: &[u8]| {
         let identity = Hmac::<Sha256>::new_from_slice(&root_page[8..40]).unwrap();
         identity.chain_update(label).finalize().into_bytes().into()

@@ -205,6 +205,11 @@ impl RootSlot for Recording<Box<dyn RootSlot>> {
         self.inner.read()
     }
 
+    fn settle(&self) -> Result<(), VaultError> {
+        self.archive.step()?;
+        self.inner.settle()
+    }
+
     fn write(&self, root: &Root) -> Result<(), VaultError> {
         self.archive.step()?;
         self.inner.write(root)?;

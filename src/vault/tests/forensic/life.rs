@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
     vault::{
-        InventoryEntry, KeyState, PageStoreKind, Vault,
+        InventoryEntry, KeyState, OpenAs, PageStoreKind, Vault,
         core::Limits,
         pages::SledPages,
         root::{RootSlot, Slot},
@@ -126,7 +126,8 @@ impl Life {
         let (folder, slot) = (self.folder(), self.slot());
         let vault = match self.store {
             Store::Plain if create => Vault::create(&folder, &slot).unwrap(),
-            Store::Plain => Vault::open(&folder, &slot).unwrap(),
+            // It may be a copy, with a copy of the slot.
+            Store::Plain => Vault::open_as(&folder, &slot, OpenAs::TheOne).unwrap(),
             Store::Recorded(sabotage) => {
                 // A few keys, or children, in a page.
                 let shape = Shape {

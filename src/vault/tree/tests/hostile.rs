@@ -78,7 +78,8 @@ fn a_slot_with_one_bad_sector_is_mended_and_with_two_is_refused() {
             sectors[index][at] ^= 0x40;
             disk.set_sectors(sectors.clone());
             assert_eq!(all(&disk.open(tiny()).unwrap()).len(), 60);
-            assert!(disk.sectors() == whole, "not mended");
+            let [first, second] = disk.sectors();
+            assert!(first == second && first[..152] == whole[0][..152], "not mended");
 
             sectors[1 - index].truncate(at);
             disk.set_sectors(sectors);
@@ -120,7 +121,9 @@ fn damage_to_one_page_is_contained() {
         .collect();
     broken.extend((0..stored.len()).map(|length| stored[..length].to_vec()));
     broken.push([stored.as_slice(), &[0]].concat());
+    let sectors = disk.sectors();
     for bytes in broken {
+        disk.set_sectors(sectors.clone());
         let mut image = whole.clone();
         image.insert(leaf.clone(), bytes);
         disk.set_image(image);
@@ -155,11 +158,12 @@ fn pages_swapped_for_one_another_do_not_open() {
 fn a_bad_root_page_is_an_error() {
     let (disk, tree) = filled();
     drop(tree);
-    let whole = disk.image();
+    let (whole, sectors) = (disk.image(), disk.sectors());
     for name in whole.keys().filter(|name| name.len() == 16) {
         let mut image = whole.clone();
         image.remove(name);
         disk.set_image(image);
+        disk.set_sectors(sectors.clone());
         // Either it is the root, or the rest opens.
         match disk.open(tiny()) {
             Ok(_) | Err(VaultError::Damaged(_)) => {}
@@ -243,9 +247,9 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
     let (disk, tree) = filled();
     drop(tree);
     let mut sectors = disk.sectors();
-    sectors[1][19] = 4;
+    sectors[1][19] = 5;
     let sum = Sha256::digest(&sectors[1][..SECTOR_BYTES - 32]);
     sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
     disk.set_sectors(sectors);
-    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 4, known: 3 })));
+    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 5, known: 4 })));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{
-    super::{Erasure, Seed},
+    super::{Erasure, Seed, openings::Whereabouts},
     all, range, set, tiny, value,
 };
 use crate::{
@@ -25,7 +25,8 @@ fn load(values: &Values, shape: Shape) -> Tree {
         Seed { vault: VaultId(uuid::Uuid::new_v4()), identity: random_secret().unwrap(), epoch: 7 };
     let values = values.iter().map(|(p, v)| Ok::<_, VaultError>((p.clone(), value(v))));
     let slot = || Ok(Box::new(MemorySlot::default()) as _);
-    Tree::load(Box::new(MemoryPages::default()), slot, shape, seed, values).unwrap()
+    Tree::load(Box::new(MemoryPages::default()), slot, shape, seed, Whereabouts::default(), values)
+        .unwrap()
 }
 
 fn place() -> impl Strategy<Value = Vec<u8>> {

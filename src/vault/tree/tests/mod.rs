@@ -17,7 +17,29 @@ mod rotation;
 mod slot;
 mod verify;
 
-use super::{Change, Place, Sabotage, Shape, Tree, Value};
+use std::path::Path;
+
+use super::{Change, OpenAs, Place, Sabotage, Shape, Tree, Value, openings::Whereabouts};
+use crate::vault::{
+    VaultError,
+    pages::PageStore,
+    root::{RootSlot, SlotConfig},
+};
+
+impl Tree {
+    /// As of a folder that is nowhere.
+    pub(in crate::vault) fn open(
+        pages: Box<dyn PageStore>,
+        slot: Box<dyn RootSlot>,
+        shape: Shape,
+    ) -> Result<Self, VaultError> {
+        Self::open_here(pages, slot, shape, Whereabouts::default(), false)
+    }
+
+    fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+        Self::open_as(folder, slot, OpenAs::Known)
+    }
+}
 
 /// Pages so small that a few entries make a tree of several levels.
 fn tiny() -> Shape {

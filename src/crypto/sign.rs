@@ -1,0 +1,59 @@
+//! Signatures (Ed25519, RFC 8032): what a vault says in clear, and others must be able to check.
+
+use std::fmt;
+
+use ed25519_dalek::Signer;
+use sha2::{Digest, Sha256};
+
+use super::{RandomError, SECRET_BYTES, Secret, random_secret};
+use crate::event::{Signature, SigningKeyId, VerifyingKey, framed};
+
+/// A key that signs. Its secret is wiped when it is dropped.
+pub(crate) struct SigningKey(Box<ed25519_dalek::SigningKey>);
+
+impl SigningKey {
+    /// A new one from the operating system's generator.
+    pub(crate) fn generate() -> Result<Self, RandomError> {
+        random_secret().map(|secret| Self::from_secret(&secret))
+    }
+
+    pub(crate) fn from_secret(secret: &[u8; SECRET_BYTES]) -> Self {
+        Self(Box::new(ed25519_dalek::SigningKey::from_bytes(secret)))
+    }
+
+    pub(crate) fn secret(&self) -> Secret {
+        Secret::copy_of(self.0.as_bytes())
+    }
+
+    pub(crate) fn public(&self) -> VerifyingKey {
+        VerifyingKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// The same bytes have the same signature: what is signed again is the same event.
+    pub(crate) fn sign(&self, bytes: &[u8]) -> Signature {
+        Signature(self.0.sign(bytes).to_bytes())
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.public().id())
+    }
+}
+
+impl VerifyingKey {
+    /// The id under which signatures name it.
+    pub fn id(&self) -> SigningKeyId {
+        let digest = Sha256::digest(framed(&[b"oubliette signing key", &self.0]));
+        let mut id = SigningKeyId([0; 16]);
+        id.0.copy_from_slice(&digest[..16]);
+        id
+    }
+
+    /// Whether this key signed these bytes. Strictly: what one program accepts, all do.
+    pub(crate) fn verifies(&self, bytes: &[u8], signature: &Signature) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        ed25519_dalek::VerifyingKey::from_bytes(&self.0)
+            .is_ok_and(|key| key.verify_strict(bytes, &signature).is_ok())
+    }
+}

@@ -1,0 +1,159 @@
+//! Setting the tombstones of an erasure.
+//!
+//! What stands in the store must not show whose forgetting reached which stream: see
+//! `docs/decisions/0020-tombstones-that-join-nothing.md`. And nobody may keep a tombstone out: ids
+//! cannot be foreseen, and what is "there already" is looked at.
+
+use futures::TryStreamExt;
+
+use super::{AffectedStream, ErasureError, Progress, journal::Journal};
+use crate::{
+    event::{ErasureRef, EventType, Json, NewEvent, SUBJECT_FORGOTTEN, StreamName, Subject},
+    layer::{Layer, tombstone},
+    store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},
+    vault::Vault,
+};
+
+/// How many streams get their tombstones in one append, where the store can do that.
+const TOMBSTONES_PER_APPEND: usize = 256;
+
+/// How many ids of one tombstone may be other events' before something else is the matter than
+/// chance.
+const MOST_IDS: u32 = 8;
+
+pub(super) async fn set_tombstones<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &mut Journal,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<(), ErasureError> {
+    let at_once = layer.store.capabilities().has(Capability::AtomicMultiStream);
+    let per_append = if at_once { TOMBSTONES_PER_APPEND } else { 1 };
+    // Neither the depth nor the name of a stream is to be read off their order.
+    let mut due: Vec<(ErasureRef, AffectedStream)> = journal
+        .plan
+        .streams
+        .iter()
+        .map(|affected| (vault.reference(journal.erasure, &affected.stream), affected.clone()))
+        .collect();
+    due.sort_unstable_by_key(|(reference, _)| *reference);
+    let mut written = 0;
+    for group in due.chunks(per_append) {
+        set_group(layer, vault, journal, group).await?;
+        written += group.len();
+        progress(Progress::Tombstones(written));
+    }
+    Ok(())
+}
+
+async fn set_group<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &mut Journal,
+    group: &[(ErasureRef, AffectedStream)],
+) -> Result<(), ErasureError> {
+    let erasure = journal.erasure;
+    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    let mut appends = Vec::with_capacity(group.len());
+    for (_, affected) in group {
+        appends.push(append(layer, vault, journal, affected).await?);
+    }
+    let doubtful: Vec<&AffectedStream> = match layer.store.append(appends).await {
+        Ok(appended) => {
+            let there = group.iter().zip(appended).filter(|(_, appended)| appended.already);
+            there.map(|((_, affected), _)| affected).collect()
+        }
+        // Some of them are there: an earlier attempt made other groups of them, or somebody's
+        // event has the id of one.
+        Err(StoreError::IdInUse { .. }) => group.iter().map(|(_, affected)| affected).collect(),
+        Err(error) => return Err(pending(error)),
+    };
+    for affected in doubtful {
+        set_one(layer, vault, journal, affected).await?;
+    }
+    Ok(())
+}
+
+/// Sets one tombstone, and looks at what has its id already.
+async fn set_one<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &mut Journal,
+    affected: &AffectedStream,
+) -> Result<(), ErasureError> {
+    let erasure = journal.erasure;
+    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    loop {
+        let append = append(layer, vault, journal, affected).await?;
+        let in_use = match layer.store.append(vec![append]).await {
+            Ok(appended) if !appended.iter().any(|Appended { already, .. }| *already) => {
+                return Ok(());
+            }
+            Ok(_) => None,
+            Err(error @ StoreError::IdInUse { .. }) => Some(error),
+            Err(error) => return Err(pending(error)),
+        };
+        if is_there(layer, vault, journal, &affected.stream).await? {
+            return Ok(());
+        }
+        let id = journal.tombstone(&affected.stream);
+        // In a log, too, the erasure would join the streams that it reached.
+        tracing::error!(
+            stream = %affected.stream, event = %id,
+            "another event has the id of a tombstone, which nobody could foresee; the tombstone \
+             gets another id: find out who appended that event"
+        );
+        if journal.tombstone_anew(&affected.stream) > MOST_IDS {
+            let in_use =
+                in_use.unwrap_or(StoreError::IdInUse { id, stream: affected.stream.clone() });
+            return Err(pending(in_use));
+        }
+        // Before it is used: whoever carries on after a crash must look for this one.
+        journal.write(vault).await?;
+    }
+}
+
+/// Whether the event with the tombstone's id is the tombstone: signed by any key of the history.
+/// The bytes may differ, where the key was changed in between.
+async fn is_there<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &Journal,
+    stream: &StreamName,
+) -> Result<bool, ErasureError> {
+    let erasure = journal.erasure;
+    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    let (id, reference) = (journal.tombstone(stream), vault.reference(erasure, stream));
+    let placement = layer.placement(stream).await.map_err(pending)?;
+    let mut events = layer.store.read(&placement.readable(stream), layer.newest_first());
+    while let Some(mut event) = events.try_next().await.map_err(pending)? {
+        if event.id == id {
+            event.stream = stream.clone();
+            let judged = tombstone::judge(vault, &event)?;
+            return Ok(event.is_tombstone()
+                && judged.is_ok_and(|tombstone| tombstone.reference == reference));
+        }
+    }
+    Ok(false)
+}
+
+async fn append<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &Journal,
+    affected: &AffectedStream,
+) -> Result<Append, ErasureError> {
+    let (erasure, stream) = (journal.erasure, &affected.stream);
+    let pending = |source| ErasureError::TombstonesPending { erasure, source };
+    let id = journal.tombstone(stream);
+    let keys = affected.keys.iter().filter_map(|key| key.parse().ok()).collect();
+    let subject = affected.own.then(|| Subject::of(stream));
+    let tombstone = tombstone::sign(vault, id, stream, erasure, keys, subject)?;
+    let invalid = |error: &dyn std::fmt::Display| pending(StoreError::Invalid(error.to_string()));
+    let data = Json::of(&tombstone).map_err(|error| invalid(&error))?;
+    let event_type = EventType::new(SUBJECT_FORGOTTEN).map_err(|error| invalid(&error))?;
+    let placement = layer.placement(stream).await.map_err(pending)?;
+    let mut event = NewEvent::new(event_type, data).with_id(id);
+    event.metadata = placement.note(stream);
+    Ok(Append::new(placement.readable(stream), ExpectedRevision::Any, vec![event]))
+}

@@ -1,0 +1,69 @@
+//! Small things that the page store holds beside the pages, each under a name shorter than a page's
+//! id. They are sealed under keys derived from the vault's identity, which the root page holds: who
+//! has no root key can neither read nor forge them.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::{
+    crypto::{Cipher, NONCE_BYTES, Secret},
+    vault::{VaultError, VaultId},
+};
+
+/// What is kept under a name.
+pub(super) struct Note {
+    /// What the key and the associated data are of.
+    pub(super) purpose: &'static [u8],
+    pub(super) format: u8,
+}
+
+impl Note {
+    /// `format(1) nonce(12)`, then sealed.
+    pub(super) fn seal(
+        &self,
+        vault: VaultId,
+        identity: &Secret,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        let mut bytes = vec![self.format];
+        bytes.extend_from_slice(&[0; NONCE_BYTES]);
+        bytes.extend_from_slice(plain);
+        let cipher = self.cipher(identity);
+        let nonce = cipher.seal_in_place(&self.associated(vault), &mut bytes, 1 + NONCE_BYTES)?;
+        bytes[1..1 + NONCE_BYTES].copy_from_slice(&nonce);
+        Ok(bytes)
+    }
+
+    /// What was sealed; `None`: it does not open.
+    pub(super) fn open(
+        &self,
+        vault: VaultId,
+        identity: &Secret,
+        stored: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let (&format, rest) = stored.split_first()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        if format != self.format {
+            return None;
+        }
+        self.cipher(identity).open(nonce, &self.associated(vault), sealed).ok()
+    }
+
+    fn cipher(&self, identity: &Secret) -> Cipher {
+        let mut key = Secret::default();
+        // A key of any length is a key to HMAC.
+        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(identity.as_slice()) {
+            mac.update(self.purpose);
+            key.copy_from_slice(&mac.finalize().into_bytes());
+        }
+        Cipher::new(&key)
+    }
+
+    fn associated(&self, vault: VaultId) -> Vec<u8> {
+        let mut bytes = self.purpose.to_vec();
+        bytes.push(self.format);
+        bytes.extend_from_slice(vault.0.as_bytes());
+        bytes
+    }
+}

@@ -1,0 +1,424 @@
+//! What stands in the store after a forgetting: it joins nothing, nobody keeps it out, and nobody
+//! but the vault can say it.
+
+mod common;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use common::{
+    all, bank_policy, event, everything, json, layer, layer_over, put, shape, stream, subject,
+};
+use futures::{StreamExt, TryStreamExt};
+use oubliette::{
+    audit::{
+        Finding,
+        verify::{Ill, VerifyNews, VerifyOptions},
+    },
+    event::{
+        Content, ERASURES, ErasureRef, EventId, EventType, Json, NewEvent, Position, RecordedEvent,
+        SUBJECT_FORGOTTEN, StreamName, Tombstone, TombstoneError,
+    },
+    layer::Oubliette,
+    store::{
+        Append, Appended, Capabilities, Delivery, EventStore, EventStream, ExpectedRevision,
+        Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError, Subscription,
+    },
+    vault::Vault,
+};
+use serde_json::Value;
+
+const USER: &str = r#"{"id":1,"name":"Erika Musterfrau"}"#;
+
+/// A person with a stream, an account, and a word in a shared room.
+async fn peopled<S: EventStore>(bank: &Oubliette<S>) {
+    for (to, event_type, data) in [
+        ("user-1", "UserRegistered", USER),
+        ("user-2", "UserRegistered", r#"{"id":2,"name":"Otto Normal"}"#),
+        ("bankaccount-1", "AccountOpened", r#"{"owner":"user-1","iban":"DE89370400440532013000"}"#),
+        ("room-selfhelp", "Said", r#"{"author":1,"at":3,"text":"first"}"#),
+        ("room-selfhelp", "Said", r#"{"author":2,"at":4,"text":"second"}"#),
+    ] {
+        put(bank, to, event(event_type, data)).await.unwrap();
+    }
+}
+
+async fn raw(store: &impl EventStore) -> Vec<RecordedEvent> {
+    store.read_all(ReadAllOptions::default()).try_collect().await.unwrap()
+}
+
+fn value(event: &RecordedEvent) -> Value {
+    serde_json::from_str(event.data.as_ref().unwrap().as_json().unwrap().as_str()).unwrap()
+}
+
+/// Every text and number in a value, but for what all tombstones of a day have.
+fn particulars(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            let telling = members
+                .iter()
+                .filter(|(name, _)| !["state", "day", "key"].contains(&name.as_str()));
+            telling.for_each(|(_, value)| particulars(value, into));
+        }
+        Value::Array(elements) => elements.iter().for_each(|value| particulars(value, into)),
+        other => drop(into.insert(other.to_string())),
+    }
+}
+
+#[tokio::test]
+async fn from_the_store_alone_nobody_learns_whose_forgetting_reached_which_stream() {
+    let bank = layer().await;
+    peopled(&bank).await;
+    let erased = bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let events = raw(bank.store()).await;
+    let tombstones: Vec<_> = events.iter().filter(|event| event.is_tombstone()).collect();
+    assert_eq!(tombstones.len(), 3);
+    let id = erased.erasure.to_string();
+    let instant = erased.at.to_string();
+    let mut told: Vec<BTreeSet<String>> = Vec::new();
+    for event in &tombstones {
+        let mut one = BTreeSet::from([event.id.to_string()]);
+        particulars(&value(event), &mut one);
+        let whole = format!("{:?} {}", event.metadata, value(event));
+        assert!(!whole.contains(&id) && !whole.contains(&instant[..19]), "{whole}");
+        for word in ["depth", "cause", "erasure", "\"at\""] {
+            assert!(!whole.contains(word), "{whole}");
+        }
+        // Who is forgotten is named in their own stream, and nobody else anywhere.
+        assert_eq!(
+            whole.contains("\"subject\":\"user-1\""),
+            event.stream == stream("user-public-1")
+        );
+        assert_eq!(whole.contains("user-1"), event.stream == stream("user-public-1"));
+        assert!(told.iter().all(|other| other.is_disjoint(&one)), "{told:?} and {one:?}");
+        told.push(one);
+    }
+    // They come in an order that tells neither depth nor name: that of their references.
+    let reference = |event: &&RecordedEvent| -> ErasureRef {
+        value(event)["ref"].as_str().unwrap().parse().unwrap()
+    };
+    let references: Vec<ErasureRef> = tombstones.iter().map(reference).collect();
+    assert!(references.is_sorted(), "{references:?}");
+    // The vault can tell, for an auditor.
+    for event in bank.read_all(ReadAllOptions::default()).try_collect::<Vec<_>>().await.unwrap() {
+        let Some(tombstone) = &event.tombstone else { continue };
+        let record = bank.erasure_of(tombstone.reference, &event.stream).unwrap().unwrap();
+        assert_eq!((record.erasure, &*record.reason), (erased.erasure, "asked"));
+        assert!(bank.erasure_of(tombstone.reference, &stream("elsewhere")).unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_event_tells_the_keys_that_a_tombstone_means() {
+    let bank = layer().await;
+    peopled(&bank).await;
+    let before = all(&bank, "room-selfhelp").await;
+    assert!(before.iter().all(|event| event.keys.len() == 1 && event.shredded.is_empty()));
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let after = all(&bank, "room-selfhelp").await;
+    assert_eq!(shape(&after), "pct");
+    let tombstone = after[2].tombstone.clone().unwrap();
+    // A projection that kept the keys of each row finds hers, and only hers.
+    assert_eq!(tombstone.keys, before[0].keys);
+    assert_ne!(tombstone.keys, before[1].keys);
+    let gone = &after[0].shredded[0];
+    assert_eq!((gone.reference, gone.day), (tombstone.reference, tombstone.day));
+    assert_eq!((&gone.keys, &after[0].keys), (&tombstone.keys, &tombstone.keys));
+}
+
+#[tokio::test]
+async fn whoever_asks_for_some_types_hears_of_a_forgetting_all_the_same() {
+    let bank = layer().await;
+    peopled(&bank).await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let filter = Filter {
+        event_types: vec![EventType::new("Said").unwrap()],
+        stream_prefixes: vec!["room-".to_owned()],
+    };
+    let mut told = Vec::new();
+    let mut deliveries = bank.subscribe(None, filter);
+    while let Some(Delivery::Event(event)) = deliveries.next().await.transpose().unwrap() {
+        told.push(event);
+    }
+    assert_eq!(shape(&told), "pct");
+}
+
+/// A store in which somebody is always first: before an append that the test chooses, they append
+/// an event of their own, under an id that they know.
+#[derive(Debug, Clone)]
+struct Rival {
+    inner: MemoryStore,
+    plan: Arc<Mutex<Option<Plan>>>,
+}
+
+/// Told of an append, says what is appended before it.
+type Plan = fn(&Append) -> Option<(String, EventId)>;
+
+impl Rival {
+    fn new(plan: Plan) -> Self {
+        Self { inner: MemoryStore::new(), plan: Arc::new(Mutex::new(Some(plan))) }
+    }
+}
+
+#[async_trait]
+impl EventStore for Rival {
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
+        let plan = *self.plan.lock().unwrap();
+        let planted = plan.and_then(|plan| appends.iter().find_map(plan));
+        if let Some((to, id)) = planted {
+            // Once.
+            *self.plan.lock().unwrap() = None;
+            let theirs = event("Noted", r#"{"by":"a rival"}"#).with_id(id);
+            let append = Append::new(stream(&to), ExpectedRevision::Any, vec![theirs]);
+            self.inner.append(vec![append]).await?;
+        }
+        self.inner.append(appends).await
+    }
+    fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
+        self.inner.read(stream, options)
+    }
+    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+        self.inner.read_all(options)
+    }
+    fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
+        self.inner.subscribe(after, filter)
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+}
+
+async fn forgotten_despite(plan: Plan) {
+    let store = Rival::new(plan);
+    let bank = layer_over(store.clone()).await;
+    peopled(&bank).await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    assert!(store.plan.lock().unwrap().is_none(), "the rival was not asked");
+    for name in ["user-1", "bankaccount-1", "room-selfhelp"] {
+        let set = all(&bank, name).await.iter().filter(|event| event.tombstone.is_some()).count();
+        assert_eq!(set, 1, "{name}");
+    }
+    let record = bank.erasures().unwrap().remove(0);
+    assert!(record.done && record.announced, "{record:?}");
+    // Nothing is set twice, and a vault that is put back is told.
+    let vault = bank.vault().unwrap().clone();
+    let again = Oubliette::open(store, vault, bank_policy()).await.unwrap();
+    assert!(again.resume().await.unwrap().is_empty());
+    let all = raw(again.store()).await;
+    assert_eq!(all.iter().filter(|event| event.is_tombstone()).count(), 3);
+}
+
+/// The announcement names the erasure before the tombstones are set.
+#[tokio::test]
+async fn whoever_knows_the_erasure_cannot_take_the_id_of_a_tombstone() {
+    forgotten_despite(|append| {
+        let announced = append.stream == stream(ERASURES);
+        let data = append.events[0].data.as_json().filter(|_| announced)?;
+        let data: Value = serde_json::from_str(data.as_str()).unwrap();
+        let erasure: oubliette::event::ErasureId = data["erasure"].as_str()?.parse().ok()?;
+        Some(("room-selfhelp".to_owned(), EventId::derived(erasure.0, "room-selfhelp")))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_with_the_id_of_a_tombstone_does_not_suppress_it() {
+    forgotten_despite(|append| {
+        let is_it = append.stream == stream("room-selfhelp")
+            && append.events[0].event_type.as_str() == SUBJECT_FORGOTTEN;
+        is_it.then(|| ("room-selfhelp".to_owned(), append.events[0].id))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_with_the_id_of_a_tombstone_in_another_stream_does_not_keep_it_pending() {
+    forgotten_despite(|append| {
+        let is_it = append.stream == stream("room-selfhelp")
+            && append.events[0].event_type.as_str() == SUBJECT_FORGOTTEN;
+        is_it.then(|| ("elsewhere".to_owned(), append.events[0].id))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_with_the_id_of_an_announcement_does_not_suppress_it() {
+    for to in [ERASURES, "elsewhere"] {
+        let plan: Plan = match to {
+            ERASURES => |append| {
+                (append.stream == stream(ERASURES))
+                    .then(|| (ERASURES.to_owned(), append.events[0].id))
+            },
+            _ => |append| {
+                (append.stream == stream(ERASURES))
+                    .then(|| ("elsewhere".to_owned(), append.events[0].id))
+            },
+        };
+        forgotten_despite(plan).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_knows_an_event_cannot_take_the_id_of_its_private_half() {
+    let bank = layer().await;
+    let registered = event("UserRegistered", USER);
+    let guess = EventId::derived(registered.id.0, "private half");
+    let theirs = event("Noted", "{}").with_id(guess);
+    let append = Append::new(stream("elsewhere"), ExpectedRevision::Any, vec![theirs]);
+    bank.store().append(vec![append]).await.unwrap();
+    put(&bank, "user-1", registered.clone()).await.unwrap();
+    // And yet it is the same each time.
+    assert!(put(&bank, "user-1", registered).await.unwrap().already);
+    assert_eq!(shape(&all(&bank, "user-1").await), "c");
+}
+
+async fn plant<S: EventStore>(bank: &Oubliette<S>, to: &str, data: &Json) -> EventId {
+    let event_type = EventType::new(SUBJECT_FORGOTTEN).unwrap();
+    let event = NewEvent::new(event_type, data.clone());
+    plant_as(bank, to, event).await
+}
+
+async fn plant_as<S: EventStore>(bank: &Oubliette<S>, to: &str, event: NewEvent) -> EventId {
+    let id = event.id;
+    let append = Append::new(stream(to), ExpectedRevision::Any, vec![event]);
+    bank.store().append(vec![append]).await.unwrap();
+    id
+}
+
+async fn found<S: EventStore>(bank: &Oubliette<S>) -> Vec<Finding<Ill>> {
+    let mut found = Vec::new();
+    let take = |news| {
+        if let VerifyNews::Found(finding) = news {
+            found.push(finding);
+        }
+    };
+    bank.verify(VerifyOptions::default(), take).await.unwrap();
+    found
+}
+
+#[tokio::test]
+async fn a_forged_tombstone_forgets_nobody_and_is_named_as_forged() {
+    let bank = layer().await;
+    peopled(&bank).await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let genuine = raw(bank.store()).await;
+    let genuine = genuine
+        .iter()
+        .find(|event| event.stream == stream("bankaccount-1") && event.is_tombstone());
+    let genuine = value(genuine.unwrap());
+    let living = bank.vault().unwrap().keys_of(&subject("user-2")).unwrap()[0].id.to_string();
+    let with = |changes: &[(&str, Value)]| {
+        let mut changed = genuine.clone();
+        for (name, value) in changes {
+            changed[*name] = value.clone();
+        }
+        json(&changed.to_string())
+    };
+    let unknown = "AAAAAAAAAAAAAAAAAAAAAA";
+    let forgeries = [
+        // A genuine one, set once more; then changed in each of its parts.
+        with(&[]),
+        with(&[("subject", "user-2".into())]),
+        with(&[("keys", vec![living.clone()].into())]),
+        with(&[("day", "2020-01-01".into())]),
+        with(&[("ref", unknown.into())]),
+        with(&[("key", unknown.into())]),
+        // Of no vault at all, with a living key and without.
+        with(&[("key", unknown.into()), ("keys", vec![living].into())]),
+        with(&[("key", unknown.into()), ("keys", Value::Array(vec![]))]),
+        // As it was written once.
+        json(r#"{"erasure":"01890a5d-ac96-774b-bcce-b302099a8057","keys":[]}"#),
+        with(&[("state", "suspended".into())]),
+    ];
+    for forgery in &forgeries {
+        plant(&bank, "user-public-2", forgery).await;
+    }
+    let read = all(&bank, "user-2").await;
+    assert_eq!(shape(&read), format!("c{}", "f".repeat(forgeries.len())));
+    assert!(read.iter().all(|event| event.tombstone.is_none()));
+    assert!(matches!(read[1].content(), Content::Foreign(_)));
+    // Nor by the name of the public half, nor among all events.
+    assert!(all(&bank, "user-public-2").await.iter().all(|event| event.tombstone.is_none()));
+    let everywhere = everything(&bank).await;
+    assert_eq!(everywhere.iter().filter(|event| event.tombstone.is_some()).count(), 3);
+
+    let found = found(&bank).await;
+    assert_eq!(found.len(), forgeries.len(), "{found:?}");
+    for finding in &found {
+        assert_eq!(finding.kind, Ill::ForgedTombstone, "{finding:?}");
+        assert!(finding.cure.starts_with("forged"), "{}", finding.cure);
+        assert!(!finding.cure.contains("forget the subject"), "{}", finding.cure);
+        assert!(!finding.what.contains("Otto"), "{finding:?}");
+    }
+    let told: BTreeSet<&str> = found.iter().map(|finding| finding.what.as_str()).collect();
+    assert!(told.contains("a tombstone here was not written by this vault"), "{told:?}");
+    assert!(told.iter().any(|what| what.contains("`suspended` is reserved")), "{told:?}");
+    // Nobody was forgotten by it: she still can be, once.
+    let erased = bank.forget(&subject("user-2"), "asked").await.unwrap();
+    assert!(!erased.already && erased.keys > 0);
+}
+
+#[tokio::test]
+async fn a_tombstone_counts_only_where_it_was_set() {
+    let bank = layer().await;
+    peopled(&bank).await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let events = raw(bank.store()).await;
+    let genuine = events.iter().find(|event| event.is_tombstone()).unwrap();
+    // The same event, id and all, in the store of a test system with the same vault.
+    let mut copy = NewEvent::new(genuine.event_type.clone(), genuine.data.clone().unwrap());
+    copy.id = genuine.id;
+    let vault = bank.vault().unwrap().clone();
+    let other = Oubliette::open(MemoryStore::new(), vault, bank_policy()).await.unwrap();
+    plant_as(&other, "room-other", copy).await;
+    assert_eq!(shape(&all(&other, "room-other").await), "f");
+}
+
+#[tokio::test]
+async fn the_tombstones_of_another_vault_on_the_same_store_are_told_from_forged_ones() {
+    let store = MemoryStore::new();
+    let ours = layer_over(store.clone()).await;
+    peopled(&ours).await;
+    let theirs = layer_over(store).await;
+    put(&theirs, "member-7", event("Joined", r#"{"name":"Max"}"#)).await.unwrap();
+    theirs.forget(&subject("member-7"), "asked").await.unwrap();
+    let found = found(&ours).await;
+    let kinds: Vec<Ill> = found.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&Ill::ForeignTombstone), "{kinds:?}");
+    assert!(!kinds.contains(&Ill::ForgedTombstone), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn without_a_vault_nobody_is_called_forgotten() {
+    let bank = layer().await;
+    peopled(&bank).await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let analyst = Oubliette::without_vault(bank.store().clone(), bank_policy());
+    assert_eq!(shape(&all(&analyst, "bankaccount-1").await), "pf");
+}
+
+#[test]
+fn states_that_are_to_come_are_refused_by_name() {
+    let with = |state: &str| {
+        let text = format!(
+            r#"{{"state":"{state}","ref":"AAAAAAAAAAAAAAAAAAAAAA","day":"2026-11-28","keys":[],"key":"AAAAAAAAAAAAAAAAAAAAAA","sig":"{}"}}"#,
+            "A".repeat(86)
+        );
+        Tombstone::parse(&json(&text))
+    };
+    assert!(with("forgotten").is_ok());
+    assert_eq!(with("suspended"), Err(TombstoneError::Reserved("suspended")));
+    assert_eq!(with("lifted"), Err(TombstoneError::Reserved("lifted")));
+    assert_eq!(with("gone"), Err(TombstoneError::Malformed));
+}
+
+#[tokio::test]
+async fn a_vault_has_one_signing_key_from_the_beginning() {
+    let vault = Vault::in_memory().unwrap();
+    let keys = vault.signing_keys().unwrap();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].key, keys[0].public.id());
+}
