@@ -15,6 +15,7 @@ mod forget;
 mod import;
 mod inventory;
 mod kek;
+mod keys;
 mod open;
 mod output;
 mod policy;
@@ -30,6 +31,7 @@ mod watch;
 use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use oubliette::audit::drill::READER;
 use tracing_subscriber::EnvFilter;
 
 use exit::{CliError, Exit};
@@ -89,10 +91,14 @@ enum Command {
     Rotate(rotate::RotateArgs),
     Inventory(inventory::InventoryArgs),
     Erasures(erasures::ErasuresArgs),
+    Keys(keys::KeysArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
+    /// What `drill` starts to open a copy of the vault in a process without rights
+    #[command(name = READER, hide = true)]
+    DrillReader(drill::ReaderArgs),
     Policy(policy::PolicyArgs),
     Root(root::RootArgs),
     Vault(vault::VaultArgs),
@@ -107,6 +113,9 @@ pub(crate) fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),
     };
+    if let Command::DrillReader(args) = &args.command {
+        return drill::reader(args).into();
+    }
     log();
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
@@ -169,12 +178,15 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
+        Command::Keys(args) => keys::run(&globals, &args, &mut out).await,
         Command::Root(args) => root::run(&globals, &args, &mut out).await,
         Command::Vault(args) => vault::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
+        // It has ended by now.
+        Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

@@ -188,6 +188,11 @@ impl Policy {
 }
 
 impl Policy {
+    /// Whether events of this type state owners of the stream.
+    pub fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
+        self.0.states_owners(stream, event_type)
+    }
+
     /// The owner changes that a stored event states, as far as its content is readable and says
     /// what the rules expect.
     pub fn stated_owners(

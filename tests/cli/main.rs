@@ -11,6 +11,7 @@ mod import;
 mod links;
 #[cfg(target_os = "linux")]
 mod memory;
+mod not_reached;
 mod rolled_back;
 mod root;
 mod rotation;
