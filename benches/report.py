@@ -155,6 +155,11 @@ def page(cases):
     if scale_section.marked():
         yield ""
         yield scale_section.marked()
+    import durable_section  # likewise
+
+    if durable_section.marked():
+        yield ""
+        yield durable_section.marked()
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ pub(crate) fn alone(step: &Step, reference: &Path) -> Value {
 }
 
 /// How long it took in seconds, and how many keys went.
-fn forget(runtime: &Runtime, vault: &Vault, who: &[Subject]) -> (f64, u64) {
+pub(crate) fn forget(runtime: &Runtime, vault: &Vault, who: &[Subject]) -> (f64, u64) {
     let doomed = |subject: &Subject| Doomed { subject: subject.clone(), dead: Dead::All };
     let erasure = ErasureId::now();
     let destruction = Destruction { erasure, doomed: who.iter().map(doomed).collect() };

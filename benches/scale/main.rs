@@ -9,6 +9,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod conduct;
+mod durable;
 mod forget;
 mod keys;
 mod meter;
@@ -19,6 +20,7 @@ fn main() {
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     match arguments.first().map(String::as_str) {
         Some("step") => steps::run(&arguments[1..]),
+        Some("durable") => durable::run(),
         _ => conduct::run(&arguments),
     }
 }

@@ -91,7 +91,10 @@ pub enum Where {
     File {
         /// Its path, as it was reached.
         path: PathBuf,
-        /// The byte, where one can be named.
+        /// What it is packed in there, from the outside; empty: nothing.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        inside: String,
+        /// The byte, of what was unpacked if it is packed, where one can be named.
         #[serde(skip_serializing_if = "Option::is_none")]
         offset: Option<u64>,
     },
@@ -112,10 +115,13 @@ impl fmt::Display for Where {
             Self::Event { stream, revision, position, .. } => {
                 write!(f, "{stream} revision {revision} (position {position})")
             }
-            Self::File { path, offset: Some(offset) } => {
-                write!(f, "{} at byte {offset}", path.display())
+            Self::File { path, inside, offset } => {
+                write!(f, "{}", path.display())?;
+                if !inside.is_empty() {
+                    write!(f, ", in {inside}")?;
+                }
+                offset.map_or(Ok(()), |offset| write!(f, " at byte {offset}"))
             }
-            Self::File { path, offset: None } => write!(f, "{}", path.display()),
         }
     }
 }

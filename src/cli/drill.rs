@@ -1,11 +1,14 @@
 //! Whether anybody forgotten can still be read from copies, dumps and logs.
 
-use std::{fs, panic, path::PathBuf, thread};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use oubliette::audit::{
     Severity,
-    drill::{self, DrillNews, DrillOptions, DrillReport, SHORTEST_GIVEN},
+    drill::{self, CopyReader, DrillNews, DrillOptions, DrillReport, Leak, SHORTEST_GIVEN},
 };
 use serde::Serialize;
 
@@ -17,7 +20,7 @@ use super::{
     watch::Watch,
 };
 
-/// Prove that copies are dead: can anybody forgotten still be read from these files?
+/// Search copies, dumps and logs: can anybody forgotten still be read from these files?
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,15 +39,17 @@ followed. It looks for what would bring somebody back, as whoever found the file
                tried under every destroyed key that was found.
   clear text   values that are sealed in the store, of at least 6 characters or digits, standing
                in clear: in a log, say. At most 50000 of them; none that stands in a public field,
-               too. Of the forgotten nobody has the values any more but you: name them with
+               too; no common words, to which --ignore adds. Case, composition (NFC, NFD) and
+               escapes do not matter. Of the forgotten nobody has the values any more but you: name them with
                --needles, one a line. No finding shows a value.
 
-SQLite databases and files packed with gzip are looked into. Files that are encrypted with age are
-named and passed over. Copies of the vault and databases are copied to the temporary folder (TMPDIR)
-to be opened.
+What is packed with gzip, zlib or zip, or written in base64 or hexadecimal digits, is searched wherever
+it begins, also in each other. What cannot be looked into is told as that. Links are not followed, and
+nothing that is searched is opened for writing. Copies of the vault are copied to the temporary
+folder (TMPDIR) and opened there by a process that has no rights but on that copy.
 
-Exit code 0: nothing but notices; nobody forgotten can be read from this. 1: warnings or errors, each
-with what to do about it; also where something cannot be looked into, so that nothing can be said.
+Exit code 0: everything was looked into, and there are nothing but notices. 1: warnings or errors, each
+with what to do about it; also where something was not looked into, so that nothing can be said.
 
 In CI, after restoring last night's backups to /restored:
   oubliette --dir /srv/data drill /restored --needles forgotten.txt || alert")]
@@ -55,6 +60,30 @@ pub(super) struct DrillArgs {
     /// Values that must not be found, one a line: names, addresses, numbers of the forgotten
     #[arg(long, value_name = "FILE")]
     needles: Option<PathBuf>,
+    /// Words that are no leak wherever they stand, one a line, besides a list of common ones
+    #[arg(long, value_name = "FILE")]
+    ignore: Option<PathBuf>,
+    /// How many bytes may come out of a packed file for each that it has [default: 256]
+    #[arg(long, value_name = "RATIO")]
+    unpack: Option<u64>,
+    /// Open copies of the vault even where the system cannot confine the process that does
+    #[arg(long)]
+    unconfined: bool,
+}
+
+/// How the process that opens a copy is started.
+#[derive(Debug, Args)]
+pub(super) struct ReaderArgs {
+    folder: PathBuf,
+    #[arg(long)]
+    unconfined: bool,
+}
+
+pub(super) fn reader(args: &ReaderArgs) -> Exit {
+    match drill::read_copy(&args.folder, args.unconfined) {
+        Ok(()) => Exit::Done,
+        Err(_) => Exit::Failed,
+    }
 }
 
 pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Result<(), CliError> {
@@ -63,7 +92,11 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
             return Err(CliError::usage(format!("{}: {error}", path.display())));
         }
     }
-    let needles = args.needles.as_ref().map_or(Ok(Vec::new()), read_needles)?;
+    let needles = args.needles.as_ref().map_or(Ok(Vec::new()), |file| {
+        let least = "or it is everywhere";
+        read_lines(file, SHORTEST_GIVEN, least)
+    })?;
+    let ignore = args.ignore.as_ref().map_or(Ok(Vec::new()), |file| read_lines(file, 1, ""))?;
     let store = globals.open_to_audit().await?;
     let (slot, vault) = globals.places();
     let options = DrillOptions {
@@ -72,14 +105,10 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
         needles_file: args.needles,
         slots: slot.into_iter().collect(),
         vault: Some(vault),
+        ignore,
+        reader: CopyReader::Program { program: env::current_exe()?, unconfined: args.unconfined },
+        unpack: args.unpack,
     };
-    // What the database says about a broken copy before it gives up is told as a finding.
-    let before = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        if thread::current().name() != Some(drill::THREAD) {
-            before(info);
-        }
-    }));
     let mut watch = Watch::new(globals.json);
     let mut findings = Findings::new(globals.json);
     let drilled = store
@@ -108,27 +137,44 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
 }
 
 /// One value a line. A line that is too short is refused by its number, and not shown.
-fn read_needles(path: &PathBuf) -> Result<Vec<String>, CliError> {
-    let failed = |error| CliError::usage(format!("{}: {error}", path.display()));
-    let text = fs::read_to_string(path).map_err(failed)?;
-    let mut needles = Vec::new();
+fn read_lines(path: &Path, shortest: usize, why: &str) -> Result<Vec<String>, CliError> {
+    let bytes = fs::read(path).map_err(|e| CliError::usage(format!("{}: {e}", path.display())))?;
+    let text = decode(&bytes).ok_or_else(|| {
+        CliError::usage(format!("{} is neither UTF-8 nor UTF-16 with its mark", path.display()))
+    })?;
+    let mut values = Vec::new();
     for (line, number) in text.lines().zip(1..) {
         let value = line.trim();
         if value.is_empty() {
             continue;
         }
-        if value.chars().count() < SHORTEST_GIVEN {
+        if value.chars().count() < shortest {
             return Err(CliError::usage(format!(
-                "{}, line {number}: at least {SHORTEST_GIVEN} characters, or it is everywhere",
+                "{}, line {number}: at least {shortest} characters, {why}",
                 path.display()
             )));
         }
-        needles.push(value.to_owned());
+        values.push(value.to_owned());
     }
-    if needles.is_empty() {
-        return Err(CliError::usage(format!("{} holds no value to search for", path.display())));
+    if values.is_empty() {
+        return Err(CliError::usage(format!("{} holds no value", path.display())));
     }
-    Ok(needles)
+    Ok(values)
+}
+
+/// Text, without the mark that some programs write before it.
+fn decode(bytes: &[u8]) -> Option<String> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+        rest.is_empty().then(|| String::from_utf16(&units).ok()).flatten()
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).ok(),
+        _ => String::from_utf8(bytes.to_vec()).ok(),
+    }
 }
 
 #[derive(Serialize)]
@@ -142,9 +188,11 @@ struct Tagged<'a> {
 fn in_words(report: &DrillReport) -> Vec<String> {
     let mut lines = vec![
         format!(
-            "{} and {} searched for {}: {} of this vault, {} of its folder",
+            "{} and {} searched, and {} that came out of them, for {}: {} of this vault, {} of its \
+             folder",
             count(report.files, "file"),
             count(report.bytes, "byte"),
+            count(report.unpacked, "byte"),
             count(report.values, "value"),
             count(report.roots, "root"),
             match report.copies {
@@ -163,15 +211,25 @@ fn in_words(report: &DrillReport) -> Vec<String> {
         let values = count(report.public_values, "sealed value");
         lines.push(format!("{values} not searched for: public fields hold the same"));
     }
+    if report.ignored_values + report.short_values > 0 {
+        let (ignored, short) = (count(report.ignored_values, "common word"), report.short_values);
+        lines.push(format!(
+            "{ignored} and {short} of fewer than 6 letters or digits not searched for"
+        ));
+    }
     if report.passed_over > 0 {
-        let passed = count(report.passed_over, "link or special file");
-        lines.push(format!("{passed} passed over"));
+        let passed = count(report.passed_over, "link, pipe or socket");
+        lines.push(format!("{passed} passed over: nothing in them that is not searched"));
     }
     let [errors, warnings, notices] =
         [Severity::Error, Severity::Warning, Severity::Notice].map(|of| report.count(of));
     let counted = count(notices, "notice");
     lines.push(match (errors, warnings) {
-        (0, 0) => format!("nobody who is forgotten can be read from this; {counted}"),
+        (0, 0) => format!("nothing of the forgotten was found in what was searched; {counted}"),
+        (0, _) if report.found.contains_key(&Leak::NotLookedInto) => format!(
+            "{}, {counted}; not everything was looked into, so nothing is said about the whole",
+            count(warnings, "warning")
+        ),
         _ => format!("{}, {}, {counted}", count(errors, "error"), count(warnings, "warning")),
     });
     lines

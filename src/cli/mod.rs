@@ -30,6 +30,7 @@ mod watch;
 use std::{env, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use oubliette::audit::drill::READER;
 use tracing_subscriber::EnvFilter;
 
 use exit::{CliError, Exit};
@@ -93,6 +94,9 @@ enum Command {
     Restore(backup::RestoreArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
+    /// What `drill` starts to open a copy of the vault in a process without rights
+    #[command(name = READER, hide = true)]
+    DrillReader(drill::ReaderArgs),
     Policy(policy::PolicyArgs),
     Root(root::RootArgs),
     Vault(vault::VaultArgs),
@@ -107,6 +111,9 @@ pub(crate) fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),
     };
+    if let Command::DrillReader(args) = &args.command {
+        return drill::reader(args).into();
+    }
     log();
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
@@ -175,6 +182,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
         Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
+        // It has ended by now.
+        Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, &args, &mut out),
     }
     // What was said before an error is said, too.

@@ -32,6 +32,9 @@ pub(crate) enum Fate {
     Unknown,
 }
 
+/// Pages of a copy, by their names.
+pub(crate) type CopiedPages<'a> = &'a mut dyn FnMut(&[u8; 16]) -> Option<Vec<u8>>;
+
 /// A copy of a vault's folder. Whoever opens one gives it away: its database writes as it opens.
 pub(crate) struct Copied(Box<dyn PageStore>);
 
@@ -56,9 +59,9 @@ impl Copied {
         PageStoreKind::found_in(pages).unwrap_or_default().open(pages).map(Self)
     }
 
-    /// The pages.
-    pub(crate) fn store(&self) -> &dyn PageStore {
-        &*self.0
+    /// The page under a name.
+    pub(crate) fn page(&self, name: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        self.0.get(name)
     }
 }
 
@@ -67,27 +70,37 @@ impl Core {
     pub(super) fn dead_keys(
         &self,
         root: Option<&Root>,
-        copy: &dyn PageStore,
+        copy: CopiedPages<'_>,
         see: &mut dyn FnMut(DeadKey),
     ) -> Result<bool, VaultError> {
         let mut failed = None;
-        let opened = self.disk.tree().reach(root, copy, &mut |place, value| {
-            if places::kind_of(place) != places::Kind::Key {
-                return;
-            }
-            let Ok(entry) = KeyEntry::decode(value) else { return };
-            let fate = match self.state(entry.id) {
-                Ok(KeyState::Live { .. }) => return,
-                Ok(KeyState::Shredded { erasure }) => Fate::Destroyed(erasure),
-                Err(VaultError::KeyMissing(_)) => Fate::Unknown,
-                Err(error) => {
-                    failed = Some(error);
-                    return;
-                }
-            };
-            let pseudonym = places::hash_of(place).unwrap_or_default();
-            see(DeadKey { id: entry.id, secret: entry.secret, pseudonym, fate });
+        let opened = self.disk.tree().reach(root, copy, &mut |place, value| match self
+            .dead_key(place, value)
+        {
+            Ok(key) => key.into_iter().for_each(&mut *see),
+            Err(error) => failed = Some(error),
         })?;
         failed.map_or(Ok(opened), Err)
+    }
+
+    /// See [`Vault::dead_key`](super::Vault::dead_key).
+    pub(super) fn dead_key(
+        &self,
+        place: &[u8],
+        value: &[u8],
+    ) -> Result<Option<DeadKey>, VaultError> {
+        // It may come from anywhere.
+        if place.is_empty() || places::kind_of(place) != places::Kind::Key {
+            return Ok(None);
+        }
+        let Ok(entry) = KeyEntry::decode(value) else { return Ok(None) };
+        let fate = match self.state(entry.id) {
+            Ok(KeyState::Live { .. }) => return Ok(None),
+            Ok(KeyState::Shredded { erasure }) => Fate::Destroyed(erasure),
+            Err(VaultError::KeyMissing(_)) => Fate::Unknown,
+            Err(error) => return Err(error),
+        };
+        let pseudonym = places::hash_of(place).unwrap_or_default();
+        Ok(Some(DeadKey { id: entry.id, secret: entry.secret, pseudonym, fate }))
     }
 }

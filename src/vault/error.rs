@@ -290,9 +290,7 @@ pub enum VaultError {
     )]
     NoPageStore(String),
     /// There is no room on the disk.
-    #[error(
-        "the disk is full ({0}); nothing of the vault is damaged: make room, and open it again"
-    )]
+    #[error("the disk is full; nothing of the vault is damaged: make room, and open it again")]
     DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The disk, or the page store, failed.
     #[error("the vault's storage failed: {0}")]

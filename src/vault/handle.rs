@@ -24,7 +24,10 @@ use super::{
     tree::Tree,
 };
 #[cfg(feature = "drill")]
-use super::{copy::DeadKey, pages::PageStore, root::Root};
+use super::{
+    copy::{CopiedPages, DeadKey},
+    root::Root,
+};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
     event::{ErasureId, ErasureRef, EventId, Generation, StreamName, Subject},
@@ -527,10 +530,21 @@ impl Vault {
     pub(crate) fn dead_keys(
         &self,
         root: Option<&Root>,
-        copy: &dyn PageStore,
+        copy: CopiedPages<'_>,
         see: &mut dyn FnMut(DeadKey),
     ) -> Result<bool, VaultError> {
         self.open.core.dead_keys(root, copy, see)
+    }
+
+    /// The key in a value that stands at a place, if that is what it is and this vault does not
+    /// have it any more.
+    #[cfg(feature = "drill")]
+    pub(crate) fn dead_key(
+        &self,
+        place: &[u8],
+        value: &[u8],
+    ) -> Result<Option<DeadKey>, VaultError> {
+        self.open.core.dead_key(place, value)
     }
 
     /// Whether a root is the one that is in use.

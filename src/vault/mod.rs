@@ -45,7 +45,7 @@ pub use handle::{Admission, Closure, Vault};
 pub use pages::PageStoreKind;
 pub(crate) use places::in_words;
 #[cfg(feature = "drill")]
-pub(crate) use root::{BEGINNING, SECTOR_BYTES, Trace, trace};
+pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
     Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotPlace, SlotState, WrappedBy,
 };

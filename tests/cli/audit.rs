@@ -69,7 +69,7 @@ fn verify_says_that_all_is_well_or_what_is_not_and_how_to_mend_it() {
 fn drill_is_clean_or_names_what_brings_somebody_back() {
     let world = world();
     let said = world.ok(&["drill", "copies"]);
-    assert!(said.contains("nobody who is forgotten can be read from this"), "{said}");
+    assert!(said.contains("nothing of the forgotten was found in what was searched"), "{said}");
     world.write("copies/app.log", "hello Erika Musterfrau");
     world.write("forgotten.txt", "Erika Musterfrau\n");
     world.ok(&["drill", "copies"]);
@@ -85,6 +85,32 @@ fn drill_is_clean_or_names_what_brings_somebody_back() {
     assert!(found("token-opens") > 0);
     assert_eq!(rows.last().unwrap()["clean"], false);
     assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn values_are_read_with_a_mark_before_them_and_what_is_not_looked_into_is_no_success() {
+    let world = world();
+    world.write("copies/app.log", "hello Erika Musterfrau");
+    let name = "Erika Musterfrau\r\n";
+    let wide = |order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        format!("\u{feff}{name}").encode_utf16().flat_map(order).collect()
+    };
+    for list in
+        [format!("\u{feff}{name}").into_bytes(), wide(u16::to_le_bytes), wide(u16::to_be_bytes)]
+    {
+        world.write("forgotten.txt", list);
+        let ran = world.run(&["drill", "copies", "--needles", "forgotten.txt"]);
+        assert_eq!(ran.code, 1, "{}", ran.stdout);
+        assert!(ran.stdout.contains("value number 1"), "{}", ran.stdout);
+    }
+    world.write("forgotten.txt", b"J\xfcrgen");
+    world.fails(2, &["drill", "copies", "--needles", "forgotten.txt"]);
+
+    world.write("copies/app.log", b"\x28\xb5\x2f\xfd....");
+    let ran = world.run(&["drill", "copies"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.contains("not everything was looked into"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("nothing of the forgotten"), "{}", ran.stdout);
 }
 
 #[test]

@@ -41,12 +41,14 @@ pub enum Leak {
     BrokenCopy,
     /// Sealed parts under keys of which the vault knows nothing.
     UnknownTokens,
-    /// A file that is encrypted, and was not looked into.
+    /// A backup of the vault that is not encrypted.
+    ClearBackup,
+    /// A backup of the vault that is encrypted, and holds keys that were destroyed since.
+    SealedBackup,
+    /// Something that is encrypted with age, and was not looked into.
     Encrypted,
-    /// A file that is compressed in a way that is not looked into.
-    Compressed,
-    /// An archive, searched as it lies.
-    Archive,
+    /// Something that was not looked into, or not to its end.
+    NotLookedInto,
     /// A file or folder that cannot be read.
     Unreadable,
     /// There are more sealed values than were searched for.
@@ -61,22 +63,23 @@ impl Leak {
             | Self::TokenOpens
             | Self::DestroyedKey
             | Self::EarlierRoot
-            | Self::NewerRoot => Severity::Error,
+            | Self::NewerRoot
+            | Self::ClearBackup
+            | Self::SealedBackup => Severity::Error,
             Self::StrangeKey
             | Self::SlotCopy
             | Self::BrokenRoot
             | Self::BrokenCopy
-            | Self::Compressed
+            | Self::Encrypted
+            | Self::NotLookedInto
+            | Self::ValuesLeftOut
             | Self::Unreadable => Severity::Warning,
             Self::TodaysSlot
             | Self::OtherRoot
             | Self::VaultCopy
             | Self::TodaysVault
             | Self::OtherVault
-            | Self::UnknownTokens
-            | Self::Encrypted
-            | Self::Archive
-            | Self::ValuesLeftOut => Severity::Notice,
+            | Self::UnknownTokens => Severity::Notice,
         }
     }
 
@@ -110,16 +113,24 @@ impl Leak {
             Self::OtherRoot | Self::OtherVault => {
                 "not this vault's: drill with the vault that it belongs to"
             }
-            Self::VaultCopy => "none needed: nobody who is forgotten can be read from it",
+            Self::VaultCopy => {
+                "none needed: it holds no destroyed key that today's root, or a root found here, opens"
+            }
             Self::BrokenCopy => "nothing can be said about it: look what it is, or remove it",
             Self::UnknownTokens => {
                 "sealed by another vault, or under keys made after this one was put back"
             }
-            Self::Encrypted => "decrypt it, and drill what comes out",
-            Self::Compressed => "unpack it, and drill what comes out",
-            Self::Archive => {
-                "searched byte by byte; databases and vault folders in it were not opened: unpack \
-                 it, and drill what comes out"
+            Self::ClearBackup => {
+                "overwrite it in place and remove it: whoever has it reads everybody who was not yet \
+                 forgotten when it was made"
+            }
+            Self::SealedBackup => {
+                "whoever has it and an identity of a recipient reads those who were forgotten since: \
+                 destroy it, at the latest on its day, and say so with `backup retire`"
+            }
+            Self::Encrypted => "decrypt it where it is safe to, and drill what comes out",
+            Self::NotLookedInto => {
+                "nothing can be said about it: unpack or decrypt it, and drill what comes out"
             }
             Self::Unreadable => "make it readable, and drill again: nothing can be said about it",
             Self::ValuesLeftOut => {
@@ -152,9 +163,10 @@ impl fmt::Display for Leak {
             Self::OtherVault => "another vault",
             Self::BrokenCopy => "broken copy",
             Self::UnknownTokens => "unknown tokens",
+            Self::ClearBackup => "backup in clear",
+            Self::SealedBackup => "backup of the vault",
             Self::Encrypted => "encrypted",
-            Self::Compressed => "compressed",
-            Self::Archive => "archive",
+            Self::NotLookedInto => "not looked into",
             Self::Unreadable => "unreadable",
             Self::ValuesLeftOut => "values left out",
         })

@@ -1,15 +1,19 @@
-//! Roots and tokens among bytes, whatever stands around them.
+//! Roots, tokens, and whatever has a beginning of its own, among bytes, whatever stands around it.
 
 use std::path::PathBuf;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
-use super::files::Window;
+use super::{
+    backup,
+    packed::{self, How},
+    rows,
+    window::Window,
+};
 use crate::{
     audit::AuditError,
-    crypto::{KeyId, MIN_TOKEN_BYTES, Secret, Token, can_read, from_base64url},
-    event::MAX_PAYLOAD_BYTES,
-    vault::{BEGINNING, SECTOR_BYTES, Trace, VaultError, trace},
+    crypto::{KeyId, MIN_TOKEN_BYTES, Secret, can_read, from_base64url},
+    vault::{BEGINNING, Trace, VaultError, trace},
 };
 
 /// What a mark turned out to be.
@@ -18,12 +22,26 @@ pub(super) enum Mark<'a> {
     Root(Trace),
     /// A token, or what may be one.
     Token(Found<'a>),
+    /// What may be packed.
+    Packed(How),
+    /// A backup of a vault that is not encrypted.
+    Backup(backup::Header),
+    /// A SQLite database.
+    Database(rows::Header),
+    /// What says that it is one, and is none.
+    BadDatabase,
+    /// The journal of a SQLite database, of either kind.
+    Log,
+    /// The files of sled, in which a vault keeps its pages.
+    Pages,
 }
 
 /// A root that was found.
 pub(super) struct Stray {
     /// In which file.
     pub(super) path: PathBuf,
+    /// What it is packed in there, if it is.
+    pub(super) inside: String,
     /// At which byte.
     pub(super) offset: u64,
     /// What can be told of it.
@@ -38,18 +56,13 @@ pub(super) struct Found<'a> {
     /// a longer run is one only if its key is known.
     pub(super) alone: bool,
     bytes: &'a [u8],
-    text: bool,
+    /// Whether it is in letters.
+    pub(super) text: bool,
 }
 
 /// What begins a token's text: the version and the algorithm are 1, and the third character has
 /// two bits of the key's id.
 const BEGINNINGS: [&[u8]; 4] = [b"AQE", b"AQF", b"AQG", b"AQH"];
-
-/// How many bytes after its beginning are needed to tell what a mark is.
-pub(super) const AFTER: usize = SECTOR_BYTES;
-
-/// … and to have a token of any length as a whole: its text, with room for the fields' pointers.
-pub(super) const AFTER_WHOLE: usize = (MAX_PAYLOAD_BYTES / 3 + (1 << 20)) * 4 + SECTOR_BYTES;
 
 const SHORTEST_TEXT: usize = (MIN_TOKEN_BYTES * 4).div_ceil(3);
 
@@ -60,13 +73,16 @@ impl Marks {
     pub(super) fn new() -> Result<Self, AuditError> {
         let mut patterns: Vec<&[u8]> = vec![BEGINNING, &[1, 1]];
         patterns.extend(BEGINNINGS);
+        patterns.extend([&backup::BEGINNING[..], rows::BEGINNING, rows::JOURNAL, PAGES]);
+        patterns.extend(LOGS);
+        patterns.extend(packed::BEGINNINGS.map(|(begins, _)| begins));
         let search = AhoCorasick::builder().match_kind(MatchKind::Standard).build(patterns);
         // A handful of short patterns always fits.
         search.map(Self).map_err(|error| AuditError::Vault(VaultError::Storage(Box::new(error))))
     }
 
-    /// Shows what begins in a window, with its place in the file.
-    pub(super) fn look<'w>(&self, window: &Window<'w>, see: &mut dyn FnMut(u64, Mark<'w>)) {
+    /// Shows what begins in a window, with its place there.
+    pub(super) fn look<'w>(&self, window: &Window<'w>, see: &mut dyn FnMut(usize, Mark<'w>)) {
         let bytes = window.bytes;
         let haystack = &bytes[window.from..];
         for found in self.0.find_overlapping_iter(haystack) {
@@ -81,12 +97,32 @@ impl Marks {
             let mark = match found.pattern().as_usize() {
                 0 => trace(&bytes[at..]).map(Mark::Root),
                 1 => raw(bytes, at).map(Mark::Token),
-                _ => text(bytes, at).map(Mark::Token),
+                2..=5 => text(bytes, at).map(Mark::Token),
+                6 => backup::Header::read(&bytes[at..]).map(Mark::Backup),
+                7 => database(&bytes[at..], window.offset + at as u64),
+                // A journal lies at the beginning of a file.
+                8 | 10 | 11 => (window.offset + at as u64).is_multiple_of(512).then_some(Mark::Log),
+                9 => Some(Mark::Pages),
+                other => packed::BEGINNINGS.get(other - 12).map(|(_, how)| Mark::Packed(*how)),
             };
             if let Some(mark) = mark {
-                see(window.offset + at as u64, mark);
+                see(at, mark);
             }
         }
+    }
+}
+
+/// The name of the only tree in a database of sled, with its length before it, as it stands there.
+const PAGES: &[u8] = b"\x0f__sled__default";
+
+/// What a write-ahead log of SQLite begins with.
+const LOGS: [&[u8]; 2] = [b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83"];
+
+/// A database, or what only begins like one: a program that knows SQLite does, somewhere.
+fn database<'a>(bytes: &[u8], offset: u64) -> Option<Mark<'a>> {
+    match rows::Header::read(bytes) {
+        Some(header) => Some(Mark::Database(header)),
+        None => offset.is_multiple_of(512).then_some(Mark::BadDatabase),
     }
 }
 
@@ -120,17 +156,13 @@ fn is_base64url(byte: u8) -> bool {
 }
 
 impl Found<'_> {
-    /// Whether it can be read under a key. Of one that is not text it is not known where it ends.
+    /// Whether it can be read under the key that it names.
     pub(super) fn opens(&self, key: &Secret) -> bool {
         if !self.text {
-            return can_read(self.bytes, None, key);
+            return can_read(self.bytes, key);
         }
-        let length = self.bytes.iter().position(|&byte| !is_base64url(byte));
-        let text = std::str::from_utf8(&self.bytes[..length.unwrap_or(self.bytes.len())]);
-        let token = text.ok().and_then(|text| Token::parse(text).ok());
-        token.is_some_and(|token| {
-            let bytes = token.as_bytes();
-            can_read(bytes, Some(bytes.len()), key)
-        })
+        let letters = self.bytes.get(..SHORTEST_TEXT / 4 * 4).unwrap_or_default();
+        let head = std::str::from_utf8(letters).ok().and_then(from_base64url);
+        head.is_some_and(|head| can_read(&head, key))
     }
 }

@@ -5,34 +5,50 @@
 //! under today's root and under every root that turned up; sealed parts that open under a key
 //! found there; and values that are sealed in the store, standing in clear.
 //!
-//! - `files` walks over paths and reads files of any size through a window;
-//! - `marks` recognises roots and tokens in it;
-//! - `needles` gathers the values that must not stand there in clear, and finds them;
-//! - `copies` opens copies of the vault, `rows` databases;
-//! - `run` does it all in order.
+//! - `walk` finds files, `window` slides over bytes;
+//! - `stream` searches a stream of bytes, and the streams that come out of it, and shows in `sink`;
+//! - `packed` and `encoded` take apart what is packed and what is written in letters, `rows` the
+//!   databases of SQLite, `backup` what a vault's backup holds, once decrypted;
+//! - `marks` recognises roots, tokens, and whatever else has a beginning of its own;
+//! - `needles` gathers the values that must not stand there in clear, and finds them; `text`
+//!   brings text into the form in which it is compared; `ignored` are words that name nobody;
+//! - `copies` reads copies of the vault, which `reader` opens in a process without rights;
+//! - `run` does it all in order, `held` tells what a file held.
+//!
+//! What is searched may come from somebody hostile, and the process that searches has the vault. So
+//! it runs no engine over it: it reads bytes, follows no link and opens nothing that is no regular
+//! file, uses no name in an archive as a path, and writes nothing but its own temporary files.
 //!
 //! Memory does not grow with the size of what is searched. It holds the values (at most
 //! [`MOST_VALUES`]), the roots and the destroyed keys that are found, and 16 bytes for each page
-//! of one copy of the vault at a time. Copies of the vault and databases are copied to the
-//! system's temporary folder before they are opened, because opening writes.
+//! of one copy of the vault at a time.
 
+mod backup;
 mod copies;
-mod files;
+mod encoded;
+mod held;
+mod ignored;
 mod kind;
 mod marks;
 mod needles;
-#[cfg(feature = "sqlite")]
+mod packed;
+mod reader;
 mod rows;
 mod run;
+mod sink;
+mod stream;
+mod text;
+mod walk;
+mod window;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-pub use copies::THREAD;
 pub use kind::Leak;
 pub use needles::{MOST_VALUES, SHORTEST_GIVEN, SHORTEST_VALUE};
+pub use reader::{CopyReader, READER, read_copy};
 
 use super::{AuditError, Finding, Severity};
 use crate::{layer::Oubliette, store::EventStore, vault::VaultError};
@@ -48,6 +64,13 @@ pub struct DrillOptions {
     pub needles: Vec<String>,
     /// A file that is passed over: the one that the needles come from.
     pub needles_file: Option<PathBuf>,
+    /// Words that are not searched for, besides those of a list that comes with the program.
+    pub ignore: Vec<String>,
+    /// Who opens copies of the vault.
+    pub reader: CopyReader,
+    /// How many bytes may come out of one file for each that it has, before the rest of it is told
+    /// as not looked into; `None`: [`MOST_UNPACKED`].
+    pub unpack: Option<u64>,
     /// Where the vault's slot is, and its mirrors: what is found there is in its place.
     pub slots: Vec<PathBuf>,
     /// Where the vault's folder is: likewise.
@@ -84,7 +107,9 @@ pub struct DrillReport {
     pub files: u64,
     /// Bytes.
     pub bytes: u64,
-    /// Links and special files, which are passed over.
+    /// Bytes that came out of what was packed or encoded.
+    pub unpacked: u64,
+    /// Links to what is searched itself, pipes and sockets, which hold nothing of their own.
     pub passed_over: u64,
     /// Copies of the vault's folder.
     pub copies: u64,
@@ -100,6 +125,10 @@ pub struct DrillReport {
     pub values: u64,
     /// Values that were not, because they stand in public fields or names as well.
     pub public_values: u64,
+    /// Values that were not, because they are words that anybody may use.
+    pub ignored_values: u64,
+    /// Sealed values that were not, because they are short; equal ones count again.
+    pub short_values: u64,
     /// Sealed values that were not, because there were too many; equal ones count again.
     pub values_left_out: u64,
     /// How many findings there were of each kind.
@@ -120,6 +149,10 @@ impl DrillReport {
     }
 }
 
+/// How many bytes may come out of what is packed in a file, for each byte that the file has; one
+/// of less than a MiB counts as one of a MiB. Deflate alone gives 1,032 at most.
+pub const MOST_UNPACKED: u64 = 256;
+
 /// How much news waits to be told.
 const AHEAD: usize = 256;
 
@@ -138,7 +171,8 @@ impl<S: EventStore> Oubliette<S> {
         mut tell: impl FnMut(DrillNews) + Send,
     ) -> Result<DrillReport, AuditError> {
         let vault = self.vault().ok_or(AuditError::NoVault)?.clone();
-        let needles = Needles::gather(self, &vault, &options.needles, &mut tell).await?;
+        let needles =
+            Needles::gather(self, &vault, &options.needles, &options.ignore, &mut tell).await?;
         let (sender, mut news) = mpsc::channel(AHEAD);
         let running = tokio::task::spawn_blocking(move || {
             run::run(&vault, &options, &needles, &mut |news| drop(sender.blocking_send(news)))

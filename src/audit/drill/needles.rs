@@ -9,7 +9,10 @@ use std::{
 use aho_corasick::{AhoCorasick, MatchKind};
 use futures::TryStreamExt;
 
-use super::{DrillNews, files::Window};
+use super::{
+    DrillNews, ignored,
+    text::{self, Text},
+};
 use crate::{
     audit::AuditError,
     crypto::{Body, Plaintext},
@@ -34,11 +37,9 @@ pub const SHORTEST_GIVEN: usize = 3;
 /// Of longer values the beginning is searched for, so many bytes of it.
 const LONGEST: usize = 256;
 
-/// The longest spelling of a value: each byte as an escape of six.
-pub(super) const AFTER: usize = 6 * LONGEST;
-
 /// A value, and where it comes from.
 struct Needle {
+    /// In the form in which text is compared.
     text: String,
     from: Origin,
     given: bool,
@@ -58,9 +59,19 @@ enum Origin {
 pub(super) struct Needles {
     needles: Vec<Needle>,
     search: AhoCorasick,
-    /// Whose spelling each pattern is.
-    spellings: Vec<usize>,
+    pub(super) skipped: Skipped,
+}
+
+/// How many values are not searched for, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Skipped {
+    /// They stand in public fields or names as well.
     pub(super) public: u64,
+    /// They are words that anybody may use. Equal ones count once.
+    pub(super) ignored: u64,
+    /// They are short. Equal ones count again.
+    pub(super) short: u64,
+    /// There are too many. Equal ones count again.
     pub(super) left_out: u64,
 }
 
@@ -71,9 +82,12 @@ impl Needles {
         layer: &Oubliette<S>,
         vault: &Vault,
         given: &[String],
+        ignore: &[String],
         tell: &mut (impl FnMut(DrillNews) + Send),
     ) -> Result<Self, AuditError> {
-        let mut gathered = Gathered::default();
+        let ignored = ignored::WORDS.iter().copied().chain(ignore.iter().map(String::as_str));
+        let ignored = ignored.map(|word| (text::folded(word), false)).collect();
+        let mut gathered = Gathered { ignored, ..Gathered::default() };
         for (number, text) in given.iter().enumerate() {
             gathered.add(text, Origin::Given(number + 1), true);
         }
@@ -92,30 +106,23 @@ impl Needles {
                 }
             }
         }
-        let Gathered { mut needles, left_out, .. } = gathered;
-        let mut public = 0;
+        let Gathered { mut needles, mut skipped, ignored, .. } = gathered;
+        skipped.ignored = ignored.values().filter(|met| **met).count() as u64;
         if needles.iter().any(|needle| !needle.given) {
             let taken = publicly(layer, &needles, &mut read, tell).await?;
-            public = taken.len() as u64;
+            skipped.public = taken.len() as u64;
             let mut index = 0;
             needles.retain(|_| {
                 index += 1;
                 !taken.contains(&(index - 1))
             });
         }
-        Self::ready(needles, public, left_out)
+        Self::ready(needles, skipped)
     }
 
-    fn ready(needles: Vec<Needle>, public: u64, left_out: u64) -> Result<Self, AuditError> {
-        let (mut patterns, mut spellings) = (Vec::new(), Vec::new());
-        for (index, needle) in needles.iter().enumerate() {
-            for spelling in spelled(&needle.text) {
-                patterns.push(spelling);
-                spellings.push(index);
-            }
-        }
-        let search = search(patterns.iter().map(|pattern| pattern.as_bytes()))?;
-        Ok(Self { needles, search, spellings, public, left_out })
+    fn ready(needles: Vec<Needle>, skipped: Skipped) -> Result<Self, AuditError> {
+        let search = search(&needles)?;
+        Ok(Self { needles, search, skipped })
     }
 
     /// How many values there are.
@@ -123,24 +130,33 @@ impl Needles {
         self.needles.len()
     }
 
-    /// Shows which values begin in a window, and where.
-    pub(super) fn look(&self, window: &Window<'_>, see: &mut dyn FnMut(usize, u64)) {
-        let bytes = window.bytes;
-        for found in self.search.find_overlapping_iter(&bytes[window.from..]) {
-            let (start, end) = (window.from + found.start(), window.from + found.end());
-            let Some(&index) = self.spellings.get(found.pattern().as_usize()) else { continue };
-            if start >= window.to {
-                if start >= window.to + AFTER {
-                    break;
-                }
-                continue;
-            }
+    /// Shows which values are in a text, and where they begin; with up to two layers of escapes
+    /// undone. One that is found without undoing them may be shown again.
+    pub(super) fn look(&self, text: &Text, see: &mut dyn FnMut(usize, usize)) {
+        if self.needles.is_empty() {
+            return;
+        }
+        self.look_once(text, see);
+        let Some(once) = text::unescaped(text) else { return };
+        self.look_once(&once, see);
+        if let Some(twice) = text::unescaped(&once) {
+            self.look_once(&twice, see);
+        }
+    }
+
+    fn look_once(&self, text: &Text, see: &mut dyn FnMut(usize, usize)) {
+        let Text { bytes, at } = text::fold(text);
+        for found in self.search.find_overlapping_iter(&bytes) {
+            let index = found.pattern().as_usize();
             let digit =
                 |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
-            if self.needles[index].digits && (digit(start.checked_sub(1)) || digit(Some(end))) {
+            let Some(needle) = self.needles.get(index) else { continue };
+            if needle.digits && (digit(found.start().checked_sub(1)) || digit(Some(found.end()))) {
                 continue;
             }
-            see(index, window.offset + start as u64);
+            if let Some(&at) = at.get(found.start()) {
+                see(index, at as usize);
+            }
         }
     }
 
@@ -160,25 +176,31 @@ impl Needles {
 struct Gathered {
     needles: Vec<Needle>,
     known: HashSet<String>,
-    left_out: u64,
+    /// The words that are not searched for, and whether they were met.
+    ignored: HashMap<String, bool>,
+    skipped: Skipped,
 }
 
 impl Gathered {
     fn add(&mut self, text: &str, from: Origin, given: bool) {
+        let mut text = text::folded(text);
         let mut end = text.len().min(LONGEST);
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let text = &text[..end];
-        if self.known.contains(text) {
+        text.truncate(end);
+        if text.is_empty() || self.known.contains(&text) {
+            return;
+        }
+        if !given && let Some(met) = self.ignored.get_mut(&text) {
+            *met = true;
             return;
         }
         if !given && self.needles.len() >= MOST_VALUES {
-            self.left_out += 1;
+            self.skipped.left_out += 1;
             return;
         }
         let digits = text.bytes().all(|byte| byte.is_ascii_digit() || b"-+.eE".contains(&byte));
-        let text = text.to_owned();
         self.known.insert(text.clone());
         self.needles.push(Needle { text, from, given, digits });
     }
@@ -233,7 +255,11 @@ impl Gathered {
                     Some(text) => text.trim().chars().count() >= SHORTEST_VALUE,
                     None => text.bytes().filter(u8::is_ascii_digit).count() >= SHORTEST_VALUE,
                 };
-                if long {
+                if !long {
+                    let counts =
+                        node.string().map_or_else(|| text.parse::<f64>().is_ok(), |_| true);
+                    self.skipped.short += u64::from(counts && !text.is_empty());
+                } else {
                     let place = if place.is_empty() { "*" } else { place };
                     let from = Origin::Field(stream.clone(), place.to_owned());
                     self.add(text.trim(), from, false);
@@ -250,10 +276,10 @@ async fn publicly<S: EventStore>(
     read: &mut u64,
     tell: &mut (impl FnMut(DrillNews) + Send),
 ) -> Result<HashSet<usize>, AuditError> {
-    let search = search(needles.iter().map(|needle| needle.text.as_bytes()))?;
+    let search = search(needles)?;
     let mut public = HashSet::new();
     let mut look = |text: &str| {
-        for found in search.find_overlapping_iter(text) {
+        for found in search.find_overlapping_iter(&text::folded(text)) {
             let index = found.pattern().as_usize();
             if needles.get(index).is_some_and(|needle| !needle.given) {
                 public.insert(index);
@@ -302,97 +328,62 @@ fn every_text(node: Node<'_>, look: &mut impl FnMut(&str)) {
     }
 }
 
-/// The spellings of a value that are searched for: as it is, as JSON escapes it, and as JSON in
-/// nothing but ASCII escapes it.
-fn spelled(text: &str) -> HashSet<String> {
-    let json = serde_json::to_string(text).unwrap_or_default();
-    let json = json.trim_start_matches('"');
-    let json = json.strip_suffix('"').unwrap_or(json);
-    let mut ascii = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c.is_ascii() {
-            ascii.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                ascii.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    [text, json, &ascii].into_iter().map(|text| text.to_owned()).collect()
-}
-
-/// Letters count as equal in either case, as far as they are ASCII.
-fn search<'a>(patterns: impl Iterator<Item = &'a [u8]>) -> Result<AhoCorasick, AuditError> {
+fn search(needles: &[Needle]) -> Result<AhoCorasick, AuditError> {
     AhoCorasick::builder()
         .match_kind(MatchKind::Standard)
-        .ascii_case_insensitive(true)
-        .build(patterns)
+        .build(needles.iter().map(|needle| needle.text.as_bytes()))
         .map_err(|error| AuditError::Vault(VaultError::Storage(Box::new(error))))
-}
-
-/// Which values were found in a file: each once, with how often and where first.
-#[derive(Default)]
-pub(super) struct Tally(HashMap<usize, (u64, Option<u64>)>);
-
-impl Tally {
-    pub(super) fn add(&mut self, needle: usize, offset: Option<u64>) {
-        self.0.entry(needle).or_insert((0, offset)).0 += 1;
-    }
-
-    #[cfg(feature = "sqlite")]
-    pub(super) fn has(&self, needle: usize) -> bool {
-        self.0.contains_key(&needle)
-    }
-
-    /// In the order of their places.
-    pub(super) fn into_sorted(self) -> Vec<(usize, u64, Option<u64>)> {
-        let mut found: Vec<_> = self.0.into_iter().map(|(n, (count, at))| (n, count, at)).collect();
-        found.sort_unstable_by_key(|&(needle, _, at)| (at, needle));
-        found
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(needles: &[&str], text: &str) -> Vec<(usize, u64)> {
+    fn found(needles: &[&str], text: &[u8]) -> Vec<(usize, usize)> {
         let mut gathered = Gathered::default();
         for (number, needle) in needles.iter().enumerate() {
             gathered.add(needle, Origin::Given(number), true);
         }
-        let needles = Needles::ready(gathered.needles, 0, 0).unwrap();
-        let mut found = Vec::new();
-        let (from, to, offset) = (0, text.len(), 0);
-        needles.look(&Window { bytes: text.as_bytes(), from, to, offset }, &mut |needle, at| {
-            found.push((needle, at));
+        let needles = Needles::ready(gathered.needles, Skipped::default()).unwrap();
+        let mut found = HashSet::new();
+        needles.look(&Text::plain(text), &mut |needle, at| {
+            found.insert((needle, at));
         });
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_unstable();
         found
     }
 
     #[test]
-    fn a_value_is_found_however_json_spells_it() {
+    fn a_value_is_found_however_it_is_spelled() {
         for text in [
             "Erika \"Müller\"",
             r#"Erika \"Müller\""#,
             r#"Erika \"M\u00fcller\""#,
-            r#"ERIKA \"M\u00FCller\""#,
+            r#"{\"x\":\"Erika \\\"M\\u00fcller\\\""#,
+            r#"ERIKA ""M\u00DCLLER"""#,
+            "erika\n\"Mu\u{308}ller\"",
+            "Erika+%22M%C3%BCller%22",
+            "Erika &quot;M&uuml;ller&quot;",
         ] {
-            assert_eq!(found(&["Erika \"Müller\""], &format!("x{text}y")), [(0, 1)], "{text}");
+            let found = found(&["Erika \"Müller\""], text.as_bytes());
+            assert_eq!(found.len(), 1, "{text}");
         }
+        assert_eq!(found(&["Jürgen"], b"x J\xdcRGEN"), [(0, 2)]);
+        assert_eq!(found(&["O'Neill"], b"'O''Neill', 'O\\'Neill'"), [(0, 1), (0, 13)]);
     }
 
     #[test]
     fn a_number_is_not_found_within_another() {
-        assert_eq!(found(&["123456"], "0123456 1234567 x123456y 123456"), [(0, 17), (0, 25)]);
+        let text = b"0123456 1234567 x123456y 123456";
+        assert_eq!(found(&["123456"], text), [(0, 17), (0, 25)]);
     }
 
     #[test]
     fn of_a_long_value_the_beginning_is_found() {
         let long: String = (0..300).map(|i| format!("ü{i}")).collect();
         let cut = long.chars().take(200).collect::<String>();
-        assert_eq!(found(&[&long], &format!("..{cut}")), [(0, 2)]);
-        assert_eq!(found(&[&long], &long[..200]), []);
+        assert_eq!(found(&[&long], format!("..{cut}").as_bytes()), [(0, 2)]);
+        assert_eq!(found(&[&long], &long.as_bytes()[..200]), []);
     }
 }

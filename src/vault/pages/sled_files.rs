@@ -26,6 +26,7 @@ use std::{
 
 use crate::{
     durable::{self, parent, sync_folder},
+    own,
     vault::VaultError,
 };
 
@@ -42,7 +43,7 @@ pub(super) fn prepare(folder: &Path) -> Result<(), VaultError> {
     heal(folder)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    let log = options.open(folder.join(LOG)).map_err(VaultError::from_io)?;
+    let log = own::open(&folder.join(LOG), &mut options)?;
     if let Err(error) = write_through(&log) {
         tracing::warn!(
             %error, folder = %folder.display(),

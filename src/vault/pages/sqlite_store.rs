@@ -7,7 +7,7 @@
 //! sync the folder for the database itself: that is done here.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
@@ -17,7 +17,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, ffi};
 
 use super::{Batch, DAMAGED, PageStore};
-use crate::{durable, vault::VaultError};
+use crate::{durable, own, vault::VaultError};
 
 /// The database's file.
 const FILE: &str = "pages.db";
@@ -36,9 +36,10 @@ const PAGE_BYTES: u32 = 8192;
 /// Pages in an SQLite database.
 pub(crate) struct SqlitePages {
     file: PathBuf,
-    writer: Mutex<Connection>,
-    /// Connections that nobody is reading with.
+    /// Connections that nobody is reading with. Dropped first: the last one to be closed empties the
+    /// log, and that one syncs as the writer does.
     idle: Mutex<Vec<Connection>>,
+    writer: Mutex<Connection>,
 }
 
 impl SqlitePages {
@@ -52,7 +53,10 @@ impl SqlitePages {
         if fs::symlink_metadata(beside(&file, "-journal")).is_ok() {
             return Err(VaultError::Damaged(format!("{FILE}-journal does not belong there")));
         }
-        let mut writer = connect(&file, OpenFlags::SQLITE_OPEN_CREATE)?;
+        // Its owner's alone, and no link: SQLite would make it for everybody's eyes.
+        let mut options = OpenOptions::new();
+        own::open(&file, options.read(true).write(true).create(true).truncate(false))?;
+        let mut writer = connect(&file)?;
         prepare(&mut writer).map_err(failed)?;
         // What a process wrote that was killed before it synced is visible now, and relied upon
         // from now on.
@@ -75,7 +79,7 @@ impl SqlitePages {
         let idle = lock(&self.idle)?.pop();
         let reader = match idle {
             Some(reader) => reader,
-            None => connect(&self.file, OpenFlags::empty())?,
+            None => connect(&self.file)?,
         };
         let found = read(&reader).map_err(failed);
         lock(&self.idle)?.push(reader);
@@ -83,11 +87,10 @@ impl SqlitePages {
     }
 }
 
-fn connect(file: &Path, more: OpenFlags) -> Result<Connection, VaultError> {
+fn connect(file: &Path) -> Result<Connection, VaultError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_NOFOLLOW
-        | more;
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(file, flags).map_err(failed)?;
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     connection.execute_batch("PRAGMA trusted_schema = OFF").map_err(failed)?;
@@ -199,5 +202,77 @@ impl PageStore for SqlitePages {
     fn flush(&self) -> Result<(), VaultError> {
         // Every commit is synced.
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_is_synced_also_where_the_system_needs_to_be_told_twice() {
+        let temp = tempfile::tempdir().unwrap();
+        // Anew, and again.
+        for _ in 0..2 {
+            let pages = SqlitePages::open(temp.path()).unwrap();
+            let writer = pages.writer.lock().unwrap();
+            let number =
+                |of: &str| writer.pragma_query_value(None, of, |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(number("synchronous"), 2, "FULL");
+            assert_eq!(number("fullfsync"), 1);
+            assert_eq!(number("checkpoint_fullfsync"), 1);
+            assert_eq!(number("page_size"), i64::from(PAGE_BYTES));
+            assert_eq!(number("application_id"), APPLICATION);
+            let mode: String =
+                writer.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+            assert_eq!(mode, "wal");
+        }
+    }
+
+    /// SQLite would play it back, and remove the file that it names.
+    #[test]
+    fn a_journal_that_somebody_laid_beside_it_is_not_played_back() {
+        let temp = tempfile::tempdir().unwrap();
+        drop(SqlitePages::open(temp.path()).unwrap());
+        let journal = temp.path().join("pages.db-journal");
+        fs::write(&journal, "whatever").unwrap();
+        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+        assert_eq!(fs::read(&journal).unwrap(), b"whatever");
+    }
+
+    #[test]
+    fn another_database_is_left_as_it_is() {
+        for content in ["", "CREATE TABLE pages (name, content)"] {
+            let temp = tempfile::tempdir().unwrap();
+            let file = temp.path().join(FILE);
+            let other = Connection::open(&file).unwrap();
+            other.execute_batch("CREATE TABLE letters (text)").unwrap();
+            other.execute_batch(content).unwrap();
+            drop(other);
+            let before = fs::read(&file).unwrap();
+            assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+            assert!(fs::read(&file).unwrap() == before);
+        }
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join(FILE), "no database at all, and longer than its header is")
+            .unwrap();
+        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn its_file_is_for_its_owner_alone_and_no_link() {
+        use std::os::unix::fs::{MetadataExt, symlink};
+        let temp = tempfile::tempdir().unwrap();
+        let pages = SqlitePages::open(temp.path()).unwrap();
+        for file in ["pages.db", "pages.db-wal"] {
+            let mode = fs::metadata(temp.path().join(file)).unwrap().mode();
+            assert_eq!(mode & 0o077, 0, "{file}");
+        }
+        drop(pages);
+        let (other, file) = (temp.path().join("other"), temp.path().join(FILE));
+        fs::rename(&file, &other).unwrap();
+        symlink(&other, &file).unwrap();
+        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Foreign { .. })));
     }
 }

@@ -39,7 +39,7 @@ pub(crate) use memory::MemorySlot;
 pub(crate) use opening::OpeningNumber;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
-#[cfg(any(test, feature = "drill"))]
+#[cfg(test)]
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
 pub(crate) use slot::Sectors;

@@ -11,6 +11,8 @@ use super::{
     page::{Page, PageId, hex},
     retire::RetireList,
 };
+#[cfg(feature = "drill")]
+use crate::vault::copy::CopiedPages;
 use crate::{
     crypto::Secret,
     vault::{
@@ -166,13 +168,13 @@ impl Tree {
     }
 
     /// Shows every value that can be reached from a root of this vault over this tree's own pages
-    /// and those of another store, in whichever version either has a page. Returns whether the root
+    /// and those of a copy, in whichever version either has a page. Returns whether the root
     /// opens anything there. `None`: from today's root.
     #[cfg(feature = "drill")]
     pub(crate) fn reach(
         &self,
         root: Option<&Root>,
-        others: &dyn PageStore,
+        copy: CopiedPages<'_>,
         see: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<bool, VaultError> {
         let today;
@@ -183,7 +185,8 @@ impl Tree {
                 &today
             }
         };
-        Ok(reach(self.store.vault, root, &[&*self.store.pages, others], see))
+        let own = |id: &PageId| self.store.pages.get(id).ok().flatten();
+        Ok(reach(self.store.vault, root, &mut |id| [own(id), copy(id)], see))
     }
 
     /// Whether a root is the one that is in use.
@@ -294,22 +297,21 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Shows every value that a root opens in these stores, taking each page in every version that
-/// one of them has, and goes on with all keys found there. Whatever does not open is passed over.
+/// Shows every value that a root opens in these pages, taking each page in every version that
+/// there is, and goes on with all keys found there. Whatever does not open is passed over.
 /// It keeps the id of each page in memory.
 #[cfg(feature = "drill")]
 fn reach(
     vault: VaultId,
     root: &Root,
-    stores: &[&dyn PageStore],
+    versions: &mut dyn FnMut(&PageId) -> [Option<Vec<u8>>; 2],
     see: &mut dyn FnMut(&[u8], &[u8]),
 ) -> bool {
     let mut opened = false;
     let mut known = HashSet::from([root.page]);
     let mut next = vec![(root.page, root.key.clone(), true)];
     while let Some((id, key, is_root)) = next.pop() {
-        for store in stores {
-            let Ok(Some(stored)) = store.get(&id) else { continue };
+        for stored in versions(&id).into_iter().flatten() {
             let Ok(page) = Page::open(vault, &id, &key, is_root, &stored) else { continue };
             opened = true;
             for index in 0..page.len() {
