@@ -43,6 +43,8 @@ enum Step {
     },
     /// Repeats an earlier append, with the same ids.
     Late(usize),
+    /// Gives the ids of an earlier append to other events.
+    Reuse(usize),
     Forget {
         who: String,
         trouble: Trouble,
@@ -78,6 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => (prop::collection::vec(model::write(), 1..4), trouble(), any::<bool>())
             .prop_map(|(writes, trouble, again)| Step::Append { writes, trouble, again }),
         1 => (0..64usize).prop_map(Step::Late),
+        1 => (0..64usize).prop_map(Step::Reuse),
         3 => forget.prop_map(|(who, trouble)| Step::Forget { who, trouble }),
         1 => model::anyone().prop_map(|who| Step::Reopen { who }),
         1 => Just(Step::Restart),
@@ -140,7 +143,13 @@ impl World {
                     self.append(&writes, &appends, Trouble::None).await;
                 }
             }
-            Step::Late(_) => {}
+            Step::Reuse(n) if !self.tried.is_empty() => {
+                let (writes, appends) = self.tried[n % self.tried.len()].clone();
+                if self.store.holds(writes.iter().filter_map(|write| write.id)) {
+                    self.reuse(&writes, appends).await;
+                }
+            }
+            Step::Late(_) | Step::Reuse(_) => {}
             Step::Forget { who, trouble } => self.forget(&who, trouble).await,
             Step::Reopen { who } => {
                 self.layer.reopen(&subject(&who)).await.unwrap();
@@ -163,9 +172,7 @@ impl World {
         // The events of one stream stand together, as they do in the append.
         writes.sort_by(|a, b| a.stream.cmp(&b.stream));
         for write in &mut writes {
-            let (event_type, data) = write.event();
-            let event =
-                NewEvent::new(EventType::new(event_type).unwrap(), Json::parse(&data).unwrap());
+            let event = new_event(write);
             write.id = Some(event.id);
             match appends.last_mut().filter(|last| last.stream.as_str() == write.stream) {
                 Some(last) => last.events.push(event),
@@ -177,6 +184,28 @@ impl World {
             }
         }
         (writes, appends)
+    }
+
+    /// Other events under ids that are taken change nothing, whatever they state.
+    async fn reuse(&mut self, writes: &[Write], mut appends: Vec<Append>) {
+        let mut changed = Vec::new();
+        for write in writes {
+            self.numbers += 1;
+            changed.push(write.changed(self.numbers));
+        }
+        for event in appends.iter_mut().flat_map(|append| &mut append.events) {
+            let write = changed.iter().find(|write| write.id == Some(event.id)).unwrap();
+            *event = new_event(write).with_id(event.id);
+        }
+        let forgotten = self.model.refuses(&changed);
+        match self.layer.append(appends).await {
+            Err(StoreError::Forgotten { .. }) => assert!(forgotten, "refused without a reason"),
+            Err(StoreError::OtherContent { .. }) => assert!(!forgotten),
+            other => panic!("an id that is taken: {other:?}"),
+        }
+        if !forgotten {
+            self.model.tried(&changed);
+        }
     }
 
     async fn append(&mut self, writes: &[Write], appends: &[Append], trouble: Trouble) {
@@ -305,6 +334,13 @@ fn trouble_of(trouble: Trouble) -> (Option<Fault>, bool, bool) {
 
 async fn open(store: &Faulty, vault: &Vault) -> Oubliette<Faulty> {
     Oubliette::open(store.clone(), vault.clone(), Policy::parse(POLICY).unwrap()).await.unwrap()
+}
+
+fn new_event(write: &Write) -> NewEvent {
+    let (event_type, data) = write.event();
+    let mut event = NewEvent::new(EventType::new(event_type).unwrap(), Json::parse(&data).unwrap());
+    event.subject = write.names().map(|name| subject(&name));
+    event
 }
 
 fn subject(name: &str) -> Subject {

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "properties/not_reached.rs"]
+mod not_reached;
 #[path = "properties/owners.rs"]
 mod owners;
 

@@ -187,7 +187,7 @@ impl From<ErasureError> for CliError {
         match error {
             ErasureError::Vault(error) => error.into(),
             ErasureError::Store(error) => error.into(),
-            ErasureError::NoVault => Self::usage(error),
+            ErasureError::NoVault | ErasureError::UnfitReason(_) => Self::usage(error),
             error => Self::failed(error),
         }
     }

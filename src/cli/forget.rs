@@ -9,7 +9,7 @@ use clap::Args;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
-    erasure::{Erased, Plan, Progress},
+    erasure::{Erased, Foreign, ForgetOptions, Plan, Progress},
     event::{Cause, Generation, Subject},
     vault::Backup,
 };
@@ -37,8 +37,13 @@ Examples:
       (on a terminal: shows the plan and asks)
   oubliette forget user-456 --reason 'ticket 4711' --yes
 
+Events that were never sealed, because they are from before the layer, stay readable. Where there
+are some about the subject, forgetting is refused; remove them from the store first, or say
+--despite-unsealed.
+
 Nothing brings the events back afterwards. It may be repeated without a second effect, and is
-completed by the next command if the machine stops half-way. The reason is kept: name no one.")]
+completed by the next command if the machine stops half-way. The reason is kept for good: name no
+one. One that holds an e-mail address, an account number or the like is refused.")]
 pub(super) struct ForgetArgs {
     /// Who
     subject: Subject,
@@ -48,6 +53,9 @@ pub(super) struct ForgetArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    /// Forget also where events about the subject were never sealed, and stay readable
+    #[arg(long)]
+    despite_unsealed: bool,
 }
 
 /// Admit a forgotten subject again, under new keys; what was forgotten stays so
@@ -83,9 +91,6 @@ pub(super) async fn forget(
         return Err(CliError::usage("forgetting cannot be undone: say --yes")
             .with_hint(format!("`oubliette plan {}` shows what would go", args.subject)));
     }
-    if args.reason.trim().is_empty() {
-        return Err(CliError::usage("--reason is empty"));
-    }
     let store = globals.open_existing().await?;
     if asks {
         let plan = store.plan(&args.subject).await?;
@@ -96,17 +101,52 @@ pub(super) async fn forget(
     }
     let bar = Arc::new(Bar::default());
     let told = Arc::clone(&bar);
-    let erased =
-        store.forget_with(&args.subject, &args.reason, move |progress| told.tell(progress)).await;
+    let options = ForgetOptions { despite_unsealed: args.despite_unsealed };
+    let tell = move |progress| told.tell(progress);
+    let erased = store.forget_with(&args.subject, &args.reason, options, tell).await;
     bar.finish();
     let erased = erased?;
     if globals.json {
         out.json(&erased)?;
     } else {
         out.line(&in_words(&erased))?;
+        not_reached(&erased).iter().try_for_each(|line| out.line(line))?;
         outstanding(&erased.backups).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
+}
+
+/// What is to be said of what forgetting did not reach.
+fn not_reached(erased: &Erased) -> Vec<String> {
+    let mut lines = Vec::new();
+    if erased.already {
+        return lines;
+    }
+    if erased.unsealed > 0 {
+        lines.push(format!(
+            "{} about them {} never sealed and can still be read",
+            output::count(erased.unsealed, "event"),
+            if erased.unsealed == 1 { "was" } else { "were" },
+        ));
+    }
+    if erased.passed_over > 0 {
+        lines.push(format!(
+            "{} not looked into for events that were never sealed: the first event of each is sealed \
+             (`verify` reads them all)",
+            output::count(erased.passed_over, "stream"),
+        ));
+    }
+    lines.extend(erased.foreign.iter().map(others));
+    lines
+}
+
+fn others(foreign: &Foreign) -> String {
+    format!(
+        "{} holds something of {} ({}), which is theirs and stays",
+        foreign.stream,
+        foreign.subject,
+        output::count(foreign.keys, "key"),
+    )
 }
 
 /// What is to be said of the backups that still hold the keys.
@@ -216,7 +256,18 @@ fn describe(plan: &Plan) -> String {
         append(&mut text, streams);
     }
     for kept in &plan.kept {
-        text.push_str(&format!("\n{} stays: {}", kept.subject, kept.why));
+        text.push_str(&format!("\n{} stays: {kept}", kept.subject));
+    }
+    for foreign in &plan.foreign {
+        text.push_str(&format!("\n{}", others(foreign)));
+    }
+    for unsealed in &plan.unsealed {
+        text.push_str(&format!(
+            "\n{} in {} never sealed, and will stay readable: forgetting is refused without \
+             --despite-unsealed",
+            output::count(unsealed.events, "event"),
+            unsealed.stream,
+        ));
     }
     text.trim_end().to_owned()
 }

@@ -15,6 +15,7 @@ mod forget;
 mod import;
 mod inventory;
 mod kek;
+mod keys;
 mod open;
 mod output;
 mod policy;
@@ -90,6 +91,7 @@ enum Command {
     Rotate(rotate::RotateArgs),
     Inventory(inventory::InventoryArgs),
     Erasures(erasures::ErasuresArgs),
+    Keys(keys::KeysArgs),
     Backup(backup::BackupArgs),
     Restore(backup::RestoreArgs),
     Verify(verify::VerifyArgs),
@@ -176,6 +178,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
+        Command::Keys(args) => keys::run(&globals, &args, &mut out).await,
         Command::Root(args) => root::run(&globals, &args, &mut out).await,
         Command::Vault(args) => vault::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,
@@ -184,7 +187,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         // It has ended by now.
         Command::DrillReader(_) => Ok(()),
-        Command::Policy(args) => policy::run(&globals, &args, &mut out),
+        Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
     }
     // What was said before an error is said, too.
     .and(out.flush().map_err(CliError::from))

@@ -1,6 +1,6 @@
 //! Why an erasure, or a plan for one, failed.
 
-use super::Erased;
+use super::{Erased, UnfitReason, Unsealed};
 use crate::{
     event::{ErasureId, Subject},
     store::StoreError,
@@ -17,6 +17,24 @@ pub enum ErasureError {
          check the spelling (`inventory` lists the subjects)"
     )]
     UnknownSubject(Subject),
+    /// Events about the subject, or about those who depend on them, were never sealed: they are
+    /// from before the layer, or were written past it. Nothing was done.
+    #[error(
+        "{} in {} {} never sealed, and would stay readable after {subject} is forgotten ({}); remove \
+         them from the store, or forget all the same (`--despite-unsealed`, or the option of that \
+         name)",
+        events(unsealed), streams(unsealed), if total(unsealed) == 1 { "was" } else { "were" },
+        by_stream(unsealed)
+    )]
+    Unsealed {
+        /// Who was to be forgotten.
+        subject: Subject,
+        /// How many events, in which streams.
+        unsealed: Vec<Unsealed>,
+    },
+    /// The reason may not be kept.
+    #[error(transparent)]
+    UnfitReason(#[from] UnfitReason),
     /// The layer was opened without a vault.
     #[error("opened without a vault: there are no keys to destroy")]
     NoVault,
@@ -122,6 +140,36 @@ fn names(pending: &[MirrorState]) -> String {
         )
     });
     mirrors.into_iter().chain(counter).collect::<Vec<_>>().join("; ")
+}
+
+fn total(unsealed: &[Unsealed]) -> u64 {
+    unsealed.iter().map(|unsealed| unsealed.events).sum()
+}
+
+fn events(unsealed: &[Unsealed]) -> String {
+    match total(unsealed) {
+        1 => "1 event".to_owned(),
+        events => format!("{events} events"),
+    }
+}
+
+fn streams(unsealed: &[Unsealed]) -> String {
+    match unsealed.len() {
+        1 => "1 stream".to_owned(),
+        streams => format!("{streams} streams"),
+    }
+}
+
+/// How many streams an error names.
+const NAMED: usize = 5;
+
+fn by_stream(unsealed: &[Unsealed]) -> String {
+    let of_stream = |one: &Unsealed| format!("{} in {}", one.events, one.stream);
+    let mut names: Vec<String> = unsealed.iter().take(NAMED).map(of_stream).collect();
+    if unsealed.len() > NAMED {
+        names.push("…".to_owned());
+    }
+    names.join(", ")
 }
 
 fn list(erasures: &[ErasureId]) -> String {

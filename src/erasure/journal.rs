@@ -64,7 +64,8 @@ impl<'de> Deserialize<'de> for JournalSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         let bytes = base64url::decode(&text).map(Zeroizing::new);
-        let bytes = bytes.as_deref().and_then(|bytes| bytes.as_array());
+        let bytes: Option<&[u8; 32]> =
+            bytes.as_ref().and_then(|bytes| bytes.as_slice().try_into().ok());
         let odd = || de::Error::custom("the secret of a journal has 32 bytes");
         bytes.map(|bytes| Self(Secret::copy_of(bytes))).ok_or_else(odd)
     }
@@ -163,6 +164,12 @@ pub struct ErasureRecord {
     pub subjects: u64,
     /// How many streams got a tombstone.
     pub streams: u64,
+    /// How many events about those who were forgotten were never sealed.
+    #[serde(default)]
+    pub unsealed: u64,
+    /// How many streams were not looked into for such events.
+    #[serde(default)]
+    pub passed_over: u64,
     /// Whether every tombstone is written. Of an erasure that was replayed the vault cannot tell:
     /// its tombstones are as its first run left them.
     pub done: bool,
@@ -191,6 +198,8 @@ impl ErasureRecord {
             keys: journal.plan.keys(),
             subjects: journal.plan.subjects.len() as u64,
             streams: journal.plan.streams.len() as u64,
+            unsealed: journal.plan.unsealed_events(),
+            passed_over: journal.plan.passed_over,
             done: false,
             destroyed: false,
             announced: false,
@@ -210,6 +219,8 @@ impl ErasureRecord {
             keys: 0,
             subjects: 0,
             streams: 0,
+            unsealed: 0,
+            passed_over: 0,
             done: false,
             destroyed: true,
             announced: true,

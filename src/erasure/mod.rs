@@ -3,6 +3,8 @@
 //! Called through [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
 //! The order of things is what makes it safe, and it is this:
 //!
+//! 0. **Look** into the streams concerned for what forgetting does not reach: events that were never
+//!    sealed. Where there are some, it is refused, unless the caller knows.
 //! 1. **Close** the subject, and everyone whose keys will go: appends under way are waited for,
 //!    new ones wait. Closing can bring new dependents to light, so that planning and closing
 //!    alternate until nothing is new.
@@ -16,10 +18,13 @@
 //!    stays.
 
 mod announce;
+mod doom;
 mod error;
 mod journal;
 mod plan;
+mod reason;
 mod run;
+mod survey;
 mod tombstones;
 mod witness;
 
@@ -27,6 +32,7 @@ pub(crate) use announce::Uncounted;
 pub use announce::{Announcement, AnnouncementError};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
-pub use plan::{AffectedStream, AffectedSubject, Kept, Plan};
-pub use run::{Erased, Progress, Reopened};
+pub use plan::{AffectedStream, AffectedSubject, Foreign, Keeper, Kept, Plan, Unsealed};
+pub use reason::UnfitReason;
+pub use run::{Erased, ForgetOptions, Progress, Reopened};
 pub use witness::{Replayed, Witnessed, export, replay};

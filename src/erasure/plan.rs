@@ -1,13 +1,19 @@
-//! What would go: the transitive closure over owner edges.
+//! What would go, and what stays.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::ErasureError;
+use super::{
+    ErasureError,
+    doom::{Doom, Fates},
+};
 use crate::{
     event::{Cause, ErasureId, Generation, StreamName, Subject},
-    vault::{Dead, Epoch, KeyInfo, Standing, Vault},
+    vault::{Dead, KeyInfo, Standing, Vault, VaultError},
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
@@ -23,8 +29,18 @@ pub struct Plan {
     pub subjects: Vec<AffectedSubject>,
     /// The streams that lose events, each of which gets a tombstone.
     pub streams: Vec<AffectedStream>,
-    /// Dependents that stay, and why.
+    /// Dependents that stay, and who keeps them.
     pub kept: Vec<Kept>,
+    /// Streams with events from before the layer, or written past it: forgetting does not touch
+    /// those.
+    #[serde(default)]
+    pub unsealed: Vec<Unsealed>,
+    /// How many streams were not looked into for such events: their first event is sealed.
+    #[serde(default)]
+    pub passed_over: u64,
+    /// What stays of others in the own streams of those who are forgotten.
+    #[serde(default)]
+    pub foreign: Vec<Foreign>,
 }
 
 /// A subject whose keys die.
@@ -77,22 +93,67 @@ pub struct AffectedStream {
 pub struct Kept {
     /// Who.
     pub subject: Subject,
-    /// Why.
-    pub why: String,
+    /// The owners who keep it. Empty: the edge is no longer, or not yet, in force.
+    #[serde(default)]
+    pub by: Vec<Keeper>,
 }
 
-/// Someone whose keys die, while the plan is being made.
-struct Doom {
-    depth: u32,
-    through: Option<Subject>,
-    /// `None`: all.
-    spans: Option<Vec<(Generation, Generation)>>,
+/// An owner who is not forgotten, and so keeps what they own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Keeper {
+    /// Who.
+    pub subject: Subject,
+    /// Whether nobody of that name is known here: there is no key, no stream, no erasure. They may
+    /// be somebody who is yet to come, so they keep what they own; or their name is misspelt.
+    pub unknown: bool,
+}
+
+/// Events of a stream that were never sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Unsealed {
+    /// The stream.
+    pub stream: StreamName,
+    /// How many of its events are, or may be, about somebody who is forgotten.
+    pub events: u64,
+}
+
+/// Something of somebody else in the own stream of a subject who is forgotten. It is theirs, and
+/// stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Foreign {
+    /// The stream.
+    pub stream: StreamName,
+    /// Whose.
+    pub subject: Subject,
+    /// How many of their keys are used there.
+    pub keys: u64,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((first, more)) = self.by.split_first() else {
+            return f.write_str("the owner edge is no longer, or not yet, in force");
+        };
+        write!(f, "{} is an owner, too, and is not forgotten", first.subject)?;
+        if !more.is_empty() {
+            write!(f, ", and so are {} more", more.len())?;
+        }
+        for keeper in self.by.iter().filter(|keeper| keeper.unknown) {
+            write!(
+                f,
+                "; nobody called {} is known here: check the spelling of that owner",
+                keeper.subject
+            )?;
+        }
+        Ok(())
+    }
 }
 
 impl Plan {
-    /// Follows the owner edges from `subject`. Cycles are fine; a joint dependent goes when its
-    /// last owner goes, or any, as its policy said; a dependent that changed hands loses the
-    /// generations of the forgotten owner only.
+    /// What forgetting a subject takes along: see [`Fates`].
     ///
     /// Blocks for page reads. Claims that nobody settled do not count.
     pub(super) fn make(vault: &Vault, subject: &Subject) -> Result<Self, ErasureError> {
@@ -102,89 +163,38 @@ impl Plan {
             && vault.keys_of(subject)?.is_empty()
         {
             let already = fence.dead.last().map(|&(_, _, erasure)| erasure);
-            return Ok(Self {
-                subject: subject.clone(),
-                already,
-                subjects: vec![],
-                streams: vec![],
-                kept: vec![],
-            });
+            return Ok(Self::nothing(subject, already));
         }
-
-        let mut doomed: BTreeMap<Subject, Doom> = BTreeMap::new();
-        doomed.insert(subject.clone(), Doom { depth: 0, through: None, spans: None });
-        let mut standings: HashMap<Subject, Standing> = HashMap::new();
-        let mut seen: BTreeSet<Subject> = BTreeSet::new();
-
-        // Until nothing changes: a joint dependent may be reached before its last owner is.
-        let mut frontier = vec![subject.clone()];
-        while let Some(owner) = frontier.pop() {
-            let (depth, gone) = match doomed.get(&owner) {
-                Some(doom) => (doom.depth, doom.spans.is_none()),
-                None => continue,
+        let fates = Fates::of(vault, subject)?;
+        let mut plan = Self::gather(vault, subject, fates.doomed)?;
+        for stays in fates.stays {
+            let keeper = |owner: Subject| {
+                let unknown = is_unknown(vault, &owner)?;
+                Ok(Keeper { subject: owner, unknown })
             };
-            // Who lost only some generations is not forgotten, and nobody falls with them.
-            if !gone {
-                continue;
-            }
-            for dependent in vault.dependents(&owner)? {
-                seen.insert(dependent.clone());
-                if doomed.get(&dependent).is_some_and(|doom| doom.spans.is_none()) {
-                    continue;
-                }
-                let standing = match standings.get(&dependent) {
-                    Some(standing) => standing,
-                    None => {
-                        let standing = vault.standing(&dependent)?;
-                        standings.entry(dependent.clone()).or_insert(standing)
-                    }
-                };
-                if is_gone(vault, &dependent, standing)? {
-                    continue;
-                }
-                let spans = dead_spans(&standing.epochs, |owner| {
-                    doomed.get(owner).is_some_and(|doom| doom.spans.is_none())
-                });
-                if spans.is_empty() {
-                    continue;
-                }
-                let all = leaves_nothing(vault, &dependent, standing, &spans)?;
-                let doom = Doom {
-                    depth: depth + 1,
-                    through: Some(owner.clone()),
-                    spans: (!all).then_some(spans),
-                };
-                doomed.insert(dependent.clone(), doom);
-                if all {
-                    frontier.push(dependent);
-                }
-            }
+            let by = stays.by.into_iter().map(keeper).collect::<Result<_, VaultError>>()?;
+            plan.kept.push(Kept { subject: stays.subject, by });
         }
+        Ok(plan)
+    }
 
-        let kept = seen.into_iter().filter(|dependent| !doomed.contains_key(dependent)).filter_map(
-            |dependent| {
-                let standing = standings.get(&dependent)?;
-                if standing.fence.as_ref().is_some_and(|fence| fence.closed) {
-                    return None;
-                }
-                let joint = standing.epochs.iter().any(|epoch| epoch.owners.len() > 1);
-                let why = if joint {
-                    "another owner is not forgotten"
-                } else {
-                    "the owner edge is no longer, or not yet, in force"
-                };
-                Some(Kept { subject: dependent, why: why.to_owned() })
-            },
-        );
-        let kept = kept.collect();
-        Self::gather(vault, subject, doomed, kept)
+    fn nothing(subject: &Subject, already: Option<ErasureId>) -> Self {
+        Self {
+            subject: subject.clone(),
+            already,
+            subjects: vec![],
+            streams: vec![],
+            kept: vec![],
+            unsealed: vec![],
+            passed_over: 0,
+            foreign: vec![],
+        }
     }
 
     fn gather(
         vault: &Vault,
         subject: &Subject,
-        doomed: BTreeMap<Subject, Doom>,
-        kept: Vec<Kept>,
+        doomed: Vec<(Subject, Doom)>,
     ) -> Result<Self, ErasureError> {
         let mut subjects = Vec::new();
         let mut streams: BTreeMap<StreamName, AffectedStream> = BTreeMap::new();
@@ -231,7 +241,7 @@ impl Plan {
         subjects.sort_by(|a, b| (a.depth, &a.subject).cmp(&(b.depth, &b.subject)));
         let mut streams: Vec<AffectedStream> = streams.into_values().collect();
         streams.sort_by(|a, b| (a.depth, &a.stream).cmp(&(b.depth, &b.stream)));
-        Ok(Self { subject: subject.clone(), already: None, subjects, streams, kept })
+        Ok(Self { subjects, streams, ..Self::nothing(subject, None) })
     }
 
     /// Adds what a plan that was made later has more: an erasure that is decided takes no less
@@ -239,53 +249,52 @@ impl Plan {
     /// plan says so: whoever became an owner meanwhile is not forgotten. Returns whether anything
     /// is different.
     pub(super) fn extend(&mut self, later: Self) -> bool {
-        let before = self.clone();
-        let parts_only = |affected: &AffectedSubject| {
-            let now = later.subjects.iter().find(|now| now.subject == affected.subject);
-            now.is_none_or(|now| now.generations.is_some())
-        };
-        for ours in self.subjects.iter_mut().filter(|ours| parts_only(ours)) {
+        let before = (self.subjects.clone(), self.streams.clone());
+        let wholly: HashSet<&Subject> = later
+            .subjects
+            .iter()
+            .filter(|now| now.generations.is_none())
+            .map(|now| &now.subject)
+            .collect();
+        for ours in self.subjects.iter_mut().filter(|ours| !wholly.contains(&ours.subject)) {
             ours.confine();
         }
+        let known = |(at, ours): (usize, &AffectedSubject)| (ours.subject.clone(), at);
+        let known: HashMap<Subject, usize> = self.subjects.iter().enumerate().map(known).collect();
         for theirs in later.subjects {
-            match self.subjects.iter_mut().find(|ours| ours.subject == theirs.subject) {
+            match known.get(&theirs.subject) {
                 None => self.subjects.push(theirs),
-                Some(ours) => {
-                    ours.keys = ours.keys.max(theirs.keys);
-                    ours.begun = theirs.begun;
-                    ours.generations = match (ours.generations.take(), theirs.generations) {
-                        (Some(mut spans), Some(others)) => {
-                            spans.extend(
-                                others
-                                    .iter()
-                                    .filter(|span| !spans.contains(span))
-                                    .copied()
-                                    .collect::<Vec<_>>(),
-                            );
-                            Some(spans)
-                        }
-                        _ => None,
-                    };
-                }
+                Some(at) => self.subjects[*at].extend(theirs),
             }
         }
+        let known = |(at, ours): (usize, &AffectedStream)| (ours.stream.clone(), at);
+        let known: HashMap<StreamName, usize> =
+            self.streams.iter().enumerate().map(known).collect();
         for theirs in later.streams {
-            match self.streams.iter_mut().find(|ours| ours.stream == theirs.stream) {
+            match known.get(&theirs.stream) {
                 None => self.streams.push(theirs),
-                Some(ours) => {
-                    let new = theirs.keys.into_iter().filter(|key| !ours.keys.contains(key));
-                    ours.keys.extend(new.collect::<Vec<_>>());
-                    ours.sealed_about = ours.sealed_about.max(theirs.sealed_about);
-                    ours.own |= theirs.own;
-                }
+                Some(at) => self.streams[*at].extend(theirs),
             }
         }
-        (&self.subjects, &self.streams) != (&before.subjects, &before.streams)
+        (&self.subjects, &self.streams) != (&before.0, &before.1)
+    }
+
+    /// Takes over what was found by looking into the streams of an earlier plan. Streams that came
+    /// to light since were not looked into: what is in them is sealed just now.
+    pub(super) fn take_survey(&mut self, earlier: Self) {
+        let new = self.streams.len().saturating_sub(earlier.streams.len()) as u64;
+        self.passed_over = earlier.passed_over + new;
+        (self.unsealed, self.foreign) = (earlier.unsealed, earlier.foreign);
     }
 
     /// Of dependents, only the generations that had begun when this was planned.
     pub(super) fn confine(&mut self) {
         self.subjects.iter_mut().for_each(AffectedSubject::confine);
+    }
+
+    /// How many events in clear are, or may be, about those who are forgotten.
+    pub fn unsealed_events(&self) -> u64 {
+        self.unsealed.iter().map(|unsealed| unsealed.events).sum()
     }
 
     /// How many keys die.
@@ -304,6 +313,20 @@ impl Plan {
 }
 
 impl AffectedSubject {
+    fn extend(&mut self, later: Self) {
+        self.keys = self.keys.max(later.keys);
+        self.begun = later.begun;
+        self.generations = match (self.generations.take(), later.generations) {
+            (Some(mut spans), Some(others)) => {
+                spans.extend(others);
+                spans.sort_unstable();
+                spans.dedup();
+                Some(spans)
+            }
+            _ => None,
+        };
+    }
+
     fn confine(&mut self) {
         if self.depth == 0 || self.begun == unknown() {
             return;
@@ -314,6 +337,22 @@ impl AffectedSubject {
     }
 }
 
+impl AffectedStream {
+    fn extend(&mut self, later: Self) {
+        let known: HashSet<&String> = self.keys.iter().collect();
+        let new: Vec<String> = later.keys.into_iter().filter(|key| !known.contains(key)).collect();
+        self.keys.extend(new);
+        self.sealed_about = self.sealed_about.max(later.sealed_about);
+        self.own |= later.own;
+    }
+}
+
+/// Whether the vault never heard of a subject, but as somebody's owner.
+fn is_unknown(vault: &Vault, subject: &Subject) -> Result<bool, VaultError> {
+    let standing = vault.standing(subject)?;
+    Ok(standing == Standing::default() && vault.keys_of(subject)?.is_empty())
+}
+
 /// The newest generation that a subject began, as far as it is settled.
 fn begun(vault: &Vault, subject: &Subject) -> Result<Generation, ErasureError> {
     let standing = vault.standing(subject)?;
@@ -321,111 +360,4 @@ fn begun(vault: &Vault, subject: &Subject) -> Result<Generation, ErasureError> {
     let dead = standing.fence.iter().flat_map(|fence| fence.dead.iter().map(|&(_, to, _)| to));
     let begun = epochs.map(|epoch| epoch.from).chain(dead).chain(standing.current).max();
     Ok(begun.unwrap_or(Generation::FIRST))
-}
-
-/// Whether nothing of a subject is left. One who changed hands may be closed on behalf of the
-/// newer owner while keys of the older one's time still live.
-fn is_gone(vault: &Vault, subject: &Subject, standing: &Standing) -> Result<bool, ErasureError> {
-    let closed = standing.fence.as_ref().is_some_and(|fence| fence.closed);
-    Ok(closed && vault.keys_of(subject)?.is_empty())
-}
-
-/// Whether these spans are all that there is of a subject: what they would seal next, and every
-/// key that lives. An epoch in which nothing was ever sealed keeps nobody.
-fn leaves_nothing(
-    vault: &Vault,
-    subject: &Subject,
-    standing: &Standing,
-    spans: &[(Generation, Generation)],
-) -> Result<bool, ErasureError> {
-    let dies = |generation| spans.iter().any(|(from, to)| (*from..=*to).contains(&generation));
-    let newest = standing.epochs.iter().rfind(|epoch| epoch.unsettled.is_none());
-    Ok(newest.is_some_and(|epoch| dies(epoch.from))
-        && vault.keys_of(subject)?.iter().all(|key| dies(key.generation)))
-}
-
-/// The spans of generations whose owners are forgotten.
-fn dead_spans(
-    epochs: &[Epoch],
-    is_forgotten: impl Fn(&Subject) -> bool,
-) -> Vec<(Generation, Generation)> {
-    let mut spans = Vec::new();
-    for (i, epoch) in epochs.iter().enumerate() {
-        if epoch.unsettled.is_some() {
-            continue;
-        }
-        // An owner who is no longer named was forgotten earlier.
-        let owners = epoch.owners.iter().filter(|owner| owner.unsettled.is_none());
-        let fate: Vec<bool> =
-            owners.map(|owner| owner.subject.as_ref().is_none_or(&is_forgotten)).collect();
-        let dies = if epoch.any {
-            fate.contains(&true)
-        } else {
-            !fate.is_empty() && !fate.contains(&false)
-        };
-        if dies {
-            let next = epochs[i + 1..].iter().find(|next| next.unsettled.is_none());
-            let to = next.map_or(Generation(u32::MAX), |next| Generation(next.from.0 - 1));
-            spans.push((epoch.from, to));
-        }
-    }
-    spans
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{event::EventId, vault::Owner};
-
-    fn subject(name: &str) -> Subject {
-        Subject::new(name).unwrap()
-    }
-
-    fn epoch(from: u32, owners: &[Option<&str>], any: bool) -> Epoch {
-        let owner = |name: &Option<&str>| Owner { subject: name.map(subject), unsettled: None };
-        Epoch {
-            from: Generation(from),
-            unsettled: None,
-            owners: owners.iter().map(owner).collect(),
-            any,
-        }
-    }
-
-    fn span(from: u32, to: u32) -> (Generation, Generation) {
-        (Generation(from), Generation(to))
-    }
-
-    #[test]
-    fn the_last_owner_takes_the_dependent_along_or_any() {
-        let is = |who: &'static str| move |owner: &Subject| owner.as_str() == who;
-        let joint = [epoch(1, &[Some("a"), Some("b")], false)];
-        assert_eq!(dead_spans(&joint, is("a")), []);
-        assert_eq!(
-            dead_spans(&[epoch(1, &[Some("a"), None], false)], is("a")),
-            [span(1, u32::MAX)]
-        );
-        assert_eq!(
-            dead_spans(&[epoch(1, &[Some("a"), Some("b")], true)], is("b")),
-            [span(1, u32::MAX)]
-        );
-        assert_eq!(dead_spans(&[epoch(1, &[], false)], is("a")), []);
-    }
-
-    #[test]
-    fn only_the_generations_of_the_forgotten_owner_die() {
-        let is_old = |owner: &Subject| owner.as_str() == "old";
-        let epochs = [epoch(1, &[Some("old")], false), epoch(3, &[Some("new")], false)];
-        assert_eq!(dead_spans(&epochs, is_old), [span(1, 2)]);
-    }
-
-    #[test]
-    fn what_nobody_settled_does_not_count() {
-        let is = |owner: &Subject| owner.as_str() == "a";
-        let mut pending = epoch(1, &[Some("a")], false);
-        pending.owners[0].unsettled = Some(EventId::random());
-        assert_eq!(dead_spans(&[pending], is), []);
-        let mut begun = epoch(2, &[Some("b")], false);
-        begun.unsettled = Some(EventId::random());
-        assert_eq!(dead_spans(&[epoch(1, &[Some("a")], false), begun], is), [span(1, u32::MAX)]);
-    }
 }

@@ -5,17 +5,26 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    ErasureError, ErasureRecord, Plan,
+    ErasureError, ErasureRecord, Foreign, Plan,
     journal::Journal,
+    reason::check_reason,
+    survey::{Look, survey},
     tombstones::set_tombstones,
     witness::{Mark, announce, look},
 };
 use crate::{
     event::{ERASURES, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
-    store::{EventStore, EventStoreExt, ReadOptions, StoreError},
+    store::{EventStore, StoreError},
     vault::{Backup, Closure, Destruction, Vault, VaultError},
 };
+
+/// How to forget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ForgetOptions {
+    /// Forget also where events about the subject were never sealed, and stay readable.
+    pub despite_unsealed: bool,
+}
 
 /// What an erasure did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,6 +44,13 @@ pub struct Erased {
     pub subjects: u64,
     /// How many streams got a tombstone.
     pub streams: u64,
+    /// How many events about those who are forgotten were never sealed, and stay readable.
+    pub unsealed: u64,
+    /// How many streams were not looked into for such events, because their first event is sealed.
+    pub passed_over: u64,
+    /// What stays of others in the own streams of those who are forgotten, as far as these were
+    /// looked into.
+    pub foreign: Vec<Foreign>,
     /// Whether the event store has taken its announcement, so that a vault that is rolled back to
     /// before it is found out.
     pub announced: bool,
@@ -70,8 +86,9 @@ pub enum Progress {
 }
 
 impl<S: EventStore> Oubliette<S> {
-    /// What forgetting a subject would do. Changes nothing, except that claims which a crash left
-    /// open are settled by looking at the store.
+    /// What forgetting a subject would do, and what it would not reach. Changes nothing, except that
+    /// claims which a crash left open are settled by looking at the store. Reads every stream that
+    /// would lose events.
     ///
     /// # Errors
     /// [`ErasureError::UnknownSubject`]; errors of the vault and the store.
@@ -82,6 +99,7 @@ impl<S: EventStore> Oubliette<S> {
         let mut plan = Plan::make(vault, subject)?;
         keep_existing(&self.layer, &mut plan).await?;
         refuse_unknown(vault, &plan)?;
+        survey(&self.layer, vault, &mut plan, Look::Everywhere).await?;
         Ok(plan)
     }
 
@@ -93,15 +111,15 @@ impl<S: EventStore> Oubliette<S> {
     /// future changes nothing: the erasure runs to its end.
     ///
     /// # Errors
-    /// Before anything is decided: [`ErasureError::UnknownSubject`] and errors of vault and
-    /// store. After it: [`ErasureError::AnnouncementPending`], no key being destroyed yet;
+    /// Before anything is decided: [`ErasureError::UnknownSubject`], [`ErasureError::Unsealed`],
+    /// [`ErasureError::UnfitReason`] and errors of vault and store. After it: [`ErasureError::AnnouncementPending`], no key being destroyed yet;
     /// [`ErasureError::TombstonesPending`], all of them being destroyed; and
     /// [`ErasureError::MirrorsPending`], for as long as it must not be called forgotten.
     pub async fn forget(&self, subject: &Subject, reason: &str) -> Result<Erased, ErasureError> {
-        self.forget_with(subject, reason, |_| {}).await
+        self.forget_with(subject, reason, ForgetOptions::default(), |_| {}).await
     }
 
-    /// As [`Oubliette::forget`], and tells how far it has come.
+    /// As [`Oubliette::forget`], with options, and tells how far it has come.
     ///
     /// # Errors
     /// As [`Oubliette::forget`].
@@ -109,11 +127,12 @@ impl<S: EventStore> Oubliette<S> {
         &self,
         subject: &Subject,
         reason: &str,
+        options: ForgetOptions,
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Erased, ErasureError> {
         let (layer, subject, reason) =
             (Arc::clone(&self.layer), subject.clone(), reason.to_owned());
-        let run = async move { forget(&layer, &subject, &reason, &progress).await };
+        let run = async move { forget(&layer, &subject, &reason, options, &progress).await };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }
 
@@ -186,9 +205,11 @@ async fn forget<S: EventStore>(
     layer: &Layer<S>,
     subject: &Subject,
     reason: &str,
+    options: ForgetOptions,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
     refuse_own(subject)?;
+    check_reason(reason, subject)?;
     let vault = layer.vault().ok_or(ErasureError::NoVault)?;
     let _one_at_a_time = vault.erase_alone().await;
     match resume(layer, vault, Some(subject)).await {
@@ -202,9 +223,11 @@ async fn forget<S: EventStore>(
         resumed => drop(resumed?),
     }
 
+    let surveyed = look_first(layer, vault, subject, options).await?;
     let (mut plan, closure) = close_and_plan(layer, vault, subject).await?;
     keep_existing(layer, &mut plan).await?;
     refuse_unknown(vault, &plan)?;
+    plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
         return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
@@ -213,6 +236,23 @@ async fn forget<S: EventStore>(
     let mut journal = Journal::new(erasure, reason, plan).map_err(VaultError::from)?;
     journal.write(vault).await?;
     carry_out(layer, vault, &mut journal, Some(closure), progress).await
+}
+
+/// What forgetting would not reach, before anybody is closed, since that may take long.
+async fn look_first<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    subject: &Subject,
+    options: ForgetOptions,
+) -> Result<Plan, ErasureError> {
+    settle_all(layer, vault, subject).await?;
+    let mut plan = Plan::make(vault, subject)?;
+    keep_existing(layer, &mut plan).await?;
+    survey(layer, vault, &mut plan, Look::WhereNeeded).await?;
+    if plan.unsealed.is_empty() || options.despite_unsealed {
+        return Ok(plan);
+    }
+    Err(ErasureError::Unsealed { subject: subject.clone(), unsealed: plan.unsealed })
 }
 
 /// Whether an erasure of this subject waits, no key being destroyed yet.
@@ -387,6 +427,9 @@ async fn carry_out<S: EventStore>(
         keys: journal.plan.keys(),
         subjects: journal.plan.subjects.len() as u64,
         streams: journal.plan.streams.len() as u64,
+        unsealed: journal.plan.unsealed_events(),
+        passed_over: journal.plan.passed_over,
+        foreign: journal.plan.foreign.clone(),
         announced: record.announced,
         epoch: vault.epoch()?,
         backups: vault.backups_before(record.epoch)?,
@@ -419,12 +462,7 @@ async fn settle_all<S: EventStore>(
 async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Result<(), StoreError> {
     let mut kept = Vec::with_capacity(plan.streams.len());
     for affected in plan.streams.drain(..) {
-        let exists = !affected.keys.is_empty() || {
-            let stream = layer.placement(&affected.stream).await?.readable(&affected.stream);
-            let first = ReadOptions { limit: Some(1), ..ReadOptions::default() };
-            !layer.store.events(&stream, first).await?.is_empty()
-        };
-        if exists {
+        if !affected.keys.is_empty() || layer.first_of(&affected.stream).await?.is_some() {
             kept.push(affected);
         }
     }
@@ -461,6 +499,9 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         keys: count(|record| record.keys),
         subjects: count(|record| record.subjects),
         streams: count(|record| record.streams),
+        unsealed: count(|record| record.unsealed),
+        passed_over: count(|record| record.passed_over),
+        foreign: vec![],
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
         announced: record.is_some_and(|record| record.announced),
         epoch: vault.epoch()?,

@@ -35,6 +35,7 @@ pub use codec::Codec;
 pub use error::CodecError;
 pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
 pub use opening::{EventRef, Opened};
+pub(crate) use placement::Placement;
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
 
@@ -147,6 +148,10 @@ impl<S: EventStore> Oubliette<S> {
 impl<S: EventStore> Layer<S> {
     pub(crate) fn vault(&self) -> Option<&Vault> {
         self.codec.vault()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        self.codec.policy()
     }
 }
 

@@ -220,6 +220,11 @@ impl Rules {
         Ok(carved)
     }
 
+    pub(super) fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
+        let rule = self.of(stream.as_str());
+        rule.is_some_and(|(rule, _)| rule.owners_by(event_type).next().is_some())
+    }
+
     /// The owner changes that an event states, as far as its content is readable.
     pub(super) fn stated(
         &self,

@@ -92,15 +92,7 @@ impl Policy {
         let origin = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse_as(&text, &origin),
-            Err(error) => Err(PolicyErrors {
-                file: origin,
-                errors: vec![PolicyError {
-                    line: 0,
-                    column: 0,
-                    problem: Problem::Unreadable,
-                    message: format!("the policy cannot be read: {error}"),
-                }],
-            }),
+            Err(error) => Err(PolicyErrors::unreadable(path, &error)),
         }
     }
 
@@ -188,6 +180,11 @@ impl Policy {
 }
 
 impl Policy {
+    /// Whether events of this type state owners of the stream.
+    pub fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
+        self.0.states_owners(stream, event_type)
+    }
+
     /// The owner changes that a stored event states, as far as its content is readable and says
     /// what the rules expect.
     pub fn stated_owners(

@@ -391,6 +391,14 @@ impl Vault {
         })
     }
 
+    /// Whether a subject is forgotten, and not admitted again.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn is_closed(&self, subject: &Subject) -> Result<bool, VaultError> {
+        Ok(self.open.core.closed(subject)?.is_some())
+    }
+
     /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:
     /// their standing says what counts.
     ///

@@ -84,6 +84,11 @@ fn import_read_forget_read_inventory() {
     assert_eq!(told["erasure"]["erasure"], erased["erasure"]);
     assert!(world.ok(&["erasures", "--stream", "user-456"]).contains("asked for it"));
     assert!(world.ok(&["erasures", "--stream", "user-7"]).is_empty());
+    // And who signed it.
+    let keys = world.json(&["keys"]);
+    assert_eq!((keys.len(), &keys[0]["key"]), (1, &account[2]["data"]["key"]));
+    assert_eq!((&keys[0]["origin"], &keys[0]["signs"]), (&json!("created"), &json!(true)));
+    assert!(keys[0].get("secret").is_none());
 
     // Nobody else lost anything.
     assert_eq!(world.data("user-7"), [json!({"id": 7, "colour": "blue", "name": "Otto Normal"})]);
@@ -320,6 +325,7 @@ fn help_teaches() {
         "reopen",
         "inventory",
         "erasures",
+        "keys",
     ] {
         let help = world.ok(&[command, "--help"]);
         assert!(help.contains("Example"), "{command}");

@@ -10,6 +10,7 @@ pub(crate) const POLICY: &str = r#"
 match  = "user-{id}"
 layout = "split"
 public = ["/id"]
+otherwise = "named"
 
 [[stream]]
 match  = "account-{id}"
@@ -48,6 +49,8 @@ otherwise = "stream"
 pub(crate) enum Kind {
     Noted,
     Opened(u8),
+    /// Owned by another account.
+    Joined(u8),
     Left(u8),
     Replaced(u8),
     /// A part under the key of `user-N`.
@@ -76,8 +79,32 @@ impl Write {
                 Some(format!("account-{}", n.min(2)))
             }
             Kind::Opened(n) | Kind::Left(n) | Kind::Replaced(n) => Some(format!("user-{n}")),
+            Kind::Joined(n) => {
+                let accounts = ["account-1", "account-2", "shared-1"].into_iter();
+                let mut others = accounts.filter(|account| *account != self.stream);
+                others.nth(usize::from(n % 2)).map(str::to_owned)
+            }
             Kind::Noted | Kind::About(_) => None,
         }
+    }
+
+    /// Whom the event names as its subject.
+    pub(crate) fn names(&self) -> Option<String> {
+        match self.kind {
+            Kind::About(n) if self.stream.starts_with("user-") => Some(format!("user-{n}")),
+            _ => None,
+        }
+    }
+
+    /// An event of another type, for the same id.
+    pub(crate) fn changed(&self, number: u32) -> Self {
+        let kind = match self.kind {
+            Kind::Noted if self.stream.starts_with("account-") => Kind::Replaced(2),
+            Kind::Noted if self.stream.starts_with("shared-") => Kind::Opened(2),
+            Kind::Noted => Kind::About(2),
+            _ => Kind::Noted,
+        };
+        Self { kind, number, ..self.clone() }
     }
 
     fn secret(&self, part: usize) -> String {
@@ -91,11 +118,14 @@ impl Write {
         let with_owner = format!(r#"{{"owner":"{owner}","memo":"{secret}"}}"#);
         match self.kind {
             Kind::Noted => ("Noted", format!(r#"{{"id":1,"memo":"{secret}"}}"#)),
-            Kind::Opened(_) => ("Opened", with_owner),
+            Kind::Opened(_) | Kind::Joined(_) => ("Opened", with_owner),
             Kind::Left(_) => ("Left", with_owner),
             Kind::Replaced(_) => ("Replaced", with_owner),
             Kind::About(n) if self.stream.starts_with("room-") => {
                 ("Said", format!(r#"{{"author":{n},"memo":"{secret}"}}"#))
+            }
+            Kind::About(_) if self.stream.starts_with("user-") => {
+                ("Said", format!(r#"{{"id":1,"memo":"{secret}"}}"#))
             }
             Kind::About(n) => {
                 let theirs = self.secret(1);
@@ -108,7 +138,7 @@ impl Write {
     /// Whose the parts are.
     fn subjects(&self) -> Vec<String> {
         match self.kind {
-            Kind::About(n) if self.stream.starts_with("room-") => vec![format!("user-{n}")],
+            Kind::About(n) if !self.stream.starts_with("ledger-") => vec![format!("user-{n}")],
             Kind::About(n) => vec![self.stream.clone(), format!("user-{n}")],
             _ => vec![self.stream.clone()],
         }
@@ -131,12 +161,15 @@ pub(crate) fn write() -> impl Strategy<Value = Write> {
         prop_oneof![
             2 => Just(Kind::Noted),
             3 => user().prop_map(Kind::Opened),
+            2 => (0..2u8).prop_map(Kind::Joined),
             1 => user().prop_map(Kind::Left),
             2 => user().prop_map(Kind::Replaced),
         ]
     };
     prop_oneof![
         2 => user().prop_map(|n| Write::new(&format!("user-{n}"), Kind::Noted)),
+        1 => (user(), user())
+            .prop_map(|(n, other)| Write::new(&format!("user-{n}"), Kind::About(other))),
         4 => (1..3u8, change()).prop_map(|(n, kind)| Write::new(&format!("account-{n}"), kind)),
         2 => change().prop_map(|kind| Write::new("shared-1", kind)),
         2 => prop_oneof![
@@ -242,7 +275,7 @@ impl Model {
             let owners = dependent.epochs[current].owners.clone();
             let owner = write.owner();
             match write.kind {
-                Kind::Opened(_) if !owners.contains(&owner) => {
+                Kind::Opened(_) | Kind::Joined(_) if !owners.contains(&owner) => {
                     dependent.epochs[current].owners.push(owner);
                 }
                 Kind::Left(_) => {
@@ -307,6 +340,52 @@ impl Model {
         !maybe || planned_whole.contains(who)
     }
 
+    /// Whether one of these owns someone in one of these epochs.
+    fn leads(&self, who: &str, epochs: &[usize], owners: &BTreeSet<String>) -> bool {
+        let someone = &self.people[who];
+        let owner = |owner: &Option<String>| owner.as_ref().is_some_and(|o| owners.contains(o));
+        epochs.iter().any(|at| someone.epochs[*at].owners.iter().any(owner))
+    }
+
+    /// Who is forgotten wholly with someone: all who depend on them, but for those whom somebody
+    /// else keeps, and those whom nobody leads to.
+    fn falling(&self, asked: &str, planned_whole: &BTreeSet<String>) -> BTreeSet<String> {
+        let live = |who: &str| {
+            let someone = &self.people[who];
+            (someone.since.min(someone.epochs.len())..someone.epochs.len()).collect::<Vec<_>>()
+        };
+        let reach = |epochs: &dyn Fn(&str) -> Vec<usize>, among: &dyn Fn(&str) -> bool| {
+            let mut led = BTreeSet::from([asked.to_owned()]);
+            loop {
+                let more: Vec<String> = self
+                    .people
+                    .keys()
+                    .filter(|who| !led.contains(*who) && among(who))
+                    .filter(|who| self.leads(who, &epochs(who), &led))
+                    .cloned()
+                    .collect();
+                if more.is_empty() {
+                    return led;
+                }
+                led.extend(more);
+            }
+        };
+        let mut whole = reach(&live, &|who| !self.is_gone(who));
+        loop {
+            let before = whole.clone();
+            whole.retain(|who| {
+                let dying = || self.dying(who, &before);
+                who == asked || self.leaves_nothing(who, &dying(), planned_whole)
+            });
+            if whole == before {
+                whole = reach(&|who| self.dying(who, &before), &|who| before.contains(who));
+                if whole == before {
+                    return whole;
+                }
+            }
+        }
+    }
+
     /// Forgets, and returns the streams that must have a tombstone and those that may.
     pub(crate) fn forget(
         &mut self,
@@ -314,29 +393,12 @@ impl Model {
         planned_whole: &BTreeSet<String>,
     ) -> (BTreeSet<String>, BTreeSet<String>) {
         self.people.entry(who.to_owned()).or_default().current();
-        let mut whole = BTreeSet::from([who.to_owned()]);
+        let whole = self.falling(who, planned_whole);
         let mut partly: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        loop {
-            let before = (whole.len(), partly.clone());
-            for (other, someone) in &self.people {
-                let named =
-                    |owner: &Option<String>| owner.as_ref().is_some_and(|o| whole.contains(o));
-                let depends = someone.epochs[someone.since.min(someone.epochs.len())..]
-                    .iter()
-                    .any(|epoch| epoch.owners.iter().any(named));
-                if whole.contains(other) || !depends || self.is_gone(other) {
-                    continue;
-                }
-                let dying = self.dying(other, &whole);
-                if self.leaves_nothing(other, &dying, planned_whole) {
-                    whole.insert(other.clone());
-                    partly.remove(other);
-                } else if !dying.is_empty() {
-                    partly.insert(other.clone(), dying);
-                }
-            }
-            if before == (whole.len(), partly.clone()) {
-                break;
+        for other in self.people.keys().filter(|other| !whole.contains(*other)) {
+            let dying = self.dying(other, &whole);
+            if !self.is_gone(other) && self.leads(other, &dying, &whole) {
+                partly.insert(other.clone(), dying);
             }
         }
 

@@ -4,12 +4,16 @@ use std::collections::HashMap;
 
 use futures::TryStreamExt;
 
-use super::{Ill, VerifyNews, VerifyOptions, VerifyReport, used::Lot, vault::Books};
+use super::{
+    Ill, VerifyNews, VerifyOptions, VerifyReport,
+    used::{Edges, Lot},
+    vault::Books,
+};
 use crate::{
     audit::{AuditError, Where},
     crypto::Plaintext,
     erasure::{Announcement, Uncounted},
-    event::{ErasureId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp},
+    event::{ErasureId, KeyId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp},
     layer::{
         Oubliette, Specimen, TokenFate,
         document::{Document, Stored},
@@ -39,7 +43,7 @@ pub(super) async fn verify<S: EventStore>(
     let mut keys =
         Keys { layer: layer.clone(), began, inventory: None, ownerless: 0, broken: false };
     let most = options.keys_at_once.max(1);
-    let mut lot = keys.next_lot(vault, most);
+    let (mut lot, mut edges) = keys.next_lot(vault, most);
     let mut tombstones: HashMap<ErasureId, u64> = HashMap::new();
     let (mut pass, mut unused) = (1, 0);
     loop {
@@ -52,20 +56,36 @@ pub(super) async fn verify<S: EventStore>(
             }
             if pass > 1 {
                 mark(&specimen, &mut lot);
+                if !edges.is_empty() {
+                    read_again(layer, vault, specimen, &mut edges)?;
+                }
                 continue;
             }
-            let mut events = Events { layer, vault, books, report, tell, lot: &mut lot };
+            let (lot, edges) = (&mut lot, &mut edges);
+            let mut events = Events { layer, vault, books, report, tell, lot, edges };
             events.judge(specimen, &mut tombstones)?;
         }
         tell(VerifyNews::Events { read, pass });
-        for id in lot.unseen() {
+        let unseen: Vec<KeyId> = lot.unseen().collect();
+        for &id in &unseen {
             // Between the taking of the inventory and now it may have been destroyed.
             let Ok(Some(info)) = vault.key_info(id) else { continue };
             unused += 1;
             let at = Where::Key { id: id.to_string(), stream: Some(info.stream) };
             report.found(Ill::UnusedKey.at(at, "no event in the store is sealed under it"), tell);
         }
-        lot = keys.next_lot(vault, most);
+        // Of a stream whose events are elsewhere, nothing can be said.
+        for (edge, id) in edges.unseen().filter(|(_, id)| unseen.binary_search(id).is_err()) {
+            let Ok(Some(info)) = vault.key_info(id) else { continue };
+            // Since the taking of the inventory it may have been given away.
+            let owner = counting(vault, &info.subject)
+                .into_iter()
+                .find(|owner| Edges::edge(vault, &info.subject, owner) == edge);
+            let Some(owner) = owner else { continue };
+            let what = format!("no event states that {owner} owns it");
+            report.found(Ill::OwnerNotStated.at(Where::Subject(info.subject), what), tell);
+        }
+        (lot, edges) = keys.next_lot(vault, most);
         if lot.is_empty() {
             break;
         }
@@ -96,14 +116,20 @@ struct Keys<S> {
 type Inventory = Box<dyn Iterator<Item = Result<InventoryEntry, crate::vault::VaultError>> + Send>;
 
 impl<S: EventStore> Keys<S> {
-    fn next_lot(&mut self, vault: &Vault, most: usize) -> Lot {
-        let mut ids = Vec::new();
+    /// So many keys, and the owner edges of their streams.
+    fn next_lot(&mut self, vault: &Vault, most: usize) -> (Lot, Edges) {
+        let (mut ids, mut edges) = (Vec::new(), Vec::new());
         loop {
             let inventory = self.inventory.get_or_insert_with(|| Box::new(vault.inventory()));
             match inventory.next() {
                 Some(Ok(InventoryEntry::Key(key))) => {
                     let missing = self.is_ownerless(vault, &key);
                     self.ownerless += u64::from(missing);
+                    if self.has_owners(&key) && !missing {
+                        let owners = counting(vault, &key.subject);
+                        let edge = |owner: &Subject| Edges::edge(vault, &key.subject, owner);
+                        edges.extend(owners.iter().map(|owner| (edge(owner), key.id)));
+                    }
                     // The event of a key that was made meanwhile may not be there yet.
                     if key.created < self.began {
                         ids.push(key.id);
@@ -111,23 +137,89 @@ impl<S: EventStore> Keys<S> {
                 }
                 Some(Ok(InventoryEntry::Fence(_))) => {}
                 Some(Err(_)) => self.broken = true,
-                None => return Lot::new(ids),
+                None => return (Lot::new(ids), Edges::new(edges)),
             }
             if ids.len() == most {
-                return Lot::new(ids);
+                return (Lot::new(ids), Edges::new(edges));
             }
         }
     }
 
     /// Whether the key's stream should lead to a person and leads to none.
     fn is_ownerless(&self, vault: &Vault, key: &KeyInfo) -> bool {
-        key.subject.as_str() == key.stream.as_str()
-            && self.layer.policy().reading_plan(&key.stream).declares_owners
+        self.has_owners(key)
             && vault.standing(&key.subject).is_ok_and(|standing| {
                 let epoch = standing.epochs.iter().rfind(|epoch| epoch.from <= key.generation);
                 epoch.is_none_or(|epoch| epoch.owners.is_empty())
             })
     }
+}
+
+impl<S: EventStore> Keys<S> {
+    /// Whether the key is one of a stream that names owners, for what is the stream's own.
+    fn has_owners(&self, key: &KeyInfo) -> bool {
+        key.subject.as_str() == key.stream.as_str()
+            && self.layer.policy().reading_plan(&key.stream).declares_owners
+    }
+}
+
+/// The owners who count for a subject; nobody where some of it is forgotten: then it is no longer
+/// known who had owned that.
+fn counting(vault: &Vault, subject: &Subject) -> Vec<Subject> {
+    let Ok(standing) = vault.standing(subject) else { return Vec::new() };
+    let epochs = standing.epochs.iter().filter(|epoch| epoch.unsettled.is_none());
+    let owners = epochs.flat_map(|epoch| &epoch.owners).filter(|owner| owner.unsettled.is_none());
+    let whole = standing.fence.is_none();
+    owners.filter(|_| whole).filter_map(|owner| owner.subject.clone()).collect()
+}
+
+/// Notes the owners that an event states, as far as it can be read.
+fn stated<S: EventStore>(
+    layer: &Oubliette<S>,
+    vault: &Vault,
+    event: &RecordedEvent,
+    data: Option<&Payload>,
+    edges: &mut Edges,
+) {
+    let (policy, dependent) = (layer.policy(), Subject::of(&event.stream));
+    if edges.is_empty() || !policy.states_owners(&event.stream, &event.event_type) {
+        return;
+    }
+    let changes = data.map(|data| policy.stated_owners(&event.stream, &event.event_type, data));
+    let changes = changes.unwrap_or_default();
+    if changes.is_empty() {
+        edges.see_all_of(vault, &dependent);
+    }
+    for change in changes {
+        edges.see(Edges::edge(vault, &dependent, change.owner()));
+    }
+}
+
+/// Of a later pass: notes the owners that an event states, and nothing else.
+fn read_again<S: EventStore>(
+    layer: &Oubliette<S>,
+    vault: &Vault,
+    specimen: Specimen,
+    edges: &mut Edges,
+) -> Result<(), AuditError> {
+    let Specimen { event, document, .. } = specimen;
+    if !layer.policy().states_owners(&event.stream, &event.event_type) {
+        return Ok(());
+    }
+    let data = match document {
+        Ok(Document::Stored(mut stored)) => {
+            let fates = try_tokens(vault, &event, &mut stored)?;
+            let opened = fates.into_iter().filter_map(|(_, fate)| match fate {
+                TokenFate::Open(plaintext) => Some(plaintext),
+                _ => None,
+            });
+            stored.assemble(opened.collect()).ok().and_then(|(data, _)| data)
+        }
+        Ok(Document::Clear) => return Ok(()),
+        Err(_) => None,
+    };
+    stated(layer, vault, &event, data.as_ref(), edges);
+    Ok(())
 }
 
 /// Notes which keys an event uses, and nothing else.
@@ -144,6 +236,7 @@ struct Events<'a, S, T> {
     report: &'a mut VerifyReport,
     tell: &'a mut T,
     lot: &'a mut Lot,
+    edges: &'a mut Edges,
 }
 
 impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
@@ -158,17 +251,41 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         match document {
             Err(Unreadable::HalfMissing) => {
                 let which = if lone_half { "public" } else { "private" };
+                stated(self.layer, self.vault, &event, None, self.edges);
                 self.found(Ill::HalfMissing, &event, format!("its {which} half is missing"));
             }
-            Err(unreadable) => self.unreadable(&event, &unreadable),
+            Err(unreadable) => {
+                stated(self.layer, self.vault, &event, None, self.edges);
+                self.unreadable(&event, &unreadable);
+            }
             Ok(_) if event.is_tombstone() => self.tombstone(&event, tombstones)?,
             Ok(_) if event.is_announcement() => self.announcement(&event)?,
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
-            Ok(Document::Clear) => self.report.events.unsealed += 1,
+            Ok(Document::Clear) => self.clear(&event),
             Ok(Document::Stored(stored)) => self.stored(&event, stored)?,
         }
         Ok(())
+    }
+
+    /// An event from before the layer, or written past it: it may be about somebody who is
+    /// forgotten.
+    fn clear(&mut self, event: &RecordedEvent) {
+        self.report.events.unsealed += 1;
+        let own = || vec![Subject::of(&event.stream)];
+        let facts =
+            EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
+        let carved = event
+            .data
+            .as_ref()
+            .and_then(|data| self.layer.policy().carve(&facts, data, event.metadata.as_ref()).ok());
+        let about = carved
+            .map_or_else(own, |carved| carved.parts.into_iter().map(|part| part.subject).collect());
+        let forgotten = |subject: &&Subject| matches!(self.vault.is_closed(subject), Ok(true));
+        if let Some(subject) = about.iter().find(forgotten) {
+            let what = format!("{subject} is forgotten, and it was never sealed");
+            self.found(Ill::ForgottenInClear, event, what);
+        }
     }
 
     fn found(&mut self, kind: Ill, event: &RecordedEvent, what: impl Into<String>) {
@@ -209,10 +326,16 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 TokenFate::Lost => self.report.events.lost += 1,
             }
         }
-        match stored.assemble(opened) {
-            Ok((Some(data), _)) => self.owners(event, &data),
-            Ok((None, _)) => {}
-            Err(unreadable) => self.unreadable(event, &unreadable),
+        let data = match stored.assemble(opened) {
+            Ok((data, _)) => data,
+            Err(unreadable) => {
+                self.unreadable(event, &unreadable);
+                None
+            }
+        };
+        stated(self.layer, self.vault, event, data.as_ref(), self.edges);
+        if let Some(data) = data {
+            self.owners(event, &data);
         }
         Ok(())
     }

@@ -73,6 +73,10 @@ pub enum Ill {
     TombstoneOfLivingKey,
     /// An event states an owner of whom the vault does not know.
     OwnerNotNoted,
+    /// An owner counts whom no event states.
+    OwnerNotStated,
+    /// An event about somebody who is forgotten was never sealed.
+    ForgottenInClear,
     /// A key that no event uses.
     UnusedKey,
 }
@@ -89,7 +93,8 @@ impl Ill {
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
-            | Self::OwnerNotNoted => Severity::Warning,
+            | Self::OwnerNotNoted
+            | Self::OwnerNotStated => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -186,6 +191,14 @@ impl Ill {
                 "forgetting the owner would not reach this stream: append an event that states the \
                  owner again, or forget the stream by name as well"
             }
+            Self::OwnerNotStated => {
+                "forgetting that owner takes the stream along: if they do not own it, append an \
+                 event that says who does; if the policy changed, or the event was removed from the \
+                 store, nothing is wrong with the vault"
+            }
+            Self::ForgottenInClear => {
+                "remove the event from the store: it was never sealed, and no erasure reaches it"
+            }
             Self::UnusedKey => {
                 "none needed: an append that was broken off, or events that are not in this store"
             }
@@ -232,6 +245,8 @@ impl fmt::Display for Ill {
             Self::ErasureUnknown => "erasure unknown",
             Self::TombstoneOfLivingKey => "tombstone of a living key",
             Self::OwnerNotNoted => "owner not noted",
+            Self::OwnerNotStated => "owner not stated",
+            Self::ForgottenInClear => "forgotten in clear",
             Self::UnusedKey => "unused key",
         })
     }

@@ -53,3 +53,50 @@ async fn a_restored_vault_signs_with_a_key_of_its_own_and_knows_the_earlier_ones
     drop(again);
     assert_eq!(place.restored().signing_keys().unwrap(), keys, "opened again, it stays so");
 }
+
+/// The key that seals announcements stands in every backup. Before they were signed, this sufficed
+/// to have anybody forgotten.
+#[tokio::test]
+async fn whoever_finds_a_backup_has_nobody_forgotten() {
+    use crate::{
+        event::{EventType, Json, NewEvent},
+        layer::Oubliette,
+        policy::Policy,
+        store::{Append, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
+    };
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let nothing_public = || Policy::parse("").unwrap();
+    let bank = Oubliette::open(store.clone(), place.vault(), nothing_public()).await.unwrap();
+    let name = stream("user-1");
+    let registered =
+        NewEvent::new(EventType::new("A").unwrap(), Json::parse(r#"{"a":1}"#).unwrap());
+    bank.append_to(&name, ExpectedRevision::Any, vec![registered]).await.unwrap();
+    place.back_up(bank.vault().unwrap(), "copy.age").await.unwrap();
+    let vault = bank.vault().unwrap().clone();
+
+    // The finder restores it, and forgets her over a store of their own.
+    place.restore("copy.age").unwrap();
+    let theirs =
+        Oubliette::open(MemoryStore::new(), place.restored(), nothing_public()).await.unwrap();
+    theirs.forget(&subject("user-1"), "out of malice").await.unwrap();
+    let erasures = crate::event::StreamName::new(crate::event::ERASURES).unwrap();
+    let announced = theirs.store().events(&erasures, ReadOptions::default()).await.unwrap();
+    let [announced] = announced.as_slice() else { panic!("one announcement") };
+    let planted = NewEvent::new(announced.event_type.clone(), announced.data.clone().unwrap());
+    let append =
+        Append::new(erasures.clone(), ExpectedRevision::Any, vec![planted.with_id(announced.id)]);
+    crate::store::EventStore::append(&store, vec![append]).await.unwrap();
+
+    drop(bank);
+    let bank = Oubliette::open(store, vault, nothing_public()).await.unwrap();
+    assert_eq!(bank.witnessed().replayed, []);
+    assert_eq!(bank.witnessed().unverifiable, [announced.id]);
+    let read = bank.events(&name, ReadOptions::default()).await.unwrap();
+    assert!(read[0].data.is_some() && read[0].shredded.is_empty());
+    // Nor by a file of announcements.
+    let exported = crate::erasure::export(theirs.vault().unwrap());
+    let exported: Vec<_> = exported.map(Result::unwrap).collect();
+    let replayed = bank.replay(exported).await.unwrap();
+    assert_eq!((replayed.erasures.len(), replayed.unverifiable.len()), (0, 1));
+}

@@ -1,0 +1,314 @@
+//! Who falls with whom.
+//!
+//! A dependent falls when nobody outside of those who fall keeps it. That cannot be found by
+//! following edges from the one who asked: two accounts that own each other, both owned by them,
+//! would each wait for the other. So everybody who can be reached counts as falling at first, and
+//! whoever is kept from outside is taken out, until nobody is left to take out: what remains is the
+//! largest set of which nobody is kept. It must also hang together. Two accounts that own each other
+//! do not fall by themselves: each of the fallen is led to from the one who asked, by owners who
+//! fall and by parts that die.
+//!
+//! Each subject is looked up once, and each edge is walked over a few times.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::{
+    event::{Generation, Subject},
+    vault::{Standing, Vault, VaultError},
+};
+
+/// A span of generations, both ends inclusive.
+pub(super) type Span = (Generation, Generation);
+
+/// Someone whose keys die.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Doom {
+    /// How many owner edges from the one who asked.
+    pub(super) depth: u32,
+    /// The owner through whom they fall.
+    pub(super) through: Option<Subject>,
+    /// The spans that die; `None`: all.
+    pub(super) spans: Option<Vec<Span>>,
+}
+
+/// A dependent of somebody who falls, that does not fall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stays {
+    pub(super) subject: Subject,
+    /// The owners who keep it; empty where the edge to the fallen is not in force.
+    pub(super) by: Vec<Subject>,
+}
+
+/// What becomes of whom.
+#[derive(Debug, Default)]
+pub(super) struct Fates {
+    pub(super) doomed: Vec<(Subject, Doom)>,
+    pub(super) stays: Vec<Stays>,
+}
+
+/// What has to be known of subjects.
+pub(super) trait Edges {
+    /// Who ever named this subject as an owner.
+    fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError>;
+    /// How a subject stands.
+    fn standing(&self, subject: &Subject) -> Result<Standing, VaultError>;
+    /// The generations of a subject's living keys.
+    fn living(&self, subject: &Subject) -> Result<Vec<Generation>, VaultError>;
+}
+
+impl Edges for Vault {
+    fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
+        self.dependents(owner)
+    }
+
+    fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
+        self.standing(subject)
+    }
+
+    fn living(&self, subject: &Subject) -> Result<Vec<Generation>, VaultError> {
+        Ok(self.keys_of(subject)?.iter().map(|key| key.generation).collect())
+    }
+}
+
+impl Fates {
+    /// What forgetting `asked` brings about. Claims that nobody settled do not count.
+    pub(super) fn of(edges: &impl Edges, asked: &Subject) -> Result<Self, VaultError> {
+        let mut graph = Graph::reach(edges, asked)?;
+        graph.let_fall();
+        let led_to = graph.hold_together();
+        Ok(graph.fates(&led_to))
+    }
+}
+
+/// A time with the same owners.
+struct Epoch {
+    span: Span,
+    any: bool,
+    /// Those who count, but for such as were forgotten earlier and are no longer named.
+    owners: Vec<Subject>,
+    /// How many owners count.
+    all: usize,
+    /// How many of these fall, or were forgotten earlier.
+    falling: usize,
+    /// Whether something would outlive the rest in it: what is sealed next, or a living key.
+    matters: bool,
+}
+
+impl Epoch {
+    fn dies(&self) -> bool {
+        if self.any { self.falling > 0 } else { self.all > 0 && self.falling == self.all }
+    }
+}
+
+struct Node {
+    who: Subject,
+    epochs: Vec<Epoch>,
+    /// Whether it has keys of a time before its first owners.
+    older_keys: bool,
+    closed: bool,
+    keys: usize,
+    /// Whether all of it falls, as far as is known.
+    falls: bool,
+    dependents: Vec<usize>,
+    /// The epochs (of which node, which of its) that this one owns.
+    owns: Vec<(usize, usize)>,
+}
+
+impl Node {
+    /// Whether nothing of it outlives the epochs that die.
+    fn leaves_nothing(&self) -> bool {
+        !self.older_keys
+            && !self.epochs.is_empty()
+            && self.epochs.iter().all(|epoch| !epoch.matters || epoch.dies())
+    }
+}
+
+/// Everybody who can be reached; the first is the one who asked.
+struct Graph(Vec<Node>);
+
+impl Graph {
+    fn reach(edges: &impl Edges, asked: &Subject) -> Result<Self, VaultError> {
+        let mut nodes = vec![node(edges, asked.clone(), edges.standing(asked)?)?];
+        // `None`: nothing of them is left.
+        let mut known: HashMap<Subject, Option<usize>> = HashMap::from([(asked.clone(), Some(0))]);
+        let mut next = 0;
+        while next < nodes.len() {
+            let mut dependents = edges.dependents(&nodes[next].who)?;
+            dependents.sort_unstable();
+            for dependent in dependents {
+                let at = match known.get(&dependent) {
+                    Some(at) => *at,
+                    None => {
+                        let standing = edges.standing(&dependent)?;
+                        let node = node(edges, dependent.clone(), standing)?;
+                        // One who changed hands may be closed on behalf of the newer owner while
+                        // keys of the older one's time still live.
+                        let gone = node.closed && node.keys == 0;
+                        let at = (!gone).then_some(nodes.len());
+                        if !gone {
+                            nodes.push(node);
+                        }
+                        known.insert(dependent, at);
+                        at
+                    }
+                };
+                nodes[next].dependents.extend(at);
+            }
+            next += 1;
+        }
+        let mut owns: Vec<Vec<(usize, usize)>> = vec![Vec::new(); nodes.len()];
+        for (at, node) in nodes.iter_mut().enumerate() {
+            for (number, epoch) in node.epochs.iter_mut().enumerate() {
+                for owner in &epoch.owners {
+                    if let Some(Some(owner)) = known.get(owner) {
+                        owns[*owner].push((at, number));
+                        epoch.falling += 1;
+                    }
+                }
+            }
+        }
+        for (node, owns) in nodes.iter_mut().zip(owns) {
+            node.owns = owns;
+        }
+        Ok(Self(nodes))
+    }
+
+    /// Takes out whoever is kept, and then whoever is kept by them.
+    fn let_fall(&mut self) {
+        let kept: Vec<usize> =
+            (1..self.0.len()).filter(|at| !self.0[*at].leaves_nothing()).collect();
+        self.take_out(kept);
+    }
+
+    fn take_out(&mut self, mut kept: Vec<usize>) {
+        kept.retain(|at| std::mem::take(&mut self.0[*at].falls));
+        while let Some(at) = kept.pop() {
+            for i in 0..self.0[at].owns.len() {
+                let (dependent, epoch) = self.0[at].owns[i];
+                let node = &mut self.0[dependent];
+                let epoch = &mut node.epochs[epoch];
+                epoch.falling -= 1;
+                if node.falls && dependent != 0 && epoch.matters && !epoch.dies() {
+                    node.falls = false;
+                    kept.push(dependent);
+                }
+            }
+        }
+    }
+
+    /// Takes out whoever only others hold among those who fall, and not the one who asked. Returns
+    /// how each is led to: its depth, and the owner before it.
+    fn hold_together(&mut self) -> HashMap<usize, (u32, Option<usize>)> {
+        loop {
+            let mut led_to = HashMap::from([(0, (0, None))]);
+            let mut queue = VecDeque::from([0]);
+            while let Some(owner) = queue.pop_front() {
+                let depth = led_to.get(&owner).map_or(0, |(depth, _)| depth + 1);
+                for &(dependent, epoch) in &self.0[owner].owns {
+                    let node = &self.0[dependent];
+                    if !node.epochs[epoch].dies() || led_to.contains_key(&dependent) {
+                        continue;
+                    }
+                    led_to.insert(dependent, (depth, Some(owner)));
+                    // Who lost only some generations is not forgotten, and nobody falls with them.
+                    if node.falls {
+                        queue.push_back(dependent);
+                    }
+                }
+            }
+            let apart: Vec<usize> = (1..self.0.len())
+                .filter(|at| self.0[*at].falls && !led_to.contains_key(at))
+                .collect();
+            if apart.is_empty() {
+                return led_to;
+            }
+            self.take_out(apart);
+        }
+    }
+
+    fn fates(self, led_to: &HashMap<usize, (u32, Option<usize>)>) -> Fates {
+        let nodes = &self.0;
+        let mut fates = Fates::default();
+        let mut stays: HashSet<usize> = HashSet::new();
+        for (at, node) in nodes.iter().enumerate() {
+            if let Some((depth, through)) = led_to.get(&at) {
+                let dead = node.epochs.iter().filter(|epoch| epoch.dies());
+                let doom = Doom {
+                    depth: *depth,
+                    through: through.map(|owner| nodes[owner].who.clone()),
+                    spans: (!node.falls).then(|| dead.map(|epoch| epoch.span).collect()),
+                };
+                fates.doomed.push((node.who.clone(), doom));
+            }
+            if node.falls {
+                let kept = node.dependents.iter().filter(|at| !led_to.contains_key(*at));
+                stays.extend(kept.filter(|at| !nodes[**at].closed));
+            }
+        }
+        let falls: HashSet<&Subject> =
+            nodes.iter().filter(|node| node.falls).map(|node| &node.who).collect();
+        let mut stays: Vec<Stays> = stays.into_iter().map(|at| nodes[at].stays(&falls)).collect();
+        stays.sort_unstable_by(|a, b| a.subject.cmp(&b.subject));
+        fates.stays = stays;
+        fates
+    }
+}
+
+impl Node {
+    /// Who keeps it: of a time that lives on and that somebody who falls owned, the others.
+    fn stays(&self, falls: &HashSet<&Subject>) -> Stays {
+        let shared = self.epochs.iter().filter(|epoch| epoch.falling > 0 && !epoch.dies());
+        let mut by: Vec<Subject> = shared
+            .flat_map(|epoch| &epoch.owners)
+            .filter(|owner| !falls.contains(owner))
+            .cloned()
+            .collect();
+        by.sort_unstable();
+        by.dedup();
+        Stays { subject: self.who.clone(), by }
+    }
+}
+
+fn node(edges: &impl Edges, who: Subject, standing: Standing) -> Result<Node, VaultError> {
+    let mut living = edges.living(&who)?;
+    living.sort_unstable();
+    let settled: Vec<_> =
+        standing.epochs.iter().filter(|epoch| epoch.unsettled.is_none()).collect();
+    let mut epochs = Vec::with_capacity(settled.len());
+    for (i, epoch) in settled.iter().enumerate() {
+        let next = settled.get(i + 1);
+        let to = next.map_or(Generation(u32::MAX), |next| Generation(next.from.0 - 1));
+        let span = (epoch.from, to);
+        let counting = epoch.owners.iter().filter(|owner| owner.unsettled.is_none());
+        let (mut owners, mut all) = (Vec::new(), 0);
+        for owner in counting {
+            all += 1;
+            owners.extend(owner.subject.clone());
+        }
+        // What nobody ever sealed in keeps nobody, unless something would be sealed in it next.
+        let first = living.partition_point(|generation| *generation < span.0);
+        let sealed = living.get(first).is_some_and(|generation| *generation <= span.1);
+        epochs.push(Epoch {
+            span,
+            any: epoch.any,
+            // Who is no longer named was forgotten earlier.
+            falling: all - owners.len(),
+            owners,
+            all,
+            matters: next.is_none() || sealed,
+        });
+    }
+    Ok(Node {
+        older_keys: epochs.first().zip(living.first()).is_some_and(|(e, key)| *key < e.span.0),
+        keys: living.len(),
+        closed: standing.fence.is_some_and(|fence| fence.closed),
+        falls: true,
+        who,
+        epochs,
+        dependents: Vec::new(),
+        owns: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

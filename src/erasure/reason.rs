@@ -1,0 +1,85 @@
+//! Whether a reason may be kept.
+//!
+//! It stays with the record of the erasure, which is kept for good and names nobody.
+
+use super::ErasureError;
+use crate::{
+    event::Subject,
+    policy::guard::{Looks, check_text},
+};
+
+/// Why a reason is refused. It is not repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnfitReason {
+    /// It says nothing.
+    #[error("the reason is empty; write the number of the request or ticket")]
+    Empty,
+    /// It holds what looks like personal data.
+    #[error(
+        "the reason holds {0}, and it is kept for good with the record of the erasure, which names \
+         nobody; write the number of the request or ticket instead"
+    )]
+    Personal(Looks),
+    /// It names who is to be forgotten.
+    #[error(
+        "the reason names the subject, and it is kept for good with the record of the erasure, which \
+         names nobody; write the number of the request or ticket instead"
+    )]
+    NamesTheSubject,
+}
+
+/// Refuses a reason that says whose request it was.
+pub(super) fn check_reason(reason: &str, subject: &Subject) -> Result<(), ErasureError> {
+    if reason.trim().is_empty() {
+        return Err(UnfitReason::Empty.into());
+    }
+    if names(reason, subject.as_str()) {
+        return Err(UnfitReason::NamesTheSubject.into());
+    }
+    check_text(reason).map_err(|looks| UnfitReason::Personal(looks).into())
+}
+
+/// Whether a name stands in a text as a word of its own.
+fn names(text: &str, name: &str) -> bool {
+    let part_of_a_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        !text[..at].ends_with(part_of_a_name)
+            && !text[at + name.len()..].starts_with(part_of_a_name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_which_request_and_not_whose() {
+        let subject = Subject::new("user-456").unwrap();
+        let check = |reason: &str| match check_reason(reason, &subject) {
+            Ok(()) => None,
+            Err(ErasureError::UnfitReason(unfit)) => {
+                assert!(!unfit.to_string().contains("456"));
+                Some(unfit)
+            }
+            Err(other) => panic!("{other}"),
+        };
+        for fit in ["ticket 4711", "request 2026-117", "asked by letter on 3 May 2026", "user-4567"]
+        {
+            assert_eq!(check(fit), None, "{fit}");
+        }
+        assert_eq!(check(" "), Some(UnfitReason::Empty));
+        for naming in ["user-456", "user-456 asked", "as asked (user-456)"] {
+            assert_eq!(check(naming), Some(UnfitReason::NamesTheSubject), "{naming}");
+        }
+        for (personal, looks) in [
+            ("anna@example.org asked", Looks::Email),
+            ("mail from <anna@example.org>", Looks::Email),
+            ("account DE89 3704 0044 0532 0130 00", Looks::Iban),
+            ("called from +49 170 1234567", Looks::Phone),
+            ("card 4111 1111 1111 1111", Looks::Card),
+        ] {
+            assert_eq!(check(personal), Some(UnfitReason::Personal(looks)), "{personal}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What forgetting does not reach is said, and refused where nobody knows of it.
+
+use oubliette::{
+    event::{EventType, Json, NewEvent, StreamName},
+    store::{EventStoreExt, ExpectedRevision, SqliteStore},
+};
+use serde_json::json;
+
+use super::world::World;
+
+/// Writes an event past the layer, as one from before it would lie there.
+fn clear(world: &World, stream: &str) {
+    let store = SqliteStore::open(world.path("oubliette-data/events")).unwrap();
+    let data = Json::parse(r#"{"name":"Erika"}"#).unwrap();
+    let event = NewEvent::new(EventType::new("Registered").unwrap(), data);
+    let stream = StreamName::new(stream).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        store.append_to(&stream, ExpectedRevision::Any, vec![event]).await.unwrap();
+    });
+}
+
+#[test]
+fn clear_events_are_counted_and_forgetting_is_refused() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "UserRegistered"]);
+    clear(&world, "erika-1");
+    let plan = &world.json(&["plan", "erika-1"])[0];
+    assert_eq!(plan["unsealed"], json!([{"stream": "erika-1", "events": 1}]));
+    let planned = world.ok(&["plan", "erika-1"]);
+    assert!(planned.contains("1 event in erika-1 never sealed"), "{planned}");
+
+    let forget = ["forget", "erika-1", "--reason", "ticket 1", "--yes"];
+    let refused = world.fails(1, &forget);
+    assert!(refused.contains("--despite-unsealed"), "{refused}");
+    let forgotten = world.ok(&[forget.as_slice(), &["--despite-unsealed"]].concat());
+    assert!(forgotten.contains("1 event about them was never sealed"), "{forgotten}");
+    let found = world.run(&["verify", "--json"]);
+    assert_eq!(found.code, 1);
+    assert!(found.stdout.contains("forgotten-in-clear"), "{}", found.stdout);
+
+    let erased = &world.json(&["forget", "user-1", "--reason", "ticket 2", "--yes"])[0];
+    assert_eq!((&erased["unsealed"], &erased["passed_over"]), (&json!(0), &json!(1)));
+}
+
+#[test]
+fn a_reason_that_holds_personal_data_is_wrong_usage() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "UserRegistered"]);
+    for reason in ["erika@example.org", "from DE89 3704 0044 0532 0130 00", "user-1", " "] {
+        let refused = world.fails(2, &["forget", "user-1", "--reason", reason, "--yes"]);
+        assert!(refused.contains("number of the request or ticket"), "{refused}");
+        assert!(!refused.contains("erika") && !refused.contains("DE89"), "{refused}");
+    }
+}
+
+#[test]
+fn an_event_names_its_subject_only_where_the_policy_lets_it() {
+    let world = World::new();
+    let named = ["append", "user-1", "Noted", "--subject", "user-2"];
+    let refused = world.fails(1, &named);
+    assert!(refused.contains("otherwise = \"named\""), "{refused}");
+    world.ok(&["append", "user-1", "Noted", "--subject", "user-1"]);
+
+    let world = World::new();
+    world.write("policy.toml", "[[stream]]\nmatch = 'user-{id}'\notherwise = 'named'");
+    world.ok(&[["--policy", "policy.toml"].as_slice(), &named].concat());
+    world.ok(&["append", "user-1", "Noted"]);
+    let forgotten = world.ok(&["forget", "user-1", "--reason", "ticket 1", "--yes"]);
+    assert!(forgotten.contains("user-1 holds something of user-2 (1 key)"), "{forgotten}");
+    world.fails(4, &named);
+}

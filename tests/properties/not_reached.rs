@@ -1,0 +1,213 @@
+//! What forgetting does not reach is named: events in clear, what is others', owners nobody knows.
+
+use oubliette::{
+    audit::verify::{Ill, VerifyOptions, VerifyReport},
+    erasure::{Erased, ForgetOptions, UnfitReason},
+    event::{EventId, OwnerChange},
+    vault::Claim,
+};
+
+use super::*;
+
+async fn verified<S: EventStore>(bank: &Oubliette<S>) -> VerifyReport {
+    bank.verify(VerifyOptions::default(), |_| {}).await.unwrap()
+}
+
+async fn despite<S: EventStore>(bank: &Oubliette<S>, who: &str) -> Erased {
+    let options = ForgetOptions { despite_unsealed: true };
+    bank.forget_with(&subject(who), "ticket 1", options, |_| {}).await.unwrap()
+}
+
+#[tokio::test]
+async fn whose_events_are_from_before_the_layer_is_not_called_forgotten() {
+    let store = MemoryStore::new();
+    put(&store, "erika-1", event("Registered", r#"{"name":"Erika"}"#)).await.unwrap();
+    put(&store, "erika-1", event("Moved", r#"{"town":"Ulm"}"#)).await.unwrap();
+    let bank = layer_over(store).await;
+    let erika = subject("erika-1");
+    let plan = bank.plan(&erika).await.unwrap();
+    assert_eq!((plan.keys(), plan.unsealed_events(), plan.passed_over), (0, 2, 0));
+
+    let refused = bank.forget(&erika, "ticket 1").await.unwrap_err();
+    assert!(matches!(&refused, ErasureError::Unsealed { unsealed, .. } if unsealed.len() == 1));
+    assert!(refused.to_string().contains("2 events in 1 stream were never sealed"), "{refused}");
+    assert!(bank.erasures().unwrap().is_empty());
+    assert_eq!(verified(&bank).await.found.get(&Ill::ForgottenInClear), None);
+    // Nothing is closed.
+    put(&bank, "erika-1", event("Moved", r#"{"town":"Bonn"}"#)).await.unwrap();
+
+    let erased = despite(&bank, "erika-1").await;
+    assert_eq!((erased.keys, erased.unsealed, erased.passed_over), (1, 2, 0));
+    assert_eq!(shape(&all(&bank, "erika-1").await), "ccst");
+    let report = verified(&bank).await;
+    assert_eq!(report.found.get(&Ill::ForgottenInClear), Some(&2));
+    assert!(!report.is_clean());
+    let again = bank.forget(&erika, "ticket 1").await.unwrap();
+    assert_eq!((again.already, again.unsealed), (true, 2));
+}
+
+#[tokio::test]
+async fn clear_events_count_where_they_may_be_about_the_forgotten() {
+    let store = MemoryStore::new();
+    for (name, data) in [
+        // Theirs, somebody else's, and nobody can tell whose.
+        ("room-1", r#"{"author":1,"text":"a"}"#),
+        ("room-1", r#"{"author":2,"text":"b"}"#),
+        ("room-1", r#"{"author":[1],"text":"c"}"#),
+        // Public as a whole.
+        ("bankaccount-1", r#"{"amount":5}"#),
+        ("bankaccount-1", r#"{"amount":5,"memo":"m"}"#),
+    ] {
+        put(&store, name, event("Old", data)).await.unwrap();
+    }
+    let bank = layer_over(store).await;
+    put(&bank, "room-1", event("Said", r#"{"author":1,"text":"d"}"#)).await.unwrap();
+    put(&bank, "bankaccount-1", event("AccountOpened", r#"{"owner":"user-1","memo":"m"}"#))
+        .await
+        .unwrap();
+    let plan = bank.plan(&subject("user-1")).await.unwrap();
+    let found: BTreeMap<&str, u64> =
+        plan.unsealed.iter().map(|found| (found.stream.as_str(), found.events)).collect();
+    assert_eq!(found, BTreeMap::from([("room-1", 2), ("bankaccount-1", 1)]));
+}
+
+#[tokio::test]
+async fn a_stream_sealed_from_its_first_event_on_is_not_looked_into() {
+    let store = MemoryStore::new();
+    let bank = layer_over(store.clone()).await;
+    bank_of_456(&bank).await;
+    // Written past the layer, later on.
+    put(&store, "bankaccount-1", event("Old", r#"{"memo":"m"}"#)).await.unwrap();
+    assert_eq!(bank.plan(&subject("user-456")).await.unwrap().unsealed_events(), 1);
+    let erased = bank.forget(&subject("user-456"), "ticket 1").await.unwrap();
+    // Of the ledger, which may hold what is others', every event is read; and of no other.
+    assert_eq!((erased.unsealed, erased.passed_over), (0, 3));
+    assert_eq!(verified(&bank).await.found.get(&Ill::ForgottenInClear), Some(&1));
+}
+
+#[tokio::test]
+async fn what_is_others_in_a_subjects_own_stream_is_named_and_stays() {
+    let policy = r#"
+        [[stream]]
+        match     = "user-{id}"
+        otherwise = "named"
+        [[stream]]
+        match     = "pair-{id}"
+        layout    = "split"
+        public    = ["/a"]
+        otherwise = "named"
+    "#;
+    for name in ["user-1", "pair-1"] {
+        let vault = Vault::in_memory().unwrap();
+        let policy = Policy::parse(policy).unwrap();
+        let bank = Oubliette::open(MemoryStore::new(), vault, policy).await.unwrap();
+        put(&bank, name, event("Noted", r#"{"a":1,"text":"hers"}"#)).await.unwrap();
+        for _ in 0..2 {
+            let about = event("Noted", r#"{"a":1,"text":"his"}"#).with_subject(subject("user-2"));
+            put(&bank, name, about).await.unwrap();
+        }
+        let plan = bank.plan(&subject(name)).await.unwrap();
+        let erased = bank.forget(&subject(name), "ticket 1").await.unwrap();
+        for foreign in [plan.foreign, erased.foreign] {
+            assert_eq!(foreign.len(), 1);
+            let foreign = &foreign[0];
+            assert_eq!(
+                (foreign.stream.as_str(), foreign.subject.as_str(), foreign.keys),
+                (name, "user-2", 1)
+            );
+        }
+        let shapes = if name == "user-1" { "scct" } else { "pcct" };
+        assert_eq!(shape(&all(&bank, name).await), shapes);
+        // And nothing comes after, whoever it is about.
+        let late = event("Noted", "{}").with_subject(subject("user-2"));
+        let late = put(&bank, name, late).await;
+        assert!(matches!(late, Err(StoreError::Forgotten { .. })), "{late:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_whom_nobody_knows_is_named() {
+    let bank = layer().await;
+    for user in ["user-1", "user-2"] {
+        put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+    }
+    for (account, other) in [("bankaccount-1", "user-2"), ("bankaccount-2", "usr-2")] {
+        for owner in ["user-1", other] {
+            let open = format!(r#"{{"owner":"{owner}","memo":"m"}}"#);
+            put(&bank, account, event("AccountOpened", &open)).await.unwrap();
+        }
+    }
+    let kept = bank.plan(&subject("user-1")).await.unwrap().kept;
+    let by: Vec<(&str, &str, bool)> = kept
+        .iter()
+        .flat_map(|kept| kept.by.iter().map(|by| (kept.subject.as_str(), by)))
+        .map(|(kept, by)| (kept, by.subject.as_str(), by.unknown))
+        .collect();
+    assert_eq!(by, [("bankaccount-1", "user-2", false), ("bankaccount-2", "usr-2", true)]);
+    assert!(kept[1].to_string().contains("nobody called usr-2 is known here"), "{}", kept[1]);
+    // They may be somebody who is yet to come: what is theirs stays.
+    bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert_eq!(shape(&all(&bank, "bankaccount-2").await), "cc");
+}
+
+#[tokio::test]
+async fn accounts_that_own_each_other_go_with_the_only_one_outside() {
+    let bank = layer().await;
+    put(&bank, "user-1", event("UserRegistered", USER)).await.unwrap();
+    for (account, owner) in [
+        ("bankaccount-1", "user-1"),
+        ("bankaccount-1", "bankaccount-2"),
+        ("bankaccount-2", "bankaccount-1"),
+    ] {
+        let open = format!(r#"{{"owner":"{owner}","memo":"m"}}"#);
+        put(&bank, account, event("AccountOpened", &open)).await.unwrap();
+    }
+    bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert_eq!(shape(&all(&bank, "bankaccount-1").await), "ppt");
+    assert_eq!(shape(&all(&bank, "bankaccount-2").await), "pt");
+}
+
+/// As when the codec was told that it is stored, and it is not; or when the event was removed.
+#[tokio::test]
+async fn an_edge_that_no_event_states_is_found() {
+    let bank = layer().await;
+    bank_of_456(&bank).await;
+    put(&bank, "user-7", event("UserRegistered", USER)).await.unwrap();
+    for keys_at_once in [1, 1000] {
+        let options = VerifyOptions { keys_at_once, ..VerifyOptions::default() };
+        let report = bank.verify(options, |_| {}).await.unwrap();
+        assert_eq!(report.found.get(&Ill::OwnerNotStated), None);
+    }
+    let claim = Claim {
+        subject: subject("bankaccount-1"),
+        event: EventId::random(),
+        change: OwnerChange::Add(subject("user-7")),
+        any: false,
+        content: [0; 32],
+        stored: false,
+    };
+    let vault = bank.vault().unwrap();
+    vault.claim(std::slice::from_ref(&claim)).await.unwrap();
+    vault.settle(&claim.subject, &[claim.event], true).await.unwrap();
+    for keys_at_once in [1, 1000] {
+        let options = VerifyOptions { keys_at_once, ..VerifyOptions::default() };
+        let report = bank.verify(options, |_| {}).await.unwrap();
+        assert_eq!(report.found.get(&Ill::OwnerNotStated), Some(&1));
+        assert!(!report.is_clean());
+    }
+}
+
+#[tokio::test]
+async fn a_reason_that_says_whose_request_it_was_is_not_kept() {
+    let bank = layer().await;
+    put(&bank, "user-1", event("UserRegistered", USER)).await.unwrap();
+    for reason in ["erika@example.org asked", "DE89 3704 0044 0532 0130 00", "user-1", ""] {
+        let refused = bank.forget(&subject("user-1"), reason).await;
+        assert!(matches!(&refused, Err(ErasureError::UnfitReason(_))), "{reason}: {refused:?}");
+    }
+    let email = bank.forget(&subject("user-1"), "erika@example.org asked").await.unwrap_err();
+    let ErasureError::UnfitReason(UnfitReason::Personal(_)) = &email else { panic!("{email}") };
+    assert!(email.to_string().contains("number of the request or ticket"), "{email}");
+    assert!(!email.to_string().contains("erika"));
+    assert!(bank.erasures().unwrap().is_empty());
+}
