@@ -18,7 +18,7 @@ def section(measured):
         return [row for row in measured["rows"] if row["pages"] == of]
 
     def rate(values):
-        return f"{statistics.median(values):,.0f}/s"
+        return f"{statistics.median(values):,.0f}/s ({min(values):,.0f} to {max(values):,.0f})"
 
     yield "## What a durable key costs"
     yield ""
@@ -29,13 +29,15 @@ def section(measured):
     yield f"| {NAMES['bare']} | {rate([row['syncs'] for row in rows('bare')])} | | | |"
     for of in ("sled", "sqlite"):
         made = zip(*([one["rate"] for one in row["made"]] for row in rows(of)))
-        one = statistics.median(seconds for row in rows(of) for seconds in row["forgets"])
-        yield f"| {NAMES[of]} | {' | '.join(map(rate, made))} | {scale_section.time(one)} |"
+        one = [statistics.median(row["forgets"]) for row in rows(of)]
+        least, middle, most = map(scale_section.time, (min(one), statistics.median(one), max(one)))
+        yield f"| {NAMES[of]} | {' | '.join(map(rate, made))} | {middle} ({least} to {most}) |"
     yield ""
     yield "- A key counts as made when it is on the disk: sled's log is written through and synced, SQLite's"
     yield "  is synced at each commit. Keys that are wanted at the same moment share one write."
     yield f"- *Forget one*: {measured['forgets']} times `destroy` of one subject with one key."
-    yield "- Medians of three rounds, in each of which the stores take turns."
+    yield "- Medians of three rounds, in each of which the stores take turns; in brackets the least and the"
+    yield "  most. Where these lie far apart, other programs used the disk: read them as orders of magnitude."
     yield f"- Load averages before the run (1, 5, 15 minutes): {measured['load'] or 'not noted'}."
 
 

@@ -290,6 +290,18 @@ async fn exchange(policy: &str, made: Event) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The public half of which nothing is public is stored as `{}`, and was taken for it.
+#[tokio::test]
+async fn an_empty_public_payload_of_a_split_stream_comes_back() {
+    let policy = "[[stream]]\nmatch = 's-{id}'\nlayout = 'split'\npublic = ['*']";
+    let both = Both::new(policy).await;
+    for data in ["{}", "{ }"] {
+        let written = event("X", data).with_metadata(json(r#"{"ip":"::1"}"#));
+        put(&both.layer, "s-1", written).await.unwrap();
+        assert_eq!(text(&both.layer.last(&stream("s-1")).await.unwrap().unwrap()), data);
+    }
+}
+
 /// The signature of a webhook is over its bytes.
 #[tokio::test]
 async fn a_webhook_comes_back_as_it_was_signed() {

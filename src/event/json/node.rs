@@ -159,6 +159,11 @@ impl<'t> Node<'t> {
         }
     }
 
+    /// Whether it is an object without members.
+    pub fn is_empty_object(&self) -> bool {
+        self.is_object() && self.is_empty()
+    }
+
     /// Whether filling in this value only prepares a place: an empty object, or an array of
     /// nothing but `null`.
     pub(super) fn is_skeleton(&self) -> bool {

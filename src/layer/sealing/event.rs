@@ -54,12 +54,20 @@ pub(super) fn seal(
     };
     let draft = Draft::new(public, carved.public_metadata.as_ref(), &notes);
 
-    let parts: Vec<SealPart<'_>> = carved
+    let mut parts: Vec<SealPart<'_>> = carved
         .parts
         .iter()
         .zip(keys)
         .map(|(part, key)| part_of(policy, event, part, key))
         .collect();
+    if let (true, Some(first), true) = (work.split, parts.first_mut(), carved.clear) {
+        // A public `{}` would look like the half of which nothing is public: it goes into the token.
+        if let Some(empty) =
+            event.data.as_json().filter(|json| json.tree().root().is_empty_object())
+        {
+            first.body = empty.into();
+        }
+    }
     let context = Context {
         purpose: Purpose::Event,
         stream: &work.stream,

@@ -220,6 +220,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    #[allow(clippy::print_stderr)] // to skip loudly
     fn the_log_is_written_through_also_when_a_copy_lost_its_attribute() {
         use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
         let temp = tempfile::tempdir().unwrap();
