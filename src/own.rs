@@ -80,6 +80,41 @@ pub(crate) fn refuse_link(path: &Path) -> Result<(), Refused> {
     }
 }
 
+/// An error where others than its owner may read or write it.
+#[cfg(all(unix, feature = "cli"))]
+pub(crate) fn refuse_shared(file: &File, path: &Path) -> Result<(), Refused> {
+    match std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 {
+        0 => Ok(()),
+        _ => Err(foreign(path, "others may read or write it; look at it, then chmod 600")),
+    }
+}
+
+#[cfg(all(not(unix), feature = "cli"))]
+pub(crate) fn refuse_shared(_: &File, _: &Path) -> Result<(), Refused> {
+    Ok(())
+}
+
+/// What to do where others may look into a folder, or write there.
+#[cfg(feature = "cli")]
+pub(crate) fn too_open(folder: &Path) -> Option<String> {
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(folder).ok()?) & 0o7777;
+        let may = match mode & 0o077 {
+            0 => return None,
+            shared if shared & 0o022 != 0 => "look and write",
+            _ => "look",
+        };
+        let folder = folder.display();
+        Some(format!("others may {may} in {folder} (mode {mode:o}): chmod -R go= {folder}"))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        None
+    }
+}
+
 fn if_link(path: &Path, error: io::Error) -> Refused {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => foreign(path, LINK),

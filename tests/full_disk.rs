@@ -199,9 +199,12 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     };
     let policy = at.path().join("bank.toml");
     fs::write(&policy, BANK).unwrap();
-    let folder =
-        DataFolder::at(at.path().join("data")).with_root(Some(at.path().join("slot/root")));
-    drop(folder.open(Access::Create, Some(&policy)).await.unwrap());
+    let folder = DataFolder::at(at.path().join("data"))
+        .with_root(Some(at.path().join("slot/root")))
+        .with_settings(Some(at.path().join("settings")));
+    let parts = folder.open(Access::Create, Some(&policy)).await.unwrap();
+    folder.adopt(parts.oubliette.vault().unwrap(), &parts.given.unwrap()).await.unwrap();
+    drop(parts.oubliette);
     // Freed when there is to be room again.
     let ballast = at.path().join("ballast");
     fs::write(&ballast, vec![0; 4 << 20]).unwrap();

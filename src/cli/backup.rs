@@ -213,6 +213,7 @@ pub(super) async fn restore(
     let restored = globals.unlocked()?.restore(verified, erasures, watch.teller()).await;
     watch.finish();
     let restored = restored?;
+    restored.parts.notes.iter().for_each(|told| note(globals.json, told));
     globals.tell_of_witness(&restored.parts.oubliette.witnessed());
     if let Some(left) = &restored.left {
         let text = format!(

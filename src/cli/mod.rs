@@ -187,7 +187,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         // It has ended by now.
         Command::DrillReader(_) => Ok(()),
-        Command::Policy(args) => policy::run(&globals, &args, &mut out),
+        Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
     }
     // What was said before an error is said, too.
     .and(out.flush().map_err(CliError::from))

@@ -9,7 +9,7 @@ use clap::Args;
 use oubliette::{
     erasure::Witnessed,
     layer::Oubliette,
-    service::{Access, DataFolder},
+    service::{Access, DataFolder, PolicyText},
     store::SqliteStore,
     vault::{Kek, OpenAs, Passphrase},
 };
@@ -40,12 +40,12 @@ pub(super) struct Globals {
         hide_env_values = true
     )]
     pub(super) root: Option<PathBuf>,
-    /// A further copy of the root slot, on another device; may be given more than once. The
-    /// folder remembers it
+    /// A further copy of the root slot, on another device; may be given more than once. It is noted
+    /// for you, outside of the folder
     #[arg(long = "mirror", global = true, value_name = "FILE")]
     pub(super) mirrors: Vec<PathBuf>,
-    /// What wraps the root key in its slot: none, passphrase, file:PATH, env:VAR or command:CMD;
-    /// the folder remembers it. `oubliette root kek` changes it
+    /// What wraps the root key in its slot: none, passphrase, file:PATH, env:VAR or command:CMD; it is
+    /// noted for you, outside of the folder. `oubliette root kek` changes it
     #[arg(long, global = true, value_name = "KEK", env = "OUBLIETTE_KEK", hide_env_values = true, value_parser = KekParser)]
     pub(super) kek: Option<Kek>,
     /// The event store's folder, where it is not `events/` in the data folder
@@ -71,7 +71,8 @@ pub(super) struct Globals {
     /// Look into the folder and write nothing, whatever it is: a copy, or on a disk that is read-only
     #[arg(long, global = true)]
     pub(super) read_only: bool,
-    /// The policy to work under; `import` and `append` make it the folder's own
+    /// The policy to work under, for this command. `append` and `import` also adopt it for the folder
+    /// once an event is stored under it; if all is refused, the folder keeps its own
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
     /// Read without the vault: what is public is shown, the rest is withheld
@@ -86,9 +87,11 @@ pub(super) struct Globals {
 pub(super) type Store = Oubliette<SqliteStore>;
 
 impl Globals {
-    /// Opens the folder for a command that writes events, and makes it where there is none.
-    pub(super) async fn open_or_create(&self) -> Result<Store, CliError> {
-        self.open(Access::Create).await
+    /// Opens the folder for a command that writes events, and makes it where there is none. The
+    /// policy that was given is to be [accepted](Adoption::accept) with the first event.
+    pub(super) async fn open_or_create(&self) -> Result<(Store, Adoption), CliError> {
+        let (store, given) = self.open_with(Access::Create).await?;
+        Ok((store, Adoption(given.map(|given| (self.folder(), given)))))
     }
 
     /// Opens the folder for a command that needs its vault.
@@ -106,6 +109,7 @@ impl Globals {
         if self.no_vault {
             let folder = self.folder();
             let parts = folder.open(Access::WithoutVault, self.policy.as_deref()).await?;
+            parts.notes.iter().for_each(|told| note(self.json, told));
             return Ok(parts.oubliette);
         }
         self.open_existing().await
@@ -154,18 +158,23 @@ impl Globals {
     }
 
     async fn open(&self, access: Access) -> Result<Store, CliError> {
+        Ok(self.open_with(access).await?.0)
+    }
+
+    async fn open_with(&self, access: Access) -> Result<(Store, Option<PolicyText>), CliError> {
         self.refuse_no_vault()?;
         let parts = self.unlocked()?.open(access, self.policy.as_deref()).await?;
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
         }
+        parts.notes.iter().for_each(|told| note(self.json, told));
         self.tell_of_witness(&parts.oubliette.witnessed());
         if access == Access::Create && self.policy.is_some() {
             for warning in parts.oubliette.policy().warnings() {
                 note(self.json, &format!("policy: {warning}"));
             }
         }
-        Ok(parts.oubliette)
+        Ok((parts.oubliette, parts.given))
     }
 
     /// What the event store knew, and the vault did not.
@@ -210,7 +219,7 @@ impl Globals {
         if self.json {
             let told = serde_json::json!({
                 "note": "a new data folder; `oubliette backup` makes a backup of its vault, make no copy of the slot",
-                "folder": self.dir, "root": root,
+                "folder": self.dir.display().to_string(), "root": root.display().to_string(),
             });
             return output::to_stderr(&told.to_string());
         }
@@ -226,6 +235,18 @@ impl Globals {
                 root.display()
             ),
         );
+    }
+}
+
+/// A policy that was given with events, and becomes the folder's with them.
+#[must_use]
+pub(super) struct Adoption(Option<(DataFolder, PolicyText)>);
+
+impl Adoption {
+    /// Events were stored under it.
+    pub(super) async fn accept(self, store: &Store) -> Result<(), CliError> {
+        let (Some((folder, given)), Some(vault)) = (self.0, store.vault()) else { return Ok(()) };
+        Ok(folder.adopt(vault, &given).await?)
     }
 }
 

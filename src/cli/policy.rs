@@ -1,14 +1,14 @@
-//! Checking a policy.
+//! Checking a policy, and making one the folder's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use oubliette::policy::Policy;
+use oubliette::{policy::Policy, service::PolicyText, vault::VaultError};
 
 use super::{
     exit::CliError,
     open::Globals,
-    output::{Out, stdout_style},
+    output::{Out, note, stdout_style},
 };
 
 /// Work with policies
@@ -32,16 +32,77 @@ Exit code 1 where it has errors; warnings are no errors.")]
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Make a policy the one that the folder works under, from the next event on
+    #[command(after_help = "\
+Examples:
+  oubliette policy adopt                  (after policy.toml in the data folder was edited)
+  oubliette policy adopt policy.toml      (and copy it into the data folder)
+
+The vault keeps the adopted policy, sealed, because whoever may write into the data folder could
+change policy.toml. If that says something else than what was adopted, nothing is appended until
+somebody adopts it or puts it back. Reading goes on.")]
+    Adopt {
+        /// The policy, TOML; the folder's policy.toml without it
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Print the policy that the folder works under
+    #[command(after_help = "\
+Example:
+  oubliette policy show > policy.toml")]
+    Show,
 }
 
-pub(super) fn run(globals: &Globals, args: &PolicyArgs, out: &mut Out) -> Result<(), CliError> {
-    let PolicyCommand::Check { file } = &args.command;
+pub(super) async fn run(
+    globals: &Globals,
+    args: &PolicyArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    match &args.command {
+        PolicyCommand::Check { file } => check(globals, file, out),
+        PolicyCommand::Adopt { file } => adopt(globals, file.as_deref(), out).await,
+        PolicyCommand::Show => show(globals, out).await,
+    }
+}
+
+async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<(), CliError> {
+    let folder = globals.folder();
+    let text = file.map_or_else(|| folder.policy_file(), PolicyText::load)?;
+    let store = globals.open_existing().await?;
+    let vault = store.vault().ok_or(VaultError::Unsupported("opened without a vault"))?;
+    folder.adopt(vault, &text).await?;
+    for warning in text.policy().warnings() {
+        note(globals.json, &format!("policy: {warning}"));
+    }
+    let digest = text.policy().digest().to_string();
+    if globals.json {
+        out.json(&serde_json::json!({ "adopted": digest }))?;
+    } else {
+        out.line(&format!("the folder works under this policy now, digest {digest}"))?;
+    }
+    Ok(())
+}
+
+async fn show(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    let vault = store.vault().ok_or(VaultError::Unsupported("opened without a vault"))?;
+    let adopted = globals.folder().adopted(vault)?;
+    if globals.json {
+        let digest = adopted.policy().digest().to_string();
+        out.json(&serde_json::json!({ "digest": digest, "policy": adopted.text() }))?;
+    } else {
+        adopted.text().lines().try_for_each(|line| out.line(line))?;
+    }
+    Ok(())
+}
+
+fn check(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliError> {
     let policy = Policy::load(file)?;
     let warnings: Vec<String> = policy.warnings().iter().map(ToString::to_string).collect();
     let digest = policy.digest().to_string();
     if globals.json {
         out.json(&serde_json::json!({
-            "file": file, "ok": true, "digest": digest, "warnings": warnings,
+            "file": file.display().to_string(), "ok": true, "digest": digest, "warnings": warnings,
         }))?;
         return Ok(());
     }

@@ -17,6 +17,7 @@ use super::{
 #[command(after_help = "\
 Examples:
   oubliette root
+  oubliette --root /media/new/bank.root root     (and notes for you that the slot is there now)
   oubliette root kek passphrase
   oubliette root kek 'command:aws kms decrypt --ciphertext-blob fileb:///etc/kek.bin \\
       --query Plaintext --output text'
@@ -118,6 +119,11 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
     if let Some(What::Own { place }) = &args.what {
         return own(globals, place.clone(), out);
     }
+    let mut folder = globals.folder();
+    if let Some(What::Kek { new }) = &args.what {
+        folder = folder.with_kek(Some(new.clone()));
+    }
+    folder.refuse_unnotable()?;
     let store = globals.open_existing().await?;
     let vault = vault(&store)?;
     let mut kek = globals.folder().kek()?;
@@ -145,7 +151,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
         }
     }
     if !vault.is_read_only() {
-        globals.folder().note_slot(vault, &kek)?;
+        globals.folder().note_places(vault, &kek)?;
     }
     show(vault, &kek, globals.json, out)
 }

@@ -153,7 +153,7 @@ impl Mark {
         if Self::load(vault)? == self || vault.is_read_only() {
             return Ok(());
         }
-        let note = serde_json::to_vec(&self).unwrap_or_default();
+        let note = serde_json::to_vec(&self).map_err(|e| VaultError::Storage(Box::new(e)))?;
         vault.put_note(NoteKind::Witness, MARK, &note).await
     }
 

@@ -92,15 +92,7 @@ impl Policy {
         let origin = path.display().to_string();
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse_as(&text, &origin),
-            Err(error) => Err(PolicyErrors {
-                file: origin,
-                errors: vec![PolicyError {
-                    line: 0,
-                    column: 0,
-                    problem: Problem::Unreadable,
-                    message: format!("the policy cannot be read: {error}"),
-                }],
-            }),
+            Err(error) => Err(PolicyErrors::unreadable(path, &error)),
         }
     }
 

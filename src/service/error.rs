@@ -31,11 +31,15 @@ pub enum FolderError {
     /// The vault that belongs to the events is gone.
     #[error(
         "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; restore the vault from a backup (`oubliette restore`), or read what is public with --no-vault"
+         for ever; say where the vault is (--vault), restore the vault from a backup (`oubliette restore`), or read \
+         what is public with --no-vault"
     )]
     VaultMissing(PathBuf),
     /// The events that belong to the vault are gone.
-    #[error("{0} has a vault but no events; restore the events, or choose another folder")]
+    #[error(
+        "{0} has a vault but no events; say where they are (--store), restore them, or choose another \
+         folder"
+    )]
     EventsMissing(PathBuf),
     /// Events and vault do not belong together.
     #[error("the events in {path} are sealed by vault {store}, but the vault there is {vault}")]
@@ -49,7 +53,8 @@ pub enum FolderError {
     },
     /// There is no place for the root slot.
     #[error(
-        "no place for the vault's root slot: set --root, OUBLIETTE_ROOT, XDG_STATE_HOME or HOME"
+        "no place for the vault's root slot: set --root or OUBLIETTE_ROOT, or XDG_STATE_HOME or HOME to an \
+         absolute path"
     )]
     NoPlaceForRoot,
     /// The root slot would lie in the folder.
@@ -66,6 +71,60 @@ pub enum FolderError {
     /// The place of the root slot is none that this program knows.
     #[error("the root slot cannot be at {0}: {1}")]
     BadRoot(PathBuf, String),
+    /// Neither the user's settings nor the folder say where the root slot is.
+    #[error(
+        "nobody noted for this user where the root slot of {0} is; say where with --root, and with \
+         `oubliette --root PLACE root` it is noted"
+    )]
+    RootUnknown(PathBuf),
+    /// There is no place for the settings.
+    #[error(
+        "no place to note what was set for the folder (its mirrors, say): set XDG_CONFIG_HOME or HOME to \
+         an absolute path"
+    )]
+    NoPlaceForSettings,
+    /// A path that could not be noted.
+    #[error(
+        "the path {} is not UTF-8 text, so it cannot be noted and found again; give another one: --root or \
+         XDG_STATE_HOME for the root slot, or --vault, --store, --mirror, --kek",
+        .0.display()
+    )]
+    NotText(PathBuf),
+    /// What this user noted for a folder cannot be understood.
+    #[error("the settings in {} cannot be read: {why}; mend them, or remove them and give the options again", path.display())]
+    BadSettings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The folder leads to what this user noted for another one.
+    #[error(
+        "{} is a folder of vault {vault}, but leads to the settings of vault {noted}: its oubliette.json \
+         was changed; put the right one back",
+        path.display()
+    )]
+    SettingsOfAnotherVault {
+        /// The folder.
+        path: PathBuf,
+        /// The vault that it names.
+        vault: String,
+        /// The vault that the settings are for.
+        noted: String,
+    },
+    /// `policy.toml` is not what was adopted.
+    #[error(
+        "{} is not the policy that this folder works under: somebody changed or removed it. Look at it; \
+         `oubliette --dir {} policy adopt` makes it the folder's policy, `oubliette --dir {} policy show` \
+         prints the one that counts until then",
+        file.display(), path.display(), path.display()
+    )]
+    PolicyChanged {
+        /// The folder.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
     /// The policy cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyErrors),

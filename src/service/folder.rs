@@ -1,5 +1,5 @@
 //! The data folder: `events/`, `vault/`, `policy.toml`, and `oubliette.json`, which says that
-//! they belong together and where the vault's root slot is.
+//! they belong together.
 
 use std::{
     fs, io,
@@ -7,11 +7,12 @@ use std::{
 };
 
 use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    FolderError,
-    slot::{absolute_path, absolute_root, make_room},
+    FolderError, PolicyText,
+    manifest::{Found, Noted},
+    settings::{Settings, usual_root},
+    slot::{absolute_root, make_room},
 };
 use crate::{
     durable,
@@ -42,15 +43,16 @@ pub struct DataFolder {
     pub(super) how: OpenAs,
     pub(super) vault: Option<PathBuf>,
     pub(super) store: Option<PathBuf>,
+    pub(super) settings: Option<PathBuf>,
     pub(super) expected_epoch: Option<u64>,
 }
 
 /// What is wanted of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To work on it; made, if there is nothing yet.
+    /// To append to it; made, if there is nothing yet. A `policy.toml` that nobody adopted is an error.
     Create,
-    /// To work on it; it must exist.
+    /// To work on it; it must exist. A `policy.toml` that nobody adopted is told in a warning.
     Existing,
     /// To look whether it is whole; it must exist. An erasure that was cut off is completed first,
     /// where damage does not prevent it.
@@ -67,52 +69,11 @@ pub struct Parts {
     pub oubliette: Oubliette<SqliteStore>,
     /// Where the root slot was made, if it was made just now.
     pub created_root: Option<PathBuf>,
-}
-
-/// What `oubliette.json` says.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Manifest {
-    /// Says that the folder is ours.
-    oubliette: u32,
-    /// The vault's id; none as long as the folder is being made, and nothing is stored in it.
-    vault: Option<String>,
-    /// Where the root slot is.
-    pub(super) root: PathBuf,
-    /// Where its mirrors are: needed where the slot itself is lost.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) mirrors: Vec<PathBuf>,
-    /// Where the key-encryption key comes from; never the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) kek: Option<Kek>,
-    /// The counter that bears witness of the slot: needed where the slot itself is lost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) counter: Option<String>,
-    /// Where the vault is, unless in `vault/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    vault_at: Option<PathBuf>,
-    /// Where the event store is, unless in `events/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) store_at: Option<PathBuf>,
-}
-
-/// What is in the folder now.
-pub(super) enum Found {
-    Nothing,
-    /// It was being made when the machine stopped; nothing was stored in it.
-    Unfinished(Manifest),
-    Ours(Manifest),
-}
-
-/// A policy that the caller gave, and the file that it is in.
-struct Given<'a> {
-    path: &'a Path,
-    policy: Policy,
-}
-
-impl<'a> Given<'a> {
-    fn load(path: &'a Path) -> Result<Self, FolderError> {
-        Ok(Self { path, policy: Policy::load(path)? })
-    }
+    /// The policy that the caller gave to open it under. It is the folder's own only once it is
+    /// [adopted](DataFolder::adopt).
+    pub given: Option<PolicyText>,
+    /// What whoever runs this should know, in words.
+    pub notes: Vec<String>,
 }
 
 /// Is there, and locked, while the folder is being made; names that begin so are of no account.
@@ -132,6 +93,7 @@ impl DataFolder {
             how: OpenAs::Known,
             vault: None,
             store: None,
+            settings: None,
             expected_epoch: None,
         }
     }
@@ -159,6 +121,15 @@ impl DataFolder {
         self
     }
 
+    /// With what is set for it (mirrors, key-encryption key, places elsewhere) noted in this folder, which
+    /// nobody else may write to, instead of in `$XDG_CONFIG_HOME/oubliette`. The data folder itself is not
+    /// believed about such things.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Option<PathBuf>) -> Self {
+        self.settings = settings;
+        self
+    }
+
     /// Refusing a vault whose epoch is lower than one that was noted elsewhere: it was rolled
     /// back, together with its slot.
     #[must_use]
@@ -176,52 +147,31 @@ impl DataFolder {
         self.vault.clone().unwrap_or_else(|| self.path.join("vault"))
     }
 
-    fn policy_file(&self) -> PathBuf {
-        self.path.join("policy.toml")
-    }
-
-    /// What is to be noted of this folder.
-    pub(super) fn manifest(&self, vault: Option<String>, root: PathBuf) -> Manifest {
-        let absolute = |path: &Option<PathBuf>| {
-            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-        };
-        let (vault_at, store_at) = (absolute(&self.vault), absolute(&self.store));
-        let mirrors = self.mirrors.iter().map(|mirror| absolute_path(mirror)).collect();
-        let kek = self.kek.clone().filter(|kek| *kek != Kek::None);
-        let counter = self.counter.clone();
-        Manifest { oubliette: FORMAT, vault, root, mirrors, kek, counter, vault_at, store_at }
-    }
-
-    pub(super) fn manifest_file(&self) -> PathBuf {
-        self.path.join("oubliette.json")
-    }
-
     /// Where the root slot and the vault's folder are, as far as the folder says.
     pub fn places(&self) -> (Option<PathBuf>, PathBuf) {
         match self.look() {
-            Ok(Found::Ours(manifest) | Found::Unfinished(manifest)) => {
-                let located = self.located(&manifest);
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => {
+                let located = self.located(&noted);
                 (located.root.clone(), located.vault())
             }
             Ok(Found::Nothing) | Err(_) => (self.root.clone(), self.vault()),
         }
     }
 
-    /// Opens the folder, or makes it. `policy`, a file, is what to work under; with
-    /// [`Access::Create`] it becomes the folder's own. Without it the folder's own counts, and
-    /// without that everything is sealed.
+    /// Opens the folder, or makes it. `policy`, a file, is what to work under; without it the one counts
+    /// that was adopted, and without that everything is sealed.
     ///
     /// # Errors
     /// [`FolderError`]. A folder that is not ours is left as it is, and beside old events no new
     /// vault is made.
     pub async fn open(&self, access: Access, policy: Option<&Path>) -> Result<Parts, FolderError> {
         // Read before anything is made, so that a mistake in it leaves nothing behind.
-        let given = policy.map(Given::load).transpose()?;
+        let given = policy.map(PolicyText::load).transpose()?;
         if access == Access::WithoutVault {
             return self.open_without_vault(given);
         }
         match self.look()? {
-            Found::Ours(manifest) => self.open_whole(&manifest, access, given).await,
+            Found::Ours(noted) => self.open_whole(&noted, access, given).await,
             // A vault that was expected to have a past is not there: a new one would have none.
             Found::Nothing | Found::Unfinished(_)
                 if access == Access::Create
@@ -234,70 +184,22 @@ impl DataFolder {
         }
     }
 
-    pub(super) fn look(&self) -> Result<Found, FolderError> {
-        let manifest = self.manifest_file();
-        let text = match fs::read_to_string(&manifest) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return if is_empty(&self.path)? {
-                    Ok(Found::Nothing)
-                } else if manifest.exists() {
-                    // Another process made it between the two looks.
-                    self.look()
-                } else {
-                    Err(FolderError::NotOurs(self.path.clone()))
-                };
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Err(FolderError::NotOurs(self.path.clone()));
-            }
-            Err(source) => return Err(FolderError::Io { path: manifest, source }),
-        };
-        // The version first: only it says what the rest looks like.
-        #[derive(Deserialize)]
-        struct Version {
-            oubliette: u32,
-        }
-        let not_ours = |_| FolderError::NotOurs(self.path.clone());
-        let Version { oubliette: found } = serde_json::from_str(&text).map_err(not_ours)?;
-        if found > FORMAT {
-            return Err(FolderError::NewerFormat { path: self.path.clone(), found });
-        }
-        let manifest: Manifest = serde_json::from_str(&text).map_err(not_ours)?;
-        Ok(match manifest.vault {
-            Some(_) => Found::Ours(manifest),
-            None => Found::Unfinished(manifest),
-        })
-    }
-
-    /// This folder, with what its manifest says where the caller does not.
-    pub(super) fn located(&self, manifest: &Manifest) -> Self {
-        Self {
-            path: self.path.clone(),
-            root: self.root.clone().or_else(|| Some(manifest.root.clone())),
-            mirrors: self.mirrors.iter().chain(&manifest.mirrors).cloned().collect(),
-            kek: self.kek.clone().or_else(|| manifest.kek.clone()),
-            passphrase: self.passphrase.clone(),
-            counter: self.counter.clone().or_else(|| manifest.counter.clone()),
-            past_counter: self.past_counter,
-            how: self.how,
-            vault: self.vault.clone().or_else(|| manifest.vault_at.clone()),
-            store: self.store.clone().or_else(|| manifest.store_at.clone()),
-            expected_epoch: self.expected_epoch,
-        }
-    }
-
     /// Makes the folder, or completes one whose making was cut off.
-    async fn make(&self, policy: Option<Given<'_>>) -> Result<Parts, FolderError> {
+    async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
+        // What cannot be noted is refused before anything is made.
+        self.refuse_unnotable()?;
+        if self.root.is_none() {
+            usual_root()?;
+        }
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
         let lock = own::open_lock(&making).map_err(VaultError::from)?;
         lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
         let made = match self.look() {
-            Ok(Found::Ours(manifest)) => self.open_whole(&manifest, Access::Create, policy).await,
-            Ok(Found::Unfinished(manifest)) => self.fill(Some(&manifest), policy).await,
-            Ok(Found::Nothing) => self.fill(None, policy).await,
+            Ok(Found::Ours(noted)) => self.open_whole(&noted, Access::Create, given).await,
+            Ok(Found::Unfinished(noted)) => self.fill(Some(noted), given).await,
+            Ok(Found::Nothing) => self.fill(None, given).await,
             Err(error) => Err(error),
         };
         if made.is_ok() {
@@ -311,60 +213,60 @@ impl DataFolder {
 
     async fn fill(
         &self,
-        unfinished: Option<&Manifest>,
-        policy: Option<Given<'_>>,
+        unfinished: Option<Noted>,
+        given: Option<PolicyText>,
     ) -> Result<Parts, FolderError> {
-        let mut folder = match unfinished {
-            Some(manifest) => self.located(manifest),
-            None => self.clone(),
-        };
+        let begun = unfinished.is_some();
+        let noted = unfinished.unwrap_or_else(Noted::nothing);
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
         // What the cut-off attempt left is taken on; anything else that lies there is not ours.
-        let left = |at: &Path| {
-            unfinished.is_some_and(|manifest| {
-                let theirs = Self::at(&self.path).located(manifest);
-                at == theirs.vault() || at == theirs.events()
-            })
-        };
+        let theirs = Self::at(&self.path).located(&noted);
+        let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
         for inner in [folder.events(), folder.vault()] {
             if !is_empty(&inner)? && !left(&inner) {
                 return Err(FolderError::NotOurs(inner));
             }
         }
-        let fresh_root = || default_root().ok_or(FolderError::NoPlaceForRoot);
-        let mut root = match folder.root.take() {
-            Some(root) => absolute_root(root),
-            None => fresh_root()?,
-        };
         // A vault that was made before the machine stopped is as good as one made now. Half a
         // vault never sealed anything; but its slot is not ours to remove, because by now another
         // vault's may stand there.
-        let begun = match unfinished {
-            Some(_) => Some(Vault::open(&folder.vault(), folder.slot(&root)?)),
+        let old = match folder.root.clone().filter(|_| begun) {
+            Some(root) => {
+                let root = absolute_root(root)?;
+                match Vault::open(&folder.vault(), folder.slot(&root)?) {
+                    Ok(vault) => Some((root, vault)),
+                    Err(error @ VaultError::InUse(_)) => return Err(error.into()),
+                    Err(_) => None,
+                }
+            }
             None => None,
         };
-        let begun = match begun {
-            Some(Err(error @ VaultError::InUse(_))) => return Err(error.into()),
-            Some(Ok(vault)) => Some(vault),
-            Some(Err(_)) | None => None,
+        let root = match (&old, &self.root) {
+            (Some((root, _)), _) => root.clone(),
+            (None, Some(root)) => absolute_root(root.clone())?,
+            (None, None) => match noted.own_root().filter(|root| !root.exists()) {
+                Some(root) => root,
+                None => usual_root()?,
+            },
         };
-        if begun.is_none() && unfinished.is_some() && self.root.is_none() && root.exists() {
-            root = fresh_root()?;
-        }
         let slot = folder.slot(&root)?;
         self.refuse_within(&slot)?;
+        let settings = folder.settings(None, &root)?;
         make_room(&root)?;
-        let mut manifest = folder.manifest(None, root.clone());
-        self.write(&self.manifest_file(), &pretty(&manifest))?;
+        let noted = noted.with(settings.clone());
+        self.note(&noted)?;
 
         let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
         let one = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
         if store.read_all(one).try_next().await?.is_some() {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
-        let vault = match begun {
-            Some(vault) => vault,
+        let vault = match old {
+            Some((_, vault)) => vault,
             None => {
                 let path = folder.vault();
+                // The place is the folder's own, or the user's word.
                 if !is_empty(&path)? {
                     remove_unfinished(&path)?;
                 }
@@ -372,28 +274,30 @@ impl DataFolder {
             }
         };
         store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
-        let policy = self.adopt(policy)?;
+        let mut notes = Vec::new();
+        let policy = self.policy(&vault, Access::Create, given.as_ref(), &mut notes)?;
         // Last: a folder whose manifest names no vault was never finished.
-        manifest.vault = Some(vault.id().to_string());
-        self.write(&self.manifest_file(), &pretty(&manifest))?;
+        let vault_id = Some(vault.id().to_string());
+        self.note(&noted.with(Settings { vault: vault_id, ..settings }))?;
         let oubliette = Oubliette::open(store, vault, policy).await?;
-        Ok(Parts { oubliette, created_root: Some(root) })
+        Ok(Parts { oubliette, created_root: Some(root), given, notes })
     }
 
     async fn open_whole(
         &self,
-        manifest: &Manifest,
+        noted: &Noted,
         access: Access,
-        policy: Option<Given<'_>>,
+        given: Option<PolicyText>,
     ) -> Result<Parts, FolderError> {
-        let folder = self.located(manifest);
+        let folder = self.located(noted);
+        folder.refuse_links()?;
         if is_empty(&folder.events())? {
             return Err(FolderError::EventsMissing(self.path.clone()));
         }
         if is_empty(&folder.vault())? {
             return Err(FolderError::VaultMissing(self.path.clone()));
         }
-        let slot = folder.slot(folder.root.as_ref().unwrap_or(&manifest.root))?;
+        let slot = folder.slot(folder.known_root()?)?;
         if let Some(within) = slot.within(&self.path) {
             tracing::warn!(
                 slot = %within.display(),
@@ -409,21 +313,20 @@ impl DataFolder {
         }
         let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
         let store = SqliteStore::open_with(folder.events(), mode)?;
-        let noted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
-        if noted != vault.id().to_string() {
+        let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
+        if of_store != vault.id().to_string() {
             return Err(FolderError::VaultOfAnotherStore {
                 path: self.path.clone(),
-                store: noted,
+                store: of_store,
                 vault: vault.id().to_string(),
             });
         }
+        let folders = [self.path.clone(), folder.vault(), folder.events()];
+        let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
         if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
-            tracing::warn!(%error, "the folder cannot note where its root slot's mirrors and key are");
+            notes.push(format!("what was set for the folder cannot be noted: {error}"));
         }
-        let policy = match policy {
-            Some(given) if access != Access::Create || read_only => given.policy,
-            given => self.adopt(given)?,
-        };
+        let policy = self.policy(&vault, access, given.as_ref(), &mut notes)?;
         let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
         let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
             Err(ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_)))
@@ -433,49 +336,68 @@ impl DataFolder {
             }
             opened => opened?,
         };
-        Ok(Parts { oubliette, created_root: None })
+        Ok(Parts { oubliette, created_root: None, given, notes })
+    }
+
+    /// Where the root slot is, of a folder that is located.
+    pub(super) fn known_root(&self) -> Result<&Path, FolderError> {
+        self.root.as_deref().ok_or_else(|| FolderError::RootUnknown(self.path.clone()))
+    }
+
+    /// An error where vault or events are where the folder says, and a link leads elsewhere.
+    pub(super) fn refuse_links(&self) -> Result<(), FolderError> {
+        let default = [(&self.vault, self.vault()), (&self.store, self.events())];
+        for (said, path) in default {
+            if said.is_none() {
+                own::refuse_link(&path).map_err(VaultError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What to work under.
+    fn policy(
+        &self,
+        vault: &Vault,
+        access: Access,
+        given: Option<&PolicyText>,
+        notes: &mut Vec<String>,
+    ) -> Result<Policy, FolderError> {
+        let Some(given) = given else {
+            let (adopted, changed) = self.settled_policy(vault)?;
+            return match changed {
+                Some(error) if access == Access::Create => Err(error),
+                changed => {
+                    notes.extend(changed.map(|error| error.to_string()));
+                    Ok(adopted)
+                }
+            };
+        };
+        Ok(given.policy().clone())
     }
 
     /// Of a folder, or of a copy of its event store alone.
-    fn open_without_vault(&self, policy: Option<Given<'_>>) -> Result<Parts, FolderError> {
+    fn open_without_vault(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
         let folder = match self.look() {
-            Ok(Found::Ours(manifest) | Found::Unfinished(manifest)) => self.located(&manifest),
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => self.located(&noted),
             Err(error @ FolderError::NewerFormat { .. }) => return Err(error),
             _ if !is_empty(&self.events())? => self.clone(),
             Ok(Found::Nothing) => return Err(FolderError::NotFound(self.path.clone())),
             Err(error) => return Err(error),
         };
         let store = SqliteStore::open_with(folder.events(), OpenMode::ReadOnly)?;
-        let policy = match policy {
-            Some(given) => given.policy,
-            None => self.own_policy()?,
+        let mut notes = Vec::new();
+        let policy = match (&given, self.policy_file()) {
+            (Some(given), _) => given.policy().clone(),
+            (None, Ok(file)) => file.policy().clone(),
+            (None, Err(error)) => {
+                notes.push(error.to_string());
+                Policy::sealed_by_default()
+            }
         };
-        Ok(Parts { oubliette: Oubliette::without_vault(store, policy), created_root: None })
+        let oubliette = Oubliette::without_vault(store, policy);
+        Ok(Parts { oubliette, created_root: None, given, notes })
     }
-
-    /// Makes a given policy the folder's own, or reads that.
-    fn adopt(&self, given: Option<Given<'_>>) -> Result<Policy, FolderError> {
-        let Some(Given { path, policy }) = given else { return self.own_policy() };
-        let text =
-            fs::read(path).map_err(|source| FolderError::Io { path: path.into(), source })?;
-        self.write(&self.policy_file(), &text)?;
-        Ok(policy)
-    }
-
-    fn own_policy(&self) -> Result<Policy, FolderError> {
-        let path = self.policy_file();
-        if path.exists() { Ok(Policy::load(&path)?) } else { Ok(Policy::sealed_by_default()) }
-    }
-
-    /// Replaces a file so that a crash leaves the old one or the new one.
-    pub(super) fn write(&self, path: &Path, text: &[u8]) -> Result<(), FolderError> {
-        durable::replace(path, text).map_err(|source| FolderError::Io { path: path.into(), source })
-    }
-}
-
-pub(super) fn pretty(manifest: &Manifest) -> Vec<u8> {
-    // Three plain members always have a JSON form.
-    serde_json::to_vec_pretty(manifest).unwrap_or_default()
 }
 
 /// Whether a file belongs to the making of a folder, or to the replacing of a file in it.
@@ -498,18 +420,4 @@ pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
 /// Makes a folder that only its owner may look into.
 pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
     durable::make_folder(path).map_err(|source| FolderError::Io { path: path.into(), source })
-}
-
-/// A place for a new vault's root slot: apart from the data folder, so that an archive of that
-/// folder does not catch it.
-pub(super) fn default_root() -> Option<PathBuf> {
-    let state =
-        std::env::var_os("XDG_STATE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let home = || {
-        std::env::var_os("HOME")
-            .filter(|path| !path.is_empty())
-            .map(|home| PathBuf::from(home).join(".local/state"))
-    };
-    let folder = state.or_else(home)?.join("oubliette");
-    Some(folder.join(format!("{}.root", uuid::Uuid::new_v4())))
 }

@@ -5,10 +5,14 @@
 
 mod error;
 mod folder;
+mod manifest;
 mod pages;
+mod policy;
 mod restore;
+mod settings;
 mod slot;
 
 pub use error::FolderError;
 pub use folder::{Access, DataFolder, Parts};
+pub use policy::PolicyText;
 pub use restore::RestoredFolder;

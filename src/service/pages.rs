@@ -1,6 +1,6 @@
 //! Where a data folder's vault keeps its pages.
 
-use super::{DataFolder, FolderError, folder::Found};
+use super::{DataFolder, FolderError, manifest::Found};
 use crate::vault::{Moved, PageStoreKind, Vault, VaultError};
 
 impl DataFolder {
@@ -10,7 +10,7 @@ impl DataFolder {
     /// [`FolderError::NotFound`], and those of reading the vault's header.
     pub fn page_store(&self) -> Result<PageStoreKind, FolderError> {
         match self.look()? {
-            Found::Ours(manifest) => Ok(PageStoreKind::of_vault(&self.located(&manifest).vault())?),
+            Found::Ours(noted) => Ok(PageStoreKind::of_vault(&self.located(&noted).vault())?),
             Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
         }
     }
@@ -25,11 +25,12 @@ impl DataFolder {
         to: PageStoreKind,
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<Moved, FolderError> {
-        let Found::Ours(manifest) = self.look()? else {
+        let Found::Ours(noted) = self.look()? else {
             return Err(FolderError::NotFound(self.path.clone()));
         };
-        let folder = self.located(&manifest);
-        let slot = folder.slot(folder.root.as_ref().unwrap_or(&manifest.root))?;
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
+        let slot = folder.slot(folder.known_root()?)?;
         let vault = folder.vault();
         let moving = move || Vault::move_pages(&vault, slot, to, progress);
         let moved = tokio::task::spawn_blocking(moving).await;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::{
     Access, DataFolder, FolderError, Parts,
-    folder::{Found, VAULT_OF_STORE, default_root, is_empty, pretty},
+    folder::{VAULT_OF_STORE, is_empty},
+    manifest::{Found, Noted},
+    settings::usual_root,
     slot::{absolute_root, device, make_room},
 };
 use crate::{
@@ -39,14 +41,14 @@ impl DataFolder {
     /// folder: so that erasures that the events know of, and the backup does not, are applied
     /// before anything is read.
     ///
-    /// The root slot is made anew: where the caller says, or the folder notes it, or, where
-    /// neither does, in the user's state directory. The policy is the folder's own; it is in no
-    /// backup of a vault.
+    /// The root slot is made anew: where the caller says, or this user noted it, or, where neither
+    /// does, in the user's state directory. The policy is the one that was adopted when the backup was
+    /// made.
     ///
     /// # Errors
     /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
     /// [`BackupError::VaultThere`], [`BackupError::SlotThere`],
-    /// [`FolderError::ErasuresDoNotOpen`]. Then there is no vault.
+    /// [`FolderError::ErasuresDoNotOpen`], [`FolderError::NotText`]. Then there is no vault.
     pub async fn restore(
         &self,
         backup: VerifiedBackup,
@@ -54,11 +56,13 @@ impl DataFolder {
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<RestoredFolder, FolderError> {
         let nothing = || FolderError::NothingToRestoreTo(self.events());
-        let (folder, noted_root) = match self.look() {
-            Ok(Found::Ours(manifest)) => (self.located(&manifest), Some(manifest.root)),
+        let (folder, noted) = match self.look() {
+            Ok(Found::Ours(noted)) => (self.located(&noted), noted),
             Ok(Found::Nothing | Found::Unfinished(_)) => return Err(nothing()),
             // Of the folder only the events were saved.
-            Err(FolderError::NotOurs(_)) if !is_empty(&self.events())? => (self.clone(), None),
+            Err(FolderError::NotOurs(_)) if !is_empty(&self.events())? => {
+                (self.clone(), Noted::nothing())
+            }
             Err(error) => return Err(error),
         };
         if is_empty(&folder.events())? {
@@ -77,10 +81,16 @@ impl DataFolder {
             odd => return Err(FolderError::ErasuresDoNotOpen(odd)),
         }
 
-        let root = match self.root.clone().or(noted_root.clone()) {
-            Some(root) => absolute_root(root),
-            None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
+        let noted_root = noted.root();
+        // Where only the folder says that the slot is, none is made; one that is there must be ours.
+        let known = noted.own_root().or_else(|| noted_root.clone().filter(|root| root.exists()));
+        let root = match self.root.clone().or(known) {
+            Some(root) => absolute_root(root)?,
+            None => usual_root()?,
         };
+        // Before anything is touched: what cannot be noted would lead nowhere.
+        let settings = folder.settings(Some(wanted), &root)?;
+        settings.refuse_unplaceable(self.settings_file(noted.id()).as_deref())?;
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
         make_room(&root)?;
@@ -98,8 +108,7 @@ impl DataFolder {
             },
         };
         // Before the vault takes its place: one whose slot nobody finds would be none.
-        let manifest = folder.manifest(Some(wanted), root.clone());
-        self.write(&self.manifest_file(), &pretty(&manifest))?;
+        self.note(&noted.with(settings))?;
         let restored = prepared.complete()?;
         let parts = self.open(Access::Existing, None).await?;
         let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DataFolder, FolderError,
-    folder::{Found, default_root, make_folder, pretty},
+    folder::make_folder,
+    manifest::{Found, Noted},
+    settings::{absolute, usual_root},
 };
 #[cfg(feature = "pkcs11")]
 use crate::vault::Pkcs11Object;
@@ -13,17 +15,17 @@ use crate::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotPlace, Vault, VaultE
 use crate::vault::{TpmIndex, TpmIndexError};
 
 impl DataFolder {
-    /// With these mirrors of the root slot, besides those that the folder notes.
+    /// With these mirrors of the root slot, besides those that this user noted for the folder.
     #[must_use]
     pub fn with_mirrors(mut self, mirrors: impl IntoIterator<Item = PathBuf>) -> Self {
         self.mirrors.extend(mirrors);
         self
     }
 
-    /// With the root wrapped by this key-encryption key, instead of the one that the folder notes.
+    /// With the root wrapped by this key-encryption key, instead of the one that this user noted.
     #[must_use]
     pub fn with_kek(mut self, kek: Option<Kek>) -> Self {
-        self.kek = kek.map(absolute_kek);
+        self.kek = kek;
         self
     }
 
@@ -56,68 +58,50 @@ impl DataFolder {
     /// # Errors
     /// [`FolderError::NotFound`], [`FolderError::RootWithin`], those of the vault.
     pub fn give_own_slot(&self, at: Option<PathBuf>) -> Result<PathBuf, FolderError> {
-        let Found::Ours(mut manifest) = self.look()? else {
+        let Found::Ours(noted) = self.look()? else {
             return Err(FolderError::NotFound(self.path.clone()));
         };
-        if manifest.store_at.is_some() && self.store.is_none() {
+        if noted.settings().store_at.is_some() && self.store.is_none() {
             return Err(FolderError::Vault(VaultError::Unsupported(
                 "the event store of this folder is elsewhere, and the other folder's as well; copy it, \
                  and say with --store where the copy is",
             )));
         }
-        let folder = self.located(&manifest);
-        let from = folder.slot(folder.root.as_ref().unwrap_or(&manifest.root))?;
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
+        let from = folder.slot(folder.known_root()?)?;
         let root = match at {
-            Some(root) => absolute_root(root),
-            None => default_root().ok_or(FolderError::NoPlaceForRoot)?,
+            Some(root) => absolute_root(root)?,
+            None => usual_root()?,
         };
         let alone = Self { mirrors: Vec::new(), counter: None, ..folder };
         let to = alone.slot(&root)?;
         self.refuse_within(&to)?;
+        // Its settings are its own from now on, under an id of their own.
+        let settings = alone.settings(noted.vault(), &root)?;
+        let own = Noted::nothing();
+        settings.refuse_unplaceable(self.settings_file(own.id()).as_deref())?;
         make_room(&root)?;
         drop(Vault::give_own_slot(&alone.vault(), from, to)?);
-        manifest.root.clone_from(&root);
-        manifest.store_at = self.store.as_deref().map(absolute_path);
-        (manifest.mirrors, manifest.counter) = (Vec::new(), None);
-        self.write(&self.manifest_file(), &pretty(&manifest))?;
+        self.note(&own.with(settings))?;
         Ok(root)
     }
 
     /// Where the key-encryption key comes from that opening will use.
     ///
     /// # Errors
-    /// Where the folder notes it, and cannot be read.
+    /// Where what this user noted for the folder cannot be read.
     pub fn kek(&self) -> Result<Kek, FolderError> {
         if let Some(kek) = &self.kek {
             return Ok(kek.clone());
         }
         match self.look() {
-            Ok(Found::Ours(manifest) | Found::Unfinished(manifest)) => {
-                Ok(manifest.kek.unwrap_or_default())
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => {
+                Ok(noted.settings().kek.unwrap_or_default())
             }
             Ok(Found::Nothing) | Err(FolderError::NotOurs(_)) => Ok(Kek::None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Notes where the vault's mirrors and its counter are now, and where its key-encryption key
-    /// comes from.
-    ///
-    /// # Errors
-    /// [`FolderError::Io`].
-    pub fn note_slot(&self, vault: &Vault, kek: &Kek) -> Result<(), FolderError> {
-        let Found::Ours(mut manifest) = self.look()? else {
-            return Err(FolderError::NotFound(self.path.clone()));
-        };
-        let state = vault.root_slot()?;
-        let mirrors = state.mirrors.into_iter().map(|mirror| mirror.name.into()).collect();
-        let kek = Some(absolute_kek(kek.clone())).filter(|kek| *kek != Kek::None);
-        let counter = state.counter.map(|counter| counter.name);
-        if manifest.mirrors == mirrors && manifest.kek == kek && manifest.counter == counter {
-            return Ok(());
-        }
-        (manifest.mirrors, manifest.kek, manifest.counter) = (mirrors, kek, counter);
-        self.write(&self.manifest_file(), &pretty(&manifest))
     }
 
     /// An error where a copy of this folder would have its root slot, too.
@@ -185,23 +169,11 @@ pub(super) fn device(root: &Path) -> Option<&'static str> {
 }
 
 /// The same place, wherever one works later.
-pub(super) fn absolute_root(root: PathBuf) -> PathBuf {
-    if device(&root).is_some() { root } else { absolute_path(&root) }
+pub(super) fn absolute_root(root: PathBuf) -> Result<PathBuf, FolderError> {
+    if device(&root).is_some() { Ok(root) } else { absolute(&root) }
 }
 
 /// Makes the folder of a slot that is a file.
 pub(super) fn make_room(root: &Path) -> Result<(), FolderError> {
     root.parent().filter(|_| device(root).is_none()).map_or(Ok(()), make_folder)
-}
-
-pub(super) fn absolute_path(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The same, wherever one works later.
-fn absolute_kek(kek: Kek) -> Kek {
-    match kek {
-        Kek::File(path) => Kek::File(absolute_path(&path)),
-        other => other,
-    }
 }

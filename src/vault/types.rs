@@ -280,4 +280,6 @@ pub enum NoteKind {
     SigningKeys = 5,
     /// The secret of a signing key. In no backup: whoever finds one must not be able to sign.
     SigningSecret = 6,
+    /// The policy that was adopted for what is sealed with this vault, as text.
+    Policy = 7,
 }

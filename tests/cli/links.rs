@@ -168,3 +168,25 @@ fn what_is_made_is_its_owners_alone() {
     }
     assert!(seen > 12, "{seen}");
 }
+
+#[test]
+fn an_old_folder_into_which_others_may_look_is_told_with_what_to_do() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    world.ok(&["--store", "e", "append", "s-1", "T"]);
+    for (folder, mode, may) in [
+        ("oubliette-data", 0o755, "look in"),
+        ("oubliette-data/vault", 0o777, "write"),
+        ("e", 0o750, "look in"),
+    ] {
+        let path = world.path(folder);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let ran = world.run(&["read", "s-1"]);
+        let command =
+            format!("chmod -R go= {}", if folder == "e" { path.to_str().unwrap() } else { "./" });
+        assert!(ran.code == 0 && ran.stderr.contains(&command), "{}", ran.stderr);
+        assert!(ran.stderr.contains(may) && ran.stderr.contains(folder), "{}", ran.stderr);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert_eq!(world.run(&["read", "s-1"]).stderr, "");
+}

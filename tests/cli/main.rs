@@ -1,5 +1,6 @@
 //! The command line, run as people run it: the real binary, in temporary folders.
 
+mod adopting;
 mod audit;
 mod backup;
 mod bad_input;
@@ -15,6 +16,7 @@ mod not_reached;
 mod rolled_back;
 mod root;
 mod rotation;
+mod settings;
 mod vault;
 mod walk;
 mod world;

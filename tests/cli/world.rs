@@ -56,6 +56,7 @@ impl World {
         let quiet = "oubliette::erasure::witness=error,oubliette::vault::root::medium=error";
         command.env("OUBLIETTE_LOG", format!("warn,{quiet}"));
         command.env("XDG_STATE_HOME", self.path("state")).env("HOME", self.path("home"));
+        command.env("XDG_CONFIG_HOME", self.path("config"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

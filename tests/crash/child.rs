@@ -78,7 +78,9 @@ pub(crate) fn say(line: &str) {
 }
 
 pub(crate) fn data_folder(folder: &Path) -> DataFolder {
-    DataFolder::at(folder.join("data")).with_root(Some(folder.join("slot/root")))
+    DataFolder::at(folder.join("data"))
+        .with_root(Some(folder.join("slot/root")))
+        .with_settings(Some(folder.join("settings")))
 }
 
 /// Makes the folder, with the bank's policy.
@@ -86,7 +88,9 @@ pub(crate) async fn create(folder: &Path) {
     let policy = folder.join("bank.toml");
     let text = format!("public_metadata = [\"/author\"]\n{BANK}");
     std::fs::write(&policy, text).unwrap();
-    data_folder(folder).open(Access::Create, Some(&policy)).await.unwrap();
+    let folder = data_folder(folder);
+    let parts = folder.open(Access::Create, Some(&policy)).await.unwrap();
+    folder.adopt(parts.oubliette.vault().unwrap(), &parts.given.unwrap()).await.unwrap();
 }
 
 /// Who wrote a message: in clear in its metadata, for the test alone.

@@ -55,6 +55,7 @@ pub(crate) fn data_folder(at: &Path) -> DataFolder {
     DataFolder::at(at.join("store/data"))
         .with_root(Some(at.join("slot/root")))
         .with_vault(Some(at.join("vault/vault")))
+        .with_settings(Some(at.join("slot/settings")))
 }
 
 fn policy(at: &Path) -> PathBuf {
@@ -76,7 +77,10 @@ pub(crate) async fn made(at: &Path) -> Oubliette<SqliteStore> {
         }
         made => made,
     };
-    parts.unwrap().oubliette
+    let parts = parts.unwrap();
+    let vault = parts.oubliette.vault().unwrap();
+    data_folder(at).adopt(vault, &parts.given.unwrap()).await.unwrap();
+    parts.oubliette
 }
 
 /// What the owner lays down before they begin, and a program could not know to be new.

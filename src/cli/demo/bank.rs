@@ -98,6 +98,9 @@ impl Bank {
         let (data, root) = (place.join("data"), place.join("root-slot"));
         let folder = DataFolder::at(&data).with_root(Some(root.clone()));
         let parts = folder.open(Access::Create, Some(&policy_file)).await?;
+        if let (Some(given), Some(vault)) = (&parts.given, parts.oubliette.vault()) {
+            folder.adopt(vault, given).await?;
+        }
         Ok(Self {
             oubliette: parts.oubliette,
             place: place.to_owned(),

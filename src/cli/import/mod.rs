@@ -41,6 +41,9 @@ A row without an id gets one from the name of its source and its line number, so
 import may be repeated, also after a crash: what is there already is not doubled. The name is the
 file's path, unless --source says another: use it where the file moves, or its lines change.
 
+With --policy the rows are imported under that policy, which the folder adopts if any of them is
+stored, or was already.
+
 Bad lines are listed with their numbers and reasons, and the import goes on. Exit code 1 if there
 were any; 4 if none was bad, but some belong to forgotten subjects and were refused.")]
 pub(super) struct ImportArgs {
@@ -74,9 +77,9 @@ pub(super) async fn run(
     args: ImportArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let input = Input::open(&args.file)?;
+    let input = Input::open(&args.file, args.source.is_some())?;
     let source = args.source.or_else(|| input.name.clone());
-    let store = globals.open_or_create().await?;
+    let (store, adoption) = globals.open_or_create().await?;
 
     let watch = Watch::new(globals.json, input.bytes);
     let ids = source.as_deref().map(Ids::of);
@@ -94,7 +97,7 @@ pub(super) async fn run(
     });
 
     let mut summary = Summary { source, ..Summary::default() };
-    let mut placer = Placer::new(store);
+    let mut placer = Placer::new(store.clone());
     let ended = loop {
         let batch = match batches.recv().await {
             Some(Ok(Some(batch))) => batch,
@@ -110,6 +113,9 @@ pub(super) async fn run(
     watch.finish();
     // The thread ends with its next batch; on a terminal's stdin that may be never.
     reading.abort();
+    if summary.imported + summary.already > 0 {
+        adoption.accept(&store).await?;
+    }
     tell(globals.json, &summary, out)?;
     match ended {
         Err(CliError::Pipe) => Err(CliError::Pipe),
@@ -181,7 +187,7 @@ struct Input {
 }
 
 impl Input {
-    fn open(path: &Path) -> Result<Self, CliError> {
+    fn open(path: &Path, named: bool) -> Result<Self, CliError> {
         if path.as_os_str() == "-" {
             return Ok(Self { reader: Box::new(stdin()), name: None, bytes: None });
         }
@@ -191,9 +197,19 @@ impl Input {
         if about.is_dir() {
             return Err(CliError::usage(format!("{} is a folder", path.display())));
         }
-        let name = path.canonicalize().map_err(failed)?.to_string_lossy().into_owned();
+        let name = path.canonicalize().map_err(failed)?.into_os_string().into_string();
+        // Two files could share a name that stands for both, and their rows the ids.
+        let name = match name {
+            Ok(name) => Some(name),
+            Err(_) if named => None,
+            Err(_) => {
+                let path = path.display();
+                return Err(CliError::usage(format!("the path of {path} is not UTF-8 text"))
+                    .with_hint("say --source NAME, from which rows without an id get theirs"));
+            }
+        };
         let bytes = about.is_file().then_some(about.len());
-        Ok(Self { reader: Box::new(file), name: Some(name), bytes })
+        Ok(Self { reader: Box::new(file), name, bytes })
     }
 }
 

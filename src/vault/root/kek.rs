@@ -15,7 +15,7 @@ use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::{crypto::Secret, vault::VaultError};
@@ -32,8 +32,8 @@ const MOST_BYTES: u64 = 1024;
 ///
 /// A key is 32 bytes: raw (in a file, or from a command), or as 64 hexadecimal digits, or in
 /// Base64; white space around a text is passed over.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Kek {
     /// From nowhere: whoever reads the slot has the root key.
     #[default]
@@ -122,9 +122,15 @@ impl TryFrom<String> for Kek {
     }
 }
 
-impl From<Kek> for String {
-    fn from(kek: Kek) -> Self {
-        kek.to_string()
+/// As text; an error where the path of a file is none.
+impl Serialize for Kek {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::File(path) if path.to_str().is_none() => {
+                Err(serde::ser::Error::custom("the path of the key's file is not UTF-8"))
+            }
+            kek => serializer.collect_str(kek),
+        }
     }
 }
 

@@ -1,0 +1,116 @@
+//! The policy that a folder works under is the one that was adopted, whatever its file says.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::world::World;
+
+const OPEN: &str = "[[stream]]\nmatch = \"user-{id}\"\nlayout = \"inline\"\npublic = [\"*\"]\n";
+const CAREFUL: &str =
+    "[[stream]]\nmatch = \"user-{id}\"\nlayout = \"inline\"\npublic = [\"/id\"]\n";
+const FILE: &str = "oubliette-data/policy.toml";
+const ERIKA: &str = r#"{"id":1,"name":"Erika"}"#;
+
+fn append(world: &World, more: &[&str]) -> crate::world::Ran {
+    world.run(&[&["append", "user-1", "Registered", "--data", ERIKA], more].concat())
+}
+
+fn readable_in_the_store(world: &World) -> bool {
+    world.json(&["--no-vault", "read", "user-1"]).iter().any(|row| row["data"]["name"] == "Erika")
+}
+
+#[test]
+fn a_policy_that_somebody_changed_seals_nothing_until_it_is_adopted() {
+    let world = World::new();
+    world.write("careful.toml", CAREFUL);
+    assert_eq!(append(&world, &["--policy", "careful.toml"]).code, 0);
+    assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), CAREFUL);
+
+    world.ok(&["append", "user-2", "Registered"]);
+    world.write(FILE, OPEN);
+    let refused = append(&world, &[]);
+    assert_eq!(refused.code, 1);
+    let command = "oubliette --dir ./oubliette-data policy adopt";
+    assert!(refused.stderr.contains(command), "{}", refused.stderr);
+    assert_eq!(world.run(&["import", "/dev/null"]).code, 1);
+    assert!(!readable_in_the_store(&world));
+    // Reading goes on, and tells of it; so does forgetting.
+    let read = world.run(&["--json", "read", "user-1"]);
+    assert!(read.code == 0 && read.stdout.contains("Erika"), "{}", read.stderr);
+    assert!(read.stderr.contains("policy adopt"), "{}", read.stderr);
+    assert_eq!(world.ok(&["policy", "show"]), CAREFUL);
+    world.ok(&["forget", "user-2", "--reason", "asked", "--yes"]);
+
+    // Put back, adopted, or removed.
+    world.write(FILE, format!("# a comment\n{CAREFUL}"));
+    assert_eq!(append(&world, &[]).code, 0);
+    fs::remove_file(world.path(FILE)).unwrap();
+    assert!(append(&world, &[]).stderr.contains("policy adopt"));
+    world.write(FILE, "public_metadata = \"no list\"\n");
+    assert!(append(&world, &[]).stderr.contains("policy.toml:1"));
+    assert_eq!(world.run(&["read", "user-1"]).code, 0);
+    assert!(!readable_in_the_store(&world));
+    world.write(FILE, OPEN);
+    world.ok(&["policy", "adopt"]);
+    assert_eq!(append(&world, &[]).code, 0);
+    assert!(readable_in_the_store(&world));
+    assert_eq!(world.run(&["read", "user-1"]).stderr, "");
+}
+
+#[test]
+fn a_policy_file_in_a_folder_without_one_is_adopted_by_name() {
+    let world = World::new();
+    assert_eq!(append(&world, &[]).code, 0);
+    world.write(FILE, OPEN);
+    assert!(append(&world, &[]).stderr.contains("policy adopt"));
+    world.ok(&["policy", "adopt"]);
+    assert_eq!(append(&world, &[]).code, 0);
+    // Another file is copied into the folder.
+    world.write("careful.toml", CAREFUL);
+    let adopted = world.json(&["policy", "adopt", "careful.toml"]);
+    assert_eq!(adopted[0]["adopted"], world.json(&["policy", "show"])[0]["digest"]);
+    assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), CAREFUL);
+    world.write("bad.toml", "[[stream]]\nmatch = 1\n");
+    assert!(world.fails(1, &["policy", "adopt", "bad.toml"]).contains("bad.toml:2"));
+    assert_eq!(world.ok(&["policy", "show"]), CAREFUL);
+}
+
+/// The folder's policy was replaced even when the append was refused.
+#[test]
+fn a_policy_is_adopted_with_the_event_or_not_at_all() {
+    let world = World::new();
+    world.write("open.toml", OPEN);
+    world.write("careful.toml", CAREFUL);
+    assert_eq!(append(&world, &["--policy", "careful.toml"]).code, 0);
+    let refused = append(&world, &["--policy", "open.toml", "--expect", "7"]);
+    assert_eq!(refused.code, 3);
+    assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), CAREFUL);
+    assert_eq!(append(&world, &[]).code, 0);
+    assert!(!readable_in_the_store(&world));
+
+    let bad = json!({"stream": "user-1", "type": "SubjectForgotten", "data": {}}).to_string();
+    let import = ["import", "-", "--source", "s", "--policy", "open.toml"];
+    assert_eq!(world.feed(&import, &bad).code, 1);
+    assert_eq!(world.ok(&["policy", "show"]), CAREFUL);
+    let good = json!({"stream": "user-2", "type": "T", "data": {}}).to_string();
+    assert_eq!(world.feed(&import, format!("{bad}\n{good}\n")).code, 1);
+    assert_eq!(world.ok(&["policy", "show"]), OPEN);
+}
+
+/// A restored vault works under the policy that it knew, and tells of a newer one.
+#[test]
+fn the_adopted_policy_is_in_a_backup() {
+    let world = World::new();
+    world.write("careful.toml", CAREFUL);
+    assert_eq!(append(&world, &["--policy", "careful.toml"]).code, 0);
+    let to = crate::backup::keygen(&world, "key.txt");
+    world.ok(&["backup", "--to", &to, "--expires", "90d", "copy.age"]);
+    world.write("open.toml", OPEN);
+    world.ok(&["policy", "adopt", "open.toml"]);
+    fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
+    let ran = world.run(&["restore", "copy.age", "--identity", "key.txt"]);
+    assert!(ran.code == 0 && ran.stderr.contains("policy adopt"), "{}", ran.stderr);
+    assert_eq!(world.ok(&["policy", "show"]), CAREFUL);
+    assert_eq!(append(&world, &[]).code, 1);
+}
