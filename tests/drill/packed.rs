@@ -149,6 +149,16 @@ async fn copies_and_databases_in_archives_are_looked_into_or_told() {
     let pages = fs::read(world.at("data/vault/pages/db")).unwrap();
     world.write("old.tar", tar(&[("vault/pages/db", &pages)]));
     assert_eq!(kinds(&world.drill().await.1), [Leak::NotLookedInto]);
+    // Of a vault whose pages are in SQLite, also alone under another name.
+    let db = rusqlite::Connection::open(world.at("pages.db")).unwrap();
+    db.execute_batch("PRAGMA application_id = 0x4F756250; CREATE TABLE pages (name, content)")
+        .unwrap();
+    drop(db);
+    let pages = fs::read(world.at("pages.db")).unwrap();
+    for bytes in [tar(&[("pages.db", &pages)]), gzip(&pages), pages] {
+        world.write("old.tar", bytes);
+        assert_eq!(kinds(&world.drill().await.1), [Leak::NotLookedInto]);
+    }
     fs::remove_file(world.at("paths/old.tar")).unwrap();
 
     let path = world.at("long.db");

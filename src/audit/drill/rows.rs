@@ -31,6 +31,8 @@ pub(super) struct Header {
     pages: u32,
     /// Whether its text is UTF-16.
     pub(super) wide: bool,
+    /// Whether a vault keeps its pages in it.
+    pub(super) pages_of_a_vault: bool,
 }
 
 impl Header {
@@ -45,7 +47,9 @@ impl Header {
         let sound = bytes.starts_with(BEGINNING) && page.is_power_of_two();
         let pages = u32::from_be_bytes([bytes[28], bytes[29], bytes[30], bytes[31]]);
         let wide = matches!(bytes[59], 2 | 3);
-        (sound && page >= 512 && usable >= 480).then_some(Self { page, usable, pages, wide })
+        let pages_of_a_vault = bytes[68..72] == *b"OubP";
+        let sound = sound && page >= 512 && usable >= 480;
+        sound.then_some(Self { page, usable, pages, wide, pages_of_a_vault })
     }
 
     /// How long the file is, as far as it says.

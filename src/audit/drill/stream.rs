@@ -200,6 +200,11 @@ impl Stream {
     fn mark<'w>(&mut self, window: &Window<'w>, at: usize, mark: Mark<'w>, sink: &mut Sink<'_>) {
         let offset = window.offset + at as u64;
         let see = |sink: &mut Sink<'_>, seen| sink.see(self, offset, seen);
+        if let Mark::Database(header) = &mark
+            && header.pages_of_a_vault
+        {
+            see(sink, Seen::Pages);
+        }
         match mark {
             Mark::Root(trace) => see(sink, Seen::Root(trace)),
             // The bytes of a sealed part whose letters were seen.

@@ -15,7 +15,7 @@ mod faults;
 mod fences;
 mod folder;
 #[cfg(unix)]
-mod forensic;
+pub(super) mod forensic;
 mod gates;
 mod keys;
 mod model;

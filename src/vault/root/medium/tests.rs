@@ -1,11 +1,8 @@
 //! What is warned of, and what is not.
 
-#[cfg(target_os = "linux")]
-#[path = "../../../../tests/device/ext4.rs"]
-#[allow(dead_code)]
-mod ext4;
-
 use super::*;
+#[cfg(target_os = "linux")]
+use crate::vault::tests::forensic::device::ext4;
 
 /// Neither `/proc/mounts` nor `mountinfo` said a word of it.
 #[cfg(target_os = "linux")]

@@ -3,7 +3,7 @@
 
 #[allow(dead_code)]
 #[path = "../../../../tests/device/ext4.rs"]
-mod ext4;
+pub(in crate::vault) mod ext4;
 
 use std::collections::{HashMap, HashSet};
 

@@ -12,7 +12,7 @@
 mod adversary;
 pub(super) mod archive;
 #[cfg(target_os = "linux")]
-mod device;
+pub(in crate::vault) mod device;
 mod flat;
 mod life;
 
