@@ -161,15 +161,20 @@ fn is_wanted(taken: &mut BTreeMap<String, usize>, phase: &str, synced: &[PathBuf
 
 #[test]
 fn what_was_acknowledged_is_on_the_devices_all_on_one() {
-    cut_a_session(false);
+    cut_a_session(false, false);
 }
 
 #[test]
 fn what_was_acknowledged_is_on_the_devices_each_on_its_own() {
-    cut_a_session(true);
+    cut_a_session(true, false);
 }
 
-fn cut_a_session(apart: bool) {
+#[test]
+fn what_was_acknowledged_is_on_the_devices_with_pages_in_sqlite() {
+    cut_a_session(true, true);
+}
+
+fn cut_a_session(apart: bool, sqlite: bool) {
     let temp = tempfile::tempdir().unwrap();
     let (live, trace, said) =
         (temp.path().join("live"), temp.path().join("trace"), temp.path().join("said"));
@@ -180,7 +185,11 @@ fn cut_a_session(apart: bool) {
     let at = temp.path().join("bank");
     symlink(&live, &at).unwrap();
     prepare(&at);
-    let mut session = Stopping::start(in_folder(command, &at, &said), &trace, &said);
+    let mut command = in_folder(command, &at, &said);
+    if sqlite {
+        command.env(session::SQLITE, "1");
+    }
+    let mut session = Stopping::start(command, &trace, &said);
     let runtime = session::runtime();
     let (mut stops, mut cuts) = (0, BTreeMap::<String, usize>::new());
     let mut taken = BTreeMap::new();
@@ -214,6 +223,7 @@ fn cut_a_session(apart: bool) {
         assert!(cuts.contains_key(phase), "{phase} was not cut");
     }
     assert!(cuts.contains_key("restore"), "restore was not cut");
+    assert_eq!(cuts.contains_key("move"), sqlite);
     assert!(broken.is_empty(), "{broken:#?}");
 }
 

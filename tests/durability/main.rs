@@ -12,6 +12,8 @@
 #[allow(dead_code)]
 #[path = "../crash/child.rs"]
 mod child;
+#[path = "../cli/world.rs"]
+mod cli;
 #[path = "../common/mod.rs"]
 mod common;
 mod control;
@@ -23,6 +25,7 @@ mod rules;
 mod session;
 #[path = "../device/strace.rs"]
 mod strace;
+mod sweeps;
 mod trace;
 mod watched;
 #[allow(dead_code)]

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use age::secrecy::ExposeSecret;
@@ -14,7 +15,7 @@ use oubliette::{
     service::{Access, DataFolder, FolderError},
     store::SqliteStore,
     vault::{
-        VaultError,
+        PageStoreKind, VaultError,
         backup::{Identities, Recipients, VerifiedBackup},
     },
 };
@@ -25,13 +26,21 @@ use crate::{
 };
 
 const FOLDER: &str = "OUBLIETTE_TEST_SESSION_IN";
+/// Only opens what is there, and appends once.
+pub(crate) const RESUMES: &str = "OUBLIETTE_TEST_SESSION_RESUMES";
+/// Moves the vault's pages to SQLite before anything else.
+pub(crate) const SQLITE: &str = "OUBLIETTE_TEST_SESSION_IN_SQLITE";
 
 /// Does nothing unless it was started for it.
 #[test]
 fn child() {
     if let Some(at) = std::env::var_os(FOLDER) {
         let runtime = runtime();
-        runtime.block_on(live(Path::new(&at)));
+        let at = Path::new(&at);
+        match std::env::var_os(RESUMES) {
+            None => runtime.block_on(live(at)),
+            Some(_) => runtime.block_on(resume(at)),
+        }
     }
 }
 
@@ -114,6 +123,13 @@ async fn live(at: &Path) {
     phase("creation");
     let bank = made(at).await;
     say("created");
+    let bank = match std::env::var_os(SQLITE) {
+        None => bank,
+        Some(_) => {
+            phase("move");
+            moved(bank, at).await
+        }
+    };
     phase("first keys");
     for n in 1..=5 {
         let data = format!(r#"{{"id":{n},"surname":"s{n}x"}}"#);
@@ -161,6 +177,29 @@ async fn live(at: &Path) {
     phase("forget");
     forget(&bank, "user-6").await;
     phase("end");
+}
+
+async fn resume(at: &Path) {
+    let bank = data_folder(at).open(Access::Existing, None).await.unwrap().oubliette;
+    say("opened");
+    append(&bank, "user-5", "UserMoved", r#"{"id":5,"surname":"t5x"}"#, "t5x").await;
+}
+
+async fn moved(bank: Oubliette<SqliteStore>, at: &Path) -> Oubliette<SqliteStore> {
+    drop(bank);
+    let folder = data_folder(at);
+    // Its threads may not be done at once.
+    let mut tries = 0..100;
+    loop {
+        match folder.move_pages(PageStoreKind::Sqlite, |_| {}).await {
+            Err(FolderError::Vault(VaultError::InUse(_))) if tries.next().is_some() => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            moved => break assert!(moved.unwrap().pages > 0),
+        }
+    }
+    say("moved");
+    folder.open(Access::Existing, None).await.unwrap().oubliette
 }
 
 async fn back_up(bank: &Oubliette<SqliteStore>, at: &Path) {

@@ -1,9 +1,10 @@
 //! The system calls of a session, asked what was on the disk by when.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use crate::{
@@ -50,7 +51,7 @@ fn watch(calls: &[Call], at: &Path, known: Vec<PathBuf>) -> Watched {
                 watched.look(&phase, SLOT, number, disk.at_risk(&vault));
             }
             // No event is stored under a key, or beside an owner edge, that can be lost.
-            What::Wrote(path) if is_log(path) => {
+            What::Wrote(path) if path.starts_with(&store) && is_log(path) => {
                 let mut risks = disk.at_risk(&slot);
                 if !TIDIES_UP.contains(&phase.as_str()) {
                     risks.extend(disk.at_risk(&vault));
@@ -85,8 +86,57 @@ fn files(at: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What a process that was killed wrote and did not synchronise is seen by the next one, which
+/// answers from it: so it is made durable at each opening, with its names.
+#[test]
+fn an_opening_synchronises_what_a_killed_process_may_have_left() {
+    let temp = tempfile::tempdir().unwrap();
+    let (at, trace, said) =
+        (temp.path().join("bank"), temp.path().join("trace"), temp.path().join("said"));
+    let program = std::env::current_exe().unwrap();
+    let options = ["--seccomp-bpf", "-e", CALLS];
+    let Some(command) = strace(&trace, &options, program.as_os_str()) else { return };
+    prepare(&at);
+    let done = in_folder(Command::new(&program), &at, &said).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let done = in_folder(command, &at, &said).env(session::RESUMES, "1").output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let calls = trace::read(&fs::read_to_string(&trace).unwrap(), &said);
+    let opened = |call: &Call| matches!(&call.what, What::Said(text) if text.contains("opened"));
+    let before = calls.iter().take_while(|call| !opened(call));
+    let synced: BTreeSet<&Path> = before
+        .filter_map(|call| match &call.what {
+            What::Synced(path) => Some(path.strip_prefix(&at).unwrap()),
+            _ => None,
+        })
+        .collect();
+    let wanted = [
+        "slot/root",
+        "store/data",
+        "store/data/events",
+        "store/data/events/events.db-wal",
+        "vault",
+        "vault/vault",
+        "vault/vault/pages",
+        "vault/vault/pages/db",
+    ];
+    for path in wanted {
+        assert!(synced.contains(Path::new(path)), "{path} is not in {synced:#?}");
+    }
+}
+
 #[test]
 fn nothing_is_built_on_what_a_power_cut_could_take() {
+    watch_a_session(false);
+}
+
+#[test]
+fn nothing_is_built_on_pages_in_sqlite_that_a_power_cut_could_take() {
+    watch_a_session(true);
+}
+
+fn watch_a_session(sqlite: bool) {
     let temp = tempfile::tempdir().unwrap();
     let (at, trace, said) =
         (temp.path().join("bank"), temp.path().join("trace"), temp.path().join("said"));
@@ -96,7 +146,11 @@ fn nothing_is_built_on_what_a_power_cut_could_take() {
     };
     prepare(&at);
     let known = files(&at);
-    let done = in_folder(command, &at, &said).output().unwrap();
+    let mut command = in_folder(command, &at, &said);
+    if sqlite {
+        command.env(session::SQLITE, "1");
+    }
+    let done = command.output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     assert!(fs::read_to_string(&said).unwrap().contains("phase end"), "it did not live to its end");
     let text = fs::read_to_string(&trace).unwrap();

@@ -22,6 +22,13 @@ use crate::{
 /// How long to wait for another process's commit before giving up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The length of a page, and the most that the journal of an empty database may hold.
+const PAGE_BYTES: u64 = 4096;
+const JOURNAL_BYTES: u64 = 64 << 10;
+/// With this a rollback journal begins; bytes 16 to 19 say how many pages the database had. It also
+/// ends with this where it names a journal of several databases.
+const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
 /// What opening a folder comes to.
 pub(super) struct Opened {
     /// The writer's connection; in read-only mode, one that watches.
@@ -68,13 +75,48 @@ impl Location {
     }
 
     fn log(&self) -> PathBuf {
+        self.beside("-wal")
+    }
+
+    fn beside(&self, what: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
-        path.push("-wal");
+        path.push(what);
         path.into()
+    }
+
+    /// Whether there was nothing in the database before the transaction that its journal would
+    /// take back: a power cut leaves this where it meets the making of a store, which has its
+    /// write-ahead log only afterwards. A journal that names another file is not ours: SQLite might
+    /// remove that file.
+    fn was_empty(&self) -> bool {
+        let small = fs::metadata(&self.path).is_ok_and(|found| found.len() <= PAGE_BYTES);
+        let journal = fs::metadata(self.beside("-journal"))
+            .ok()
+            .filter(|found| small && found.len() <= JOURNAL_BYTES)
+            .and_then(|_| fs::read(self.beside("-journal")).ok());
+        journal.is_some_and(|journal| {
+            journal.starts_with(&JOURNAL_MAGIC)
+                && journal.get(16..20) == Some(&[0; 4])
+                && !journal.ends_with(&JOURNAL_MAGIC)
+        })
     }
 }
 
 pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
+    match open_once(folder, mode) {
+        // SQLite says so, too, where the drive could not read. Nobody is to restore a backup for
+        // that: ask the drive, and if it can read by now, once more.
+        Err(OpenError::Damaged { .. }) => {
+            let file = File::open(folder.join(FILE));
+            file.and_then(|mut file| io::copy(&mut file, &mut io::sink()))
+                .map_err(|source| OpenError::io(folder, source))?;
+            open_once(folder, mode)
+        }
+        opened => opened,
+    }
+}
+
+fn open_once(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     let io = |source| OpenError::io(folder, source);
     let missing = || OpenError::Missing { folder: folder.to_owned() };
     match fs::metadata(folder) {
@@ -101,7 +143,7 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(io(error)),
     };
-    let fresh = match (size, mode) {
+    let mut fresh = match (size, mode) {
         (None, OpenMode::Create) => {
             let mut others = false;
             let mut ours = false;
@@ -130,6 +172,11 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         let identity = location.connect().and_then(|peek| Identity::of(&peek));
         match identity {
             Ok(identity) => identity.check(folder, mode)?,
+            // Cut off before it was anybody's. The connection below takes it back.
+            Err(error) if needs_rollback(&error) && location.was_empty() => match mode {
+                OpenMode::Create => fresh = true,
+                _ => return Err(missing()),
+            },
             Err(error) => return Err(explain(folder, &error)),
         }
     }
@@ -152,12 +199,10 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     prepare_to_write(&connection).map_err(explained)?;
     make(&connection).map_err(explained)?;
     Identity::of(&connection).map_err(explained)?.check(folder, OpenMode::Existing)?;
-    if fresh {
-        // Also of a folder that a process left that was killed.
-        let real = folder.canonicalize().map_err(io)?;
-        durable::sync_folder(&real).map_err(io)?;
-        durable::sync_folder(durable::parent(&real)).map_err(io)?;
-    }
+    // Names too, also of what a process made that was killed before it could say so.
+    let real = folder.canonicalize().map_err(io)?;
+    durable::sync_folder(&real).map_err(io)?;
+    durable::sync_folder(durable::parent(&real)).map_err(io)?;
     let head = last_position(folder, &connection)?;
     // A commit that a killed process wrote but did not sync is visible now, and a retry of it
     // would be answered as done: make it durable before anything is answered.
@@ -166,6 +211,13 @@ pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         _ => {}
     }
     Ok(Opened { connection, location, head })
+}
+
+/// Whether a connection that only reads met what a transaction left that was cut off.
+fn needs_rollback(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
 }
 
 /// Connects for reading. On a read-only medium SQLite cannot make the file by which its users
@@ -256,8 +308,10 @@ fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA cache_size = -32768;",
     )?;
-    let mode = switch_to_log(connection)?;
-    if mode != "wal" {
+    let answer = switch_to_log(connection)?;
+    // It answers so, too, where it could not remove its journal. Asked again, it says what is.
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    if answer != "wal" || mode != "wal" {
         let message = Some("the file system cannot hold a write-ahead log".to_owned());
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
@@ -367,6 +421,46 @@ mod tests {
                 connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
             assert_eq!(journal, "wal");
         }
+    }
+
+    /// A power cut between the fsync of the database and the end of its journal, which the cuts of
+    /// block devices met.
+    fn cut_off_while_it_was_made(folder: &Path, pages: u32) {
+        let maker = Location { path: folder.join(FILE), immutable: false };
+        switch_to_log(&maker.connect_to_write(true).unwrap()).unwrap();
+        let mut journal = vec![0; 512];
+        journal[..8].copy_from_slice(&JOURNAL_MAGIC);
+        // Records, which a fresh one has none of; a nonce; the pages before; sector; page.
+        for (at, number) in [(8, 0), (12, 7), (16, pages), (20, 512), (24, 4096_u32)] {
+            journal[at..at + 4].copy_from_slice(&number.to_be_bytes());
+        }
+        fs::write(maker.beside("-journal"), journal).unwrap();
+    }
+
+    #[test]
+    fn a_store_whose_making_was_cut_off_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        cut_off_while_it_was_made(path, 0);
+        assert!(matches!(open(path, OpenMode::Existing), Err(OpenError::Missing { .. })));
+        drop(open(path, OpenMode::Create).unwrap());
+        open(path, OpenMode::Existing).unwrap();
+    }
+
+    #[test]
+    fn what_others_were_cut_off_at_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        cut_off_while_it_was_made(path, 1);
+        let journal = path.join("events.db-journal");
+        assert!(open(path, OpenMode::Create).is_err());
+        assert!(journal.exists());
+        // It names a journal of several databases, which SQLite may remove.
+        cut_off_while_it_was_made(path, 0);
+        let bytes = [fs::read(&journal).unwrap(), JOURNAL_MAGIC.to_vec()].concat();
+        fs::write(&journal, bytes).unwrap();
+        assert!(open(path, OpenMode::Create).is_err());
+        assert!(journal.exists());
     }
 
     #[test]

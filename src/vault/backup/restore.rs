@@ -13,7 +13,7 @@ use crate::vault::{
     disk::parts,
     eras, places,
     root::{Slot, SlotConfig},
-    tree::{self, FolderDraft, Seed, Tree},
+    tree::{FolderDraft, Seed, Tree},
 };
 
 /// After how many places progress is told.
@@ -126,7 +126,7 @@ impl Prepared {
     #[cfg(feature = "cli")]
     pub(crate) fn abandon(self) {
         drop(self.vault);
-        tree::remove_draft(&self.draft);
+        crate::vault::tree::remove_draft(&self.draft);
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -44,6 +44,7 @@ pub(super) fn prepare(folder: &Path) -> Result<(), VaultError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let log = own::open(&folder.join(LOG), &mut options)?;
+    read_through(&log)?;
     if let Err(error) = write_through(&log) {
         tracing::warn!(
             %error, folder = %folder.display(),
@@ -96,6 +97,22 @@ fn is_unfinished_snapshot(name: &str) -> bool {
     name.strip_prefix("snap.").and_then(|name| name.strip_suffix(".generating")).is_some_and(|at| {
         at.len() == 16 && at.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'))
     })
+}
+
+/// Reads the log from its beginning to its end, for the error that doing so may meet. Sled takes
+/// what the drive fails to read for the end of its log, and writes over what comes after: one bad
+/// read while it opens would cost every key. What was read here it finds in the system's memory.
+fn read_through(log: &File) -> Result<(), VaultError> {
+    let mut part = vec![0; 1 << 20];
+    let mut log = log;
+    loop {
+        match log.read(&mut part) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(VaultError::from_io(error)),
+        }
+    }
 }
 
 /// The files of one open database.

@@ -24,7 +24,7 @@ use super::{Place, Seed, Value, folder::FolderDraft};
 use crate::vault::root::Slot;
 use crate::{
     crypto::{random, random_secret},
-    own,
+    durable, own,
     vault::{
         PageStoreKind, VaultError, VaultId,
         pages::{Batch, MemoryPages, PageStore},
@@ -192,6 +192,9 @@ impl Tree {
         // First of all: a folder that is none of ours gets no lock.
         folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
+        // Its name, too: a restoration that was killed may have given it that, and no more. Lost, it
+        // would be a draft again, which the next restoration empties.
+        durable::sync_folder(durable::parent(folder)).map_err(VaultError::from_io)?;
         // Again: until we had the lock, another process may have moved the pages.
         let header = folder::read_header(folder)?;
         // Its database would write wherever a link leads.
