@@ -97,7 +97,7 @@ fn print_all(codec: &Codec, database: &BTreeMap<EventId, Row>) -> Result<Vec<boo
         match opened.shredded.first() {
             None => println!("  {stream}  {data}"),
             Some(gone) => {
-                println!("  {stream}  {data}   shredded on {} (ref {})", gone.day, gone.reference)
+                println!("  {stream}  {data}   shredded on {} (ref {})", gone.day, gone.reference);
             }
         }
         whole.push(opened.shredded.is_empty());

@@ -1,12 +1,7 @@
 //! What a durable key costs in each page store: a vault of 10,000 keys, more of them made by so many
 //! tasks at once, and people forgotten one after another. Beside it, a bare write with `fdatasync`.
 
-use std::{
-    env, fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{env, fs, io::Write as _, path::Path, time::Instant};
 
 use oubliette::vault::{PageStoreKind, Vault};
 use serde_json::{Value, json};
@@ -38,16 +33,16 @@ pub(crate) fn run() {
     fs::write(results.join("durable.json"), format!("{said:#}\n")).unwrap();
 }
 
-fn in_folder<T>(at: &Path, measure: impl FnOnce(PathBuf) -> T) -> T {
+fn in_folder<T>(at: &Path, measure: impl FnOnce(&Path) -> T) -> T {
     let _ = fs::remove_dir_all(at);
     fs::create_dir_all(at).unwrap();
-    let measured = measure(at.to_owned());
+    let measured = measure(at);
     fs::remove_dir_all(at).unwrap();
     measured
 }
 
 /// Writes of one leaf, each durable before the next.
-fn bare(at: PathBuf) -> f64 {
+fn bare(at: &Path) -> f64 {
     let mut file = fs::File::create(at.join("bare")).unwrap();
     let begin = Instant::now();
     for _ in 0..500 {
@@ -57,7 +52,7 @@ fn bare(at: PathBuf) -> f64 {
     500.0 / begin.elapsed().as_secs_f64()
 }
 
-fn measure(at: PathBuf, kind: PageStoreKind) -> Value {
+fn measure(at: &Path, kind: PageStoreKind) -> Value {
     let runtime = Runtime::new().unwrap();
     let vault = Vault::create_with(&at.join("vault"), &at.join("root"), kind).unwrap();
     make(&runtime, &vault, "person", KEYS, 4096, 0, false);

@@ -8,6 +8,7 @@ use std::{
 use clap::Args;
 use oubliette::{
     erasure::Witnessed,
+    event::ErasureId,
     layer::Oubliette,
     service::{Access, DataFolder, PolicyText},
     store::SqliteStore,
@@ -64,6 +65,10 @@ pub(super) struct Globals {
     /// purpose, or the counter is lost. See `oubliette root counter`
     #[arg(long, global = true)]
     pub(super) past_counter: bool,
+    /// Say that an erasure is dealt with which the vault announced and cannot open any more, because
+    /// it was put back too far: everybody whom it took is forgotten again by name. Once is enough
+    #[arg(long = "past-erasure", global = true, value_name = "ERASURE")]
+    pub(super) past_erasures: Vec<ErasureId>,
     /// Open this folder as the only one of its root slot, though it was restored or is a copy: you
     /// make sure that no other folder is used with that slot. Once is enough
     #[arg(long, global = true, conflicts_with = "read_only")]
@@ -129,6 +134,7 @@ impl Globals {
             .with_store(self.store.clone())
             .with_expected_epoch(self.expect_epoch)
             .past_counter(self.past_counter)
+            .past_erasures(self.past_erasures.clone())
             .open_as(match (self.read_only, self.this_is_the_one) {
                 (true, _) => OpenAs::ReadOnly,
                 (_, true) => OpenAs::TheOne,

@@ -57,8 +57,11 @@ struct Body {
 pub(crate) enum Uncounted {
     /// It has no signature, or not one of a key in the vault's history.
     Unsigned,
-    /// It is signed and does not open, or has a form that this program does not know.
+    /// It has a form that this program does not know.
     Unopened,
+    /// This vault signed it, and cannot open it: it was put back to before the eras for which it is
+    /// sealed.
+    TooNew,
 }
 
 /// A text is no announcement.
@@ -165,7 +168,7 @@ impl Announcement {
         if vouches(*key, &self.signed_bytes(*key, &sealed), sig)? != Vouched::Ours {
             return Ok(Err(Uncounted::Unsigned));
         }
-        Ok(open(&self.associated(), &sealed).ok_or(Uncounted::Unopened))
+        Ok(open(&self.associated(), &sealed).ok_or(Uncounted::TooNew))
     }
 
     /// What the signature is over: all that the seal covers, the key that signs, and what is sealed.
@@ -252,6 +255,7 @@ mod tests {
             Ok(_) => "good",
             Err(Uncounted::Unsigned) => "unsigned",
             Err(Uncounted::Unopened) => "unopened",
+            Err(Uncounted::TooNew) => "too new",
         }
     }
 }

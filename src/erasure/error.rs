@@ -72,6 +72,17 @@ pub enum ErasureError {
         /// What the vault said.
         source: VaultError,
     },
+    /// The vault itself announced erasures that it cannot open any more: it was put back further than
+    /// its announcements are sealed for (from a backup that had expired or was retired, or from an old
+    /// image). Whom they took is not known, so that nothing personal may be served.
+    #[error(
+        "the vault was put back to before erasures that it announced, and cannot open what it announced \
+         then ({}): whom they took is not known, and nothing personal may be served; restore a newer \
+         backup; or, once everybody whom they took is forgotten again by name, say that an erasure is \
+         dealt with (`--past-erasure`, or `erasure::pass_over`)",
+        list(.0)
+    )]
+    TooOld(Vec<ErasureId>),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(

@@ -7,7 +7,9 @@
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Announcement, ErasureError, ErasureRecord, announce::stream, journal::Journal};
+use super::{
+    Announcement, ErasureError, ErasureRecord, Uncounted, announce::stream, journal::Journal,
+};
 use crate::{
     event::{ErasureId, EventId, NewEvent, RecordedEvent, Revision},
     layer::{Layer, Oubliette},
@@ -83,8 +85,29 @@ pub async fn replay(
         found.take(vault, &announcement)?;
     }
     let (erasures, keys) = apply(vault, found.unknown).await?;
+    refuse_too_new(found.too_new)?;
     let (known, foreign, unverifiable) = (found.known, found.foreign, found.unverifiable);
     Ok(Replayed { erasures, keys, known, foreign, unverifiable, epoch: vault.epoch()? })
+}
+
+fn refuse_too_new(mut erasures: Vec<ErasureId>) -> Result<(), ErasureError> {
+    erasures.dedup();
+    if erasures.is_empty() { Ok(()) } else { Err(ErasureError::TooOld(erasures)) }
+}
+
+/// Says that an erasure which the vault announced and cannot open any more is dealt with: everybody
+/// whom it took is forgotten again by name, or never was in what was put back. Without that, a layer
+/// over the vault does not open ([`ErasureError::TooOld`]).
+///
+/// # Errors
+/// Errors of the vault.
+pub async fn pass_over(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
+    let id = erasure.0.into_bytes();
+    if vault.note(NoteKind::Erasure, id)?.is_none() {
+        let record = ErasureRecord::replayed(erasure, b"").to_note()?;
+        vault.put_note(NoteKind::Erasure, id, &record).await?;
+    }
+    Ok(())
 }
 
 /// Announcements of all erasures that a vault knows, made anew from its fences and records: for a
@@ -177,6 +200,8 @@ struct Found {
     known: u64,
     foreign: u64,
     unverifiable: Vec<EventId>,
+    /// What this vault announced and cannot open any more.
+    too_new: Vec<ErasureId>,
 }
 
 impl Found {
@@ -186,11 +211,21 @@ impl Found {
             self.foreign += 1;
             return Ok(false);
         }
-        let Ok(verdict) = announcement.open(vault)? else {
-            self.unverifiable.push(announcement.id());
-            return Ok(false);
+        let id = announcement.erasure().0.into_bytes();
+        let verdict = match announcement.open(vault)? {
+            Ok(verdict) => verdict,
+            Err(Uncounted::TooNew) => {
+                // Whoever passed over it took its books upon themselves.
+                if vault.note(NoteKind::Erasure, id)?.is_none() {
+                    self.too_new.push(announcement.erasure());
+                }
+                return Ok(true);
+            }
+            Err(Uncounted::Unsigned | Uncounted::Unopened) => {
+                self.unverifiable.push(announcement.id());
+                return Ok(false);
+            }
         };
-        let id = verdict.erasure.0.into_bytes();
         // What a journal announced is not done yet, and will be by that journal. One in a backup or
         // an image may be of an earlier attempt than the one that was carried out in the end.
         let own = match Journal::find(vault, verdict.erasure)? {
@@ -336,6 +371,8 @@ pub(super) async fn look<S: EventStore>(
         }
     }
     let (replayed, _) = apply(vault, found.unknown).await?;
+    // Before the mark moves: the next opening must find them as well.
+    refuse_too_new(found.too_new)?;
     let at = events.last().map(|event| (event.revision, event.id));
     let at = if gap || at.is_some() { at } else { mark.at };
     let last = last.flatten();

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     durable,
-    erasure::ErasureError,
+    erasure::{self, ErasureError},
+    event::ErasureId,
     layer::Oubliette,
     own,
     policy::Policy,
@@ -40,6 +41,7 @@ pub struct DataFolder {
     pub(super) passphrase: Option<Passphrase>,
     pub(super) counter: Option<String>,
     pub(super) past_counter: bool,
+    pub(super) past_erasures: Vec<ErasureId>,
     pub(super) how: OpenAs,
     pub(super) vault: Option<PathBuf>,
     pub(super) store: Option<PathBuf>,
@@ -90,6 +92,7 @@ impl DataFolder {
             passphrase: None,
             counter: None,
             past_counter: false,
+            past_erasures: Vec::new(),
             how: OpenAs::Known,
             vault: None,
             store: None,
@@ -127,6 +130,13 @@ impl DataFolder {
     #[must_use]
     pub fn with_settings(mut self, settings: Option<PathBuf>) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Passing over these erasures; see [`erasure::pass_over`].
+    #[must_use]
+    pub fn past_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
+        self.past_erasures = erasures;
         self
     }
 
@@ -310,6 +320,9 @@ impl DataFolder {
         let read_only = vault.is_read_only();
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;
+        }
+        for erasure in &self.past_erasures {
+            erasure::pass_over(&vault, *erasure).await?;
         }
         let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
         let store = SqliteStore::open_with(folder.events(), mode)?;

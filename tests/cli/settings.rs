@@ -16,7 +16,7 @@ fn world() -> World {
 }
 
 /// Changes what the folder says, as somebody does who may write there.
-fn meddle(world: &World, members: Value) {
+fn meddle(world: &World, members: &Value) {
     let text = fs::read_to_string(world.path(MANIFEST)).unwrap();
     let mut manifest: Value = serde_json::from_str(&text).unwrap();
     for (name, value) in members.as_object().unwrap() {
@@ -36,12 +36,12 @@ fn a_command_that_a_folder_names_as_its_kek_is_not_run() {
     let world = world();
     let mark = world.path("ran");
     let command = format!("command:touch '{}'; printf %064d 7", mark.display());
-    meddle(&world, json!({ "kek": command }));
+    meddle(&world, &json!({ "kek": command }));
     assert_eq!(world.data("s-1"), ["kept"]);
     world.ok(&["root"]);
     assert!(!mark.exists());
     // Nor a module that would be loaded.
-    meddle(&world, json!({ "root": "pkcs11:token=t;object=o?module-path=/tmp/evil.so" }));
+    meddle(&world, &json!({ "root": "pkcs11:token=t;object=o?module-path=/tmp/evil.so" }));
     let told = world.fails(1, &["read", "s-1"]);
     assert!(told.contains("--root") && !told.contains("evil"), "{told}");
 }
@@ -51,7 +51,7 @@ fn mirrors_that_a_folder_names_get_no_root_key() {
     let world = world();
     let mirror = world.path("elsewhere/mirror");
     world.write("blank", [0; 8192]);
-    meddle(&world, json!({ "mirrors": [mirror, world.path("blank")] }));
+    meddle(&world, &json!({ "mirrors": [mirror, world.path("blank")] }));
     world.ok(&["append", "s-1", "T"]);
     assert!(!mirror.exists());
     assert_eq!(fs::read(world.path("blank")).unwrap(), [0; 8192]);
@@ -71,7 +71,7 @@ fn a_folder_that_says_it_is_unfinished_has_nothing_removed_elsewhere() {
     assert_eq!(fs::read(letters.join("one")).unwrap(), b"from Erika");
     assert!(world.path("new/vault/vault.json").exists());
     // The finished vault of a folder is not removed either.
-    meddle(&world, json!({ "vault": null }));
+    meddle(&world, &json!({ "vault": null }));
     world.fails(1, &["append", "s-1", "T"]);
     assert!(world.path("oubliette-data/vault/vault.json").exists());
 }
@@ -84,11 +84,11 @@ fn a_folder_does_not_lead_to_what_was_noted_for_another() {
     world.ok(&["append", "s-1", "T"]);
     let rich: Value =
         serde_json::from_slice(&fs::read(world.path("rich/oubliette.json")).unwrap()).unwrap();
-    meddle(&world, json!({ "settings": rich["settings"] }));
+    meddle(&world, &json!({ "settings": rich["settings"] }));
     let told = world.fails(1, &["read", "s-1"]);
     assert!(told.contains("was changed"), "{told}");
     // Nor is a slot taken that is another vault's.
-    meddle(&world, json!({ "settings": null, "root": rich["root"] }));
+    meddle(&world, &json!({ "settings": null, "root": rich["root"] }));
     let told = world.fails(1, &["read", "s-1"]);
     assert!(told.contains("belongs to vault"), "{told}");
 }

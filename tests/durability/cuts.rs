@@ -156,7 +156,9 @@ fn is_wanted(taken: &mut BTreeMap<String, usize>, phase: &str, synced: &[PathBuf
     let count = taken.entry(phase.to_owned()).or_default();
     *count += 1;
     let slot = synced.iter().any(|path| path.ends_with("slot/root"));
-    exhaustive() || count.is_power_of_two() && *count < 1 << SAMPLE || slot && *count % 2 == 0
+    exhaustive()
+        || count.is_power_of_two() && *count < 1 << SAMPLE
+        || slot && count.is_multiple_of(2)
 }
 
 #[test]

@@ -114,8 +114,9 @@ fn phase(name: &str) {
 
 /// In `said`, the phase that it ends in.
 pub(crate) fn phase_of(said: &str) -> &str {
-    let phases = said.lines().filter_map(|line| line.strip_prefix("phase ")?.strip_suffix(" ."));
-    phases.last().unwrap_or("start")
+    let mut phases =
+        said.lines().filter_map(|line| line.strip_prefix("phase ")?.strip_suffix(" ."));
+    phases.next_back().unwrap_or("start")
 }
 
 async fn live(at: &Path) {

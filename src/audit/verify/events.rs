@@ -444,7 +444,8 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             return Ok(());
         }
         match announcement.open(self.vault)? {
-            Ok(_) => {}
+            // What is too new was passed over by name, or the layer would not be open.
+            Ok(_) | Err(Uncounted::TooNew) => {}
             Err(Uncounted::Unsigned) => {
                 let what = "it names this vault, and no key of this vault's signed it";
                 self.found(Ill::ForgedAnnouncement, event, what);

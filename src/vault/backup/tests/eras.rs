@@ -99,3 +99,47 @@ async fn a_restored_vault_takes_no_id_of_the_lost_one_for_its_own() {
     forget(&again, "user-1").await;
     assert!(matches!(again.opening_key(lost), Err(VaultError::KeyMissing(_))));
 }
+
+/// A backup that was retired, and is restored all the same: what was announced since is sealed for
+/// later eras, and would have been passed over as somebody's forgery.
+#[tokio::test]
+async fn a_vault_put_back_further_than_its_announcements_reach_serves_nothing() {
+    use crate::{
+        erasure::{ErasureError, pass_over},
+        event::{EventType, Json, NewEvent},
+        layer::Oubliette,
+        policy::Policy,
+        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
+    };
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let policy = Policy::sealed_by_default;
+    let bank = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
+    let name = stream("user-1");
+    let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[1]").unwrap());
+    bank.append_to(&name, ExpectedRevision::Any, vec![moved]).await.unwrap();
+    let vault = bank.vault().unwrap().clone();
+    let made = place.back_up(&vault, "copy.age").await.unwrap();
+    vault.retire_backup(made.backup).await.unwrap();
+    let erased = bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    drop((bank, vault));
+
+    place.restore("copy.age").unwrap();
+    // Each time, not only the first.
+    for _ in 0..2 {
+        let opened = Oubliette::open(store.clone(), place.restored(), policy()).await;
+        match opened {
+            Err(ErasureError::TooOld(erasures)) => assert_eq!(erasures, [erased.erasure]),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Who says that it is dealt with has dealt with it.
+    let vault = place.restored();
+    pass_over(&vault, erased.erasure).await.unwrap();
+    let bank = Oubliette::open(store, vault, policy()).await.unwrap();
+    bank.forget(&subject("user-1"), "ticket 1, again").await.unwrap();
+    let events = bank.events(&name, ReadOptions::default()).await.unwrap();
+    assert_eq!(events[0].data, None);
+    drop(bank);
+    drop(place.restored());
+}
