@@ -149,7 +149,7 @@ def open_announcement(line, eras):
     key = AESGCM(of_era(eras[era], b"announcements")).decrypt(wraps[era][:12], wraps[era][12:], aad)
     return aad, AESGCM(key).decrypt(raw[end:end + 12], raw[end + 12:], aad)
 def check_tag(v, vault, eras):
-    """Whether the tag vouches for an event (section 7)."""
+    """Whether the tag vouches for an event (section 5)."""
     tokens, _, _, notes = take(v["data"], v["metadata"])
     if "private" in v: tokens = take(v["private"]["data"], v["private"]["metadata"])[0]
     tag, aad = token(notes["mac"]), bytes.fromhex(v["associated"])
