@@ -228,7 +228,7 @@ async fn a_missing_key_is_an_alarm_and_never_called_forgotten() {
     let stranger = layer_over(store).await;
     let error = stranger.last(&stream("user-1")).await.unwrap_err();
     assert!(
-        matches!(error, StoreError::Unreadable { unreadable: Unreadable::KeyMissing, .. }),
+        matches!(error, StoreError::Unreadable { unreadable: Unreadable::OtherVault, .. }),
         "{error}"
     );
 }

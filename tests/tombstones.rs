@@ -72,10 +72,16 @@ fn particulars(value: &Value, into: &mut BTreeSet<String>) {
 async fn from_the_store_alone_nobody_learns_whose_forgetting_reached_which_stream() {
     let bank = layer().await;
     peopled(&bank).await;
+    // As many rooms as it takes for no other order to be that of the references by chance.
+    for room in 0..13 {
+        put(&bank, &format!("room-{room}"), event("Said", r#"{"author":1,"text":"a"}"#))
+            .await
+            .unwrap();
+    }
     let erased = bank.forget(&subject("user-1"), "asked").await.unwrap();
     let events = raw(bank.store()).await;
     let tombstones: Vec<_> = events.iter().filter(|event| event.is_tombstone()).collect();
-    assert_eq!(tombstones.len(), 3);
+    assert_eq!(tombstones.len(), 16);
     let id = erased.erasure.to_string();
     let instant = erased.at.to_string();
     let mut told: Vec<BTreeSet<String>> = Vec::new();
@@ -209,6 +215,10 @@ async fn forgotten_despite(plan: Plan) {
     assert!(again.resume().await.unwrap().is_empty());
     let all = raw(again.store()).await;
     assert_eq!(all.iter().filter(|event| event.is_tombstone()).count(), 3);
+    // The witness has it, and not only the vault's word for it.
+    let id = record.erasure.to_string();
+    let announced = all.iter().filter(|event| event.is_announcement());
+    assert_eq!(announced.filter(|event| value(event)["erasure"] == *id).count(), 1);
 }
 
 /// The announcement names the erasure before the tombstones are set.

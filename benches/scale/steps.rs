@@ -7,7 +7,7 @@ use std::{
 };
 
 use oubliette::{
-    crypto::KeyId,
+    crypto::{KEY_ID_BYTES, KeyId},
     vault::{InventoryEntry, KeyState, Vault},
 };
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ impl Step {
 
     fn sample(&self) -> Vec<KeyId> {
         let ids = fs::read(self.folder.join("ids")).unwrap();
-        ids.as_chunks::<16>().0.iter().map(|id| KeyId(*id)).collect()
+        ids.as_chunks::<KEY_ID_BYTES>().0.iter().map(|id| KeyId(*id)).collect()
     }
 
     /// Keys of people here and there: first with nothing in memory, then once more.

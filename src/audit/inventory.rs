@@ -5,11 +5,8 @@ use serde::Serialize;
 
 use crate::{
     event::{ErasureId, Generation, Layout, StreamName, Subject, Timestamp},
-    layer::{
-        Oubliette,
-        document::{self, Document},
-    },
-    store::{EventStore, ReadAllOptions, StoreError},
+    layer::Oubliette,
+    store::{EventStore, StoreError},
     vault::{Fence, InventoryEntry, KeyInfo, KeyStanding, VaultError},
 };
 
@@ -158,18 +155,17 @@ impl<S: EventStore> Oubliette<S> {
         }))
     }
 
-    /// Counts the events in the store that were never sealed, by reading them all.
+    /// Counts the events in the store of which nothing shows that this vault wrote them, by reading
+    /// them all: those from before the layer, and forged ones.
     ///
     /// # Errors
     /// Errors of the store.
     pub async fn count_unsealed(&self) -> Result<u64, AuditError> {
-        let mut events = self.store().read_all(ReadAllOptions::default());
+        let vault = self.vault().ok_or(AuditError::NoVault)?;
+        let mut events = self.specimens();
         let mut unsealed = 0;
-        while let Some(event) = events.try_next().await? {
-            let parsed =
-                event.data.as_ref().map(|data| document::parse(data, event.metadata.as_ref()));
-            let clear = matches!(parsed, Some(Ok(Document::Clear)));
-            unsealed += u64::from(clear && !event.is_tombstone() && !event.is_announcement());
+        while let Some(specimen) = events.try_next().await? {
+            unsealed += u64::from(specimen.is_unsealed(vault));
         }
         Ok(unsealed)
     }

@@ -175,8 +175,7 @@ impl From<BackupError> for CliError {
             BackupError::NoRecipients
             | BackupError::NotARecipient { .. }
             | BackupError::IdentityForRecipient(_)
-            | BackupError::ExpiresInThePast(_)
-            | BackupError::ExpiresOutOfRange => Self::usage(error),
+            | BackupError::ExpiresInThePast(_) => Self::usage(error),
             error => Self::failed(error),
         }
     }

@@ -393,7 +393,7 @@ mod tests {
         let part = Shredded {
             reference: ErasureRef([7; 16]),
             day: Timestamp::from_micros(0).day(),
-            keys: vec![KeyId([9; 16])],
+            keys: vec![KeyId([9; 18])],
             fields: vec!["*".to_owned()],
         };
         let whole = RecordedEvent::plain(

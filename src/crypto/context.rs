@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    KeyId,
+    KEY_ID_BYTES, KeyId,
     token::{AES_256_GCM, VERSION},
 };
 use crate::event::{EventId, EventType, Sink, StreamName};
@@ -109,7 +109,7 @@ impl Context<'_> {
     ) -> Vec<u8> {
         let (stream, event_type) = (self.stream.as_str(), self.event_type.as_str());
         let fixed = 8 * 4 + 3 + 16 + 32;
-        let capacity = fixed + stream.len() + event_type.len() + 16 * keys.len();
+        let capacity = fixed + stream.len() + event_type.len() + KEY_ID_BYTES * keys.len();
         let mut bytes = Vec::with_capacity(capacity);
         put(&mut bytes, &[VERSION]);
         put(&mut bytes, &[AES_256_GCM]);
@@ -117,7 +117,7 @@ impl Context<'_> {
         put(&mut bytes, stream.as_bytes());
         put(&mut bytes, self.event_id.0.as_bytes());
         put(&mut bytes, event_type.as_bytes());
-        let ids = u32::try_from(keys.len() * 16).unwrap_or(u32::MAX);
+        let ids = u32::try_from(keys.len() * KEY_ID_BYTES).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&ids.to_be_bytes());
         for id in keys {
             bytes.extend_from_slice(&id.0);

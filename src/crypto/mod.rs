@@ -6,7 +6,9 @@
 
 mod aead;
 pub(crate) mod base64url;
+mod blob;
 mod context;
+mod derive;
 mod key;
 mod nonce;
 mod plaintext;
@@ -14,6 +16,7 @@ mod seal;
 mod sign;
 #[cfg(feature = "drill")]
 mod stray;
+mod tag;
 mod token;
 
 pub(crate) use aead::{
@@ -22,9 +25,11 @@ pub(crate) use aead::{
 pub use aead::{OpenError, RandomError};
 #[cfg(feature = "drill")]
 pub(crate) use base64url::decode as from_base64url;
+pub(crate) use blob::BLOB_OVERHEAD;
 pub(crate) use context::PublicHash;
 pub use context::{Context, PublicDigest, Purpose};
-pub use key::{DataKey, KeyId};
+pub(crate) use derive::{derive, keyed};
+pub use key::{DataKey, KEY_ID_BYTES, KeyId};
 pub use plaintext::{Body, Plaintext};
 #[cfg(test)]
 pub(crate) use seal::seal_with_nonces;
@@ -32,4 +37,5 @@ pub use seal::{SealError, SealPart, UnsealError, open, seal};
 pub(crate) use sign::SigningKey;
 #[cfg(feature = "drill")]
 pub(crate) use stray::can_read;
+pub use tag::EventTag;
 pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_token_is_readable_under_its_key_and_under_no_other() {
         let secret = Secret::copy_of(&[7; 32]);
-        let key = DataKey::new(KeyId([9; 16]), &secret);
+        let key = DataKey::new(KeyId([9; crate::crypto::KEY_ID_BYTES]), &secret);
         let (stream, event_type) = (StreamName::new("s").unwrap(), EventType::new("T").unwrap());
         let (purpose, event_id) = (Purpose::Event, EventId(Uuid::from_u128(1)));
         let context = Context { purpose, stream: &stream, event_id, event_type: &event_type };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{KeyId, NONCE_BYTES, TAG_BYTES, base64url, plaintext};
+use super::{KEY_ID_BYTES, KeyId, NONCE_BYTES, TAG_BYTES, base64url, plaintext};
 
 /// The format's version that this program writes, and the only one that it reads.
 pub const VERSION: u8 = 1;
@@ -10,13 +10,13 @@ pub const VERSION: u8 = 1;
 pub const AES_256_GCM: u8 = 1;
 
 const KEY_ID_AT: usize = 2;
-pub(super) const NONCE_AT: usize = 18;
+pub(super) const NONCE_AT: usize = KEY_ID_AT + KEY_ID_BYTES;
 /// Where the ciphertext begins.
 pub(super) const BODY_AT: usize = NONCE_AT + NONCE_BYTES;
 /// The shortest token, in bytes: one that seals no more than a plaintext's head.
 pub const MIN_TOKEN_BYTES: usize = BODY_AT + plaintext::HEAD_BYTES + TAG_BYTES;
 
-/// A sealed part: `version(1) alg(1) key-id(16) nonce(12) ciphertext tag(16)`. Whoever holds one
+/// A sealed part: `version(1) alg(1) era(2) key-id(16) nonce(12) ciphertext tag(16)`. Whoever holds one
 /// knows that it has a known version and algorithm, and is long enough; not that it opens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Vec<u8>);
@@ -71,7 +71,7 @@ impl Token {
 
     /// The id of the key that sealed it.
     pub fn key_id(&self) -> KeyId {
-        let mut id = [0; 16];
+        let mut id = [0; KEY_ID_BYTES];
         id.copy_from_slice(&self.0[KEY_ID_AT..NONCE_AT]);
         KeyId(id)
     }
@@ -110,6 +110,12 @@ impl Token {
     pub(super) fn finish(mut buffer: Vec<u8>, nonce: [u8; NONCE_BYTES]) -> Self {
         buffer[NONCE_AT..BODY_AT].copy_from_slice(&nonce);
         Self(buffer)
+    }
+
+    /// GCM's tag.
+    pub(super) fn tag(&self) -> [u8; TAG_BYTES] {
+        // A token is longer than that.
+        self.0.last_chunk().copied().unwrap_or_default()
     }
 
     /// The nonce.

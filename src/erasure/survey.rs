@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 
 use super::{Foreign, Plan, Unsealed};
 use crate::{
-    crypto::KeyId,
+    crypto::{Context, KeyId, Purpose},
     event::{RecordedEvent, StreamName, Subject},
     layer::{
         Layer, Placement,
@@ -17,7 +17,7 @@ use crate::{
     },
     policy::EventFacts,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError},
-    vault::{KeyState, Vault},
+    vault::{KeyState, Tagged, Vault},
 };
 
 /// How closely to look.
@@ -78,7 +78,12 @@ impl<S: EventStore> Survey<'_, S> {
     /// Whether the layer wrote the first event of a stream: then it writes them all.
     async fn begins_sealed(&self, stream: &StreamName) -> Result<bool, StoreError> {
         let first = self.layer.first_of(stream).await?;
-        Ok(first.is_some_and(|event| event.is_tombstone() || stored(&event).is_some()))
+        let sealed = |event: RecordedEvent| {
+            let document = document(&event);
+            event.is_tombstone()
+                || document.is_some_and(|document| !self.is_clear(stream, &event, &document))
+        };
+        Ok(first.is_some_and(sealed))
     }
 
     async fn look_into(&self, stream: &StreamName, own: bool) -> Result<Found, StoreError> {
@@ -87,10 +92,11 @@ impl<S: EventStore> Survey<'_, S> {
         let readable = placement.readable(stream);
         let mut events = self.layer.store.read(&readable, ReadOptions::default());
         while let Some(event) = events.try_next().await? {
-            match document(&event) {
-                Some(Document::Clear) if self.is_theirs(stream, &event) => found.unsealed += 1,
-                Some(Document::Stored(stored)) if own => keys.extend(key_ids(&stored)),
-                _ => {}
+            let Some(document) = document(&event) else { continue };
+            if self.is_clear(stream, &event, &document) {
+                found.unsealed += u64::from(self.is_theirs(stream, &event));
+            } else if let (Document::Stored(stored), true) = (document, own) {
+                keys.extend(key_ids(&stored));
             }
         }
         if let (Placement::Split(names), true) = (&placement, own) {
@@ -108,6 +114,26 @@ impl<S: EventStore> Survey<'_, S> {
             }
         }
         Ok(found)
+    }
+
+    /// Whether an event is in clear and not this vault's.
+    fn is_clear(&self, stream: &StreamName, event: &RecordedEvent, document: &Document) -> bool {
+        let stored = match document {
+            Document::Clear => return true,
+            Document::Stored(stored) => stored,
+        };
+        // The tag of a public half is over the tokens of the private one.
+        if !stored.tokens.is_empty() || stored.notes.private.is_some() {
+            return false;
+        }
+        let context = Context {
+            purpose: Purpose::Event,
+            stream,
+            event_id: event.id,
+            event_type: &event.event_type,
+        };
+        let check = |tag| self.vault.check_tag(tag, &stored.associated(&context), &[]).ok();
+        stored.notes.mac.as_ref().and_then(check) != Some(Tagged::Ours)
     }
 
     /// Whether an event in clear is personal, and about somebody who is forgotten; also where nobody

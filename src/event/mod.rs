@@ -27,7 +27,9 @@ pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError,
 };
-pub use opaque::{ErasureRef, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey};
+pub use opaque::{
+    ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
+};
 pub use owner::OwnerChange;
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why,

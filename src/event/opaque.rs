@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct OpaqueError(usize);
 
 macro_rules! opaque {
-    ($(#[$doc:meta])* $type:ident, $bytes:literal) => {
+    ($(#[$doc:meta])* $type:ident, $bytes:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $type(pub [u8; $bytes]);
@@ -51,9 +51,13 @@ macro_rules! opaque {
     };
 }
 
+/// The length of a key's id, in bytes.
+pub const KEY_ID_BYTES: usize = 18;
+
 opaque! {
-    /// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is.
-    KeyId, 16
+    /// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is. It
+    /// begins with the number of the vault's era in which it was made, two bytes, big-endian.
+    KeyId, KEY_ID_BYTES
 }
 
 opaque! {

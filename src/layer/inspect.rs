@@ -14,7 +14,7 @@ use crate::{
     crypto::{self, Context, KeyId, Plaintext, Purpose},
     event::{EventId, RecordedEvent},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
-    vault::{KeyState, Vault, VaultError},
+    vault::{KeyState, Tagged, Vault, VaultError},
 };
 
 /// An event as it lies in the store, taken apart.
@@ -25,6 +25,38 @@ pub(crate) struct Specimen {
     pub(crate) document: Result<Document, Unreadable>,
     /// It is a private half whose public half is nowhere.
     pub(crate) lone_half: bool,
+}
+
+impl Specimen {
+    /// What its tag shows; `None`: it has none.
+    pub(crate) fn tagged(&self, vault: &Vault) -> Option<Tagged> {
+        let Ok(Document::Stored(stored)) = &self.document else { return None };
+        let tag = stored.notes.mac.as_ref()?;
+        let associated = stored.associated(&context(&self.event));
+        // Without its eras a vault vouches for nothing; that they are damaged is told elsewhere.
+        vault.check_tag(tag, &associated, &stored.tokens).ok()
+    }
+
+    /// Whether nothing shows that this vault wrote it. The layer's own words, in clear, are not
+    /// counted so.
+    pub(crate) fn is_unsealed(&self, vault: &Vault) -> bool {
+        let in_clear = match &self.document {
+            Ok(Document::Clear) => true,
+            Ok(Document::Stored(stored)) => stored.tokens.is_empty(),
+            Err(_) => false,
+        };
+        let own_words = self.event.is_tombstone() || self.event.is_announcement();
+        in_clear && !own_words && self.tagged(vault) != Some(Tagged::Ours)
+    }
+}
+
+fn context(event: &RecordedEvent) -> Context<'_> {
+    Context {
+        purpose: Purpose::Event,
+        stream: &event.stream,
+        event_id: event.id,
+        event_type: &event.event_type,
+    }
 }
 
 /// What became of one token.
@@ -154,13 +186,7 @@ pub(crate) fn try_tokens(
     event: &RecordedEvent,
     stored: &mut Stored,
 ) -> Result<Vec<(KeyId, TokenFate)>, VaultError> {
-    let context = Context {
-        purpose: Purpose::Event,
-        stream: &event.stream,
-        event_id: event.id,
-        event_type: &event.event_type,
-    };
-    let associated = stored.associated(&context);
+    let associated = stored.associated(&context(event));
     let tokens = std::mem::take(&mut stored.tokens);
     let mut fates = Vec::with_capacity(tokens.len());
     for token in tokens {

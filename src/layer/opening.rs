@@ -5,12 +5,12 @@ use super::{
     document::{Document, Stored},
 };
 use crate::{
-    crypto::{self, Context, Plaintext, Purpose},
+    crypto::{self, Context, Plaintext, Purpose, Token},
     event::{
         EventId, EventType, Json, KeyId, Payload, Shredded, StreamName, Subject, Why, Withheld,
     },
     store::Unreadable,
-    vault::KeyState,
+    vault::{KeyState, Tagged, Vault, VaultError},
 };
 
 /// Which event a payload belongs to. A sealed payload opens only as the event that it was
@@ -41,7 +41,8 @@ pub struct Opened {
     pub shredded: Vec<Shredded>,
     /// The parts that this reader may not open now.
     pub withheld: Vec<Withheld>,
-    /// Whether it had no token: a payload from before there was a codec.
+    /// Whether nothing shows that this vault wrote it: it has no token, and no tag of the vault's. It
+    /// is from before there was a codec, or forged.
     pub unsealed: bool,
 }
 
@@ -88,11 +89,10 @@ impl Codec {
             event_id: event.id,
             event_type: event.event_type,
         };
-        // Here the tokens are known, and what they are bound to, and none is opened yet: whatever
-        // vouches for them all (the tag) is checked here.
         let associated = stored.associated(&context);
         let tokens = std::mem::take(&mut stored.tokens);
         let mut plaintexts = Vec::with_capacity(tokens.len());
+        let mut dead = Vec::new();
         for (i, token) in tokens.into_iter().enumerate() {
             let fields = || match stored.notes.fields.get(i) {
                 Some(fields) => fields.clone(),
@@ -104,7 +104,7 @@ impl Codec {
                 opened.withheld.push(Withheld { why: Why::NoVault, fields: fields() });
                 continue;
             };
-            match vault.opening_key(id)? {
+            match key_of(vault, id, stored)? {
                 KeyState::Live { key, subject } => {
                     let plaintext = crypto::open(token, &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
@@ -113,14 +113,57 @@ impl Codec {
                         opened.subject = Some(subject);
                     }
                 }
-                KeyState::Shredded { erasure } => opened.shredded.push(Shredded {
-                    reference: vault.reference(erasure, event.stream),
-                    day: erasure.day(),
-                    keys: vec![id],
-                    fields: fields(),
-                }),
+                KeyState::Shredded { erasure } => {
+                    opened.shredded.push(Shredded {
+                        reference: vault.reference(erasure, event.stream),
+                        day: erasure.day(),
+                        keys: vec![id],
+                        fields: fields(),
+                    });
+                    dead.push(token);
+                }
             }
+        }
+        match self.vault() {
+            // A part that opened is bound to all key ids of the event, and to what is public of it.
+            Some(vault) if plaintexts.is_empty() => {
+                opened.unsealed = !vouched(vault, stored, &associated, &dead)?;
+            }
+            Some(_) => {}
+            None => opened.unsealed = stored.notes.mac.is_none() && opened.withheld.is_empty(),
         }
         Ok(plaintexts)
     }
+}
+
+/// The state of a token's key.
+fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyState, CodecError> {
+    match vault.opening_key(id) {
+        Err(VaultError::KeyMissing(_))
+            if stored.notes.mac.is_some_and(|tag| !vault.wrote(&tag)) =>
+        {
+            Err(Unreadable::OtherVault.into())
+        }
+        state => Ok(state?),
+    }
+}
+
+/// Whether this vault's tag vouches for an event of which no part opened: these are all of its
+/// tokens. Of an event in clear without a token that it is not so is no error: it is somebody else's.
+fn vouched(
+    vault: &Vault,
+    stored: &Stored,
+    associated: &[u8],
+    tokens: &[Token],
+) -> Result<bool, CodecError> {
+    let tag = stored.notes.mac.as_ref();
+    Err(match tag.map(|tag| vault.check_tag(tag, associated, tokens)).transpose()? {
+        Some(Tagged::Ours) => return Ok(true),
+        Some(Tagged::Forged) => Unreadable::Tampered,
+        _ if tokens.is_empty() => return Ok(false),
+        Some(Tagged::OtherVault) => Unreadable::OtherVault,
+        Some(Tagged::UnknownEra) => Unreadable::UnknownEra,
+        None => Unreadable::Untagged,
+    }
+    .into())
 }

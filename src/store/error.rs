@@ -171,6 +171,18 @@ pub enum Unreadable {
     /// The stored event does not have a sealed event's form.
     #[error("the stored event is malformed: {0}")]
     Malformed(&'static str),
+    /// All its keys are destroyed, and nothing vouches that it was ever sealed here: it may have been
+    /// put together of a dead key's id and anything.
+    #[error("no tag vouches for this shredded event: it was forged, or its tag was removed")]
+    Untagged,
+    /// Another vault sealed it.
+    #[error("another vault sealed this event; open it with that one")]
+    OtherVault,
+    /// Its tag is of an era that this vault does not know.
+    #[error(
+        "the event's tag is newer than this vault, which was restored from a backup; restore a newer one"
+    )]
+    UnknownEra,
     /// The private half of a split event is not there.
     #[error("the private half of a split event is missing from the store")]
     HalfMissing,

@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{NoteKind, Vault, VaultError};
+use super::{NoteKind, Vault, VaultError, eras::Era};
 use crate::event::Timestamp;
 
 /// The identity of one backup: a version 7 UUID.
@@ -42,6 +42,9 @@ pub struct Backup {
     pub expires: Timestamp,
     /// The root's epoch when it was begun: what was destroyed at a later one may be in it.
     pub epoch: u64,
+    /// The last era whose secrets it holds: it reads no key id and no announcement of a later one,
+    /// but those announcements that were made while it was outstanding.
+    pub era: Era,
     /// To whom it is sealed, as age recipients.
     pub recipients: Vec<String>,
     /// The name that its file was given, without its folder.

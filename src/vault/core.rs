@@ -9,6 +9,7 @@ use super::{
     KeyInfo, KeyState, VaultError,
     cache::Cache,
     disk::Disk,
+    eras::Eras,
     places::{self, Hash, Naming},
     records::{FenceRecord, KeyEntry, SubjectRecord, day},
     signing::Signing,
@@ -54,7 +55,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(disk: Disk, limits: Limits) -> Result<Self, VaultError> {
         Ok(Self {
-            naming: Naming::new(disk.tree().identity()),
+            naming: Naming::new(disk.tree().identity(), Eras::load(&disk)?),
             signing: Signing::load(&disk)?,
             cache: Cache::new(limits.cached_keys),
             limits,
@@ -114,7 +115,7 @@ impl Core {
 
     /// The living key with this id.
     pub(super) fn find(&self, id: KeyId) -> Result<Option<KeyEntry>, VaultError> {
-        let hint = self.naming.hint(id);
+        let Some(hint) = self.naming.hint(id)? else { return Ok(None) };
         let range = places::subjects_like(&hint.subject);
         let mut from = range.start;
         // One subject, except where two share the prefix.
@@ -157,7 +158,7 @@ impl Core {
 
     /// The erasure that explains why a key is not there.
     fn killer(&self, id: KeyId) -> Result<ErasureId, VaultError> {
-        let hint = self.naming.hint(id);
+        let hint = self.naming.hint(id)?.ok_or(VaultError::KeyMissing(id))?;
         for (_, value) in self.disk.wholes(places::fences_like(&hint.subject))? {
             if let Some(erasure) = FenceRecord::decode(&value)?.killer(hint.generation) {
                 return Ok(erasure);

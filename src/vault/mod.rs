@@ -15,6 +15,7 @@ mod copy;
 mod core;
 mod destroy;
 mod disk;
+mod eras;
 mod error;
 mod gate;
 mod handle;
@@ -27,6 +28,7 @@ mod root;
 mod rotate;
 mod signing;
 #[cfg(feature = "backup")]
+mod tag;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -54,6 +56,7 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
 pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
+pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
 #[cfg(feature = "cli")]
 pub(crate) use tree::remove_unfinished;

@@ -16,16 +16,19 @@ use std::{fmt, ops::Range};
 
 use aes::{
     Aes256,
-    cipher::{BlockCipherDecrypt, BlockCipherEncrypt},
+    cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit},
 };
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use uuid::Builder;
-use zeroize::Zeroizing;
 
-use super::{NoteKind, tree::Place};
+use super::{
+    NoteKind, VaultError,
+    eras::{Era, Eras},
+    tree::Place,
+};
 use crate::{
-    crypto::{KeyId, RandomError, Secret, random},
+    crypto::{KEY_ID_BYTES, KeyId, Secret, derive, keyed, random},
     event::{ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName, Subject},
 };
 
@@ -70,12 +73,13 @@ pub(super) struct KeyHint {
     pub(super) generation: Generation,
 }
 
-/// The secrets from which places and key ids are made, all derived from the vault's identity.
+/// The secrets from which places and key ids are made: places for ever from the vault's identity,
+/// ids from the secret of their era.
 pub(super) struct Naming {
     names: Hmac<Sha256>,
-    ids: Aes256,
     references: Hmac<Sha256>,
     halves: Hmac<Sha256>,
+    pub(super) eras: Eras,
 }
 
 impl fmt::Debug for Naming {
@@ -85,18 +89,14 @@ impl fmt::Debug for Naming {
 }
 
 impl Naming {
-    pub(super) fn new(identity: &Secret) -> Self {
-        let root = keyed(identity);
-        let derive = |label: &[u8]| -> Secret {
-            let mut derived = Secret::default();
-            derived.copy_from_slice(&root.clone().chain_update(label).finalize().into_bytes());
-            derived
-        };
-        let names = keyed(&derive(b"oubliette vault 1: names"));
-        let ids = derive(b"oubliette vault 1: key ids");
-        let references = keyed(&derive(b"oubliette vault 1: references"));
-        let halves = keyed(&derive(b"oubliette vault 1: private halves"));
-        Self { names, ids: Aes256::new((&*ids).into()), references, halves }
+    pub(super) fn new(identity: &Secret, eras: Eras) -> Self {
+        let derive = |label: &[u8]| keyed(&derive(identity, label));
+        Self {
+            names: derive(b"oubliette vault 1: names"),
+            references: derive(b"oubliette vault 1: references"),
+            halves: derive(b"oubliette vault 1: private halves"),
+            eras,
+        }
     }
 
     /// What stands for an erasure in a stream: its id, one block, encrypted under a key that is
@@ -170,44 +170,46 @@ impl Naming {
     /// A new id for the key at a place: the hint and three random bytes, so that a key made
     /// again at the same place (after a restored backup, say) has another id; permuted, so that
     /// ids do not link a person's streams to each other.
-    pub(super) fn mint(&self, key: &Place) -> Result<KeyId, RandomError> {
+    pub(super) fn mint(&self, key: &Place) -> Result<KeyId, VaultError> {
         let mut block = [0; 16];
         block[..8].copy_from_slice(&key[1..1 + SUBJECT_PREFIX]);
         block[8..10].copy_from_slice(&key[HASH_END + 1..HASH_END + 1 + STREAM_PREFIX]);
         block[10..13].copy_from_slice(&key[HASH_END + 18..HASH_END + 21]);
         block[13..].copy_from_slice(&random::<3>()?);
         let mut block = block.into();
-        self.ids.encrypt_block(&mut block);
-        Ok(KeyId(block.into()))
+        let era = self.eras.with_current(|keys| {
+            keys.ids.encrypt_block(&mut block);
+            keys.era
+        })?;
+        let mut id = [0; KEY_ID_BYTES];
+        id[..2].copy_from_slice(&era.0.to_be_bytes());
+        id[2..].copy_from_slice(&block);
+        Ok(KeyId(id))
     }
 
     /// Whether an id says the place that its key stands at.
     pub(super) fn leads_to(&self, id: KeyId, place: &[u8]) -> bool {
-        let hint = self.hint(id);
-        let Some(hash) = hash_of(place) else { return false };
+        let (Ok(Some(hint)), Some(hash)) = (self.hint(id), hash_of(place)) else { return false };
         hash.starts_with(&hint.subject)
             && place.starts_with(&hint.keys_of(&hash).start)
             && place.ends_with(&hint.generation.0.to_be_bytes())
     }
 
-    /// What an id says.
-    pub(super) fn hint(&self, id: KeyId) -> KeyHint {
-        let mut block = id.0.into();
-        self.ids.decrypt_block(&mut block);
+    /// What an id says; `None`: it is of an era that this vault does not know.
+    pub(super) fn hint(&self, id: KeyId) -> Result<Option<KeyHint>, VaultError> {
+        let [high, low, block @ ..] = id.0;
+        let mut block = block.into();
+        let era = Era(u16::from_be_bytes([high, low]));
+        if self.eras.with(era, |keys| keys.ids.decrypt_block(&mut block))?.is_none() {
+            return Ok(None);
+        }
         let block: [u8; 16] = block.into();
         let mut hint = KeyHint { subject: [0; 8], stream: [0; 2], generation: Generation(0) };
         hint.subject.copy_from_slice(&block[..8]);
         hint.stream.copy_from_slice(&block[8..10]);
         hint.generation = Generation(u32::from_be_bytes([0, block[10], block[11], block[12]]));
-        hint
+        Ok(Some(hint))
     }
-}
-
-/// HMAC under a 32-byte key, which HMAC pads with zeros to its block of 64.
-fn keyed(secret: &Secret) -> Hmac<Sha256> {
-    let mut padded = Zeroizing::new([0; 64]);
-    padded[..32].copy_from_slice(secret.as_slice());
-    Hmac::<Sha256>::new((&*padded).into())
 }
 
 fn of_subject(subject: &Hash, kind: u8) -> Place {
@@ -423,7 +425,7 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/vectors/tombstones.json")).unwrap();
         let mut identity = Secret::default();
         identity.copy_from_slice(&(0..32).collect::<Vec<u8>>());
-        let naming = Naming::new(&identity);
+        let naming = Naming::new(&identity, Eras::over(Vec::new()));
         let mut seen = Vec::new();
         for vector in file["vectors"].as_array().unwrap() {
             let text = |name: &str| vector[name].as_str().unwrap();
@@ -443,12 +445,12 @@ mod tests {
 
     #[test]
     fn a_private_half_has_one_id() {
-        let naming = Naming::new(&Secret::default());
+        let naming = Naming::new(&Secret::default(), Eras::over(Vec::new()));
         let (one, other) = (EventId::random(), EventId::random());
         assert_eq!(naming.half(one), naming.half(one));
         assert_ne!(naming.half(one), naming.half(other));
         let mut another = Secret::default();
         another[0] = 1;
-        assert_ne!(naming.half(one), Naming::new(&another).half(one));
+        assert_ne!(naming.half(one), Naming::new(&another, Eras::over(Vec::new())).half(one));
     }
 }

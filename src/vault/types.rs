@@ -282,4 +282,6 @@ pub enum NoteKind {
     SigningSecret = 6,
     /// The policy that was adopted for what is sealed with this vault, as text.
     Policy = 7,
+    /// The secret of an era.
+    Era = 8,
 }

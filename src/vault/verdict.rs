@@ -6,8 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 #[cfg(feature = "backup")]
@@ -17,14 +15,15 @@ use super::{
     Verdict,
     committer::Job,
     destroy::last_begun,
+    eras::{Era, EraKeys, Eras},
     inventory::Inventory,
     places::{self, LAST_GENERATION},
     records::{FenceRecord, KeyEntry},
     wire::{Reader, Writer},
 };
 use crate::{
-    crypto::{Cipher, NONCE_BYTES, Secret},
-    event::{ErasureId, Generation, Subject},
+    crypto::{BLOB_OVERHEAD, Cipher, SECRET_BYTES, Secret, random_secret},
+    event::{ErasureId, Generation, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
@@ -171,21 +170,25 @@ impl Vault {
         self.ask(|reply| Job::Replay(verdicts, reply)).await
     }
 
-    /// Seals a verdict: whoever has this vault's identity, and nobody else, can open or make one.
+    /// Seals a verdict for this vault and for all that may yet be restored: under the present era,
+    /// and under those that backups hold which are neither retired nor expired. Whoever finds an
+    /// expired one cannot open what is announced from then on.
     ///
     /// # Errors
-    /// [`VaultError::Random`].
+    /// Those of randomness and storage.
     pub fn seal_verdict(
         &self,
         verdict: &Verdict,
         associated: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        let mut bytes = vec![0; NONCE_BYTES];
-        bytes.extend_from_slice(&encode(verdict));
-        let cipher = cipher(self.core().disk.tree().identity());
-        let nonce = cipher.seal_in_place(associated, &mut bytes, NONCE_BYTES)?;
-        bytes[..NONCE_BYTES].copy_from_slice(&nonce);
-        Ok(bytes)
+        let eras = &self.core().naming.eras;
+        let now = Timestamp::now();
+        let outstanding = self.backups()?.into_iter().filter(|backup| backup.holds(None, now));
+        let mut readers: Vec<Era> = outstanding.map(|backup| backup.era).collect();
+        readers.push(eras.current()?);
+        readers.sort();
+        readers.dedup();
+        seal_for(eras, &readers, &encode(verdict), associated)
     }
 
     /// Opens what [`Vault::seal_verdict`] sealed. `None`: it is not of this vault, or was changed,
@@ -196,7 +199,7 @@ impl Vault {
         associated: &[u8],
         sealed: &[u8],
     ) -> Option<Verdict> {
-        open_under(self.core().disk.tree().identity(), erasure, associated, sealed)
+        open_by(&self.core().naming.eras, erasure, associated, sealed)
     }
 }
 
@@ -209,18 +212,48 @@ impl VerifiedBackup {
         associated: &[u8],
         sealed: &[u8],
     ) -> Option<Verdict> {
-        open_under(self.identity(), erasure, associated, sealed)
+        open_by(self.eras(), erasure, associated, sealed)
     }
 }
 
-fn open_under(
-    identity: &Secret,
-    erasure: ErasureId,
+/// The length of a message's key, wrapped for one era.
+const WRAP_BYTES: usize = 2 + SECRET_BYTES + BLOB_OVERHEAD;
+
+/// Seals under a fresh key, which is wrapped for each of these eras:
+/// `count(2) (era(2) blob of the key)* blob`, each blob with what is associated.
+fn seal_for(
+    eras: &Eras,
+    readers: &[Era],
+    plain: &[u8],
     associated: &[u8],
-    sealed: &[u8],
-) -> Option<Verdict> {
-    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
-    let plain = cipher(identity).open(nonce, associated, sealed).ok()?;
+) -> Result<Vec<u8>, VaultError> {
+    let key = random_secret()?;
+    let mut wraps = Vec::with_capacity(readers.len() * WRAP_BYTES);
+    for era in readers {
+        let wrap = |keys: &EraKeys| keys.announcements.seal_blob(associated, key.as_slice());
+        if let Some(wrap) = eras.with(*era, wrap)? {
+            wraps.extend_from_slice(&era.0.to_be_bytes());
+            wraps.extend_from_slice(&wrap?);
+        }
+    }
+    // No more than there are eras, whose numbers have two bytes.
+    let count = (wraps.len() / WRAP_BYTES) as u16;
+    let sealed = Cipher::new(&key).seal_blob(associated, plain)?;
+    Ok([&count.to_be_bytes()[..], &wraps, &sealed].concat())
+}
+
+fn open_by(eras: &Eras, erasure: ErasureId, associated: &[u8], bytes: &[u8]) -> Option<Verdict> {
+    let (count, bytes) = bytes.split_first_chunk::<2>()?;
+    let wraps = usize::from(u16::from_be_bytes(*count)) * WRAP_BYTES;
+    let (wraps, sealed) = bytes.split_at_checked(wraps)?;
+    let key = wraps.as_chunks::<WRAP_BYTES>().0.iter().find_map(|wrap| {
+        let (era, wrap) = wrap.split_first_chunk::<2>()?;
+        let era = Era(u16::from_be_bytes(*era));
+        let open = |keys: &EraKeys| keys.announcements.open_blob(associated, wrap);
+        let key = eras.with(era, open).ok()???;
+        Some(Secret::copy_of(key.as_slice().try_into().ok()?))
+    })?;
+    let plain = Cipher::new(&key).open_blob(associated, sealed)?;
     decode(erasure, &plain).ok()
 }
 
@@ -236,16 +269,6 @@ fn nothing_lived(fence: &FenceRecord, erasure: ErasureId) -> bool {
         next = to.next();
     }
     next > Generation::FIRST
-}
-
-fn cipher(identity: &Secret) -> Cipher {
-    let mut key = Secret::default();
-    // A key of any length is a key to HMAC.
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(identity.as_slice()) {
-        mac.update(b"oubliette announcements");
-        key.copy_from_slice(&mac.finalize().into_bytes());
-    }
-    Cipher::new(&key)
 }
 
 fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
@@ -315,19 +338,23 @@ mod tests {
     fn the_vectors_open_and_are_written_so() {
         let file: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap();
-        let mut identity = Secret::default();
-        identity.copy_from_slice(&bytes(&file["identity"]));
-        for vector in file["vectors"].as_array().unwrap() {
+        let era = |at: usize| {
+            let era = &file["eras"][at];
+            let secret = bytes(&era["secret"]).try_into().unwrap();
+            let number = u16::try_from(era["era"].as_u64().unwrap()).unwrap();
+            Eras::over(vec![EraKeys::new(Era(number), &Secret::copy_of(&secret))])
+        };
+        for (n, vector) in file["vectors"].as_array().unwrap().iter().enumerate() {
             let (line, opened) = (&vector["line"], &vector["opened"]);
             let erasure = line["erasure"].as_str().unwrap().parse().unwrap();
             let sealed =
                 crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
-            let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().unwrap();
             let associated = bytes(&vector["associated"]);
-            let plain = cipher(&identity).open(nonce, &associated, sealed).unwrap();
-            assert_eq!(*plain, bytes(&vector["plaintext"]));
-            let verdict = decode(erasure, &plain).unwrap();
-            assert_eq!(*encode(&verdict), *plain);
+            let verdict = open_by(&era(1), erasure, &associated, &sealed).unwrap();
+            // The first is sealed for an earlier era as well.
+            let earlier = open_by(&era(0), erasure, &associated, &sealed);
+            assert_eq!(earlier, (n == 0).then(|| verdict.clone()));
+            assert_eq!(*encode(&verdict), bytes(&vector["plaintext"]));
             assert_eq!(verdict.note, opened["record"].as_str().unwrap().as_bytes());
             for (taken, wanted) in verdict.taken.iter().zip(opened["taken"].as_array().unwrap()) {
                 assert_eq!(taken.pseudonym.as_slice(), bytes(&wanted["pseudonym"]));

@@ -111,11 +111,11 @@ def open_event(v, keys):
     digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
     event_id = bytes.fromhex(v["id"].replace("-", ""))
     aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
-                               v["type"].encode(), b"".join(t[2:18] for t in tokens), digest]))
+                               v["type"].encode(), b"".join(t[2:20] for t in tokens), digest]))
     opened, body, about, whole = [], [], [], None
     for t in tokens:
-        assert t[:2] == b"\1\1" and len(t) >= 63, "version, algorithm or length"
-        text = AESGCM(keys[t[2:18].hex()]).decrypt(t[18:30], t[30:], aad)
+        assert t[:2] == b"\1\1" and len(t) >= 65, "version, algorithm or length"
+        text = AESGCM(keys[t[2:20].hex()]).decrypt(t[20:32], t[32:], aad)
         m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
         metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
         assert len(text) >= 17 + m + b and not any(text[17 + m + b:]), "lengths or padding"
@@ -139,11 +139,24 @@ def associated(line):
     return b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
                                micros.to_bytes(8, "big", signed=True), line["epoch"].to_bytes(8, "big"),
                                ids["previous"], ids["id"], b"oubliette-erasures"]))
-def open_announcement(line, identity):
-    """Associated data and plaintext of an announcement."""
-    aad = associated(line)
-    raw, key = token(line["sealed"]), hmac.digest(identity, b"oubliette announcements", "sha256")
-    return aad, AESGCM(key).decrypt(raw[:12], raw[12:], aad)
+def of_era(secret, label): return hmac.digest(secret, b"oubliette era 1: " + label, "sha256")
+def open_announcement(line, eras):
+    """Associated data and plaintext of an announcement, by whichever of these eras it is sealed for."""
+    aad, raw = associated(line), token(line["sealed"])
+    end = 2 + 62 * int.from_bytes(raw[:2], "big")
+    wraps = {int.from_bytes(raw[at:at + 2], "big"): raw[at + 2:at + 62] for at in range(2, end, 62)}
+    era = next(era for era in wraps if era in eras)
+    key = AESGCM(of_era(eras[era], b"announcements")).decrypt(wraps[era][:12], wraps[era][12:], aad)
+    return aad, AESGCM(key).decrypt(raw[end:end + 12], raw[end + 12:], aad)
+def check_tag(v, vault, eras):
+    """Whether the tag vouches for an event (section 7)."""
+    tokens, _, _, notes = take(v["data"], v["metadata"])
+    if "private" in v: tokens = take(v["private"]["data"], v["private"]["metadata"])[0]
+    tag, aad = token(notes["mac"]), bytes.fromhex(v["associated"])
+    assert len(tag) == 26 and tag[:8] == vault[:8], "another vault's"
+    key, text = of_era(eras[int.from_bytes(tag[8:10], "big")], b"event tags"), len(aad).to_bytes(8, "big") + aad
+    for t in tokens: text += t[2:20] + t[20:32] + t[-16:]
+    assert hmac.digest(key, text, "sha256")[:16] == tag[10:], "forged"
 def framed(*fields): return b"".join(map(field, fields))
 def history(keys):
     """Signing keys by their ids (section 9)."""
@@ -172,7 +185,7 @@ def read_tombstone(v, vault, keys):
     try:
         assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"}
         ref, ids, key, sig = token(t["ref"]), [token(k) for k in t["keys"]], token(t["key"]), token(t["sig"])
-        assert {len(b) for b in (ref, key, *ids)} == {16} and len(sig) == 64
+        assert len(ref) == len(key) == 16 and all(len(id) == 18 for id in ids) and len(sig) == 64
         assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
     except Exception: raise AssertionError("malformed")
     assert t["state"] not in ("suspended", "lifted"), "reserved"
@@ -209,6 +222,7 @@ here = pathlib.Path(__file__).parent
 for name in ("good", "bad"):
     file = json.loads((here / f"{name}.json").read_text())
     keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
+    vault, eras = uuid.UUID(file["vault"]).bytes, {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
     for v in file["vectors"]:
         try: aad, digest, opened, read = open_event(v, keys)
         except Exception as error:
@@ -218,14 +232,21 @@ for name in ("good", "bad"):
         assert (aad.hex(), digest.hex()) == (v["associated"], v["digest"]), v["name"]
         assert [text.hex() for text in opened] == v["plaintexts"], v["name"]
         assert read == v["opened"], (v["name"], read)
+        check_tag(v, vault, eras)
+        other = {**v, "associated": v["associated"][:-2] + ("00" if v["associated"][-2:] != "00" else "01")}
+        for wrong in (lambda: check_tag(other, vault, eras), lambda: check_tag(v, vault, {n: k[::-1] for n, k in eras.items()})):
+            try: wrong()
+            except AssertionError as error: assert str(error) == "forged", v["name"]
+            else: assert False, f"a tag vouches for what it was not made for: {v['name']}"
     print(f"{len(file['vectors'])} {name} vectors as they should be")
 
 file = json.loads((here / "announcements.json").read_text())
+eras = {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
 for v in file["vectors"]:
-    aad, text = open_announcement(v["line"], bytes.fromhex(file["identity"]))
+    aad, text = open_announcement(v["line"], eras)
     assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and read_verdict(text) == v["opened"], v["name"]
     for name, other in (("id", str(uuid.uuid4())), ("epoch", 0), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4()))):
-        try: open_announcement({**v["line"], name: other}, bytes.fromhex(file["identity"]))
+        try: open_announcement({**v["line"], name: other}, eras)
         except Exception: continue
         assert False, f"{v['name']} opened with another {name}"
     assert signed_announcement(v["line"], history(file["keys"])).hex() == v["signed"], v["name"]

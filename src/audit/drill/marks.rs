@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     audit::AuditError,
-    crypto::{KeyId, MIN_TOKEN_BYTES, Secret, can_read, from_base64url},
+    crypto::{KEY_ID_BYTES, KeyId, MIN_TOKEN_BYTES, Secret, can_read, from_base64url},
     vault::{BEGINNING, Trace, VaultError, trace},
 };
 
@@ -128,7 +128,7 @@ fn database<'a>(bytes: &[u8], offset: u64) -> Option<Mark<'a>> {
 
 fn raw(bytes: &[u8], at: usize) -> Option<Found<'_>> {
     let rest = bytes.get(at..).filter(|rest| rest.len() >= MIN_TOKEN_BYTES)?;
-    let key = KeyId(rest.get(2..18)?.try_into().ok()?);
+    let key = KeyId(rest.get(2..2 + KEY_ID_BYTES)?.try_into().ok()?);
     Some(Found { key, alone: false, bytes: rest, text: false })
 }
 
@@ -138,10 +138,10 @@ fn text(bytes: &[u8], at: usize) -> Option<Found<'_>> {
     if !rest.get(..SHORTEST_TEXT)?.iter().all(|&byte| is_base64url(byte)) {
         return None;
     }
-    // 24 characters are the 18 bytes up to the end of the key's id.
-    let head = std::str::from_utf8(rest.get(..24)?).ok()?;
+    // 28 characters are the 20 bytes up to the end of the key's id, and one more.
+    let head = std::str::from_utf8(rest.get(..28)?).ok()?;
     let head = from_base64url(head)?;
-    let key = KeyId(head.get(2..18)?.try_into().ok()?);
+    let key = KeyId(head.get(2..2 + KEY_ID_BYTES)?.try_into().ok()?);
     // After a backslash a letter belongs to an escape: `\n` before a token is a line's end.
     let alone = match bytes.get(..at) {
         Some([.., before, last]) => !is_base64url(*last) || *before == b'\\',

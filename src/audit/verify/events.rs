@@ -22,7 +22,7 @@ use crate::{
     },
     policy::EventFacts,
     store::{EventStore, Unreadable},
-    vault::{InventoryEntry, KeyInfo, KeyState, Vault},
+    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Vault},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -246,6 +246,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         tombstones: &mut HashMap<ErasureId, u64>,
     ) -> Result<(), AuditError> {
         mark(&specimen, self.lot);
+        let tagged = specimen.tagged(self.vault);
         let Specimen { event, document, lone_half } = specimen;
         self.report.events.events += 1;
         match document {
@@ -263,7 +264,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
             Ok(Document::Clear) => self.clear(&event),
-            Ok(Document::Stored(stored)) => self.stored(&event, stored)?,
+            Ok(Document::Stored(stored)) => self.stored(&event, stored, tagged)?,
         }
         Ok(())
     }
@@ -306,25 +307,53 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         self.found(kind, event, unreadable.to_string());
     }
 
-    fn stored(&mut self, event: &RecordedEvent, mut stored: Stored) -> Result<(), AuditError> {
+    fn stored(
+        &mut self,
+        event: &RecordedEvent,
+        mut stored: Stored,
+        tagged: Option<Tagged>,
+    ) -> Result<(), AuditError> {
         let mut opened: Vec<Plaintext> = Vec::new();
+        let (parts, mut dead, mut failed) = (stored.tokens.len(), 0, false);
         for (id, fate) in try_tokens(self.vault, event, &mut stored)? {
             match fate {
                 TokenFate::Open(plaintext) => {
                     self.report.events.open += 1;
                     opened.push(plaintext);
                 }
-                TokenFate::Shredded => self.report.events.shredded += 1,
+                TokenFate::Shredded => dead += 1,
+                // Told below, once for the event.
+                TokenFate::Missing if tagged == Some(Tagged::OtherVault) => {}
                 TokenFate::Missing => {
                     self.report.events.unknown += 1;
                     self.found(Ill::UnknownKey, event, format!("no key {id} in this vault"));
                 }
                 TokenFate::Failed(unreadable) => {
+                    failed = true;
                     self.unreadable(event, &unreadable);
                 }
                 // The damaged page is told already.
                 TokenFate::Lost => self.report.events.lost += 1,
             }
+        }
+        match tagged {
+            Some(Tagged::Ours) => self.report.events.shredded += dead,
+            Some(Tagged::Forged) if !failed => {
+                self.found(Ill::Tampered, event, "its tag was made for another event");
+            }
+            Some(Tagged::Forged) => {}
+            // In clear: not this vault's, and no more can be said.
+            _ if parts == 0 => self.clear(event),
+            Some(Tagged::OtherVault) => {
+                self.found(Ill::OtherVault, event, "its tag names another vault");
+            }
+            Some(Tagged::UnknownEra) => {
+                self.found(Ill::UnknownEra, event, "its tag names an era that is not known here");
+            }
+            None if dead > 0 => {
+                self.found(Ill::Untagged, event, "its keys are dead, and no tag vouches for it");
+            }
+            None => self.found(Ill::TagMissing, event, "a sealed event without a tag"),
         }
         let data = match stored.assemble(opened) {
             Ok((data, _)) => data,

@@ -55,6 +55,14 @@ pub enum Ill {
     UnknownKey,
     /// A sealed part does not open in its place under its key.
     Tampered,
+    /// An event's keys are dead, and no tag vouches that it was ever sealed here.
+    Untagged,
+    /// An event can be read today, and nothing will vouch for it when its keys are gone.
+    TagMissing,
+    /// Another vault sealed the event.
+    OtherVault,
+    /// An event's tag is of an era that the vault does not know.
+    UnknownEra,
     /// A stored event does not have its form.
     Unreadable,
     /// Half of a split event is missing.
@@ -85,16 +93,19 @@ impl Ill {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
-            Self::UnsettledClaim | Self::UnusedKey | Self::OrphanPage | Self::ForeignTombstone => {
-                Severity::Notice
-            }
+            Self::UnsettledClaim
+            | Self::UnusedKey
+            | Self::OrphanPage
+            | Self::ForeignTombstone
+            | Self::OtherVault => Severity::Notice,
             Self::RetireList
             | Self::OwnerEdgeStale
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
             | Self::OwnerNotNoted
-            | Self::OwnerNotStated => Severity::Warning,
+            | Self::OwnerNotStated
+            | Self::TagMissing => Severity::Warning,
             _ => Severity::Error,
         }
     }
@@ -156,6 +167,22 @@ impl Ill {
             Self::Tampered => {
                 "the event was changed, moved or cut since it was sealed: restore it from a copy of \
                  the event store"
+            }
+            Self::Untagged => {
+                "forged of a dead key's id, or its tag was removed: it says of nobody that they are \
+                 forgotten, and forgetting somebody because of it would be a mistake. Restore the \
+                 event from a copy of the event store"
+            }
+            Self::TagMissing => {
+                "somebody changed the event's metadata: restore it from a copy of the event store \
+                 before its subject is forgotten; afterwards it cannot be told from a forged one"
+            }
+            Self::OtherVault => {
+                "none needed, if another vault shares this event store: open it with that one"
+            }
+            Self::UnknownEra => {
+                "this vault was restored from a backup that is older than the event: restore a newer \
+                 one"
             }
             Self::Unreadable | Self::HalfMissing => {
                 "restore the event from a copy of the event store"
@@ -236,6 +263,10 @@ impl fmt::Display for Ill {
             Self::RecordWithoutFence => "record without fence",
             Self::UnknownKey => "unknown key id",
             Self::Tampered => "tampered",
+            Self::Untagged => "untagged",
+            Self::TagMissing => "tag missing",
+            Self::OtherVault => "another vault's",
+            Self::UnknownEra => "unknown era",
             Self::Unreadable => "unreadable",
             Self::HalfMissing => "half missing",
             Self::TombstonesMissing => "tombstones missing",

@@ -1,6 +1,7 @@
 //! What the layer notes in an event's metadata, under `$oubliette`.
 
 use crate::{
+    crypto::EventTag,
     event::{EventId, Json, Kind, LAYER_KEY, Node, StreamName, fill},
     store::Unreadable,
 };
@@ -23,6 +24,8 @@ pub struct Notes {
     pub others: bool,
     /// Where there is more than one token: the policy's pointers that each covers.
     pub fields: Vec<Vec<String>>,
+    /// What vouches for the event when its keys are gone; on the public half, where there are two.
+    pub mac: Option<EventTag>,
 }
 
 const NOT_NOTES: Unreadable = Unreadable::Malformed("`$oubliette` is not as the layer writes it");
@@ -92,6 +95,9 @@ impl Notes {
             let lists: Vec<String> = self.fields.iter().map(list).collect();
             members.push(format!(r#""fields":[{}]"#, lists.join(",")));
         }
+        if let Some(mac) = &self.mac {
+            members.push(format!(r#""mac":"{mac}""#));
+        }
         format!("{{{}}}", members.join(","))
     }
 
@@ -111,8 +117,10 @@ impl Notes {
                 "sealed" if value.string().as_deref() == Some("bytes") => notes.sealed_bytes = true,
                 "clear" if value.string().as_deref() == Some("bytes") => notes.clear_bytes = true,
                 "others" if value.text() == "true" => notes.others = true,
-                // What no token is bound to.
-                "mac" => {}
+                "mac" => {
+                    let text = value.string().ok_or(NOT_NOTES)?;
+                    notes.mac = Some(EventTag::parse(&text).ok_or(NOT_NOTES)?);
+                }
                 "fields" => notes.fields = read_fields(value).ok_or(NOT_NOTES)?,
                 _ => return Err(NOT_NOTES),
             }

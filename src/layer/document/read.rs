@@ -257,6 +257,9 @@ impl Stored {
                 Err(Unreadable::Malformed("a part is the whole payload, and another fields of it"))
             }
             (Some(whole), true, _) => Ok(Some(whole)),
+            // The halves of a split event keep no public `{}` apart from no public data: of data of
+            // which nothing is sealed, and nothing stands in clear, there was nothing.
+            (None, true, None) if self.parts > 0 && !gaps => Ok(Some(Json::trusted("{}").into())),
             (None, true, _) => Ok(self.public()),
             (None, false, Some(Public::Bytes(_))) => {
                 Err(Unreadable::Malformed("fields of a payload that is not JSON"))

@@ -9,8 +9,11 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    crypto::{Body, Context, DataKey, KeyId, Purpose, SealPart, Token, seal_with_nonces},
-    event::{EventId, EventType, Fillings, Json, Payload, PolicyDigest, StreamName},
+    crypto::{
+        Body, Context, DataKey, EventTag, KeyId, Purpose, SealPart, Secret, Token, derive, keyed,
+        seal_with_nonces,
+    },
+    event::{EventId, EventType, Fillings, Json, KEY_ID_BYTES, Payload, PolicyDigest, StreamName},
 };
 
 const STREAM: &str = "user-456";
@@ -18,6 +21,8 @@ const TYPE: &str = "AddressChanged";
 const ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0001);
 const PRIVATE_ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0002);
 const OTHER_ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0003);
+const VAULT: Uuid = Uuid::from_u128(0x8863_13e1_3b8a_4372_9b90_0c9a_ee19_9e5d);
+const ERA: u16 = 3;
 const POLICY: PolicyDigest = PolicyDigest([0x50, 0x4f, 0x4c, 0x49, 0x43, 0x59, 0x30, 0x31]);
 
 fn hex(bytes: &[u8]) -> String {
@@ -28,7 +33,7 @@ fn counting<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|i| from.wrapping_add(u8::try_from(i).unwrap()))
 }
 
-fn id(n: u8) -> [u8; 16] {
+fn id(n: u8) -> [u8; KEY_ID_BYTES] {
     counting(n.wrapping_mul(0x11))
 }
 
@@ -157,6 +162,9 @@ impl Case {
         let digest = *draft.digest();
         let tokens = seal_with_nonces(&parts, &context, &digest, &nonces).unwrap();
         let associated = context.associated(tokens.iter().map(Token::key_id), &digest);
+        let tags =
+            keyed(&derive(&Secret::copy_of(&secret(ERA as u8)), b"oubliette era 1: event tags"));
+        let draft = draft.tagged(EventTag::new(&tags, VAULT.as_bytes(), ERA, &associated, &tokens));
         let mut vector = json!({
             "name": self.name,
             "about": self.about,
@@ -173,8 +181,8 @@ impl Case {
         for token in &tokens {
             let key = keys.iter().find(|key| key.id() == token.key_id()).unwrap();
             let bytes = token.as_bytes();
-            let nonce = bytes[18..30].try_into().unwrap();
-            plaintexts.push(hex(&key.cipher().open(nonce, &associated, &bytes[30..]).unwrap()));
+            let nonce = bytes[20..32].try_into().unwrap();
+            plaintexts.push(hex(&key.cipher().open(nonce, &associated, &bytes[32..]).unwrap()));
             opened.push(crate::crypto::open(token.clone(), key, &associated).unwrap());
         }
         let (data, metadata) = public.assemble(opened).unwrap();
@@ -403,10 +411,10 @@ fn forged(vector: &Value, number: u8, plaintext: &[u8]) -> Value {
     }
     edited(vector, |bytes| {
         let nonce = counting(number);
-        bytes.truncate(18);
+        bytes.truncate(20);
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(plaintext);
-        key(1).cipher().seal_with_nonce(nonce, &associated, bytes, 30).unwrap();
+        key(1).cipher().seal_with_nonce(nonce, &associated, bytes, 32).unwrap();
     })
 }
 
@@ -445,14 +453,14 @@ fn bad(good: &[Value]) -> Vec<Value> {
     add("truncated-to-nothing", "truncated", with_tokens(&whole, &[String::new()]));
     add("cut-by-a-byte", "tampered", edited(&whole, |bytes| bytes.truncate(bytes.len() - 1)));
     add("extended", "tampered", edited(&whole, |bytes| bytes.push(0)));
-    add("nonce-flipped", "tampered", edited(&whole, |bytes| bytes[18] ^= 1));
+    add("nonce-flipped", "tampered", edited(&whole, |bytes| bytes[20] ^= 1));
     add("ciphertext-flipped", "tampered", edited(&whole, |bytes| bytes[40] ^= 1));
     let last = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
     add("tag-flipped", "tampered", edited(&whole, last));
     add(
         "id-of-another-key",
         "tampered",
-        edited(&whole, |bytes| bytes[2..18].copy_from_slice(&id(2))),
+        edited(&whole, |bytes| bytes[2..20].copy_from_slice(&id(2))),
     );
     add("unknown-key", "key-missing", edited(&whole, |bytes| bytes[2] ^= 1));
     add("moved-to-another-event", "tampered", set(&whole, "id", &OTHER_ID.to_string()));
@@ -563,7 +571,10 @@ fn the_committed_vectors_are_what_is_written_today() {
     let good = good();
     let files = [("bad.json", bad(&good)), ("good.json", good)];
     for (name, vectors) in files {
-        let file = json!({ "keys": keys(), "vectors": vectors });
+        let eras = json!([{ "era": ERA, "secret": hex(&secret(ERA as u8)) }]);
+        let file = json!({
+            "vault": VAULT.to_string(), "eras": eras, "keys": keys(), "vectors": vectors,
+        });
         let text = serde_json::to_string_pretty(&file).unwrap() + "\n";
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
         if !path.exists() && std::env::var_os("OUBLIETTE_WRITE_VECTORS").is_some() {

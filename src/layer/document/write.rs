@@ -5,7 +5,7 @@ use super::{
     digest::{Clear, digest},
 };
 use crate::{
-    crypto::{PublicDigest, Token},
+    crypto::{EventTag, PublicDigest, Token},
     event::{Json, LAYER_KEY, Payload, SEALED_KEY, Tree},
 };
 
@@ -52,6 +52,13 @@ impl Draft {
             return self.metadata.clone();
         }
         Some(Json::trusted(with_member(self.metadata.as_ref(), LAYER_KEY, &self.notes.write())))
+    }
+
+    /// With the tag that vouches for it, which is bound to the digest and therefore not in it.
+    #[must_use]
+    pub fn tagged(mut self, tag: EventTag) -> Self {
+        self.notes.mac = Some(tag);
+        self
     }
 
     /// The digest that the tokens must be bound to.

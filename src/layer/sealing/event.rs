@@ -1,7 +1,7 @@
 //! One event from carved to stored form.
 
 use crate::{
-    crypto::{self, Body, Context, DataKey, Purpose, SealPart},
+    crypto::{self, Body, Context, DataKey, Purpose, SealPart, Token},
     event::{NewEvent, Payload},
     layer::{
         CodecError,
@@ -46,9 +46,6 @@ pub(super) fn seal(
         notes.private = (!carved.parts.is_empty()).then_some(half_id);
         // The payload's kind is the private half's affair.
         notes.sealed_bytes = false;
-    } else if carved.parts.is_empty() {
-        // Wholly public, and by this layer: not to be counted as one from before it.
-        notes.stream = Some(work.stream.clone());
     }
     let public = if carved.clear {
         Some(event.data.clone())
@@ -79,8 +76,9 @@ pub(super) fn seal(
     };
     let tokens = crypto::seal(&parts, &context, draft.digest()).map_err(CodecError::Sealing)?;
 
-    // Here the tokens are known, and what they are bound to, and nothing is written yet: what vouches
-    // for them all (the tag) is made here, and goes with the notes.
+    // Also where there is no token: an event in clear without a tag is not this vault's.
+    let associated = context.associated(tokens.iter().map(Token::key_id), draft.digest());
+    let draft = draft.tagged(vault.tag(&associated, &tokens)?);
     let made = |id, (data, metadata)| NewEvent {
         id,
         event_type: event.event_type.clone(),

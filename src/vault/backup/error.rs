@@ -32,11 +32,6 @@ pub enum BackupError {
     /// It would have expired already.
     #[error("the backup would expire at {0}, which has passed; give a later day")]
     ExpiresInThePast(Timestamp),
-    /// No calendar has the day, and the catalogue could not name it.
-    #[error(
-        "the backup would expire at a time that cannot be written as a date; give an earlier day"
-    )]
-    ExpiresOutOfRange,
     /// The file with the identity is none.
     #[error(
         "{} holds no age identity (a line that begins with AGE-SECRET-KEY-1); \

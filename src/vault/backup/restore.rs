@@ -11,7 +11,7 @@ use crate::vault::{
     Backup, NoteKind, Vault, VaultError, VaultId,
     core::Limits,
     disk::parts,
-    places,
+    eras, places,
     root::{Slot, SlotConfig},
     tree::{FolderDraft, Seed, Tree},
 };
@@ -71,6 +71,9 @@ impl VerifiedBackup {
         let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
         let stem = places::note(NoteKind::Backup, backup.backup.0.as_bytes());
         self.put(parts(&stem, &backup.to_note()?)?);
+        let next = eras::after_restore(self.eras().current().unwrap_or(eras::Era(0)))
+            .map_err(VaultError::from)?;
+        self.put(eras::begin(next)?.0);
         let seed = Seed { vault, identity: self.header.identity.clone(), epoch };
         let (loaded, keys) = (Cell::new(0), Cell::new(0));
         let values = self.values()?.inspect(|value| {

@@ -25,6 +25,7 @@ use crate::{
     vault::{
         Backup, BackupId, NoteKind, SigningKeyInfo, VaultError, VaultId, Vouched,
         disk::Wholes,
+        eras::{self, Eras},
         places::{self, Hash, Naming},
         records::{FenceRecord, KeyEntry},
         signing,
@@ -51,6 +52,8 @@ pub struct VerifiedBackup {
     pub(super) entry: Backup,
     /// How many keys the walk met.
     pub(super) walked_keys: u64,
+    /// The eras that its vault had.
+    eras: Eras,
     /// The history of signing keys in it.
     signing: Vec<SigningKeyInfo>,
     /// The dead generations of all who are forgotten in it.
@@ -64,9 +67,9 @@ impl fmt::Debug for VerifiedBackup {
 }
 
 impl VerifiedBackup {
-    /// The secret from which the vault derives keyed hashes.
-    pub(in crate::vault) fn identity(&self) -> &crate::crypto::Secret {
-        &self.header.identity
+    /// The eras that its vault had.
+    pub(in crate::vault) fn eras(&self) -> &Eras {
+        &self.eras
     }
 
     /// Reads a backup through and checks all of it. Nothing is written.
@@ -76,7 +79,9 @@ impl VerifiedBackup {
     pub fn read(path: &Path, identities: Identities) -> Result<Self, BackupError> {
         let file = File::open(path).map_err(BackupError::io(path))?;
         let (mut reader, header) = open(path, &file, &identities)?;
-        let naming = Naming::new(&header.identity);
+        // Places are checked, and those do not depend on an era.
+        let naming = Naming::new(&header.identity, Eras::over(Vec::new()));
+        let eras = places::notes(NoteKind::Era);
         let mut kept: BTreeMap<Place, Value> = BTreeMap::new();
         let mut changed: BTreeMap<Place, Option<Value>> = BTreeMap::new();
         let mut gone = Vec::new();
@@ -86,7 +91,8 @@ impl VerifiedBackup {
         // Few, beside the keys: they are kept until all is read.
         let history = places::notes(NoteKind::SigningKeys);
         let is_kept = |place: &Place| {
-            places::all_fences().contains(place) || own.contains(place) || history.contains(place)
+            let kept = [&own, &history, &eras];
+            places::all_fences().contains(place) || kept.iter().any(|kept| kept.contains(place))
         };
         while let Some(item) = reader.next()? {
             match item {
@@ -116,6 +122,8 @@ impl VerifiedBackup {
             }
         }
         drop(reader);
+        let eras = wholes(&kept.split_off(&eras.start)).and_then(|notes| eras::read(&notes));
+        let eras = Eras::over(eras.map_err(|error| odd(path, error))?);
         let signing = kept.split_off(&history.start);
         let signing = signing_keys(&signing).map_err(|error| odd(path, error))?;
         let entry = entry(&kept.split_off(&own.start)).map_err(|error| odd(path, error))?;
@@ -129,6 +137,7 @@ impl VerifiedBackup {
             gone: joined(gone),
             entry,
             walked_keys,
+            eras,
             signing,
             fences,
         })

@@ -19,8 +19,6 @@ use std::{
 
 use tokio::sync::oneshot;
 
-#[cfg(feature = "backup")]
-use super::backup::Delta;
 use super::{
     Admission, Claim, Destroyed, Destruction, Evidence, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
@@ -30,6 +28,8 @@ use super::{
     root::SlotChange,
     tree::{Erasure, Place, Value},
 };
+#[cfg(feature = "backup")]
+use super::{backup::Delta, eras::Era};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
     event::{EventId, Generation, Subject},
@@ -59,6 +59,8 @@ pub(super) enum Job {
     /// Who, past which generation, and the hold on the subject's gate.
     Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
     RotateRoot(Reply<u64>),
+    #[cfg(feature = "backup")]
+    EndEra(Reply<Era>),
     Flush(Reply<()>),
     /// From when on a backup is told of all changes.
     #[cfg(feature = "backup")]
@@ -185,6 +187,12 @@ impl Committer {
                 let epoch = self.rotate_root();
                 wipe_stack();
                 answer(reply, epoch);
+            }
+            #[cfg(feature = "backup")]
+            Job::EndEra(reply) => {
+                let era = self.end_era();
+                wipe_stack();
+                answer(reply, era);
             }
             Job::Flush(reply) => answer(reply, self.flush()),
             #[cfg(feature = "backup")]

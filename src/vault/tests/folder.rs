@@ -143,7 +143,8 @@ fn hex(id: KeyId) -> String {
 }
 
 fn unhex(text: &str) -> KeyId {
-    KeyId(u128::from_str_radix(text, 16).unwrap().to_be_bytes())
+    let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap();
+    KeyId(std::array::from_fn(byte))
 }
 
 /// `OUBLIETTE_KILL_ROUNDS` asks for more rounds than the default.

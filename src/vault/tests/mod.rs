@@ -101,17 +101,17 @@ impl Chance {
 /// A vault over a tree that a test keeps, so that it can be opened again.
 pub(super) fn over(tree: &Arc<Tree>) -> Vault {
     let vault = Vault::over(Arc::clone(tree), Limits::default()).unwrap();
-    // A new vault has written its signing key.
+    // A new vault has written its signing key and its first era.
     vault.core().disk.faults.writes.store(0, Ordering::SeqCst);
     vault
 }
 
-/// Whether a tree holds nothing but the signing key that every vault has.
+/// Whether a tree holds nothing but the signing key and the era that every vault has.
 pub(super) fn is_bare(tree: &Tree) -> bool {
     let all = tree.range(&[0], &[255], usize::MAX).unwrap();
-    let signing =
-        [super::NoteKind::SigningKeys, super::NoteKind::SigningSecret].map(super::places::notes);
-    all.iter().all(|(place, _)| signing.iter().any(|notes| notes.contains(place)))
+    use super::NoteKind::{Era, SigningKeys, SigningSecret};
+    let own = [SigningKeys, SigningSecret, Era].map(super::places::notes);
+    all.iter().all(|(place, _)| own.iter().any(|notes| notes.contains(place)))
 }
 
 pub(super) fn tree() -> Arc<Tree> {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn generation(vault: &Vault, key: &DataKey) -> u32 {
-    vault.core().naming.hint(key.id()).generation.0
+    vault.core().naming.hint(key.id()).unwrap().unwrap().generation.0
 }
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {

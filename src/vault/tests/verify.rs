@@ -8,6 +8,8 @@ use crate::{
     event::{EventId, OwnerChange},
     vault::{
         KeyTrouble, Trouble,
+        disk::Disk,
+        eras::Eras,
         places::{self, Naming},
         records::{FenceRecord, KeyEntry},
         tree::Value,
@@ -72,12 +74,12 @@ async fn filled() -> (Arc<Tree>, Vault) {
     (tree, vault)
 }
 
-fn naming(tree: &Tree) -> Naming {
-    Naming::new(tree.identity())
+fn naming(tree: &Arc<Tree>) -> Naming {
+    Naming::new(tree.identity(), Eras::load(&Disk::new(Arc::clone(tree))).unwrap())
 }
 
 /// The place and entry of a subject's first key.
-fn first_key(tree: &Tree, whose: &str) -> (Vec<u8>, KeyEntry) {
+fn first_key(tree: &Arc<Tree>, whose: &str) -> (Vec<u8>, KeyEntry) {
     let keys = places::keys(&naming(tree).subject(&subject(whose)));
     let (place, value) = tree.range(&keys.start, &keys.end, 1).unwrap().pop().unwrap();
     (place, KeyEntry::decode(&value).unwrap())

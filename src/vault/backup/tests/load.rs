@@ -180,13 +180,13 @@ async fn what_is_restored_is_the_vault_at_the_end_of_the_backup() {
     let everything = |vault: &Vault| {
         let walk = vault.core().disk.walk(vec![0]..vec![0xff; 65]);
         let all = walk.map(|found| found.unwrap()).map(|(p, v)| (p, v.to_vec()));
-        // The restored one has a signing key of its own.
-        let signing = |place: &[u8]| {
-            [NoteKind::SigningKeys, NoteKind::SigningSecret]
+        // The restored one has a signing key of its own, and both ended the era of the backup.
+        let own = |place: &[u8]| {
+            [NoteKind::SigningKeys, NoteKind::SigningSecret, NoteKind::Era]
                 .into_iter()
                 .any(|kind| places::notes(kind).contains(&place.to_vec()))
         };
-        all.filter(|(place, _)| !signing(place)).collect::<Vec<_>>()
+        all.filter(|(place, _)| !own(place)).collect::<Vec<_>>()
     };
     assert!(everything(&again) == everything(&vault));
 }

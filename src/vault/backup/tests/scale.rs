@@ -46,7 +46,7 @@ fn tell(what: &str, began: Instant) {
 /// A vault of so many people with one key each, made without sealing anything.
 fn vault_of(keys: u64, folder: &Path) -> Vault {
     let identity = random_secret().unwrap();
-    let naming = Naming::new(&identity);
+    let naming = Naming::new(&identity, crate::vault::eras::Eras::over(Vec::new()));
     let name = |n: u64| subject(&format!("user-{n}"));
     let mut order: Vec<_> = (0..keys).map(|n| (naming.subject(&name(n)), n)).collect();
     order.sort_unstable();
@@ -54,7 +54,7 @@ fn vault_of(keys: u64, folder: &Path) -> Vault {
         let (subject, stream) = (name(n), name(n).stream());
         let place = naming.key(&hash, &stream, Generation::FIRST);
         let entry = KeyEntry {
-            id: KeyId(u128::from(n).to_be_bytes()),
+            id: KeyId([&[0, 1][..], &u128::from(n).to_be_bytes()].concat().try_into().unwrap()),
             secret: random_secret()?,
             stream,
             subject,

@@ -113,7 +113,11 @@ fn the_judge_of_the_forensic_test_condemns_a_flat_vault() {
     let mut flat = Flat::at(folder.path(), None);
     let case = Case::default();
     flat.live(folder.path(), &case.archive);
-    let keys = flat.keys.iter().map(|key| (crate::crypto::KeyId([0; 16]), *key)).collect();
+    let keys = flat
+        .keys
+        .iter()
+        .map(|key| (crate::crypto::KeyId([0; crate::crypto::KEY_ID_BYTES]), *key))
+        .collect();
     let verdict = Case { keys, ..case }.judge();
     assert!(verdict.unwrap_err().starts_with("read"));
 }

@@ -1,0 +1,80 @@
+//! The tag that survives: what vouches for an event when its keys are gone.
+//!
+//! GCM's own tag dies with its key. This one is a MAC under a key of the vault's that no erasure
+//! touches, over all that a token is bound to and over the tokens' key ids, nonces and GCM tags. So
+//! of an event that is wholly shredded it is still known that this vault wrote it, which keys it had,
+//! and that what is public of it is unchanged.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::{Token, base64url};
+
+const VAULT_BYTES: usize = 8;
+const ERA_BYTES: usize = 2;
+const MAC_BYTES: usize = 16;
+const TAG_BYTES: usize = VAULT_BYTES + ERA_BYTES + MAC_BYTES;
+
+/// `vault(8) era(2) mac(16)`, as text in unpadded base64url: the beginning of the id of the vault that
+/// wrote an event, the era whose key made the MAC, and the MAC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventTag([u8; TAG_BYTES]);
+
+impl EventTag {
+    /// Makes the tag of an event with these tokens and this associated data, under the key of an era.
+    pub(crate) fn new(
+        key: &Hmac<Sha256>,
+        vault: &[u8; 16],
+        era: u16,
+        associated: &[u8],
+        tokens: &[Token],
+    ) -> Self {
+        let mac = covering(key, associated, tokens).finalize().into_bytes();
+        let mut tag = [0; TAG_BYTES];
+        tag[..VAULT_BYTES].copy_from_slice(&vault[..VAULT_BYTES]);
+        tag[VAULT_BYTES..VAULT_BYTES + ERA_BYTES].copy_from_slice(&era.to_be_bytes());
+        tag[VAULT_BYTES + ERA_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
+        Self(tag)
+    }
+
+    /// Reads a tag's text; `None`: it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        base64url::decode(text)?.try_into().ok().map(Self)
+    }
+
+    /// The beginning of the id of the vault that it names.
+    pub(crate) fn vault(&self) -> &[u8] {
+        &self.0[..VAULT_BYTES]
+    }
+
+    /// The number of the era that it names.
+    pub(crate) fn era(&self) -> u16 {
+        u16::from_be_bytes([self.0[VAULT_BYTES], self.0[VAULT_BYTES + 1]])
+    }
+
+    /// Whether the MAC is the one of such an event, in constant time.
+    pub(crate) fn covers(&self, key: &Hmac<Sha256>, associated: &[u8], tokens: &[Token]) -> bool {
+        let mac = &self.0[VAULT_BYTES + ERA_BYTES..];
+        covering(key, associated, tokens).verify_truncated_left(mac).is_ok()
+    }
+}
+
+fn covering(key: &Hmac<Sha256>, associated: &[u8], tokens: &[Token]) -> Hmac<Sha256> {
+    // Of fixed length are all but what is associated.
+    let length = (associated.len() as u64).to_be_bytes();
+    let mac = key.clone().chain_update(length).chain_update(associated);
+    tokens.iter().fold(mac, |mac, token| {
+        let (nonce, tag) = (token.nonce(), token.tag());
+        mac.chain_update(token.key_id().0).chain_update(nonce).chain_update(tag)
+    })
+}
+
+impl fmt::Display for EventTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(TAG_BYTES * 4 / 3 + 1);
+        base64url::encode(&self.0, &mut text);
+        f.write_str(&text)
+    }
+}

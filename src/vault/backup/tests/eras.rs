@@ -1,0 +1,101 @@
+//! What whoever finds an old backup can read of what comes after it.
+
+use super::*;
+use crate::{
+    event::{ErasureId, KeyId},
+    vault::{Dead, Destruction, Doomed, Verdict, eras::Era},
+};
+
+fn era(id: KeyId) -> Era {
+    Era(u16::from_be_bytes([id.0[0], id.0[1]]))
+}
+
+/// What the finder of this backup has: its places' secret and its eras.
+fn knows(backup: &VerifiedBackup, id: KeyId) -> bool {
+    backup.eras().with(era(id), |_| ()).unwrap().is_some()
+}
+
+fn verdict(vault: &Vault, whose: &str) -> Verdict {
+    let doomed = vec![Doomed { subject: subject(whose), dead: Dead::All }];
+    vault.verdict(&Destruction { erasure: ErasureId::now(), doomed }, b"").unwrap()
+}
+
+#[tokio::test]
+async fn ids_made_after_a_backup_are_noise_to_whoever_finds_it() {
+    let place = Place::new();
+    let vault = place.vault();
+    let before = key(&vault, "user-1", "user-1").await.unwrap().id();
+    let made = place.back_up(&vault, "copy.age").await.unwrap();
+    assert_eq!(made.era, era(before));
+    let after = key(&vault, "user-2", "user-2").await.unwrap().id();
+    assert!(era(after) > era(before));
+    let found = place.read("copy.age").unwrap();
+    assert!(knows(&found, before) && !knows(&found, after));
+    // Under the secrets that it has, the same subject's id says nothing: it is of another era.
+    let second = place.back_up(&vault, "second.age").await.unwrap();
+    assert_eq!(second.era, era(after));
+    assert!(knows(&place.read("second.age").unwrap(), after));
+    drop(vault);
+
+    // All eras stay known to the vault itself.
+    let vault = Vault::open(&place.path("vault"), &place.path("root")).unwrap();
+    live(vault.opening_key(before));
+    live(vault.opening_key(after));
+    let erasure = forget(&vault, "user-1").await;
+    assert_eq!(shredded(vault.opening_key(before)), erasure);
+    assert!(era(key(&vault, "user-3", "user-3").await.unwrap().id()) > era(after));
+}
+
+#[tokio::test]
+async fn an_announcement_opens_for_the_backups_that_are_outstanding_and_for_no_other() {
+    let place = Place::new();
+    let vault = place.vault();
+    key(&vault, "user-1", "user-1").await.unwrap();
+    let old = place.back_up(&vault, "old.age").await.unwrap();
+    place.back_up(&vault, "new.age").await.unwrap();
+    let (found_old, found_new) = (place.read("old.age").unwrap(), place.read("new.age").unwrap());
+
+    let said = verdict(&vault, "user-1");
+    let sealed = vault.seal_verdict(&said, b"about").unwrap();
+    for opened in [
+        vault.open_verdict(said.erasure, b"about", &sealed),
+        found_old.open_verdict(said.erasure, b"about", &sealed),
+        found_new.open_verdict(said.erasure, b"about", &sealed),
+    ] {
+        assert_eq!(opened.as_ref(), Some(&said));
+    }
+    assert_eq!(found_old.open_verdict(said.erasure, b"other", &sealed), None);
+
+    vault.retire_backup(old.backup).await.unwrap();
+    let sealed = vault.seal_verdict(&said, b"about").unwrap();
+    assert_eq!(found_old.open_verdict(said.erasure, b"about", &sealed), None);
+    assert_eq!(found_new.open_verdict(said.erasure, b"about", &sealed).as_ref(), Some(&said));
+    // A wrap of one era that is called another's, a count that lies, a byte that is cut.
+    for at in 0..sealed.len() {
+        let mut changed = sealed.clone();
+        changed[at] ^= 1;
+        let opened = vault.open_verdict(said.erasure, b"about", &changed);
+        // The other reader's wrap is its own affair.
+        assert!(opened.is_none() || opened.as_ref() == Some(&said), "{at}");
+        assert_eq!(vault.open_verdict(said.erasure, b"about", &sealed[..at]), None, "{at}");
+    }
+}
+
+#[tokio::test]
+async fn a_restored_vault_takes_no_id_of_the_lost_one_for_its_own() {
+    let place = Place::new();
+    let vault = place.vault();
+    let before = key(&vault, "user-1", "user-1").await.unwrap().id();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    let lost = key(&vault, "room-1", "user-1").await.unwrap().id();
+    place.restore("copy.age").unwrap();
+    let again = place.restored();
+    live(again.opening_key(before));
+    let missing = again.opening_key(lost);
+    assert!(matches!(missing, Err(VaultError::KeyMissing(id)) if id == lost), "{missing:?}");
+    let made = key(&again, "room-1", "user-1").await.unwrap().id();
+    assert!(era(made) > era(lost), "{made} {lost}");
+    // Forgetting does not turn a missing key into a shredded one by guessing.
+    forget(&again, "user-1").await;
+    assert!(matches!(again.opening_key(lost), Err(VaultError::KeyMissing(_))));
+}

@@ -1,0 +1,53 @@
+//! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
+
+use super::{
+    Vault, VaultError,
+    eras::{Era, EraKeys},
+};
+use crate::crypto::{EventTag, Token};
+
+/// What a tag shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tagged {
+    /// A holder of this vault (or of a backup of it) wrote the event as it stands.
+    Ours,
+    /// It names this vault, and the event is not what it was made for: changed, moved or forged.
+    Forged,
+    /// It names another vault.
+    OtherVault,
+    /// It names an era that this vault does not know: it was restored from a backup that is older.
+    UnknownEra,
+}
+
+impl Vault {
+    /// The tag of an event with these tokens and this associated data.
+    pub(crate) fn tag(&self, associated: &[u8], tokens: &[Token]) -> Result<EventTag, VaultError> {
+        let vault = self.id();
+        self.core().naming.eras.with_current(|keys| {
+            EventTag::new(&keys.tags, vault.0.as_bytes(), keys.era.0, associated, tokens)
+        })
+    }
+
+    /// Whether a tag names this vault.
+    pub(crate) fn wrote(&self, tag: &EventTag) -> bool {
+        self.id().0.as_bytes().starts_with(tag.vault())
+    }
+
+    /// What the tag of an event with these tokens and this associated data shows.
+    pub(crate) fn check_tag(
+        &self,
+        tag: &EventTag,
+        associated: &[u8],
+        tokens: &[Token],
+    ) -> Result<Tagged, VaultError> {
+        if !self.wrote(tag) {
+            return Ok(Tagged::OtherVault);
+        }
+        let covers = |keys: &EraKeys| tag.covers(&keys.tags, associated, tokens);
+        Ok(match self.core().naming.eras.with(Era(tag.era()), covers)? {
+            Some(true) => Tagged::Ours,
+            Some(false) => Tagged::Forged,
+            None => Tagged::UnknownEra,
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! What is still known of an event when its keys are gone: the tag that no erasure touches.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use oubliette::{
+    audit::{
+        Where,
+        verify::{Ill, VerifyNews, VerifyOptions},
+    },
+    event::{EventType, Json, NewEvent, Payload, RecordedEvent},
+    layer::Oubliette,
+    policy::Policy,
+    store::{
+        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError,
+        Unreadable,
+    },
+};
+
+/// All events of a stream, as they lie in the store.
+async fn raw(store: &MemoryStore, of: &str) -> Vec<RecordedEvent> {
+    store.events(&stream(of), ReadOptions::default()).await.unwrap()
+}
+
+/// Puts the events into a store of their own, which somebody else wrote.
+async fn forged(events: Vec<RecordedEvent>) -> MemoryStore {
+    let store = MemoryStore::new();
+    for event in events {
+        let mut new = NewEvent::new(event.event_type, event.data.unwrap()).with_id(event.id);
+        new.metadata = event.metadata;
+        store
+            .append(vec![Append::new(event.stream, ExpectedRevision::Any, vec![new])])
+            .await
+            .unwrap();
+    }
+    store
+}
+
+fn text(event: &RecordedEvent) -> String {
+    event.data.as_ref().and_then(Payload::as_json).unwrap().as_str().to_owned()
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
+async fn why(layer: &Oubliette<MemoryStore>, of: &str) -> Option<Unreadable> {
+    match layer.events(&stream(of), ReadOptions::default()).await {
+        Err(StoreError::Unreadable { unreadable, .. }) => Some(unreadable),
+        other => {
+            other.unwrap();
+            None
+        }
+    }
+}
+
+/// What `verify` calls the first event.
+async fn ills(layer: &Oubliette<MemoryStore>) -> Vec<Ill> {
+    let mut found = Vec::new();
+    layer
+        .verify(VerifyOptions::default(), |news| {
+            if let VerifyNews::Found(finding) = news
+                && matches!(finding.at, Where::Event { .. })
+            {
+                found.push(finding.kind);
+            }
+        })
+        .await
+        .unwrap();
+    found
+}
+
+const INLINE: &str = r#"
+[[stream]]
+match  = "user-{id}"
+layout = "inline"
+public = ["/colour"]
+[[stream]]
+match  = "news-{id}"
+layout = "inline"
+public = ["*"]
+"#;
+
+fn policy() -> Policy {
+    Policy::parse(INLINE).unwrap()
+}
+
+/// A store in which user-1 is forgotten and user-2 lives, and the vault over it.
+async fn world() -> (MemoryStore, Oubliette<MemoryStore>) {
+    let store = MemoryStore::new();
+    let vault = oubliette::vault::Vault::in_memory().unwrap();
+    let layer = Oubliette::open(store.clone(), vault, policy()).await.unwrap();
+    for who in ["user-1", "user-2"] {
+        let data = r#"{"colour":"blue","name":"Erika"}"#;
+        put(&layer, who, event("UserRegistered", data)).await.unwrap();
+    }
+    put(&layer, "news-1", event("Published", r#"{"title":"hello"}"#)).await.unwrap();
+    layer.forget(&subject("user-1"), "asked").await.unwrap();
+    (store, layer)
+}
+
+async fn over(
+    events: Vec<RecordedEvent>,
+    vault_of: &Oubliette<MemoryStore>,
+) -> Oubliette<MemoryStore> {
+    let vault = vault_of.vault().unwrap().clone();
+    Oubliette::open(forged(events).await, vault, policy()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_dead_keys_id_over_a_living_persons_event_is_no_forgotten_person() {
+    let (store, layer) = world().await;
+    let (dead, mut living) = (raw(&store, "user-1").await, raw(&store, "user-2").await);
+    // The forger has the store alone: they take a token whose key is dead.
+    living[0].data = dead[0].data.clone();
+    let mut forgery = living.clone();
+    assert_eq!(
+        why(&over(forgery.clone(), &layer).await, "user-2").await,
+        Some(Unreadable::Tampered)
+    );
+    // With the tag of the event that it is from, which names another stream and id.
+    forgery[0].metadata = dead[0].metadata.clone();
+    assert_eq!(
+        why(&over(forgery.clone(), &layer).await, "user-2").await,
+        Some(Unreadable::Tampered)
+    );
+    // Without one.
+    forgery[0].metadata = None;
+    let told = over(forgery, &layer).await;
+    assert_eq!(why(&told, "user-2").await, Some(Unreadable::Untagged));
+    assert_eq!(ills(&told).await, [Ill::Untagged]);
+}
+
+#[tokio::test]
+async fn a_public_part_that_was_edited_after_the_forgetting_is_found_out() {
+    let (store, layer) = world().await;
+    let mut events = raw(&store, "user-1").await;
+    assert_eq!(why(&over(events.clone(), &layer).await, "user-1").await, None);
+    let edited = text(&events[0]).replace("blue", "red");
+    events[0].data = Some(json(&edited).into());
+    let told = over(events, &layer).await;
+    assert_eq!(why(&told, "user-1").await, Some(Unreadable::Tampered));
+    assert_eq!(ills(&told).await, [Ill::Tampered]);
+}
+
+#[tokio::test]
+async fn a_forged_event_in_clear_is_counted_whatever_it_notes() {
+    let (store, layer) = world().await;
+    assert_eq!(layer.count_unsealed().await.unwrap(), 0);
+    let news = raw(&store, "news-1").await;
+    let forge = |metadata: Option<&str>| {
+        let mut event = news[0].clone();
+        event.data = Some(json(r#"{"title":"forged"}"#).into());
+        event.event_type = EventType::new("Published").unwrap();
+        event.metadata = metadata.map(json);
+        event
+    };
+    for metadata in [None, Some("{}"), Some(r#"{"$oubliette":{"stream":"news-1"}}"#)] {
+        let told = over(vec![forge(metadata)], &layer).await;
+        assert_eq!(why(&told, "news-1").await, None);
+        assert_eq!((told.unsealed(), told.count_unsealed().await.unwrap()), (1, 1), "{metadata:?}");
+    }
+    // Under the tag of an event that this vault wrote in clear it is worse than that.
+    let tagged = news[0].metadata.as_ref().map(|json| json.as_str().to_owned());
+    let told = over(vec![forge(tagged.as_deref())], &layer).await;
+    assert_eq!(why(&told, "news-1").await, Some(Unreadable::Tampered));
+    assert_eq!(ills(&told).await, [Ill::Tampered]);
+}
+
+#[tokio::test]
+async fn an_event_of_another_vault_is_called_so() {
+    let (store, _) = world().await;
+    let other = oubliette::vault::Vault::in_memory().unwrap();
+    let mut events = raw(&store, "user-2").await;
+    events.extend(raw(&store, "news-1").await);
+    let other = Oubliette::open(forged(events).await, other, policy()).await.unwrap();
+    assert_eq!(why(&other, "user-2").await, Some(Unreadable::OtherVault));
+    // In clear it can be read, and counts as none of ours.
+    assert_eq!(why(&other, "news-1").await, None);
+    assert_eq!(other.count_unsealed().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_tag_that_was_removed_while_the_key_lives_is_told() {
+    let (store, layer) = world().await;
+    let mut events = raw(&store, "user-2").await;
+    events[0].metadata = None;
+    let told = over(events, &layer).await;
+    // The key vouches for it today, and nothing will when it is gone.
+    assert_eq!(why(&told, "user-2").await, None);
+    assert_eq!(ills(&told).await, [Ill::TagMissing]);
+}
