@@ -74,9 +74,10 @@ impl Sweep {
 
     fn reset(&self) {
         for part in ["oubliette-data", "state"] {
-            let _ = fs::remove_dir_all(self.world.path(part));
-            if self.pristine.path().join(part).exists() {
-                copy(&self.pristine.path().join(part), &self.world.path(part));
+            let (from, to) = (self.pristine.path().join(part), self.world.path(part));
+            empty(&to, &from);
+            if from.exists() {
+                copy(&from, &to);
             }
         }
     }
@@ -226,6 +227,23 @@ fn told(ran: &Ran) -> Result<(), String> {
         return Err(format!("it says: {}", ran.stderr));
     }
     Ok(())
+}
+
+/// Removes all files of a folder, and all folders in it that its model lacks. The others stay: a vault
+/// notices where its folder was made anew.
+fn empty(folder: &Path, model: &Path) {
+    if !model.is_dir() {
+        let _ = fs::remove_dir_all(folder);
+        return;
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            empty(&entry.path(), &model.join(entry.file_name()));
+        } else {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
 }
 
 fn copy(from: &Path, to: &Path) {
