@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -76,6 +76,17 @@ impl Location {
 
     fn log(&self) -> PathBuf {
         self.beside("-wal")
+    }
+
+    /// SQLite says that it switched, too, where it could not remove its journal and took the switch
+    /// back, at the next use. Then the file's header says what is.
+    fn refuse_without_log(&self) -> io::Result<()> {
+        let mut header = [0; 20];
+        File::open(&self.path)?.read_exact(&mut header)?;
+        if header[18..] == [2, 2] {
+            return Ok(());
+        }
+        Err(io::Error::other("SQLite could not begin its write-ahead log; try again"))
     }
 
     fn beside(&self, what: &str) -> PathBuf {
@@ -198,6 +209,7 @@ fn open_once(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     }
     prepare_to_write(&connection).map_err(explained)?;
     make(&connection).map_err(explained)?;
+    location.refuse_without_log().map_err(io)?;
     Identity::of(&connection).map_err(explained)?.check(folder, OpenMode::Existing)?;
     // Names too, also of what a process made that was killed before it could say so.
     let real = folder.canonicalize().map_err(io)?;
@@ -308,10 +320,8 @@ fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA cache_size = -32768;",
     )?;
-    let answer = switch_to_log(connection)?;
-    // It answers so, too, where it could not remove its journal. Asked again, it says what is.
-    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    if answer != "wal" || mode != "wal" {
+    let mode = switch_to_log(connection)?;
+    if mode != "wal" {
         let message = Some("the file system cannot hold a write-ahead log".to_owned());
         return Err(rusqlite::Error::SqliteFailure(
             rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
