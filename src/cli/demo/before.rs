@@ -8,7 +8,7 @@ use std::{
 use oubliette::{
     event::{Json, Payload, RecordedEvent},
     store::{Current, EventStoreExt, ExpectedRevision, ReadOptions, StoreError},
-    vault::{InventoryEntry, Vault},
+    vault::{InventoryEntry, OpenAs, Vault},
 };
 
 use super::{
@@ -292,7 +292,9 @@ pub(super) fn open_copy(
     let (folder, root) = (trial.path().join("vault"), trial.path().join("root-slot"));
     folder::copy(copy, &folder)?;
     fs::copy(&bank.root, &root)?;
-    let keys = Vault::open(&folder, &root).and_then(|vault| {
+    // A copy, with a copy of the slot: nobody else has it.
+    let opened = Vault::open_as(&folder, root.as_path(), OpenAs::TheOne);
+    let keys = opened.and_then(|vault| {
         let entries: Vec<InventoryEntry> = vault.inventory().collect::<Result<_, _>>()?;
         Ok(entries.iter().filter(|entry| matches!(entry, InventoryEntry::Key(_))).count())
     });
