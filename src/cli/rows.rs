@@ -410,7 +410,7 @@ mod tests {
         shredded.data = None;
         shredded.shredded = vec![part];
         let row = write(&shredded);
-        let part = r#""shredded":[{"day":"1970-01-01","fields":["*"],"keys":["CQkJCQkJCQkJCQkJCQkJCQ"],"ref":"BwcHBwcHBwcHBwcHBwcHBw"}]}"#;
+        let part = r#""shredded":[{"day":"1970-01-01","fields":["*"],"keys":["CQkJCQkJCQkJCQkJCQkJCQkJ"],"ref":"BwcHBwcHBwcHBwcHBwcHBw"}]}"#;
         assert!(row.ends_with(part), "{row}");
         assert!(matches!(parse(row.as_bytes(), false), Err(RowError::Holes)));
         assert!(matches!(parse(row.as_bytes(), true), Ok(Parsed::Event(_))));

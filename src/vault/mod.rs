@@ -27,8 +27,8 @@ mod records;
 mod root;
 mod rotate;
 mod signing;
-#[cfg(feature = "backup")]
 mod tag;
+#[cfg(feature = "backup")]
 mod tap;
 #[cfg(test)]
 mod tests;

@@ -82,8 +82,9 @@ mod durably {
 
 /// Sled keeps this with the help of the system (see `sled_files`), which files alone do not show:
 /// for sled the cuts of a block device do.
+#[cfg(feature = "sqlite")]
 mod in_large_batches {
-    contract!(on_a_disk: #[cfg(feature = "sqlite")] sqlite; [
+    contract!(on_a_disk: sqlite; [
         after_a_cut_in_large_batches_there_are_whole_batches_in_order,
     ]);
     use super::on_a_disk;
@@ -261,6 +262,7 @@ mod on_a_disk {
     }
 
     /// Each of more than a segment of sled's.
+    #[cfg(feature = "sqlite")]
     pub(super) fn after_a_cut_in_large_batches_there_are_whole_batches_in_order(
         open: Open,
         folder: &Path,
