@@ -20,14 +20,17 @@ use hmac::Hmac;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+#[cfg(feature = "backup")]
+use super::committer::Committer;
 use super::{
     NoteKind, VaultError,
-    committer::Committer,
     disk::{Disk, parts},
     places,
     tree::{Change, Place, Value},
 };
-use crate::crypto::{Cipher, RandomError, Secret, derive, keyed, random, random_secret};
+use crate::crypto::{Cipher, Secret, derive, keyed, random_secret};
+#[cfg(feature = "backup")]
+use crate::crypto::{RandomError, random};
 
 /// The number of an era. The first is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -134,6 +137,7 @@ impl Eras {
     }
 
     /// After its note is on the disk.
+    #[cfg(feature = "backup")]
     pub(super) fn add(&self, keys: EraKeys) {
         let mut eras = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = eras.iter().flat_map(|eras| eras.iter().cloned());
@@ -157,11 +161,13 @@ pub(super) fn begin(era: Era) -> Result<(Vec<Change>, EraKeys), VaultError> {
 
 /// The era that a restored vault begins. The vault that made the backup may have gone on to the
 /// next few: a number that is not theirs lets nobody take one's ids for the other's.
+#[cfg(feature = "backup")]
 pub(super) fn after_restore(last: Era) -> Result<Era, RandomError> {
     let [step] = random::<1>()?;
     Ok(Era(last.0.saturating_add(2).saturating_add(u16::from(step))))
 }
 
+#[cfg(feature = "backup")]
 impl Committer {
     /// Ends the era: what is made from now on cannot be read with a backup that was made before.
     pub(super) fn end_era(&mut self) -> Result<Era, VaultError> {

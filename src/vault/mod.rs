@@ -42,6 +42,7 @@ mod wire;
 pub use catalogue::{Backup, BackupId, BackupState};
 #[cfg(feature = "drill")]
 pub(crate) use copy::{Copied, DeadKey, Fate};
+pub use eras::Era;
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use pages::PageStoreKind;
