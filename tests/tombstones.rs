@@ -432,3 +432,15 @@ async fn a_vault_has_one_signing_key_from_the_beginning() {
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0].key, keys[0].public.id());
 }
+
+/// A service logs its errors, and a log is copied.
+#[tokio::test]
+async fn a_refused_append_does_not_say_which_erasure_it_was() {
+    let bank = layer().await;
+    put(&bank, "user-1", event("UserRegistered", r#"{"name":"Erika"}"#)).await.unwrap();
+    let erased = bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    let error = put(&bank, "user-1", event("UserMoved", r#"{"to":"Bonn"}"#)).await.unwrap_err();
+    for told in [error.to_string(), format!("{error:?}")] {
+        assert!(told.contains("user-1") && !told.contains(&erased.erasure.to_string()), "{told}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::SealError,
-    event::{ErasureId, RecordedEvent, Subject},
+    event::{RecordedEvent, Subject},
     policy::PolicyRefusal,
     store::{Refusal, StoreError, Unreadable},
     vault::VaultError,
@@ -13,12 +13,10 @@ use crate::{
 #[non_exhaustive]
 pub enum CodecError {
     /// A key of a forgotten subject is needed. Permanent, until someone reopens the subject.
-    #[error("subject {subject} is forgotten (erasure {erasure}); `reopen` admits them again")]
+    #[error("subject {subject} is forgotten; `reopen` admits them again")]
     Forgotten {
         /// Who.
         subject: Subject,
-        /// By which erasure.
-        erasure: ErasureId,
     },
     /// The payload cannot be sealed under this policy.
     #[error("refused: {0}")]
@@ -43,7 +41,7 @@ pub enum CodecError {
 impl From<VaultError> for CodecError {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::Forgotten { subject, erasure } => Self::Forgotten { subject, erasure },
+            VaultError::Forgotten { subject, .. } => Self::Forgotten { subject },
             VaultError::KeyMissing(_) => Self::Unreadable(Unreadable::KeyMissing),
             other => Self::Vault(other),
         }
@@ -59,7 +57,7 @@ impl From<PolicyRefusal> for CodecError {
 impl From<CodecError> for StoreError {
     fn from(error: CodecError) -> Self {
         match error {
-            CodecError::Forgotten { subject, erasure } => Self::Forgotten { subject, erasure },
+            CodecError::Forgotten { subject } => Self::Forgotten { subject },
             CodecError::Refused(refusal) => {
                 Self::Refused { refusal: kind(&refusal), source: Some(Box::new(refusal)) }
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Capability, ExpectedRevision};
-use crate::event::{ErasureId, EventId, Position, Revision, StreamName, Subject};
+use crate::event::{EventId, Position, Revision, StreamName, Subject};
 
 /// A source error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -58,12 +58,10 @@ pub enum StoreError {
 
     /// The append needs a key of a forgotten subject. Permanent, until someone reopens the
     /// subject by name.
-    #[error("subject {subject} is forgotten (erasure {erasure}); `reopen` admits them again")]
+    #[error("subject {subject} is forgotten; `reopen` admits them again")]
     Forgotten {
         /// Whose key was needed.
         subject: Subject,
-        /// The erasure that forgot them.
-        erasure: ErasureId,
     },
 
     /// The layer refuses the append; nothing was written.

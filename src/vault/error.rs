@@ -14,11 +14,11 @@ use crate::{
 #[non_exhaustive]
 pub enum VaultError {
     /// The subject is forgotten; `reopen` admits them again.
-    #[error("subject {subject} is forgotten (erasure {erasure}); `reopen` admits them again")]
+    #[error("subject {subject} is forgotten; `reopen` admits them again")]
     Forgotten {
         /// Who.
         subject: Subject,
-        /// By which erasure.
+        /// By which erasure. No message says it: a log would join the subject to its announcement.
         erasure: ErasureId,
     },
     /// An append that was to change the subject's owners was cut off, so that the generation of
