@@ -69,6 +69,10 @@ pub(super) struct Globals {
     /// it was put back too far: everybody whom it took is forgotten again by name. Once is enough
     #[arg(long = "past-erasure", global = true, value_name = "ERASURE")]
     pub(super) past_erasures: Vec<ErasureId>,
+    /// Apply an erasure that an earlier restoration of this vault's backup announced, under a key that
+    /// this one does not know. Once is enough
+    #[arg(long = "believe-erasure", global = true, value_name = "ERASURE")]
+    pub(super) believed_erasures: Vec<ErasureId>,
     /// Open this folder as the only one of its root slot, though it was restored or is a copy: you
     /// make sure that no other folder is used with that slot. Once is enough
     #[arg(long, global = true, conflicts_with = "read_only")]
@@ -135,6 +139,7 @@ impl Globals {
             .with_expected_epoch(self.expect_epoch)
             .past_counter(self.past_counter)
             .past_erasures(self.past_erasures.clone())
+            .believed_erasures(self.believed_erasures.clone())
             .open_as(match (self.read_only, self.this_is_the_one) {
                 (true, _) => OpenAs::ReadOnly,
                 (_, true) => OpenAs::TheOne,

@@ -53,10 +53,13 @@ struct Body {
 }
 
 /// Why something that says it is an announcement of this vault does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Uncounted {
     /// It has no signature, or not one of a key in the vault's history.
     Unsigned,
+    /// It opens, so that a holder of the vault or of a backup made it, and is signed by a key that the
+    /// vault does not know: an earlier restoration of the same backup, or whoever found one.
+    Stranger(Box<Verdict>),
     /// It has a form that this program does not know.
     Unopened,
     /// This vault signed it, and cannot open it: it was put back to before the eras for which it is
@@ -165,10 +168,14 @@ impl Announcement {
         let Body { key: Some(key), sig: Some(sig), .. } = &self.body else {
             return Ok(Err(Uncounted::Unsigned));
         };
-        if vouches(*key, &self.signed_bytes(*key, &sealed), sig)? != Vouched::Ours {
-            return Ok(Err(Uncounted::Unsigned));
-        }
-        Ok(open(&self.associated(), &sealed).ok_or(Uncounted::TooNew))
+        let vouched = vouches(*key, &self.signed_bytes(*key, &sealed), sig)?;
+        let opened = || open(&self.associated(), &sealed);
+        Ok(match vouched {
+            Vouched::Ours => opened().ok_or(Uncounted::TooNew),
+            Vouched::Forged => Err(Uncounted::Unsigned),
+            Vouched::UnknownKey => Err(opened()
+                .map_or(Uncounted::Unsigned, |verdict| Uncounted::Stranger(Box::new(verdict)))),
+        })
     }
 
     /// What the signature is over: all that the seal covers, the key that signs, and what is sealed.
@@ -253,7 +260,8 @@ mod tests {
         let open = |_: &[u8], _: &[u8]| Some(Verdict { erasure, taken: vec![], note: vec![] });
         match line.open_by(vouches, open).unwrap() {
             Ok(_) => "good",
-            Err(Uncounted::Unsigned) => "unsigned",
+            // Here whatever is sealed opens.
+            Err(Uncounted::Unsigned | Uncounted::Stranger(_)) => "unsigned",
             Err(Uncounted::Unopened) => "unopened",
             Err(Uncounted::TooNew) => "too new",
         }

@@ -83,6 +83,18 @@ pub enum ErasureError {
         list(.0)
     )]
     TooOld(Vec<ErasureId>),
+    /// This vault was restored from a backup, and finds announcements that open with its secrets and are
+    /// signed by a key that it does not know. An earlier restoration of that backup made them, and then
+    /// people are forgotten who can be read here; or somebody who found a backup did. Only the operator
+    /// can tell.
+    #[error(
+        "this vault was restored, and the event store announces erasures ({}) that open with its secrets \
+         and are signed by a key that it does not know: by an earlier restoration of the same backup, or \
+         by somebody who found a backup; nothing personal may be served before you say which; to apply \
+         one, `--believe-erasure`; to pass over a forgery, `--past-erasure`",
+        list(.0)
+    )]
+    NotVouched(Vec<ErasureId>),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(

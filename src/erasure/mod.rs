@@ -35,4 +35,4 @@ pub use journal::ErasureRecord;
 pub use plan::{AffectedStream, AffectedSubject, Foreign, Keeper, Kept, Plan, Unsealed};
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
-pub use witness::{Replayed, Witnessed, export, pass_over, replay};
+pub use witness::{Replayed, Witnessed, believe, export, pass_over, replay};

@@ -14,7 +14,7 @@ use crate::{
     event::{ErasureId, EventId, NewEvent, RecordedEvent, Revision},
     layer::{Layer, Oubliette},
     store::{Append, Capability, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError},
-    vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
+    vault::{Destruction, KeyOrigin, NoteKind, Vault, VaultError, Verdict},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -85,14 +85,43 @@ pub async fn replay(
         found.take(vault, &announcement)?;
     }
     let (erasures, keys) = apply(vault, found.unknown).await?;
-    refuse_too_new(found.too_new)?;
+    refuse_unclear(found.too_new, found.strangers)?;
     let (known, foreign, unverifiable) = (found.known, found.foreign, found.unverifiable);
     Ok(Replayed { erasures, keys, known, foreign, unverifiable, epoch: vault.epoch()? })
 }
 
-fn refuse_too_new(mut erasures: Vec<ErasureId>) -> Result<(), ErasureError> {
-    erasures.dedup();
-    if erasures.is_empty() { Ok(()) } else { Err(ErasureError::TooOld(erasures)) }
+fn refuse_unclear(
+    mut too_new: Vec<ErasureId>,
+    mut strangers: Vec<ErasureId>,
+) -> Result<(), ErasureError> {
+    // An erasure may come in several parts.
+    too_new.dedup();
+    strangers.dedup();
+    if !too_new.is_empty() {
+        return Err(ErasureError::TooOld(too_new));
+    }
+    if strangers.is_empty() { Ok(()) } else { Err(ErasureError::NotVouched(strangers)) }
+}
+
+/// Whether the operator took a stranger's word for an erasure.
+fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
+    Ok(vault.note(NoteKind::Witness, erasure)?.is_some())
+}
+
+/// Whether the vault signs with a key that it made when it was restored. Of one that never was, no
+/// earlier restoration can have spoken.
+fn is_restored(vault: &Vault) -> Result<bool, VaultError> {
+    Ok(vault.signing_keys()?.last().is_some_and(|key| key.origin == KeyOrigin::Restored))
+}
+
+/// Says that an erasure is to be applied which somebody announced with the secrets of this restored
+/// vault, under a key that it does not know ([`ErasureError::NotVouched`]): the operator knows that an
+/// earlier restoration did. It is applied when a layer over the vault is opened.
+///
+/// # Errors
+/// Errors of the vault.
+pub async fn believe(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
+    Ok(vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), b"believed").await?)
 }
 
 /// Says that an erasure which the vault announced and cannot open any more is dealt with: everybody
@@ -202,6 +231,8 @@ struct Found {
     unverifiable: Vec<EventId>,
     /// What this vault announced and cannot open any more.
     too_new: Vec<ErasureId>,
+    /// What a stranger to this restored vault announced with its secrets.
+    strangers: Vec<ErasureId>,
 }
 
 impl Found {
@@ -221,7 +252,14 @@ impl Found {
                 }
                 return Ok(true);
             }
-            Err(Uncounted::Unsigned | Uncounted::Unopened) => {
+            Err(Uncounted::Stranger(verdict)) if is_believed(vault, id)? => *verdict,
+            Err(Uncounted::Stranger(_)) if is_restored(vault)? => {
+                if vault.note(NoteKind::Erasure, id)?.is_none() {
+                    self.strangers.push(announcement.erasure());
+                }
+                return Ok(false);
+            }
+            Err(_) => {
                 self.unverifiable.push(announcement.id());
                 return Ok(false);
             }
@@ -372,7 +410,7 @@ pub(super) async fn look<S: EventStore>(
     }
     let (replayed, _) = apply(vault, found.unknown).await?;
     // Before the mark moves: the next opening must find them as well.
-    refuse_too_new(found.too_new)?;
+    refuse_unclear(found.too_new, found.strangers)?;
     let at = events.last().map(|event| (event.revision, event.id));
     let at = if gap || at.is_some() { at } else { mark.at };
     let last = last.flatten();

@@ -42,6 +42,7 @@ pub struct DataFolder {
     pub(super) counter: Option<String>,
     pub(super) past_counter: bool,
     pub(super) past_erasures: Vec<ErasureId>,
+    pub(super) believed_erasures: Vec<ErasureId>,
     pub(super) how: OpenAs,
     pub(super) vault: Option<PathBuf>,
     pub(super) store: Option<PathBuf>,
@@ -93,6 +94,7 @@ impl DataFolder {
             counter: None,
             past_counter: false,
             past_erasures: Vec::new(),
+            believed_erasures: Vec::new(),
             how: OpenAs::Known,
             vault: None,
             store: None,
@@ -137,6 +139,13 @@ impl DataFolder {
     #[must_use]
     pub fn past_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
         self.past_erasures = erasures;
+        self
+    }
+
+    /// Applying these erasures on a stranger's word; see [`erasure::believe`].
+    #[must_use]
+    pub fn believed_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
+        self.believed_erasures = erasures;
         self
     }
 
@@ -323,6 +332,9 @@ impl DataFolder {
         }
         for erasure in &self.past_erasures {
             erasure::pass_over(&vault, *erasure).await?;
+        }
+        for erasure in &self.believed_erasures {
+            erasure::believe(&vault, *erasure).await?;
         }
         let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
         let store = SqliteStore::open_with(folder.events(), mode)?;

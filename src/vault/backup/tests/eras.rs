@@ -143,3 +143,58 @@ async fn a_vault_put_back_further_than_its_announcements_reach_serves_nothing() 
     drop(bank);
     drop(place.restored());
 }
+
+/// The first restoration forgot somebody and was lost. What it announced under a key of its own was a
+/// stranger's word to the second, which read who was forgotten.
+#[tokio::test]
+async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
+    use crate::{
+        erasure::{ErasureError, believe, pass_over},
+        event::{EventType, Json, NewEvent},
+        layer::Oubliette,
+        policy::Policy,
+        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
+    };
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let policy = Policy::sealed_by_default;
+    let bank = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
+    for who in ["user-1", "user-2"] {
+        let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[1]").unwrap());
+        bank.append_to(&stream(who), ExpectedRevision::Any, vec![moved]).await.unwrap();
+    }
+    place.back_up(bank.vault().unwrap(), "copy.age").await.unwrap();
+    drop(bank);
+    let again = |name: &str| {
+        let (folder, slot) = (place.path(name), place.path(&format!("{name}.root")));
+        place.read("copy.age").unwrap().restore(&folder, &slot, |_| {}).unwrap();
+        Vault::open(&folder, &slot).unwrap()
+    };
+    let first = Oubliette::open(store.clone(), again("first"), policy()).await.unwrap();
+    let erased = first.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    drop(first);
+
+    let second = again("second");
+    let opened = Oubliette::open(store.clone(), second.clone(), policy()).await;
+    match opened {
+        Err(ErasureError::NotVouched(erasures)) => assert_eq!(erasures, [erased.erasure]),
+        other => panic!("{other:?}"),
+    }
+    believe(&second, erased.erasure).await.unwrap();
+    let bank = Oubliette::open(store.clone(), second, policy()).await.unwrap();
+    assert_eq!(bank.witnessed().replayed, [erased.erasure]);
+    let events = bank.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    assert_eq!(events[0].data, None);
+    assert!(
+        bank.events(&stream("user-2"), ReadOptions::default()).await.unwrap()[0].data.is_some()
+    );
+    drop(bank);
+
+    // Who knows that it is a forgery passes over it.
+    let third = again("third");
+    pass_over(&third, erased.erasure).await.unwrap();
+    let bank = Oubliette::open(store, third, policy()).await.unwrap();
+    assert!(
+        bank.events(&stream("user-1"), ReadOptions::default()).await.unwrap()[0].data.is_some()
+    );
+}
