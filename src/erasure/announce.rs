@@ -57,6 +57,10 @@ struct Body {
 pub(crate) enum Uncounted {
     /// It has no signature, or not one of a key in the vault's history.
     Unsigned,
+    /// It opens, and a key signed it that is not in the vault's history: a restoration's that this
+    /// vault knows nothing of, because it was restored from an older backup; or a key of somebody who
+    /// found a backup.
+    UnknownKey,
     /// It has a form that this program does not know.
     Unopened,
     /// This vault signed it, and cannot open it: it was put back to before the eras for which it is
@@ -165,10 +169,12 @@ impl Announcement {
         let Body { key: Some(key), sig: Some(sig), .. } = &self.body else {
             return Ok(Err(Uncounted::Unsigned));
         };
-        if vouches(*key, &self.signed_bytes(*key, &sealed), sig)? != Vouched::Ours {
-            return Ok(Err(Uncounted::Unsigned));
-        }
-        Ok(open(&self.associated(), &sealed).ok_or(Uncounted::TooNew))
+        let opened = || open(&self.associated(), &sealed);
+        Ok(match vouches(*key, &self.signed_bytes(*key, &sealed), sig)? {
+            Vouched::Ours => opened().ok_or(Uncounted::TooNew),
+            Vouched::UnknownKey if opened().is_some() => Err(Uncounted::UnknownKey),
+            Vouched::UnknownKey | Vouched::Forged => Err(Uncounted::Unsigned),
+        })
     }
 
     /// What the signature is over: all that the seal covers, the key that signs, and what is sealed.
@@ -253,7 +259,7 @@ mod tests {
         let open = |_: &[u8], _: &[u8]| Some(Verdict { erasure, taken: vec![], note: vec![] });
         match line.open_by(vouches, open).unwrap() {
             Ok(_) => "good",
-            Err(Uncounted::Unsigned) => "unsigned",
+            Err(Uncounted::Unsigned | Uncounted::UnknownKey) => "unsigned",
             Err(Uncounted::Unopened) => "unopened",
             Err(Uncounted::TooNew) => "too new",
         }

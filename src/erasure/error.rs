@@ -83,6 +83,19 @@ pub enum ErasureError {
         list(.0)
     )]
     TooOld(Vec<ErasureId>),
+    /// The vault was restored from a backup, and a key that it does not know signed announcements that
+    /// it can open. Either it was restored before, and that restoration forgot somebody; or somebody who
+    /// found a backup forged them. Which it is only a person knows, so that nothing personal may be
+    /// served.
+    #[error(
+        "erasures were announced that this restored vault can open, signed by a key that it does not know \
+         ({}): if it was restored before, that restoration announced them, and nothing personal may be \
+         served; restore a newer backup, or forget again by name whom they took (their tombstones name \
+         them) and say so (`--past-erasure`, or `erasure::pass_over`). If it was never restored before, \
+         somebody who has a backup forged them: pass over them likewise, and forget nobody",
+        list(.0)
+    )]
+    UnknownSigner(Vec<ErasureId>),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(

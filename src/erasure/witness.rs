@@ -85,19 +85,27 @@ pub async fn replay(
         found.take(vault, &announcement)?;
     }
     let (erasures, keys) = apply(vault, found.unknown).await?;
-    refuse_too_new(found.too_new)?;
+    refuse_undecided(found.too_new, found.unknown_key)?;
     let (known, foreign, unverifiable) = (found.known, found.foreign, found.unverifiable);
     Ok(Replayed { erasures, keys, known, foreign, unverifiable, epoch: vault.epoch()? })
 }
 
-fn refuse_too_new(mut erasures: Vec<ErasureId>) -> Result<(), ErasureError> {
-    erasures.dedup();
-    if erasures.is_empty() { Ok(()) } else { Err(ErasureError::TooOld(erasures)) }
+fn refuse_undecided(
+    mut too_new: Vec<ErasureId>,
+    mut unknown_key: Vec<ErasureId>,
+) -> Result<(), ErasureError> {
+    too_new.dedup();
+    unknown_key.dedup();
+    match (too_new.is_empty(), unknown_key.is_empty()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(ErasureError::TooOld(too_new)),
+        (true, false) => Err(ErasureError::UnknownSigner(unknown_key)),
+    }
 }
 
 /// Says that an erasure which the vault announced and cannot open any more is dealt with: everybody
 /// whom it took is forgotten again by name, or never was in what was put back. Without that, a layer
-/// over the vault does not open ([`ErasureError::TooOld`]).
+/// over the vault does not open ([`ErasureError::TooOld`], [`ErasureError::UnknownSigner`]).
 ///
 /// # Errors
 /// Errors of the vault.
@@ -202,6 +210,8 @@ struct Found {
     unverifiable: Vec<EventId>,
     /// What this vault announced and cannot open any more.
     too_new: Vec<ErasureId>,
+    /// What it may have announced itself, in an earlier restoration.
+    unknown_key: Vec<ErasureId>,
 }
 
 impl Found {
@@ -212,6 +222,9 @@ impl Found {
             return Ok(false);
         }
         let id = announcement.erasure().0.into_bytes();
+        let was_restored = || {
+            Ok::<_, VaultError>(vault.signing_keys()?.last().is_some_and(|key| key.is_restored()))
+        };
         let verdict = match announcement.open(vault)? {
             Ok(verdict) => verdict,
             Err(Uncounted::TooNew) => {
@@ -221,7 +234,15 @@ impl Found {
                 }
                 return Ok(true);
             }
-            Err(Uncounted::Unsigned | Uncounted::Unopened) => {
+            // The vault may have been restored before, from this backup or an older one, and have
+            // announced this then. Or somebody who found a backup did: a person has to judge.
+            Err(Uncounted::UnknownKey)
+                if was_restored()? && vault.note(NoteKind::Erasure, id)?.is_none() =>
+            {
+                self.unknown_key.push(announcement.erasure());
+                return Ok(false);
+            }
+            Err(Uncounted::Unsigned | Uncounted::UnknownKey | Uncounted::Unopened) => {
                 self.unverifiable.push(announcement.id());
                 return Ok(false);
             }
@@ -372,7 +393,7 @@ pub(super) async fn look<S: EventStore>(
     }
     let (replayed, _) = apply(vault, found.unknown).await?;
     // Before the mark moves: the next opening must find them as well.
-    refuse_too_new(found.too_new)?;
+    refuse_undecided(found.too_new, found.unknown_key)?;
     let at = events.last().map(|event| (event.revision, event.id));
     let at = if gap || at.is_some() { at } else { mark.at };
     let last = last.flatten();

@@ -446,7 +446,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         match announcement.open(self.vault)? {
             // What is too new was passed over by name, or the layer would not be open.
             Ok(_) | Err(Uncounted::TooNew) => {}
-            Err(Uncounted::Unsigned) => {
+            Err(Uncounted::Unsigned | Uncounted::UnknownKey) => {
                 let what = "it names this vault, and no key of this vault's signed it";
                 self.found(Ill::ForgedAnnouncement, event, what);
             }
