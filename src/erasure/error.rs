@@ -94,7 +94,7 @@ pub enum ErasureError {
          one, `--believe-erasure`; to pass over a forgery, `--past-erasure`",
         list(.0)
     )]
-    NotVouched(Vec<ErasureId>),
+    UnknownSigner(Vec<ErasureId>),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(

@@ -14,7 +14,7 @@ use crate::{
     event::{ErasureId, EventId, NewEvent, RecordedEvent, Revision},
     layer::{Layer, Oubliette},
     store::{Append, Capability, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError},
-    vault::{Destruction, KeyOrigin, NoteKind, Vault, VaultError, Verdict},
+    vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -100,7 +100,7 @@ fn refuse_unclear(
     if !too_new.is_empty() {
         return Err(ErasureError::TooOld(too_new));
     }
-    if strangers.is_empty() { Ok(()) } else { Err(ErasureError::NotVouched(strangers)) }
+    if strangers.is_empty() { Ok(()) } else { Err(ErasureError::UnknownSigner(strangers)) }
 }
 
 /// Whether the operator took a stranger's word for an erasure.
@@ -111,11 +111,11 @@ fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
 /// Whether the vault signs with a key that it made when it was restored. Of one that never was, no
 /// earlier restoration can have spoken.
 fn is_restored(vault: &Vault) -> Result<bool, VaultError> {
-    Ok(vault.signing_keys()?.last().is_some_and(|key| key.origin == KeyOrigin::Restored))
+    Ok(vault.signing_keys()?.last().is_some_and(|key| key.is_restored()))
 }
 
 /// Says that an erasure is to be applied which somebody announced with the secrets of this restored
-/// vault, under a key that it does not know ([`ErasureError::NotVouched`]): the operator knows that an
+/// vault, under a key that it does not know ([`ErasureError::UnknownSigner`]): the operator knows that an
 /// earlier restoration did. It is applied when a layer over the vault is opened.
 ///
 /// # Errors
@@ -126,7 +126,7 @@ pub async fn believe(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureErr
 
 /// Says that an erasure which the vault announced and cannot open any more is dealt with: everybody
 /// whom it took is forgotten again by name, or never was in what was put back. Without that, a layer
-/// over the vault does not open ([`ErasureError::TooOld`]).
+/// over the vault does not open ([`ErasureError::TooOld`], [`ErasureError::UnknownSigner`]).
 ///
 /// # Errors
 /// Errors of the vault.

@@ -35,6 +35,13 @@ pub struct SigningKeyInfo {
     pub origin: KeyOrigin,
 }
 
+impl SigningKeyInfo {
+    /// Whether it was made when the vault was restored.
+    pub(crate) fn is_restored(&self) -> bool {
+        self.origin == KeyOrigin::Restored
+    }
+}
+
 /// How a signing key came into the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
