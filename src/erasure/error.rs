@@ -90,8 +90,8 @@ pub enum ErasureError {
     #[error(
         "erasures were announced that this restored vault can open, signed by a key that it does not know \
          ({}): if it was restored before, that restoration announced them, and nothing personal may be \
-         served; restore a newer backup, or forget again by name whom they took (their tombstones name \
-         them) and say so (`--past-erasure`, or `erasure::pass_over`). If it was never restored before, \
+         served; restore a newer backup, or forget again by name whom they took (`read-all --no-vault` shows \
+         the streams with a tombstone that nobody vouches for) and say so (`--past-erasure`, or `erasure::pass_over`). If it was never restored before, \
          somebody who has a backup forged them: pass over them likewise, and forget nobody",
         list(.0)
     )]

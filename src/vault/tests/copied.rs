@@ -264,7 +264,7 @@ async fn to_read_nothing_is_written() {
         vault.rotate_root().await.map(drop),
         vault.flush().await,
         vault.add_mirror(&world.at("mirror")).await,
-        vault.put_note(crate::vault::NoteKind::Journal, [1; 16], b"x").await,
+        vault.put_note(NoteKind::Journal, [1; 16], b"x").await,
         vault.judge(true, &mut |_| {}, &mut |_| {}).map(drop),
     ] {
         assert!(matches!(refused, Err(VaultError::ReadOnly)), "{refused:?}");
