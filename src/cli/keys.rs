@@ -48,7 +48,7 @@ pub(super) async fn run(
     for (number, key) in keys.iter().enumerate() {
         let origin = match key.origin {
             KeyOrigin::Created => "created with the vault",
-            KeyOrigin::Restored => "made when it was restored",
+            KeyOrigin::Restored => "made when it was restored or copied",
             _ => "unknown",
         };
         output::add(

@@ -12,8 +12,9 @@ use crate::{
     crypto::{Context, KeyId, Purpose},
     event::{RecordedEvent, StreamName, Subject},
     layer::{
-        Layer, Placement,
+        CodecError, Layer, Placement,
         document::{self, Document, Stored},
+        tombstone,
     },
     policy::EventFacts,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError},
@@ -77,13 +78,15 @@ struct Found {
 impl<S: EventStore> Survey<'_, S> {
     /// Whether the layer wrote the first event of a stream: then it writes them all.
     async fn begins_sealed(&self, stream: &StreamName) -> Result<bool, StoreError> {
-        let first = self.layer.first_of(stream).await?;
-        let sealed = |event: RecordedEvent| {
-            let document = document(&event);
-            event.is_tombstone()
-                || document.is_some_and(|document| !self.is_clear(stream, &event, &document))
-        };
-        Ok(first.is_some_and(sealed))
+        let Some(mut first) = self.layer.first_of(stream).await? else { return Ok(false) };
+        first.stream = stream.clone();
+        if first.is_tombstone() {
+            // Anybody can give an event that type.
+            let judged = tombstone::judge(self.vault, &first).map_err(CodecError::from)?;
+            return Ok(judged.is_ok());
+        }
+        let document = document(&first);
+        Ok(document.is_some_and(|document| !self.is_clear(stream, &first, &document)))
     }
 
     async fn look_into(&self, stream: &StreamName, own: bool) -> Result<Found, StoreError> {

@@ -156,8 +156,8 @@ impl Vault {
     /// and not written to; that folder may be open meanwhile.
     ///
     /// Both keep one id, and the secrets that come with it, because without them the copy's events
-    /// would be a stranger's to it. So use them with two event stores: over one store each would apply
-    /// the erasures of the other, and neither would know the keys that the other makes.
+    /// would be a stranger's to it. The copy gets a key of its own to sign with: what it announces is not
+    /// the other's word. Use them with two event stores: neither knows the keys that the other makes.
     ///
     /// # Errors
     /// [`VaultError::NotEmpty`] where there is something at `to`; [`VaultError::SlotWithin`]; as of
@@ -167,7 +167,9 @@ impl Vault {
         from: impl Into<SlotConfig>,
         to: impl Into<SlotConfig>,
     ) -> Result<Self, VaultError> {
-        let tree = Tree::give_own_slot(folder, from.into(), to.into())?;
+        // It signs with a key of its own: otherwise what it announces would be the other's word, too.
+        let without = places::notes(NoteKind::SigningSecret);
+        let tree = Tree::give_own_slot(folder, from.into(), to.into(), without)?;
         Self::over(tree.into(), Limits::default())
     }
 

@@ -49,8 +49,8 @@ impl SigningKeyInfo {
 pub enum KeyOrigin {
     /// Made with the vault.
     Created,
-    /// Made when the vault was restored from a backup, which has no secret. No earlier key vouches
-    /// for it.
+    /// Made when the vault was restored from a backup, which has no secret, or when a copy of it was
+    /// given a root slot of its own. No earlier key vouches for it.
     Restored,
 }
 

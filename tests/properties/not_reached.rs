@@ -71,6 +71,17 @@ async fn clear_events_count_where_they_may_be_about_the_forgotten() {
     assert_eq!(found, BTreeMap::from([("room-1", 2), ("bankaccount-1", 1)]));
 }
 
+/// Anybody can give an event that type, and what follows was not looked into.
+#[tokio::test]
+async fn an_event_of_a_tombstones_type_does_not_hide_what_follows_it() {
+    let store = MemoryStore::new();
+    put(&store, "erika-1", event("SubjectForgotten", r#"{"name":"Erika"}"#)).await.unwrap();
+    put(&store, "erika-1", event("Moved", r#"{"town":"Ulm"}"#)).await.unwrap();
+    let bank = layer_over(store).await;
+    let refused = bank.forget(&subject("erika-1"), "ticket 1").await.unwrap_err();
+    assert!(matches!(&refused, ErasureError::Unsealed { unsealed, .. } if unsealed.len() == 1));
+}
+
 #[tokio::test]
 async fn a_stream_sealed_from_its_first_event_on_is_not_looked_into() {
     let store = MemoryStore::new();

@@ -8,7 +8,7 @@ use std::{
 
 use super::folder::copy_folder;
 use super::*;
-use crate::vault::SlotConfig;
+use crate::vault::{NoteKind, SlotConfig, Vouched};
 
 struct World {
     temp: tempfile::TempDir,
@@ -264,7 +264,7 @@ async fn to_read_nothing_is_written() {
         vault.rotate_root().await.map(drop),
         vault.flush().await,
         vault.add_mirror(&world.at("mirror")).await,
-        vault.put_note(crate::vault::NoteKind::Journal, [1; 16], b"x").await,
+        vault.put_note(NoteKind::Journal, [1; 16], b"x").await,
         vault.judge(true, &mut |_| {}, &mut |_| {}).map(drop),
     ] {
         assert!(matches!(refused, Err(VaultError::ReadOnly)), "{refused:?}");
@@ -292,6 +292,12 @@ async fn a_copy_with_a_slot_of_its_own_forgets_on_its_own() {
     let staging = own("staging").unwrap();
     assert!(world.slot() == slot);
     assert_eq!(staging.id(), production.id());
+    // What staging announces had people forgotten in production, wherever its events were taken.
+    let (key, signature) = staging.sign(|_| b"said in staging".to_vec()).unwrap();
+    let worth = production.vouches(key, b"said in staging", &signature).unwrap();
+    assert_eq!(worth, Vouched::UnknownKey);
+    let secrets = staging.notes(NoteKind::SigningSecret).unwrap();
+    assert!(matches!(secrets.as_slice(), [(id, _)] if *id == key.0), "production's stays behind");
     live(staging.opening_key(kept));
     forget(&staging, "user-1").await;
     shredded(staging.opening_key(kept));

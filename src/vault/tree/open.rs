@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     path::Path,
     sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
 };
@@ -9,7 +10,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Erasure, Shape, Tree, View,
+    Erasure, Place, Shape, Tree, View,
     commit::remove,
     folder::{self, Header},
     ids,
@@ -19,7 +20,7 @@ use super::{
     store::Store,
 };
 #[cfg(feature = "backup")]
-use super::{Place, Seed, Value, folder::FolderDraft};
+use super::{Seed, Value, folder::FolderDraft};
 #[cfg(feature = "backup")]
 use crate::vault::root::Slot;
 use crate::{
@@ -216,7 +217,7 @@ impl Tree {
 
     /// Gives a copy of a vault's folder a slot of its own, with a fresh root under which no other
     /// folder opens. The slot `from`, which it had in common with the folder that it was copied from, is
-    /// read and stays as it is, open or not.
+    /// read and stays as it is, open or not. What lies in the range stays behind, in the same step.
     ///
     /// # Errors
     /// As of [`Tree::open_as`] and [`Tree::create_at`]. Until the last write the folder opens as
@@ -225,6 +226,7 @@ impl Tree {
         folder: &Path,
         from: SlotConfig,
         to: SlotConfig,
+        without: Range<Place>,
     ) -> Result<Self, VaultError> {
         to.refuse_within(folder)?;
         folder::read_header(folder)?;
@@ -250,7 +252,8 @@ impl Tree {
         let mut tree = Self::assemble(store, slot, root, page)?;
         tree.clean_up()?;
         tree.note_opening(here)?;
-        tree.erase_all(Erasure::default())?;
+        let remove_ranges = vec![(without.start, without.end)];
+        tree.erase_all(Erasure { remove_ranges, ..Erasure::default() })?;
         tree._lock = Some(lock);
         Ok(tree)
     }
