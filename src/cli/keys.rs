@@ -36,7 +36,7 @@ pub(super) async fn run(
     _args: &KeysArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
+    let store = globals.open_to_audit().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let keys = vault.signing_keys()?;
     let last = keys.len().saturating_sub(1);

@@ -354,11 +354,11 @@ impl DataFolder {
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes)?;
         let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
         let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
-            Err(ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_)))
-                if let Some((store, vault)) = audited =>
-            {
-                Oubliette::unresumed(store, vault, policy)
-            }
+            Err(
+                ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
+                | ErasureError::TooOld(_)
+                | ErasureError::UnknownSigner(_),
+            ) if let Some((store, vault)) = audited => Oubliette::unresumed(store, vault, policy),
             opened => opened?,
         };
         Ok(Parts { oubliette, created_root: None, given, notes })

@@ -28,9 +28,7 @@ use super::{
     places,
     tree::{Change, Place, Value},
 };
-use crate::crypto::{Cipher, Secret, derive, keyed, random_secret};
-#[cfg(feature = "backup")]
-use crate::crypto::{RandomError, random};
+use crate::crypto::{Cipher, RandomError, Secret, derive, keyed, random, random_secret};
 
 /// The number of an era. The first is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -159,12 +157,20 @@ pub(super) fn begin(era: Era) -> Result<(Vec<Change>, EraKeys), VaultError> {
     Ok((change, EraKeys::new(era, &secret)))
 }
 
-/// The era that a restored vault begins. The vault that made the backup may have gone on to the
-/// next few: a number that is not theirs lets nobody take one's ids for the other's.
-#[cfg(feature = "backup")]
-pub(super) fn after_restore(last: Era) -> Result<Era, RandomError> {
-    let [step] = random::<1>()?;
-    Ok(Era(last.0.saturating_add(2).saturating_add(u16::from(step))))
+/// How far the era of a vault that parts from another lies from the last that both know, at most.
+const APART: u16 = 1024;
+
+/// The era of a vault that parts from another: of a restored one from the vault that was lost, of a copy
+/// with a slot of its own from the original. The other one goes on with the next few; a number that is
+/// not theirs lets nobody take one's ids for the other's. `None`: there are no more numbers, so that the
+/// last era goes on.
+pub(super) fn apart(last: Era) -> Result<Option<Era>, RandomError> {
+    let step = 2 + u16::from_be_bytes(random()?) % APART;
+    let next = last.0.checked_add(step).map(Era);
+    if next.is_none() {
+        tracing::warn!("the vault has no number left for an era of its own");
+    }
+    Ok(next)
 }
 
 #[cfg(feature = "backup")]

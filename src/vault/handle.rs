@@ -17,6 +17,7 @@ use super::{
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
+    eras::{self, Eras},
     gate::{Gates, Pass, Shut},
     inventory::Inventory,
     places,
@@ -169,8 +170,14 @@ impl Vault {
     ) -> Result<Self, VaultError> {
         // It signs with a key of its own: otherwise what it announces would be the other's word, too.
         let without = places::notes(NoteKind::SigningSecret);
-        let tree = Tree::give_own_slot(folder, from.into(), to.into(), without)?;
-        Self::over(tree.into(), Limits::default())
+        let tree = Arc::new(Tree::give_own_slot(folder, from.into(), to.into(), without)?);
+        // And names its keys by itself: both would make the same ids of different keys.
+        let disk = Disk::new(Arc::clone(&tree));
+        if let Some(next) = eras::apart(Eras::load(&disk)?.current()?)? {
+            disk.put(eras::begin(next)?.0)?;
+        }
+        drop(disk);
+        Self::over(tree, Limits::default())
     }
 
     /// A vault in memory, for tests and for trying things out.

@@ -444,8 +444,13 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             return Ok(());
         }
         match announcement.open(self.vault)? {
-            // What is too new was passed over by name, or the layer would not be open.
-            Ok(_) | Err(Uncounted::TooNew) => {}
+            Ok(_) => {}
+            Err(Uncounted::TooNew) => {
+                if !self.books.records.contains_key(&announcement.erasure()) {
+                    let what = "this vault announced an erasure here, and cannot open it any more";
+                    self.found(Ill::UnknownEra, event, what);
+                }
+            }
             Err(Uncounted::Unsigned | Uncounted::Stranger(_)) => {
                 let what = "it names this vault, and no key of this vault's signed it";
                 self.found(Ill::ForgedAnnouncement, event, what);

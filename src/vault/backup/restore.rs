@@ -71,9 +71,10 @@ impl VerifiedBackup {
         let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
         let stem = places::note(NoteKind::Backup, backup.backup.0.as_bytes());
         self.put(parts(&stem, &backup.to_note()?)?);
-        let next = eras::after_restore(self.eras().current().unwrap_or(eras::Era(0)))
-            .map_err(VaultError::from)?;
-        self.put(eras::begin(next)?.0);
+        let last = self.eras().current().unwrap_or(eras::Era(0));
+        if let Some(next) = eras::apart(last).map_err(VaultError::from)? {
+            self.put(eras::begin(next)?.0);
+        }
         let seed = Seed { vault, identity: self.header.identity.clone(), epoch };
         let (loaded, keys) = (Cell::new(0), Cell::new(0));
         let values = self.values()?.inspect(|value| {

@@ -293,12 +293,17 @@ async fn a_copy_with_a_slot_of_its_own_forgets_on_its_own() {
     assert!(world.slot() == slot);
     assert_eq!(staging.id(), production.id());
     // What staging announces had people forgotten in production, wherever its events were taken.
-    let (key, signature) = staging.sign(|_| b"said in staging".to_vec()).unwrap();
-    let worth = production.vouches(key, b"said in staging", &signature).unwrap();
+    let (signer, signature) = staging.sign(|_| b"said in staging".to_vec()).unwrap();
+    let worth = production.vouches(signer, b"said in staging", &signature).unwrap();
     assert_eq!(worth, Vouched::UnknownKey);
     let secrets = staging.notes(NoteKind::SigningSecret).unwrap();
-    assert!(matches!(secrets.as_slice(), [(id, _)] if *id == key.0), "production's stays behind");
+    assert!(matches!(secrets.as_slice(), [(id, _)] if *id == signer.0), "production's stays behind");
     live(staging.opening_key(kept));
+    // What either of them makes from now on, the other does not take for its own.
+    let theirs = key(&staging, "new", "new").await.unwrap().id();
+    let ours = key(&production, "new", "new").await.unwrap().id();
+    assert_ne!(theirs.0[..2], ours.0[..2], "one era each");
+    assert!(matches!(production.opening_key(theirs), Err(VaultError::KeyMissing(_))));
     forget(&staging, "user-1").await;
     shredded(staging.opening_key(kept));
     drop(staging);

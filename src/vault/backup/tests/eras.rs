@@ -239,3 +239,13 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
         bank.events(&stream("user-1"), ReadOptions::default()).await.unwrap()[0].data.is_some()
     );
 }
+
+#[test]
+fn a_vault_that_parts_from_another_takes_a_number_apart_and_overwrites_none() {
+    for last in [0, 1, 1000] {
+        let next = crate::vault::eras::apart(Era(last)).unwrap().unwrap();
+        assert!((last + 2..last + 2 + 1024).contains(&next.0), "{next}");
+    }
+    assert_eq!(crate::vault::eras::apart(Era(u16::MAX)).unwrap(), None);
+    assert_eq!(crate::vault::eras::apart(Era(u16::MAX - 1)).unwrap(), None);
+}
