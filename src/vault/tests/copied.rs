@@ -297,7 +297,10 @@ async fn a_copy_with_a_slot_of_its_own_forgets_on_its_own() {
     let worth = production.vouches(signer, b"said in staging", &signature).unwrap();
     assert_eq!(worth, Vouched::UnknownKey);
     let secrets = staging.notes(NoteKind::SigningSecret).unwrap();
-    assert!(matches!(secrets.as_slice(), [(id, _)] if *id == signer.0), "production's stays behind");
+    assert!(
+        matches!(secrets.as_slice(), [(id, _)] if *id == signer.0),
+        "production's stays behind"
+    );
     live(staging.opening_key(kept));
     // What either of them makes from now on, the other does not take for its own.
     let theirs = key(&staging, "new", "new").await.unwrap().id();
