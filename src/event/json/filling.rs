@@ -38,7 +38,7 @@ pub struct Filling<'a> {
 const OTHER: &str = "not a list of fillings";
 
 impl<'a> Fillings<'a> {
-    /// Reads what [`Fillings::write`] composed.
+    /// Reads what `Fillings::write` composed.
     ///
     /// # Errors
     /// [`JsonError`] where the text is something else.
