@@ -9,7 +9,7 @@ use clap::Args;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
-    erasure::{Erased, Foreign, ForgetOptions, Plan, Progress},
+    erasure::{Erased, Foreign, ForgetOptions, NotReached, Plan, Progress},
     event::{Cause, Generation, Subject},
     vault::Backup,
 };
@@ -137,7 +137,16 @@ fn not_reached(erased: &Erased) -> Vec<String> {
         ));
     }
     lines.extend(erased.foreign.iter().map(others));
+    lines.extend(erased.not_reached.iter().map(open_claim));
     lines
+}
+
+fn open_claim(open: &NotReached) -> String {
+    format!(
+        "{open}: say whether that event was stored (`Codec::settle`), then forget {} where it should \
+         have gone",
+        open.subject
+    )
 }
 
 fn others(foreign: &Foreign) -> String {
@@ -257,6 +266,9 @@ fn describe(plan: &Plan) -> String {
     }
     for kept in &plan.kept {
         text.push_str(&format!("\n{} stays: {kept}", kept.subject));
+    }
+    for open in &plan.not_reached {
+        text.push_str(&format!("\n{}", open_claim(open)));
     }
     for foreign in &plan.foreign {
         text.push_str(&format!("\n{}", others(foreign)));

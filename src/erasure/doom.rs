@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::{
     event::{Generation, Subject},
-    vault::{Standing, Vault, VaultError},
+    vault::{Owner, Standing, Vault, VaultError},
 };
 
 /// A span of generations, both ends inclusive.
@@ -71,7 +71,8 @@ impl Edges for Vault {
 }
 
 impl Fates {
-    /// What forgetting `asked` brings about. Claims that nobody settled do not count.
+    /// What forgetting `asked` brings about. Nobody falls by a claim that nobody settled, and what
+    /// somebody may own by one does not fall with the others: it is said not to be reached.
     pub(super) fn of(edges: &impl Edges, asked: &Subject) -> Result<Self, VaultError> {
         let mut graph = Graph::reach(edges, asked)?;
         graph.let_fall();
@@ -86,7 +87,7 @@ struct Epoch {
     any: bool,
     /// Those who count, but for such as were forgotten earlier and are no longer named.
     owners: Vec<Subject>,
-    /// How many owners count.
+    /// How many owners count, or will if their claims are settled so.
     all: usize,
     /// How many of these fall, or were forgotten earlier.
     falling: usize,
@@ -272,11 +273,9 @@ impl Node {
 fn node(edges: &impl Edges, who: Subject, standing: Standing) -> Result<Node, VaultError> {
     let mut living = edges.living(&who)?;
     living.sort_unstable();
-    let settled: Vec<_> =
-        standing.epochs.iter().filter(|epoch| epoch.unsettled.is_none()).collect();
-    let mut epochs = Vec::with_capacity(settled.len());
-    for (i, epoch) in settled.iter().enumerate() {
-        let next = settled.get(i + 1);
+    let mut epochs = Vec::with_capacity(standing.epochs.len());
+    for (i, epoch) in standing.epochs.iter().enumerate() {
+        let next = standing.epochs.get(i + 1);
         let to = next.map_or(Generation(u32::MAX), |next| Generation(next.from.0 - 1));
         let span = (epoch.from, to);
         let counting = epoch.owners.iter().filter(|owner| owner.unsettled.is_none());
@@ -285,6 +284,17 @@ fn node(edges: &impl Edges, who: Subject, standing: Standing) -> Result<Node, Va
             all += 1;
             owners.extend(owner.subject.clone());
         }
+        let mut falling = all - owners.len();
+        let may_own = |owner: &&Owner| {
+            owner.unsettled.is_some()
+                && owner.subject.as_ref().is_none_or(|subject| !owners.contains(subject))
+        };
+        if epoch.unsettled.is_some() {
+            // Nobody knows whose this time is.
+            (owners, all, falling) = (Vec::new(), 1, 0);
+        } else {
+            all += epoch.owners.iter().filter(may_own).count();
+        }
         // What nobody ever sealed in keeps nobody, unless something would be sealed in it next.
         let first = living.partition_point(|generation| *generation < span.0);
         let sealed = living.get(first).is_some_and(|generation| *generation <= span.1);
@@ -292,7 +302,7 @@ fn node(edges: &impl Edges, who: Subject, standing: Standing) -> Result<Node, Va
             span,
             any: epoch.any,
             // Who is no longer named was forgotten earlier.
-            falling: all - owners.len(),
+            falling,
             owners,
             all,
             matters: next.is_none() || sealed,

@@ -32,7 +32,9 @@ pub(crate) use announce::Uncounted;
 pub use announce::{Announcement, AnnouncementError};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
-pub use plan::{AffectedStream, AffectedSubject, Foreign, Keeper, Kept, Plan, Unsealed};
+pub use plan::{
+    AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Unsealed,
+};
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
 pub use witness::{Replayed, Witnessed, believe, export, pass_over, replay};

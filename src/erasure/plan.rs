@@ -1,7 +1,7 @@
 //! What would go, and what stays.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
 };
 
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ErasureError,
-    doom::{Doom, Fates},
+    doom::{Doom, Fates, Stays},
 };
 use crate::{
-    event::{Cause, ErasureId, Generation, StreamName, Subject},
+    event::{Cause, ErasureId, EventId, Generation, StreamName, Subject},
     vault::{Dead, KeyInfo, Standing, Vault, VaultError},
 };
 
@@ -41,6 +41,9 @@ pub struct Plan {
     /// What stays of others in the own streams of those who are forgotten.
     #[serde(default)]
     pub foreign: Vec<Foreign>,
+    /// Dependents that it may have to reach, and does not: nobody has said whose they are.
+    #[serde(default)]
+    pub not_reached: Vec<NotReached>,
 }
 
 /// A subject whose keys die.
@@ -132,6 +135,23 @@ pub struct Foreign {
     pub keys: u64,
 }
 
+/// A dependent with an owner claim of which nobody has said whether its event was stored. What it may
+/// own stays; once the claim is settled, forget it by name where it should have gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NotReached {
+    /// Who.
+    pub subject: Subject,
+    /// The event that decides it.
+    pub event: EventId,
+}
+
+impl fmt::Display for NotReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not reached (claim of event {} open)", self.subject, self.event)
+    }
+}
+
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((first, more)) = self.by.split_first() else {
@@ -155,7 +175,7 @@ impl fmt::Display for Kept {
 impl Plan {
     /// What forgetting a subject takes along: see [`Fates`].
     ///
-    /// Blocks for page reads. Claims that nobody settled do not count.
+    /// Blocks for page reads.
     pub(super) fn make(vault: &Vault, subject: &Subject) -> Result<Self, ErasureError> {
         let standing = vault.standing(subject)?;
         if let Some(fence) = &standing.fence
@@ -167,15 +187,36 @@ impl Plan {
         }
         let fates = Fates::of(vault, subject)?;
         let mut plan = Self::gather(vault, subject, fates.doomed)?;
+        plan.find_open(vault, &fates.stays)?;
         for stays in fates.stays {
             let keeper = |owner: Subject| {
                 let unknown = is_unknown(vault, &owner)?;
                 Ok(Keeper { subject: owner, unknown })
             };
-            let by = stays.by.into_iter().map(keeper).collect::<Result<_, VaultError>>()?;
-            plan.kept.push(Kept { subject: stays.subject, by });
+            let by: Vec<_> = stays.by.into_iter().map(keeper).collect::<Result<_, VaultError>>()?;
+            let told = plan.not_reached.iter().any(|open| open.subject == stays.subject);
+            // What nobody keeps but an open claim is not kept.
+            if !(by.is_empty() && told) {
+                plan.kept.push(Kept { subject: stays.subject, by });
+            }
         }
         Ok(plan)
+    }
+
+    /// Notes the open claims of those who stay, and of those of whom something does.
+    fn find_open(&mut self, vault: &Vault, stays: &[Stays]) -> Result<(), VaultError> {
+        let in_part = self.subjects.iter().filter(|affected| affected.generations.is_some());
+        let mut open = BTreeSet::new();
+        let stay = stays.iter().map(|stays| &stays.subject);
+        for subject in stay.chain(in_part.map(|affected| &affected.subject)) {
+            for epoch in vault.standing(subject)?.epochs {
+                let owners = epoch.owners.iter().filter_map(|owner| owner.unsettled);
+                open.extend(owners.chain(epoch.unsettled).map(|event| (subject.clone(), event)));
+            }
+        }
+        let not_reached = |(subject, event)| NotReached { subject, event };
+        self.not_reached = open.into_iter().map(not_reached).collect();
+        Ok(())
     }
 
     fn nothing(subject: &Subject, already: Option<ErasureId>) -> Self {
@@ -188,6 +229,7 @@ impl Plan {
             unsealed: vec![],
             passed_over: 0,
             foreign: vec![],
+            not_reached: vec![],
         }
     }
 
@@ -250,6 +292,7 @@ impl Plan {
     /// is different.
     pub(super) fn extend(&mut self, later: Self) -> bool {
         let before = (self.subjects.clone(), self.streams.clone());
+        self.not_reached = later.not_reached;
         let wholly: HashSet<&Subject> = later
             .subjects
             .iter()

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    ErasureError, ErasureRecord, Foreign, Plan,
+    ErasureError, ErasureRecord, Foreign, NotReached, Plan,
     journal::Journal,
     reason::check_reason,
     survey::{Look, survey},
@@ -51,6 +51,8 @@ pub struct Erased {
     /// What stays of others in the own streams of those who are forgotten, as far as these were
     /// looked into.
     pub foreign: Vec<Foreign>,
+    /// Dependents that it may have had to reach, and did not: nobody has said whose they are.
+    pub not_reached: Vec<NotReached>,
     /// Whether the event store has taken its announcement, so that a vault that is rolled back to
     /// before it is found out.
     pub announced: bool,
@@ -430,6 +432,7 @@ async fn carry_out<S: EventStore>(
         unsealed: journal.plan.unsealed_events(),
         passed_over: journal.plan.passed_over,
         foreign: journal.plan.foreign.clone(),
+        not_reached: journal.plan.not_reached.clone(),
         announced: record.announced,
         epoch: vault.epoch()?,
         backups: vault.backups_before(record.epoch)?,
@@ -484,6 +487,7 @@ fn refuse_unknown(vault: &Vault, plan: &Plan) -> Result<(), ErasureError> {
         || !plan.streams.is_empty()
         || plan.subjects.len() > 1
         || !plan.kept.is_empty()
+        || !plan.not_reached.is_empty()
         || vault.standing(&plan.subject)?.fence.is_some();
     if known { Ok(()) } else { Err(ErasureError::UnknownSubject(plan.subject.clone())) }
 }
@@ -502,6 +506,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         unsealed: count(|record| record.unsealed),
         passed_over: count(|record| record.passed_over),
         foreign: vec![],
+        not_reached: vec![],
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
         announced: record.is_some_and(|record| record.announced),
         epoch: vault.epoch()?,

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     event::{ErasureId, EventId, NewEvent, RecordedEvent, Revision},
     layer::{Layer, Oubliette},
-    store::{Append, Capability, Direction, EventStore, ExpectedRevision, ReadOptions, StoreError},
+    store::{
+        Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
+        StoreError,
+    },
     vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
 };
 
@@ -38,6 +41,9 @@ pub struct Witnessed {
     /// Whether announcements that the vault knows of are no longer in the store, or stand there
     /// in another order: it was rolled back itself, or somebody removed them.
     pub gap: bool,
+    /// Whether the store is empty, although the vault announced erasures before: it stands in for
+    /// another store, as beside a codec, or is not the one that was. It bears witness to nothing.
+    pub elsewhere: bool,
 }
 
 impl Witnessed {
@@ -45,6 +51,7 @@ impl Witnessed {
         self.replayed.extend(&other.replayed);
         self.unverifiable.extend(&other.unverifiable);
         self.gap |= other.gap;
+        self.elsewhere |= other.elsewhere;
     }
 }
 
@@ -398,6 +405,7 @@ pub(super) async fn look<S: EventStore>(
 ) -> Result<(), ErasureError> {
     let mark = Mark::load(vault)?;
     let (events, mut gap) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
+    let elsewhere = gap && events.is_empty() && is_empty(layer).await?;
     let mut found = Found::default();
     // Where all is compared anew, it is not known after which of them the first one comes.
     let mut last = (!gap).then_some(mark.last);
@@ -415,7 +423,8 @@ pub(super) async fn look<S: EventStore>(
     let at = if gap || at.is_some() { at } else { mark.at };
     let last = last.flatten();
     Mark { at, last, newest: last }.save(vault).await?;
-    let witnessed = Witnessed { replayed, unverifiable: found.unverifiable, gap };
+    let (unverifiable, gap) = (found.unverifiable, gap && !elsewhere);
+    let witnessed = Witnessed { replayed, unverifiable, gap, elsewhere };
     tell(vault, &witnessed);
     // No code panics while it holds this lock.
     let so_far = layer.witnessed.lock();
@@ -438,6 +447,12 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
              does not open: it is forged, changed, or a newer program's, and does not count"
         );
     }
+    if witnessed.elsewhere {
+        tracing::info!(
+            %vault,
+            "the event store is empty, and the vault has announced erasures in another"
+        );
+    }
     if witnessed.gap {
         tracing::warn!(
             %vault,
@@ -445,6 +460,17 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
              another order: the store was rolled back, or they were removed"
         );
     }
+}
+
+/// Whether there is nothing at all in the store: then it never held what was announced, as far as
+/// can be told, and nobody hides something by it that can still be read there.
+async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError> {
+    if !layer.store.capabilities().has(Capability::ReadAll) {
+        return Ok(false);
+    }
+    let mut all = layer.store.read_all(ReadAllOptions::default());
+    let first = all.try_next().await.map_err(ErasureError::WitnessSilent)?;
+    Ok(first.is_none())
 }
 
 /// The events of the stream after a mark, in order; or, where it is no longer there, all that

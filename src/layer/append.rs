@@ -2,8 +2,9 @@
 //!
 //! First, in the caller's task, what can be refused without touching anything: names, payloads,
 //! policy. Then, in a task of its own that nobody can cut off: admission, owner claims, keys,
-//! sealing, the inner append, settling. The admission lasts until the inner store has answered,
-//! and forgetting waits for it: that is what makes the two linearizable.
+//! sealing, the inner append, settling. The permit lasts until the inner store has answered,
+//! and forgetting waits for it: that is what makes the two linearizable. A store that does not answer
+//! for minutes keeps nobody waiting any more: what it takes after all is shredded by then.
 
 use std::sync::Arc;
 
@@ -75,13 +76,12 @@ async fn run<S: EventStore>(
     work: Vec<Work>,
     targets: Vec<Target>,
 ) -> Result<Vec<Appended>, StoreError> {
-    let Prepared { sealed, claiming, admission: _admission } =
-        prepare(&layer.codec, vault, layer, &work).await?;
+    let Prepared { sealed, mut permit } = prepare(&layer.codec, vault, layer, &work).await?;
     let (appends, readable) = appends(&work, &targets, sealed);
     match layer.store.append(appends).await {
         Ok(appended) if appended.iter().any(|appended| appended.already) => {
             // The ids are there. Whether these events are, is to be seen.
-            claiming.judge(vault, layer).await;
+            permit.judge(layer).await;
             let answers = answers(&readable, &appended);
             for (work, (readable, private)) in work.iter().zip(&answers) {
                 layer.compare(work, Ends::of(*readable, *private)).await?;
@@ -89,12 +89,12 @@ async fn run<S: EventStore>(
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Ok(appended) => {
-            claiming.confirm(vault).await.map_err(CodecError::from)?;
+            permit.confirm().await.map_err(CodecError::from)?;
             let answers = answers(&readable, &appended);
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Err(error) => {
-            claiming.judge(vault, layer).await;
+            permit.judge(layer).await;
             Err(logical(error, &work, &targets))
         }
     }
@@ -109,7 +109,7 @@ fn appends(
     let (mut appends, mut readable) = (Vec::new(), Vec::new());
     for ((work, target), sealed) in work.iter().zip(targets).zip(sealed) {
         let (events, halves): (Vec<_>, Vec<_>) =
-            sealed.into_iter().map(|SealedEvent { event, half }| (event, half)).unzip();
+            sealed.into_iter().map(|SealedEvent { event, half, .. }| (event, half)).unzip();
         let private: Vec<_> = halves.into_iter().flatten().collect();
         // The private half first: a reader of all streams then holds it when it meets the other.
         if let (Placement::Split(names), false) = (&target.placement, private.is_empty()) {

@@ -1,6 +1,6 @@
 //! The codec: sealing and opening events, for those who own their store's code path.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, time::Duration};
 
 use super::{
     CodecError, EventRef, Opened, Sealed,
@@ -8,10 +8,13 @@ use super::{
     sealing::{Prepared, SealedEvent, Witness, Work, prepare},
 };
 use crate::{
-    event::{Json, NewEvent, Payload, StreamName, Subject},
+    event::{EventId, Json, NewEvent, Payload, StreamName, Subject},
     policy::Policy,
-    vault::{Claim, Vault},
+    vault::{Claim, OpenClaim, Settled, Vault},
 };
+
+/// How long a permit keeps others waiting, unless somebody says otherwise.
+const LASTING: Duration = Duration::from_secs(5 * 60);
 
 /// Seals events under a policy with a vault's keys, and opens them.
 ///
@@ -26,17 +29,29 @@ use crate::{
 pub struct Codec {
     vault: Option<Vault>,
     policy: Policy,
+    lasting: Duration,
 }
 
 impl Codec {
     /// A codec with this vault and policy.
     pub fn new(vault: Vault, policy: Policy) -> Self {
-        Self { vault: Some(vault), policy }
+        Self { vault: Some(vault), policy, lasting: LASTING }
     }
 
     /// A codec that opens nothing and seals nothing: it reads what is public.
     pub fn without_vault(policy: Policy) -> Self {
-        Self { vault: None, policy }
+        Self { vault: None, policy, lasting: LASTING }
+    }
+
+    /// The same, but that what is sealed delays others for so long at most (five minutes, unless
+    /// this is said). Afterwards forgetting goes on, whoever still holds a [`Sealed`].
+    #[must_use]
+    pub fn lasting_for(self, lasting: Duration) -> Self {
+        Self { lasting, ..self }
+    }
+
+    pub(super) fn lasting(&self) -> Duration {
+        self.lasting
     }
 
     pub(super) fn vault(&self) -> Option<&Vault> {
@@ -78,18 +93,34 @@ impl Codec {
             .into_iter()
             .map(|(stream, event)| Work::carve(&self.policy, stream, false, vec![event]))
             .collect::<Result<_, _>>()?;
-        let Prepared { sealed, mut claiming, admission } =
-            prepare(self, &vault, &NoStore, &work).await?;
-        let admission = Arc::new(admission);
-        let hand_out = |SealedEvent { event, .. }| Sealed {
+        let Prepared { sealed, mut permit } = prepare(self, &vault, &NoStore, &work).await?;
+        let hand_out = |SealedEvent { event, keys, .. }| Sealed {
             id: event.id,
-            claims: claiming.take(event.id),
+            permit: permit.split_off(event.id, keys),
             data: event.data,
             metadata: event.metadata,
-            vault: vault.clone(),
-            _admission: Arc::clone(&admission),
         };
         Ok(sealed.into_iter().flatten().map(hand_out).collect())
+    }
+
+    /// The owner claims of which nobody said whether their events were stored: a crash came between,
+    /// or a [`Sealed`] was dropped. Ask for them after each start, look into your store for each
+    /// event, and say what you found with [`Codec::settle`]. Those that a [`Sealed`] settles which is
+    /// held are not among them.
+    ///
+    /// # Errors
+    /// [`CodecError::NoVault`], [`CodecError::Vault`].
+    pub fn unsettled(&self) -> Result<Vec<OpenClaim>, CodecError> {
+        Ok(self.vault.as_ref().ok_or(CodecError::NoVault)?.open_claims()?)
+    }
+
+    /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what became of it.
+    ///
+    /// # Errors
+    /// [`CodecError::NoVault`], [`CodecError::Vault`].
+    pub async fn settle(&self, event: EventId, stored: bool) -> Result<Settled, CodecError> {
+        let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
+        Ok(vault.settle_for_caller(event, stored).await?)
     }
 
     /// Opens what [`Codec::seal`] made, after it was read back. Reading never consults the
@@ -123,6 +154,7 @@ struct NoStore;
 
 impl Witness for NoStore {
     type Error = CodecError;
+    const BY_CALLER: bool = true;
 
     async fn settle(&self, _: &Vault, _: &Subject) -> Result<(), CodecError> {
         Ok(())

@@ -39,6 +39,7 @@ pub(crate) use placement::Placement;
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
 
+pub use crate::vault::{OpenClaim, Settled};
 use crate::{
     erasure::{ErasureError, Witnessed},
     event::{Position, StreamName},

@@ -1,17 +1,17 @@
 //! What the codec hands out: a sealed payload, and the right to store it.
 
-use std::sync::Arc;
-
-use super::{CodecError, sealing::Stating};
+use super::{CodecError, sealing::Permit};
 use crate::{
     event::{EventId, Json, Payload},
-    vault::{Admission, Vault},
+    vault::Settled,
 };
 
-/// An event that is sealed, and the right to store it.
+/// An event that is sealed, and a permit to store it.
 ///
-/// Forgetting a subject waits while a sealed event of theirs is held: store it, then let go of
-/// it with [`Sealed::stored`].
+/// Forgetting a subject waits while a sealed event of theirs is held, until its permit ends
+/// ([`Codec::lasting_for`](super::Codec::lasting_for)): store it, then let go of it with
+/// [`Sealed::stored`]. One that is dropped leaves the owners that it states open, see
+/// [`Codec::unsettled`](super::Codec::unsettled).
 #[derive(Debug)]
 #[must_use = "store `data` and `metadata`, then call `stored`"]
 pub struct Sealed {
@@ -21,33 +21,25 @@ pub struct Sealed {
     pub data: Payload,
     /// What to store as its metadata, where there is something.
     pub metadata: Option<Json>,
-    pub(super) claims: Option<Stating>,
-    pub(super) vault: Vault,
-    /// That of all events that were sealed together.
-    pub(super) _admission: Arc<Admission>,
+    pub(super) permit: Permit,
 }
 
 impl Sealed {
     /// Says that the event is in your store: owner edges that it states count from now on, and the
-    /// subject can be forgotten again.
+    /// subject can be forgotten again. Where the permit had ended, somebody may have been forgotten
+    /// meanwhile: the answer says so.
     ///
     /// # Errors
     /// [`CodecError::Vault`].
-    pub async fn stored(self) -> Result<(), CodecError> {
-        match self.claims {
-            Some(claims) => Ok(claims.confirm(&self.vault).await?),
-            None => Ok(()),
-        }
+    pub async fn stored(self) -> Result<Settled, CodecError> {
+        Ok(self.permit.stored().await?)
     }
 
     /// Says that the event is not in your store and will not be.
     ///
     /// # Errors
     /// [`CodecError::Vault`].
-    pub async fn rejected(self) -> Result<(), CodecError> {
-        match self.claims {
-            Some(claims) => Ok(claims.withdraw(&self.vault).await?),
-            None => Ok(()),
-        }
+    pub async fn rejected(self) -> Result<Settled, CodecError> {
+        Ok(self.permit.rejected().await?)
     }
 }

@@ -51,6 +51,7 @@ impl Ends {
 
 impl<S: EventStore> Witness for Layer<S> {
     type Error = StoreError;
+    const BY_CALLER: bool = false;
 
     async fn settle(&self, vault: &Vault, dependent: &Subject) -> Result<(), StoreError> {
         self.settle(vault, dependent).await

@@ -77,6 +77,11 @@ impl SubjectRecord {
         Ok(())
     }
 
+    /// Whether an event has claims here that nobody settled.
+    pub(super) fn is_open(&self, event: EventId) -> bool {
+        self.stated.iter().any(|stated| stated.is_open() && stated.event == event)
+    }
+
     /// Whether what was found in the store under an event's id is what its open claims say.
     pub(super) fn is_stated(&self, event: EventId, content: Hash, changes: &[Hash]) -> bool {
         let mut open =

@@ -201,7 +201,9 @@ impl Committer {
         }
         self.take_dead(&hash, &fence, plan)?;
         // What would be sealed next belongs to someone who is forgotten.
-        fence.closed |= fence.killer(record.current).is_some();
+        // While it is open whose the next generation is, that is not known.
+        let settled = record.open_generation().is_none();
+        fence.closed |= settled && fence.killer(record.current).is_some();
         plan.fences.insert(hash, fence);
         plan.records.insert(hash, record);
         Ok(())

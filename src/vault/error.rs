@@ -23,7 +23,10 @@ pub enum VaultError {
     },
     /// An append that was to change the subject's owners was cut off, so that the generation of
     /// new keys is open until someone who can see the store calls [`Vault::settle`](super::Vault::settle).
-    #[error("subject {subject}: whether event {event} was stored must be settled first")]
+    #[error(
+        "subject {subject}: whether event {event} was stored must be settled first; whoever sealed it \
+         with a codec looks into their store and calls `Codec::settle`"
+    )]
     Unsettled {
         /// Whose generation is open.
         subject: Subject,

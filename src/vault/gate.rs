@@ -4,14 +4,18 @@
 //! deadlock; a queue per subject keeps later ones from overtaking an exclusive admission, or
 //! being one, for ever. Who waits for a closure leaves the queue meanwhile, because closures
 //! last and others need not stand behind it.
+//!
+//! A hold may have an end. From then on it keeps nobody waiting, whoever still has it in hand: those who
+//! wait look for such holds themselves, so that it needs no task of its own.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    pin::pin,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use super::Opening;
 use crate::event::Subject;
@@ -21,13 +25,21 @@ use crate::event::Subject;
 pub(super) struct Gates {
     state: Mutex<State>,
     changed: Notify,
+    /// How far the clock is ahead, in milliseconds.
+    #[cfg(test)]
+    ahead: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     gates: HashMap<Subject, Gate>,
     tickets: u64,
+    /// The holds with an end that has not come.
+    ending: BTreeMap<End, Arc<Wanted>>,
 }
+
+/// When a hold ends, and its ticket.
+type End = (Instant, u64);
 
 #[derive(Debug, Default)]
 struct Gate {
@@ -89,6 +101,29 @@ impl State {
         answer
     }
 
+    fn release(&mut self, wanted: &Wanted) {
+        for (subject, exclusive) in wanted {
+            self.change(std::iter::once(subject), |gate| {
+                if *exclusive {
+                    gate.exclusive = false;
+                } else {
+                    gate.shared -= 1;
+                }
+            });
+        }
+    }
+
+    /// Lets go of what has come to its end. Returns whether there was something.
+    fn expire(&mut self, now: Instant) -> bool {
+        let mut some = false;
+        while let Some(first) = self.ending.first_entry().filter(|first| first.key().0 <= now) {
+            let wanted = first.remove();
+            self.release(&wanted);
+            some = true;
+        }
+        some
+    }
+
     fn change<'a>(
         &mut self,
         subjects: impl Iterator<Item = &'a Subject>,
@@ -110,8 +145,48 @@ impl Gates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all of the opening's subjects are free, and takes them together.
-    pub(super) async fn admit(self: &Arc<Self>, opening: Opening) -> Pass {
+    /// The present instant, by a clock that nobody sets.
+    fn now(&self) -> Instant {
+        let now = Instant::now();
+        #[cfg(test)]
+        let now = now + Duration::from_millis(self.ahead.load(std::sync::atomic::Ordering::SeqCst));
+        now
+    }
+
+    /// Sets the clock ahead, and has those who wait look at it.
+    #[cfg(test)]
+    pub(super) fn pass_time(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.ahead.fetch_add(millis, std::sync::atomic::Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Lets go of what has come to its end. To be called by whoever is about to wait.
+    fn expire(&self) {
+        let now = self.now();
+        if self.lock().expire(now) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits until something changed, or the next hold comes to its end.
+    async fn until_changed(&self, changed: Pin<&mut Notified<'_>>) {
+        let next = self.lock().ending.first_key_value().map(|((end, _), _)| *end);
+        let Some(end) = next else { return changed.await };
+        let left = end.saturating_duration_since(self.now());
+        tokio::select! {
+            () = changed => {}
+            () = tokio::time::sleep(left) => {}
+        }
+    }
+
+    /// Waits until all of the opening's subjects are free, and takes them together; for so long, if
+    /// that is said.
+    pub(super) async fn admit(
+        self: &Arc<Self>,
+        opening: Opening,
+        lasting: Option<Duration>,
+    ) -> Pass {
         let exclusive = opening.exclusive.into_iter().map(|subject| (subject, true));
         let shared = opening.shared.into_iter().map(|subject| (subject, false));
         let mut wanted: Wanted = exclusive.chain(shared).collect();
@@ -125,14 +200,15 @@ impl Gates {
             state.tickets += 1;
             state.tickets
         };
-        let mut waiter = Waiter { gates: self, wanted, ticket, queued: false };
+        let mut waiter = Waiter { gates: self, wanted, ticket, lasting, queued: false };
         loop {
-            let mut changed = pin!(self.changed.notified());
+            let mut changed = std::pin::pin!(self.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
+            self.expire();
             match waiter.try_admit() {
                 Some(pass) => return pass,
-                None => changed.await,
+                None => self.until_changed(changed.as_mut()).await,
             }
         }
     }
@@ -150,6 +226,7 @@ struct Waiter<'a> {
     gates: &'a Arc<Gates>,
     wanted: Wanted,
     ticket: u64,
+    lasting: Option<Duration>,
     queued: bool,
 }
 
@@ -171,8 +248,13 @@ impl Waiter<'_> {
         if !matches!(answer, Answer::Admitted) {
             return None;
         }
-        let subjects = std::mem::take(&mut self.wanted);
-        Some(Pass { gates: Arc::clone(gates), subjects })
+        let subjects = Arc::new(std::mem::take(&mut self.wanted));
+        let end = self.lasting.and_then(|lasting| gates.now().checked_add(lasting));
+        let end = end.map(|end| (end, self.ticket));
+        if let Some(end) = end {
+            state.ending.insert(end, Arc::clone(&subjects));
+        }
+        Some(Pass { gates: Arc::clone(gates), subjects, end })
     }
 
     fn leave(&mut self, state: &mut State) {
@@ -198,7 +280,8 @@ impl Drop for Waiter<'_> {
 #[derive(Debug)]
 pub(super) struct Pass {
     gates: Arc<Gates>,
-    subjects: Wanted,
+    subjects: Arc<Wanted>,
+    end: Option<End>,
 }
 
 impl Pass {
@@ -210,14 +293,9 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         let mut state = self.gates.lock();
-        for (subject, exclusive) in &self.subjects {
-            state.change(std::iter::once(subject), |gate| {
-                if *exclusive {
-                    gate.exclusive = false;
-                } else {
-                    gate.shared -= 1;
-                }
-            });
+        // What has ended was let go of by those who waited for it.
+        if self.end.is_none_or(|end| state.ending.remove(&end).is_some()) {
+            state.release(&self.subjects);
         }
         drop(state);
         self.gates.changed.notify_waiters();
@@ -245,12 +323,13 @@ impl Shut {
         // Those who queue behind nothing but this closure leave their queues.
         self.gates.changed.notify_waiters();
         loop {
-            let mut changed = pin!(self.gates.changed.notified());
+            let mut changed = std::pin::pin!(self.gates.changed.notified());
             changed.as_mut().enable();
+            self.gates.expire();
             if self.drained() {
                 return;
             }
-            changed.await;
+            self.gates.until_changed(changed.as_mut()).await;
         }
     }
 

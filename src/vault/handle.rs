@@ -5,6 +5,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::Ordering, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -212,6 +213,14 @@ impl Vault {
         })
     }
 
+    /// Lets time pass for those who wait for an admission to end, and for what is dated.
+    #[cfg(test)]
+    pub(crate) fn pass_time(&self, time: Duration) {
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        self.open.core.disk.faults.ahead.fetch_add(micros, Ordering::SeqCst);
+        self.open.gates.pass_time(time);
+    }
+
     pub(super) fn core(&self) -> &Arc<Core> {
         &self.open.core
     }
@@ -261,7 +270,20 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Forgotten`] where one of them is.
     pub async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
-        let pass = self.open.gates.admit(opening).await;
+        self.admit_for(opening, None).await
+    }
+
+    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, whoever
+    /// still holds it.
+    ///
+    /// # Errors
+    /// As [`Vault::admit`].
+    pub async fn admit_for(
+        &self,
+        opening: Opening,
+        lasting: Option<Duration>,
+    ) -> Result<Admission, VaultError> {
+        let pass = self.open.gates.admit(opening, lasting).await;
         self.open.core.disk.check()?;
         for subject in pass.subjects() {
             if let Some(erasure) = self.open.core.closed(subject)? {
@@ -339,7 +361,7 @@ impl Vault {
     /// [`VaultError::Forgotten`] where the subject or the owner is; [`VaultError::NoGeneration`] where
     /// what the event began is dead.
     pub async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
-        self.ask(|reply| Job::Claim(claims.to_vec(), reply)).await
+        self.ask(|reply| Job::Claim(claims.to_vec(), false, reply)).await
     }
 
     /// Announces that these events are about to be written, before they are claimed: until the
@@ -364,7 +386,7 @@ impl Vault {
         events: &[EventId],
         stored: bool,
     ) -> Result<(), VaultError> {
-        let evidence = if stored { Evidence::Written } else { Evidence::Nothing };
+        let evidence = if stored { Evidence::Written } else { Evidence::Withdrawn };
         let found = events.iter().map(|event| (*event, evidence.clone())).collect();
         self.settle_by(subject, found).await
     }
@@ -378,7 +400,8 @@ impl Vault {
         subject: &Subject,
         found: Vec<(EventId, Evidence)>,
     ) -> Result<(), VaultError> {
-        self.ask(|reply| Job::Settle(subject.clone(), found, reply)).await
+        let subject = self.open.core.naming.subject(subject);
+        self.ask(|reply| Job::Settle(subject, found, reply)).await
     }
 
     /// How a subject stands.

@@ -35,6 +35,7 @@ mod tests;
 mod tree;
 mod types;
 mod under_way;
+mod unsettled;
 mod verdict;
 mod verify;
 mod wire;
@@ -67,4 +68,5 @@ pub use types::{
     KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
 };
 pub use under_way::UnderWay;
+pub use unsettled::{OpenClaim, Settled};
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};

@@ -87,8 +87,10 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Evidence {
-    /// No event.
+    /// No event, as far as somebody looked. A claim that is its writer's to settle stays open.
     Nothing,
+    /// The claim's event was not written and will not be: its writer says so.
+    Withdrawn,
     /// The claim's event: its writer says so.
     Written,
     /// An event that somebody looked at. The claim counts if this is its event, or states the
@@ -284,4 +286,6 @@ pub enum NoteKind {
     Policy = 7,
     /// The secret of an era.
     Era = 8,
+    /// A claim that the caller of a codec has to settle. No names.
+    Claim = 9,
 }

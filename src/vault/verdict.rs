@@ -73,7 +73,9 @@ impl Vault {
                     .collect(),
             };
             let whole = doomed.dead == Dead::All;
-            let current = dead.iter().any(|(from, to)| (*from..=*to).contains(&record.current));
+            let settled = record.open_generation().is_none();
+            let current =
+                settled && dead.iter().any(|(from, to)| (*from..=*to).contains(&record.current));
             Ok(Taken { pseudonym, dead, whole, closed: whole || fence.closed || current })
         });
         let taken = taken.collect::<Result<_, VaultError>>()?;

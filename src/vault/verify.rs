@@ -63,6 +63,8 @@ pub(crate) enum Trouble {
         subject: Subject,
         /// The event that states it.
         event: EventId,
+        /// Whether only the caller of a codec can settle it.
+        by_caller: bool,
     },
     /// A record or a fence contradicts itself.
     Contradiction {
@@ -238,7 +240,9 @@ impl Judge<'_> {
         }
         let Some(subject) = self.name_of(hash, &named) else { return };
         for event in claims {
-            (self.tell)(Trouble::Unsettled { subject: subject.clone(), event });
+            let note = self.core.caller_claim(event);
+            let by_caller = self.beside(note).is_some_and(|note| note.is_some());
+            (self.tell)(Trouble::Unsettled { subject: subject.clone(), event, by_caller });
         }
         for owner in named {
             self.judged.owners += 1;

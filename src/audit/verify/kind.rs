@@ -43,6 +43,9 @@ pub enum Ill {
     ForgottenNamed,
     /// Whether an event that states an owner is in the store was never settled.
     UnsettledClaim,
+    /// Whether an event that a codec sealed and that states an owner was stored, only its caller
+    /// knows, and has not said.
+    OpenClaim,
     /// An erasure is decided, and its keys are not destroyed.
     ErasureNotCarriedOut,
     /// An erasure's keys are destroyed, and its tombstones are not all set.
@@ -100,6 +103,7 @@ impl Ill {
             | Self::OtherVault => Severity::Notice,
             Self::RetireList
             | Self::OwnerEdgeStale
+            | Self::OpenClaim
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
@@ -149,6 +153,10 @@ impl Ill {
                  names them, or report this"
             }
             Self::UnsettledClaim => "none needed: the next append or plan settles it",
+            Self::OpenClaim => {
+                "look whether your store has that event, and say so with `Codec::settle`: until then \
+                 forgetting an owner may not reach this subject"
+            }
             Self::ErasureNotCarriedOut => "open the vault for writing: it is carried out at once",
             Self::ErasurePending => {
                 "the keys are gone; as soon as the store takes tombstones, opening it sets them"
@@ -257,6 +265,7 @@ impl fmt::Display for Ill {
             Self::OwnerEdgeStale => "owner edge stale",
             Self::ForgottenNamed => "forgotten named",
             Self::UnsettledClaim => "unsettled claim",
+            Self::OpenClaim => "open claim",
             Self::ErasureNotCarriedOut => "erasure not carried out",
             Self::ErasurePending => "erasure pending",
             Self::FenceWithoutRecord => "fence without record",

@@ -160,7 +160,9 @@ fn finding(trouble: Trouble) -> Finding<Ill> {
         ),
         Trouble::ForgottenNamed { subject } => Ill::ForgottenNamed
             .at(Where::Subject(subject), "it names an owner who is forgotten and gone"),
-        Trouble::Unsettled { subject, event } => Ill::UnsettledClaim
+        Trouble::Unsettled { subject, event, by_caller: true } => Ill::OpenClaim
+            .at(Where::Subject(subject), format!("event {event} was sealed, and states an owner")),
+        Trouble::Unsettled { subject, event, by_caller: false } => Ill::UnsettledClaim
             .at(Where::Subject(subject), format!("event {event} states an owner")),
         Trouble::Contradiction { pseudonym, why } => {
             Ill::Contradiction.at(Where::Pseudonym(hex(&pseudonym)), why)

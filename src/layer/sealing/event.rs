@@ -1,7 +1,7 @@
 //! One event from carved to stored form.
 
 use crate::{
-    crypto::{self, Body, Context, DataKey, Purpose, SealPart, Token},
+    crypto::{self, Body, Context, DataKey, KeyId, Purpose, SealPart, Token},
     event::{NewEvent, Payload},
     layer::{
         CodecError,
@@ -19,6 +19,8 @@ pub(in crate::layer) struct SealedEvent {
     pub(in crate::layer) event: NewEvent,
     /// Its private half.
     pub(in crate::layer) half: Option<NewEvent>,
+    /// The keys that sealed it.
+    pub(in crate::layer) keys: Vec<KeyId>,
 }
 
 /// Seals an event with the keys of its parts, in their order.
@@ -79,6 +81,7 @@ pub(super) fn seal(
     // Also where there is no token: an event in clear without a tag is not this vault's.
     let associated = context.associated(tokens.iter().map(Token::key_id), draft.digest());
     let draft = draft.tagged(vault.tag(&associated, &tokens)?);
+    let keys = keys.iter().map(|key| key.id()).collect();
     let made = |id, (data, metadata)| NewEvent {
         id,
         event_type: event.event_type.clone(),
@@ -87,7 +90,7 @@ pub(super) fn seal(
         subject: None,
     };
     if !work.split {
-        return Ok(SealedEvent { event: made(event.id, draft.store(&tokens)), half: None });
+        return Ok(SealedEvent { event: made(event.id, draft.store(&tokens)), half: None, keys });
     }
     let half = (!tokens.is_empty()).then(|| {
         let notes = Notes {
@@ -98,7 +101,7 @@ pub(super) fn seal(
         };
         made(half_id, Draft::new(None, None, &notes).store(&tokens))
     });
-    Ok(SealedEvent { event: made(event.id, draft.store_clear()), half })
+    Ok(SealedEvent { event: made(event.id, draft.store_clear()), half, keys })
 }
 
 fn part_of<'a>(

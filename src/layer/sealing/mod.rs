@@ -1,19 +1,20 @@
 //! Sealing events: the one path of layer and codec.
 //!
 //! The policy carves ([`Work::carve`]); then [`prepare`] admits everybody concerned, notes owner
-//! claims, fetches keys and seals. What comes out is ready to be stored, and [`Prepared`] is the
-//! right to store it: nobody concerned is forgotten while it lives. The layer appends it to its store,
+//! claims, fetches keys and seals. What comes out is ready to be stored, and a [`Permit`] is the
+//! right to store it: nobody concerned is forgotten until it is settled, or ends. The layer appends it to its store,
 //! the codec hands it to its caller; that is all in which they differ, but for who can say what is
 //! in the store ([`Witness`]).
 
 mod claims;
 mod event;
 mod keys;
+mod permit;
 
 use std::{fmt, future::Future};
 
-pub(super) use claims::{Claiming, Stating};
 pub(super) use event::SealedEvent;
+pub(super) use permit::Permit;
 
 use super::{Codec, CodecError};
 use crate::{
@@ -29,6 +30,9 @@ const SETTLING_ROUNDS: usize = 3;
 pub(super) trait Witness: Sync {
     /// What goes wrong with looking.
     type Error: From<CodecError> + fmt::Display + Send;
+
+    /// Whether only the caller can say so.
+    const BY_CALLER: bool;
 
     /// Settles the open claims of a dependent, as far as it can be told.
     fn settle(
@@ -90,8 +94,7 @@ fn check_size(event: &NewEvent) -> Result<(), CodecError> {
 pub(super) struct Prepared {
     /// For each [`Work`] its events.
     pub(super) sealed: Vec<Vec<SealedEvent>>,
-    pub(super) claiming: Claiming,
-    pub(super) admission: Admission,
+    pub(super) permit: Permit,
 }
 
 /// Seals all of it. To be run to its end, also where nobody waits for it any more: claims that were
@@ -102,7 +105,7 @@ pub(super) async fn prepare<W: Witness>(
     witness: &W,
     work: &[Work],
 ) -> Result<Prepared, W::Error> {
-    let admission = admit(vault, work).await.map_err(CodecError::from)?;
+    let admission = admit(codec, vault, work).await.map_err(CodecError::from)?;
     // What was cut off earlier is settled before this attempt's events count as under way: it may
     // be the retry of the one that was cut off, and their ids the same.
     for Work { stream, events, .. } in work {
@@ -110,11 +113,11 @@ pub(super) async fn prepare<W: Witness>(
             witness.settle(vault, &Subject::of(stream)).await?;
         }
     }
-    let claiming = Claiming::begin(vault, work);
+    let mut permit = Permit::begin(vault, admission, work).map_err(CodecError::from)?;
     match seal_all(codec, vault, witness, work).await {
-        Ok(sealed) => Ok(Prepared { sealed, claiming, admission }),
+        Ok(sealed) => Ok(Prepared { sealed, permit }),
         Err(error) => {
-            claiming.judge(vault, witness).await;
+            permit.judge(witness).await;
             Err(error)
         }
     }
@@ -122,7 +125,7 @@ pub(super) async fn prepare<W: Witness>(
 
 /// Everybody whose keys are needed, or who is named as an owner; and each stream's own subject:
 /// the stream of somebody who is forgotten takes no events, whoever they are about.
-async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
+async fn admit(codec: &Codec, vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     let mut opening = Opening::default();
     for Work { stream, events, .. } in work {
         opening.shared.push(Subject::of(stream));
@@ -139,7 +142,7 @@ async fn admit(vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     opening.shared.sort();
     opening.shared.dedup();
     opening.shared.retain(|subject| opening.exclusive.binary_search(subject).is_err());
-    vault.admit(opening).await
+    vault.admit_for(opening, Some(codec.lasting())).await
 }
 
 async fn seal_all<W: Witness>(
@@ -160,3 +163,6 @@ async fn seal_all<W: Witness>(
     }
     Ok(sealed)
 }
+
+#[cfg(test)]
+mod tests;

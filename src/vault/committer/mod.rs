@@ -48,8 +48,9 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
 /// What the committer is asked to do.
 pub(super) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
-    Claim(Vec<Claim>, Reply<Vec<Option<Generation>>>),
-    Settle(Subject, Vec<(EventId, Evidence)>, Reply<()>),
+    /// And whether the caller has to settle them: nobody else can see their store.
+    Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
+    Settle(Hash, Vec<(EventId, Evidence)>, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
     Replay(Vec<Verdict>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
@@ -138,11 +139,11 @@ impl Committer {
                 Ok((key, false)) => self.when_written(reply, key),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::Claim(claims, reply) => match self.claim(&claims) {
+            Job::Claim(claims, by_caller, reply) => match self.claim(&claims, by_caller) {
                 Ok(generations) => self.when_written(reply, generations),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::Settle(subject, found, reply) => answer(reply, self.settle(&subject, &found)),
+            Job::Settle(subject, found, reply) => answer(reply, self.settle(subject, &found)),
             Job::Destroy(destruction, note, reply) => {
                 let destroyed = self.destroy(&destruction, &note);
                 wipe_stack();
@@ -214,7 +215,11 @@ impl Committer {
         self.waiting.push(Box::new(move |result| answer(reply, result.map(|()| value))));
     }
 
-    fn claim(&mut self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
+    fn claim(
+        &mut self,
+        claims: &[Claim],
+        by_caller: bool,
+    ) -> Result<Vec<Option<Generation>>, VaultError> {
         self.core.disk.check()?;
         let mut records: HashMap<Hash, SubjectRecord> = HashMap::new();
         let mut together: HashMap<&Subject, HashSet<EventId>> = HashMap::new();
@@ -255,6 +260,15 @@ impl Committer {
                 changes.push((place, Some(name)));
             }
         }
+        if by_caller {
+            for claim in claims {
+                let hash = self.core.naming.subject(&claim.subject);
+                let is_open = records.get(&hash).is_some_and(|record| record.is_open(claim.event));
+                if is_open {
+                    self.note_caller(claim.event, hash)?;
+                }
+            }
+        }
         self.changes.extend(changes);
         for (hash, record) in records {
             let open = record.open_generation().is_some();
@@ -266,18 +280,13 @@ impl Committer {
         Ok(generations)
     }
 
-    fn settle(
-        &mut self,
-        subject: &Subject,
-        found: &[(EventId, Evidence)],
-    ) -> Result<(), VaultError> {
+    fn settle(&mut self, hash: Hash, found: &[(EventId, Evidence)]) -> Result<(), VaultError> {
         self.core.disk.check()?;
         let naming = &self.core.naming;
-        let hash = naming.subject(subject);
         let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
         let (counts, mut never): (Vec<_>, Vec<_>) =
             found.iter().partition(|(event, evidence)| match evidence {
-                Evidence::Nothing => false,
+                Evidence::Nothing | Evidence::Withdrawn => false,
                 Evidence::Written => true,
                 Evidence::Found { content, changes } => {
                     let changes: Vec<Hash> = changes.iter().map(|c| naming.change(c)).collect();
@@ -286,6 +295,17 @@ impl Committer {
             });
         // Asked for here, where claims are noted: one that begins later is noted anew.
         never.retain(|(event, _)| !self.core.under_way.has(*event));
+        // Who looked did so in a store that need not be the one where the event is.
+        let mut by_look = Vec::new();
+        for (event, evidence) in &never {
+            if *evidence != Evidence::Withdrawn && self.core.caller_claim(*event)?.is_some() {
+                by_look.push(*event);
+            }
+        }
+        never.retain(|(event, _)| !by_look.contains(event));
+        for (event, _) in counts.iter().chain(&never) {
+            self.forget_caller(*event)?;
+        }
         let events = |found: Vec<&(EventId, Evidence)>| found.iter().map(|(e, _)| *e).collect();
         let news = record.confirm(&events(counts)) | record.withdraw(&events(never));
         if !news {

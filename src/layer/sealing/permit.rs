@@ -1,0 +1,131 @@
+//! Permits: what is sealed and not yet known to be stored.
+//!
+//! While a permit is held and has not ended, nobody concerned is forgotten. When it ends, it keeps nobody
+//! waiting any more; its claims stay open until somebody says, or sees, whether their events are
+//! stored. The layer holds one for an append, the codec's caller one for each event.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Witness, Work};
+use crate::{
+    crypto::KeyId,
+    event::{EventId, NewEvent, Subject},
+    policy::Carved,
+    vault::{Admission, KeyState, Settled, UnderWay, Vault, VaultError},
+};
+
+/// The right to store what was sealed, until it ends.
+#[derive(Debug)]
+pub(in crate::layer) struct Permit {
+    vault: Vault,
+    /// That of all events that were sealed together.
+    admission: Arc<Admission>,
+    claims: Vec<Stating>,
+    /// The keys that sealed it, where its holder will want to know whether they live.
+    keys: Vec<KeyId>,
+}
+
+/// The claims of one event that is about to be stored.
+#[derive(Debug)]
+struct Stating {
+    subject: Subject,
+    event: EventId,
+    /// Whether an earlier attempt left them open: then this one's failure says nothing.
+    is_retry: bool,
+    /// While it lives, nobody who looks into the store withdraws them.
+    under_way: UnderWay,
+}
+
+impl Permit {
+    pub(super) fn begin(
+        vault: &Vault,
+        admission: Admission,
+        work: &[Work],
+    ) -> Result<Self, VaultError> {
+        let mut claims = Vec::new();
+        for work in work {
+            let states = |(_, carved): &&(NewEvent, Carved)| !carved.owners.is_empty();
+            for (event, _) in work.events.iter().filter(states) {
+                claims.push(Stating {
+                    subject: Subject::of(&work.stream),
+                    event: event.id,
+                    is_retry: vault.is_callers(event.id)?,
+                    under_way: vault.begin_claims(vec![event.id]),
+                });
+            }
+        }
+        let (admission, keys) = (Arc::new(admission), Vec::new());
+        Ok(Self { vault: vault.clone(), admission, claims, keys })
+    }
+
+    /// A permit for one of the events, which these keys sealed.
+    pub(in crate::layer) fn split_off(&mut self, event: EventId, keys: Vec<KeyId>) -> Self {
+        let ours = self.claims.iter().position(|stating| stating.event == event);
+        let claims = ours.map(|at| self.claims.swap_remove(at)).into_iter().collect();
+        Self { vault: self.vault.clone(), admission: Arc::clone(&self.admission), claims, keys }
+    }
+
+    /// Says that all of it is stored: what it states counts.
+    pub(in crate::layer) async fn stored(self) -> Result<Settled, VaultError> {
+        self.settle(true).await
+    }
+
+    /// Says that none of it is stored, nor will be: what it states is withdrawn.
+    pub(in crate::layer) async fn rejected(self) -> Result<Settled, VaultError> {
+        self.settle(false).await
+    }
+
+    async fn settle(mut self, stored: bool) -> Result<Settled, VaultError> {
+        let mut settled = if stored { Settled::Stored } else { Settled::Withdrawn };
+        for Stating { event, under_way, .. } in std::mem::take(&mut self.claims) {
+            drop(under_way);
+            match self.vault.settle_for_caller(event, stored).await? {
+                // Somebody who found it in a store was quicker, or it counted long ago.
+                Settled::Unknown | Settled::Held => {}
+                told => settled = told,
+            }
+        }
+        for key in &self.keys {
+            if let KeyState::Shredded { .. } = self.vault.opening_key(*key)? {
+                settled = Settled::Forgotten;
+            }
+        }
+        Ok(settled)
+    }
+
+    /// As [`Permit::stored`], for claims that are settled by looking: nobody else settles them now.
+    pub(in crate::layer) async fn confirm(self) -> Result<(), VaultError> {
+        for (subject, events) in self.by_subject(|_| true) {
+            self.vault.settle(&subject, &events, true).await?;
+        }
+        Ok(())
+    }
+
+    /// After a failure: the store is asked whether the events are there, since they may be from an
+    /// earlier attempt. Where it does not answer, the claims stay open, and whoever next needs to
+    /// know asks again. What only the caller can settle was never handed out, and is withdrawn, unless
+    /// an earlier attempt was.
+    pub(in crate::layer) async fn judge<W: Witness>(&mut self, witness: &W) {
+        let subjects = self.by_subject(|stating| !W::BY_CALLER || !stating.is_retry);
+        self.claims.clear();
+        for (subject, events) in subjects {
+            let judged = match W::BY_CALLER {
+                true => {
+                    self.vault.settle(&subject, &events, false).await.map_err(|e| e.to_string())
+                }
+                false => witness.settle(&self.vault, &subject).await.map_err(|e| e.to_string()),
+            };
+            if let Err(error) = judged {
+                tracing::warn!(%subject, %error, "an owner claim stays open");
+            }
+        }
+    }
+
+    fn by_subject(&self, which: impl Fn(&Stating) -> bool) -> BTreeMap<Subject, Vec<EventId>> {
+        let mut all: BTreeMap<Subject, Vec<EventId>> = BTreeMap::new();
+        for stating in self.claims.iter().filter(|stating| which(stating)) {
+            all.entry(stating.subject.clone()).or_default().push(stating.event);
+        }
+        all
+    }
+}

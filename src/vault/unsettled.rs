@@ -1,0 +1,225 @@
+//! Claims that only the caller of a codec can settle: nobody else sees the store that they write to.
+//!
+//! Each has a note under its event's id, written in the same breath as the claim: the pseudonym of
+//! the dependent, and since when. It holds no name, so that it may outlive whoever is forgotten.
+//! Without such a note a claim is settled by looking into the store.
+
+use serde::Serialize;
+
+use super::{
+    NoteKind, Vault, VaultError,
+    committer::{Committer, Job},
+    core::Core,
+    places::{self, Hash},
+    records::{KeyEntry, SubjectRecord},
+    wire::{Reader, Writer},
+};
+use crate::event::{EventId, Generation, StreamName, Subject, Timestamp};
+
+const VERSION: u8 = 1;
+
+/// An owner claim of an event that was sealed, and of which nobody has said whether it was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OpenClaim {
+    /// The event.
+    pub event: EventId,
+    /// The stream for which it was sealed; `None`: whoever could tell is forgotten.
+    pub stream: Option<StreamName>,
+    /// The owners whom it states, but for those who are forgotten.
+    pub owners: Vec<Subject>,
+    /// Whether it changes hands, so that nothing is sealed in the stream until it is settled.
+    pub begins_generation: bool,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What became of an event that was sealed, now that somebody said whether it was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Settled {
+    /// It is stored, and what it states counts.
+    Stored,
+    /// It is not stored, and what it stated is withdrawn.
+    Withdrawn,
+    /// Somebody whose keys sealed it, or the stream's own subject, was forgotten meanwhile: where it
+    /// is stored, that part of it reads as shredded.
+    Forgotten,
+    /// As said; but whoever owns the stream's subject since was forgotten meanwhile, and that
+    /// erasure did not reach it: forget it, too.
+    OwnerForgotten,
+    /// Somebody still holds a permit to store it, and settles it. Nothing changed.
+    Held,
+    /// Nothing is open under this id: it stated nothing, was settled earlier, or is another vault's.
+    Unknown,
+}
+
+/// Whose claim, and since when.
+pub(super) struct CallerClaim {
+    subject: Hash,
+    since: Timestamp,
+}
+
+impl CallerClaim {
+    fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::new(25);
+        to.u8(VERSION);
+        to.bytes(&self.subject);
+        to.i64(self.since.as_micros());
+        to.done().to_vec()
+    }
+
+    fn decode(note: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new("a caller's claim", note);
+        from.version(VERSION)?;
+        let claim = Self { subject: from.array()?, since: Timestamp::from_micros(from.i64()?) };
+        from.end()?;
+        Ok(claim)
+    }
+}
+
+impl Core {
+    /// The note of a claim that the caller has to settle.
+    pub(super) fn caller_claim(&self, event: EventId) -> Result<Option<CallerClaim>, VaultError> {
+        let note = self.disk.whole(&places::note(NoteKind::Claim, event.0.as_bytes()))?;
+        note.map(|note| CallerClaim::decode(&note)).transpose()
+    }
+
+    /// A record does not say whose it is: the lists of its owners do, and its keys.
+    fn name_of(&self, hash: &Hash, record: &SubjectRecord) -> Result<Option<Subject>, VaultError> {
+        let named = |name: &[u8]| {
+            let name = std::str::from_utf8(name).ok()?;
+            Subject::new(name).ok()
+        };
+        for owner in record.noted_with() {
+            let place = places::dependent(&self.naming.subject(owner), hash);
+            if let Some(name) = self.disk.tree().get(&place)? {
+                return Ok(named(&name));
+            }
+        }
+        let keys = places::keys(hash);
+        let first = self.disk.tree().range(&keys.start, &keys.end, 1)?.pop();
+        let entry = first.map(|(_, value)| KeyEntry::decode(&value)).transpose()?;
+        Ok(entry.map(|entry| entry.subject))
+    }
+}
+
+impl SubjectRecord {
+    /// Whether everybody, or anybody where that suffices, who owns what is sealed next is forgotten.
+    fn owners_forgotten(&self) -> bool {
+        let Some(last) = self.epochs.iter().rfind(|epoch| epoch.unsettled.is_none()) else {
+            return false;
+        };
+        let mut counting = last.owners.iter().filter(|owner| owner.unsettled.is_none()).peekable();
+        if counting.peek().is_none() {
+            return false;
+        }
+        if last.any {
+            counting.any(|owner| owner.subject.is_none())
+        } else {
+            counting.all(|owner| owner.subject.is_none())
+        }
+    }
+}
+
+impl Committer {
+    /// Notes with the next write that a claim is its caller's to settle.
+    pub(super) fn note_caller(&mut self, event: EventId, subject: Hash) -> Result<(), VaultError> {
+        let earlier = self.core.caller_claim(event)?.filter(|claim| claim.subject == subject);
+        let since = earlier.map_or_else(|| self.core.now(), |claim| claim.since);
+        let note = CallerClaim { subject, since }.encode();
+        let stem = places::note(NoteKind::Claim, event.0.as_bytes());
+        self.changes.extend(self.core.disk.set_whole(&stem, &note)?);
+        Ok(())
+    }
+
+    /// Removes that note with the next write.
+    pub(super) fn forget_caller(&mut self, event: EventId) -> Result<(), VaultError> {
+        let stem = places::beginning_with(&places::note(NoteKind::Claim, event.0.as_bytes()));
+        // One that is still to be written goes as well.
+        let planned: Vec<_> =
+            self.changes.range(stem.clone()).map(|(place, _)| place.clone()).collect();
+        self.changes.extend(planned.into_iter().map(|place| (place, None)));
+        let found: Vec<_> = self.core.disk.walk(stem).collect::<Result<_, _>>()?;
+        self.changes.extend(found.into_iter().map(|(place, _)| (place, None)));
+        Ok(())
+    }
+}
+
+impl Vault {
+    /// As [`Vault::claim`], for events that go into a store which only the caller sees: looking does
+    /// not settle these claims, unless the event is found.
+    ///
+    /// # Errors
+    /// As [`Vault::claim`].
+    pub(crate) async fn claim_for_caller(
+        &self,
+        claims: &[super::Claim],
+    ) -> Result<Vec<Option<Generation>>, VaultError> {
+        self.ask(|reply| Job::Claim(claims.to_vec(), true, reply)).await
+    }
+
+    /// Whether a claim of this event is its caller's to settle.
+    pub(crate) fn is_callers(&self, event: EventId) -> Result<bool, VaultError> {
+        let Some(claim) = self.core().caller_claim(event)? else { return Ok(false) };
+        let record = self.core().own_record(&claim.subject)?;
+        Ok(record.is_some_and(|record| record.is_open(event)))
+    }
+
+    /// The claims that only the caller of a codec can settle, but for those whose permits are held.
+    pub(crate) fn open_claims(&self) -> Result<Vec<OpenClaim>, VaultError> {
+        let core = self.core();
+        let mut open = Vec::new();
+        for (id, note) in self.notes(NoteKind::Claim)? {
+            let event = EventId(uuid::Uuid::from_bytes(id));
+            let CallerClaim { subject, since } = CallerClaim::decode(&note)?;
+            let Some(record) = core.own_record(&subject)? else { continue };
+            if core.under_way.has(event) || !record.is_open(event) {
+                continue;
+            }
+            let owners = record.epochs.iter().flat_map(|epoch| &epoch.owners);
+            let stated = owners.filter(|owner| owner.unsettled == Some(event));
+            open.push(OpenClaim {
+                event,
+                stream: core.name_of(&subject, &record)?.map(|subject| subject.stream()),
+                owners: stated.filter_map(|owner| owner.subject.clone()).collect(),
+                begins_generation: record.open_generation() == Some(event),
+                since,
+            });
+        }
+        open.sort_by_key(|claim| claim.since);
+        Ok(open)
+    }
+
+    /// Settles a claim by its caller's word.
+    pub(crate) async fn settle_for_caller(
+        &self,
+        event: EventId,
+        stored: bool,
+    ) -> Result<Settled, VaultError> {
+        let core = self.core();
+        let Some(CallerClaim { subject, .. }) = core.caller_claim(event)? else {
+            return Ok(Settled::Unknown);
+        };
+        // Whoever else holds one may be about to write it.
+        if !stored && core.under_way.has(event) {
+            return Ok(Settled::Held);
+        }
+        if core.own_record(&subject)?.is_none_or(|record| !record.is_open(event)) {
+            let forgotten = !core.disk.fence(&subject)?.dead.is_empty();
+            self.remove_note(NoteKind::Claim, event.0.into_bytes()).await?;
+            return Ok(if forgotten { Settled::Forgotten } else { Settled::Unknown });
+        }
+        let evidence = if stored { super::Evidence::Written } else { super::Evidence::Withdrawn };
+        self.ask(|reply| Job::Settle(subject, vec![(event, evidence)], reply)).await?;
+        let record = core.own_record(&subject)?;
+        Ok(if record.is_some_and(|record| record.owners_forgotten()) {
+            Settled::OwnerForgotten
+        } else if stored {
+            Settled::Stored
+        } else {
+            Settled::Withdrawn
+        })
+    }
+}

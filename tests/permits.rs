@@ -1,0 +1,304 @@
+//! A codec beside a table of its caller's own: what was sealed, and what a crash left unsaid.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use oubliette::{
+    audit::verify::{Ill, VerifyOptions},
+    event::{EventId, EventType, Json, NewEvent, Payload, StreamName, Subject},
+    layer::{Codec, CodecError, EventRef, Oubliette, Sealed, Settled},
+    policy::Policy,
+    store::MemoryStore,
+    vault::{Vault, VaultError},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+const FOLDER: &str = "OUBLIETTE_TEST_PERMITS_IN";
+const WHAT: &str = "OUBLIETTE_TEST_PERMITS_EVENT";
+const POLICY: &str = r#"
+[[stream]]
+match  = "user-{id}"
+layout = "inline"
+
+[[stream]]
+match  = "account-{id}"
+layout = "inline"
+owner  = [ { event = "Opened", add     = "user-{/owner}" },
+           { event = "Sold",   replace = "user-{/owner}" } ]
+"#;
+
+fn policy() -> Policy {
+    Policy::parse(POLICY).unwrap()
+}
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+fn subject(name: &str) -> Subject {
+    Subject::new(name).unwrap()
+}
+
+fn event(kind: &str, owner: u32) -> NewEvent {
+    let json = format!(r#"{{"owner":{owner},"balance":7}}"#);
+    NewEvent::new(EventType::new(kind).unwrap(), Json::parse(&json).unwrap())
+}
+
+fn open_vault(folder: &Path) -> Vault {
+    let (pages, slot) = (folder.join("vault"), folder.join("slot"));
+    if pages.exists() {
+        Vault::open(&pages, slot.as_path()).unwrap()
+    } else {
+        Vault::create(&pages, slot.as_path()).unwrap()
+    }
+}
+
+fn database(folder: &Path) -> Connection {
+    let database = Connection::open(folder.join("own.sqlite")).unwrap();
+    database
+        .execute_batch(
+            "PRAGMA synchronous = FULL;
+             CREATE TABLE IF NOT EXISTS events
+               (id TEXT PRIMARY KEY, stream TEXT, type TEXT, data TEXT, metadata TEXT)",
+        )
+        .unwrap();
+    database
+}
+
+fn insert(database: &Connection, stream: &str, kind: &str, sealed: &Sealed) {
+    let data = sealed.data.as_json().unwrap().as_str();
+    let metadata = sealed.metadata.as_ref().map(Json::as_str);
+    let row = params![sealed.id.to_string(), stream, kind, data, metadata];
+    database.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", row).unwrap();
+}
+
+fn is_in(database: &Connection, event: EventId) -> bool {
+    let found = database
+        .query_row("SELECT 1 FROM events WHERE id = ?", [event.to_string()], |_| Ok(()))
+        .optional();
+    found.unwrap().is_some()
+}
+
+fn is_shredded(codec: &Codec, database: &Connection, event: EventId) -> bool {
+    let (on, kind, data, metadata): (String, String, String, Option<String>) = database
+        .query_row(
+            "SELECT stream, type, data, metadata FROM events WHERE id = ?",
+            [event.to_string()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .unwrap();
+    let (stream, event_type) = (stream(&on), EventType::new(kind).unwrap());
+    let event = EventRef { stream: &stream, id: event, event_type: &event_type };
+    let metadata = metadata.map(|json| Json::parse(&json).unwrap());
+    let data: Payload = Json::parse(&data).unwrap().into();
+    !codec.open(event, &data, metadata.as_ref()).unwrap().shredded.is_empty()
+}
+
+/// What the killed process is: does nothing unless it was started for it.
+#[tokio::test]
+async fn child() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let (folder, kind) = (Path::new(&folder), std::env::var(WHAT).unwrap());
+    let codec = Codec::new(open_vault(folder), policy());
+    let sealed = codec.seal(&stream("account-1"), event(&kind, 1)).await.unwrap();
+    if std::env::var_os("OUBLIETTE_TEST_PERMITS_INSERT").is_some() {
+        insert(&database(folder), "account-1", &kind, &sealed);
+    }
+    println!("sealed {}", sealed.id);
+    std::thread::sleep(std::time::Duration::from_secs(600));
+}
+
+/// Runs the child until it has sealed, and perhaps inserted; then it is killed.
+fn kill_before_stored(folder: &Path, kind: &str, inserts: bool) -> EventId {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(FOLDER, folder)
+        .env(WHAT, kind)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    if inserts {
+        command.env("OUBLIETTE_TEST_PERMITS_INSERT", "1");
+    }
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = |line: String| Some(line.split_once("sealed ")?.1.trim().to_owned());
+    let id = lines.map_while(Result::ok).find_map(said).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    id.parse().unwrap()
+}
+
+async fn stand_in(vault: &Vault) -> Oubliette<MemoryStore> {
+    Oubliette::open(MemoryStore::new(), vault.clone(), policy()).await.unwrap()
+}
+
+async fn person(codec: &Codec, who: u32) {
+    let sealed = codec.seal(&stream(&format!("user-{who}")), event("Came", who)).await.unwrap();
+    assert_eq!(sealed.stored().await.unwrap(), Settled::Stored);
+}
+
+/// The claim was withdrawn silently, and forgetting the owner missed the account.
+#[tokio::test]
+async fn killed_between_insert_and_stored_the_account_is_not_missed_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = kill_before_stored(folder.path(), "Opened", true);
+    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
+    let codec = Codec::new(vault.clone(), policy());
+    person(&codec, 1).await;
+
+    let layer = stand_in(&vault).await;
+    let plan = layer.plan(&subject("user-1")).await.unwrap();
+    assert_eq!((plan.subjects.len(), plan.not_reached.len()), (1, 1));
+    let open = codec.unsettled().unwrap();
+    assert_eq!(open.len(), 1, "planning withdraws nothing");
+    assert_eq!((open[0].event, open[0].stream.clone()), (id, Some(stream("account-1"))));
+    assert_eq!(open[0].owners, [subject("user-1")]);
+    assert!(!open[0].begins_generation);
+    let report = layer.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    assert_eq!(report.found.get(&Ill::OpenClaim), Some(&1));
+
+    // As it should be done.
+    assert_eq!(codec.settle(id, is_in(&database, id)).await.unwrap(), Settled::Stored);
+    assert!(codec.unsettled().unwrap().is_empty());
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::Unknown);
+    let erased = layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert_eq!((erased.subjects, erased.not_reached.len()), (2, 0));
+    assert!(is_shredded(&codec, &database, id));
+}
+
+#[tokio::test]
+async fn killed_before_insert_the_claim_is_withdrawn_when_that_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = kill_before_stored(folder.path(), "Opened", false);
+    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
+    let codec = Codec::new(vault.clone(), policy());
+    person(&codec, 1).await;
+    assert_eq!(codec.settle(id, is_in(&database, id)).await.unwrap(), Settled::Withdrawn);
+    let erased = stand_in(&vault).await.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert_eq!((erased.subjects, erased.not_reached.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn forgetting_goes_on_past_an_open_claim_and_names_whom_it_did_not_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = kill_before_stored(folder.path(), "Opened", true);
+    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
+    let codec = Codec::new(vault.clone(), policy());
+    person(&codec, 1).await;
+    let layer = stand_in(&vault).await;
+    let erased = layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    let told: Vec<String> = erased.not_reached.iter().map(ToString::to_string).collect();
+    assert_eq!(told, [format!("account-1 is not reached (claim of event {id} open)")]);
+    assert_eq!(erased.subjects, 1);
+    assert!(!is_shredded(&codec, &database, id));
+
+    let open = codec.unsettled().unwrap();
+    assert_eq!((open.len(), open[0].owners.len()), (1, 0), "the forgotten are not named");
+    assert_eq!(open[0].stream, Some(stream("account-1")));
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::OwnerForgotten);
+    layer.forget(&subject("account-1"), "its owner is forgotten").await.unwrap();
+    assert!(is_shredded(&codec, &database, id));
+}
+
+/// What is somebody else's by the event that may be stored does not die with the one before.
+#[tokio::test]
+async fn an_open_change_of_hands_keeps_what_may_be_the_new_owners() {
+    let folder = tempfile::tempdir().unwrap();
+    let database_of = database(folder.path());
+    {
+        let codec = Codec::new(open_vault(folder.path()), policy());
+        person(&codec, 1).await;
+        person(&codec, 2).await;
+        let opened = codec.seal(&stream("account-1"), event("Opened", 2)).await.unwrap();
+        insert(&database_of, "account-1", "Opened", &opened);
+        opened.stored().await.unwrap();
+    }
+    let id = kill_before_stored(folder.path(), "Sold", true);
+    let vault = open_vault(folder.path());
+    let codec = Codec::new(vault.clone(), policy());
+
+    // Whoever must know is told what to do.
+    let refused = codec.seal(&stream("account-1"), event("Noted", 1)).await.unwrap_err();
+    let open = |event| event == id;
+    assert!(
+        matches!(&refused, CodecError::Vault(VaultError::Unsettled { event, .. }) if open(*event)),
+        "{refused}"
+    );
+    let text = refused.to_string();
+    assert!(text.contains(&id.to_string()) && text.contains("Codec::settle"), "{text}");
+    assert!(codec.unsettled().unwrap()[0].begins_generation);
+
+    // Sold by user-2 to user-1; user-2 is forgotten.
+    let layer = stand_in(&vault).await;
+    let erased = layer.forget(&subject("user-2"), "ticket 2").await.unwrap();
+    assert_eq!((erased.subjects, erased.not_reached.len()), (2, 1));
+    assert!(!is_shredded(&codec, &database_of, id), "it is user-1's, if it is stored");
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::Stored);
+    assert!(!is_shredded(&codec, &database_of, id));
+    let _ =
+        codec.seal(&stream("account-1"), event("Noted", 1)).await.unwrap().stored().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_subject_forgotten_by_name_meanwhile_is_told_when_the_claim_is_settled_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = kill_before_stored(folder.path(), "Opened", true);
+    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
+    let codec = Codec::new(vault.clone(), policy());
+    stand_in(&vault).await.forget(&subject("account-1"), "ticket 3").await.unwrap();
+    assert!(codec.unsettled().unwrap().is_empty());
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::Forgotten);
+    assert!(is_shredded(&codec, &database, id));
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::Unknown);
+}
+
+#[tokio::test]
+async fn one_that_is_held_is_settled_by_its_holder_and_one_that_is_dropped_stays_open() {
+    let vault = Vault::in_memory().unwrap();
+    let codec = Codec::new(vault.clone(), policy());
+    let sealed = codec.seal(&stream("account-1"), event("Opened", 1)).await.unwrap();
+    let id = sealed.id;
+    assert!(codec.unsettled().unwrap().is_empty());
+    assert_eq!(codec.settle(id, false).await.unwrap(), Settled::Held);
+    drop(sealed);
+    assert_eq!(codec.unsettled().unwrap().len(), 1);
+    // A retry settles it as well.
+    let again = NewEvent { id, ..event("Opened", 1) };
+    let sealed = codec.seal(&stream("account-1"), again).await.unwrap();
+    assert_eq!(sealed.stored().await.unwrap(), Settled::Stored);
+    assert!(codec.unsettled().unwrap().is_empty());
+}
+
+/// The store that stands in is empty after each start. It was called rolled back.
+#[tokio::test]
+async fn a_fresh_stand_in_is_no_gap_and_one_that_lost_its_announcements_is() {
+    let vault = Vault::in_memory().unwrap();
+    let codec = Codec::new(vault.clone(), policy());
+    for who in [1, 2] {
+        person(&codec, who).await;
+        let layer = stand_in(&vault).await;
+        let witnessed = layer.witnessed();
+        assert_eq!((witnessed.gap, witnessed.elsewhere), (false, who == 2));
+        layer.forget(&subject(&format!("user-{who}")), "ticket 4").await.unwrap();
+        assert!(!layer.witnessed().gap);
+    }
+    // Events without the announcements that they had: somebody took these out.
+    let store = MemoryStore::new();
+    let other =
+        Oubliette::open(store.clone(), Vault::in_memory().unwrap(), policy()).await.unwrap();
+    let append = oubliette::store::Append::new(
+        stream("user-7"),
+        oubliette::store::ExpectedRevision::Any,
+        vec![event("Came", 7)],
+    );
+    oubliette::store::EventStore::append(&other, vec![append]).await.unwrap();
+    let layer = Oubliette::open(store, vault, policy()).await.unwrap();
+    assert!(layer.witnessed().gap && !layer.witnessed().elsewhere);
+}
