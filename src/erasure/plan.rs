@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{Cause, ErasureId, EventId, Generation, StreamName, Subject},
-    vault::{Dead, KeyInfo, Standing, Vault, VaultError},
+    vault::{Dead, Epoch, KeyInfo, Standing, Vault, VaultError},
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
@@ -209,10 +209,9 @@ impl Plan {
         let mut open = BTreeSet::new();
         let stay = stays.iter().map(|stays| &stays.subject);
         for subject in stay.chain(in_part.map(|affected| &affected.subject)) {
-            for epoch in vault.standing(subject)?.epochs {
-                let owners = epoch.owners.iter().filter_map(|owner| owner.unsettled);
-                open.extend(owners.chain(epoch.unsettled).map(|event| (subject.clone(), event)));
-            }
+            let standing = vault.standing(subject)?;
+            let claims = standing.epochs.iter().flat_map(Epoch::open_claims);
+            open.extend(claims.map(|event| (subject.clone(), event)));
         }
         let not_reached = |(subject, event)| NotReached { subject, event };
         self.not_reached = open.into_iter().map(not_reached).collect();
@@ -325,9 +324,14 @@ impl Plan {
     /// Takes over what was found by looking into the streams of an earlier plan. Streams that came
     /// to light since were not looked into: what is in them is sealed just now.
     pub(super) fn take_survey(&mut self, earlier: Self) {
-        let new = self.streams.len().saturating_sub(earlier.streams.len()) as u64;
-        self.passed_over = earlier.passed_over + new;
+        self.passed_over = earlier.passed_over;
+        self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.foreign) = (earlier.unsealed, earlier.foreign);
+    }
+
+    /// Counts the streams that came to light since there were so many: nobody looked into them.
+    pub(super) fn pass_over_since(&mut self, streams: usize) {
+        self.passed_over += self.streams.len().saturating_sub(streams) as u64;
     }
 
     /// Of dependents, only the generations that had begun when this was planned.

@@ -4,7 +4,7 @@
 
 use super::ErasureError;
 use crate::{
-    event::Subject,
+    event::{Subject, normalized},
     policy::guard::{Looks, check_text},
 };
 
@@ -34,7 +34,7 @@ pub(super) fn check_reason(reason: &str, subject: &Subject) -> Result<(), Erasur
     if reason.trim().is_empty() {
         return Err(UnfitReason::Empty.into());
     }
-    if names(reason, subject.as_str()) {
+    if names(&normalized(reason), subject.as_str()) {
         return Err(UnfitReason::NamesTheSubject.into());
     }
     check_text(reason).map_err(|looks| UnfitReason::Personal(looks).into())
@@ -72,6 +72,9 @@ mod tests {
         for naming in ["user-456", "user-456 asked", "as asked (user-456)"] {
             assert_eq!(check(naming), Some(UnfitReason::NamesTheSubject), "{naming}");
         }
+        let accented = Subject::new("user-\u{e9}").unwrap();
+        let decomposed = check_reason("user-e\u{301} asked", &accented);
+        assert!(matches!(decomposed, Err(ErasureError::UnfitReason(UnfitReason::NamesTheSubject))));
         for (personal, looks) in [
             ("anna@example.org asked", Looks::Email),
             ("mail from <anna@example.org>", Looks::Email),

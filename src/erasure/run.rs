@@ -365,8 +365,10 @@ async fn resume_one<S: EventStore>(
     };
     let subject = journal.plan.subject.clone();
     let (plan, mut closure) = close_and_plan(layer, vault, &subject).await.map_err(waits)?;
+    let streams = journal.plan.streams.len();
     if journal.plan.extend(plan) {
         keep_existing(layer, &mut journal.plan).await.map_err(|error| waits(error.into()))?;
+        journal.plan.pass_over_since(streams);
         // What the earlier attempt may have written must be known before the next one follows it.
         look(layer, vault).await.map_err(waits)?;
         journal.try_anew();
@@ -409,7 +411,11 @@ async fn carry_out<S: EventStore>(
     record.epoch.get_or_insert(destroyed.epoch);
 
     progress(Progress::Destroyed { tombstones: journal.plan.streams.len() });
-    set_tombstones(layer, vault, journal, progress).await?;
+    if let Err(error) = set_tombstones(layer, vault, journal, progress).await {
+        // Another erasure may be announced before this one is resumed, and will name this one.
+        mark.save(vault).await?;
+        return Err(error);
+    }
 
     use crate::vault::NoteKind::Erasure;
     record.done = true;

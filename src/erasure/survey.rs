@@ -9,10 +9,10 @@ use futures::TryStreamExt;
 
 use super::{Foreign, Plan, Unsealed};
 use crate::{
-    crypto::{Context, KeyId, Purpose},
+    crypto::KeyId,
     event::{RecordedEvent, StreamName, Subject},
     layer::{
-        CodecError, Layer, Placement,
+        CodecError, EventRef, Layer, Placement,
         document::{self, Document, Stored},
         tombstone,
     },
@@ -129,14 +129,8 @@ impl<S: EventStore> Survey<'_, S> {
         if !stored.tokens.is_empty() || stored.notes.private.is_some() {
             return false;
         }
-        let context = Context {
-            purpose: Purpose::Event,
-            stream,
-            event_id: event.id,
-            event_type: &event.event_type,
-        };
-        let check = |tag| self.vault.check_tag(tag, &stored.associated(&context), &[]).ok();
-        stored.notes.mac.as_ref().and_then(check) != Some(Tagged::Ours)
+        let event = EventRef { stream, id: event.id, event_type: &event.event_type };
+        stored.tagged(self.vault, event) != Some(Tagged::Ours)
     }
 
     /// Whether an event in clear is personal, and about somebody who is forgotten; also where nobody

@@ -4,8 +4,6 @@
 //! `docs/decisions/0020-tombstones-that-join-nothing.md`. And nobody may keep a tombstone out: ids
 //! cannot be foreseen, and what is "there already" is looked at.
 
-use futures::TryStreamExt;
-
 use super::{AffectedStream, ErasureError, Progress, journal::Journal};
 use crate::{
     event::{ErasureRef, EventType, Json, NewEvent, SUBJECT_FORGOTTEN, StreamName, Subject},
@@ -125,16 +123,11 @@ async fn is_there<S: EventStore>(
     let pending = |source| ErasureError::TombstonesPending { erasure, source };
     let (id, reference) = (journal.tombstone(stream), vault.reference(erasure, stream));
     let placement = layer.placement(stream).await.map_err(pending)?;
-    let mut events = layer.store.read(&placement.readable(stream), layer.newest_first());
-    while let Some(mut event) = events.try_next().await.map_err(pending)? {
-        if event.id == id {
-            event.stream = stream.clone();
-            let judged = tombstone::judge(vault, &event)?;
-            return Ok(event.is_tombstone()
-                && judged.is_ok_and(|tombstone| tombstone.reference == reference));
-        }
-    }
-    Ok(false)
+    let found = layer.find_in(&placement.readable(stream), [id].into(), None).await;
+    let Some(mut event) = found.map_err(pending)?.pop() else { return Ok(false) };
+    event.stream = stream.clone();
+    let judged = tombstone::judge(vault, &event)?;
+    Ok(event.is_tombstone() && judged.is_ok_and(|tombstone| tombstone.reference == reference))
 }
 
 async fn append<S: EventStore>(

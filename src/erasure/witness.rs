@@ -383,18 +383,16 @@ async fn are_there<S: EventStore>(
     ids: &[EventId],
 ) -> Result<bool, ErasureError> {
     let pending = |source| ErasureError::AnnouncementPending { erasure, source };
-    let mut missing = ids.to_vec();
-    let mut events = layer.store.read(&stream()?, layer.newest_first());
-    while !missing.is_empty() {
-        let Some(event) = events.try_next().await.map_err(pending)? else { return Ok(false) };
-        let Some(at) = missing.iter().position(|id| *id == event.id) else { continue };
-        let opened = Announcement::of(&event).map(|announcement| announcement.open(vault));
+    let found = layer.find_in(&stream()?, ids.iter().copied().collect(), None).await;
+    let found = found.map_err(pending)?;
+    for event in &found {
+        let opened = Announcement::of(event).map(|announcement| announcement.open(vault));
         match opened.transpose()? {
-            Some(Ok(verdict)) if verdict.erasure == erasure => drop(missing.swap_remove(at)),
+            Some(Ok(verdict)) if verdict.erasure == erasure => {}
             _ => return Ok(false),
         }
     }
-    Ok(true)
+    Ok(found.len() == ids.len())
 }
 
 /// Reads what was announced since the vault last looked, and applies what it does not know. Only

@@ -1,6 +1,9 @@
 //! The codec: sealing and opening events, for those who own their store's code path.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use super::{
     CodecError, EventRef, Opened, Sealed,
@@ -79,7 +82,7 @@ impl Codec {
     /// owner waits for whoever holds a [`Sealed`] of the same stream.
     ///
     /// # Errors
-    /// As [`Codec::seal`].
+    /// As [`Codec::seal`]; [`CodecError::CutOff`].
     pub async fn seal_many(
         &self,
         events: Vec<(StreamName, NewEvent)>,
@@ -89,18 +92,43 @@ impl Codec {
         if let Some((_, twice)) = events.iter().find(|(_, event)| !ids.insert(event.id)) {
             return Err(CodecError::Invalid(format!("event {} is given twice", twice.id)));
         }
-        let work: Vec<Work> = events
-            .into_iter()
-            .map(|(stream, event)| Work::carve(&self.policy, stream, false, vec![event]))
-            .collect::<Result<_, _>>()?;
-        let Prepared { sealed, mut permit } = prepare(self, &vault, &NoStore, &work).await?;
+        let (work, order) = self.by_stream(events)?;
+        let codec = self.clone();
+        let sealing = tokio::spawn(async move {
+            prepare(&codec, &vault, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
+        });
+        let mut unclaimed = sealing.await.unwrap_or(Err(CodecError::CutOff))?;
+        let Some(Prepared { sealed, mut permit }) = unclaimed.0.take() else {
+            return Err(CodecError::CutOff);
+        };
         let hand_out = |SealedEvent { event, keys, .. }| Sealed {
             id: event.id,
             permit: permit.split_off(event.id, keys),
             data: event.data,
             metadata: event.metadata,
         };
-        Ok(sealed.into_iter().flatten().map(hand_out).collect())
+        let mut sealed: Vec<_> = sealed.into_iter().map(Vec::into_iter).collect();
+        Ok(order.into_iter().filter_map(|at| sealed[at].next()).map(hand_out).collect())
+    }
+
+    /// The events of each stream together, because one that changes hands decides under which
+    /// generation those after it are sealed; and for each event in which of these it is.
+    fn by_stream(
+        &self,
+        events: Vec<(StreamName, NewEvent)>,
+    ) -> Result<(Vec<Work>, Vec<usize>), CodecError> {
+        let (mut streams, mut order) = (Vec::new(), Vec::with_capacity(events.len()));
+        let mut known: HashMap<StreamName, usize> = HashMap::new();
+        for (stream, event) in events {
+            let at = *known.entry(stream).or_insert_with_key(|stream| {
+                streams.push((stream.clone(), Vec::new()));
+                streams.len() - 1
+            });
+            streams[at].1.push(event);
+            order.push(at);
+        }
+        let carve = |(stream, events)| Work::carve(&self.policy, stream, false, events);
+        Ok((streams.into_iter().map(carve).collect::<Result<_, _>>()?, order))
     }
 
     /// The owner claims of which nobody said whether their events were stored: a crash came between,
@@ -146,6 +174,20 @@ impl Codec {
     ) -> Vec<Result<Opened, CodecError>> {
         let open = |(event, data, metadata)| self.open(event, data, metadata);
         events.into_iter().map(open).collect()
+    }
+}
+
+/// What was sealed and is given to nobody yet. Whoever is cut off while they wait stores none of it,
+/// so that what it states is withdrawn.
+struct Unclaimed(Option<Prepared>);
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(Prepared { mut permit, .. }) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { permit.judge(&NoStore).await });
+        }
     }
 }
 

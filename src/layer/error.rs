@@ -33,6 +33,9 @@ pub enum CodecError {
     /// Sealing itself failed.
     #[error(transparent)]
     Sealing(SealError),
+    /// The runtime was shut down meanwhile, and nothing was handed out.
+    #[error("the runtime was shut down while this was sealed; store nothing, and seal it again")]
+    CutOff,
     /// The vault failed: no key, no sealing.
     #[error("the vault failed: {0}")]
     Vault(#[source] VaultError),
@@ -62,6 +65,7 @@ impl From<CodecError> for StoreError {
                 Self::Refused { refusal: kind(&refusal), source: Some(Box::new(refusal)) }
             }
             CodecError::Invalid(why) => Self::Invalid(why),
+            CodecError::CutOff => Self::backend(true, "the runtime was shut down"),
             CodecError::NoVault => Self::Refused { refusal: Refusal::NoVault, source: None },
             CodecError::Sealing(error) => Self::Vault(Box::new(error)),
             CodecError::Vault(error) => Self::Vault(Box::new(error)),

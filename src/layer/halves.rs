@@ -162,14 +162,11 @@ async fn look_up<S: EventStore>(
     let Some(names) = plan.split_names else {
         return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
     };
-    let mut private = layer.store.read(&names.private, layer.newest_first());
-    while let Some(event) = private.try_next().await? {
-        if event.id == id {
-            found.private = Some(Box::new(event));
-            return Ok(Joined::Event(found));
-        }
-    }
-    Err(unreadable_event(Unreadable::HalfMissing, &found.event))
+    let Some(half) = layer.find_in(&names.private, [id].into(), None).await?.pop() else {
+        return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
+    };
+    found.private = Some(Box::new(half));
+    Ok(Joined::Event(found))
 }
 
 /// Reads one split stream: its public half, and beside it, in step, its private half.

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{
-    Oubliette,
+    EventRef, Oubliette,
     document::{self, Document, Notes, Stored},
     halves::PATIENCE,
 };
 use crate::{
-    crypto::{self, Context, KeyId, Plaintext, Purpose},
+    crypto::{self, KeyId, Plaintext},
     event::{EventId, RecordedEvent},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
     vault::{KeyState, Tagged, Vault, VaultError},
@@ -31,10 +31,7 @@ impl Specimen {
     /// What its tag shows; `None`: it has none.
     pub(crate) fn tagged(&self, vault: &Vault) -> Option<Tagged> {
         let Ok(Document::Stored(stored)) = &self.document else { return None };
-        let tag = stored.notes.mac.as_ref()?;
-        let associated = stored.associated(&context(&self.event));
-        // Without its eras a vault vouches for nothing; that they are damaged is told elsewhere.
-        vault.check_tag(tag, &associated, &stored.tokens).ok()
+        stored.tagged(vault, EventRef::of(&self.event))
     }
 
     /// Whether nothing shows that this vault wrote it. The layer's own words, in clear, are not
@@ -47,15 +44,6 @@ impl Specimen {
         };
         let own_words = self.event.is_tombstone() || self.event.is_announcement();
         in_clear && !own_words && self.tagged(vault) != Some(Tagged::Ours)
-    }
-}
-
-fn context(event: &RecordedEvent) -> Context<'_> {
-    Context {
-        purpose: Purpose::Event,
-        stream: &event.stream,
-        event_id: event.id,
-        event_type: &event.event_type,
     }
 }
 
@@ -150,13 +138,7 @@ async fn look_up<S: EventStore>(
     let Some(names) = layer.policy().reading_plan(logical).split_names else {
         return Ok(None);
     };
-    let mut private = layer.store().read(&names.private, layer.layer.newest_first());
-    while let Some(event) = private.try_next().await? {
-        if event.id == id {
-            return Ok(Some(event));
-        }
-    }
-    Ok(None)
+    Ok(layer.layer.find_in(&names.private, [id].into(), None).await?.pop())
 }
 
 fn joined(event: &RecordedEvent, private: Option<&RecordedEvent>) -> Result<Document, Unreadable> {
@@ -186,7 +168,7 @@ pub(crate) fn try_tokens(
     event: &RecordedEvent,
     stored: &mut Stored,
 ) -> Result<Vec<(KeyId, TokenFate)>, VaultError> {
-    let associated = stored.associated(&context(event));
+    let associated = stored.associated(&EventRef::of(event).context());
     let tokens = std::mem::take(&mut stored.tokens);
     let mut fates = Vec::with_capacity(tokens.len());
     for token in tokens {

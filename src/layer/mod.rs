@@ -139,8 +139,8 @@ impl<S: EventStore> Oubliette<S> {
         self.layer.codec.policy()
     }
 
-    /// How many events without a token were read through this layer as clear: what was there
-    /// before the layer was.
+    /// How many events were read through this layer of which nothing shows that this vault wrote them:
+    /// what was there before the layer was, or was forged.
     pub fn unsealed(&self) -> u64 {
         self.layer.unsealed.load(Ordering::Relaxed)
     }

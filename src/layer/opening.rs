@@ -7,7 +7,8 @@ use super::{
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
     event::{
-        EventId, EventType, Json, KeyId, Payload, Shredded, StreamName, Subject, Why, Withheld,
+        EventId, EventType, Json, KeyId, Payload, RecordedEvent, Shredded, StreamName, Subject,
+        Why, Withheld,
     },
     store::Unreadable,
     vault::{KeyState, Tagged, Vault, VaultError},
@@ -23,6 +24,27 @@ pub struct EventRef<'a> {
     pub id: EventId,
     /// The event's type.
     pub event_type: &'a EventType,
+}
+
+impl<'a> EventRef<'a> {
+    pub(crate) fn of(event: &'a RecordedEvent) -> Self {
+        Self { stream: &event.stream, id: event.id, event_type: &event.event_type }
+    }
+
+    /// What its tokens are bound to.
+    pub(crate) fn context(self) -> Context<'a> {
+        let Self { stream, id, event_type } = self;
+        Context { purpose: Purpose::Event, stream, event_id: id, event_type }
+    }
+}
+
+impl Stored {
+    /// What the tag shows of an event with these tokens; `None`: it has none.
+    pub(crate) fn tagged(&self, vault: &Vault, event: EventRef<'_>) -> Option<Tagged> {
+        let tag = self.notes.mac.as_ref()?;
+        // Without its eras a vault vouches for nothing; that they are damaged is told elsewhere.
+        vault.check_tag(tag, &self.associated(&event.context()), &self.tokens).ok()
+    }
 }
 
 /// A payload that was opened, as far as it could be.
@@ -83,13 +105,7 @@ impl Codec {
         stored: &mut Stored,
         opened: &mut Opened,
     ) -> Result<Vec<Plaintext>, CodecError> {
-        let context = Context {
-            purpose: Purpose::Event,
-            stream: event.stream,
-            event_id: event.id,
-            event_type: event.event_type,
-        };
-        let associated = stored.associated(&context);
+        let associated = stored.associated(&event.context());
         let tokens = std::mem::take(&mut stored.tokens);
         let mut plaintexts = Vec::with_capacity(tokens.len());
         let mut dead = Vec::new();

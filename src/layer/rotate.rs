@@ -97,11 +97,11 @@ impl<S: EventStore> Oubliette<S> {
     }
 
     /// New keys for every subject with an active key that was made before this instant, or that
-    /// says it was made in the future, in constant memory. Where it is cut off, repeating it goes on: who was rotated has no active
-    /// key as old as that. `progress` is told how far it is, from another thread.
+    /// says it was made in the future, in constant memory. Where it is cut off, repeating it goes on:
+    /// who was rotated has no active key as old as that. `progress` is told how far it is, from another thread.
     ///
     /// An append under way is waited for, and so is a payload that somebody sealed with a
-    /// [`Codec`](super::Codec) and did not let go of.
+    /// [`Codec`](super::Codec), until they let go of it or its permit ends.
     ///
     /// # Errors
     /// Errors of vault and store. Who was rotated until then stays so.

@@ -22,7 +22,7 @@ use crate::{
         StreamName, Subject,
     },
     store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError},
-    vault::{Claim, Evidence, Vault},
+    vault::{Claim, Epoch, Evidence, Vault},
 };
 
 /// The digest of an event's type and payload. How a store respells JSON makes no difference.
@@ -71,10 +71,7 @@ impl<S: EventStore> Layer<S> {
         dependent: &Subject,
     ) -> Result<(), StoreError> {
         let standing = vault.standing(dependent).map_err(vault_error)?;
-        let owners = standing.epochs.iter().flat_map(|epoch| &epoch.owners);
-        let begun = standing.epochs.iter().filter_map(|epoch| epoch.unsettled);
-        let open: HashSet<EventId> =
-            owners.filter_map(|owner| owner.unsettled).chain(begun).collect();
+        let open: HashSet<EventId> = standing.epochs.iter().flat_map(Epoch::open_claims).collect();
         if open.is_empty() {
             return Ok(());
         }
@@ -183,7 +180,7 @@ impl<S: EventStore> Layer<S> {
 
     /// The events with these ids in a physical stream. With `last`, the revision of the last of
     /// them: they mostly lie one after the other, and end there.
-    async fn find_in(
+    pub(crate) async fn find_in(
         &self,
         stream: &StreamName,
         mut ids: HashSet<EventId>,

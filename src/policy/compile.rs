@@ -235,7 +235,10 @@ impl Compiler<'_> {
                 let message = "this type's rule says nothing; give it `public` or `field`";
                 self.mistake(name.span(), Problem::Word, message);
             }
-            types.insert(normalized(name.get_ref()).into_owned(), cut);
+            if types.insert(normalized(name.get_ref()).into_owned(), cut).is_some() {
+                let message = "this type has a rule already, spelled with other code points";
+                self.mistake(name.span(), Problem::Word, message);
+            }
         }
 
         let subject = rule.subject.as_ref().and_then(|template| {

@@ -89,7 +89,7 @@ impl Template {
 
     /// What the template composes; `stars` are the steps that the field's `*` stand for.
     ///
-    /// Returns the pointer that finds nothing as `Err(Ok(pointer))`, where nothing was found.
+    /// [`Composed::Missing`] names the pointer that finds nothing.
     pub(super) fn compose(
         &self,
         what: &'static str,

@@ -125,6 +125,13 @@ pub struct Epoch {
     pub any: bool,
 }
 
+impl Epoch {
+    /// The events of claims that nobody settled.
+    pub(crate) fn open_claims(&self) -> impl Iterator<Item = EventId> + '_ {
+        self.unsettled.into_iter().chain(self.owners.iter().filter_map(|owner| owner.unsettled))
+    }
+}
+
 /// How a subject stands with the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    VaultError,
+    Epoch, VaultError,
     core::Core,
     disk::stem,
     places::{self, Hash},
@@ -226,13 +226,7 @@ impl Judge<'_> {
         let mut named: Vec<&Subject> = record.noted_with().collect();
         named.sort_unstable();
         named.dedup();
-        let mut claims: Vec<EventId> = record
-            .epochs
-            .iter()
-            .flat_map(|epoch| {
-                epoch.unsettled.into_iter().chain(epoch.owners.iter().filter_map(|o| o.unsettled))
-            })
-            .collect();
+        let mut claims: Vec<EventId> = record.epochs.iter().flat_map(Epoch::open_claims).collect();
         claims.sort_unstable();
         claims.dedup();
         if named.is_empty() && claims.is_empty() {

@@ -1,10 +1,10 @@
 //! One event from carved to stored form.
 
 use crate::{
-    crypto::{self, Body, Context, DataKey, KeyId, Purpose, SealPart, Token},
+    crypto::{self, Body, DataKey, KeyId, SealPart, Token},
     event::{NewEvent, Payload},
     layer::{
-        CodecError,
+        CodecError, EventRef,
         document::{Draft, Notes},
     },
     policy::{self, Carved, Policy},
@@ -70,12 +70,8 @@ pub(super) fn seal(
             first.body = empty.into();
         }
     }
-    let context = Context {
-        purpose: Purpose::Event,
-        stream: &work.stream,
-        event_id: event.id,
-        event_type: &event.event_type,
-    };
+    let context =
+        EventRef { stream: &work.stream, id: event.id, event_type: &event.event_type }.context();
     let tokens = crypto::seal(&parts, &context, draft.digest()).map_err(CodecError::Sealing)?;
 
     // Also where there is no token: an event in clear without a tag is not this vault's.

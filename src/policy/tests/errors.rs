@@ -36,6 +36,13 @@ fn each_mistake_has_its_line_and_column() {
         ("subject = '{/a}'\notherwise = 'nothing'", 4, 13, Word, "unknown variant"),
         ("on_owner_forgotten = 'shred'", 3, 22, Conflict, "without `owner`"),
         ("on_owner_forgotten = { retain = '10y' }", 3, 1, NotYet, "not there in this version"),
+        (
+            "[stream.type.\"Caf\u{e9}\"]\npublic = ['/a']\n[stream.type.\"Cafe\u{301}\"]\npublic = ['/b']",
+            3,
+            14,
+            Word,
+            "other code points",
+        ),
         ("grace = '30d'", 3, 1, NotYet, "not there in this version"),
         ("forget_on = 'UserDeleted'", 3, 1, NotYet, "`forget_on`"),
         ("owner = [{ event = 'A' }]", 3, 10, Word, "exactly one"),
