@@ -135,6 +135,23 @@ fn kill_before_stored(folder: &Path, kind: &str, inserts: bool) -> EventId {
     id.parse().unwrap()
 }
 
+/// What such a child leaves behind.
+struct Left {
+    folder: tempfile::TempDir,
+    id: EventId,
+    vault: Vault,
+    database: Connection,
+    codec: Codec,
+}
+
+async fn left_open(inserts: bool) -> Left {
+    let folder = tempfile::tempdir().unwrap();
+    let id = kill_before_stored(folder.path(), "Opened", inserts);
+    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
+    let codec = Codec::new(vault.clone(), policy());
+    Left { folder, id, vault, database, codec }
+}
+
 async fn stand_in(vault: &Vault) -> Oubliette<MemoryStore> {
     Oubliette::open(MemoryStore::new(), vault.clone(), policy()).await.unwrap()
 }
@@ -147,10 +164,7 @@ async fn person(codec: &Codec, who: u32) {
 /// The claim was withdrawn silently, and forgetting the owner missed the account.
 #[tokio::test]
 async fn killed_between_insert_and_stored_the_account_is_not_missed_in_silence() {
-    let folder = tempfile::tempdir().unwrap();
-    let id = kill_before_stored(folder.path(), "Opened", true);
-    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
-    let codec = Codec::new(vault.clone(), policy());
+    let Left { folder: _folder, id, vault, database, codec } = left_open(true).await;
     person(&codec, 1).await;
 
     let layer = stand_in(&vault).await;
@@ -175,10 +189,7 @@ async fn killed_between_insert_and_stored_the_account_is_not_missed_in_silence()
 
 #[tokio::test]
 async fn killed_before_insert_the_claim_is_withdrawn_when_that_is_said() {
-    let folder = tempfile::tempdir().unwrap();
-    let id = kill_before_stored(folder.path(), "Opened", false);
-    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
-    let codec = Codec::new(vault.clone(), policy());
+    let Left { folder: _folder, id, vault, database, codec } = left_open(false).await;
     person(&codec, 1).await;
     assert_eq!(codec.settle(id, is_in(&database, id)).await.unwrap(), Settled::Withdrawn);
     let erased = stand_in(&vault).await.forget(&subject("user-1"), "ticket 1").await.unwrap();
@@ -187,10 +198,7 @@ async fn killed_before_insert_the_claim_is_withdrawn_when_that_is_said() {
 
 #[tokio::test]
 async fn forgetting_goes_on_past_an_open_claim_and_names_whom_it_did_not_reach() {
-    let folder = tempfile::tempdir().unwrap();
-    let id = kill_before_stored(folder.path(), "Opened", true);
-    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
-    let codec = Codec::new(vault.clone(), policy());
+    let Left { folder: _folder, id, vault, database, codec } = left_open(true).await;
     person(&codec, 1).await;
     let layer = stand_in(&vault).await;
     let erased = layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
@@ -248,10 +256,7 @@ async fn an_open_change_of_hands_keeps_what_may_be_the_new_owners() {
 
 #[tokio::test]
 async fn a_subject_forgotten_by_name_meanwhile_is_told_when_the_claim_is_settled_late() {
-    let folder = tempfile::tempdir().unwrap();
-    let id = kill_before_stored(folder.path(), "Opened", true);
-    let (vault, database) = (open_vault(folder.path()), database(folder.path()));
-    let codec = Codec::new(vault.clone(), policy());
+    let Left { folder: _folder, id, vault, database, codec } = left_open(true).await;
     stand_in(&vault).await.forget(&subject("account-1"), "ticket 3").await.unwrap();
     assert!(codec.unsettled().unwrap().is_empty());
     assert_eq!(codec.settle(id, true).await.unwrap(), Settled::Forgotten);
@@ -274,6 +279,32 @@ async fn one_that_is_held_is_settled_by_its_holder_and_one_that_is_dropped_stays
     let sealed = codec.seal(&stream("account-1"), again).await.unwrap();
     assert_eq!(sealed.stored().await.unwrap(), Settled::Stored);
     assert!(codec.unsettled().unwrap().is_empty());
+}
+
+/// Whoever is cut off while they wait was handed nothing, and leaves nothing open.
+#[tokio::test]
+async fn a_sealing_that_nobody_waits_for_any_more_leaves_no_claim_open() {
+    let vault = Vault::in_memory().unwrap();
+    let codec = Codec::new(vault.clone(), policy());
+    let mut cut_off = 0;
+    for polls in 1..20 {
+        let account = stream(&format!("account-{polls}"));
+        let mut sealing = Box::pin(codec.seal(&account, event("Sold", 1)));
+        for _ in 0..polls {
+            if futures::poll!(&mut sealing).is_ready() {
+                assert!(cut_off > 0, "it never waited");
+                return;
+            }
+            vault.flush().await.unwrap();
+        }
+        drop(sealing);
+        cut_off += 1;
+        // It waits for the one that was cut off, and is refused where that left its claim open.
+        let next = codec.seal(&account, event("Sold", 2)).await.unwrap();
+        assert_eq!(next.stored().await.unwrap(), Settled::Stored, "{polls}");
+        assert!(codec.unsettled().unwrap().is_empty(), "{polls}");
+    }
+    panic!("it never came to an end");
 }
 
 /// The store that stands in is empty after each start. It was called rolled back.

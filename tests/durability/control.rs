@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io::{Seek, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -64,6 +64,15 @@ fn in_folder(mut command: Command, at: &Path, said: &Path, syncs: bool) -> Comma
     command
 }
 
+/// Where it works, with all folders made, and where its trace and its words go.
+fn places(temp: &Path) -> [PathBuf; 3] {
+    let [at, trace, said] = ["live", "trace", "said"].map(|name| temp.join(name));
+    for part in PARTS {
+        fs::create_dir_all(at.join(part)).unwrap();
+    }
+    [at, trace, said]
+}
+
 /// How many rounds had been kept, and how many of them a cut after the slot's last fsync has.
 fn cut(syncs: bool) -> Option<(usize, usize)> {
     let temp = tempfile::tempdir().unwrap();
@@ -101,11 +110,7 @@ fn a_cut_finds_out_who_does_not_synchronise() {
 fn the_watch_finds_out_who_does_not_synchronise() {
     let risks = |syncs: bool| {
         let temp = tempfile::tempdir().unwrap();
-        let (at, trace, said) =
-            (temp.path().join("live"), temp.path().join("trace"), temp.path().join("said"));
-        for part in PARTS {
-            fs::create_dir_all(at.join(part)).unwrap();
-        }
+        let [at, trace, said] = places(temp.path());
         let program = std::env::current_exe().unwrap();
         let command = strace(&trace, &["--seccomp-bpf", "-e", CALLS], program.as_os_str())?;
         assert!(in_folder(command, &at, &said, syncs).status().unwrap().success());
@@ -131,11 +136,7 @@ fn the_watch_finds_out_who_does_not_synchronise() {
 #[test]
 fn a_stopped_process_has_not_heard_of_its_fsync() {
     let temp = tempfile::tempdir().unwrap();
-    let (at, trace, said) =
-        (temp.path().join("live"), temp.path().join("trace"), temp.path().join("said"));
-    for part in PARTS {
-        fs::create_dir_all(at.join(part)).unwrap();
-    }
+    let [at, trace, said] = places(temp.path());
     let program = std::env::current_exe().unwrap();
     let Some(command) = strace(&trace, &Stopping::OPTIONS, program.as_os_str()) else { return };
     let mut stopping = Stopping::start(in_folder(command, &at, &said, false), &trace, &said);

@@ -6,7 +6,7 @@ use crate::{
     vault::{Claim, Owner},
 };
 
-pub(super) fn claim(of: &str, event: EventId, change: OwnerChange) -> Claim {
+pub(in crate::vault) fn claim(of: &str, event: EventId, change: OwnerChange) -> Claim {
     Claim { subject: subject(of), event, change, any: false, content: [0; 32], stored: false }
 }
 
@@ -295,4 +295,25 @@ async fn whose_change_of_owner_was_open_is_nobodys_dependent_once_forgotten() {
     assert_eq!(vault.dependents(&subject("b")).unwrap(), [subject("account-1")]);
     forget(&vault, "account-1").await;
     assert_eq!(vault.dependents(&subject("b")).unwrap(), []);
+}
+
+/// Forgotten with all that they had, and back, while the change was open: it is not known any more, so
+/// that settling it late makes nobody an owner of what is sealed since.
+#[tokio::test]
+async fn a_change_of_owner_that_was_open_counts_no_more_once_they_are_back() {
+    let tree = tree();
+    let vault = over(&tree);
+    let before = key(&vault, "account-1", "account-1").await.unwrap();
+    let event = EventId::random();
+    vault.claim(&[claim("account-1", event, replace("b"))]).await.unwrap();
+    forget(&vault, "account-1").await;
+    assert!(vault.reopen(&subject("account-1")).await.unwrap().is_some());
+    let since = key(&vault, "account-1", "account-1").await.unwrap();
+    for vault in [vault, over(&tree)] {
+        vault.settle(&subject("account-1"), &[event], true).await.unwrap();
+        assert_eq!(vault.dependents(&subject("b")).unwrap(), []);
+        assert_eq!(epochs(&vault, "account-1"), []);
+        shredded(vault.opening_key(before.id()));
+        live(vault.opening_key(since.id()));
+    }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     event::{EventId, OwnerChange},
     vault::{
-        Claim, NoteKind, Opening,
+        NoteKind, Opening,
         tree::{
             Sabotage, Shape,
             tests::disk::{Crash, Disk},
@@ -60,18 +60,7 @@ impl Told {
             self.key(vault, "room", &format!("user-{n}")).await?;
         }
         self.key(vault, "user-1", "user-1").await?;
-        let change = OwnerChange::Add(subject("user-1"));
-        let event = EventId::random();
-        let claim = Claim {
-            subject: subject("account"),
-            event,
-            change,
-            any: false,
-            content: [0; 32],
-            stored: false,
-        };
-        vault.claim(&[claim]).await?;
-        vault.settle(&subject("account"), &[event], true).await?;
+        claims::owned(vault, "account", OwnerChange::Add(subject("user-1")), true).await?;
         self.key(vault, "account", "account").await?;
         vault.put_note(NoteKind::Journal, [1; 16], &[7; 9000]).await?;
         self.notes.push([1; 16]);
@@ -134,16 +123,7 @@ async fn all_refused(vault: &Vault, told: &Told) {
         poisoned("settle", vault.settle(&who, &[EventId::random()], true).await.err());
         poisoned("reopen", vault.reopen(&who).await.err());
     }
-    let change = OwnerChange::Add(subject("user-5"));
-    let event = EventId::random();
-    let claim = Claim {
-        subject: subject("account"),
-        event,
-        change,
-        any: false,
-        content: [0; 32],
-        stored: false,
-    };
+    let claim = claims::claim("account", EventId::random(), OwnerChange::Add(subject("user-5")));
     poisoned("claim", vault.claim(&[claim]).await.err());
     poisoned("new key", key(vault, "new", "new").await.err());
     poisoned("destroy", destroy(vault, ErasureId::now(), "user-5", Dead::All).await.err());

@@ -52,7 +52,7 @@ fn a_vault_that_is_not_there_is_not_made() {
     assert!(!folder.exists() && !root.exists());
 }
 
-pub(super) fn copy_folder(from: &Path, to: &Path) {
+pub(in crate::vault) fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

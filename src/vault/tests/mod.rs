@@ -13,7 +13,7 @@ mod counts;
 mod damage;
 mod faults;
 mod fences;
-mod folder;
+pub(super) mod folder;
 #[cfg(unix)]
 pub(super) mod forensic;
 mod gates;

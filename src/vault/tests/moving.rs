@@ -1,11 +1,8 @@
 //! Moving a vault's pages from one page store to another.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
-use super::*;
+use super::{folder::copy_folder, *};
 use crate::vault::{NoteKind, PageStoreKind};
 
 struct Places {
@@ -59,19 +56,6 @@ fn is_whole(vault: &Vault, keys: &[([u8; 32], KeyId)], gone: KeyId) {
     }
     shredded(vault.opening_key(gone));
     assert_eq!(vault.notes(NoteKind::Journal).unwrap()[0].1.len(), 40_000);
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 #[tokio::test]

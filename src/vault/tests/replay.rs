@@ -70,16 +70,8 @@ async fn what_found_nothing_to_take_takes_nothing_elsewhere() {
     // While a generation before it lives, that it took nothing is all there is to it.
     let vault = over(&tree());
     let first = key(&vault, "s-1", "b").await.unwrap();
-    let claim = crate::vault::Claim {
-        subject: subject("b"),
-        event: crate::event::EventId::random(),
-        change: crate::event::OwnerChange::Replace(subject("owner")),
-        any: false,
-        content: [0; 32],
-        stored: false,
-    };
-    vault.claim(std::slice::from_ref(&claim)).await.unwrap();
-    vault.settle(&subject("b"), &[claim.event], true).await.unwrap();
+    let sold = crate::event::OwnerChange::Replace(subject("owner"));
+    claims::owned(&vault, "b", sold, true).await.unwrap();
     key(&vault, "s-1", "b").await.unwrap();
     destroy(&vault, ErasureId::now(), "b", spans(&[(2, 2)])).await.unwrap();
     destroy(&vault, late, "b", spans(&[(2, 2)])).await.unwrap();

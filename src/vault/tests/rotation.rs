@@ -35,15 +35,7 @@ fn listed(vault: &Vault) -> Vec<KeyInfo> {
 }
 
 fn claim(owner: &str, change: fn(Subject) -> OwnerChange) -> Claim {
-    let change = change(subject(owner));
-    Claim {
-        subject: subject("account-1"),
-        event: EventId::random(),
-        change,
-        any: false,
-        content: [0; 32],
-        stored: false,
-    }
+    claims::claim("account-1", EventId::random(), change(subject(owner)))
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 use super::*;
 use crate::{
-    event::{ErasureId, KeyId},
+    erasure::{ErasureError, believe, pass_over},
+    event::{ErasureId, EventType, Json, KeyId, NewEvent},
+    layer::Oubliette,
+    policy::Policy,
+    store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
     vault::{Dead, Destruction, Doomed, Verdict, eras::Era},
 };
 
@@ -18,6 +22,40 @@ fn knows(backup: &VerifiedBackup, id: KeyId) -> bool {
 fn verdict(vault: &Vault, whose: &str) -> Verdict {
     let doomed = vec![Doomed { subject: subject(whose), dead: Dead::All }];
     vault.verdict(&Destruction { erasure: ErasureId::now(), doomed }, b"").unwrap()
+}
+
+async fn bank(store: &MemoryStore, vault: Vault) -> Result<Oubliette<MemoryStore>, ErasureError> {
+    Oubliette::open(store.clone(), vault, Policy::sealed_by_default()).await
+}
+
+/// A store in which something of these is sealed, by the vault of the place.
+async fn lived_in(place: &Place, people: &[&str]) -> (MemoryStore, Oubliette<MemoryStore>) {
+    let store = MemoryStore::new();
+    let bank = bank(&store, place.vault()).await.unwrap();
+    for who in people {
+        let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[1]").unwrap());
+        bank.append_to(&stream(who), ExpectedRevision::Any, vec![moved]).await.unwrap();
+    }
+    (store, bank)
+}
+
+async fn is_read(bank: &Oubliette<MemoryStore>, who: &str) -> bool {
+    bank.events(&stream(who), ReadOptions::default()).await.unwrap()[0].data.is_some()
+}
+
+fn is_a_strangers<T: std::fmt::Debug>(opened: Result<T, ErasureError>, erasure: ErasureId) {
+    match opened {
+        Err(ErasureError::UnknownSigner(erasures)) => assert_eq!(erasures, [erasure]),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Who says that the erasure of user-1 is dealt with has dealt with it.
+async fn dealt_with(store: &MemoryStore, vault: Vault, erasure: ErasureId) {
+    pass_over(&vault, erasure).await.unwrap();
+    let bank = bank(store, vault).await.unwrap();
+    bank.forget(&subject("user-1"), "ticket 1, again").await.unwrap();
+    assert!(!is_read(&bank, "user-1").await);
 }
 
 #[tokio::test]
@@ -104,43 +142,23 @@ async fn a_restored_vault_takes_no_id_of_the_lost_one_for_its_own() {
 /// later eras, and would have been passed over as somebody's forgery.
 #[tokio::test]
 async fn a_vault_put_back_further_than_its_announcements_reach_serves_nothing() {
-    use crate::{
-        erasure::{ErasureError, pass_over},
-        event::{EventType, Json, NewEvent},
-        layer::Oubliette,
-        policy::Policy,
-        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
-    };
     let place = Place::new();
-    let store = MemoryStore::new();
-    let policy = Policy::sealed_by_default;
-    let bank = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
-    let name = stream("user-1");
-    let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[1]").unwrap());
-    bank.append_to(&name, ExpectedRevision::Any, vec![moved]).await.unwrap();
-    let vault = bank.vault().unwrap().clone();
+    let (store, first) = lived_in(&place, &["user-1"]).await;
+    let vault = first.vault().unwrap().clone();
     let made = place.back_up(&vault, "copy.age").await.unwrap();
     vault.retire_backup(made.backup).await.unwrap();
-    let erased = bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
-    drop((bank, vault));
+    let erased = first.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    drop((first, vault));
 
     place.restore("copy.age").unwrap();
     // Each time, not only the first.
     for _ in 0..2 {
-        let opened = Oubliette::open(store.clone(), place.restored(), policy()).await;
-        match opened {
+        match bank(&store, place.restored()).await {
             Err(ErasureError::TooOld(erasures)) => assert_eq!(erasures, [erased.erasure]),
             other => panic!("{other:?}"),
         }
     }
-    // Who says that it is dealt with has dealt with it.
-    let vault = place.restored();
-    pass_over(&vault, erased.erasure).await.unwrap();
-    let bank = Oubliette::open(store, vault, policy()).await.unwrap();
-    bank.forget(&subject("user-1"), "ticket 1, again").await.unwrap();
-    let events = bank.events(&name, ReadOptions::default()).await.unwrap();
-    assert_eq!(events[0].data, None);
-    drop(bank);
+    dealt_with(&store, place.restored(), erased.erasure).await;
     drop(place.restored());
 }
 
@@ -148,96 +166,52 @@ async fn a_vault_put_back_further_than_its_announcements_reach_serves_nothing() 
 /// no backup, and the announcement was passed over as a forgery.
 #[tokio::test]
 async fn who_was_forgotten_between_two_restorations_of_one_backup_is_not_served() {
-    use crate::{
-        erasure::{ErasureError, pass_over},
-        event::{EventType, Json, NewEvent},
-        layer::Oubliette,
-        policy::Policy,
-        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
-    };
     let place = Place::new();
-    let store = MemoryStore::new();
-    let policy = Policy::sealed_by_default;
-    let bank = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
-    let name = stream("user-1");
-    let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[1]").unwrap());
-    bank.append_to(&name, ExpectedRevision::Any, vec![moved]).await.unwrap();
-    place.back_up(&bank.vault().unwrap().clone(), "copy.age").await.unwrap();
-    drop(bank);
+    let (store, first) = lived_in(&place, &["user-1"]).await;
+    place.back_up(first.vault().unwrap(), "copy.age").await.unwrap();
+    drop(first);
 
     place.restore("copy.age").unwrap();
-    let bank = Oubliette::open(store.clone(), place.restored(), policy()).await.unwrap();
-    let erased = bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
-    drop(bank);
+    let again = bank(&store, place.restored()).await.unwrap();
+    let erased = again.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    drop(again);
     std::fs::remove_dir_all(place.path("restored")).unwrap();
     place.restore("copy.age").unwrap();
     for _ in 0..2 {
-        match Oubliette::open(store.clone(), place.restored(), policy()).await {
-            Err(ErasureError::UnknownSigner(erasures)) => assert_eq!(erasures, [erased.erasure]),
-            other => panic!("{other:?}"),
-        }
+        is_a_strangers(bank(&store, place.restored()).await, erased.erasure);
     }
-    let vault = place.restored();
-    pass_over(&vault, erased.erasure).await.unwrap();
-    let bank = Oubliette::open(store, vault, policy()).await.unwrap();
-    bank.forget(&subject("user-1"), "ticket 1, again").await.unwrap();
-    let events = bank.events(&name, ReadOptions::default()).await.unwrap();
-    assert_eq!(events[0].data, None);
+    dealt_with(&store, place.restored(), erased.erasure).await;
 }
 
 /// The first restoration forgot somebody and was lost. What it announced under a key of its own was a
 /// stranger's word to the second, which read who was forgotten.
 #[tokio::test]
 async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
-    use crate::{
-        erasure::{ErasureError, believe, pass_over},
-        event::{EventType, Json, NewEvent},
-        layer::Oubliette,
-        policy::Policy,
-        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
-    };
     let place = Place::new();
-    let store = MemoryStore::new();
-    let policy = Policy::sealed_by_default;
-    let bank = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
-    for who in ["user-1", "user-2"] {
-        let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[1]").unwrap());
-        bank.append_to(&stream(who), ExpectedRevision::Any, vec![moved]).await.unwrap();
-    }
-    place.back_up(bank.vault().unwrap(), "copy.age").await.unwrap();
-    drop(bank);
+    let (store, lost) = lived_in(&place, &["user-1", "user-2"]).await;
+    place.back_up(lost.vault().unwrap(), "copy.age").await.unwrap();
+    drop(lost);
     let again = |name: &str| {
         let (folder, slot) = (place.path(name), place.path(&format!("{name}.root")));
         place.read("copy.age").unwrap().restore(&folder, &slot, |_| {}).unwrap();
         Vault::open(&folder, &slot).unwrap()
     };
-    let first = Oubliette::open(store.clone(), again("first"), policy()).await.unwrap();
+    let first = bank(&store, again("first")).await.unwrap();
     let erased = first.forget(&subject("user-1"), "ticket 1").await.unwrap();
     drop(first);
 
     let second = again("second");
-    let opened = Oubliette::open(store.clone(), second.clone(), policy()).await;
-    match opened {
-        Err(ErasureError::UnknownSigner(erasures)) => assert_eq!(erasures, [erased.erasure]),
-        other => panic!("{other:?}"),
-    }
+    is_a_strangers(bank(&store, second.clone()).await, erased.erasure);
     believe(&second, erased.erasure).await.unwrap();
-    let bank = Oubliette::open(store.clone(), second, policy()).await.unwrap();
-    assert_eq!(bank.witnessed().replayed, [erased.erasure]);
-    let events = bank.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
-    assert_eq!(events[0].data, None);
-    assert!(
-        bank.events(&stream("user-2"), ReadOptions::default()).await.unwrap()[0].data.is_some()
-    );
-    drop(bank);
+    let second = bank(&store, second).await.unwrap();
+    assert_eq!(second.witnessed().replayed, [erased.erasure]);
+    assert!(!is_read(&second, "user-1").await && is_read(&second, "user-2").await);
+    drop(second);
 
     // Who knows that it is a forgery passes over it.
     let third = again("third");
     pass_over(&third, erased.erasure).await.unwrap();
-    let bank = Oubliette::open(store, third, policy()).await.unwrap();
-    assert!(
-        bank.events(&stream("user-1"), ReadOptions::default()).await.unwrap()[0].data.is_some()
-    );
+    assert!(is_read(&bank(&store, third).await.unwrap(), "user-1").await);
 }
 
 #[test]

@@ -10,7 +10,9 @@ use super::*;
 use crate::{
     crypto::{DataKey, KeyId},
     event::{EventId, OwnerChange},
-    vault::{Claim, InventoryEntry, backup::delta::Delta, committer::Job, places},
+    vault::{
+        Claim, InventoryEntry, backup::delta::Delta, committer::Job, places, tests::claims::claim,
+    },
 };
 
 /// Enough places for the walk to take some hundred steps.
@@ -67,14 +69,7 @@ async fn work(vault: Vault, worker: u64, seen: &Seen, stop: &AtomicBool, done: &
         let of_user = key(&vault, &user, &user).await.unwrap();
         let event = EventId::random();
         let change = OwnerChange::Add(subject(&user));
-        let claim = Claim {
-            subject: subject(&account),
-            event,
-            change,
-            any: true,
-            content: [0; 32],
-            stored: false,
-        };
+        let claim = Claim { any: true, ..claim(&account, event, change) };
         vault.claim(&[claim]).await.unwrap();
         let of_account = key(&vault, &account, &account).await.unwrap();
         vault.settle(&subject(&account), &[event], true).await.unwrap();

@@ -14,6 +14,7 @@ use super::{super::Erasure, all, range, set, unset};
 use crate::vault::{
     PageStoreKind, VaultError,
     root::{SECTOR_BYTES, SECTORS_APART},
+    tests::folder::copy_folder,
     tree::Tree,
 };
 
@@ -36,19 +37,6 @@ impl Places {
 
     fn open(&self) -> Result<Tree, VaultError> {
         Tree::open_at(&self.folder, &self.root)
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
     }
 }
 
