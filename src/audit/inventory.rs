@@ -114,7 +114,7 @@ pub struct Totals {
     pub sealed_about: u64,
     /// Keys of streams that should lead to a person and lead to none.
     pub ownerless: u64,
-    /// Events in the store without a token, from before there was a layer; `None`: not counted.
+    /// Events in the store of which nothing shows that this vault wrote them; `None`: not counted.
     pub unsealed: Option<u64>,
     /// The vault's epoch. Noted elsewhere, it finds a vault out that was rolled back.
     pub epoch: u64,
@@ -191,12 +191,7 @@ fn key_row(key: KeyInfo, declares_owners: bool) -> KeyRow {
 }
 
 fn forgotten_row(fence: Fence) -> ForgottenRow {
-    use std::fmt::Write as _;
-    let mut pseudonym = String::with_capacity(32);
-    for byte in fence.pseudonym {
-        // Writing into memory cannot fail.
-        let _ = write!(pseudonym, "{byte:02x}");
-    }
+    let pseudonym = super::finding::hex(&fence.pseudonym);
     let span = |(from, to, erasure): (Generation, Generation, ErasureId)| DeadSpan {
         erasure,
         destruction: erasure.at(),

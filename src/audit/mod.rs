@@ -1,7 +1,8 @@
 //! What an auditor asks: which keys there are, whose, how old, and who is forgotten.
 //!
-//! Called through methods of [`Oubliette`]. It reads the vault and the store, and changes neither;
-//! no report holds key material. [`verify`] asks whether vault and events are whole and agree.
+//! Called through methods of [`Oubliette`]. No report holds key material, and nothing is changed, but that
+//! [`verify`] removes orphan pages of the vault where it is told to. It asks whether vault and events
+//! are whole and agree; `drill`, whether anybody forgotten can still be read from files.
 
 #[cfg(feature = "drill")]
 pub mod drill;

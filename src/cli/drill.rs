@@ -44,8 +44,8 @@ followed. It looks for what would bring somebody back, as whoever found the file
                --needles, one a line. No finding shows a value.
 
 What is packed with gzip, zlib or zip, or written in base64 or hexadecimal digits, is searched wherever
-it begins, also in each other. What cannot be looked into is told as that. Links are not followed, and
-nothing that is searched is opened for writing. Copies of the vault are copied to the temporary
+it begins, also in each other. What cannot be looked into is told as that. Nothing that
+is searched is opened for writing. Copies of the vault are copied to the temporary
 folder (TMPDIR) and opened there by a process that has no rights but on that copy.
 
 Exit code 0: everything was looked into, and there are nothing but notices. 1: warnings or errors, each

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Leak, backup,
     marks::{Found, Stray},
-    run::Run,
+    run::{Run, whole},
     sink::{Seen, Spot},
     stream::LONG,
 };
@@ -168,8 +168,7 @@ impl Run<'_> {
         }
         if held.unknown > 0 {
             let what = format!("{} sealed parts of unknown keys", held.unknown);
-            let at = Where::File { path: path.to_owned(), inside: String::new(), offset: None };
-            self.found(Leak::UnknownTokens.at(at, what));
+            self.found(Leak::UnknownTokens.at(whole(path), what));
         }
         for (key, (count, place)) in held.opened {
             let from = self.keys.get(&key).map_or("", |(_, from)| from);

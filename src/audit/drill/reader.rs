@@ -1,7 +1,8 @@
 //! The process that opens a copy of a vault: a database's engine over bytes from strangers.
 //!
 //! It has a copy of the copy, a pipe in and a pipe out, and nothing else: no vault, no store, no
-//! environment, no other file, no network. On Linux, Landlock sees to that. It answers for pages,
+//! environment, no other file, and no TCP where the kernel can keep it from that. On Linux, Landlock sees
+//! to it. It answers for pages,
 //! which are ciphertext: it has no key, and learns none.
 //!
 //! ```text
@@ -102,7 +103,9 @@ fn confine(folder: &Path) -> bool {
             .restrict_self()
     };
     let confined = restrict().is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced);
-    confined && limit()
+    // Both, whatever came of the other: unconfined it may be told to go on.
+    let limited = limit();
+    confined && limited
 }
 
 #[cfg(not(target_os = "linux"))]

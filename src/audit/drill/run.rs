@@ -117,7 +117,7 @@ pub(super) struct Run<'a> {
     tell: Tell<'a>,
 }
 
-fn whole(path: &Path) -> Where {
+pub(super) fn whole(path: &Path) -> Where {
     Where::File { path: path.to_owned(), inside: String::new(), offset: None }
 }
 

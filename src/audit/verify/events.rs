@@ -139,7 +139,7 @@ impl<S: EventStore> Keys<S> {
                 Some(Err(_)) => self.broken = true,
                 None => return (Lot::new(ids), Edges::new(edges)),
             }
-            if ids.len() == most {
+            if ids.len() + edges.len() >= most {
                 return (Lot::new(ids), Edges::new(edges));
             }
         }
@@ -153,9 +153,7 @@ impl<S: EventStore> Keys<S> {
                 epoch.is_none_or(|epoch| epoch.owners.is_empty())
             })
     }
-}
 
-impl<S: EventStore> Keys<S> {
     /// Whether the key is one of a stream that names owners, for what is the stream's own.
     fn has_owners(&self, key: &KeyInfo) -> bool {
         key.subject.as_str() == key.stream.as_str()

@@ -5,9 +5,9 @@
 //! tampered with, which tombstones are there. Damage is told and passed over; only a store or a
 //! vault that fails as a whole ends it.
 //!
-//! Memory: 16 bytes for each page of the vault and each erasure, and for
-//! [`VerifyOptions::keys_at_once`] keys. Where there are more keys than that, the events are read
-//! once more for each further lot.
+//! Memory: 16 bytes for each page of the vault and each erasure, and up to 35 for each of
+//! [`VerifyOptions::keys_at_once`]. Where there are more keys than that, the events are read once
+//! more for each further lot.
 
 mod events;
 mod kind;
@@ -28,12 +28,13 @@ use crate::{event::Timestamp, layer::Oubliette, store::EventStore};
 pub struct VerifyOptions {
     /// Remove the vault's orphan pages. Nothing else is ever changed.
     pub repair: bool,
-    /// How many key ids are held in memory, 16 bytes each, to see which of them no event uses.
+    /// How many key ids and owner edges are held in memory, of 19 and 35 bytes, to see which of them
+    /// no event uses or states.
     pub keys_at_once: usize,
 }
 
 impl Default for VerifyOptions {
-    /// Repairs nothing; four million keys at once take 64 MiB.
+    /// Repairs nothing; four million at once take 140 MiB at most.
     fn default() -> Self {
         Self { repair: false, keys_at_once: 1 << 22 }
     }
@@ -111,7 +112,7 @@ pub struct EventTotals {
     pub unknown: u64,
     /// Sealed parts whose key lies beneath a damaged page of the vault.
     pub lost: u64,
-    /// Events that were never sealed, from before there was a layer.
+    /// Events of which nothing shows that this vault wrote them.
     pub unsealed: u64,
     /// Tombstones.
     pub tombstones: u64,
