@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{NoteKind, Vault, VaultError, eras::Era};
+use super::{NoteKind, Vault, VaultError, disk::Disk, eras::Era, places};
 use crate::event::Timestamp;
 
 /// The identity of one backup: a version 7 UUID.
@@ -93,16 +93,20 @@ impl Backup {
     }
 }
 
+/// All entries.
+pub(super) fn entries(disk: &Disk) -> Result<Vec<Backup>, VaultError> {
+    let odd = |_| VaultError::Damaged("an entry of the catalogue of backups".into());
+    let notes = disk.wholes(places::notes(NoteKind::Backup))?.into_iter();
+    notes.map(|(_, note)| serde_json::from_slice(&note).map_err(odd)).collect()
+}
+
 impl Vault {
     /// The catalogue of backups, oldest first.
     ///
     /// # Errors
     /// Storage errors.
     pub fn backups(&self) -> Result<Vec<Backup>, VaultError> {
-        let odd = |_| VaultError::Damaged("an entry of the catalogue of backups".into());
-        let notes = self.notes(NoteKind::Backup)?.into_iter();
-        let parsed = notes.map(|(_, note)| serde_json::from_slice::<Backup>(&note).map_err(odd));
-        let mut backups = parsed.collect::<Result<Vec<_>, _>>()?;
+        let mut backups = entries(&self.core().disk)?;
         backups.sort_by_key(|backup| backup.backup);
         Ok(backups)
     }

@@ -56,7 +56,7 @@ impl Copied {
 
     /// Opens the pages of a copy.
     pub(crate) fn open(pages: &Path) -> Result<Self, VaultError> {
-        PageStoreKind::found_in(pages).unwrap_or_default().open(pages).map(Self)
+        PageStoreKind::found_in(pages).unwrap_or_default().open_copy(pages).map(Self)
     }
 
     /// The page under a name.

@@ -20,14 +20,14 @@ use hmac::Hmac;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-#[cfg(feature = "backup")]
-use super::committer::Committer;
 use super::{
     NoteKind, VaultError,
     disk::{Disk, parts},
     places,
     tree::{Change, Place, Value},
 };
+#[cfg(feature = "backup")]
+use super::{catalogue, committer::Committer};
 use crate::crypto::{Cipher, RandomError, Secret, derive, keyed, random, random_secret};
 
 /// The number of an era. The first is 1.
@@ -175,6 +175,19 @@ pub(super) fn apart(last: Era) -> Result<Option<Era>, RandomError> {
 
 #[cfg(feature = "backup")]
 impl Committer {
+    /// Ends the era if a backup may hold its secret: one that was cut off by a crash, in whatever state its
+    /// file is, has not ended it.
+    pub(super) fn end_exposed_era(&mut self) -> Result<(), VaultError> {
+        if self.core.disk.tree().is_read_only() {
+            return Ok(());
+        }
+        let current = self.core.naming.eras.current()?;
+        if catalogue::entries(&self.core.disk)?.iter().any(|backup| backup.era == current) {
+            self.end_era()?;
+        }
+        Ok(())
+    }
+
     /// Ends the era: what is made from now on cannot be read with a backup that was made before.
     pub(super) fn end_era(&mut self) -> Result<Era, VaultError> {
         let eras = &self.core.naming.eras;

@@ -23,7 +23,7 @@ use super::{
     inventory::Inventory,
     places,
     records::{FenceRecord, KeyEntry},
-    tree::Tree,
+    tree::{Erasure, Tree},
 };
 #[cfg(feature = "drill")]
 use super::{
@@ -169,14 +169,18 @@ impl Vault {
         from: impl Into<SlotConfig>,
         to: impl Into<SlotConfig>,
     ) -> Result<Self, VaultError> {
-        // It signs with a key of its own: otherwise what it announces would be the other's word, too.
-        let without = places::notes(NoteKind::SigningSecret);
-        let tree = Arc::new(Tree::give_own_slot(folder, from.into(), to.into(), without)?);
-        // And names its keys by itself: both would make the same ids of different keys.
+        let tree = Arc::new(Tree::give_own_slot(folder, from.into(), to.into())?);
         let disk = Disk::new(Arc::clone(&tree));
+        // It signs with a key of its own: otherwise what it announces would be the other's word, too.
+        let secret = places::notes(NoteKind::SigningSecret);
+        let remove_ranges = vec![(secret.start, secret.end)];
+        let mut parting = Erasure { remove_ranges, ..Erasure::default() };
+        // And names its keys by itself: both would make the same ids of different keys.
         if let Some(next) = eras::apart(Eras::load(&disk)?.current()?)? {
-            disk.put(eras::begin(next)?.0)?;
+            parting.changes = eras::begin(next)?.0;
         }
+        // All in one step, which is the one that writes the slot.
+        disk.erase(parting)?;
         drop(disk);
         Self::over(tree, Limits::default())
     }

@@ -94,8 +94,8 @@ impl Core {
         };
         for owner in record.noted_with() {
             let place = places::dependent(&self.naming.subject(owner), hash);
-            if let Some(name) = self.disk.tree().get(&place)? {
-                return Ok(named(&name));
+            if let Some(subject) = self.disk.tree().get(&place)?.and_then(|name| named(&name)) {
+                return Ok(Some(subject));
             }
         }
         let keys = places::keys(hash);
@@ -214,6 +214,10 @@ impl Vault {
         let evidence = if stored { super::Evidence::Written } else { super::Evidence::Withdrawn };
         self.ask(|reply| Job::Settle(subject, vec![(event, evidence)], reply)).await?;
         let record = core.own_record(&subject)?;
+        if record.as_ref().is_some_and(|record| record.is_open(event)) {
+            // A permit for it began in between.
+            return Ok(Settled::Held);
+        }
         Ok(if record.is_some_and(|record| record.owners_forgotten()) {
             Settled::OwnerForgotten
         } else if stored {

@@ -219,7 +219,7 @@ impl VerifiedBackup {
 }
 
 /// The length of a message's key, wrapped for one era.
-const WRAP_BYTES: usize = 2 + SECRET_BYTES + BLOB_OVERHEAD;
+pub(super) const WRAP_BYTES: usize = 2 + SECRET_BYTES + BLOB_OVERHEAD;
 
 /// Seals under a fresh key, which is wrapped for each of these eras:
 /// `count(2) (era(2) blob of the key)* blob`, each blob with what is associated.

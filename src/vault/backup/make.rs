@@ -93,10 +93,12 @@ async fn back_up(
     let draft = Draft::create(&file, backup)?;
     note(vault, &entry).await?;
     let written = write(vault, draft, &recipients, header, progress).await;
-    // Also after a failure: of a draft there may be enough to read an era's secret in.
-    vault.ask(Job::EndEra).await?;
+    // Also after a failure: of a draft there may be enough to read an era's secret in. After a crash the
+    // next opening sees to it.
+    let ended = vault.ask(Job::EndEra).await;
     match written {
         Ok(keys) => {
+            ended?;
             entry.keys = Some(keys);
             note(vault, &entry).await?;
             Ok(entry)

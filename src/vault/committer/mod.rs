@@ -112,6 +112,10 @@ impl Committer {
 
     /// Works until nobody can ask for anything any more.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        #[cfg(feature = "backup")]
+        if let Err(error) = self.end_exposed_era() {
+            tracing::warn!(%error, "a backup that was cut off may read what is made from now on");
+        }
         while let Ok(job) = jobs.recv() {
             self.take(job);
             for _ in 1..MOST_JOBS {
@@ -162,13 +166,8 @@ impl Committer {
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
             Job::Slot(change, reply) => {
                 let changed = self.core.disk.tree().change_slot(change);
-                // Nobody knows what is in the slot: memory answers nothing any more, either.
-                if matches!(
-                    changed,
-                    Err(VaultError::Storage(_)
-                        | VaultError::DiskFull(_)
-                        | VaultError::SlotDevice { .. })
-                ) {
+                // Then memory answers nothing any more, either.
+                if self.core.disk.tree().refuse_poisoned().is_err() {
                     self.core.disk.poison();
                 }
                 wipe_stack();

@@ -16,10 +16,10 @@ pub(crate) struct PagesAside {
 impl PagesAside {
     /// Copies the files of a page store. The caller sees to it that nobody writes to them meanwhile.
     pub(crate) fn open(kind: PageStoreKind, folder: &Path) -> Result<Self, VaultError> {
-        let storage = |error: io::Error| VaultError::Storage(Box::new(error));
-        let aside = tempfile::Builder::new().prefix("oubliette-").tempdir().map_err(storage)?;
-        copy(folder, aside.path()).map_err(storage)?;
-        Ok(Self { pages: kind.open(aside.path())?, _folder: aside })
+        let aside = tempfile::Builder::new().prefix("oubliette-").tempdir();
+        let aside = aside.map_err(VaultError::from_io)?;
+        copy(folder, aside.path()).map_err(VaultError::from_io)?;
+        Ok(Self { pages: kind.open_copy(aside.path())?, _folder: aside })
     }
 }
 

@@ -62,6 +62,16 @@ impl PageStoreKind {
     }
 }
 
+impl PageStoreKind {
+    /// Opens a copy that is thrown away afterwards: nothing of it need be durable.
+    pub(crate) fn open_copy(self, folder: &Path) -> Result<Box<dyn PageStore>, VaultError> {
+        match self {
+            Self::Sled => Ok(Box::new(SledPages::open_copy(folder)?)),
+            Self::Sqlite => self.open(folder),
+        }
+    }
+}
+
 impl fmt::Display for PageStoreKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -76,7 +76,7 @@ fn write_through(_: &File) -> io::Result<()> {
 /// that it was still writing. It would take it for its newest, find it cut off, and call the
 /// database corrupt for ever (its issues 1527 and 1533). A snapshot only spares it reading the
 /// log again, and before it is renamed nothing relies on it.
-fn heal(folder: &Path) -> Result<(), VaultError> {
+pub(super) fn heal(folder: &Path) -> Result<(), VaultError> {
     for entry in fs::read_dir(folder).map_err(VaultError::from_io)? {
         let entry = entry.map_err(VaultError::from_io)?;
         // Not of a link: it says what it is itself.

@@ -19,13 +19,25 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Pages in a sled database.
 pub(crate) struct SledPages {
     db: sled::Db,
-    files: SledFiles,
+    /// `None`: of a copy, of which nothing is made durable.
+    files: Option<SledFiles>,
 }
 
 impl SledPages {
     /// Opens the database in `folder`, or makes it. The caller holds the lock of the vault.
     pub(crate) fn open(folder: &Path) -> Result<Self, VaultError> {
         sled_files::prepare(folder)?;
+        let db = Self::open_db(folder)?;
+        Ok(Self { db, files: Some(SledFiles::open(folder)?) })
+    }
+
+    /// Opens a copy of one that is thrown away afterwards.
+    pub(super) fn open_copy(folder: &Path) -> Result<Self, VaultError> {
+        sled_files::heal(folder)?;
+        Ok(Self { db: Self::open_db(folder)?, files: None })
+    }
+
+    fn open_db(folder: &Path) -> Result<sled::Db, VaultError> {
         // Nothing happens behind the back: what must be durable is flushed by name, and the
         // errors of a background flush would reach nobody.
         let config = sled::Config::new()
@@ -37,9 +49,7 @@ impl SledPages {
         let mut waited = Duration::ZERO;
         loop {
             match config.open() {
-                Ok(db) => {
-                    return Ok(Self { db, files: SledFiles::open(folder)? });
-                }
+                Ok(db) => return Ok(db),
                 Err(error) if is_lock(&error) && waited < LOCK_PATIENCE => {
                     thread::sleep(pause);
                     waited += pause;
@@ -78,7 +88,7 @@ impl PageStore for SledPages {
 
     fn names(&self, see: &mut dyn FnMut(&[u8])) -> Result<(), VaultError> {
         for name in self.db.iter().keys() {
-            see(&name.map_err(|e| VaultError::Storage(Box::new(e)))?);
+            see(&name.map_err(failed)?);
         }
         Ok(())
     }
@@ -98,7 +108,7 @@ impl PageStore for SledPages {
         // The blocking one: `flush_async` hung under concurrent tasks (sled's issue 1308).
         self.db.flush().map_err(failed)?;
         // Sled gave the bytes to the system. They are durable only after this.
-        self.files.sync()
+        self.files.as_ref().map_or(Ok(()), SledFiles::sync)
     }
 }
 
@@ -114,7 +124,7 @@ mod tests {
     fn a_flush_fails_where_the_system_does_not_sync() {
         let folder = tempfile::tempdir().unwrap();
         let mut pages = SledPages::open(folder.path()).unwrap();
-        pages.files.fail();
+        pages.files.as_mut().unwrap().fail();
         assert!(matches!(pages.flush(), Err(VaultError::Storage(_))));
 
         let made = Tree::create(Box::new(pages), Box::new(MemorySlot::default()), Shape::default());

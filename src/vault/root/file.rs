@@ -32,23 +32,23 @@ impl SectorFile {
     /// [`VaultError::NotEmpty`] where there is something already.
     pub(super) fn create(path: &Path) -> Result<Self, VaultError> {
         let parent = durable::parent(path);
-        durable::make_folder(parent).map_err(storage)?;
+        durable::make_folder(parent).map_err(VaultError::from_io)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => VaultError::NotEmpty(path.display().to_string()),
-            _ => storage(e),
+            _ => VaultError::from_io(e),
         })?;
         lock(&file)?;
         // The blocks get their place on the medium now, and are overwritten in it from now on. What lies
         // between the sectors is written as well: over a hole they would stand side by side.
         for _ in 0..SECTORS_APART / SECTOR_BYTES + 1 {
-            file.write_all(&[0; SECTOR_BYTES]).map_err(storage)?;
+            file.write_all(&[0; SECTOR_BYTES]).map_err(VaultError::from_io)?;
         }
-        file.sync_all().map_err(storage)?;
-        durable::sync_folder(parent).map_err(storage)?;
+        file.sync_all().map_err(VaultError::from_io)?;
+        durable::sync_folder(parent).map_err(VaultError::from_io)?;
         medium::warn(path);
         Ok(Self(Mutex::new(file)))
     }
@@ -91,7 +91,7 @@ fn existing(path: &Path, write: bool) -> Result<File, VaultError> {
 
 /// Removes a file, durably.
 pub(super) fn remove(path: &Path) -> Result<(), VaultError> {
-    durable::remove(path).map_err(storage)
+    durable::remove(path).map_err(VaultError::from_io)
 }
 
 /// The system takes the lock back when the file is closed.
@@ -108,14 +108,14 @@ fn held(locked: Result<(), TryLockError>) -> Result<(), VaultError> {
         Err(TryLockError::WouldBlock) => Err(VaultError::InUse(0)),
         // A medium that knows no locks.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
-        Err(TryLockError::Error(error)) => Err(storage(error)),
+        Err(TryLockError::Error(error)) => Err(VaultError::from_io(error)),
     }
 }
 
 #[cfg(unix)]
 fn refuse_shared(file: &File, path: &Path) -> Result<(), VaultError> {
     use std::os::unix::fs::MetadataExt;
-    let mode = file.metadata().map_err(storage)?.mode() & 0o7777;
+    let mode = file.metadata().map_err(VaultError::from_io)?.mode() & 0o7777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
@@ -127,15 +127,11 @@ fn refuse_shared(_: &File, _: &Path) -> Result<(), VaultError> {
     Ok(())
 }
 
-fn storage(error: io::Error) -> VaultError {
-    VaultError::Storage(Box::new(error))
-}
-
 impl SectorFile {
     fn at(&self, index: usize) -> Result<std::sync::MutexGuard<'_, File>, VaultError> {
         let mut file = self.0.lock().map_err(|_| VaultError::Poisoned)?;
         let offset = (index * SECTORS_APART) as u64;
-        file.seek(SeekFrom::Start(offset)).map_err(storage)?;
+        file.seek(SeekFrom::Start(offset)).map_err(VaultError::from_io)?;
         Ok(file)
     }
 }
@@ -151,7 +147,7 @@ impl Sectors for SectorFile {
                 Ok(0) => break,
                 Ok(n) => read += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(storage(e)),
+                Err(e) => return Err(VaultError::from_io(e)),
             }
         }
         bytes.truncate(read);
@@ -159,10 +155,10 @@ impl Sectors for SectorFile {
     }
 
     fn write(&self, index: usize, bytes: &[u8]) -> Result<(), VaultError> {
-        self.at(index)?.write_all(bytes).map_err(storage)
+        self.at(index)?.write_all(bytes).map_err(VaultError::from_io)
     }
 
     fn sync(&self) -> Result<(), VaultError> {
-        self.0.lock().map_err(|_| VaultError::Poisoned)?.sync_all().map_err(storage)
+        self.0.lock().map_err(|_| VaultError::Poisoned)?.sync_all().map_err(VaultError::from_io)
     }
 }

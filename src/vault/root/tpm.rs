@@ -198,11 +198,10 @@ impl TpmIndex {
         input: Option<&[u8]>,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let Some(auth) = &self.auth else { return self.run(tool, args, input) };
-        let storage = |error: io::Error| VaultError::Storage(Box::new(error));
         // For its owner alone, and removed when dropped.
-        let mut file = tempfile::NamedTempFile::new().map_err(storage)?;
-        file.write_all(auth.bytes()).map_err(storage)?;
-        file.flush().map_err(storage)?;
+        let mut file = tempfile::NamedTempFile::new().map_err(VaultError::from_io)?;
+        file.write_all(auth.bytes()).map_err(VaultError::from_io)?;
+        file.flush().map_err(VaultError::from_io)?;
         let named = format!("file:{}", file.path().display());
         self.run(tool, &[args, &[flag, &named]].concat(), input)
     }

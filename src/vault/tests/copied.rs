@@ -6,8 +6,7 @@ use std::{
     process::Command,
 };
 
-use super::folder::copy_folder;
-use super::*;
+use super::{folder::copy_folder, *};
 use crate::vault::{NoteKind, SlotConfig, Vouched};
 
 struct World {
@@ -321,6 +320,26 @@ async fn a_copy_with_a_slot_of_its_own_forgets_on_its_own() {
     assert!(opened.is_err(), "{opened:?}");
 }
 
+/// As after a crash between the last page and the slot: the copy was taken for the folder of the slot
+/// that it shared, and nothing could be done about it any more.
+#[tokio::test]
+async fn a_copy_that_was_cut_off_before_it_had_its_slot_belongs_to_none() {
+    let (world, kept) = World::new().await;
+    world.copy("prod", "staging");
+    let (from, half) = (world.at("root"), world.at("half"));
+    let cut_off =
+        Tree::give_own_slot(&world.at("staging"), from.as_path().into(), half.as_path().into());
+    drop(cut_off.unwrap());
+    let slot = world.slot();
+    let opened = world.open("staging");
+    assert!(opened.is_err(), "{opened:?}");
+    assert!(world.slot() == slot);
+    live(world.open("prod").unwrap().opening_key(kept));
+    let again = Vault::give_own_slot(&world.at("staging"), &from, &world.at("own"));
+    live(again.unwrap().opening_key(kept));
+    live(world.open("prod").unwrap().opening_key(kept));
+}
+
 /// Between containers and machines no lock reaches.
 #[tokio::test]
 async fn who_no_longer_has_the_slot_writes_nothing() {
@@ -345,6 +364,24 @@ async fn who_no_longer_has_the_slot_writes_nothing() {
     drop(vault);
     let twin = Vault::open(&twin.0, &world.at("root")).unwrap();
     live(twin.opening_key(kept));
+}
+
+/// A mirror that is retired is wiped, and by then it is somebody else's.
+#[tokio::test]
+async fn who_no_longer_has_the_slot_wipes_no_mirror_of_it() {
+    let (world, _) = World::new().await;
+    let mirror = world.at("mirror");
+    let vault = world.open("prod").unwrap();
+    vault.add_mirror(&mirror).await.unwrap();
+    world.copy("prod", "twin");
+    fs::copy(world.at("root"), world.at("twin.root")).unwrap();
+    drop(Vault::open_as(&world.at("twin"), &world.at("twin.root"), OpenAs::TheOne).unwrap());
+    fs::write(world.at("root"), fs::read(world.at("twin.root")).unwrap()).unwrap();
+
+    let theirs = fs::read(&mirror).unwrap();
+    let refused = vault.retire_mirror(&mirror, false).await;
+    assert!(matches!(refused, Err(VaultError::SlotTaken(_))), "{refused:?}");
+    assert!(fs::read(&mirror).unwrap() == theirs);
 }
 
 /// How long an opening takes, and how long one that writes nothing.

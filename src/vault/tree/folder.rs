@@ -57,11 +57,11 @@ pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] F
 
 /// Makes the folder, or takes an empty one, and locks it.
 pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
-    durable::make_folder(folder).map_err(storage)?;
+    durable::make_folder(folder).map_err(VaultError::from_io)?;
     let refuse_filled = || match is_empty(folder) {
         Ok(true) => Ok(()),
         Ok(false) => Err(VaultError::NotEmpty(folder.display().to_string())),
-        Err(error) => Err(storage(error)),
+        Err(error) => Err(VaultError::from_io(error)),
     };
     refuse_filled()?;
     let lock = lock(folder)?;
@@ -90,7 +90,7 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
-        Err(TryLockError::Error(error)) => return Err(storage(error)),
+        Err(TryLockError::Error(error)) => return Err(VaultError::from_io(error)),
     }
     // Told to whoever comes next. On a full disk the lock holds without.
     let _ = note_holder(&mut file);
@@ -111,7 +111,7 @@ pub(super) fn lock_to_read(folder: &Path) -> Result<Option<FolderLock>, VaultErr
     match file.try_lock_shared() {
         Ok(()) => Ok(Some(FolderLock(file))),
         Err(TryLockError::WouldBlock) => Err(VaultError::InUse(holder(&mut file))),
-        Err(TryLockError::Error(error)) => Err(storage(error)),
+        Err(TryLockError::Error(error)) => Err(VaultError::from_io(error)),
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) fn write_header(folder: &Path, header: Header) -> Result<(), VaultErr
     let mut text =
         serde_json::to_vec_pretty(&written).map_err(|e| VaultError::Storage(Box::new(e)))?;
     text.push(b'\n');
-    durable::replace(&folder.join(HEADER), &text).map_err(storage)
+    durable::replace(&folder.join(HEADER), &text).map_err(VaultError::from_io)
 }
 
 /// The folder of a vault that is complete, but for its name. Locked, so that nobody else takes
@@ -163,7 +163,7 @@ pub(crate) struct FolderDraft {
 impl FolderDraft {
     /// Gives it its place, durably. A folder that is not empty is not replaced.
     pub(crate) fn put_in_place(self, folder: &Path) -> Result<(), VaultError> {
-        durable::rename(&self.path, folder).map_err(storage)
+        durable::rename(&self.path, folder).map_err(VaultError::from_io)
     }
 }
 
@@ -172,7 +172,7 @@ impl FolderDraft {
 pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
     // Before anything is made in it: a link may lead to somebody else's folder.
     own::refuse_link(draft)?;
-    durable::make_folder(draft).map_err(storage)?;
+    durable::make_folder(draft).map_err(VaultError::from_io)?;
     let lock = lock(draft)?;
     own::clear(draft, &PARTS, Some(LOCK))?;
     Ok(FolderDraft { path: draft.to_owned(), _lock: lock })
@@ -208,7 +208,7 @@ pub(super) fn remove_pages(folder: &Path, kind: PageStoreKind) -> Result<(), Vau
     own::refuse_link(&pages)?;
     match fs::remove_dir_all(&pages) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.and_then(|()| durable::sync_folder(folder)).map_err(storage),
+        removed => removed.and_then(|()| durable::sync_folder(folder)).map_err(VaultError::from_io),
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
                 VaultError::NotAVault(name())
             });
         }
-        Err(error) => return Err(storage(error)),
+        Err(error) => return Err(VaultError::from_io(error)),
     };
     let header: Written = serde_json::from_slice(&text)
         .map_err(|_| VaultError::Damaged(format!("{HEADER} cannot be read")))?;
@@ -239,8 +239,4 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
         Some(vault) => Ok(Header { vault: VaultId(vault), pages }),
         None => Err(VaultError::Damaged(format!("{HEADER} names no vault"))),
     }
-}
-
-fn storage(error: io::Error) -> VaultError {
-    VaultError::from_io(error)
 }

@@ -358,7 +358,8 @@ impl Tree {
         if self.read_only { Err(VaultError::ReadOnly) } else { Ok(()) }
     }
 
-    fn refuse_poisoned(&self) -> Result<(), VaultError> {
+    /// An error where nobody knows any more what is on the disk, or in the slot.
+    pub(crate) fn refuse_poisoned(&self) -> Result<(), VaultError> {
         if self.poisoned.load(Ordering::Acquire) { Err(VaultError::Poisoned) } else { Ok(()) }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    ops::Range,
     path::Path,
     sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
 };
@@ -10,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    Erasure, Place, Shape, Tree, View,
+    Place, Shape, Tree, View,
     commit::remove,
     folder::{self, Header},
     ids,
@@ -215,18 +214,20 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Gives a copy of a vault's folder a slot of its own, with a fresh root under which no other
-    /// folder opens. The slot `from`, which it had in common with the folder that it was copied from, is
-    /// read and stays as it is, open or not. What lies in the range stays behind, in the same step.
+    /// Gives a copy of a vault's folder a slot of its own, into which nothing is written yet: the next
+    /// erasure writes a fresh root to it, under which no other folder opens, and is to follow at once. The
+    /// slot `from`, which the copy had in common with the folder that it was copied from, is read and
+    /// stays as it is, open or not.
+    ///
+    /// Where it is cut off before that erasure, the copy does not open over `from` any more, and this may
+    /// be repeated.
     ///
     /// # Errors
-    /// As of [`Tree::open_as`] and [`Tree::create_at`]. Until the last write the folder opens as
-    /// before.
+    /// As of [`Tree::open_as`] and [`Tree::create_at`].
     pub(crate) fn give_own_slot(
         folder: &Path,
         from: SlotConfig,
         to: SlotConfig,
-        without: Range<Place>,
     ) -> Result<Self, VaultError> {
         to.refuse_within(folder)?;
         folder::read_header(folder)?;
@@ -234,26 +235,29 @@ impl Tree {
         let header = folder::read_header(folder)?;
         own::refuse_link(&header.pages_in(folder))?;
         let vault = header.vault;
-        let root = from.open_to_read(vault, false)?.read()?;
+        let mut root = from.open_to_read(vault, false)?.read()?;
         let pages = header.pages.open(&header.pages_in(folder))?;
         let page = root_page(&*pages, &root)?;
         let here = Whereabouts::of(folder)?;
         let identity = page.root().map(|head| &head.identity);
         let known = pages.get(OPENINGS)?.zip(identity);
         let known = known.and_then(|(stored, identity)| Openings::open(vault, identity, &stored));
-        if known.is_some_and(|known| known.are_of(&here)) {
+        let is_its_own =
+            |known: Openings| known.are_of(&here) && known.numbers.contains(&root.opening);
+        if known.is_some_and(is_its_own) {
             return Err(VaultError::Unsupported(
                 "this folder is the one that its root slot belongs to; copy it, and give the copy a \
                  slot of its own",
             ));
         }
+        // What is noted below must not name the number in `from`: a copy in which this was cut off would
+        // be taken for the folder that belongs to it.
+        root.opening = root.opening.next()?;
         let slot = Box::new(to.create()?);
         let store = Store::new(vault, Shape::default(), pages);
         let mut tree = Self::assemble(store, slot, root, page)?;
         tree.clean_up()?;
         tree.note_opening(here)?;
-        let remove_ranges = vec![(without.start, without.end)];
-        tree.erase_all(Erasure { remove_ranges, ..Erasure::default() })?;
         tree._lock = Some(lock);
         Ok(tree)
     }

@@ -108,8 +108,7 @@ pub(crate) struct Whereabouts {
 
 impl Whereabouts {
     pub(crate) fn of(folder: &Path) -> Result<Self, VaultError> {
-        let storage = |error: std::io::Error| VaultError::Storage(Box::new(error));
-        let path = std::path::absolute(folder).map_err(storage)?;
+        let path = std::path::absolute(folder).map_err(VaultError::from_io)?;
         let made = fs::metadata(&path).and_then(|about| about.created()).ok();
         let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
         Ok(Self { path, made: made.map(|made| made.as_nanos()) })

@@ -11,6 +11,9 @@ use crate::vault::{
 impl State {
     /// Makes the change. The root stays the same.
     pub(super) fn change(&mut self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+        // Before anything beside the slot is changed: a mirror may be wiped, a counter raised.
+        self.refuse_unwritable()?;
+        self.refuse_taken()?;
         match change {
             SlotChange::Retry => {
                 if self.mirrors.iter().any(|mirror| mirror.confirmed != Some(root.epoch)) {
@@ -20,9 +23,6 @@ impl State {
                 Ok(())
             }
             SlotChange::Kek(secret) => {
-                if self.failed {
-                    return Err(VaultError::Poisoned);
-                }
                 let before = self.seal.replace(Seal::new(&secret)?);
                 // Until they are written again they hold the root under the earlier one.
                 self.forget_mirrors();
