@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    KeyState, PageStoreKind, VaultError, VaultId, core::Core, pages::PageStore, places,
+    KeyState, PageStoreKind, Vault, VaultError, VaultId, pages::PageStore, places,
     records::KeyEntry, root::Root, tree::read_header,
 };
 use crate::{
@@ -65,16 +65,22 @@ impl Copied {
     }
 }
 
-impl Core {
-    /// See [`Vault::dead_keys`](super::Vault::dead_keys).
-    pub(super) fn dead_keys(
+impl Vault {
+    /// Whether a root is the one that is in use.
+    pub(crate) fn is_root(&self, root: &Root) -> Result<bool, VaultError> {
+        self.core().disk.tree().is_root(root)
+    }
+
+    /// Shows every key that is no longer in this vault and that can be read from a copy of its
+    /// pages under a root, or (`None`) under today's. Returns whether the root opens anything there.
+    pub(crate) fn dead_keys(
         &self,
         root: Option<&Root>,
         copy: CopiedPages<'_>,
         see: &mut dyn FnMut(DeadKey),
     ) -> Result<bool, VaultError> {
         let mut failed = None;
-        let opened = self.disk.tree().reach(root, copy, &mut |place, value| match self
+        let opened = self.core().disk.tree().reach(root, copy, &mut |place, value| match self
             .dead_key(place, value)
         {
             Ok(key) => key.into_iter().for_each(&mut *see),
@@ -83,8 +89,9 @@ impl Core {
         failed.map_or(Ok(opened), Err)
     }
 
-    /// See [`Vault::dead_key`](super::Vault::dead_key).
-    pub(super) fn dead_key(
+    /// The key in a value that stands at a place, if that is what it is and this vault does not
+    /// have it any more.
+    pub(crate) fn dead_key(
         &self,
         place: &[u8],
         value: &[u8],
@@ -94,7 +101,7 @@ impl Core {
             return Ok(None);
         }
         let Ok(entry) = KeyEntry::decode(value) else { return Ok(None) };
-        let fate = match self.state(entry.id) {
+        let fate = match self.opening_key(entry.id) {
             Ok(KeyState::Live { .. }) => return Ok(None),
             Ok(KeyState::Shredded { erasure }) => Fate::Destroyed(erasure),
             Err(VaultError::KeyMissing(_)) => Fate::Unknown,

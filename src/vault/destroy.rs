@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, NoteKind, Taken, VaultError, Verdict,
+    Dead, Destroyed, Destruction, Doomed, NoteKind, Taken, Vault, VaultError, Verdict,
     cache::Address,
-    committer::Committer,
+    committer::{Committer, Job},
     disk::parts,
     places::{self, Hash},
     records::{FenceRecord, KeyEntry, SubjectRecord},
@@ -27,6 +27,31 @@ struct Plan {
     fences: HashMap<Hash, FenceRecord>,
     /// Those of whom nothing stays.
     whole: BTreeSet<Hash>,
+}
+
+impl Vault {
+    /// Destroys keys, fences their subjects, and replaces the named owner in their dependents'
+    /// epochs, in one batch and one change of root. On return they are physically gone. The note
+    /// (kind `Erasure`, under the erasure's id) is written in the same batch. Repeatable.
+    ///
+    /// # Errors
+    /// Storage errors, after which the vault is poisoned.
+    pub async fn destroy(
+        &self,
+        destruction: &Destruction,
+        note: &[u8],
+    ) -> Result<Destroyed, VaultError> {
+        self.ask(|reply| Job::Destroy(destruction.clone(), note.to_vec(), reply)).await
+    }
+
+    /// Admits a forgotten subject again, under a new generation, which is returned. `None`: they
+    /// were not closed.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn reopen(&self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
+        self.ask(|reply| Job::Reopen(subject.clone(), reply)).await
+    }
 }
 
 impl Committer {

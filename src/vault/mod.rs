@@ -8,6 +8,7 @@
 pub mod backup;
 mod cache;
 mod catalogue;
+mod claiming;
 mod claims;
 mod committer;
 #[cfg(feature = "drill")]
@@ -21,6 +22,9 @@ mod gate;
 mod handle;
 mod inventory;
 mod kept;
+mod lookup;
+mod making;
+mod notes;
 mod pages;
 mod places;
 mod records;

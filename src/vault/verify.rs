@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    Epoch, VaultError,
+    Epoch, Vault, VaultError,
     core::Core,
     disk::stem,
     places::{self, Hash},
@@ -103,18 +103,21 @@ pub(crate) struct Judged {
     pub(crate) erasures: HashSet<ErasureId>,
 }
 
-impl Core {
-    /// See [`Vault::judge`](super::Vault::judge).
-    pub(super) fn judge(
+impl Vault {
+    /// Looks at everything that is stored, page by page, and tells of all that is not as it should
+    /// be; `at` learns how far it has come, from 0 to 1. Nothing is written meanwhile, but readers
+    /// go on. Blocks. With `repair`, pages that belong to nothing are removed.
+    pub(crate) fn judge(
         &self,
         repair: bool,
         tell: &mut dyn FnMut(Trouble),
         at: &mut dyn FnMut(f64),
     ) -> Result<Judged, VaultError> {
+        let core = self.core();
         let fences = places::all_fences();
-        let fences = self.disk.tree().range(&fences.start, &fences.end, 1);
+        let fences = core.disk.tree().range(&fences.start, &fences.end, 1);
         let mut judge = Judge {
-            core: self,
+            core,
             tell,
             at,
             judged: Judged::default(),
@@ -123,7 +126,7 @@ impl Core {
             ids: Vec::new(),
             no_fences: fences.is_ok_and(|found| found.is_empty()),
         };
-        let walked = self.disk.tree().verify(repair, &mut |seen| match seen {
+        let walked = core.disk.tree().verify(repair, &mut |seen| match seen {
             Seen::Value(place, value) => judge.value(place, value),
             Seen::Flaw(flaw) => (judge.tell)(Trouble::Flaw(flaw)),
         })?;

@@ -8,7 +8,7 @@
 mod keys;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{
         Arc, Weak,
@@ -214,110 +214,6 @@ impl Committer {
         self.waiting.push(Box::new(move |result| answer(reply, result.map(|()| value))));
     }
 
-    fn claim(
-        &mut self,
-        claims: &[Claim],
-        by_caller: bool,
-    ) -> Result<Vec<Option<Generation>>, VaultError> {
-        self.core.disk.check()?;
-        let mut records: HashMap<Hash, SubjectRecord> = HashMap::new();
-        let mut together: HashMap<&Subject, HashSet<EventId>> = HashMap::new();
-        for claim in claims {
-            together.entry(&claim.subject).or_default().insert(claim.event);
-        }
-        let mut changes = Vec::new();
-        let mut generations = Vec::new();
-        for claim in claims {
-            let owner = claim.change.owner();
-            for subject in [&claim.subject, owner] {
-                if let Some(erasure) = self.core.closed(subject)? {
-                    return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
-                }
-            }
-            let hash = self.core.naming.subject(&claim.subject);
-            let fence = self.core.disk.fence(&hash)?;
-            let record = match records.entry(hash) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.core.record(&hash, &fence)?),
-            };
-            let together = together.entry(&claim.subject).or_default();
-            let begun = record.claim(claim, &self.core.naming, together, fence.first_living())?;
-            // What an event began that counted long ago may be dead by now. If it is in the store,
-            // its retry needs any key, so that the store can answer that it is there; if it is not,
-            // it must not come under the key of whoever owns the subject by now.
-            let dead = begun.filter(|begun| fence.killer(*begun).is_some());
-            if let Some(generation) = dead.filter(|_| !claim.stored) {
-                return Err(VaultError::NoGeneration {
-                    subject: claim.subject.clone(),
-                    generation,
-                });
-            }
-            generations.push(begun.filter(|_| dead.is_none()));
-            if record.owners().any(|named| named == owner) {
-                let place = places::dependent(&self.core.naming.subject(owner), &hash);
-                let name = Value::new(claim.subject.as_str().as_bytes().to_vec());
-                changes.push((place, Some(name)));
-            }
-        }
-        if by_caller {
-            for claim in claims {
-                let hash = self.core.naming.subject(&claim.subject);
-                let is_open = records.get(&hash).is_some_and(|record| record.is_open(claim.event));
-                if is_open {
-                    self.note_caller(claim.event, hash)?;
-                }
-            }
-        }
-        self.changes.extend(changes);
-        for (hash, record) in records {
-            let open = record.open_generation().is_some();
-            self.core.unsaved().insert(hash, record);
-            if open {
-                self.announce(&hash, None);
-            }
-        }
-        Ok(generations)
-    }
-
-    fn settle(&mut self, hash: Hash, found: &[(EventId, Evidence)]) -> Result<(), VaultError> {
-        self.core.disk.check()?;
-        let naming = &self.core.naming;
-        let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
-        let (counts, mut never): (Vec<_>, Vec<_>) =
-            found.iter().partition(|(event, evidence)| match evidence {
-                Evidence::Nothing | Evidence::Withdrawn => false,
-                Evidence::Written => true,
-                Evidence::Found { content, changes } => {
-                    let changes: Vec<Hash> = changes.iter().map(|c| naming.change(c)).collect();
-                    record.is_stated(*event, naming.content(content), &changes)
-                }
-            });
-        // Asked for here, where claims are noted: one that begins later is noted anew.
-        never.retain(|(event, _)| !self.core.under_way.has(*event));
-        // Who looked did so in a store that need not be the one where the event is.
-        let mut by_look = Vec::new();
-        for (event, evidence) in &never {
-            if *evidence != Evidence::Withdrawn && self.core.caller_claim(*event)?.is_some() {
-                by_look.push(*event);
-            }
-        }
-        never.retain(|(event, _)| !by_look.contains(event));
-        for (event, _) in counts.iter().chain(&never) {
-            self.forget_caller(*event)?;
-        }
-        let events = |found: Vec<&(EventId, Evidence)>| found.iter().map(|(e, _)| *e).collect();
-        let news = record.confirm(&events(counts)) | record.withdraw(&events(never));
-        if !news {
-            return Ok(());
-        }
-        let fence = self.core.disk.fence(&hash)?;
-        self.skip_dead(&mut record, &fence)?;
-        let current = record.open_generation().is_none().then_some(record.current);
-        self.core.unsaved().insert(hash, record);
-        self.announce(&hash, current.filter(|_| !fence.closed));
-        Ok(())
-    }
-
     /// New keys have a living generation.
     pub(super) fn skip_dead(
         &self,
@@ -348,44 +244,6 @@ impl Committer {
         let cell = Current::default();
         self.currents.insert(subject, Arc::downgrade(&cell));
         cell
-    }
-
-    /// Plans a note.
-    fn put_note(&mut self, kind: NoteKind, id: [u8; 16], note: &[u8]) -> Result<(), VaultError> {
-        self.core.disk.check()?;
-        let stem = places::note(kind, &id);
-        // Notes still to be written may be of the same id.
-        if self.changes.range(stem.clone()..places::beginning_with(&stem).end).next().is_some() {
-            self.commit()?;
-        }
-        let changes = self.core.disk.set_whole(&stem, note)?;
-        self.changes.extend(changes);
-        Ok(())
-    }
-
-    fn remove_note(&mut self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
-        self.commit()?;
-        let range = places::beginning_with(&places::note(kind, &id));
-        if self.core.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
-            return Ok(());
-        }
-        let mut erasure = Erasure::default();
-        if kind == NoteKind::Journal {
-            // A journal that a crash took away before it counted left its bytes under the keys of
-            // these pages, and names who was then forgotten by another. So wherever a journal may
-            // have stood gets fresh keys.
-            let all = places::notes(kind);
-            for found in self.core.disk.walk(all.clone()) {
-                let (place, value) = found?;
-                if !range.contains(&place) {
-                    erasure.changes.push((place, Some(value)));
-                }
-            }
-            erasure.remove_ranges.push((all.start, all.end));
-        } else {
-            erasure.remove_ranges.push((range.start, range.end));
-        }
-        self.core.disk.erase(erasure)
     }
 
     /// Writes everything that is planned, and tells those who wait.

@@ -1,0 +1,83 @@
+//! What the vault knows of a subject, its keys and its dependents. Nothing here writes.
+
+use std::sync::Arc;
+
+use super::{
+    InventoryEntry, KeyInfo, Standing, Vault, VaultError,
+    inventory::Inventory,
+    places,
+    records::{FenceRecord, KeyEntry},
+};
+use crate::{crypto::KeyId, event::Subject};
+
+impl Vault {
+    /// How a subject stands.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
+        let core = &self.core();
+        let hash = core.naming.subject(subject);
+        let fence = core.disk.fence(&hash)?;
+        let own = core.own_record(&hash)?;
+        let known = own.is_some() || core.disk.walk(places::keys(&hash)).next().is_some();
+        let current = own.as_ref().map(|record| record.current);
+        let current = current.or_else(|| known.then(|| fence.next_generation()));
+        Ok(Standing {
+            current: current.filter(|_| !fence.closed),
+            epochs: own.map(|record| record.epochs).unwrap_or_default(),
+            fence: (fence != FenceRecord::default()).then(|| fence.public(hash)),
+        })
+    }
+
+    /// Whether a subject is forgotten, and not admitted again.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn is_closed(&self, subject: &Subject) -> Result<bool, VaultError> {
+        Ok(self.core().closed(subject)?.is_some())
+    }
+
+    /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:
+    /// their standing says what counts.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
+        let core = &self.core();
+        core.dependents(&core.naming.subject(owner))
+    }
+
+    /// The living keys of a subject, in all streams.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
+        let core = &self.core();
+        let hash = core.naming.subject(subject);
+        let record = core.own_record(&hash)?.unwrap_or_default();
+        let keys = core.disk.walk(places::keys(&hash));
+        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?, &record))).collect()
+    }
+
+    /// What may be told of the living key with this id.
+    pub(crate) fn key_info(&self, id: KeyId) -> Result<Option<KeyInfo>, VaultError> {
+        let core = &self.core();
+        let Some(entry) = core.find(id)? else { return Ok(None) };
+        let record = core.own_record(&core.naming.subject(&entry.subject))?.unwrap_or_default();
+        Ok(Some(core.info(entry, &record)))
+    }
+
+    /// Walks over every living key and every fence, in the order of places, in constant memory.
+    pub fn inventory(
+        &self,
+    ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
+        Inventory::new(Arc::clone(&self.core()))
+    }
+
+    /// The fence of a pseudonym as a subject's name, where that subject is the one: the vault
+    /// itself keeps no name of the forgotten.
+    pub fn pseudonym(&self, subject: &Subject) -> [u8; 16] {
+        self.core().naming.subject(subject)
+    }
+}

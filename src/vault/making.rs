@@ -1,0 +1,119 @@
+//! Making, opening, moving and parting vaults.
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    Moved, NoteKind, OpenAs, PageStoreKind, SlotConfig, Vault, VaultError,
+    core::Limits,
+    disk::Disk,
+    eras::{self, Eras},
+    places,
+    tree::{Erasure, Tree},
+};
+
+impl Vault {
+    /// Makes a vault: its pages in `folder`, in sled, the root slot where the configuration says (a path:
+    /// in a file there, without mirrors, wrapped by nothing).
+    ///
+    /// # Errors
+    /// [`VaultError::NotEmpty`] where either exists; [`VaultError::SlotWithin`] where the slot lies in
+    /// the folder.
+    pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+        Self::create_with(folder, slot, PageStoreKind::default())
+    }
+
+    /// [`Vault::create`], with its pages in this page store.
+    ///
+    /// # Errors
+    /// Those of [`Vault::create`]; [`VaultError::NoPageStore`].
+    pub fn create_with(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        pages: PageStoreKind,
+    ) -> Result<Self, VaultError> {
+        Self::over(Tree::create_at(folder, slot, pages)?.into(), Limits::default())
+    }
+
+    /// Moves the pages of a vault that nobody has open to another page store, and shows how many were
+    /// copied. Each is read again before the new store takes the old one's place, and the vault must
+    /// open. Root and keys stay as they are. A failure, or a crash at any moment, leaves the old
+    /// store in force.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`]; [`VaultError::NoPageStore`], [`VaultError::DiskFull`].
+    pub fn move_pages(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        to: PageStoreKind,
+        progress: impl Fn(u64),
+    ) -> Result<Moved, VaultError> {
+        Tree::open_as(folder, slot, OpenAs::Known)?.move_pages(folder, to, progress)
+    }
+
+    /// Opens a vault. Nothing is made, but mirrors that are asked for, and the slot where only a mirror
+    /// of it is left: what is missing is an error.
+    ///
+    /// # Errors
+    /// [`VaultError::InUse`], [`VaultError::NotFound`], [`VaultError::SlotMissing`],
+    /// [`VaultError::WrongKek`], [`VaultError::KekMissing`]; [`VaultError::EpochTooLow`] and
+    /// [`VaultError::Counter`], where the slot is bound to one; [`VaultError::FolderCopied`],
+    /// [`VaultError::FolderOld`] and [`VaultError::SlotOld`], where it is not certain that this is the
+    /// folder that was opened last with the slot…
+    pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
+        Self::open_as(folder, slot, OpenAs::Known)
+    }
+
+    /// As [`Vault::open`], where the caller knows more of the folder, or wants less.
+    ///
+    /// # Errors
+    /// As of [`Vault::open`].
+    pub fn open_as(
+        folder: &Path,
+        slot: impl Into<SlotConfig>,
+        how: OpenAs,
+    ) -> Result<Self, VaultError> {
+        Self::over(Tree::open_as(folder, slot, how)?.into(), Limits::default())
+    }
+
+    /// Gives a copy of a vault's folder a root slot of its own, at `to`, with a fresh root, and opens
+    /// it. From then on the two are vaults apart: what is forgotten in one lives on in the other.
+    ///
+    /// The slot `from`, which the copy had in common with the folder that it was copied from, is read
+    /// and not written to; that folder may be open meanwhile.
+    ///
+    /// Both keep one id, and the secrets that come with it, because without them the copy's events
+    /// would be a stranger's to it. The copy gets a key of its own to sign with: what it announces is not
+    /// the other's word. Use them with two event stores: neither knows the keys that the other makes.
+    ///
+    /// # Errors
+    /// [`VaultError::NotEmpty`] where there is something at `to`; [`VaultError::SlotWithin`]; as of
+    /// [`Vault::open`].
+    pub fn give_own_slot(
+        folder: &Path,
+        from: impl Into<SlotConfig>,
+        to: impl Into<SlotConfig>,
+    ) -> Result<Self, VaultError> {
+        let tree = Arc::new(Tree::give_own_slot(folder, from.into(), to.into())?);
+        let disk = Disk::new(Arc::clone(&tree));
+        // It signs with a key of its own: otherwise what it announces would be the other's word, too.
+        let secret = places::notes(NoteKind::SigningSecret);
+        let remove_ranges = vec![(secret.start, secret.end)];
+        let mut parting = Erasure { remove_ranges, ..Erasure::default() };
+        // And names its keys by itself: both would make the same ids of different keys.
+        if let Some(next) = eras::apart(Eras::load(&disk)?.current()?)? {
+            parting.changes = eras::begin(next)?.0;
+        }
+        // All in one step, which is the one that writes the slot.
+        disk.erase(parting)?;
+        drop(disk);
+        Self::over(tree, Limits::default())
+    }
+
+    /// A vault in memory, for tests and for trying things out.
+    ///
+    /// # Errors
+    /// [`VaultError::Random`].
+    pub fn in_memory() -> Result<Self, VaultError> {
+        Self::over(Tree::in_memory()?.into(), Limits::default())
+    }
+}
