@@ -22,7 +22,10 @@ use std::{
 };
 
 use child::{FOLDER, Said};
-use common::*;
+use common::{
+    folders::{copy, empty},
+    *,
+};
 use oubliette::{
     event::EventId,
     layer::Oubliette,
@@ -187,27 +190,6 @@ fn bytes_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
         }
     }
     found
-}
-
-/// Removes all files. The folders stay: a machine that is put back as a whole has those that it had.
-fn empty(folder: &Path) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { empty(&path) } else { fs::remove_file(path).unwrap() }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// An old copy of the vault, put back under today's root slot, brings nobody back; and what is

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{bank_policy, event, put, stream, subject};
+use common::{bank_policy, event, folders::copy, put, stream, subject};
 use flate2::{Compression, write::GzEncoder};
 use futures::TryStreamExt;
 use oubliette::{
@@ -146,19 +146,6 @@ fn place(finding: &Finding<Leak>) -> (PathBuf, Option<u64>) {
     match &finding.at {
         Where::File { path, offset, .. } => (path.clone(), *offset),
         other => panic!("{other}"),
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let path = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &path);
-        } else {
-            fs::copy(entry.path(), path).unwrap();
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod common;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::Write,
     path::Path,
@@ -151,6 +152,7 @@ async fn a_disk_that_is_full_in_the_middle_of_a_destroy_forgets_all_or_nothing()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_while_a_vault_is_opened_damages_nothing() {
     let at = tempfile::tempdir().unwrap();
+    let mut full: BTreeMap<String, u32> = BTreeMap::new();
     for (pages, left) in
         PageStoreKind::ALL.into_iter().flat_map(|pages| (0..24).map(move |n| (pages, n * 4096)))
     {
@@ -175,6 +177,7 @@ async fn a_disk_that_is_full_while_a_vault_is_opened_damages_nothing() {
         fill(&ballast, left);
         for _ in 0..3 {
             if let Err(error) = Vault::open(&folder, &root) {
+                *full.entry(pages.to_string()).or_default() += 1;
                 assert!(matches!(error, VaultError::DiskFull(_)), "{pages}, {left}: {error:?}");
                 assert!(error.to_string().contains("nothing of the vault is damaged"));
             }
@@ -188,6 +191,8 @@ async fn a_disk_that_is_full_while_a_vault_is_opened_damages_nothing() {
         drop(vault);
         drop(small);
     }
+    println!("the disk was full while a vault was opened: {full:?}");
+    assert!(full.len() == PageStoreKind::ALL.len(), "{full:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

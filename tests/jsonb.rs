@@ -163,7 +163,11 @@ async fn events_that_a_jsonb_column_respelled_still_open() {
     let codec = Codec::new(Vault::in_memory().unwrap(), Policy::parse(policy).unwrap());
     let (name, mut runner) = (stream("s-1"), TestRunner::deterministic());
     let mut rows = Vec::new();
-    while rows.len() < 300 {
+    for tries in 0.. {
+        if rows.len() == 300 {
+            break;
+        }
+        assert!(tries < 3_000, "only {} of {tries} were sealed", rows.len());
         let made = || object(value()).prop_map(|text| Json::parse(&text).unwrap());
         let (data, metadata) = (made(), made()).new_tree(&mut runner).unwrap().current();
         let event = event("X", "null").with_metadata(metadata.clone());

@@ -33,7 +33,9 @@ async fn a_number_names_one_person_however_it_is_spelled() {
     layer.forget(&subject("user-1"), "asked").await.unwrap();
     assert_eq!(shape(&all(&layer, "room-1").await), "ssssscct");
     layer.forget(&subject("user-0"), "asked").await.unwrap();
+    assert_eq!(shape(&all(&layer, "room-1").await), "ssssscstt");
     layer.forget(&subject("user-1.5"), "asked").await.unwrap();
+    assert_eq!(shape(&all(&layer, "room-1").await), "sssssssttt");
     // Nobody is named by a number that nobody would write out.
     for number in ["1e40", "1e-41", "12345678901234567890123456789012345678901"] {
         let refused = put(&layer, "room-1", event("Said", &format!(r#"{{"u":{number}}}"#))).await;

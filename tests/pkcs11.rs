@@ -4,6 +4,8 @@
 #![cfg(unix)]
 #![allow(clippy::print_stderr)] // to skip loudly
 
+#[path = "common/folders.rs"]
+mod folders;
 #[path = "device/shared.rs"]
 mod shared;
 #[path = "cli/world.rs"]
@@ -27,7 +29,8 @@ use oubliette::vault::{
 };
 
 use self::{
-    shared::{copy, forget, key_of},
+    folders::copy,
+    shared::{forget, key_of},
     world::{Ran, World},
 };
 

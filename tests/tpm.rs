@@ -6,6 +6,8 @@
 
 #[path = "tpm/counter.rs"]
 mod counter;
+#[path = "common/folders.rs"]
+mod folders;
 #[path = "device/shared.rs"]
 mod shared;
 
@@ -21,7 +23,10 @@ use oubliette::vault::{
     Kek, KeyState, OpenAs, Passphrase, SlotConfig, SlotPlace, TpmIndex, Vault, VaultError,
 };
 
-use self::shared::{copy, forget, key_of};
+use self::{
+    folders::copy,
+    shared::{forget, key_of},
+};
 
 /// A TPM of one's own.
 struct Tpm {

@@ -6,8 +6,8 @@ mod common;
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use common::{
-    NoTombstones, all, bank_policy, event, everything, json, layer, layer_over, put, stream,
-    subject,
+    NoTombstones, all, bank_policy, event, everything, folders::copy, json, layer, layer_over, put,
+    stream, subject,
 };
 use futures::TryStreamExt;
 use oubliette::{
@@ -209,19 +209,6 @@ async fn tombstones_that_a_vault_signed_and_does_not_know_of_are_told() {
     assert_eq!(kinds(&found), [(Ill::ErasureUnknown, note()), (Ill::TombstoneOfLivingKey, note())]);
     // Whoever stole a signing key must not have anybody forgotten by a cure.
     assert!(found.iter().all(|finding| !finding.cure.contains("forget the subject")), "{found:?}");
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let (entry, to) =
-            (entry.as_ref().unwrap().path(), to.join(entry.as_ref().unwrap().file_name()));
-        if entry.is_dir() {
-            std::fs::create_dir_all(&to).unwrap();
-            copy(&entry, &to);
-        } else {
-            std::fs::copy(entry, to).unwrap();
-        }
-    }
 }
 
 #[tokio::test]

@@ -20,6 +20,12 @@ fn readable_in_the_store(world: &World) -> bool {
     world.json(&["--no-vault", "read", "user-1"]).iter().any(|row| row["data"]["name"] == "Erika")
 }
 
+/// Whether an append is refused, and not merely warned about.
+fn refused(world: &World, word: &str) {
+    let ran = append(world, &[]);
+    assert!(ran.code == 1 && ran.stderr.contains(word), "{}: {}", ran.code, ran.stderr);
+}
+
 #[test]
 fn a_policy_that_somebody_changed_seals_nothing_until_it_is_adopted() {
     let world = World::new();
@@ -29,10 +35,7 @@ fn a_policy_that_somebody_changed_seals_nothing_until_it_is_adopted() {
 
     world.ok(&["append", "user-2", "Registered"]);
     world.write(FILE, OPEN);
-    let refused = append(&world, &[]);
-    assert_eq!(refused.code, 1);
-    let command = "oubliette --dir ./oubliette-data policy adopt";
-    assert!(refused.stderr.contains(command), "{}", refused.stderr);
+    refused(&world, "oubliette --dir ./oubliette-data policy adopt");
     assert_eq!(world.run(&["import", "/dev/null"]).code, 1);
     assert!(!readable_in_the_store(&world));
     // Reading goes on, and tells of it; so does forgetting.
@@ -46,9 +49,9 @@ fn a_policy_that_somebody_changed_seals_nothing_until_it_is_adopted() {
     world.write(FILE, format!("# a comment\n{CAREFUL}"));
     assert_eq!(append(&world, &[]).code, 0);
     fs::remove_file(world.path(FILE)).unwrap();
-    assert!(append(&world, &[]).stderr.contains("policy adopt"));
+    refused(&world, "policy adopt");
     world.write(FILE, "public_metadata = \"no list\"\n");
-    assert!(append(&world, &[]).stderr.contains("policy.toml:1"));
+    refused(&world, "policy.toml:1");
     assert_eq!(world.run(&["read", "user-1"]).code, 0);
     assert!(!readable_in_the_store(&world));
     world.write(FILE, OPEN);
@@ -63,7 +66,7 @@ fn a_policy_file_in_a_folder_without_one_is_adopted_by_name() {
     let world = World::new();
     assert_eq!(append(&world, &[]).code, 0);
     world.write(FILE, OPEN);
-    assert!(append(&world, &[]).stderr.contains("policy adopt"));
+    refused(&world, "policy adopt");
     world.ok(&["policy", "adopt"]);
     assert_eq!(append(&world, &[]).code, 0);
     // Another file is copied into the folder.

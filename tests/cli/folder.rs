@@ -12,15 +12,11 @@ fn world() -> World {
     world
 }
 
-fn root_slot(world: &World) -> std::path::PathBuf {
-    fs::read_dir(world.path("state/oubliette")).unwrap().next().unwrap().unwrap().path()
-}
-
 #[test]
 fn a_new_folder_says_where_its_root_slot_is() {
     let world = World::new();
     let ran = world.run(&["append", "s-1", "T"]);
-    let root = root_slot(&world);
+    let root = world.root_slot();
     assert!(ran.stderr.contains(root.to_str().unwrap()), "{}", ran.stderr);
     assert!(ran.stderr.contains("oubliette backup"), "{}", ran.stderr);
     assert!(!ran.stdout.contains("root"), "{}", ran.stdout);
@@ -105,7 +101,7 @@ fn a_vault_of_another_store_is_found_out() {
 #[test]
 fn without_its_root_slot_nothing_opens_and_nothing_is_made() {
     let world = world();
-    let root = root_slot(&world);
+    let root = world.root_slot();
     let away = world.path("slot");
     fs::rename(&root, &away).unwrap();
     let told = world.fails(1, &["append", "s-1", "T"]);

@@ -7,6 +7,8 @@ mod bad_input;
 mod copied;
 mod exit_codes;
 mod folder;
+#[path = "../common/folders.rs"]
+mod folders;
 mod import;
 #[cfg(unix)]
 mod links;

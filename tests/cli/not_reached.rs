@@ -2,7 +2,10 @@
 
 use oubliette::{
     event::{EventType, Json, NewEvent, StreamName},
+    layer::Codec,
+    policy::Policy,
     store::{EventStoreExt, ExpectedRevision, SqliteStore},
+    vault::Vault,
 };
 use serde_json::json;
 
@@ -69,4 +72,44 @@ fn an_event_names_its_subject_only_where_the_policy_lets_it() {
     let forgotten = world.ok(&["forget", "user-1", "--reason", "ticket 1", "--yes"]);
     assert!(forgotten.contains("user-1 holds something of user-2 (1 key)"), "{forgotten}");
     world.fails(4, &named);
+}
+
+/// A program sealed an account with the codec and was cut off before it said whether it was stored.
+#[test]
+fn a_dependent_whose_claim_is_open_is_named_and_not_missed_in_silence() {
+    let world = World::new();
+    world.write(
+        "policy.toml",
+        "[[stream]]\nmatch = 'user-{id}'\n[[stream]]\nmatch = 'account-{id}'\n\
+         owner = [{ event = 'Opened', add = 'user-{/owner}' }]",
+    );
+    world.ok(&["--policy", "policy.toml", "append", "user-1", "UserRegistered"]);
+    let id = open_claim(&world);
+
+    let plan = &world.json(&["plan", "user-1"])[0];
+    let open = json!([{"subject": "account-1", "event": id}]);
+    assert_eq!(plan["not_reached"], open);
+    let forget = ["forget", "user-1", "--reason", "ticket 1", "--yes"];
+    for told in [world.ok(&["plan", "user-1"]), world.ok(&forget)] {
+        assert!(told.contains("account-1 is not reached"), "{told}");
+        assert!(told.contains(&id) && told.contains("Codec::settle"), "{told}");
+    }
+    let found = world.run(&["verify"]);
+    assert!(found.code == 1 && found.stdout.contains("open claim"), "{}", found.stdout);
+
+    world.ok(&["append", "user-2", "UserRegistered"]);
+    let erased = &world.json(&["forget", "user-2", "--reason", "ticket 2", "--yes"])[0];
+    assert_eq!(erased["not_reached"], json!([]));
+}
+
+fn open_claim(world: &World) -> String {
+    let vault = Vault::open(&world.path("oubliette-data/vault"), &world.root_slot()).unwrap();
+    let policy = std::fs::read_to_string(world.path("policy.toml")).unwrap();
+    let codec = Codec::new(vault, Policy::parse(&policy).unwrap());
+    let data = Json::parse(r#"{"owner":1}"#).unwrap();
+    let event = NewEvent::new(EventType::new("Opened").unwrap(), data);
+    let account = StreamName::new("account-1").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sealed = runtime.block_on(codec.seal(&account, event)).unwrap();
+    sealed.id.to_string()
 }

@@ -1,30 +1,11 @@
 //! Rolling the vault and its slot back together, as somebody meets it who works with commands.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use crate::world::{World, rows};
-
-/// Removes all files. The folders stay: a machine that is put back as a whole has those that it had.
-fn empty(folder: &Path) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { empty(&path) } else { fs::remove_file(path).unwrap() }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
-}
+use crate::{
+    folders::{copy, empty},
+    world::{World, rows},
+};
 
 /// Vault and slot, but not the events.
 fn put_back(from: &Path, to: &Path) {

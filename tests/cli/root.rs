@@ -149,9 +149,7 @@ fn a_root_slot_in_the_data_folder_is_refused() {
     }
     world.ok(&["append", "s-1", "T"]);
     // One that was moved there is warned of, at every opening.
-    let state = world.path("state/oubliette");
-    let root = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
-    fs::rename(root, world.path("oubliette-data/root")).unwrap();
+    fs::rename(world.root_slot(), world.path("oubliette-data/root")).unwrap();
     let ran = world.run(&["--root", "oubliette-data/root", "read", "s-1"]);
     assert!(ran.code == 0 && ran.stderr.contains("lies in the data folder"), "{}", ran.stderr);
 }

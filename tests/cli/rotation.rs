@@ -108,17 +108,17 @@ fn who_is_old_is_rotated_once() {
 #[test]
 fn an_earlier_copy_of_the_slot_is_outdated_after_a_rotation_of_the_root() {
     let world = bank();
-    let slot = std::fs::read_dir(world.path("state/oubliette")).unwrap().next().unwrap().unwrap();
-    let copy = std::fs::read(slot.path()).unwrap();
+    let slot = world.root_slot();
+    let copy = std::fs::read(&slot).unwrap();
     let first = world.json(&["rotate", "--root-key"])[0]["epoch"].as_u64().unwrap();
     assert_eq!(world.json(&["rotate", "--root-key"])[0]["epoch"], first + 1);
     assert_eq!(states(&world).len(), 3);
-    let now = std::fs::read(slot.path()).unwrap();
+    let now = std::fs::read(&slot).unwrap();
     assert_ne!(copy, now);
-    std::fs::write(slot.path(), copy).unwrap();
+    std::fs::write(&slot, copy).unwrap();
     let told = world.fails(1, &["read", "user-2"]);
     assert!(told.contains("an older copy of the slot"), "{told}");
-    std::fs::write(slot.path(), now).unwrap();
+    std::fs::write(&slot, now).unwrap();
     world.ok(&["read", "user-2"]);
 }
 

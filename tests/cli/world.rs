@@ -38,6 +38,14 @@ impl World {
         self.path(name)
     }
 
+    /// The one root slot that was made where slots are made by default.
+    pub fn root_slot(&self) -> PathBuf {
+        let slots = fs::read_dir(self.path("state/oubliette")).unwrap();
+        let slots: Vec<_> = slots.map(|slot| slot.unwrap().path()).collect();
+        assert_eq!(slots.len(), 1, "{slots:?}");
+        slots[0].clone()
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_oubliette"));
         command.current_dir(self.dir.path()).args(args);

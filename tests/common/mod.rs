@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used)]
 
+pub mod folders;
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},

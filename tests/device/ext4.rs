@@ -130,6 +130,8 @@ impl Drop for Ext4 {
 
 #[allow(clippy::print_stderr)]
 fn skipped() {
+    let required = std::env::var_os("OUBLIETTE_REQUIRE_DISKS").is_some();
+    assert!(!required, "ext4 on a loop device is required here, and not to be had");
     eprintln!("SKIPPED: no ext4 on a loop device could be had; run as root, with e2fsprogs");
 }
 

@@ -220,10 +220,9 @@ fn told(ran: &Ran) -> Result<(), String> {
     let said = said.replace("nothing of the vault is damaged", "");
     // A dependency's panic under a fault that it does not expect (sled's when it is closed, tokio's
     // when it cannot wake itself) is told by the process itself; what is lost by it, is looked for.
-    let theirs = said.contains("/registry/src/");
-    let said = if theirs { said.replace("panicked", "") } else { said };
-    let wrong = ["damaged", "panicked", "hung", "rolled back", "older copy"];
-    if wrong.iter().any(|word| said.contains(word)) {
+    let ours = |line: &str| line.contains("panicked at") && !line.contains("/registry/src/");
+    let wrong = ["damaged", "hung", "rolled back", "older copy"];
+    if said.lines().any(ours) || wrong.iter().any(|word| said.contains(word)) {
         return Err(format!("it says: {}", ran.stderr));
     }
     Ok(())

@@ -24,7 +24,11 @@ use oubliette::{
     vault::{OpenAs, Vault},
 };
 
-use crate::common::{all, bank_policy, text};
+use crate::common::{
+    all, bank_policy,
+    folders::{copy, empty},
+    text,
+};
 
 type Tamper = dyn Fn(Vec<RecordedEvent>) -> Vec<RecordedEvent> + Send + Sync;
 
@@ -211,25 +215,4 @@ fn vault(disk: &Path) -> PathBuf {
 
 fn slot(disk: &Path) -> PathBuf {
     disk.join("slot/root")
-}
-
-/// Removes all files. The folders stay: a machine that is put back as a whole has those that it had.
-fn empty(folder: &Path) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { empty(&path) } else { fs::remove_file(path).unwrap() }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

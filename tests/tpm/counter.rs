@@ -7,8 +7,9 @@ use oubliette::vault::{OpenAs, SlotConfig, TpmIndex, Vault, VaultError};
 use serde_json::Value;
 
 use super::{
-    Tpm, copy, forget, key_of,
-    shared::empty,
+    Tpm, copy,
+    folders::empty,
+    forget, key_of,
     world::{Ran, World, rows},
 };
 

@@ -280,10 +280,13 @@ mod tests {
                     other[at] ^= 1;
                     let sum = Sha256::digest(&other[..480]);
                     other[480..].copy_from_slice(&sum);
-                    if let Sector::Whole(record) = decode(&other, 512) {
-                        let opens = record.root(&seal).is_some();
-                        assert_eq!(opens, matches!(secret, KekSecret::None), "byte {at}");
-                    }
+                    let Sector::Whole(record) = decode(&other, 512) else {
+                        // The count and the lengths of the mirrors.
+                        assert!(at >= 188, "byte {at}");
+                        continue;
+                    };
+                    let opens = record.root(&seal).is_some();
+                    assert_eq!(opens, matches!(secret, KekSecret::None), "byte {at}");
                 }
             }
         }

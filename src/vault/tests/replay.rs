@@ -1,8 +1,8 @@
 //! Erasures that are applied again by pseudonym.
 
-use std::{fs, path::Path, sync::atomic::Ordering};
+use std::{fs, sync::atomic::Ordering};
 
-use super::*;
+use super::{folder::copy_folder, *};
 use crate::{
     erasure::ErasureError,
     event::{EventType, Json, NewEvent},
@@ -98,18 +98,6 @@ async fn a_replay_that_fails_poisons() {
     assert_eq!(shredded(vault.opening_key(dead.id())), once[0].erasure);
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (from, name) = (entry.as_ref().unwrap().path(), entry.unwrap().file_name());
-        if from.is_dir() {
-            copy(&from, &to.join(name));
-        } else {
-            fs::copy(&from, to.join(name)).unwrap();
-        }
-    }
-}
-
 /// A vault that was rolled back and cannot apply what it missed serves nothing, and says what.
 #[tokio::test]
 async fn what_cannot_be_applied_again_keeps_the_layer_closed() {
@@ -124,11 +112,11 @@ async fn what_cannot_be_applied_again_keeps_the_layer_closed() {
     let event = NewEvent::new(EventType::new("X").unwrap(), Json::parse("{\"a\":1}").unwrap());
     bank.append_to(&stream("user-1"), ExpectedRevision::Any, vec![event]).await.unwrap();
     drop(bank);
-    copy(&at("vault"), &at("image"));
+    copy_folder(&at("vault"), &at("image"));
     fs::copy(at("slot"), at("image slot")).unwrap();
     let erased = layer(open()).await.unwrap().forget(&subject("user-1"), "asked").await.unwrap();
     fs::remove_dir_all(at("vault")).unwrap();
-    copy(&at("image"), &at("vault"));
+    copy_folder(&at("image"), &at("vault"));
     fs::copy(at("image slot"), at("slot")).unwrap();
 
     let vault = open();
