@@ -52,8 +52,16 @@ async fn main() -> Result<(), Failure> {
         let data = sealed.data.as_json().map_or("", Json::as_str).to_owned();
         let metadata = sealed.metadata.as_ref().map(|json| json.as_str().to_owned());
         database.insert(sealed.id, Row { stream, event_type, data, metadata });
-        // Says that the row is there. Until then forgetting this patient would wait for us.
+        // Says that the row is there. Until then forgetting this patient would wait for us, for five
+        // minutes at most.
         sealed.stored().await?;
+    }
+
+    // After a crash between the two, and so at each start: for owners that an event states (here
+    // none does), the vault must be told whether the row is there.
+    for open in codec.unsettled()? {
+        let settled = codec.settle(open.event, database.contains_key(&open.event)).await?;
+        println!("{}: {settled:?}", open.event);
     }
 
     println!("in the database:");
@@ -65,7 +73,8 @@ async fn main() -> Result<(), Failure> {
     print_all(&codec, &database)?;
 
     // Erasures are planned and journalled by the layer, which also sets tombstones. Where the
-    // events are in a store of yours, an empty one stands in for it, and takes the tombstones.
+    // events are in a store of yours, an empty one stands in for it, and takes the tombstones. It
+    // bears no witness: `witnessed().elsewhere` says so, where the vault has announced before.
     let layer = Oubliette::open(MemoryStore::new(), vault, policy).await?;
     let erased = layer.forget(&Subject::new("patient-1")?, "the patient asked").await?;
     println!("\nforgotten: patient-1, {} key destroyed; no row was touched\n", erased.keys);

@@ -202,10 +202,6 @@ impl Vault {
         let Some(CallerClaim { subject, .. }) = core.caller_claim(event)? else {
             return Ok(Settled::Unknown);
         };
-        // Whoever else holds one may be about to write it.
-        if !stored && core.under_way.has(event) {
-            return Ok(Settled::Held);
-        }
         if core.own_record(&subject)?.is_none_or(|record| !record.is_open(event)) {
             let forgotten = !core.disk.fence(&subject)?.dead.is_empty();
             self.remove_note(NoteKind::Claim, event.0.into_bytes()).await?;
@@ -215,7 +211,7 @@ impl Vault {
         self.ask(|reply| Job::Settle(subject, vec![(event, evidence)], reply)).await?;
         let record = core.own_record(&subject)?;
         if record.as_ref().is_some_and(|record| record.is_open(event)) {
-            // A permit for it began in between.
+            // Whoever holds a permit for it may be about to store it.
             return Ok(Settled::Held);
         }
         Ok(if record.is_some_and(|record| record.owners_forgotten()) {

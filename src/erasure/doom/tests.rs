@@ -255,7 +255,7 @@ fn only_the_generations_of_the_forgotten_owner_die() {
 }
 
 #[test]
-fn what_nobody_settled_does_not_count() {
+fn nobody_falls_by_what_nobody_settled_nor_takes_along_what_may_be_anothers() {
     struct Open(World, bool);
     impl Edges for Open {
         fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
@@ -273,11 +273,21 @@ fn what_nobody_settled_does_not_count() {
             self.0.living(of)
         }
     }
-    let doomed = |open: Open| Fates::of(&open, &subject("a")).unwrap().doomed.len();
+    let doomed = |open: Open| {
+        let doomed = Fates::of(&open, &subject("a")).unwrap().doomed;
+        (doomed.len(), doomed.last().and_then(|(_, doom)| doom.spans.clone()))
+    };
     let one = World::default().owned("acc", false, &["a"]);
-    assert_eq!(doomed(Open(one.clone(), false)), 1);
-    // The change of hands that is open does not keep it.
-    assert_eq!(doomed(Open(one.owned("acc", false, &["b"]), true)), 2);
+    assert_eq!(doomed(Open(one.clone(), false)), (1, None));
+    // Of a change of hands that is open, only what was before it dies.
+    let before = vec![(Generation(1), Generation(2))];
+    assert_eq!(doomed(Open(one.owned("acc", false, &["b"]), true)), (2, Some(before)));
+    // Who may have become an owner keeps it.
+    let two = World::default().owned("acc", false, &["b", "a"]);
+    assert_eq!(doomed(Open(two, false)), (1, None));
+    // Whose it is where an owner may have left it alone, nobody knows.
+    let alone = World::default().owned("acc", false, &["a", "b"]).owned("acc", false, &["a"]);
+    assert_eq!(doomed(Open(alone, true)), (1, None));
 }
 
 /// Twenty thousand dependents in a row, side by side, in a ring, and all of one account: everybody

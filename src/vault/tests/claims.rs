@@ -283,14 +283,14 @@ async fn a_retry_of_a_change_whose_generation_is_dead_needs_no_dead_key() {
 }
 
 #[tokio::test]
-async fn whose_change_of_owner_was_open_is_nobodys_dependent_once_forgotten() {
+async fn whose_change_of_owner_is_open_is_not_closed_with_the_owner_before() {
     let tree = tree();
     let vault = over(&tree);
     key(&vault, "account-1", "account-1").await.unwrap();
     vault.claim(&[claim("account-1", EventId::random(), replace("b"))]).await.unwrap();
     let dead = Dead::Spans(vec![(Generation(1), Generation(1))]);
     destroy(&vault, ErasureId::now(), "account-1", dead).await.unwrap();
-    // Not closed: whose the next generation is will be known when the claim is settled.
+    // Whose the next generation is, nobody knows: it may be somebody's who is not forgotten.
     assert_eq!(vault.reopen(&subject("account-1")).await.unwrap(), None);
     assert_eq!(vault.dependents(&subject("b")).unwrap(), [subject("account-1")]);
     forget(&vault, "account-1").await;
