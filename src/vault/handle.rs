@@ -145,7 +145,7 @@ impl Vault {
         self.open.core.disk.tree().vault_id()
     }
 
-    /// Whether it was opened [to be read](OpenAs::ReadOnly).
+    /// Whether it was opened [to be read](super::OpenAs::ReadOnly).
     pub fn is_read_only(&self) -> bool {
         self.open.core.disk.tree().is_read_only()
     }

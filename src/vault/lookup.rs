@@ -72,7 +72,7 @@ impl Vault {
     pub fn inventory(
         &self,
     ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
-        Inventory::new(Arc::clone(&self.core()))
+        Inventory::new(Arc::clone(self.core()))
     }
 
     /// The fence of a pseudonym as a subject's name, where that subject is the one: the vault

@@ -8,8 +8,10 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(feature = "backup")]
+use super::{Place, Seed, Value, folder::FolderDraft};
 use super::{
-    Place, Shape, Tree, View,
+    Shape, Tree, View,
     commit::remove,
     folder::{self, Header},
     ids,
@@ -18,8 +20,6 @@ use super::{
     retire::RetireList,
     store::Store,
 };
-#[cfg(feature = "backup")]
-use super::{Seed, Value, folder::FolderDraft};
 #[cfg(feature = "backup")]
 use crate::vault::root::Slot;
 use crate::{
