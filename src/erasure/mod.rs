@@ -33,7 +33,7 @@ pub use announce::{Announcement, AnnouncementError};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
 pub use plan::{
-    AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Unsealed,
+    AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Untouched,
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};

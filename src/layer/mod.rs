@@ -24,7 +24,7 @@ pub(crate) mod tombstone;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -41,7 +41,7 @@ pub use sealed::Sealed;
 
 pub use crate::vault::{OpenClaim, Settled};
 use crate::{
-    erasure::{ErasureError, Witnessed},
+    erasure::{Erased, ErasureError, Witnessed},
     event::{Position, StreamName},
     policy::Policy,
     store::{
@@ -74,6 +74,8 @@ pub(crate) struct Layer<S> {
     unsealed: AtomicU64,
     /// What the announcements in the store have told so far.
     pub(crate) witnessed: Mutex<Witnessed>,
+    /// What was completed for callers who did not live to hear of it.
+    completed: Mutex<Vec<Erased>>,
 }
 
 impl<S: EventStore> Oubliette<S> {
@@ -89,11 +91,15 @@ impl<S: EventStore> Oubliette<S> {
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         match oubliette.resume().await {
-            Ok(_) => {}
+            Ok(completed) => oubliette.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
                 tracing::warn!(%error, "an erasure waits for the event store");
             }
-            Err(error @ ErasureError::MirrorsPending { .. }) => tracing::warn!("{error}"),
+            Err(ErasureError::MirrorsPending { mirrors, erased }) => {
+                oubliette.layer.tell_completed(erased);
+                let pending = ErasureError::MirrorsPending { mirrors, erased: vec![] };
+                tracing::warn!("{pending}");
+            }
             Err(error) => return Err(error),
         }
         Ok(oubliette)
@@ -120,6 +126,7 @@ impl<S: EventStore> Oubliette<S> {
                 placements: placement::Placements::default(),
                 unsealed: AtomicU64::new(0),
                 witnessed: Mutex::default(),
+                completed: Mutex::default(),
             }),
         }
     }
@@ -139,6 +146,13 @@ impl<S: EventStore> Oubliette<S> {
         self.layer.codec.policy()
     }
 
+    /// The erasures that had been cut off and were completed by opening this layer, or before it carried
+    /// out another: what they did, and did not reach. Whoever had asked for them was not told.
+    pub fn completed(&self) -> Vec<Erased> {
+        // No code panics while it holds this lock.
+        self.layer.completed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How many events were read through this layer of which nothing shows that this vault wrote them:
     /// what was there before the layer was, or was forged.
     pub fn unsealed(&self) -> u64 {
@@ -153,6 +167,11 @@ impl<S: EventStore> Layer<S> {
 
     pub(crate) fn policy(&self) -> &Policy {
         self.codec.policy()
+    }
+
+    pub(crate) fn tell_completed(&self, completed: Vec<Erased>) {
+        // No code panics while it holds this lock.
+        self.completed.lock().unwrap_or_else(PoisonError::into_inner).extend(completed);
     }
 }
 

@@ -70,6 +70,16 @@ pub(crate) fn judge(
     })
 }
 
+/// The keys that live though a tombstone of this vault's says that they are destroyed: the vault was put
+/// back to before that erasure, and nothing has told it so.
+pub(crate) fn living<'a>(
+    vault: &'a Vault,
+    tombstone: &'a Tombstone,
+) -> impl Iterator<Item = KeyId> + 'a {
+    let lives = |key: &KeyId| matches!(vault.opening_key(*key), Ok(KeyState::Live { .. }));
+    tombstone.keys.iter().copied().filter(lives)
+}
+
 /// Whether a tombstone under a foreign key speaks of what is this vault's.
 fn concerns(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result<bool, VaultError> {
     for key in &tombstone.keys {

@@ -1,7 +1,7 @@
 //! What the layer notes in an event's metadata, under `$oubliette`.
 
 use crate::{
-    crypto::EventTag,
+    crypto::{EventTag, Token},
     event::{EventId, Json, Kind, LAYER_KEY, Node, StreamName, fill},
     store::Unreadable,
 };
@@ -26,6 +26,8 @@ pub struct Notes {
     pub fields: Vec<Vec<String>>,
     /// What vouches for the event when its keys are gone; on the public half, where there are two.
     pub mac: Option<EventTag>,
+    /// On the public half: the stubs of the private half's tokens, so that the tag can be asked without it.
+    pub stubs: Vec<Token>,
 }
 
 const NOT_NOTES: Unreadable = Unreadable::Malformed("`$oubliette` is not as the layer writes it");
@@ -95,6 +97,10 @@ impl Notes {
             let lists: Vec<String> = self.fields.iter().map(list).collect();
             members.push(format!(r#""fields":[{}]"#, lists.join(",")));
         }
+        if !self.stubs.is_empty() {
+            let stubs: Vec<String> = self.stubs.iter().map(|stub| format!("\"{stub}\"")).collect();
+            members.push(format!(r#""stubs":[{}]"#, stubs.join(",")));
+        }
         if let Some(mac) = &self.mac {
             members.push(format!(r#""mac":"{mac}""#));
         }
@@ -121,6 +127,7 @@ impl Notes {
                     let text = value.string().ok_or(NOT_NOTES)?;
                     notes.mac = Some(EventTag::parse(&text).ok_or(NOT_NOTES)?);
                 }
+                "stubs" => notes.stubs = read_stubs(value).ok_or(NOT_NOTES)?,
                 "fields" => notes.fields = read_fields(value).ok_or(NOT_NOTES)?,
                 _ => return Err(NOT_NOTES),
             }
@@ -144,6 +151,12 @@ fn read_fields(value: Node<'_>) -> Option<Vec<Vec<String>>> {
     };
     let lists = Some(value).filter(|value| is_list(value) && !value.is_empty())?;
     lists.children().map(read).collect()
+}
+
+fn read_stubs(value: Node<'_>) -> Option<Vec<Token>> {
+    let stub = |item: Node<'_>| Token::parse(&item.string()?).ok().filter(Token::is_stub);
+    let list = Some(value).filter(|value| value.kind() == Kind::Array && !value.is_empty())?;
+    list.children().map(stub).collect()
 }
 
 fn quoted(text: &str) -> String {
