@@ -215,6 +215,23 @@ async fn forgetting_goes_on_past_an_open_claim_and_names_whom_it_did_not_reach()
     assert!(is_shredded(&codec, &database, id));
 }
 
+/// It was told once, to whoever lived to hear it.
+#[tokio::test]
+async fn whom_forgetting_did_not_reach_is_told_again_until_it_is_settled() {
+    let Left { folder: _folder, id, vault, database: _database, codec } = left_open(true).await;
+    person(&codec, 1).await;
+    let layer = stand_in(&vault).await;
+    layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    let again = layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert!(again.already);
+    let told: Vec<_> = again.not_reached.iter().map(|open| (&open.subject, open.event)).collect();
+    assert_eq!(told, [(&subject("account-1"), id)]);
+    assert_eq!(layer.erasures().unwrap()[0].not_reached, [id]);
+    codec.settle(id, false).await.unwrap();
+    let again = layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert!(again.not_reached.is_empty());
+}
+
 /// What is somebody else's by the event that may be stored does not die with the one before.
 #[tokio::test]
 async fn an_open_change_of_hands_keeps_what_may_be_the_new_owners() {

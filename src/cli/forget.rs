@@ -139,12 +139,16 @@ pub(super) fn tell_completed(json: bool, erased: &Erased) {
     [head].iter().chain(&more).for_each(|line| note(false, line));
 }
 
-/// What is to be said of what forgetting did not reach.
+/// What is to be said of what forgetting did not reach. Of an erasure that was done already, as it was
+/// then.
 fn remainder(erased: &Erased) -> Vec<String> {
+    let is = |count: u64| match (erased.already, count) {
+        (false, 1) => "is",
+        (false, _) => "are",
+        (true, 1) => "was",
+        (true, _) => "were",
+    };
     let mut lines: Vec<String> = erased.not_reached.iter().map(open_claim).collect();
-    if erased.already {
-        return lines;
-    }
     if erased.unsealed > 0 {
         lines.push(format!(
             "{} about them {} never sealed and can still be read",
@@ -157,7 +161,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
             "{} of them {} sealed under keys that this vault does not have, and can be read by whoever \
              has those",
             output::count(erased.unknown_keys, "event"),
-            if erased.unknown_keys == 1 { "is" } else { "are" },
+            is(erased.unknown_keys),
         ));
     }
     if erased.passed_over > 0 {
@@ -168,6 +172,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
         ));
     }
     lines.extend(erased.foreign.iter().map(others));
+    lines.extend(erased.kept.iter().map(|kept| format!("{} stays: {kept}", kept.subject)));
     lines
 }
 

@@ -173,6 +173,13 @@ pub struct ErasureRecord {
     /// How many streams were not looked into for such events.
     #[serde(default)]
     pub passed_over: u64,
+    /// How many dependents stayed, because somebody else keeps them.
+    #[serde(default)]
+    pub kept: u64,
+    /// How many subjects had something of theirs, which stayed, in the streams of those who were
+    /// forgotten.
+    #[serde(default)]
+    pub foreign: u64,
     /// The events whose open claims decide whom else it may have had to reach, and did not. An event's
     /// id names nobody.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -210,6 +217,8 @@ impl ErasureRecord {
             unsealed: journal.plan.unsealed_events(),
             unknown_keys: journal.plan.unknown_key_events(),
             passed_over: journal.plan.passed_over,
+            kept: journal.plan.kept.len() as u64,
+            foreign: journal.plan.foreign.len() as u64,
             not_reached: journal.plan.not_reached.iter().map(|open| open.event).collect(),
             ..Self::empty(journal.erasure)
         }
@@ -226,6 +235,8 @@ impl ErasureRecord {
             unsealed: 0,
             unknown_keys: 0,
             passed_over: 0,
+            kept: 0,
+            foreign: 0,
             not_reached: vec![],
             done: false,
             destroyed: false,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    ErasureError, ErasureRecord, Foreign, NotReached, Plan,
+    ErasureError, ErasureRecord, Foreign, Kept, NotReached, Plan,
     journal::Journal,
     reason::check_reason,
     survey::{Look, survey},
@@ -57,6 +57,8 @@ pub struct Erased {
     /// What stays of others in the own streams of those who are forgotten, as far as these were
     /// looked into. Nobody looks again where it had been done already.
     pub foreign: Vec<Foreign>,
+    /// Dependents that stay, and who keeps them. Nobody looks again where it had been done already.
+    pub kept: Vec<Kept>,
     /// Dependents that it may have had to reach, and did not: nobody has said whose they are. Where it
     /// had been done already, those of whom nobody has said so since.
     pub not_reached: Vec<NotReached>,
@@ -451,6 +453,7 @@ async fn carry_out<S: EventStore>(
         unknown_keys: journal.plan.unknown_key_events(),
         passed_over: journal.plan.passed_over,
         foreign: journal.plan.foreign.clone(),
+        kept: journal.plan.kept.clone(),
         not_reached: journal.plan.not_reached.clone(),
         announced: record.announced,
         epoch: vault.epoch()?,
@@ -533,6 +536,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         unknown_keys: count(|record| record.unknown_keys),
         passed_over: count(|record| record.passed_over),
         foreign: vec![],
+        kept: vec![],
         not_reached: open.into_iter().filter(decides).filter_map(still).collect(),
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
         announced: record.is_some_and(|record| record.announced),
