@@ -137,7 +137,7 @@ impl Core {
         Ok(None)
     }
 
-    /// What became of the key with this id.
+    /// Returns the state of the key with this id.
     pub(super) fn state(&self, id: KeyId) -> Result<KeyState, VaultError> {
         self.disk.check()?;
         if let Some(state) = self.cache.state(id) {

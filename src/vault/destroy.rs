@@ -42,6 +42,11 @@ impl Vault {
     /// spared stays, and the fence names it. The note
     /// (kind `Erasure`, under the erasure's id) is written in the same batch. Repeatable.
     ///
+    /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
+    /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
+    /// it destroyed, and nobody can tell. To forget somebody call
+    /// [`Oubliette::forget`](crate::layer::Oubliette::forget).
+    ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
     pub async fn destroy(

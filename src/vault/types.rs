@@ -301,7 +301,8 @@ pub enum NoteKind {
     Erasure = 2,
     /// An entry of the catalogue of backups.
     Backup = 3,
-    /// How far the announcements in the event store are known.
+    /// How far the announcements in the event store are known; and the erasures that an operator
+    /// believes though a stranger signed their announcements.
     Witness = 4,
     /// The history of the signing keys.
     SigningKeys = 5,

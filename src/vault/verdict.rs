@@ -173,6 +173,10 @@ impl Vault {
     /// one batch and one change of root: what they took is destroyed and fenced as then, by
     /// pseudonym, also where this vault never knew of the subject. Repeatable.
     ///
+    /// It believes every verdict that it is given, and waits for no append in flight. Take verdicts
+    /// only from announcements whose signature was checked: [`erasure::replay`](crate::erasure::replay)
+    /// does both.
+    ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
     pub async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {

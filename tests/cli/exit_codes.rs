@@ -35,6 +35,8 @@ fn two_is_wrong_usage() {
         &["append", "s-1", "T", "--id", "7"],
         &["append", "s-1", "T", "--metadata", "[]"],
         &["read", "s-1", "--from", "-1"],
+        &["read-all", "--after", "-1"],
+        &["subscribe", "--after", "01"],
         &["forget", "s-1", "--yes"],
         &["--json", "inventory", "--format", "csv"],
     ] {
@@ -44,6 +46,11 @@ fn two_is_wrong_usage() {
     // Without a terminal nobody can be asked.
     let told = world.fails(2, &["forget", "s-1", "--reason", "r"]);
     assert!(told.contains("--yes"), "{told}");
+    // A position may be one of another store's.
+    for args in [&["read-all", "--after", "1-2"], &["subscribe", "--after", "x0a"]] {
+        let told = world.fails(2, args);
+        assert!(told.contains(&format!("position {} is none of this store's", args[2])), "{told}");
+    }
     assert_eq!(world.data("s-1").len(), 1);
     assert!(!world.path("oubliette-data").join("x").exists());
 }
