@@ -83,7 +83,7 @@ async fn key_of(vault: &Vault, whose: &str) -> Result<KeyId, VaultError> {
 
 async fn destroy(vault: &Vault, who: &[String]) -> Result<(), VaultError> {
     let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
-    let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+    let destruction = Destruction::new(ErasureId::now(), doomed.collect());
     vault.destroy(&destruction, b"a note").await.map(drop)
 }
 

@@ -398,7 +398,7 @@ async fn carry_out<S: EventStore>(
                 .await
         }
     };
-    let destruction = Destruction { erasure: journal.erasure, doomed };
+    let destruction = Destruction::new(journal.erasure, doomed);
     let mut mark = Mark::load(vault)?;
     let mut record = match ErasureRecord::find(vault, journal.erasure)? {
         Some(record) => record,

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    InventoryEntry, KeyInfo, Standing, Vault, VaultError,
-    inventory::Inventory,
-    places,
-    records::{FenceRecord, KeyEntry},
+    InventoryEntry, KeyInfo, Standing, Vault, VaultError, fence::FenceRecord, inventory::Inventory,
+    places, records::KeyEntry,
 };
 use crate::{crypto::KeyId, event::Subject};
 

@@ -19,6 +19,7 @@ mod destroy;
 mod disk;
 mod eras;
 mod error;
+mod fence;
 mod gate;
 mod handle;
 mod inventory;
@@ -70,7 +71,8 @@ pub(crate) use tree::remove_unfinished;
 pub use tree::{Moved, OpenAs};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
-    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
+    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, VaultId,
+    Verdict,
 };
 pub use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};

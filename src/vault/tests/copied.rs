@@ -358,10 +358,8 @@ async fn who_no_longer_has_the_slot_writes_nothing() {
     let theirs = fs::read(&twin.1).unwrap();
     fs::write(world.at("root"), &theirs).unwrap();
 
-    let destruction = Destruction {
-        erasure: ErasureId::now(),
-        doomed: vec![Doomed { subject: subject("user-1"), dead: Dead::All }],
-    };
+    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+    let destruction = Destruction::new(ErasureId::now(), doomed);
     let refused = vault.destroy(&destruction, b"").await;
     assert!(matches!(refused, Err(VaultError::SlotTaken(_))), "{refused:?}");
     assert!(world.slot() == theirs);
