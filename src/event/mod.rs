@@ -6,6 +6,7 @@
 
 mod announced;
 mod characters;
+mod holes;
 mod json;
 mod layout;
 mod name;
@@ -17,6 +18,7 @@ mod tombstone;
 
 pub use announced::{ERASURE_ANNOUNCED, ERASURES};
 pub(crate) use characters::{normalized, same};
+pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
     Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
@@ -26,14 +28,14 @@ pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError,
+    VaultId,
 };
 pub use opaque::{
     ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
 };
 pub use owner::OwnerChange;
 pub use recorded::{
-    Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why,
-    Withheld,
+    Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,
 };
 pub(crate) use tombstone::framed;
 pub use tombstone::{Cause, SUBJECT_FORGOTTEN, State, Tombstone, TombstoneError};

@@ -1,9 +1,8 @@
 //! What is asked of the vault, and what it answers.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::{
     crypto::{DataKey, KeyId},
@@ -12,16 +11,6 @@ use crate::{
         Timestamp,
     },
 };
-
-/// The identity of a vault, fixed when it is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VaultId(pub Uuid);
-
-impl fmt::Display for VaultId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
