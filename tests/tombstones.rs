@@ -137,7 +137,17 @@ async fn an_event_tells_the_keys_that_a_tombstone_means() {
 
 #[tokio::test]
 async fn whoever_asks_for_some_types_hears_of_a_forgetting_all_the_same() {
-    let bank = layer().await;
+    hears_of_a_forgetting(MemoryStore::new()).await;
+    #[cfg(feature = "sqlite")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let store = oubliette::store::SqliteStore::create(folder.path().join("events"));
+        hears_of_a_forgetting(store.unwrap()).await;
+    }
+}
+
+async fn hears_of_a_forgetting(store: impl EventStore) {
+    let bank = layer_over(store).await;
     peopled(&bank).await;
     bank.forget(&subject("user-1"), "asked").await.unwrap();
     let filter = Filter {

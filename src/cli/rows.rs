@@ -287,8 +287,8 @@ impl<'a> Members<'a> {
             return if holes { Ok(Parsed::Tombstone) } else { Err(RowError::Tombstone) };
         }
         let (shredded, withheld) = (self.parts("shredded")?, self.parts("withheld")?);
-        let missing = Holes::new(&shredded, &withheld, false);
-        if missing.is_some() && !holes {
+        let has_holes = !shredded.is_empty() || !withheld.is_empty();
+        if has_holes && !holes {
             return Err(RowError::Holes);
         }
         let subject = self.string("subject")?.map(Subject::new).transpose();
@@ -313,12 +313,12 @@ impl<'a> Members<'a> {
                 (Payload::Bytes(bytes.into()), false)
             }
             // Nothing of it is readable; that it happened is.
-            (None, None) if missing.is_some() => {
+            (None, None) if has_holes => {
                 (Payload::Json(Json::parse("{}").map_err(RowError::Json)?), true)
             }
             (None, None) => return Err(RowError::Missing("data")),
         };
-        let holes = missing.map(|missing| Holes { bare, ..missing });
+        let holes = Holes::new(&shredded, &withheld, bare);
         Ok(Parsed::Event(Row { stream, id, event_type, subject, metadata, data, holes }))
     }
 }
@@ -407,15 +407,15 @@ mod tests {
         );
         let mut shredded = whole;
         shredded.data = None;
-        shredded.shredded = vec![part];
+        shredded.shredded = vec![part.clone()];
         let row = write(&shredded);
         let written = r#""shredded":[{"origin":"00000000-0000-0000-0000-000000000005","ref":"BwcHBwcHBwcHBwcHBwcHBw","day":"1970-01-01","keys":["CQkJCQkJCQkJCQkJCQkJCQkJ"],"fields":["*"]}]}"#;
         assert!(row.ends_with(written), "{row}");
         assert!(matches!(parse(row.as_bytes(), false), Err(RowError::Holes)));
         let Ok(Parsed::Event(taken)) = parse(row.as_bytes(), true) else { panic!() };
         let holes = taken.holes.unwrap();
-        assert!(holes.bare && holes.withheld.is_empty());
-        assert_eq!(holes.shredded, [Shredded { copied: true, ..part }]);
+        assert_eq!(holes.withheld().count(), 0);
+        assert_eq!(holes.shredded(), [Shredded { copied: true, ..part }]);
         for odd in [
             row.replace("1970", "70"),
             row.replace("00005", "0000A"),

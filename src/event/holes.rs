@@ -85,18 +85,18 @@ impl<'de> Deserialize<'de> for Why {
 
 /// What was missing of an event when it was copied. It stays missing in the copy, and a reader is
 /// told so.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holes {
-    /// The parts whose keys were destroyed; each is [`copied`](Shredded::copied).
-    pub shredded: Vec<Shredded>,
+    /// Each is [`copied`](Shredded::copied).
+    pub(crate) shredded: Vec<Shredded>,
     /// The fields of each part that could not be opened.
-    pub withheld: Vec<Vec<String>>,
-    /// Nothing of the payload was readable: what stands in its place says nothing.
-    pub bare: bool,
+    pub(crate) withheld: Vec<Vec<String>>,
+    pub(crate) bare: bool,
 }
 
 impl Holes {
-    /// The holes of a copy of an event with these parts missing; `None` if there are none.
+    /// The holes of a copy of an event with these parts missing; `None` if there are none. `bare`:
+    /// nothing of the payload was readable, and what the copy has in its place says nothing.
     pub fn new(shredded: &[Shredded], withheld: &[Withheld], bare: bool) -> Option<Self> {
         if shredded.is_empty() && withheld.is_empty() {
             return None;
@@ -114,9 +114,19 @@ impl Holes {
         Self::new(&event.shredded, &event.withheld, event.data.is_none())
     }
 
-    /// The withheld parts, as a reader of the copy gets them.
-    pub(crate) fn withheld(&self) -> impl Iterator<Item = Withheld> + '_ {
+    /// The parts whose keys were destroyed.
+    pub fn shredded(&self) -> &[Shredded] {
+        &self.shredded
+    }
+
+    /// The parts that could not be opened, as a reader of the copy gets them.
+    pub fn withheld(&self) -> impl Iterator<Item = Withheld> + '_ {
         self.withheld.iter().map(|fields| Withheld { why: Why::NotCopied, fields: fields.clone() })
+    }
+
+    /// How many parts are missing.
+    pub(crate) fn count(&self) -> usize {
+        self.shredded.len() + self.withheld.len()
     }
 
     /// What the tag of the holes is over: all that they say, and of which event. `docs/format.md`

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     crypto::PublicDigest,
     event::{
-        EventId, EventType, Json, NewEvent, OwnerChange, Payload, RecordedEvent, Revision,
+        EventId, EventType, Holes, Json, NewEvent, OwnerChange, Payload, RecordedEvent, Revision,
         StreamName, Subject,
     },
     store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError},
@@ -146,7 +146,7 @@ impl<S: EventStore> Layer<S> {
                 .map_err(|error| error.on_read(stored))?;
             // A copy has the same holes each time; what is missing besides was lost here.
             let holes = Notes::of(stored.metadata.as_ref()).holes.map(|noted| noted.holes);
-            let copied = holes.as_ref().map_or(0, |h| h.shredded.len() + h.withheld.len());
+            let copied = holes.as_ref().map_or(0, Holes::count);
             let gone = opened.shredded.len() + opened.withheld.len() > copied;
             let same_data = opened.data.is_none_or(|data| gone || is_same(&asked.data, &data));
             let same_holes = holes.as_ref() == asked.holes.as_deref();

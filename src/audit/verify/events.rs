@@ -13,7 +13,7 @@ use crate::{
     audit::{AuditError, Where},
     crypto::Plaintext,
     erasure::{Announcement, Uncounted},
-    event::{ErasureId, KeyId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp},
+    event::{ErasureId, Holes, KeyId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp},
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
         document::{Document, Stored},
@@ -382,8 +382,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     ) -> Result<bool, AuditError> {
         let (kind, what) = match stored.holes(self.vault, EventRef::of(event)) {
             Ok(holes) => {
-                let holes = holes.map_or(0, |holes| holes.shredded.len() + holes.withheld.len());
-                self.report.events.holes += holes as u64;
+                self.report.events.holes += holes.map_or(0, Holes::count) as u64;
                 return Ok(false);
             }
             Err(CodecError::Vault(error)) => return Err(error.into()),
