@@ -210,8 +210,8 @@ impl Globals {
             note(
                 self.json,
                 &format!(
-                    "{} in oubliette-erasures claims to be this vault's and does not open: \
-                     forged, changed, or a newer program's; not counted ({})",
+                    "{} in oubliette-erasures claims to be this vault's, and is not signed by it or \
+                     does not open: forged, changed, or a newer program's; not counted ({})",
                     output::count(unverifiable.len() as u64, "event"),
                     ids(&unverifiable)
                 ),

@@ -13,6 +13,7 @@ mod name;
 mod number;
 mod opaque;
 mod owner;
+mod position;
 mod recorded;
 mod tombstone;
 
@@ -27,13 +28,13 @@ pub use json::{
 pub use layout::{Layout, PolicyDigest};
 pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
-    Day, DayError, ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError,
-    VaultId,
+    Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };
 pub use opaque::{
     ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
 };
 pub use owner::OwnerChange;
+pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,
 };

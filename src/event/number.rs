@@ -32,11 +32,6 @@ number! {
 }
 
 number! {
-    /// Orders all events of a store. Positions grow, but need not be consecutive.
-    Position, u64
-}
-
-number! {
     /// Which of a stream's successive data keys of one subject; the first is 1.
     Generation, u32
 }

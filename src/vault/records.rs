@@ -1,16 +1,15 @@
-//! What the values in the tree say: keys, subjects, fences.
-
-use uuid::Uuid;
+//! What the values in the tree say: keys and subjects. Fences: see [`super::fence`].
 
 use super::{
-    Epoch, Fence, KeyInfo, KeyStanding, Owner, VaultError,
+    Epoch, KeyInfo, KeyStanding, Owner, VaultError,
+    fence::FenceRecord,
     places::{Hash, LAST_GENERATION},
     tree::Value,
     wire::{Reader, Writer},
 };
 use crate::{
     crypto::{KeyId, Secret},
-    event::{ErasureId, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+    event::{EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
@@ -312,123 +311,5 @@ impl Stated {
         }
         let begun = Some(Generation(from.u32()?)).filter(|begun| begun.0 > 0);
         Ok(Self { event, content, changes, begun })
-    }
-}
-
-/// What remains of a forgotten subject.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct FenceRecord {
-    /// Dead spans in order, both ends inclusive.
-    pub(super) dead: Vec<(Generation, Generation, ErasureId)>,
-    pub(super) closed: bool,
-    /// The erasures that took the whole subject, or found the part that they were to take dead
-    /// already. One that is asked for again, after a restart say, must not take what a `reopen`
-    /// began since.
-    pub(super) whole: Vec<ErasureId>,
-}
-
-impl FenceRecord {
-    /// The highest generation that is dead.
-    pub(super) fn last_dead(&self) -> Option<Generation> {
-        self.dead.last().map(|&(_, to, _)| to)
-    }
-
-    /// The first generation above the dead.
-    pub(super) fn next_generation(&self) -> Generation {
-        self.last_dead().map_or(Generation::FIRST, Generation::next)
-    }
-
-    /// The first generation that is not dead.
-    pub(super) fn first_living(&self) -> Generation {
-        self.dead.iter().fold(Generation::FIRST, |first, (from, to, _)| {
-            if (*from..=*to).contains(&first) { to.next() } else { first }
-        })
-    }
-
-    /// The erasure that killed a generation.
-    pub(super) fn killer(&self, generation: Generation) -> Option<ErasureId> {
-        let span = self.dead.iter().find(|(from, to, _)| (*from..=*to).contains(&generation));
-        span.map(|&(_, _, erasure)| erasure)
-    }
-
-    /// Whether all of these generations are dead.
-    pub(super) fn covers(&self, from: Generation, to: Generation) -> bool {
-        let mut next = from;
-        for (dead_from, dead_to, _) in &self.dead {
-            if (*dead_from..=*dead_to).contains(&next) {
-                next = dead_to.next();
-            }
-        }
-        next > to
-    }
-
-    /// The erasure because of which new keys are refused.
-    pub(super) fn refusal(&self) -> Option<ErasureId> {
-        self.dead.last().filter(|_| self.closed).map(|&(_, _, erasure)| erasure)
-    }
-
-    /// Adds to the dead what of `from..=to` is not dead yet.
-    pub(super) fn kill(&mut self, from: Generation, to: Generation, erasure: ErasureId) {
-        let mut fresh = Vec::new();
-        let mut next = from.0;
-        for &(dead_from, dead_to, _) in &self.dead {
-            if dead_to.0 < next || dead_from.0 > to.0 {
-                continue;
-            }
-            if dead_from.0 > next {
-                fresh.push((Generation(next), Generation(dead_from.0 - 1), erasure));
-            }
-            next = dead_to.0 + 1;
-        }
-        if next <= to.0 {
-            fresh.push((Generation(next), to, erasure));
-        }
-        self.dead.extend(fresh);
-        self.dead.sort_unstable_by_key(|&(from, _, _)| from);
-        // Neighbours of the same erasure are one span.
-        self.dead.dedup_by(|later, earlier| {
-            let joined = earlier.2 == later.2 && earlier.1.next() == later.0;
-            if joined {
-                earlier.1 = later.1;
-            }
-            joined
-        });
-    }
-
-    pub(super) fn public(&self, pseudonym: Hash) -> Fence {
-        Fence { pseudonym, dead: self.dead.clone(), closed: self.closed }
-    }
-
-    pub(super) fn encode(&self) -> Value {
-        let mut to = Writer::new(10 + 24 * self.dead.len() + 16 * self.whole.len());
-        to.u8(VERSION);
-        to.u8(u8::from(self.closed));
-        to.count(self.dead.len());
-        for (first, last, erasure) in &self.dead {
-            to.u32(first.0);
-            to.u32(last.0);
-            to.bytes(erasure.0.as_bytes());
-        }
-        to.count(self.whole.len());
-        for erasure in &self.whole {
-            to.bytes(erasure.0.as_bytes());
-        }
-        to.done()
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
-        let mut from = Reader::new("a fence", bytes);
-        from.version(VERSION)?;
-        let closed = from.flag()?;
-        let mut dead = Vec::new();
-        for _ in 0..from.u32()? {
-            dead.push((Generation(from.u32()?), Generation(from.u32()?), ErasureId(from.id()?)));
-        }
-        let mut whole: Vec<ErasureId> = Vec::new();
-        for _ in 0..from.u32()? {
-            whole.push(ErasureId(Uuid::from_bytes(from.array()?)));
-        }
-        from.end()?;
-        Ok(Self { dead, closed, whole })
     }
 }

@@ -6,8 +6,9 @@ use super::{
     Epoch, Vault, VaultError,
     core::Core,
     disk::stem,
+    fence::FenceRecord,
     places::{self, Hash},
-    records::{FenceRecord, KeyEntry, SubjectRecord},
+    records::{KeyEntry, SubjectRecord},
     tree::{Flaw, Place, Seen, Walked},
 };
 use crate::{
@@ -319,7 +320,7 @@ impl Judge<'_> {
             troubles.push(KeyTrouble::Worn(entry.reserved));
         }
         if let Some(fence) = self.fence_of(&hash) {
-            if let Some(erasure) = fence.killer(entry.generation) {
+            if let Some(erasure) = fence.killer(entry.generation, entry.id) {
                 troubles.push(KeyTrouble::Dead(erasure));
             }
             let highest = self.of(&hash).highest;
@@ -383,6 +384,11 @@ impl Judge<'_> {
             let why = "its fence is closed, and no generation is dead";
             (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
         }
+        if fence.spared.keys().any(|(generation, _)| !fence.is_dead(*generation)) {
+            let why = "its fence spares a key of a generation that is not dead";
+            (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
+        }
+        self.judged.erasures.extend(fence.spared.values().flatten());
         self.judged.erasures.extend(fence.dead.iter().map(|&(_, _, erasure)| erasure));
     }
 }

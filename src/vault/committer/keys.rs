@@ -53,7 +53,7 @@ impl Committer {
         let generation = match (wanted.generation, open) {
             (Some(generation), _) => {
                 let begun = (Generation::FIRST..=record.highest).contains(&generation);
-                if !begun || fence.killer(generation).is_some() {
+                if !begun || fence.is_dead(generation) {
                     return Err(VaultError::NoGeneration { subject: subject.clone(), generation });
                 }
                 generation

@@ -23,8 +23,9 @@ use super::{
     Admission, Claim, Destroyed, Destruction, Evidence, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
+    fence::FenceRecord,
     places::{self, Hash},
-    records::{FenceRecord, KeyEntry, SubjectRecord, today},
+    records::{KeyEntry, SubjectRecord, today},
     root::SlotChange,
     tree::{Erasure, Place, Value},
 };
@@ -220,7 +221,7 @@ impl Committer {
         record: &mut SubjectRecord,
         fence: &FenceRecord,
     ) -> Result<(), VaultError> {
-        if fence.killer(record.current).is_some() {
+        if fence.is_dead(record.current) {
             let begun = record.begin_generation()?;
             record.go_on_with(begun);
         }

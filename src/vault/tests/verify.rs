@@ -10,8 +10,9 @@ use crate::{
         KeyTrouble, Trouble,
         disk::Disk,
         eras::Eras,
+        fence::FenceRecord,
         places::{self, Naming},
-        records::{FenceRecord, KeyEntry},
+        records::KeyEntry,
         tree::Value,
     },
 };
