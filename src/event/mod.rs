@@ -6,6 +6,7 @@
 
 mod announced;
 mod characters;
+mod class;
 mod json;
 mod layout;
 mod name;
@@ -18,13 +19,14 @@ mod tombstone;
 
 pub use announced::{ERASURE_ANNOUNCED, ERASURES};
 pub(crate) use characters::{normalized, same};
+pub use class::Class;
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
     Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
     canonical_number,
 };
 pub use layout::{Layout, PolicyDigest};
-pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
+pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError,
 };

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::{
     crypto::{DataKey, KeyId},
     event::{
-        ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName, Subject,
-        Timestamp,
+        Class, ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName,
+        Subject, Timestamp,
     },
 };
 
@@ -187,6 +187,8 @@ pub struct KeyInfo {
     pub stream: StreamName,
     /// Its subject.
     pub subject: Subject,
+    /// Its class.
+    pub class: Class,
     /// Its generation.
     pub generation: Generation,
     /// How it stands.
