@@ -6,6 +6,7 @@
 
 mod announced;
 mod characters;
+mod class;
 mod holes;
 mod json;
 mod layout;
@@ -19,6 +20,7 @@ mod tombstone;
 
 pub use announced::{ERASURE_ANNOUNCED, ERASURES};
 pub(crate) use characters::{normalized, same};
+pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
@@ -26,7 +28,7 @@ pub use json::{
     canonical_number,
 };
 pub use layout::{Layout, PolicyDigest};
-pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
+pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::{
     crypto::{DataKey, KeyId},
     event::{
-        ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName, Subject,
-        Timestamp,
+        Class, ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName,
+        Subject, Timestamp,
     },
 };
 
@@ -176,6 +176,8 @@ pub struct KeyInfo {
     pub stream: StreamName,
     /// Its subject.
     pub subject: Subject,
+    /// Its class.
+    pub class: Class,
     /// Its generation.
     pub generation: Generation,
     /// How it stands.
