@@ -316,3 +316,64 @@ fn a_fault_while_a_folder_is_made_can_be_repeated() {
         if sweep.read("user-1")?.contains("s0x") { Ok(()) } else { Err("it is lost".into()) }
     });
 }
+
+const OWNED: &str = r#"
+[[stream]]
+match = "acc-{id}"
+owner = [ { event = "Opened", add = "{/owner}" } ]
+"#;
+
+/// Whether events and policy belong together: where an event is, the folder works under the policy
+/// that it was sealed under, so that what comes later is sealed for its owner, too.
+fn sealed_for_their_owner(sweep: &Sweep) -> Result<(), String> {
+    let stored = sweep.read("acc-1")?.contains("i1x");
+    let adopted = sweep.works(&["policy", "show"])? == OWNED;
+    if stored && !adopted {
+        return Err("an event is stored, and the folder does not know its policy".into());
+    }
+    let later = ["append", "acc-9", "Opened", "--data", r#"{"owner":"u-1","iban":"i9x"}"#];
+    let ran = sweep.world.run(&later);
+    told(&ran)?;
+    if ran.code != 0 && !ran.stderr.contains("policy adopt") {
+        return Err(format!("nothing can be appended: {}", ran.stderr));
+    }
+    if !stored {
+        return Ok(());
+    }
+    sweep.works(&["forget", "u-1", "--reason", "asked", "--yes"])?;
+    let left = ["acc-1", "acc-9"].map(|account| sweep.read(account));
+    match left.into_iter().collect::<Result<String, _>>()? {
+        left if left.contains("i1x") || left.contains("i9x") => Err(format!("missed: {left}")),
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn a_fault_while_importing_leaves_no_event_without_its_policy() {
+    let sweep = Sweep::new();
+    sweep.world.write("owned.toml", OWNED);
+    let row = |account: &str, iban: &str| {
+        format!(
+            r#"{{"stream":"{account}","type":"Opened","data":{{"owner":"u-1","iban":"{iban}"}}}}"#
+        )
+    };
+    // Two batches: a stream comes back.
+    let rows = [row("acc-1", "i1x"), row("acc-2", "i2x"), row("acc-1", "i3x")].join("\n");
+    sweep.world.write("rows.ndjson", rows);
+    let args = ["import", "rows.ndjson", "--policy", "owned.toml"];
+    sweep.sweep(&args, |sweep, met| {
+        if met.code == 0 && sweep.works(&["policy", "show"])? != OWNED {
+            return Err("the policy is not adopted".into());
+        }
+        sealed_for_their_owner(sweep)
+    });
+}
+
+#[test]
+fn a_fault_while_appending_under_a_policy_leaves_no_event_without_it() {
+    let sweep = Sweep::new();
+    sweep.world.write("owned.toml", OWNED);
+    let data = r#"{"owner":"u-1","iban":"i1x"}"#;
+    let args = ["append", "acc-1", "Opened", "--data", data, "--policy", "owned.toml"];
+    sweep.sweep(&args, |sweep, _| sealed_for_their_owner(sweep));
+}
