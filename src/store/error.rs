@@ -185,6 +185,16 @@ pub enum Unreadable {
         "the event's tag is newer than this vault, which was restored from a backup; restore a newer one"
     )]
     UnknownEra,
+    /// It says that parts of it were missing when it was copied, and no tag of the vault's vouches
+    /// for that: nobody knows whether somebody was forgotten.
+    #[error("forged hole: this vault did not note that parts of this event are missing")]
+    ForgedHole,
+    /// The vault says something here that a later version of this program understands.
+    #[error(
+        "the vault says `{0}` of a subject here, which this version of the program does not \
+         understand; open it with the newer one that wrote it"
+    )]
+    State(&'static str),
     /// The private half of a split event is not there.
     #[error("the private half of a split event is missing from the store")]
     HalfMissing,

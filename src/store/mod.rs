@@ -26,6 +26,7 @@ pub use crate::event::{
     Content, EventId, EventType, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
 };
 pub use check::check_appends;
+pub(crate) use check::check_for_layer;
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
 pub use ext::{EventStoreExt, Folded};
 pub use memory::MemoryStore;

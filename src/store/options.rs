@@ -104,7 +104,8 @@ pub struct ReadAllOptions {
     pub limit: Option<usize>,
 }
 
-/// Which events a subscription delivers. The default is all.
+/// Which events a subscription delivers. The default is all. The layer lets tombstones through,
+/// whatever types are asked for: whoever keeps what a person said must hear that they are forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Only streams whose name begins with one of these; empty: all streams.

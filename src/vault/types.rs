@@ -1,27 +1,16 @@
 //! What is asked of the vault, and what it answers.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::{
     crypto::{DataKey, KeyId},
     event::{
-        ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName, Subject,
-        Timestamp,
+        Class, ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName,
+        Subject, Timestamp,
     },
 };
-
-/// The identity of a vault, fixed when it is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VaultId(pub Uuid);
-
-impl fmt::Display for VaultId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
@@ -187,6 +176,8 @@ pub struct KeyInfo {
     pub stream: StreamName,
     /// Its subject.
     pub subject: Subject,
+    /// Its class.
+    pub class: Class,
     /// Its generation.
     pub generation: Generation,
     /// How it stands.

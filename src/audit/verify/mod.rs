@@ -108,6 +108,8 @@ pub struct EventTotals {
     pub open: u64,
     /// Sealed parts whose key is destroyed.
     pub shredded: u64,
+    /// Parts of copies that were missing when the event was copied.
+    pub holes: u64,
     /// Sealed parts of whose key nothing is known.
     pub unknown: u64,
     /// Sealed parts whose key lies beneath a damaged page of the vault.

@@ -53,8 +53,8 @@ pub(super) struct ImportArgs {
     /// The name from which rows without an id get theirs
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     source: Option<String>,
-    /// Take rows with shredded or withheld parts for what is readable of them, and pass over
-    /// tombstones
+    /// Take rows with shredded or withheld parts, too: what is readable of them is sealed anew, and
+    /// what is missing stays missing and says so. Tombstones are passed over
     #[arg(long)]
     with_holes: bool,
 }

@@ -37,7 +37,7 @@ async fn a_key_that_vanished_without_an_erasure_is_missing() {
 }
 
 #[tokio::test]
-async fn reading_mints_nothing() {
+async fn reading_makes_no_key() {
     let tree = tree();
     let vault = over(&tree);
     assert!(vault.opening_key(KeyId([7; 18])).is_err());
