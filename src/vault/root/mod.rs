@@ -140,13 +140,13 @@ pub(crate) enum SlotChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlotState {
-    /// Where it is.
+    /// Where the slot is.
     pub place: String,
     /// How many roots came before the present one.
     pub epoch: u64,
     /// What the root key is wrapped by.
     pub wrapped_by: WrappedBy,
-    /// Its mirrors.
+    /// The slot's mirrors, and how far each is.
     pub mirrors: Vec<MirrorState>,
     /// The counter that bears witness of it.
     pub counter: Option<MirrorState>,
@@ -156,7 +156,7 @@ pub struct SlotState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {
-    /// Which: its path.
+    /// The mirror's path, which is its name.
     pub name: String,
     /// Whether it is the counter: of that, the epoch is the one that it tells, and stale is one that
     /// does not tell the present epoch.
