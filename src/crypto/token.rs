@@ -18,8 +18,8 @@ pub const MIN_TOKEN_BYTES: usize = BODY_AT + plaintext::HEAD_BYTES + TAG_BYTES;
 /// The length of a stub: a token without its ciphertext.
 const STUB_BYTES: usize = BODY_AT + TAG_BYTES;
 
-/// A sealed part: `version(1) alg(1) era(2) key-id(16) nonce(12) ciphertext tag(16)`. Whoever holds one
-/// knows that it has a known version and algorithm, and is long enough; not that it opens.
+/// A sealed part: `version(1) alg(1) era(2) key-id(16) nonce(12) ciphertext tag(16)`. A `Token` always has a
+/// known version and algorithm, and is long enough. Whether it opens is not known.
 ///
 /// It may be a *stub*, of which the ciphertext is gone: what is left of a token that a store purged, and
 /// what the public half of a split event keeps of its private half. The event's tag vouches for it as

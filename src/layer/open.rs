@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use super::{
     CodecError, EventRef, Layer, Opened,
     document::{Document, Notes},
+    error::unreadable_event,
     halves::{Found, document_of},
-    tombstone,
+    tombstone::{self, Unvouched},
 };
 use crate::{
     event::RecordedEvent,
@@ -42,6 +43,7 @@ impl<S: EventStore> Layer<S> {
             (Document::Clear, Some(_)) => false,
             (Document::Stored(stored), Some(vault)) => {
                 let id = EventRef::of(event);
+                stored.holes(vault, id).map_err(|error| error.on_read(event))?;
                 let stored = match stored.notes.private {
                     Some(_) => stored.alone().map_err(unreadable)?,
                     None => stored,
@@ -74,10 +76,15 @@ impl<S: EventStore> Layer<S> {
         {
             let judged = tombstone::judge(vault, event);
             let judged = judged.map_err(|error| CodecError::from(error).on_read(event))?;
+            // Anybody may write what only looks like it, and stops no reader. What the vault says
+            // must not be passed over because it is not understood.
+            if let Err(Unvouched::Newer(state)) = judged {
+                return Err(unreadable_event(Unreadable::State(state.as_str()), event));
+            }
             if let Ok(tombstone) = &judged
                 && tombstone::living(vault, tombstone).next().is_some()
             {
-                return Err(CodecError::from(Unreadable::Undone).on_read(event));
+                return Err(unreadable_event(Unreadable::Undone, event));
             }
             event.tombstone = judged.ok().map(Box::new);
         }

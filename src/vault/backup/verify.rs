@@ -287,8 +287,7 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
         return Ok(());
     }
     let entry = KeyEntry::decode(value).map_err(|error| odd(path, error))?;
-    let subject = naming.subject(&entry.subject);
-    if naming.key(&subject, &entry.stream, entry.generation) == *place {
+    if entry.place(naming) == *place {
         return Ok(());
     }
     let what = "a key in it stands at a place that is not its own".to_owned();

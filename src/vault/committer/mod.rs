@@ -33,7 +33,7 @@ use super::{
 use super::{backup::Delta, eras::Era};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
-    event::{EventId, Generation, Subject},
+    event::{Class, EventId, Generation, Subject},
 };
 
 /// How many jobs one write serves at most.
@@ -126,7 +126,7 @@ impl Committer {
                 }
             }
             if !self.waiting.is_empty() || self.core.unsaved().len() > MOST_UNSAVED {
-                // Whoever waits is told; nobody else needs to know.
+                // Anyone who waits is told; nobody else needs to know.
                 let _ = self.commit();
             }
         }
@@ -275,7 +275,7 @@ impl Committer {
         let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
         for (address, warm) in std::mem::take(&mut self.returns) {
             let hash = self.core.naming.subject(&address.1);
-            let place = self.core.naming.key(&hash, &address.0, warm.generation);
+            let place = self.core.naming.key(&hash, &address.0, &Class::default(), warm.generation);
             let entry = match planned.get_mut(&place) {
                 Some(planned) => Some(&mut planned.entry),
                 None => {
@@ -339,7 +339,7 @@ impl Committer {
     }
 }
 
-/// Tells whoever asked; who no longer waits need not know.
+/// Answers the one who asked; who no longer waits need not know.
 fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
     let _ = reply.send(result);
 }
