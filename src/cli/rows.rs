@@ -19,7 +19,9 @@
 //! - `position` is a text, whatever the store: what `--after` takes.
 //! - `subject` is there where it is known; `metadata`, `data`, `keys`, `shredded` and `withheld` are
 //!   there unless empty.
-//! - On the way in, `revision`, `position`, `recorded` and `keys` are passed over: the store and the
+//! - `restored` is there where the store was given the event as another one had recorded it: when it
+//!   was. `recorded` is then what that one said.
+//! - On the way in, `revision`, `position`, `recorded`, `restored` and `keys` are passed over: the store and the
 //!   vault give new ones. Any other member is refused: it would be lost.
 
 use std::{borrow::Cow, fmt};
@@ -49,6 +51,9 @@ pub(super) fn write(event: &RecordedEvent) -> String {
         put(&mut row, "subject", subject);
     }
     put(&mut row, "recorded", &event.recorded);
+    if let Some(restored) = &event.restored {
+        put(&mut row, "restored", restored);
+    }
     if let Some(metadata) = &event.metadata {
         put_json(&mut row, "metadata", metadata);
     }
@@ -208,9 +213,9 @@ enum RowErrorKind {
     Twice(&'static str),
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "stream", "type", "data", "subject", "id", "metadata", "bytes", "shredded", "withheld",
-    "revision", "position", "recorded", "keys", "foreign",
+    "revision", "position", "recorded", "restored", "keys", "foreign",
 ];
 
 impl<'de> Deserialize<'de> for Members<'de> {
