@@ -369,6 +369,20 @@ mod tests {
     }
 
     #[test]
+    fn a_position_is_a_text_and_a_restored_event_says_so() {
+        let mut event = event(Payload::Json(Json::parse("1").unwrap()));
+        assert!(write(&event).contains(r#""revision":3,"position":"9","id""#));
+        assert!(!write(&event).contains("restored"));
+        event.position = Position::pair(9, 2);
+        event.restored = Some(Timestamp::from_micros(1));
+        let row = write(&event);
+        assert!(row.contains(r#""position":"9-2""#), "{row}");
+        let times = r#""recorded":"1970-01-01T00:00:00Z","restored":"1970-01-01T00:00:00.000001Z""#;
+        assert!(row.contains(times), "{row}");
+        assert_eq!(taken_back(&row).id, Some(event.id));
+    }
+
+    #[test]
     fn bytes_and_json_that_looks_like_them_are_two_things() {
         let bytes = Payload::Bytes([0, 159, 255].into());
         assert_eq!(taken_back(&write(&event(bytes.clone()))).data, bytes);
