@@ -1,10 +1,11 @@
 //! The documents are true where a machine can tell: links lead somewhere, policies in them are
-//! accepted, commands in them exist.
+//! accepted, rooms that they name exist. Commands in them are parsed by the tests in
+//! `src/cli/documents.rs`.
 
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -58,12 +59,18 @@ fn split_code(text: &str) -> (String, Vec<(String, String)>) {
     (prose, blocks)
 }
 
-/// The targets of `[text](target)`.
+/// The targets of `[text](target)`, and those of the lines `[text]: target`.
 fn links(prose: &str) -> Vec<&str> {
-    prose
+    let inline = prose
         .match_indices("](")
-        .filter_map(|(at, _)| prose[at + 2..].split_once(')').map(|(target, _)| target))
-        .collect()
+        .filter_map(|(at, _)| prose[at + 2..].split_once(')').map(|(target, _)| target));
+    inline.chain(definitions(prose).into_values()).collect()
+}
+
+/// What the lines `[text]: target` define.
+fn definitions(prose: &str) -> BTreeMap<&str, &str> {
+    let named = prose.lines().filter_map(|line| line.strip_prefix('['));
+    named.filter_map(|line| line.split_once("]: ")).collect()
 }
 
 /// The anchors that a host makes of headings: lower case, without punctuation, spaces as hyphens.
@@ -119,15 +126,40 @@ fn every_policy_shown_is_accepted() {
     assert!(shown >= 5, "{shown}");
 }
 
-/// No promise is made of a room that is not there: the table of rooms names the modules.
+/// The tables of rooms, in README and architecture, name the modules, all of them and no others.
 #[test]
-fn the_table_of_rooms_names_every_module() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn the_tables_of_rooms_name_every_module_and_no_other() {
+    let mut modules = BTreeSet::new();
     for entry in fs::read_dir(root().join("src")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && path.join("mod.rs").exists() {
-            let room = path.file_name().unwrap().to_string_lossy().into_owned();
-            assert!(readme.contains(&format!("| `{room}` |")), "{room} is not in the table");
+            modules.insert(path.file_name().unwrap().to_string_lossy().into_owned());
         }
+    }
+    for document in ["README.md", "docs/architecture.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let (_, section) = text.split_once("\n## The rooms\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        // In the README they are links.
+        let row = |line: &str| Some(line.strip_prefix("| ")?.split('`').nth(1)?.to_owned());
+        let rows: BTreeSet<String> = section.lines().filter_map(row).collect();
+        assert_eq!(rows, modules, "{document}");
+    }
+}
+
+/// The page that rustdoc makes of the README has no files beside it, so that each of its links is defined
+/// anew there.
+#[test]
+fn the_front_page_of_rustdoc_defines_every_link_of_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (prose, _) = split_code(&readme);
+    let files = |target: &&str| !target.contains("://") && !target.starts_with('#');
+    assert_eq!(prose.matches("](").count(), 0, "a link that cannot be defined anew");
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (before, _) = lib.split_once("../README.md").unwrap();
+    let before = [before, &fs::read_to_string(root().join("src/links.md")).unwrap()].concat();
+    for (text, target) in definitions(&prose) {
+        let anew = before.contains(&format!("[{text}]: "));
+        assert!(anew || !files(&target), "[{text}] leads nowhere in rustdoc");
     }
 }

@@ -3,6 +3,8 @@
 
 #[path = "sqlite_store/refusals.rs"]
 mod refusals;
+#[path = "device/skip.rs"]
+mod skip;
 
 use std::{
     collections::{BTreeMap, HashMap},

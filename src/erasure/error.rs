@@ -47,7 +47,7 @@ pub enum ErasureError {
          and on opening: {source}"
     )]
     AnnouncementPending {
-        /// The erasure.
+        /// The erasure that is pending.
         erasure: ErasureId,
         /// What the store said.
         source: StoreError,
@@ -67,7 +67,7 @@ pub enum ErasureError {
         list(erasures)
     )]
     NotReplayed {
-        /// The erasures.
+        /// The erasures that were not applied.
         erasures: Vec<ErasureId>,
         /// What the vault said.
         source: VaultError,
@@ -101,7 +101,7 @@ pub enum ErasureError {
         "erasure {erasure}: the keys are destroyed, but tombstones are still to be written: {source}"
     )]
     TombstonesPending {
-        /// The erasure.
+        /// The erasure that is pending.
         erasure: ErasureId,
         /// What the store said.
         source: StoreError,
@@ -115,7 +115,7 @@ pub enum ErasureError {
     MirrorsPending {
         /// The mirrors that may hold an earlier root, and the counter, if it is behind.
         mirrors: Vec<MirrorState>,
-        /// What is done.
+        /// What the erasures did, apart from the mirrors.
         erased: Vec<Erased>,
     },
     /// The journal of an erasure under way cannot be read.

@@ -19,7 +19,7 @@ use crate::{
     vault::{Backup, Closure, Destruction, Vault, VaultError},
 };
 
-/// How to forget.
+/// What an erasure may do besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
@@ -30,7 +30,7 @@ pub struct ForgetOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Erased {
-    /// Who is forgotten.
+    /// The subject who asked to be forgotten.
     pub subject: Subject,
     /// The erasure's id.
     pub erasure: ErasureId,
@@ -68,7 +68,7 @@ pub struct Erased {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reopened {
-    /// Who.
+    /// The subject who is admitted again.
     pub subject: Subject,
     /// The generation of their new keys; `None`: they were not forgotten, and nothing changed.
     pub generation: Option<Generation>,
@@ -80,7 +80,7 @@ pub struct Reopened {
 pub enum Progress {
     /// The keys are destroyed; so many tombstones are to be written.
     Destroyed {
-        /// How many.
+        /// How many tombstones are to be written.
         tombstones: usize,
     },
     /// So many tombstones are written.
@@ -156,7 +156,9 @@ impl<S: EventStore> Oubliette<S> {
     /// # Errors
     /// [`ErasureError::AnnouncementPending`] and [`ErasureError::TombstonesPending`] where the
     /// store still does not take them; [`ErasureError::WitnessSilent`] where it cannot be read;
-    /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten.
+    /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten;
+    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and [`ErasureError::NotReplayed`]
+    /// where an announced erasure is not applied: then nothing may be served. Errors of the vault.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
@@ -267,7 +269,7 @@ fn is_decided(vault: &Vault, subject: &Subject) -> Result<bool, ErasureError> {
     Ok(false)
 }
 
-/// The note is written in the same breath in which the keys die.
+/// The note is written in the batch that destroys the keys.
 fn is_destroyed(vault: &Vault, journal: &Journal) -> Result<bool, ErasureError> {
     Ok(ErasureRecord::find(vault, journal.erasure)?.is_some())
 }
@@ -396,7 +398,7 @@ async fn carry_out<S: EventStore>(
                 .await
         }
     };
-    let destruction = Destruction { erasure: journal.erasure, doomed };
+    let destruction = Destruction::new(journal.erasure, doomed);
     let mut mark = Mark::load(vault)?;
     let mut record = match ErasureRecord::find(vault, journal.erasure)? {
         Some(record) => record,

@@ -25,7 +25,8 @@ const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
 /// How many times other events may have the ids of an announcement before something else is the
 /// matter than chance.
 const MOST_ATTEMPTS: usize = 8;
-/// The one note of the kind `Witness`.
+/// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
+/// ids of erasures: see [`believe`].
 const MARK: [u8; 16] = [0; 16];
 
 /// What the announcements in the event store told.
@@ -253,7 +254,7 @@ impl Found {
         let verdict = match announcement.open(vault)? {
             Ok(verdict) => verdict,
             Err(Uncounted::TooNew) => {
-                // Whoever passed over it took its books upon themselves.
+                // An operator passed over it, and so took responsibility for it.
                 if vault.note(NoteKind::Erasure, id)?.is_none() {
                     self.too_new.push(announcement.erasure());
                 }

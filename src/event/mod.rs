@@ -6,6 +6,8 @@
 
 mod announced;
 mod characters;
+mod class;
+mod holes;
 mod json;
 mod layout;
 mod name;
@@ -18,15 +20,17 @@ mod tombstone;
 
 pub use announced::{ERASURE_ANNOUNCED, ERASURES};
 pub(crate) use characters::{normalized, same};
+pub use class::Class;
+pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
     Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
     canonical_number,
 };
 pub use layout::{Layout, PolicyDigest};
-pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
+pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
-    Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError,
+    Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };
 pub use opaque::{
     ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
@@ -34,8 +38,7 @@ pub use opaque::{
 pub use owner::OwnerChange;
 pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
-    Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why,
-    Withheld,
+    Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,
 };
 pub(crate) use tombstone::framed;
 pub use tombstone::{Cause, SUBJECT_FORGOTTEN, State, Tombstone, TombstoneError};

@@ -3,8 +3,9 @@
 //! First, in the caller's task, what can be refused without touching anything: names, payloads,
 //! policy. Then, in a task of its own that nobody can cut off: admission, owner claims, keys,
 //! sealing, the inner append, settling. The permit lasts until the inner store has answered,
-//! and forgetting waits for it: that is what makes the two linearizable. A store that does not answer
-//! for minutes keeps nobody waiting any more: what it takes after all is shredded by then.
+//! and forgetting waits for it: that is what makes the two linearizable. After some minutes without an
+//! answer no erasure waits any more. What the store takes after that is shredded if its subject was
+//! forgotten meanwhile.
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub(super) async fn append<S: EventStore>(
     };
     // What is sealed is text to the store, whatever it holds; what is not is looked at once carved.
     let sealed = layer.store.capabilities().with(Capability::LongNumbers).with(Capability::Nul);
-    crate::store::check_appends(&appends, sealed)?;
+    crate::store::check_for_layer(&appends, sealed)?;
     let (mut work, mut targets) = (Vec::new(), Vec::new());
     for append in appends {
         let (one, target) = carve(layer, append).await?;

@@ -25,8 +25,8 @@ use futures::stream::BoxStream;
 pub use crate::event::{
     Content, EventId, EventType, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
 };
-pub(crate) use check::lacking;
 pub use check::{check_appends, check_restored};
+pub(crate) use check::{check_for_layer, lacking};
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
 pub use ext::{EventStoreExt, Folded};
 pub use memory::MemoryStore;

@@ -34,7 +34,7 @@ impl FromStr for BackupId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Backup {
-    /// Which.
+    /// The backup's id.
     pub backup: BackupId,
     /// When it was begun.
     pub created: Timestamp,

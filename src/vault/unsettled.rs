@@ -22,7 +22,7 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OpenClaim {
-    /// The event.
+    /// The event that states the owner change.
     pub event: EventId,
     /// The stream for which it was sealed; `None`: whoever could tell is forgotten.
     pub stream: Option<StreamName>,
@@ -30,7 +30,7 @@ pub struct OpenClaim {
     pub owners: Vec<Subject>,
     /// Whether it changes hands, so that nothing is sealed in the stream until it is settled.
     pub begins_generation: bool,
-    /// Since when.
+    /// When the claim was noted.
     pub since: Timestamp,
 }
 

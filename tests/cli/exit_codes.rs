@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::world::World;
 
 #[test]
-fn zero_is_done() {
+fn the_exit_code_is_0_when_done() {
     let world = World::new();
     world.ok(&["append", "s-1", "T"]);
     world.ok(&["read", "s-1"]);
 }
 
 #[test]
-fn one_is_failed() {
+fn the_exit_code_is_1_when_it_failed() {
     let world = World::new();
     let told = world.fails(1, &["read", "s-1"]);
     assert!(told.contains("there is no data folder at ./oubliette-data"), "{told}");
@@ -25,7 +25,7 @@ fn one_is_failed() {
 }
 
 #[test]
-fn two_is_wrong_usage() {
+fn the_exit_code_is_2_for_wrong_usage() {
     let world = World::new();
     for args in [
         &[] as &[&str],
@@ -73,7 +73,7 @@ fn wrong_usage_is_json_where_json_is_asked_for() {
 }
 
 #[test]
-fn three_is_a_conflict() {
+fn the_exit_code_is_3_for_a_conflict() {
     let world = World::new();
     world.ok(&["append", "s-1", "T", "--expect", "none"]);
     world.ok(&["append", "s-1", "T", "--expect", "0"]);
@@ -87,7 +87,7 @@ fn three_is_a_conflict() {
 }
 
 #[test]
-fn four_is_forgotten() {
+fn the_exit_code_is_4_when_a_forgotten_subjects_key_was_needed() {
     let world = World::new();
     world.ok(&["append", "s-1", "T"]);
     world.ok(&["forget", "s-1", "--reason", "r", "--yes"]);
@@ -95,7 +95,7 @@ fn four_is_forgotten() {
 }
 
 #[test]
-fn five_is_a_vault_in_use() {
+fn the_exit_code_is_5_for_a_vault_in_use() {
     let world = World::new();
     world.ok(&["append", "s-1", "T"]);
     let mut child = world.command(&["--json", "subscribe"]).spawn().unwrap();

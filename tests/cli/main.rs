@@ -9,6 +9,7 @@ mod exit_codes;
 mod folder;
 #[path = "../common/folders.rs"]
 mod folders;
+mod holes;
 mod import;
 #[cfg(unix)]
 mod links;
@@ -19,6 +20,9 @@ mod rolled_back;
 mod root;
 mod rotation;
 mod settings;
+#[cfg(unix)]
+#[path = "../device/skip.rs"]
+mod skip;
 mod vault;
 mod walk;
 mod world;

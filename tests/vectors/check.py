@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
 import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -33,11 +33,47 @@ def token(text):
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     assert base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode(), "not base64"
     return raw
+def once(pairs):
+    assert len({name for name, _ in pairs}) == len(pairs), "malformed"
+    return dict(pairs)
+def holes_of(notes):
+    """What was missing of a copy (section 5), if it has the form."""
+    if "holes" not in notes: return {}
+    try:
+        h = notes["holes"]
+        assert set(h) <= {"shredded", "withheld", "bare", "mac"} and set(h) & {"shredded", "withheld"}
+        assert all(h[k] for k in set(h) & {"shredded", "withheld"}) and h.get("bare", True) is True
+        assert "mac" not in h or len(token(h["mac"])) == 26
+        for part in h.get("shredded", []):
+            assert set(part) == {"origin", "ref", "day", "keys", "fields"} and str(uuid.UUID(part["origin"])) == part["origin"]
+            assert len(token(part["ref"])) == 16 and all(len(token(k)) == 18 for k in part["keys"])
+            assert datetime.date.fromisoformat(part["day"]).isoformat() == part["day"]
+        return h
+    except Exception: raise AssertionError("malformed")
+def said(h, v):
+    """What the tag of the holes is over."""
+    def fields(names): return framed(*(name.encode() for name in names))
+    shredded = [framed(uuid.UUID(p["origin"]).bytes, token(p["ref"]), p["day"].encode(), b"".join(map(token, p["keys"])),
+                       fields(p["fields"])) for p in h.get("shredded", [])]
+    withheld = [framed(fields(part)) for part in h.get("withheld", [])]
+    return framed(b"oubliette holes", v["stream"].encode(), uuid.UUID(v["id"]).bytes, v["type"].encode(),
+                  bytes([h.get("bare", False)]), b"".join(shredded), b"".join(withheld))
+def check_holes(v, vault, eras):
+    """Whether the vault vouches for what is missing of a copy."""
+    notes = take(v["data"], v["metadata"])[3]
+    if not (h := holes_of(notes)): return
+    tag = token(h["mac"]) if "mac" in h else b""
+    if tag and tag[:8] != vault[:8] and "mac" in notes and token(notes["mac"])[:8] != vault[:8]: raise AssertionError("other-vault")
+    assert tag[:8] == vault[:8], "forged-hole"
+    era, text = int.from_bytes(tag[8:10], "big"), said(h, v)
+    assert era in eras, "unknown-era"
+    assert hmac.digest(of_era(eras[era], b"holes"), len(text).to_bytes(8, "big") + text, "sha256")[:16] == tag[10:], "forged-hole"
 def take(data, metadata):
     """Tokens, public data and bound metadata (canonical), notes."""
     meta = load(metadata) if metadata else {}
     notes, lists, public = meta.get("$oubliette", {}), [], b""
-    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "mac"}, "notes"
+    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "mac"}, "malformed"
+    bare = holes_of(notes).get("bare", False)
     if "$sealed" in meta: lists.append(meta.pop("$sealed"))
     if set(notes) == {"mac"}: del meta["$oubliette"]
     elif "mac" in notes: meta["$oubliette"] = {k: notes[k] for k in notes if k != "mac"}
@@ -51,6 +87,9 @@ def take(data, metadata):
             lists.append(body.pop("$sealed"))
             public = canonical(body).encode() if body else b""
         else: public = canonical(body).encode()
+    if bare and public == b"{}": public = b""
+    assert not (bare and public), "malformed"
+    if not lists and "mac" in {**notes, **holes_of(notes)} and "private" not in notes: return [], public, canonical(meta).encode(), notes
     if "private" in notes: return [], b"" if public == b"{}" else public, canonical(meta).encode(), notes
     assert len(lists) == 1 and isinstance(lists[0], list) and lists[0], "tokens"
     assert "fields" not in notes or len(notes["fields"]) == len(lists[0]), "tokens dropped"
@@ -128,6 +167,7 @@ def open_event(v, keys):
     data = whole or v["data"]
     if whole is None and "json" in data and (body or "$sealed" in load(data["json"])):
         data = {"json": fill(data["json"] if public else "{}", body, OWN)}
+    if whole is None and public == b"" and holes_of(notes).get("bare"): data = None
     told = fill(v["metadata"] or "{}", about, OWN)
     return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
 
@@ -176,9 +216,6 @@ def signed_announcement(line, keys):
     message = framed(b"oubliette signed announcement", associated(line), token(line["key"]), raw)
     verify(keys, line["key"], message, token(line["sig"]), "unsigned", "unsigned")
     return message
-def once(pairs):
-    assert len({name for name, _ in pairs}) == len(pairs), "malformed"
-    return dict(pairs)
 def read_tombstone(v, vault, keys):
     """What a tombstone's signature is over, and its reference."""
     t = json.loads(v["data"], object_pairs_hook=once)
@@ -188,11 +225,11 @@ def read_tombstone(v, vault, keys):
         assert len(ref) == len(key) == 16 and all(len(id) == 18 for id in ids) and len(sig) == 64
         assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
     except Exception: raise AssertionError("malformed")
-    assert t["state"] not in ("suspended", "lifted"), "reserved"
-    assert t["state"] == "forgotten", "malformed"
+    assert t["state"] in ("forgotten", "suspended", "lifted"), "malformed"
     message = framed(b"oubliette tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes, t["state"].encode(), ref,
                      t["day"].encode(), b"".join(ids), t.get("subject", "").encode(), key)
     verify(keys, t["key"], message, sig, "unknown key", "forged")
+    assert t["state"] == "forgotten", "reserved"
     return message, ref
 def reference(identity, erasure, stream):
     """What stands for an erasure in a stream (section 8)."""
@@ -211,9 +248,13 @@ def read_verdict(text):
     assert take(1) == b"\1", "version"
     for _ in range(number()):
         pseudonym, flags = take(16).hex(), take(1)[0]
-        assert flags < 4, "flags"
+        assert flags < 8, "flags"
         taken.append({"pseudonym": pseudonym, "whole": bool(flags & 1), "closed": bool(flags & 2),
                       "dead": [[number(), number()] for _ in range(number())]})
+        if flags & 4:
+            spared = [[number(), take(18).hex()] for _ in range(number())]
+            assert spared == sorted(spared) and spared, "spared"
+            taken[-1]["spared"] = spared
     record = take(number())
     assert at == len(text), "something follows"
     return {"taken": taken, "record": record.decode()}
@@ -239,6 +280,30 @@ for name in ("good", "bad"):
             except AssertionError as error: assert str(error) == "forged", v["name"]
             else: assert False, f"a tag vouches for what it was not made for: {v['name']}"
     print(f"{len(file['vectors'])} {name} vectors as they should be")
+
+file = json.loads((here / "holes.json").read_text())
+keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
+vault, eras = uuid.UUID(file["vault"]).bytes, {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
+def read_copy(v):
+    check_holes(v, vault, eras)
+    try: aad, digest, opened, read = open_event(v, keys)
+    except InvalidTag: raise AssertionError("tampered")
+    assert "mac" in take(v["data"], v["metadata"])[3], "untagged"
+    try: check_tag({**v, "associated": aad.hex()}, vault, eras)
+    except AssertionError: raise AssertionError("tampered")
+    return aad, digest, opened, read
+for v in file["vectors"]:
+    aad, digest, opened, read = read_copy(v)
+    h = holes_of(take(v["data"], v["metadata"])[3])
+    assert (aad.hex(), digest.hex(), said(h, v).hex()) == (v["associated"], v["digest"], v["said"]), v["name"]
+    assert [text.hex() for text in opened] == v["plaintexts"], v["name"]
+    read |= {name: h.get(name, []) for name in ("shredded", "withheld")}
+    assert read == v["opened"], (v["name"], read)
+for v in file["bad"]:
+    try: read_copy(v)
+    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+    else: assert False, f"{v['name']} reads, but is bad"
+print(f"{len(file['vectors'])} hole vectors, {len(file['bad'])} bad ones as they should be")
 
 file = json.loads((here / "announcements.json").read_text())
 eras = {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}

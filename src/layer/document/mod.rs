@@ -10,7 +10,7 @@ mod notes;
 mod read;
 mod write;
 
-pub use notes::Notes;
+pub use notes::{NotedHoles, Notes};
 pub use read::{Document, Stored, parse};
 pub use write::Draft;
 

@@ -69,7 +69,13 @@ impl Work {
                 event_type: &event.event_type,
                 subject: event.subject.as_ref(),
             };
-            let carved = policy.carve(&facts, &event.data, event.metadata.as_ref())?;
+            let carved = match &event.holes {
+                None => policy.carve(&facts, &event.data, event.metadata.as_ref())?,
+                Some(holes) => {
+                    let data = Some(&event.data).filter(|_| !holes.bare);
+                    policy.carve_copy(&facts, data, event.metadata.as_ref())?
+                }
+            };
             Ok((event, carved))
         };
         let events = events.into_iter().map(carve).collect::<Result<_, CodecError>>()?;

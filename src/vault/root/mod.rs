@@ -1,8 +1,11 @@
 //! The root slot: the one place of a vault that must be physically erasable. It holds the root
 //! key, and nothing else does.
 //!
-//! Used by `tree` alone. Forgetting ends with overwriting this slot: when the last copy of the
-//! earlier root key is gone, nothing that was sealed beneath it and not sealed anew can be read.
+//! The slot is read and overwritten by `tree` alone. `kept` and the committer ask `tree` for changes of how
+//! it keeps the root; `backup` makes the slot of a restored vault; a drill looks for traces of slots. What
+//! callers say of a slot (`SlotConfig`, `Kek`) is public. Forgetting ends with overwriting this slot: when
+//! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed anew
+//! can be read.
 
 mod config;
 mod copies;
@@ -137,13 +140,13 @@ pub(crate) enum SlotChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlotState {
-    /// Where it is.
+    /// Where the slot is.
     pub place: String,
     /// How many roots came before the present one.
     pub epoch: u64,
     /// What the root key is wrapped by.
     pub wrapped_by: WrappedBy,
-    /// Its mirrors.
+    /// The slot's mirrors, and how far each is.
     pub mirrors: Vec<MirrorState>,
     /// The counter that bears witness of it.
     pub counter: Option<MirrorState>,
@@ -153,7 +156,7 @@ pub struct SlotState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {
-    /// Which: its path.
+    /// The mirror's path, which is its name.
     pub name: String,
     /// Whether it is the counter: of that, the epoch is the one that it tells, and stale is one that
     /// does not tell the present epoch.
