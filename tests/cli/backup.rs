@@ -388,14 +388,14 @@ fn a_restore_that_cannot_end_leaves_the_slot_as_it_was() {
         std::os::unix::fs::symlink("elsewhere", &vault).unwrap();
         refused(&[], "symbolic link");
         fs::remove_file(&vault).unwrap();
+        // Where the vault is could not be noted.
+        std::os::unix::fs::symlink("nowhere", world.path("config")).unwrap();
+        refused(&["--vault", "elsewhere"], "config");
+        fs::remove_file(world.path("config")).unwrap();
     }
     world.write("file", "precious");
     refused(&["--vault", "file"], "move it away");
     refused(&["--vault", "file/in-it"], "file/in-it");
-    // Where the vault is could not be noted.
-    world.write("config", "in the way");
-    refused(&["--vault", "elsewhere"], "config");
-    fs::remove_file(world.path("config")).unwrap();
     let manifest = world.path("oubliette-data/oubliette.json");
     let text = fs::read(&manifest).unwrap();
     fs::remove_file(&manifest).unwrap();
