@@ -1,6 +1,6 @@
 //! What the store holds under the id of an event.
 //!
-//! An id is not a statement: somebody may have given it to another event. So whoever finds an
+//! An id is not a statement: somebody may have given it to another event. So anyone who finds an
 //! event by its id opens it and asks what it says, before a claim counts and before an append
 //! is answered as a retry.
 
