@@ -19,7 +19,7 @@ use crate::{
     vault::{Backup, Closure, Destruction, Vault, VaultError},
 };
 
-/// What an erasure may do besides.
+/// Options of a forgetting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.

@@ -76,7 +76,8 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 /// Read:
 /// - `payloads_come_back_as_they_went_in`: data and metadata byte for byte, JSON and bytes;
 ///   metadata `{}` may come back as none. Without [`Capability::Verbatim`] JSON comes back as the
-///   same value; what comes back as another for want of a capability is refused by that.
+///   same value; what comes back as another for want of a capability is refused by that. (`json`,
+///   `text` and `bytea` columns are `Verbatim`, `jsonb` is not, and has no `Nul`.)
 /// - `read_is_in_order`: forwards by growing revision, backwards by falling, from the revision
 ///   named (inclusive), at most as many as the limit says. An unknown stream is an empty one.
 /// - `read_all_is_in_order`: likewise by position over all streams, from behind the position named

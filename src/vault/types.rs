@@ -121,7 +121,7 @@ impl Epoch {
     }
 }
 
-/// How a subject stands with the vault.
+/// The state of a subject in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {
     /// Its fence, if it was ever forgotten, wholly or in part.
@@ -150,7 +150,7 @@ pub struct Fence {
 /// A key of a dead generation that its erasure spared: the generation, and the key's id.
 pub type Spared = (Generation, KeyId);
 
-/// How a key stands, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
+/// The state of a key, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
 /// knows no suspended key, and nobody can tell it that one is compromised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,6 @@
 //! Whether anybody who is forgotten can still be read from dumps, copies, backups and log files.
 //!
-//! Given files and folders, it looks for what would bring somebody back, as whoever found them
+//! Given files and folders, it looks for what would bring somebody back, as somebody who found them
 //! would: copies of the root slot, at any offset of any file; copies of the vault's folder, read
 //! under today's root and under every root that turned up; sealed parts that open under a key
 //! found there; and values that are sealed in the store, standing in clear.

@@ -212,7 +212,8 @@ cases! {
     read::payloads_come_back_as_they_went_in:
         "data and metadata byte for byte, JSON and bytes; metadata `{}` may come back as none. \
          Without Verbatim JSON comes back as the same value; what comes back as another for want \
-         of a capability is refused by that"
+         of a capability is refused by that. (`json`, `text` and `bytea` columns are Verbatim, \
+         `jsonb` is not, and has no Nul)"
     read::read_is_in_order:
         "forwards by growing revision, backwards by falling, from the revision named (inclusive), \
          at most as many as the limit says. An unknown stream is an empty one"

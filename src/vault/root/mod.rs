@@ -136,7 +136,7 @@ pub(crate) enum SlotChange {
     Retry,
 }
 
-/// How a root slot stands.
+/// The state of a root slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlotState {
@@ -152,7 +152,7 @@ pub struct SlotState {
     pub counter: Option<MirrorState>,
 }
 
-/// How a mirror of a root slot stands, or the counter that bears witness of it.
+/// The state of a mirror of a root slot, or of the counter that bears witness of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {
