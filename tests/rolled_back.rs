@@ -21,7 +21,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use machine::Machine;
 use oubliette::{
     erasure::{Announcement, ErasureError, export, replay},
-    event::{ERASURE_ANNOUNCED, ERASURES, NewEvent, RecordedEvent},
+    event::{ANNOUNCED, ANNOUNCEMENTS, NewEvent, RecordedEvent},
     store::{
         Append, Capabilities, Capability, Delivery, EventStore, ExpectedRevision, Filter,
         MemoryStore, ReadAllOptions, StoreError,
@@ -444,7 +444,7 @@ async fn the_announcements_are_nobodys_events() {
     bank.forget(&subject("user-1"), "asked by letter").await.unwrap();
     put(&bank, "user-2", event("Renamed", r#"{"surname":"C"}"#)).await.unwrap();
 
-    let hidden = |event: &RecordedEvent| event.stream.as_str() != ERASURES;
+    let hidden = |event: &RecordedEvent| event.stream.as_str() != ANNOUNCEMENTS;
     let seen = everything(&bank).await;
     assert!(seen.iter().all(hidden));
     assert_eq!(seen.len(), 7);
@@ -459,7 +459,7 @@ async fn the_announcements_are_nobodys_events() {
         .unwrap();
     assert_eq!(delivered.len(), 7);
 
-    let shown = all(&bank, ERASURES).await;
+    let shown = all(&bank, ANNOUNCEMENTS).await;
     assert_eq!(shown.len(), 1);
     let told = text(&shown[0]);
     for secret in ["user-1", "asked", "letter", "bankaccount"] {
@@ -472,11 +472,11 @@ async fn the_announcements_are_nobodys_events() {
         let answer = put(&bank, name, event).await;
         assert!(matches!(answer, Err(StoreError::Refused { .. })), "{name}: {answer:?}");
     };
-    refused(ERASURES, event("X", "{}")).await;
-    refused(ERASURES, event(ERASURE_ANNOUNCED, "{}")).await;
-    refused("a-1", event(ERASURE_ANNOUNCED, "{}")).await;
-    refused("a-1", event("X", "{}").with_subject(subject(ERASURES))).await;
-    let error = bank.forget(&subject(ERASURES), "a joke").await.unwrap_err();
+    refused(ANNOUNCEMENTS, event("X", "{}")).await;
+    refused(ANNOUNCEMENTS, event(ANNOUNCED, "{}")).await;
+    refused("a-1", event(ANNOUNCED, "{}")).await;
+    refused("a-1", event("X", "{}").with_subject(subject(ANNOUNCEMENTS))).await;
+    let error = bank.forget(&subject(ANNOUNCEMENTS), "a joke").await.unwrap_err();
     assert!(matches!(error, ErasureError::UnknownSubject(_)), "{error}");
 }
 

@@ -19,8 +19,8 @@ use oubliette::{
         verify::{Ill, VerifyNews, VerifyOptions},
     },
     event::{
-        Content, ERASURES, ErasureRef, EventId, EventType, Json, NewEvent, Position, RecordedEvent,
-        SUBJECT_FORGOTTEN, StreamName, Tombstone, TombstoneError,
+        ANNOUNCEMENTS, Content, ErasureRef, EventId, EventType, Json, NewEvent, Position,
+        RecordedEvent, SUBJECT_FORGOTTEN, StreamName, Tombstone, TombstoneError,
     },
     layer::Oubliette,
     store::{
@@ -225,7 +225,7 @@ async fn forgotten_despite(plan: Plan) {
 #[tokio::test]
 async fn whoever_knows_the_erasure_cannot_take_the_id_of_a_tombstone() {
     forgotten_despite(|append| {
-        let announced = append.stream == stream(ERASURES);
+        let announced = append.stream == stream(ANNOUNCEMENTS);
         let data = append.events[0].data.as_json().filter(|_| announced)?;
         let data: Value = serde_json::from_str(data.as_str()).unwrap();
         let erasure: oubliette::event::ErasureId = data["erasure"].as_str()?.parse().ok()?;
@@ -256,14 +256,14 @@ async fn an_event_with_the_id_of_a_tombstone_in_another_stream_does_not_keep_it_
 
 #[tokio::test]
 async fn an_event_with_the_id_of_an_announcement_does_not_suppress_it() {
-    for to in [ERASURES, "elsewhere"] {
+    for to in [ANNOUNCEMENTS, "elsewhere"] {
         let plan: Plan = match to {
-            ERASURES => |append| {
-                (append.stream == stream(ERASURES))
-                    .then(|| (ERASURES.to_owned(), append.events[0].id))
+            ANNOUNCEMENTS => |append| {
+                (append.stream == stream(ANNOUNCEMENTS))
+                    .then(|| (ANNOUNCEMENTS.to_owned(), append.events[0].id))
             },
             _ => |append| {
-                (append.stream == stream(ERASURES))
+                (append.stream == stream(ANNOUNCEMENTS))
                     .then(|| ("elsewhere".to_owned(), append.events[0].id))
             },
         };

@@ -210,7 +210,7 @@ impl Globals {
             note(
                 self.json,
                 &format!(
-                    "{} in oubliette-erasures claims to be this vault's and does not open: \
+                    "{} in oubliette-announcements claims to be this vault's and does not open: \
                      forged, changed, or a newer program's; not counted ({})",
                     output::count(unverifiable.len() as u64, "event"),
                     ids(&unverifiable)

@@ -12,7 +12,7 @@ use crate::vault::backup::VerifiedBackup;
 use crate::{
     crypto::base64url,
     event::{
-        ERASURE_ANNOUNCED, ERASURES, ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent,
+        ANNOUNCED, ANNOUNCEMENTS, ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent,
         Signature, SigningKeyId, StreamName, Timestamp, framed,
     },
     store::StoreError,
@@ -195,7 +195,7 @@ impl Announcement {
             &body.epoch.to_be_bytes(),
             body.previous.as_ref().map_or(&[], |previous| previous.0.as_bytes().as_slice()),
             self.id.0.as_bytes(),
-            ERASURES.as_bytes(),
+            ANNOUNCEMENTS.as_bytes(),
         ])
     }
 
@@ -208,14 +208,14 @@ impl Announcement {
     pub(super) fn to_event(&self) -> Result<NewEvent, StoreError> {
         let invalid = |error: &dyn std::fmt::Display| StoreError::Invalid(error.to_string());
         let data = Json::of(&self.body).map_err(|error| invalid(&error))?;
-        let event_type = EventType::new(ERASURE_ANNOUNCED).map_err(|error| invalid(&error))?;
+        let event_type = EventType::new(ANNOUNCED).map_err(|error| invalid(&error))?;
         Ok(NewEvent::new(event_type, data).with_id(self.id))
     }
 }
 
 /// The stream of announcements.
 pub(super) fn stream() -> Result<StreamName, StoreError> {
-    StreamName::new(ERASURES).map_err(|error| StoreError::Invalid(error.to_string()))
+    StreamName::new(ANNOUNCEMENTS).map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{
     witness::{Mark, announce, look},
 };
 use crate::{
-    event::{ERASURES, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
+    event::{ANNOUNCEMENTS, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
     store::{EventStore, StoreError},
     vault::{Backup, Closure, Destruction, Vault, VaultError},
@@ -481,7 +481,7 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
 
 /// The layer's own streams are nobody.
 fn refuse_own(subject: &Subject) -> Result<(), ErasureError> {
-    if subject.as_str() == ERASURES {
+    if subject.as_str() == ANNOUNCEMENTS {
         return Err(ErasureError::UnknownSubject(subject.clone()));
     }
     Ok(())

@@ -15,7 +15,7 @@ mod owner;
 mod recorded;
 mod tombstone;
 
-pub use announced::{ERASURE_ANNOUNCED, ERASURES};
+pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
 pub(crate) use characters::{normalized, same};
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{

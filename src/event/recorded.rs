@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Day, ERASURE_ANNOUNCED, ERASURES, ErasureRef, EventId, EventType, Json, KeyId, Position,
-    Revision, SUBJECT_FORGOTTEN, StreamName, Subject, Timestamp, Tombstone,
+    ANNOUNCED, ANNOUNCEMENTS, Day, ErasureRef, EventId, EventType, Json, KeyId, Position, Revision,
+    SUBJECT_FORGOTTEN, StreamName, Subject, Timestamp, Tombstone,
 };
 
 /// The largest event that the layer accepts, payload and metadata together, in bytes: 16 MiB.
@@ -239,7 +239,7 @@ impl RecordedEvent {
     /// Whether the event is an announcement of an erasure: the layer's bookkeeping, in a stream
     /// of its own.
     pub fn is_announcement(&self) -> bool {
-        self.event_type.as_str() == ERASURE_ANNOUNCED && self.stream.as_str() == ERASURES
+        self.event_type.as_str() == ANNOUNCED && self.stream.as_str() == ANNOUNCEMENTS
     }
 
     /// What a reader has in hand.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use oubliette::{
     erasure::{Announcement, ErasureError},
-    event::{ERASURES, Position, RecordedEvent, StreamName},
+    event::{ANNOUNCEMENTS, Position, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{
@@ -73,7 +73,7 @@ impl Announcements {
     }
 
     async fn announcements(self, options: ReadOptions) -> Result<Vec<RecordedEvent>, StoreError> {
-        let stream = StreamName::new(ERASURES).unwrap();
+        let stream = StreamName::new(ANNOUNCEMENTS).unwrap();
         let all = self.inner.read(&stream, ReadOptions::default());
         let mut events: Vec<RecordedEvent> = all.try_collect().await?;
         if let Some(tamper) = self.tamper.lock().unwrap().as_ref() {
@@ -95,7 +95,7 @@ fn down() -> StoreError {
 #[async_trait]
 impl EventStore for Announcements {
     async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        let ours = appends.iter().any(|append| append.stream.as_str() == ERASURES);
+        let ours = appends.iter().any(|append| append.stream.as_str() == ANNOUNCEMENTS);
         if ours && self.away.load(Ordering::SeqCst) {
             return Err(down());
         }
@@ -112,7 +112,7 @@ impl EventStore for Announcements {
     }
 
     fn read(&self, name: &StreamName, options: ReadOptions) -> EventStream {
-        if name.as_str() != ERASURES {
+        if name.as_str() != ANNOUNCEMENTS {
             return self.inner.read(name, options);
         }
         if self.silent.load(Ordering::SeqCst) {
@@ -201,7 +201,7 @@ impl Machine {
 
     /// What is announced, as the store has it.
     pub(crate) async fn announcements(&self) -> Vec<Announcement> {
-        let events = all(&self.store, ERASURES).await;
+        let events = all(&self.store, ANNOUNCEMENTS).await;
         let line = |event: &RecordedEvent| {
             text(event).replacen('{', &format!(r#"{{"id":"{}","#, event.id), 1)
         };

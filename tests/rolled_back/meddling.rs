@@ -1,7 +1,7 @@
 //! What whoever writes to the event store can do with announcements, and what is noticed of it.
 
 use oubliette::{
-    event::{ERASURE_ANNOUNCED, ERASURES, EventId, RecordedEvent},
+    event::{ANNOUNCED, ANNOUNCEMENTS, EventId, RecordedEvent},
     layer::Oubliette,
 };
 
@@ -81,9 +81,9 @@ async fn junk_in_the_stream_closes_nothing() {
             r#"{{"format":9,"vault":"{vault}","erasure":"{vault}","at":"2026-01-01T00:00:00Z","epoch":1,"sealed":"AAAA"}}"#
         ),
     ] {
-        put(&machine.store, ERASURES, event(ERASURE_ANNOUNCED, &data)).await.unwrap();
+        put(&machine.store, ANNOUNCEMENTS, event(ANNOUNCED, &data)).await.unwrap();
     }
-    put(&machine.store, ERASURES, event("Noise", "{}")).await.unwrap();
+    put(&machine.store, ANNOUNCEMENTS, event("Noise", "{}")).await.unwrap();
     machine.restore(&before);
     let bank = machine.open().await;
     assert_eq!(bank.witnessed().replayed.len(), 1);

@@ -138,7 +138,7 @@ def associated(line):
     ids = {name: uuid.UUID(line[name]).bytes if name in line else b"" for name in ("vault", "erasure", "previous", "id")}
     return b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
                                micros.to_bytes(8, "big", signed=True), line["epoch"].to_bytes(8, "big"),
-                               ids["previous"], ids["id"], b"oubliette-erasures"]))
+                               ids["previous"], ids["id"], b"oubliette-announcements"]))
 def of_era(secret, label): return hmac.digest(secret, b"oubliette era 1: " + label, "sha256")
 def open_announcement(line, eras):
     """Associated data and plaintext of an announcement, by whichever of these eras it is sealed for."""

@@ -80,7 +80,7 @@ async fn whoever_finds_a_backup_has_nobody_forgotten() {
     let theirs =
         Oubliette::open(MemoryStore::new(), place.restored(), nothing_public()).await.unwrap();
     theirs.forget(&subject("user-1"), "out of malice").await.unwrap();
-    let erasures = crate::event::StreamName::new(crate::event::ERASURES).unwrap();
+    let erasures = crate::event::StreamName::new(crate::event::ANNOUNCEMENTS).unwrap();
     let announced = theirs.store().events(&erasures, ReadOptions::default()).await.unwrap();
     let [announced] = announced.as_slice() else { panic!("one announcement") };
     let planted = NewEvent::new(announced.event_type.clone(), announced.data.clone().unwrap());
