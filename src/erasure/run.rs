@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     ErasureError, ErasureRecord, Foreign, NotReached, Plan,
     journal::Journal,
+    keys::say_due,
     reason::check_reason,
     survey::{Look, survey},
     tombstones::set_tombstones,
@@ -163,7 +164,9 @@ impl<S: EventStore> Oubliette<S> {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
             let _one_at_a_time = vault.erase_alone().await;
             look(&layer, vault).await?;
-            resume(&layer, vault, None).await
+            let said = say_due(&layer, vault).await;
+            let resumed = resume(&layer, vault, None).await;
+            said.and(resumed)
         };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }

@@ -5,6 +5,7 @@
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
 mod announced;
+mod announcement;
 mod characters;
 mod json;
 mod layout;
@@ -16,6 +17,8 @@ mod recorded;
 mod tombstone;
 
 pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
+pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
+pub(crate) use announcement::{Beyond, Body, Statement};
 pub(crate) use characters::{normalized, same};
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
