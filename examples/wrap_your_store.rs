@@ -70,7 +70,7 @@ impl EventStore for Shelf {
         for Append { stream, events, .. } in appends {
             let mut revision = shelf.iter().filter(|event| event.stream == stream).count() as u64;
             for NewEvent { id, event_type, data, metadata, .. } in events {
-                let (at, now) = (Position(shelf.len() as u64), Timestamp::now());
+                let (at, now) = (Position::number(shelf.len() as u64), Timestamp::now());
                 let (stream, revision_now) = (stream.clone(), Revision(revision));
                 shelf.push(RecordedEvent::plain(
                     stream,
@@ -84,7 +84,8 @@ impl EventStore for Shelf {
                 ));
                 revision += 1;
             }
-            let (revision, position) = (Revision(revision - 1), Position(shelf.len() as u64 - 1));
+            let (revision, position) =
+                (Revision(revision - 1), Position::number(shelf.len() as u64 - 1));
             done.push(Appended { revision, position, already: false });
         }
         self.count.send_replace(shelf.len());
@@ -95,18 +96,30 @@ impl EventStore for Shelf {
         let ReadOptions { from, direction, limit, .. } = options;
         let mut found = self.all();
         found.retain(|event| event.stream == *stream);
-        in_order(found, direction, limit, move |event| from.map(|from| event.revision.cmp(&from)))
+        in_order(found, direction, limit, |event| match (direction, from) {
+            (_, None) => true,
+            (Direction::Forwards, Some(from)) => event.revision >= from,
+            (Direction::Backwards, Some(from)) => event.revision <= from,
+        })
     }
 
     fn read_all(&self, options: ReadAllOptions) -> EventStream {
-        let ReadAllOptions { from, direction, limit, .. } = options;
-        let all = self.all();
-        in_order(all, direction, limit, move |event| from.map(|from| event.position.cmp(&from)))
+        let ReadAllOptions { after, direction, limit, .. } = options;
+        if let Err(error) = after.map(index).transpose() {
+            return stream::iter([Err(error)]).boxed();
+        }
+        in_order(self.all(), direction, limit, |event| match (direction, after) {
+            (_, None) => true,
+            (Direction::Forwards, Some(after)) => event.position > after,
+            (Direction::Backwards, Some(before)) => event.position < before,
+        })
     }
 
     fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
-        let next = after
-            .map_or(0, |after| usize::try_from(after.0).unwrap_or(usize::MAX).saturating_add(1));
+        let next = match after.map(index).transpose() {
+            Ok(after) => after.map_or(0, |after| after.saturating_add(1)),
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
         let (shelf, counter) = (self.clone(), self.count.subscribe());
         let start = (next, Some(*self.count.borrow()));
         stream::unfold((shelf, counter, filter, start), |mut state| async move {
@@ -171,18 +184,20 @@ fn retried(
     }
 }
 
-/// The events from a place on, in a direction; `compare` says where an event lies from there.
+/// The index that a position is, if it is one of ours.
+fn index(position: Position) -> Result<usize, StoreError> {
+    let number = position.as_number().ok_or(StoreError::ForeignPosition(position))?;
+    Ok(usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// The events that are wanted, in a direction.
 fn in_order(
     mut events: Vec<RecordedEvent>,
     direction: Direction,
     limit: Option<usize>,
-    compare: impl Fn(&RecordedEvent) -> Option<std::cmp::Ordering>,
+    wanted: impl Fn(&RecordedEvent) -> bool,
 ) -> EventStream {
-    let outside = match direction {
-        Direction::Forwards => std::cmp::Ordering::Less,
-        Direction::Backwards => std::cmp::Ordering::Greater,
-    };
-    events.retain(|event| compare(event) != Some(outside));
+    events.retain(wanted);
     if direction == Direction::Backwards {
         events.reverse();
     }

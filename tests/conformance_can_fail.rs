@@ -32,6 +32,7 @@ enum Fault {
     WritesStreamsOneByOne,
     ReturnsTheFirstRevision,
     ReturnsPositionsOfItsOwn,
+    HasPositionsOfTwoLengths,
     AnswersInTheOrderOfNames,
     SwallowsEventsSilently,
     AcceptsTheMalformed,
@@ -54,6 +55,9 @@ enum Fault {
     IgnoresTheDirection,
     SwapsNeighbours,
     ShowsPositionsLate,
+    ReadsFromThePositionToo,
+    TakesAnyPosition,
+    TakesAnyPositionToSubscribe,
     FoldsCase,
     // Subscribe
     LosesTheFirstLiveEvent,
@@ -101,6 +105,24 @@ impl Faulty {
     }
 }
 
+/// Cut or padded until it fits.
+fn ours(position: Position) -> Position {
+    let mut bytes = position.as_bytes().to_vec();
+    bytes.resize(8, 0);
+    Position::of_bytes(&bytes).unwrap()
+}
+
+/// Still in order, but not of one length.
+fn lengthened(position: Position) -> Position {
+    let bytes = position.as_bytes();
+    if bytes[7] < 4 { position } else { Position::of_bytes(&[bytes, &[0]].concat()).unwrap() }
+}
+
+/// The memory store's positions are numbers.
+fn shifted(position: Position, by: i64) -> Position {
+    Position::number(position.as_number().unwrap().saturating_add_signed(by))
+}
+
 fn lower(stream: &StreamName) -> StreamName {
     StreamName::new(stream.as_str().to_lowercase()).unwrap()
 }
@@ -134,6 +156,7 @@ fn change(fault: Fault, mut event: RecordedEvent) -> RecordedEvent {
             }
         }
         (Fault::DropsMetadata, _) => event.metadata = None,
+        (Fault::HasPositionsOfTwoLengths, _) => event.position = lengthened(event.position),
         _ => {}
     }
     event
@@ -214,7 +237,11 @@ impl EventStore for Faulty {
                 Ok(done)
             }
             (Fault::ReturnsPositionsOfItsOwn, Ok(mut done)) => {
-                done.iter_mut().for_each(|done| done.position.0 += 1);
+                done.iter_mut().for_each(|done| done.position = shifted(done.position, 1));
+                Ok(done)
+            }
+            (Fault::HasPositionsOfTwoLengths, Ok(mut done)) => {
+                done.iter_mut().for_each(|done| done.position = lengthened(done.position));
                 Ok(done)
             }
             (Fault::AnswersInTheOrderOfNames, Ok(done)) => {
@@ -272,8 +299,18 @@ impl EventStore for Faulty {
         events.map(move |event| event.map(|event| change(fault, event))).boxed()
     }
 
-    fn read_all(&self, options: ReadAllOptions) -> EventStream {
+    fn read_all(&self, mut options: ReadAllOptions) -> EventStream {
         let fault = self.fault;
+        match fault {
+            Fault::ReadsFromThePositionToo => {
+                options.after = options.after.map(|after| match options.direction {
+                    Direction::Forwards => shifted(after, -1),
+                    Direction::Backwards => shifted(after, 1),
+                });
+            }
+            Fault::TakesAnyPosition => options.after = options.after.map(ours),
+            _ => {}
+        }
         let events = self.inner.read_all(options);
         let events = events.map(move |event| event.map(|event| change(fault, event)));
         match fault {
@@ -291,7 +328,8 @@ impl EventStore for Faulty {
                 events
                     .filter(move |event| {
                         let late = event.as_ref().is_ok_and(|event| {
-                            event.position.0 % 3 == 1 && met.lock().unwrap().insert(event.position)
+                            event.position.as_number().unwrap() % 3 == 1
+                                && met.lock().unwrap().insert(event.position)
                         });
                         futures::future::ready(!late)
                     })
@@ -308,7 +346,8 @@ impl EventStore for Faulty {
             _ => {}
         }
         let after = match self.fault {
-            Fault::DeliversTheStartToo => after.map(|after| Position(after.0.saturating_sub(1))),
+            Fault::TakesAnyPositionToSubscribe => after.map(ours),
+            Fault::DeliversTheStartToo => after.map(|after| shifted(after, -1)),
             _ => after,
         };
         let deliveries = self.inner.subscribe(after, filter);
@@ -410,6 +449,7 @@ notices! {
     streams_one_by_one_when_stale: WritesStreamsOneByOne in stale_append_writes_nothing
     the_first_revision: ReturnsTheFirstRevision in append_returns_revision_and_position
     positions_of_its_own: ReturnsPositionsOfItsOwn in append_returns_revision_and_position
+    positions_of_two_lengths: HasPositionsOfTwoLengths in append_returns_revision_and_position
     answers_by_name: AnswersInTheOrderOfNames in append_returns_revision_and_position
     swallowed_events: SwallowsEventsSilently in read_is_in_order
     malformed_appends: AcceptsTheMalformed in malformed_appends_are_refused
@@ -433,6 +473,9 @@ notices! {
     an_ignored_direction: IgnoresTheDirection in read_is_in_order
     swapped_neighbours: SwapsNeighbours in read_all_is_in_order
     positions_that_show_late: ShowsPositionsLate in read_all_skips_nothing_in_flight
+    a_position_read_too: ReadsFromThePositionToo in read_all_is_in_order
+    any_position: TakesAnyPosition in foreign_positions_are_refused
+    any_position_to_subscribe: TakesAnyPositionToSubscribe in foreign_positions_are_refused
     folded_case: FoldsCase in streams_are_apart
     a_lost_live_event: LosesTheFirstLiveEvent in subscription_catches_up_then_goes_live
     a_lost_event_at_the_join: LosesTheFirstLiveEvent in subscription_joins_without_gap_or_repeat

@@ -1,10 +1,11 @@
 //! The documents are true where a machine can tell: links lead somewhere, policies in them are
-//! accepted, commands in them exist.
+//! accepted, rooms that they name exist. Commands in them are parsed by the tests in
+//! `src/cli/documents.rs`.
 
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -119,15 +120,22 @@ fn every_policy_shown_is_accepted() {
     assert!(shown >= 5, "{shown}");
 }
 
-/// No promise is made of a room that is not there: the table of rooms names the modules.
+/// The tables of rooms, in README and architecture, name the modules, all of them and no others.
 #[test]
-fn the_table_of_rooms_names_every_module() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+fn the_tables_of_rooms_name_every_module_and_no_other() {
+    let mut modules = BTreeSet::new();
     for entry in fs::read_dir(root().join("src")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() && path.join("mod.rs").exists() {
-            let room = path.file_name().unwrap().to_string_lossy().into_owned();
-            assert!(readme.contains(&format!("| `{room}` |")), "{room} is not in the table");
+            modules.insert(path.file_name().unwrap().to_string_lossy().into_owned());
         }
+    }
+    for document in ["README.md", "docs/architecture.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let (_, section) = text.split_once("\n## The rooms\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        let row = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        let rows: BTreeSet<String> = section.lines().filter_map(row).collect();
+        assert_eq!(rows, modules, "{document}");
     }
 }

@@ -3,9 +3,11 @@
 //! its own.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
+#[path = "device/skip.rs"]
+mod skip;
 
 use std::{
     collections::BTreeMap,
@@ -26,6 +28,10 @@ use oubliette::{
         backup::{BackupError, Identities, Recipients, VerifiedBackup},
     },
 };
+use skip::skipped;
+
+/// Promises that file systems can be mounted.
+const DISKS: &str = "OUBLIETTE_REQUIRE_DISKS";
 
 /// A small file system, unmounted when dropped.
 struct Small<'a>(&'a Path);
@@ -77,7 +83,7 @@ async fn key_of(vault: &Vault, whose: &str) -> Result<KeyId, VaultError> {
 
 async fn destroy(vault: &Vault, who: &[String]) -> Result<(), VaultError> {
     let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
-    let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+    let destruction = Destruction::new(ErasureId::now(), doomed.collect());
     vault.destroy(&destruction, b"a note").await.map(drop)
 }
 
@@ -129,7 +135,10 @@ async fn a_disk_that_is_full_in_the_middle_of_a_destroy_forgets_all_or_nothing()
             true => Small::mount_ext4(&at.path().join("image"), &mounted),
         };
         let Some(small) = small else {
-            eprintln!("SKIPPED: no small file system (ext4: {ext4}) could be mounted; run as root");
+            skipped(
+                DISKS,
+                &format!("no small file system (ext4: {ext4}) could be mounted; run as root"),
+            );
             continue;
         };
         let (mut full, mut done) = (0, 0);
@@ -157,7 +166,7 @@ async fn a_disk_that_is_full_while_a_vault_is_opened_damages_nothing() {
         PageStoreKind::ALL.into_iter().flat_map(|pages| (0..24).map(move |n| (pages, n * 4096)))
     {
         let Some(small) = Small::mount(at.path()) else {
-            eprintln!("SKIPPED: no small file system could be mounted; run as root");
+            skipped(DISKS, "no small file system could be mounted; run as root");
             return;
         };
         let (folder, root) = (at.path().join("vault"), at.path().join("root"));
@@ -199,7 +208,7 @@ async fn a_disk_that_is_full_while_a_vault_is_opened_damages_nothing() {
 async fn a_full_disk_loses_nothing_that_was_acknowledged() {
     let at = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(at.path()) else {
-        eprintln!("SKIPPED: no small file system could be mounted; run as root");
+        skipped(DISKS, "no small file system could be mounted; run as root");
         return;
     };
     let policy = at.path().join("bank.toml");
@@ -263,7 +272,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
 async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
     let at = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(at.path()) else {
-        eprintln!("SKIPPED: no small file system could be mounted; run as root");
+        skipped(DISKS, "no small file system could be mounted; run as root");
         return;
     };
     fs::write(at.path().join("ballast"), vec![0; 11 << 20]).unwrap();
@@ -296,7 +305,7 @@ async fn a_backup_that_does_not_fit_leaves_nothing_and_hinders_nobody() {
 async fn a_restore_that_does_not_fit_leaves_no_vault_and_can_be_repeated() {
     let at = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(at.path()) else {
-        eprintln!("SKIPPED: no small file system could be mounted; run as root");
+        skipped(DISKS, "no small file system could be mounted; run as root");
         return;
     };
     let elsewhere = tempfile::tempdir().unwrap();

@@ -98,7 +98,7 @@ async fn forgetting_twice_has_no_second_effect() {
 }
 
 #[tokio::test]
-async fn once_decided_done() {
+async fn what_is_decided_is_completed_once_the_store_is_back() {
     let store = NoTombstones::default();
     let vault = Vault::in_memory().unwrap();
     let bank = Oubliette::open(store.clone(), vault.clone(), bank_policy()).await.unwrap();
@@ -130,7 +130,7 @@ async fn once_decided_done() {
 }
 
 #[tokio::test]
-async fn default_deny() {
+async fn what_no_rule_calls_public_is_never_stored_in_clear() {
     let store = MemoryStore::new();
     let bank = layer_over(store.clone()).await;
     let metadata =
@@ -168,7 +168,7 @@ async fn default_deny() {
 }
 
 #[tokio::test]
-async fn no_silent_gap() {
+async fn every_shredded_event_is_in_its_place_and_says_so() {
     let bank = layer().await;
     bank_of_456(&bank).await;
     let before = everything(&bank).await;
@@ -185,7 +185,7 @@ async fn no_silent_gap() {
 }
 
 #[tokio::test]
-async fn fail_closed() {
+async fn what_needs_a_forgotten_subjects_key_is_refused_and_so_is_all_without_a_vault() {
     let store = MemoryStore::new();
     let bank = layer_over(store.clone()).await;
     bank_of_456(&bank).await;
@@ -234,7 +234,7 @@ async fn a_missing_key_is_an_alarm_and_never_called_forgotten() {
 }
 
 #[tokio::test]
-async fn fenced() {
+async fn a_reopened_subject_gets_new_keys_and_the_old_events_stay_shredded() {
     let bank = layer().await;
     bank_of_456(&bank).await;
     let who = subject("user-456");
@@ -267,7 +267,7 @@ async fn fenced() {
 /// Threads append while another forgets: what was acknowledged before is shredded, what came
 /// after is refused, and nothing is acknowledged and left readable.
 #[test]
-fn linearizable() {
+fn what_is_acknowledged_while_others_forget_is_shredded() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     for round in 0..15 {

@@ -122,7 +122,7 @@ async fn an_event_of_another_vault_is_called_so_and_is_no_reason_to_stop() {
     assert_eq!((report.events.unknown, report.events.open), (0, 8));
     assert!(report.is_clean(), "two vaults may share a store");
     let Where::Event { revision, position, .. } = &found[0].at else { panic!() };
-    assert_eq!((revision.0, position.0), (0, raw(&bank).await[9].position.0));
+    assert_eq!((revision.0, *position), (0, raw(&bank).await[9].position));
 }
 
 #[tokio::test]

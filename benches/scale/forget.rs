@@ -88,7 +88,7 @@ pub(crate) fn alone(step: &Step, reference: &Path) -> Value {
 pub(crate) fn forget(runtime: &Runtime, vault: &Vault, who: &[Subject]) -> (f64, u64) {
     let doomed = |subject: &Subject| Doomed { subject: subject.clone(), dead: Dead::All };
     let erasure = ErasureId::now();
-    let destruction = Destruction { erasure, doomed: who.iter().map(doomed).collect() };
+    let destruction = Destruction::new(erasure, who.iter().map(doomed).collect());
     let begin = Instant::now();
     let destroyed = runtime.block_on(vault.destroy(&destruction, b"measured")).unwrap();
     (begin.elapsed().as_secs_f64(), destroyed.keys)

@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 
 use crate::{
-    event::{ErasureId, Generation, Layout, StreamName, Subject, Timestamp},
+    event::{Category, Day, ErasureId, Generation, KeyId, Layout, StreamName, Subject, Timestamp},
     layer::Oubliette,
     store::{EventStore, StoreError},
     vault::{Fence, InventoryEntry, KeyInfo, KeyStanding, VaultError},
@@ -47,6 +47,12 @@ pub struct KeyRow {
     pub stream: StreamName,
     /// Its subject.
     pub subject: Subject,
+    /// Its category; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// The last day of the period of what it seals; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period: Option<Day>,
     /// Its generation.
     pub generation: Generation,
     /// What it may be used for.
@@ -81,6 +87,10 @@ pub struct ForgottenRow {
     pub pseudonym: String,
     /// The erasures, newest last, each with the generations that it ended (both inclusive).
     pub erasures: Vec<DeadSpan>,
+    /// The ids of the keys of these generations that were spared, and still are: each stands in the
+    /// inventory, or is lost. Absent where none was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<KeyId>,
     /// Whether new keys are refused: so, until `reopen`.
     pub closed: bool,
 }
@@ -175,6 +185,8 @@ fn key_row(key: KeyInfo, declares_owners: bool) -> KeyRow {
     let own = key.subject.as_str() == key.stream.as_str();
     KeyRow {
         id: key.id.to_string(),
+        category: key.class.category,
+        period: key.class.period,
         generation: key.generation,
         state: key.standing,
         activation: (key.standing != KeyStanding::PreActivation).then_some(key.created),
@@ -202,6 +214,7 @@ fn forgotten_row(fence: Fence) -> ForgottenRow {
         state: KeyStanding::Destroyed,
         pseudonym,
         erasures: fence.dead.into_iter().map(span).collect(),
+        spared: fence.spared.into_iter().map(|(_, id)| id).collect(),
         closed: fence.closed,
     }
 }

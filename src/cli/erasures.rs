@@ -207,7 +207,8 @@ async fn apply(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliE
         return Ok(());
     }
     Err(CliError::failed(format!(
-        "{} of this vault did not open and were not applied: changed, forged, or a newer program's",
+        "{} that this vault did not sign, or that do not open, were not applied: forged, changed, or \
+         a newer program's",
         output::count(replayed.unverifiable.len() as u64, "line")
     )))
 }

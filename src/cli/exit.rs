@@ -138,6 +138,7 @@ impl From<StoreError> for CliError {
                 (Exit::Conflict, Some("read the stream again, decide again, append again"))
             }
             StoreError::Forgotten { .. } => (Exit::Forgotten, None),
+            StoreError::ForeignPosition(_) => (Exit::Usage, None),
             _ if error.is_temporary() => (Exit::Failed, Some("try again")),
             _ => (Exit::Failed, None),
         };

@@ -7,6 +7,8 @@ mod append;
 mod backup;
 mod clock;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod drill;
 mod erasures;
 mod exit;

@@ -220,8 +220,8 @@ impl Globals {
             note(
                 self.json,
                 &format!(
-                    "{} in oubliette-announcements claims to be this vault's and does not open: \
-                     forged, changed, or a newer program's; not counted ({})",
+                    "{} in oubliette-announcements claims to be this vault's, and is not signed by it or \
+                     does not open: forged, changed, or a newer program's; not counted ({})",
                     output::count(unverifiable.len() as u64, "event"),
                     ids(&unverifiable)
                 ),

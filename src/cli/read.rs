@@ -50,11 +50,12 @@ pub(super) struct ReadArgs {
 Examples:
   oubliette read-all --limit 20
   oubliette read-all --backwards --limit 20              (the newest)
+  oubliette read-all --after 1000                        (what came after that position)
   oubliette read-all --json > events.ndjson              (`import` takes it back)")]
 pub(super) struct ReadAllArgs {
-    /// The first position to show
-    #[arg(long, value_name = "N")]
-    from: Option<u64>,
+    /// Only events after this position, as the store wrote it (with --backwards, before it)
+    #[arg(long, value_name = "POSITION")]
+    after: Option<Position>,
     #[command(flatten)]
     how: How,
 }
@@ -86,9 +87,9 @@ Examples:
 With --json, {\"caughtUp\":true} stands between what was there and what comes. A vault has one
 process at a time: to watch while others write, use --no-vault.")]
 pub(super) struct SubscribeArgs {
-    /// Only events after this position
-    #[arg(long, value_name = "N")]
-    after: Option<u64>,
+    /// Only events after this position, as the store wrote it
+    #[arg(long, value_name = "POSITION")]
+    after: Option<Position>,
     /// Only streams whose name begins so; may be repeated
     #[arg(long, value_name = "PREFIX")]
     stream_prefix: Vec<String>,
@@ -126,7 +127,7 @@ pub(super) async fn all(
 ) -> Result<(), CliError> {
     let store = globals.open_to_read().await?;
     let options = ReadAllOptions {
-        from: args.from.map(Position),
+        after: args.after,
         direction: args.how.direction(),
         limit: args.how.limit,
     };
@@ -196,7 +197,7 @@ pub(super) async fn subscribe(
 ) -> Result<(), CliError> {
     let store = globals.open_to_read().await?;
     let filter = Filter { stream_prefixes: args.stream_prefix, event_types: args.event_type };
-    let mut deliveries = store.subscribe(args.after.map(Position), filter).peekable();
+    let mut deliveries = store.subscribe(args.after, filter).peekable();
     let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         // Before waiting, everything is handed on.

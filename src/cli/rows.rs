@@ -2,7 +2,7 @@
 //! `subscribe` write is what `import` takes.
 //!
 //! ```json
-//! {"stream":"user-456","revision":0,"position":1,"id":"…","type":"UserRegistered",
+//! {"stream":"user-456","revision":0,"position":"1","id":"…","type":"UserRegistered",
 //!  "subject":"user-456","recorded":"2026-01-31T12:00:00Z","metadata":{…},"data":{…},
 //!  "keys":["…"],
 //!  "shredded":[{"ref":"…","day":"2026-01-31","keys":["…"],"fields":["/name"]}],
@@ -16,6 +16,7 @@
 //!   somebody's JSON.
 //! - The payload of an event of a tombstone's type for which no vault vouches stands in `foreign`,
 //!   and there is no `data`.
+//! - `position` is a text, whatever the store: what `--after` takes.
 //! - `subject` is there where it is known; `metadata`, `data`, `keys`, `shredded` and `withheld` are
 //!   there unless empty.
 //! - On the way in, `revision`, `position`, `recorded` and `keys` are passed over: the store and the
@@ -336,7 +337,7 @@ mod tests {
         RecordedEvent::plain(
             StreamName::new("s-1").unwrap(),
             Revision(3),
-            Position(9),
+            Position::number(9),
             EventId::random(),
             EventType::new("Happened").unwrap(),
             Timestamp::from_micros(0),
@@ -399,7 +400,7 @@ mod tests {
         let whole = RecordedEvent::plain(
             StreamName::new("s").unwrap(),
             Revision(0),
-            Position(1),
+            Position::number(1),
             EventId::random(),
             EventType::new("T").unwrap(),
             Timestamp::now(),

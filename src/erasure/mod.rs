@@ -1,21 +1,26 @@
 //! Forgetting: from plan to tombstones.
 //!
-//! Called through [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
-//! The order of things is what makes it safe, and it is this:
+//! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
+//! Before there is a layer, `service` calls [`replay`], [`believe`] and [`pass_over`], and the command line
+//! [`export`]. `audit` reads records and announcements.
+//! The order of the steps is what makes it safe:
 //!
-//! 0. **Look** into the streams concerned for what forgetting does not reach: events that were never
-//!    sealed. Where there are some, it is refused, unless the caller knows.
-//! 1. **Close** the subject, and everyone whose keys will go: appends under way are waited for,
-//!    new ones wait. Closing can bring new dependents to light, so that planning and closing
+//! 1. **Look** into the streams concerned for events that were never sealed, which forgetting does not
+//!    reach. Where there are some, it is refused, unless the caller allows it.
+//! 2. **Close** the subject, and everyone whose keys will go: new appends are blocked, and those in
+//!    flight are waited for. Closing can bring new dependents to light, so planning and closing
 //!    alternate until nothing is new.
-//! 2. **Journal** the whole plan, durably. From here on the erasure happens, whatever crashes.
-//! 3. **Announce** it in the event store, sealed and without names, so that a vault that is rolled
-//!    back is found out. Where the store does not answer, the erasure waits.
-//! 4. **Destroy** all keys in one batch and fence their subjects.
-//! 5. **Tombstones** on every affected stream, signed, under ids that come from a secret of the
+//! 3. **Journal** the whole plan, durably. From here on the erasure happens, whatever crashes.
+//! 4. **Announce** it in the event store, sealed and without names, so that a rollback of the vault is
+//!    detected. Where the store does not answer, the erasure waits.
+//! 5. **Destroy** all keys in one batch and fence their subjects. The vault's pages are written anew, and
+//!    then the root slot is overwritten: that is the moment of forgetting.
+//! 6. **Set tombstones** in every affected stream, signed, under ids that come from a secret of the
 //!    journal and the stream, so that repeating this step changes nothing and nobody foresees them.
-//! 6. **Close the books**: the journal, which holds names, is removed; a record without names
+//! 7. **Close the books**: the journal, which holds names, is removed; a record without names
 //!    stays.
+//!
+//! `docs/architecture.md` shows the same steps with the same numbers.
 
 mod announce;
 mod doom;

@@ -157,7 +157,9 @@ impl<S: EventStore> Oubliette<S> {
     /// # Errors
     /// [`ErasureError::AnnouncementPending`] and [`ErasureError::TombstonesPending`] where the
     /// store still does not take them; [`ErasureError::WitnessSilent`] where it cannot be read;
-    /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten.
+    /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten;
+    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and [`ErasureError::NotReplayed`]
+    /// where an announced erasure is not applied: then nothing may be served. Errors of the vault.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
@@ -270,7 +272,7 @@ fn is_decided(vault: &Vault, subject: &Subject) -> Result<bool, ErasureError> {
     Ok(false)
 }
 
-/// The note is written in the same breath in which the keys die.
+/// The note is written in the batch that destroys the keys.
 fn is_destroyed(vault: &Vault, journal: &Journal) -> Result<bool, ErasureError> {
     Ok(ErasureRecord::find(vault, journal.erasure)?.is_some())
 }
@@ -399,7 +401,7 @@ async fn carry_out<S: EventStore>(
                 .await
         }
     };
-    let destruction = Destruction { erasure: journal.erasure, doomed };
+    let destruction = Destruction::new(journal.erasure, doomed);
     let mut mark = Mark::load(vault)?;
     let mut record = match ErasureRecord::find(vault, journal.erasure)? {
         Some(record) => record,

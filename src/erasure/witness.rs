@@ -31,7 +31,8 @@ const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
 /// How many times other events may have the ids of an announcement before something else is the
 /// matter than chance.
 const MOST_ATTEMPTS: usize = 8;
-/// The one note of the kind `Witness`.
+/// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
+/// ids of erasures: see [`believe`].
 const MARK: [u8; 16] = [0; 16];
 
 /// What the announcements in the event store told.
@@ -395,7 +396,7 @@ impl Found {
                 self.compromised.push((event, verdict));
             }
         }
-        // Whoever passed over one of these took its books upon themselves.
+        // An operator passed over these, and so took responsibility for them.
         let noted = |erasure: ErasureId| {
             vault.note(NoteKind::Erasure, erasure.0.into_bytes()).is_ok_and(|note| note.is_some())
         };

@@ -7,12 +7,14 @@
 mod announced;
 mod announcement;
 mod characters;
+mod class;
 mod json;
 mod layout;
 mod name;
 mod number;
 mod opaque;
 mod owner;
+mod position;
 mod recorded;
 mod tombstone;
 
@@ -20,20 +22,22 @@ pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
 pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
 pub(crate) use announcement::{Beyond, Body, Statement};
 pub(crate) use characters::{normalized, same};
+pub use class::Class;
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
     Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
     canonical_number,
 };
 pub use layout::{Layout, PolicyDigest};
-pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
+pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
-    Day, DayError, ErasureId, EventId, Generation, Position, Revision, Timestamp, TimestampError,
+    Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError,
 };
 pub use opaque::{
     ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
 };
 pub use owner::OwnerChange;
+pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why,
     Withheld,

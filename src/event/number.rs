@@ -32,11 +32,6 @@ number! {
 }
 
 number! {
-    /// Orders all events of a store. Positions grow, but need not be consecutive.
-    Position, u64
-}
-
-number! {
     /// Which of a stream's successive data keys of one subject; the first is 1.
     Generation, u32
 }
@@ -189,7 +184,7 @@ impl Timestamp {
     }
 }
 
-/// A day in UTC; written as `2026-01-31`.
+/// A day, in UTC where nothing else is said; written as `2026-01-31`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day(jiff::civil::Date);
 
@@ -216,6 +211,21 @@ impl FromStr for Day {
         let day = text.parse().map(Self).map_err(|_| DayError)?;
         // One spelling, because it is signed.
         if day.to_string() == text { Ok(day) } else { Err(DayError) }
+    }
+}
+
+impl Day {
+    /// Year (2), month, day: so that days are ordered as their bytes are.
+    pub(crate) fn to_bytes(self) -> [u8; 4] {
+        let [high, low] = self.0.year().to_be_bytes();
+        [high, low, self.0.month().unsigned_abs(), self.0.day().unsigned_abs()]
+    }
+
+    /// `None`: there is no such day in the years 1 to 9999.
+    pub(crate) fn from_bytes([high, low, month, day]: [u8; 4]) -> Option<Self> {
+        let year = i16::from_be_bytes([high, low]);
+        let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+        jiff::civil::Date::new(year, month, day).ok().filter(|_| year > 0).map(Self)
     }
 }
 

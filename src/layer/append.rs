@@ -3,8 +3,9 @@
 //! First, in the caller's task, what can be refused without touching anything: names, payloads,
 //! policy. Then, in a task of its own that nobody can cut off: admission, owner claims, keys,
 //! sealing, the inner append, settling. The permit lasts until the inner store has answered,
-//! and forgetting waits for it: that is what makes the two linearizable. A store that does not answer
-//! for minutes keeps nobody waiting any more: what it takes after all is shredded by then.
+//! and forgetting waits for it: that is what makes the two linearizable. After some minutes without an
+//! answer no erasure waits any more. What the store takes after that is shredded if its subject was
+//! forgotten meanwhile.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The layer: an event store around an event store.
 //!
-//! Used by services, the command line and tests. [`Oubliette`] seals on append and opens on read;
+//! Used by services, the command line and tests; `erasure` and `audit` add methods to [`Oubliette`],
+//! which seals on append and opens on read;
 //! [`Codec`] is the same sealing for those who own their store's code path. This room joins
 //! `policy` (what is public, whose the rest is), `vault` (keys) and `crypto` (tokens) over a
 //! `store`; nothing of those rooms knows of it.
@@ -84,8 +85,10 @@ impl<S: EventStore> Oubliette<S> {
     /// logged, and [`Oubliette::resume`] tries again.
     ///
     /// # Errors
-    /// Where an erasure cannot be completed in the vault, or the store does not say which were
-    /// announced: then nothing may be served.
+    /// After each of these nothing may be served. [`ErasureError::WitnessSilent`] where the store
+    /// cannot be asked what was announced; [`ErasureError::TooOld`] and [`ErasureError::UnknownSigner`]
+    /// where an announced erasure cannot be applied until the operator says what it is;
+    /// [`ErasureError::NotReplayed`] where the vault fails to apply one; errors of the vault.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         match oubliette.resume().await {
@@ -124,7 +127,7 @@ impl<S: EventStore> Oubliette<S> {
         }
     }
 
-    /// The store underneath, as it lies: tokens and all.
+    /// The store underneath, which returns tokens as they are stored.
     pub fn store(&self) -> &S {
         &self.layer.store
     }

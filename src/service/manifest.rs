@@ -83,7 +83,8 @@ impl Noted {
         self.settings().root.map(PathBuf::from).or_else(|| self.hint.clone())
     }
 
-    /// Where a root slot may be made: a place that the user noted.
+    /// Where a root slot may be made: where the user noted it. What the folder says counts only if it is
+    /// in this user's own state directory, where slots are made by default.
     pub(super) fn own_root(&self) -> Option<PathBuf> {
         let usual = self.hint.clone().filter(|root| super::settings::is_usual(root));
         self.settings().root.map(PathBuf::from).or(usual)

@@ -52,6 +52,10 @@ pub enum StoreError {
     #[error("invalid request: {0}")]
     Invalid(String),
 
+    /// A position is none of this store's: it has another length than they have.
+    #[error("position {0} is none of this store's; take positions from what this store returned")]
+    ForeignPosition(Position),
+
     /// This store cannot do it.
     #[error("this store does not support {0}")]
     Unsupported(Capability),

@@ -129,7 +129,7 @@ impl Log {
                 self.events.push(RecordedEvent::plain(
                     append.stream.clone(),
                     revision,
-                    Position(self.events.len() as u64),
+                    Position::number(self.events.len() as u64),
                     event.id,
                     event.event_type,
                     recorded,
@@ -137,7 +137,7 @@ impl Log {
                     event.metadata,
                 ));
             }
-            let position = Position(self.events.len().saturating_sub(1) as u64);
+            let position = Position::number(self.events.len().saturating_sub(1) as u64);
             done.push(Appended { revision, position, already: false });
         }
         Ok(done)
@@ -159,7 +159,7 @@ impl EventStore for MemoryStore {
         if let Err(error) = self.require_direction(options.direction) {
             return refuse(error);
         }
-        let from = options.from.map(|from| from.0);
+        let from = options.from.map(|from| index(from.0));
         self.walk(Some(stream.clone()), options.direction, from, options.limit)
     }
 
@@ -167,21 +167,30 @@ impl EventStore for MemoryStore {
         let allowed = self
             .require(Capability::ReadAll)
             .and_then(|()| self.require_direction(options.direction));
-        if let Err(error) = allowed {
-            return refuse(error);
-        }
-        let from = options.from.map(|from| from.0);
-        self.walk(None, options.direction, from, options.limit)
+        let after = allowed.and_then(|()| options.after.map(index_of).transpose());
+        // Beyond it there are those of the next index, or, backwards, of the one before.
+        let (from, limit) = match (after, options.direction) {
+            (Err(error), _) => return refuse(error),
+            (Ok(None), _) => (None, options.limit),
+            (Ok(Some(0)), Direction::Backwards) => (None, Some(0)),
+            (Ok(Some(after)), Direction::Backwards) => (Some(after - 1), options.limit),
+            (Ok(Some(after)), Direction::Forwards) => {
+                (Some(after.saturating_add(1)), options.limit)
+            }
+        };
+        self.walk(None, options.direction, from, limit)
     }
 
     fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {
-        if let Err(error) = self.require(Capability::Subscribe) {
-            return stream::iter([Err(error)]).boxed();
-        }
+        let allowed = self.require(Capability::Subscribe);
+        let after = match allowed.and_then(|()| after.map(index_of).transpose()) {
+            Ok(after) => after,
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
         let state = Subscriber {
             head: self.shared.head.subscribe(),
             shared: Arc::clone(&self.shared),
-            next: after.map_or(0, |after| index(after.0).saturating_add(1)),
+            next: after.map_or(0, |after| after.saturating_add(1)),
             catching_up_to: None,
             caught_up: false,
             filter,
@@ -201,7 +210,7 @@ impl MemoryStore {
         &self,
         stream: Option<StreamName>,
         direction: Direction,
-        from: Option<u64>,
+        from: Option<usize>,
         limit: Option<usize>,
     ) -> EventStream {
         let shared = Arc::clone(&self.shared);
@@ -215,8 +224,8 @@ impl MemoryStore {
             let len = indices.map_or(log.events.len(), Vec::len);
             let (start, end) = range.get_or_insert_with(|| match (direction, from) {
                 (_, None) => (0, len),
-                (Direction::Forwards, Some(from)) => (index(from), len),
-                (Direction::Backwards, Some(from)) => (0, index(from).saturating_add(1).min(len)),
+                (Direction::Forwards, Some(from)) => (from, len),
+                (Direction::Backwards, Some(from)) => (0, from.saturating_add(1).min(len)),
             });
             if start >= end {
                 return None;
@@ -241,6 +250,11 @@ impl MemoryStore {
 /// A number beyond every index is as good as any other.
 fn index(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// The index that a position is.
+fn index_of(position: Position) -> Result<usize, StoreError> {
+    position.as_number().map(index).ok_or(StoreError::ForeignPosition(position))
 }
 
 fn refuse(error: StoreError) -> EventStream {

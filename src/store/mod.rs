@@ -50,7 +50,8 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///
 /// Append:
 /// - `append_returns_revision_and_position`: it returns, for each stream, the revision and
-///   position of the last event written; both grow with every event.
+///   position of the last event written; both grow with every event, and all positions have one
+///   length.
 /// - `append_is_all_or_nothing`: either every event of the call is there afterwards, or none.
 /// - `dropped_append_is_all_or_nothing`: that holds also where the caller drops the future.
 /// - `stale_append_writes_nothing`: where an expected revision does not match,
@@ -76,8 +77,11 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   metadata `{}` may come back as none.
 /// - `read_is_in_order`: forwards by growing revision, backwards by falling, from the revision
 ///   named (inclusive), at most as many as the limit says. An unknown stream is an empty one.
-/// - `read_all_is_in_order`: likewise by position over all streams.
+/// - `read_all_is_in_order`: likewise by position over all streams, from behind the position named
+///   (exclusive).
 /// - `read_all_skips_nothing_in_flight`: once a position was seen, no lower one appears later.
+/// - `foreign_positions_are_refused`: a position of another length than the store's, in `read_all`
+///   and `subscribe`: [`StoreError::ForeignPosition`].
 /// - `streams_are_apart`: names that differ in a letter, a case or a prefix are two streams.
 ///
 /// Subscribe:

@@ -95,8 +95,9 @@ pub struct ReadOptions {
 /// How to read all streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadAllOptions {
-    /// The first position to return; `None` is the first event, or, backwards, the last.
-    pub from: Option<Position>,
+    /// Only events beyond this position: after it, or, backwards, before it; `None` is all of them.
+    /// It need not be an event's.
+    pub after: Option<Position>,
     /// Which way.
     pub direction: Direction,
     /// At most this many events.

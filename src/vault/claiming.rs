@@ -104,7 +104,7 @@ impl Committer {
             // What an event began that counted long ago may be dead by now. If it is in the store,
             // its retry needs any key, so that the store can answer that it is there; if it is not,
             // it must not come under the key of whoever owns the subject by now.
-            let dead = begun.filter(|begun| fence.killer(*begun).is_some());
+            let dead = begun.filter(|begun| fence.is_dead(*begun));
             if let Some(generation) = dead.filter(|_| !claim.stored) {
                 return Err(VaultError::NoGeneration {
                     subject: claim.subject.clone(),

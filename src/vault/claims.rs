@@ -108,8 +108,8 @@ impl SubjectRecord {
         epoch.owners.push(stated(owner, claim.event));
     }
 
-    /// All generations so far had the same owners: none. What they sealed is not the affair of
-    /// whoever is named first by a change that begins a generation.
+    /// All generations so far had the same owners: none. So the owner whom the first claim names does
+    /// not own what was sealed in them, if the claim begins a generation.
     fn begin_history(&mut self, claim: &Claim, first: Generation) {
         if self.epochs.is_empty() {
             let (owners, any) = (Vec::new(), claim.any);

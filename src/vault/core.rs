@@ -10,8 +10,9 @@ use super::{
     cache::Cache,
     disk::Disk,
     eras::Eras,
+    fence::FenceRecord,
     places::{self, Hash, Naming},
-    records::{FenceRecord, KeyEntry, SubjectRecord, day},
+    records::{KeyEntry, SubjectRecord, day},
     signing::Signing,
     under_way,
 };
@@ -136,7 +137,7 @@ impl Core {
         Ok(None)
     }
 
-    /// What became of the key with this id.
+    /// Returns the state of the key with this id.
     pub(super) fn state(&self, id: KeyId) -> Result<KeyState, VaultError> {
         self.disk.check()?;
         if let Some(state) = self.cache.state(id) {
@@ -159,12 +160,16 @@ impl Core {
     /// The erasure that explains why a key is not there.
     fn killer(&self, id: KeyId) -> Result<ErasureId, VaultError> {
         let hint = self.naming.hint(id)?.ok_or(VaultError::KeyMissing(id))?;
+        let mut killer = None;
         for (_, value) in self.disk.wholes(places::fences_like(&hint.subject))? {
-            if let Some(erasure) = FenceRecord::decode(&value)?.killer(hint.generation) {
-                return Ok(erasure);
+            let fence = FenceRecord::decode(&value)?;
+            // It was to live, whatever another subject's fence with the same prefix says.
+            if fence.spares(hint.generation, id) {
+                return Err(VaultError::KeyMissing(id));
             }
+            killer = killer.or(fence.killer(hint.generation, id));
         }
-        Err(VaultError::KeyMissing(id))
+        killer.ok_or(VaultError::KeyMissing(id))
     }
 
     /// The names of a subject's dependents.

@@ -7,9 +7,11 @@ use super::{
     cache::Address,
     committer::{Committer, Job},
     disk::parts,
+    fence::{FenceRecord, Sparing},
     places::{self, Hash},
-    records::{FenceRecord, KeyEntry, SubjectRecord},
-    tree::{Erasure, Place},
+    records::{KeyEntry, SubjectRecord},
+    tree::Erasure,
+    types::Spared,
 };
 use crate::{
     crypto::KeyId,
@@ -20,19 +22,30 @@ use crate::{
 #[derive(Default)]
 struct Plan {
     erasure: Erasure,
-    /// Where the keys stand that die, each once.
-    taken: BTreeSet<Place>,
-    keys: Vec<(KeyId, Address)>,
     records: HashMap<Hash, SubjectRecord>,
     fences: HashMap<Hash, FenceRecord>,
-    /// Those of whom nothing stays.
+    /// Those of whom nothing stays but what is spared.
     whole: BTreeSet<Hash>,
+}
+
+/// What becomes of the keys of those who are fenced.
+#[derive(Default)]
+struct Keys {
+    dead: Vec<(KeyId, Address)>,
+    /// Of generations that are dead: these seal no more.
+    spared: Vec<Address>,
 }
 
 impl Vault {
     /// Destroys keys, fences their subjects, and replaces the named owner in their dependents'
-    /// epochs, in one batch and one change of root. On return they are physically gone. The note
+    /// epochs, in one batch and one change of root. On return they are physically gone. What is
+    /// spared stays, and the fence names it. The note
     /// (kind `Erasure`, under the erasure's id) is written in the same batch. Repeatable.
+    ///
+    /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
+    /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
+    /// it destroyed, and nobody can tell. To forget somebody call
+    /// [`Oubliette::forget`](crate::layer::Oubliette::forget).
     ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
@@ -63,13 +76,14 @@ impl Committer {
         // After this all that there is to destroy is in the tree.
         self.commit()?;
         let mut plan = Plan::default();
-        for doomed in &destruction.doomed {
-            match &doomed.dead {
-                Dead::All => {
-                    let hash = self.core.naming.subject(&doomed.subject);
-                    self.doom(hash, &[], destruction.erasure, &mut plan)?;
-                }
-                Dead::Spans(spans) => self.doom_spans(doomed, spans, destruction, &mut plan)?,
+        let (erasure, naming) = (destruction.erasure, &self.core.naming);
+        let sparing = Sparing::of(naming, &destruction.spared)?;
+        for Doomed { subject, dead } in &destruction.doomed {
+            let hash = naming.subject(subject);
+            let spared = sparing.keys_of(&hash);
+            match dead {
+                Dead::All => self.doom(hash, &[], &spared, erasure, &mut plan)?,
+                Dead::Spans(spans) => self.doom_spans(hash, spans, &spared, erasure, &mut plan)?,
             }
         }
         let destroyed = self.carry_out(plan, &[(destruction.erasure, note)])?;
@@ -90,7 +104,7 @@ impl Committer {
                 // Admitted again since: what begins now is not what was taken then.
                 true if !fence.closed => {}
                 false if taken.whole => {
-                    self.doom(taken.pseudonym, &taken.dead, erasure, &mut plan)?;
+                    self.doom(taken.pseudonym, &taken.dead, &taken.spared, erasure, &mut plan)?;
                 }
                 _ => self.doom_known_spans(&taken, erasure, &mut plan)?,
             }
@@ -106,10 +120,11 @@ impl Committer {
     /// Writes what was planned, and takes it out of memory.
     fn carry_out(
         &mut self,
-        plan: Plan,
+        mut plan: Plan,
         notes: &[(ErasureId, &[u8])],
     ) -> Result<Destroyed, VaultError> {
-        let Plan { mut erasure, keys, records, fences, whole, .. } = plan;
+        let keys = self.judge_keys(&mut plan)?;
+        let Plan { mut erasure, records, fences, whole } = plan;
         let disk = &self.core.disk;
         for (hash, fence) in &fences {
             write_over(&mut erasure, &places::fence(hash), &fence.encode())?;
@@ -127,14 +142,18 @@ impl Committer {
             disk.erase(erasure)?;
         }
         self.core.cache.outdate();
-        for (id, address) in &keys {
+        for (id, address) in &keys.dead {
             self.core.cache.drop_state(*id);
             // Where another generation of that key lives on, its count does, too.
             let warm = self.core.cache.drop_warm(address).filter(|warm| warm.key.id() != *id);
             self.returns.extend(warm.map(|warm| (address.clone(), warm)));
         }
+        for address in keys.spared {
+            let warm = self.core.cache.drop_warm(&address);
+            self.returns.extend(warm.map(|warm| (address, warm)));
+        }
         // Those that gave way to others in the cache wait here for the next write.
-        let dead: HashSet<KeyId> = keys.iter().map(|(id, _)| *id).collect();
+        let dead: HashSet<KeyId> = keys.dead.iter().map(|(id, _)| *id).collect();
         self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
         self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for (hash, fence) in &fences {
@@ -142,15 +161,41 @@ impl Committer {
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
             self.announce(hash, current);
         }
-        Ok(Destroyed { keys: keys.len() as u64, epoch: self.core.disk.tree().epoch()? })
+        Ok(Destroyed { keys: keys.dead.len() as u64, epoch: self.core.disk.tree().epoch()? })
     }
 
-    /// Takes everything of a subject, but for its fence. `dead`: what is dead besides what this
-    /// vault knows that the subject ever had.
+    /// Decides of each key of those who are fenced whether it dies, by what their fences say in the
+    /// end: one change of root may bring several erasures.
+    fn judge_keys(&self, plan: &mut Plan) -> Result<Keys, VaultError> {
+        let Plan { erasure, fences, whole, .. } = plan;
+        let mut keys = Keys::default();
+        for (hash, fence) in fences {
+            let whole = whole.contains(hash);
+            for found in self.core.disk.walk(places::keys(hash)) {
+                let (place, value) = found?;
+                let entry = KeyEntry::decode(&value)?;
+                let (generation, id) = (entry.generation, entry.id);
+                let address = (entry.stream, entry.subject);
+                if fence.spares(generation, id) {
+                    keys.spared.push(address);
+                    // The range goes as a whole; what is spared is put back, under fresh page keys.
+                    erasure.changes.extend(whole.then_some((place, Some(value))));
+                } else if whole || fence.killer(generation, id).is_some() {
+                    keys.dead.push((id, address));
+                    erasure.changes.extend((!whole).then_some((place, None)));
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Takes everything of a subject, but for its fence and the keys that are spared. `dead`: what is
+    /// dead besides what this vault knows that the subject ever had.
     fn doom(
         &self,
         hash: Hash,
         dead: &[(Generation, Generation)],
+        spared: &BTreeSet<Spared>,
         erasure: ErasureId,
         plan: &mut Plan,
     ) -> Result<(), VaultError> {
@@ -174,15 +219,11 @@ impl Committer {
             let place = places::dependent(&naming.subject(owner), &hash);
             plan.erasure.changes.push((place, None));
         }
-        for found in self.core.disk.walk(places::keys(&hash)) {
-            let (place, value) = found?;
-            plan.take(place, KeyEntry::decode(&value)?);
-        }
         let range = places::subject_range(&hash);
         plan.erasure.remove_ranges.push((range.start, range.end));
-        fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure);
+        fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure, spared);
         for (from, to) in dead {
-            fence.kill(*from, *to, erasure);
+            fence.kill(*from, *to, erasure, spared);
         }
         fence.closed = true;
         fence.whole.push(erasure);
@@ -193,17 +234,15 @@ impl Committer {
 
     fn doom_spans(
         &self,
-        doomed: &Doomed,
+        hash: Hash,
         spans: &[(Generation, Generation)],
-        destruction: &Destruction,
+        spared: &BTreeSet<Spared>,
+        erasure: ErasureId,
         plan: &mut Plan,
     ) -> Result<(), VaultError> {
-        let hash = self.core.naming.subject(&doomed.subject);
         let mut fence = self.fence(&hash, plan)?;
         // A span may have no end. Done again, it must not take what a `reopen` began since.
-        let done = self.core.disk.fence(&hash)?;
-        let erasure = destruction.erasure;
-        if done.whole.contains(&erasure) || done.dead.iter().any(|&(_, _, by)| by == erasure) {
+        if self.core.disk.fence(&hash)?.names(erasure) {
             return Ok(());
         }
         let record = self.record(&hash, &fence, plan)?;
@@ -214,6 +253,7 @@ impl Committer {
                 *from.max(&Generation::FIRST),
                 *to.min(&last_begun(&fence, &record)),
                 erasure,
+                spared,
             );
         }
         if fence == before {
@@ -224,11 +264,10 @@ impl Committer {
             }
             return Ok(());
         }
-        self.take_dead(&hash, &fence, plan)?;
         // What would be sealed next belongs to someone who is forgotten.
         // While it is open whose the next generation is, that is not known.
         let settled = record.open_generation().is_none();
-        fence.closed |= settled && fence.killer(record.current).is_some();
+        fence.closed |= settled && fence.is_dead(record.current);
         plan.fences.insert(hash, fence);
         plan.records.insert(hash, record);
         Ok(())
@@ -246,31 +285,13 @@ impl Committer {
         let mut fence = self.fence(&hash, plan)?;
         let mut record = self.record(&hash, &fence, plan)?;
         for (from, to) in &taken.dead {
-            fence.kill(*from, *to, erasure);
+            fence.kill(*from, *to, erasure, &taken.spared);
         }
-        self.take_dead(&hash, &fence, plan)?;
         // None of them is ever begun again.
         record.highest = fence.last_dead().map_or(record.highest, |dead| dead.max(record.highest));
-        fence.closed |= taken.closed || fence.killer(record.current).is_some();
+        fence.closed |= taken.closed || fence.is_dead(record.current);
         plan.fences.insert(hash, fence);
         plan.records.insert(hash, record);
-        Ok(())
-    }
-
-    fn take_dead(
-        &self,
-        subject: &Hash,
-        fence: &FenceRecord,
-        plan: &mut Plan,
-    ) -> Result<(), VaultError> {
-        for found in self.core.disk.walk(places::keys(subject)) {
-            let (place, value) = found?;
-            let entry = KeyEntry::decode(&value)?;
-            if fence.killer(entry.generation).is_some() {
-                plan.erasure.changes.push((place.clone(), None));
-                plan.take(place, entry);
-            }
-        }
         Ok(())
     }
 
@@ -318,8 +339,8 @@ impl Committer {
 }
 
 /// What each erasure took of each subject, in the order in which it was told. One that waited for
-/// the store may have been announced several times: the last says how it was in the end, and what
-/// any of them calls dead is dead.
+/// the store may have been announced several times: the last says how it was in the end, what it spared
+/// among it, and what any of them calls dead is dead.
 fn joined(verdicts: &[Verdict]) -> Vec<(ErasureId, Taken)> {
     let mut order: HashMap<(ErasureId, Hash), usize> = HashMap::new();
     let mut all: Vec<(ErasureId, Taken)> = Vec::new();
@@ -339,14 +360,6 @@ fn joined(verdicts: &[Verdict]) -> Vec<(ErasureId, Taken)> {
         }
     }
     all
-}
-
-impl Plan {
-    fn take(&mut self, place: Place, entry: KeyEntry) {
-        if self.taken.insert(place) {
-            self.keys.push((entry.id, (entry.stream, entry.subject)));
-        }
-    }
 }
 
 /// The last generation that a subject began. One who is closed has begun none since.

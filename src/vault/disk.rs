@@ -15,8 +15,9 @@ use zeroize::Zeroizing;
 use super::tap::Tap;
 use super::{
     VaultError,
+    fence::FenceRecord,
     places::{self, Hash},
-    records::{FenceRecord, KeyEntry, SubjectRecord},
+    records::{KeyEntry, SubjectRecord},
     tree::{Change, Erasure, Place, Tree, Value},
 };
 

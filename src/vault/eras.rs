@@ -1,14 +1,15 @@
 //! Eras: the secrets that a vault replaces, so that a backup does not read what comes after it.
 //!
 //! The vault's identity cannot change: the places of all keys are hashes under it. It is in every
-//! backup, and whoever finds an expired one has it for ever. So nothing that leaves the vault rests
-//! on the identity alone. The ids of data keys, the announcements of erasures and the tags of events
-//! are made under secrets of an *era*; an era ends when a backup is made, and tokens, announcements
-//! and tags name theirs. The price is one note of 32 bytes per backup.
+//! backup, and anyone who finds an expired one has it for ever. So the ids of data keys, the
+//! announcements of erasures and the tags of events are made under secrets of an *era*. An era ends
+//! when a backup is made; tokens, announcements and tags name theirs. The price is one note of 32 bytes
+//! per backup. Two things still rest on the identity alone: the references in tombstones, and the ids
+//! of private halves. With a backup, however old, tombstones of one erasure can be joined.
 //!
-//! All eras stay known: a living key may be of any of them. So whoever finds a backup reads the ids
+//! All eras stay known: a living key may be of any of them. So anyone who finds a backup reads the ids
 //! of its time and before, and can test guesses of names against them, for ever; of later ones they
-//! read nothing. Used by `places` (ids) and `verdict` (announcements).
+//! read nothing. Used by `places` (ids), `verdict` (announcements), `tag` (tags of events) and `backup`.
 
 use std::{
     fmt,

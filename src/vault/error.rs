@@ -285,6 +285,11 @@ pub enum VaultError {
         /// The newest format that this program knows.
         known: u32,
     },
+    /// A data key of a class that this program cannot read.
+    #[error(
+        "a data key is of a class of form {0}, which this program does not know; use a newer program"
+    )]
+    UnknownClass(u8),
     /// An earlier write failed, so that nothing is known about what is on the disk.
     #[error("a write to the vault failed earlier; close it and open it again")]
     Poisoned,

@@ -60,15 +60,15 @@ impl fmt::Debug for Vault {
     }
 }
 
-/// The right to append for some subjects: while it lives, nobody of them is forgotten. It
-/// belongs to the task that appends, so that a caller who drops a future changes nothing.
+/// The right to append for some subjects. Until it is dropped or expires, no erasure of these subjects
+/// runs. It belongs to the task that appends, so that a caller who drops a future changes nothing.
 #[derive(Debug)]
 #[must_use]
 pub struct Admission {
     _pass: Pass,
 }
 
-/// Subjects for whom no append is under way, nor begins, while it lives.
+/// Subjects whose appends are blocked: while it exists, none is in flight and none begins.
 #[derive(Debug)]
 #[must_use]
 pub struct Closure {
@@ -184,6 +184,10 @@ impl Vault {
     /// payloads are counted against it. A key that is near its limit of 2³² seals is replaced by
     /// one of a new generation. Warm keys cost no write and no await.
     ///
+    /// The caller must hold an [`Admission`] of the subject, from before this call until the event is
+    /// stored. Without one an erasure does not wait for the event, which then reads as shredded though its
+    /// append was acknowledged after the erasure.
+    ///
     /// # Errors
     /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`], unless the request names the
     /// generation (that of its own claim, or the one before it);
@@ -210,7 +214,7 @@ impl Vault {
         self.ask(|reply| Job::Seal(wanted, reply)).await
     }
 
-    /// What became of the key with this id. Blocks for a page read at most.
+    /// Returns the state of the key with this id. Blocks for page reads.
     ///
     /// # Errors
     /// [`VaultError::KeyMissing`] where neither a key nor a fence explains the id.
@@ -240,9 +244,9 @@ impl Vault {
         Arc::clone(&self.open.erasing).lock_owned().await
     }
 
-    /// Stops appends for these subjects: new ones wait, those under way are waited for. Dropping
-    /// the closure lets the waiting ones go on (or be refused, if the subject is forgotten then).
-    /// Closures of one erasure after the other may overlap: one at a time may be extended.
+    /// Blocks new appends for these subjects and waits for those in flight. When the closure is
+    /// dropped, blocked appends go on, or are refused if the subject is forgotten by then. Several
+    /// closures may exist at a time; only one of them may be extended, or two could wait for each other.
     pub async fn close(&self, subjects: &[Subject]) -> Closure {
         Closure { shut: self.open.gates.close(subjects).await }
     }

@@ -19,8 +19,9 @@ use super::{
     InventoryEntry, VaultError,
     core::Core,
     disk::{WALK, Wholes},
+    fence::FenceRecord,
     places::{self, Hash},
-    records::{FenceRecord, KeyEntry, SubjectRecord},
+    records::{KeyEntry, SubjectRecord},
     tree::Place,
 };
 

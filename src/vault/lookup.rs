@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    InventoryEntry, KeyInfo, Standing, Vault, VaultError,
-    inventory::Inventory,
-    places,
-    records::{FenceRecord, KeyEntry},
+    InventoryEntry, KeyInfo, Standing, Vault, VaultError, fence::FenceRecord, inventory::Inventory,
+    places, records::KeyEntry,
 };
 use crate::{crypto::KeyId, event::Subject};
 
@@ -75,8 +73,7 @@ impl Vault {
         Inventory::new(Arc::clone(self.core()))
     }
 
-    /// The fence of a pseudonym as a subject's name, where that subject is the one: the vault
-    /// itself keeps no name of the forgotten.
+    /// Returns the subject's keyed pseudonym, as fences carry it.
     pub fn pseudonym(&self, subject: &Subject) -> [u8; 16] {
         self.core().naming.subject(subject)
     }

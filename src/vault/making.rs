@@ -58,7 +58,7 @@ impl Vault {
     /// [`VaultError::WrongKek`], [`VaultError::KekMissing`]; [`VaultError::EpochTooLow`] and
     /// [`VaultError::Counter`], where the slot is bound to one; [`VaultError::FolderCopied`],
     /// [`VaultError::FolderOld`] and [`VaultError::SlotOld`], where it is not certain that this is the
-    /// folder that was opened last with the slot…
+    /// folder that was opened last with the slot; [`VaultError::NewerFormat`]; storage errors.
     pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
         Self::open_as(folder, slot, OpenAs::Known)
     }

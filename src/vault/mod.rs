@@ -1,8 +1,9 @@
 //! Where data keys live and die.
 //!
-//! Used by `layer` (keys to seal and open with), by `erasure` (plan, destroy, fence, journal)
-//! and by `audit` (the walk of the inventory). It knows of events and keys, and of no store: an
-//! event is to it an id that somebody says is, or is not, in the store.
+//! Used by `layer` (keys to seal and open with), `erasure` (plan, journal, destroy), `audit` (inventory,
+//! verify, drill), `service` and the command line (making, opening, backups), and by programs that make
+//! and open a vault. It knows of events and keys, and of no store: an event is to it an id that somebody
+//! says is, or is not, in the store.
 
 #[cfg(feature = "backup")]
 pub mod backup;
@@ -18,6 +19,7 @@ mod destroy;
 mod disk;
 mod eras;
 mod error;
+mod fence;
 mod gate;
 mod handle;
 mod inventory;
@@ -72,7 +74,8 @@ pub(crate) use tree::remove_unfinished;
 pub use tree::{Moved, OpenAs};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
-    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Standing, Taken, VaultId, Verdict,
+    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, VaultId,
+    Verdict,
 };
 pub use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};

@@ -10,7 +10,10 @@ use super::{
 };
 
 impl Vault {
-    /// Writes a note durably.
+    /// Writes a note durably, in the place of one of that kind and id.
+    ///
+    /// Only the room that a kind belongs to knows what its notes mean, and believes what it finds: a note
+    /// that you write for it can keep the vault from opening, or an erasure from being carried out.
     ///
     /// # Errors
     /// Storage errors.

@@ -1,16 +1,52 @@
-//! What the values in the tree say: keys, subjects, fences.
-
-use uuid::Uuid;
+//! What the values in the tree say: keys and subjects. Fences: see [`super::fence`].
+//!
+//! A **data key** stands at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
+//! numbers are big-endian; a name is its length(1) and its bytes.
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | version: 1 |
+//! | 18 | key id |
+//! | 32 | the key |
+//! | 4 | generation |
+//! | 8 | when it was made: microseconds since 1970-01-01 UTC |
+//! | 4 | the day of its last use: days since 1970-01-01 UTC |
+//! | 8 | how many seals are reserved |
+//! | 1 | layout: 0 sealed, 1 inline, 2 split; plus 16 times the form of its class |
+//! | 8 | digest of the policy |
+//! | 1 + n | the subject's name |
+//! | 1 + n | the stream's name; empty if it is the subject's own |
+//! | 1 + n | with form 1 or 3: the category |
+//! | 4 | with form 2 or 3: the last day of the period: year(2) month(1) day(1) |
+//!
+//! An empty class has form 0 and no byte. A form above 3 is refused as [`VaultError::UnknownClass`], and
+//! a higher version as [`VaultError::NewerFormat`]: whatever else a class may come to have, this program
+//! does not take it for less than it is.
+//!
+//! A **subject's record**, which most have none of (see [`SubjectRecord::default_for`]), at
+//! `1 ‖ H(subject) ‖ 1 ‖ part`. Lists have their length(4) before them; an id that may be absent is 0, or
+//! 1 and the id(16).
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | version: 3 |
+//! | 4 | the generation of new keys |
+//! | 4 | the highest generation ever begun |
+//! | list | epochs: first generation(4), the open claim's event or none, *any*(1), owners: name, the open claim's event or none |
+//! | list | what events stated: event(16), open(1), content(16), changes: hash(16) each, generation begun(4) or 0 |
+//! | list | names of former owners |
+//! | list | when generations began: generation(4) microseconds(8) |
 
 use super::{
-    Epoch, Fence, KeyInfo, KeyStanding, Owner, VaultError,
-    places::{Hash, LAST_GENERATION},
-    tree::Value,
-    wire::{Reader, Writer},
+    Epoch, KeyInfo, KeyStanding, Owner, VaultError,
+    fence::FenceRecord,
+    places::{Hash, LAST_GENERATION, Naming},
+    tree::{Place, Value},
+    wire::{Reader, Writer, class_form},
 };
 use crate::{
     crypto::{KeyId, Secret},
-    event::{ErasureId, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+    event::{Class, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
@@ -37,6 +73,7 @@ pub(super) struct KeyEntry {
     pub(super) secret: Secret,
     pub(super) stream: StreamName,
     pub(super) subject: Subject,
+    pub(super) class: Class,
     pub(super) generation: Generation,
     pub(super) created: Timestamp,
     pub(super) last_day: u32,
@@ -56,16 +93,18 @@ impl KeyEntry {
         to.i64(self.created.as_micros());
         to.u32(self.last_day);
         to.u64(self.reserved);
-        to.u8(match self.layout {
+        let layout = match self.layout {
             Layout::Sealed => 0,
             Layout::Inline => 1,
             Layout::Split => 2,
-        });
+        };
+        to.u8(layout | class_form(&self.class) << 4);
         to.bytes(&self.policy.0);
         to.name(self.subject.as_str());
         // Most streams are their own subject: an empty name stands for that.
         let own = self.stream.as_str() == self.subject.as_str();
         to.name(if own { "" } else { self.stream.as_str() });
+        to.class(&self.class);
         to.done()
     }
 
@@ -79,7 +118,8 @@ impl KeyEntry {
         let created = Timestamp::from_micros(from.i64()?);
         let last_day = from.u32()?;
         let reserved = from.u64()?;
-        let layout = match from.u8()? {
+        let form = from.u8()?;
+        let layout = match form & 0x0F {
             0 => Layout::Sealed,
             1 => Layout::Inline,
             2 => Layout::Split,
@@ -91,12 +131,14 @@ impl KeyEntry {
             "" => subject.stream(),
             name => StreamName::new(name).map_err(|_| from.odd())?,
         };
+        let class = from.class(form >> 4)?;
         from.end()?;
         Ok(Self {
             id,
             secret,
             stream,
             subject,
+            class,
             generation,
             created,
             last_day,
@@ -104,6 +146,11 @@ impl KeyEntry {
             layout,
             policy,
         })
+    }
+
+    /// Where it belongs.
+    pub(super) fn place(&self, naming: &Naming) -> Place {
+        naming.key(&naming.subject(&self.subject), &self.stream, &self.class, self.generation)
     }
 
     /// What may be told of it.
@@ -116,6 +163,7 @@ impl KeyEntry {
             id: self.id,
             stream: self.stream,
             subject: self.subject,
+            class: self.class,
             generation: self.generation,
             created: self.created,
             last_use: day(self.last_day),
@@ -312,123 +360,5 @@ impl Stated {
         }
         let begun = Some(Generation(from.u32()?)).filter(|begun| begun.0 > 0);
         Ok(Self { event, content, changes, begun })
-    }
-}
-
-/// What remains of a forgotten subject.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct FenceRecord {
-    /// Dead spans in order, both ends inclusive.
-    pub(super) dead: Vec<(Generation, Generation, ErasureId)>,
-    pub(super) closed: bool,
-    /// The erasures that took the whole subject, or found the part that they were to take dead
-    /// already. One that is asked for again, after a restart say, must not take what a `reopen`
-    /// began since.
-    pub(super) whole: Vec<ErasureId>,
-}
-
-impl FenceRecord {
-    /// The highest generation that is dead.
-    pub(super) fn last_dead(&self) -> Option<Generation> {
-        self.dead.last().map(|&(_, to, _)| to)
-    }
-
-    /// The first generation above the dead.
-    pub(super) fn next_generation(&self) -> Generation {
-        self.last_dead().map_or(Generation::FIRST, Generation::next)
-    }
-
-    /// The first generation that is not dead.
-    pub(super) fn first_living(&self) -> Generation {
-        self.dead.iter().fold(Generation::FIRST, |first, (from, to, _)| {
-            if (*from..=*to).contains(&first) { to.next() } else { first }
-        })
-    }
-
-    /// The erasure that killed a generation.
-    pub(super) fn killer(&self, generation: Generation) -> Option<ErasureId> {
-        let span = self.dead.iter().find(|(from, to, _)| (*from..=*to).contains(&generation));
-        span.map(|&(_, _, erasure)| erasure)
-    }
-
-    /// Whether all of these generations are dead.
-    pub(super) fn covers(&self, from: Generation, to: Generation) -> bool {
-        let mut next = from;
-        for (dead_from, dead_to, _) in &self.dead {
-            if (*dead_from..=*dead_to).contains(&next) {
-                next = dead_to.next();
-            }
-        }
-        next > to
-    }
-
-    /// The erasure because of which new keys are refused.
-    pub(super) fn refusal(&self) -> Option<ErasureId> {
-        self.dead.last().filter(|_| self.closed).map(|&(_, _, erasure)| erasure)
-    }
-
-    /// Adds to the dead what of `from..=to` is not dead yet.
-    pub(super) fn kill(&mut self, from: Generation, to: Generation, erasure: ErasureId) {
-        let mut fresh = Vec::new();
-        let mut next = from.0;
-        for &(dead_from, dead_to, _) in &self.dead {
-            if dead_to.0 < next || dead_from.0 > to.0 {
-                continue;
-            }
-            if dead_from.0 > next {
-                fresh.push((Generation(next), Generation(dead_from.0 - 1), erasure));
-            }
-            next = dead_to.0 + 1;
-        }
-        if next <= to.0 {
-            fresh.push((Generation(next), to, erasure));
-        }
-        self.dead.extend(fresh);
-        self.dead.sort_unstable_by_key(|&(from, _, _)| from);
-        // Neighbours of the same erasure are one span.
-        self.dead.dedup_by(|later, earlier| {
-            let joined = earlier.2 == later.2 && earlier.1.next() == later.0;
-            if joined {
-                earlier.1 = later.1;
-            }
-            joined
-        });
-    }
-
-    pub(super) fn public(&self, pseudonym: Hash) -> Fence {
-        Fence { pseudonym, dead: self.dead.clone(), closed: self.closed }
-    }
-
-    pub(super) fn encode(&self) -> Value {
-        let mut to = Writer::new(10 + 24 * self.dead.len() + 16 * self.whole.len());
-        to.u8(VERSION);
-        to.u8(u8::from(self.closed));
-        to.count(self.dead.len());
-        for (first, last, erasure) in &self.dead {
-            to.u32(first.0);
-            to.u32(last.0);
-            to.bytes(erasure.0.as_bytes());
-        }
-        to.count(self.whole.len());
-        for erasure in &self.whole {
-            to.bytes(erasure.0.as_bytes());
-        }
-        to.done()
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
-        let mut from = Reader::new("a fence", bytes);
-        from.version(VERSION)?;
-        let closed = from.flag()?;
-        let mut dead = Vec::new();
-        for _ in 0..from.u32()? {
-            dead.push((Generation(from.u32()?), Generation(from.u32()?), ErasureId(from.id()?)));
-        }
-        let mut whole: Vec<ErasureId> = Vec::new();
-        for _ in 0..from.u32()? {
-            whole.push(ErasureId(Uuid::from_bytes(from.array()?)));
-        }
-        from.end()?;
-        Ok(Self { dead, closed, whole })
     }
 }

@@ -1,6 +1,6 @@
 //! What is asked of the vault, and what it answers.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::{
     crypto::{DataKey, KeyId},
     event::{
-        ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName, Subject,
-        Timestamp,
+        Class, ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName,
+        Subject, Timestamp,
     },
 };
 
@@ -151,9 +151,15 @@ pub struct Fence {
     pub pseudonym: [u8; 16],
     /// The dead spans of generations, each with the erasure that killed it; both ends inclusive.
     pub dead: Vec<(Generation, Generation, ErasureId)>,
+    /// The keys of these generations that were spared, and still are. No other key may ever exist in
+    /// them.
+    pub spared: Vec<Spared>,
     /// Whether new keys are refused: so, until `reopen`.
     pub closed: bool,
 }
+
+/// A key of a dead generation that its erasure spared: the generation, and the key's id.
+pub type Spared = (Generation, KeyId);
 
 /// How a key stands, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
 /// knows no suspended key, and nobody can tell it that one is compromised.
@@ -181,6 +187,8 @@ pub struct KeyInfo {
     pub stream: StreamName,
     /// Its subject.
     pub subject: Subject,
+    /// Its class.
+    pub class: Class,
     /// Its generation.
     pub generation: Generation,
     /// How it stands.
@@ -237,6 +245,16 @@ pub struct Destruction {
     pub erasure: ErasureId,
     /// Whose keys.
     pub doomed: Vec<Doomed>,
+    /// The keys that live on: retained, held, or of a category that was not asked for. The generations
+    /// that they are of are dead all the same: nothing more is sealed in them.
+    pub spared: BTreeSet<KeyId>,
+}
+
+impl Destruction {
+    /// One that spares nothing.
+    pub fn new(erasure: ErasureId, doomed: Vec<Doomed>) -> Self {
+        Self { erasure, doomed, spared: BTreeSet::new() }
+    }
 }
 
 /// What an erasure takes of one subject, by pseudonym: so that it can be applied by a vault that
@@ -247,6 +265,8 @@ pub struct Taken {
     pub pseudonym: [u8; 16],
     /// The generations that die, both ends inclusive.
     pub dead: Vec<(Generation, Generation)>,
+    /// The keys of these generations that live on.
+    pub spared: BTreeSet<Spared>,
     /// Whether all that there is of the subject goes, under whatever generation.
     pub whole: bool,
     /// Whether new keys are refused from then on.
@@ -283,7 +303,8 @@ pub enum NoteKind {
     Erasure = 2,
     /// An entry of the catalogue of backups.
     Backup = 3,
-    /// How far the announcements in the event store are known.
+    /// How far the announcements in the event store are known; and the erasures that an operator
+    /// believes though a stranger signed their announcements.
     Witness = 4,
     /// The history of the signing keys.
     SigningKeys = 5,

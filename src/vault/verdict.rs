@@ -16,19 +16,21 @@ use super::{
     committer::Job,
     destroy::last_begun,
     eras::{Era, EraKeys, Eras},
+    fence::{FenceRecord, Sparing},
     inventory::Inventory,
     places::{self, LAST_GENERATION},
-    records::{FenceRecord, KeyEntry},
+    records::KeyEntry,
     wire::{Reader, Writer},
 };
 use crate::{
-    crypto::{BLOB_OVERHEAD, Cipher, SECRET_BYTES, Secret, random_secret},
+    crypto::{BLOB_OVERHEAD, Cipher, KeyId, SECRET_BYTES, Secret, random_secret},
     event::{ErasureId, Generation, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
 const WHOLE: u8 = 1;
 const CLOSED: u8 = 2;
+const SPARED: u8 = 4;
 
 impl Vault {
     /// How often the root changed: with every erasure, and now and then besides. It never falls,
@@ -59,12 +61,13 @@ impl Vault {
     /// Storage errors.
     pub fn verdict(&self, destruction: &Destruction, note: &[u8]) -> Result<Verdict, VaultError> {
         let core = self.core();
+        let sparing = Sparing::of(&core.naming, &destruction.spared)?;
         let taken = destruction.doomed.iter().map(|doomed| {
             let pseudonym = core.naming.subject(&doomed.subject);
             let fence = core.disk.fence(&pseudonym)?;
             let record = core.record(&pseudonym, &fence)?;
             let last = last_begun(&fence, &record);
-            let dead = match &doomed.dead {
+            let dead: Vec<_> = match &doomed.dead {
                 Dead::All => vec![(Generation::FIRST, last)],
                 Dead::Spans(spans) => spans
                     .iter()
@@ -76,7 +79,9 @@ impl Vault {
             let settled = record.open_generation().is_none();
             let current =
                 settled && dead.iter().any(|(from, to)| (*from..=*to).contains(&record.current));
-            Ok(Taken { pseudonym, dead, whole, closed: whole || fence.closed || current })
+            let mut spared = sparing.keys_of(&pseudonym);
+            spared.retain(|(at, _)| dead.iter().any(|(from, to)| (*from..=*to).contains(at)));
+            Ok(Taken { pseudonym, dead, spared, whole, closed: whole || fence.closed || current })
         });
         let taken = taken.collect::<Result<_, VaultError>>()?;
         Ok(Verdict { erasure: destruction.erasure, taken, note: note.to_vec() })
@@ -108,12 +113,14 @@ impl Vault {
             let InventoryEntry::Fence(Fence { pseudonym, .. }) = entry else { continue };
             let fence = self.core().disk.fence(pseudonym)?;
             let killers = fence.dead.iter().map(|&(_, _, by)| by);
-            let erasures: BTreeSet<ErasureId> = killers.chain(fence.whole.clone()).collect();
+            let later = fence.spared.values().flatten().copied();
+            let erasures: BTreeSet<ErasureId> =
+                killers.chain(later).chain(fence.whole.clone()).collect();
             for erasure in erasures {
-                let dead = fence.dead.iter().filter(|&&(_, _, by)| by == erasure);
                 let taken = Taken {
                     pseudonym: *pseudonym,
-                    dead: dead.map(|&(from, to, _)| (from, to)).collect(),
+                    dead: fence.taken_by(erasure),
+                    spared: fence.left_by(erasure),
                     whole: fence.whole.contains(&erasure) && nothing_lived(&fence, erasure),
                     closed: fence.closed,
                 };
@@ -155,7 +162,7 @@ impl Vault {
     pub fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
         for taken in &verdict.taken {
             let fence = self.core().disk.fence(&taken.pseudonym)?;
-            if !taken.dead.iter().all(|&(from, to)| fence.covers(from, to)) {
+            if !taken.dead.iter().all(|&(from, to)| fence.covers(from, to, &taken.spared)) {
                 return Ok(false);
             }
         }
@@ -165,6 +172,10 @@ impl Vault {
     /// Applies erasures that this vault does not know, because it was rolled back or restored, in
     /// one batch and one change of root: what they took is destroyed and fenced as then, by
     /// pseudonym, also where this vault never knew of the subject. Repeatable.
+    ///
+    /// It believes every verdict that it is given, and waits for no append in flight. Take verdicts
+    /// only from announcements whose signature was checked: [`erasure::replay`](crate::erasure::replay)
+    /// does both.
     ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
@@ -274,17 +285,27 @@ fn nothing_lived(fence: &FenceRecord, erasure: ErasureId) -> bool {
 }
 
 fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
-    let spans: usize = verdict.taken.iter().map(|taken| taken.dead.len()).sum();
-    let mut to = Writer::new(16 + 21 * verdict.taken.len() + 8 * spans + verdict.note.len());
+    let size = |taken: &Taken| 25 + 8 * taken.dead.len() + 22 * taken.spared.len();
+    let room: usize = verdict.taken.iter().map(size).sum();
+    let mut to = Writer::new(16 + room + verdict.note.len());
     to.u8(VERSION);
     to.count(verdict.taken.len());
     for taken in &verdict.taken {
         to.bytes(&taken.pseudonym);
-        to.u8(if taken.whole { WHOLE } else { 0 } | if taken.closed { CLOSED } else { 0 });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let spared = flag(!taken.spared.is_empty(), SPARED);
+        to.u8(flag(taken.whole, WHOLE) | flag(taken.closed, CLOSED) | spared);
         to.count(taken.dead.len());
         for (from, until) in &taken.dead {
             to.u32(from.0);
             to.u32(until.0);
+        }
+        if !taken.spared.is_empty() {
+            to.count(taken.spared.len());
+        }
+        for (generation, id) in &taken.spared {
+            to.u32(generation.0);
+            to.bytes(&id.0);
         }
     }
     to.count(verdict.note.len());
@@ -299,7 +320,7 @@ fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
     for _ in 0..from.u32()? {
         let pseudonym = from.array()?;
         let flags = from.u8()?;
-        if flags & !(WHOLE | CLOSED) != 0 {
+        if flags & !(WHOLE | CLOSED | SPARED) != 0 {
             return Err(from.odd());
         }
         let mut dead = Vec::new();
@@ -310,9 +331,24 @@ fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
             }
             dead.push((Generation(first), Generation(last)));
         }
+        let mut spared = BTreeSet::new();
+        if flags & SPARED != 0 {
+            for _ in 0..from.u32()? {
+                let key = (Generation(from.u32()?), KeyId(from.array()?));
+                let fits = (1..=LAST_GENERATION).contains(&key.0.0);
+                if !fits || spared.last().is_some_and(|last| *last >= key) {
+                    return Err(from.odd());
+                }
+                spared.insert(key);
+            }
+            if spared.is_empty() {
+                return Err(from.odd());
+            }
+        }
         taken.push(Taken {
             pseudonym,
             dead,
+            spared,
             whole: flags & WHOLE != 0,
             closed: flags & CLOSED != 0,
         });
@@ -364,6 +400,11 @@ mod tests {
                 assert_eq!(wanted["closed"], taken.closed);
                 let dead: Vec<_> = taken.dead.iter().map(|(from, to)| vec![from.0, to.0]).collect();
                 assert_eq!(serde_json::json!(dead), wanted["dead"]);
+                let spared: Vec<_> =
+                    taken.spared.iter().map(|(at, id)| (at.0, id.0.to_vec())).collect();
+                let listed = wanted["spared"].as_array().into_iter().flatten();
+                let listed = listed.map(|s| (s[0].as_u64().unwrap() as u32, bytes(&s[1])));
+                assert_eq!(spared, listed.collect::<Vec<_>>());
             }
         }
     }
@@ -374,6 +415,7 @@ mod tests {
         let taken = |from, to| Taken {
             pseudonym: [7; 16],
             dead: vec![(Generation(from), Generation(to))],
+            spared: BTreeSet::new(),
             whole: true,
             closed: true,
         };
@@ -391,8 +433,26 @@ mod tests {
         let mut newer = good.to_vec();
         newer[0] = 2;
         assert!(matches!(decode(erasure, &newer), Err(VaultError::NewerFormat { .. })));
+        // Spared keys: at least one, each once, in order, of a generation that there can be.
+        let sparing = |keys: &[(u32, u8)]| {
+            let spared = keys.iter().map(|(at, id)| (Generation(*at), KeyId([*id; 18]))).collect();
+            verdict(Taken { spared, ..taken(1, 3) })
+        };
+        let list = sparing(&[(1, 1), (2, 1)]);
+        let bytes = encode(&list);
+        assert_eq!(bytes.len(), good.len() + 4 + 2 * 22);
+        assert_eq!(decode(erasure, &bytes).unwrap(), list);
+        for length in 0..bytes.len() {
+            assert!(decode(erasure, &bytes[..length]).is_err(), "truncated to {length}");
+        }
+        let at = 1 + 4 + 16 + 1 + 4 + 8 + 4;
+        for (changed, to) in [(at + 3, 3), (at + 22 + 3, 1), (at, 1), (at - 1, 0), (at - 1, 3)] {
+            let mut bytes = bytes.to_vec();
+            bytes[changed] = to;
+            assert!(decode(erasure, &bytes).is_err(), "byte {changed} is {to}");
+        }
         let mut flags = good.to_vec();
-        flags[21] = 4;
+        flags[21] = 8;
         assert!(decode(erasure, &flags).is_err());
     }
 }

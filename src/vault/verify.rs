@@ -6,8 +6,9 @@ use super::{
     Epoch, Vault, VaultError,
     core::Core,
     disk::stem,
+    fence::FenceRecord,
     places::{self, Hash},
-    records::{FenceRecord, KeyEntry, SubjectRecord},
+    records::{KeyEntry, SubjectRecord},
     tree::{Flaw, Place, Seen, Walked},
 };
 use crate::{
@@ -301,9 +302,7 @@ impl Judge<'_> {
         let core = self.core;
         let hash = places::hash_of(place).unwrap_or_default();
         let mut troubles = Vec::new();
-        let expected =
-            core.naming.key(&core.naming.subject(&entry.subject), &entry.stream, entry.generation);
-        if expected != place || !core.naming.leads_to(entry.id, place) {
+        if entry.place(&core.naming) != place || !core.naming.leads_to(entry.id, place) {
             troubles.push(KeyTrouble::Misplaced);
         }
         // Only keys whose places begin alike, as far as an id tells, can have the same id.
@@ -319,7 +318,7 @@ impl Judge<'_> {
             troubles.push(KeyTrouble::Worn(entry.reserved));
         }
         if let Some(fence) = self.fence_of(&hash) {
-            if let Some(erasure) = fence.killer(entry.generation) {
+            if let Some(erasure) = fence.killer(entry.generation, entry.id) {
                 troubles.push(KeyTrouble::Dead(erasure));
             }
             let highest = self.of(&hash).highest;
@@ -383,6 +382,11 @@ impl Judge<'_> {
             let why = "its fence is closed, and no generation is dead";
             (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
         }
+        if fence.spared.keys().any(|(generation, _)| !fence.is_dead(*generation)) {
+            let why = "its fence spares a key of a generation that is not dead";
+            (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
+        }
+        self.judged.erasures.extend(fence.spared.values().flatten());
         self.judged.erasures.extend(fence.dead.iter().map(|&(_, _, erasure)| erasure));
     }
 }

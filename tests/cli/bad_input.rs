@@ -15,7 +15,7 @@ fn unharmed(world: &World) {
 }
 
 #[test]
-fn odd_names() {
+fn odd_names_are_refused_with_the_reason() {
     let world = world();
     for (name, reason) in [
         ("", "must not be empty"),
@@ -34,7 +34,7 @@ fn odd_names() {
 }
 
 #[test]
-fn names_that_look_like_personal_data() {
+fn names_that_look_like_personal_data_are_refused() {
     let world = world();
     for name in ["erika@example.org", "user-erika@example.org", "account-DE89370400440532013000"] {
         let told = world.fails(1, &["append", name, "T"]);
@@ -44,7 +44,7 @@ fn names_that_look_like_personal_data() {
 }
 
 #[test]
-fn physical_names_of_a_split() {
+fn names_of_a_splits_halves_are_refused() {
     let world = World::new();
     world.write(
         "policy.toml",
@@ -67,7 +67,7 @@ fn physical_names_of_a_split() {
 }
 
 #[test]
-fn payloads_that_are_not_json() {
+fn payloads_that_are_not_json_are_refused() {
     let world = world();
     for (data, reason) in [
         ("Erika", "not JSON"),
@@ -89,7 +89,7 @@ fn payloads_that_are_not_json() {
 }
 
 #[test]
-fn payloads_that_are_too_large_or_too_deep() {
+fn payloads_that_are_too_large_or_too_deep_are_refused() {
     let world = world();
     let large = format!("\"{}\"", "x".repeat(16 * 1024 * 1024));
     let fed = world.feed(&["append", "s-1", "T", "--data", "-"], &large);
@@ -124,7 +124,7 @@ fn numbers_come_back_exactly_as_they_were() {
 }
 
 #[test]
-fn what_the_layer_keeps_for_itself() {
+fn names_and_members_that_are_the_layers_own_are_refused() {
     let world = world();
     for (event_type, data, metadata) in [
         ("T", r#"{"$sealed":["x"]}"#, "{}"),
@@ -141,7 +141,7 @@ fn what_the_layer_keeps_for_itself() {
 }
 
 #[test]
-fn subjects_that_contradict_the_policy_or_are_missing() {
+fn subjects_that_contradict_the_policy_or_are_missing_are_refused() {
     let world = world();
     world.write(
         "policy.toml",

@@ -7,14 +7,14 @@ use serde_json::Value;
 use crate::world::World;
 
 #[test]
-fn zero_is_done() {
+fn the_exit_code_is_0_when_done() {
     let world = World::new();
     world.ok(&["append", "s-1", "T"]);
     world.ok(&["read", "s-1"]);
 }
 
 #[test]
-fn one_is_failed() {
+fn the_exit_code_is_1_when_it_failed() {
     let world = World::new();
     let told = world.fails(1, &["read", "s-1"]);
     assert!(told.contains("there is no data folder at ./oubliette-data"), "{told}");
@@ -25,7 +25,7 @@ fn one_is_failed() {
 }
 
 #[test]
-fn two_is_wrong_usage() {
+fn the_exit_code_is_2_for_wrong_usage() {
     let world = World::new();
     for args in [
         &[] as &[&str],
@@ -35,6 +35,8 @@ fn two_is_wrong_usage() {
         &["append", "s-1", "T", "--id", "7"],
         &["append", "s-1", "T", "--metadata", "[]"],
         &["read", "s-1", "--from", "-1"],
+        &["read-all", "--after", "-1"],
+        &["subscribe", "--after", "01"],
         &["forget", "s-1", "--yes"],
         &["--json", "inventory", "--format", "csv"],
     ] {
@@ -44,6 +46,11 @@ fn two_is_wrong_usage() {
     // Without a terminal nobody can be asked.
     let told = world.fails(2, &["forget", "s-1", "--reason", "r"]);
     assert!(told.contains("--yes"), "{told}");
+    // A position may be one of another store's.
+    for args in [&["read-all", "--after", "1-2"], &["subscribe", "--after", "x0a"]] {
+        let told = world.fails(2, args);
+        assert!(told.contains(&format!("position {} is none of this store's", args[2])), "{told}");
+    }
     assert_eq!(world.data("s-1").len(), 1);
     assert!(!world.path("oubliette-data").join("x").exists());
 }
@@ -66,7 +73,7 @@ fn wrong_usage_is_json_where_json_is_asked_for() {
 }
 
 #[test]
-fn three_is_a_conflict() {
+fn the_exit_code_is_3_for_a_conflict() {
     let world = World::new();
     world.ok(&["append", "s-1", "T", "--expect", "none"]);
     world.ok(&["append", "s-1", "T", "--expect", "0"]);
@@ -80,7 +87,7 @@ fn three_is_a_conflict() {
 }
 
 #[test]
-fn four_is_forgotten() {
+fn the_exit_code_is_4_when_a_forgotten_subjects_key_was_needed() {
     let world = World::new();
     world.ok(&["append", "s-1", "T"]);
     world.ok(&["forget", "s-1", "--reason", "r", "--yes"]);
@@ -88,7 +95,7 @@ fn four_is_forgotten() {
 }
 
 #[test]
-fn five_is_a_vault_in_use() {
+fn the_exit_code_is_5_for_a_vault_in_use() {
     let world = World::new();
     world.ok(&["append", "s-1", "T"]);
     let mut child = world.command(&["--json", "subscribe"]).spawn().unwrap();

@@ -19,6 +19,9 @@ mod rolled_back;
 mod root;
 mod rotation;
 mod settings;
+#[cfg(unix)]
+#[path = "../device/skip.rs"]
+mod skip;
 mod vault;
 mod walk;
 mod world;

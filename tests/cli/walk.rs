@@ -222,8 +222,8 @@ fn subscribe_shows_what_is_there_and_says_so() {
     assert_eq!(rows[4], json!({"caughtUp": true}));
     let typed = world.json(&["subscribe", "--until-caught-up", "--type", "UserRegistered"]);
     assert_eq!(typed.len(), 3);
-    let after = rows[1]["position"].to_string();
-    let rest = world.json(&["subscribe", "--until-caught-up", "--after", &after]);
+    let after = rows[1]["position"].as_str().unwrap();
+    let rest = world.json(&["subscribe", "--until-caught-up", "--after", after]);
     assert_eq!(rest.len(), 3, "{rest:?}");
 }
 
@@ -273,6 +273,10 @@ fn read_goes_both_ways_and_knows_limits() {
     assert_eq!(read(&["read", "s", "--backwards", "--limit", "2"]), [4, 3]);
     assert_eq!(read(&["read", "s", "--backwards", "--from", "1"]), [1, 0]);
     assert_eq!(read(&["read-all", "--backwards", "--limit", "1"]), [4]);
+    let rows = world.json(&["read-all"]);
+    let second = rows[1]["position"].as_str().unwrap();
+    assert_eq!(read(&["read-all", "--after", second]), [2, 3, 4]);
+    assert_eq!(read(&["read-all", "--after", second, "--backwards"]), [0]);
     assert_eq!(world.json(&["read", "unknown"]).len(), 0);
 }
 

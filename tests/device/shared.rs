@@ -20,6 +20,6 @@ pub(crate) async fn key_of(vault: &Vault, name: &str) -> KeyId {
 
 pub(crate) async fn forget(vault: &Vault, name: &str) {
     let doomed = vec![Doomed { subject: Subject::new(name).unwrap(), dead: Dead::All }];
-    let destruction = Destruction { erasure: ErasureId::now(), doomed };
+    let destruction = Destruction::new(ErasureId::now(), doomed);
     vault.destroy(&destruction, b"{}").await.unwrap();
 }

@@ -137,7 +137,7 @@ macro_rules! mount_or_skip {
         match Mount::new($size) {
             Some(mount) => mount,
             None => {
-                eprintln!("SKIPPED: no file system may be mounted here");
+                skip::skipped("OUBLIETTE_REQUIRE_DISKS", "no file system may be mounted here");
                 return;
             }
         }

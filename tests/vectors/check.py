@@ -211,9 +211,13 @@ def read_verdict(text):
     assert take(1) == b"\1", "version"
     for _ in range(number()):
         pseudonym, flags = take(16).hex(), take(1)[0]
-        assert flags < 4, "flags"
+        assert flags < 8, "flags"
         taken.append({"pseudonym": pseudonym, "whole": bool(flags & 1), "closed": bool(flags & 2),
                       "dead": [[number(), number()] for _ in range(number())]})
+        if flags & 4:
+            spared = [[number(), take(18).hex()] for _ in range(number())]
+            assert spared == sorted(spared) and spared, "spared"
+            taken[-1]["spared"] = spared
     record = take(number())
     assert at == len(text), "something follows"
     return {"taken": taken, "record": record.decode()}

@@ -64,7 +64,8 @@ pub enum Ill {
     TagMissing,
     /// Another vault sealed the event.
     OtherVault,
-    /// An event's tag is of an era that the vault does not know.
+    /// An event's tag is of an era that the vault does not know; or an announcement of this vault's
+    /// is sealed for later eras alone, so that it cannot be opened.
     UnknownEra,
     /// A stored event does not have its form.
     Unreadable,
@@ -198,7 +199,7 @@ impl Ill {
             }
             Self::UnknownEra => {
                 "this vault was restored from a backup that is older than the event: restore a newer \
-                 one"
+                 one; of an announcement, forget again by name, and say so with `--past-erasure`"
             }
             Self::Unreadable | Self::HalfMissing => {
                 "restore the event from a copy of the event store"

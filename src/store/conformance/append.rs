@@ -51,6 +51,10 @@ pub(super) async fn append_returns_revision_and_position(kit: &Kit<'_>) -> Verdi
     }
     let all_positions: Vec<_> = answers.iter().map(|(_, appended)| appended.position).collect();
     ensure!(grows(&all_positions), "positions do not grow: {all_positions:?}");
+    ensure!(
+        all_positions.windows(2).all(|pair| pair[0].as_bytes().len() == pair[1].as_bytes().len()),
+        "positions have several lengths: {all_positions:?}"
+    );
     for stream in [&a, &b] {
         let found = kit.read(stream).await?;
         let revisions: Vec<_> = found.iter().map(|event| event.revision).collect();

@@ -208,7 +208,7 @@ macro_rules! cases {
 cases! {
     append::append_returns_revision_and_position:
         "it returns, for each stream, the revision and position of the last event written; both \
-         grow with every event"
+         grow with every event, and all positions have one length"
     append::append_is_all_or_nothing:
         "either every event of the call is there afterwards, or none"
     append::dropped_append_is_all_or_nothing:
@@ -240,9 +240,11 @@ cases! {
         "forwards by growing revision, backwards by falling, from the revision named (inclusive), \
          at most as many as the limit says. An unknown stream is an empty one"
     read::read_all_is_in_order:
-        "likewise by position over all streams"
+        "likewise by position over all streams, from behind the position named (exclusive)"
     read::read_all_skips_nothing_in_flight:
         "once a position was seen, no lower one appears later"
+    read::foreign_positions_are_refused:
+        "a position of another length than the store's, in read_all and subscribe: ForeignPosition"
     read::streams_are_apart:
         "names that differ in a letter, a case or a prefix are two streams"
     subscribe::subscription_catches_up_then_goes_live:
@@ -275,6 +277,7 @@ macro_rules! conformance_tests {
             read_is_in_order
             read_all_is_in_order
             read_all_skips_nothing_in_flight
+            foreign_positions_are_refused
             streams_are_apart
             subscription_catches_up_then_goes_live
             subscription_joins_without_gap_or_repeat

@@ -8,6 +8,8 @@ use std::{
     },
 };
 
+use futures::StreamExt;
+
 use super::kit::{
     Kit, TASKS, Verdict, backwards, ensure, event_type, grows, is_unsupported, join, positions,
     refuses,
@@ -15,7 +17,8 @@ use super::kit::{
 use crate::{
     event::{Json, NewEvent, Payload, Position, RecordedEvent, Revision},
     store::{
-        Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
+        Append, Capability, Direction, EventStore, ExpectedRevision, Filter, ReadAllOptions,
+        ReadOptions, StoreError,
     },
 };
 use ExpectedRevision::{Any, NoStream};
@@ -205,18 +208,15 @@ pub(super) async fn read_all_is_in_order(kit: &Kit<'_>) -> Verdict {
 
     // Nobody else writes to the fresh store, so that what follows is all the suite's own, up to
     // what a layer may have put before it.
-    let read = async |from, limit| {
-        kit.read_all(ReadAllOptions { from, limit, ..ReadAllOptions::default() }).await
+    let read = async |after, limit| {
+        kit.read_all(ReadAllOptions { after, limit, ..ReadAllOptions::default() }).await
     };
     for at in [0, 1, 250, all.len() - 1] {
-        let from = Some(all[at].position);
-        is_same("from a position", &read(from, None).await?, &all[at..])?;
-        let end = all.len().min(at + 7);
-        is_same("from a position, at most 7", &read(from, Some(7)).await?, &all[at..end])?;
-    }
-    let beyond = Position(all[all.len() - 1].position.0 + 1);
-    for from in [beyond, Position(u64::MAX)] {
-        is_same("from beyond the last", &read(Some(from), None).await?, &[])?;
+        let after = Some(all[at].position);
+        let wanted = &all[at + 1..];
+        is_same("after a position", &read(after, None).await?, wanted)?;
+        let end = wanted.len().min(7);
+        is_same("after a position, at most 7", &read(after, Some(7)).await?, &wanted[..end])?;
     }
     is_same("at most 0", &read(None, Some(0)).await?, &[])?;
 
@@ -224,16 +224,47 @@ pub(super) async fn read_all_is_in_order(kit: &Kit<'_>) -> Verdict {
     if !kit.has(Capability::ReadBackwards) {
         return refuses(kit.store.read_all(options), Capability::ReadBackwards).await;
     }
-    let read = async |from, limit| kit.read_all(ReadAllOptions { from, limit, ..options }).await;
+    let read = async |after, limit| kit.read_all(ReadAllOptions { after, limit, ..options }).await;
     is_same("backwards", &read(None, None).await?, &reversed(&all))?;
-    for at in [3, 250, all.len() - 1] {
-        let wanted = reversed(&all[..=at]);
-        let from = Some(all[at].position);
-        is_same("backwards from a position", &read(from, None).await?, &wanted)?;
-        is_same("backwards, at most 3", &read(from, Some(3)).await?, &wanted[..3])?;
+    for at in [0, 3, 250, all.len() - 1] {
+        let wanted = reversed(&all[..at]);
+        let after = Some(all[at].position);
+        is_same("backwards from a position", &read(after, None).await?, &wanted)?;
+        let end = wanted.len().min(3);
+        is_same("backwards, at most 3", &read(after, Some(3)).await?, &wanted[..end])?;
     }
-    let found = read(Some(Position(u64::MAX)), None).await?;
-    is_same("backwards from beyond the last", &found, &reversed(&all))
+    Ok(())
+}
+
+pub(super) async fn foreign_positions_are_refused(kit: &Kit<'_>) -> Verdict {
+    let appended = kit.append(&kit.stream("a")?, Any, kit.events(2)?).await?;
+    let ours = appended.position.as_bytes();
+    // The same beginning, one byte more and one byte less.
+    let (longer, shorter) = ([ours, &[0]].concat(), &ours[..ours.len() - 1]);
+    for foreign in [&longer[..], shorter] {
+        // There is no position of no byte, nor of 25.
+        let Ok(foreign) = Position::of_bytes(foreign) else { continue };
+        let is_refusal = |what: &str, error: Option<StoreError>| match error {
+            Some(StoreError::ForeignPosition(named)) if named == foreign => Ok(()),
+            Some(other) => Err(format!("{what}: ForeignPosition was due and came: {other}")),
+            None => Err(format!("{what}: position {foreign} was taken for one of the store's")),
+        };
+        if kit.has(Capability::ReadAll) {
+            for direction in [Direction::Forwards, Direction::Backwards] {
+                if direction == Direction::Backwards && !kit.has(Capability::ReadBackwards) {
+                    continue;
+                }
+                let options = ReadAllOptions { after: Some(foreign), direction, limit: None };
+                let first = kit.store.read_all(options).next().await;
+                is_refusal("read_all", first.and_then(Result::err))?;
+            }
+        }
+        if kit.has(Capability::Subscribe) {
+            let first = kit.store.subscribe(Some(foreign), Filter::default()).next().await;
+            is_refusal("subscribe", first.and_then(Result::err))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn read_all_skips_nothing_in_flight(kit: &Kit<'_>) -> Verdict {
@@ -266,8 +297,8 @@ pub(super) async fn read_all_skips_nothing_in_flight(kit: &Kit<'_>) -> Verdict {
     let mut seen: Vec<RecordedEvent> = Vec::new();
     loop {
         let was_running = running.load(Ordering::SeqCst) > 0;
-        let from = seen.last().map(|last| Position(last.position.0 + 1));
-        seen.extend(kit.read_all(ReadAllOptions { from, ..ReadAllOptions::default() }).await?);
+        let after = seen.last().map(|last| last.position);
+        seen.extend(kit.read_all(ReadAllOptions { after, ..ReadAllOptions::default() }).await?);
         ensure!(grows(&positions(&seen)), "positions do not grow while appends run");
         if !was_running {
             break;

@@ -130,7 +130,7 @@ fn insert_all(
         }
         done.push(Appended {
             revision: revision.unwrap_or(Revision(0)),
-            position: Position(unsigned(position)),
+            position: Position::number(unsigned(position)),
             already: false,
         });
     }
@@ -147,7 +147,7 @@ fn retry(connection: &Connection, appends: &[Append]) -> Result<Option<Vec<Appen
             Ok(Known {
                 same_stream: row.get_ref(0)?.as_bytes()? == stream.as_str().as_bytes(),
                 revision: Revision(unsigned(row.get(1)?)),
-                position: Position(unsigned(row.get(2)?)),
+                position: Position::number(unsigned(row.get(2)?)),
             })
         })
         .optional()

@@ -24,7 +24,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use tokio::sync::watch;
 
 use super::{
@@ -172,7 +172,10 @@ impl EventStore for SqliteStore {
     }
 
     fn read_all(&self, options: ReadAllOptions) -> EventStream {
-        Pages::new(Arc::clone(&self.inner), Range::of_all(options), None).boxed()
+        match Range::of_all(options) {
+            Ok(range) => Pages::new(Arc::clone(&self.inner), range, None).boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
     }
 
     fn subscribe(&self, after: Option<Position>, filter: Filter) -> Subscription {

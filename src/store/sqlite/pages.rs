@@ -18,7 +18,7 @@ use super::{
     reader::{Page, Reader},
 };
 use crate::{
-    event::{RecordedEvent, StreamName},
+    event::{Position, RecordedEvent, StreamName},
     store::{Direction, Filter, ReadAllOptions, ReadOptions, StoreError},
 };
 
@@ -36,19 +36,38 @@ pub(super) enum Scope {
 pub(super) struct Range {
     stream: Option<StreamName>,
     direction: Direction,
-    from: Option<u64>,
+    /// The first number (position or revision) to return.
+    from: Option<i64>,
     limit: Option<usize>,
 }
 
 impl Range {
     pub(super) fn of_stream(stream: StreamName, options: ReadOptions) -> Self {
         let ReadOptions { from, direction, limit } = options;
-        Self { stream: Some(stream), direction, from: from.map(|from| from.0), limit }
+        Self { stream: Some(stream), direction, from: from.map(|from| stored(from.0)), limit }
     }
 
-    pub(super) fn of_all(options: ReadAllOptions) -> Self {
-        let ReadAllOptions { from, direction, limit } = options;
-        Self { stream: None, direction, from: from.map(|from| from.0), limit }
+    pub(super) fn of_all(options: ReadAllOptions) -> Result<Self, StoreError> {
+        let ReadAllOptions { after, direction, mut limit } = options;
+        let from = match after.map(number_of).transpose()? {
+            None => None,
+            Some(after) => {
+                let next = match direction {
+                    Direction::Forwards => after.checked_add(1),
+                    Direction::Backwards => after.checked_sub(1).filter(|before| *before >= 0),
+                };
+                if next.is_none() {
+                    limit = Some(0);
+                }
+                next
+            }
+        };
+        Ok(Self { stream: None, direction, from, limit })
+    }
+
+    /// All streams, from a number (inclusive).
+    pub(super) fn from(first: i64) -> Self {
+        Self { stream: None, direction: Direction::Forwards, from: Some(first), limit: None }
     }
 
     /// Fixes what the read will see: what is there now. Events only ever come behind it, so
@@ -62,11 +81,11 @@ impl Range {
             Some(scope) => reader.last(scope)?,
             None => None,
         };
-        let from = self.from.map(|from| i64::try_from(from).unwrap_or(i64::MAX));
         let (first, last) = match (self.direction, last) {
-            // Beyond what can be stored nothing is stored.
-            (Direction::Forwards, Some(last)) => (from.unwrap_or(0), last),
-            (Direction::Backwards, Some(last)) => (0, from.map_or(last, |from| from.min(last))),
+            (Direction::Forwards, Some(last)) => (self.from.unwrap_or(0), last),
+            (Direction::Backwards, Some(last)) => {
+                (0, self.from.map_or(last, |from| from.min(last)))
+            }
             (_, None) => (1, 0),
         };
         Ok(Cursor {
@@ -78,6 +97,16 @@ impl Range {
             filter,
         })
     }
+}
+
+/// The number that a position is.
+pub(super) fn number_of(position: Position) -> Result<i64, StoreError> {
+    position.as_number().map(stored).ok_or(StoreError::ForeignPosition(position))
+}
+
+/// Beyond what can be stored nothing is stored.
+fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// How far a read has come.

@@ -309,7 +309,7 @@ impl EventRow<'_> {
         Ok(RecordedEvent::plain(
             stream,
             Revision(revision),
-            Position(position),
+            Position::number(position),
             EventId(id.ok_or_else(|| self.damaged("its id does not have 16 bytes"))?),
             event_type,
             Timestamp::from_micros(self.row.get(5)?),

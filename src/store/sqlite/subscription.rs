@@ -7,11 +7,11 @@ use tokio::sync::watch;
 
 use super::{
     Inner, SqliteError,
-    pages::{Pages, Range},
+    pages::{Pages, Range, number_of},
 };
 use crate::{
     event::Position,
-    store::{Delivery, Filter, ReadAllOptions, StoreError, Subscription},
+    store::{Delivery, Filter, StoreError, Subscription},
 };
 
 pub(super) fn subscribe(
@@ -19,10 +19,14 @@ pub(super) fn subscribe(
     after: Option<Position>,
     filter: Filter,
 ) -> Subscription {
+    let after = match after.map(number_of).transpose() {
+        Ok(after) => after,
+        Err(error) => return stream::iter([Err(error)]).boxed(),
+    };
     let state = State {
         head: inner.head.clone(),
         inner,
-        next: after.map_or(0, |after| i64::try_from(after.0).unwrap_or(i64::MAX).saturating_add(1)),
+        next: after.map_or(0, |after| after.saturating_add(1)),
         pages: None,
         caught_up: false,
         failed: false,
@@ -61,10 +65,10 @@ impl State {
             if self.pages.is_none() && !self.caught_up {
                 self.inner.writer.watch()?;
             }
-            let from = u64::try_from(self.next).map(Position).ok();
+            let next = self.next;
             let pages = self.pages.get_or_insert_with(|| {
-                let range = Range::of_all(ReadAllOptions { from, ..ReadAllOptions::default() });
-                Pages::new(Arc::clone(&self.inner), range, Some(self.filter.clone()))
+                let filter = Some(self.filter.clone());
+                Pages::new(Arc::clone(&self.inner), Range::from(next), filter)
             });
             if let Some(event) = pages.next().await {
                 return event.map(Delivery::Event);

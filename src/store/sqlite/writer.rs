@@ -180,7 +180,8 @@ impl Thread {
         };
         match results {
             Ok(results) => {
-                let last = results.iter().flatten().flatten().map(|done| done.position.0).max();
+                let done = results.iter().flatten().flatten();
+                let last = done.filter_map(|done| done.position.as_number()).max();
                 self.announce(last.and_then(|last| i64::try_from(last).ok()).unwrap_or(0));
                 for (reply, result) in replies.into_iter().zip(results) {
                     // Whoever does not wait any more need not know.

@@ -21,13 +21,14 @@ use super::{
     format::{Fault, Header, Item, Reader},
 };
 use crate::{
-    event::{Generation, Signature, SigningKeyId, Timestamp},
+    event::{Signature, SigningKeyId, Timestamp},
     vault::{
         Backup, BackupId, History, NoteKind, VaultError, VaultId, Vouched,
         disk::Wholes,
         eras::{self, Eras},
+        fence::FenceRecord,
         places::{self, Hash, Naming},
-        records::{FenceRecord, KeyEntry},
+        records::KeyEntry,
         signing,
         tree::{Place, Value},
     },
@@ -56,8 +57,8 @@ pub struct VerifiedBackup {
     eras: Eras,
     /// The history of signing keys in it.
     signing: History,
-    /// The dead generations of all who are forgotten in it.
-    fences: HashMap<Hash, Vec<(Generation, Generation)>>,
+    /// The fences of all who are forgotten in it.
+    fences: HashMap<Hash, FenceRecord>,
 }
 
 impl fmt::Debug for VerifiedBackup {
@@ -127,7 +128,7 @@ impl VerifiedBackup {
         let signing = kept.split_off(&history.start);
         let signing = signing_keys(&signing).map_err(|error| odd(path, error))?;
         let entry = entry(&kept.split_off(&own.start)).map_err(|error| odd(path, error))?;
-        let fences = dead(&kept).map_err(|error| odd(path, error))?;
+        let fences = fences(&kept).map_err(|error| odd(path, error))?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -207,13 +208,11 @@ impl VerifiedBackup {
         Ok(values)
     }
 
-    fn is_dead(&self, place: &Place) -> bool {
+    fn is_dead(&self, place: &Place, value: &Value) -> Result<bool, BackupError> {
         let fence = places::hash_of(place).and_then(|hash| self.fences.get(&hash));
-        let generation = place.last_chunk().map(|bytes| Generation(u32::from_be_bytes(*bytes)));
-        places::is_key(place)
-            && fence.zip(generation).is_some_and(|(dead, generation)| {
-                dead.iter().any(|(from, to)| (*from..=*to).contains(&generation))
-            })
+        let Some(fence) = fence.filter(|_| places::is_key(place)) else { return Ok(false) };
+        let entry = KeyEntry::decode(value).map_err(|error| odd(&self.path, error))?;
+        Ok(fence.killer(entry.generation, entry.id).is_some())
     }
 }
 
@@ -271,8 +270,10 @@ impl Values<'_> {
                     value
                 }
             };
-            if let Some(value) = value.filter(|(place, _)| !self.of.is_dead(place)) {
-                return Ok(Some(value));
+            if let Some((place, value)) = value
+                && !self.of.is_dead(&place, &value)?
+            {
+                return Ok(Some((place, value)));
             }
         }
     }
@@ -292,8 +293,7 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
         return Ok(());
     }
     let entry = KeyEntry::decode(value).map_err(|error| odd(path, error))?;
-    let subject = naming.subject(&entry.subject);
-    if naming.key(&subject, &entry.stream, entry.generation) == *place {
+    if entry.place(naming) == *place {
         return Ok(());
     }
     let what = "a key in it stands at a place that is not its own".to_owned();
@@ -321,14 +321,10 @@ fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultEr
     wholes.done()
 }
 
-/// The dead generations that fences, in parts, speak of.
-fn dead(
-    parts: &BTreeMap<Place, Value>,
-) -> Result<HashMap<Hash, Vec<(Generation, Generation)>>, VaultError> {
+/// The fences in it, in parts.
+fn fences(parts: &BTreeMap<Place, Value>) -> Result<HashMap<Hash, FenceRecord>, VaultError> {
     let fences = wholes(parts)?.into_iter().map(|(stem, value)| {
-        let fence = FenceRecord::decode(&value)?;
-        let dead = fence.dead.iter().map(|&(from, to, _)| (from, to)).collect();
-        Ok((places::hash_of(&stem).unwrap_or_default(), dead))
+        Ok((places::hash_of(&stem).unwrap_or_default(), FenceRecord::decode(&value)?))
     });
     fences.collect()
 }

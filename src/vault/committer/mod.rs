@@ -23,8 +23,9 @@ use super::{
     Admission, Claim, Destroyed, Destruction, Evidence, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
     core::Core,
+    fence::FenceRecord,
     places::{self, Hash},
-    records::{FenceRecord, KeyEntry, SubjectRecord, today},
+    records::{KeyEntry, SubjectRecord, today},
     root::SlotChange,
     tree::{Change, Erasure, Place, Value},
 };
@@ -32,7 +33,7 @@ use super::{
 use super::{backup::Delta, eras::Era};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
-    event::{EventId, Generation, Subject},
+    event::{Class, EventId, Generation, Subject},
 };
 
 /// How many jobs one write serves at most.
@@ -227,7 +228,7 @@ impl Committer {
         record: &mut SubjectRecord,
         fence: &FenceRecord,
     ) -> Result<(), VaultError> {
-        if fence.killer(record.current).is_some() {
+        if fence.is_dead(record.current) {
             let begun = record.begin_generation()?;
             record.go_on_with(begun);
         }
@@ -281,7 +282,7 @@ impl Committer {
         let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
         for (address, warm) in std::mem::take(&mut self.returns) {
             let hash = self.core.naming.subject(&address.1);
-            let place = self.core.naming.key(&hash, &address.0, warm.generation);
+            let place = self.core.naming.key(&hash, &address.0, &Class::default(), warm.generation);
             let entry = match planned.get_mut(&place) {
                 Some(planned) => Some(&mut planned.entry),
                 None => {

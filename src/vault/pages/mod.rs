@@ -1,6 +1,7 @@
 //! Where sealed pages are stored: a small seam over any database that keeps bytes under a name.
 //!
-//! Used by `tree` alone. Nothing that passes here is a secret: pages are ciphertext, names are
+//! Used by `tree`, and by `copy`, which reads pages of copies for a drill. `PageStoreKind` is public.
+//! Nothing that passes here is a secret: pages are ciphertext, names are
 //! random, and whatever a store keeps of removed or replaced pages cannot be read without the
 //! root key. So a store needs to be durable and atomic; it need not erase.
 

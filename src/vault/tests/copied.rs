@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+#[path = "../../../tests/device/skip.rs"]
+mod skip;
 
 use super::{folder::copy_folder, *};
 use crate::vault::{NoteKind, SlotConfig, Vouched};
@@ -139,7 +141,6 @@ async fn a_moved_folder_goes_on() {
 }
 
 /// As in a container, where its folder has another path than outside.
-#[allow(clippy::print_stderr)]
 #[tokio::test]
 async fn a_folder_that_is_mounted_at_two_places_is_one() {
     let (world, kept) = World::new().await;
@@ -147,7 +148,10 @@ async fn a_folder_that_is_mounted_at_two_places_is_one() {
     let (from, to) = (world.at("prod"), world.at("bound"));
     let mounted = Command::new("mount").arg("--bind").args([&from, &to]).status();
     if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: a folder cannot be mounted at two places; run as root");
+        skip::skipped(
+            "OUBLIETTE_REQUIRE_DISKS",
+            "a folder cannot be mounted at two places; run as root",
+        );
         return;
     }
     let opened = ["bound", "prod", "bound"].map(|folder| {
@@ -354,10 +358,8 @@ async fn who_no_longer_has_the_slot_writes_nothing() {
     let theirs = fs::read(&twin.1).unwrap();
     fs::write(world.at("root"), &theirs).unwrap();
 
-    let destruction = Destruction {
-        erasure: ErasureId::now(),
-        doomed: vec![Doomed { subject: subject("user-1"), dead: Dead::All }],
-    };
+    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+    let destruction = Destruction::new(ErasureId::now(), doomed);
     let refused = vault.destroy(&destruction, b"").await;
     assert!(matches!(refused, Err(VaultError::SlotTaken(_))), "{refused:?}");
     assert!(world.slot() == theirs);

@@ -48,7 +48,7 @@ impl Told {
     async fn destroy(&mut self, vault: &Vault, who: &[&str]) -> Result<(), VaultError> {
         self.dying = who.iter().map(|who| (*who).to_owned()).collect();
         let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
-        let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+        let destruction = Destruction::new(ErasureId::now(), doomed.collect());
         vault.destroy(&destruction, b"a note").await?;
         self.dead.append(&mut self.dying);
         Ok(())

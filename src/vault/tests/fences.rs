@@ -37,7 +37,7 @@ async fn a_key_that_vanished_without_an_erasure_is_missing() {
 }
 
 #[tokio::test]
-async fn reading_mints_nothing() {
+async fn reading_makes_no_key() {
     let tree = tree();
     let vault = over(&tree);
     assert!(vault.opening_key(KeyId([7; 18])).is_err());
@@ -195,7 +195,7 @@ async fn nothing_names_the_forgotten() {
     let erasure = ErasureId::now();
     let doomed =
         ["user-a", "account-1"].map(|name| Doomed { subject: subject(name), dead: Dead::All });
-    vault.destroy(&Destruction { erasure, doomed: doomed.into() }, b"two").await.unwrap();
+    vault.destroy(&Destruction::new(erasure, doomed.into()), b"two").await.unwrap();
     vault.flush().await.unwrap();
     let names = |name: &str| {
         let all = tree.range(&[0], &[255], usize::MAX).unwrap();

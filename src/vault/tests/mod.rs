@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)]
 
 pub(super) mod claims;
+mod classes;
 #[cfg(unix)]
 mod copied;
 mod counts;
@@ -27,6 +28,7 @@ mod replay;
 mod rotation;
 #[cfg(unix)]
 mod slots;
+mod spared;
 mod verify;
 mod walk;
 
@@ -161,7 +163,21 @@ pub(super) async fn destroy(
     dead: Dead,
 ) -> Result<Destroyed, VaultError> {
     let doomed = vec![Doomed { subject: subject(whose), dead }];
-    vault.destroy(&Destruction { erasure, doomed }, b"a note").await
+    vault.destroy(&Destruction::new(erasure, doomed), b"a note").await
+}
+
+/// Destroys keys of a subject, but for those that are spared.
+pub(super) async fn destroy_but(
+    vault: &Vault,
+    erasure: ErasureId,
+    whose: &str,
+    dead: Dead,
+    spared: impl IntoIterator<Item = KeyId>,
+) -> Result<Destroyed, VaultError> {
+    let doomed = vec![Doomed { subject: subject(whose), dead }];
+    let spared = spared.into_iter().collect();
+    let destruction = Destruction { spared, ..Destruction::new(erasure, doomed) };
+    vault.destroy(&destruction, b"a note").await
 }
 
 pub(super) fn live(state: Result<KeyState, VaultError>) -> Arc<DataKey> {
@@ -182,6 +198,11 @@ pub(super) fn shredded(state: Result<KeyState, VaultError>) -> ErasureId {
 pub(super) fn crash(vault: Vault) {
     vault.core().disk.poison();
     drop(vault);
+}
+
+/// The vault says that it knows nothing of a key.
+pub(super) fn is_missing(state: &Result<KeyState, VaultError>) -> bool {
+    matches!(state, Err(VaultError::KeyMissing(_)))
 }
 
 pub(super) fn spans(spans: &[(u32, u32)]) -> Dead {

@@ -109,7 +109,7 @@ async fn run(steps: Vec<Step>) {
                 let erasure = ErasureId::now();
                 let doomed = [one, two]
                     .map(|whose| Doomed { subject: subject(&name(whose)), dead: Dead::All });
-                let destruction = Destruction { erasure, doomed: doomed.into() };
+                let destruction = Destruction::new(erasure, doomed.into());
                 vault.destroy(&destruction, b"").await.unwrap();
                 for whose in [one, two] {
                     model.people[usize::from(whose)].forget(erasure);
@@ -184,7 +184,7 @@ proptest! {
 
     #[test]
     fn damaged_records_are_errors_and_no_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        use crate::vault::records::{FenceRecord, KeyEntry, SubjectRecord};
+        use crate::vault::{fence::FenceRecord, records::{KeyEntry, SubjectRecord}};
         let mut bytes = bytes;
         let _ = (KeyEntry::decode(&bytes), SubjectRecord::decode(&bytes), FenceRecord::decode(&bytes));
         if let Some(version) = bytes.first_mut() {

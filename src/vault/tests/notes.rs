@@ -70,7 +70,7 @@ async fn the_inventory_walks_over_everything_once() {
     assert_eq!(made.len(), 10_000);
     let doomed =
         (0..600).map(|n| Doomed { subject: subject(&format!("user-{}", n * 4)), dead: Dead::All });
-    let destruction = Destruction { erasure: ErasureId::now(), doomed: doomed.collect() };
+    let destruction = Destruction::new(ErasureId::now(), doomed.collect());
     vault.destroy(&destruction, b"").await.unwrap();
     let walk = vault.inventory();
     drop(vault);

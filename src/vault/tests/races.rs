@@ -99,7 +99,7 @@ async fn a_destroyed_key_does_not_wait_in_memory_for_the_next_write() {
     let doomed = (0..200)
         .map(|n| Doomed { subject: subject(&format!("user-{n}")), dead: Dead::All })
         .collect();
-    let destruction = Destruction { erasure: ErasureId::now(), doomed };
+    let destruction = Destruction::new(ErasureId::now(), doomed);
     let destroying = vault.clone();
     let destroying = tokio::spawn(async move { destroying.destroy(&destruction, b"").await });
     while vault.asked() < 201 {

@@ -1,6 +1,6 @@
 //! Erasures that are applied again by pseudonym.
 
-use std::{fs, sync::atomic::Ordering};
+use std::{collections::BTreeSet, fs, sync::atomic::Ordering};
 
 use super::{folder::copy_folder, *};
 use crate::{
@@ -16,6 +16,7 @@ fn whole(vault: &Vault, who: &str, to: u32) -> Taken {
     Taken {
         pseudonym: vault.pseudonym(&subject(who)),
         dead: vec![(Generation::FIRST, Generation(to))],
+        spared: BTreeSet::new(),
         whole: true,
         closed: true,
     }

@@ -1,9 +1,10 @@
 //! The erasable map: an ordered map from places to small values whose removed values are gone
 //! for good, whatever the database underneath keeps.
 //!
-//! Used by the vault's records alone, which decide what the values mean. The construction is
-//! a key tree: sealed pages, each under a key that its parent page holds, up to one
-//! root key in the root slot.
+//! Used by the other modules of `vault`, most of them by way of `disk`: the committer writes, records
+//! and backups read and say what the values mean. `OpenAs` and `Moved` are public. The construction is a
+//! key tree: sealed pages, each under a key that its parent page holds, up to one root key in the root
+//! slot.
 //!
 //! # What is forgotten, and why
 //!
@@ -190,7 +191,7 @@ impl Tree {
         &self.identity
     }
 
-    /// How many erasures there were.
+    /// How many roots came before. Every erasure makes a new one, and so do rotations and large puts.
     pub(crate) fn epoch(&self) -> Result<u64, VaultError> {
         Ok(self.view()?.root.epoch)
     }

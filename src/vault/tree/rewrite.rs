@@ -294,7 +294,7 @@ impl Rewrite<'_> {
     }
 
     /// Takes a page and all below it out of the tree. Its leaves need not be read. Below a page
-    /// that is damaged nothing can be named; what lies there can be read by nobody.
+    /// that is damaged nothing can be named, and nothing can be read by anybody.
     fn forget_below(&mut self, child: &Child, level: u8) {
         self.plan.replaced.push(child.id);
         if level > 0

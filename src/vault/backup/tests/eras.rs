@@ -21,7 +21,7 @@ fn knows(backup: &VerifiedBackup, id: KeyId) -> bool {
 
 fn verdict(vault: &Vault, whose: &str) -> Verdict {
     let doomed = vec![Doomed { subject: subject(whose), dead: Dead::All }];
-    vault.verdict(&Destruction { erasure: ErasureId::now(), doomed }, b"").unwrap()
+    vault.verdict(&Destruction::new(ErasureId::now(), doomed), b"").unwrap()
 }
 
 async fn bank(store: &MemoryStore, vault: Vault) -> Result<Oubliette<MemoryStore>, ErasureError> {

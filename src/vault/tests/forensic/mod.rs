@@ -154,7 +154,7 @@ fn no_destroyed_key_is_found_by_who_has_every_byte_ever_written() {
 }
 
 #[test]
-fn nor_in_a_vault_as_it_is_made_and_opened_by_everybody() {
+fn no_destroyed_key_is_found_in_a_vault_made_and_opened_as_by_its_users() {
     for seed in 0..rounds(1) {
         let life = Life::live(seed, 20, Store::Plain);
         let verdict = life.judge().unwrap_or_else(|why| panic!("seed {seed}: {why}"));

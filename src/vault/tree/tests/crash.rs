@@ -225,12 +225,12 @@ fn every_crash_leaves_what_was_before_or_after() {
 }
 
 #[test]
-fn so_does_every_crash_where_a_change_takes_many_batches() {
+fn every_crash_in_a_change_of_many_batches_leaves_what_was_before_or_after() {
     every_crash(Shape { batch_pages: 3, ..tiny() }, &workload());
 }
 
 #[test]
-fn so_does_every_crash_of_random_operations() {
+fn every_crash_of_random_operations_leaves_what_was_before_or_after() {
     for seed in 0..long_runs("OUBLIETTE_CRASH_ROUNDS", 1) {
         every_crash(tiny(), &random_workload(seed));
     }

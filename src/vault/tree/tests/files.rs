@@ -191,13 +191,13 @@ fn number(value: &[u8]) -> u64 {
 }
 
 #[test]
-fn what_was_acknowledged_survives_kill_9() {
+fn what_was_acknowledged_survives_kill_9_with_sled() {
     survives_kill_9(PageStoreKind::Sled);
 }
 
 #[test]
 #[cfg(feature = "sqlite")]
-fn so_it_does_in_sqlite() {
+fn what_was_acknowledged_survives_kill_9_with_sqlite() {
     survives_kill_9(PageStoreKind::Sqlite);
 }
 

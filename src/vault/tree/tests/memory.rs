@@ -116,7 +116,7 @@ fn child() {
 
     runtime.block_on(async {
         let doomed = vec![Doomed { subject: subject(VICTIM), dead: Dead::All }];
-        let destruction = Destruction { erasure: ErasureId::now(), doomed };
+        let destruction = Destruction::new(ErasureId::now(), doomed);
         assert_eq!(vault.destroy(&destruction, b"").await.unwrap().keys, STREAMS.len() as u64);
     });
     tell("forgotten");

@@ -39,6 +39,21 @@ impl Tree {
     fn open_at(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
         Self::open_as(folder, slot, OpenAs::Known)
     }
+
+    /// The same vault as it is now, in memory and under a root of its own: what a rollback to this
+    /// moment brings back.
+    #[cfg(feature = "backup")]
+    pub(in crate::vault) fn twin(&self) -> Self {
+        use super::Seed;
+        use crate::vault::{pages::MemoryPages, root::MemorySlot};
+        let (vault, identity) = (self.vault_id(), self.identity().clone());
+        let seed = Seed { vault, identity, epoch: self.epoch().unwrap() + 1 };
+        let (pages, here) = (Box::new(MemoryPages::default()), Whereabouts::default());
+        let slot = || Ok(Box::new(MemorySlot::default()) as Box<dyn RootSlot>);
+        let values = self.range(&[], &[0xff; 65], usize::MAX).unwrap().into_iter();
+        Self::load(pages, slot, Shape::default(), seed, here, values.map(Ok::<_, VaultError>))
+            .unwrap()
+    }
 }
 
 /// Pages so small that a few entries make a tree of several levels.

@@ -1,0 +1,282 @@
+//! The fence: what remains of a forgotten subject.
+//!
+//! It says which generations are dead, by which erasure, and which keys of them were spared: because
+//! they are retained, held, or of a category that was not asked for. No other key may ever exist in a
+//! dead generation. A spared key that is not there is therefore lost, and reads as missing; every other
+//! key of a dead generation reads as shredded.
+//!
+//! A fence stands at `2 ‖ H(subject) ‖ part` (see [`super::places`]). All numbers are big-endian.
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | version: 1 |
+//! | 1 | flags: 1, new keys are refused (*closed*); 2, keys were spared. Others are errors |
+//! | 4 | how many dead spans |
+//! | 24 each | a span: first generation(4) last generation(4) erasure(16). They do not overlap |
+//! | 4 | how many erasures took the whole subject |
+//! | 16 each | their ids |
+//! | | with flag 2: |
+//! | 4 | how many keys were spared, at least one |
+//! | 23 or 39 each | generation(4) key id(18) and 0; or 1 and the erasure(16) that took it later. In ascending order |
+//!
+//! So the fence of somebody who was forgotten once, with nothing spared, has 50 bytes.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{
+    Fence, VaultError,
+    places::{Hash, Naming, SUBJECT_PREFIX},
+    tree::Value,
+    types::Spared,
+    wire::{Reader, Writer},
+};
+use crate::{
+    crypto::KeyId,
+    event::{ErasureId, Generation},
+};
+
+const VERSION: u8 = 1;
+const CLOSED: u8 = 1;
+const SPARED: u8 = 2;
+
+/// What remains of a forgotten subject.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct FenceRecord {
+    /// Dead spans in order, both ends inclusive.
+    pub(super) dead: Vec<(Generation, Generation, ErasureId)>,
+    pub(super) closed: bool,
+    /// The erasures that took the whole subject, or found the part that they were to take dead
+    /// already. One that is asked for again, after a restart say, must not take what a `reopen`
+    /// began since.
+    pub(super) whole: Vec<ErasureId>,
+    /// The keys of dead generations that their erasure spared, each with the later erasure that took
+    /// it, if one did.
+    pub(super) spared: BTreeMap<(Generation, KeyId), Option<ErasureId>>,
+}
+
+impl FenceRecord {
+    /// The highest generation that is dead.
+    pub(super) fn last_dead(&self) -> Option<Generation> {
+        self.dead.last().map(|&(_, to, _)| to)
+    }
+
+    /// The first generation above the dead.
+    pub(super) fn next_generation(&self) -> Generation {
+        self.last_dead().map_or(Generation::FIRST, Generation::next)
+    }
+
+    /// The first generation that is not dead.
+    pub(super) fn first_living(&self) -> Generation {
+        self.dead.iter().fold(Generation::FIRST, |first, (from, to, _)| {
+            if (*from..=*to).contains(&first) { to.next() } else { first }
+        })
+    }
+
+    /// Whether an erasure took something of the subject.
+    pub(super) fn names(&self, erasure: ErasureId) -> bool {
+        self.whole.contains(&erasure)
+            || self.dead.iter().any(|&(_, _, by)| by == erasure)
+            || self.spared.values().any(|later| *later == Some(erasure))
+    }
+
+    fn span_of(&self, generation: Generation) -> Option<ErasureId> {
+        let span = self.dead.iter().find(|(from, to, _)| (*from..=*to).contains(&generation));
+        span.map(|&(_, _, erasure)| erasure)
+    }
+
+    /// Whether a generation is dead: no key is made in it any more, and none seals, not even one
+    /// that was spared.
+    pub(super) fn is_dead(&self, generation: Generation) -> bool {
+        self.span_of(generation).is_some()
+    }
+
+    /// The erasure that killed a key.
+    pub(super) fn killer(&self, generation: Generation, id: KeyId) -> Option<ErasureId> {
+        match self.spared.get(&(generation, id)) {
+            Some(later) => *later,
+            None => self.span_of(generation),
+        }
+    }
+
+    /// Whether a key of a dead generation was spared, and still is.
+    pub(super) fn spares(&self, generation: Generation, id: KeyId) -> bool {
+        self.spared.get(&(generation, id)) == Some(&None)
+    }
+
+    /// The keys that are spared still, of these generations.
+    fn living(&self, from: Generation, to: Generation) -> impl Iterator<Item = Spared> + '_ {
+        let within = self.spared.iter().filter(move |((at, _), _)| (from..=to).contains(at));
+        within.filter(|(_, later)| later.is_none()).map(|(spared, _)| *spared)
+    }
+
+    /// The generations in which an erasure took something.
+    pub(super) fn taken_by(&self, erasure: ErasureId) -> Vec<(Generation, Generation)> {
+        let spans = self.dead.iter().filter(|&&(_, _, by)| by == erasure);
+        let later = self.spared.iter().filter(|(_, later)| **later == Some(erasure));
+        let later = later.map(|((generation, _), _)| (*generation, *generation));
+        let mut taken: Vec<_> = spans.map(|&(from, to, _)| (from, to)).chain(later).collect();
+        taken.sort_unstable();
+        taken.dedup();
+        taken
+    }
+
+    /// The keys that live on after an erasure, as far as it goes: those that another one took, too.
+    pub(super) fn left_by(&self, erasure: ErasureId) -> BTreeSet<Spared> {
+        let others = self.spared.iter().filter(|(_, later)| **later != Some(erasure));
+        others.map(|(spared, _)| *spared).collect()
+    }
+
+    /// Whether all of these generations are dead, but for keys that are spared here.
+    pub(super) fn covers(
+        &self,
+        from: Generation,
+        to: Generation,
+        spared: &BTreeSet<Spared>,
+    ) -> bool {
+        let mut next = from;
+        for (dead_from, dead_to, _) in &self.dead {
+            if (*dead_from..=*dead_to).contains(&next) {
+                next = dead_to.next();
+            }
+        }
+        next > to && self.living(from, to).all(|living| spared.contains(&living))
+    }
+
+    /// The erasure because of which new keys are refused.
+    pub(super) fn refusal(&self) -> Option<ErasureId> {
+        self.dead.last().filter(|_| self.closed).map(|&(_, _, erasure)| erasure)
+    }
+
+    /// Adds to the dead what of `from..=to` is not dead yet, but for what is spared. A key that an
+    /// earlier erasure spared, and this one does not, dies as well. One that is dead stays so.
+    pub(super) fn kill(
+        &mut self,
+        from: Generation,
+        to: Generation,
+        erasure: ErasureId,
+        spared: &BTreeSet<Spared>,
+    ) {
+        let mut fresh = Vec::new();
+        let mut next = from.0;
+        for &(dead_from, dead_to, _) in &self.dead {
+            if dead_to.0 < next || dead_from.0 > to.0 {
+                continue;
+            }
+            if dead_from.0 > next {
+                fresh.push((Generation(next), Generation(dead_from.0 - 1), erasure));
+            }
+            next = dead_to.0 + 1;
+        }
+        if next <= to.0 {
+            fresh.push((Generation(next), to, erasure));
+        }
+        for ((generation, id), later) in &mut self.spared {
+            if later.is_none()
+                && (from..=to).contains(generation)
+                && !spared.contains(&(*generation, *id))
+            {
+                *later = Some(erasure);
+            }
+        }
+        for (from, to, _) in &fresh {
+            let within = spared.iter().filter(|(at, _)| (*from..=*to).contains(at));
+            self.spared.extend(within.map(|spared| (*spared, None)));
+        }
+        self.dead.extend(fresh);
+        self.dead.sort_unstable_by_key(|&(from, _, _)| from);
+        // Neighbours of the same erasure are one span.
+        self.dead.dedup_by(|later, earlier| {
+            let joined = earlier.2 == later.2 && earlier.1.next() == later.0;
+            if joined {
+                earlier.1 = later.1;
+            }
+            joined
+        });
+    }
+
+    pub(super) fn public(&self, pseudonym: Hash) -> Fence {
+        let spared = self.living(Generation::FIRST, Generation(u32::MAX)).collect();
+        Fence { pseudonym, dead: self.dead.clone(), spared, closed: self.closed }
+    }
+
+    pub(super) fn encode(&self) -> Value {
+        let room = 10 + 24 * self.dead.len() + 16 * self.whole.len();
+        let mut to = Writer::new(room + 4 + 39 * self.spared.len());
+        to.u8(VERSION);
+        let spared = if self.spared.is_empty() { 0 } else { SPARED };
+        to.u8(if self.closed { CLOSED } else { 0 } | spared);
+        to.count(self.dead.len());
+        for (first, last, erasure) in &self.dead {
+            to.u32(first.0);
+            to.u32(last.0);
+            to.bytes(erasure.0.as_bytes());
+        }
+        to.count(self.whole.len());
+        for erasure in &self.whole {
+            to.bytes(erasure.0.as_bytes());
+        }
+        if !self.spared.is_empty() {
+            to.count(self.spared.len());
+        }
+        for ((generation, id), later) in &self.spared {
+            to.u32(generation.0);
+            to.bytes(&id.0);
+            to.maybe_id(later.map(|erasure| erasure.0));
+        }
+        to.done()
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new("a fence", bytes);
+        from.version(VERSION)?;
+        let flags = from.u8()?;
+        if flags & !(CLOSED | SPARED) != 0 {
+            return Err(from.odd());
+        }
+        let mut dead = Vec::new();
+        for _ in 0..from.u32()? {
+            dead.push((Generation(from.u32()?), Generation(from.u32()?), ErasureId(from.id()?)));
+        }
+        let mut whole = Vec::new();
+        for _ in 0..from.u32()? {
+            whole.push(ErasureId(from.id()?));
+        }
+        let mut spared = BTreeMap::new();
+        if flags & SPARED != 0 {
+            for _ in 0..from.u32()? {
+                let key = (Generation(from.u32()?), KeyId(from.array()?));
+                if spared.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                    return Err(from.odd());
+                }
+                spared.insert(key, from.maybe_id()?.map(ErasureId));
+            }
+            if spared.is_empty() {
+                return Err(from.odd());
+            }
+        }
+        from.end()?;
+        Ok(Self { dead, closed: flags & CLOSED != 0, whole, spared })
+    }
+}
+
+/// The keys that an erasure spares, by what their ids say of their subjects.
+pub(super) struct Sparing(HashMap<[u8; SUBJECT_PREFIX], BTreeSet<Spared>>);
+
+impl Sparing {
+    /// An id that this vault did not make is nobody's.
+    pub(super) fn of(naming: &Naming, ids: &BTreeSet<KeyId>) -> Result<Self, VaultError> {
+        let mut keys: HashMap<_, BTreeSet<Spared>> = HashMap::new();
+        for id in ids {
+            if let Some(hint) = naming.hint(*id)? {
+                keys.entry(hint.subject).or_default().insert((hint.generation, *id));
+            }
+        }
+        Ok(Self(keys))
+    }
+
+    /// The spared keys of one subject.
+    pub(super) fn keys_of(&self, subject: &Hash) -> BTreeSet<Spared> {
+        let prefix = subject.first_chunk::<SUBJECT_PREFIX>();
+        prefix.and_then(|prefix| self.0.get(prefix)).cloned().unwrap_or_default()
+    }
+}

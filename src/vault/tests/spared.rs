@@ -1,0 +1,237 @@
+//! Keys that an erasure spares: they live on whatever is done afterwards, and nothing else does.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::vault::{Verdict, fence::FenceRecord, places, tree::Erasure};
+
+/// Removes a key from the tree, as damage would.
+pub(super) fn lose(vault: &Vault, id: KeyId) {
+    let core = vault.core();
+    let entry = core.find(id).unwrap().unwrap();
+    let hash = core.naming.subject(&entry.subject);
+    let all = core.disk.walk(places::keys(&hash)).map(Result::unwrap);
+    let place = all.into_iter().find(|(_, value)| value.windows(18).any(|part| part == id.0));
+    let changes = vec![(place.unwrap().0, None)];
+    core.disk.erase(Erasure { changes, ..Erasure::default() }).unwrap();
+    core.cache.outdate();
+    core.cache.drop_state(id);
+}
+
+/// Three keys of one subject, and one of another's.
+async fn filled(vault: &Vault) -> [KeyId; 4] {
+    let mut ids = Vec::new();
+    for (of, whose) in [("a", "user-1"), ("b", "user-1"), ("c", "user-1"), ("a", "user-2")] {
+        ids.push(key(vault, of, whose).await.unwrap().id());
+    }
+    ids.try_into().unwrap()
+}
+
+/// What a destruction takes, as it is announced: sealed and opened.
+pub(super) fn announced(vault: &Vault, destruction: &Destruction) -> Verdict {
+    let verdict = vault.verdict(destruction, b"{}").unwrap();
+    let sealed = vault.seal_verdict(&verdict, b"").unwrap();
+    let opened = vault.open_verdict(destruction.erasure, b"", &sealed).unwrap();
+    assert_eq!(opened, verdict);
+    opened
+}
+
+#[tokio::test]
+async fn a_spared_key_lives_on_and_all_others_are_shredded() {
+    let tree = tree();
+    let vault = over(&tree);
+    let [dead, spared, gone, others] = filled(&vault).await;
+    let erasure = ErasureId::now();
+    let done = destroy_but(&vault, erasure, "user-1", Dead::All, [spared]).await.unwrap();
+    assert_eq!(done.keys, 2);
+    let check = |vault: &Vault| {
+        assert_eq!(shredded(vault.opening_key(dead)), erasure);
+        assert_eq!(shredded(vault.opening_key(gone)), erasure);
+        live(vault.opening_key(spared));
+        live(vault.opening_key(others));
+        let fence = vault.standing(&subject("user-1")).unwrap().fence.unwrap();
+        assert_eq!(fence.spared, [(Generation(1), spared)]);
+        assert!(fence.closed);
+        assert_eq!(verify::troubles(vault), [] as [&str; 0]);
+    };
+    check(&vault);
+    drop(vault);
+    let vault = over(&tree);
+    check(&vault);
+    // Again, as after a restart: nothing more goes.
+    let again = destroy_but(&vault, erasure, "user-1", Dead::All, [spared]).await.unwrap();
+    assert_eq!(again.keys, 0);
+    // Reopened, rotated, and the rest forgotten: it stays.
+    assert_eq!(vault.reopen(&subject("user-1")).await.unwrap(), Some(Generation(2)));
+    let fresh = key(&vault, "b", "user-1").await.unwrap().id();
+    vault.rotate(&subject("user-1")).await.unwrap();
+    live(vault.opening_key(spared));
+    let later = ErasureId::now();
+    destroy_but(&vault, later, "user-1", Dead::All, [spared]).await.unwrap();
+    assert_eq!(shredded(vault.opening_key(fresh)), later);
+    check(&vault);
+}
+
+#[tokio::test]
+async fn nothing_more_is_sealed_under_a_spared_key() {
+    for whole in [true, false] {
+        let tree = tree();
+        let vault = over(&tree);
+        let [_, spared, ..] = filled(&vault).await;
+        let dead = if whole { Dead::All } else { spans(&[(1, 1)]) };
+        destroy_but(&vault, ErasureId::now(), "user-1", dead, [spared]).await.unwrap();
+        // By its generation, it would still be warm.
+        let refused = key_of(&vault, "b", "user-1", Some(1)).await;
+        assert!(matches!(refused, Err(VaultError::Forgotten { .. })), "{refused:?}");
+        vault.reopen(&subject("user-1")).await.unwrap();
+        let refused = key_of(&vault, "b", "user-1", Some(1)).await;
+        assert!(matches!(refused, Err(VaultError::NoGeneration { .. })), "{refused:?}");
+        assert_ne!(key(&vault, "b", "user-1").await.unwrap().id(), spared);
+        live(vault.opening_key(spared));
+        // What it did not use is given back.
+        vault.flush().await.unwrap();
+        let info = vault.key_info(spared).unwrap().unwrap();
+        assert_eq!(info.sealed_about, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_spared_key_that_is_lost_is_missing_and_not_shredded() {
+    let tree = tree();
+    let vault = over(&tree);
+    let [dead, spared, ..] = filled(&vault).await;
+    let erasure = ErasureId::now();
+    destroy_but(&vault, erasure, "user-1", Dead::All, [spared]).await.unwrap();
+    lose(&vault, spared);
+    assert!(is_missing(&vault.opening_key(spared)));
+    assert_eq!(shredded(vault.opening_key(dead)), erasure);
+    drop(vault);
+    assert!(is_missing(&over(&tree).opening_key(spared)));
+}
+
+#[tokio::test]
+async fn a_later_erasure_that_does_not_spare_a_key_takes_it() {
+    let tree = tree();
+    let vault = over(&tree);
+    let [dead, first, second, _] = filled(&vault).await;
+    let earlier = ErasureId::now();
+    destroy_but(&vault, earlier, "user-1", Dead::All, [first, second]).await.unwrap();
+    let later = ErasureId::now();
+    let done = destroy_but(&vault, later, "user-1", Dead::All, [second]).await.unwrap();
+    assert_eq!(done.keys, 1);
+    for _ in 0..2 {
+        assert_eq!(shredded(vault.opening_key(dead)), earlier);
+        assert_eq!(shredded(vault.opening_key(first)), later);
+        live(vault.opening_key(second));
+    }
+    let last = forget(&vault, "user-1").await;
+    drop(vault);
+    let vault = over(&tree);
+    assert_eq!(shredded(vault.opening_key(dead)), earlier);
+    assert_eq!(shredded(vault.opening_key(first)), later);
+    assert_eq!(shredded(vault.opening_key(second)), last);
+    assert_eq!(vault.standing(&subject("user-1")).unwrap().fence.unwrap().spared, []);
+    // What was to be spared once is not made alive by being asked for again.
+    destroy_but(&vault, earlier, "user-1", Dead::All, [first, second]).await.unwrap();
+    assert_eq!(shredded(vault.opening_key(second)), last);
+}
+
+#[cfg(feature = "backup")]
+/// Announcements, and what is exported of fences, in any order and more than once.
+#[tokio::test]
+async fn what_was_spared_is_spared_wherever_an_erasure_is_replayed() {
+    for exported in [false, true] {
+        for reversed in [false, true] {
+            let tree = tree();
+            let vault = over(&tree);
+            let [dead, first, second, others] = filled(&vault).await;
+            // The same vault, rolled back to this moment.
+            let image = Arc::new(tree.twin());
+            let mut told = Vec::new();
+            for spared in [vec![first, second], vec![second]] {
+                let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+                let spared = spared.into_iter().collect();
+                let erasure = ErasureId::now();
+                let destruction = Destruction { spared, ..Destruction::new(erasure, doomed) };
+                told.push(announced(&vault, &destruction));
+                vault.destroy(&destruction, b"{}").await.unwrap();
+            }
+            if exported {
+                told = vault.verdicts().flat_map(Result::unwrap).collect();
+                assert_eq!(told.len(), 2);
+            }
+            if reversed {
+                told.reverse();
+            }
+            let back = over(&image);
+            for verdict in &told {
+                assert!(reversed || !back.covers(verdict).unwrap());
+                back.replay(vec![verdict.clone()]).await.unwrap();
+                assert!(back.covers(verdict).unwrap());
+            }
+            for _ in 0..2 {
+                assert_eq!(back.replay(told.clone()).await.unwrap().keys, 0);
+                live(back.opening_key(second));
+                live(back.opening_key(others));
+                shredded(back.opening_key(first));
+                shredded(back.opening_key(dead));
+                assert_eq!(verify::troubles(&back), [] as [&str; 0]);
+            }
+        }
+    }
+}
+
+/// One that waited for the store was announced twice; meanwhile a hold came, or was lifted.
+#[tokio::test]
+async fn of_an_erasure_that_was_announced_twice_the_last_says_what_is_spared() {
+    for held_in_the_end in [false, true] {
+        let vault = over(&tree());
+        let [_, spared, ..] = filled(&vault).await;
+        let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+        let free = Destruction::new(ErasureId::now(), doomed);
+        let held = Destruction { spared: BTreeSet::from([spared]), ..free.clone() };
+        let mut told = vec![announced(&vault, &free), announced(&vault, &held)];
+        if !held_in_the_end {
+            told.reverse();
+        }
+        vault.replay(told).await.unwrap();
+        match held_in_the_end {
+            true => drop(live(vault.opening_key(spared))),
+            false => drop(shredded(vault.opening_key(spared))),
+        }
+    }
+}
+
+#[test]
+fn a_fence_that_does_not_have_its_form_is_refused() {
+    let (one, two) = (KeyId([1; 18]), KeyId([2; 18]));
+    let mut fence = FenceRecord::default();
+    let spared = BTreeSet::from([(Generation(1), one), (Generation(1), two)]);
+    fence.kill(Generation(1), Generation(3), ErasureId::now(), &spared);
+    fence.kill(
+        Generation(1),
+        Generation(3),
+        ErasureId::now(),
+        &BTreeSet::from([(Generation(1), two)]),
+    );
+    let good = fence.encode();
+    assert_eq!(FenceRecord::decode(&good).unwrap(), fence);
+    for length in 0..good.len() {
+        assert!(FenceRecord::decode(&good[..length]).is_err(), "cut off after {length}");
+    }
+    assert!(FenceRecord::decode(&[good.as_slice(), &[0]].concat()).is_err());
+    let changed = |at: usize, to: u8| {
+        let mut bytes = good.to_vec();
+        bytes[at] = to;
+        FenceRecord::decode(&bytes)
+    };
+    assert!(matches!(changed(0, 2), Err(VaultError::NewerFormat { found: 2, known: 1 })));
+    for flags in [0, 1, 4, 7] {
+        assert!(changed(1, flags).is_err(), "flags {flags}");
+    }
+    // Span, erasures that took the whole, then the list: in order, and none twice.
+    let list = 2 + 4 + 24 + 4 + 4;
+    assert!(changed(list + 4, 3).is_err());
+    assert!(changed(list + 4 + 18, 7).is_err());
+    assert_eq!(good.len(), list + 39 + 23);
+}
