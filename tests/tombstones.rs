@@ -218,7 +218,7 @@ async fn forgotten_despite(plan: Plan) {
     // The witness has it, and not only the vault's word for it.
     let id = record.erasure.to_string();
     let announced = all.iter().filter(|event| event.is_announcement());
-    assert_eq!(announced.filter(|event| value(event)["erasure"] == *id).count(), 1);
+    assert_eq!(announced.filter(|event| value(event)["about"] == *id).count(), 1);
 }
 
 /// The announcement names the erasure before the tombstones are set.
@@ -228,7 +228,7 @@ async fn whoever_knows_the_erasure_cannot_take_the_id_of_a_tombstone() {
         let announced = append.stream == stream(ANNOUNCEMENTS);
         let data = append.events[0].data.as_json().filter(|_| announced)?;
         let data: Value = serde_json::from_str(data.as_str()).unwrap();
-        let erasure: oubliette::event::ErasureId = data["erasure"].as_str()?.parse().ok()?;
+        let erasure: oubliette::event::ErasureId = data["about"].as_str()?.parse().ok()?;
         Some(("room-selfhelp".to_owned(), EventId::derived(erasure.0, "room-selfhelp")))
     })
     .await;

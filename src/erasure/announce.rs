@@ -23,7 +23,7 @@ pub(crate) enum Uncounted {
     Unsigned,
     /// It opens, so that a holder of the vault or of a backup made it, and is signed by a key that the
     /// vault does not know: an earlier restoration of the same backup, or whoever found one.
-    Stranger(Box<Verdict>),
+    Stranger(Box<Verdict>, SigningKeyId),
     /// It opens, and is signed by a key of the vault's that somebody else has as well.
     Compromised(Box<Verdict>),
     /// This vault signed it, and this program does not carry out what it says.
@@ -126,14 +126,13 @@ pub(super) fn open_by(
     let vouched = vouches(key, &said.signed_bytes(), sig)?;
     let sealed = base64url::decode(&body.sealed).unwrap_or_default();
     let opened = || open(ErasureId(body.about), &said.associated(), &sealed);
-    let or_unsigned = |of: fn(Box<Verdict>) -> Uncounted, opened: Option<Verdict>| {
-        Err(opened.map_or(Uncounted::Unsigned, |verdict| of(Box::new(verdict))))
-    };
     Ok(match vouched {
         Vouched::Ours => opened().ok_or(Uncounted::TooNew),
         Vouched::Forged => Err(Uncounted::Unsigned),
-        Vouched::Compromised => or_unsigned(Uncounted::Compromised, opened()),
-        Vouched::UnknownKey => or_unsigned(Uncounted::Stranger, opened()),
+        Vouched::Compromised => Err(opened()
+            .map_or(Uncounted::Unsigned, |verdict| Uncounted::Compromised(Box::new(verdict)))),
+        Vouched::UnknownKey => Err(opened()
+            .map_or(Uncounted::Unsigned, |verdict| Uncounted::Stranger(Box::new(verdict), key))),
     })
 }
 
@@ -173,4 +172,133 @@ pub(crate) fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> (usi
 /// The stream of announcements.
 pub(super) fn stream() -> Result<StreamName, StoreError> {
     StreamName::new(ANNOUNCEMENTS).map_err(|error| StoreError::Invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::vault::{History, Unlearned};
+
+    fn file() -> Value {
+        serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap()
+    }
+
+    fn lines(of: &Value) -> impl Iterator<Item = (&Value, Announcement)> {
+        of.as_array()
+            .unwrap()
+            .iter()
+            .map(|vector| (vector, vector["line"].to_string().parse::<Announcement>().unwrap()))
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The history that the vectors' statements lead to.
+    fn history(file: &Value) -> History {
+        let mut history =
+            History::begin(file["keys"][0]["public"].as_str().unwrap().parse().unwrap());
+        for (vector, said) in lines(&file["statements"]) {
+            assert_eq!(history.learn(&said), Ok(true), "{vector}");
+            assert_eq!(history.learn(&said), Ok(false), "{vector}");
+        }
+        history
+    }
+
+    /// What is said of an announcement by a vault with that history. Whether it opens is another
+    /// test's.
+    fn told(file: &Value, history: &History, said: &Announcement) -> &'static str {
+        if said.vault().to_string() != file["vault"].as_str().unwrap() {
+            return "another vault";
+        }
+        match said.body() {
+            Err(_) if !history.is_word(said) => return "unsigned",
+            Err(Beyond::Format(_)) => return "format",
+            Err(Beyond::Reserved(_)) => return "reserved",
+            Err(Beyond::Unknown(_)) => return "kind",
+            Err(Beyond::Form) => return "form",
+            Ok(_) => {}
+        }
+        if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
+            return match history.clone().learn(said) {
+                Ok(_) => "good",
+                Err(Unlearned::Gap { .. }) => "gap",
+                Err(Unlearned::Forged) => "forged",
+                Err(Unlearned::Compromised { .. }) => "compromised",
+                Err(Unlearned::Replaced { .. }) => "replaced",
+                Err(Unlearned::NotTheSuccessor { .. }) => "not the successor",
+                Err(Unlearned::PinnedBefore { .. }) => "pinned before",
+            };
+        }
+        let vouches = |key, bytes: &[u8], sig: &_| Ok(history.judge(key, bytes, sig));
+        let open =
+            |erasure, _: &[u8], _: &[u8]| Some(Verdict { erasure, taken: vec![], note: vec![] });
+        match open_by(said, vouches, open).unwrap() {
+            Ok(_) => "good",
+            // Here whatever is sealed opens.
+            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => "unsigned",
+            Err(Uncounted::Compromised(_)) => "compromised",
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    /// The vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn the_vectors_are_bound_to_what_stands_in_clear() {
+        let file = file();
+        let history = history(&file);
+        for (vector, line) in lines(&file["vectors"]).chain(lines(&file["statements"])) {
+            assert_eq!(hex(&line.associated()), vector["associated"].as_str().unwrap());
+            assert_eq!(hex(&line.signed_bytes()), vector["signed"].as_str().unwrap());
+            if let Some(proved) = vector["proved"].as_str() {
+                assert_eq!(hex(&line.proof_bytes()), proved);
+            }
+            let again: Value = serde_json::to_value(&line).unwrap();
+            assert_eq!(again, vector["line"]);
+            assert_eq!(told(&file, &history, &line), "good", "{vector}");
+        }
+        for (vector, line) in lines(&file["bad"]) {
+            assert_eq!(told(&file, &history, &line), vector["error"], "{vector}");
+        }
+    }
+
+    /// A store may spell a number in another way, and change the order of members.
+    #[test]
+    fn a_store_may_respell_it() {
+        let file = file();
+        let history = history(&file);
+        let (_, line) = lines(&file["vectors"]).next().unwrap();
+        let text = serde_json::to_string(&line).unwrap();
+        let respelled = text.replace(r#""epoch":17"#, r#""epoch": 1.70e1"#);
+        assert_ne!(respelled, text);
+        let respelled: Announcement = respelled.parse().unwrap();
+        assert_eq!(told(&file, &history, &respelled), "good");
+        assert_eq!(respelled, line);
+    }
+
+    #[test]
+    fn no_bit_and_no_byte_of_it_can_change_unnoticed() {
+        let file = file();
+        let history = history(&file);
+        for (_, line) in lines(&file["vectors"]).chain(lines(&file["statements"])) {
+            let text = serde_json::to_string(&line).unwrap();
+            let changed = (0..text.len() * 8).map(|bit| {
+                let mut bytes = text.clone().into_bytes();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            });
+            let cut = (0..text.len()).map(|at| {
+                let mut bytes = text.clone().into_bytes();
+                bytes.remove(at);
+                bytes
+            });
+            for bytes in changed.chain(cut) {
+                let Ok(text) = String::from_utf8(bytes) else { continue };
+                let Ok(other) = text.parse::<Announcement>() else { continue };
+                assert!(other == line || told(&file, &history, &other) != "good", "{text}");
+            }
+        }
+    }
 }

@@ -102,10 +102,7 @@ pub enum KeyChangeError {
 ///
 /// # Errors
 /// [`ErasureError::KeyChange`]; errors of the vault.
-pub async fn change_key(
-    vault: &Vault,
-    change: &KeyChange,
-) -> Result<SigningKeyId, ErasureError> {
+pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyId, ErasureError> {
     let _one_at_a_time = vault.erase_alone().await;
     let keys = vault.signing_keys()?;
     let signs = keys.last().map_or(SigningKeyId([0; 16]), |info| info.key);

@@ -31,6 +31,8 @@ mod plan;
 mod reason;
 mod run;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod tombstones;
 mod witness;
 

@@ -351,14 +351,15 @@ impl Found {
                 self.too_new.push(erasure);
                 return Ok(true);
             }
-            Err(Uncounted::Stranger(verdict) | Uncounted::Compromised(verdict))
+            Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
                 if is_believed(vault, id)? =>
             {
                 *verdict
             }
-            Err(Uncounted::Stranger(verdict)) if is_restored(vault)? => {
-                let signer = announcement.signature().map(|(signer, _)| signer);
-                self.strangers.extend(signer.map(|signer| (*verdict, signer)));
+            Err(Uncounted::Stranger(verdict, signer))
+                if self.gaps.iter().any(|(to, _)| *to == signer) || is_restored(vault)? =>
+            {
+                self.strangers.push((*verdict, signer));
                 return Ok(false);
             }
             Err(Uncounted::Compromised(verdict)) => {

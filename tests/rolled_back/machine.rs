@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use oubliette::{
-    erasure::{Announcement, ErasureError},
+    erasure::{Announcement, ErasureError, KeyChange, change_key},
     event::{ANNOUNCEMENTS, Position, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
@@ -21,7 +21,7 @@ use oubliette::{
         Append, Appended, Capabilities, Direction, EventStore, EventStream, Filter, MemoryStore,
         ReadAllOptions, ReadOptions, Refusal, StoreError, Subscription,
     },
-    vault::{OpenAs, Vault},
+    vault::{OpenAs, Successor, Vault},
 };
 
 use crate::common::{
@@ -175,10 +175,24 @@ impl Machine {
     }
 
     pub(crate) async fn try_open(&self) -> Result<Oubliette<Announcements>, ErasureError> {
+        Oubliette::open(self.store.clone(), self.vault(), self.policy.clone()).await
+    }
+
+    /// The vault, with no layer over it.
+    pub(crate) fn vault(&self) -> Vault {
         // It may be a copy of another machine's disk, with a slot of its own.
         let (vault, slot) = (vault(self.disk.path()), slot(self.disk.path()));
-        let vault = Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap();
-        Oubliette::open(self.store.clone(), vault, self.policy.clone()).await
+        Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap()
+    }
+
+    /// Makes and pins a successor of the key that signs.
+    pub(crate) async fn pin(&self) -> Arc<Successor> {
+        let bank = self.open().await;
+        let vault = bank.vault().unwrap();
+        let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+        change_key(vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+        bank.resume().await.unwrap();
+        successor
     }
 
     pub(crate) async fn open(&self) -> Oubliette<Announcements> {

@@ -471,7 +471,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             Err(Uncounted::Beyond(beyond)) => {
                 self.found(Ill::NotCarriedOut, event, format!("the vault made {beyond}"));
             }
-            Err(Uncounted::Unsigned | Uncounted::Stranger(_)) => {
+            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => {
                 let what = "it names this vault, and no key of this vault's signed it";
                 self.found(Ill::ForgedAnnouncement, event, what);
             }

@@ -177,7 +177,7 @@ fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
 
 impl History {
     /// That of a new vault.
-    pub(super) fn begin(public: VerifyingKey) -> Self {
+    pub(crate) fn begin(public: VerifyingKey) -> Self {
         let first = SigningKeyInfo {
             key: public.id(),
             public,

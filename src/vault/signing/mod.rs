@@ -7,6 +7,8 @@
 
 mod history;
 mod successor;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{PoisonError, RwLock};
 
