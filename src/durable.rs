@@ -47,7 +47,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a folder that only its owner may look into, and those that it lies in where they are
-/// missing. One that is there keeps its mode; its name is made durable, for whoever made it may
+/// missing. One that is there keeps its mode; its name is made durable, for its maker may
 /// have been killed first.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     let mut missing: Vec<PathBuf> = Vec::new();

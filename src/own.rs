@@ -1,6 +1,6 @@
 //! Files and folders that are ours, and nothing that somebody else put in their place.
 //!
-//! Whoever may write into a folder can put a symbolic link, a pipe or another user's file where one
+//! Anyone who may write into a folder can put a symbolic link, a pipe or another user's file where one
 //! of ours should be. So what is locked, overwritten or emptied is opened without following a link,
 //! and looked at by its descriptor before it is touched. Used by `vault`, `store` and `service`; it
 //! knows none of them.

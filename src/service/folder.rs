@@ -76,7 +76,7 @@ pub struct Parts {
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
     /// [adopted](DataFolder::adopt).
     pub given: Option<PolicyText>,
-    /// What whoever runs this should know, in words.
+    /// What the user should know, in words.
     pub notes: Vec<String>,
 }
 
@@ -232,7 +232,7 @@ impl DataFolder {
             Err(error) => Err(error),
         };
         if made.is_ok() {
-            // Whoever waits for the lock finds the folder made. After a failure the file stays:
+            // Anyone who waits for the lock finds the folder made. After a failure the file stays:
             // without it two could hold a lock each. It is empty, and in nobody's way.
             let _ = fs::remove_file(&making);
         }

@@ -1,6 +1,6 @@
 //! What this user has set for a data folder.
 //!
-//! Whoever may write into the folder can change what it says. A command that gives a key, a module
+//! Anyone who may write into the folder can change what it says. A command that gives a key, a module
 //! that is loaded, a file to write the root key to, a folder to work in: such things are taken from
 //! the command line, from the environment, and from here, `$XDG_CONFIG_HOME/oubliette/<id>.json`.
 //! The folder names no more than the id.

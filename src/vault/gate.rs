@@ -5,7 +5,7 @@
 //! being one, for ever. Who waits for a closure leaves the queue meanwhile, because closures
 //! last and others need not stand behind it.
 //!
-//! A hold may have an end. From then on it keeps nobody waiting, whoever still has it in hand: those who
+//! A hold may have an end. From then on it keeps nobody waiting, no matter who still has it in hand: those who
 //! wait look for such holds themselves, so that it needs no task of its own.
 
 use std::{
@@ -161,7 +161,7 @@ impl Gates {
         self.changed.notify_waiters();
     }
 
-    /// Lets go of what has come to its end. To be called by whoever is about to wait.
+    /// Lets go of what has come to its end. To be called before waiting.
     fn expire(&self) {
         let now = self.now();
         if self.lock().expire(now) {

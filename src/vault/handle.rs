@@ -160,7 +160,7 @@ impl Vault {
         self.admit_for(opening, None).await
     }
 
-    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, whoever
+    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, no matter who
     /// still holds it.
     ///
     /// # Errors

@@ -46,6 +46,7 @@ mod verdict;
 mod verify;
 mod wire;
 
+pub use crate::event::VaultId;
 pub use catalogue::{Backup, BackupId, BackupState};
 #[cfg(feature = "drill")]
 pub(crate) use copy::{Copied, DeadKey, Fate};
@@ -74,8 +75,7 @@ pub(crate) use tree::remove_unfinished;
 pub use tree::{Moved, OpenAs};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
-    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, VaultId,
-    Verdict,
+    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, Verdict,
 };
 pub use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};

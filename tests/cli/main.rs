@@ -9,6 +9,7 @@ mod exit_codes;
 mod folder;
 #[path = "../common/folders.rs"]
 mod folders;
+mod holes;
 mod import;
 #[cfg(unix)]
 mod links;

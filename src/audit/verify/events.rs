@@ -14,11 +14,11 @@ use crate::{
     crypto::Plaintext,
     erasure::{self, Uncounted},
     event::{
-        Announcement, AnnouncementKind, ErasureId, KeyId, OwnerChange, Payload, RecordedEvent,
-        Subject, Timestamp,
+        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, OwnerChange, Payload,
+        RecordedEvent, Subject, Timestamp,
     },
     layer::{
-        Oubliette, Specimen, TokenFate,
+        CodecError, EventRef, Oubliette, Specimen, TokenFate,
         document::{Document, Stored},
         tombstone::{self, Unvouched},
         try_tokens,
@@ -314,6 +314,12 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         mut stored: Stored,
         tagged: Option<Tagged>,
     ) -> Result<(), AuditError> {
+        if self.has_forged_holes(event, &stored)? {
+            // Its tokens are bound to the note: that they do not open says nothing more.
+            stated(self.layer, self.vault, event, None, self.edges);
+            return Ok(());
+        }
+        let holes = stored.notes.holes.is_some();
         let mut opened: Vec<Plaintext> = Vec::new();
         let (parts, mut dead, mut failed) = (stored.tokens.len(), 0, false);
         for (id, fate) in try_tokens(self.vault, event, &mut stored)? {
@@ -344,15 +350,15 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Some(Tagged::Forged) => {}
             // In clear: not this vault's, and no more can be said.
-            _ if parts == 0 => self.clear(event),
+            _ if parts == 0 && !holes => self.clear(event),
             Some(Tagged::OtherVault) => {
                 self.found(Ill::OtherVault, event, "its tag names another vault");
             }
             Some(Tagged::UnknownEra) => {
                 self.found(Ill::UnknownEra, event, "its tag names an era that is not known here");
             }
-            None if dead > 0 => {
-                self.found(Ill::Untagged, event, "its keys are dead, and no tag vouches for it");
+            None if dead > 0 || parts == 0 => {
+                self.found(Ill::Untagged, event, "nothing opens, and no tag vouches for it");
             }
             None => self.found(Ill::TagMissing, event, "a sealed event without a tag"),
         }
@@ -368,6 +374,31 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             self.owners(event, &data);
         }
         Ok(())
+    }
+
+    /// Counts what was missing of a copy, if this vault noted it; says whether somebody else did. Where
+    /// all of the event is another vault's, its own tag says so.
+    fn has_forged_holes(
+        &mut self,
+        event: &RecordedEvent,
+        stored: &Stored,
+    ) -> Result<bool, AuditError> {
+        let (kind, what) = match stored.holes(self.vault, EventRef::of(event)) {
+            Ok(holes) => {
+                self.report.events.holes += holes.map_or(0, Holes::count) as u64;
+                return Ok(false);
+            }
+            Err(CodecError::Vault(error)) => return Err(error.into()),
+            Err(CodecError::Unreadable(Unreadable::UnknownEra)) => {
+                (Ill::UnknownEra, "the tag of its holes names an era that is not known here")
+            }
+            Err(CodecError::Unreadable(Unreadable::ForgedHole)) => {
+                (Ill::ForgedHole, "this vault did not note that parts of it are missing")
+            }
+            Err(_) => return Ok(false),
+        };
+        self.found(kind, event, what);
+        Ok(true)
     }
 
     /// Whether the vault knows of the owners that an event states.
@@ -417,6 +448,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             Err(Unvouched::Compromised) => {
                 let what = "only a compromised signing key says that somebody is forgotten here";
                 self.found(Ill::CompromisedWord, event, what);
+                return Ok(());
+            }
+            Err(Unvouched::Newer(state)) => {
+                let what = format!("the vault says `{}` of a subject here", state.as_str());
+                self.found(Ill::NewerState, event, what);
                 return Ok(());
             }
             Err(Unvouched::Foreign) => {

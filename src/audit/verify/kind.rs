@@ -64,6 +64,9 @@ pub enum Ill {
     TagMissing,
     /// Another vault sealed the event.
     OtherVault,
+    /// An event says that parts of it were missing when it was copied, and this vault did not note
+    /// that.
+    ForgedHole,
     /// An event's tag is of an era that the vault does not know; or an announcement of this vault's
     /// is sealed for later eras alone, so that it cannot be opened.
     UnknownEra,
@@ -75,6 +78,8 @@ pub enum Ill {
     TombstonesMissing,
     /// An event of the tombstone's type speaks of what is this vault's, and is not its word.
     ForgedTombstone,
+    /// The vault says of a subject what only a newer version of this program understands.
+    NewerState,
     /// A tombstone that is another vault's, as far as can be told.
     ForeignTombstone,
     /// An announcement names this vault, and is not its word.
@@ -190,6 +195,15 @@ impl Ill {
                  forgotten, and forgetting somebody because of it would be a mistake. Restore the \
                  event from a copy of the event store"
             }
+            Self::ForgedHole => {
+                "somebody else can write to the event store: the note was forged, changed, or taken \
+                 from another event. It says of nobody that they are forgotten. Restore the event \
+                 from a copy of the event store"
+            }
+            Self::NewerState => {
+                "use the newer version of this program that wrote it: this one cannot say what the \
+                 subject's state is, and reading the stream ends there"
+            }
             Self::TagMissing => {
                 "somebody changed the event's metadata: restore it from a copy of the event store \
                  before its subject is forgotten; afterwards it cannot be told from a forged one"
@@ -302,6 +316,8 @@ impl fmt::Display for Ill {
             Self::Untagged => "untagged",
             Self::TagMissing => "tag missing",
             Self::OtherVault => "another vault's",
+            Self::ForgedHole => "forged hole",
+            Self::NewerState => "newer state",
             Self::UnknownEra => "unknown era",
             Self::Unreadable => "unreadable",
             Self::HalfMissing => "half missing",

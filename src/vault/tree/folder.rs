@@ -92,7 +92,7 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
         Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
         Err(TryLockError::Error(error)) => return Err(VaultError::from_io(error)),
     }
-    // Told to whoever comes next. On a full disk the lock holds without.
+    // Told to anyone who comes next. On a full disk the lock holds without.
     let _ = note_holder(&mut file);
     Ok(FolderLock(file))
 }

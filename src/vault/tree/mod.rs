@@ -97,7 +97,7 @@ pub(crate) type Value = Zeroizing<Vec<u8>>;
 /// A change of one place: a new value, or none.
 pub(crate) type Change = (Place, Option<Value>);
 
-/// What one erasure removes, and what it writes in the same breath.
+/// What one erasure removes, and what it writes in the same batch.
 #[derive(Default)]
 pub(crate) struct Erasure {
     /// From (inclusive) and to (exclusive): everything there goes, before the changes are made.
@@ -196,7 +196,7 @@ impl Tree {
         Ok(self.view()?.root.epoch)
     }
 
-    /// How the root slot stands.
+    /// Returns the state of the root slot.
     pub(crate) fn slot(&self) -> Result<SlotState, VaultError> {
         self.slot.state()
     }

@@ -46,7 +46,7 @@ pub enum OpenAs {
     /// refused: two folders over one slot destroy each other's keys.
     #[default]
     Known,
-    /// As the one folder of this root slot from now on, though it is a copy or was restored. Whoever
+    /// As the one folder of this root slot from now on, though it is a copy or was restored. Anyone who
     /// says so makes sure that no other folder is used with the slot: another one is refused from
     /// now on, and after the next erasure it cannot be read.
     TheOne,

@@ -1,4 +1,4 @@
-//! Whoever finds a backup cannot sign.
+//! Anyone who finds a backup cannot sign.
 
 use std::sync::Arc;
 
