@@ -325,7 +325,13 @@ impl DataFolder {
                  --root"
             );
         }
-        let vault = Vault::open_as(&folder.vault(), slot, self.how)?;
+        let vault = match Vault::open_as(&folder.vault(), slot, self.how) {
+            // Nothing but what an attempt left, at making or at restoring it.
+            Err(VaultError::NotFound(_)) => {
+                return Err(FolderError::VaultMissing(self.path.clone()));
+            }
+            opened => opened?,
+        };
         let read_only = vault.is_read_only();
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;
