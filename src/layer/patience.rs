@@ -72,7 +72,7 @@ mod tests {
     use crate::{
         erasure::{Erased, ErasureError},
         event::{
-            ERASURES, EventType, Json, NewEvent, Position, RecordedEvent, StreamName, Subject,
+            ANNOUNCEMENTS, EventType, Json, NewEvent, Position, RecordedEvent, StreamName, Subject,
         },
         layer::Oubliette,
         policy::Policy,
@@ -192,7 +192,7 @@ mod tests {
             self.layer.resume().await.unwrap();
             let again = self.ends(self.forget("user-1", TALKING, TALKING)).await.unwrap();
             assert!(again.already);
-            for (name, count) in [("user-1", 1), ("user-2", 1), (ERASURES, 2)] {
+            for (name, count) in [("user-1", 1), ("user-2", 1), (ANNOUNCEMENTS, 2)] {
                 let name = StreamName::new(name).unwrap();
                 let events = self.store.events(&name, ReadOptions::default()).await.unwrap();
                 let told = events.iter().filter(|e| e.is_tombstone() || e.is_announcement());
