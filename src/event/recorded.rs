@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ERASURE_ANNOUNCED, ERASURES, EventId, EventType, Holes, Json, KeyId, Position, Revision,
+    ANNOUNCED, ANNOUNCEMENTS, EventId, EventType, Holes, Json, KeyId, Position, Revision,
     SUBJECT_FORGOTTEN, Shredded, StreamName, Subject, Timestamp, Tombstone, Withheld,
 };
 
@@ -225,7 +225,7 @@ impl RecordedEvent {
     /// Whether the event is an announcement of an erasure: the layer's bookkeeping, in a stream
     /// of its own.
     pub fn is_announcement(&self) -> bool {
-        self.event_type.as_str() == ERASURE_ANNOUNCED && self.stream.as_str() == ERASURES
+        self.event_type.as_str() == ANNOUNCED && self.stream.as_str() == ANNOUNCEMENTS
     }
 
     /// What a reader has in hand.

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
     use crate::{
         erasure::{Erased, ErasureError},
-        event::{ERASURES, EventType, Json, NewEvent, Position, StreamName, Subject},
+        event::{ANNOUNCEMENTS, EventType, Json, NewEvent, Position, StreamName, Subject},
         layer::Oubliette,
         policy::Policy,
         store::{
@@ -186,7 +186,7 @@ mod tests {
             self.layer.resume().await.unwrap();
             let again = self.ends(self.forget("user-1", TALKING, TALKING)).await.unwrap();
             assert!(again.already);
-            for (name, count) in [("user-1", 1), ("user-2", 1), (ERASURES, 2)] {
+            for (name, count) in [("user-1", 1), ("user-2", 1), (ANNOUNCEMENTS, 2)] {
                 let name = StreamName::new(name).unwrap();
                 let events = self.store.events(&name, ReadOptions::default()).await.unwrap();
                 let told = events.iter().filter(|e| e.is_tombstone() || e.is_announcement());
