@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use futures::TryStreamExt;
-
 use super::{Foreign, Plan, Untouched};
 use crate::{
     crypto::{KeyId, Token},
@@ -108,13 +106,13 @@ impl<S: EventStore> Survey<'_, S> {
         let mut found = Found::default();
         let readable = placement.readable(stream);
         let mut events = self.layer.store.read(&readable, ReadOptions::default());
-        while let Some(mut event) = events.try_next().await? {
+        while let Some(mut event) = self.layer.next(&mut events).await? {
             event.stream = stream.clone();
             self.weigh(&event, false, &mut found)?;
         }
         if let Placement::Split(names) = &placement {
             let mut halves = self.layer.store.read(&names.private, ReadOptions::default());
-            while let Some(mut half) = halves.try_next().await? {
+            while let Some(mut half) = self.layer.next(&mut halves).await? {
                 half.stream = stream.clone();
                 self.weigh(&half, true, &mut found)?;
             }
@@ -215,6 +213,6 @@ impl<S: EventStore> Layer<S> {
     ) -> Result<Option<RecordedEvent>, StoreError> {
         let readable = self.placement(stream).await?.readable(stream);
         let first = ReadOptions { limit: Some(1), ..ReadOptions::default() };
-        Ok(self.store.events(&readable, first).await?.pop())
+        Ok(self.answer(self.store.events(&readable, first)).await?.pop())
     }
 }

@@ -6,8 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use futures::TryStreamExt;
-
 use super::{
     CodecError, Layer,
     document::Notes,
@@ -198,7 +196,7 @@ impl<S: EventStore> Layer<S> {
             }
             let mut events = self.store.read(stream, options);
             while !ids.is_empty()
-                && let Some(event) = events.try_next().await?
+                && let Some(event) = self.next(&mut events).await?
             {
                 if ids.remove(&event.id) {
                     found.push(event);

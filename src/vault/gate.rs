@@ -180,6 +180,23 @@ impl Gates {
         }
     }
 
+    /// Waits until so much time has passed.
+    pub(super) async fn elapse(&self, time: Duration) {
+        let Some(end) = self.now().checked_add(time) else { return std::future::pending().await };
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let left = end.saturating_duration_since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+
     /// Waits until all of the opening's subjects are free, and takes them together; for so long, if
     /// that is said.
     pub(super) async fn admit(

@@ -100,6 +100,11 @@ impl Vault {
         })
     }
 
+    /// Waits until so much time has passed, by the clock that ends admissions.
+    pub(crate) async fn elapse(&self, time: Duration) {
+        self.open.gates.elapse(time).await;
+    }
+
     /// Lets time pass for those who wait for an admission to end, and for what is dated.
     #[cfg(test)]
     pub(crate) fn pass_time(&self, time: Duration) {
