@@ -158,8 +158,9 @@ impl<S: EventStore> Oubliette<S> {
     /// [`ErasureError::AnnouncementPending`] and [`ErasureError::TombstonesPending`] where the
     /// store still does not take them; [`ErasureError::WitnessSilent`] where it cannot be read;
     /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten;
-    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and [`ErasureError::NotReplayed`]
-    /// where an announced erasure is not applied: then nothing may be served. Errors of the vault.
+    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`], [`ErasureError::SigningKeyGap`],
+    /// [`ErasureError::NotCarriedOut`] and [`ErasureError::NotReplayed`] where something announced is
+    /// not applied: then nothing may be served. Errors of the vault.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
