@@ -234,7 +234,8 @@ async fn forget<S: EventStore>(
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
-        return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
+        let already = Erased { not_reached: plan.not_reached, ..already(vault, subject, erasure)? };
+        return unless_mirrors_pend(vault, epoch, already);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
     let mut journal = Journal::new(erasure, reason, plan).map_err(VaultError::from)?;
