@@ -39,7 +39,7 @@ pub enum ErasureError {
     #[error("opened without a vault: there are no keys to destroy")]
     NoVault,
     /// The erasure is decided and journaled, but the event store did not take its announcement,
-    /// and no key is destroyed yet: it would not be found out if the vault were rolled back. The
+    /// and no key is destroyed yet: nothing would show that the vault was rolled back. The
     /// rest follows with the next erasure, when the layer is opened again, or with `resume`.
     #[error(
         "erasure {erasure} is decided, but not done: the event store did not take its \
@@ -47,7 +47,7 @@ pub enum ErasureError {
          and on opening: {source}"
     )]
     AnnouncementPending {
-        /// The erasure.
+        /// The erasure that is pending.
         erasure: ErasureId,
         /// What the store said.
         source: StoreError,
@@ -67,7 +67,7 @@ pub enum ErasureError {
         list(erasures)
     )]
     NotReplayed {
-        /// The erasures.
+        /// The erasures that were not applied.
         erasures: Vec<ErasureId>,
         /// What the vault said.
         source: VaultError,
@@ -101,21 +101,21 @@ pub enum ErasureError {
         "erasure {erasure}: the keys are destroyed, but tombstones are still to be written: {source}"
     )]
     TombstonesPending {
-        /// The erasure.
+        /// The erasure that is pending.
         erasure: ErasureId,
         /// What the store said.
         source: StoreError,
     },
-    /// Keys and tombstones are done, but mirrors of the root slot could not be overwritten: whoever
+    /// Keys and tombstones are done, but mirrors of the root slot could not be overwritten: anyone who
     /// has one of them, and an old copy of the vault's folder, can still read what was forgotten. Or
-    /// the slot's counter could not be raised: a rollback would not be found out. They are tried again when the layer is opened, with `resume`, and at every erasure.
+    /// the slot's counter could not be raised: a rollback would not be detected. They are tried again when the layer is opened, with `resume`, and at every erasure.
     #[error(
         "the erasure is pending: {}", names(.mirrors)
     )]
     MirrorsPending {
         /// The mirrors that may hold an earlier root, and the counter, if it is behind.
         mirrors: Vec<MirrorState>,
-        /// What is done.
+        /// What the erasures did, apart from the mirrors.
         erased: Vec<Erased>,
     },
     /// The journal of an erasure under way cannot be read.
@@ -157,7 +157,7 @@ fn names(pending: &[MirrorState]) -> String {
     });
     let counter = told(&|one| one.counter, "counter").map(|names| {
         format!(
-            "{names} does not tell of it, so that a rollback to before it would not be found out; make \
+            "{names} does not tell of it, so that a rollback to before it would not be detected; make \
              the counter reachable and run the command again, or, if it is lost, \
              `oubliette root counter release --lost`"
         )

@@ -19,7 +19,7 @@ use crate::{
     vault::{Backup, Closure, Destruction, Vault, VaultError},
 };
 
-/// How to forget.
+/// Options of a forgetting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
@@ -30,7 +30,7 @@ pub struct ForgetOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Erased {
-    /// Who is forgotten.
+    /// The subject who asked to be forgotten.
     pub subject: Subject,
     /// The erasure's id.
     pub erasure: ErasureId,
@@ -68,7 +68,7 @@ pub struct Erased {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reopened {
-    /// Who.
+    /// The subject who is admitted again.
     pub subject: Subject,
     /// The generation of their new keys; `None`: they were not forgotten, and nothing changed.
     pub generation: Option<Generation>,
@@ -80,7 +80,7 @@ pub struct Reopened {
 pub enum Progress {
     /// The keys are destroyed; so many tombstones are to be written.
     Destroyed {
-        /// How many.
+        /// How many tombstones are to be written.
         tombstones: usize,
     },
     /// So many tombstones are written.

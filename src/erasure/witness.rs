@@ -4,7 +4,6 @@
 //! erasures were undone is known to somebody else alone: here, to the announcements in the event
 //! store, if that was not rolled back as well.
 
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -307,7 +306,7 @@ pub(super) async fn announce<S: EventStore>(
     for _ in 0..MOST_ATTEMPTS {
         let (events, ids) = parts(vault, journal, mark.newest, verdict.clone())?;
         let append = Append::new(stream()?, ExpectedRevision::Any, events);
-        let appended = match layer.store.append(vec![append]).await {
+        let appended = match layer.answer(layer.store.append(vec![append])).await {
             Ok(appended) => appended.first().copied(),
             Err(StoreError::IdInUse { .. }) => None,
             Err(
@@ -468,7 +467,7 @@ async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError>
         return Ok(false);
     }
     let mut all = layer.store.read_all(ReadAllOptions::default());
-    let first = all.try_next().await.map_err(ErasureError::WitnessSilent)?;
+    let first = layer.next(&mut all).await.map_err(ErasureError::WitnessSilent)?;
     Ok(first.is_none())
 }
 
@@ -481,14 +480,14 @@ async fn since<S: EventStore>(
     let stream = stream()?;
     let Some((revision, id)) = mark else {
         let all = layer.store.read(&stream, ReadOptions::default());
-        return Ok((all.try_collect().await?, false));
+        return Ok((layer.rest(all).await?, false));
     };
     let mut found = Vec::new();
     if layer.store.capabilities().has(Capability::ReadBackwards) {
         let direction = Direction::Backwards;
         let mut events =
             layer.store.read(&stream, ReadOptions { direction, ..ReadOptions::default() });
-        while let Some(event) = events.try_next().await? {
+        while let Some(event) = layer.next(&mut events).await? {
             if event.revision <= revision {
                 if event.id == id {
                     found.reverse();
@@ -501,12 +500,12 @@ async fn since<S: EventStore>(
     } else {
         let options = ReadOptions { from: Some(revision), ..ReadOptions::default() };
         let mut events = layer.store.read(&stream, options);
-        if events.try_next().await?.is_some_and(|first| first.id == id) {
-            return Ok((events.try_collect().await?, false));
+        if layer.next(&mut events).await?.is_some_and(|first| first.id == id) {
+            return Ok((layer.rest(events).await?, false));
         }
     }
     let all = layer.store.read(&stream, ReadOptions::default());
-    Ok((all.try_collect().await?, true))
+    Ok((layer.rest(all).await?, true))
 }
 
 /// Applies what the vault does not know, oldest first. Returns the erasures, and how many keys

@@ -1,7 +1,7 @@
 //! What an event *is*: names, numbers, payloads, and what a reader gets back.
 //!
 //! Every other room may use this one; this one uses none of them. The types here are parsed
-//! once, at the edge: whoever holds a [`StreamName`] holds a valid one, and whoever holds a
+//! once, at the edge: a [`StreamName`] is always valid, and a
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
 mod announced;

@@ -19,7 +19,7 @@ pub const MAX_STORED_BYTES: usize = 24 * 1024 * 1024;
 pub enum Payload {
     /// JSON, kept as the text that it was.
     Json(Json),
-    /// Anything else.
+    /// Bytes that are not JSON.
     Bytes(Arc<[u8]>),
 }
 
@@ -61,9 +61,9 @@ impl From<Json> for Payload {
 pub struct NewEvent {
     /// Its identity: the same id again is a retry, not a second event.
     pub id: EventId,
-    /// Its type.
+    /// The event's type.
     pub event_type: EventType,
-    /// Its body.
+    /// The event's payload.
     pub data: Payload,
     /// What is known about it, a JSON object.
     pub metadata: Option<Json>,
@@ -138,9 +138,9 @@ pub struct RecordedEvent {
     pub revision: Revision,
     /// Its place in the store.
     pub position: Position,
-    /// Its identity.
+    /// The event's id.
     pub id: EventId,
-    /// Its type.
+    /// The event's type.
     pub event_type: EventType,
     /// When the store recorded it.
     pub recorded: Timestamp,
@@ -164,13 +164,13 @@ pub struct RecordedEvent {
 /// What a reader has in hand: every fold must answer each of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// All of it.
+    /// The whole payload.
     Clear(&'a Payload),
     /// Some of it; the rest is shredded or withheld.
     Partial {
-        /// What is readable.
+        /// The part of the payload that is readable.
         data: &'a Payload,
-        /// What is gone.
+        /// The parts whose keys are destroyed.
         shredded: &'a [Shredded],
         /// What may not be opened.
         withheld: &'a [Withheld],

@@ -25,7 +25,7 @@ const OWN_STREAMS: &str = "oubliette-";
 pub struct EventFacts<'e> {
     /// The (logical) stream that it is appended to.
     pub stream: &'e StreamName,
-    /// Its type.
+    /// The event's type.
     pub event_type: &'e EventType,
     /// The subject that the event names itself, if any.
     pub subject: Option<&'e Subject>,
@@ -60,7 +60,7 @@ pub struct Carved {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Part {
-    /// Whose it is.
+    /// The subject under whose key it is sealed.
     pub subject: Subject,
     /// What of the payload it holds.
     pub body: Body,

@@ -75,7 +75,7 @@ pub struct Parts {
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
     /// [adopted](DataFolder::adopt).
     pub given: Option<PolicyText>,
-    /// What whoever runs this should know, in words.
+    /// What the user should know, in words.
     pub notes: Vec<String>,
 }
 
@@ -222,7 +222,7 @@ impl DataFolder {
             Err(error) => Err(error),
         };
         if made.is_ok() {
-            // Whoever waits for the lock finds the folder made. After a failure the file stays:
+            // Anyone who waits for the lock finds the folder made. After a failure the file stays:
             // without it two could hold a lock each. It is empty, and in nobody's way.
             let _ = fs::remove_file(&making);
         }
@@ -325,7 +325,13 @@ impl DataFolder {
                  --root"
             );
         }
-        let vault = Vault::open_as(&folder.vault(), slot, self.how)?;
+        let vault = match Vault::open_as(&folder.vault(), slot, self.how) {
+            // Nothing but what an attempt left, at making or at restoring it.
+            Err(VaultError::NotFound(_)) => {
+                return Err(FolderError::VaultMissing(self.path.clone()));
+            }
+            opened => opened?,
+        };
         let read_only = vault.is_read_only();
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;

@@ -1,6 +1,6 @@
 //! The policy that a folder works under.
 //!
-//! What counts is the text that the vault keeps, sealed: whoever may write into the folder could
+//! What counts is the text that the vault keeps, sealed: anyone who may write into the folder could
 //! otherwise have personal data stored in clear. `policy.toml` is where people read and edit it. An
 //! edited one counts once somebody adopts it.
 

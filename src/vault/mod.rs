@@ -67,9 +67,9 @@ pub use root::{TpmIndex, TpmIndexError};
 pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
-#[cfg(feature = "cli")]
-pub(crate) use tree::remove_unfinished;
 pub use tree::{Moved, OpenAs};
+#[cfg(feature = "cli")]
+pub(crate) use tree::{is_free, remove_unfinished};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
     KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, Verdict,

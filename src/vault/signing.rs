@@ -27,7 +27,7 @@ const HISTORY: [u8; 16] = [0; 16];
 pub struct SigningKeyInfo {
     /// Its id, as signatures name it.
     pub key: SigningKeyId,
-    /// Its public key.
+    /// The public key, which verifies signatures.
     pub public: VerifyingKey,
     /// When this vault took it into its history.
     pub since: Timestamp,

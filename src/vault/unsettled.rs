@@ -1,7 +1,7 @@
 //! Claims that only the caller of a codec can settle: nobody else sees the store that they write to.
 //!
-//! Each has a note under its event's id, written in the same breath as the claim: the pseudonym of
-//! the dependent, and since when. It holds no name, so that it may outlive whoever is forgotten.
+//! Each has a note under its event's id, written with the claim, in one batch: the pseudonym of
+//! the dependent, and since when. It holds no name, so that it may outlive somebody who is forgotten.
 //! Without such a note a claim is settled by looking into the store.
 //!
 //! A claim that is settled after its owner was forgotten leaves its dependent *orphaned*: that erasure
@@ -27,18 +27,18 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OpenClaim {
-    /// The event.
+    /// The event that states the owner change.
     pub event: EventId,
-    /// The stream for which it was sealed; `None`: whoever could tell is forgotten.
+    /// The stream for which it was sealed; `None`: the one who could tell is forgotten.
     pub stream: Option<StreamName>,
     /// The owners whom it states, but for those who are forgotten.
     pub owners: Vec<Subject>,
     /// Whether it changes hands, so that nothing is sealed in the stream until it is settled.
     pub begins_generation: bool,
-    /// Whether it is settled, and whoever owns the stream's subject was forgotten before: that erasure
-    /// did not reach it. Forget the stream's subject by name, or acknowledge that it stays.
+    /// Whether it is settled, and somebody who owns the stream's subject was forgotten before: that
+    /// erasure did not reach it. Forget the stream's subject by name, or acknowledge that it stays.
     pub owner_forgotten: bool,
-    /// Since when.
+    /// When the claim was noted.
     pub since: Timestamp,
 }
 
@@ -54,7 +54,7 @@ pub enum Settled {
     /// Somebody whose keys sealed it, or the stream's own subject, was forgotten meanwhile: where it
     /// is stored, that part of it reads as shredded.
     Forgotten,
-    /// As said; but whoever owns the stream's subject since was forgotten meanwhile, and that
+    /// As said; but somebody who owns the stream's subject since was forgotten meanwhile, and that
     /// erasure did not reach it: forget it, too. It is told again until that is done, or until
     /// somebody acknowledges that it stays.
     OwnerForgotten,
@@ -274,7 +274,7 @@ impl Vault {
         self.ask(|reply| Job::Settle(subject, found, true, reply)).await?;
         let record = core.own_record(&subject)?;
         if record.as_ref().is_some_and(|record| record.is_open(event)) {
-            // Whoever holds a permit for it may be about to store it.
+            // Anyone who holds a permit for it may be about to store it.
             return Ok(Settled::Held);
         }
         let orphaned = |record| core.is_orphaned(&subject, record);

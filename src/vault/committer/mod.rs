@@ -127,7 +127,7 @@ impl Committer {
                 }
             }
             if !self.waiting.is_empty() || self.core.unsaved().len() > MOST_UNSAVED {
-                // Whoever waits is told; nobody else needs to know.
+                // Anyone who waits is told; nobody else needs to know.
                 let _ = self.commit();
             }
         }
@@ -343,7 +343,7 @@ impl Committer {
     }
 }
 
-/// Tells whoever asked; who no longer waits need not know.
+/// Answers the one who asked; who no longer waits need not know.
 fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
     let _ = reply.send(result);
 }

@@ -1,4 +1,4 @@
-//! Whoever finds a backup cannot sign.
+//! Anyone who finds a backup cannot sign.
 
 use super::*;
 use crate::vault::{KeyOrigin, Vouched, places};
