@@ -10,8 +10,8 @@ use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
     erasure::{Erased, Foreign, ForgetOptions, NotReached, Plan, Progress},
-    event::{Cause, Generation, Subject},
-    vault::Backup,
+    event::{Cause, Generation, Subject, Timestamp},
+    vault::{Backup, BackupState},
 };
 
 use super::{
@@ -168,13 +168,22 @@ fn others(foreign: &Foreign) -> String {
 
 /// What is to be said of the backups that still hold the keys.
 fn outstanding(backups: &[Backup]) -> Vec<String> {
+    let now = Timestamp::now();
     let until = |backup: &Backup| {
-        let file = output::printable(&backup.file);
-        format!("  {file} until {} ({})", time(&backup.expires.to_string()), backup.backup)
+        let (file, id) = (output::printable(&backup.file), backup.backup);
+        let day = time(&backup.expires.to_string());
+        match backup.state(now) {
+            BackupState::Expired => {
+                format!(
+                    "  {file} ({id}): its day, {day}, has passed; nobody said that it is destroyed"
+                )
+            }
+            _ => format!("  {file} until {day} ({id})"),
+        }
     };
     let head = (!backups.is_empty()).then(|| {
         "not out of reach yet: these backups of the vault, made before, may still hold the keys; \
-         destroy them, and say so with `backup retire`, or let them expire"
+         destroy each by its day, and say so with `backup retire`: it is named until then"
             .to_owned()
     });
     head.into_iter().chain(backups.iter().map(until)).collect()

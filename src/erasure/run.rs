@@ -59,8 +59,8 @@ pub struct Erased {
     /// The vault's epoch since. Noted elsewhere, it finds a rollback out where the event store
     /// cannot.
     pub epoch: u64,
-    /// The backups of the vault from which the keys can still be had, until they are destroyed or
-    /// expire.
+    /// The backups of the vault from which the keys can still be had, until somebody says that they are
+    /// destroyed; also those whose day has passed.
     pub backups: Vec<Backup>,
 }
 

@@ -48,6 +48,8 @@ pub enum Ill {
     OpenClaim,
     /// A subject's owner was forgotten before its claim was settled, and the erasure did not reach it.
     OwnerForgotten,
+    /// A backup's day has passed, and nobody said that its file is destroyed.
+    BackupOverdue,
     /// An erasure is decided, and its keys are not destroyed.
     ErasureNotCarriedOut,
     /// An erasure's keys are destroyed, and its tombstones are not all set.
@@ -113,6 +115,7 @@ impl Ill {
             | Self::OwnerEdgeStale
             | Self::OpenClaim
             | Self::OwnerForgotten
+            | Self::BackupOverdue
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
@@ -170,6 +173,10 @@ impl Ill {
             Self::OwnerForgotten => {
                 "forget this subject by name; or say that it stays, with \
                  `oubliette settle EVENT --acknowledge` or `Codec::acknowledge`"
+            }
+            Self::BackupOverdue => {
+                "destroy the file, and say so with `oubliette backup retire`: until then every erasure \
+                 names it, because it holds the keys"
             }
             Self::ErasureNotCarriedOut => "open the vault for writing: it is carried out at once",
             Self::ErasurePending => {
@@ -290,6 +297,7 @@ impl fmt::Display for Ill {
             Self::UnsettledClaim => "unsettled claim",
             Self::OpenClaim => "open claim",
             Self::OwnerForgotten => "owner forgotten",
+            Self::BackupOverdue => "backup overdue",
             Self::ErasureNotCarriedOut => "erasure not carried out",
             Self::ErasurePending => "erasure pending",
             Self::FenceWithoutRecord => "fence without record",
