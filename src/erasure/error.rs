@@ -1,8 +1,8 @@
 //! Why an erasure, or a plan for one, failed.
 
-use super::{Erased, UnfitReason, Unsealed};
+use super::{Erased, KeyChangeError, UnfitReason, Unsealed};
 use crate::{
-    event::{ErasureId, Subject},
+    event::{ErasureId, EventId, SigningKeyId, Subject},
     store::StoreError,
     vault::{MirrorState, VaultError},
 };
@@ -95,6 +95,45 @@ pub enum ErasureError {
         list(.0)
     )]
     UnknownSigner(Vec<ErasureId>),
+    /// The vault announced what this version does not carry out: a hold, say. To serve people as if nothing
+    /// had been said would break it.
+    #[error(
+        "this vault announced what this version does not carry out ({what}, in {}): nothing \
+         personal may be served; use a program that knows it",
+        events_named(.events)
+    )]
+    NotCarriedOut {
+        /// What.
+        what: String,
+        /// In which events.
+        events: Vec<EventId>,
+    },
+    /// This vault was put back to before a change of its signing key, and the announcement of that change, or
+    /// of an earlier one, is missing in the event store.
+    #[error(
+        "the history of signing keys has a gap: the event store leads from key {replaces}, which this vault \
+         does not know, to key {key}, which announced erasures ({}); nothing personal may be served \
+         before you restore the missing events of oubliette-announcements, or a newer backup, or say of \
+         each erasure whether to apply it (`--believe-erasure`) or to pass over it (`--past-erasure`)",
+        list(.erasures)
+    )]
+    SigningKeyGap {
+        /// The key that announced them.
+        key: SigningKeyId,
+        /// The key that it replaced.
+        replaces: SigningKeyId,
+        /// The erasures.
+        erasures: Vec<ErasureId>,
+    },
+    /// The signing key was not changed.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
+    /// The signing key is changed, and the event store has not been told yet.
+    #[error(
+        "the signing key is changed, and the event store did not take the announcement of it; it is tried \
+         again before the next erasure and on opening: {0}"
+    )]
+    KeyChangePending(#[source] StoreError),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(
@@ -133,9 +172,14 @@ pub enum ErasureError {
 }
 
 impl ErasureError {
-    /// Whether an erasure is decided and waits for the event store. Nothing else is the matter.
+    /// Whether what is decided waits for the event store. Nothing else is the matter.
     pub fn is_pending(&self) -> bool {
-        matches!(self, Self::AnnouncementPending { .. } | Self::TombstonesPending { .. })
+        matches!(
+            self,
+            Self::AnnouncementPending { .. }
+                | Self::TombstonesPending { .. }
+                | Self::KeyChangePending(_)
+        )
     }
 }
 
@@ -193,6 +237,14 @@ fn by_stream(unsealed: &[Unsealed]) -> String {
         names.push("…".to_owned());
     }
     names.join(", ")
+}
+
+fn events_named(events: &[EventId]) -> String {
+    let mut names: Vec<_> = events.iter().take(NAMED).map(ToString::to_string).collect();
+    if events.len() > NAMED {
+        names.push("…".to_owned());
+    }
+    format!("event {}", names.join(", "))
 }
 
 fn list(erasures: &[ErasureId]) -> String {

@@ -7,13 +7,14 @@ use serde::Serialize;
 use super::{
     ErasureError, ErasureRecord, Foreign, NotReached, Plan,
     journal::Journal,
+    keys::say_due,
     reason::check_reason,
     survey::{Look, survey},
     tombstones::set_tombstones,
     witness::{Mark, announce, look},
 };
 use crate::{
-    event::{ERASURES, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
+    event::{ANNOUNCEMENTS, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
     store::{EventStore, StoreError},
     vault::{Backup, Closure, Destruction, Vault, VaultError},
@@ -165,7 +166,9 @@ impl<S: EventStore> Oubliette<S> {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
             let _one_at_a_time = vault.erase_alone().await;
             look(&layer, vault).await?;
-            resume(&layer, vault, None).await
+            let said = say_due(&layer, vault).await;
+            let resumed = resume(&layer, vault, None).await;
+            said.and(resumed)
         };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }
@@ -484,7 +487,7 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
 
 /// The layer's own streams are nobody.
 fn refuse_own(subject: &Subject) -> Result<(), ErasureError> {
-    if subject.as_str() == ERASURES {
+    if subject.as_str() == ANNOUNCEMENTS {
         return Err(ErasureError::UnknownSubject(subject.clone()));
     }
     Ok(())
