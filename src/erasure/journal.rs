@@ -180,10 +180,6 @@ pub struct ErasureRecord {
     /// forgotten.
     #[serde(default)]
     pub foreign: u64,
-    /// The events whose open claims decide whom else it may have had to reach, and did not. An event's
-    /// id names nobody.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub not_reached: Vec<EventId>,
     /// Whether every tombstone is written. Of an erasure that was replayed the vault cannot tell:
     /// its tombstones are as its first run left them.
     pub done: bool,
@@ -219,7 +215,6 @@ impl ErasureRecord {
             passed_over: journal.plan.passed_over,
             kept: journal.plan.kept.len() as u64,
             foreign: journal.plan.foreign.len() as u64,
-            not_reached: journal.plan.not_reached.iter().map(|open| open.event).collect(),
             ..Self::empty(journal.erasure)
         }
     }
@@ -237,7 +232,6 @@ impl ErasureRecord {
             passed_over: 0,
             kept: 0,
             foreign: 0,
-            not_reached: vec![],
             done: false,
             destroyed: false,
             announced: false,

@@ -17,7 +17,7 @@ use crate::{
     event::{ANNOUNCEMENTS, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
     store::{EventStore, StoreError},
-    vault::{Backup, Closure, Destruction, OpenClaim, Vault, VaultError},
+    vault::{Backup, Closure, Destruction, Vault, VaultError},
 };
 
 /// Options of a forgetting.
@@ -69,8 +69,8 @@ pub struct Erased {
     /// The vault's epoch since. Noted elsewhere, it finds a rollback out where the event store
     /// cannot.
     pub epoch: u64,
-    /// The backups of the vault from which the keys can still be had, until they are destroyed or
-    /// expire.
+    /// The backups of the vault from which the keys can still be had, until somebody says that they are
+    /// destroyed; also those whose day has passed.
     pub backups: Vec<Backup>,
 }
 
@@ -167,8 +167,9 @@ impl<S: EventStore> Oubliette<S> {
     /// [`ErasureError::AnnouncementPending`] and [`ErasureError::TombstonesPending`] where the
     /// store still does not take them; [`ErasureError::WitnessSilent`] where it cannot be read;
     /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten;
-    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and [`ErasureError::NotReplayed`]
-    /// where an announced erasure is not applied: then nothing may be served. Errors of the vault.
+    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`], [`ErasureError::SigningKeyGap`],
+    /// [`ErasureError::NotCarriedOut`] and [`ErasureError::NotReplayed`] where something announced is
+    /// not applied: then nothing may be served. Errors of the vault.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
@@ -247,7 +248,8 @@ async fn forget<S: EventStore>(
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
-        return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
+        let already = Erased { not_reached: plan.not_reached, ..already(vault, subject, erasure)? };
+        return unless_mirrors_pend(vault, epoch, already);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
     let mut journal = Journal::new(erasure, reason, plan).map_err(VaultError::from)?;
@@ -522,13 +524,6 @@ fn refuse_unknown(vault: &Vault, plan: &Plan) -> Result<(), ErasureError> {
 fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erased, ErasureError> {
     let record = ErasureRecord::find(vault, erasure)?;
     let count = |of: fn(&ErasureRecord) -> u64| record.as_ref().map_or(0, of);
-    let decides = |claim: &OpenClaim| {
-        record.as_ref().is_some_and(|record| record.not_reached.contains(&claim.event))
-    };
-    let still = |claim: OpenClaim| {
-        Some(NotReached { subject: Subject::of(&claim.stream?), event: claim.event })
-    };
-    let open = vault.open_claims()?;
     Ok(Erased {
         subject: subject.clone(),
         erasure,
@@ -542,7 +537,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         passed_over: count(|record| record.passed_over),
         foreign: vec![],
         kept: vec![],
-        not_reached: open.into_iter().filter(decides).filter_map(still).collect(),
+        not_reached: vec![],
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
         announced: record.is_some_and(|record| record.announced),
         epoch: vault.epoch()?,

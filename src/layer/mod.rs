@@ -89,9 +89,11 @@ impl<S: EventStore> Oubliette<S> {
     ///
     /// # Errors
     /// After each of these nothing may be served. [`ErasureError::WitnessSilent`] where the store
-    /// cannot be asked what was announced; [`ErasureError::TooOld`] and [`ErasureError::UnknownSigner`]
-    /// where an announced erasure cannot be applied until the operator says what it is;
-    /// [`ErasureError::NotReplayed`] where the vault fails to apply one; errors of the vault.
+    /// cannot be asked what was announced; [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and
+    /// [`ErasureError::SigningKeyGap`] where an announced erasure cannot be applied until the operator
+    /// says what it is; [`ErasureError::NotCarriedOut`] where this version does not know what was
+    /// announced; [`ErasureError::NotReplayed`] where the vault fails to apply an erasure; errors of the
+    /// vault.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         match oubliette.resume().await {
