@@ -14,7 +14,6 @@ use crate::{
     event::{ErasureId, Generation},
     vault::{
         Dead, Destruction, Doomed, InventoryEntry, KeyState, Verdict,
-        eras::Era,
         tests::classes::{class, key_of_class},
         tests::spared::lose,
         tree::Tree,
@@ -312,10 +311,13 @@ impl World {
         let vault = self.vault();
         for (id, key) in &self.keys {
             let state = vault.opening_key(*id);
-            let era = Era(u16::from_be_bytes([id.0[0], id.0[1]]));
-            let readable = vault.core().naming.eras.with(era, |_| ()).unwrap().is_some();
+            let hint = vault.core().naming.hint(*id).unwrap();
+            let whose = vault.pseudonym(&subject(&name(key.whose)));
+            let readable = hint.is_some_and(|hint| {
+                whose.starts_with(&hint.subject) && hint.generation.0 == key.generation
+            });
             match (state, key.killer, key.lost) {
-                // Made under an era of which what was restored has no secret.
+                // Made under an era of which what was put back has no secret, or another one.
                 (Err(VaultError::KeyMissing(_)), _, _) if !readable => {}
                 (Ok(KeyState::Shredded { erasure }), Some(killer), _) if erasure == killer => {}
                 (Ok(KeyState::Live { .. }), None, false) => {}
