@@ -82,6 +82,36 @@ id! {
     ErasureId
 }
 
+/// The identity of a vault, fixed when it is made. Its text is that of a UUID, in lower case and with
+/// hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VaultId(pub Uuid);
+
+impl fmt::Display for VaultId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for VaultId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for VaultId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let id = Uuid::parse_str(&text).map_err(de::Error::custom)?;
+        // One spelling, because it is bound by a tag.
+        if id.to_string() == text {
+            Ok(Self(id))
+        } else {
+            Err(de::Error::custom("another spelling"))
+        }
+    }
+}
+
 impl EventId {
     /// A new random id (UUID version 4).
     pub fn random() -> Self {

@@ -34,7 +34,7 @@ pub(super) async fn append<S: EventStore>(
     let Some(vault) = layer.vault().cloned() else {
         return Err(CodecError::NoVault.into());
     };
-    crate::store::check_appends(&appends, layer.store.capabilities())?;
+    crate::store::check_for_layer(&appends, layer.store.capabilities())?;
     let (mut work, mut targets) = (Vec::new(), Vec::new());
     for append in appends {
         let (one, target) = carve(layer, append).await?;

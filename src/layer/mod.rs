@@ -14,6 +14,7 @@ mod halves;
 mod inspect;
 mod open;
 mod opening;
+mod patience;
 mod placement;
 mod read;
 mod rotate;

@@ -14,6 +14,23 @@ use crate::event::{EventId, MAX_STORED_BYTES, Payload, Position, Revision, Strea
 /// [`EventStore`](super::EventStore) says; [`StoreError::Unsupported`] where the append needs
 /// what the capabilities lack.
 pub fn check_appends(appends: &[Append], capabilities: Capabilities) -> Result<(), StoreError> {
+    if let Some(copy) =
+        appends.iter().flat_map(|append| &append.events).find(|event| event.holes.is_some())
+    {
+        return Err(StoreError::Invalid(format!(
+            "event {} is a copy of which parts are missing; only the layer can store it so that \
+             readers are told",
+            copy.id
+        )));
+    }
+    check_for_layer(appends, capabilities)
+}
+
+/// As [`check_appends`], for the layer, which notes what is missing of a copy.
+pub(crate) fn check_for_layer(
+    appends: &[Append],
+    capabilities: Capabilities,
+) -> Result<(), StoreError> {
     if appends.is_empty() {
         return Err(StoreError::Invalid("an append needs at least one stream".to_owned()));
     }

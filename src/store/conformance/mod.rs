@@ -235,7 +235,8 @@ cases! {
         "no streams, no events, the same stream twice, a payload over MAX_STORED_BYTES, metadata \
          that is no object: Invalid"
     read::payloads_come_back_as_they_went_in:
-        "data and metadata byte for byte, JSON and bytes; metadata `{}` may come back as none"
+        "data and metadata byte for byte, JSON and bytes; metadata `{}` may come back as none. `json`, `text` \
+         and `bytea` columns pass; `jsonb` works under the layer, and fails this bullet"
     read::read_is_in_order:
         "forwards by growing revision, backwards by falling, from the revision named (inclusive), \
          at most as many as the limit says. An unknown stream is an empty one"
