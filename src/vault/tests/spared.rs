@@ -240,3 +240,58 @@ fn a_fence_that_does_not_have_its_form_is_refused() {
     assert!(changed(list + 4 + 18, 7).is_err());
     assert_eq!(good.len(), list + 39 + 23);
 }
+
+/// Through the layer, over a vault that was rolled back and told what it missed.
+#[cfg(feature = "backup")]
+#[tokio::test]
+async fn a_reader_gets_what_was_spared_and_an_alarm_where_it_is_lost() {
+    use crate::{
+        erasure,
+        event::{Content, EventType, Json, NewEvent, Payload},
+        layer::Oubliette,
+        policy::Policy,
+        store::{
+            EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError, Unreadable,
+        },
+    };
+    let policy = || {
+        let rule = "[[stream]]\nmatch = \"room-{id}\"\nsubject = \"user-{/author}\"\n";
+        Policy::parse(rule).unwrap()
+    };
+    let (tree, store) = (tree(), MemoryStore::new());
+    let layer = async |vault| Oubliette::open(store.clone(), vault, policy()).await.unwrap();
+    let said = r#"{"author":1,"text":"a secret"}"#;
+    let said = Json::parse(said).unwrap();
+    let bank = layer(over(&tree)).await;
+    let of = ["user-1", "room-1", "room-2"].map(stream);
+    for of in &of {
+        let event = NewEvent::new(EventType::new("Said").unwrap(), said.clone());
+        bank.append_to(of, ExpectedRevision::Any, vec![event]).await.unwrap();
+    }
+    drop(bank);
+    let image = Arc::new(tree.twin());
+    let vault = over(&tree);
+    let keys = vault.keys_of(&subject("user-1")).unwrap();
+    let of_room = |of: &StreamName| keys.iter().find(|key| key.stream == *of).unwrap().id;
+    let (held, lost) = (of_room(&of[1]), of_room(&of[2]));
+    destroy_but(&vault, ErasureId::now(), "user-1", Dead::All, [held, lost]).await.unwrap();
+    let told: Vec<_> = erasure::export(&vault).map(Result::unwrap).collect();
+
+    for tree in [&tree, &image] {
+        let vault = over(tree);
+        erasure::replay(&vault, told.clone()).await.unwrap();
+        lose(&vault, lost);
+        let bank = layer(vault).await;
+        let read = async |of: &StreamName| bank.events(of, ReadOptions::default()).await;
+        let own = read(&of[0]).await.unwrap();
+        assert!(matches!(own[0].content(), Content::Shredded(_)), "{own:?}");
+        let room = read(&of[1]).await.unwrap();
+        assert_eq!(room[0].content(), Content::Clear(&Payload::Json(said.clone())));
+        let alarm = read(&of[2]).await;
+        let missing = |unreadable: &Unreadable| matches!(unreadable, Unreadable::KeyMissing);
+        assert!(
+            matches!(&alarm, Err(StoreError::Unreadable { unreadable, .. }) if missing(unreadable)),
+            "{alarm:?}"
+        );
+    }
+}

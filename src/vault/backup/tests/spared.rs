@@ -256,8 +256,14 @@ impl World {
                 self.forget(vec![(0, Dead::All), (1, Dead::All)], spared).await;
             }
             Step::Again { which } => {
-                if let Some(at) = which.checked_rem(self.told.len()) {
-                    let again = self.told[at].0.clone();
+                // One that took generations only may have found none, and is not remembered then.
+                let whole = |destruction: &Destruction| {
+                    destruction.doomed.iter().all(|doomed| doomed.dead == Dead::All)
+                };
+                let mut told = self.told.iter().map(|(told, _)| told).filter(|told| whole(told));
+                let many = told.clone().count();
+                if let Some(again) = which.checked_rem(many).and_then(|at| told.nth(at)) {
+                    let again = again.clone();
                     let done = self.vault().destroy(&again, b"a note").await.unwrap();
                     assert_eq!(done.keys, 0, "done already");
                 }
