@@ -207,6 +207,24 @@ async fn of_an_erasure_that_was_announced_twice_the_last_says_what_is_spared() {
     }
 }
 
+/// Part of an erasure may be known, because it was announced twice.
+#[tokio::test]
+async fn a_replay_of_what_is_known_closes_nobody_who_was_admitted_since() {
+    for dead in [Dead::All, spans(&[(1, 1)])] {
+        let vault = over(&tree());
+        let [_, spared, ..] = filled(&vault).await;
+        let doomed = vec![Doomed { subject: subject("user-1"), dead }];
+        let spared = BTreeSet::from([spared]);
+        let destruction = Destruction { spared, ..Destruction::new(ErasureId::now(), doomed) };
+        let told = announced(&vault, &destruction);
+        vault.destroy(&destruction, b"{}").await.unwrap();
+        vault.reopen(&subject("user-1")).await.unwrap();
+        let later = key(&vault, "a", "user-1").await.unwrap().id();
+        assert_eq!(vault.replay(vec![told]).await.unwrap().keys, 0);
+        assert_eq!(key(&vault, "a", "user-1").await.unwrap().id(), later);
+    }
+}
+
 #[test]
 fn a_fence_that_does_not_have_its_form_is_refused() {
     let (one, two) = (KeyId([1; 18]), KeyId([2; 18]));
