@@ -1,5 +1,5 @@
 //! The JSON form of an event on the command line, one row a line: what `read`, `read-all` and
-//! `subscribe` write is what `import` takes.
+//! `subscribe` write is what `import` takes. `docs/format.md` specifies it, member by member.
 //!
 //! ```json
 //! {"stream":"user-456","revision":0,"position":"1","id":"…","type":"UserRegistered",
@@ -19,7 +19,8 @@
 //! - `position` is a text, whatever the store: what `--after` takes.
 //! - `subject` is there where it is known; `metadata`, `data`, `keys`, `shredded` and `withheld` are
 //!   there unless empty.
-//! - On the way in, `shredded` and `withheld` are holes: the event is stored as a copy that has them.
+//! - On the way in, `shredded` and `withheld` are holes, if holes are asked for: the event is stored
+//!   as a copy that has them, and reads so.
 //! - On the way in, `revision`, `position`, `recorded` and `keys` are passed over: the store and the
 //!   vault give new ones. Any other member is refused: it would be lost.
 
