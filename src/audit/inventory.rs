@@ -30,7 +30,7 @@ pub enum AuditError {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Row {
-    /// A key.
+    /// A living data key.
     Key(KeyRow),
     /// A subject, or some generations of one, that is forgotten. The name is gone: what is left
     /// is a keyed pseudonym.
@@ -43,9 +43,9 @@ pub enum Row {
 pub struct KeyRow {
     /// Its id, as in tokens.
     pub id: String,
-    /// Its stream.
+    /// The stream whose events the key seals.
     pub stream: StreamName,
-    /// Its subject.
+    /// The subject whose key it is.
     pub subject: Subject,
     /// Its category; absent where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub struct KeyRow {
     /// The last day of the period of what it seals; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub period: Option<Day>,
-    /// Its generation.
+    /// The generation of the subject's keys.
     pub generation: Generation,
     /// What it may be used for.
     pub state: KeyStanding,
@@ -99,14 +99,14 @@ pub struct ForgottenRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeadSpan {
-    /// The erasure.
+    /// The erasure that destroyed these generations.
     pub erasure: ErasureId,
     /// When it was decided to destroy them; it was done right after, or, where a crash came between,
     /// with the next opening.
     pub destruction: Timestamp,
     /// The first dead generation.
     pub from: Generation,
-    /// The last.
+    /// The last generation, inclusive.
     pub to: Generation,
 }
 
@@ -114,7 +114,7 @@ pub struct DeadSpan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Living keys.
+    /// How many keys live.
     pub keys: u64,
     /// Of these, those that still seal.
     pub active: u64,

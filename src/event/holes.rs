@@ -36,7 +36,7 @@ pub struct Shredded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Withheld {
-    /// The reason.
+    /// Why this reader does not get it.
     pub why: Why,
     /// The fields that it holds, as for [`Shredded::fields`].
     pub fields: Vec<String>,

@@ -1,10 +1,11 @@
 //! What an event *is*: names, numbers, payloads, and what a reader gets back.
 //!
 //! Every other room may use this one; this one uses none of them. The types here are parsed
-//! once, at the edge: whoever holds a [`StreamName`] holds a valid one, and whoever holds a
+//! once, at the edge: a [`StreamName`] is always valid, and a
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
 mod announced;
+mod announcement;
 mod characters;
 mod class;
 mod holes;
@@ -18,7 +19,9 @@ mod position;
 mod recorded;
 mod tombstone;
 
-pub use announced::{ERASURE_ANNOUNCED, ERASURES};
+pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
+pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
+pub(crate) use announcement::{Beyond, Body, Statement};
 pub(crate) use characters::{normalized, same};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ERASURE_ANNOUNCED, ERASURES, EventId, EventType, Holes, Json, KeyId, Position, Revision,
+    ANNOUNCED, ANNOUNCEMENTS, EventId, EventType, Holes, Json, KeyId, Position, Revision,
     SUBJECT_FORGOTTEN, Shredded, StreamName, Subject, Timestamp, Tombstone, Withheld,
 };
 
@@ -19,7 +19,7 @@ pub const MAX_STORED_BYTES: usize = 24 * 1024 * 1024;
 pub enum Payload {
     /// JSON, kept as the text that it was.
     Json(Json),
-    /// Anything else.
+    /// Bytes that are not JSON.
     Bytes(Arc<[u8]>),
 }
 
@@ -61,9 +61,9 @@ impl From<Json> for Payload {
 pub struct NewEvent {
     /// Its identity: the same id again is a retry, not a second event.
     pub id: EventId,
-    /// Its type.
+    /// The event's type.
     pub event_type: EventType,
-    /// Its body.
+    /// The event's payload.
     pub data: Payload,
     /// What is known about it, a JSON object.
     pub metadata: Option<Json>,
@@ -138,12 +138,14 @@ pub struct RecordedEvent {
     pub revision: Revision,
     /// Its place in the store.
     pub position: Position,
-    /// Its identity.
+    /// The event's id.
     pub id: EventId,
-    /// Its type.
+    /// The event's type.
     pub event_type: EventType,
-    /// When the store recorded it.
+    /// When the store recorded it, or, where it was restored, the store that recorded it first.
     pub recorded: Timestamp,
+    /// When this store wrote it, where it was restored: `recorded` is then what its writer said.
+    pub restored: Option<Timestamp>,
     /// Its metadata, a JSON object.
     pub metadata: Option<Json>,
     /// What is readable of its body; `None` where nothing is.
@@ -164,13 +166,13 @@ pub struct RecordedEvent {
 /// What a reader has in hand: every fold must answer each of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// All of it.
+    /// The whole payload.
     Clear(&'a Payload),
     /// Some of it; the rest is shredded or withheld.
     Partial {
-        /// What is readable.
+        /// The part of the payload that is readable.
         data: &'a Payload,
-        /// What is gone.
+        /// The parts whose keys are destroyed.
         shredded: &'a [Shredded],
         /// What may not be opened.
         withheld: &'a [Withheld],
@@ -206,6 +208,7 @@ impl RecordedEvent {
             id,
             event_type,
             recorded,
+            restored: None,
             metadata,
             data: Some(data),
             subject: None,
@@ -225,7 +228,7 @@ impl RecordedEvent {
     /// Whether the event is an announcement of an erasure: the layer's bookkeeping, in a stream
     /// of its own.
     pub fn is_announcement(&self) -> bool {
-        self.event_type.as_str() == ERASURE_ANNOUNCED && self.stream.as_str() == ERASURES
+        self.event_type.as_str() == ANNOUNCED && self.stream.as_str() == ANNOUNCEMENTS
     }
 
     /// What a reader has in hand.

@@ -18,7 +18,7 @@ use crate::{
 /// sealed for.
 #[derive(Debug, Clone, Copy)]
 pub struct EventRef<'a> {
-    /// The stream.
+    /// The logical stream of the event.
     pub stream: &'a StreamName,
     /// The event's id.
     pub id: EventId,

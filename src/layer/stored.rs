@@ -1,12 +1,10 @@
 //! What the store holds under the id of an event.
 //!
-//! An id is not a statement: somebody may have given it to another event. So whoever finds an
+//! An id is not a statement: somebody may have given it to another event. So anyone who finds an
 //! event by its id opens it and asks what it says, before a claim counts and before an append
 //! is answered as a retry.
 
 use std::collections::{HashMap, HashSet};
-
-use futures::TryStreamExt;
 
 use super::{
     CodecError, Layer,
@@ -198,7 +196,7 @@ impl<S: EventStore> Layer<S> {
             }
             let mut events = self.store.read(stream, options);
             while !ids.is_empty()
-                && let Some(event) = events.try_next().await?
+                && let Some(event) = self.next(&mut events).await?
             {
                 if ids.remove(&event.id) {
                     found.push(event);

@@ -13,8 +13,8 @@ use super::{
     template::{Composed, Template},
 };
 use crate::event::{
-    ERASURE_ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload,
-    SEALED_KEY, SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
+    ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY,
+    SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
 };
 
 /// Names beginning so are the layer's own streams.
@@ -25,7 +25,7 @@ const OWN_STREAMS: &str = "oubliette-";
 pub struct EventFacts<'e> {
     /// The (logical) stream that it is appended to.
     pub stream: &'e StreamName,
-    /// Its type.
+    /// The event's type.
     pub event_type: &'e EventType,
     /// The subject that the event names itself, if any.
     pub subject: Option<&'e Subject>,
@@ -60,7 +60,7 @@ pub struct Carved {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Part {
-    /// Whose it is.
+    /// The subject under whose key it is sealed.
     pub subject: Subject,
     /// What of the payload it holds.
     pub body: Body,
@@ -147,8 +147,8 @@ impl Rules {
         if facts.event_type.as_str() == SUBJECT_FORGOTTEN {
             return Err(PolicyRefusal::Reserved { what: "the event type `SubjectForgotten`" });
         }
-        if facts.event_type.as_str() == ERASURE_ANNOUNCED {
-            return Err(PolicyRefusal::Reserved { what: "the event type `ErasureAnnounced`" });
+        if facts.event_type.as_str() == ANNOUNCED {
+            return Err(PolicyRefusal::Reserved { what: "the event type `Announced`" });
         }
         check_looks(facts.event_type.as_str(), "event type")?;
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{crypto::KeyId, event::Subject};
 
 impl Vault {
-    /// How a subject stands.
+    /// Returns the state of a subject.
     ///
     /// # Errors
     /// Storage errors.

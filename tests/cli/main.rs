@@ -6,6 +6,10 @@ mod backup;
 mod bad_input;
 mod copied;
 mod exit_codes;
+#[cfg(target_os = "linux")]
+#[allow(dead_code)] // the tests of the disk itself use the rest
+#[path = "../device/ext4.rs"]
+mod ext4;
 mod folder;
 #[path = "../common/folders.rs"]
 mod folders;

@@ -84,6 +84,14 @@ pub enum Ill {
     ForeignTombstone,
     /// An announcement names this vault, and is not its word.
     ForgedAnnouncement,
+    /// Only a compromised signing key says it, and the vault knows nothing of it.
+    CompromisedWord,
+    /// A statement leads to a signing key from one that the vault does not know.
+    SigningKeyGap,
+    /// A statement about signing keys that does not count.
+    RefusedStatement,
+    /// The vault announced what this version does not carry out.
+    NotCarriedOut,
     /// A tombstone that the vault signed is of an erasure that it does not know.
     ErasureUnknown,
     /// A tombstone calls a key dead that lives.
@@ -231,6 +239,24 @@ impl Ill {
                  backup and was restored before, its earlier signing key may have made it: see \
                  `oubliette keys`"
             }
+            Self::CompromisedWord => {
+                "it does not count, and readers get nothing of it: whoever stole the key can have written \
+                 it. If you know that your own vault did (it was put back since), say so with \
+                 `--believe-erasure`"
+            }
+            Self::SigningKeyGap => {
+                "this vault was put back to before a change of its signing key, and the announcement of \
+                 an earlier one is missing: restore the missing events of oubliette-announcements, or a \
+                 newer backup. Until then nothing that the later key signed counts here"
+            }
+            Self::RefusedStatement => {
+                "it does not count. If you changed the signing key without its pinned successor, and this \
+                 vault was restored from an earlier backup, restore a newer one; if you did not, \
+                 somebody else has the earlier key: see `oubliette keys --help`"
+            }
+            Self::NotCarriedOut => {
+                "use a program that knows it: until then nothing personal is served"
+            }
             Self::ErasureUnknown | Self::TombstoneOfLivingKey => {
                 "first make sure that nobody else signs: has this vault's folder been copied or its \
                  signing key been stolen (`oubliette keys`)? If not, the vault was put back to before \
@@ -299,6 +325,10 @@ impl fmt::Display for Ill {
             Self::ForgedTombstone => "forged tombstone",
             Self::ForeignTombstone => "foreign tombstone",
             Self::ForgedAnnouncement => "forged announcement",
+            Self::CompromisedWord => "compromised word",
+            Self::SigningKeyGap => "signing key gap",
+            Self::RefusedStatement => "refused statement",
+            Self::NotCarriedOut => "not carried out",
             Self::ErasureUnknown => "erasure unknown",
             Self::TombstoneOfLivingKey => "tombstone of a living key",
             Self::OwnerNotNoted => "owner not noted",

@@ -130,7 +130,7 @@ pub(super) async fn prepare<W: Witness>(
 }
 
 /// Everybody whose keys are needed, or who is named as an owner; and each stream's own subject:
-/// the stream of somebody who is forgotten takes no events, whoever they are about.
+/// the stream of somebody who is forgotten takes no events, no matter whom they are about.
 async fn admit(codec: &Codec, vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     let mut opening = Opening::default();
     for Work { stream, events, .. } in work {

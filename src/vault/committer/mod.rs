@@ -27,7 +27,7 @@ use super::{
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord, today},
     root::SlotChange,
-    tree::{Erasure, Place, Value},
+    tree::{Change, Erasure, Place, Value},
 };
 #[cfg(feature = "backup")]
 use super::{backup::Delta, eras::Era};
@@ -57,6 +57,8 @@ pub(super) enum Job {
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    /// The history, and the secret of a new key.
+    SigningKeys(Value, Option<Vec<Change>>, Reply<()>),
     Slot(SlotChange, Reply<()>),
     /// Who, past which generation, and the hold on the subject's gate.
     Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
@@ -126,7 +128,7 @@ impl Committer {
                 }
             }
             if !self.waiting.is_empty() || self.core.unsaved().len() > MOST_UNSAVED {
-                // Whoever waits is told; nobody else needs to know.
+                // Anyone who waits is told; nobody else needs to know.
                 let _ = self.commit();
             }
         }
@@ -165,6 +167,11 @@ impl Committer {
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::SigningKeys(note, secret, reply) => {
+                let written = self.write_signing_keys(&note, secret);
+                wipe_stack();
+                answer(reply, written);
+            }
             Job::Slot(change, reply) => {
                 let changed = self.core.disk.tree().change_slot(change);
                 // Then memory answers nothing any more, either.
@@ -339,7 +346,7 @@ impl Committer {
     }
 }
 
-/// Tells whoever asked; who no longer waits need not know.
+/// Answers the one who asked; who no longer waits need not know.
 fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
     let _ = reply.send(result);
 }
