@@ -61,6 +61,9 @@ fn with_notes(event: &RecordedEvent, edit: impl FnOnce(&mut Value)) -> RecordedE
     with_metadata(event, &notes.to_string())
 }
 
+/// A change of the noted holes.
+type Edit = fn(&mut Value);
+
 /// Changes the bytes of a tag.
 fn with_tag(mac: &mut Value, edit: impl FnOnce(&mut [u8])) {
     let mut tag = BASE64_URL_SAFE_NO_PAD.decode(mac.as_str().unwrap()).unwrap();
@@ -95,7 +98,7 @@ async fn a_forged_hole_is_called_so() {
         }),
     ];
     for event in [&partly, &wholly] {
-        let edits: [(&str, fn(&mut Value)); 7] = [
+        let edits: [(&str, Edit); 7] = [
             ("untagged", |h| drop(h.as_object_mut().unwrap().remove("mac"))),
             ("ref", |h| h["shredded"][0]["ref"] = "AAAAAAAAAAAAAAAAAAAAAA".into()),
             ("day", |h| h["shredded"][0]["day"] = "2020-01-01".into()),
