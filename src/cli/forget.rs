@@ -10,8 +10,8 @@ use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
     erasure::{Erased, Foreign, ForgetOptions, NotReached, Plan, Progress},
-    event::{Cause, Generation, Subject},
-    vault::Backup,
+    event::{Cause, Generation, Subject, Timestamp},
+    vault::{Backup, BackupState},
 };
 
 use super::{
@@ -120,6 +120,8 @@ pub(super) async fn forget(
 fn not_reached(erased: &Erased) -> Vec<String> {
     let mut lines = Vec::new();
     if erased.already {
+        // The rest was told by the erasure itself. This is still to be done.
+        lines.extend(erased.not_reached.iter().map(open_claim));
         return lines;
     }
     if erased.unsealed > 0 {
@@ -142,10 +144,16 @@ fn not_reached(erased: &Erased) -> Vec<String> {
 }
 
 fn open_claim(open: &NotReached) -> String {
+    let NotReached { subject, event, owner_forgotten, .. } = open;
+    if *owner_forgotten {
+        return format!(
+            "{open}: forget {subject} by name; or say that it stays (`oubliette settle {event} \
+             --acknowledge`)"
+        );
+    }
     format!(
-        "{open}: say whether that event was stored (`Codec::settle`), then forget {} where it should \
-         have gone",
-        open.subject
+        "{open}: say whether that event was stored (`oubliette settle {event} --stored` or \
+         `--rejected`, or `Codec::settle`), then forget {subject} where it should have gone"
     )
 }
 
@@ -160,13 +168,22 @@ fn others(foreign: &Foreign) -> String {
 
 /// What is to be said of the backups that still hold the keys.
 fn outstanding(backups: &[Backup]) -> Vec<String> {
+    let now = Timestamp::now();
     let until = |backup: &Backup| {
-        let file = output::printable(&backup.file);
-        format!("  {file} until {} ({})", time(&backup.expires.to_string()), backup.backup)
+        let (file, id) = (output::printable(&backup.file), backup.backup);
+        let day = time(&backup.expires.to_string());
+        match backup.state(now) {
+            BackupState::Expired => {
+                format!(
+                    "  {file} ({id}): its day, {day}, has passed; nobody said that it is destroyed"
+                )
+            }
+            _ => format!("  {file} until {day} ({id})"),
+        }
     };
     let head = (!backups.is_empty()).then(|| {
         "not out of reach yet: these backups of the vault, made before, may still hold the keys; \
-         destroy them, and say so with `backup retire`, or let them expire"
+         destroy each by its day, and say so with `backup retire`: it is named until then"
             .to_owned()
     });
     head.into_iter().chain(backups.iter().map(until)).collect()
@@ -214,11 +231,18 @@ fn in_words(erased: &Erased) -> String {
 /// The plan for people.
 fn describe(plan: &Plan) -> String {
     if let Some(erasure) = plan.already {
-        return format!(
-            "{} is forgotten already, since {} by erasure {erasure}; there is nothing to do",
+        let mut text = format!(
+            "{} is forgotten already, since {} by erasure {erasure}",
             plan.subject,
             time(&erasure.at().to_string())
         );
+        if plan.not_reached.is_empty() {
+            text.push_str("; there is nothing to do");
+        }
+        for open in &plan.not_reached {
+            text.push_str(&format!("\n{}", open_claim(open)));
+        }
+        return text;
     }
     let mut text = format!(
         "Forgetting {} destroys {} of {}, and sets {}.\n",

@@ -135,8 +135,9 @@ pub struct Foreign {
     pub keys: u64,
 }
 
-/// A dependent with an owner claim of which nobody has said whether its event was stored. What it may
-/// own stays; once the claim is settled, forget it by name where it should have gone.
+/// A dependent with an owner claim of which nobody has said whether its event was stored, or said so
+/// when the owner was forgotten already. What it may own stays; once the claim is settled, forget it
+/// by name where it should have gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NotReached {
@@ -144,11 +145,31 @@ pub struct NotReached {
     pub subject: Subject,
     /// The event that decides it.
     pub event: EventId,
+    /// Whether that event is known to be stored, or not, since the owner was forgotten.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub owner_forgotten: bool,
+}
+
+impl NotReached {
+    /// What an erasure of this owner did not reach, and somebody has to see to still.
+    pub(super) fn by_erasure_of(vault: &Vault, owner: &Subject) -> Result<Vec<Self>, VaultError> {
+        let claims = vault.open_claims_on(owner)?.into_iter();
+        let not_reached = claims.filter_map(|claim| {
+            let (event, owner_forgotten) = (claim.event, claim.owner_forgotten);
+            Some(Self { subject: Subject::of(&claim.stream?), event, owner_forgotten })
+        });
+        Ok(not_reached.collect())
+    }
 }
 
 impl fmt::Display for NotReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not reached (claim of event {} open)", self.subject, self.event)
+        let Self { subject, event, .. } = self;
+        if self.owner_forgotten {
+            write!(f, "{subject} was not reached (claim of event {event} settled too late)")
+        } else {
+            write!(f, "{subject} is not reached (claim of event {event} open)")
+        }
     }
 }
 
@@ -183,7 +204,8 @@ impl Plan {
             && vault.keys_of(subject)?.is_empty()
         {
             let already = fence.dead.last().map(|&(_, _, erasure)| erasure);
-            return Ok(Self::nothing(subject, already));
+            let not_reached = NotReached::by_erasure_of(vault, subject)?;
+            return Ok(Self { not_reached, ..Self::nothing(subject, already) });
         }
         let fates = Fates::of(vault, subject)?;
         let mut plan = Self::gather(vault, subject, fates.doomed)?;
@@ -213,7 +235,7 @@ impl Plan {
             let claims = standing.epochs.iter().flat_map(Epoch::open_claims);
             open.extend(claims.map(|event| (subject.clone(), event)));
         }
-        let not_reached = |(subject, event)| NotReached { subject, event };
+        let not_reached = |(subject, event)| NotReached { subject, event, owner_forgotten: false };
         self.not_reached = open.into_iter().map(not_reached).collect();
         Ok(())
     }

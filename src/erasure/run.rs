@@ -60,8 +60,8 @@ pub struct Erased {
     /// The vault's epoch since. Noted elsewhere, it finds a rollback out where the event store
     /// cannot.
     pub epoch: u64,
-    /// The backups of the vault from which the keys can still be had, until they are destroyed or
-    /// expire.
+    /// The backups of the vault from which the keys can still be had, until somebody says that they are
+    /// destroyed; also those whose day has passed.
     pub backups: Vec<Backup>,
 }
 
@@ -237,7 +237,8 @@ async fn forget<S: EventStore>(
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
-        return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
+        let already = Erased { not_reached: plan.not_reached, ..already(vault, subject, erasure)? };
+        return unless_mirrors_pend(vault, epoch, already);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
     let mut journal = Journal::new(erasure, reason, plan).map_err(VaultError::from)?;

@@ -142,8 +142,10 @@ pub struct RecordedEvent {
     pub id: EventId,
     /// The event's type.
     pub event_type: EventType,
-    /// When the store recorded it.
+    /// When the store recorded it, or, where it was restored, the store that recorded it first.
     pub recorded: Timestamp,
+    /// When this store wrote it, where it was restored: `recorded` is then what its writer said.
+    pub restored: Option<Timestamp>,
     /// Its metadata, a JSON object.
     pub metadata: Option<Json>,
     /// What is readable of its body; `None` where nothing is.
@@ -206,6 +208,7 @@ impl RecordedEvent {
             id,
             event_type,
             recorded,
+            restored: None,
             metadata,
             data: Some(data),
             subject: None,

@@ -71,7 +71,9 @@ mod tests {
     use super::*;
     use crate::{
         erasure::{Erased, ErasureError},
-        event::{ANNOUNCEMENTS, EventType, Json, NewEvent, Position, StreamName, Subject},
+        event::{
+            ANNOUNCEMENTS, EventType, Json, NewEvent, Position, RecordedEvent, StreamName, Subject,
+        },
         layer::Oubliette,
         policy::Policy,
         store::{
@@ -108,6 +110,10 @@ mod tests {
                 self.inner.append(appends).await?;
             }
             std::future::pending().await
+        }
+
+        async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+            self.inner.restore(events).await
         }
 
         fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {

@@ -196,7 +196,7 @@ impl Vault {
     ) -> Result<Vec<u8>, VaultError> {
         let eras = &self.core().naming.eras;
         let now = Timestamp::now();
-        let outstanding = self.backups()?.into_iter().filter(|backup| backup.holds(None, now));
+        let outstanding = self.backups()?.into_iter().filter(|backup| backup.is_outstanding(now));
         let mut readers: Vec<Era> = outstanding.map(|backup| backup.era).collect();
         readers.push(eras.current()?);
         readers.sort();

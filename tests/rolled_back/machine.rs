@@ -111,6 +111,10 @@ impl EventStore for Announcements {
         if ours && self.after.load(Ordering::SeqCst) { Err(down()) } else { done }
     }
 
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.restore(events).await
+    }
+
     fn read(&self, name: &StreamName, options: ReadOptions) -> EventStream {
         if name.as_str() != ANNOUNCEMENTS {
             return self.inner.read(name, options);

@@ -46,6 +46,10 @@ pub enum Ill {
     /// Whether an event that a codec sealed and that states an owner was stored, only its caller
     /// knows, and has not said.
     OpenClaim,
+    /// A subject's owner was forgotten before its claim was settled, and the erasure did not reach it.
+    OwnerForgotten,
+    /// A backup's day has passed, and nobody said that its file is destroyed.
+    BackupOverdue,
     /// An erasure is decided, and its keys are not destroyed.
     ErasureNotCarriedOut,
     /// An erasure's keys are destroyed, and its tombstones are not all set.
@@ -118,6 +122,8 @@ impl Ill {
             Self::RetireList
             | Self::OwnerEdgeStale
             | Self::OpenClaim
+            | Self::OwnerForgotten
+            | Self::BackupOverdue
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
@@ -168,8 +174,17 @@ impl Ill {
             }
             Self::UnsettledClaim => "none needed: the next append or plan settles it",
             Self::OpenClaim => {
-                "look whether your store has that event, and say so with `Codec::settle`: until then \
-                 forgetting an owner may not reach this subject"
+                "look whether your store has that event, and say so with `Codec::settle`, or \
+                 `oubliette settle EVENT --stored` or `--rejected`: until then forgetting an owner may \
+                 not reach this subject"
+            }
+            Self::OwnerForgotten => {
+                "forget this subject by name; or say that it stays, with \
+                 `oubliette settle EVENT --acknowledge` or `Codec::acknowledge`"
+            }
+            Self::BackupOverdue => {
+                "destroy the file, and say so with `oubliette backup retire`: until then every erasure \
+                 names it, because it holds the keys"
             }
             Self::ErasureNotCarriedOut => "open the vault for writing: it is carried out at once",
             Self::ErasurePending => {
@@ -307,6 +322,8 @@ impl fmt::Display for Ill {
             Self::ForgottenNamed => "forgotten named",
             Self::UnsettledClaim => "unsettled claim",
             Self::OpenClaim => "open claim",
+            Self::OwnerForgotten => "owner forgotten",
+            Self::BackupOverdue => "backup overdue",
             Self::ErasureNotCarriedOut => "erasure not carried out",
             Self::ErasurePending => "erasure pending",
             Self::FenceWithoutRecord => "fence without record",
