@@ -128,8 +128,10 @@ impl Said {
         let mut words = words(text);
         // What a sentence says of any command holds of one.
         for word in &mut words {
-            if word == "COMMAND" {
-                *word = "append".to_owned();
+            match word.as_str() {
+                "COMMAND" => *word = "append".to_owned(),
+                "EVENT" | "$ERASURE" => *word = uuid::Uuid::nil().to_string(),
+                _ => {}
             }
         }
         let cut = words.iter().position(|word| word == "…");
