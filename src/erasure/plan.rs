@@ -34,7 +34,11 @@ pub struct Plan {
     /// Streams with events from before the layer, or written past it: forgetting does not touch
     /// those.
     #[serde(default)]
-    pub unsealed: Vec<Unsealed>,
+    pub unsealed: Vec<Untouched>,
+    /// Streams of those who are forgotten with events that are sealed under keys which this vault does
+    /// not have: whoever has those keys can read on.
+    #[serde(default)]
+    pub unknown_keys: Vec<Untouched>,
     /// How many streams were not looked into for such events: their first event is sealed.
     #[serde(default)]
     pub passed_over: u64,
@@ -112,10 +116,10 @@ pub struct Keeper {
     pub unknown: bool,
 }
 
-/// Events of a stream that were never sealed.
+/// Events of a stream that forgetting does not touch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Unsealed {
+pub struct Untouched {
     /// The stream that holds the events.
     pub stream: StreamName,
     /// How many of its events are, or may be, about somebody who is forgotten.
@@ -248,6 +252,7 @@ impl Plan {
             streams: vec![],
             kept: vec![],
             unsealed: vec![],
+            unknown_keys: vec![],
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
@@ -348,7 +353,8 @@ impl Plan {
     pub(super) fn take_survey(&mut self, earlier: Self) {
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
-        (self.unsealed, self.foreign) = (earlier.unsealed, earlier.foreign);
+        (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);
+        self.foreign = earlier.foreign;
     }
 
     /// Counts the streams that came to light since there were so many: nobody looked into them.
@@ -363,7 +369,12 @@ impl Plan {
 
     /// How many events in clear are, or may be, about those who are forgotten.
     pub fn unsealed_events(&self) -> u64 {
-        self.unsealed.iter().map(|unsealed| unsealed.events).sum()
+        self.unsealed.iter().map(|untouched| untouched.events).sum()
+    }
+
+    /// How many events of those who are forgotten are sealed under keys that this vault does not have.
+    pub fn unknown_key_events(&self) -> u64 {
+        self.unknown_keys.iter().map(|untouched| untouched.events).sum()
     }
 
     /// How many keys die.

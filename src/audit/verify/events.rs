@@ -25,7 +25,7 @@ use crate::{
     },
     policy::EventFacts,
     store::{EventStore, Unreadable},
-    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Unlearned, Vault},
+    vault::{InventoryEntry, KeyInfo, Tagged, Unlearned, Vault},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -469,10 +469,8 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             let what = format!("the vault signed it, and knows no erasure {erasure}");
             self.found(Ill::ErasureUnknown, event, what);
         }
-        for id in tombstone.keys {
-            if let Ok(KeyState::Live { .. }) = self.vault.opening_key(id) {
-                self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
-            }
+        for id in tombstone::living(self.vault, &tombstone) {
+            self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
         }
         Ok(())
     }
