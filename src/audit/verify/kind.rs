@@ -27,7 +27,9 @@ pub enum Ill {
     Contradiction,
     /// A key is there that a fence says is dead.
     DeadKey,
-    /// A key's id or place is not that of its stream, subject and generation.
+    /// A key that an erasure spared is not there.
+    SparedKeyMissing,
+    /// A key's id or place is not that of its stream, subject, class and generation.
     MisplacedKey,
     /// Two keys have the same id.
     DoubleKey,
@@ -160,6 +162,10 @@ impl Ill {
                  from a backup"
             }
             Self::DeadKey => "forget the subject again: what is there goes, and the fence stays",
+            Self::SparedKeyMissing => {
+                "it was retained or held when its subject was forgotten, and is lost: what it sealed \
+                 reads as missing. Restore the vault from a backup that has it"
+            }
             Self::KeyWithoutGeneration => {
                 "the subject's record is older than its keys: restore the vault from a backup"
             }
@@ -313,6 +319,7 @@ impl fmt::Display for Ill {
             Self::OddRecord => "odd record",
             Self::Contradiction => "contradiction",
             Self::DeadKey => "dead key is there",
+            Self::SparedKeyMissing => "spared key missing",
             Self::MisplacedKey => "misplaced key",
             Self::DoubleKey => "double key",
             Self::WornKey => "worn key",
