@@ -40,7 +40,7 @@ pub(super) fn append(
     let mut streams = Vec::with_capacity(appends.len());
     for Append { stream, expected, .. } in appends {
         let known = find_stream(connection, stream)?;
-        let last = known.and_then(|(_, last)| last);
+        let last = known.and_then(|known| known.last);
         if !expected.matches(last) {
             if let Some(done) = retry(connection, appends)? {
                 return Ok(done);
@@ -73,7 +73,14 @@ pub(super) const ROLL_BACK: &str = "ROLLBACK TO request";
 /// The request is over.
 pub(super) const RELEASE: &str = "RELEASE request";
 
-type KnownStream = (i64, Option<Revision>);
+#[derive(Clone, Copy)]
+struct KnownStream {
+    number: i64,
+    /// Of the events that are there.
+    last: Option<Revision>,
+    /// That no event ever had.
+    next: u64,
+}
 
 fn find_stream(
     connection: &Connection,
@@ -81,11 +88,17 @@ fn find_stream(
 ) -> rusqlite::Result<Option<KnownStream>> {
     connection
         .prepare_cached(
-            "SELECT id, (SELECT max(revision) FROM event WHERE stream = stream.id)
+            "SELECT id, (SELECT max(revision) FROM event WHERE stream = stream.id), removed
              FROM stream WHERE name = ?1",
         )?
         .query_row([stream.as_str()], |row| {
-            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(|last| Revision(unsigned(last)))))
+            let (last, removed): (Option<i64>, i64) = (row.get(1)?, row.get(2)?);
+            let used = last.unwrap_or(-1).max(removed);
+            Ok(KnownStream {
+                number: row.get(0)?,
+                last: last.map(|last| Revision(unsigned(last))),
+                next: unsigned(used.saturating_add(1)),
+            })
         })
         .optional()
 }
@@ -102,18 +115,16 @@ fn insert_all(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (Append { stream, events, .. }, known) in appends.iter().zip(streams) {
-        let (number, last) = match known {
+        let KnownStream { number, mut next, .. } = match known {
             Some(known) => *known,
             None => {
                 let mut insert =
                     connection.prepare_cached("INSERT INTO stream (name) VALUES (?1)")?;
-                (insert.insert([stream.as_str()])?, None)
+                KnownStream { number: insert.insert([stream.as_str()])?, last: None, next: 0 }
             }
         };
-        let mut revision = last;
         let mut position = 0;
         for NewEvent { id, event_type, data, metadata, .. } in events {
-            let next = revision.map_or(0, |revision| revision.0 + 1);
             position = insert.insert(params![
                 number,
                 i64::try_from(next).unwrap_or(i64::MAX),
@@ -126,10 +137,10 @@ fn insert_all(
                 }),
                 metadata.as_ref().map(crate::event::Json::as_str),
             ])?;
-            revision = Some(Revision(next));
+            next += 1;
         }
         done.push(Appended {
-            revision: revision.unwrap_or(Revision(0)),
+            revision: Revision(next.saturating_sub(1)),
             position: Position::number(unsigned(position)),
             already: false,
         });
