@@ -81,7 +81,7 @@ pub(crate) fn refuse_link(path: &Path) -> Result<(), Refused> {
 }
 
 /// An error where others than its owner may read or write it.
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(unix)]
 pub(crate) fn refuse_shared(file: &File, path: &Path) -> Result<(), Refused> {
     match std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 {
         0 => Ok(()),
@@ -89,7 +89,7 @@ pub(crate) fn refuse_shared(file: &File, path: &Path) -> Result<(), Refused> {
     }
 }
 
-#[cfg(all(not(unix), feature = "cli"))]
+#[cfg(not(unix))]
 pub(crate) fn refuse_shared(_: &File, _: &Path) -> Result<(), Refused> {
     Ok(())
 }

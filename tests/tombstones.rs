@@ -19,8 +19,8 @@ use oubliette::{
         verify::{Ill, VerifyNews, VerifyOptions},
     },
     event::{
-        Content, ERASURES, ErasureRef, EventId, EventType, Json, NewEvent, Position, RecordedEvent,
-        SUBJECT_FORGOTTEN, StreamName,
+        ANNOUNCEMENTS, Content, ErasureRef, EventId, EventType, Json, NewEvent, Position,
+        RecordedEvent, SUBJECT_FORGOTTEN, StreamName,
     },
     layer::Oubliette,
     store::{
@@ -193,6 +193,10 @@ impl EventStore for Rival {
         }
         self.inner.append(appends).await
     }
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.restore(events).await
+    }
+
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
         self.inner.read(stream, options)
     }
@@ -228,17 +232,17 @@ async fn forgotten_despite(plan: Plan) {
     // The witness has it, and not only the vault's word for it.
     let id = record.erasure.to_string();
     let announced = all.iter().filter(|event| event.is_announcement());
-    assert_eq!(announced.filter(|event| value(event)["erasure"] == *id).count(), 1);
+    assert_eq!(announced.filter(|event| value(event)["about"] == *id).count(), 1);
 }
 
 /// The announcement names the erasure before the tombstones are set.
 #[tokio::test]
 async fn whoever_knows_the_erasure_cannot_take_the_id_of_a_tombstone() {
     forgotten_despite(|append| {
-        let announced = append.stream == stream(ERASURES);
+        let announced = append.stream == stream(ANNOUNCEMENTS);
         let data = append.events[0].data.as_json().filter(|_| announced)?;
         let data: Value = serde_json::from_str(data.as_str()).unwrap();
-        let erasure: oubliette::event::ErasureId = data["erasure"].as_str()?.parse().ok()?;
+        let erasure: oubliette::event::ErasureId = data["about"].as_str()?.parse().ok()?;
         Some(("room-selfhelp".to_owned(), EventId::derived(erasure.0, "room-selfhelp")))
     })
     .await;
@@ -266,14 +270,14 @@ async fn an_event_with_the_id_of_a_tombstone_in_another_stream_does_not_keep_it_
 
 #[tokio::test]
 async fn an_event_with_the_id_of_an_announcement_does_not_suppress_it() {
-    for to in [ERASURES, "elsewhere"] {
+    for to in [ANNOUNCEMENTS, "elsewhere"] {
         let plan: Plan = match to {
-            ERASURES => |append| {
-                (append.stream == stream(ERASURES))
-                    .then(|| (ERASURES.to_owned(), append.events[0].id))
+            ANNOUNCEMENTS => |append| {
+                (append.stream == stream(ANNOUNCEMENTS))
+                    .then(|| (ANNOUNCEMENTS.to_owned(), append.events[0].id))
             },
             _ => |append| {
-                (append.stream == stream(ERASURES))
+                (append.stream == stream(ANNOUNCEMENTS))
                     .then(|| ("elsewhere".to_owned(), append.events[0].id))
             },
         };

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use oubliette::{
-    erasure::Witnessed,
+    erasure::{KeyChange, Witnessed},
     event::ErasureId,
     layer::Oubliette,
     service::{Access, DataFolder, FormerPolicy, PolicyText},
@@ -17,6 +17,7 @@ use oubliette::{
 
 use super::{
     exit::CliError,
+    forget::tell_completed,
     kek::KekParser,
     output::{self, note},
 };
@@ -124,6 +125,16 @@ impl Globals {
         self.open_existing().await
     }
 
+    /// Opens the folder and changes the key that signs, before anything is done that an earlier key says.
+    pub(super) async fn open_with_key_change(&self, change: KeyChange) -> Result<Store, CliError> {
+        self.refuse_no_vault()?;
+        let folder = self.unlocked()?.with_key_change(Some(change));
+        let parts = folder.open(Access::Existing, self.policy.as_deref()).await?;
+        parts.notes.iter().for_each(|told| note(self.json, told));
+        self.tell_of_witness(&parts.oubliette.witnessed());
+        Ok(parts.oubliette)
+    }
+
     /// Where the root slot and the vault's folder are.
     pub(super) fn places(&self) -> (Option<PathBuf>, PathBuf) {
         self.folder().places()
@@ -180,6 +191,7 @@ impl Globals {
         }
         parts.notes.iter().for_each(|told| note(self.json, told));
         self.tell_of_witness(&parts.oubliette.witnessed());
+        parts.oubliette.completed().iter().for_each(|erased| tell_completed(self.json, erased));
         if access == Access::Create && self.policy.is_some() {
             for warning in parts.oubliette.policy().warnings() {
                 note(self.json, &format!("policy: {warning}"));
@@ -210,12 +222,35 @@ impl Globals {
             note(
                 self.json,
                 &format!(
-                    "{} in oubliette-erasures claims to be this vault's, and is not signed by it or \
+                    "{} in oubliette-announcements claims to be this vault's, and is not signed by it or \
                      does not open: forged, changed, or a newer program's; not counted ({})",
                     output::count(unverifiable.len() as u64, "event"),
                     ids(&unverifiable)
                 ),
             );
+        }
+        for key in &witnessed.keys {
+            let text = format!(
+                "the vault was put back to before a change of its signing keys: it learned of key {key}"
+            );
+            note(self.json, &text);
+        }
+        let compromised: Vec<_> = witnessed.compromised.iter().map(ToString::to_string).collect();
+        if !compromised.is_empty() {
+            let text = format!(
+                "{} of erasures in oubliette-announcements by a compromised signing key alone: not \
+                 counted ({})",
+                output::count(compromised.len() as u64, "announcement"),
+                ids(&compromised)
+            );
+            note(self.json, &text);
+        }
+        for refused in &witnessed.refused {
+            let text = format!(
+                "a statement about signing keys does not count (event {}): {}",
+                refused.event, refused.why
+            );
+            note(self.json, &text);
         }
         if witnessed.gap {
             note(

@@ -1,5 +1,5 @@
 //! The JSON form of an event on the command line, one row a line: what `read`, `read-all` and
-//! `subscribe` write is what `import` takes.
+//! `subscribe` write is what `import` takes. `docs/format.md` specifies it, member by member.
 //!
 //! ```json
 //! {"stream":"user-456","revision":0,"position":"1","id":"…","type":"UserRegistered",
@@ -19,8 +19,11 @@
 //! - `position` is a text, whatever the store: what `--after` takes.
 //! - `subject` is there where it is known; `metadata`, `data`, `keys`, `shredded` and `withheld` are
 //!   there unless empty.
-//! - On the way in, `shredded` and `withheld` are holes: the event is stored as a copy that has them.
-//! - On the way in, `revision`, `position`, `recorded` and `keys` are passed over: the store and the
+//! - `restored` is there where the store was given the event as another one had recorded it: when it
+//!   was. `recorded` is then what that one said.
+//! - On the way in, `shredded` and `withheld` are holes, if holes are asked for: the event is stored
+//!   as a copy that has them, and reads so.
+//! - On the way in, `revision`, `position`, `recorded`, `restored` and `keys` are passed over: the store and the
 //!   vault give new ones. Any other member is refused: it would be lost.
 
 use std::{borrow::Cow, fmt};
@@ -50,6 +53,9 @@ pub(super) fn write(event: &RecordedEvent) -> String {
         put(&mut row, "subject", subject);
     }
     put(&mut row, "recorded", &event.recorded);
+    if let Some(restored) = &event.restored {
+        put(&mut row, "restored", restored);
+    }
     if let Some(metadata) = &event.metadata {
         put_json(&mut row, "metadata", metadata);
     }
@@ -199,9 +205,9 @@ enum RowErrorKind {
     Twice(&'static str),
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "stream", "type", "data", "subject", "id", "metadata", "bytes", "shredded", "withheld",
-    "revision", "position", "recorded", "keys", "foreign",
+    "revision", "position", "recorded", "restored", "keys", "foreign",
 ];
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -358,6 +364,20 @@ mod tests {
             assert!(row.contains(text), "{row}");
             assert_eq!(taken_back(&row).data, data);
         }
+    }
+
+    #[test]
+    fn a_position_is_a_text_and_a_restored_event_says_so() {
+        let mut event = event(Payload::Json(Json::parse("1").unwrap()));
+        assert!(write(&event).contains(r#""revision":3,"position":"9","id""#));
+        assert!(!write(&event).contains("restored"));
+        event.position = Position::pair(9, 2);
+        event.restored = Some(Timestamp::from_micros(1));
+        let row = write(&event);
+        assert!(row.contains(r#""position":"9-2""#), "{row}");
+        let times = r#""recorded":"1970-01-01T00:00:00Z","restored":"1970-01-01T00:00:00.000001Z""#;
+        assert!(row.contains(times), "{row}");
+        assert_eq!(taken_back(&row).id, Some(event.id));
     }
 
     #[test]

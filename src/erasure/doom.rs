@@ -8,7 +8,8 @@
 //! do not fall by themselves: each of the fallen is led to from the one who asked, by owners who
 //! fall and by parts that die.
 //!
-//! Each subject is looked up once, and each edge is walked over a few times.
+//! Here each subject is looked up once, and each edge is walked over a few times. The plan looks those up
+//! again of whom it says more.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 

@@ -1,8 +1,8 @@
 //! Why an erasure, or a plan for one, failed.
 
-use super::{Erased, UnfitReason, Unsealed};
+use super::{Erased, KeyChangeError, UnfitReason, Untouched};
 use crate::{
-    event::{ErasureId, Subject},
+    event::{ErasureId, EventId, SigningKeyId, Subject},
     store::StoreError,
     vault::{MirrorState, VaultError},
 };
@@ -30,7 +30,23 @@ pub enum ErasureError {
         /// Who was to be forgotten.
         subject: Subject,
         /// How many events, in which streams.
-        unsealed: Vec<Unsealed>,
+        unsealed: Vec<Untouched>,
+    },
+    /// Events in the streams of those who would be forgotten are sealed under keys that this vault does
+    /// not have: another vault's, or lost by this one. Nothing was done.
+    #[error(
+        "{} in {} {} sealed under keys that this vault does not have: whoever has them could read on \
+         after {subject} is forgotten here ({}); forget in the vault that sealed them, or restore the \
+         backup that has the keys; or forget all the same (`--despite-unknown-keys`, or the option of \
+         that name)",
+        events(unknown), streams(unknown), if total(unknown) == 1 { "is" } else { "are" },
+        by_stream(unknown)
+    )]
+    UnknownKeys {
+        /// Who was to be forgotten.
+        subject: Subject,
+        /// How many events, in which streams.
+        unknown: Vec<Untouched>,
     },
     /// The reason may not be kept.
     #[error(transparent)]
@@ -95,6 +111,45 @@ pub enum ErasureError {
         list(.0)
     )]
     UnknownSigner(Vec<ErasureId>),
+    /// The vault announced what this version does not carry out: a hold, say. To serve people as if nothing
+    /// had been said would break it.
+    #[error(
+        "this vault announced what this version does not carry out ({what}, in {}): nothing \
+         personal may be served; use a program that knows it",
+        events_named(.events)
+    )]
+    NotCarriedOut {
+        /// What.
+        what: String,
+        /// In which events.
+        events: Vec<EventId>,
+    },
+    /// This vault was put back to before a change of its signing key, and the announcement of that change, or
+    /// of an earlier one, is missing in the event store.
+    #[error(
+        "the history of signing keys has a gap: the event store leads from key {replaces}, which this vault \
+         does not know, to key {key}, which announced erasures ({}); nothing personal may be served \
+         before you restore the missing events of oubliette-announcements, or a newer backup, or say of \
+         each erasure whether to apply it (`--believe-erasure`) or to pass over it (`--past-erasure`)",
+        list(.erasures)
+    )]
+    SigningKeyGap {
+        /// The key that announced them.
+        key: SigningKeyId,
+        /// The key that it replaced.
+        replaces: SigningKeyId,
+        /// The erasures.
+        erasures: Vec<ErasureId>,
+    },
+    /// The signing key was not changed.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
+    /// The signing key is changed, and the event store has not been told yet.
+    #[error(
+        "the signing key is changed, and the event store did not take the announcement of it; it is tried \
+         again before the next erasure and on opening: {0}"
+    )]
+    KeyChangePending(#[source] StoreError),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(
@@ -133,9 +188,14 @@ pub enum ErasureError {
 }
 
 impl ErasureError {
-    /// Whether an erasure is decided and waits for the event store. Nothing else is the matter.
+    /// Whether what is decided waits for the event store. Nothing else is the matter.
     pub fn is_pending(&self) -> bool {
-        matches!(self, Self::AnnouncementPending { .. } | Self::TombstonesPending { .. })
+        matches!(
+            self,
+            Self::AnnouncementPending { .. }
+                | Self::TombstonesPending { .. }
+                | Self::KeyChangePending(_)
+        )
     }
 }
 
@@ -165,19 +225,19 @@ fn names(pending: &[MirrorState]) -> String {
     mirrors.into_iter().chain(counter).collect::<Vec<_>>().join("; ")
 }
 
-fn total(unsealed: &[Unsealed]) -> u64 {
-    unsealed.iter().map(|unsealed| unsealed.events).sum()
+fn total(untouched: &[Untouched]) -> u64 {
+    untouched.iter().map(|untouched| untouched.events).sum()
 }
 
-fn events(unsealed: &[Unsealed]) -> String {
-    match total(unsealed) {
+fn events(untouched: &[Untouched]) -> String {
+    match total(untouched) {
         1 => "1 event".to_owned(),
         events => format!("{events} events"),
     }
 }
 
-fn streams(unsealed: &[Unsealed]) -> String {
-    match unsealed.len() {
+fn streams(untouched: &[Untouched]) -> String {
+    match untouched.len() {
         1 => "1 stream".to_owned(),
         streams => format!("{streams} streams"),
     }
@@ -186,13 +246,21 @@ fn streams(unsealed: &[Unsealed]) -> String {
 /// How many streams an error names.
 const NAMED: usize = 5;
 
-fn by_stream(unsealed: &[Unsealed]) -> String {
-    let of_stream = |one: &Unsealed| format!("{} in {}", one.events, one.stream);
-    let mut names: Vec<String> = unsealed.iter().take(NAMED).map(of_stream).collect();
-    if unsealed.len() > NAMED {
+fn by_stream(untouched: &[Untouched]) -> String {
+    let of_stream = |one: &Untouched| format!("{} in {}", one.events, one.stream);
+    let mut names: Vec<String> = untouched.iter().take(NAMED).map(of_stream).collect();
+    if untouched.len() > NAMED {
         names.push("…".to_owned());
     }
     names.join(", ")
+}
+
+fn events_named(events: &[EventId]) -> String {
+    let mut names: Vec<_> = events.iter().take(NAMED).map(ToString::to_string).collect();
+    if events.len() > NAMED {
+        names.push("…".to_owned());
+    }
+    format!("event {}", names.join(", "))
 }
 
 fn list(erasures: &[ErasureId]) -> String {

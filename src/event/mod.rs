@@ -5,6 +5,7 @@
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
 mod announced;
+mod announcement;
 mod characters;
 mod class;
 mod holes;
@@ -18,7 +19,9 @@ mod position;
 mod recorded;
 mod tombstone;
 
-pub use announced::{ERASURE_ANNOUNCED, ERASURES};
+pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
+pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
+pub(crate) use announcement::{Beyond, Body, Statement};
 pub(crate) use characters::{normalized, same};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    ERASURE_ANNOUNCED, ERASURES, EventId, EventType, Holes, Json, KeyId, Position, Revision,
+    ANNOUNCED, ANNOUNCEMENTS, EventId, EventType, Holes, Json, KeyId, Position, Revision,
     SUBJECT_FORGOTTEN, Shredded, StreamName, Subject, Timestamp, Tombstone, Withheld,
 };
 
@@ -142,8 +142,10 @@ pub struct RecordedEvent {
     pub id: EventId,
     /// The event's type.
     pub event_type: EventType,
-    /// When the store recorded it.
+    /// When the store recorded it, or, where it was restored, the store that recorded it first.
     pub recorded: Timestamp,
+    /// When this store wrote it, where it was restored: `recorded` is then what its writer said.
+    pub restored: Option<Timestamp>,
     /// Its metadata, a JSON object.
     pub metadata: Option<Json>,
     /// What is readable of its body; `None` where nothing is.
@@ -206,6 +208,7 @@ impl RecordedEvent {
             id,
             event_type,
             recorded,
+            restored: None,
             metadata,
             data: Some(data),
             subject: None,
@@ -225,7 +228,7 @@ impl RecordedEvent {
     /// Whether the event is an announcement of an erasure: the layer's bookkeeping, in a stream
     /// of its own.
     pub fn is_announcement(&self) -> bool {
-        self.event_type.as_str() == ERASURE_ANNOUNCED && self.stream.as_str() == ERASURES
+        self.event_type.as_str() == ANNOUNCED && self.stream.as_str() == ANNOUNCEMENTS
     }
 
     /// What a reader has in hand.

@@ -71,7 +71,9 @@ mod tests {
     use super::*;
     use crate::{
         erasure::{Erased, ErasureError},
-        event::{ERASURES, EventType, Json, NewEvent, Position, StreamName, Subject},
+        event::{
+            ANNOUNCEMENTS, EventType, Json, NewEvent, Position, RecordedEvent, StreamName, Subject,
+        },
         layer::Oubliette,
         policy::Policy,
         store::{
@@ -108,6 +110,10 @@ mod tests {
                 self.inner.append(appends).await?;
             }
             std::future::pending().await
+        }
+
+        async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+            self.inner.restore(events).await
         }
 
         fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
@@ -186,7 +192,7 @@ mod tests {
             self.layer.resume().await.unwrap();
             let again = self.ends(self.forget("user-1", TALKING, TALKING)).await.unwrap();
             assert!(again.already);
-            for (name, count) in [("user-1", 1), ("user-2", 1), (ERASURES, 2)] {
+            for (name, count) in [("user-1", 1), ("user-2", 1), (ANNOUNCEMENTS, 2)] {
                 let name = StreamName::new(name).unwrap();
                 let events = self.store.events(&name, ReadOptions::default()).await.unwrap();
                 let told = events.iter().filter(|e| e.is_tombstone() || e.is_announcement());

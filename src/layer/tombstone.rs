@@ -5,7 +5,7 @@ use crate::{
         ErasureId, EventId, KeyId, Payload, RecordedEvent, Signature, SigningKeyId, State,
         StreamName, Subject, Tombstone, TombstoneError,
     },
-    vault::{KeyState, Vault, VaultError, Vouched},
+    vault::{KeyState, NoteKind, Vault, VaultError, Vouched},
 };
 
 /// Why an event of the tombstone's type says nothing.
@@ -15,6 +15,8 @@ pub(crate) enum Unvouched {
     Odd(TombstoneError),
     /// It claims this vault's word, and is not.
     Forged,
+    /// Only a signing key says so that somebody else has as well, and the vault knows nothing of it.
+    Compromised,
     /// Nothing in it is of this vault, as far as can be told.
     Foreign,
     /// It is this vault's word, and a newer version of this program wrote it.
@@ -65,12 +67,52 @@ pub(crate) fn judge(
     Ok(match vault.vouches(tombstone.key, &bytes, &tombstone.sig)? {
         Vouched::Ours if tombstone.state == State::Forgotten => Ok(tombstone),
         Vouched::Ours => Err(Unvouched::Newer(tombstone.state)),
+        Vouched::Compromised
+            if tombstone.state == State::Forgotten && is_so(vault, &event.stream, &tombstone)? =>
+        {
+            Ok(tombstone)
+        }
+        Vouched::Compromised => Err(Unvouched::Compromised),
         Vouched::Forged => Err(Unvouched::Forged),
         Vouched::UnknownKey if concerns(vault, &event.stream, &tombstone)? => {
             Err(Unvouched::Forged)
         }
         Vouched::UnknownKey => Err(Unvouched::Foreign),
     })
+}
+
+/// The keys that live though a tombstone of this vault's says that they are destroyed: the vault was put
+/// back to before that erasure, and nothing has told it so.
+pub(crate) fn living<'a>(
+    vault: &'a Vault,
+    tombstone: &'a Tombstone,
+) -> impl Iterator<Item = KeyId> + 'a {
+    let lives = |key: &KeyId| matches!(vault.opening_key(*key), Ok(KeyState::Live { .. }));
+    tombstone.keys.iter().copied().filter(lives)
+}
+
+/// Whether the vault knows all that a tombstone says: then it is so, whoever says it. The day on which a
+/// thief of a key says something is theirs to choose, so that no date is believed.
+fn is_so(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result<bool, VaultError> {
+    let erasure = vault.erasure(tombstone.reference, stream);
+    if vault.note(NoteKind::Erasure, erasure.0.into_bytes())?.is_none()
+        || tombstone.day != erasure.day()
+        || tombstone.subject.as_ref().is_some_and(|subject| *subject != Subject::of(stream))
+    {
+        return Ok(false);
+    }
+    for key in &tombstone.keys {
+        match vault.opening_key(*key) {
+            Ok(KeyState::Shredded { erasure: by }) if by == erasure => {}
+            Ok(_) | Err(VaultError::KeyMissing(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    let fence = match &tombstone.subject {
+        Some(subject) => vault.standing(subject)?.fence,
+        None => return Ok(!tombstone.keys.is_empty()),
+    };
+    Ok(fence.is_some_and(|fence| fence.dead.iter().any(|(_, _, by)| *by == erasure)))
 }
 
 /// Whether a tombstone under a foreign key speaks of what is this vault's.

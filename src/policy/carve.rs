@@ -13,8 +13,8 @@ use super::{
     template::{Composed, Template},
 };
 use crate::event::{
-    ERASURE_ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload,
-    SEALED_KEY, SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
+    ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY,
+    SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
 };
 
 /// Names beginning so are the layer's own streams.
@@ -147,8 +147,8 @@ impl Rules {
         if facts.event_type.as_str() == SUBJECT_FORGOTTEN {
             return Err(PolicyRefusal::Reserved { what: "the event type `SubjectForgotten`" });
         }
-        if facts.event_type.as_str() == ERASURE_ANNOUNCED {
-            return Err(PolicyRefusal::Reserved { what: "the event type `ErasureAnnounced`" });
+        if facts.event_type.as_str() == ANNOUNCED {
+            return Err(PolicyRefusal::Reserved { what: "the event type `Announced`" });
         }
         check_looks(facts.event_type.as_str(), "event type")?;
 

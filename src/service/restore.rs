@@ -10,7 +10,7 @@ use super::{
     slot::{absolute_root, device, make_room},
 };
 use crate::{
-    erasure::{Announcement, Replayed, replay},
+    erasure::{Announcement, Replayed, replay, unsuitable},
     store::{SqliteStore, sqlite::OpenMode},
     vault::{
         Vault,
@@ -79,9 +79,10 @@ impl DataFolder {
         drop(store);
         backup.refuse_other_vault(&wanted)?;
         // Before the slot is touched: an older vault that was moved aside opens until then.
-        match erasures.iter().filter(|erasure| !erasure.suits(&backup)).count() {
-            0 => {}
-            odd => return Err(FolderError::ErasuresDoNotOpen(odd)),
+        match unsuitable(&backup, &erasures) {
+            (0, 0) => {}
+            (0, compromised) => return Err(FolderError::ErasuresOfCompromisedKey(compromised)),
+            (odd, _) => return Err(FolderError::ErasuresDoNotOpen(odd)),
         }
 
         let noted_root = noted.root();

@@ -149,6 +149,16 @@ pub enum Capability {
     Subscribe,
     /// Payloads that are not JSON.
     Bytes,
+    /// Giving JSON back as the text that it was. A store without it gives the same value back, perhaps
+    /// with members in another order and strings and numbers in another spelling.
+    Verbatim,
+    /// Numbers that an IEEE double does not hold, such as 9007199254740993 and 1e400.
+    LongNumbers,
+    /// The character U+0000 in JSON's strings and keys.
+    Nul,
+    /// Appending events as another store recorded them: see
+    /// [`EventStore::restore`](super::EventStore::restore).
+    Restore,
 }
 
 impl fmt::Display for Capability {
@@ -159,17 +169,23 @@ impl fmt::Display for Capability {
             Self::ReadAll => "reading all streams",
             Self::Subscribe => "subscriptions",
             Self::Bytes => "payloads that are not JSON",
+            Self::Verbatim => "JSON byte for byte",
+            Self::LongNumbers => {
+                "numbers in clear that a double does not hold (seal the field, or make it a string)"
+            }
+            Self::Nul => "the character U+0000 in clear (seal the field, or encode it)",
+            Self::Restore => "restoring events as they were recorded",
         })
     }
 }
 
 /// What a store can do beyond appending to and reading one stream forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities(u8);
+pub struct Capabilities(u16);
 
 impl Capabilities {
     /// A store that can do everything.
-    pub const ALL: Self = Self(0b1_1111);
+    pub const ALL: Self = Self(0b1_1111_1111);
     /// A store that can do the minimum.
     pub const NONE: Self = Self(0);
 
@@ -190,7 +206,7 @@ impl Capabilities {
         self.0 & Self::bit(capability) != 0
     }
 
-    const fn bit(capability: Capability) -> u8 {
+    const fn bit(capability: Capability) -> u16 {
         1 << capability as u8
     }
 }

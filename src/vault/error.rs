@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use super::root::WrappedBy;
 use crate::{
     crypto::{KeyId, RandomError},
-    event::{ErasureId, EventId, Generation, Subject},
+    event::{ErasureId, EventId, Generation, SigningKeyId, Subject},
     own::Refused,
 };
 
@@ -25,7 +25,7 @@ pub enum VaultError {
     /// new keys is open until someone who can see the store calls [`Vault::settle`](super::Vault::settle).
     #[error(
         "subject {subject}: whether event {event} was stored must be settled first; whoever sealed it \
-         with a codec looks into their store and calls `Codec::settle`"
+         with a codec looks into their store and calls `Codec::settle`, or runs `oubliette settle`"
     )]
     Unsettled {
         /// Whose generation is open.
@@ -271,6 +271,12 @@ pub enum VaultError {
     /// A page or record does not have the form that it must have.
     #[error("the vault is damaged: {0}")]
     Damaged(String),
+    /// The history of signing keys has a gap.
+    #[error(
+        "the history of signing keys has a gap: nothing leads to key {0}; no crash leaves this: restore \
+         the vault from another backup, and keep a copy of this one"
+    )]
+    SigningKeyGap(SigningKeyId),
     /// The vault was written by a newer version.
     #[error("the vault has format {found}, this program knows up to {known}; use a newer program")]
     NewerFormat {

@@ -64,7 +64,10 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
-pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
+pub(crate) use signing::History;
+pub use signing::{
+    KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned, Vouched,
+};
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
 pub use tree::{Moved, OpenAs};

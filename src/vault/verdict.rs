@@ -196,7 +196,7 @@ impl Vault {
     ) -> Result<Vec<u8>, VaultError> {
         let eras = &self.core().naming.eras;
         let now = Timestamp::now();
-        let outstanding = self.backups()?.into_iter().filter(|backup| backup.holds(None, now));
+        let outstanding = self.backups()?.into_iter().filter(|backup| backup.is_outstanding(now));
         let mut readers: Vec<Era> = outstanding.map(|backup| backup.era).collect();
         readers.push(eras.current()?);
         readers.sort();
@@ -384,7 +384,7 @@ mod tests {
         };
         for (n, vector) in file["vectors"].as_array().unwrap().iter().enumerate() {
             let (line, opened) = (&vector["line"], &vector["opened"]);
-            let erasure = line["erasure"].as_str().unwrap().parse().unwrap();
+            let erasure = line["about"].as_str().unwrap().parse().unwrap();
             let sealed =
                 crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
             let associated = bytes(&vector["associated"]);

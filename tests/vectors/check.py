@@ -25,6 +25,7 @@ def number(literal):
     return sign + digits[:power + 1] + ("." + digits[power + 1:] if digits[power + 1:] else "")
 def canonical(v):
     if isinstance(v, Number): return number(v)
+    if isinstance(v, (bool, int)): return json.dumps(v)
     if isinstance(v, dict): return "{%s}" % ",".join(f"{canonical(k)}:{canonical(v[k])}" for k in sorted(v))
     if isinstance(v, list): return "[%s]" % ",".join(map(canonical, v))
     return json.dumps(v, ensure_ascii=False)
@@ -72,11 +73,13 @@ def take(data, metadata):
     """Tokens, public data and bound metadata (canonical), notes."""
     meta = load(metadata) if metadata else {}
     notes, lists, public = meta.get("$oubliette", {}), [], b""
-    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "mac"}, "malformed"
+    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "stubs", "mac"}, "malformed"
     bare = holes_of(notes).get("bare", False)
+    assert all(len(token(s)) == 48 for s in notes.get("stubs", [])) and ("stubs" in notes) == ("private" in notes), "stubs"
     if "$sealed" in meta: lists.append(meta.pop("$sealed"))
-    if set(notes) == {"mac"}: del meta["$oubliette"]
-    elif "mac" in notes: meta["$oubliette"] = {k: notes[k] for k in notes if k != "mac"}
+    bound = {k: notes[k] for k in notes if k not in ("mac", "stubs")}
+    if bound: meta["$oubliette"] = bound
+    elif notes: del meta["$oubliette"]
     if "bytes" in data:
         raw = bytes.fromhex(data["bytes"])
         if notes.get("sealed") == "bytes": return [raw], b"", canonical(meta).encode(), notes
@@ -147,13 +150,14 @@ def open_event(v, keys):
     if "private" in v:
         tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
         assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"]
+        assert [t[:32] + t[-16:] for t in tokens] == list(map(token, notes["stubs"])), "stubs"
     digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
     event_id = bytes.fromhex(v["id"].replace("-", ""))
     aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
                                v["type"].encode(), b"".join(t[2:20] for t in tokens), digest]))
     opened, body, about, whole = [], [], [], None
     for t in tokens:
-        assert t[:2] == b"\1\1" and len(t) >= 65, "version, algorithm or length"
+        assert t[:2] == b"\1\1" and len(t) >= 65, "version, algorithm or length; or purged (48)"
         text = AESGCM(keys[t[2:20].hex()]).decrypt(t[20:32], t[32:], aad)
         m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
         metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
@@ -171,14 +175,11 @@ def open_event(v, keys):
     told = fill(v["metadata"] or "{}", about, OWN)
     return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
 
-def associated(line):
-    """What the seal of an announcement covers besides (section 10)."""
-    at = datetime.datetime.fromisoformat(line["at"].replace("Z", "+00:00"))
-    micros = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
-    ids = {name: uuid.UUID(line[name]).bytes if name in line else b"" for name in ("vault", "erasure", "previous", "id")}
-    return b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
-                               micros.to_bytes(8, "big", signed=True), line["epoch"].to_bytes(8, "big"),
-                               ids["previous"], ids["id"], b"oubliette-erasures"]))
+def spoken(label, line, *left_out):
+    """An announcement's bytes: its place and the canonical form of its members, without some (section 10)."""
+    members = canonical({k: v for k, v in line.items() if k not in ("id", *left_out)}).encode()
+    return framed(label, b"oubliette-announcements", uuid.UUID(line["id"]).bytes, members)
+def associated(line): return spoken(b"oubliette announcement", line, "sealed", "proof", "key", "sig")
 def of_era(secret, label): return hmac.digest(secret, b"oubliette era 1: " + label, "sha256")
 def open_announcement(line, eras):
     """Associated data and plaintext of an announcement, by whichever of these eras it is sealed for."""
@@ -191,7 +192,7 @@ def open_announcement(line, eras):
 def check_tag(v, vault, eras):
     """Whether the tag vouches for an event (section 5)."""
     tokens, _, _, notes = take(v["data"], v["metadata"])
-    if "private" in v: tokens = take(v["private"]["data"], v["private"]["metadata"])[0]
+    if "private" in notes: tokens = list(map(token, notes["stubs"]))
     tag, aad = token(notes["mac"]), bytes.fromhex(v["associated"])
     assert len(tag) == 26 and tag[:8] == vault[:8], "another vault's"
     key, text = of_era(eras[int.from_bytes(tag[8:10], "big")], b"event tags"), len(aad).to_bytes(8, "big") + aad
@@ -207,15 +208,55 @@ def verify(keys, key, message, sig, unknown, wrong):
     assert key in keys, unknown
     try: Ed25519PublicKey.from_public_bytes(keys[key]).verify(sig, message)
     except InvalidSignature: raise AssertionError(wrong)
-def signed_announcement(line, keys):
-    """What an announcement's signature is over."""
-    assert line["format"] == 1, "unopened"
-    try: raw = token(line["sealed"])
-    except Exception: raise AssertionError("unopened")
-    assert "key" in line and "sig" in line, "unsigned"
-    message = framed(b"oubliette signed announcement", associated(line), token(line["key"]), raw)
-    verify(keys, line["key"], message, token(line["sig"]), "unsigned", "unsigned")
-    return message
+def is_signed(line, key, public):
+    if line.get("key") != key or "sig" not in line: return False
+    try: Ed25519PublicKey.from_public_bytes(public).verify(token(line["sig"]), spoken(b"oubliette signed announcement", line, "sig"))
+    except (InvalidSignature, AssertionError): return False
+    return True
+def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", token(public))).digest()[:16])
+def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+KINDS = ("erasure", "signing-key", "successor")
+LATER = [f"{kind}{end}" for kind in ("hold", "suspension", "restriction", "link") for end in ("", "-lifted")] + ["erasure-lifted"]
+MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "key", "sig"}
+class History:
+    """A vault's signing keys: who signs, who signed, who is to (section 9)."""
+    def __init__(self, vault, public):
+        self.vault, self.keys, self.pins, self.stolen, self.next = vault, {key_id(public): public}, {}, set(), {}
+    def is_word(self, line):
+        known = {k: p for k, p in self.keys.items() if k not in self.stolen} | {key_id(p): p for p in self.pins.values()}
+        return any(is_signed(line, k, token(p)) for k, p in known.items())
+    def judge(self, line):
+        """Raises what is wrong with an announcement, and learns from a statement."""
+        assert line["vault"] == self.vault, "another vault"
+        kind, wrong = line.get("kind"), None
+        if int(line["format"]) != 1: wrong = "format"
+        elif kind in LATER: wrong = "reserved"
+        elif kind not in KINDS: wrong = "kind"
+        elif set(line) - {"previous", "proof", "statement"} - MEMBERS or ("statement" in line) != (kind != "erasure"): wrong = "form"
+        if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
+        if kind != "erasure": return self.learn(line, kind, line["statement"])
+        signer = line.get("key")
+        assert signer in self.keys and is_signed(line, signer, token(self.keys[signer])), "unsigned"
+        assert signer not in self.stolen, "compromised"
+    def learn(self, line, kind, statement):
+        new, old = key_id(statement["public"]), statement["replaces"]
+        assert old in self.keys, "gap"
+        pin = self.pins.get(old)
+        pinned = kind == "signing-key" and pin == statement["public"] and is_signed(line, new, token(pin))
+        assert pinned or is_signed(line, old, token(self.keys[old])), "forged"
+        try: Ed25519PublicKey.from_public_bytes(token(statement["public"])).verify(
+            token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "key", "sig"))
+        except (InvalidSignature, KeyError): raise AssertionError("forged")
+        if (pin == statement["public"]) if kind == "successor" else self.next.get(old) == new: return
+        assert old not in self.stolen, "compromised"
+        assert old not in self.next and new not in self.keys, "replaced"
+        if kind == "successor":
+            assert pin is None, "pinned before"
+            self.pins[old] = statement["public"]
+            return
+        assert pin is None or pinned, "not the successor"
+        self.keys[new], self.next[old] = statement["public"], new
+        if "compromised" in statement: self.stolen.add(old)
 def read_tombstone(v, vault, keys):
     """What a tombstone's signature is over, and its reference."""
     t = json.loads(v["data"], object_pairs_hook=once)
@@ -305,21 +346,26 @@ for v in file["bad"]:
     else: assert False, f"{v['name']} reads, but is bad"
 print(f"{len(file['vectors'])} hole vectors, {len(file['bad'])} bad ones as they should be")
 
-file = json.loads((here / "announcements.json").read_text())
-eras = {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
-for v in file["vectors"]:
+file = load((here / "announcements.json").read_text())
+eras = {int(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}
+known = History(file["vault"], file["keys"][0]["public"])
+for v in file["statements"] + file["vectors"]:
     aad, text = open_announcement(v["line"], eras)
-    assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and read_verdict(text) == v["opened"], v["name"]
-    for name, other in (("id", str(uuid.uuid4())), ("epoch", 0), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4()))):
+    opened = read_verdict(text)
+    assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
+    for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", Number(9))):
         try: open_announcement({**v["line"], name: other}, eras)
         except Exception: continue
         assert False, f"{v['name']} opened with another {name}"
-    assert signed_announcement(v["line"], history(file["keys"])).hex() == v["signed"], v["name"]
+    known.judge(v["line"])
+    assert spoken(b"oubliette signed announcement", v["line"], "sig").hex() == v["signed"], v["name"]
+for key in file["keys"]: assert known.keys[key["key"]] == key["public"] and (key["key"] in known.stolen) == ("compromised" in key)
+assert list(known.keys) == [key["key"] for key in file["keys"]] and file["successor"]["public"] in known.pins.values()
 for v in file["bad"]:
-    try: signed_announcement(v["line"], history(file["keys"]))
+    try: known.judge(v["line"])
     except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
-    else: assert False, f"{v['name']} is signed, but is bad"
-print(f"{len(file['vectors'])} announcement vectors, {len(file['bad'])} bad ones as they should be")
+    else: assert False, f"{v['name']} counts, but is bad"
+print(f"{len(file['vectors'])} announcement vectors, {len(file['statements'])} statements of keys, {len(file['bad'])} bad ones as they should be")
 
 file = json.loads((here / "tombstones.json").read_text())
 identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])

@@ -12,8 +12,11 @@ use super::{
 use crate::{
     audit::{AuditError, Where},
     crypto::Plaintext,
-    erasure::{Announcement, Uncounted},
-    event::{ErasureId, Holes, KeyId, OwnerChange, Payload, RecordedEvent, Subject, Timestamp},
+    erasure::{self, Uncounted},
+    event::{
+        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, OwnerChange, Payload,
+        RecordedEvent, Subject, Timestamp,
+    },
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
         document::{Document, Stored},
@@ -22,7 +25,7 @@ use crate::{
     },
     policy::EventFacts,
     store::{EventStore, Unreadable},
-    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Vault},
+    vault::{InventoryEntry, KeyInfo, Tagged, Unlearned, Vault},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -442,6 +445,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 self.found(Ill::ForgedTombstone, event, what);
                 return Ok(());
             }
+            Err(Unvouched::Compromised) => {
+                let what = "only a compromised signing key says that somebody is forgotten here";
+                self.found(Ill::CompromisedWord, event, what);
+                return Ok(());
+            }
             Err(Unvouched::Newer(state)) => {
                 let what = format!("the vault says `{}` of a subject here", state.as_str());
                 self.found(Ill::NewerState, event, what);
@@ -461,38 +469,60 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             let what = format!("the vault signed it, and knows no erasure {erasure}");
             self.found(Ill::ErasureUnknown, event, what);
         }
-        for id in tombstone.keys {
-            if let Ok(KeyState::Live { .. }) = self.vault.opening_key(id) {
-                self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
-            }
+        for id in tombstone::living(self.vault, &tombstone) {
+            self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
         }
         Ok(())
     }
 
     fn announcement(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
-        let Some(announcement) = Announcement::of(event) else {
+        let Some(said) = Announcement::of(event) else {
             self.found(Ill::ForgedAnnouncement, event, "it does not have the form of one");
             return Ok(());
         };
-        if announcement.vault() != self.vault.id() {
+        if said.vault() != self.vault.id().0 {
             return Ok(());
         }
-        match announcement.open(self.vault)? {
+        if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
+            return self.statement(event, &said);
+        }
+        match erasure::open(&said, self.vault)? {
             Ok(_) => {}
             Err(Uncounted::TooNew) => {
-                if !self.books.records.contains_key(&announcement.erasure()) {
+                let known = |erasure| self.books.records.contains_key(&erasure);
+                if !said.erasure().is_some_and(known) {
                     let what = "this vault announced an erasure here, and cannot open it any more";
                     self.found(Ill::UnknownEra, event, what);
                 }
             }
-            Err(Uncounted::Unsigned | Uncounted::Stranger(_)) => {
+            Err(Uncounted::Compromised(verdict)) => {
+                let known = self.books.records.contains_key(&verdict.erasure);
+                if !known || !self.vault.covers(&verdict)? {
+                    let what = "only a compromised signing key announces this erasure";
+                    self.found(Ill::CompromisedWord, event, what);
+                }
+            }
+            Err(Uncounted::Beyond(beyond)) => {
+                self.found(Ill::NotCarriedOut, event, format!("the vault made {beyond}"));
+            }
+            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => {
                 let what = "it names this vault, and no key of this vault's signed it";
                 self.found(Ill::ForgedAnnouncement, event, what);
             }
-            Err(Uncounted::Unopened) => {
-                self.found(Ill::ForgedAnnouncement, event, "it names this vault and does not open");
-            }
         }
+        Ok(())
+    }
+
+    /// A statement about the vault's signing keys.
+    fn statement(&mut self, event: &RecordedEvent, said: &Announcement) -> Result<(), AuditError> {
+        let Err(why) = self.vault.signing_history()?.learn(said) else { return Ok(()) };
+        let kind = match why {
+            Unlearned::Compromised { .. } => Ill::CompromisedWord,
+            Unlearned::Gap { .. } if erasure::opens(said, self.vault) => Ill::SigningKeyGap,
+            Unlearned::Gap { .. } | Unlearned::Forged => Ill::ForgedAnnouncement,
+            _ => Ill::RefusedStatement,
+        };
+        self.found(kind, event, why.to_string());
         Ok(())
     }
 }

@@ -46,6 +46,10 @@ pub enum Ill {
     /// Whether an event that a codec sealed and that states an owner was stored, only its caller
     /// knows, and has not said.
     OpenClaim,
+    /// A subject's owner was forgotten before its claim was settled, and the erasure did not reach it.
+    OwnerForgotten,
+    /// A backup's day has passed, and nobody said that its file is destroyed.
+    BackupOverdue,
     /// An erasure is decided, and its keys are not destroyed.
     ErasureNotCarriedOut,
     /// An erasure's keys are destroyed, and its tombstones are not all set.
@@ -84,6 +88,14 @@ pub enum Ill {
     ForeignTombstone,
     /// An announcement names this vault, and is not its word.
     ForgedAnnouncement,
+    /// Only a compromised signing key says it, and the vault knows nothing of it.
+    CompromisedWord,
+    /// A statement leads to a signing key from one that the vault does not know.
+    SigningKeyGap,
+    /// A statement about signing keys that does not count.
+    RefusedStatement,
+    /// The vault announced what this version does not carry out.
+    NotCarriedOut,
     /// A tombstone that the vault signed is of an erasure that it does not know.
     ErasureUnknown,
     /// A tombstone calls a key dead that lives.
@@ -110,6 +122,8 @@ impl Ill {
             Self::RetireList
             | Self::OwnerEdgeStale
             | Self::OpenClaim
+            | Self::OwnerForgotten
+            | Self::BackupOverdue
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
@@ -160,8 +174,17 @@ impl Ill {
             }
             Self::UnsettledClaim => "none needed: the next append or plan settles it",
             Self::OpenClaim => {
-                "look whether your store has that event, and say so with `Codec::settle`: until then \
-                 forgetting an owner may not reach this subject"
+                "look whether your store has that event, and say so with `Codec::settle`, or \
+                 `oubliette settle EVENT --stored` or `--rejected`: until then forgetting an owner may \
+                 not reach this subject"
+            }
+            Self::OwnerForgotten => {
+                "forget this subject by name; or say that it stays, with \
+                 `oubliette settle EVENT --acknowledge` or `Codec::acknowledge`"
+            }
+            Self::BackupOverdue => {
+                "destroy the file, and say so with `oubliette backup retire`: until then every erasure \
+                 names it, because it holds the keys"
             }
             Self::ErasureNotCarriedOut => "open the vault for writing: it is carried out at once",
             Self::ErasurePending => {
@@ -231,6 +254,24 @@ impl Ill {
                  backup and was restored before, its earlier signing key may have made it: see \
                  `oubliette keys`"
             }
+            Self::CompromisedWord => {
+                "it does not count, and readers get nothing of it: whoever stole the key can have written \
+                 it. If you know that your own vault did (it was put back since), say so with \
+                 `--believe-erasure`"
+            }
+            Self::SigningKeyGap => {
+                "this vault was put back to before a change of its signing key, and the announcement of \
+                 an earlier one is missing: restore the missing events of oubliette-announcements, or a \
+                 newer backup. Until then nothing that the later key signed counts here"
+            }
+            Self::RefusedStatement => {
+                "it does not count. If you changed the signing key without its pinned successor, and this \
+                 vault was restored from an earlier backup, restore a newer one; if you did not, \
+                 somebody else has the earlier key: see `oubliette keys --help`"
+            }
+            Self::NotCarriedOut => {
+                "use a program that knows it: until then nothing personal is served"
+            }
             Self::ErasureUnknown | Self::TombstoneOfLivingKey => {
                 "first make sure that nobody else signs: has this vault's folder been copied or its \
                  signing key been stolen (`oubliette keys`)? If not, the vault was put back to before \
@@ -281,6 +322,8 @@ impl fmt::Display for Ill {
             Self::ForgottenNamed => "forgotten named",
             Self::UnsettledClaim => "unsettled claim",
             Self::OpenClaim => "open claim",
+            Self::OwnerForgotten => "owner forgotten",
+            Self::BackupOverdue => "backup overdue",
             Self::ErasureNotCarriedOut => "erasure not carried out",
             Self::ErasurePending => "erasure pending",
             Self::FenceWithoutRecord => "fence without record",
@@ -299,6 +342,10 @@ impl fmt::Display for Ill {
             Self::ForgedTombstone => "forged tombstone",
             Self::ForeignTombstone => "foreign tombstone",
             Self::ForgedAnnouncement => "forged announcement",
+            Self::CompromisedWord => "compromised word",
+            Self::SigningKeyGap => "signing key gap",
+            Self::RefusedStatement => "refused statement",
+            Self::NotCarriedOut => "not carried out",
             Self::ErasureUnknown => "erasure unknown",
             Self::TombstoneOfLivingKey => "tombstone of a living key",
             Self::OwnerNotNoted => "owner not noted",

@@ -162,6 +162,7 @@ fn state(record: &ErasureRecord, stale: &[MirrorState]) -> String {
         _ if record.destroyed && !mirrors.is_empty() => {
             format!("mirror pending: {}", mirrors.join(", "))
         }
+        _ if record.dealt_with.is_some() => "dealt with by hand".to_owned(),
         _ if record.replayed.is_some() => "applied again".to_owned(),
         _ if record.done => "done".to_owned(),
         _ if record.destroyed => "tombstones pending".to_owned(),
@@ -210,6 +211,13 @@ async fn apply(
     }
     if replayed.foreign > 0 {
         note(globals.json, &format!("{} passed over: another vault's", replayed.foreign));
+    }
+    if !replayed.compromised.is_empty() {
+        let text = format!(
+            "{} passed over: a compromised signing key alone announces them",
+            replayed.compromised.len()
+        );
+        note(globals.json, &text);
     }
     if replayed.unverifiable.is_empty() {
         return Ok(());

@@ -27,7 +27,7 @@ use super::{
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord, today},
     root::SlotChange,
-    tree::{Erasure, Place, Value},
+    tree::{Change, Erasure, Place, Value},
 };
 #[cfg(feature = "backup")]
 use super::{backup::Delta, eras::Era};
@@ -51,12 +51,15 @@ pub(super) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
     /// And whether the caller has to settle them: nobody else can see their store.
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
-    Settle(Hash, Vec<(EventId, Evidence)>, Reply<()>),
+    /// Told when it is written, if it says so; else at once.
+    Settle(Hash, Vec<(EventId, Evidence)>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
     Replay(Vec<Verdict>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    /// The history, and the secret of a new key.
+    SigningKeys(Value, Option<Vec<Change>>, Reply<()>),
     Slot(SlotChange, Reply<()>),
     /// Who, past which generation, and the hold on the subject's gate.
     Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
@@ -148,7 +151,10 @@ impl Committer {
                 Ok(generations) => self.when_written(reply, generations),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::Settle(subject, found, reply) => answer(reply, self.settle(subject, &found)),
+            Job::Settle(subject, found, durably, reply) => match self.settle(subject, &found) {
+                Ok(()) if durably => self.when_written(reply, ()),
+                settled => answer(reply, settled),
+            },
             Job::Destroy(destruction, note, reply) => {
                 let destroyed = self.destroy(&destruction, &note);
                 wipe_stack();
@@ -165,6 +171,11 @@ impl Committer {
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::SigningKeys(note, secret, reply) => {
+                let written = self.write_signing_keys(&note, secret);
+                wipe_stack();
+                answer(reply, written);
+            }
             Job::Slot(change, reply) => {
                 let changed = self.core.disk.tree().change_slot(change);
                 // Then memory answers nothing any more, either.
