@@ -272,6 +272,8 @@ impl Model {
             self.streams.insert(write.stream.clone());
             let dependent = self.people.entry(write.stream.clone()).or_default();
             let current = dependent.current();
+            // What only removes an owner is of the time that it ends.
+            let ended = matches!(write.kind, Kind::Left(_)).then_some(current);
             let owners = dependent.epochs[current].owners.clone();
             let owner = write.owner();
             match write.kind {
@@ -286,7 +288,9 @@ impl Model {
                 _ => {}
             }
             for (i, subject) in write.subjects().into_iter().enumerate() {
-                let epoch = self.people.entry(subject.clone()).or_default().current();
+                let own = ended.filter(|_| subject == write.stream);
+                let current = self.people.entry(subject.clone()).or_default().current();
+                let epoch = own.unwrap_or(current);
                 let (stream, secret) = (write.stream.clone(), write.secret(i));
                 self.keys.insert((subject.clone(), stream.clone(), epoch));
                 self.parts.push(Part { event: id, stream, subject, epoch, secret });

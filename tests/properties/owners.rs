@@ -273,3 +273,41 @@ async fn a_forgotten_subjects_own_stream_takes_no_events_until_reopened() {
     bank.reopen(&subject("user-456")).await.unwrap();
     put(&bank, "user-456", event("UserSeen", r#"{"id":456}"#)).await.unwrap();
 }
+
+/// The last owner leaves, and says why: that is theirs, and goes with them.
+#[tokio::test]
+async fn what_an_owner_says_on_leaving_goes_with_them() {
+    let policy = Policy::parse(
+        r#"
+        [[stream]]
+        match  = "bankaccount-{id}"
+        public = ["/owner"]
+        owner  = [ { event = "AccountOpened", add    = "{/owner}" },
+                   { event = "OwnerLeft",     remove = "{/owner}" } ]
+        "#,
+    )
+    .unwrap();
+    for together in [false, true] {
+        let vault = Vault::in_memory().unwrap();
+        let bank = Oubliette::open(MemoryStore::new(), vault, policy.clone()).await.unwrap();
+        let opened = event("AccountOpened", r#"{"owner":"user-2","memo":"a"}"#);
+        let left = event("OwnerLeft", r#"{"owner":"user-2","memo":"b"}"#);
+        let later = event("Noted", r#"{"memo":"c"}"#);
+        let account = "bankaccount-1";
+        let appends = match together {
+            true => vec![vec![opened, left, later]],
+            false => vec![vec![opened], vec![left], vec![later]],
+        };
+        for events in appends {
+            let appended =
+                bank.append_to(&stream(account), ExpectedRevision::Any, events.clone()).await;
+            assert!(!appended.unwrap().already);
+            // A late retry changes nothing.
+            let again = bank.append_to(&stream(account), ExpectedRevision::Any, events).await;
+            assert!(again.unwrap().already);
+        }
+        assert_eq!(shape(&all(&bank, account).await), "ccc");
+        bank.forget(&subject("user-2"), "asked").await.unwrap();
+        assert_eq!(shape(&all(&bank, account).await), "ppct", "{together}");
+    }
+}
