@@ -197,13 +197,15 @@ impl World {
             let write = changed.iter().find(|write| write.id == Some(event.id)).unwrap();
             *event = new_event(write).with_id(event.id);
         }
-        let forgotten = self.model.refuses(&changed);
+        let (forgotten, ownerless) =
+            (self.model.refuses(&changed), self.model.lacks_owner(&changed));
         match self.layer.append(appends).await {
             Err(StoreError::Forgotten { .. }) => assert!(forgotten, "refused without a reason"),
-            Err(StoreError::OtherContent { .. }) => assert!(!forgotten),
+            Err(StoreError::Refused { .. }) => assert!(ownerless, "refused without a reason"),
+            Err(StoreError::OtherContent { .. }) => assert!(!forgotten && !ownerless),
             other => panic!("an id that is taken: {other:?}"),
         }
-        if !forgotten {
+        if !forgotten && !ownerless {
             self.model.tried(&changed);
         }
     }
@@ -212,6 +214,7 @@ impl World {
         let known = |store: &Faulty| store.holds(writes.iter().filter_map(|write| write.id));
         let before = known(&self.store);
         let forgotten = self.model.refuses(writes);
+        let ownerless = !forgotten && self.model.lacks_owner(writes);
         self.store.fail(trouble_of(trouble));
         let answer = match trouble {
             Trouble::Dropped(micros) => {
@@ -230,14 +233,16 @@ impl World {
             Ok(done) => {
                 assert!(stored, "acknowledged, and not in the store");
                 assert!(!forgotten, "acknowledged, though somebody of it is forgotten");
+                assert!(!ownerless, "acknowledged, though nobody owns it");
                 assert!(!before || done.iter().all(|done| done.already));
             }
             Err(StoreError::Forgotten { .. }) => assert!(forgotten, "refused without a reason"),
+            Err(StoreError::Refused { .. }) => assert!(ownerless, "refused without a reason"),
             Err(error) => {
                 assert!(trouble != Trouble::None, "failed without a reason: {error}");
             }
         }
-        if !forgotten && !stored {
+        if !forgotten && !ownerless && !stored {
             self.model.tried(writes);
         }
         self.model.apply(writes.iter().filter(|write| self.store.holds(write.id)));

@@ -190,6 +190,18 @@ pub(super) async fn reopen(
         ),
         None => format!("{subject} is not forgotten; nothing changed"),
     })?;
+    if reopened.generation.is_some() {
+        out.line(&format!(
+            "nothing depends on {subject} any more: reopen each stream that did, and append an event \
+             there that states its owner"
+        ))?;
+    }
+    if !reopened.owner_events.is_empty() {
+        out.line(&format!(
+            "{subject} has no owner: nothing is sealed there before an event that states one ({})",
+            reopened.owner_events.join(", ")
+        ))?;
+    }
     Ok(())
 }
 

@@ -72,6 +72,9 @@ pub struct Reopened {
     pub subject: Subject,
     /// The generation of their new keys; `None`: they were not forgotten, and nothing changed.
     pub generation: Option<Generation>,
+    /// Where their own stream depends on others: the types of events by which it gets an owner. Until
+    /// one of these is appended, nothing is sealed for it.
+    pub owner_events: Vec<String>,
 }
 
 /// How far an erasure has come, for a progress bar.
@@ -138,7 +141,8 @@ impl<S: EventStore> Oubliette<S> {
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }
 
-    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so.
+    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
+    /// depends on the subject any more: an event must say so anew.
     ///
     /// # Errors
     /// Errors of the vault.
@@ -146,7 +150,10 @@ impl<S: EventStore> Oubliette<S> {
         let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
         let _one_at_a_time = vault.erase_alone().await;
         let generation = vault.reopen(subject).await?;
-        Ok(Reopened { subject: subject.clone(), generation })
+        let lost = generation.is_some() && vault.lost_its_owners(subject)?;
+        let stream = subject.stream();
+        let owner_events = if lost { self.policy().owner_events(&stream) } else { Vec::new() };
+        Ok(Reopened { subject: subject.clone(), generation, owner_events })
     }
 
     /// Applies the erasures again that the store has announced and the vault does not know, and

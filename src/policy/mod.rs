@@ -185,6 +185,11 @@ impl Policy {
         self.0.states_owners(stream, event_type)
     }
 
+    /// The types of events by which a stream gets an owner; empty where its rule declares none.
+    pub fn owner_events(&self, stream: &StreamName) -> Vec<String> {
+        self.0.owner_events(stream)
+    }
+
     /// The owner changes that a stored event states, as far as its content is readable and says
     /// what the rules expect.
     pub fn stated_owners(

@@ -230,6 +230,13 @@ impl SubjectRecord {
         self.epochs.iter().map(|epoch| epoch.owners.len()).sum()
     }
 
+    /// Whether somebody who is not forgotten owns what is sealed next, as far as that is settled.
+    pub(super) fn is_owned(&self) -> bool {
+        let last = self.epochs.iter().rfind(|epoch| epoch.unsettled.is_none());
+        let owners = last.into_iter().flat_map(|epoch| &epoch.owners);
+        owners.into_iter().any(|owner| owner.subject.is_some() && owner.unsettled.is_none())
+    }
+
     /// Everyone who is named as an owner.
     pub(super) fn owners(&self) -> impl Iterator<Item = &Subject> {
         self.epochs.iter().flat_map(|epoch| &epoch.owners).filter_map(|o| o.subject.as_ref())

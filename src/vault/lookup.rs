@@ -36,6 +36,29 @@ impl Vault {
         Ok(self.core().closed(subject)?.is_some())
     }
 
+    /// Whether somebody owns what is sealed for a subject next, as far as that is settled.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn has_owner(&self, subject: &Subject) -> Result<bool, VaultError> {
+        let core = self.core();
+        let record = core.own_record(&core.naming.subject(subject))?;
+        Ok(record.is_some_and(|record| record.is_owned()))
+    }
+
+    /// Whether some of a subject was forgotten, and nobody owns what would be sealed for it next: what
+    /// owned it before is gone, and nobody has said who does now. A claim that is open says nothing.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn lost_its_owners(&self, subject: &Subject) -> Result<bool, VaultError> {
+        let core = self.core();
+        if !core.fenced(subject)?.ever {
+            return Ok(false);
+        }
+        Ok(!self.has_owner(subject)?)
+    }
+
     /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:
     /// their standing says what counts.
     ///

@@ -311,3 +311,39 @@ async fn what_an_owner_says_on_leaving_goes_with_them() {
         assert_eq!(shape(&all(&bank, account).await), "ppct", "{together}");
     }
 }
+
+/// Whoever comes back comes back alone: what depended on them has no owner, and says so.
+#[tokio::test]
+async fn a_reopened_dependent_seals_nothing_before_it_has_an_owner() {
+    let bank = layer().await;
+    let account = "bankaccount-3";
+    let opened = || event("AccountOpened", r#"{"owner":"user-3","memo":"m"}"#);
+    put(&bank, "user-3", event("UserRegistered", USER)).await.unwrap();
+    put(&bank, account, opened()).await.unwrap();
+    bank.forget(&subject("user-3"), "asked").await.unwrap();
+    assert_eq!(bank.reopen(&subject("user-3")).await.unwrap().owner_events, [""; 0]);
+    let reopened = bank.reopen(&subject(account)).await.unwrap();
+    assert_eq!(reopened.owner_events, ["AccountOpened", "AccountTransferred"]);
+
+    let memo = || event("Deposited", r#"{"amount":1,"memo":"geheim"}"#);
+    let transfer = event("AccountTransferred", r#"{"newOwner":"user-3","memo":"m"}"#);
+    for events in [vec![memo()], vec![memo(), transfer.clone()]] {
+        let refused = bank.append_to(&stream(account), ExpectedRevision::Any, events).await;
+        let Err(StoreError::Refused { refusal: Refusal::Ownerless(why), .. }) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("(AccountOpened, AccountTransferred)"), "{why}");
+    }
+    // What is public needs no owner, and a codec is refused alike.
+    put(&bank, account, event("Deposited", r#"{"amount":1}"#)).await.unwrap();
+    let codec = oubliette::layer::Codec::new(bank.vault().unwrap().clone(), bank_policy());
+    assert!(codec.seal(&stream(account), memo()).await.is_err());
+
+    // An event that states one comes first, or in the same append.
+    let both = vec![memo(), opened()];
+    bank.append_to(&stream(account), ExpectedRevision::Any, both).await.unwrap();
+    put(&bank, account, memo()).await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "ptcccc");
+    bank.forget(&subject("user-3"), "again").await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "ptcpppt");
+}
