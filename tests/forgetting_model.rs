@@ -23,7 +23,7 @@ use faulty::{Fault, Faulty};
 use futures::TryStreamExt;
 use model::{Kind, Model, POLICY, Write};
 use oubliette::{
-    audit::verify::VerifyOptions,
+    audit::verify::{Ill, VerifyOptions},
     erasure::ErasureError,
     event::{ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent, StreamName, Subject},
     layer::Oubliette,
@@ -296,7 +296,10 @@ impl World {
         let mut told = Vec::new();
         let options = VerifyOptions { keys_at_once: 3, ..VerifyOptions::default() };
         let report = self.layer.verify(options, |news| told.push(format!("{news:?}"))).await;
-        assert!(report.unwrap().is_clean(), "{told:#?}");
+        let mut report = report.unwrap();
+        // Who has no owner, and what depends on who died in part, are the steps' own doing.
+        report.found.retain(|kind, _| !matches!(kind, Ill::Ownerless | Ill::MissedInPart));
+        assert!(report.is_clean(), "{told:#?}");
     }
 
     /// Reads everything and compares each part of each event, and every tombstone.

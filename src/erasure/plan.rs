@@ -96,9 +96,20 @@ pub struct AffectedStream {
 pub struct Kept {
     /// Who.
     pub subject: Subject,
-    /// The owners who keep it. Empty: the edge is no longer, or not yet, in force.
+    /// The owners who keep it. With nobody below either, the edge is no longer, or not yet, in force.
     #[serde(default)]
     pub by: Vec<Keeper>,
+    /// Owners who lose only what they had in the time of somebody who is forgotten, because they
+    /// changed hands. What of the dependent is of that time nobody knows, and all of it stays.
+    #[serde(default)]
+    pub in_part: Vec<Subject>,
+}
+
+impl Kept {
+    /// Whether something of it may be of the time of somebody who is forgotten.
+    pub fn is_missed(&self) -> bool {
+        !self.in_part.is_empty()
+    }
 }
 
 /// An owner who is not forgotten, and so keeps what they own.
@@ -154,6 +165,18 @@ impl fmt::Display for NotReached {
 
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((owner, more)) = self.in_part.split_first() {
+            write!(f, "its owner {owner} ")?;
+            if !more.is_empty() {
+                write!(f, "(and {} more) ", more.len())?;
+            }
+            return write!(
+                f,
+                "changed hands and loses one part only, and which part of {} belongs to that is not \
+                 known; forget {} by name where it should go",
+                self.subject, self.subject,
+            );
+        }
         let Some((first, more)) = self.by.split_first() else {
             return f.write_str("the owner edge is no longer, or not yet, in force");
         };
@@ -196,8 +219,8 @@ impl Plan {
             let by: Vec<_> = stays.by.into_iter().map(keeper).collect::<Result<_, VaultError>>()?;
             let told = plan.not_reached.iter().any(|open| open.subject == stays.subject);
             // What nobody keeps but an open claim is not kept.
-            if !(by.is_empty() && told) {
-                plan.kept.push(Kept { subject: stays.subject, by });
+            if !(by.is_empty() && stays.in_part.is_empty() && told) {
+                plan.kept.push(Kept { subject: stays.subject, by, in_part: stays.in_part });
             }
         }
         Ok(plan)

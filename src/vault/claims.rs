@@ -77,6 +77,12 @@ impl SubjectRecord {
         Ok(())
     }
 
+    /// Whether a change that an event states counts, or did.
+    pub(super) fn has_stated(&self, event: EventId, change: &Hash) -> bool {
+        let mut of_event = self.stated.iter().filter(|s| !s.is_open() && s.event == event);
+        of_event.any(|stated| stated.changes.contains(change))
+    }
+
     /// Whether an event has claims here that nobody settled.
     pub(super) fn is_open(&self, event: EventId) -> bool {
         self.stated.iter().any(|stated| stated.is_open() && stated.event == event)

@@ -6,7 +6,10 @@ use super::{
     InventoryEntry, KeyInfo, Standing, Vault, VaultError, fence::FenceRecord, inventory::Inventory,
     places, records::KeyEntry,
 };
-use crate::{crypto::KeyId, event::Subject};
+use crate::{
+    crypto::KeyId,
+    event::{EventId, Generation, OwnerChange, Subject, Timestamp},
+};
 
 impl Vault {
     /// How a subject stands.
@@ -34,6 +37,37 @@ impl Vault {
     /// Storage errors.
     pub(crate) fn is_closed(&self, subject: &Subject) -> Result<bool, VaultError> {
         Ok(self.core().closed(subject)?.is_some())
+    }
+
+    /// Whether a change that an event states counts for its stream's subject, or did.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn has_stated(
+        &self,
+        dependent: &Subject,
+        event: EventId,
+        change: &OwnerChange,
+    ) -> Result<bool, VaultError> {
+        let core = self.core();
+        let record = core.own_record(&core.naming.subject(dependent))?;
+        let change = core.naming.change(change);
+        Ok(record.is_some_and(|record| record.has_stated(event, &change)))
+    }
+
+    /// When another generation took the place of this one, if that is known.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn ended(
+        &self,
+        subject: &Subject,
+        generation: Generation,
+    ) -> Result<Option<Timestamp>, VaultError> {
+        let core = self.core();
+        let record = core.own_record(&core.naming.subject(subject))?;
+        let mut began = record.into_iter().flat_map(|record| record.began);
+        Ok(began.find(|(began, _)| *began > generation).map(|(_, at)| at))
     }
 
     /// Whether somebody owns what is sealed for a subject next, as far as that is settled.

@@ -347,3 +347,46 @@ async fn a_reopened_dependent_seals_nothing_before_it_has_an_owner() {
     bank.forget(&subject("user-3"), "again").await.unwrap();
     assert_eq!(shape(&all(&bank, account).await), "ptcpppt");
 }
+
+/// A ledger keeps no account of whose its account was when: it is named, never passed over.
+#[tokio::test]
+async fn a_ledger_of_an_account_that_changed_hands_is_named_and_goes_with_the_last() {
+    use oubliette::audit::verify::{Ill, VerifyOptions};
+
+    for asked in [["user-1", "user-2"], ["user-2", "user-1"]] {
+        let bank = layer().await;
+        for user in asked {
+            put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+        }
+        let account = "bankaccount-1";
+        for (to, kind, data) in [
+            (account, "AccountOpened", r#"{"owner":"user-1","memo":"m"}"#),
+            ("ledger-1", "LedgerOpened", r#"{"account":"bankaccount-1"}"#),
+            ("ledger-1", "Booked", r#"{"memo":"rent of Eins"}"#),
+            (account, "AccountTransferred", r#"{"newOwner":"user-2","memo":"m"}"#),
+            ("ledger-1", "Booked", r#"{"memo":"rent of Zwei"}"#),
+            // Of this one's time nothing is forgotten but with user-2.
+            ("ledger-2", "LedgerOpened", r#"{"account":"bankaccount-1","note":"n"}"#),
+        ] {
+            put(&bank, to, event(kind, data)).await.unwrap();
+        }
+        let missed = |found: &[oubliette::erasure::Kept]| -> Vec<String> {
+            let missed = found.iter().filter(|kept| kept.is_missed());
+            missed.map(|kept| format!("{}: {kept}", kept.subject)).collect()
+        };
+        let plan = bank.plan(&subject(asked[0])).await.unwrap();
+        let told = missed(&plan.kept);
+        assert!(told[0].starts_with("ledger-1: its owner bankaccount-1 changed hands"), "{told:?}");
+        bank.forget(&subject(asked[0]), "asked").await.unwrap();
+        assert_eq!(shape(&all(&bank, "ledger-1").await), "ccc");
+        let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+        let others = usize::from(asked[0] == "user-2");
+        assert_eq!(report.found[&Ill::MissedInPart] as usize, 1 + others, "{report:?}");
+        assert!(!report.is_clean());
+
+        // When nobody is left who owned any of it, it goes.
+        bank.forget(&subject(asked[1]), "asked").await.unwrap();
+        assert_eq!(shape(&all(&bank, "ledger-1").await), "cppt");
+        assert!(bank.verify(VerifyOptions::default(), |_| {}).await.unwrap().is_clean());
+    }
+}

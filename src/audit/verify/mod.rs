@@ -11,6 +11,7 @@
 
 mod events;
 mod kind;
+mod owned;
 mod used;
 mod vault;
 
