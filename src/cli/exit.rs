@@ -6,7 +6,7 @@ use oubliette::{
     audit::AuditError,
     erasure::ErasureError,
     event::{JsonError, NameError},
-    layer::RotateError,
+    layer::{OwnersError, RotateError},
     policy::PolicyErrors,
     service::FolderError,
     store::{StoreError, sqlite::OpenError},
@@ -200,6 +200,16 @@ impl From<AuditError> for CliError {
             AuditError::Store(error) => error.into(),
             AuditError::NoVault => Self::usage(error),
             error => Self::failed(error),
+        }
+    }
+}
+
+impl From<OwnersError> for CliError {
+    fn from(error: OwnersError) -> Self {
+        match error {
+            OwnersError::Vault(error) => error.into(),
+            OwnersError::Store(error) => error.into(),
+            other => Self::usage(other),
         }
     }
 }

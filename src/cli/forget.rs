@@ -119,6 +119,7 @@ pub(super) async fn forget(
 /// What is to be said of what forgetting did not reach.
 fn not_reached(erased: &Erased) -> Vec<String> {
     let mut lines = Vec::new();
+    lines.extend(erased.owners_unknown.then(owners_unknown));
     if erased.already {
         return lines;
     }
@@ -139,6 +140,12 @@ fn not_reached(erased: &Erased) -> Vec<String> {
     lines.extend(erased.foreign.iter().map(others));
     lines.extend(erased.not_reached.iter().map(open_claim));
     lines
+}
+
+fn owners_unknown() -> String {
+    "it is not known whom this missed: events were stored before the vault or before the policy's \
+     owner rules, and may state owners (`owners rebuild` looks once for all)"
+        .to_owned()
 }
 
 fn open_claim(open: &NotReached) -> String {
@@ -278,6 +285,9 @@ fn describe(plan: &Plan) -> String {
     }
     for kept in &plan.kept {
         text.push_str(&format!("\n{} stays: {kept}", kept.subject));
+    }
+    if plan.owners_unknown {
+        text.push_str(&format!("\n{}", owners_unknown()));
     }
     for open in &plan.not_reached {
         text.push_str(&format!("\n{}", open_claim(open)));

@@ -20,6 +20,7 @@ mod kek;
 mod keys;
 mod open;
 mod output;
+mod owners;
 mod policy;
 mod private;
 mod read;
@@ -102,6 +103,7 @@ enum Command {
     #[command(name = READER, hide = true)]
     DrillReader(drill::ReaderArgs),
     Policy(policy::PolicyArgs),
+    Owners(owners::OwnersArgs),
     Root(root::RootArgs),
     Vault(vault::VaultArgs),
 }
@@ -190,6 +192,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         // It has ended by now.
         Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
+        Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
     }
     // What was said before an error is said, too.
     .and(out.flush().map_err(CliError::from))

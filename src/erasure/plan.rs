@@ -44,6 +44,11 @@ pub struct Plan {
     /// Dependents that it may have to reach, and does not: nobody has said whose they are.
     #[serde(default)]
     pub not_reached: Vec<NotReached>,
+    /// Whether events may state owners of whom the vault does not know: some were stored before the
+    /// layer was, or before the present rules that name owners, and nobody looked since
+    /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
+    #[serde(default)]
+    pub owners_unknown: bool,
 }
 
 /// A subject whose keys die.
@@ -252,6 +257,7 @@ impl Plan {
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
+            owners_unknown: false,
         }
     }
 
@@ -314,7 +320,7 @@ impl Plan {
     /// is different.
     pub(super) fn extend(&mut self, later: Self) -> bool {
         let before = (self.subjects.clone(), self.streams.clone());
-        self.not_reached = later.not_reached;
+        (self.not_reached, self.kept) = (later.not_reached, later.kept);
         let wholly: HashSet<&Subject> = later
             .subjects
             .iter()
@@ -347,6 +353,7 @@ impl Plan {
     /// Takes over what was found by looking into the streams of an earlier plan. Streams that came
     /// to light since were not looked into: what is in them is sealed just now.
     pub(super) fn take_survey(&mut self, earlier: Self) {
+        self.owners_unknown = earlier.owners_unknown;
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.foreign) = (earlier.unsealed, earlier.foreign);

@@ -53,6 +53,9 @@ pub struct Erased {
     pub foreign: Vec<Foreign>,
     /// Dependents that it may have had to reach, and did not: nobody has said whose they are.
     pub not_reached: Vec<NotReached>,
+    /// Whether events may state owners of whom the vault does not know, so that it may have missed
+    /// somebody: see [`Plan::owners_unknown`].
+    pub owners_unknown: bool,
     /// Whether the event store has taken its announcement, so that a vault that is rolled back to
     /// before it is found out.
     pub announced: bool,
@@ -241,7 +244,9 @@ async fn forget<S: EventStore>(
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
-        return unless_mirrors_pend(vault, epoch, already(vault, subject, erasure)?);
+        let owners_unknown = plan.owners_unknown;
+        let already = Erased { owners_unknown, ..already(vault, subject, erasure)? };
+        return unless_mirrors_pend(vault, epoch, already);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
     let mut journal = Journal::new(erasure, reason, plan).map_err(VaultError::from)?;
@@ -448,6 +453,7 @@ async fn carry_out<S: EventStore>(
         passed_over: journal.plan.passed_over,
         foreign: journal.plan.foreign.clone(),
         not_reached: journal.plan.not_reached.clone(),
+        owners_unknown: journal.plan.owners_unknown,
         announced: record.announced,
         epoch: vault.epoch()?,
         backups: vault.backups_before(record.epoch)?,
@@ -522,6 +528,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         passed_over: count(|record| record.passed_over),
         foreign: vec![],
         not_reached: vec![],
+        owners_unknown: false,
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
         announced: record.is_some_and(|record| record.announced),
         epoch: vault.epoch()?,

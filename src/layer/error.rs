@@ -76,10 +76,9 @@ impl From<CodecError> for StoreError {
             CodecError::Refused(refusal) => {
                 Self::Refused { refusal: kind(&refusal), source: Some(Box::new(refusal)) }
             }
-            ownerless @ CodecError::Ownerless { .. } => Self::Refused {
-                refusal: Refusal::Ownerless(ownerless.to_string()),
-                source: None,
-            },
+            ownerless @ CodecError::Ownerless { .. } => {
+                Self::Refused { refusal: Refusal::Ownerless(ownerless.to_string()), source: None }
+            }
             CodecError::Invalid(why) => Self::Invalid(why),
             CodecError::CutOff => Self::backend(true, "the runtime was shut down"),
             CodecError::NoVault => Self::Refused { refusal: Refusal::NoVault, source: None },

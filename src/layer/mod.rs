@@ -14,6 +14,7 @@ mod halves;
 mod inspect;
 mod open;
 mod opening;
+mod owners;
 mod placement;
 mod read;
 mod rotate;
@@ -36,6 +37,7 @@ pub use codec::Codec;
 pub use error::CodecError;
 pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
 pub use opening::{EventRef, Opened};
+pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
@@ -98,6 +100,9 @@ impl<S: EventStore> Oubliette<S> {
             }
             Err(error @ ErasureError::MirrorsPending { .. }) => tracing::warn!("{error}"),
             Err(error) => return Err(error),
+        }
+        if let Some(vault) = oubliette.vault() {
+            oubliette.layer.mark_if_empty(vault).await?;
         }
         Ok(oubliette)
     }

@@ -143,10 +143,9 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Policy(why)
-            | Self::Ownerless(why)
-            | Self::Name(why)
-            | Self::Reserved(why) => f.write_str(why),
+            Self::Policy(why) | Self::Ownerless(why) | Self::Name(why) | Self::Reserved(why) => {
+                f.write_str(why)
+            }
             Self::NoVault => f.write_str("opened without a vault: nothing can be appended"),
         }
     }

@@ -33,6 +33,7 @@ mod records;
 mod root;
 mod rotate;
 mod signing;
+mod stating;
 mod tag;
 #[cfg(feature = "backup")]
 mod tap;
@@ -64,6 +65,7 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
 pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
+pub(crate) use stating::Stating;
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
 #[cfg(feature = "cli")]

@@ -386,7 +386,7 @@ async fn a_ledger_of_an_account_that_changed_hands_is_named_and_goes_with_the_la
 
         // When nobody is left who owned any of it, it goes.
         bank.forget(&subject(asked[1]), "asked").await.unwrap();
-        assert_eq!(shape(&all(&bank, "ledger-1").await), "cppt");
+        assert_eq!(shape(&all(&bank, "ledger-1").await), "csst");
         assert!(bank.verify(VerifyOptions::default(), |_| {}).await.unwrap().is_clean());
     }
 }

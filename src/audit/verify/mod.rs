@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use kind::Ill;
+pub(super) use owned::other_subject;
 
 use super::{AuditError, Finding, Severity};
 use crate::{event::Timestamp, layer::Oubliette, store::EventStore};
