@@ -21,7 +21,7 @@ use oubliette::{
         Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStoreExt,
         EventStream, ExpectedRevision, Filter, ReadAllOptions, ReadOptions, StoreError,
         Subscription, check_appends,
-        conformance::{CASES, Comparison, Fixture, Profile, Violation, run_all},
+        conformance::{CASES, Fixture, Violation, run_all},
     },
     vault::Vault,
 };
@@ -92,6 +92,11 @@ impl EventStore for Shelf {
         Ok(done)
     }
 
+    /// For moving events between stores. The shelf could, but need not.
+    async fn restore(&self, _: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        Err(StoreError::Unsupported(Capability::Restore))
+    }
+
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
         let ReadOptions { from, direction, limit, .. } = options;
         let mut found = self.all();
@@ -149,6 +154,9 @@ impl EventStore for Shelf {
             .with(Capability::ReadAll)
             .with(Capability::Subscribe)
             .with(Capability::Bytes)
+            .with(Capability::Verbatim)
+            .with(Capability::LongNumbers)
+            .with(Capability::Nul)
     }
 }
 
@@ -211,11 +219,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bare = run_all(|| async { Fixture::new(Shelf::new(false)) }).await;
     assert!(report("the shelf, bare", bare).is_empty());
 
-    // Through the layer, what was partly public is put together again: the same JSON, the same
-    // numbers to the last digit, but not the same white space.
-    let profile = || Profile::default().comparing(Comparison::Canonical);
-    let layered =
-        run_all(|| async { Fixture::new(under_the_layer().await).with_profile(profile()) }).await;
+    let layered = run_all(|| async { Fixture::new(under_the_layer().await) }).await;
     assert!(report("the shelf under the layer", layered).is_empty());
 
     let broken = run_all(|| async { Fixture::new(Shelf::new(true)) }).await;

@@ -30,6 +30,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(parent(path))
 }
 
+/// Puts these bytes in a new file, readable and writable by its owner alone.
+pub(crate) fn make(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_new(path, bytes)?;
+    sync_folder(parent(path))
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -41,9 +47,11 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a folder that only its owner may look into, and those that it lies in where they are
-/// missing. One that is there keeps its mode; its name is made durable, for whoever made it may
+/// missing. One that is there keeps its mode; its name is made durable, for its maker may
 /// have been killed first.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    // No folder is made under the name `.`, as in `new/.`.
+    let path: &Path = &path.components().collect::<PathBuf>();
     let mut missing: Vec<PathBuf> = Vec::new();
     let mut at = path;
     while !at.is_dir() {
@@ -71,12 +79,17 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a file or folder another name. What is in it the caller has made durable.
+/// That a file at this path could be replaced now: for before a step that cannot be taken back, where the
+/// file is to be replaced after it.
 #[cfg(feature = "backup")]
-pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)?;
-    sync_folder(parent(to))?;
-    if parent(from) == parent(to) { Ok(()) } else { sync_folder(parent(from)) }
+pub(crate) fn rehearse(path: &Path) -> io::Result<()> {
+    let draft = path.with_file_name(format!("{DRAFT}-{}", Uuid::new_v4().simple()));
+    let written = write_new(&draft, &[b' '; 4096]);
+    let removed = fs::remove_file(&draft);
+    if path.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    written.and(removed)
 }
 
 /// Removes a file, or a symbolic link.

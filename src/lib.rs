@@ -1,4 +1,15 @@
+// A page of rustdoc has no files beside it. Of two definitions of a link the first one counts, so these
+// go before those that the README ends with.
+#![doc = include_str!("links.md")]
+#![cfg_attr(feature = "cli", doc = "[`service`]: crate::service")]
+#![cfg_attr(not(feature = "cli"), doc = "[`service`]: #features")]
+#![doc = ""]
 #![doc = include_str!("../README.md")]
+//!
+//! ## Documents
+//!
+//! The files that are named above (`docs/guide.md`, `SECURITY.md` and so on) are in the repository and in
+//! the crate's package, beside `Cargo.toml`. Rustdoc does not carry them.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod audit;

@@ -1,6 +1,6 @@
 //! Files and folders that are ours, and nothing that somebody else put in their place.
 //!
-//! Whoever may write into a folder can put a symbolic link, a pipe or another user's file where one
+//! Anyone who may write into a folder can put a symbolic link, a pipe or another user's file where one
 //! of ours should be. So what is locked, overwritten or emptied is opened without following a link,
 //! and looked at by its descriptor before it is touched. Used by `vault`, `store` and `service`; it
 //! knows none of them.
@@ -51,10 +51,10 @@ pub(crate) fn open_lock(path: &Path) -> Result<File, Refused> {
     Ok(file)
 }
 
-/// Empties a folder of this user's, but for one file, and only if there is nothing in it besides
-/// what bears one of these names.
+/// Empties a folder of this user's, but for what is to be kept, and only if there is nothing in it
+/// besides what bears one of these names.
 #[cfg(feature = "backup")]
-pub(crate) fn clear(path: &Path, ours: &[&str], keep: Option<&str>) -> Result<(), Refused> {
+pub(crate) fn clear(path: &Path, ours: &[&str], keep: &[&str]) -> Result<(), Refused> {
     let folder = Folder::open(path)?;
     let mut doomed = Vec::new();
     for name in folder.names()? {
@@ -64,7 +64,7 @@ pub(crate) fn clear(path: &Path, ours: &[&str], keep: Option<&str>) -> Result<()
             let why = "a vault that was never finished does not hold this; move it away";
             return Err(Refused::Foreign { path: path.join(name), why: why.to_owned() });
         }
-        if !keep.is_some_and(known) {
+        if !keep.iter().any(|keep| known(keep)) {
             doomed.push(name);
         }
     }
@@ -81,7 +81,7 @@ pub(crate) fn refuse_link(path: &Path) -> Result<(), Refused> {
 }
 
 /// An error where others than its owner may read or write it.
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(unix)]
 pub(crate) fn refuse_shared(file: &File, path: &Path) -> Result<(), Refused> {
     match std::os::unix::fs::MetadataExt::mode(&file.metadata()?) & 0o077 {
         0 => Ok(()),
@@ -89,7 +89,7 @@ pub(crate) fn refuse_shared(file: &File, path: &Path) -> Result<(), Refused> {
     }
 }
 
-#[cfg(all(not(unix), feature = "cli"))]
+#[cfg(not(unix))]
 pub(crate) fn refuse_shared(_: &File, _: &Path) -> Result<(), Refused> {
     Ok(())
 }
@@ -284,16 +284,16 @@ mod tests {
         symlink(&victim, folder.join("header")).unwrap();
         fs::write(folder.join("lock"), "").unwrap();
         fs::write(folder.join("diary"), "precious").unwrap();
-        assert!(why(clear(&folder, &["pages", "lock", "header"], None)).contains("never finished"));
+        assert!(why(clear(&folder, &["pages", "lock", "header"], &[])).contains("never finished"));
         assert!(folder.join("pages/blobs/link").is_symlink(), "something was removed");
         fs::remove_file(folder.join("diary")).unwrap();
-        clear(&folder, &["pages", "lock", "header"], Some("lock")).unwrap();
+        clear(&folder, &["pages", "lock", "header"], &["lock"]).unwrap();
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         assert_eq!(fs::read(victim.join("letters/one")).unwrap(), b"precious");
 
         let link = temp.path().join("link");
         symlink(&victim, &link).unwrap();
-        assert!(why(clear(&link, &["letters"], None)).contains("symbolic link"));
+        assert!(why(clear(&link, &["letters"], &[])).contains("symbolic link"));
         assert!(victim.join("letters/one").exists());
     }
 }

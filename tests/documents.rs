@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -59,12 +59,18 @@ fn split_code(text: &str) -> (String, Vec<(String, String)>) {
     (prose, blocks)
 }
 
-/// The targets of `[text](target)`.
+/// The targets of `[text](target)`, and those of the lines `[text]: target`.
 fn links(prose: &str) -> Vec<&str> {
-    prose
+    let inline = prose
         .match_indices("](")
-        .filter_map(|(at, _)| prose[at + 2..].split_once(')').map(|(target, _)| target))
-        .collect()
+        .filter_map(|(at, _)| prose[at + 2..].split_once(')').map(|(target, _)| target));
+    inline.chain(definitions(prose).into_values()).collect()
+}
+
+/// What the lines `[text]: target` define.
+fn definitions(prose: &str) -> BTreeMap<&str, &str> {
+    let named = prose.lines().filter_map(|line| line.strip_prefix('['));
+    named.filter_map(|line| line.split_once("]: ")).collect()
 }
 
 /// The anchors that a host makes of headings: lower case, without punctuation, spaces as hyphens.
@@ -134,8 +140,26 @@ fn the_tables_of_rooms_name_every_module_and_no_other() {
         let text = fs::read_to_string(root().join(document)).unwrap();
         let (_, section) = text.split_once("\n## The rooms\n").unwrap();
         let (section, _) = section.split_once("\n## ").unwrap();
-        let row = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        // In the README they are links.
+        let row = |line: &str| Some(line.strip_prefix("| ")?.split('`').nth(1)?.to_owned());
         let rows: BTreeSet<String> = section.lines().filter_map(row).collect();
         assert_eq!(rows, modules, "{document}");
+    }
+}
+
+/// The page that rustdoc makes of the README has no files beside it, so that each of its links is defined
+/// anew there.
+#[test]
+fn the_front_page_of_rustdoc_defines_every_link_of_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (prose, _) = split_code(&readme);
+    let files = |target: &&str| !target.contains("://") && !target.starts_with('#');
+    assert_eq!(prose.matches("](").count(), 0, "a link that cannot be defined anew");
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (before, _) = lib.split_once("../README.md").unwrap();
+    let before = [before, &fs::read_to_string(root().join("src/links.md")).unwrap()].concat();
+    for (text, target) in definitions(&prose) {
+        let anew = before.contains(&format!("[{text}]: "));
+        assert!(anew || !files(&target), "[{text}] leads nowhere in rustdoc");
     }
 }

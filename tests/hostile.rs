@@ -15,7 +15,7 @@ use common::*;
 use futures::{FutureExt, StreamExt};
 use oubliette::{
     erasure::ErasureError,
-    event::{Position, SUBJECT_FORGOTTEN, StreamName},
+    event::{Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
     layer::Oubliette,
     store::{
         Append, Appended, Capabilities, EventStore, EventStoreExt, EventStream, ExpectedRevision,
@@ -73,6 +73,10 @@ impl EventStore for Slow {
         let _turn = self.appends.acquire().await.unwrap();
         self.inner.append(appends).await
     }
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.restore(events).await
+    }
+
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
         let (store, stream) = (self.clone(), stream.clone());
         let read = async move {

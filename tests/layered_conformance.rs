@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used)]
 
 use oubliette::{
+    event::{EventType, Json, NewEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{
-        Capabilities, Capability, EventStore, MemoryStore, SqliteStore,
-        conformance::{Comparison, Fixture, Profile, run_all},
+        Capabilities, Capability, EventStore, EventStoreExt, ExpectedRevision, MemoryStore,
+        SqliteStore, StoreError,
+        conformance::{Fixture, Profile, payloads_come_back_as_they_went_in, run_all},
     },
     vault::Vault,
 };
@@ -53,19 +55,16 @@ async fn over_sqlite(profile: Profile) -> Fixture {
 
 /// Nothing is public. Metadata are taken apart all the same, because of the correlation id.
 fn sealed() -> Profile {
-    Profile::default().naming(|tag| format!("sealed-{tag}")).comparing(Comparison::Canonical)
+    Profile::default().naming(|tag| format!("sealed-{tag}"))
 }
 
 /// A public field between two that are not, so that objects are taken apart and joined again.
 fn partly(kind: &'static str) -> Profile {
-    Profile::default()
-        .naming(move |tag| format!("{kind}-{tag}"))
-        .shaping(|value| {
-            format!(
-                r#"{{"before":{value},"id":{value},"list":[{{"public":{value},"sealed":1.50}},7]}}"#
-            )
-        })
-        .comparing(Comparison::Canonical)
+    Profile::default().naming(move |tag| format!("{kind}-{tag}")).shaping(|value| {
+        format!(
+            r#"{{"before":{value},"id":{value},"list":[{{"public":{value},"sealed":1.50}},7]}}"#
+        )
+    })
 }
 
 fn inline() -> Profile {
@@ -145,13 +144,68 @@ async fn a_store_that_can_do_little_is_wrapped_as_such() {
     }
 }
 
+/// What the inner store could not give back is refused where it would stand in clear; what is sealed
+/// is text to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_could_not_give_back_is_refused_in_clear_and_kept_sealed() {
+    for capability in [Capability::LongNumbers, Capability::Nul] {
+        for profile in [sealed(), inline(), split(), open()] {
+            let store = MemoryStore::with_capabilities(Capabilities::ALL.without(capability));
+            let fixture = layer_over(store, profile).await;
+            payloads_come_back_as_they_went_in(&fixture).await.unwrap();
+        }
+    }
+    let lacking = Capabilities::ALL.without(Capability::LongNumbers).without(Capability::Nul);
+    let store = MemoryStore::with_capabilities(lacking);
+    let vault = Vault::in_memory().unwrap();
+    let layer = Oubliette::open(store.clone(), vault, Policy::parse(POLICY).unwrap()).await;
+    let layer = layer.unwrap();
+    let append = async |name: &str, data: &str, metadata: &str| {
+        let event =
+            NewEvent::new(EventType::new("SomethingHappened").unwrap(), Json::parse(data).unwrap())
+                .with_metadata(Json::parse(metadata).unwrap());
+        layer.append_to(&StreamName::new(name).unwrap(), ExpectedRevision::Any, vec![event]).await
+    };
+    for (in_clear, metadata, capability) in [
+        (r#"{"id":9007199254740993}"#, "{}", Capability::LongNumbers),
+        (r#"{"id":{"deep":[0,1e400]}}"#, "{}", Capability::LongNumbers),
+        (r#"{"id":-1e-400}"#, "{}", Capability::LongNumbers),
+        (r#"{"id":0.1000000000000000055511151231257827}"#, "{}", Capability::LongNumbers),
+        (r#"{"list":[{"public":12345678901234567890}]}"#, "{}", Capability::LongNumbers),
+        (r#"{"id":"\u0000"}"#, "{}", Capability::Nul),
+        (r#"{"id":{"\u0000":1}}"#, "{}", Capability::Nul),
+        ("{}", r#"{"about":1e400}"#, Capability::LongNumbers),
+        ("{}", r#"{"about":["a\u0000"]}"#, Capability::Nul),
+    ] {
+        for name in ["inline-1", "split-1", "open-1"] {
+            let refused = append(name, in_clear, metadata).await.unwrap_err();
+            let told = refused.to_string();
+            assert!(told.contains("in clear") && told.contains("seal the field"), "{told}");
+            match refused {
+                StoreError::Unsupported(lacked) => assert_eq!(lacked, capability, "{in_clear}"),
+                other => panic!("{in_clear}: {other}"),
+            }
+        }
+    }
+    // Before anything was touched.
+    assert_eq!(format!("{store:?}"), "MemoryStore(0 events)");
+    assert_eq!(layer.inventory().unwrap().count(), 0);
+
+    let sealed = r#"{"id":[-0,1.50,1e2,100000000000000000000,0.1,1.7976931348623157e308],
+                     "surname":[9007199254740993,1e400,"\u0000",{"\u0000":-1e-400}]}"#;
+    let metadata = r#"{"about":7,"rest":[1e400,"\u0000"]}"#;
+    for name in ["sealed-2", "inline-2", "split-2"] {
+        append(name, sealed, metadata).await.unwrap();
+        let stream = StreamName::new(name).unwrap();
+        let found = layer.last(&stream).await.unwrap().unwrap();
+        assert_eq!(found.data, Some(Json::parse(sealed).unwrap().into()), "{name}");
+        assert_eq!(found.metadata, Some(Json::parse(metadata).unwrap()), "{name}");
+    }
+}
+
 /// Without atomic appends to several streams the halves of an event could part: refused.
 #[tokio::test]
 async fn split_needs_atomic_appends_to_several_streams() {
-    use oubliette::{
-        event::{EventType, Json, NewEvent, StreamName},
-        store::{EventStoreExt, ExpectedRevision, StoreError},
-    };
     let capabilities = Capabilities::ALL.without(Capability::AtomicMultiStream);
     let store = MemoryStore::with_capabilities(capabilities);
     let layer =

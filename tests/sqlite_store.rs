@@ -18,7 +18,10 @@ use std::{
 
 use futures::StreamExt;
 use oubliette::{
-    event::{EventId, EventType, Json, NewEvent, Payload, Position, RecordedEvent, StreamName},
+    event::{
+        EventId, EventType, Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
+        Timestamp,
+    },
     store::{
         Append, Delivery, Direction, EventStore, EventStoreExt, ExpectedRevision, Filter,
         ReadAllOptions, ReadOptions, SqliteStore, StoreError,
@@ -269,6 +272,42 @@ async fn stores_made_at_the_same_moment_are_one_store() {
         made.push(store);
     }
     assert_eq!(everything(&made[0]).await.len(), made.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_restored_stays_so_and_people_see_its_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    let mut given = Vec::new();
+    for (revision, recorded) in
+        (0..).zip(["1969-12-31T23:59:59.000001Z", "1970-01-01T00:00:00Z", "2017-07-01T12:00:00.5Z"])
+    {
+        let NewEvent { id, event_type, data, .. } = event("1");
+        let (revision, position) = (Revision(revision), Position::number(7));
+        let recorded: Timestamp = recorded.parse().unwrap();
+        let stream = stream("user-1");
+        given.push(RecordedEvent::plain(
+            stream, revision, position, id, event_type, recorded, data, None,
+        ));
+    }
+    store.restore(given.clone()).await.unwrap();
+    append(&store, "user-1", vec![event("2")]).await;
+    drop(store);
+    let store = SqliteStore::open(folder.path()).unwrap();
+    let found = everything(&store).await;
+    for (given, found) in given.iter().zip(&found) {
+        assert_eq!((given.id, given.recorded), (found.id, found.recorded));
+        assert!(found.restored.is_some());
+    }
+    assert_eq!((found[3].restored, found[3].revision), (None, Revision(3)));
+    let other_hand = other_hand(folder.path());
+    let mut statement = other_hand.prepare("SELECT recorded, restored FROM events").unwrap();
+    let shown = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let shown: Vec<(String, bool)> = shown.map(Result::unwrap).collect();
+    assert_eq!(shown[0], ("1969-12-31T23:59:59.000001Z".to_owned(), true));
+    assert_eq!(shown[1], ("1970-01-01T00:00:00.000000Z".to_owned(), true));
+    assert_eq!(shown[2], ("2017-07-01T12:00:00.500000Z".to_owned(), true));
+    assert!(!shown[3].1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

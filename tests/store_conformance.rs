@@ -61,6 +61,10 @@ async fn a_store_that_can_do_little_says_so() {
         Capability::ReadAll,
         Capability::Subscribe,
         Capability::Bytes,
+        Capability::Verbatim,
+        Capability::LongNumbers,
+        Capability::Nul,
+        Capability::Restore,
     ];
     let each = lacking.map(|capability| Capabilities::ALL.without(capability));
     for capabilities in each.into_iter().chain([Capabilities::NONE]) {

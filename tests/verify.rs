@@ -82,6 +82,7 @@ fn again(event: &RecordedEvent) -> NewEvent {
         data: event.data.clone().unwrap(),
         metadata: event.metadata.clone(),
         subject: None,
+        holes: None,
     }
 }
 

@@ -37,12 +37,12 @@ pub struct Finding<K> {
     pub kind: K,
     /// How bad it is.
     pub severity: Severity,
-    /// Where.
+    /// Where it was found.
     #[serde(rename = "where")]
     pub at: Where,
-    /// What exactly.
+    /// What exactly is wrong, in words.
     pub what: String,
-    /// What to do.
+    /// What to do about it.
     pub cure: &'static str,
 }
 
@@ -70,24 +70,24 @@ pub enum Where {
         #[serde(skip_serializing_if = "Option::is_none")]
         stream: Option<StreamName>,
     },
-    /// At a subject.
+    /// At a subject of the vault.
     Subject(Subject),
     /// At a subject of whom only the keyed pseudonym is known.
     Pseudonym(String),
-    /// At an erasure.
+    /// At the record of an erasure.
     Erasure(ErasureId),
     /// At an event of the store.
     Event {
-        /// Its stream.
+        /// The event's stream.
         stream: StreamName,
-        /// Its revision.
+        /// The event's revision.
         revision: Revision,
-        /// Its position.
+        /// The event's position.
         position: Position,
-        /// Its id.
+        /// The event's id.
         id: EventId,
     },
-    /// In a file.
+    /// In a file that was searched.
     File {
         /// Its path, as it was reached.
         path: PathBuf,

@@ -4,7 +4,7 @@ use futures::TryStreamExt;
 use serde::Serialize;
 
 use crate::{
-    event::{ErasureId, Generation, Layout, StreamName, Subject, Timestamp},
+    event::{Category, Day, ErasureId, Generation, KeyId, Layout, StreamName, Subject, Timestamp},
     layer::Oubliette,
     store::{EventStore, StoreError},
     vault::{Fence, InventoryEntry, KeyInfo, KeyStanding, VaultError},
@@ -30,7 +30,7 @@ pub enum AuditError {
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Row {
-    /// A key.
+    /// A living data key.
     Key(KeyRow),
     /// A subject, or some generations of one, that is forgotten. The name is gone: what is left
     /// is a keyed pseudonym.
@@ -43,11 +43,17 @@ pub enum Row {
 pub struct KeyRow {
     /// Its id, as in tokens.
     pub id: String,
-    /// Its stream.
+    /// The stream whose events the key seals.
     pub stream: StreamName,
-    /// Its subject.
+    /// The subject whose key it is.
     pub subject: Subject,
-    /// Its generation.
+    /// Its category; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// The last day of the period of what it seals; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period: Option<Day>,
+    /// The generation of the subject's keys.
     pub generation: Generation,
     /// What it may be used for.
     pub state: KeyStanding,
@@ -81,6 +87,10 @@ pub struct ForgottenRow {
     pub pseudonym: String,
     /// The erasures, newest last, each with the generations that it ended (both inclusive).
     pub erasures: Vec<DeadSpan>,
+    /// The ids of the keys of these generations that were spared, and still are: each stands in the
+    /// inventory, or is lost. Absent where none was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<KeyId>,
     /// Whether new keys are refused: so, until `reopen`.
     pub closed: bool,
 }
@@ -89,14 +99,14 @@ pub struct ForgottenRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DeadSpan {
-    /// The erasure.
+    /// The erasure that destroyed these generations.
     pub erasure: ErasureId,
     /// When it was decided to destroy them; it was done right after, or, where a crash came between,
     /// with the next opening.
     pub destruction: Timestamp,
     /// The first dead generation.
     pub from: Generation,
-    /// The last.
+    /// The last generation, inclusive.
     pub to: Generation,
 }
 
@@ -104,7 +114,7 @@ pub struct DeadSpan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Totals {
-    /// Living keys.
+    /// How many keys live.
     pub keys: u64,
     /// Of these, those that still seal.
     pub active: u64,
@@ -175,6 +185,8 @@ fn key_row(key: KeyInfo, declares_owners: bool) -> KeyRow {
     let own = key.subject.as_str() == key.stream.as_str();
     KeyRow {
         id: key.id.to_string(),
+        category: key.class.category,
+        period: key.class.period,
         generation: key.generation,
         state: key.standing,
         activation: (key.standing != KeyStanding::PreActivation).then_some(key.created),
@@ -202,6 +214,7 @@ fn forgotten_row(fence: Fence) -> ForgottenRow {
         state: KeyStanding::Destroyed,
         pseudonym,
         erasures: fence.dead.into_iter().map(span).collect(),
+        spared: fence.spared.into_iter().map(|(_, id)| id).collect(),
         closed: fence.closed,
     }
 }

@@ -10,7 +10,7 @@ use oubliette::{
 
 use super::{
     exit::CliError,
-    open::Globals,
+    open::{Globals, is_the_stores},
     output::{Out, stdout_style},
 };
 
@@ -80,9 +80,13 @@ pub(super) async fn run(
     event.subject = args.subject;
     let (id, stream) = (event.id, args.stream);
 
-    let (store, adoption) = globals.open_or_create().await?;
-    let appended = store.append_to(&stream, args.expect, vec![event]).await?;
-    adoption.accept(&store).await?;
+    let (store, mut adoption) = globals.open_or_create().await?;
+    adoption.begin(&store).await?;
+    let appended = store.append_to(&stream, args.expect, vec![event]).await;
+    if appended.as_ref().is_err_and(|error| !is_the_stores(error)) {
+        adoption.put_back(&store).await?;
+    }
+    let appended = appended?;
     if globals.json {
         out.json(&serde_json::json!({
             "stream": stream, "revision": appended.revision, "position": appended.position,

@@ -196,6 +196,13 @@ async fn apply(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliE
     if replayed.foreign > 0 {
         note(globals.json, &format!("{} passed over: another vault's", replayed.foreign));
     }
+    if !replayed.compromised.is_empty() {
+        let text = format!(
+            "{} passed over: a compromised signing key alone announces them",
+            replayed.compromised.len()
+        );
+        note(globals.json, &text);
+    }
     if replayed.unverifiable.is_empty() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use oubliette::{
     policy::PolicyErrors,
     service::FolderError,
     store::{StoreError, sqlite::OpenError},
-    vault::{VaultError, backup::BackupError},
+    vault::{SuccessorError, VaultError, backup::BackupError},
 };
 use serde_json::json;
 
@@ -187,7 +187,18 @@ impl From<ErasureError> for CliError {
         match error {
             ErasureError::Vault(error) => error.into(),
             ErasureError::Store(error) => error.into(),
-            ErasureError::NoVault | ErasureError::UnfitReason(_) => Self::usage(error),
+            ErasureError::NoVault | ErasureError::UnfitReason(_) | ErasureError::KeyChange(_) => {
+                Self::usage(error)
+            }
+            error => Self::failed(error),
+        }
+    }
+}
+
+impl From<SuccessorError> for CliError {
+    fn from(error: SuccessorError) -> Self {
+        match error {
+            SuccessorError::Vault(error) => error.into(),
             error => Self::failed(error),
         }
     }

@@ -162,7 +162,7 @@ fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
     let owners = if key.ownerless { "none!".to_owned() } else { names(&key.owners) };
     vec![
         state,
-        cell(&key.stream),
+        cell(stream_and_class(key)),
         cell(&key.subject),
         number(key.generation),
         cell(key.activation.as_ref().map(day).unwrap_or_default()),
@@ -172,6 +172,13 @@ fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
         cell(key.layout),
         cell(owners),
     ]
+}
+
+/// The stream, and what else sets the key apart.
+fn stream_and_class(key: &KeyRow) -> String {
+    let category = key.category.iter().map(|category| format!(" {category}"));
+    let period = key.period.iter().map(|period| format!(" up to {period}"));
+    std::iter::once(key.stream.to_string()).chain(category).chain(period).collect()
 }
 
 fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
@@ -239,12 +246,16 @@ struct CsvRow {
     pseudonym: String,
     closed: Option<bool>,
     erasures: String,
+    category: String,
+    period: String,
+    spared: String,
 }
 
 impl CsvRow {
     /// With names that a spreadsheet does not take for formulas. Only names come from strangers.
     fn harmless(mut self) -> Self {
-        for name in [&mut self.stream, &mut self.subject, &mut self.owners] {
+        let names = [&mut self.stream, &mut self.subject, &mut self.owners, &mut self.category];
+        for name in names {
             if name.starts_with(['=', '+', '-', '@', '\t', '\r']) {
                 name.insert(0, '\'');
             }
@@ -272,6 +283,8 @@ fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Re
                 ownerless: Some(key.ownerless),
                 layout: key.layout.to_string(),
                 policy: key.policy,
+                category: key.category.map(|category| category.to_string()).unwrap_or_default(),
+                period: key.period.map(|period| period.to_string()).unwrap_or_default(),
                 ..CsvRow::default()
             },
             Row::Forgotten(forgotten) => CsvRow {
@@ -284,6 +297,12 @@ fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Re
                     .erasures
                     .iter()
                     .map(|span| format!("{}:{}-{}", span.erasure, span.from, span.to))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                spared: forgotten
+                    .spared
+                    .iter()
+                    .map(ToString::to_string)
                     .collect::<Vec<_>>()
                     .join(" "),
                 ..CsvRow::default()

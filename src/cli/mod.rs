@@ -182,7 +182,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
-        Command::Keys(args) => keys::run(&globals, &args, &mut out).await,
+        Command::Keys(args) => keys::run(&globals, args, &mut out).await,
         Command::Root(args) => root::run(&globals, &args, &mut out).await,
         Command::Vault(args) => vault::run(&globals, &args, &mut out).await,
         Command::Backup(args) => backup::run(&globals, args, &mut out).await,

@@ -7,11 +7,11 @@ use std::{
 
 use clap::Args;
 use oubliette::{
-    erasure::Witnessed,
+    erasure::{KeyChange, Witnessed},
     event::ErasureId,
     layer::Oubliette,
-    service::{Access, DataFolder, PolicyText},
-    store::SqliteStore,
+    service::{Access, DataFolder, FormerPolicy, PolicyText},
+    store::{Refusal, SqliteStore, StoreError},
     vault::{Kek, OpenAs, Passphrase},
 };
 
@@ -81,7 +81,7 @@ pub(super) struct Globals {
     #[arg(long, global = true)]
     pub(super) read_only: bool,
     /// The policy to work under, for this command. `append` and `import` also adopt it for the folder
-    /// once an event is stored under it; if all is refused, the folder keeps its own
+    /// before the first event is stored under it; if all is refused, the folder keeps its own
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) policy: Option<PathBuf>,
     /// Read without the vault: what is public is shown, the rest is withheld
@@ -97,10 +97,10 @@ pub(super) type Store = Oubliette<SqliteStore>;
 
 impl Globals {
     /// Opens the folder for a command that writes events, and makes it where there is none. The
-    /// policy that was given is to be [accepted](Adoption::accept) with the first event.
+    /// adoption of the policy that was given is to [begin](Adoption::begin) before the first event.
     pub(super) async fn open_or_create(&self) -> Result<(Store, Adoption), CliError> {
         let (store, given) = self.open_with(Access::Create).await?;
-        Ok((store, Adoption(given.map(|given| (self.folder(), given)))))
+        Ok((store, Adoption::of(self.folder(), given)))
     }
 
     /// Opens the folder for a command that needs its vault.
@@ -122,6 +122,16 @@ impl Globals {
             return Ok(parts.oubliette);
         }
         self.open_existing().await
+    }
+
+    /// Opens the folder and changes the key that signs, before anything is done that an earlier key says.
+    pub(super) async fn open_with_key_change(&self, change: KeyChange) -> Result<Store, CliError> {
+        self.refuse_no_vault()?;
+        let folder = self.unlocked()?.with_key_change(Some(change));
+        let parts = folder.open(Access::Existing, self.policy.as_deref()).await?;
+        parts.notes.iter().for_each(|told| note(self.json, told));
+        self.tell_of_witness(&parts.oubliette.witnessed());
+        Ok(parts.oubliette)
     }
 
     /// Where the root slot and the vault's folder are.
@@ -210,12 +220,35 @@ impl Globals {
             note(
                 self.json,
                 &format!(
-                    "{} in oubliette-erasures claims to be this vault's, and is not signed by it or \
+                    "{} in oubliette-announcements claims to be this vault's, and is not signed by it or \
                      does not open: forged, changed, or a newer program's; not counted ({})",
                     output::count(unverifiable.len() as u64, "event"),
                     ids(&unverifiable)
                 ),
             );
+        }
+        for key in &witnessed.keys {
+            let text = format!(
+                "the vault was put back to before a change of its signing keys: it learned of key {key}"
+            );
+            note(self.json, &text);
+        }
+        let compromised: Vec<_> = witnessed.compromised.iter().map(ToString::to_string).collect();
+        if !compromised.is_empty() {
+            let text = format!(
+                "{} of erasures in oubliette-announcements by a compromised signing key alone: not \
+                 counted ({})",
+                output::count(compromised.len() as u64, "announcement"),
+                ids(&compromised)
+            );
+            note(self.json, &text);
+        }
+        for refused in &witnessed.refused {
+            let text = format!(
+                "a statement about signing keys does not count (event {}): {}",
+                refused.event, refused.why
+            );
+            note(self.json, &text);
         }
         if witnessed.gap {
             note(
@@ -249,16 +282,65 @@ impl Globals {
     }
 }
 
-/// A policy that was given with events, and becomes the folder's with them.
-#[must_use]
-pub(super) struct Adoption(Option<(DataFolder, PolicyText)>);
+/// A policy that was given with events. The folder adopts it before the first of them is stored: a
+/// process that is killed in between leaves no event under a policy that the folder does not know.
+/// If all are refused, the folder gets back what it had.
+pub(super) struct Adoption {
+    folder: DataFolder,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The folder still works under its own.
+    Given(PolicyText),
+    /// It is the folder's; whether anything is stored under it is not known yet.
+    Begun(PolicyText, FormerPolicy),
+    /// It is the folder's for good, or none was given.
+    Over,
+}
 
 impl Adoption {
-    /// Events were stored under it.
-    pub(super) async fn accept(self, store: &Store) -> Result<(), CliError> {
-        let (Some((folder, given)), Some(vault)) = (self.0, store.vault()) else { return Ok(()) };
-        Ok(folder.adopt(vault, &given).await?)
+    fn of(folder: DataFolder, given: Option<PolicyText>) -> Self {
+        Self { folder, stage: given.map_or(Stage::Over, Stage::Given) }
     }
+
+    /// To be called before events are handed to the store.
+    pub(super) async fn begin(&mut self, store: &Store) -> Result<(), CliError> {
+        if let (Stage::Given(given), Some(vault)) = (&self.stage, store.vault()) {
+            let former = self.folder.adopt(vault, given).await?;
+            self.stage = Stage::Begun(given.clone(), former);
+        }
+        Ok(())
+    }
+
+    /// Some of the events are stored, or nobody knows.
+    pub(super) fn keep(&mut self) {
+        self.stage = Stage::Over;
+    }
+
+    /// All of the events were refused.
+    pub(super) async fn put_back(&mut self, store: &Store) -> Result<(), CliError> {
+        match (std::mem::replace(&mut self.stage, Stage::Over), store.vault()) {
+            (Stage::Begun(given, former), Some(vault)) => {
+                self.folder.put_back(vault, former).await?;
+                self.stage = Stage::Given(given);
+            }
+            (stage, _) => self.stage = stage,
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is about the store or the vault, and not about what was to be appended: whether
+/// it is stored is then not known.
+pub(super) fn is_the_stores(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Backend { .. }
+            | StoreError::Vault(_)
+            | StoreError::Unsupported(_)
+            | StoreError::Refused { refusal: Refusal::NoVault, .. }
+    )
 }
 
 /// The passphrase of the root slot: from the environment, or else asked for on the terminal,

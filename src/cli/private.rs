@@ -6,7 +6,7 @@
 /// again: to debug, run the library in a program of your own.
 ///
 /// # Errors
-/// What the system said. The command goes on; it is for whoever runs it to judge.
+/// What the system said. The command goes on; its user must judge.
 pub(super) fn keep_memory_private() -> std::io::Result<()> {
     #[cfg(unix)]
     {

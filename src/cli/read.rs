@@ -341,8 +341,10 @@ fn missing(shredded: &[Shredded], withheld: &[Withheld]) -> String {
         [all] if all == "*" => String::new(),
         fields => format!("{} ", printable(&fields.join(" "))),
     };
-    let gone =
-        shredded.iter().map(|part| format!("{}forgotten {}", fields(&part.fields), part.day));
+    let gone = shredded.iter().map(|part| {
+        let before = if part.copied { " (before it was copied)" } else { "" };
+        format!("{}forgotten {}{before}", fields(&part.fields), part.day)
+    });
     let kept =
         withheld.iter().map(|part| format!("{}withheld: {}", fields(&part.fields), part.why));
     gone.chain(kept).collect::<Vec<_>>().join(", ")

@@ -123,7 +123,10 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
     if let Some(What::Kek { new }) = &args.what {
         folder = folder.with_kek(Some(new.clone()));
     }
-    folder.refuse_unnotable()?;
+    match args.what {
+        None => folder.refuse_unnotable()?,
+        Some(_) => folder.refuse_unwritable()?,
+    }
     let store = globals.open_existing().await?;
     let vault = vault(&store)?;
     let mut kek = globals.folder().kek()?;

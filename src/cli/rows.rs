@@ -5,7 +5,7 @@
 //! {"stream":"user-456","revision":0,"position":"1","id":"…","type":"UserRegistered",
 //!  "subject":"user-456","recorded":"2026-01-31T12:00:00Z","metadata":{…},"data":{…},
 //!  "keys":["…"],
-//!  "shredded":[{"ref":"…","day":"2026-01-31","keys":["…"],"fields":["/name"]}],
+//!  "shredded":[{"origin":"…","ref":"…","day":"2026-01-31","keys":["…"],"fields":["/name"]}],
 //!  "withheld":[{"why":"no-vault","fields":["*"]}]}
 //! ```
 //!
@@ -19,15 +19,18 @@
 //! - `position` is a text, whatever the store: what `--after` takes.
 //! - `subject` is there where it is known; `metadata`, `data`, `keys`, `shredded` and `withheld` are
 //!   there unless empty.
-//! - On the way in, `revision`, `position`, `recorded` and `keys` are passed over: the store and the
+//! - `restored` is there where the store was given the event as another one had recorded it: when it
+//!   was. `recorded` is then what that one said.
+//! - On the way in, `shredded` and `withheld` are holes: the event is stored as a copy that has them.
+//! - On the way in, `revision`, `position`, `recorded`, `restored` and `keys` are passed over: the store and the
 //!   vault give new ones. Any other member is refused: it would be lost.
 
 use std::{borrow::Cow, fmt};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use oubliette::event::{
-    Content, EventId, EventType, Json, JsonError, MAX_PAYLOAD_BYTES, NameError, NewEvent, Payload,
-    RecordedEvent, SUBJECT_FORGOTTEN, StreamName, Subject,
+    Content, EventId, EventType, Holes, Json, JsonError, MAX_PAYLOAD_BYTES, NameError, NewEvent,
+    Payload, RecordedEvent, SUBJECT_FORGOTTEN, StreamName, Subject,
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -49,6 +52,9 @@ pub(super) fn write(event: &RecordedEvent) -> String {
         put(&mut row, "subject", subject);
     }
     put(&mut row, "recorded", &event.recorded);
+    if let Some(restored) = &event.restored {
+        put(&mut row, "restored", restored);
+    }
     if let Some(metadata) = &event.metadata {
         put_json(&mut row, "metadata", metadata);
     }
@@ -65,24 +71,10 @@ pub(super) fn write(event: &RecordedEvent) -> String {
         put(&mut row, "keys", &event.keys);
     }
     if !event.shredded.is_empty() {
-        let parts: Vec<_> = event
-            .shredded
-            .iter()
-            .map(|part| {
-                serde_json::json!({
-                    "ref": part.reference, "day": part.day, "keys": part.keys, "fields": part.fields,
-                })
-            })
-            .collect();
-        put(&mut row, "shredded", &parts);
+        put(&mut row, "shredded", &event.shredded);
     }
     if !event.withheld.is_empty() {
-        let parts: Vec<_> = event
-            .withheld
-            .iter()
-            .map(|part| serde_json::json!({"why": part.why.to_string(), "fields": part.fields}))
-            .collect();
-        put(&mut row, "withheld", &parts);
+        put(&mut row, "withheld", &event.withheld);
     }
     row.push('}');
     row
@@ -147,8 +139,10 @@ pub(super) enum RowError {
     NotBase64,
     #[error("`data` and `bytes` are both there")]
     Both,
-    #[error("parts of it are shredded or withheld; --with-holes imports what is readable")]
+    #[error("parts of it are shredded or withheld; --with-holes imports it with these holes")]
     Holes,
+    #[error("`{0}` is not a list as `read` writes it")]
+    OddHoles(&'static str),
     #[error("a tombstone; --with-holes passes over it")]
     Tombstone,
 }
@@ -163,6 +157,7 @@ pub(super) struct Row {
     pub(super) subject: Option<Subject>,
     pub(super) metadata: Option<Json>,
     pub(super) data: Payload,
+    pub(super) holes: Option<Holes>,
 }
 
 /// What a row turned out to be.
@@ -178,11 +173,12 @@ impl Row {
         let mut event = NewEvent::new(self.event_type, self.data).with_id(id);
         event.metadata = self.metadata;
         event.subject = self.subject;
+        event.holes = self.holes.map(Box::new);
         (self.stream, event)
     }
 }
 
-/// Reads a row. With `holes`, one that says that parts are missing is taken for what is there.
+/// Reads a row. With `holes`, one that says that parts are missing is taken, too.
 pub(super) fn parse(line: &[u8], holes: bool) -> Result<Parsed, RowError> {
     let line = std::str::from_utf8(line).map_err(|error| RowError::NotUtf8(error.valid_up_to()))?;
     let members: Members<'_> = match serde_json::from_str(line) {
@@ -208,9 +204,9 @@ enum RowErrorKind {
     Twice(&'static str),
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "stream", "type", "data", "subject", "id", "metadata", "bytes", "shredded", "withheld",
-    "revision", "position", "recorded", "keys", "foreign",
+    "revision", "position", "recorded", "restored", "keys", "foreign",
 ];
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -279,10 +275,12 @@ impl<'a> Members<'a> {
         Json::parse(text).map(Some).map_err(|error| RowError::Payload(name, error))
     }
 
-    fn has_holes(&self) -> bool {
-        ["shredded", "withheld"]
-            .iter()
-            .any(|name| self.raw(name).is_some_and(|text| !matches!(text, "null" | "[]")))
+    /// A list of parts that are missing; empty where the member is not there.
+    fn parts<T: Deserialize<'a>>(&self, name: &'static str) -> Result<Vec<T>, RowError> {
+        match self.raw(name) {
+            None | Some("null") => Ok(Vec::new()),
+            Some(text) => serde_json::from_str(text).map_err(|_| RowError::OddHoles(name)),
+        }
     }
 
     fn understand(&self, holes: bool) -> Result<Parsed, RowError> {
@@ -294,7 +292,8 @@ impl<'a> Members<'a> {
         if event_type.as_str() == SUBJECT_FORGOTTEN {
             return if holes { Ok(Parsed::Tombstone) } else { Err(RowError::Tombstone) };
         }
-        let has_holes = self.has_holes();
+        let (shredded, withheld) = (self.parts("shredded")?, self.parts("withheld")?);
+        let has_holes = !shredded.is_empty() || !withheld.is_empty();
         if has_holes && !holes {
             return Err(RowError::Holes);
         }
@@ -309,27 +308,30 @@ impl<'a> Members<'a> {
             Some(text) if !text.starts_with('{') => return Err(RowError::Metadata),
             Some(_) => self.json("metadata")?,
         };
-        let data = match (self.json("data")?, self.string("bytes")?) {
+        let (data, bare) = match (self.json("data")?, self.string("bytes")?) {
             (Some(_), Some(_)) => return Err(RowError::Both),
-            (Some(json), None) => Payload::Json(json),
+            (Some(json), None) => (Payload::Json(json), false),
             (None, Some(text)) => {
                 let bytes = BASE64_STANDARD.decode(text).map_err(|_| RowError::NotBase64)?;
                 if bytes.len() > MAX_PAYLOAD_BYTES {
                     return Err(RowError::TooLarge("bytes", bytes.len()));
                 }
-                Payload::Bytes(bytes.into())
+                (Payload::Bytes(bytes.into()), false)
             }
             // Nothing of it is readable; that it happened is.
-            (None, None) if has_holes => Payload::Json(Json::parse("{}").map_err(RowError::Json)?),
+            (None, None) if has_holes => {
+                (Payload::Json(Json::parse("{}").map_err(RowError::Json)?), true)
+            }
             (None, None) => return Err(RowError::Missing("data")),
         };
-        Ok(Parsed::Event(Row { stream, id, event_type, subject, metadata, data }))
+        let holes = Holes::new(&shredded, &withheld, bare);
+        Ok(Parsed::Event(Row { stream, id, event_type, subject, metadata, data, holes }))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use oubliette::event::{ErasureRef, KeyId, Position, Revision, Shredded, Timestamp};
+    use oubliette::event::{ErasureRef, KeyId, Position, Revision, Shredded, Timestamp, VaultId};
 
     use super::*;
 
@@ -364,6 +366,20 @@ mod tests {
     }
 
     #[test]
+    fn a_position_is_a_text_and_a_restored_event_says_so() {
+        let mut event = event(Payload::Json(Json::parse("1").unwrap()));
+        assert!(write(&event).contains(r#""revision":3,"position":"9","id""#));
+        assert!(!write(&event).contains("restored"));
+        event.position = Position::pair(9, 2);
+        event.restored = Some(Timestamp::from_micros(1));
+        let row = write(&event);
+        assert!(row.contains(r#""position":"9-2""#), "{row}");
+        let times = r#""recorded":"1970-01-01T00:00:00Z","restored":"1970-01-01T00:00:00.000001Z""#;
+        assert!(row.contains(times), "{row}");
+        assert_eq!(taken_back(&row).id, Some(event.id));
+    }
+
+    #[test]
     fn bytes_and_json_that_looks_like_them_are_two_things() {
         let bytes = Payload::Bytes([0, 159, 255].into());
         assert_eq!(taken_back(&write(&event(bytes.clone()))).data, bytes);
@@ -392,10 +408,12 @@ mod tests {
     #[test]
     fn holes_are_said_and_taken_only_when_asked_for() {
         let part = Shredded {
+            origin: VaultId(uuid::Uuid::from_u128(5)),
             reference: ErasureRef([7; 16]),
             day: Timestamp::from_micros(0).day(),
             keys: vec![KeyId([9; 18])],
             fields: vec!["*".to_owned()],
+            copied: false,
         };
         let whole = RecordedEvent::plain(
             StreamName::new("s").unwrap(),
@@ -409,12 +427,27 @@ mod tests {
         );
         let mut shredded = whole;
         shredded.data = None;
-        shredded.shredded = vec![part];
+        shredded.shredded = vec![part.clone()];
         let row = write(&shredded);
-        let part = r#""shredded":[{"day":"1970-01-01","fields":["*"],"keys":["CQkJCQkJCQkJCQkJCQkJCQkJ"],"ref":"BwcHBwcHBwcHBwcHBwcHBw"}]}"#;
-        assert!(row.ends_with(part), "{row}");
+        let written = r#""shredded":[{"origin":"00000000-0000-0000-0000-000000000005","ref":"BwcHBwcHBwcHBwcHBwcHBw","day":"1970-01-01","keys":["CQkJCQkJCQkJCQkJCQkJCQkJ"],"fields":["*"]}]}"#;
+        assert!(row.ends_with(written), "{row}");
         assert!(matches!(parse(row.as_bytes(), false), Err(RowError::Holes)));
-        assert!(matches!(parse(row.as_bytes(), true), Ok(Parsed::Event(_))));
+        let Ok(Parsed::Event(taken)) = parse(row.as_bytes(), true) else { panic!() };
+        let holes = taken.holes.unwrap();
+        assert_eq!(holes.withheld().count(), 0);
+        assert_eq!(holes.shredded(), [Shredded { copied: true, ..part }]);
+        for odd in [
+            row.replace("1970", "70"),
+            row.replace("00005", "0000A"),
+            row.replace("\"ref\"", "\"erasure\""),
+            row.replace("\"day\"", "\"more\":1,\"day\""),
+            row.replace("[{", "{").replace("}]", "}"),
+        ] {
+            assert!(
+                matches!(parse(odd.as_bytes(), true), Err(RowError::OddHoles("shredded"))),
+                "{odd}"
+            );
+        }
     }
 
     #[test]
@@ -436,7 +469,15 @@ mod tests {
             (r#"{"stream":"s","type":"T","bytes":"Erika!"}"#, "not base64"),
             (r#"{"stream":"s","type":"T","bytes":"","data":1}"#, "both there"),
             (r#"{"stream":"s","type":"SubjectForgotten","data":{}}"#, "tombstone"),
-            (r#"{"stream":"s","type":"T","data":1,"shredded":[{}]}"#, "--with-holes"),
+            (r#"{"stream":"s","type":"T","data":1,"shredded":[{}]}"#, "`shredded` is not a list"),
+            (
+                r#"{"stream":"s","type":"T","withheld":[{"why":"no-vault","fields":["*"]}]}"#,
+                "--with-holes",
+            ),
+            (
+                r#"{"stream":"s","type":"T","withheld":[{"why":"Erika","fields":["*"]}]}"#,
+                "`withheld` is not",
+            ),
         ] {
             let told = why(line);
             assert!(told.contains(reason), "{line}: {told}");

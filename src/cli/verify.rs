@@ -95,6 +95,9 @@ fn in_words(report: &VerifyReport) -> Vec<String> {
         events.unknown,
         count(events.tombstones, "tombstone"),
     );
+    if events.holes > 0 {
+        line.push_str(&format!(", {} of copied events", count(events.holes, "hole")));
+    }
     if events.lost > 0 {
         line.push_str(&format!(", {} behind damaged pages", count(events.lost, "part")));
     }

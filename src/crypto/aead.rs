@@ -93,8 +93,8 @@ const STACK_BYTES: usize = 16 * 1024;
 
 /// Overwrites what the functions that have returned by now left on this thread's stack: a
 /// cipher builds its schedule there, and compilers spill what they like. To be called as soon as a
-/// piece of work with keys is over, because what lies there may be carried elsewhere: whoever
-/// moves a value with gaps in it moves what is in the gaps. It takes about a microsecond.
+/// piece of work with keys is over, because what is left may be carried elsewhere: moving a value with
+/// gaps in it moves what is in the gaps. It takes about a microsecond.
 pub(crate) fn wipe_stack() {
     wipe::<STACK_BYTES>();
 }
@@ -148,7 +148,7 @@ const SET_APART: [u8; NONCE_BYTES] = [0xFF; NONCE_BYTES];
 
 impl Cipher {
     pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
-        // Wiped at once: the frame of whoever is called next comes to lie over what the schedule
+        // Wiped at once: the frame of the next call comes to lie over what the schedule
         // was computed in, and where it has gaps, that would stay.
         let cipher = schedule(secret);
         wipe_stack();

@@ -22,7 +22,7 @@ pub enum Purpose {
 /// Where a token belongs. It opens nowhere else.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
-    /// What is sealed.
+    /// What kind of thing is sealed.
     pub purpose: Purpose,
     /// The logical stream: `user-456`, also where its events lie in two halves.
     pub stream: &'a StreamName,

@@ -14,7 +14,7 @@ use super::{
 
 /// Whether bytes that begin with a token's can be read under the key that the token names.
 ///
-/// The tag cannot be checked without the event that the token belongs to; but whoever only wants
+/// The tag cannot be checked without the event that the token belongs to; but anyone who only wants
 /// to read does not need it. The head of the plaintext must have its form, which a wrong key gives
 /// in one of 2¹⁸ cases; but then the key's id, of 16 bytes, has been recognised before.
 pub(crate) fn can_read(bytes: &[u8], key: &Secret) -> bool {

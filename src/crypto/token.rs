@@ -16,8 +16,8 @@ pub(super) const BODY_AT: usize = NONCE_AT + NONCE_BYTES;
 /// The shortest token, in bytes: one that seals no more than a plaintext's head.
 pub const MIN_TOKEN_BYTES: usize = BODY_AT + plaintext::HEAD_BYTES + TAG_BYTES;
 
-/// A sealed part: `version(1) alg(1) era(2) key-id(16) nonce(12) ciphertext tag(16)`. Whoever holds one
-/// knows that it has a known version and algorithm, and is long enough; not that it opens.
+/// A sealed part: `version(1) alg(1) era(2) key-id(16) nonce(12) ciphertext tag(16)`. A `Token` always has a
+/// known version and algorithm, and is long enough. Whether it opens is not known.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Vec<u8>);
 

@@ -1,56 +1,20 @@
-//! An announcement: an erasure without names, sealed, for a place that is not rolled back with
-//! the vault. `docs/format.md` specifies its bytes.
+//! Announcing an erasure without names, sealed, in a place that is not rolled back with the vault; and
+//! what becomes of what is read there. `docs/format.md` specifies the bytes.
 
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::ErasureError;
 #[cfg(feature = "cli")]
 use crate::vault::backup::VerifiedBackup;
 use crate::{
-    crypto::base64url,
+    crypto::{SigningKey, base64url},
     event::{
-        ERASURE_ANNOUNCED, ERASURES, ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent,
-        Signature, SigningKeyId, StreamName, Timestamp, framed,
+        ANNOUNCEMENTS, Announcement, AnnouncementKind, Beyond, Body, ErasureId, EventId, JsonError,
+        Signature, SigningKeyId, Statement, StreamName, Timestamp,
     },
     store::StoreError,
-    vault::{Vault, VaultError, VaultId, Verdict, Vouched},
+    vault::{Vault, VaultError, Verdict, Vouched},
 };
-
-const FORMAT: u32 = 1;
-
-/// An announced erasure. Whom it took is sealed: only the vault that announced it, or one
-/// restored from it, can open that. And it is signed, because the key that seals stands in every
-/// backup of the vault, and the one that signs in none: whoever finds a backup can read what was
-/// announced, but have nobody forgotten.
-///
-/// As text it is one line of JSON, as `oubliette erasures export` writes it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announcement {
-    id: EventId,
-    #[serde(flatten)]
-    body: Body,
-}
-
-/// What stands in the event's data.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Body {
-    format: u32,
-    vault: Uuid,
-    erasure: ErasureId,
-    at: Timestamp,
-    epoch: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    previous: Option<EventId>,
-    sealed: String,
-    /// Who signed, and the signature. What has none may be an announcement; it counts for nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<SigningKeyId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sig: Option<Signature>,
-}
 
 /// Why something that says it is an announcement of this vault does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,211 +23,282 @@ pub(crate) enum Uncounted {
     Unsigned,
     /// It opens, so that a holder of the vault or of a backup made it, and is signed by a key that the
     /// vault does not know: an earlier restoration of the same backup, or whoever found one.
-    Stranger(Box<Verdict>),
-    /// It has a form that this program does not know.
-    Unopened,
+    Stranger(Box<Verdict>, SigningKeyId),
+    /// It opens, and is signed by a key of the vault's that somebody else has as well.
+    Compromised(Box<Verdict>),
+    /// This vault signed it, and this program does not carry out what it says.
+    Beyond(Beyond),
     /// This vault signed it, and cannot open it: it was put back to before the eras for which it is
     /// sealed.
     TooNew,
 }
 
-/// A text is no announcement.
-#[derive(Debug, thiserror::Error)]
-#[error("not an announcement of an erasure, as `oubliette erasures export` writes them: {0}")]
-pub struct AnnouncementError(#[source] serde_json::Error);
-
-impl FromStr for Announcement {
-    type Err = AnnouncementError;
-    fn from_str(text: &str) -> Result<Self, AnnouncementError> {
-        serde_json::from_str(text).map_err(AnnouncementError)
-    }
+/// What is announced, but for what every announcement has.
+pub(super) struct Draft<'a> {
+    pub(super) kind: AnnouncementKind,
+    pub(super) about: Uuid,
+    pub(super) at: Timestamp,
+    pub(super) statement: Option<(Statement, &'a SigningKey)>,
+    pub(super) verdict: &'a Verdict,
 }
 
-impl Announcement {
-    /// The id of its event.
-    pub fn id(&self) -> EventId {
-        self.id
+impl<'a> Draft<'a> {
+    /// That of an erasure.
+    pub(super) fn of(verdict: &'a Verdict) -> Self {
+        let (about, at) = (verdict.erasure.0, verdict.erasure.at());
+        Self { kind: AnnouncementKind::Erasure, about, at, statement: None, verdict }
     }
 
-    /// The vault that announced it, as it says.
-    pub fn vault(&self) -> VaultId {
-        VaultId(self.body.vault)
-    }
-
-    /// The erasure.
-    pub fn erasure(&self) -> ErasureId {
-        self.body.erasure
-    }
-
-    /// The vault's epoch before the erasure, or, of one that was exported, at that time.
-    pub fn epoch(&self) -> u64 {
-        self.body.epoch
-    }
-
-    /// The announcement that the vault had made or seen last before; `None`: none, or exported.
-    pub fn previous(&self) -> Option<EventId> {
-        self.body.previous
-    }
-
-    pub(super) fn seal(
+    /// Seals it for this vault, and signs it by the key that signs now, or by another.
+    pub(super) fn say(
+        self,
         vault: &Vault,
         id: EventId,
         previous: Option<EventId>,
-        verdict: &Verdict,
-    ) -> Result<Self, ErasureError> {
-        let (erasure, at) = (verdict.erasure, verdict.erasure.at());
-        let (epoch, sealed) = (vault.epoch()?, String::new());
-        let (vault_id, key, sig) = (vault.id().0, None, None);
+        by: Option<&SigningKey>,
+    ) -> Result<Announcement, ErasureError> {
+        let (statement, prover) = self.statement.unzip();
         let body = Body {
-            format: FORMAT,
-            vault: vault_id,
-            erasure,
-            at,
-            epoch,
+            format: 1,
+            kind: self.kind,
+            vault: vault.id().0,
+            log: vault.log_number()?,
+            about: self.about,
+            at: self.at,
+            epoch: vault.epoch()?,
             previous,
-            sealed,
-            key,
-            sig,
+            statement,
+            sealed: String::new(),
+            proof: None,
+            key: None,
+            sig: None,
         };
-        let mut announcement = Self { id, body };
-        let sealed = vault.seal_verdict(verdict, &announcement.associated())?;
-        base64url::encode(&sealed, &mut announcement.body.sealed);
-        let (key, sig) = vault.sign(|key| announcement.signed_bytes(key, &sealed))?;
-        (announcement.body.key, announcement.body.sig) = (Some(key), Some(sig));
-        Ok(announcement)
+        let odd = |error: JsonError| VaultError::Storage(Box::new(error));
+        let draft = Announcement::new(id, &body).map_err(odd)?;
+        let mut sealed = String::new();
+        base64url::encode(&vault.seal_verdict(self.verdict, &draft.associated())?, &mut sealed);
+        let proof = prover.map(|key| key.sign(&draft.proof_bytes()));
+        let body = Body { sealed, proof, ..body };
+        let signed = |key| Announcement::new(id, &Body { key: Some(key), ..body.clone() });
+        let bytes = |key| signed(key).map(|said| said.signed_bytes()).unwrap_or_default();
+        let (key, sig) = match by {
+            Some(by) => {
+                let key = by.public().id();
+                (key, by.sign(&bytes(key)))
+            }
+            None => vault.sign(bytes)?,
+        };
+        let body = Body { key: Some(key), sig: Some(sig), ..body };
+        Ok(Announcement::new(id, &body).map_err(odd)?)
     }
+}
 
-    /// What was announced, if it is this vault's word.
-    ///
-    /// # Errors
-    /// Those of a vault whose signing keys cannot be read.
-    pub(crate) fn open(&self, vault: &Vault) -> Result<Result<Verdict, Uncounted>, VaultError> {
-        self.open_by(
-            |key, bytes, sig| vault.vouches(key, bytes, sig),
-            |associated, sealed| vault.open_verdict(self.body.erasure, associated, sealed),
-        )
+/// What an announcement of an erasure took, if it is this vault's word.
+///
+/// # Errors
+/// Those of a vault whose signing keys cannot be read.
+pub(crate) fn open(
+    said: &Announcement,
+    vault: &Vault,
+) -> Result<Result<Verdict, Uncounted>, VaultError> {
+    if let Err(beyond) = said.body() {
+        let uncounted = match vault.signing_history()?.is_word(said) {
+            true => Uncounted::Beyond(beyond.clone()),
+            false => Uncounted::Unsigned,
+        };
+        return Ok(Err(uncounted));
     }
+    open_by(
+        said,
+        |key, bytes, sig| vault.vouches(key, bytes, sig),
+        |erasure, associated, sealed| vault.open_verdict(erasure, associated, sealed),
+    )
+}
 
-    /// Whether it is the word of the vault that a backup is of, or of another vault.
-    #[cfg(feature = "cli")]
-    pub(crate) fn suits(&self, backup: &VerifiedBackup) -> bool {
-        let opened = self.open_by(
-            |key, bytes, sig| Ok(backup.vouches(key, bytes, sig)),
-            |associated, sealed| backup.open_verdict(self.body.erasure, associated, sealed),
+pub(super) fn open_by(
+    said: &Announcement,
+    vouches: impl FnOnce(SigningKeyId, &[u8], &Signature) -> Result<Vouched, VaultError>,
+    open: impl FnOnce(ErasureId, &[u8], &[u8]) -> Option<Verdict>,
+) -> Result<Result<Verdict, Uncounted>, VaultError> {
+    let (Ok(body), Some((key, sig))) = (said.body(), said.signature()) else {
+        return Ok(Err(Uncounted::Unsigned));
+    };
+    let vouched = vouches(key, &said.signed_bytes(), sig)?;
+    let sealed = base64url::decode(&body.sealed).unwrap_or_default();
+    let opened = || open(ErasureId(body.about), &said.associated(), &sealed);
+    Ok(match vouched {
+        Vouched::Ours => opened().ok_or(Uncounted::TooNew),
+        Vouched::Forged => Err(Uncounted::Unsigned),
+        Vouched::Compromised => Err(opened()
+            .map_or(Uncounted::Unsigned, |verdict| Uncounted::Compromised(Box::new(verdict)))),
+        Vouched::UnknownKey => Err(opened()
+            .map_or(Uncounted::Unsigned, |verdict| Uncounted::Stranger(Box::new(verdict), key))),
+    })
+}
+
+/// Whether a holder of the vault, or of one of its backups, made it.
+pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
+    let Ok(body) = said.body() else { return false };
+    let sealed = base64url::decode(&body.sealed).unwrap_or_default();
+    vault.open_verdict(ErasureId(body.about), &said.associated(), &sealed).is_some()
+}
+
+/// How many of these announcements are the word of the vault that a backup is of, and do not count there:
+/// forged or changed ones, and those that only a compromised key says.
+#[cfg(feature = "cli")]
+pub(crate) fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> (usize, usize) {
+    let mut history = backup.signing_history().clone();
+    let ours = said.iter().filter(|said| said.vault() == backup.vault().0);
+    let (statements, erasures): (Vec<_>, Vec<_>) =
+        ours.partition(|said| said.kind().is_some_and(AnnouncementKind::is_of_keys));
+    super::witness::learn_all(&mut history, &statements);
+    let mut odd = statements.iter().filter(|said| history.learn(said).is_err()).count();
+    let mut compromised = 0;
+    for said in erasures {
+        let opened = open_by(
+            said,
+            |key, bytes, sig| Ok(history.judge(key, bytes, sig)),
+            |erasure, associated, sealed| backup.open_verdict(erasure, associated, sealed),
         );
-        self.vault() != backup.vault() || opened.is_ok_and(|opened| opened.is_ok())
-    }
-
-    fn open_by(
-        &self,
-        vouches: impl FnOnce(SigningKeyId, &[u8], &Signature) -> Result<Vouched, VaultError>,
-        open: impl FnOnce(&[u8], &[u8]) -> Option<Verdict>,
-    ) -> Result<Result<Verdict, Uncounted>, VaultError> {
-        if self.body.format != FORMAT {
-            return Ok(Err(Uncounted::Unopened));
+        match opened {
+            Ok(Ok(_)) => {}
+            Ok(Err(Uncounted::Compromised(_))) => compromised += 1,
+            _ => odd += 1,
         }
-        let Some(sealed) = base64url::decode(&self.body.sealed) else {
-            return Ok(Err(Uncounted::Unopened));
-        };
-        let Body { key: Some(key), sig: Some(sig), .. } = &self.body else {
-            return Ok(Err(Uncounted::Unsigned));
-        };
-        let vouched = vouches(*key, &self.signed_bytes(*key, &sealed), sig)?;
-        let opened = || open(&self.associated(), &sealed);
-        Ok(match vouched {
-            Vouched::Ours => opened().ok_or(Uncounted::TooNew),
-            Vouched::Forged => Err(Uncounted::Unsigned),
-            Vouched::UnknownKey => Err(opened()
-                .map_or(Uncounted::Unsigned, |verdict| Uncounted::Stranger(Box::new(verdict)))),
-        })
     }
-
-    /// What the signature is over: all that the seal covers, the key that signs, and what is sealed.
-    fn signed_bytes(&self, key: SigningKeyId, sealed: &[u8]) -> Vec<u8> {
-        framed(&[b"oubliette signed announcement", &self.associated(), &key.0, sealed])
-    }
-
-    /// What the seal covers besides: all that stands in clear, and where it stands.
-    fn associated(&self) -> Vec<u8> {
-        let body = &self.body;
-        framed(&[
-            b"oubliette announcement",
-            &body.format.to_be_bytes(),
-            body.vault.as_bytes(),
-            body.erasure.0.as_bytes(),
-            &body.at.as_micros().to_be_bytes(),
-            &body.epoch.to_be_bytes(),
-            body.previous.as_ref().map_or(&[], |previous| previous.0.as_bytes().as_slice()),
-            self.id.0.as_bytes(),
-            ERASURES.as_bytes(),
-        ])
-    }
-
-    /// The announcement in an event, if it has the form of one.
-    pub(crate) fn of(event: &RecordedEvent) -> Option<Self> {
-        let data = event.data.as_ref()?.as_json().filter(|_| event.is_announcement())?;
-        Some(Self { id: event.id, body: serde_json::from_str(data.as_str()).ok()? })
-    }
-
-    pub(super) fn to_event(&self) -> Result<NewEvent, StoreError> {
-        let invalid = |error: &dyn std::fmt::Display| StoreError::Invalid(error.to_string());
-        let data = Json::of(&self.body).map_err(|error| invalid(&error))?;
-        let event_type = EventType::new(ERASURE_ANNOUNCED).map_err(|error| invalid(&error))?;
-        Ok(NewEvent::new(event_type, data).with_id(self.id))
-    }
+    (odd, compromised)
 }
 
 /// The stream of announcements.
 pub(super) fn stream() -> Result<StreamName, StoreError> {
-    StreamName::new(ERASURES).map_err(|error| StoreError::Invalid(error.to_string()))
+    StreamName::new(ANNOUNCEMENTS).map_err(|error| StoreError::Invalid(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::event::VerifyingKey;
+    use serde_json::Value;
 
-    /// What is bound of the vectors of `docs/format.md`, which another program made.
-    #[test]
-    fn the_vectors_are_bound_to_what_stands_in_clear() {
-        let file: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap();
-        for vector in file["vectors"].as_array().unwrap() {
-            let line: Announcement = vector["line"].to_string().parse().unwrap();
-            let associated: String =
-                line.associated().iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(associated, vector["associated"].as_str().unwrap());
-            let again: serde_json::Value = serde_json::to_value(&line).unwrap();
-            assert_eq!(again, vector["line"]);
-            assert_eq!(told(&file, &line), "good");
+    use super::*;
+    use crate::vault::{History, Unlearned};
+
+    fn file() -> Value {
+        serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap()
+    }
+
+    fn lines(of: &Value) -> impl Iterator<Item = (&Value, Announcement)> {
+        of.as_array()
+            .unwrap()
+            .iter()
+            .map(|vector| (vector, vector["line"].to_string().parse::<Announcement>().unwrap()))
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The history that the vectors' statements lead to.
+    fn history(file: &Value) -> History {
+        let mut history =
+            History::begin(file["keys"][0]["public"].as_str().unwrap().parse().unwrap());
+        for (vector, said) in lines(&file["statements"]) {
+            assert_eq!(history.learn(&said), Ok(true), "{vector}");
+            assert_eq!(history.learn(&said), Ok(false), "{vector}");
         }
-        for vector in file["bad"].as_array().unwrap() {
-            let line: Announcement = vector["line"].to_string().parse().unwrap();
-            assert_eq!(told(&file, &line), vector["error"], "{vector}");
+        history
+    }
+
+    /// What is said of an announcement by a vault with that history. Whether it opens is another
+    /// test's.
+    fn told(file: &Value, history: &History, said: &Announcement) -> &'static str {
+        if said.vault().to_string() != file["vault"].as_str().unwrap() {
+            return "another vault";
+        }
+        match said.body() {
+            Err(_) if !history.is_word(said) => return "unsigned",
+            Err(Beyond::Format(_)) => return "format",
+            Err(Beyond::Reserved(_)) => return "reserved",
+            Err(Beyond::Unknown(_)) => return "kind",
+            Err(Beyond::Form) => return "form",
+            Ok(_) => {}
+        }
+        if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
+            return match history.clone().learn(said) {
+                Ok(_) => "good",
+                Err(Unlearned::Gap { .. }) => "gap",
+                Err(Unlearned::Forged) => "forged",
+                Err(Unlearned::Compromised { .. }) => "compromised",
+                Err(Unlearned::Replaced { .. }) => "replaced",
+                Err(Unlearned::NotTheSuccessor { .. }) => "not the successor",
+                Err(Unlearned::PinnedBefore { .. }) => "pinned before",
+            };
+        }
+        let vouches = |key, bytes: &[u8], sig: &_| Ok(history.judge(key, bytes, sig));
+        let open =
+            |erasure, _: &[u8], _: &[u8]| Some(Verdict { erasure, taken: vec![], note: vec![] });
+        match open_by(said, vouches, open).unwrap() {
+            Ok(_) => "good",
+            // Here whatever is sealed opens.
+            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => "unsigned",
+            Err(Uncounted::Compromised(_)) => "compromised",
+            Err(other) => panic!("{other:?}"),
         }
     }
 
-    /// What is said of an announcement by a vault with the vectors' history. Whether it opens is
-    /// another test's.
-    fn told(file: &serde_json::Value, line: &Announcement) -> &'static str {
-        let keys = file["keys"].as_array().unwrap().iter();
-        let keys: Vec<VerifyingKey> =
-            keys.map(|key| key["public"].as_str().unwrap().parse().unwrap()).collect();
-        let vouches = |key, bytes: &[u8], sig: &_| {
-            Ok(match keys.iter().find(|known| known.id() == key) {
-                None => Vouched::UnknownKey,
-                Some(known) if known.verifies(bytes, sig) => Vouched::Ours,
-                Some(_) => Vouched::Forged,
-            })
-        };
-        let erasure = line.erasure();
-        let open = |_: &[u8], _: &[u8]| Some(Verdict { erasure, taken: vec![], note: vec![] });
-        match line.open_by(vouches, open).unwrap() {
-            Ok(_) => "good",
-            // Here whatever is sealed opens.
-            Err(Uncounted::Unsigned | Uncounted::Stranger(_)) => "unsigned",
-            Err(Uncounted::Unopened) => "unopened",
-            Err(Uncounted::TooNew) => "too new",
+    /// The vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn the_vectors_are_bound_to_what_stands_in_clear() {
+        let file = file();
+        let history = history(&file);
+        for (vector, line) in lines(&file["vectors"]).chain(lines(&file["statements"])) {
+            assert_eq!(hex(&line.associated()), vector["associated"].as_str().unwrap());
+            assert_eq!(hex(&line.signed_bytes()), vector["signed"].as_str().unwrap());
+            if let Some(proved) = vector["proved"].as_str() {
+                assert_eq!(hex(&line.proof_bytes()), proved);
+            }
+            let again: Value = serde_json::to_value(&line).unwrap();
+            assert_eq!(again, vector["line"]);
+            assert_eq!(told(&file, &history, &line), "good", "{vector}");
+        }
+        for (vector, line) in lines(&file["bad"]) {
+            assert_eq!(told(&file, &history, &line), vector["error"], "{vector}");
+        }
+    }
+
+    /// A store may spell a number in another way, and change the order of members.
+    #[test]
+    fn a_store_may_respell_it() {
+        let file = file();
+        let history = history(&file);
+        let (_, line) = lines(&file["vectors"]).next().unwrap();
+        let text = serde_json::to_string(&line).unwrap();
+        let respelled = text.replace(r#""epoch":17"#, r#""epoch": 1.70e1"#);
+        assert_ne!(respelled, text);
+        let respelled: Announcement = respelled.parse().unwrap();
+        assert_eq!(told(&file, &history, &respelled), "good");
+        assert_eq!(respelled, line);
+    }
+
+    #[test]
+    fn no_bit_and_no_byte_of_it_can_change_unnoticed() {
+        let file = file();
+        let history = history(&file);
+        for (_, line) in lines(&file["vectors"]).chain(lines(&file["statements"])) {
+            let text = serde_json::to_string(&line).unwrap();
+            let changed = (0..text.len() * 8).map(|bit| {
+                let mut bytes = text.clone().into_bytes();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            });
+            let cut = (0..text.len()).map(|at| {
+                let mut bytes = text.clone().into_bytes();
+                bytes.remove(at);
+                bytes
+            });
+            for bytes in changed.chain(cut) {
+                let Ok(text) = String::from_utf8(bytes) else { continue };
+                let Ok(other) = text.parse::<Announcement>() else { continue };
+                assert!(other == line || told(&file, &history, &other) != "good", "{text}");
+            }
         }
     }
 }

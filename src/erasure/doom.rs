@@ -3,12 +3,13 @@
 //! A dependent falls when nobody outside of those who fall keeps it. That cannot be found by
 //! following edges from the one who asked: two accounts that own each other, both owned by them,
 //! would each wait for the other. So everybody who can be reached counts as falling at first, and
-//! whoever is kept from outside is taken out, until nobody is left to take out: what remains is the
+//! all who are kept from outside are taken out, until nobody is left to take out: what remains is the
 //! largest set of which nobody is kept. It must also hang together. Two accounts that own each other
 //! do not fall by themselves: each of the fallen is led to from the one who asked, by owners who
 //! fall and by parts that die.
 //!
-//! Each subject is looked up once, and each edge is walked over a few times.
+//! Here each subject is looked up once, and each edge is walked over a few times. The plan looks those up
+//! again of whom it says more.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
@@ -54,7 +55,7 @@ pub(super) struct Fates {
 pub(super) trait Edges {
     /// Who ever named this subject as an owner.
     fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError>;
-    /// How a subject stands.
+    /// Returns the state of a subject.
     fn standing(&self, subject: &Subject) -> Result<Standing, VaultError>;
     /// The generations of a subject's living keys.
     fn living(&self, subject: &Subject) -> Result<Vec<Generation>, VaultError>;
@@ -178,7 +179,7 @@ impl Graph {
         Ok(Self(nodes))
     }
 
-    /// Takes out whoever is kept, and then whoever is kept by them.
+    /// Takes out all who are kept, and then all who are kept by them.
     fn let_fall(&mut self) {
         let kept: Vec<usize> =
             (1..self.0.len()).filter(|at| !self.0[*at].leaves_nothing()).collect();
@@ -201,7 +202,7 @@ impl Graph {
         }
     }
 
-    /// Takes out whoever only others hold among those who fall, and not the one who asked. Returns
+    /// Takes out those whom only others hold among those who fall, and not the one who asked. Returns
     /// how each is led to: its depth, and the owner before it.
     fn hold_together(&mut self) -> HashMap<usize, (u32, Option<usize>)> {
         loop {

@@ -1,8 +1,8 @@
 //! Why an erasure, or a plan for one, failed.
 
-use super::{Erased, UnfitReason, Unsealed};
+use super::{Erased, KeyChangeError, UnfitReason, Unsealed};
 use crate::{
-    event::{ErasureId, Subject},
+    event::{ErasureId, EventId, SigningKeyId, Subject},
     store::StoreError,
     vault::{MirrorState, VaultError},
 };
@@ -39,7 +39,7 @@ pub enum ErasureError {
     #[error("opened without a vault: there are no keys to destroy")]
     NoVault,
     /// The erasure is decided and journaled, but the event store did not take its announcement,
-    /// and no key is destroyed yet: it would not be found out if the vault were rolled back. The
+    /// and no key is destroyed yet: nothing would show that the vault was rolled back. The
     /// rest follows with the next erasure, when the layer is opened again, or with `resume`.
     #[error(
         "erasure {erasure} is decided, but not done: the event store did not take its \
@@ -47,7 +47,7 @@ pub enum ErasureError {
          and on opening: {source}"
     )]
     AnnouncementPending {
-        /// The erasure.
+        /// The erasure that is pending.
         erasure: ErasureId,
         /// What the store said.
         source: StoreError,
@@ -67,7 +67,7 @@ pub enum ErasureError {
         list(erasures)
     )]
     NotReplayed {
-        /// The erasures.
+        /// The erasures that were not applied.
         erasures: Vec<ErasureId>,
         /// What the vault said.
         source: VaultError,
@@ -95,27 +95,66 @@ pub enum ErasureError {
         list(.0)
     )]
     UnknownSigner(Vec<ErasureId>),
+    /// The vault announced what this version does not carry out: a hold, say. To serve people as if nothing
+    /// had been said would break it.
+    #[error(
+        "this vault announced what this version does not carry out ({what}, in {}): nothing \
+         personal may be served; use a program that knows it",
+        events_named(.events)
+    )]
+    NotCarriedOut {
+        /// What.
+        what: String,
+        /// In which events.
+        events: Vec<EventId>,
+    },
+    /// This vault was put back to before a change of its signing key, and the announcement of that change, or
+    /// of an earlier one, is missing in the event store.
+    #[error(
+        "the history of signing keys has a gap: the event store leads from key {replaces}, which this vault \
+         does not know, to key {key}, which announced erasures ({}); nothing personal may be served \
+         before you restore the missing events of oubliette-announcements, or a newer backup, or say of \
+         each erasure whether to apply it (`--believe-erasure`) or to pass over it (`--past-erasure`)",
+        list(.erasures)
+    )]
+    SigningKeyGap {
+        /// The key that announced them.
+        key: SigningKeyId,
+        /// The key that it replaced.
+        replaces: SigningKeyId,
+        /// The erasures.
+        erasures: Vec<ErasureId>,
+    },
+    /// The signing key was not changed.
+    #[error(transparent)]
+    KeyChange(#[from] KeyChangeError),
+    /// The signing key is changed, and the event store has not been told yet.
+    #[error(
+        "the signing key is changed, and the event store did not take the announcement of it; it is tried \
+         again before the next erasure and on opening: {0}"
+    )]
+    KeyChangePending(#[source] StoreError),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(
         "erasure {erasure}: the keys are destroyed, but tombstones are still to be written: {source}"
     )]
     TombstonesPending {
-        /// The erasure.
+        /// The erasure that is pending.
         erasure: ErasureId,
         /// What the store said.
         source: StoreError,
     },
-    /// Keys and tombstones are done, but mirrors of the root slot could not be overwritten: whoever
+    /// Keys and tombstones are done, but mirrors of the root slot could not be overwritten: anyone who
     /// has one of them, and an old copy of the vault's folder, can still read what was forgotten. Or
-    /// the slot's counter could not be raised: a rollback would not be found out. They are tried again when the layer is opened, with `resume`, and at every erasure.
+    /// the slot's counter could not be raised: a rollback would not be detected. They are tried again when the layer is opened, with `resume`, and at every erasure.
     #[error(
         "the erasure is pending: {}", names(.mirrors)
     )]
     MirrorsPending {
         /// The mirrors that may hold an earlier root, and the counter, if it is behind.
         mirrors: Vec<MirrorState>,
-        /// What is done.
+        /// What the erasures did, apart from the mirrors.
         erased: Vec<Erased>,
     },
     /// The journal of an erasure under way cannot be read.
@@ -133,9 +172,14 @@ pub enum ErasureError {
 }
 
 impl ErasureError {
-    /// Whether an erasure is decided and waits for the event store. Nothing else is the matter.
+    /// Whether what is decided waits for the event store. Nothing else is the matter.
     pub fn is_pending(&self) -> bool {
-        matches!(self, Self::AnnouncementPending { .. } | Self::TombstonesPending { .. })
+        matches!(
+            self,
+            Self::AnnouncementPending { .. }
+                | Self::TombstonesPending { .. }
+                | Self::KeyChangePending(_)
+        )
     }
 }
 
@@ -157,7 +201,7 @@ fn names(pending: &[MirrorState]) -> String {
     });
     let counter = told(&|one| one.counter, "counter").map(|names| {
         format!(
-            "{names} does not tell of it, so that a rollback to before it would not be found out; make \
+            "{names} does not tell of it, so that a rollback to before it would not be detected; make \
              the counter reachable and run the command again, or, if it is lost, \
              `oubliette root counter release --lost`"
         )
@@ -193,6 +237,14 @@ fn by_stream(unsealed: &[Unsealed]) -> String {
         names.push("…".to_owned());
     }
     names.join(", ")
+}
+
+fn events_named(events: &[EventId]) -> String {
+    let mut names: Vec<_> = events.iter().take(NAMED).map(ToString::to_string).collect();
+    if events.len() > NAMED {
+        names.push("…".to_owned());
+    }
+    format!("event {}", names.join(", "))
 }
 
 fn list(erasures: &[ErasureId]) -> String {

@@ -152,7 +152,7 @@ impl Journal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErasureRecord {
-    /// The erasure.
+    /// The erasure's id.
     pub erasure: ErasureId,
     /// When it was decided.
     pub at: Timestamp,

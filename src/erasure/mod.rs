@@ -26,20 +26,27 @@ mod announce;
 mod doom;
 mod error;
 mod journal;
+mod keys;
 mod plan;
 mod reason;
 mod run;
 mod survey;
+#[cfg(test)]
+mod tests;
 mod tombstones;
 mod witness;
 
-pub(crate) use announce::Uncounted;
-pub use announce::{Announcement, AnnouncementError};
+#[cfg(feature = "cli")]
+pub(crate) use announce::unsuitable;
+pub(crate) use announce::{Uncounted, open, opens};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
+pub use keys::{KeyChange, KeyChangeError, change_key};
 pub use plan::{
     AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Unsealed,
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
-pub use witness::{Replayed, Witnessed, believe, export, pass_over, replay};
+pub use witness::{RefusedStatement, Replayed, Witnessed, believe, export, pass_over, replay};
+
+pub use crate::event::{Announcement, AnnouncementError, AnnouncementKind};

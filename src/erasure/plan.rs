@@ -55,7 +55,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AffectedSubject {
-    /// Who.
+    /// The subject who loses keys.
     pub subject: Subject,
     /// How many owner edges from the one who asked.
     pub depth: u32,
@@ -69,7 +69,7 @@ pub struct AffectedSubject {
     /// The newest generation that had begun when this was planned.
     #[serde(default = "unknown")]
     pub begun: Generation,
-    /// How many keys.
+    /// How many of their keys die.
     pub keys: u64,
 }
 
@@ -81,11 +81,11 @@ fn unknown() -> Generation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AffectedStream {
-    /// The logical stream.
+    /// The logical stream that loses events.
     pub stream: StreamName,
-    /// Its tombstone's cause.
+    /// Why the stream is affected.
     pub cause: Cause,
-    /// Its tombstone's depth.
+    /// How many owner edges are between the one who asked and this stream.
     pub depth: u32,
     /// The ids of the keys that die in it.
     pub keys: Vec<String>,
@@ -99,7 +99,7 @@ pub struct AffectedStream {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Kept {
-    /// Who.
+    /// The dependent that stays.
     pub subject: Subject,
     /// The owners who keep it. With nobody below either, the edge is no longer, or not yet, in force.
     #[serde(default)]
@@ -121,7 +121,7 @@ impl Kept {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Keeper {
-    /// Who.
+    /// The owner.
     pub subject: Subject,
     /// Whether nobody of that name is known here: there is no key, no stream, no erasure. They may
     /// be somebody who is yet to come, so they keep what they own; or their name is misspelt.
@@ -132,7 +132,7 @@ pub struct Keeper {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Unsealed {
-    /// The stream.
+    /// The stream that holds the events.
     pub stream: StreamName,
     /// How many of its events are, or may be, about somebody who is forgotten.
     pub events: u64,
@@ -143,9 +143,9 @@ pub struct Unsealed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Foreign {
-    /// The stream.
+    /// The own stream of a subject who is forgotten.
     pub stream: StreamName,
-    /// Whose.
+    /// The subject whose events stay in it.
     pub subject: Subject,
     /// How many of their keys are used there.
     pub keys: u64,
@@ -156,7 +156,7 @@ pub struct Foreign {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NotReached {
-    /// Who.
+    /// The dependent that is not reached.
     pub subject: Subject,
     /// The event that decides it.
     pub event: EventId,

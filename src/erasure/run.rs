@@ -7,19 +7,20 @@ use serde::Serialize;
 use super::{
     ErasureError, ErasureRecord, Foreign, NotReached, Plan,
     journal::Journal,
+    keys::say_due,
     reason::check_reason,
     survey::{Look, survey},
     tombstones::set_tombstones,
     witness::{Mark, announce, look},
 };
 use crate::{
-    event::{ERASURES, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
+    event::{ANNOUNCEMENTS, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
     store::{EventStore, StoreError},
     vault::{Backup, Closure, Destruction, Vault, VaultError},
 };
 
-/// How to forget.
+/// Options of a forgetting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
@@ -30,7 +31,7 @@ pub struct ForgetOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Erased {
-    /// Who is forgotten.
+    /// The subject who asked to be forgotten.
     pub subject: Subject,
     /// The erasure's id.
     pub erasure: ErasureId,
@@ -71,7 +72,7 @@ pub struct Erased {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reopened {
-    /// Who.
+    /// The subject who is admitted again.
     pub subject: Subject,
     /// The generation of their new keys; `None`: they were not forgotten, and nothing changed.
     pub generation: Option<Generation>,
@@ -86,7 +87,7 @@ pub struct Reopened {
 pub enum Progress {
     /// The keys are destroyed; so many tombstones are to be written.
     Destroyed {
-        /// How many.
+        /// How many tombstones are to be written.
         tombstones: usize,
     },
     /// So many tombstones are written.
@@ -175,7 +176,9 @@ impl<S: EventStore> Oubliette<S> {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
             let _one_at_a_time = vault.erase_alone().await;
             look(&layer, vault).await?;
-            resume(&layer, vault, None).await
+            let said = say_due(&layer, vault).await;
+            let resumed = resume(&layer, vault, None).await;
+            said.and(resumed)
         };
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }
@@ -496,7 +499,7 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
 
 /// The layer's own streams are nobody.
 fn refuse_own(subject: &Subject) -> Result<(), ErasureError> {
-    if subject.as_str() == ERASURES {
+    if subject.as_str() == ANNOUNCEMENTS {
         return Err(ErasureError::UnknownSubject(subject.clone()));
     }
     Ok(())

@@ -5,8 +5,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use futures::TryStreamExt;
-
 use super::{Foreign, Plan, Unsealed};
 use crate::{
     crypto::KeyId,
@@ -95,7 +93,7 @@ impl<S: EventStore> Survey<'_, S> {
         let (mut found, mut keys) = (Found::default(), HashSet::new());
         let readable = placement.readable(stream);
         let mut events = self.layer.store.read(&readable, ReadOptions::default());
-        while let Some(event) = events.try_next().await? {
+        while let Some(event) = self.layer.next(&mut events).await? {
             let Some(document) = document(&event) else { continue };
             if self.is_clear(stream, &event, &document) {
                 found.unsealed += u64::from(self.is_theirs(stream, &event));
@@ -105,7 +103,7 @@ impl<S: EventStore> Survey<'_, S> {
         }
         if let (Placement::Split(names), true) = (&placement, own) {
             let mut halves = self.layer.store.read(&names.private, ReadOptions::default());
-            while let Some(half) = halves.try_next().await? {
+            while let Some(half) = self.layer.next(&mut halves).await? {
                 keys.extend(stored(&half).iter().flat_map(key_ids));
             }
         }
@@ -157,7 +155,7 @@ impl<S: EventStore> Layer<S> {
     ) -> Result<Option<RecordedEvent>, StoreError> {
         let readable = self.placement(stream).await?.readable(stream);
         let first = ReadOptions { limit: Some(1), ..ReadOptions::default() };
-        Ok(self.store.events(&readable, first).await?.pop())
+        Ok(self.answer(self.store.events(&readable, first)).await?.pop())
     }
 }
 

@@ -56,7 +56,7 @@ async fn set_group<S: EventStore>(
     for (_, affected) in group {
         appends.push(append(layer, vault, journal, affected).await?);
     }
-    let doubtful: Vec<&AffectedStream> = match layer.store.append(appends).await {
+    let doubtful: Vec<&AffectedStream> = match layer.answer(layer.store.append(appends)).await {
         Ok(appended) => {
             let there = group.iter().zip(appended).filter(|(_, appended)| appended.already);
             there.map(|((_, affected), _)| affected).collect()
@@ -83,7 +83,7 @@ async fn set_one<S: EventStore>(
     let pending = |source| ErasureError::TombstonesPending { erasure, source };
     loop {
         let append = append(layer, vault, journal, affected).await?;
-        let in_use = match layer.store.append(vec![append]).await {
+        let in_use = match layer.answer(layer.store.append(vec![append])).await {
             Ok(appended) if !appended.iter().any(|Appended { already, .. }| *already) => {
                 return Ok(());
             }

@@ -4,20 +4,25 @@
 //! erasures were undone is known to somebody else alone: here, to the announcements in the event
 //! store, if that was not rolled back as well.
 
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Announcement, ErasureError, ErasureRecord, Uncounted, announce::stream, journal::Journal,
+    ErasureError, ErasureRecord, Uncounted,
+    announce::{self, Draft, open, stream},
+    journal::Journal,
+    keys::say_due,
 };
 use crate::{
-    event::{ErasureId, EventId, NewEvent, RecordedEvent, Revision},
+    event::{
+        Announcement, AnnouncementKind, ErasureId, EventId, NewEvent, RecordedEvent, Revision,
+        SigningKeyId,
+    },
     layer::{Layer, Oubliette},
     store::{
         Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
         StoreError,
     },
-    vault::{Destruction, NoteKind, Vault, VaultError, Verdict},
+    vault::{Destruction, History, KeyOrigin, NoteKind, Unlearned, Vault, VaultError, Verdict},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -39,6 +44,13 @@ pub struct Witnessed {
     /// Events that claim to be announcements of this vault and are not signed by it, or do not
     /// open: forged, changed, or of a newer program. They do not count.
     pub unverifiable: Vec<EventId>,
+    /// Announcements of erasures that the vault does not know, and that only a signing key says which
+    /// somebody else has as well. They do not count.
+    pub compromised: Vec<EventId>,
+    /// Signing keys of the vault's that it learned of.
+    pub keys: Vec<SigningKeyId>,
+    /// Statements about signing keys that do not count.
+    pub refused: Vec<RefusedStatement>,
     /// Whether announcements that the vault knows of are no longer in the store, or stand there
     /// in another order: it was rolled back itself, or somebody removed them.
     pub gap: bool,
@@ -51,9 +63,23 @@ impl Witnessed {
     fn add(&mut self, other: &Self) {
         self.replayed.extend(&other.replayed);
         self.unverifiable.extend(&other.unverifiable);
+        self.compromised.extend(&other.compromised);
+        self.keys.extend(&other.keys);
+        self.refused.extend(&other.refused);
         self.gap |= other.gap;
         self.elsewhere |= other.elsewhere;
     }
+}
+
+/// A statement about signing keys that does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RefusedStatement {
+    /// The event.
+    pub event: EventId,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Unlearned,
 }
 
 /// What applying erasures again did.
@@ -71,6 +97,9 @@ pub struct Replayed {
     /// Those that claim to be this vault's and are not signed by it, or do not open: forged,
     /// changed, or of a newer program. They do not count.
     pub unverifiable: Vec<EventId>,
+    /// Those of erasures that the vault does not know, and that only a compromised key says. They do not
+    /// count.
+    pub compromised: Vec<EventId>,
     /// The vault's epoch since.
     pub epoch: u64,
 }
@@ -88,27 +117,19 @@ pub async fn replay(
     announcements: impl IntoIterator<Item = Announcement>,
 ) -> Result<Replayed, ErasureError> {
     let _one_at_a_time = vault.erase_alone().await;
+    let announcements: Vec<_> = announcements.into_iter().collect();
     let mut found = Found::default();
-    for announcement in announcements {
-        found.take(vault, &announcement)?;
+    found.learn(vault, &announcements).await?;
+    for announcement in &announcements {
+        found.take(vault, announcement)?;
     }
-    let (erasures, keys) = apply(vault, found.unknown).await?;
-    refuse_unclear(found.too_new, found.strangers)?;
-    let (known, foreign, unverifiable) = (found.known, found.foreign, found.unverifiable);
-    Ok(Replayed { erasures, keys, known, foreign, unverifiable, epoch: vault.epoch()? })
-}
-
-fn refuse_unclear(
-    mut too_new: Vec<ErasureId>,
-    mut strangers: Vec<ErasureId>,
-) -> Result<(), ErasureError> {
-    // An erasure may come in several parts.
-    too_new.dedup();
-    strangers.dedup();
-    if !too_new.is_empty() {
-        return Err(ErasureError::TooOld(too_new));
-    }
-    if strangers.is_empty() { Ok(()) } else { Err(ErasureError::UnknownSigner(strangers)) }
+    let (erasures, keys) = found.apply(vault).await?;
+    found.refuse_unclear()?;
+    let Found { known, foreign, mut unverifiable, compromised, refused, .. } = found;
+    let compromised = compromised.into_iter().map(|(event, _)| event).collect();
+    unverifiable.extend(refused.iter().map(|refused| refused.event));
+    let epoch = vault.epoch()?;
+    Ok(Replayed { erasures, keys, known, foreign, unverifiable, compromised, epoch })
 }
 
 /// Whether the operator took a stranger's word for an erasure.
@@ -116,19 +137,22 @@ fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
     Ok(vault.note(NoteKind::Witness, erasure)?.is_some())
 }
 
-/// Whether the vault signs with a key that it made when it was restored. Of one that never was, no
-/// earlier restoration can have spoken.
+/// Whether the vault was ever restored or put back. Of one that never was, no earlier restoration can have
+/// spoken.
 fn is_restored(vault: &Vault) -> Result<bool, VaultError> {
-    Ok(vault.signing_keys()?.last().is_some_and(|key| key.is_restored()))
+    Ok(vault.signing_keys()?.iter().any(|key| key.origin == KeyOrigin::Restored))
 }
 
 /// Says that an erasure is to be applied which somebody announced with the secrets of this restored
-/// vault, under a key that it does not know ([`ErasureError::UnknownSigner`]): the operator knows that an
-/// earlier restoration did. It is applied when a layer over the vault is opened.
+/// vault, under a key that it does not know ([`ErasureError::UnknownSigner`]) or that is compromised: the
+/// operator knows that an earlier restoration, or the vault itself, did. It is applied when a layer over the
+/// vault is opened.
 ///
 /// # Errors
 /// Errors of the vault.
 pub async fn believe(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
+    // What was read and did not count is read once more.
+    vault.remove_note(NoteKind::Witness, MARK).await?;
     Ok(vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), b"believed").await?)
 }
 
@@ -149,21 +173,26 @@ pub async fn pass_over(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureE
 
 /// Announcements of all erasures that a vault knows, made anew from its fences and records: for a
 /// file that is kept apart from the vault, also where the events are lost. An erasure may come in
-/// several parts.
+/// several parts. Before them come the statements that lead to the key that signs them.
 pub fn export(
     vault: &Vault,
 ) -> impl Iterator<Item = Result<Announcement, ErasureError>> + Send + use<> {
     let sealer = vault.clone();
-    vault.verdicts().flat_map(move |verdicts| {
+    let statements = match vault.key_statements() {
+        Ok(statements) => statements.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error.into())],
+    };
+    let erasures = vault.verdicts().flat_map(move |verdicts| {
         let announcements = match verdicts {
             Ok(verdicts) => verdicts
                 .iter()
-                .map(|verdict| Announcement::seal(&sealer, EventId::random(), None, verdict))
+                .map(|verdict| Draft::of(verdict).say(&sealer, EventId::random(), None, None))
                 .collect(),
             Err(error) => vec![Err(error.into())],
         };
         announcements.into_iter()
-    })
+    });
+    statements.into_iter().chain(erasures)
 }
 
 impl<S: EventStore> Oubliette<S> {
@@ -237,35 +266,104 @@ struct Found {
     known: u64,
     foreign: u64,
     unverifiable: Vec<EventId>,
+    /// What only a compromised key says.
+    compromised: Vec<(EventId, Verdict)>,
+    keys: Vec<SigningKeyId>,
+    refused: Vec<RefusedStatement>,
+    /// What this vault said and this program does not carry out.
+    beyond: Vec<(String, EventId)>,
     /// What this vault announced and cannot open any more.
     too_new: Vec<ErasureId>,
-    /// What a stranger to this restored vault announced with its secrets.
-    strangers: Vec<ErasureId>,
+    /// What a stranger to this restored vault announced with its secrets, and the stranger.
+    strangers: Vec<(Verdict, SigningKeyId)>,
+    /// Statements that lead to keys from such as the vault does not know.
+    gaps: Vec<(SigningKeyId, SigningKeyId)>,
 }
 
 impl Found {
+    /// Takes what is said of signing keys into the vault's history, before anything is judged by it: the
+    /// statement that a key is stolen comes after what the thief said.
+    async fn learn(
+        &mut self,
+        vault: &Vault,
+        announcements: &[Announcement],
+    ) -> Result<(), ErasureError> {
+        let ours = |said: &&Announcement| {
+            said.vault() == vault.id().0 && said.kind().is_some_and(AnnouncementKind::is_of_keys)
+        };
+        let statements: Vec<_> = announcements.iter().filter(ours).collect();
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let mut history = vault.signing_history()?;
+        let learned = learn_all(&mut history, &statements);
+        if !learned.is_empty() {
+            vault.has_learned(history.clone()).await?;
+        }
+        let named =
+            |said: &Announcement| said.body().ok()?.statement.as_ref().map(|s| s.public.id());
+        self.keys.extend(learned.iter().filter_map(|said| named(said)));
+        for said in statements {
+            match history.learn(said) {
+                Ok(_) => {}
+                // Whoever writes to the store can name any keys; only a holder of the vault can seal.
+                Err(Unlearned::Forged) => self.unverifiable.push(said.id()),
+                Err(Unlearned::Gap { .. }) if !announce::opens(said, vault) => {
+                    self.unverifiable.push(said.id());
+                }
+                Err(why) => {
+                    if let Unlearned::Gap { key, replaces } = why {
+                        self.gaps.push((key, replaces));
+                    }
+                    self.refused.push(RefusedStatement { event: said.id(), why });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it is this vault's own.
     fn take(&mut self, vault: &Vault, announcement: &Announcement) -> Result<bool, ErasureError> {
-        if announcement.vault() != vault.id() {
+        if announcement.vault() != vault.id().0 {
             self.foreign += 1;
             return Ok(false);
         }
-        let id = announcement.erasure().0.into_bytes();
-        let verdict = match announcement.open(vault)? {
+        if announcement.kind().is_some_and(AnnouncementKind::is_of_keys) {
+            // Judged already.
+            let refused = self.refused.iter().map(|refused| refused.event);
+            let mut uncounted = self.unverifiable.iter().copied().chain(refused);
+            return Ok(!uncounted.any(|event| event == announcement.id()));
+        }
+        let opened = open(announcement, vault)?;
+        let Some(erasure) = announcement.erasure() else {
+            let Err(Uncounted::Beyond(beyond)) = opened else {
+                self.unverifiable.push(announcement.id());
+                return Ok(false);
+            };
+            self.beyond.push((beyond.to_string(), announcement.id()));
+            return Ok(true);
+        };
+        let id = erasure.0.into_bytes();
+        let verdict = match opened {
             Ok(verdict) => verdict,
             Err(Uncounted::TooNew) => {
-                // An operator passed over it, and so took responsibility for it.
-                if vault.note(NoteKind::Erasure, id)?.is_none() {
-                    self.too_new.push(announcement.erasure());
-                }
+                self.too_new.push(erasure);
                 return Ok(true);
             }
-            Err(Uncounted::Stranger(verdict)) if is_believed(vault, id)? => *verdict,
-            Err(Uncounted::Stranger(_)) if is_restored(vault)? => {
-                if vault.note(NoteKind::Erasure, id)?.is_none() {
-                    self.strangers.push(announcement.erasure());
-                }
+            Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
+                if is_believed(vault, id)? =>
+            {
+                *verdict
+            }
+            Err(Uncounted::Stranger(verdict, signer))
+                if self.gaps.iter().any(|(to, _)| *to == signer) || is_restored(vault)? =>
+            {
+                self.strangers.push((*verdict, signer));
                 return Ok(false);
+            }
+            Err(Uncounted::Compromised(verdict)) => {
+                self.compromised.push((announcement.id(), *verdict));
+                return Ok(true);
             }
             Err(_) => {
                 self.unverifiable.push(announcement.id());
@@ -281,14 +379,76 @@ impl Found {
             }
             None => false,
         };
-        let known =
-            own || vault.note(NoteKind::Erasure, id)?.is_some() && vault.covers(&verdict)?;
-        if known {
+        if own || is_known(vault, &verdict)? {
             self.known += 1;
         } else {
             self.unknown.push(verdict);
         }
         Ok(true)
+    }
+
+    /// Applies what counts. Then what the vault knows is so, whoever says it: an erasure may be announced
+    /// again by a key that is known.
+    async fn apply(&mut self, vault: &Vault) -> Result<(Vec<ErasureId>, u64), ErasureError> {
+        let applied = apply(vault, std::mem::take(&mut self.unknown)).await?;
+        for (event, verdict) in std::mem::take(&mut self.compromised) {
+            if !is_known(vault, &verdict)? {
+                self.compromised.push((event, verdict));
+            }
+        }
+        // An operator passed over these, and so took responsibility for them.
+        let noted = |erasure: ErasureId| {
+            vault.note(NoteKind::Erasure, erasure.0.into_bytes()).is_ok_and(|note| note.is_some())
+        };
+        self.strangers.retain(|(verdict, _)| !noted(verdict.erasure));
+        self.too_new.retain(|erasure| !noted(*erasure));
+        Ok(applied)
+    }
+
+    /// What nobody but the operator, or a newer program, can decide keeps everything closed.
+    fn refuse_unclear(&self) -> Result<(), ErasureError> {
+        if let Some((what, _)) = self.beyond.first() {
+            let (what, events) = (what.clone(), self.beyond.iter().map(|(_, event)| *event));
+            return Err(ErasureError::NotCarriedOut { what, events: events.collect() });
+        }
+        // An erasure may come in several parts.
+        let distinct = |mut erasures: Vec<ErasureId>| {
+            erasures.dedup();
+            erasures
+        };
+        if !self.too_new.is_empty() {
+            return Err(ErasureError::TooOld(distinct(self.too_new.clone())));
+        }
+        let strangers = self.strangers.iter();
+        let erasures = distinct(strangers.clone().map(|(verdict, _)| verdict.erasure).collect());
+        let led_to = |key: SigningKeyId| self.gaps.iter().find(|(to, _)| *to == key);
+        match strangers.clone().find_map(|(_, signer)| led_to(*signer)) {
+            Some(&(key, replaces)) => Err(ErasureError::SigningKeyGap { key, replaces, erasures }),
+            None if erasures.is_empty() => Ok(()),
+            None => Err(ErasureError::UnknownSigner(erasures)),
+        }
+    }
+}
+
+/// Whether the vault has a record of the erasure, and all that it took is dead here.
+fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultError> {
+    let noted = vault.note(NoteKind::Erasure, verdict.erasure.0.into_bytes())?.is_some();
+    Ok(noted && vault.covers(verdict)?)
+}
+
+/// Learns statements in whatever order they come; a key may be changed again and again. Returns those
+/// that are new.
+pub(super) fn learn_all<'a>(
+    history: &mut History,
+    statements: &[&'a Announcement],
+) -> Vec<&'a Announcement> {
+    let mut learned = Vec::new();
+    loop {
+        let before = learned.len();
+        learned.extend(statements.iter().filter(|said| history.learn(said) == Ok(true)));
+        if learned.len() == before {
+            return learned;
+        }
     }
 }
 
@@ -303,11 +463,20 @@ pub(super) async fn announce<S: EventStore>(
     mark: &mut Mark,
 ) -> Result<bool, ErasureError> {
     let erasure = journal.erasure;
+    let pending = |error| match error {
+        ErasureError::KeyChangePending(source) => {
+            ErasureError::AnnouncementPending { erasure, source }
+        }
+        other => other,
+    };
+    // Whoever reads the announcement must know the key that signs it.
+    say_due(layer, vault).await.map_err(pending)?;
+    *mark = Mark::load(vault)?;
     let verdict = vault.verdict(destruction, &record.to_note()?)?;
     for _ in 0..MOST_ATTEMPTS {
         let (events, ids) = parts(vault, journal, mark.newest, verdict.clone())?;
         let append = Append::new(stream()?, ExpectedRevision::Any, events);
-        let appended = match layer.store.append(vec![append]).await {
+        let appended = match layer.answer(layer.store.append(vec![append])).await {
             Ok(appended) => appended.first().copied(),
             Err(StoreError::IdInUse { .. }) => None,
             Err(
@@ -369,7 +538,9 @@ fn parts(
     for (part, taken) in parts.into_iter().enumerate() {
         let id = journal.announcement(part);
         verdict.taken = taken.to_vec();
-        events.push(Announcement::seal(vault, id, previous, &verdict)?.to_event()?);
+        let said = Draft::of(&verdict).say(vault, id, previous, None)?;
+        let invalid = |error: crate::event::NameError| StoreError::Invalid(error.to_string());
+        events.push(said.to_event().map_err(invalid)?);
         ids.push(id);
         previous = Some(id);
     }
@@ -387,7 +558,7 @@ async fn are_there<S: EventStore>(
     let found = layer.find_in(&stream()?, ids.iter().copied().collect(), None).await;
     let found = found.map_err(pending)?;
     for event in &found {
-        let opened = Announcement::of(event).map(|announcement| announcement.open(vault));
+        let opened = Announcement::of(event).map(|announcement| open(&announcement, vault));
         match opened.transpose()? {
             Some(Ok(verdict)) if verdict.erasure == erasure => {}
             _ => return Ok(false),
@@ -405,25 +576,29 @@ pub(super) async fn look<S: EventStore>(
     let mark = Mark::load(vault)?;
     let (events, mut gap) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
     let elsewhere = gap && events.is_empty() && is_empty(layer).await?;
+    let announcements: Vec<_> = events.iter().filter_map(Announcement::of).collect();
     let mut found = Found::default();
+    found.learn(vault, &announcements).await?;
     // Where all is compared anew, it is not known after which of them the first one comes.
     let mut last = (!gap).then_some(mark.last);
-    for event in &events {
-        let Some(announcement) = Announcement::of(event) else { continue };
-        if found.take(vault, &announcement)? {
+    for announcement in &announcements {
+        if found.take(vault, announcement)? {
             gap |= last.is_some_and(|last| last != announcement.previous());
             last = Some(Some(announcement.id()));
         }
     }
-    let (replayed, _) = apply(vault, found.unknown).await?;
+    let (replayed, _) = found.apply(vault).await?;
     // Before the mark moves: the next opening must find them as well.
-    refuse_unclear(found.too_new, found.strangers)?;
+    found.refuse_unclear()?;
     let at = events.last().map(|event| (event.revision, event.id));
     let at = if gap || at.is_some() { at } else { mark.at };
     let last = last.flatten();
     Mark { at, last, newest: last }.save(vault).await?;
-    let (unverifiable, gap) = (found.unverifiable, gap && !elsewhere);
-    let witnessed = Witnessed { replayed, unverifiable, gap, elsewhere };
+    let gap = gap && !elsewhere;
+    let Found { unverifiable, compromised, keys, refused, .. } = found;
+    let compromised = compromised.into_iter().map(|(event, _)| event).collect();
+    let witnessed =
+        Witnessed { replayed, unverifiable, compromised, keys, refused, gap, elsewhere };
     tell(vault, &witnessed);
     // No code panics while it holds this lock.
     let so_far = layer.witnessed.lock();
@@ -445,6 +620,18 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
             "an event says that it announces an erasure of this vault, and is not signed by it or \
              does not open: it is forged, changed, or a newer program's, and does not count"
         );
+    }
+    for event in &witnessed.compromised {
+        tracing::warn!(
+            %vault, %event,
+            "an erasure is announced by a signing key alone that is compromised: it does not count"
+        );
+    }
+    for key in &witnessed.keys {
+        tracing::warn!(%vault, %key, "the vault was put back to before a statement about this key");
+    }
+    for RefusedStatement { event, why } in &witnessed.refused {
+        tracing::warn!(%vault, %event, "a statement about signing keys does not count: {why}");
     }
     if witnessed.elsewhere {
         tracing::info!(
@@ -468,7 +655,7 @@ async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError>
         return Ok(false);
     }
     let mut all = layer.store.read_all(ReadAllOptions::default());
-    let first = all.try_next().await.map_err(ErasureError::WitnessSilent)?;
+    let first = layer.next(&mut all).await.map_err(ErasureError::WitnessSilent)?;
     Ok(first.is_none())
 }
 
@@ -481,14 +668,14 @@ async fn since<S: EventStore>(
     let stream = stream()?;
     let Some((revision, id)) = mark else {
         let all = layer.store.read(&stream, ReadOptions::default());
-        return Ok((all.try_collect().await?, false));
+        return Ok((layer.rest(all).await?, false));
     };
     let mut found = Vec::new();
     if layer.store.capabilities().has(Capability::ReadBackwards) {
         let direction = Direction::Backwards;
         let mut events =
             layer.store.read(&stream, ReadOptions { direction, ..ReadOptions::default() });
-        while let Some(event) = events.try_next().await? {
+        while let Some(event) = layer.next(&mut events).await? {
             if event.revision <= revision {
                 if event.id == id {
                     found.reverse();
@@ -501,12 +688,12 @@ async fn since<S: EventStore>(
     } else {
         let options = ReadOptions { from: Some(revision), ..ReadOptions::default() };
         let mut events = layer.store.read(&stream, options);
-        if events.try_next().await?.is_some_and(|first| first.id == id) {
-            return Ok((events.try_collect().await?, false));
+        if layer.next(&mut events).await?.is_some_and(|first| first.id == id) {
+            return Ok((layer.rest(events).await?, false));
         }
     }
     let all = layer.store.read(&stream, ReadOptions::default());
-    Ok((all.try_collect().await?, true))
+    Ok((layer.rest(all).await?, true))
 }
 
 /// Applies what the vault does not know, oldest first. Returns the erasures, and how many keys

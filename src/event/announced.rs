@@ -2,7 +2,7 @@
 
 /// The stream in which a layer announces its erasures, in the store that it wraps. No user's
 /// event may be in it, as in no stream whose name begins with `oubliette-`.
-pub const ERASURES: &str = "oubliette-erasures";
+pub const ANNOUNCEMENTS: &str = "oubliette-announcements";
 
 /// The event type of an announcement. No user's event may have it.
-pub const ERASURE_ANNOUNCED: &str = "ErasureAnnounced";
+pub const ANNOUNCED: &str = "Announced";

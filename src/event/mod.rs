@@ -1,11 +1,14 @@
 //! What an event *is*: names, numbers, payloads, and what a reader gets back.
 //!
 //! Every other room may use this one; this one uses none of them. The types here are parsed
-//! once, at the edge: whoever holds a [`StreamName`] holds a valid one, and whoever holds a
+//! once, at the edge: a [`StreamName`] is always valid, and a
 //! [`Json`] holds well-formed JSON without duplicate keys.
 
 mod announced;
+mod announcement;
 mod characters;
+mod class;
+mod holes;
 mod json;
 mod layout;
 mod name;
@@ -16,17 +19,21 @@ mod position;
 mod recorded;
 mod tombstone;
 
-pub use announced::{ERASURE_ANNOUNCED, ERASURES};
+pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
+pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
+pub(crate) use announcement::{Beyond, Body, Statement};
 pub(crate) use characters::{normalized, same};
+pub use class::Class;
+pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
 pub use json::{
     Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
     canonical_number,
 };
 pub use layout::{Layout, PolicyDigest};
-pub use name::{EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
+pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
-    Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError,
+    Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };
 pub use opaque::{
     ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
@@ -34,8 +41,7 @@ pub use opaque::{
 pub use owner::OwnerChange;
 pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
-    Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent, Shredded, Why,
-    Withheld,
+    Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,
 };
 pub(crate) use tombstone::framed;
 pub use tombstone::{Cause, SUBJECT_FORGOTTEN, State, Tombstone, TombstoneError};

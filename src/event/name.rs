@@ -175,6 +175,11 @@ name! {
     EventType, "event type"
 }
 
+name! {
+    /// The kind of what a data key seals, such as `marketing`.
+    Category, "category"
+}
+
 impl Subject {
     /// The subject that a stream is by default: itself.
     pub fn of(stream: &StreamName) -> Self {

@@ -82,6 +82,36 @@ id! {
     ErasureId
 }
 
+/// The identity of a vault, fixed when it is made. Its text is that of a UUID, in lower case and with
+/// hyphens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VaultId(pub Uuid);
+
+impl fmt::Display for VaultId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for VaultId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for VaultId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let id = Uuid::parse_str(&text).map_err(de::Error::custom)?;
+        // One spelling, because it is bound by a tag.
+        if id.to_string() == text {
+            Ok(Self(id))
+        } else {
+            Err(de::Error::custom("another spelling"))
+        }
+    }
+}
+
 impl EventId {
     /// A new random id (UUID version 4).
     pub fn random() -> Self {
@@ -184,7 +214,7 @@ impl Timestamp {
     }
 }
 
-/// A day in UTC; written as `2026-01-31`.
+/// A day, in UTC where nothing else is said; written as `2026-01-31`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day(jiff::civil::Date);
 
@@ -211,6 +241,21 @@ impl FromStr for Day {
         let day = text.parse().map(Self).map_err(|_| DayError)?;
         // One spelling, because it is signed.
         if day.to_string() == text { Ok(day) } else { Err(DayError) }
+    }
+}
+
+impl Day {
+    /// Year (2), month, day: so that days are ordered as their bytes are.
+    pub(crate) fn to_bytes(self) -> [u8; 4] {
+        let [high, low] = self.0.year().to_be_bytes();
+        [high, low, self.0.month().unsigned_abs(), self.0.day().unsigned_abs()]
+    }
+
+    /// `None`: there is no such day in the years 1 to 9999.
+    pub(crate) fn from_bytes([high, low, month, day]: [u8; 4]) -> Option<Self> {
+        let year = i16::from_be_bytes([high, low]);
+        let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+        jiff::civil::Date::new(year, month, day).ok().filter(|_| year > 0).map(Self)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use super::{
-    Day, ERASURE_ANNOUNCED, ERASURES, ErasureRef, EventId, EventType, Json, KeyId, Position,
-    Revision, SUBJECT_FORGOTTEN, StreamName, Subject, Timestamp, Tombstone,
+    ANNOUNCED, ANNOUNCEMENTS, EventId, EventType, Holes, Json, KeyId, Position, Revision,
+    SUBJECT_FORGOTTEN, Shredded, StreamName, Subject, Timestamp, Tombstone, Withheld,
 };
 
 /// The largest event that the layer accepts, payload and metadata together, in bytes: 16 MiB.
@@ -19,7 +19,7 @@ pub const MAX_STORED_BYTES: usize = 24 * 1024 * 1024;
 pub enum Payload {
     /// JSON, kept as the text that it was.
     Json(Json),
-    /// Anything else.
+    /// Bytes that are not JSON.
     Bytes(Arc<[u8]>),
 }
 
@@ -61,20 +61,45 @@ impl From<Json> for Payload {
 pub struct NewEvent {
     /// Its identity: the same id again is a retry, not a second event.
     pub id: EventId,
-    /// Its type.
+    /// The event's type.
     pub event_type: EventType,
-    /// Its body.
+    /// The event's payload.
     pub data: Payload,
     /// What is known about it, a JSON object.
     pub metadata: Option<Json>,
     /// Whose it is, where the writer knows; the policy must agree. A plain store ignores it.
     pub subject: Option<Subject>,
+    /// What was missing already of the event that this is a copy of. A plain store refuses it,
+    /// because it has no way to say so to a reader.
+    pub holes: Option<Box<Holes>>,
 }
 
 impl NewEvent {
     /// An event with a new random id and no metadata.
     pub fn new(event_type: EventType, data: impl Into<Payload>) -> Self {
-        Self { id: EventId::random(), event_type, data: data.into(), metadata: None, subject: None }
+        Self {
+            id: EventId::random(),
+            event_type,
+            data: data.into(),
+            metadata: None,
+            subject: None,
+            holes: None,
+        }
+    }
+
+    /// A copy of an event that was read, under the same id, for another store or vault: what is
+    /// readable of it is sealed anew, and what is missing stays missing and says so. Change what you
+    /// must of it, and append it to whichever stream it belongs to there.
+    ///
+    /// A tombstone is the word of the vault that set it: a copy of one is refused.
+    pub fn copy_of(event: &RecordedEvent) -> Self {
+        let data = event.data.clone().unwrap_or_else(|| Json::trusted("{}").into());
+        Self {
+            metadata: event.metadata.clone(),
+            subject: event.subject.clone(),
+            holes: Holes::of(event).map(Box::new),
+            ..Self::new(event.event_type.clone(), data).with_id(event.id)
+        }
     }
 
     /// The same event under this id.
@@ -113,12 +138,14 @@ pub struct RecordedEvent {
     pub revision: Revision,
     /// Its place in the store.
     pub position: Position,
-    /// Its identity.
+    /// The event's id.
     pub id: EventId,
-    /// Its type.
+    /// The event's type.
     pub event_type: EventType,
-    /// When the store recorded it.
+    /// When the store recorded it, or, where it was restored, the store that recorded it first.
     pub recorded: Timestamp,
+    /// When this store wrote it, where it was restored: `recorded` is then what its writer said.
+    pub restored: Option<Timestamp>,
     /// Its metadata, a JSON object.
     pub metadata: Option<Json>,
     /// What is readable of its body; `None` where nothing is.
@@ -136,55 +163,16 @@ pub struct RecordedEvent {
     pub tombstone: Option<Box<Tombstone>>,
 }
 
-/// A part of an event whose key is destroyed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shredded {
-    /// Stands for the erasure that destroyed it, as in the tombstone of this stream.
-    pub reference: ErasureRef,
-    /// The day in UTC on which that erasure was decided.
-    pub day: Day,
-    /// The ids of the destroyed keys.
-    pub keys: Vec<KeyId>,
-    /// The fields that it held, as the policy's pointers; `*` is all that is not shown and not
-    /// named by another part.
-    pub fields: Vec<String>,
-}
-
-/// A part of an event that this reader may not open now, and might open another time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Withheld {
-    /// The reason.
-    pub why: Why,
-    /// The fields that it holds, as for [`Shredded::fields`].
-    pub fields: Vec<String>,
-}
-
-/// Why a part is withheld.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Why {
-    /// The reader has no vault: a copy of production for a test system, or an analyst's.
-    NoVault,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoVault => "no-vault",
-        })
-    }
-}
-
 /// What a reader has in hand: every fold must answer each of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// All of it.
+    /// The whole payload.
     Clear(&'a Payload),
     /// Some of it; the rest is shredded or withheld.
     Partial {
-        /// What is readable.
+        /// The part of the payload that is readable.
         data: &'a Payload,
-        /// What is gone.
+        /// The parts whose keys are destroyed.
         shredded: &'a [Shredded],
         /// What may not be opened.
         withheld: &'a [Withheld],
@@ -220,6 +208,7 @@ impl RecordedEvent {
             id,
             event_type,
             recorded,
+            restored: None,
             metadata,
             data: Some(data),
             subject: None,
@@ -239,7 +228,7 @@ impl RecordedEvent {
     /// Whether the event is an announcement of an erasure: the layer's bookkeeping, in a stream
     /// of its own.
     pub fn is_announcement(&self) -> bool {
-        self.event_type.as_str() == ERASURE_ANNOUNCED && self.stream.as_str() == ERASURES
+        self.event_type.as_str() == ANNOUNCED && self.stream.as_str() == ANNOUNCEMENTS
     }
 
     /// What a reader has in hand.

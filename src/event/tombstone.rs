@@ -37,13 +37,31 @@ pub struct Tombstone {
     pub sig: Signature,
 }
 
-/// What a tombstone says of a subject.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What a tombstone says of a subject. This version carries out [`State::Forgotten`] alone. The other
+/// states have their bytes and their name, so that whoever meets one that the vault signed knows that
+/// they need a newer version: reading ends there with
+/// [`Unreadable::State`](crate::store::Unreadable::State).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
     /// The keys are destroyed, for good.
     Forgotten,
+    /// Reserved: the keys are there, and nobody is to use them until that is lifted.
+    Suspended,
+    /// Reserved: the suspension with the same reference is over.
+    Lifted,
+}
+
+impl State {
+    /// Its name, as it is written and signed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forgotten => "forgotten",
+            Self::Suspended => "suspended",
+            Self::Lifted => "lifted",
+        }
+    }
 }
 
 /// Why a stream received its tombstone. The plan of an erasure tells it; the tombstone does not.
@@ -64,13 +82,7 @@ pub enum TombstoneError {
     /// It does not have the form.
     #[error("it does not have the form of a tombstone")]
     Malformed,
-    /// Its state is one that later versions of this program know.
-    #[error("its state `{0}` is reserved; a newer program may know it")]
-    Reserved(&'static str),
 }
-
-/// States that have a name and no meaning yet.
-const RESERVED: [&str; 2] = ["suspended", "lifted"];
 
 impl Tombstone {
     /// The tombstone in a payload. Whether anybody vouches for it is not asked.
@@ -81,7 +93,7 @@ impl Tombstone {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Written {
-            state: String,
+            state: State,
             #[serde(rename = "ref")]
             reference: ErasureRef,
             day: Day,
@@ -94,29 +106,20 @@ impl Tombstone {
         let malformed = |_| TombstoneError::Malformed;
         let Written { state, reference, day, keys, subject, key, sig } =
             serde_json::from_str(data.as_str()).map_err(malformed)?;
-        if let Some(reserved) = RESERVED.into_iter().find(|reserved| *reserved == state) {
-            return Err(TombstoneError::Reserved(reserved));
-        }
-        if state != "forgotten" {
-            return Err(TombstoneError::Malformed);
-        }
-        Ok(Self { state: State::Forgotten, reference, day, keys, subject, key, sig })
+        Ok(Self { state, reference, day, keys, subject, key, sig })
     }
 
     /// What the signature is over: who speaks, where, and all that is said. `docs/format.md`
     /// specifies it.
     pub(crate) fn signed_bytes(&self, vault: Uuid, stream: &StreamName, id: EventId) -> Vec<u8> {
         let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.0).collect();
-        let state = match self.state {
-            State::Forgotten => "forgotten",
-        };
         let subject = self.subject.as_ref().map_or("", Subject::as_str);
         framed(&[
             b"oubliette tombstone",
             vault.as_bytes(),
             stream.as_str().as_bytes(),
             id.0.as_bytes(),
-            state.as_bytes(),
+            self.state.as_str().as_bytes(),
             &self.reference.0,
             self.day.to_string().as_bytes(),
             &keys,

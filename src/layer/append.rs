@@ -17,7 +17,7 @@ use super::{
     stored::Ends,
 };
 use crate::{
-    store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},
+    store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError, lacking},
     vault::Vault,
 };
 
@@ -34,7 +34,9 @@ pub(super) async fn append<S: EventStore>(
     let Some(vault) = layer.vault().cloned() else {
         return Err(CodecError::NoVault.into());
     };
-    crate::store::check_appends(&appends, layer.store.capabilities())?;
+    // What is sealed is text to the store, whatever it holds; what is not is looked at once carved.
+    let sealed = layer.store.capabilities().with(Capability::LongNumbers).with(Capability::Nul);
+    crate::store::check_for_layer(&appends, sealed)?;
     let (mut work, mut targets) = (Vec::new(), Vec::new());
     for append in appends {
         let (one, target) = carve(layer, append).await?;
@@ -65,6 +67,12 @@ async fn carve<S: EventStore>(
     let placement = layer.placement(&stream).await?;
     let split = matches!(placement, Placement::Split(_));
     let work = Work::carve(policy, stream, split, events)?;
+    let in_clear =
+        work.events.iter().flat_map(|(_, carved)| [&carved.public, &carved.public_metadata]);
+    let lacking = in_clear.flatten().find_map(|json| lacking(json, layer.store.capabilities()));
+    if let Some(capability) = lacking {
+        return Err(StoreError::Unsupported(capability));
+    }
     if split && !layer.store.capabilities().has(Capability::AtomicMultiStream) {
         return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
     }

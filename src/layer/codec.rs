@@ -47,7 +47,7 @@ impl Codec {
     }
 
     /// The same, but that what is sealed delays others for so long at most (five minutes, unless
-    /// this is said). Afterwards forgetting goes on, whoever still holds a [`Sealed`].
+    /// this is said). Afterwards forgetting goes on, no matter who still holds a [`Sealed`].
     #[must_use]
     pub fn lasting_for(self, lasting: Duration) -> Self {
         Self { lasting, ..self }
@@ -79,7 +79,7 @@ impl Codec {
 
     /// Seals several events, each for its stream, to be stored in the order given; all or none.
     /// What one transaction of yours stores is to be sealed in one call: an event that changes an
-    /// owner waits for whoever holds a [`Sealed`] of the same stream.
+    /// owner waits for all who hold a [`Sealed`] of the same stream.
     ///
     /// # Errors
     /// As [`Codec::seal`]; [`CodecError::CutOff`].
@@ -177,7 +177,7 @@ impl Codec {
     }
 }
 
-/// What was sealed and is given to nobody yet. Whoever is cut off while they wait stores none of it,
+/// What was sealed and is given to nobody yet. Anyone who is cut off while they wait stores none of it,
 /// so that what it states is withdrawn.
 struct Unclaimed(Option<Prepared>);
 

@@ -15,7 +15,7 @@ pub enum CodecError {
     /// A key of a forgotten subject is needed. Permanent, until someone reopens the subject.
     #[error("subject {subject} is forgotten; `reopen` admits them again")]
     Forgotten {
-        /// Who.
+        /// The forgotten subject.
         subject: Subject,
     },
     /// The payload cannot be sealed under this policy.

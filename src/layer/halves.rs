@@ -1,7 +1,7 @@
 //! Bringing the two halves of split events together.
 //!
 //! In the store of all streams both halves lie near each other, because they were appended
-//! together: the private half first, so that whoever meets a public half has met its private
+//! together: the private half first, so that a reader who meets a public half has met its private
 //! half. Where that does not help (the read began between the two, or goes backwards), the
 //! private half is waited for a little, then looked up in its stream.
 

@@ -15,6 +15,7 @@ mod inspect;
 mod open;
 mod opening;
 mod owners;
+mod patience;
 mod placement;
 mod read;
 mod rotate;
@@ -45,11 +46,11 @@ pub use sealed::Sealed;
 pub use crate::vault::{OpenClaim, Settled};
 use crate::{
     erasure::{ErasureError, Witnessed},
-    event::{Position, StreamName},
+    event::{Position, RecordedEvent, StreamName},
     policy::Policy,
     store::{
-        Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions,
-        ReadOptions, StoreError, Subscription,
+        Append, Appended, Capabilities, Capability, EventStore, EventStream, Filter,
+        ReadAllOptions, ReadOptions, StoreError, Subscription,
     },
     vault::Vault,
 };
@@ -170,6 +171,12 @@ impl<S: EventStore> EventStore for Oubliette<S> {
         append::append(&self.layer, appends).await
     }
 
+    /// Restoring is of the stored form, and belongs to the store beneath: here it would be a way to
+    /// write in clear what the policy seals.
+    async fn restore(&self, _: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        Err(StoreError::Unsupported(Capability::Restore))
+    }
+
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
         read::read(&self.layer, stream, options)
     }
@@ -183,7 +190,7 @@ impl<S: EventStore> EventStore for Oubliette<S> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.layer.store.capabilities()
+        self.layer.store.capabilities().without(Capability::Restore)
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use super::{
     CodecError, EventRef, Layer, Opened,
     document::{self, Document},
+    error::unreadable_event,
     halves::Found,
-    tombstone,
+    tombstone::{self, Unvouched},
 };
 use crate::{
     event::RecordedEvent,
@@ -41,6 +42,11 @@ impl<S: EventStore> Layer<S> {
         {
             let judged = tombstone::judge(vault, event);
             let judged = judged.map_err(|error| CodecError::from(error).on_read(event))?;
+            // Anybody may write what only looks like it, and stops no reader. What the vault says
+            // must not be passed over because it is not understood.
+            if let Err(Unvouched::Newer(state)) = judged {
+                return Err(unreadable_event(Unreadable::State(state.as_str()), event));
+            }
             event.tombstone = judged.ok().map(Box::new);
         }
         Ok(())

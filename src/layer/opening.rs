@@ -2,13 +2,13 @@
 
 use super::{
     Codec, CodecError,
-    document::{Document, Stored},
+    document::{Document, NotedHoles, Stored},
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
     event::{
-        EventId, EventType, Json, KeyId, Payload, RecordedEvent, Shredded, StreamName, Subject,
-        Why, Withheld,
+        EventId, EventType, Holes, Json, KeyId, Payload, RecordedEvent, Shredded, StreamName,
+        Subject, Why, Withheld,
     },
     store::Unreadable,
     vault::{KeyState, Tagged, Vault, VaultError},
@@ -18,7 +18,7 @@ use crate::{
 /// sealed for.
 #[derive(Debug, Clone, Copy)]
 pub struct EventRef<'a> {
-    /// The stream.
+    /// The logical stream of the event.
     pub stream: &'a StreamName,
     /// The event's id.
     pub id: EventId,
@@ -44,6 +44,36 @@ impl Stored {
         let tag = self.notes.mac.as_ref()?;
         // Without its eras a vault vouches for nothing; that they are damaged is told elsewhere.
         vault.check_tag(tag, &self.associated(&event.context()), &self.tokens).ok()
+    }
+
+    /// What was missing when the event was copied to here, if this vault noted it.
+    ///
+    /// # Errors
+    /// [`Unreadable::ForgedHole`] and its kind, by [`judge_holes`]; errors of the vault.
+    pub(crate) fn holes(
+        &self,
+        vault: &Vault,
+        event: EventRef<'_>,
+    ) -> Result<Option<&Holes>, CodecError> {
+        let Some(NotedHoles { holes, mac }) = &self.notes.holes else { return Ok(None) };
+        let EventRef { stream, id, event_type } = event;
+        let said = || holes.tagged_bytes(stream, id, event_type);
+        let tagged = mac.as_ref().map(|mac| vault.check_holes(mac, &said())).transpose()?;
+        let others = self.notes.mac.is_some_and(|mac| !vault.wrote(&mac));
+        judge_holes(tagged, others)?;
+        Ok(Some(holes))
+    }
+}
+
+/// Whether holes with this tag are this vault's word. `others`: the event's own tag names another
+/// vault.
+pub(super) fn judge_holes(tagged: Option<Tagged>, others: bool) -> Result<(), Unreadable> {
+    match tagged {
+        Some(Tagged::Ours) => Ok(()),
+        Some(Tagged::UnknownEra) => Err(Unreadable::UnknownEra),
+        // All of it is theirs.
+        Some(Tagged::OtherVault) if others => Err(Unreadable::OtherVault),
+        Some(Tagged::OtherVault | Tagged::Forged) | None => Err(Unreadable::ForgedHole),
     }
 }
 
@@ -93,9 +123,27 @@ impl Codec {
                 return Ok(Opened { data: Some(data), metadata, unsealed: true, ..opened });
             }
         };
+        // Before the tokens, which are bound to it, so that a forged hole is told by its name.
+        if let Some(vault) = self.vault() {
+            stored.holes(vault, event)?;
+        }
         let plaintexts = self.unseal(event, &mut stored, &mut opened)?;
+        self.add_holes(&stored, &mut opened);
         (opened.data, opened.metadata) = stored.assemble(plaintexts)?;
         Ok(opened)
+    }
+
+    /// What is missing of a copy. Without a vault nobody says of anybody that they are forgotten.
+    fn add_holes(&self, stored: &Stored, opened: &mut Opened) {
+        let Some(NotedHoles { holes, .. }) = &stored.notes.holes else { return };
+        if self.vault().is_some() {
+            opened.shredded.extend(holes.shredded.iter().cloned());
+        } else {
+            let unsure =
+                |part: &Shredded| Withheld { why: Why::NoVault, fields: part.fields.clone() };
+            opened.withheld.extend(holes.shredded.iter().map(unsure));
+        }
+        opened.withheld.extend(holes.withheld());
     }
 
     /// Takes out the tokens and opens those whose keys live, and notes of the others what became of them.
@@ -131,10 +179,12 @@ impl Codec {
                 }
                 KeyState::Shredded { erasure } => {
                     opened.shredded.push(Shredded {
+                        origin: vault.id(),
                         reference: vault.reference(erasure, event.stream),
                         day: erasure.day(),
                         keys: vec![id],
                         fields: fields(),
+                        copied: false,
                     });
                     dead.push(token);
                 }
@@ -165,7 +215,8 @@ fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyState, CodecEr
 }
 
 /// Whether this vault's tag vouches for an event of which no part opened: these are all of its
-/// tokens. Of an event in clear without a token that it is not so is no error: it is somebody else's.
+/// tokens. Of an event in clear without token or hole that it is not so is no error: it is somebody
+/// else's.
 fn vouched(
     vault: &Vault,
     stored: &Stored,
@@ -176,7 +227,7 @@ fn vouched(
     Err(match tag.map(|tag| vault.check_tag(tag, associated, tokens)).transpose()? {
         Some(Tagged::Ours) => return Ok(true),
         Some(Tagged::Forged) => Unreadable::Tampered,
-        _ if tokens.is_empty() => return Ok(false),
+        _ if tokens.is_empty() && stored.notes.holes.is_none() => return Ok(false),
         Some(Tagged::OtherVault) => Unreadable::OtherVault,
         Some(Tagged::UnknownEra) => Unreadable::UnknownEra,
         None => Unreadable::Untagged,

@@ -112,7 +112,7 @@ impl<S: EventStore> Layer<S> {
         logical: &StreamName,
     ) -> Result<bool, StoreError> {
         let options = ReadOptions { limit: Some(1), ..ReadOptions::default() };
-        let first = self.store.events(physical, options).await?;
+        let first = self.answer(self.store.events(physical, options)).await?;
         Ok(first.first().is_some_and(|event| {
             physical == logical
                 || Notes::of(event.metadata.as_ref()).stream.as_ref() == Some(logical)

@@ -49,7 +49,7 @@ pub enum RotateError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Rotated {
-    /// Who.
+    /// The subject whose keys were rotated.
     pub subject: Subject,
     /// The generation of what is sealed from now on; `None`: no key of the present one was ever
     /// made, so that nothing had to change.

@@ -5,7 +5,7 @@ use crate::{
         ErasureId, EventId, KeyId, Payload, RecordedEvent, Signature, SigningKeyId, State,
         StreamName, Subject, Tombstone, TombstoneError,
     },
-    vault::{KeyState, Vault, VaultError, Vouched},
+    vault::{KeyState, NoteKind, Vault, VaultError, Vouched},
 };
 
 /// Why an event of the tombstone's type says nothing.
@@ -15,8 +15,12 @@ pub(crate) enum Unvouched {
     Odd(TombstoneError),
     /// It claims this vault's word, and is not.
     Forged,
+    /// Only a signing key says so that somebody else has as well, and the vault knows nothing of it.
+    Compromised,
     /// Nothing in it is of this vault, as far as can be told.
     Foreign,
+    /// It is this vault's word, and a newer version of this program wrote it.
+    Newer(State),
 }
 
 /// The signed tombstone of an erasure in a stream.
@@ -61,13 +65,44 @@ pub(crate) fn judge(
     };
     let bytes = tombstone.signed_bytes(vault.id().0, &event.stream, event.id);
     Ok(match vault.vouches(tombstone.key, &bytes, &tombstone.sig)? {
-        Vouched::Ours => Ok(tombstone),
+        Vouched::Ours if tombstone.state == State::Forgotten => Ok(tombstone),
+        Vouched::Ours => Err(Unvouched::Newer(tombstone.state)),
+        Vouched::Compromised
+            if tombstone.state == State::Forgotten && is_so(vault, &event.stream, &tombstone)? =>
+        {
+            Ok(tombstone)
+        }
+        Vouched::Compromised => Err(Unvouched::Compromised),
         Vouched::Forged => Err(Unvouched::Forged),
         Vouched::UnknownKey if concerns(vault, &event.stream, &tombstone)? => {
             Err(Unvouched::Forged)
         }
         Vouched::UnknownKey => Err(Unvouched::Foreign),
     })
+}
+
+/// Whether the vault knows all that a tombstone says: then it is so, whoever says it. The day on which a
+/// thief of a key says something is theirs to choose, so that no date is believed.
+fn is_so(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result<bool, VaultError> {
+    let erasure = vault.erasure(tombstone.reference, stream);
+    if vault.note(NoteKind::Erasure, erasure.0.into_bytes())?.is_none()
+        || tombstone.day != erasure.day()
+        || tombstone.subject.as_ref().is_some_and(|subject| *subject != Subject::of(stream))
+    {
+        return Ok(false);
+    }
+    for key in &tombstone.keys {
+        match vault.opening_key(*key) {
+            Ok(KeyState::Shredded { erasure: by }) if by == erasure => {}
+            Ok(_) | Err(VaultError::KeyMissing(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    let fence = match &tombstone.subject {
+        Some(subject) => vault.standing(subject)?.fence,
+        None => return Ok(!tombstone.keys.is_empty()),
+    };
+    Ok(fence.is_some_and(|fence| fence.dead.iter().any(|(_, _, by)| *by == erasure)))
 }
 
 /// Whether a tombstone under a foreign key speaks of what is this vault's.
@@ -90,8 +125,100 @@ fn concerns(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result
 
 #[cfg(test)]
 mod tests {
+    use futures::TryStreamExt;
+
     use super::*;
-    use crate::event::{Json, VerifyingKey};
+    use crate::{
+        audit::verify::{Ill, VerifyOptions},
+        event::{EventType, Json, NewEvent, SUBJECT_FORGOTTEN, VerifyingKey},
+        layer::Oubliette,
+        policy::Policy,
+        store::{
+            Append, Delivery, EventStore, EventStoreExt, ExpectedRevision, Filter, MemoryStore,
+            ReadAllOptions, ReadOptions, StoreError, Unreadable,
+        },
+    };
+
+    /// A bank of a person who is there, in whose stream the vault says this.
+    async fn saying(state: State, forged: bool) -> Oubliette<MemoryStore> {
+        let policy = "[[stream]]\nmatch = 'user-{id}'\nlayout = 'split'\npublic = ['/id']";
+        let vault = Vault::in_memory().unwrap();
+        let policy = Policy::parse(policy).unwrap();
+        let bank = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
+        let (stream, half) = (StreamName::new("user-1").unwrap(), "user-public-1");
+        let named = |name: &str| EventType::new(name).unwrap();
+        let data = Json::parse(r#"{"id":1,"name":"Erika"}"#).unwrap();
+        let registered = NewEvent::new(named("UserRegistered"), data);
+        bank.append_to(&stream, ExpectedRevision::Any, vec![registered]).await.unwrap();
+
+        let id = EventId::random();
+        let erasure = ErasureId::now();
+        let mut said =
+            Tombstone { state, ..sign(&vault, id, &stream, erasure, vec![], None).unwrap() };
+        (said.key, said.sig) = vault
+            .sign(|key| Tombstone { key, ..said.clone() }.signed_bytes(vault.id().0, &stream, id))
+            .unwrap();
+        if forged {
+            said.day = "2020-01-01".parse().unwrap();
+        }
+        let mut event = NewEvent::new(named(SUBJECT_FORGOTTEN), Json::of(&said).unwrap());
+        event.id = id;
+        event.metadata = bank.layer.placement(&stream).await.unwrap().note(&stream);
+        let half = StreamName::new(half).unwrap();
+        bank.store()
+            .append(vec![Append::new(half, ExpectedRevision::Any, vec![event])])
+            .await
+            .unwrap();
+        bank
+    }
+
+    /// How each way of reading ends.
+    async fn ends(bank: &Oubliette<MemoryStore>) -> [Result<usize, StoreError>; 4] {
+        let read = async |name: &str| {
+            let name = StreamName::new(name).unwrap();
+            bank.events(&name, ReadOptions::default()).await.map(|events| events.len())
+        };
+        let all: Result<Vec<_>, _> = bank.read_all(ReadAllOptions::default()).try_collect().await;
+        let filter =
+            Filter { event_types: vec![EventType::new("Other").unwrap()], ..Filter::default() };
+        let until = |delivery: &Delivery| std::future::ready(Ok(*delivery != Delivery::CaughtUp));
+        let told: Result<Vec<_>, _> =
+            bank.subscribe(None, filter).try_take_while(until).try_collect().await;
+        [
+            read("user-1").await,
+            read("user-public-1").await,
+            all.map(|events| events.len()),
+            told.map(|told| told.len() + 1),
+        ]
+    }
+
+    async fn ills(bank: &Oubliette<MemoryStore>) -> Vec<Ill> {
+        let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+        report.found.into_keys().collect()
+    }
+
+    /// A program that does not know what is suspended must not go on as if nothing were.
+    #[tokio::test]
+    async fn what_the_vault_says_and_this_version_does_not_understand_ends_every_read() {
+        for (state, name) in [(State::Suspended, "suspended"), (State::Lifted, "lifted")] {
+            let bank = saying(state, false).await;
+            for end in ends(&bank).await {
+                let error = end.unwrap_err();
+                let told = error.to_string();
+                let StoreError::Unreadable { unreadable, .. } = error else { panic!("{told}") };
+                assert_eq!(unreadable, Unreadable::State(name));
+                assert!(told.contains(name) && told.contains("newer"), "{told}");
+            }
+            assert_eq!(ills(&bank).await, [Ill::NewerState]);
+
+            // Whoever is not the vault stops nobody.
+            let bank = saying(state, true).await;
+            for end in ends(&bank).await {
+                assert_eq!(end.unwrap(), 2);
+            }
+            assert_eq!(ills(&bank).await, [Ill::ForgedTombstone]);
+        }
+    }
 
     /// The vectors of `docs/format.md`, which another program made.
     #[test]
@@ -115,15 +242,15 @@ mod tests {
             let Ok(data) = Json::parse(text("data")) else { return ("malformed", vec![]) };
             let tombstone = match Tombstone::parse(&data) {
                 Ok(tombstone) => tombstone,
-                Err(TombstoneError::Malformed) => return ("malformed", vec![]),
-                Err(TombstoneError::Reserved(_)) => return ("reserved", vec![]),
+                Err(_) => return ("malformed", vec![]),
             };
             let (stream, id) = (text("stream").parse().unwrap(), text("id").parse().unwrap());
             let bytes = tombstone.signed_bytes(vault, &stream, id);
             let told = match keys.iter().find(|key| key.id() == tombstone.key) {
                 None => "unknown key",
-                Some(key) if key.verifies(&bytes, &tombstone.sig) => "good",
-                Some(_) => "forged",
+                Some(key) if !key.verifies(&bytes, &tombstone.sig) => "forged",
+                Some(_) if tombstone.state != State::Forgotten => "reserved",
+                Some(_) => "good",
             };
             (told, bytes)
         };

@@ -13,8 +13,8 @@ use super::{
     template::{Composed, Template},
 };
 use crate::event::{
-    ERASURE_ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload,
-    SEALED_KEY, SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
+    ANNOUNCED, EventType, Json, Kind, LAYER_KEY, Layout, Node, OwnerChange, Payload, SEALED_KEY,
+    SUBJECT_FORGOTTEN, StreamName, Subject, Tree,
 };
 
 /// Names beginning so are the layer's own streams.
@@ -25,7 +25,7 @@ const OWN_STREAMS: &str = "oubliette-";
 pub struct EventFacts<'e> {
     /// The (logical) stream that it is appended to.
     pub stream: &'e StreamName,
-    /// Its type.
+    /// The event's type.
     pub event_type: &'e EventType,
     /// The subject that the event names itself, if any.
     pub subject: Option<&'e Subject>,
@@ -62,7 +62,7 @@ pub struct Carved {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Part {
-    /// Whose it is.
+    /// The subject under whose key it is sealed.
     pub subject: Subject,
     /// What of the payload it holds.
     pub body: Body,
@@ -137,18 +137,20 @@ impl Rules {
         check_looks(subject.as_str(), what)
     }
 
+    /// With `copy`, of an event of which parts may be missing; no data: all of it is.
     pub(super) fn carve(
         &self,
         facts: &EventFacts<'_>,
-        data: &Payload,
+        data: Option<&Payload>,
         metadata: Option<&Json>,
+        copy: bool,
     ) -> Result<Carved, PolicyRefusal> {
         self.check_stream(facts.stream)?;
         if facts.event_type.as_str() == SUBJECT_FORGOTTEN {
             return Err(PolicyRefusal::Reserved { what: "the event type `SubjectForgotten`" });
         }
-        if facts.event_type.as_str() == ERASURE_ANNOUNCED {
-            return Err(PolicyRefusal::Reserved { what: "the event type `ErasureAnnounced`" });
+        if facts.event_type.as_str() == ANNOUNCED {
+            return Err(PolicyRefusal::Reserved { what: "the event type `Announced`" });
         }
         check_looks(facts.event_type.as_str(), "event type")?;
 
@@ -162,7 +164,7 @@ impl Rules {
         let owners: Vec<_> =
             rule.iter().flat_map(|rule| rule.owners_by(facts.event_type)).collect();
 
-        let json = data.as_json();
+        let json = data.and_then(Payload::as_json);
         let needs_tree = !cut.public.is_empty()
             || !cut.fields.is_empty()
             || rule.is_some_and(|rule| rule.subject.as_ref().is_some_and(|s| !s.is_of_the_name()))
@@ -175,13 +177,20 @@ impl Rules {
             return Err(PolicyRefusal::Reserved { what: "the member `$sealed` of a payload" });
         }
 
-        let subject = self.subject(rule, captures, facts, tree)?;
+        let (subject, unknown) = self.subject(rule, captures, facts, tree, copy)?;
         let mut changes = Vec::with_capacity(owners.len());
         for owner in owners {
-            changes.push(self.change(owner, captures, facts.stream, tree)?);
+            match self.change(owner, captures, facts.stream, tree) {
+                // Who it was is gone with what names them.
+                Err(PolicyRefusal::Missing { .. }) if copy => {}
+                change => changes.push(change?),
+            }
         }
 
-        let outcome = self.cut_payload(cut, &subject, captures, tree)?;
+        let outcome = match data {
+            Some(_) => self.cut_payload(cut, &subject, captures, tree)?,
+            None => Outcome::Parts { public: None, parts: Vec::new() },
+        };
         let mut carved = Carved {
             layout: rule.map_or(Layout::Sealed, |rule| rule.layout),
             subject,
@@ -220,7 +229,13 @@ impl Rules {
         if let Some(metadata) = metadata {
             self.carve_metadata(metadata, &mut carved)?;
         }
-        Ok(carved)
+        match unknown {
+            // Nobody would be missed only if there is nothing of theirs to seal.
+            Some(unknown) if carved.parts.iter().any(|part| part.subject == carved.subject) => {
+                Err(unknown)
+            }
+            _ => Ok(carved),
+        }
     }
 
     pub(super) fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
@@ -276,20 +291,31 @@ impl Rules {
     }
 
     /// Whose the event is. Where the policy says so, the event must agree; where it is silent, the
-    /// stream is its own subject, unless the rule lets the event say.
+    /// stream is its own subject, unless the rule lets the event say. Of a copy, what says whose it
+    /// is may be missing: then it keeps the subject that it had, and if that is not known either,
+    /// comes with the refusal of whatever must be sealed for them.
     fn subject(
         &self,
         rule: Option<&Rule>,
         captures: &[&str],
         facts: &EventFacts<'_>,
         tree: Option<Node<'_>>,
-    ) -> Result<Subject, PolicyRefusal> {
+        copy: bool,
+    ) -> Result<(Subject, Option<PolicyRefusal>), PolicyRefusal> {
         let what = "subject";
         let own = Subject::of(facts.stream);
         let said = match rule.and_then(|rule| Some((rule, rule.subject.as_ref()?))) {
             None => None,
             Some((rule, template)) => match template.compose(what, captures, tree, &[])? {
+                Composed::Missing(_) if copy && facts.subject.is_some() => {
+                    let kept = facts.subject.cloned().unwrap_or(own);
+                    self.check_subject(&kept, what)?;
+                    return Ok((kept, None));
+                }
                 Composed::Missing(_) if rule.otherwise.is_some() => None,
+                Composed::Missing(pointer) if copy => {
+                    return Ok((own, Some(PolicyRefusal::Missing { what, pointer })));
+                }
                 composed => Some(self.composed(composed, what)?),
             },
         };
@@ -297,15 +323,15 @@ impl Rules {
             (Some(said), Some(given)) if said != *given => {
                 Err(PolicyRefusal::SubjectContradicts { given: given.clone() })
             }
-            (Some(said), _) => Ok(said),
+            (Some(said), _) => Ok((said, None)),
             (None, Some(given)) if *given != own => {
                 self.check_subject(given, what)?;
                 match rule.and_then(|rule| rule.otherwise) {
-                    Some(Otherwise::Named) => Ok(given.clone()),
+                    Some(Otherwise::Named) => Ok((given.clone(), None)),
                     _ => Err(PolicyRefusal::SubjectNotExpected { given: given.clone() }),
                 }
             }
-            (None, _) => Ok(own),
+            (None, _) => Ok((own, None)),
         }
     }
 

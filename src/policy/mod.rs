@@ -181,7 +181,22 @@ impl Policy {
         data: &Payload,
         metadata: Option<&Json>,
     ) -> Result<Carved, PolicyRefusal> {
-        self.0.carve(facts, data, metadata)
+        self.0.carve(facts, Some(data), metadata, false)
+    }
+
+    /// As [`Policy::carve`], of a copy of which parts are missing (`data` is `None` where nothing of
+    /// the payload is there). What would say whose it is may be among them: then it keeps the subject
+    /// that it names. Owners who are not named any more are passed over.
+    ///
+    /// # Errors
+    /// [`PolicyRefusal`]; also where something must be sealed and nobody can say for whom.
+    pub fn carve_copy(
+        &self,
+        facts: &EventFacts<'_>,
+        data: Option<&Payload>,
+        metadata: Option<&Json>,
+    ) -> Result<Carved, PolicyRefusal> {
+        self.0.carve(facts, data, metadata, true)
     }
 }
 

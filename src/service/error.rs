@@ -149,6 +149,13 @@ pub enum FolderError {
          program's; nothing was restored: take the file as `erasures export` wrote it"
     )]
     ErasuresDoNotOpen(usize),
+    /// Erasures that were to be applied to a restored vault, and that a key signed which was stolen.
+    #[error(
+        "{0} of the given erasures are announced by a signing key alone that is compromised: nothing was \
+         restored; take a file that `erasures export` wrote after the key was changed, or restore \
+         without, and say of each whether to apply it (`--believe-erasure`)"
+    )]
+    ErasuresOfCompromisedKey(usize),
     /// A backup cannot be restored.
     #[error(transparent)]
     Backup(#[from] BackupError),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     durable,
-    erasure::{self, ErasureError},
+    erasure::{self, ErasureError, KeyChange},
     event::ErasureId,
     layer::Oubliette,
     own,
@@ -43,6 +43,7 @@ pub struct DataFolder {
     pub(super) past_counter: bool,
     pub(super) past_erasures: Vec<ErasureId>,
     pub(super) believed_erasures: Vec<ErasureId>,
+    pub(super) key_change: Option<KeyChange>,
     pub(super) how: OpenAs,
     pub(super) vault: Option<PathBuf>,
     pub(super) store: Option<PathBuf>,
@@ -75,7 +76,7 @@ pub struct Parts {
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
     /// [adopted](DataFolder::adopt).
     pub given: Option<PolicyText>,
-    /// What whoever runs this should know, in words.
+    /// What the user should know, in words.
     pub notes: Vec<String>,
 }
 
@@ -95,6 +96,7 @@ impl DataFolder {
             past_counter: false,
             past_erasures: Vec::new(),
             believed_erasures: Vec::new(),
+            key_change: None,
             how: OpenAs::Known,
             vault: None,
             store: None,
@@ -146,6 +148,14 @@ impl DataFolder {
     #[must_use]
     pub fn believed_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
         self.believed_erasures = erasures;
+        self
+    }
+
+    /// Changing the signing key as soon as the vault is open, before what earlier keys announced is applied;
+    /// see [`erasure::change_key`].
+    #[must_use]
+    pub fn with_key_change(mut self, change: Option<KeyChange>) -> Self {
+        self.key_change = change;
         self
     }
 
@@ -222,7 +232,7 @@ impl DataFolder {
             Err(error) => Err(error),
         };
         if made.is_ok() {
-            // Whoever waits for the lock finds the folder made. After a failure the file stays:
+            // Anyone who waits for the lock finds the folder made. After a failure the file stays:
             // without it two could hold a lock each. It is empty, and in nobody's way.
             let _ = fs::remove_file(&making);
         }
@@ -325,7 +335,13 @@ impl DataFolder {
                  --root"
             );
         }
-        let vault = Vault::open_as(&folder.vault(), slot, self.how)?;
+        let vault = match Vault::open_as(&folder.vault(), slot, self.how) {
+            // Nothing but what an attempt left, at making or at restoring it.
+            Err(VaultError::NotFound(_)) => {
+                return Err(FolderError::VaultMissing(self.path.clone()));
+            }
+            opened => opened?,
+        };
         let read_only = vault.is_read_only();
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;
@@ -335,6 +351,9 @@ impl DataFolder {
         }
         for erasure in &self.believed_erasures {
             erasure::believe(&vault, *erasure).await?;
+        }
+        if let Some(change) = &self.key_change {
+            erasure::change_key(&vault, change).await?;
         }
         let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
         let store = SqliteStore::open_with(folder.events(), mode)?;
@@ -357,6 +376,8 @@ impl DataFolder {
             Err(
                 ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
                 | ErasureError::TooOld(_)
+                | ErasureError::NotCarriedOut { .. }
+                | ErasureError::SigningKeyGap { .. }
                 | ErasureError::UnknownSigner(_),
             ) if let Some((store, vault)) = audited => Oubliette::unresumed(store, vault, policy),
             opened => opened?,

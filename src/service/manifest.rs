@@ -63,11 +63,6 @@ impl Noted {
         Self { id: Uuid::new_v4(), vault: None, hint: None, settings: None }
     }
 
-    /// By which a user's settings are found.
-    pub(super) fn id(&self) -> Uuid {
-        self.id
-    }
-
     /// The vault's id, where it was finished.
     pub(super) fn vault(&self) -> Option<String> {
         self.vault.clone()
@@ -212,6 +207,32 @@ impl DataFolder {
         let root = self.root.as_deref().unwrap_or(Path::new("/"));
         let settings = self.settings(None, root)?;
         settings.refuse_unplaceable(self.settings_file(Uuid::nil()).as_deref())
+    }
+
+    /// An error where [`DataFolder::note`] would fail, as far as can be seen beforehand.
+    pub(super) fn rehearse_note(&self, noted: &Noted) -> Result<(), FolderError> {
+        if let Some(settings) = &noted.settings {
+            settings.rehearse(self.settings_file(noted.id))?;
+        }
+        let path = self.manifest_file();
+        durable::rehearse(&path).map_err(|source| FolderError::Io { path, source })
+    }
+
+    /// An error where what is set for this folder could not be noted now: for before a change of its slot
+    /// that is to be noted.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::NotText`], [`FolderError::NoPlaceForSettings`].
+    pub fn refuse_unwritable(&self) -> Result<(), FolderError> {
+        self.refuse_unnotable()?;
+        match self.look()? {
+            Found::Ours(noted) => {
+                let root = self.root.clone().or_else(|| noted.root());
+                let settings = self.settings(noted.vault(), &root.unwrap_or_else(|| "/".into()))?;
+                self.rehearse_note(&noted.with(settings))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes it: what this user set first, then what belongs together in the folder.

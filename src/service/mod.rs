@@ -14,5 +14,5 @@ mod slot;
 
 pub use error::FolderError;
 pub use folder::{Access, DataFolder, Parts};
-pub use policy::PolicyText;
+pub use policy::{FormerPolicy, PolicyText};
 pub use restore::RestoredFolder;

@@ -1,6 +1,6 @@
 //! The policy that a folder works under.
 //!
-//! What counts is the text that the vault keeps, sealed: whoever may write into the folder could
+//! What counts is the text that the vault keeps, sealed: anyone who may write into the folder could
 //! otherwise have personal data stored in clear. `policy.toml` is where people read and edit it. An
 //! edited one counts once somebody adopts it.
 
@@ -53,6 +53,14 @@ impl PolicyText {
     }
 }
 
+/// What a folder worked under before it adopted another policy.
+#[derive(Debug)]
+pub struct FormerPolicy {
+    /// What stood in `policy.toml`, if it was there.
+    file: Option<Vec<u8>>,
+    adopted: PolicyText,
+}
+
 impl DataFolder {
     /// What stands in the folder's `policy.toml` now. An absent one has no rules: everything is
     /// sealed.
@@ -78,25 +86,61 @@ impl DataFolder {
         PolicyText::parse(text, "the adopted policy")
     }
 
-    /// Makes a policy the one that the folder works under, and writes it into `policy.toml`.
+    /// Makes a policy the one that the folder works under, and writes it into `policy.toml`. Returns
+    /// what it worked under before, for [`DataFolder::put_back`].
+    ///
+    /// Adopt a policy before the first event is stored under it. In a folder that does not know it
+    /// later events would be sealed without the owners that it names, and forgetting would miss them.
     ///
     /// # Errors
     /// [`FolderError::Io`], [`FolderError::Vault`].
-    pub async fn adopt(&self, vault: &Vault, policy: &PolicyText) -> Result<(), FolderError> {
+    pub async fn adopt(
+        &self,
+        vault: &Vault,
+        policy: &PolicyText,
+    ) -> Result<FormerPolicy, FolderError> {
         let path = self.policy_path();
-        let there = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            read => read.map_err(|source| FolderError::Io { path: path.clone(), source })?,
-        };
+        let former = FormerPolicy { file: self.policy_bytes()?, adopted: self.adopted(vault)? };
         let text = policy.text.as_bytes();
-        if there != text {
+        if former.file.as_deref() != Some(text) {
             durable::replace(&path, text).map_err(|source| FolderError::Io { path, source })?;
         }
         // A crash before this leaves a changed file, which is told.
-        if vault.note(NoteKind::Policy, ADOPTED)?.is_none_or(|noted| noted.as_slice() != text) {
+        self.note_adopted(vault, text).await?;
+        Ok(former)
+    }
+
+    /// Makes the former policy the folder's again, when nothing was stored under the one that was
+    /// adopted.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Vault`].
+    pub async fn put_back(&self, vault: &Vault, former: FormerPolicy) -> Result<(), FolderError> {
+        let path = self.policy_path();
+        let put_back = match &former.file {
+            file if *file == self.policy_bytes()? => Ok(()),
+            Some(file) => durable::replace(&path, file),
+            None => durable::remove(&path),
+        };
+        put_back.map_err(|source| FolderError::Io { path, source })?;
+        self.note_adopted(vault, former.adopted.text.as_bytes()).await
+    }
+
+    async fn note_adopted(&self, vault: &Vault, text: &[u8]) -> Result<(), FolderError> {
+        let noted = vault.note(NoteKind::Policy, ADOPTED)?;
+        // No note is as good as an empty one.
+        if noted.as_ref().map_or(&[][..], |noted| noted.as_slice()) != text {
             vault.put_note(NoteKind::Policy, ADOPTED, text).await?;
         }
         Ok(())
+    }
+
+    fn policy_bytes(&self) -> Result<Option<Vec<u8>>, FolderError> {
+        let path = self.policy_path();
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(read.map_err(|source| FolderError::Io { path, source })?)),
+        }
     }
 
     /// The adopted policy, and what is wrong where the file says something else.

@@ -10,11 +10,12 @@ use super::{
     slot::{absolute_root, device, make_room},
 };
 use crate::{
-    erasure::{Announcement, Replayed, replay},
+    erasure::{Announcement, Replayed, replay, unsuitable},
     store::{SqliteStore, sqlite::OpenMode},
     vault::{
         Vault,
         backup::{BackupError, Restored, VerifiedBackup},
+        is_free,
     },
 };
 
@@ -68,7 +69,7 @@ impl DataFolder {
         if is_empty(&folder.events())? {
             return Err(nothing());
         }
-        if !is_empty(&folder.vault())? {
+        if !is_free(&folder.vault())? {
             return Err(BackupError::VaultThere(folder.vault()).into());
         }
         let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
@@ -76,9 +77,10 @@ impl DataFolder {
         drop(store);
         backup.refuse_other_vault(&wanted)?;
         // Before the slot is touched: an older vault that was moved aside opens until then.
-        match erasures.iter().filter(|erasure| !erasure.suits(&backup)).count() {
-            0 => {}
-            odd => return Err(FolderError::ErasuresDoNotOpen(odd)),
+        match unsuitable(&backup, &erasures) {
+            (0, 0) => {}
+            (0, compromised) => return Err(FolderError::ErasuresOfCompromisedKey(compromised)),
+            (odd, _) => return Err(FolderError::ErasuresDoNotOpen(odd)),
         }
 
         let noted_root = noted.root();
@@ -88,11 +90,11 @@ impl DataFolder {
             Some(root) => absolute_root(root)?,
             None => usual_root()?,
         };
-        // Before anything is touched: what cannot be noted would lead nowhere.
-        let settings = folder.settings(Some(wanted), &root)?;
-        settings.refuse_unplaceable(self.settings_file(noted.id()).as_deref())?;
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
+        // Before the slot is overwritten: what cannot be noted then would lead nowhere.
+        let noted = noted.with(folder.settings(Some(wanted), &root)?);
+        self.rehearse_note(&noted)?;
         make_room(&root)?;
         let prepare = move || backup.prepare(&at, slot, progress);
         let prepared = tokio::task::spawn_blocking(prepare);
@@ -108,7 +110,7 @@ impl DataFolder {
             },
         };
         // Before the vault takes its place: one whose slot nobody finds would be none.
-        self.note(&noted.with(settings))?;
+        self.note(&noted)?;
         let restored = prepared.complete()?;
         let parts = self.open(Access::Existing, None).await?;
         let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());

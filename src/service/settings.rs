@@ -1,6 +1,6 @@
 //! What this user has set for a data folder.
 //!
-//! Whoever may write into the folder can change what it says. A command that gives a key, a module
+//! Anyone who may write into the folder can change what it says. A command that gives a key, a module
 //! that is loaded, a file to write the root key to, a folder to work in: such things are taken from
 //! the command line, from the environment, and from here, `$XDG_CONFIG_HOME/oubliette/<id>.json`.
 //! The folder names no more than the id.
@@ -73,14 +73,26 @@ impl Settings {
     /// # Errors
     /// [`FolderError::NoPlaceForSettings`] where they do, and there is no place.
     pub(super) fn save(&self, path: Option<PathBuf>) -> Result<(), FolderError> {
+        let text = pretty(&Self { oubliette: FORMAT, ..self.clone() })?;
+        self.place(path, |path| durable::replace(path, &text))
+    }
+
+    /// An error where [`Settings::save`] would fail, as far as can be seen beforehand.
+    pub(super) fn rehearse(&self, path: Option<PathBuf>) -> Result<(), FolderError> {
+        self.place(path, durable::rehearse)
+    }
+
+    fn place(
+        &self,
+        path: Option<PathBuf>,
+        write: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<(), FolderError> {
         self.refuse_unplaceable(path.as_deref())?;
         let Some(path) = path.filter(|path| self.is_needed() || path.exists()) else {
             return Ok(());
         };
-        let io = |source| FolderError::Io { path: path.clone(), source };
-        let text = pretty(&Self { oubliette: FORMAT, ..self.clone() })?;
-        durable::make_folder(durable::parent(&path)).map_err(io)?;
-        durable::replace(&path, &text).map_err(io)
+        let made = durable::make_folder(durable::parent(&path));
+        made.and_then(|()| write(&path)).map_err(|source| FolderError::Io { path, source })
     }
 
     pub(super) fn refuse_unplaceable(&self, path: Option<&Path>) -> Result<(), FolderError> {

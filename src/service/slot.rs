@@ -80,10 +80,12 @@ impl DataFolder {
         // Its settings are its own from now on, under an id of their own.
         let settings = alone.settings(noted.vault(), &root)?;
         let own = Noted::nothing();
-        settings.refuse_unplaceable(self.settings_file(own.id()).as_deref())?;
+        let own = own.with(settings);
+        // From then on the copy opens over no other slot.
+        self.rehearse_note(&own)?;
         make_room(&root)?;
         drop(Vault::give_own_slot(&alone.vault(), from, to)?);
-        self.note(&own.with(settings))?;
+        self.note(&own)?;
         Ok(root)
     }
 

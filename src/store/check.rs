@@ -1,9 +1,15 @@
-//! What makes an append malformed, whatever the store: for every adapter to ask first.
+//! What makes an append or a restore malformed, whatever the store: for every adapter to ask first.
 
-use std::collections::HashSet;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet, hash_map::Entry},
+};
 
-use super::{Append, Appended, Capabilities, Capability, StoreError};
-use crate::event::{EventId, MAX_STORED_BYTES, Payload, Position, Revision, StreamName};
+use super::{Append, Appended, Capabilities, Capability, ExpectedRevision, StoreError};
+use crate::event::{
+    EventId, Json, Kind, MAX_STORED_BYTES, Node, Payload, Position, RecordedEvent, Revision,
+    StreamName, canonical_number,
+};
 
 /// Checks what can be known about an append without looking at the store.
 ///
@@ -14,6 +20,23 @@ use crate::event::{EventId, MAX_STORED_BYTES, Payload, Position, Revision, Strea
 /// [`EventStore`](super::EventStore) says; [`StoreError::Unsupported`] where the append needs
 /// what the capabilities lack.
 pub fn check_appends(appends: &[Append], capabilities: Capabilities) -> Result<(), StoreError> {
+    if let Some(copy) =
+        appends.iter().flat_map(|append| &append.events).find(|event| event.holes.is_some())
+    {
+        return Err(StoreError::Invalid(format!(
+            "event {} is a copy of which parts are missing; only the layer can store it so that \
+             readers are told",
+            copy.id
+        )));
+    }
+    check_for_layer(appends, capabilities)
+}
+
+/// As [`check_appends`], for the layer, which notes what is missing of a copy.
+pub(crate) fn check_for_layer(
+    appends: &[Append],
+    capabilities: Capabilities,
+) -> Result<(), StoreError> {
     if appends.is_empty() {
         return Err(StoreError::Invalid("an append needs at least one stream".to_owned()));
     }
@@ -35,21 +58,100 @@ pub fn check_appends(appends: &[Append], capabilities: Capabilities) -> Result<(
             if !ids.insert(id) {
                 return Err(StoreError::IdInUse { id, stream: stream.clone() });
             }
-            if matches!(event.data, Payload::Bytes(_)) && !capabilities.has(Capability::Bytes) {
-                return Err(StoreError::Unsupported(Capability::Bytes));
-            }
-            check_size(id, "payload", event.data.as_bytes().len())?;
-            if let Some(metadata) = &event.metadata {
-                check_size(id, "metadata", metadata.as_str().len())?;
-                if !metadata.as_str().starts_with('{') {
-                    return Err(StoreError::Invalid(format!(
-                        "the metadata of event {id} is not a JSON object"
-                    )));
-                }
-            }
+            check_stored(id, &event.data, event.metadata.as_ref(), capabilities)?;
         }
     }
     Ok(())
+}
+
+/// Checks what can be known about a restore without looking at the store.
+///
+/// Every adapter calls it first, so that all of them refuse alike.
+///
+/// # Errors
+/// As [`check_appends`]; [`StoreError::Invalid`] for events that a layer opened: in clear, or with
+/// holes, they are not what was recorded.
+pub fn check_restored(
+    events: &[RecordedEvent],
+    capabilities: Capabilities,
+) -> Result<(), StoreError> {
+    if !capabilities.has(Capability::Restore) {
+        return Err(StoreError::Unsupported(Capability::Restore));
+    }
+    let mut ids: HashSet<EventId> = HashSet::with_capacity(events.len());
+    for event in events {
+        let id = event.id;
+        if !ids.insert(id) {
+            return Err(StoreError::IdInUse { id, stream: event.stream.clone() });
+        }
+        let opened = !event.keys.is_empty()
+            || !event.shredded.is_empty()
+            || !event.withheld.is_empty()
+            || event.tombstone.is_some()
+            || event.subject.is_some();
+        let data = event.data.as_ref().filter(|_| !opened).ok_or_else(|| {
+            StoreError::Invalid(format!(
+                "event {id} was opened by a layer; restore what the store beneath it returns"
+            ))
+        })?;
+        check_stored(id, data, event.metadata.as_ref(), capabilities)?;
+    }
+    Ok(())
+}
+
+fn check_stored(
+    id: EventId,
+    data: &Payload,
+    metadata: Option<&Json>,
+    capabilities: Capabilities,
+) -> Result<(), StoreError> {
+    if matches!(data, Payload::Bytes(_)) && !capabilities.has(Capability::Bytes) {
+        return Err(StoreError::Unsupported(Capability::Bytes));
+    }
+    check_size(id, "payload", data.as_bytes().len())?;
+    if let Some(metadata) = metadata {
+        check_size(id, "metadata", metadata.as_str().len())?;
+        if !metadata.as_str().starts_with('{') {
+            return Err(StoreError::Invalid(format!(
+                "the metadata of event {id} is not a JSON object"
+            )));
+        }
+    }
+    match data.as_json().into_iter().chain(metadata).find_map(|json| lacking(json, capabilities)) {
+        Some(capability) => Err(StoreError::Unsupported(capability)),
+        None => Ok(()),
+    }
+}
+
+/// What a store would need, and does not have, to give this JSON back as the value that it is.
+pub(crate) fn lacking(json: &Json, capabilities: Capabilities) -> Option<Capability> {
+    let capabilities = [Capability::LongNumbers, Capability::Nul]
+        .map(|one| (!capabilities.has(one)).then_some(one));
+    // Most stores have both, and need not look.
+    match capabilities {
+        [None, None] => None,
+        lacked => lacking_in(json.tree().root(), lacked),
+    }
+}
+
+fn lacking_in(node: Node<'_>, lacked: [Option<Capability>; 2]) -> Option<Capability> {
+    let [long_numbers, nul] = lacked;
+    let has_nul = |text: Option<Cow<'_, str>>| text.is_some_and(|text| text.contains('\0'));
+    let own = match node.kind() {
+        Kind::Number => long_numbers.filter(|_| !is_double(node.text())),
+        Kind::String => nul.filter(|_| has_nul(node.string())),
+        _ => None,
+    };
+    own.or_else(|| nul.filter(|_| has_nul(node.key())))
+        .or_else(|| node.children().find_map(|child| lacking_in(child, lacked)))
+}
+
+/// Whether a store that keeps numbers as doubles gives back the same number.
+fn is_double(literal: &str) -> bool {
+    // As the shortest digits that mean the double, which is what such stores write.
+    literal.parse::<f64>().is_ok_and(|double| {
+        double.is_finite() && canonical_number(&format!("{double:e}")) == canonical_number(literal)
+    })
 }
 
 fn check_size(id: EventId, what: &str, bytes: usize) -> Result<(), StoreError> {
@@ -61,10 +163,10 @@ fn check_size(id: EventId, what: &str, bytes: usize) -> Result<(), StoreError> {
     )))
 }
 
-/// Where an event id that an append brings was found.
+/// Where an event id that comes was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
-    /// Whether in the stream that the append is for.
+    /// Whether in the stream that it comes for.
     pub(crate) same_stream: bool,
     /// Its revision there.
     pub(crate) revision: Revision,
@@ -112,4 +214,41 @@ pub(crate) fn answer_retry(
         Some(in_use) if some_are_new => Err(in_use),
         Some(_) => Ok(Some(done)),
     }
+}
+
+/// For each event of a restore where it is already; `None` for those that are to be written.
+///
+/// # Errors
+/// [`StoreError::Conflict`] where one is not the next of its stream, [`StoreError::IdInUse`] where
+/// its id is elsewhere; the errors of `find` and `last`.
+pub(crate) fn plan_restore(
+    events: &[RecordedEvent],
+    mut find: impl FnMut(EventId, &StreamName) -> Result<Option<Known>, StoreError>,
+    mut last: impl FnMut(&StreamName) -> Result<Option<Revision>, StoreError>,
+) -> Result<Vec<Option<Known>>, StoreError> {
+    let mut lasts: HashMap<&StreamName, Option<Revision>> = HashMap::new();
+    let mut planned = Vec::with_capacity(events.len());
+    for event in events {
+        let RecordedEvent { id, stream, revision, .. } = event;
+        let known = find(*id, stream)?;
+        match known {
+            Some(known) if known.same_stream && known.revision == *revision => {}
+            Some(_) => return Err(StoreError::IdInUse { id: *id, stream: stream.clone() }),
+            None => {
+                let last = match lasts.entry(stream) {
+                    Entry::Occupied(last) => last.into_mut(),
+                    Entry::Vacant(unknown) => unknown.insert(last(stream)?),
+                };
+                let before = revision.0.checked_sub(1).map(Revision);
+                let expected = before.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
+                if !expected.matches(*last) {
+                    let (stream, actual) = (stream.clone(), Some((*last).into()));
+                    return Err(StoreError::Conflict { stream, expected, actual });
+                }
+                *last = Some(*revision);
+            }
+        }
+        planned.push(known);
+    }
+    Ok(planned)
 }

@@ -15,7 +15,7 @@ pub enum StoreError {
     /// Another writer was there first: read again, decide again, append again.
     #[error("conflict on stream {stream}: expected {expected}{}", describe(actual.as_ref()))]
     Conflict {
-        /// The stream.
+        /// The stream that the append was for.
         stream: StreamName,
         /// What the writer believed.
         expected: ExpectedRevision,
@@ -29,7 +29,7 @@ pub enum StoreError {
          a retry must repeat all events of its append, a new event needs a new id"
     )]
     IdInUse {
-        /// The id.
+        /// The id that another event has.
         id: EventId,
         /// The stream that the append was for.
         stream: StreamName,
@@ -42,9 +42,9 @@ pub enum StoreError {
          a retry must repeat its event as it was, a new event needs a new id"
     )]
     OtherContent {
-        /// The id.
+        /// The id that the events have in common.
         id: EventId,
-        /// The stream.
+        /// The stream that the append was for.
         stream: StreamName,
     },
 
@@ -71,7 +71,7 @@ pub enum StoreError {
     /// The layer refuses the append; nothing was written.
     #[error("refused: {refusal}")]
     Refused {
-        /// Why, by kind.
+        /// The reason, by kind.
         refusal: Refusal,
         /// The error underneath, where there is one.
         #[source]
@@ -81,13 +81,13 @@ pub enum StoreError {
     /// A sealed event cannot be opened, and not because somebody is forgotten: an alarm.
     #[error("event {id} (stream {stream}, revision {revision}, position {position}): {unreadable}")]
     Unreadable {
-        /// The stream.
+        /// The event's stream.
         stream: StreamName,
-        /// Its revision.
+        /// The event's revision.
         revision: Revision,
-        /// Its position.
+        /// The event's position.
         position: Position,
-        /// Its id.
+        /// The event's id.
         id: EventId,
         /// What is wrong with it.
         unreadable: Unreadable,
@@ -190,6 +190,16 @@ pub enum Unreadable {
         "the event's tag is newer than this vault, which was restored from a backup; restore a newer one"
     )]
     UnknownEra,
+    /// It says that parts of it were missing when it was copied, and no tag of the vault's vouches
+    /// for that: nobody knows whether somebody was forgotten.
+    #[error("forged hole: this vault did not note that parts of this event are missing")]
+    ForgedHole,
+    /// The vault says something here that a later version of this program understands.
+    #[error(
+        "the vault says `{0}` of a subject here, which this version of the program does not \
+         understand; open it with the newer one that wrote it"
+    )]
+    State(&'static str),
     /// The private half of a split event is not there.
     #[error("the private half of a split event is missing from the store")]
     HalfMissing,

@@ -8,7 +8,7 @@ use super::{
     Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
     StoreError, Subscription,
 };
-use crate::event::{Position, StreamName};
+use crate::event::{Position, RecordedEvent, StreamName};
 
 macro_rules! forward {
     ($pointer:ident) => {
@@ -16,6 +16,13 @@ macro_rules! forward {
         impl<S: EventStore + ?Sized> EventStore for $pointer<S> {
             async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
                 (**self).append(appends).await
+            }
+
+            async fn restore(
+                &self,
+                events: Vec<RecordedEvent>,
+            ) -> Result<Vec<Appended>, StoreError> {
+                (**self).restore(events).await
             }
 
             fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {

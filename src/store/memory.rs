@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{
     Append, Appended, Capabilities, Capability, Delivery, Direction, EventStore, EventStream,
     Filter, ReadAllOptions, ReadOptions, StoreError, Subscription,
-    check::{Known, answer_retry, check_appends},
+    check::{Known, answer_retry, check_appends, check_restored, plan_restore},
 };
 use crate::event::{EventId, Position, RecordedEvent, Revision, StreamName, Timestamp};
 
@@ -53,6 +53,17 @@ impl MemoryStore {
         Self { shared: Arc::new(Shared { capabilities, log: RwLock::default(), head }) }
     }
 
+    fn write(
+        &self,
+        write: impl FnOnce(&mut Log) -> Result<Vec<Appended>, StoreError>,
+    ) -> Result<Vec<Appended>, StoreError> {
+        let mut log = self.shared.log.write().unwrap_or_else(PoisonError::into_inner);
+        let done = write(&mut log)?;
+        // Told under the lock, so that the number never falls.
+        self.shared.head.send_replace(log.events.len());
+        Ok(done)
+    }
+
     fn require(&self, capability: Capability) -> Result<(), StoreError> {
         if self.shared.capabilities.has(capability) {
             Ok(())
@@ -82,8 +93,8 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Shared {
-    /// Whoever panicked while holding the lock changed nothing or everything: [`Log::append`]
-    /// decides first and then only pushes.
+    /// Whoever panicked while holding the lock changed nothing or everything: [`Log::append`] and
+    /// [`Log::restore`] decide first and then only push.
     fn log(&self) -> RwLockReadGuard<'_, Log> {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,15 +106,43 @@ impl Log {
         indices.len().checked_sub(1).map(|last| Revision(last as u64))
     }
 
+    fn find(&self, id: EventId, stream: &StreamName) -> Option<Known> {
+        let event = &self.events[*self.ids.get(&id)?];
+        Some(Known {
+            same_stream: event.stream == *stream,
+            revision: event.revision,
+            position: event.position,
+        })
+    }
+
+    fn restore(&mut self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        let planned = plan_restore(
+            &events,
+            |id, stream| Ok(self.find(id, stream)),
+            |stream| Ok(self.last(stream)),
+        )?;
+        let restored = Timestamp::now();
+        let mut done = Vec::with_capacity(events.len());
+        for (mut event, known) in events.into_iter().zip(planned) {
+            let already = known.is_some();
+            let position = match known {
+                Some(known) => known.position,
+                None => Position::number(self.events.len() as u64),
+            };
+            done.push(Appended { revision: event.revision, position, already });
+            if !already {
+                self.ids.insert(event.id, self.events.len());
+                let indices = self.streams.entry(event.stream.clone()).or_default();
+                indices.push(self.events.len());
+                (event.position, event.restored) = (position, Some(restored));
+                self.events.push(event);
+            }
+        }
+        Ok(done)
+    }
+
     fn append(&mut self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        let retry = answer_retry(&appends, |id, stream| {
-            let recorded = self.ids.get(&id).map(|&at| &self.events[at]);
-            Ok(recorded.map(|event| Known {
-                same_stream: event.stream == *stream,
-                revision: event.revision,
-                position: event.position,
-            }))
-        })?;
+        let retry = answer_retry(&appends, |id, stream| Ok(self.find(id, stream)))?;
         if let Some(done) = retry {
             return Ok(done);
         }
@@ -148,11 +187,12 @@ impl Log {
 impl EventStore for MemoryStore {
     async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         check_appends(&appends, self.shared.capabilities)?;
-        let mut log = self.shared.log.write().unwrap_or_else(PoisonError::into_inner);
-        let done = log.append(appends)?;
-        // Told under the lock, so that the number never falls.
-        self.shared.head.send_replace(log.events.len());
-        Ok(done)
+        self.write(|log| log.append(appends))
+    }
+
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        check_restored(&events, self.shared.capabilities)?;
+        self.write(|log| log.restore(events))
     }
 
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {

@@ -25,7 +25,8 @@ use futures::stream::BoxStream;
 pub use crate::event::{
     Content, EventId, EventType, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
 };
-pub use check::check_appends;
+pub use check::{check_appends, check_restored};
+pub(crate) use check::{check_for_layer, lacking};
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};
 pub use ext::{EventStoreExt, Folded};
 pub use memory::MemoryStore;
@@ -74,7 +75,9 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///
 /// Read:
 /// - `payloads_come_back_as_they_went_in`: data and metadata byte for byte, JSON and bytes;
-///   metadata `{}` may come back as none.
+///   metadata `{}` may come back as none. Without [`Capability::Verbatim`] JSON comes back as the
+///   same value; what comes back as another for want of a capability is refused by that. (`json`,
+///   `text` and `bytea` columns are `Verbatim`, `jsonb` is not, and has no `Nul`.)
 /// - `read_is_in_order`: forwards by growing revision, backwards by falling, from the revision
 ///   named (inclusive), at most as many as the limit says. An unknown stream is an empty one.
 /// - `read_all_is_in_order`: likewise by position over all streams, from behind the position named
@@ -91,6 +94,20 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   also where appends run meanwhile.
 /// - `subscription_filters`: only streams with the prefix and events of the types asked for.
 ///
+/// Restore:
+/// - `restore_keeps_what_was_recorded`: with [`Capability::Restore`] events come back with the id,
+///   type, payload, metadata, revision and time that they were given; their positions are new and in
+///   the order given; [`RecordedEvent::restored`] says when they were written here. Without it
+///   [`StoreError::Unsupported`].
+/// - `restore_is_all_or_nothing`: either every event of the call is there afterwards, or none, also
+///   where the caller drops the future.
+/// - `restore_refuses_what_does_not_follow`: an event whose revision is not the next of its stream is
+///   a [`StoreError::Conflict`]; an id that is elsewhere, or twice in the call, is
+///   [`StoreError::IdInUse`]; what is malformed, or was opened by a layer, is
+///   [`StoreError::Invalid`].
+/// - `restore_can_be_repeated`: events that stand at their revisions already are passed over and
+///   answered as a retry. Bytes are not compared.
+///
 /// # Wrappers
 ///
 /// No method has a default body: a default would silently bypass what the inner store overrides.
@@ -98,8 +115,8 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///
 /// # Cancellation
 ///
-/// `append` may be dropped at any await; whether the events were written is then unknown, and a
-/// retry with the same ids tells. Streams may be dropped at any time.
+/// `append` and `restore` may be dropped at any await; whether the events were written is then
+/// unknown, and a retry with the same ids tells. Streams may be dropped at any time.
 #[async_trait]
 pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// Appends to one or more streams, all or nothing.
@@ -110,6 +127,18 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
     /// As the contract says; [`StoreError::Backend`] where the store itself fails. After a
     /// `Backend` error the events may or may not be there: retry with the same ids.
     async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError>;
+
+    /// Appends events as another store recorded them, with their times and revisions: for moving
+    /// from one store to another, and for nothing else. All or nothing; the events may be of many
+    /// streams, each stream's in order.
+    ///
+    /// They are stored as they are: a layer that seals does not do this, the store beneath it does.
+    ///
+    /// Returns one [`Appended`] for each event, in their order.
+    ///
+    /// # Errors
+    /// As the contract says; after [`StoreError::Backend`] as with `append`.
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError>;
 
     /// Reads one stream.
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream;

@@ -9,7 +9,7 @@ use crate::event::{
 /// Events for one stream, and what that stream is expected to look like.
 #[derive(Debug, Clone)]
 pub struct Append {
-    /// The stream.
+    /// The stream to append to.
     pub stream: StreamName,
     /// What its last revision must be for the append to happen.
     pub expected: ExpectedRevision,
@@ -27,7 +27,7 @@ impl Append {
 /// Optimistic concurrency: what the writer believes the stream to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExpectedRevision {
-    /// Whatever it is.
+    /// Any state of the stream matches.
     Any,
     /// It has no events.
     NoStream,
@@ -74,10 +74,10 @@ pub struct Appended {
 /// Which way to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Direction {
-    /// From the oldest.
+    /// From the oldest event to the newest.
     #[default]
     Forwards,
-    /// From the newest.
+    /// From the newest event to the oldest.
     Backwards,
 }
 
@@ -86,7 +86,7 @@ pub enum Direction {
 pub struct ReadOptions {
     /// The first revision to return; `None` is the first event, or, backwards, the last.
     pub from: Option<Revision>,
-    /// Which way.
+    /// In which direction to read.
     pub direction: Direction,
     /// At most this many events.
     pub limit: Option<usize>,
@@ -98,13 +98,14 @@ pub struct ReadAllOptions {
     /// Only events beyond this position: after it, or, backwards, before it; `None` is all of them.
     /// It need not be an event's.
     pub after: Option<Position>,
-    /// Which way.
+    /// In which direction to read.
     pub direction: Direction,
     /// At most this many events.
     pub limit: Option<usize>,
 }
 
-/// Which events a subscription delivers. The default is all.
+/// Which events a subscription delivers. The default is all. The layer lets tombstones through,
+/// whatever types are asked for: whoever keeps what a person said must hear that they are forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Only streams whose name begins with one of these; empty: all streams.
@@ -128,7 +129,7 @@ impl Filter {
 // Events are the rule and `CaughtUp` happens once: boxing each event would cost the rule.
 #[allow(clippy::large_enum_variant)]
 pub enum Delivery {
-    /// An event.
+    /// An event of the subscription.
     Event(RecordedEvent),
     /// All that was there when the subscription began has been delivered; delivered once.
     CaughtUp,
@@ -140,14 +141,24 @@ pub enum Delivery {
 pub enum Capability {
     /// One append to several streams, all or nothing.
     AtomicMultiStream,
-    /// Reading backwards.
+    /// Reading in falling order.
     ReadBackwards,
     /// Reading all streams in one order.
     ReadAll,
-    /// Subscriptions.
+    /// Subscriptions that catch up and go live.
     Subscribe,
     /// Payloads that are not JSON.
     Bytes,
+    /// Giving JSON back as the text that it was. A store without it gives the same value back, perhaps
+    /// with members in another order and strings and numbers in another spelling.
+    Verbatim,
+    /// Numbers that an IEEE double does not hold, such as 9007199254740993 and 1e400.
+    LongNumbers,
+    /// The character U+0000 in JSON's strings and keys.
+    Nul,
+    /// Appending events as another store recorded them: see
+    /// [`EventStore::restore`](super::EventStore::restore).
+    Restore,
 }
 
 impl fmt::Display for Capability {
@@ -158,18 +169,24 @@ impl fmt::Display for Capability {
             Self::ReadAll => "reading all streams",
             Self::Subscribe => "subscriptions",
             Self::Bytes => "payloads that are not JSON",
+            Self::Verbatim => "JSON byte for byte",
+            Self::LongNumbers => {
+                "numbers in clear that a double does not hold (seal the field, or make it a string)"
+            }
+            Self::Nul => "the character U+0000 in clear (seal the field, or encode it)",
+            Self::Restore => "restoring events as they were recorded",
         })
     }
 }
 
 /// What a store can do beyond appending to and reading one stream forwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities(u8);
+pub struct Capabilities(u16);
 
 impl Capabilities {
-    /// Everything.
-    pub const ALL: Self = Self(0b1_1111);
-    /// The minimum.
+    /// A store that can do everything.
+    pub const ALL: Self = Self(0b1_1111_1111);
+    /// A store that can do the minimum.
     pub const NONE: Self = Self(0);
 
     /// These and one more.
@@ -189,7 +206,7 @@ impl Capabilities {
         self.0 & Self::bit(capability) != 0
     }
 
-    const fn bit(capability: Capability) -> u8 {
+    const fn bit(capability: Capability) -> u16 {
         1 << capability as u8
     }
 }

@@ -108,7 +108,7 @@ impl Warm {
     }
 }
 
-/// Where warm keys are looked up.
+/// Where warm keys are looked up. They are of the empty class: no other key seals.
 pub(super) type Address = (StreamName, Subject);
 
 /// All that is kept in memory.

@@ -34,7 +34,7 @@ impl FromStr for BackupId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Backup {
-    /// Which.
+    /// The backup's id.
     pub backup: BackupId,
     /// When it was begun.
     pub created: Timestamp,
@@ -56,7 +56,7 @@ pub struct Backup {
     pub retired: Option<Timestamp>,
 }
 
-/// How a backup stands.
+/// The state of a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -72,7 +72,7 @@ pub enum BackupState {
 }
 
 impl Backup {
-    /// How it stands at this moment.
+    /// Returns its state at this moment.
     pub fn state(&self, at: Timestamp) -> BackupState {
         match self {
             Self { retired: Some(_), .. } => BackupState::Retired,

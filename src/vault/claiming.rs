@@ -42,7 +42,7 @@ impl Vault {
     /// written at once; durable with the next commit. After a crash before it, the claims are found
     /// unsettled, and settled again.
     ///
-    /// Only the writer of the events may say so: whoever finds an event by its id calls
+    /// Only the writer of the events may say so: anyone who finds an event by its id calls
     /// [`Vault::settle_by`].
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl Committer {
             let begun = record.claim(claim, &self.core.naming, together, fence.first_living())?;
             // What an event began that counted long ago may be dead by now. If it is in the store,
             // its retry needs any key, so that the store can answer that it is there; if it is not,
-            // it must not come under the key of whoever owns the subject by now.
+            // it must not come under the key of anyone who owns the subject by now.
             let dead = begun.filter(|begun| fence.is_dead(*begun));
             if let Some(generation) = dead.filter(|_| !claim.stored) {
                 return Err(VaultError::NoGeneration {

@@ -35,7 +35,7 @@ pub(crate) enum Fate {
 /// Pages of a copy, by their names.
 pub(crate) type CopiedPages<'a> = &'a mut dyn FnMut(&[u8; 16]) -> Option<Vec<u8>>;
 
-/// A copy of a vault's folder. Whoever opens one gives it away: its database writes as it opens.
+/// A copy of a vault's folder. Anyone who opens one gives it away: its database writes as it opens.
 pub(crate) struct Copied(Box<dyn PageStore>);
 
 impl Copied {

@@ -52,6 +52,8 @@ pub(super) struct EraKeys {
     pub(super) announcements: Arc<Cipher>,
     /// Makes the tags of events.
     pub(super) tags: Hmac<Sha256>,
+    /// Makes the tags of the holes in copied events.
+    pub(super) holes: Hmac<Sha256>,
 }
 
 impl EraKeys {
@@ -60,7 +62,8 @@ impl EraKeys {
         let announcements = derive(secret, b"oubliette era 1: announcements");
         let ids = Aes256::new((&*ids).into());
         let tags = keyed(&derive(secret, b"oubliette era 1: event tags"));
-        Self { era, ids, announcements: Arc::new(Cipher::new(&announcements)), tags }
+        let holes = keyed(&derive(secret, b"oubliette era 1: holes"));
+        Self { era, ids, announcements: Arc::new(Cipher::new(&announcements)), tags, holes }
     }
 
     /// The era that a note holds.

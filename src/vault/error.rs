@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use super::root::WrappedBy;
 use crate::{
     crypto::{KeyId, RandomError},
-    event::{ErasureId, EventId, Generation, Subject},
+    event::{ErasureId, EventId, Generation, SigningKeyId, Subject},
     own::Refused,
 };
 
@@ -16,7 +16,7 @@ pub enum VaultError {
     /// The subject is forgotten; `reopen` admits them again.
     #[error("subject {subject} is forgotten; `reopen` admits them again")]
     Forgotten {
-        /// Who.
+        /// The forgotten subject.
         subject: Subject,
         /// By which erasure. No message says it: a log would join the subject to its announcement.
         erasure: ErasureId,
@@ -39,7 +39,7 @@ pub enum VaultError {
     /// The generation is dead, or was never begun.
     #[error("subject {subject} has no living generation {generation}")]
     NoGeneration {
-        /// Whose.
+        /// The subject whose key was asked for.
         subject: Subject,
         /// The one that was asked for.
         generation: Generation,
@@ -50,9 +50,9 @@ pub enum VaultError {
          what is to be sealed under it must be appended anew, under the current one"
     )]
     KeyUsedUp {
-        /// Whose.
+        /// The subject whose key is used up.
         subject: Subject,
-        /// Which of theirs.
+        /// The generation of that key.
         generation: Generation,
     },
     /// Another process has this vault open, or a copy of its folder over the same root slot. 0:
@@ -92,15 +92,15 @@ pub enum VaultError {
         path.display()
     )]
     SlotPermissions {
-        /// Where it is.
+        /// The slot's file.
         path: PathBuf,
-        /// Its permissions.
+        /// The permissions of the file.
         mode: u32,
     },
     /// Something stands in the place of a file or folder of ours that is not, or not this user's.
     #[error("{} is not touched: {why}", path.display())]
     Foreign {
-        /// Where.
+        /// What is not touched.
         path: PathBuf,
         /// What it is, and what to do.
         why: String,
@@ -111,7 +111,7 @@ pub enum VaultError {
          an older copy of the slot was put back; put the present one in its place"
     )]
     SlotOutdated {
-        /// The slot's epoch.
+        /// The epoch of the slot.
         slot: u64,
         /// The epoch that the pages had reached.
         vault: u64,
@@ -126,7 +126,7 @@ pub enum VaultError {
         folder.display(), of.display()
     )]
     FolderCopied {
-        /// The copy.
+        /// The folder that is a copy.
         folder: PathBuf,
         /// Where the other one is.
         of: PathBuf,
@@ -168,9 +168,9 @@ pub enum VaultError {
         slot.display(), folder.display()
     )]
     SlotWithin {
-        /// The file.
+        /// The file that was named as the slot.
         slot: PathBuf,
-        /// The folder.
+        /// The vault's folder, which it would be in.
         folder: PathBuf,
     },
     /// The device that holds the root slot cannot be used.
@@ -178,15 +178,15 @@ pub enum VaultError {
     SlotDevice {
         /// Where the slot is.
         place: String,
-        /// What is wrong.
+        /// What is wrong with it.
         why: String,
     },
     /// A mirror of the root slot that was asked for cannot be made, wiped or used.
     #[error("the root slot's mirror {mirror} cannot be used: {why}")]
     Mirror {
-        /// Which.
+        /// The mirror's place.
         mirror: String,
-        /// What is wrong.
+        /// What is wrong with it.
         why: String,
     },
     /// The counter that bears witness of the root slot cannot be used.
@@ -197,9 +197,9 @@ pub enum VaultError {
          (`oubliette root counter`)"
     )]
     Counter {
-        /// Which.
+        /// The counter's place.
         counter: String,
-        /// What is wrong.
+        /// What is wrong with it.
         why: String,
     },
     /// The key-encryption key does not open the root slot.
@@ -248,7 +248,7 @@ pub enum VaultError {
          an older copy of the folder was put back, or it is damaged"
     )]
     RolledBack {
-        /// The slot's epoch.
+        /// The epoch that the slot names.
         epoch: u64,
     },
     /// The vault's epoch is lower than one that was noted elsewhere: vault and slot were rolled
@@ -261,7 +261,7 @@ pub enum VaultError {
         told_by(.counter.as_deref()), go_on(.counter.as_deref())
     )]
     EpochTooLow {
-        /// The vault's epoch.
+        /// The epoch of the vault.
         found: u64,
         /// The least that was expected.
         expected: u64,
@@ -271,14 +271,25 @@ pub enum VaultError {
     /// A page or record does not have the form that it must have.
     #[error("the vault is damaged: {0}")]
     Damaged(String),
+    /// The history of signing keys has a gap.
+    #[error(
+        "the history of signing keys has a gap: nothing leads to key {0}; no crash leaves this: restore \
+         the vault from another backup, and keep a copy of this one"
+    )]
+    SigningKeyGap(SigningKeyId),
     /// The vault was written by a newer version.
     #[error("the vault has format {found}, this program knows up to {known}; use a newer program")]
     NewerFormat {
-        /// The format found.
+        /// The format that the vault names.
         found: u32,
         /// The newest format that this program knows.
         known: u32,
     },
+    /// A data key of a class that this program cannot read.
+    #[error(
+        "a data key is of a class of form {0}, which this program does not know; use a newer program"
+    )]
+    UnknownClass(u8),
     /// An earlier write failed, so that nothing is known about what is on the disk.
     #[error("a write to the vault failed earlier; close it and open it again")]
     Poisoned,

@@ -5,7 +5,7 @@
 //! being one, for ever. Who waits for a closure leaves the queue meanwhile, because closures
 //! last and others need not stand behind it.
 //!
-//! A hold may have an end. From then on it keeps nobody waiting, whoever still has it in hand: those who
+//! A hold may have an end. From then on it keeps nobody waiting, no matter who still has it in hand: those who
 //! wait look for such holds themselves, so that it needs no task of its own.
 
 use std::{
@@ -161,7 +161,7 @@ impl Gates {
         self.changed.notify_waiters();
     }
 
-    /// Lets go of what has come to its end. To be called by whoever is about to wait.
+    /// Lets go of what has come to its end. To be called before waiting.
     fn expire(&self) {
         let now = self.now();
         if self.lock().expire(now) {
@@ -177,6 +177,23 @@ impl Gates {
         tokio::select! {
             () = changed => {}
             () = tokio::time::sleep(left) => {}
+        }
+    }
+
+    /// Waits until so much time has passed.
+    pub(super) async fn elapse(&self, time: Duration) {
+        let Some(end) = self.now().checked_add(time) else { return std::future::pending().await };
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let left = end.saturating_duration_since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(left) => {}
+            }
         }
     }
 

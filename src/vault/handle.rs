@@ -100,6 +100,11 @@ impl Vault {
         })
     }
 
+    /// Waits until so much time has passed, by the clock that ends admissions.
+    pub(crate) async fn elapse(&self, time: Duration) {
+        self.open.gates.elapse(time).await;
+    }
+
     /// Lets time pass for those who wait for an admission to end, and for what is dated.
     #[cfg(test)]
     pub(crate) fn pass_time(&self, time: Duration) {
@@ -160,7 +165,7 @@ impl Vault {
         self.admit_for(opening, None).await
     }
 
-    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, whoever
+    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, no matter who
     /// still holds it.
     ///
     /// # Errors

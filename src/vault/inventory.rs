@@ -1,6 +1,6 @@
 //! The walk over everything that the vault knows, a few entries at a time.
 //!
-//! How a key stands is said by its subject's record, which stands before the keys in the same
+//! The state of a key is in its subject's record, which comes before the keys in the same
 //! walk: no key costs a look-up of its own.
 //!
 //! Most of the work is opening pages, so several threads do it ahead of the reader. They share the

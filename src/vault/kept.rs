@@ -21,7 +21,7 @@ impl Vault {
 
     /// The mirrors of the root slot that may hold an earlier root: until they are overwritten, what
     /// was forgotten since can be read with them. And its counter, if that does not tell the present
-    /// epoch: a rollback to before what was forgotten since would not be found out.
+    /// epoch: a rollback to before what was forgotten since would not be detected.
     ///
     /// # Errors
     /// [`VaultError::Poisoned`].

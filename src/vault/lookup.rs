@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Vault {
-    /// How a subject stands.
+    /// Returns the state of a subject.
     ///
     /// # Errors
     /// Storage errors.

@@ -47,6 +47,7 @@ mod verdict;
 mod verify;
 mod wire;
 
+pub use crate::event::VaultId;
 pub use catalogue::{Backup, BackupId, BackupState};
 #[cfg(feature = "drill")]
 pub(crate) use copy::{Copied, DeadKey, Fate};
@@ -64,17 +65,19 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
-pub use signing::{KeyOrigin, SigningKeyInfo, Vouched};
+pub(crate) use signing::History;
+pub use signing::{
+    KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned, Vouched,
+};
 pub(crate) use stating::Stating;
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
-#[cfg(feature = "cli")]
-pub(crate) use tree::remove_unfinished;
 pub use tree::{Moved, OpenAs};
+#[cfg(feature = "cli")]
+pub(crate) use tree::{is_free, remove_unfinished};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
-    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, VaultId,
-    Verdict,
+    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, Verdict,
 };
 pub use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};

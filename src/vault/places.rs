@@ -3,7 +3,8 @@
 //! | place | value |
 //! | --- | --- |
 //! | `1 ‖ H(subject) ‖ 1 ‖ part` | the subject's record, where it differs from the default |
-//! | `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` | a data key |
+//! | `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` | a data key of the empty class |
+//! | `1 ‖ H(subject) ‖ 2 ‖ H(class, stream) ‖ generation` | a data key of another class |
 //! | `1 ‖ H(subject) ‖ 3 ‖ H(dependent)` | the name of a subject that named this one as owner |
 //! | `2 ‖ H(subject) ‖ part` | the fence |
 //! | `3 ‖ kind ‖ id ‖ part` | a note |
@@ -11,6 +12,9 @@
 //! So all that there is of one subject is one range, and its fence stands apart. `H` is a keyed
 //! hash: HMAC-SHA-256, cut to 16 bytes. Two of n names collide with odds n² / 2¹²⁹: nothing, at
 //! any n that a vault can hold.
+//!
+//! A class is hashed together with the stream. So a key of any class stands among its subject's keys, its
+//! place has no byte more, and its id leads to it as any other's. What the class is, its record says.
 
 use std::{fmt, ops::Range};
 
@@ -26,10 +30,11 @@ use super::{
     NoteKind, VaultError,
     eras::{Era, Eras},
     tree::Place,
+    wire::{Writer, class_form},
 };
 use crate::{
     crypto::{KEY_ID_BYTES, KeyId, Secret, derive, keyed, random},
-    event::{ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName, Subject},
+    event::{Class, ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName, Subject},
 };
 
 /// A keyed hash of a name.
@@ -61,7 +66,7 @@ pub(super) const LAST_GENERATION: u32 = 0x00FF_FFFF;
 /// looked for. What could be mixed up is which of two such subjects' erasures explains a
 /// dead key. An id that nobody made hits one of a million fences with odds 2⁻⁴⁴.
 pub(super) const SUBJECT_PREFIX: usize = 8;
-/// How many bytes of H(stream) a key id carries: they narrow the search, no more.
+/// How many bytes of H(stream), or of H(class, stream), a key id carries: they narrow the search, no more.
 const STREAM_PREFIX: usize = 2;
 
 /// What a key id says to its vault.
@@ -132,8 +137,16 @@ impl Naming {
         self.hash(b"subject\0", subject.as_str())
     }
 
-    fn stream(&self, stream: &StreamName) -> Hash {
-        self.hash(b"stream\0", stream.as_str())
+    fn stream(&self, stream: &StreamName, class: &Class) -> Hash {
+        if class.is_empty() {
+            return self.hash(b"stream\0", stream.as_str());
+        }
+        // Form and class say where the stream begins.
+        let mut name = Writer::new(512);
+        name.u8(class_form(class));
+        name.class(class);
+        name.bytes(stream.as_str().as_bytes());
+        self.hash(b"class and stream\0", name.done().as_slice())
     }
 
     /// An owner change, without the name.
@@ -160,9 +173,15 @@ impl Naming {
     }
 
     /// The place of a data key.
-    pub(super) fn key(&self, subject: &Hash, stream: &StreamName, generation: Generation) -> Place {
+    pub(super) fn key(
+        &self,
+        subject: &Hash,
+        stream: &StreamName,
+        class: &Class,
+        generation: Generation,
+    ) -> Place {
         let mut place = of_subject(subject, KEY);
-        place.extend_from_slice(&self.stream(stream));
+        place.extend_from_slice(&self.stream(stream, class));
         place.extend_from_slice(&generation.0.to_be_bytes());
         place
     }

@@ -1,15 +1,52 @@
 //! What the values in the tree say: keys and subjects. Fences: see [`super::fence`].
+//!
+//! A **data key** stands at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
+//! numbers are big-endian; a name is its length(1) and its bytes.
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | version: 1 |
+//! | 18 | key id |
+//! | 32 | the key |
+//! | 4 | generation |
+//! | 8 | when it was made: microseconds since 1970-01-01 UTC |
+//! | 4 | the day of its last use: days since 1970-01-01 UTC |
+//! | 8 | how many seals are reserved |
+//! | 1 | layout: 0 sealed, 1 inline, 2 split; plus 16 times the form of its class |
+//! | 8 | digest of the policy |
+//! | 1 + n | the subject's name |
+//! | 1 + n | the stream's name; empty if it is the subject's own |
+//! | 1 + n | with form 1 or 3: the category |
+//! | 4 | with form 2 or 3: the last day of the period: year(2) month(1) day(1) |
+//!
+//! An empty class has form 0 and no byte. A form above 3 is refused as [`VaultError::UnknownClass`], and
+//! a higher version as [`VaultError::NewerFormat`]: whatever else a class may come to have, this program
+//! does not take it for less than it is.
+//!
+//! A **subject's record**, which most have none of (see [`SubjectRecord::default_for`]), at
+//! `1 ‖ H(subject) ‖ 1 ‖ part`. Lists have their length(4) before them; an id that may be absent is 0, or
+//! 1 and the id(16).
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 1 | version: 3 |
+//! | 4 | the generation of new keys |
+//! | 4 | the highest generation ever begun |
+//! | list | epochs: first generation(4), the open claim's event or none, *any*(1), owners: name, the open claim's event or none |
+//! | list | what events stated: event(16), open(1), content(16), changes: hash(16) each, generation begun(4) or 0 |
+//! | list | names of former owners |
+//! | list | when generations began: generation(4) microseconds(8) |
 
 use super::{
     Epoch, KeyInfo, KeyStanding, Owner, VaultError,
     fence::FenceRecord,
-    places::{Hash, LAST_GENERATION},
-    tree::Value,
-    wire::{Reader, Writer},
+    places::{Hash, LAST_GENERATION, Naming},
+    tree::{Place, Value},
+    wire::{Reader, Writer, class_form},
 };
 use crate::{
     crypto::{KeyId, Secret},
-    event::{EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+    event::{Class, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
@@ -36,6 +73,7 @@ pub(super) struct KeyEntry {
     pub(super) secret: Secret,
     pub(super) stream: StreamName,
     pub(super) subject: Subject,
+    pub(super) class: Class,
     pub(super) generation: Generation,
     pub(super) created: Timestamp,
     pub(super) last_day: u32,
@@ -55,16 +93,18 @@ impl KeyEntry {
         to.i64(self.created.as_micros());
         to.u32(self.last_day);
         to.u64(self.reserved);
-        to.u8(match self.layout {
+        let layout = match self.layout {
             Layout::Sealed => 0,
             Layout::Inline => 1,
             Layout::Split => 2,
-        });
+        };
+        to.u8(layout | class_form(&self.class) << 4);
         to.bytes(&self.policy.0);
         to.name(self.subject.as_str());
         // Most streams are their own subject: an empty name stands for that.
         let own = self.stream.as_str() == self.subject.as_str();
         to.name(if own { "" } else { self.stream.as_str() });
+        to.class(&self.class);
         to.done()
     }
 
@@ -78,7 +118,8 @@ impl KeyEntry {
         let created = Timestamp::from_micros(from.i64()?);
         let last_day = from.u32()?;
         let reserved = from.u64()?;
-        let layout = match from.u8()? {
+        let form = from.u8()?;
+        let layout = match form & 0x0F {
             0 => Layout::Sealed,
             1 => Layout::Inline,
             2 => Layout::Split,
@@ -90,12 +131,14 @@ impl KeyEntry {
             "" => subject.stream(),
             name => StreamName::new(name).map_err(|_| from.odd())?,
         };
+        let class = from.class(form >> 4)?;
         from.end()?;
         Ok(Self {
             id,
             secret,
             stream,
             subject,
+            class,
             generation,
             created,
             last_day,
@@ -103,6 +146,11 @@ impl KeyEntry {
             layout,
             policy,
         })
+    }
+
+    /// Where it belongs.
+    pub(super) fn place(&self, naming: &Naming) -> Place {
+        naming.key(&naming.subject(&self.subject), &self.stream, &self.class, self.generation)
     }
 
     /// What may be told of it.
@@ -115,6 +163,7 @@ impl KeyEntry {
             id: self.id,
             stream: self.stream,
             subject: self.subject,
+            class: self.class,
             generation: self.generation,
             created: self.created,
             last_use: day(self.last_day),

@@ -16,7 +16,7 @@ impl Vault {
     /// Waits, as an exclusive [`Admission`](super::Admission) does, until nothing is sealed for the
     /// subject and not yet stored, so that after it nothing reaches the store under an older key.
     ///
-    /// The pages that hold the subject's keys take fresh keys along, up to the root: whoever once
+    /// The pages that hold the subject's keys take fresh keys along, up to the root: anyone who once
     /// held the root and a copy of the pages cannot read the new keys from later copies, and an
     /// older page cannot be slipped back.
     ///
@@ -26,7 +26,7 @@ impl Vault {
         self.rotate_if(subject, None).await
     }
 
-    /// As [`Vault::rotate`], unless the subject is past this generation already: for whoever found
+    /// As [`Vault::rotate`], unless the subject is past this generation already: for anyone who found
     /// a key too old and may not be the only one who did.
     ///
     /// # Errors

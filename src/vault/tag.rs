@@ -28,6 +28,20 @@ impl Vault {
         })
     }
 
+    /// The tag of what is missing of a copied event; `said` is all that the holes say, and of which
+    /// event.
+    pub(crate) fn tag_holes(&self, said: &[u8]) -> Result<EventTag, VaultError> {
+        let vault = self.id();
+        self.core().naming.eras.with_current(|keys| {
+            EventTag::new(&keys.holes, vault.0.as_bytes(), keys.era.0, said, &[])
+        })
+    }
+
+    /// What the tag of holes that say this shows.
+    pub(crate) fn check_holes(&self, tag: &EventTag, said: &[u8]) -> Result<Tagged, VaultError> {
+        self.check(tag, |keys| tag.covers(&keys.holes, said, &[]))
+    }
+
     /// Whether a tag names this vault.
     pub(crate) fn wrote(&self, tag: &EventTag) -> bool {
         self.id().0.as_bytes().starts_with(tag.vault())
@@ -40,10 +54,17 @@ impl Vault {
         associated: &[u8],
         tokens: &[Token],
     ) -> Result<Tagged, VaultError> {
+        self.check(tag, |keys| tag.covers(&keys.tags, associated, tokens))
+    }
+
+    fn check(
+        &self,
+        tag: &EventTag,
+        covers: impl FnOnce(&EraKeys) -> bool,
+    ) -> Result<Tagged, VaultError> {
         if !self.wrote(tag) {
             return Ok(Tagged::OtherVault);
         }
-        let covers = |keys: &EraKeys| tag.covers(&keys.tags, associated, tokens);
         Ok(match self.core().naming.eras.with(Era(tag.era()), covers)? {
             Some(true) => Tagged::Ours,
             Some(false) => Tagged::Forged,

@@ -5,7 +5,7 @@
 //! done, what stands at those places then is written after it, which makes the whole show the
 //! moment at which the last of them was read with no write in between.
 //!
-//! A place is noted *after* its change can be read: whoever takes the notes and then reads may
+//! A place is noted *after* its change can be read: anyone who takes the notes and then reads may
 //! read too new a value, which is noted again, and never too old a one.
 
 use std::{

@@ -1,27 +1,16 @@
 //! What is asked of the vault, and what it answers.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::{
     crypto::{DataKey, KeyId},
     event::{
-        ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName, Subject,
-        Timestamp,
+        Class, ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName,
+        Subject, Timestamp,
     },
 };
-
-/// The identity of a vault, fixed when it is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VaultId(pub Uuid);
-
-impl fmt::Display for VaultId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
@@ -36,15 +25,15 @@ pub struct Opening {
 /// Which data key is needed to seal.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyRequest<'a> {
-    /// The logical stream.
+    /// The logical stream whose events are sealed.
     pub stream: &'a StreamName,
-    /// The subject.
+    /// The subject for whom they are sealed.
     pub subject: &'a Subject,
     /// The generation that a claim of the same append begins; `None`: the subject's current one.
     pub generation: Option<Generation>,
     /// Noted with a new key, for the inventory.
     pub layout: Layout,
-    /// Likewise.
+    /// The digest of the policy, which is noted with a new key.
     pub policy: PolicyDigest,
 }
 
@@ -52,16 +41,16 @@ pub struct KeyRequest<'a> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// It lives.
+    /// The key lives and opens what it sealed.
     Live {
-        /// The key.
+        /// The living key.
         key: Arc<DataKey>,
-        /// Whose it is.
+        /// The subject whose key it is.
         subject: Subject,
     },
-    /// It is destroyed.
+    /// The key is destroyed for good.
     Shredded {
-        /// By this erasure.
+        /// The erasure that destroyed it.
         erasure: ErasureId,
     },
 }
@@ -73,7 +62,7 @@ pub struct Claim {
     pub subject: Subject,
     /// The event that states the change.
     pub event: EventId,
-    /// The change.
+    /// The change of owners that the event states.
     pub change: OwnerChange,
     /// Whether forgetting any one owner suffices to forget the dependent, or all must be.
     pub any: bool,
@@ -119,7 +108,7 @@ pub struct Epoch {
     pub from: Generation,
     /// The event that begins it, until settled.
     pub unsettled: Option<EventId>,
-    /// The owners.
+    /// The owners of that time.
     pub owners: Vec<Owner>,
     /// Whether forgetting any one owner suffices.
     pub any: bool,
@@ -132,7 +121,7 @@ impl Epoch {
     }
 }
 
-/// How a subject stands with the vault.
+/// The state of a subject in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {
     /// Its fence, if it was ever forgotten, wholly or in part.
@@ -161,7 +150,7 @@ pub struct Fence {
 /// A key of a dead generation that its erasure spared: the generation, and the key's id.
 pub type Spared = (Generation, KeyId);
 
-/// How a key stands, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
+/// The state of a key, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
 /// knows no suspended key, and nobody can tell it that one is compromised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -183,13 +172,15 @@ pub enum KeyStanding {
 pub struct KeyInfo {
     /// Its id, as in tokens.
     pub id: KeyId,
-    /// Its logical stream.
+    /// The logical stream whose events the key seals.
     pub stream: StreamName,
-    /// Its subject.
+    /// The subject whose key it is.
     pub subject: Subject,
-    /// Its generation.
+    /// The class of the key.
+    pub class: Class,
+    /// The generation of the subject's keys.
     pub generation: Generation,
-    /// How it stands.
+    /// Whether it seals what comes next.
     pub standing: KeyStanding,
     /// When it was made: a key is made when it is first needed, so that it is active from then on.
     pub created: Timestamp,
@@ -212,9 +203,9 @@ pub struct KeyInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InventoryEntry {
-    /// A living key.
+    /// A living data key.
     Key(KeyInfo),
-    /// A forgotten subject.
+    /// The fence of a forgotten subject.
     Fence(Fence),
 }
 
@@ -230,18 +221,18 @@ pub enum Dead {
 /// One subject of a destruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doomed {
-    /// Who.
+    /// The subject who loses keys.
     pub subject: Subject,
-    /// What of theirs.
+    /// Which of their generations die.
     pub dead: Dead,
 }
 
 /// A batch of keys to destroy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destruction {
-    /// On whose behalf.
+    /// The erasure that this is a step of.
     pub erasure: ErasureId,
-    /// Whose keys.
+    /// The subjects who lose keys.
     pub doomed: Vec<Doomed>,
     /// The keys that live on: retained, held, or of a category that was not asked for. The generations
     /// that they are of are dead all the same: nothing more is sealed in them.
@@ -274,7 +265,7 @@ pub struct Taken {
 /// An erasure without names: what a vault that was rolled back needs to apply it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// The erasure.
+    /// The erasure's id.
     pub erasure: ErasureId,
     /// What it takes, of whom.
     pub taken: Vec<Taken>,
@@ -285,7 +276,7 @@ pub struct Verdict {
 /// What a destruction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Destroyed {
-    /// How many keys.
+    /// How many keys were destroyed.
     pub keys: u64,
     /// The root's epoch since.
     pub epoch: u64,

@@ -1,7 +1,7 @@
 //! Claims that only the caller of a codec can settle: nobody else sees the store that they write to.
 //!
-//! Each has a note under its event's id, written in the same breath as the claim: the pseudonym of
-//! the dependent, and since when. It holds no name, so that it may outlive whoever is forgotten.
+//! Each has a note under its event's id, written with the claim, in one batch: the pseudonym of
+//! the dependent, and since when. It holds no name, so that it may outlive somebody who is forgotten.
 //! Without such a note a claim is settled by looking into the store.
 
 use serde::Serialize;
@@ -22,15 +22,15 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OpenClaim {
-    /// The event.
+    /// The event that states the owner change.
     pub event: EventId,
-    /// The stream for which it was sealed; `None`: whoever could tell is forgotten.
+    /// The stream for which it was sealed; `None`: the one who could tell is forgotten.
     pub stream: Option<StreamName>,
     /// The owners whom it states, but for those who are forgotten.
     pub owners: Vec<Subject>,
     /// Whether it changes hands, so that nothing is sealed in the stream until it is settled.
     pub begins_generation: bool,
-    /// Since when.
+    /// When the claim was noted.
     pub since: Timestamp,
 }
 
@@ -46,7 +46,7 @@ pub enum Settled {
     /// Somebody whose keys sealed it, or the stream's own subject, was forgotten meanwhile: where it
     /// is stored, that part of it reads as shredded.
     Forgotten,
-    /// As said; but whoever owns the stream's subject since was forgotten meanwhile, and that
+    /// As said; but somebody who owns the stream's subject since was forgotten meanwhile, and that
     /// erasure did not reach it: forget it, too.
     OwnerForgotten,
     /// Somebody still holds a permit to store it, and settles it. Nothing changed.
@@ -211,7 +211,7 @@ impl Vault {
         self.ask(|reply| Job::Settle(subject, vec![(event, evidence)], reply)).await?;
         let record = core.own_record(&subject)?;
         if record.as_ref().is_some_and(|record| record.is_open(event)) {
-            // Whoever holds a permit for it may be about to store it.
+            // Anyone who holds a permit for it may be about to store it.
             return Ok(Settled::Held);
         }
         Ok(if record.is_some_and(|record| record.owners_forgotten()) {

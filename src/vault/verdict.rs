@@ -384,7 +384,7 @@ mod tests {
         };
         for (n, vector) in file["vectors"].as_array().unwrap().iter().enumerate() {
             let (line, opened) = (&vector["line"], &vector["opened"]);
-            let erasure = line["erasure"].as_str().unwrap().parse().unwrap();
+            let erasure = line["about"].as_str().unwrap().parse().unwrap();
             let sealed =
                 crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
             let associated = bytes(&vector["associated"]);

@@ -302,9 +302,7 @@ impl Judge<'_> {
         let core = self.core;
         let hash = places::hash_of(place).unwrap_or_default();
         let mut troubles = Vec::new();
-        let expected =
-            core.naming.key(&core.naming.subject(&entry.subject), &entry.stream, entry.generation);
-        if expected != place || !core.naming.leads_to(entry.id, place) {
+        if entry.place(&core.naming) != place || !core.naming.leads_to(entry.id, place) {
             troubles.push(KeyTrouble::Misplaced);
         }
         // Only keys whose places begin alike, as far as an id tells, can have the same id.

@@ -4,7 +4,17 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{VaultError, tree::Value};
-use crate::event::Subject;
+use crate::event::{Category, Class, Day, Subject};
+
+/// What a class has, by its form.
+const CATEGORY: u8 = 1;
+const PERIOD: u8 = 2;
+
+/// The form of a class, in four bits: 0 is the empty one.
+pub(super) fn class_form(class: &Class) -> u8 {
+    let category = if class.category.is_some() { CATEGORY } else { 0 };
+    category | if class.period.is_some() { PERIOD } else { 0 }
+}
 
 /// Writes a record.
 pub(super) struct Writer(Value);
@@ -58,6 +68,16 @@ impl Writer {
         self.u8(u8::from(id.is_some()));
         if let Some(id) = id {
             self.bytes(id.as_bytes());
+        }
+    }
+
+    /// A class, whose form says what is here of it.
+    pub(super) fn class(&mut self, class: &Class) {
+        if let Some(category) = &class.category {
+            self.name(category.as_str());
+        }
+        if let Some(period) = class.period {
+            self.bytes(&period.to_bytes());
         }
     }
 
@@ -123,6 +143,23 @@ impl<'a> Reader<'a> {
 
     pub(super) fn subject(&mut self) -> Result<Subject, VaultError> {
         Subject::new(self.name()?).map_err(|_| self.odd())
+    }
+
+    /// A class of a form.
+    pub(super) fn class(&mut self, form: u8) -> Result<Class, VaultError> {
+        if form & !(CATEGORY | PERIOD) != 0 {
+            return Err(VaultError::UnknownClass(form));
+        }
+        let mut class = Class::default();
+        if form & CATEGORY != 0 {
+            let name = self.name()?;
+            class.category = Some(Category::new(name).map_err(|_| self.odd())?);
+        }
+        if form & PERIOD != 0 {
+            let day = Day::from_bytes(self.array()?);
+            class.period = Some(day.ok_or_else(|| self.odd())?);
+        }
+        Ok(class)
     }
 
     pub(super) fn id(&mut self) -> Result<Uuid, VaultError> {

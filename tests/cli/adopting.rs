@@ -101,6 +101,30 @@ fn a_policy_is_adopted_with_the_event_or_not_at_all() {
     assert_eq!(world.ok(&["policy", "show"]), OPEN);
 }
 
+/// What was put back is what was there, to the byte; and nothing where there was nothing.
+#[test]
+fn a_policy_whose_events_are_all_refused_leaves_no_trace() {
+    let world = World::new();
+    world.write("open.toml", OPEN);
+    let nothing = append(&world, &["--policy", "open.toml", "--expect", "7"]);
+    assert_eq!(nothing.code, 3);
+    assert!(!world.path(FILE).exists());
+    assert_eq!(world.ok(&["policy", "show"]), "");
+
+    world.write("careful.toml", CAREFUL);
+    assert_eq!(append(&world, &["--policy", "careful.toml"]).code, 0);
+    let commented = format!("# a comment\n{CAREFUL}");
+    world.write(FILE, &commented);
+    assert_eq!(append(&world, &["--policy", "open.toml", "--expect", "7"]).code, 3);
+    assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), commented);
+    // The first batch is refused as a whole, and the second.
+    let bad = json!({"stream": "user-1", "type": "SubjectForgotten", "data": {}}).to_string();
+    let import = ["import", "-", "--source", "s", "--policy", "open.toml"];
+    assert_eq!(world.feed(&import, [bad.clone(), bad].join("\n")).code, 1);
+    assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), commented);
+    assert_eq!(world.ok(&["policy", "show"]), CAREFUL);
+}
+
 /// A restored vault works under the policy that it knew, and tells of a newer one.
 #[test]
 fn the_adopted_policy_is_in_a_backup() {

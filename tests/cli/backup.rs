@@ -120,9 +120,7 @@ fn erasures_from_a_file_are_applied_before_the_vault_can_be_found() {
     lose_vault(&world);
     let told = world.fails(1, &[&RESTORE[..], &["--erasures", "changed.ndjson"]].concat());
     assert!(told.contains("do not open"), "{told}");
-    for left in ["vault", "vault.restoring"] {
-        assert!(!world.path("oubliette-data").join(left).exists(), "{left}");
-    }
+    assert!(!world.path("oubliette-data/vault").exists());
     let told = world.fails(1, &[&RESTORE[..], &["--erasures", "absent"]].concat());
     assert!(told.contains("absent"), "{told}");
 }
@@ -319,7 +317,6 @@ fn a_restore_that_is_killed_leaves_no_half_vault_and_can_be_repeated() {
         assert!(killed < 400, "never done");
     }
     assert!(killed > 0);
-    assert!(!world.path("oubliette-data/vault.restoring").exists());
 }
 
 /// The standard tool opens our file, and what it seals can be restored.
@@ -369,4 +366,73 @@ fn a_restore_that_is_refused_leaves_the_vault_that_was_moved_away_as_it_was() {
     assert!(!vault.exists());
     fs::rename(&old, &vault).unwrap();
     assert_eq!(world.run(&["read", "user-1"]).code, 0);
+}
+
+/// Nothing that cannot be taken back comes before something whose impossibility can be seen.
+#[test]
+fn a_restore_that_cannot_end_leaves_the_slot_as_it_was() {
+    let (world, to) = world();
+    back_up(&world, &to, "copy.age");
+    let (vault, old) = (world.path("oubliette-data/vault"), world.path("vault.old"));
+    let slot = fs::read(world.root_slot()).unwrap();
+    fs::rename(&vault, &old).unwrap();
+    let refused = |args: &[&str], says: &str| {
+        let told = world.fails(1, &[args, &RESTORE[..]].concat());
+        assert!(told.contains(says), "{args:?}: {told}");
+        assert!(fs::read(world.root_slot()).unwrap() == slot, "{args:?}: the slot was touched");
+    };
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere", world.path("dangling")).unwrap();
+        refused(&["--vault", "dangling"], "symbolic link");
+        std::os::unix::fs::symlink("elsewhere", &vault).unwrap();
+        refused(&[], "symbolic link");
+        fs::remove_file(&vault).unwrap();
+        // Where the vault is could not be noted.
+        std::os::unix::fs::symlink("nowhere", world.path("config")).unwrap();
+        refused(&["--vault", "elsewhere"], "config");
+        fs::remove_file(world.path("config")).unwrap();
+    }
+    world.write("file", "precious");
+    refused(&["--vault", "file"], "move it away");
+    refused(&["--vault", "file/in-it"], "file/in-it");
+    let manifest = world.path("oubliette-data/oubliette.json");
+    let text = fs::read(&manifest).unwrap();
+    fs::remove_file(&manifest).unwrap();
+    fs::create_dir(&manifest).unwrap();
+    refused(&["--vault", "elsewhere"], "oubliette.json");
+    fs::remove_dir(&manifest).unwrap();
+    fs::write(&manifest, text).unwrap();
+
+    fs::rename(&old, &vault).unwrap();
+    assert_eq!(world.data("user-1")[0]["name"], "Erika 1");
+}
+
+/// A folder that cannot get another name: a mount point, and one that is worked in.
+#[test]
+fn a_vault_is_restored_to_a_folder_that_cannot_be_renamed() {
+    let (world, to) = world();
+    back_up(&world, &to, "copy.age");
+    lose_vault(&world);
+    let whole = |vault: &str| {
+        assert_eq!(world.data("user-1")[0]["name"], "Erika 1", "{vault}");
+        world.ok(&["append", "user-1", "Moved"]);
+    };
+    world.ok(&[&["--vault", "v9/."], &RESTORE[..]].concat());
+    whole("v9/.");
+
+    fs::create_dir(world.path("here")).unwrap();
+    let mut restore = world.command(&["--dir", "../oubliette-data", "--vault", "."]);
+    restore.args(["restore", "../copy.age", "--identity", "../key.txt"]);
+    let ran = restore.current_dir(world.path("here")).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    whole(".");
+
+    #[cfg(target_os = "linux")]
+    {
+        fs::create_dir(world.path("mounted")).unwrap();
+        let Some(_disk) = crate::ext4::Ext4::make_at(&world.path("mounted")) else { return };
+        world.ok(&[&["--vault", "mounted"], &RESTORE[..]].concat());
+        whole("mounted");
+    }
 }

@@ -56,22 +56,29 @@ fn a_draft_that_is_a_link_or_not_ours_is_not_emptied() {
     fs::rename(world.path("oubliette-data/vault"), world.path("lost")).unwrap();
     let restore = ["restore", "copy.age", "--identity", "key.txt"];
 
-    let draft = world.path("oubliette-data/vault.restoring");
+    let draft = world.path("oubliette-data/vault");
     symlink(world.path("precious"), &draft).unwrap();
     is_a_link(&world.fails(1, &restore));
     unharmed();
     fs::remove_file(&draft).unwrap();
 
-    // A folder that nobody made for this.
+    // A folder that nobody made for this, also where it says that it is a draft.
     fs::rename(world.path("precious"), &draft).unwrap();
     let told = world.fails(1, &restore);
-    assert!(told.contains("vault.restoring/") && told.contains("never finished"), "{told}");
-    fs::remove_file(draft.join("lock")).unwrap();
+    assert!(told.contains("move it away"), "{told}");
+    let header = r#"{"kind":"oubliette vault","format":1,"vault":null,"pages":"sled"}"#;
+    fs::write(draft.join("vault.json"), header).unwrap();
+    let told = world.fails(1, &restore);
+    assert!(told.contains("vault/") && told.contains("never finished"), "{told}");
+    for ours in ["lock", "vault.json"] {
+        fs::remove_file(draft.join(ours)).unwrap();
+    }
     fs::rename(&draft, world.path("precious")).unwrap();
     unharmed();
 
     // What an attempt left that was cut off is removed, and a link in it is not followed.
     fs::create_dir_all(draft.join("pages/blobs")).unwrap();
+    fs::write(draft.join("vault.json"), header).unwrap();
     symlink(world.path("precious"), draft.join("pages/blobs/1")).unwrap();
     world.ok(&restore);
     unharmed();

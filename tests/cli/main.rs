@@ -6,9 +6,14 @@ mod backup;
 mod bad_input;
 mod copied;
 mod exit_codes;
+#[cfg(target_os = "linux")]
+#[allow(dead_code)] // the tests of the disk itself use the rest
+#[path = "../device/ext4.rs"]
+mod ext4;
 mod folder;
 #[path = "../common/folders.rs"]
 mod folders;
+mod holes;
 mod import;
 #[cfg(unix)]
 mod links;

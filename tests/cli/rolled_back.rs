@@ -31,7 +31,7 @@ fn a_rollback_is_told_and_undone_and_an_expected_epoch_refuses_it() {
     let record = world.json(&["erasures"]).remove(0);
     assert!(record["epoch"].as_u64().unwrap() <= epoch && record["epoch"].as_u64() > Some(0));
     let exported = world.ok(&["erasures", "export"]);
-    assert_eq!(rows(&exported)[0]["erasure"], erased["erasure"]);
+    assert_eq!(rows(&exported)[0]["about"], erased["erasure"]);
     let file = world.write("erasures.ndjson", &exported);
     let file = file.to_str().unwrap();
 

@@ -144,6 +144,11 @@ impl EventStore for NoTombstones {
         }
         self.inner.append(appends).await
     }
+
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.restore(events).await
+    }
+
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {
         self.inner.read(stream, options)
     }

@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use oubliette::{
-    event::{EventId, Position, StreamName},
+    event::{EventId, Position, RecordedEvent, StreamName},
     store::{
         Append, Appended, Capabilities, EventStore, EventStream, Filter, MemoryStore,
         ReadAllOptions, ReadOptions, StoreError, Subscription,
@@ -71,6 +71,10 @@ impl EventStore for Faulty {
         let done = self.inner.append(appends).await?;
         self.ids.lock().unwrap().extend(ids);
         if fault == Some(Fault::After) { Err(Self::down()) } else { Ok(done) }
+    }
+
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.restore(events).await
     }
 
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {

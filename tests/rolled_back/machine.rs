@@ -13,15 +13,15 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use oubliette::{
-    erasure::{Announcement, ErasureError},
-    event::{ERASURES, Position, RecordedEvent, StreamName},
+    erasure::{Announcement, ErasureError, KeyChange, change_key},
+    event::{ANNOUNCEMENTS, Position, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{
         Append, Appended, Capabilities, Direction, EventStore, EventStream, Filter, MemoryStore,
         ReadAllOptions, ReadOptions, Refusal, StoreError, Subscription,
     },
-    vault::{OpenAs, Vault},
+    vault::{OpenAs, Successor, Vault},
 };
 
 use crate::common::{
@@ -73,7 +73,7 @@ impl Announcements {
     }
 
     async fn announcements(self, options: ReadOptions) -> Result<Vec<RecordedEvent>, StoreError> {
-        let stream = StreamName::new(ERASURES).unwrap();
+        let stream = StreamName::new(ANNOUNCEMENTS).unwrap();
         let all = self.inner.read(&stream, ReadOptions::default());
         let mut events: Vec<RecordedEvent> = all.try_collect().await?;
         if let Some(tamper) = self.tamper.lock().unwrap().as_ref() {
@@ -95,7 +95,7 @@ fn down() -> StoreError {
 #[async_trait]
 impl EventStore for Announcements {
     async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
-        let ours = appends.iter().any(|append| append.stream.as_str() == ERASURES);
+        let ours = appends.iter().any(|append| append.stream.as_str() == ANNOUNCEMENTS);
         if ours && self.away.load(Ordering::SeqCst) {
             return Err(down());
         }
@@ -111,8 +111,12 @@ impl EventStore for Announcements {
         if ours && self.after.load(Ordering::SeqCst) { Err(down()) } else { done }
     }
 
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        self.inner.restore(events).await
+    }
+
     fn read(&self, name: &StreamName, options: ReadOptions) -> EventStream {
-        if name.as_str() != ERASURES {
+        if name.as_str() != ANNOUNCEMENTS {
             return self.inner.read(name, options);
         }
         if self.silent.load(Ordering::SeqCst) {
@@ -175,10 +179,24 @@ impl Machine {
     }
 
     pub(crate) async fn try_open(&self) -> Result<Oubliette<Announcements>, ErasureError> {
+        Oubliette::open(self.store.clone(), self.vault(), self.policy.clone()).await
+    }
+
+    /// The vault, with no layer over it.
+    pub(crate) fn vault(&self) -> Vault {
         // It may be a copy of another machine's disk, with a slot of its own.
         let (vault, slot) = (vault(self.disk.path()), slot(self.disk.path()));
-        let vault = Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap();
-        Oubliette::open(self.store.clone(), vault, self.policy.clone()).await
+        Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap()
+    }
+
+    /// Makes and pins a successor of the key that signs.
+    pub(crate) async fn pin(&self) -> Arc<Successor> {
+        let bank = self.open().await;
+        let vault = bank.vault().unwrap();
+        let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+        change_key(vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+        bank.resume().await.unwrap();
+        successor
     }
 
     pub(crate) async fn open(&self) -> Oubliette<Announcements> {
@@ -201,7 +219,7 @@ impl Machine {
 
     /// What is announced, as the store has it.
     pub(crate) async fn announcements(&self) -> Vec<Announcement> {
-        let events = all(&self.store, ERASURES).await;
+        let events = all(&self.store, ANNOUNCEMENTS).await;
         let line = |event: &RecordedEvent| {
             text(event).replacen('{', &format!(r#"{{"id":"{}","#, event.id), 1)
         };

@@ -1,7 +1,7 @@
 //! What whoever writes to the event store can do with announcements, and what is noticed of it.
 
 use oubliette::{
-    event::{ERASURE_ANNOUNCED, ERASURES, EventId, RecordedEvent},
+    event::{ANNOUNCED, ANNOUNCEMENTS, EventId, RecordedEvent},
     layer::Oubliette,
 };
 
@@ -37,13 +37,18 @@ async fn a_changed_announcement_does_not_count_and_is_told() {
     }
     let untouched = with_announcement(|_| {}).await.1;
     assert_eq!(untouched.witnessed().replayed.len(), 1, "the test of the test");
-    for field in ["erasure", "epoch", "at", "sealed", "format", "previous", "id"] {
+    for field in
+        ["about", "kind", "log", "epoch", "at", "sealed", "format", "previous", "id", "more"]
+    {
         let (_machine, bank) = with_announcement(move |event| match field {
-            "erasure" => {
+            "about" => {
                 let other = oubliette::event::ErasureId::now().to_string();
-                let ours = text(event).split(r#""erasure":""#).nth(1).unwrap()[..36].to_owned();
+                let ours = text(event).split(r#""about":""#).nth(1).unwrap()[..36].to_owned();
                 replaced(event, &ours, &other);
             }
+            "kind" => replaced(event, r#""kind":"erasure""#, r#""kind":"hold""#),
+            "log" => replaced(event, r#""log":1"#, r#""log":2"#),
+            "more" => replaced(event, r#""log":"#, r#""more":1,"log":"#),
             "epoch" => replaced(event, r#""epoch":"#, r#""epoch":9"#),
             "at" => replaced(event, r#""at":"2"#, r#""at":"1"#),
             "sealed" => {
@@ -78,12 +83,12 @@ async fn junk_in_the_stream_closes_nothing() {
         "1".to_owned(),
         r#"{"format":1}"#.to_owned(),
         format!(
-            r#"{{"format":9,"vault":"{vault}","erasure":"{vault}","at":"2026-01-01T00:00:00Z","epoch":1,"sealed":"AAAA"}}"#
+            r#"{{"format":9,"kind":"erasure","vault":"{vault}","about":"{vault}","at":"2026-01-01T00:00:00Z","epoch":1,"sealed":"AAAA"}}"#
         ),
     ] {
-        put(&machine.store, ERASURES, event(ERASURE_ANNOUNCED, &data)).await.unwrap();
+        put(&machine.store, ANNOUNCEMENTS, event(ANNOUNCED, &data)).await.unwrap();
     }
-    put(&machine.store, ERASURES, event("Noise", "{}")).await.unwrap();
+    put(&machine.store, ANNOUNCEMENTS, event("Noise", "{}")).await.unwrap();
     machine.restore(&before);
     let bank = machine.open().await;
     assert_eq!(bank.witnessed().replayed.len(), 1);

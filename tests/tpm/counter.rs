@@ -295,7 +295,7 @@ fn a_counter_that_cannot_be_raised_keeps_the_erasure_pending_by_name() {
     let forgetting = ["forget", "user-1", "--reason", "asked", "--yes"];
     let ran = bound.run_past("failing", &forgetting);
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
-    for word in ["pending", COUNTER, "worn out", "would not be found out"] {
+    for word in ["pending", COUNTER, "worn out", "would not be detected"] {
         assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
     }
     let listed = bound.run_past("failing", &["erasures"]).stdout;

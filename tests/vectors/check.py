@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
 import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,6 +25,7 @@ def number(literal):
     return sign + digits[:power + 1] + ("." + digits[power + 1:] if digits[power + 1:] else "")
 def canonical(v):
     if isinstance(v, Number): return number(v)
+    if isinstance(v, (bool, int)): return json.dumps(v)
     if isinstance(v, dict): return "{%s}" % ",".join(f"{canonical(k)}:{canonical(v[k])}" for k in sorted(v))
     if isinstance(v, list): return "[%s]" % ",".join(map(canonical, v))
     return json.dumps(v, ensure_ascii=False)
@@ -33,11 +34,47 @@ def token(text):
     raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     assert base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode(), "not base64"
     return raw
+def once(pairs):
+    assert len({name for name, _ in pairs}) == len(pairs), "malformed"
+    return dict(pairs)
+def holes_of(notes):
+    """What was missing of a copy (section 5), if it has the form."""
+    if "holes" not in notes: return {}
+    try:
+        h = notes["holes"]
+        assert set(h) <= {"shredded", "withheld", "bare", "mac"} and set(h) & {"shredded", "withheld"}
+        assert all(h[k] for k in set(h) & {"shredded", "withheld"}) and h.get("bare", True) is True
+        assert "mac" not in h or len(token(h["mac"])) == 26
+        for part in h.get("shredded", []):
+            assert set(part) == {"origin", "ref", "day", "keys", "fields"} and str(uuid.UUID(part["origin"])) == part["origin"]
+            assert len(token(part["ref"])) == 16 and all(len(token(k)) == 18 for k in part["keys"])
+            assert datetime.date.fromisoformat(part["day"]).isoformat() == part["day"]
+        return h
+    except Exception: raise AssertionError("malformed")
+def said(h, v):
+    """What the tag of the holes is over."""
+    def fields(names): return framed(*(name.encode() for name in names))
+    shredded = [framed(uuid.UUID(p["origin"]).bytes, token(p["ref"]), p["day"].encode(), b"".join(map(token, p["keys"])),
+                       fields(p["fields"])) for p in h.get("shredded", [])]
+    withheld = [framed(fields(part)) for part in h.get("withheld", [])]
+    return framed(b"oubliette holes", v["stream"].encode(), uuid.UUID(v["id"]).bytes, v["type"].encode(),
+                  bytes([h.get("bare", False)]), b"".join(shredded), b"".join(withheld))
+def check_holes(v, vault, eras):
+    """Whether the vault vouches for what is missing of a copy."""
+    notes = take(v["data"], v["metadata"])[3]
+    if not (h := holes_of(notes)): return
+    tag = token(h["mac"]) if "mac" in h else b""
+    if tag and tag[:8] != vault[:8] and "mac" in notes and token(notes["mac"])[:8] != vault[:8]: raise AssertionError("other-vault")
+    assert tag[:8] == vault[:8], "forged-hole"
+    era, text = int.from_bytes(tag[8:10], "big"), said(h, v)
+    assert era in eras, "unknown-era"
+    assert hmac.digest(of_era(eras[era], b"holes"), len(text).to_bytes(8, "big") + text, "sha256")[:16] == tag[10:], "forged-hole"
 def take(data, metadata):
     """Tokens, public data and bound metadata (canonical), notes."""
     meta = load(metadata) if metadata else {}
     notes, lists, public = meta.get("$oubliette", {}), [], b""
-    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "mac"}, "notes"
+    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "mac"}, "malformed"
+    bare = holes_of(notes).get("bare", False)
     if "$sealed" in meta: lists.append(meta.pop("$sealed"))
     if set(notes) == {"mac"}: del meta["$oubliette"]
     elif "mac" in notes: meta["$oubliette"] = {k: notes[k] for k in notes if k != "mac"}
@@ -51,6 +88,9 @@ def take(data, metadata):
             lists.append(body.pop("$sealed"))
             public = canonical(body).encode() if body else b""
         else: public = canonical(body).encode()
+    if bare and public == b"{}": public = b""
+    assert not (bare and public), "malformed"
+    if not lists and "mac" in {**notes, **holes_of(notes)} and "private" not in notes: return [], public, canonical(meta).encode(), notes
     if "private" in notes: return [], b"" if public == b"{}" else public, canonical(meta).encode(), notes
     assert len(lists) == 1 and isinstance(lists[0], list) and lists[0], "tokens"
     assert "fields" not in notes or len(notes["fields"]) == len(lists[0]), "tokens dropped"
@@ -128,17 +168,15 @@ def open_event(v, keys):
     data = whole or v["data"]
     if whole is None and "json" in data and (body or "$sealed" in load(data["json"])):
         data = {"json": fill(data["json"] if public else "{}", body, OWN)}
+    if whole is None and public == b"" and holes_of(notes).get("bare"): data = None
     told = fill(v["metadata"] or "{}", about, OWN)
     return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
 
-def associated(line):
-    """What the seal of an announcement covers besides (section 10)."""
-    at = datetime.datetime.fromisoformat(line["at"].replace("Z", "+00:00"))
-    micros = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
-    ids = {name: uuid.UUID(line[name]).bytes if name in line else b"" for name in ("vault", "erasure", "previous", "id")}
-    return b"".join(map(field, [b"oubliette announcement", line["format"].to_bytes(4, "big"), ids["vault"], ids["erasure"],
-                               micros.to_bytes(8, "big", signed=True), line["epoch"].to_bytes(8, "big"),
-                               ids["previous"], ids["id"], b"oubliette-erasures"]))
+def spoken(label, line, *left_out):
+    """An announcement's bytes: its place and the canonical form of its members, without some (section 10)."""
+    members = canonical({k: v for k, v in line.items() if k not in ("id", *left_out)}).encode()
+    return framed(label, b"oubliette-announcements", uuid.UUID(line["id"]).bytes, members)
+def associated(line): return spoken(b"oubliette announcement", line, "sealed", "proof", "key", "sig")
 def of_era(secret, label): return hmac.digest(secret, b"oubliette era 1: " + label, "sha256")
 def open_announcement(line, eras):
     """Associated data and plaintext of an announcement, by whichever of these eras it is sealed for."""
@@ -167,18 +205,55 @@ def verify(keys, key, message, sig, unknown, wrong):
     assert key in keys, unknown
     try: Ed25519PublicKey.from_public_bytes(keys[key]).verify(sig, message)
     except InvalidSignature: raise AssertionError(wrong)
-def signed_announcement(line, keys):
-    """What an announcement's signature is over."""
-    assert line["format"] == 1, "unopened"
-    try: raw = token(line["sealed"])
-    except Exception: raise AssertionError("unopened")
-    assert "key" in line and "sig" in line, "unsigned"
-    message = framed(b"oubliette signed announcement", associated(line), token(line["key"]), raw)
-    verify(keys, line["key"], message, token(line["sig"]), "unsigned", "unsigned")
-    return message
-def once(pairs):
-    assert len({name for name, _ in pairs}) == len(pairs), "malformed"
-    return dict(pairs)
+def is_signed(line, key, public):
+    if line.get("key") != key or "sig" not in line: return False
+    try: Ed25519PublicKey.from_public_bytes(public).verify(token(line["sig"]), spoken(b"oubliette signed announcement", line, "sig"))
+    except (InvalidSignature, AssertionError): return False
+    return True
+def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", token(public))).digest()[:16])
+def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+KINDS = ("erasure", "signing-key", "successor")
+LATER = [f"{kind}{end}" for kind in ("hold", "suspension", "restriction", "link") for end in ("", "-lifted")] + ["erasure-lifted"]
+MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "key", "sig"}
+class History:
+    """A vault's signing keys: who signs, who signed, who is to (section 9)."""
+    def __init__(self, vault, public):
+        self.vault, self.keys, self.pins, self.stolen, self.next = vault, {key_id(public): public}, {}, set(), {}
+    def is_word(self, line):
+        known = {k: p for k, p in self.keys.items() if k not in self.stolen} | {key_id(p): p for p in self.pins.values()}
+        return any(is_signed(line, k, token(p)) for k, p in known.items())
+    def judge(self, line):
+        """Raises what is wrong with an announcement, and learns from a statement."""
+        assert line["vault"] == self.vault, "another vault"
+        kind, wrong = line.get("kind"), None
+        if int(line["format"]) != 1: wrong = "format"
+        elif kind in LATER: wrong = "reserved"
+        elif kind not in KINDS: wrong = "kind"
+        elif set(line) - {"previous", "proof", "statement"} - MEMBERS or ("statement" in line) != (kind != "erasure"): wrong = "form"
+        if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
+        if kind != "erasure": return self.learn(line, kind, line["statement"])
+        signer = line.get("key")
+        assert signer in self.keys and is_signed(line, signer, token(self.keys[signer])), "unsigned"
+        assert signer not in self.stolen, "compromised"
+    def learn(self, line, kind, statement):
+        new, old = key_id(statement["public"]), statement["replaces"]
+        assert old in self.keys, "gap"
+        pin = self.pins.get(old)
+        pinned = kind == "signing-key" and pin == statement["public"] and is_signed(line, new, token(pin))
+        assert pinned or is_signed(line, old, token(self.keys[old])), "forged"
+        try: Ed25519PublicKey.from_public_bytes(token(statement["public"])).verify(
+            token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "key", "sig"))
+        except (InvalidSignature, KeyError): raise AssertionError("forged")
+        if (pin == statement["public"]) if kind == "successor" else self.next.get(old) == new: return
+        assert old not in self.stolen, "compromised"
+        assert old not in self.next and new not in self.keys, "replaced"
+        if kind == "successor":
+            assert pin is None, "pinned before"
+            self.pins[old] = statement["public"]
+            return
+        assert pin is None or pinned, "not the successor"
+        self.keys[new], self.next[old] = statement["public"], new
+        if "compromised" in statement: self.stolen.add(old)
 def read_tombstone(v, vault, keys):
     """What a tombstone's signature is over, and its reference."""
     t = json.loads(v["data"], object_pairs_hook=once)
@@ -188,11 +263,11 @@ def read_tombstone(v, vault, keys):
         assert len(ref) == len(key) == 16 and all(len(id) == 18 for id in ids) and len(sig) == 64
         assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
     except Exception: raise AssertionError("malformed")
-    assert t["state"] not in ("suspended", "lifted"), "reserved"
-    assert t["state"] == "forgotten", "malformed"
+    assert t["state"] in ("forgotten", "suspended", "lifted"), "malformed"
     message = framed(b"oubliette tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes, t["state"].encode(), ref,
                      t["day"].encode(), b"".join(ids), t.get("subject", "").encode(), key)
     verify(keys, t["key"], message, sig, "unknown key", "forged")
+    assert t["state"] == "forgotten", "reserved"
     return message, ref
 def reference(identity, erasure, stream):
     """What stands for an erasure in a stream (section 8)."""
@@ -244,21 +319,50 @@ for name in ("good", "bad"):
             else: assert False, f"a tag vouches for what it was not made for: {v['name']}"
     print(f"{len(file['vectors'])} {name} vectors as they should be")
 
-file = json.loads((here / "announcements.json").read_text())
-eras = {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
+file = json.loads((here / "holes.json").read_text())
+keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
+vault, eras = uuid.UUID(file["vault"]).bytes, {e["era"]: bytes.fromhex(e["secret"]) for e in file["eras"]}
+def read_copy(v):
+    check_holes(v, vault, eras)
+    try: aad, digest, opened, read = open_event(v, keys)
+    except InvalidTag: raise AssertionError("tampered")
+    assert "mac" in take(v["data"], v["metadata"])[3], "untagged"
+    try: check_tag({**v, "associated": aad.hex()}, vault, eras)
+    except AssertionError: raise AssertionError("tampered")
+    return aad, digest, opened, read
 for v in file["vectors"]:
+    aad, digest, opened, read = read_copy(v)
+    h = holes_of(take(v["data"], v["metadata"])[3])
+    assert (aad.hex(), digest.hex(), said(h, v).hex()) == (v["associated"], v["digest"], v["said"]), v["name"]
+    assert [text.hex() for text in opened] == v["plaintexts"], v["name"]
+    read |= {name: h.get(name, []) for name in ("shredded", "withheld")}
+    assert read == v["opened"], (v["name"], read)
+for v in file["bad"]:
+    try: read_copy(v)
+    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+    else: assert False, f"{v['name']} reads, but is bad"
+print(f"{len(file['vectors'])} hole vectors, {len(file['bad'])} bad ones as they should be")
+
+file = load((here / "announcements.json").read_text())
+eras = {int(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}
+known = History(file["vault"], file["keys"][0]["public"])
+for v in file["statements"] + file["vectors"]:
     aad, text = open_announcement(v["line"], eras)
-    assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and read_verdict(text) == v["opened"], v["name"]
-    for name, other in (("id", str(uuid.uuid4())), ("epoch", 0), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4()))):
+    opened = read_verdict(text)
+    assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
+    for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", Number(9))):
         try: open_announcement({**v["line"], name: other}, eras)
         except Exception: continue
         assert False, f"{v['name']} opened with another {name}"
-    assert signed_announcement(v["line"], history(file["keys"])).hex() == v["signed"], v["name"]
+    known.judge(v["line"])
+    assert spoken(b"oubliette signed announcement", v["line"], "sig").hex() == v["signed"], v["name"]
+for key in file["keys"]: assert known.keys[key["key"]] == key["public"] and (key["key"] in known.stolen) == ("compromised" in key)
+assert list(known.keys) == [key["key"] for key in file["keys"]] and file["successor"]["public"] in known.pins.values()
 for v in file["bad"]:
-    try: signed_announcement(v["line"], history(file["keys"]))
+    try: known.judge(v["line"])
     except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
-    else: assert False, f"{v['name']} is signed, but is bad"
-print(f"{len(file['vectors'])} announcement vectors, {len(file['bad'])} bad ones as they should be")
+    else: assert False, f"{v['name']} counts, but is bad"
+print(f"{len(file['vectors'])} announcement vectors, {len(file['statements'])} statements of keys, {len(file['bad'])} bad ones as they should be")
 
 file = json.loads((here / "tombstones.json").read_text())
 identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])

@@ -10,7 +10,7 @@ use super::{
     marks::Stray,
     reader::{CopyReader, Pages, ReaderError},
 };
-use crate::vault::{Copied, DeadKey, Vault, VaultError, VaultId};
+use crate::vault::{Copied, DeadKey, PageStoreKind, Vault, VaultError, VaultId};
 
 /// A folder that may be a copy of the vault's.
 pub(super) struct Candidate {
@@ -38,6 +38,12 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, VaultError> 
                 pages: Copied::pages(folder)?,
             })),
             Err(VaultError::NotAVault(_)) => Ok(None),
+            // A restoration that was cut off: pages it may have all the same.
+            Err(VaultError::NotFound(_)) => Ok(Some(Candidate {
+                folder: folder.to_owned(),
+                vault: None,
+                pages: folder.join(PageStoreKind::default().folder()),
+            })),
             Err(error) => Err(error),
         };
     }

@@ -1,6 +1,6 @@
 //! Whether anybody who is forgotten can still be read from dumps, copies, backups and log files.
 //!
-//! Given files and folders, it looks for what would bring somebody back, as whoever found them
+//! Given files and folders, it looks for what would bring somebody back, as somebody who found them
 //! would: copies of the root slot, at any offset of any file; copies of the vault's folder, read
 //! under today's root and under every root that turned up; sealed parts that open under a key
 //! found there; and values that are sealed in the store, standing in clear.
@@ -81,16 +81,16 @@ pub struct DrillOptions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DrillNews {
-    /// Something was found.
+    /// A finding, as soon as it is made.
     Found(Finding<Leak>),
     /// So many events have been read for the values that they hold.
     Values {
-        /// How many.
+        /// How many events were read so far.
         read: u64,
     },
     /// So much has been searched.
     Searched {
-        /// Bytes.
+        /// How many bytes were searched so far.
         bytes: u64,
         /// Bytes in all, as far as is known.
         of: u64,
@@ -103,9 +103,9 @@ pub enum DrillNews {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DrillReport {
-    /// Files.
+    /// How many files were searched.
     pub files: u64,
-    /// Bytes.
+    /// How many bytes were searched.
     pub bytes: u64,
     /// Bytes that came out of what was packed or encoded.
     pub unpacked: u64,

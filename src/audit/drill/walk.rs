@@ -38,7 +38,7 @@ pub(super) fn walk(path: &Path, see: &mut dyn FnMut(Entry)) {
 }
 
 fn folder(path: &Path, see: &mut dyn FnMut(Entry)) {
-    // A stack, not recursion: whoever made the folders chose how deep they are.
+    // A stack, not recursion: anyone who made the folders chose how deep they are.
     let mut next = vec![path.to_owned()];
     while let Some(path) = next.pop() {
         see(Entry::Folder(path.clone()));

@@ -1,4 +1,4 @@
-//! Bytes seen through a window that slides over them, whoever gives them, and in pieces of any size.
+//! Bytes seen through a window that slides over them, no matter who gives them, and in pieces of any size.
 
 /// A piece of a stream of bytes.
 #[derive(Clone, Copy)]

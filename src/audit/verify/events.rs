@@ -12,17 +12,20 @@ use super::{
 use crate::{
     audit::{AuditError, Where},
     crypto::Plaintext,
-    erasure::{Announcement, Uncounted},
-    event::{ErasureId, KeyId, Payload, RecordedEvent, Subject, Timestamp},
+    erasure::{self, Uncounted},
+    event::{
+        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, Payload, RecordedEvent, Subject,
+        Timestamp,
+    },
     layer::{
-        Oubliette, Specimen, TokenFate,
+        CodecError, EventRef, Oubliette, Specimen, TokenFate,
         document::{Document, Stored},
         tombstone::{self, Unvouched},
         try_tokens,
     },
     policy::EventFacts,
     store::{EventStore, Unreadable},
-    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Vault, VaultError},
+    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Unlearned, Vault, VaultError},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -339,6 +342,12 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         mut stored: Stored,
         tagged: Option<Tagged>,
     ) -> Result<(), AuditError> {
+        if self.has_forged_holes(event, &stored)? {
+            // Its tokens are bound to the note: that they do not open says nothing more.
+            stated(self.layer, self.vault, event, None, self.edges);
+            return Ok(());
+        }
+        let holes = stored.notes.holes.is_some();
         let mut opened: Vec<Plaintext> = Vec::new();
         let (parts, mut dead, mut failed) = (stored.tokens.len(), 0, false);
         let (mut sealed_for, present) = (Vec::new(), self.layer.policy().digest());
@@ -375,15 +384,15 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Some(Tagged::Forged) => {}
             // In clear: not this vault's, and no more can be said.
-            _ if parts == 0 => self.clear(event)?,
+            _ if parts == 0 && !holes => self.clear(event)?,
             Some(Tagged::OtherVault) => {
                 self.found(Ill::OtherVault, event, "its tag names another vault");
             }
             Some(Tagged::UnknownEra) => {
                 self.found(Ill::UnknownEra, event, "its tag names an era that is not known here");
             }
-            None if dead > 0 => {
-                self.found(Ill::Untagged, event, "its keys are dead, and no tag vouches for it");
+            None if dead > 0 || parts == 0 => {
+                self.found(Ill::Untagged, event, "nothing opens, and no tag vouches for it");
             }
             None => self.found(Ill::TagMissing, event, "a sealed event without a tag"),
         }
@@ -406,6 +415,31 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         }
         stated(self.layer, self.vault, event, data.as_ref(), self.edges);
         Ok(())
+    }
+
+    /// Counts what was missing of a copy, if this vault noted it; says whether somebody else did. Where
+    /// all of the event is another vault's, its own tag says so.
+    fn has_forged_holes(
+        &mut self,
+        event: &RecordedEvent,
+        stored: &Stored,
+    ) -> Result<bool, AuditError> {
+        let (kind, what) = match stored.holes(self.vault, EventRef::of(event)) {
+            Ok(holes) => {
+                self.report.events.holes += holes.map_or(0, Holes::count) as u64;
+                return Ok(false);
+            }
+            Err(CodecError::Vault(error)) => return Err(error.into()),
+            Err(CodecError::Unreadable(Unreadable::UnknownEra)) => {
+                (Ill::UnknownEra, "the tag of its holes names an era that is not known here")
+            }
+            Err(CodecError::Unreadable(Unreadable::ForgedHole)) => {
+                (Ill::ForgedHole, "this vault did not note that parts of it are missing")
+            }
+            Err(_) => return Ok(false),
+        };
+        self.found(kind, event, what);
+        Ok(true)
     }
 
     /// Whether the vault knows of the owners that an event states.
@@ -439,6 +473,16 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 self.found(Ill::ForgedTombstone, event, what);
                 return Ok(());
             }
+            Err(Unvouched::Compromised) => {
+                let what = "only a compromised signing key says that somebody is forgotten here";
+                self.found(Ill::CompromisedWord, event, what);
+                return Ok(());
+            }
+            Err(Unvouched::Newer(state)) => {
+                let what = format!("the vault says `{}` of a subject here", state.as_str());
+                self.found(Ill::NewerState, event, what);
+                return Ok(());
+            }
             Err(Unvouched::Foreign) => {
                 let what =
                     "it is signed by a key that this vault never had, and names nothing of it";
@@ -462,29 +506,53 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     }
 
     fn announcement(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
-        let Some(announcement) = Announcement::of(event) else {
+        let Some(said) = Announcement::of(event) else {
             self.found(Ill::ForgedAnnouncement, event, "it does not have the form of one");
             return Ok(());
         };
-        if announcement.vault() != self.vault.id() {
+        if said.vault() != self.vault.id().0 {
             return Ok(());
         }
-        match announcement.open(self.vault)? {
+        if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
+            return self.statement(event, &said);
+        }
+        match erasure::open(&said, self.vault)? {
             Ok(_) => {}
             Err(Uncounted::TooNew) => {
-                if !self.books.records.contains_key(&announcement.erasure()) {
+                let known = |erasure| self.books.records.contains_key(&erasure);
+                if !said.erasure().is_some_and(known) {
                     let what = "this vault announced an erasure here, and cannot open it any more";
                     self.found(Ill::UnknownEra, event, what);
                 }
             }
-            Err(Uncounted::Unsigned | Uncounted::Stranger(_)) => {
+            Err(Uncounted::Compromised(verdict)) => {
+                let known = self.books.records.contains_key(&verdict.erasure);
+                if !known || !self.vault.covers(&verdict)? {
+                    let what = "only a compromised signing key announces this erasure";
+                    self.found(Ill::CompromisedWord, event, what);
+                }
+            }
+            Err(Uncounted::Beyond(beyond)) => {
+                self.found(Ill::NotCarriedOut, event, format!("the vault made {beyond}"));
+            }
+            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => {
                 let what = "it names this vault, and no key of this vault's signed it";
                 self.found(Ill::ForgedAnnouncement, event, what);
             }
-            Err(Uncounted::Unopened) => {
-                self.found(Ill::ForgedAnnouncement, event, "it names this vault and does not open");
-            }
         }
+        Ok(())
+    }
+
+    /// A statement about the vault's signing keys.
+    fn statement(&mut self, event: &RecordedEvent, said: &Announcement) -> Result<(), AuditError> {
+        let Err(why) = self.vault.signing_history()?.learn(said) else { return Ok(()) };
+        let kind = match why {
+            Unlearned::Compromised { .. } => Ill::CompromisedWord,
+            Unlearned::Gap { .. } if erasure::opens(said, self.vault) => Ill::SigningKeyGap,
+            Unlearned::Gap { .. } | Unlearned::Forged => Ill::ForgedAnnouncement,
+            _ => Ill::RefusedStatement,
+        };
+        self.found(kind, event, why.to_string());
         Ok(())
     }
 }

@@ -64,6 +64,9 @@ pub enum Ill {
     TagMissing,
     /// Another vault sealed the event.
     OtherVault,
+    /// An event says that parts of it were missing when it was copied, and this vault did not note
+    /// that.
+    ForgedHole,
     /// An event's tag is of an era that the vault does not know; or an announcement of this vault's
     /// is sealed for later eras alone, so that it cannot be opened.
     UnknownEra,
@@ -75,10 +78,20 @@ pub enum Ill {
     TombstonesMissing,
     /// An event of the tombstone's type speaks of what is this vault's, and is not its word.
     ForgedTombstone,
+    /// The vault says of a subject what only a newer version of this program understands.
+    NewerState,
     /// A tombstone that is another vault's, as far as can be told.
     ForeignTombstone,
     /// An announcement names this vault, and is not its word.
     ForgedAnnouncement,
+    /// Only a compromised signing key says it, and the vault knows nothing of it.
+    CompromisedWord,
+    /// A statement leads to a signing key from one that the vault does not know.
+    SigningKeyGap,
+    /// A statement about signing keys that does not count.
+    RefusedStatement,
+    /// The vault announced what this version does not carry out.
+    NotCarriedOut,
     /// A tombstone that the vault signed is of an erasure that it does not know.
     ErasureUnknown,
     /// A tombstone calls a key dead that lives.
@@ -197,6 +210,15 @@ impl Ill {
                  forgotten, and forgetting somebody because of it would be a mistake. Restore the \
                  event from a copy of the event store"
             }
+            Self::ForgedHole => {
+                "somebody else can write to the event store: the note was forged, changed, or taken \
+                 from another event. It says of nobody that they are forgotten. Restore the event \
+                 from a copy of the event store"
+            }
+            Self::NewerState => {
+                "use the newer version of this program that wrote it: this one cannot say what the \
+                 subject's state is, and reading the stream ends there"
+            }
             Self::TagMissing => {
                 "somebody changed the event's metadata: restore it from a copy of the event store \
                  before its subject is forgotten; afterwards it cannot be told from a forged one"
@@ -231,6 +253,24 @@ impl Ill {
                  signed, they also have a backup of this vault. If this vault was restored from a \
                  backup and was restored before, its earlier signing key may have made it: see \
                  `oubliette keys`"
+            }
+            Self::CompromisedWord => {
+                "it does not count, and readers get nothing of it: whoever stole the key can have written \
+                 it. If you know that your own vault did (it was put back since), say so with \
+                 `--believe-erasure`"
+            }
+            Self::SigningKeyGap => {
+                "this vault was put back to before a change of its signing key, and the announcement of \
+                 an earlier one is missing: restore the missing events of oubliette-announcements, or a \
+                 newer backup. Until then nothing that the later key signed counts here"
+            }
+            Self::RefusedStatement => {
+                "it does not count. If you changed the signing key without its pinned successor, and this \
+                 vault was restored from an earlier backup, restore a newer one; if you did not, \
+                 somebody else has the earlier key: see `oubliette keys --help`"
+            }
+            Self::NotCarriedOut => {
+                "use a program that knows it: until then nothing personal is served"
             }
             Self::ErasureUnknown | Self::TombstoneOfLivingKey => {
                 "first make sure that nobody else signs: has this vault's folder been copied or its \
@@ -304,6 +344,8 @@ impl fmt::Display for Ill {
             Self::Untagged => "untagged",
             Self::TagMissing => "tag missing",
             Self::OtherVault => "another vault's",
+            Self::ForgedHole => "forged hole",
+            Self::NewerState => "newer state",
             Self::UnknownEra => "unknown era",
             Self::Unreadable => "unreadable",
             Self::HalfMissing => "half missing",
@@ -311,6 +353,10 @@ impl fmt::Display for Ill {
             Self::ForgedTombstone => "forged tombstone",
             Self::ForeignTombstone => "foreign tombstone",
             Self::ForgedAnnouncement => "forged announcement",
+            Self::CompromisedWord => "compromised word",
+            Self::SigningKeyGap => "signing key gap",
+            Self::RefusedStatement => "refused statement",
+            Self::NotCarriedOut => "not carried out",
             Self::ErasureUnknown => "erasure unknown",
             Self::TombstoneOfLivingKey => "tombstone of a living key",
             Self::OwnerNotNoted => "owner not noted",

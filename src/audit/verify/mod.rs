@@ -46,13 +46,13 @@ impl Default for VerifyOptions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VerifyNews {
-    /// Something was found.
+    /// A finding, as soon as it is made.
     Found(Finding<Ill>),
     /// The part of the vault that has been walked over, from 0 to 1.
     Vault(f64),
     /// So many events have been read, in this pass over them.
     Events {
-        /// How many.
+        /// How many events were read so far.
         read: u64,
         /// Which pass, from 1.
         pass: u64,
@@ -63,9 +63,9 @@ pub enum VerifyNews {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// Of the vault.
+    /// What was counted in the vault.
     pub vault: VaultTotals,
-    /// Of the events.
+    /// What was counted in the event store.
     pub events: EventTotals,
     /// How many findings there were of each kind.
     pub found: BTreeMap<Ill, u64>,
@@ -84,7 +84,7 @@ pub struct VaultTotals {
     /// Pages that nothing leads to; `None`: not looked for, because pages are damaged, and what
     /// lies beneath those looks the same.
     pub orphan_pages: Option<u64>,
-    /// Living keys.
+    /// How many keys live.
     pub keys: u64,
     /// Of these, such as no event uses; `None`: not looked for.
     pub unused_keys: Option<u64>,
@@ -94,7 +94,7 @@ pub struct VaultTotals {
     pub owners: u64,
     /// Fences: subjects that are forgotten, wholly or in part.
     pub fences: u64,
-    /// Erasures.
+    /// How many erasures have a record.
     pub erasures: u64,
     /// What could not be compared, because the other side lies beneath a damaged page.
     pub unchecked: u64,
@@ -110,13 +110,15 @@ pub struct EventTotals {
     pub open: u64,
     /// Sealed parts whose key is destroyed.
     pub shredded: u64,
+    /// Parts of copies that were missing when the event was copied.
+    pub holes: u64,
     /// Sealed parts of whose key nothing is known.
     pub unknown: u64,
     /// Sealed parts whose key lies beneath a damaged page of the vault.
     pub lost: u64,
     /// Events of which nothing shows that this vault wrote them.
     pub unsealed: u64,
-    /// Tombstones.
+    /// How many tombstones this vault signed.
     pub tombstones: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Looking at files from the outside, as whoever steals the disk would.
+//! Looking at files from the outside, as anyone who steals the disk would.
 
 use std::{fs, io, path::Path};
 

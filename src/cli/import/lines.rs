@@ -45,6 +45,12 @@ pub(super) struct Batch {
     pub(super) end: u64,
 }
 
+impl Batch {
+    pub(super) fn has_events(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line.what, What::Event { .. }))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Line {
     /// From 1, blank lines included.

@@ -41,8 +41,8 @@ A row without an id gets one from the name of its source and its line number, so
 import may be repeated, also after a crash: what is there already is not doubled. The name is the
 file's path, unless --source says another: use it where the file moves, or its lines change.
 
-With --policy the rows are imported under that policy, which the folder adopts if any of them is
-stored, or was already.
+With --policy the rows are imported under that policy. The folder adopts it before the first of them
+is stored, and keeps the one that it had if all are refused.
 
 Bad lines are listed with their numbers and reasons, and the import goes on. Exit code 1 if there
 were any; 4 if none was bad, but some belong to forgotten subjects and were refused.")]
@@ -53,8 +53,8 @@ pub(super) struct ImportArgs {
     /// The name from which rows without an id get theirs
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     source: Option<String>,
-    /// Take rows with shredded or withheld parts for what is readable of them, and pass over
-    /// tombstones
+    /// Take rows with shredded or withheld parts, too: what is readable of them is sealed anew, and
+    /// what is missing stays missing and says so. Tombstones are passed over
     #[arg(long)]
     with_holes: bool,
 }
@@ -79,7 +79,7 @@ pub(super) async fn run(
 ) -> Result<(), CliError> {
     let input = Input::open(&args.file, args.source.is_some())?;
     let source = args.source.or_else(|| input.name.clone());
-    let (store, adoption) = globals.open_or_create().await?;
+    let (store, mut adoption) = globals.open_or_create().await?;
 
     let watch = Watch::new(globals.json, input.bytes);
     let ids = source.as_deref().map(Ids::of);
@@ -104,18 +104,25 @@ pub(super) async fn run(
             Some(Ok(None)) | None => break Ok(()),
             Some(Err(stop)) => break Err(stop.into()),
         };
-        match take(globals.json, &mut placer, batch, &mut summary, &watch, out).await {
-            Ok(()) => {}
-            Err(error) => break Err(error),
+        let taken = async {
+            if batch.has_events() {
+                adoption.begin(&store).await?;
+            }
+            let stored = take(globals.json, &mut placer, batch, &mut summary, &watch, out).await;
+            match &stored {
+                Ok(false) => adoption.put_back(&store).await?,
+                _ => adoption.keep(),
+            }
+            stored
+        };
+        if let Err(error) = taken.await {
+            break Err(error);
         }
     };
     drop(batches);
     watch.finish();
     // The thread ends with its next batch; on a terminal's stdin that may be never.
     reading.abort();
-    if summary.imported + summary.already > 0 {
-        adoption.accept(&store).await?;
-    }
     tell(globals.json, &summary, out)?;
     match ended {
         Err(CliError::Pipe) => Err(CliError::Pipe),
@@ -128,6 +135,7 @@ pub(super) async fn run(
     }
 }
 
+/// Places a batch. Returns whether any of its events is in the store now.
 async fn take(
     json: bool,
     placer: &mut Placer,
@@ -135,9 +143,11 @@ async fn take(
     summary: &mut Summary,
     watch: &Watch,
     out: &mut Out,
-) -> Result<(), CliError> {
+) -> Result<bool, CliError> {
     let end = batch.end;
     let (outcomes, failed) = placer.place(batch).await;
+    let there = |outcome: &Outcome| matches!(outcome, Outcome::Imported | Outcome::Already);
+    let stored = outcomes.iter().any(|(_, outcome)| there(outcome));
     for (line, outcome) in outcomes {
         summary.lines += 1;
         let (count, what) = match &outcome {
@@ -157,7 +167,7 @@ async fn take(
         }
     }
     watch.at(end, summary.lines);
-    failed.map_or(Ok(()), |error| Err(error.into()))
+    failed.map_or(Ok(stored), |error| Err(error.into()))
 }
 
 fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {

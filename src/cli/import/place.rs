@@ -8,11 +8,14 @@ use std::{
 use futures::TryStreamExt;
 use oubliette::{
     event::{EventId, NewEvent, StreamName},
-    store::{Append, EventStore, ExpectedRevision, ReadOptions, Refusal, StoreError},
+    store::{Append, EventStore, ExpectedRevision, ReadOptions, StoreError},
 };
 
 use super::lines::{Batch, Line, What};
-use crate::cli::{exit, open::Store};
+use crate::cli::{
+    exit,
+    open::{Store, is_the_stores},
+};
 
 /// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
 const REMEMBERED: usize = 1_000_000;
@@ -161,17 +164,6 @@ fn as_append(group: &[Ready]) -> Append {
     let stream = group[0].stream.clone();
     let events = group.iter().map(|row| row.event.clone()).collect();
     Append::new(stream, ExpectedRevision::Any, events)
-}
-
-/// Whether an error is about the store or the vault, and not about any row.
-fn is_the_stores(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Backend { .. }
-            | StoreError::Vault(_)
-            | StoreError::Unsupported(_)
-            | StoreError::Refused { refusal: Refusal::NoVault, .. }
-    )
 }
 
 fn other_content(row: &Ready) -> String {

@@ -293,7 +293,7 @@ fn nobody_falls_by_what_nobody_settled_nor_takes_along_what_may_be_anothers() {
 /// Twenty thousand dependents in a row, side by side, in a ring, and all of one account: everybody
 /// is looked up once. It would not end if each step looked at all of them.
 #[test]
-fn many_dependents_are_each_looked_up_once() {
+fn finding_who_falls_looks_each_of_many_dependents_up_once() {
     const MANY: usize = 20_000;
     let name = |at: usize| format!("acc-{at}");
     let one = |owners: Vec<String>| {

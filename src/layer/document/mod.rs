@@ -1,4 +1,4 @@
-//! How a sealed event stands in a store: the stored form, made of its parts and taken apart.
+//! How a sealed event is stored: the stored form, made of its parts and taken apart.
 //!
 //! Pure functions; `docs/format.md` is the specification. Used by the layer, and by those who
 //! own their store's code path. What is written here is bound by the digest of [`Draft`], and
@@ -10,7 +10,7 @@ mod notes;
 mod read;
 mod write;
 
-pub use notes::Notes;
+pub use notes::{NotedHoles, Notes};
 pub use read::{Document, Stored, parse};
 pub use write::Draft;
 

@@ -1,8 +1,10 @@
 //! What the layer notes in an event's metadata, under `$oubliette`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     crypto::EventTag,
-    event::{EventId, Json, Kind, LAYER_KEY, Node, StreamName, fill},
+    event::{EventId, Holes, Json, Kind, LAYER_KEY, Node, Shredded, StreamName, fill},
     store::Unreadable,
 };
 
@@ -24,7 +26,19 @@ pub struct Notes {
     pub others: bool,
     /// Where there is more than one token: the policy's pointers that each covers.
     pub fields: Vec<Vec<String>>,
+    /// What was missing already of the event that this is a copy of.
+    pub holes: Option<NotedHoles>,
     /// What vouches for the event when its keys are gone; on the public half, where there are two.
+    pub mac: Option<EventTag>,
+}
+
+/// The holes of a copied event, as they are noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotedHoles {
+    /// What is missing.
+    pub holes: Holes,
+    /// What vouches that this vault noted it. Without one the note is forged.
     pub mac: Option<EventTag>,
 }
 
@@ -95,6 +109,9 @@ impl Notes {
             let lists: Vec<String> = self.fields.iter().map(list).collect();
             members.push(format!(r#""fields":[{}]"#, lists.join(",")));
         }
+        if let Some(holes) = &self.holes {
+            members.push(format!(r#""holes":{}"#, holes.write()));
+        }
         if let Some(mac) = &self.mac {
             members.push(format!(r#""mac":"{mac}""#));
         }
@@ -117,6 +134,7 @@ impl Notes {
                 "sealed" if value.string().as_deref() == Some("bytes") => notes.sealed_bytes = true,
                 "clear" if value.string().as_deref() == Some("bytes") => notes.clear_bytes = true,
                 "others" if value.text() == "true" => notes.others = true,
+                "holes" => notes.holes = Some(NotedHoles::read(value.text()).ok_or(NOT_NOTES)?),
                 "mac" => {
                     let text = value.string().ok_or(NOT_NOTES)?;
                     notes.mac = Some(EventTag::parse(&text).ok_or(NOT_NOTES)?);
@@ -127,6 +145,56 @@ impl Notes {
         }
         if node.is_empty() { Err(NOT_NOTES) } else { Ok(notes) }
     }
+}
+
+impl NotedHoles {
+    /// Holes with the tag that vouches for them.
+    pub(crate) fn new(holes: Holes, mac: EventTag) -> Self {
+        Self { holes, mac: Some(mac) }
+    }
+
+    fn write(&self) -> String {
+        let Holes { shredded, withheld, bare } = &self.holes;
+        let written = WrittenHoles {
+            shredded: (!shredded.is_empty()).then(|| shredded.clone()),
+            withheld: (!withheld.is_empty()).then(|| withheld.clone()),
+            bare: bare.then_some(true),
+            mac: self.mac.map(|mac| mac.to_string()),
+        };
+        // Lists of strings always have a JSON form.
+        Json::of(&written).map(|json| json.as_str().to_owned()).unwrap_or_default()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let WrittenHoles { shredded, withheld, bare, mac } = serde_json::from_str(text).ok()?;
+        // What there is nothing of is not noted.
+        let empty = shredded.as_ref().is_some_and(Vec::is_empty)
+            || withheld.as_ref().is_some_and(Vec::is_empty)
+            || (shredded.is_none() && withheld.is_none())
+            || bare == Some(false);
+        let mac = mac.map(|text| EventTag::parse(&text).ok_or(())).transpose().ok()?;
+        let copied = |part: Shredded| Shredded { copied: true, ..part };
+        let holes = Holes {
+            shredded: shredded.into_iter().flatten().map(copied).collect(),
+            withheld: withheld.unwrap_or_default(),
+            bare: bare.is_some(),
+        };
+        (!empty).then_some(Self { holes, mac })
+    }
+}
+
+/// The JSON of holes.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenHoles {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shredded: Option<Vec<Shredded>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    withheld: Option<Vec<Vec<String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bare: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
 }
 
 /// An id in the one spelling that the layer writes.

@@ -126,9 +126,13 @@ pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unread
         (tokens, aside) => tokens.or(aside).unwrap_or_default(),
     };
     let elsewhere = tokens.is_empty() && notes.private.is_some();
-    // The public half of which nothing is public.
+    let bare = notes.holes.as_ref().is_some_and(|noted| noted.holes.bare);
+    // The public half of which nothing is public; and the copy of which nothing was readable.
     let is_empty = |public: &Public| matches!(public, Public::Json(text) if text.root().is_object() && text.root().is_empty());
-    let public = public.filter(|public| !(elsewhere && is_empty(public)));
+    let public = public.filter(|public| !((elsewhere || bare) && is_empty(public)));
+    if bare && public.is_some() {
+        return Err(Unreadable::Malformed("there are data where it is noted that there are none"));
+    }
     if notes.clear_bytes != matches!(public, Some(Public::Bytes(_))) {
         return Err(Unreadable::Malformed("the payload's kind is not the one noted"));
     }
@@ -205,6 +209,10 @@ impl Stored {
         Ok(self)
     }
 
+    fn is_bare(&self) -> bool {
+        self.notes.holes.as_ref().is_some_and(|noted| noted.holes.bare)
+    }
+
     /// The associated data that each of the tokens is bound to.
     pub fn associated(&self, context: &Context<'_>) -> Vec<u8> {
         context.associated(self.tokens.iter().map(Token::key_id), &self.digest)
@@ -259,7 +267,9 @@ impl Stored {
             (Some(whole), true, _) => Ok(Some(whole)),
             // The halves of a split event keep no public `{}` apart from no public data: of data of
             // which nothing is sealed, and nothing stands in clear, there was nothing.
-            (None, true, None) if self.parts > 0 && !gaps => Ok(Some(Json::trusted("{}").into())),
+            (None, true, None) if self.parts > 0 && !gaps && !self.is_bare() => {
+                Ok(Some(Json::trusted("{}").into()))
+            }
             (None, true, _) => Ok(self.public()),
             (None, false, Some(Public::Bytes(_))) => {
                 Err(Unreadable::Malformed("fields of a payload that is not JSON"))

@@ -24,7 +24,10 @@ impl Draft {
     /// not the same as a public `{}`), `metadata` of the metadata (an object), and the notes.
     pub fn new(public: Option<Payload>, metadata: Option<&Json>, notes: &Notes) -> Self {
         // The public half of which nothing is public must be stored as something: see `store_clear`.
-        let public = public.filter(|public| notes.private.is_none() || !is_empty_object(public));
+        // So must a copy of which nothing was readable.
+        let bare = notes.holes.as_ref().is_some_and(|noted| noted.holes.bare);
+        let hides = notes.private.is_some() || bare;
+        let public = public.filter(|public| !(hides && is_empty_object(public)));
         let clear_bytes = matches!(public, Some(Payload::Bytes(_)));
         let notes = Notes { clear_bytes, ..notes.clone() };
         let metadata = metadata.filter(|metadata| has_members(metadata)).cloned();

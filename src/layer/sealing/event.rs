@@ -5,7 +5,7 @@ use crate::{
     event::{NewEvent, Payload},
     layer::{
         CodecError, EventRef,
-        document::{Draft, Notes},
+        document::{Draft, NotedHoles, Notes},
     },
     policy::{self, Carved, Policy},
     vault::Vault,
@@ -49,6 +49,10 @@ pub(super) fn seal(
         // The payload's kind is the private half's affair.
         notes.sealed_bytes = false;
     }
+    if let Some(holes) = &event.holes {
+        let said = holes.tagged_bytes(&work.stream, event.id, &event.event_type);
+        notes.holes = Some(NotedHoles::new((**holes).clone(), vault.tag_holes(&said)?));
+    }
     let public = if carved.clear {
         Some(event.data.clone())
     } else {
@@ -84,6 +88,7 @@ pub(super) fn seal(
         data,
         metadata,
         subject: None,
+        holes: None,
     };
     if !work.split {
         return Ok(SealedEvent { event: made(event.id, draft.store(&tokens)), half: None, keys });

@@ -70,7 +70,13 @@ impl Work {
                 event_type: &event.event_type,
                 subject: event.subject.as_ref(),
             };
-            let carved = policy.carve(&facts, &event.data, event.metadata.as_ref())?;
+            let carved = match &event.holes {
+                None => policy.carve(&facts, &event.data, event.metadata.as_ref())?,
+                Some(holes) => {
+                    let data = Some(&event.data).filter(|_| !holes.bare);
+                    policy.carve_copy(&facts, data, event.metadata.as_ref())?
+                }
+            };
             Ok((event, carved))
         };
         let events = events.into_iter().map(carve).collect::<Result<_, CodecError>>()?;
@@ -128,7 +134,7 @@ pub(super) async fn prepare<W: Witness>(
 }
 
 /// Everybody whose keys are needed, or who is named as an owner; and each stream's own subject:
-/// the stream of somebody who is forgotten takes no events, whoever they are about.
+/// the stream of somebody who is forgotten takes no events, no matter whom they are about.
 async fn admit(codec: &Codec, vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
     let mut opening = Opening::default();
     for Work { stream, events, .. } in work {

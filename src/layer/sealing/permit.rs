@@ -102,7 +102,7 @@ impl Permit {
     }
 
     /// After a failure: the store is asked whether the events are there, since they may be from an
-    /// earlier attempt. Where it does not answer, the claims stay open, and whoever next needs to
+    /// earlier attempt. Where it does not answer, the claims stay open, and the next one who needs to
     /// know asks again. What only the caller can settle was never handed out, and is withdrawn, unless
     /// an earlier attempt was.
     pub(in crate::layer) async fn judge<W: Witness>(&mut self, witness: &W) {

@@ -168,7 +168,7 @@ fn what_looks_personal_or_is_reserved_is_refused() {
     let reserved = |result: Result<Carved, PolicyRefusal>| {
         assert!(matches!(result.unwrap_err(), PolicyRefusal::Reserved { .. }));
     };
-    reserved(carve("", "oubliette-erasures", "X", "{}"));
+    reserved(carve("", "oubliette-announcements", "X", "{}"));
     reserved(carve("", "user-1", "SubjectForgotten", "{}"));
     reserved(carve(by, "repo-1", "X", r#"{"by":"oubliette-x"}"#));
     for key in ["$sealed", r"\u0024sealed", r"$\u0073ealed", r"$seale\u0064"] {

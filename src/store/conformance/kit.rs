@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use uuid::Uuid;
 
-use super::{Comparison, Profile};
+use super::Profile;
 use crate::{
     event::{EventType, Json, NewEvent, Payload, Position, RecordedEvent, StreamName},
     store::{
@@ -192,12 +192,8 @@ impl<'a> Kit<'a> {
     }
 
     fn same_json(&self, json: &Json, found: &Json) -> bool {
-        match self.profile.comparison {
-            Comparison::Bytes => json == found,
-            Comparison::Canonical => {
-                json.tree().root().to_canonical() == found.tree().root().to_canonical()
-            }
-        }
+        let canonical = |json: &Json| json.tree().root().to_canonical();
+        json == found || !self.has(Capability::Verbatim) && canonical(json) == canonical(found)
     }
 }
 

@@ -18,12 +18,12 @@
 //! # fn main() {}
 //! ```
 //!
-//! A layer that needs certain names or fields, or that hands JSON to a store which respells it,
-//! says so in a [`Profile`].
+//! A layer that needs certain names or fields says so in a [`Profile`].
 
 mod append;
 mod kit;
 mod read;
+mod restore;
 mod retry;
 mod subscribe;
 
@@ -70,12 +70,10 @@ impl fmt::Debug for Fixture {
     }
 }
 
-/// What the suite's events look like, and how strictly what comes back is compared.
+/// What the suite's events look like, and how long it waits.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Profile {
-    /// How payloads and metadata must come back.
-    pub comparison: Comparison,
     /// Makes a stream's name of a tag. The tag must stand at the end, unchanged; by default
     /// `user-` precedes it. Tags hold letters, digits, `-`, `_` and `%`.
     pub stream: Arc<dyn Fn(&str) -> String + Send + Sync>,
@@ -88,7 +86,6 @@ pub struct Profile {
 impl Default for Profile {
     fn default() -> Self {
         Self {
-            comparison: Comparison::Bytes,
             stream: Arc::new(|tag| format!("user-{tag}")),
             payload: Arc::new(|value| format!(r#"{{"id":{value}}}"#)),
             patience: Duration::from_secs(60),
@@ -97,13 +94,6 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// The same, comparing in this way.
-    #[must_use]
-    pub fn comparing(mut self, comparison: Comparison) -> Self {
-        self.comparison = comparison;
-        self
-    }
-
     /// The same, with streams named by this function.
     #[must_use]
     pub fn naming(mut self, stream: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
@@ -128,23 +118,8 @@ impl Profile {
 
 impl fmt::Debug for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Profile")
-            .field("comparison", &self.comparison)
-            .field("patience", &self.patience)
-            .finish_non_exhaustive()
+        f.debug_struct("Profile").field("patience", &self.patience).finish_non_exhaustive()
     }
-}
-
-/// What "as they went in" means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Comparison {
-    /// Byte for byte, as the contract has it.
-    Bytes,
-    /// JSON by its canonical form: for a layer that puts fields together again which stood
-    /// beside each other. Numbers must keep their literals all the same; what is not JSON is
-    /// compared byte for byte. Metadata without members says nothing, and may come back as none.
-    Canonical,
 }
 
 /// A bullet of the contract that a store does not keep.
@@ -235,7 +210,10 @@ cases! {
         "no streams, no events, the same stream twice, a payload over MAX_STORED_BYTES, metadata \
          that is no object: Invalid"
     read::payloads_come_back_as_they_went_in:
-        "data and metadata byte for byte, JSON and bytes; metadata `{}` may come back as none"
+        "data and metadata byte for byte, JSON and bytes; metadata `{}` may come back as none. \
+         Without Verbatim JSON comes back as the same value; what comes back as another for want \
+         of a capability is refused by that. (`json`, `text` and `bytea` columns are Verbatim, \
+         `jsonb` is not, and has no Nul)"
     read::read_is_in_order:
         "forwards by growing revision, backwards by falling, from the revision named (inclusive), \
          at most as many as the limit says. An unknown stream is an empty one"
@@ -254,6 +232,20 @@ cases! {
         "each event once, in the order of positions, also where appends run meanwhile"
     subscribe::subscription_filters:
         "only streams with the prefix and events of the types asked for"
+    restore::restore_keeps_what_was_recorded:
+        "with the capability events come back with the id, type, payload, metadata, revision and \
+         time that they were given; their positions are new and in the order given; restored says \
+         when they were written here. Without it Unsupported"
+    restore::restore_is_all_or_nothing:
+        "either every event of the call is there afterwards, or none, also where the caller drops \
+         the future"
+    restore::restore_refuses_what_does_not_follow:
+        "an event whose revision is not the next of its stream is a Conflict; an id that is \
+         elsewhere, or twice in the call, is IdInUse; what is malformed, or was opened by a layer, \
+         is Invalid"
+    restore::restore_can_be_repeated:
+        "events that stand at their revisions already are passed over and answered as a retry. \
+         Bytes are not compared"
 }
 
 /// Makes a `#[tokio::test]` of every case of the [conformance suite](crate::store::conformance),
@@ -282,6 +274,10 @@ macro_rules! conformance_tests {
             subscription_catches_up_then_goes_live
             subscription_joins_without_gap_or_repeat
             subscription_filters
+            restore_keeps_what_was_recorded
+            restore_is_all_or_nothing
+            restore_refuses_what_does_not_follow
+            restore_can_be_repeated
         }
     };
     (@each $fresh:expr; $($case:ident)*) => {

@@ -15,10 +15,10 @@ use super::kit::{
     refuses,
 };
 use crate::{
-    event::{Json, NewEvent, Payload, Position, RecordedEvent, Revision},
+    event::{Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName},
     store::{
         Append, Capability, Direction, EventStore, ExpectedRevision, Filter, ReadAllOptions,
-        ReadOptions, StoreError,
+        ReadOptions, StoreError, lacking,
     },
 };
 use ExpectedRevision::{Any, NoStream};
@@ -98,7 +98,7 @@ pub(super) async fn payloads_come_back_as_they_went_in(kit: &Kit<'_>) -> Verdict
         let append = Append::new(stream.clone(), Any, bytes);
         is_unsupported(&kit.refused(vec![append]).await?, Capability::Bytes)?;
     }
-    kit.append(&stream, NoStream, events.clone()).await?;
+    let events = append_what_is_kept(kit, &stream, events).await?;
     kit.holds(&stream, &events).await?;
     if kit.has(Capability::ReadAll) {
         let found = kit.read_all(ReadAllOptions::default()).await?;
@@ -106,6 +106,33 @@ pub(super) async fn payloads_come_back_as_they_went_in(kit: &Kit<'_>) -> Verdict
         events.iter().zip(&found).try_for_each(|(event, found)| kit.same(event, found))?;
     }
     Ok(())
+}
+
+/// Appends to an empty stream, and returns the events that were accepted: those that the store need
+/// not keep, because of what it lacks, may be refused.
+async fn append_what_is_kept(
+    kit: &Kit<'_>,
+    stream: &StreamName,
+    events: Vec<NewEvent>,
+) -> Verdict<Vec<NewEvent>> {
+    let (mut kept, mut doubtful) = (Vec::new(), Vec::new());
+    for event in events {
+        let mut parts = event.data.as_json().into_iter().chain(&event.metadata);
+        match parts.find_map(|json| lacking(json, kit.store.capabilities())) {
+            None => kept.push(event),
+            Some(capability) => doubtful.push((event, capability)),
+        }
+    }
+    kit.append(stream, NoStream, kept.clone()).await?;
+    // A layer may well keep them, sealed, over a store that could not.
+    for (event, lacked) in doubtful {
+        let append = Append::new(stream.clone(), Any, vec![event.clone()]);
+        match kit.store.append(vec![append]).await {
+            Ok(_) => kept.push(event),
+            Err(error) => is_unsupported(&error, lacked)?,
+        }
+    }
+    Ok(kept)
 }
 
 fn is_same(what: &str, found: &[RecordedEvent], wanted: &[RecordedEvent]) -> Verdict {

@@ -1,16 +1,20 @@
-//! One append within the transaction of a group.
+//! One append, or one restore, within the transaction of a group.
+
+use std::collections::HashMap;
 
 use rusqlite::{
-    Connection, OptionalExtension, ffi, params,
+    Connection, OptionalExtension, Statement, ffi, params,
     types::{ToSqlOutput, ValueRef},
 };
 
 use super::SqliteError;
 use crate::{
-    event::{NewEvent, Payload, Position, Revision, StreamName, Timestamp},
+    event::{
+        EventId, Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName, Timestamp,
+    },
     store::{
         Append, Appended, StoreError,
-        check::{Known, answer_retry},
+        check::{Known, answer_retry, plan_restore},
     },
 };
 
@@ -73,7 +77,71 @@ pub(super) const ROLL_BACK: &str = "ROLLBACK TO request";
 /// The request is over.
 pub(super) const RELEASE: &str = "RELEASE request";
 
+const INSERT: &str =
+    "INSERT INTO event (stream, revision, id, type, recorded, restored, data, metadata)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// Writes events as they were recorded elsewhere. Where it stops, the caller rolls back.
+pub(super) fn restore(
+    connection: &Connection,
+    events: &[RecordedEvent],
+    restored: Timestamp,
+) -> Result<Vec<Appended>, Stop> {
+    let last_of = |stream: &StreamName| match find_stream(connection, stream) {
+        Ok(known) => Ok(known.and_then(|(_, last)| last)),
+        Err(error) => Err(SqliteError::from(error).into()),
+    };
+    let mut find = connection.prepare_cached(FIND)?;
+    let planned = plan_restore(events, |id, stream| find_id(&mut find, id, stream), last_of);
+    let mut numbers: HashMap<&StreamName, i64> = HashMap::new();
+    let mut insert = connection.prepare_cached(INSERT)?;
+    let mut done = Vec::with_capacity(events.len());
+    for (event, known) in events.iter().zip(planned.map_err(Stop::Refused)?) {
+        let RecordedEvent { stream, revision, id, event_type, recorded, data, metadata, .. } =
+            event;
+        let position = match (known, data) {
+            (Some(known), _) => known.position,
+            (None, Some(data)) => {
+                let number = match numbers.get(stream) {
+                    Some(number) => *number,
+                    None => match find_stream(connection, stream)? {
+                        Some((number, _)) => number,
+                        None => make_stream(connection, stream)?,
+                    },
+                };
+                numbers.insert(stream, number);
+                let position = insert.insert(params![
+                    number,
+                    i64::try_from(revision.0).unwrap_or(i64::MAX),
+                    id.0.as_bytes(),
+                    event_type.as_str(),
+                    recorded.as_micros(),
+                    restored.as_micros(),
+                    stored(data),
+                    metadata.as_ref().map(Json::as_str),
+                ])?;
+                Position::number(unsigned(position))
+            }
+            // Refused before it came here.
+            (None, None) => continue,
+        };
+        done.push(Appended { revision: *revision, position, already: known.is_some() });
+    }
+    Ok(done)
+}
+
+fn stored(data: &Payload) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(match data {
+        Payload::Json(json) => ValueRef::Text(json.as_str().as_bytes()),
+        Payload::Bytes(bytes) => ValueRef::Blob(bytes),
+    })
+}
+
 type KnownStream = (i64, Option<Revision>);
+
+fn make_stream(connection: &Connection, stream: &StreamName) -> rusqlite::Result<i64> {
+    connection.prepare_cached("INSERT INTO stream (name) VALUES (?1)")?.insert([stream.as_str()])
+}
 
 fn find_stream(
     connection: &Connection,
@@ -97,18 +165,11 @@ fn insert_all(
     recorded: Timestamp,
 ) -> rusqlite::Result<Vec<Appended>> {
     let mut done = Vec::with_capacity(appends.len());
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO event (stream, revision, id, type, recorded, data, metadata)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
+    let mut insert = connection.prepare_cached(INSERT)?;
     for (Append { stream, events, .. }, known) in appends.iter().zip(streams) {
         let (number, last) = match known {
             Some(known) => *known,
-            None => {
-                let mut insert =
-                    connection.prepare_cached("INSERT INTO stream (name) VALUES (?1)")?;
-                (insert.insert([stream.as_str()])?, None)
-            }
+            None => (make_stream(connection, stream)?, None),
         };
         let mut revision = last;
         let mut position = 0;
@@ -120,11 +181,9 @@ fn insert_all(
                 id.0.as_bytes(),
                 event_type.as_str(),
                 recorded.as_micros(),
-                ToSqlOutput::Borrowed(match data {
-                    Payload::Json(json) => ValueRef::Text(json.as_str().as_bytes()),
-                    Payload::Bytes(bytes) => ValueRef::Blob(bytes),
-                }),
-                metadata.as_ref().map(crate::event::Json::as_str),
+                None::<i64>,
+                stored(data),
+                metadata.as_ref().map(Json::as_str),
             ])?;
             revision = Some(Revision(next));
         }
@@ -137,23 +196,29 @@ fn insert_all(
     Ok(done)
 }
 
+const FIND: &str =
+    "SELECT name, revision, position FROM event JOIN stream ON stream.id = event.stream
+     WHERE event.id = ?1";
+
 fn retry(connection: &Connection, appends: &[Append]) -> Result<Option<Vec<Appended>>, Stop> {
-    let mut find = connection.prepare_cached(
-        "SELECT name, revision, position FROM event JOIN stream ON stream.id = event.stream
-         WHERE event.id = ?1",
-    )?;
-    answer_retry(appends, |id, stream| {
-        find.query_row([id.0.as_bytes()], |row| {
-            Ok(Known {
-                same_stream: row.get_ref(0)?.as_bytes()? == stream.as_str().as_bytes(),
-                revision: Revision(unsigned(row.get(1)?)),
-                position: Position::number(unsigned(row.get(2)?)),
-            })
+    let mut find = connection.prepare_cached(FIND)?;
+    answer_retry(appends, |id, stream| find_id(&mut find, id, stream)).map_err(Stop::Refused)
+}
+
+fn find_id(
+    find: &mut Statement<'_>,
+    id: EventId,
+    stream: &StreamName,
+) -> Result<Option<Known>, StoreError> {
+    find.query_row([id.0.as_bytes()], |row| {
+        Ok(Known {
+            same_stream: row.get_ref(0)?.as_bytes()? == stream.as_str().as_bytes(),
+            revision: Revision(unsigned(row.get(1)?)),
+            position: Position::number(unsigned(row.get(2)?)),
         })
-        .optional()
-        .map_err(|error| SqliteError::from(error).into())
     })
-    .map_err(Stop::Refused)
+    .optional()
+    .map_err(|error| SqliteError::from(error).into())
 }
 
 /// Our own numbers are never negative.

@@ -16,7 +16,7 @@ pub enum OpenError {
     /// There is no store.
     #[error("there is no event store in {}: create one, or name another folder", folder.display())]
     Missing {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
     },
     /// There is something else.
@@ -26,7 +26,7 @@ pub enum OpenError {
         folder.display()
     )]
     NotOurs {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
         /// What is there instead.
         found: &'static str,
@@ -38,7 +38,7 @@ pub enum OpenError {
         folder.display()
     )]
     Newer {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
         /// The version of its format.
         found: i64,
@@ -52,19 +52,19 @@ pub enum OpenError {
         folder.display()
     )]
     ReadOnly {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
     },
     /// The disk is full.
     #[error("the disk of {} is full: free some space, then open it again", folder.display())]
     Full {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
     },
     /// Another process holds it for longer than we wait.
     #[error("the event store in {} is busy: try again once its other user is done", folder.display())]
     Busy {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
     },
     /// It is ours, and broken.
@@ -73,25 +73,25 @@ pub enum OpenError {
         folder.display()
     )]
     Damaged {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
     },
     /// The operating system refused.
     #[error("the event store in {} cannot be opened: {source}", folder.display())]
     Io {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
-        /// Its error.
+        /// The error of the system or of SQLite.
         source: io::Error,
     },
     /// SQLite refused.
     #[error("the event store in {} cannot be opened: {source}", folder.display())]
     Database {
-        /// The folder.
+        /// The folder that was to be opened.
         folder: PathBuf,
-        /// Its error.
+        /// The error of the system or of SQLite.
         source: SqliteError,
     },
 }

@@ -4,7 +4,8 @@
 //! version saying whose it is and of which format. `event` holds the events in the order of
 //! their positions; streams are numbered in `stream`, because a name would otherwise stand in
 //! every event and in every entry of an index. JSON is kept as TEXT and anything else as BLOB,
-//! verbatim: SQLite's JSON functions never touch it. The view `events` is for people.
+//! verbatim: SQLite's JSON functions never touch it. `restored` is when the event was written here,
+//! where another store recorded it; else it is null. The view `events` is for people.
 
 /// The name of the database within the folder.
 pub(super) const FILE: &str = "events.db";
@@ -29,6 +30,7 @@ CREATE TABLE event (
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
     type TEXT NOT NULL,
     recorded INTEGER NOT NULL,
+    restored INTEGER,
     data ANY NOT NULL CHECK (typeof(data) IN ('text', 'blob')),
     metadata TEXT,
     UNIQUE (stream, revision)
@@ -41,10 +43,12 @@ CREATE TABLE meta (
 
 CREATE VIEW events AS
     SELECT position, name AS stream, revision, hex(event.id) AS id, type,
-        strftime('%FT%T', recorded / 1000000, 'unixepoch')
-            || printf('.%06dZ', recorded % 1000000) AS recorded,
+        strftime('%FT%T', (recorded - micros) / 1000000, 'unixepoch')
+            || printf('.%06dZ', micros) AS recorded,
+        restored IS NOT NULL AS restored,
         data, metadata
-    FROM event JOIN stream ON stream.id = event.stream;
+    FROM (SELECT *, (recorded % 1000000 + 1000000) % 1000000 AS micros FROM event) AS event
+        JOIN stream ON stream.id = event.stream;
 
 PRAGMA application_id = 1333092972;
 PRAGMA user_version = 1;

@@ -29,9 +29,9 @@ use tokio::sync::watch;
 
 use super::{
     Append, Appended, Capabilities, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
-    StoreError, Subscription, check_appends,
+    StoreError, Subscription, check_appends, check_restored,
 };
-use crate::event::{Position, StreamName};
+use crate::event::{Position, RecordedEvent, StreamName};
 pub use error::{OpenError, SqliteError};
 use pages::{Pages, Range};
 use reader::Readers;
@@ -164,6 +164,11 @@ impl EventStore for SqliteStore {
     async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         check_appends(&appends, self.capabilities())?;
         self.commit(Task::Append(appends)).await
+    }
+
+    async fn restore(&self, events: Vec<RecordedEvent>) -> Result<Vec<Appended>, StoreError> {
+        check_restored(&events, self.capabilities())?;
+        self.commit(Task::Restore(events)).await
     }
 
     fn read(&self, stream: &StreamName, options: ReadOptions) -> EventStream {

@@ -213,7 +213,7 @@ impl Reader {
 /// The columns, in the order that [`EventRow`] reads them in.
 macro_rules! select {
     () => {
-        "SELECT position, stream, revision, id, type, recorded, metadata, data FROM event "
+        "SELECT position, stream, revision, id, type, recorded, metadata, data, restored FROM event "
     };
 }
 macro_rules! all {
@@ -306,7 +306,7 @@ impl EventRow<'_> {
             ValueRef::Blob(bytes) => Payload::Bytes(bytes.into()),
             _ => return Err(self.damaged("its data is neither text nor bytes")),
         };
-        Ok(RecordedEvent::plain(
+        let mut event = RecordedEvent::plain(
             stream,
             Revision(revision),
             Position::number(position),
@@ -315,6 +315,8 @@ impl EventRow<'_> {
             Timestamp::from_micros(self.row.get(5)?),
             data,
             metadata,
-        ))
+        );
+        event.restored = self.row.get::<_, Option<i64>>(8)?.map(Timestamp::from_micros);
+        Ok(event)
     }
 }

@@ -8,11 +8,11 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     SqliteError,
-    append::{RELEASE, ROLL_BACK, SAVE, Stop, append},
+    append::{RELEASE, ROLL_BACK, SAVE, Stop, append, restore},
     open::last_position_of,
 };
 use crate::{
-    event::Timestamp,
+    event::{Payload, RecordedEvent, Timestamp},
     store::{Append, Appended, StoreError},
 };
 
@@ -28,6 +28,7 @@ type Reply = oneshot::Sender<Result<Vec<Appended>, StoreError>>;
 /// Something to be committed.
 pub(super) enum Task {
     Append(Vec<Append>),
+    Restore(Vec<RecordedEvent>),
     SetMeta(String, String),
 }
 
@@ -200,13 +201,13 @@ impl Thread {
     /// function is everybody's.
     fn transact(&self, tasks: &[Task]) -> rusqlite::Result<Vec<Result<Vec<Appended>, StoreError>>> {
         let execute = |sql| self.connection.prepare_cached(sql)?.execute([]).map(drop);
-        let recorded = Timestamp::now();
+        let now = Timestamp::now();
         let mut results = Vec::with_capacity(tasks.len());
         // Immediate: whoever reads first and writes later may find itself overtaken.
         execute("BEGIN IMMEDIATE")?;
         for task in tasks {
             execute(SAVE)?;
-            let result = match self.perform(task, recorded) {
+            let result = match self.perform(task, now) {
                 Ok(done) => Ok(done),
                 Err(stop) => {
                     let error = match stop {
@@ -228,9 +229,10 @@ impl Thread {
         Ok(results)
     }
 
-    fn perform(&self, task: &Task, recorded: Timestamp) -> Result<Vec<Appended>, Stop> {
+    fn perform(&self, task: &Task, now: Timestamp) -> Result<Vec<Appended>, Stop> {
         match task {
-            Task::Append(appends) => append(&self.connection, appends, recorded),
+            Task::Append(appends) => append(&self.connection, appends, now),
+            Task::Restore(events) => restore(&self.connection, events, now),
             Task::SetMeta(key, value) => {
                 self.connection
                     .prepare_cached("REPLACE INTO meta (key, value) VALUES (?1, ?2)")?
@@ -261,6 +263,12 @@ impl Task {
                 .iter()
                 .flat_map(|append| &append.events)
                 .map(|event| event.data.as_bytes().len())
+                .sum(),
+            Self::Restore(events) => events
+                .iter()
+                .flat_map(|event| &event.data)
+                .map(Payload::as_bytes)
+                .map(<[u8]>::len)
                 .sum(),
             Self::SetMeta(key, value) => key.len() + value.len(),
         }

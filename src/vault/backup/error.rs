@@ -64,15 +64,15 @@ pub enum BackupError {
     /// It opens, and says what no backup says.
     #[error("{} is sealed properly, but {what}; nothing was restored: take another backup", path.display())]
     Odd {
-        /// The file.
+        /// The file that is concerned.
         path: PathBuf,
-        /// What is odd.
+        /// What is odd about it.
         what: String,
     },
     /// A newer program wrote it.
     #[error("the backup has format {found}, this program knows up to {known}; use a newer program")]
     NewerFormat {
-        /// Its format.
+        /// The format that the file names.
         found: u32,
         /// The newest format that this program knows.
         known: u32,
@@ -127,7 +127,7 @@ pub enum BackupError {
     /// The file system refuses.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What was touched.
+        /// The file that is concerned.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

@@ -5,7 +5,7 @@
 //! vault has a root key of its own, and the root slot is never copied.
 //!
 //! A backup holds the keys of everybody who was alive when it was made. Forgetting does not reach
-//! it: until it is destroyed or expires, whoever has the file *and* an identity of its recipients
+//! it: until it is destroyed or expires, anyone who has the file *and* an identity of its recipients
 //! has those keys. That is why the vault keeps a catalogue of its backups, why each has a day by
 //! which it ends, and why the report of an erasure names those that are outstanding.
 //!

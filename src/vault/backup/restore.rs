@@ -1,10 +1,6 @@
 //! Restoring a backup that was verified.
 
-use std::{
-    cell::Cell,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{cell::Cell, path::Path};
 
 use super::{BackupError, VerifiedBackup};
 use crate::vault::{
@@ -13,7 +9,7 @@ use crate::vault::{
     disk::parts,
     eras, places,
     root::{Slot, SlotConfig},
-    tree::{FolderDraft, Seed, Tree},
+    tree::{FolderDraft, Seed, Tree, is_free},
 };
 
 /// After how many places progress is told.
@@ -40,7 +36,7 @@ impl VerifiedBackup {
     /// Erasures since the backup are not in it: open the vault with the event store whose events
     /// it seals, which knows of them, before anybody reads.
     ///
-    /// A crash leaves a draft beside the folder, and no vault; restoring again is all it takes.
+    /// A crash leaves a draft in the folder, and no vault; restoring again is all it takes.
     ///
     /// # Errors
     /// [`BackupError::VaultThere`], [`BackupError::SlotThere`], and those of the file, which is
@@ -61,7 +57,7 @@ impl VerifiedBackup {
         slot: SlotConfig,
         progress: impl Fn(u64),
     ) -> Result<Prepared, BackupError> {
-        if is_filled(folder)? {
+        if !is_free(folder)? {
             return Err(BackupError::VaultThere(folder.to_owned()));
         }
         let vault = self.header.vault;
@@ -85,10 +81,10 @@ impl VerifiedBackup {
                 progress(loaded.get());
             }
         });
-        let (tree, draft) = Tree::load_at(&draft_of(folder), slot, seed, values)?;
+        let (tree, draft) = Tree::load_at(folder, slot, seed, values)?;
         let restored = Restored { vault, backup, keys: keys.get(), epoch };
         let vault = Vault::over(tree.into(), Limits::default())?;
-        Ok(Prepared { vault, folder: folder.to_owned(), draft, restored })
+        Ok(Prepared { vault, draft, restored })
     }
 
     /// The slot, and the newest epoch that was in it: this vault's, or never written.
@@ -105,21 +101,20 @@ impl VerifiedBackup {
     }
 }
 
-/// A vault that is complete, but does not stand in its place yet.
+/// A vault that is complete, but for the header that makes it one.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     /// Open, for what is to be done before anybody finds it.
     pub(crate) vault: Vault,
-    folder: PathBuf,
     draft: FolderDraft,
     restored: Restored,
 }
 
 impl Prepared {
-    /// Closes the vault, and puts it in its place.
+    /// Closes the vault, and says whose it is.
     pub(crate) fn complete(self) -> Result<Restored, BackupError> {
         drop(self.vault);
-        self.draft.put_in_place(&self.folder)?;
+        self.draft.complete(self.restored.vault)?;
         Ok(self.restored)
     }
 
@@ -127,23 +122,6 @@ impl Prepared {
     #[cfg(feature = "cli")]
     pub(crate) fn abandon(self) {
         drop(self.vault);
-        crate::vault::tree::remove_draft(&self.draft);
-    }
-}
-
-/// Where a vault is made, before it takes its place.
-fn draft_of(folder: &Path) -> PathBuf {
-    let mut name = folder.file_name().unwrap_or_default().to_owned();
-    name.push(".restoring");
-    folder.with_file_name(name)
-}
-
-/// Whether there is something, be it but a file.
-fn is_filled(folder: &Path) -> Result<bool, BackupError> {
-    match fs::read_dir(folder) {
-        Ok(mut entries) => Ok(entries.next().is_some()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
-        Err(error) => Err(BackupError::io(folder)(error)),
+        self.draft.remove();
     }
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     event::{Signature, SigningKeyId, Timestamp},
     vault::{
-        Backup, BackupId, NoteKind, SigningKeyInfo, VaultError, VaultId, Vouched,
+        Backup, BackupId, History, NoteKind, VaultError, VaultId, Vouched,
         disk::Wholes,
         eras::{self, Eras},
         fence::FenceRecord,
@@ -56,7 +56,7 @@ pub struct VerifiedBackup {
     /// The eras that its vault had.
     eras: Eras,
     /// The history of signing keys in it.
-    signing: Vec<SigningKeyInfo>,
+    signing: History,
     /// The fences of all who are forgotten in it.
     fences: HashMap<Hash, FenceRecord>,
 }
@@ -146,7 +146,13 @@ impl VerifiedBackup {
 
     /// What a signature over these bytes is worth, by the history of signing keys in it.
     pub fn vouches(&self, key: SigningKeyId, bytes: &[u8], signature: &Signature) -> Vouched {
-        signing::judge(&self.signing, key, bytes, signature)
+        self.signing.judge(key, bytes, signature)
+    }
+
+    /// The history of signing keys in it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn signing_history(&self) -> &History {
+        &self.signing
     }
 
     /// The vault that it is a copy of.
@@ -287,8 +293,7 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
         return Ok(());
     }
     let entry = KeyEntry::decode(value).map_err(|error| odd(path, error))?;
-    let subject = naming.subject(&entry.subject);
-    if naming.key(&subject, &entry.stream, entry.generation) == *place {
+    if entry.place(naming) == *place {
         return Ok(());
     }
     let what = "a key in it stands at a place that is not its own".to_owned();
@@ -303,12 +308,9 @@ fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
 }
 
 /// The history of signing keys, in parts.
-fn signing_keys(parts: &BTreeMap<Place, Value>) -> Result<Vec<SigningKeyInfo>, VaultError> {
-    let odd = |_| VaultError::Damaged("the history of signing keys in it".into());
-    let note = wholes(parts)?.pop();
-    note.map(|(_, note)| signing::parse(&note).map_err(odd))
-        .transpose()
-        .map(Option::unwrap_or_default)
+fn signing_keys(parts: &BTreeMap<Place, Value>) -> Result<History, VaultError> {
+    let missing = || VaultError::Damaged("it has no history of signing keys".into());
+    signing::read(&wholes(parts)?.pop().ok_or_else(missing)?.1)
 }
 
 fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use super::Committer;
 use crate::{
     crypto::{DataKey, random_secret},
-    event::{Generation, Layout, PolicyDigest},
+    event::{Class, Generation, Layout, PolicyDigest},
     vault::{
         KeyState, VaultError,
         cache::{Address, Current, Warm},
@@ -65,7 +65,7 @@ impl Committer {
         };
         let current = self.current(hash);
         current.store(if open.is_none() { record.current.0 } else { 0 }, Ordering::Release);
-        let place = self.core.naming.key(&hash, &wanted.address.0, generation);
+        let place = self.core.naming.key(&hash, &wanted.address.0, &Class::default(), generation);
         if !self.planned.contains_key(&place) {
             let warm = self.core.cache.peek_warm(&wanted.address);
             let warm = warm.filter(|warm| warm.generation == generation);
@@ -128,6 +128,7 @@ impl Committer {
             secret: random_secret()?,
             stream: wanted.address.0.clone(),
             subject: wanted.address.1.clone(),
+            class: Class::default(),
             generation,
             created: self.core.now(),
             last_day: today(),

@@ -28,13 +28,13 @@ use super::{
     records::{KeyEntry, SubjectRecord, today},
     root::SlotChange,
     stating::Stating,
-    tree::{Erasure, Place, Value},
+    tree::{Change, Erasure, Place, Value},
 };
 #[cfg(feature = "backup")]
 use super::{backup::Delta, eras::Era};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
-    event::{EventId, Generation, Subject},
+    event::{Class, EventId, Generation, Subject},
 };
 
 /// How many jobs one write serves at most.
@@ -59,6 +59,8 @@ pub(super) enum Job {
     Reopen(Subject, Reply<Option<Generation>>),
     PutNote(NoteKind, [u8; 16], Value, Reply<()>),
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    /// The history, and the secret of a new key.
+    SigningKeys(Value, Option<Vec<Change>>, Reply<()>),
     Slot(SlotChange, Reply<()>),
     /// Who, past which generation, and the hold on the subject's gate.
     Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
@@ -128,7 +130,7 @@ impl Committer {
                 }
             }
             if !self.waiting.is_empty() || self.core.unsaved().len() > MOST_UNSAVED {
-                // Whoever waits is told; nobody else needs to know.
+                // Anyone who waits is told; nobody else needs to know.
                 let _ = self.commit();
             }
         }
@@ -171,6 +173,11 @@ impl Committer {
                 Err(error) => answer(reply, Err(error)),
             },
             Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::SigningKeys(note, secret, reply) => {
+                let written = self.write_signing_keys(&note, secret);
+                wipe_stack();
+                answer(reply, written);
+            }
             Job::Slot(change, reply) => {
                 let changed = self.core.disk.tree().change_slot(change);
                 // Then memory answers nothing any more, either.
@@ -281,7 +288,7 @@ impl Committer {
         let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
         for (address, warm) in std::mem::take(&mut self.returns) {
             let hash = self.core.naming.subject(&address.1);
-            let place = self.core.naming.key(&hash, &address.0, warm.generation);
+            let place = self.core.naming.key(&hash, &address.0, &Class::default(), warm.generation);
             let entry = match planned.get_mut(&place) {
                 Some(planned) => Some(&mut planned.entry),
                 None => {
@@ -345,7 +352,7 @@ impl Committer {
     }
 }
 
-/// Tells whoever asked; who no longer waits need not know.
+/// Answers the one who asked; who no longer waits need not know.
 fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
     let _ = reply.send(result);
 }

@@ -8,7 +8,7 @@
 //!
 //! Processes with a network of their own (a container, systemd's `PrivateNetwork=`) have names of
 //! their own. Between them, and between machines that share a token, the number of the opening
-//! decides: whoever opened first no longer writes.
+//! decides: the first to open no longer writes.
 
 use std::fmt::Display;
 

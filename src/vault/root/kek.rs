@@ -35,7 +35,7 @@ const MOST_BYTES: u64 = 1024;
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Kek {
-    /// From nowhere: whoever reads the slot has the root key.
+    /// From nowhere: anyone who reads the slot has the root key.
     #[default]
     None,
     /// A passphrase, which is given apart.

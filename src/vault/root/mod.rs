@@ -136,27 +136,27 @@ pub(crate) enum SlotChange {
     Retry,
 }
 
-/// How a root slot stands.
+/// The state of a root slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SlotState {
-    /// Where it is.
+    /// Where the slot is.
     pub place: String,
     /// How many roots came before the present one.
     pub epoch: u64,
     /// What the root key is wrapped by.
     pub wrapped_by: WrappedBy,
-    /// Its mirrors.
+    /// The slot's mirrors, and how far each is.
     pub mirrors: Vec<MirrorState>,
     /// The counter that bears witness of it.
     pub counter: Option<MirrorState>,
 }
 
-/// How a mirror of a root slot stands, or the counter that bears witness of it.
+/// The state of a mirror of a root slot, or of the counter that bears witness of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {
-    /// Which: its path.
+    /// The mirror's path, which is its name.
     pub name: String,
     /// Whether it is the counter: of that, the epoch is the one that it tells, and stale is one that
     /// does not tell the present epoch.

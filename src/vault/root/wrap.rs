@@ -48,7 +48,7 @@ pub(super) enum Wrapping {
 }
 
 impl Wrapping {
-    /// In words, for whoever gave the wrong thing.
+    /// In words, for anyone who gave the wrong thing.
     pub(super) fn by(&self) -> WrappedBy {
         match self {
             Self::Nothing => WrappedBy::Nothing,
@@ -62,7 +62,7 @@ impl Wrapping {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WrappedBy {
-    /// Nothing: whoever reads the slot has the root key.
+    /// Nothing: anyone who reads the slot has the root key.
     Nothing,
     /// A key of 32 bytes.
     Key,

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)]
 
 pub(super) mod claims;
+mod classes;
 #[cfg(unix)]
 mod copied;
 mod counts;

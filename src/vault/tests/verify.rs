@@ -129,13 +129,15 @@ async fn two_keys_with_one_id_are_told() {
     let (one, two) = (0..)
         .find_map(|i| {
             let name = stream(&format!("stream-{i}"));
-            let place = naming(&tree).key(&hash, &name, entry.generation);
+            let place = naming(&tree).key(&hash, &name, &entry.class, entry.generation);
             by_prefix.insert(place[18..20].to_vec(), name.clone()).map(|earlier| (earlier, name))
         })
         .unwrap();
-    let id = naming(&tree).mint(&naming(&tree).key(&hash, &one, entry.generation)).unwrap();
+    let id = naming(&tree)
+        .mint(&naming(&tree).key(&hash, &one, &entry.class, entry.generation))
+        .unwrap();
     for name in [one, two] {
-        let place = naming(&tree).key(&hash, &name, entry.generation);
+        let place = naming(&tree).key(&hash, &name, &entry.class, entry.generation);
         put(&tree, place, KeyEntry { id, stream: name, ..entry.clone() }.encode());
     }
     let told = troubles(&vault);
@@ -155,7 +157,7 @@ async fn a_key_that_sealed_too_much_and_one_never_begun_are_told() {
 
     let generation = Generation(7);
     let hash = naming(&tree).subject(&subject("user-2"));
-    let place = naming(&tree).key(&hash, &entry.stream, generation);
+    let place = naming(&tree).key(&hash, &entry.stream, &entry.class, generation);
     let id = naming(&tree).mint(&place).unwrap();
     put(&tree, place, KeyEntry { id, generation, ..entry }.encode());
     assert_eq!(troubles(&vault), ["key of user-2: never begun"]);

@@ -32,7 +32,7 @@ impl Cache {
         Ok(pages.lru.get(id).cloned())
     }
 
-    /// The same for whoever passes by, which does not count as use.
+    /// The same for a passer-by, which does not count as use.
     pub(super) fn peek(&self, id: &PageId) -> Result<Option<Arc<Page>>, VaultError> {
         let pages = self.pages.lock().map_err(|_| VaultError::Poisoned)?;
         Ok(pages.lru.peek(id).cloned())

@@ -128,7 +128,7 @@ pub(super) fn remove(store: &Store, unneeded: &[PageId], epoch: u64) -> Result<(
     })
 }
 
-/// Tells whoever listens of one write: so many pages, one flush, and, if fresh, a change of root.
+/// Tells a listener of one write: so many pages, one flush, and, if fresh, a change of root.
 fn written(pages: usize, fresh: bool) {
     tracing::trace!(target: "oubliette::vault::writes", pages = pages as u64, fresh);
 }

@@ -30,6 +30,7 @@ const KIND: &str = "oubliette vault";
 struct Written {
     kind: String,
     format: u32,
+    /// `None`: a vault is being restored here, and what is in the folder may be removed.
     vault: Option<Uuid>,
     #[serde(default)]
     pages: Option<String>,
@@ -70,10 +71,12 @@ pub(super) fn claim(folder: &Path) -> Result<FolderLock, VaultError> {
     Ok(lock)
 }
 
-/// Whether there is nothing but, perhaps, the lock file of an attempt that failed.
+/// Whether there is nothing but, perhaps, the lock file of an attempt that failed, or the draft of a
+/// header.
 fn is_empty(folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
-        if entry?.file_name() != LOCK {
+        let name = entry?.file_name();
+        if name != LOCK && !name.as_encoded_bytes().starts_with(durable::DRAFT.as_bytes()) {
             return Ok(false);
         }
     }
@@ -92,7 +95,7 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
         Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
         Err(TryLockError::Error(error)) => return Err(VaultError::from_io(error)),
     }
-    // Told to whoever comes next. On a full disk the lock holds without.
+    // Told to anyone who comes next. On a full disk the lock holds without.
     let _ = note_holder(&mut file);
     Ok(FolderLock(file))
 }
@@ -138,44 +141,97 @@ fn holder(file: &mut File) -> u32 {
 /// Says durably whose the folder is: last, so that half a vault is none. In one step, so that its
 /// pages are in one store or in the other.
 pub(super) fn write_header(folder: &Path, header: Header) -> Result<(), VaultError> {
-    let written = Written {
-        kind: KIND.into(),
-        format: FORMAT,
-        vault: Some(header.vault.0),
-        pages: Some(header.pages.to_string()),
-    };
+    write(folder, Some(header.vault), header.pages)
+}
+
+fn write(folder: &Path, vault: Option<VaultId>, pages: PageStoreKind) -> Result<(), VaultError> {
+    let vault = vault.map(|vault| vault.0);
+    let pages = Some(pages.to_string());
+    let written = Written { kind: KIND.into(), format: FORMAT, vault, pages };
     let mut text =
         serde_json::to_vec_pretty(&written).map_err(|e| VaultError::Storage(Box::new(e)))?;
     text.push(b'\n');
     durable::replace(&folder.join(HEADER), &text).map_err(VaultError::from_io)
 }
 
-/// The folder of a vault that is complete, but for its name. Locked, so that nobody else takes
-/// it for what an attempt that was cut off left.
+/// The folder of a vault that is complete, but for its header, which names no vault yet. Locked, so that
+/// nobody else takes it for what an attempt that was cut off left.
+///
+/// The vault is made where it is to be, and not beside it under another name: not every folder can be
+/// renamed (a mount point, `.`), and by then the root slot is overwritten.
 #[cfg(feature = "backup")]
 #[derive(Debug)]
 pub(crate) struct FolderDraft {
     path: PathBuf,
+    /// Whether the folder itself was made for it.
+    made: bool,
     _lock: FolderLock,
 }
 
 #[cfg(feature = "backup")]
 impl FolderDraft {
-    /// Gives it its place, durably. A folder that is not empty is not replaced.
-    pub(crate) fn put_in_place(self, folder: &Path) -> Result<(), VaultError> {
-        durable::rename(&self.path, folder).map_err(VaultError::from_io)
+    /// Says durably whose vault it is.
+    pub(crate) fn complete(self, vault: VaultId) -> Result<(), VaultError> {
+        write_header(&self.path, Header { vault, pages: PageStoreKind::default() })
+    }
+
+    /// Removes it. What cannot be removed the next restoration does.
+    #[cfg(feature = "cli")]
+    pub(crate) fn remove(self) {
+        if own::clear(&self.path, &PARTS, &[]).is_ok() && self.made {
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 }
 
-/// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
+/// Whether a vault can be restored to this folder: it is absent, empty, or holds what a restoration left
+/// that was cut off.
+///
+/// # Errors
+/// [`VaultError::Foreign`] where it is a symbolic link: it may lead to somebody else's folder, or nowhere.
 #[cfg(feature = "backup")]
-pub(super) fn begin_draft(draft: &Path) -> Result<FolderDraft, VaultError> {
-    // Before anything is made in it: a link may lead to somebody else's folder.
-    own::refuse_link(draft)?;
-    durable::make_folder(draft).map_err(VaultError::from_io)?;
-    let lock = lock(draft)?;
-    own::clear(draft, &PARTS, Some(LOCK))?;
-    Ok(FolderDraft { path: draft.to_owned(), _lock: lock })
+pub(crate) fn is_free(folder: &Path) -> Result<bool, VaultError> {
+    own::refuse_link(folder)?;
+    match is_empty(folder) {
+        Ok(empty) => Ok(empty || is_draft(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(VaultError::from_io(error)),
+    }
+}
+
+/// Whether the header says that a vault is being restored. A header that cannot be read says nothing: the
+/// pages beside it may be all that is left of a vault.
+#[cfg(feature = "backup")]
+fn is_draft(folder: &Path) -> bool {
+    let written = fs::read(folder.join(HEADER)).ok();
+    let written = written.and_then(|text| serde_json::from_slice::<Written>(&text).ok());
+    written.is_some_and(|written| {
+        written.kind == KIND && written.format <= FORMAT && written.vault.is_none()
+    })
+}
+
+/// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.
+///
+/// # Errors
+/// [`VaultError::NotEmpty`] where it is not free; [`VaultError::Foreign`], [`VaultError::InUse`].
+#[cfg(feature = "backup")]
+pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, VaultError> {
+    let refuse_filled = || match is_free(folder)? {
+        true => Ok(()),
+        false => Err(VaultError::NotEmpty(folder.display().to_string())),
+    };
+    // Before anything is made in it.
+    refuse_filled()?;
+    let made = !folder.exists();
+    durable::make_folder(folder).map_err(VaultError::from_io)?;
+    let lock = lock(folder)?;
+    // Again: somebody else may have been quicker.
+    refuse_filled()?;
+    // Before there are pages: without a header they might be those of a vault that lost it.
+    write(folder, None, PageStoreKind::default())?;
+    own::clear(folder, &PARTS, &[LOCK, HEADER])?;
+    Ok(FolderDraft { path: folder.to_owned(), made, _lock: lock })
 }
 
 /// Removes what the making of a vault left that was cut off: an error where it is one that was
@@ -190,15 +246,7 @@ pub(crate) fn remove_unfinished(folder: &Path) -> Result<(), VaultError> {
     if folder.join(HEADER).exists() {
         return Err(VaultError::NotEmpty(folder.display().to_string()));
     }
-    Ok(own::clear(folder, &PARTS, Some(LOCK))?)
-}
-
-/// Removes a draft that is of no use. What cannot be removed the next restoration does.
-#[cfg(feature = "cli")]
-pub(crate) fn remove_draft(draft: &FolderDraft) {
-    if own::clear(&draft.path, &PARTS, None).is_ok() {
-        let _ = fs::remove_dir(&draft.path);
-    }
+    Ok(own::clear(folder, &PARTS, &[LOCK])?)
 }
 
 /// Removes the folder of a page store that is not in force: what a move that was cut off left. The
@@ -237,6 +285,7 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
     let pages = header.pages.map_or(Ok(PageStoreKind::Sled), |pages| pages.parse())?;
     match header.vault {
         Some(vault) => Ok(Header { vault: VaultId(vault), pages }),
-        None => Err(VaultError::Damaged(format!("{HEADER} names no vault"))),
+        // It is being restored, or was, when that was cut off.
+        None => Err(VaultError::NotFound(name())),
     }
 }

@@ -1,7 +1,7 @@
 //! The ids of pages. A store that is ordered by name, as sled is, keeps pages whose ids begin alike
 //! in one node, which it reads and writes as a whole.
 //!
-//! Whoever sees the page store learns from an id which pages are inner ones and which leaves were
+//! Anyone who sees the page store learns from an id which pages are inner ones and which leaves were
 //! neighbours once; nothing about who is in them.
 
 use super::page::PageId;

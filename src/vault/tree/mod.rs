@@ -63,18 +63,21 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::folder::read_header;
 #[cfg(feature = "cli")]
-pub(crate) use self::folder::{remove_draft, remove_unfinished};
+pub(crate) use self::folder::remove_unfinished;
 pub use self::moving::Moved;
 pub use self::open::OpenAs;
 #[cfg(all(test, feature = "backup"))]
 pub(crate) use self::openings::Whereabouts;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
-#[cfg(feature = "backup")]
-pub(crate) use self::{folder::FolderDraft, load::Seed};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},
     store::Store,
+};
+#[cfg(feature = "backup")]
+pub(crate) use self::{
+    folder::{FolderDraft, is_free},
+    load::Seed,
 };
 use super::{
     VaultError, VaultId,
@@ -97,7 +100,7 @@ pub(crate) type Value = Zeroizing<Vec<u8>>;
 /// A change of one place: a new value, or none.
 pub(crate) type Change = (Place, Option<Value>);
 
-/// What one erasure removes, and what it writes in the same breath.
+/// What one erasure removes, and what it writes in the same batch.
 #[derive(Default)]
 pub(crate) struct Erasure {
     /// From (inclusive) and to (exclusive): everything there goes, before the changes are made.
@@ -196,7 +199,7 @@ impl Tree {
         Ok(self.view()?.root.epoch)
     }
 
-    /// How the root slot stands.
+    /// Returns the state of the root slot.
     pub(crate) fn slot(&self) -> Result<SlotState, VaultError> {
         self.slot.state()
     }

@@ -31,7 +31,7 @@ pub struct Moved {
     pub to: PageStoreKind,
     /// So many pages and notes were copied, and read again.
     pub pages: u64,
-    /// So many bytes.
+    /// How many bytes of pages were copied.
     pub bytes: u64,
 }
 

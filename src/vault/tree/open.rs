@@ -46,7 +46,7 @@ pub enum OpenAs {
     /// refused: two folders over one slot destroy each other's keys.
     #[default]
     Known,
-    /// As the one folder of this root slot from now on, though it is a copy or was restored. Whoever
+    /// As the one folder of this root slot from now on, though it is a copy or was restored. Anyone who
     /// says so makes sure that no other folder is used with the slot: another one is refused from
     /// now on, and after the next erasure it cannot be read.
     TheOne,
@@ -192,9 +192,10 @@ impl Tree {
         // First of all: a folder that is none of ours gets no lock.
         folder::read_header(folder)?;
         let lock = folder::lock(folder)?;
-        // Its name, too: a restoration that was killed may have given it that, and no more. Lost, it
-        // would be a draft again, which the next restoration empties.
-        durable::sync_folder(durable::parent(folder)).map_err(VaultError::from_io)?;
+        // The names in it, too: who made or restored it may have been killed before the header's was
+        // durable. Lost, what is acknowledged from now on would be half a vault, or a draft, which the next
+        // restoration empties.
+        durable::sync_folder(folder).map_err(VaultError::from_io)?;
         // Again: until we had the lock, another process may have moved the pages.
         let header = folder::read_header(folder)?;
         // Its database would write wherever a link leads.
@@ -262,28 +263,26 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Makes a vault's tree of these values, in ascending order of places: in the folder `draft`,
-    /// which is still to be put in its place, when the tree is closed. A slot that is there is overwritten, which erases
+    /// Makes a vault's tree of these values, in ascending order of places, in a folder whose header is
+    /// still to be completed, when the tree is closed. A slot that is there is overwritten, which erases
     /// its root.
     ///
     /// # Errors
-    /// Those of making a slot, and those of the values.
+    /// [`VaultError::NotEmpty`], those of making a slot, and those of the values.
     #[cfg(feature = "backup")]
     pub(crate) fn load_at<E: From<VaultError>>(
-        draft: &Path,
+        folder: &Path,
         slot: Slot,
         seed: Seed,
         values: impl Iterator<Item = Result<(Place, Value), E>>,
     ) -> Result<(Self, FolderDraft), E> {
-        let vault = seed.vault;
-        let begun = folder::begin_draft(draft)?;
+        let draft = folder::begin_draft(folder)?;
         let kind = PageStoreKind::default();
-        let pages = kind.open(&draft.join(kind.folder()))?;
+        let pages = kind.open(&folder.join(kind.folder()))?;
         let slot = || -> Result<Box<dyn RootSlot>, VaultError> { Ok(Box::new(slot)) };
-        let at = Whereabouts::of(draft)?;
+        let at = Whereabouts::of(folder)?;
         let tree = Self::load(pages, slot, Shape::default(), seed, at, values)?;
-        folder::write_header(draft, Header { vault, pages: kind })?;
-        Ok((tree, begun))
+        Ok((tree, draft))
     }
 
     pub(super) fn assemble(

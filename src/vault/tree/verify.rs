@@ -83,7 +83,7 @@ pub(crate) struct Walked {
 
 impl Tree {
     /// Walks over the whole tree, as it lies in the page store: no page is taken from memory.
-    /// Nothing is written meanwhile, whoever wants to waits; readers go on. It keeps the id of
+    /// Writers wait meanwhile; readers go on. It keeps the id of
     /// each page in memory.
     ///
     /// With `repair`, pages that belong to nothing are removed, unless some page is damaged, or the

@@ -1,4 +1,4 @@
-//! What whoever finds an old backup can read of what comes after it.
+//! What the finder of an old backup can read of what comes after it.
 
 use super::*;
 use crate::{

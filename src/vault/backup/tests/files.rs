@@ -154,11 +154,22 @@ async fn a_draft_that_is_left_is_made_anew() {
     let vault = place.vault();
     let kept = key(&vault, "user-1", "user-1").await.unwrap();
     place.back_up(&vault, "copy.age").await.unwrap();
-    let draft = place.path("restored.restoring");
+    let draft = place.path("restored");
+    std::fs::create_dir_all(draft.join("pages.sqlite")).unwrap();
     std::fs::create_dir_all(draft.join("pages/blobs")).unwrap();
     std::fs::write(draft.join("pages/db"), b"half of it").unwrap();
     std::fs::write(draft.join("lock"), b"4711").unwrap();
+    // Without a header they may be what is left of a vault.
+    let refused = place.restore("copy.age");
+    assert!(matches!(refused, Err(BackupError::VaultThere(_))), "{refused:?}");
+    assert!(draft.join("pages/db").exists() && !place.path("restored.root").exists());
+    let header = r#"{"kind":"oubliette vault","format":1,"vault":null,"pages":"sled"}"#;
+    std::fs::write(draft.join("vault.json"), &header[..40]).unwrap();
+    assert!(matches!(place.restore("copy.age"), Err(BackupError::VaultThere(_))));
+    std::fs::write(draft.join("vault.json"), header.replace(":1,", ":2,")).unwrap();
+    assert!(matches!(place.restore("copy.age"), Err(BackupError::VaultThere(_))));
+    std::fs::write(draft.join("vault.json"), header).unwrap();
     place.restore("copy.age").unwrap();
-    assert!(!draft.exists());
+    assert!(!draft.join("pages.sqlite").exists());
     live(place.restored().opening_key(kept.id()));
 }

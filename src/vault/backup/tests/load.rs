@@ -24,7 +24,7 @@ async fn populated(vault: &Vault, subjects: usize) {
     streams.await;
 }
 
-/// Every record's owners know of it, and whoever is forgotten is named by nobody.
+/// Every record's owners know of it, and nobody names the forgotten.
 fn assert_whole(vault: &Vault) {
     let mut subjects = std::collections::BTreeSet::new();
     for entry in vault.inventory() {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::*;
 use crate::{
     crypto::{KeyId, random_secret},
-    event::{Generation, Layout, PolicyDigest},
+    event::{Class, Generation, Layout, PolicyDigest},
     vault::{
         VaultId,
         core::Limits,
@@ -52,8 +52,9 @@ fn vault_of(keys: u64, folder: &Path) -> Vault {
     order.sort_unstable();
     let values = order.into_iter().map(|(hash, n)| {
         let (subject, stream) = (name(n), name(n).stream());
-        let place = naming.key(&hash, &stream, Generation::FIRST);
+        let place = naming.key(&hash, &stream, &Class::default(), Generation::FIRST);
         let entry = KeyEntry {
+            class: Class::default(),
             id: KeyId([&[0, 1][..], &u128::from(n).to_be_bytes()].concat().try_into().unwrap()),
             secret: random_secret()?,
             stream,

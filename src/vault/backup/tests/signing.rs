@@ -1,7 +1,12 @@
-//! Whoever finds a backup cannot sign.
+//! Anyone who finds a backup cannot sign.
+
+use std::sync::Arc;
 
 use super::*;
-use crate::vault::{KeyOrigin, Vouched, places};
+use crate::{
+    erasure::{KeyChange, change_key},
+    vault::{KeyOrigin, Successor, Vouched, places},
+};
 
 #[tokio::test]
 async fn the_secret_that_signs_is_in_no_backup() {
@@ -25,6 +30,118 @@ async fn the_secret_that_signs_is_in_no_backup() {
     let holds = |needle: &[u8]| opened.windows(needle.len()).any(|window| window == needle);
     assert!(holds(public.as_bytes()));
     assert!(!holds(secret.as_slice()));
+}
+
+/// Nor the successor's, nor that of a key that was replaced; and neither is left in the vault.
+#[tokio::test]
+async fn no_secret_of_any_key_is_in_a_backup_also_while_the_key_changes() {
+    let place = Place::new();
+    let vault = place.vault();
+    let mut secrets = vec![secret_of(&vault)];
+    let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+    secrets.push(successor.key().secret().to_vec());
+    change_key(&vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+    assert_eq!(vault.notes(NoteKind::SigningSecret).unwrap().len(), 1);
+    let within = vault.clone();
+    let (path, recipients) = (place.path("copy.age"), place.recipients());
+    let (go, mut wait) = tokio::sync::mpsc::unbounded_channel();
+    let making = vault.back_up(&path, &recipients, in_days(1), move |_| {
+        let _ = go.send(());
+    });
+    let changing = async {
+        let _ = wait.recv().await;
+        let successor = Some(Arc::clone(&successor));
+        let rotate = KeyChange::Rotate { successor, compromised: None, without_successor: false };
+        change_key(&within, &rotate).await.unwrap();
+        let rotate =
+            KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
+        change_key(&within, &rotate).await.unwrap();
+    };
+    let (made, ()) = tokio::join!(making, changing);
+    made.unwrap();
+    place.back_up(&vault, "after.age").await.unwrap();
+    secrets.push(secret_of(&vault));
+    assert_eq!(vault.notes(NoteKind::SigningSecret).unwrap().len(), 1, "the earlier are destroyed");
+    assert!(!secrets[..2].contains(&secrets[2]));
+    for file in ["copy.age", "after.age"] {
+        let opened = place.open(file);
+        for secret in &secrets {
+            let text = {
+                let mut text = String::new();
+                crate::crypto::base64url::encode(secret, &mut text);
+                text
+            };
+            for needle in [secret.as_slice(), text.as_bytes()] {
+                assert!(!opened.windows(needle.len()).any(|window| window == needle), "{file}");
+            }
+        }
+    }
+}
+
+fn secret_of(vault: &Vault) -> Vec<u8> {
+    let secrets = vault.notes(NoteKind::SigningSecret).unwrap();
+    let [(_, secret)] = secrets.as_slice() else { panic!("one key, one secret") };
+    secret.to_vec()
+}
+
+/// The vault is lost, and so is the key. What the restored one announces by a key of its own only it
+/// knows; under the successor everybody does.
+#[tokio::test]
+async fn what_a_restored_vault_says_counts_once_it_says_it_under_the_successor() {
+    use crate::{layer::Oubliette, policy::Policy, store::MemoryStore};
+    let place = Place::new();
+    let vault = place.vault();
+    let store = MemoryStore::new();
+    let over = |vault: Vault| Oubliette::open(store.clone(), vault, Policy::parse("").unwrap());
+    for who in ["user-1", "user-2"] {
+        key(&vault, who, who).await.unwrap();
+    }
+    let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+    change_key(&vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    drop(vault);
+
+    place.restore("copy.age").unwrap();
+    let bank = over(place.restored()).await.unwrap();
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    assert_eq!(bank.vault().unwrap().log_number().unwrap(), 2);
+    let rotate = KeyChange::Rotate {
+        successor: Some(Arc::clone(&successor)),
+        compromised: None,
+        without_successor: false,
+    };
+    let origins = |vault: &Vault| -> Vec<_> {
+        vault.signing_keys().unwrap().iter().map(|info| info.origin).collect()
+    };
+    let restore_again = || {
+        std::fs::remove_dir_all(place.path("restored")).unwrap();
+        std::fs::remove_file(place.path("restored.root")).unwrap();
+        place.restore("copy.age").unwrap();
+        place.restored()
+    };
+    let image = (place.path("restored"), place.path("moved"));
+    change_key(bank.vault().unwrap(), &rotate).await.unwrap();
+    let own = origins(bank.vault().unwrap());
+    assert_eq!(own, [KeyOrigin::Created, KeyOrigin::Restored, KeyOrigin::Successor]);
+    // Until the store has heard of it, nobody can tell who forgot user-1.
+    drop(bank);
+    std::fs::rename(&image.0, &image.1).unwrap();
+    std::fs::rename(place.path("restored.root"), place.path("moved.root")).unwrap();
+    place.restore("copy.age").unwrap();
+    let closed = over(place.restored()).await.unwrap_err();
+    assert!(matches!(closed, crate::erasure::ErasureError::UnknownSigner(_)), "{closed}");
+
+    let moved = Vault::open_as(&image.1, &place.path("moved.root"), crate::vault::OpenAs::TheOne);
+    let bank = over(moved.unwrap()).await.unwrap();
+    assert_eq!(bank.witnessed(), Default::default());
+    drop(bank);
+    let bank = over(restore_again()).await.unwrap();
+    let told = bank.witnessed();
+    assert_eq!((told.replayed.len(), told.keys), (1, vec![successor.id()]));
+    let vault = bank.vault().unwrap();
+    assert_eq!(origins(vault), [KeyOrigin::Created, KeyOrigin::Successor, KeyOrigin::Restored]);
+    assert!(vault.is_closed(&subject("user-1")).unwrap());
+    assert_eq!(vault.log_number().unwrap(), 2);
 }
 
 #[tokio::test]
@@ -80,7 +197,7 @@ async fn whoever_finds_a_backup_has_nobody_forgotten() {
     let theirs =
         Oubliette::open(MemoryStore::new(), place.restored(), nothing_public()).await.unwrap();
     theirs.forget(&subject("user-1"), "out of malice").await.unwrap();
-    let erasures = crate::event::StreamName::new(crate::event::ERASURES).unwrap();
+    let erasures = crate::event::StreamName::new(crate::event::ANNOUNCEMENTS).unwrap();
     let announced = theirs.store().events(&erasures, ReadOptions::default()).await.unwrap();
     let [announced] = announced.as_slice() else { panic!("one announcement") };
     let planted = NewEvent::new(announced.event_type.clone(), announced.data.clone().unwrap());

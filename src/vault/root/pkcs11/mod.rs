@@ -48,7 +48,7 @@ impl Pkcs11Object {
     fn connect(&self) -> Result<TokenSectors, VaultError> {
         let failed = |why| VaultError::SlotDevice { place: self.to_string(), why };
         let token = Token::find(self).map_err(failed)?;
-        // Before the PIN is given: whoever finds the slot in use has not used up an attempt.
+        // Before the PIN is given: anyone who finds the slot in use has not used up an attempt.
         let what = format!("{} {}", self.object, token.name());
         let lock = DeviceLock::take("pkcs11", &what, self)?;
         let session = token.log_in(self).map_err(failed)?;

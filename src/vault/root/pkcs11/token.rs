@@ -34,7 +34,7 @@ struct Module {
     module: Pkcs11,
 }
 
-/// Never let go of: a module is set up once in a process, by whoever comes first, and whoever tore it
+/// Never let go of: a module is set up once in a process, by the first to come, and anyone who tore it
 /// down would do so under everybody else. In a process that was forked from another one it must be
 /// set up anew.
 static MODULES: Mutex<Vec<Module>> = Mutex::new(Vec::new());

@@ -42,7 +42,7 @@ fn an_older_copy_of_the_pages_does_not_open_under_todays_root() {
 
 #[test]
 fn an_older_copy_beside_todays_pages_changes_nothing() {
-    // Whoever can write to the store puts all old pages back, without touching the new ones.
+    // Somebody who can write to the store puts all old pages back, without touching the new ones.
     let (disk, tree) = filled();
     let copy = disk.image();
     tree.erase(vec![unset([7])]).unwrap();

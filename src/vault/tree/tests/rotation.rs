@@ -36,7 +36,7 @@ fn secrets(vault: &Vault, n: u32) -> Vec<(Generation, Secret)> {
     let hash = core.naming.subject(&subject(n));
     let keys = vault.keys_of(&subject(n)).unwrap().into_iter();
     keys.map(|info| {
-        let place = core.naming.key(&hash, &info.stream, info.generation);
+        let place = core.naming.key(&hash, &info.stream, &info.class, info.generation);
         (info.generation, core.disk.key(&place).unwrap().unwrap().secret)
     })
     .collect()

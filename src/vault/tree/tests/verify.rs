@@ -79,7 +79,7 @@ fn a_page_that_nothing_leads_to_is_told_and_removed_when_asked() {
     let old = disk.image();
     tree.erase(vec![unset([7])]).unwrap();
     let today = disk.image();
-    // Whoever put old pages back beside the new ones.
+    // Somebody put old pages back beside the new ones.
     let mut both = old;
     both.extend(today.clone());
     let strange = both.len() - today.len();

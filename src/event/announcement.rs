@@ -1,0 +1,354 @@
+//! What a vault announces in its event store: the kinds, the form, and the bytes that are sealed and
+//! signed. `docs/format.md` specifies it.
+//!
+//! Everything is signed as it is read: over the canonical form of all members, those included that
+//! this program does not know. So a later form, too, can be told from a forged one, and what the vault
+//! said and this program does not understand is never passed over.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
+
+use super::{
+    ANNOUNCED, ANNOUNCEMENTS, ErasureId, EventId, EventType, Json, JsonError, NewEvent,
+    RecordedEvent, Signature, SigningKeyId, Timestamp, VerifyingKey, framed,
+};
+
+/// The form that this program writes.
+const FORMAT: u64 = 1;
+
+/// What an announcement is about. The names are fixed; most of them say what later versions do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum AnnouncementKind {
+    /// Keys are destroyed.
+    Erasure,
+    /// A change of the signing key.
+    SigningKey,
+    /// A successor of the signing key, pinned in advance.
+    Successor,
+    /// Somebody who was forgotten is admitted again. Reserved.
+    ErasureLifted,
+    /// Nothing of these subjects may be destroyed. Reserved.
+    Hold,
+    /// The end of a hold. Reserved.
+    HoldLifted,
+    /// Keys are kept, and no ordinary reader opens them. Reserved.
+    Suspension,
+    /// The end of a suspension. Reserved.
+    SuspensionLifted,
+    /// A restriction of processing. Reserved.
+    Restriction,
+    /// The end of a restriction. Reserved.
+    RestrictionLifted,
+    /// Two subjects are one person. Reserved.
+    Link,
+    /// The end of a link. Reserved.
+    LinkLifted,
+}
+
+/// Every kind, and its name.
+const KINDS: [(AnnouncementKind, &str); 12] = [
+    (AnnouncementKind::Erasure, "erasure"),
+    (AnnouncementKind::SigningKey, "signing-key"),
+    (AnnouncementKind::Successor, "successor"),
+    (AnnouncementKind::ErasureLifted, "erasure-lifted"),
+    (AnnouncementKind::Hold, "hold"),
+    (AnnouncementKind::HoldLifted, "hold-lifted"),
+    (AnnouncementKind::Suspension, "suspension"),
+    (AnnouncementKind::SuspensionLifted, "suspension-lifted"),
+    (AnnouncementKind::Restriction, "restriction"),
+    (AnnouncementKind::RestrictionLifted, "restriction-lifted"),
+    (AnnouncementKind::Link, "link"),
+    (AnnouncementKind::LinkLifted, "link-lifted"),
+];
+
+impl AnnouncementKind {
+    /// Its name, as it is written.
+    pub fn as_str(self) -> &'static str {
+        KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+
+    /// Whether this version carries it out. What it does not, it refuses by name.
+    fn is_carried_out(self) -> bool {
+        matches!(self, Self::Erasure | Self::SigningKey | Self::Successor)
+    }
+
+    /// Whether it is about the signing keys.
+    pub(crate) fn is_of_keys(self) -> bool {
+        matches!(self, Self::SigningKey | Self::Successor)
+    }
+}
+
+impl fmt::Display for AnnouncementKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for AnnouncementKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for AnnouncementKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| de::Error::custom("no kind of announcement"))
+    }
+}
+
+/// What an announcement says that this program does not carry out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Beyond {
+    /// It has a format of a later program.
+    Format(u64),
+    /// Its kind is reserved, and this version does not carry it out.
+    Reserved(AnnouncementKind),
+    /// Its kind has a name that this program does not know.
+    Unknown(String),
+    /// It does not have the form of its kind.
+    Form,
+}
+
+impl fmt::Display for Beyond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format(format) => write!(f, "an announcement of format {format}"),
+            Self::Reserved(kind) => write!(f, "an announcement of the kind `{kind}`"),
+            Self::Unknown(kind) => write!(f, "an announcement of the unknown kind `{kind}`"),
+            Self::Form => f.write_str("an announcement of an unknown form"),
+        }
+    }
+}
+
+/// What a vault announced, as one event of the stream [`ANNOUNCEMENTS`]. Whom an erasure took is
+/// sealed: only the vault that announced it, or one restored from it, can open that. And it is signed,
+/// because the key that seals stands in every backup of the vault, and the one that signs in none:
+/// whoever finds a backup can read what was announced, but have nobody forgotten.
+///
+/// As text it is one line of JSON, as `oubliette erasures export` writes it. That a text has this
+/// form proves nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    id: EventId,
+    /// In canonical form.
+    data: Json,
+    head: Head,
+    body: Result<Body, Beyond>,
+}
+
+/// What every announcement has, of whatever format and kind.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Head {
+    vault: Uuid,
+    #[serde(default)]
+    format: Option<u64>,
+    #[serde(default)]
+    kind: Option<String>,
+    /// Who signed, and the signature. What has none may be an announcement; it counts for nothing.
+    #[serde(default)]
+    key: Option<SigningKeyId>,
+    #[serde(default)]
+    sig: Option<Signature>,
+}
+
+/// The members of the kinds that this version carries out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Body {
+    pub(crate) format: u64,
+    pub(crate) kind: AnnouncementKind,
+    pub(crate) vault: Uuid,
+    /// Which log of the vault's it belongs to; a restored vault begins the next.
+    pub(crate) log: u32,
+    /// What it is about: the erasure's id; of a statement about keys, an id of its own.
+    pub(crate) about: Uuid,
+    pub(crate) at: Timestamp,
+    pub(crate) epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<EventId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) statement: Option<Statement>,
+    pub(crate) sealed: String,
+    /// The signature of the key that a statement is about: whoever names it has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proof: Option<Signature>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<SigningKeyId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sig: Option<Signature>,
+}
+
+/// What is said of a signing key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Statement {
+    /// The key that comes, or is to come.
+    pub(crate) public: VerifyingKey,
+    /// The key in whose place it comes, or is to come.
+    pub(crate) replaces: SigningKeyId,
+    /// Since when somebody else has that key, as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) compromised: Option<Timestamp>,
+}
+
+/// A text is no announcement.
+#[derive(Debug, thiserror::Error)]
+#[error("not an announcement, as `oubliette erasures export` writes them: {0}")]
+pub struct AnnouncementError(#[source] JsonError);
+
+impl FromStr for Announcement {
+    type Err = AnnouncementError;
+
+    fn from_str(text: &str) -> Result<Self, AnnouncementError> {
+        #[derive(Deserialize)]
+        struct Line {
+            id: EventId,
+        }
+        let line = Json::parse(text).map_err(AnnouncementError)?;
+        let Line { id } = line.to().map_err(AnnouncementError)?;
+        Self::read(id, without(&line, &["id"])).map_err(AnnouncementError)
+    }
+}
+
+impl Announcement {
+    /// The id of its event.
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// The vault that announced it, as it says.
+    pub fn vault(&self) -> Uuid {
+        self.head.vault
+    }
+
+    /// What it is about; `None`: a kind that this program does not carry out.
+    pub fn kind(&self) -> Option<AnnouncementKind> {
+        self.body.as_ref().ok().map(|body| body.kind)
+    }
+
+    /// The erasure, if it is about one.
+    pub fn erasure(&self) -> Option<ErasureId> {
+        let body = self.body.as_ref().ok()?;
+        (body.kind == AnnouncementKind::Erasure).then_some(ErasureId(body.about))
+    }
+
+    /// The announcement that the vault had made or seen last before; `None`: none, or exported.
+    pub fn previous(&self) -> Option<EventId> {
+        self.body.as_ref().ok().and_then(|body| body.previous)
+    }
+
+    /// The number of the log that the vault kept then.
+    pub fn log(&self) -> Option<u32> {
+        self.body.as_ref().ok().map(|body| body.log)
+    }
+
+    /// One of these members. Nothing of it is signed yet.
+    pub(crate) fn new(id: EventId, body: &Body) -> Result<Self, JsonError> {
+        Self::read(id, without(&Json::of(body)?, &[]))
+    }
+
+    /// The announcement in an event, if it has the form of one.
+    pub(crate) fn of(event: &RecordedEvent) -> Option<Self> {
+        let data = event.data.as_ref()?.as_json().filter(|_| event.is_announcement())?;
+        Self::read(event.id, without(data, &[])).ok()
+    }
+
+    /// Of the canonical form: a store may spell numbers in other ways than they were signed in.
+    fn read(id: EventId, canonical: String) -> Result<Self, JsonError> {
+        let data = Json::composed(canonical);
+        let head: Head = data.to()?;
+        let body = match (head.format, head.kind.as_deref()) {
+            (Some(FORMAT), Some(name)) => match AnnouncementKind::named(name) {
+                Some(kind) if kind.is_carried_out() => {
+                    data.to::<Body>().map_err(|_| Beyond::Form).and_then(|body| {
+                        if body.has_its_form() { Ok(body) } else { Err(Beyond::Form) }
+                    })
+                }
+                Some(kind) => Err(Beyond::Reserved(kind)),
+                None => Err(Beyond::Unknown(named(name))),
+            },
+            (Some(FORMAT), None) | (None, _) => Err(Beyond::Form),
+            (Some(format), _) => Err(Beyond::Format(format)),
+        };
+        Ok(Self { id, data, head, body })
+    }
+
+    pub(crate) fn body(&self) -> Result<&Body, &Beyond> {
+        self.body.as_ref()
+    }
+
+    /// The event that it is.
+    pub(crate) fn to_event(&self) -> Result<NewEvent, super::NameError> {
+        Ok(NewEvent::new(EventType::new(ANNOUNCED)?, self.data.clone()).with_id(self.id))
+    }
+
+    /// Who signed, and the signature.
+    pub(crate) fn signature(&self) -> Option<(SigningKeyId, &Signature)> {
+        Some((self.head.key?, self.head.sig.as_ref()?))
+    }
+
+    /// What the seal covers besides: all that is said in clear, and where.
+    pub(crate) fn associated(&self) -> Vec<u8> {
+        self.bytes(b"oubliette announcement", &["sealed", "proof", "key", "sig"])
+    }
+
+    /// What the key that a statement is about signs.
+    pub(crate) fn proof_bytes(&self) -> Vec<u8> {
+        self.bytes(b"oubliette proof of possession", &["sealed", "proof", "key", "sig"])
+    }
+
+    /// What the signature is over.
+    pub(crate) fn signed_bytes(&self) -> Vec<u8> {
+        self.bytes(b"oubliette signed announcement", &["sig"])
+    }
+
+    fn bytes(&self, label: &[u8], left_out: &[&str]) -> Vec<u8> {
+        let text = without(&self.data, left_out);
+        framed(&[label, ANNOUNCEMENTS.as_bytes(), self.id.0.as_bytes(), text.as_bytes()])
+    }
+}
+
+impl Body {
+    /// One of an erasure has no statement, one of keys has one, with its proof.
+    fn has_its_form(&self) -> bool {
+        let of_keys = self.kind.is_of_keys();
+        self.statement.is_some() == of_keys && self.proof.is_some() <= of_keys
+    }
+}
+
+/// The canonical form, without some of the members.
+fn without(data: &Json, left_out: &[&str]) -> String {
+    let paths: Vec<[&str; 1]> = left_out.iter().map(|name| [*name]).collect();
+    let paths: Vec<&[&str]> = paths.iter().map(|path| &path[..]).collect();
+    let mut text = String::new();
+    data.tree().root().canonical(&mut text, &paths);
+    text
+}
+
+/// A name that somebody else gave, made fit to be told.
+fn named(name: &str) -> String {
+    const LONGEST: usize = 40;
+    let plain = |c: char| c.is_ascii_lowercase() || c == '-';
+    if name.len() <= LONGEST && name.chars().all(plain) { name.to_owned() } else { "?".to_owned() }
+}
+
+impl Serialize for Announcement {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.data.as_str().replacen('{', &format!(r#"{{"id":"{}","#, self.id), 1);
+        Json::parse(&text).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Announcement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Json::deserialize(deserializer)?.as_str().parse().map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,163 @@
+//! What is missing of an event: parts that are gone, and parts that this reader may not open; also
+//! of an event that is a copy of another.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{
+    Day, ErasureRef, EventId, EventType, KeyId, RecordedEvent, StreamName, VaultId, framed,
+};
+
+/// A part of an event whose key is destroyed. Its form in rows and in stored events is the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shredded {
+    /// The vault that destroyed it.
+    pub origin: VaultId,
+    /// Stands for the erasure that destroyed it, as in the tombstone of the stream that it was
+    /// sealed in.
+    #[serde(rename = "ref")]
+    pub reference: ErasureRef,
+    /// The day in UTC on which that erasure was decided.
+    pub day: Day,
+    /// The ids of the destroyed keys.
+    pub keys: Vec<KeyId>,
+    /// The fields that it held, as the policy's pointers; `*` is all that is not shown and not
+    /// named by another part.
+    pub fields: Vec<String>,
+    /// Whether it was gone already when the event was copied to here: no tombstone of this stream
+    /// speaks of it, and its keys were never this vault's.
+    #[serde(skip)]
+    pub copied: bool,
+}
+
+/// A part of an event that this reader may not open now, and might open another time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withheld {
+    /// Why this reader does not get it.
+    pub why: Why,
+    /// The fields that it holds, as for [`Shredded::fields`].
+    pub fields: Vec<String>,
+}
+
+/// Why a part is withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Why {
+    /// The reader has no vault: a copy of production for a test system, or an analyst's.
+    NoVault,
+    /// The event is a copy, and whoever made it could not open this part of the original.
+    NotCopied,
+}
+
+impl Why {
+    const ALL: [Self; 2] = [Self::NoVault, Self::NotCopied];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoVault => "no-vault",
+            Self::NotCopied => "not-copied",
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Why {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Why {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = Self::ALL.into_iter().find(|why| why.as_str() == text);
+        known.ok_or_else(|| de::Error::custom("not a reason for withholding"))
+    }
+}
+
+/// What was missing of an event when it was copied. It stays missing in the copy, and a reader is
+/// told so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holes {
+    /// Each is [`copied`](Shredded::copied).
+    pub(crate) shredded: Vec<Shredded>,
+    /// The fields of each part that could not be opened.
+    pub(crate) withheld: Vec<Vec<String>>,
+    pub(crate) bare: bool,
+}
+
+impl Holes {
+    /// The holes of a copy of an event with these parts missing; `None` if there are none. `bare`:
+    /// nothing of the payload was readable, and what the copy has in its place says nothing.
+    pub fn new(shredded: &[Shredded], withheld: &[Withheld], bare: bool) -> Option<Self> {
+        if shredded.is_empty() && withheld.is_empty() {
+            return None;
+        }
+        let copied = |part: &Shredded| Shredded { copied: true, ..part.clone() };
+        Some(Self {
+            shredded: shredded.iter().map(copied).collect(),
+            withheld: withheld.iter().map(|part| part.fields.clone()).collect(),
+            bare,
+        })
+    }
+
+    /// The holes of a copy of this event.
+    pub fn of(event: &RecordedEvent) -> Option<Self> {
+        Self::new(&event.shredded, &event.withheld, event.data.is_none())
+    }
+
+    /// The parts whose keys were destroyed.
+    pub fn shredded(&self) -> &[Shredded] {
+        &self.shredded
+    }
+
+    /// The parts that could not be opened, as a reader of the copy gets them.
+    pub fn withheld(&self) -> impl Iterator<Item = Withheld> + '_ {
+        self.withheld.iter().map(|fields| Withheld { why: Why::NotCopied, fields: fields.clone() })
+    }
+
+    /// How many parts are missing.
+    pub(crate) fn count(&self) -> usize {
+        self.shredded.len() + self.withheld.len()
+    }
+
+    /// What the tag of the holes is over: all that they say, and of which event. `docs/format.md`
+    /// specifies it.
+    pub(crate) fn tagged_bytes(
+        &self,
+        stream: &StreamName,
+        id: EventId,
+        event_type: &EventType,
+    ) -> Vec<u8> {
+        let fields =
+            |fields: &[String]| framed(&fields.iter().map(String::as_bytes).collect::<Vec<_>>());
+        let shredded = self.shredded.iter().map(|part| {
+            let keys: Vec<u8> = part.keys.iter().flat_map(|key| key.0).collect();
+            framed(&[
+                part.origin.0.as_bytes(),
+                &part.reference.0,
+                part.day.to_string().as_bytes(),
+                &keys,
+                &fields(&part.fields),
+            ])
+        });
+        let withheld = self.withheld.iter().map(|part| framed(&[&fields(part)]));
+        framed(&[
+            b"oubliette holes",
+            stream.as_str().as_bytes(),
+            id.0.as_bytes(),
+            event_type.as_str().as_bytes(),
+            &[u8::from(self.bare)],
+            &shredded.collect::<Vec<_>>().concat(),
+            &withheld.collect::<Vec<_>>().concat(),
+        ])
+    }
+}

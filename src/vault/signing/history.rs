@@ -1,0 +1,434 @@
+//! The history of a vault's signing keys: who signs, who signed, and who is to sign.
+//!
+//! Each key but the first is linked to an earlier one by a *statement*, an announcement of the vault's that
+//! the earlier key signed, or that the successor signed which the earlier key had pinned. A vault
+//! that was restored signs with a key to which no statement leads, because no backup has a secret.
+//!
+//! Where a successor is pinned, only it can take the key's place: whoever steals the key could sign a
+//! change as well. See `docs/decisions/0023-the-history-of-signing-keys.md`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Vouched;
+use crate::event::{
+    Announcement, AnnouncementKind, EventId, Signature, SigningKeyId, Statement, Timestamp,
+    VerifyingKey,
+};
+
+/// A signing key, as the history has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SigningKeyInfo {
+    /// Its id, as signatures name it.
+    pub key: SigningKeyId,
+    /// Its public key.
+    pub public: VerifyingKey,
+    /// From when on it signs.
+    pub since: Timestamp,
+    /// Until when it signed; absent: it still does, as far as this vault knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// How it came into the history.
+    pub origin: KeyOrigin,
+    /// Since when somebody else has it, as the operator said. What it alone says does not count, whatever
+    /// date it bears: whoever has the key writes any date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compromised: Option<Timestamp>,
+    /// The signed statement that leads to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Announcement>,
+}
+
+/// How a signing key came into the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum KeyOrigin {
+    /// Made with the vault.
+    Created,
+    /// Made where the vault had no secret that signs: it was restored from a backup, put back to before a
+    /// change of key, or is a copy that was given a root slot of its own. No earlier key vouches for it.
+    Restored,
+    /// Made to take the place of an earlier key, which signed the change.
+    Rotated,
+    /// Pinned in advance, and used since.
+    Successor,
+}
+
+/// A successor of a signing key, pinned in advance. Its secret is kept elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PinnedSuccessor {
+    /// Its id.
+    pub key: SigningKeyId,
+    /// Its public key.
+    pub public: VerifyingKey,
+    /// When it was pinned.
+    pub since: Timestamp,
+    /// The key whose place it is to take.
+    pub replaces: SigningKeyId,
+    /// The signed statement that pins it.
+    pub statement: Announcement,
+}
+
+/// All that is noted of signing keys. It is in every backup; no secret is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct History {
+    format: u32,
+    /// Which log the vault keeps. A restored vault begins the next.
+    pub(super) log: u32,
+    /// The oldest first. The last one is the one whose secret the vault has.
+    pub(super) keys: Vec<SigningKeyInfo>,
+    pub(super) successors: Vec<PinnedSuccessor>,
+    /// Statements that the event store has not taken yet.
+    pub(super) due: Vec<EventId>,
+    /// Whether all erasures are still to be announced once more, because an earlier key's word does not
+    /// count everywhere.
+    pub(super) repeat: bool,
+}
+
+pub(super) const FORMAT: u32 = 1;
+
+/// Why a statement about signing keys does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "why")]
+#[non_exhaustive]
+pub enum Unlearned {
+    /// It replaces a key of which the vault knows nothing.
+    #[error(
+        "it leads from signing key {replaces} to {key}, and the vault knows nothing of the first: the \
+         announcement of an earlier change is missing"
+    )]
+    Gap {
+        /// The key that it names.
+        key: SigningKeyId,
+        /// The key that it replaces.
+        replaces: SigningKeyId,
+    },
+    /// Nobody who may say so signed it, or the key that it names did not.
+    #[error("its signatures do not fit, or not to the keys that may say so")]
+    Forged,
+    /// The key that signed it was stolen before.
+    #[error("only signing key {key} says so, which is compromised")]
+    Compromised {
+        /// That key.
+        key: SigningKeyId,
+    },
+    /// Another key has taken the place already.
+    #[error("signing key {key} was replaced before by another")]
+    Replaced {
+        /// That key.
+        key: SigningKeyId,
+    },
+    /// Only the pinned successor may take the place.
+    #[error("signing key {key} says so itself, and only its pinned successor {successor} may")]
+    NotTheSuccessor {
+        /// That key.
+        key: SigningKeyId,
+        /// Its successor.
+        successor: SigningKeyId,
+    },
+    /// A successor is pinned already.
+    #[error("signing key {key} has a pinned successor already, {successor}")]
+    PinnedBefore {
+        /// That key.
+        key: SigningKeyId,
+        /// Its successor.
+        successor: SigningKeyId,
+    },
+}
+
+/// What a statement says, taken apart.
+struct Said<'a> {
+    statement: &'a Statement,
+    /// The id of the key that it names.
+    key: SigningKeyId,
+    kind: AnnouncementKind,
+    at: Timestamp,
+    signer: SigningKeyId,
+}
+
+impl<'a> Said<'a> {
+    fn of(said: &'a Announcement) -> Option<Self> {
+        let body = said.body().ok()?;
+        let (statement, (signer, _)) = (body.statement.as_ref()?, said.signature()?);
+        let (key, kind, at) = (statement.public.id(), body.kind, body.at);
+        Some(Self { statement, key, kind, at, signer })
+    }
+}
+
+/// Whether the key that a statement names signed it, too.
+fn is_proved(said: &Announcement) -> bool {
+    let body = said.body().ok();
+    body.is_some_and(|body| match (&body.statement, &body.proof) {
+        (Some(statement), Some(proof)) => statement.public.verifies(&said.proof_bytes(), proof),
+        _ => false,
+    })
+}
+
+fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
+    said.signature().is_some_and(|(key, signature)| {
+        key == by.id() && by.verifies(&said.signed_bytes(), signature)
+    })
+}
+
+impl History {
+    /// That of a new vault.
+    pub(crate) fn begin(public: VerifyingKey) -> Self {
+        let first = SigningKeyInfo {
+            key: public.id(),
+            public,
+            since: Timestamp::now(),
+            until: None,
+            origin: KeyOrigin::Created,
+            compromised: None,
+            statement: None,
+        };
+        Self {
+            format: FORMAT,
+            log: 1,
+            keys: vec![first],
+            successors: Vec::new(),
+            due: Vec::new(),
+            repeat: false,
+        }
+    }
+
+    /// That in a note.
+    pub(super) fn parse(note: &[u8]) -> Result<Self, Odd> {
+        let history: Self = serde_json::from_slice(note).map_err(|_| Odd::Form)?;
+        match history.format {
+            FORMAT if !history.keys.is_empty() && history.log > 0 => {}
+            format if format > FORMAT => return Err(Odd::Newer(format)),
+            _ => return Err(Odd::Form),
+        }
+        history.gap().map_or(Ok(history.clone()), |key| Err(Odd::Gap(key)))
+    }
+
+    /// The first key to which nothing leads.
+    fn gap(&self) -> Option<SigningKeyId> {
+        let linked = |(n, info): (usize, &SigningKeyInfo)| {
+            let earlier = &self.keys[..n];
+            info.key == info.public.id()
+                && match (info.origin, &info.statement) {
+                    (KeyOrigin::Created, None) => n == 0,
+                    (KeyOrigin::Restored, None) => n > 0,
+                    (KeyOrigin::Rotated, Some(said)) => self
+                        .leads(earlier, said, info, AnnouncementKind::SigningKey)
+                        .is_some_and(|replaced| is_signed(said, &replaced.public)),
+                    (KeyOrigin::Successor, Some(said)) => {
+                        let replaced =
+                            self.leads(earlier, said, info, AnnouncementKind::SigningKey);
+                        let pinned = |pin: &&PinnedSuccessor| pin.key == info.key;
+                        let pin = self.successors.iter().find(pinned);
+                        is_signed(said, &info.public)
+                            && replaced.zip(pin).is_some_and(|(old, pin)| pin.replaces == old.key)
+                    }
+                    _ => false,
+                }
+        };
+        let gap = self.keys.iter().enumerate().find(|entry| !linked(*entry));
+        let pinned = |pin: &PinnedSuccessor| {
+            let by = self.find(pin.replaces);
+            pin.key == pin.public.id()
+                && is_proved(&pin.statement)
+                && Said::of(&pin.statement).is_some_and(|said| {
+                    said.kind == AnnouncementKind::Successor
+                        && said.key == pin.key
+                        && said.statement.replaces == pin.replaces
+                })
+                && by.is_some_and(|by| is_signed(&pin.statement, &by.public))
+        };
+        let odd_pin = || self.successors.iter().find(|pin| !pinned(pin)).map(|pin| pin.key);
+        gap.map(|(_, info)| info.key).or_else(odd_pin)
+    }
+
+    /// The earlier key from which a statement leads to a key.
+    fn leads<'a>(
+        &self,
+        earlier: &'a [SigningKeyInfo],
+        said: &Announcement,
+        to: &SigningKeyInfo,
+        kind: AnnouncementKind,
+    ) -> Option<&'a SigningKeyInfo> {
+        let stated = Said::of(said).filter(|stated| stated.kind == kind && stated.key == to.key)?;
+        let replaced = earlier.iter().find(|info| info.key == stated.statement.replaces);
+        replaced.filter(|_| is_proved(said))
+    }
+
+    fn find(&self, key: SigningKeyId) -> Option<&SigningKeyInfo> {
+        self.keys.iter().find(|info| info.key == key)
+    }
+
+    /// The key that signs.
+    pub(super) fn current(&self) -> Option<&SigningKeyInfo> {
+        self.keys.last()
+    }
+
+    /// The successor that is pinned for a key.
+    pub(super) fn successor_of(&self, key: SigningKeyId) -> Option<&PinnedSuccessor> {
+        self.successors.iter().find(|pin| pin.replaces == key)
+    }
+
+    /// The successor that may take the place of the key that signs. Where that was made because the vault
+    /// was restored, and has none: of the key before.
+    pub(super) fn successor(&self) -> Option<&PinnedSuccessor> {
+        for info in self.keys.iter().rev() {
+            let unused = self.successor_of(info.key).filter(|_| self.find_use_of(info).is_none());
+            if unused.is_some() || info.origin != KeyOrigin::Restored {
+                return unused;
+            }
+        }
+        None
+    }
+
+    /// The key that took the place of another, by a statement.
+    fn find_use_of(&self, replaced: &SigningKeyInfo) -> Option<&SigningKeyInfo> {
+        self.keys.iter().find(|info| {
+            let said = info.statement.as_ref().and_then(Said::of);
+            said.is_some_and(|said| said.statement.replaces == replaced.key)
+        })
+    }
+
+    /// Judges a signature.
+    pub(crate) fn judge(&self, key: SigningKeyId, bytes: &[u8], signature: &Signature) -> Vouched {
+        match self.find(key) {
+            None => Vouched::UnknownKey,
+            Some(known) if !known.public.verifies(bytes, signature) => Vouched::Forged,
+            Some(known) if known.compromised.is_some() => Vouched::Compromised,
+            Some(_) => Vouched::Ours,
+        }
+    }
+
+    /// Whether a key of this history, or a successor that is pinned in it, signed an announcement: whatever
+    /// it says, it is the vault's word.
+    pub(crate) fn is_word(&self, said: &Announcement) -> bool {
+        let keys = self.keys.iter().filter(|info| info.compromised.is_none());
+        let keys = keys.map(|info| &info.public);
+        keys.chain(self.successors.iter().map(|pin| &pin.public)).any(|key| is_signed(said, key))
+    }
+
+    /// Takes a statement of this vault's into account. Returns whether it is new.
+    ///
+    /// # Errors
+    /// Why it does not count; then nothing is changed.
+    pub(crate) fn learn(&mut self, said: &Announcement) -> Result<bool, Unlearned> {
+        let stated = Said::of(said).ok_or(Unlearned::Forged)?;
+        let Said { statement, key, signer, .. } = stated;
+        let Some(old) = self.find(statement.replaces) else {
+            return Err(Unlearned::Gap { key, replaces: statement.replaces });
+        };
+        let by_itself = is_signed(said, &old.public);
+        let successor = self.successor_of(old.key);
+        let by_successor = stated.kind == AnnouncementKind::SigningKey
+            && successor.is_some_and(|pin| pin.key == key && is_signed(said, &pin.public));
+        if !(by_itself || by_successor) || !is_proved(said) {
+            return Err(Unlearned::Forged);
+        }
+        let is_known = match stated.kind {
+            AnnouncementKind::Successor => successor.is_some_and(|pin| pin.key == key),
+            _ => self.find_use_of(old).is_some_and(|info| info.key == key),
+        };
+        if is_known {
+            return Ok(false);
+        }
+        if old.compromised.is_some() {
+            return Err(Unlearned::Compromised { key: signer });
+        }
+        if self.find_use_of(old).is_some() || self.find(key).is_some() {
+            return Err(Unlearned::Replaced { key: old.key });
+        }
+        match (stated.kind, successor) {
+            (AnnouncementKind::Successor, Some(pin)) => {
+                Err(Unlearned::PinnedBefore { key: old.key, successor: pin.key })
+            }
+            (AnnouncementKind::Successor, None) => {
+                self.pin(said);
+                Ok(true)
+            }
+            (_, Some(pin)) if !by_successor => {
+                Err(Unlearned::NotTheSuccessor { key: old.key, successor: pin.key })
+            }
+            _ => {
+                self.change(said, by_successor, false);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Pins a successor.
+    pub(super) fn pin(&mut self, said: &Announcement) {
+        let Some(stated) = Said::of(said) else { return };
+        self.successors.push(PinnedSuccessor {
+            key: stated.key,
+            public: stated.statement.public,
+            since: stated.at,
+            replaces: stated.statement.replaces,
+            statement: said.clone(),
+        });
+    }
+
+    /// Adds a key; the vault's own is the last one from then on. Of another's change, what this vault made
+    /// for itself stays the last.
+    pub(super) fn change(&mut self, said: &Announcement, is_successor: bool, own: bool) {
+        let Some(stated) = Said::of(said) else { return };
+        if let Some(old) = self.keys.iter_mut().find(|info| info.key == stated.statement.replaces) {
+            old.until = Some(stated.at);
+            old.compromised = stated.statement.compromised;
+        }
+        if let Some(last) = self.keys.last_mut().filter(|_| own) {
+            last.until = Some(stated.at);
+        }
+        let origin = if is_successor { KeyOrigin::Successor } else { KeyOrigin::Rotated };
+        let info = SigningKeyInfo {
+            key: stated.key,
+            public: stated.statement.public,
+            since: stated.at,
+            until: None,
+            origin,
+            compromised: None,
+            statement: Some(said.clone()),
+        };
+        let made = self.keys.pop_if(|last| !own && last.origin == KeyOrigin::Restored);
+        self.keys.push(info);
+        self.keys.extend(made);
+    }
+
+    /// Adds a key that the vault made because it has no secret of an earlier one.
+    pub(super) fn restored(&mut self, public: VerifyingKey) {
+        let since = Timestamp::now();
+        if let Some(last) = self.keys.last_mut() {
+            last.until.get_or_insert(since);
+        }
+        self.log += 1;
+        self.keys.push(SigningKeyInfo {
+            key: public.id(),
+            public,
+            since,
+            until: None,
+            origin: KeyOrigin::Restored,
+            compromised: None,
+            statement: None,
+        });
+    }
+
+    /// All statements, in their order.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &Announcement> {
+        let pins = |key| self.successors.iter().filter(move |pin| pin.replaces == key);
+        self.keys.iter().flat_map(move |info| {
+            info.statement.iter().chain(pins(info.key).map(|pin| &pin.statement))
+        })
+    }
+}
+
+/// Why a note is no history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::vault) enum Odd {
+    Form,
+    Newer(u32),
+    /// Nothing leads to this key.
+    Gap(SigningKeyId),
+}

@@ -1,0 +1,325 @@
+//! The keys with which the vault signs what it says in clear: tombstones and announcements.
+//!
+//! The history of public keys is a note like others, and in every backup. The secret is in none:
+//! whoever finds an old backup can open what was sealed then, but cannot have anybody forgotten. So
+//! a restored vault finds a history without a secret, and makes a key of its own. Used by `erasure`, which
+//! says each change in the event store, and by `layer` and `audit`, which ask what a signature is worth.
+
+mod history;
+mod successor;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{PoisonError, RwLock};
+
+pub(crate) use history::History;
+pub(super) use history::Odd;
+pub use history::{KeyOrigin, PinnedSuccessor, SigningKeyInfo, Unlearned};
+pub use successor::{Successor, SuccessorError};
+
+use super::{
+    NoteKind, Vault, VaultError,
+    committer::{Committer, Job},
+    disk::{Disk, parts},
+    places,
+    tree::{Erasure, Value},
+};
+use crate::{
+    crypto::{Secret, SigningKey},
+    event::{Announcement, EventId, Signature, SigningKeyId},
+};
+
+/// The one note of the kind `SigningKeys`.
+const HISTORY: [u8; 16] = [0; 16];
+
+/// What a signature is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vouched {
+    /// A key of this vault's history made it.
+    Ours,
+    /// A key of this vault's history made it, which somebody else has as well.
+    Compromised,
+    /// It names a key of this vault's history, which did not make it.
+    Forged,
+    /// It names a key of which this vault knows nothing.
+    UnknownKey,
+}
+
+/// What is in memory of the signing keys.
+pub(super) struct Signing(RwLock<Result<Keys, Unreadable>>);
+
+struct Keys {
+    history: History,
+    /// The last one of the history.
+    current: SigningKey,
+}
+
+/// Why the keys could not be read. It keeps nobody from opening the vault: what needs them says so.
+#[derive(Debug, Clone, Copy)]
+enum Unreadable {
+    Damaged,
+    Gap(SigningKeyId),
+}
+
+impl From<Unreadable> for VaultError {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Damaged => Self::Damaged("the signing keys cannot be read".into()),
+            Unreadable::Gap(key) => Self::SigningKeyGap(key),
+        }
+    }
+}
+
+impl Signing {
+    /// Reads the keys, and makes one where there is none.
+    pub(super) fn load(disk: &Disk) -> Result<Self, VaultError> {
+        let unreadable = match Keys::load(disk) {
+            Ok(keys) => return Ok(Self(RwLock::new(Ok(keys)))),
+            Err(error @ VaultError::Damaged(_)) => {
+                tracing::warn!(%error, "the signing keys cannot be read");
+                Unreadable::Damaged
+            }
+            Err(VaultError::SigningKeyGap(key)) => Unreadable::Gap(key),
+            Err(error) => return Err(error),
+        };
+        Ok(Self(RwLock::new(Err(unreadable))))
+    }
+
+    fn with<T>(&self, what: impl FnOnce(&Keys) -> T) -> Result<T, VaultError> {
+        // No code panics while it holds this lock.
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.as_ref().map(what).map_err(|unreadable| (*unreadable).into())
+    }
+
+    /// After its note is on the disk.
+    fn set(&self, history: History, new: Option<SigningKey>) {
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(keys) = keys.as_mut() {
+            keys.history = history;
+            keys.current = new.unwrap_or_else(|| SigningKey::from_secret(&keys.current.secret()));
+        }
+    }
+}
+
+impl Keys {
+    fn load(disk: &Disk) -> Result<Self, VaultError> {
+        let history = disk.whole(&places::note(NoteKind::SigningKeys, &HISTORY))?;
+        let mut history = history.map(|note| read(&note)).transpose()?;
+        if let Some(history) = &history
+            && let Some(last) = history.current()
+            && let Some(current) = secret(disk, last.key)?
+        {
+            return Ok(Self { history: history.clone(), current });
+        }
+        let current = SigningKey::generate()?;
+        match &mut history {
+            Some(history) => history.restored(current.public()),
+            None => history = Some(History::begin(current.public())),
+        }
+        let history = history.unwrap_or_else(|| History::begin(current.public()));
+        let stem = places::note(NoteKind::SigningKeys, &HISTORY);
+        let mut changes = disk.set_whole(&stem, &note(&history)?)?;
+        changes.extend(secret_parts(&current)?);
+        disk.put(changes)?;
+        Ok(Self { history, current })
+    }
+}
+
+/// The history in its note.
+pub(super) fn read(note: &[u8]) -> Result<History, VaultError> {
+    History::parse(note).map_err(|odd| match odd {
+        Odd::Form => VaultError::Damaged("the history of the signing keys".into()),
+        Odd::Newer(found) => VaultError::NewerFormat { found, known: history::FORMAT },
+        Odd::Gap(key) => VaultError::SigningKeyGap(key),
+    })
+}
+
+fn note(history: &History) -> Result<Value, VaultError> {
+    let noted = serde_json::to_vec(history).map_err(|error| VaultError::Storage(Box::new(error)));
+    noted.map(Value::new)
+}
+
+fn secret_parts(key: &SigningKey) -> Result<Vec<super::tree::Change>, VaultError> {
+    let stem = places::note(NoteKind::SigningSecret, &key.public().id().0);
+    parts(&stem, key.secret().as_slice())
+}
+
+fn secret(disk: &Disk, key: SigningKeyId) -> Result<Option<SigningKey>, VaultError> {
+    let note = disk.whole(&places::note(NoteKind::SigningSecret, &key.0))?;
+    let odd = || VaultError::Damaged("the secret of a signing key".into());
+    let read = |note: Value| {
+        let mut secret = Secret::default();
+        if note.len() != secret.len() {
+            return Err(odd());
+        }
+        secret.copy_from_slice(&note);
+        let key_read = SigningKey::from_secret(&secret);
+        if key_read.public().id() == key { Ok(key_read) } else { Err(odd()) }
+    };
+    note.map(read).transpose()
+}
+
+impl Vault {
+    /// The signing keys that this vault ever had, the oldest first. The last one signs.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`], [`VaultError::SigningKeyGap`].
+    pub fn signing_keys(&self) -> Result<Vec<SigningKeyInfo>, VaultError> {
+        self.core().signing.with(|keys| keys.history.keys.clone())
+    }
+
+    /// The successor that is pinned for the key that signs. Its secret is not in the vault.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub fn pinned_successor(&self) -> Result<Option<PinnedSuccessor>, VaultError> {
+        self.core().signing.with(|keys| keys.history.successor().cloned())
+    }
+
+    /// The number of the log that this vault keeps: 1 for a new one, and one more for each restoration. It
+    /// stands in each announcement.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub fn log_number(&self) -> Result<u32, VaultError> {
+        self.core().signing.with(|keys| keys.history.log)
+    }
+
+    /// Signs what the bytes say, given the id of the key that will sign them.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub(crate) fn sign(
+        &self,
+        bytes: impl FnOnce(SigningKeyId) -> Vec<u8>,
+    ) -> Result<(SigningKeyId, Signature), VaultError> {
+        self.core().signing.with(|keys| {
+            let key = keys.current.public().id();
+            (key, keys.current.sign(&bytes(key)))
+        })
+    }
+
+    /// What a signature over these bytes is worth, by any key of the history.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub fn vouches(
+        &self,
+        key: SigningKeyId,
+        bytes: &[u8],
+        signature: &Signature,
+    ) -> Result<Vouched, VaultError> {
+        self.core().signing.with(|keys| keys.history.judge(key, bytes, signature))
+    }
+
+    /// The history as it is now.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub(crate) fn signing_history(&self) -> Result<History, VaultError> {
+        self.core().signing.with(|keys| keys.history.clone())
+    }
+
+    /// The statements of the history, the oldest first.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub(crate) fn key_statements(&self) -> Result<Vec<Announcement>, VaultError> {
+        self.core().signing.with(|keys| keys.history.statements().cloned().collect())
+    }
+
+    /// The statements that the event store has not taken yet, and whether all erasures are to be announced
+    /// again after them.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub(crate) fn unsaid(&self) -> Result<(Vec<Announcement>, bool), VaultError> {
+        self.core().signing.with(|keys| {
+            let history = &keys.history;
+            let due = |said: &&Announcement| history.due.contains(&said.id());
+            (history.statements().filter(due).cloned().collect(), history.repeat)
+        })
+    }
+
+    /// Notes that the event store has taken a statement.
+    pub(crate) async fn has_said(&self, statement: EventId) -> Result<(), VaultError> {
+        let mut history = self.signing_history()?;
+        history.due.retain(|due| *due != statement);
+        self.write_history(history, None).await
+    }
+
+    /// Notes that all erasures are announced again.
+    pub(crate) async fn has_repeated(&self) -> Result<(), VaultError> {
+        let mut history = self.signing_history()?;
+        history.repeat = false;
+        self.write_history(history, None).await
+    }
+
+    /// Notes a history that learned something from the event store. Where the key that signs was replaced by
+    /// one whose secret is not here, the vault was put back to before that, and makes a key of its own.
+    pub(crate) async fn has_learned(&self, mut history: History) -> Result<(), VaultError> {
+        if self.is_read_only() {
+            self.core().signing.set(history, None);
+            return Ok(());
+        }
+        let signs = self.core().signing.with(|keys| keys.current.public().id())?;
+        let replaced = history.current().is_none_or(|last| last.key != signs);
+        let own = replaced.then(SigningKey::generate).transpose()?;
+        if let Some(own) = &own {
+            history.restored(own.public());
+        }
+        self.write_history(history, own).await
+    }
+
+    /// Pins a successor by a statement that this vault signed.
+    pub(crate) async fn pin(&self, statement: &Announcement) -> Result<(), VaultError> {
+        let mut history = self.signing_history()?;
+        history.pin(statement);
+        history.due.push(statement.id());
+        self.write_history(history, None).await
+    }
+
+    /// Signs with another key from now on, by a statement. The secret of the earlier one is destroyed.
+    pub(crate) async fn change_key(
+        &self,
+        statement: &Announcement,
+        new: SigningKey,
+        is_successor: bool,
+        repeat: bool,
+    ) -> Result<(), VaultError> {
+        let mut history = self.signing_history()?;
+        history.change(statement, is_successor, true);
+        history.due.push(statement.id());
+        history.repeat |= repeat;
+        self.write_history(history, Some(new)).await
+    }
+
+    async fn write_history(
+        &self,
+        history: History,
+        new: Option<SigningKey>,
+    ) -> Result<(), VaultError> {
+        let (note, secret) = (note(&history)?, new.as_ref().map(secret_parts).transpose()?);
+        self.ask(|reply| Job::SigningKeys(note, secret, reply)).await?;
+        self.core().signing.set(history, new);
+        Ok(())
+    }
+}
+
+impl Committer {
+    /// Writes the history, and a new secret in the place of every earlier one, which is destroyed.
+    pub(super) fn write_signing_keys(
+        &mut self,
+        note: &[u8],
+        secret: Option<Vec<super::tree::Change>>,
+    ) -> Result<(), VaultError> {
+        self.commit()?;
+        let stem = places::note(NoteKind::SigningKeys, &HISTORY);
+        let mut changes = self.core.disk.set_whole(&stem, note)?;
+        let Some(secret) = secret else { return self.core.disk.put(changes) };
+        changes.extend(secret);
+        let secrets = places::notes(NoteKind::SigningSecret);
+        let remove_ranges = vec![(secrets.start, secrets.end)];
+        self.core.disk.erase(Erasure { remove_ranges, changes })
+    }
+}

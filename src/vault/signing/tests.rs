@@ -1,0 +1,166 @@
+//! The history of signing keys in its note, and the files of successors.
+
+use std::{fs, sync::Arc};
+
+use super::*;
+use crate::{
+    erasure::{KeyChange, change_key},
+    vault::tests::{over, tree},
+};
+
+async fn lived_in(vault: &Vault) -> History {
+    let rotate = |successor: Option<&Arc<Successor>>| KeyChange::Rotate {
+        successor: successor.cloned(),
+        compromised: None,
+        without_successor: false,
+    };
+    change_key(vault, &rotate(None)).await.unwrap();
+    for _ in 0..2 {
+        let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+        change_key(vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+        change_key(vault, &rotate(Some(&successor))).await.unwrap();
+    }
+    change_key(vault, &rotate(None)).await.unwrap();
+    vault.signing_history().unwrap()
+}
+
+fn odd(history: &History) -> Option<Odd> {
+    History::parse(&note(history).unwrap()).err()
+}
+
+#[tokio::test]
+async fn a_history_with_a_gap_is_told_by_the_key_to_which_nothing_leads() {
+    let whole = lived_in(&over(&tree())).await;
+    assert_eq!((odd(&whole), whole.keys.len(), whole.successors.len()), (None, 5, 2));
+    for missing in 0..whole.keys.len() - 1 {
+        let mut history = whole.clone();
+        history.keys.remove(missing);
+        let next = history.keys[missing].key;
+        assert_eq!(odd(&history), Some(Odd::Gap(next)), "without key {missing}");
+    }
+    // The statement is missing, is another key's, or another key is in the place of the one that it names.
+    for at in 1..whole.keys.len() {
+        let gap = Some(Odd::Gap(whole.keys[at].key));
+        let mut history = whole.clone();
+        history.keys[at].statement = None;
+        assert_eq!(odd(&history), gap);
+        history.keys[at].statement = whole.keys[at % 4 + 1].statement.clone();
+        assert_eq!(odd(&history), gap);
+        let mut history = whole.clone();
+        history.keys[at].public = whole.keys[0].public;
+        assert_eq!(odd(&history), gap);
+        // No key of another origin may go without one.
+        let mut history = whole.clone();
+        history.keys[at].statement = None;
+        history.keys[at].origin = KeyOrigin::Created;
+        assert_eq!(odd(&history), gap);
+    }
+    // Nobody pinned the successor that took over.
+    let mut history = whole.clone();
+    let pin = history.successors.remove(0);
+    assert_eq!(odd(&history), Some(Odd::Gap(pin.key)));
+    let mut history = whole.clone();
+    history.keys.swap(1, 2);
+    assert!(matches!(odd(&history), Some(Odd::Gap(_))));
+}
+
+#[tokio::test]
+async fn a_note_that_is_flipped_cut_or_newer_is_no_history() {
+    let whole = lived_in(&over(&tree())).await;
+    let text = String::from_utf8(note(&whole).unwrap().to_vec()).unwrap();
+    let newer = text.replacen(r#""format":1"#, r#""format":2"#, 1);
+    assert_eq!(History::parse(newer.as_bytes()), Err(Odd::Newer(2)));
+    for length in (0..text.len()).step_by(7) {
+        assert_eq!(History::parse(&text.as_bytes()[..length]), Err(Odd::Form));
+    }
+    for (from, to) in
+        [("\"keys\":", "\"kees\":"), (r#""log":1"#, r#""log":0"#), ("{", "{\"more\":1,")]
+    {
+        assert!(History::parse(text.replacen(from, to, 1).as_bytes()).is_err(), "{from}");
+    }
+    // No bit of a signature in it.
+    let sig = text.find(r#"\"sig\":\""#).or_else(|| text.find(r#""sig":""#)).unwrap() + 12;
+    let mut flipped = text.into_bytes();
+    flipped[sig] ^= 1;
+    assert!(matches!(History::parse(&flipped), Err(Odd::Gap(_) | Odd::Form)));
+}
+
+#[tokio::test]
+async fn a_vault_whose_history_has_a_gap_opens_signs_nothing_and_says_so() {
+    let tree = tree();
+    let vault = over(&tree);
+    let mut history = lived_in(&vault).await;
+    let gap = history.keys[2].key;
+    history.keys.remove(1);
+    let noted = note(&history).unwrap();
+    vault.put_note(NoteKind::SigningKeys, HISTORY, &noted).await.unwrap();
+    drop(vault);
+    let vault = over(&tree);
+    let says =
+        |error: VaultError| assert!(matches!(error, VaultError::SigningKeyGap(key) if key == gap));
+    says(vault.signing_keys().unwrap_err());
+    says(vault.sign(|_| vec![]).unwrap_err());
+    let told = vault.signing_keys().unwrap_err().to_string();
+    assert!(told.contains(&gap.to_string()) && told.contains("gap"), "{told}");
+}
+
+#[tokio::test]
+async fn the_secret_of_a_key_that_was_replaced_is_gone() {
+    let tree = tree();
+    let vault = over(&tree);
+    let before = vault.notes(NoteKind::SigningSecret).unwrap();
+    lived_in(&vault).await;
+    let after = vault.notes(NoteKind::SigningSecret).unwrap();
+    assert_eq!(after.len(), 1);
+    assert_ne!(before[0].0, after[0].0);
+    let signs = vault.signing_keys().unwrap().pop().unwrap().key;
+    assert_eq!(after[0].0, signs.0);
+    let (key, signature) = vault.sign(|_| b"said".to_vec()).unwrap();
+    assert_eq!(key, signs);
+    assert_eq!(vault.vouches(key, b"said", &signature).unwrap(), Vouched::Ours);
+    drop(vault);
+    assert_eq!(over(&tree).signing_keys().unwrap().pop().unwrap().key, signs);
+}
+
+#[test]
+fn a_successors_file_is_private_and_what_is_none_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("successor.key");
+    let vault = crate::vault::VaultId(uuid::Uuid::new_v4());
+    let successor = Successor::generate(vault).unwrap();
+    successor.save(&path).unwrap();
+    let again = Successor::load(&path).unwrap();
+    assert_eq!((again.id(), again.vault()), (successor.id(), vault));
+    assert!(matches!(successor.save(&path), Err(SuccessorError::Io(..))), "nothing is replaced");
+    let text = fs::read_to_string(&path).unwrap();
+    let secret = text.trim().rsplit(' ').next().unwrap().to_owned();
+    assert!(!format!("{successor:?}").contains(&secret));
+
+    let refused = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Successor::load(&path).unwrap_err()
+    };
+    let newer = refused(&text.replace("SUCCESSOR-1", "SUCCESSOR-2"));
+    assert!(matches!(newer, SuccessorError::Newer { .. }), "{newer}");
+    for cut in 1..secret.len() {
+        let end = text.trim_end().len() - cut;
+        let error = refused(&text[..end]);
+        assert!(matches!(error, SuccessorError::NotASuccessor(_)), "{error}");
+        assert!(!error.to_string().contains(&secret[..10]), "{error}");
+    }
+    for odd in
+        ["", "a letter", "OUBLIETTE-SUCCESSOR-1", "OUBLIETTE-SUCCESSOR-x 1 2", "AGE-SECRET-KEY-1"]
+    {
+        assert!(matches!(refused(odd), SuccessorError::NotASuccessor(_)), "{odd}");
+    }
+    assert!(matches!(Successor::load(&folder.path().join("absent")), Err(SuccessorError::Io(..))));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::write(&path, &text).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let told = Successor::load(&path).unwrap_err();
+        assert!(told.to_string().contains("chmod 600"), "{told}");
+    }
+}

@@ -1,0 +1,356 @@
+//! A vault that is put back learns of changes of its signing key from the event store; and what a thief
+//! of the key can do.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use oubliette::{
+    audit::verify::{Ill, VerifyNews, VerifyOptions},
+    erasure::{
+        AnnouncementKind, ErasureError, KeyChange, KeyChangeError, believe, change_key, export,
+        replay,
+    },
+    event::{SigningKeyId, Timestamp},
+    layer::Oubliette,
+    vault::{KeyOrigin, Successor, Unlearned, Vault},
+};
+
+use crate::{
+    FIRST_IS_FORGOTTEN,
+    common::*,
+    machine::{Announcements, Machine},
+    shapes, two_people,
+};
+
+fn rotation(successor: Option<&Arc<Successor>>, compromised: bool) -> KeyChange {
+    KeyChange::Rotate {
+        successor: successor.cloned(),
+        compromised: compromised.then(Timestamp::now),
+        without_successor: false,
+    }
+}
+
+fn origins(vault: &Vault) -> Vec<KeyOrigin> {
+    vault.signing_keys().unwrap().iter().map(|info| info.origin).collect()
+}
+
+fn signs(vault: &Vault) -> SigningKeyId {
+    vault.signing_keys().unwrap().last().unwrap().key
+}
+
+async fn found(bank: &Oubliette<Announcements>) -> Vec<Ill> {
+    let mut found = Vec::new();
+    let take = |news| {
+        if let VerifyNews::Found(finding) = news {
+            found.push(finding.kind);
+        }
+    };
+    bank.verify(VerifyOptions::default(), take).await.unwrap();
+    found
+}
+
+/// As a service does it: the key changes, and the store is told.
+async fn rotate(bank: &Oubliette<Announcements>, change: &KeyChange) -> SigningKeyId {
+    let key = change_key(bank.vault().unwrap(), change).await.unwrap();
+    bank.resume().await.unwrap();
+    key
+}
+
+#[tokio::test]
+async fn a_vault_put_back_learns_of_changes_of_the_key_and_of_what_the_new_one_says() {
+    for pinned in [false, true] {
+        let machine = Machine::new();
+        two_people(&machine.open().await).await;
+        let successor = if pinned { Some(machine.pin().await) } else { None };
+        let before = machine.image();
+        let (bank, mut learned) = (machine.open().await, Vec::new());
+        let first = signs(bank.vault().unwrap());
+        learned.push(rotate(&bank, &rotation(successor.as_ref(), false)).await);
+        // And once more, by the key that has no successor.
+        learned.push(rotate(&bank, &rotation(None, false)).await);
+        let erased = bank.forget(&subject("user-1"), "asked").await.unwrap().erasure;
+        drop(bank);
+        assert_eq!(machine.open().await.witnessed(), Default::default(), "not news to itself");
+
+        machine.restore(&before);
+        let bank = machine.open().await;
+        let told = bank.witnessed();
+        assert_eq!((&told.keys, &told.replayed), (&learned, &vec![erased]));
+        assert!(!told.gap && told.unverifiable.is_empty() && told.refused.is_empty(), "{told:?}");
+        assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
+        // Whose secret is not here signs no more: the vault has a key of its own, and the next log.
+        let vault = bank.vault().unwrap();
+        let second = if pinned { KeyOrigin::Successor } else { KeyOrigin::Rotated };
+        let wanted = [KeyOrigin::Created, second, KeyOrigin::Rotated, KeyOrigin::Restored];
+        assert_eq!(origins(vault), wanted);
+        assert_eq!(vault.log_number().unwrap(), 2);
+        let keys = vault.signing_keys().unwrap();
+        assert_eq!((keys[0].key, keys[0].until.is_some()), (first, true));
+        assert!(keys[..3].iter().all(|info| info.compromised.is_none()));
+        bank.forget(&subject("user-2"), "asked").await.unwrap();
+        assert_eq!(machine.announcements().await.last().unwrap().log(), Some(2));
+        assert_eq!(found(&bank).await, []);
+        drop(bank);
+        assert_eq!(machine.open().await.witnessed(), Default::default());
+    }
+}
+
+/// Someone took an image of the machine, with folder and slot: they have the key that signs.
+#[tokio::test]
+async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let successor = machine.pin().await;
+    let backup = machine.image();
+    machine.open().await.forget(&subject("user-1"), "asked").await.unwrap();
+    let thief = Machine::new().over_the_store_of(&machine);
+    thief.restore(&machine.image());
+    let malice = thief.open().await.forget(&subject("user-2"), "malice").await.unwrap().erasure;
+
+    // Before what the thief announced is applied.
+    let change = rotation(Some(&successor), true);
+    assert_eq!(change_key(&machine.vault(), &change).await.unwrap(), successor.id());
+    let bank = machine.open().await;
+    assert_eq!(bank.witnessed().replayed, []);
+    assert_eq!(bank.witnessed().compromised.len(), 1);
+    // What the vault knows is so, whoever says it; the thief's tombstones say nothing.
+    assert_eq!(shapes(&bank).await, "pt pt cf cf");
+    assert_eq!(found(&bank).await, [Ill::CompromisedWord; 3]);
+    drop(bank);
+
+    // A vault from before learns it, and of the erasure by the new key.
+    for image in [&backup, &machine.image()] {
+        machine.restore(image);
+        let bank = machine.open().await;
+        assert_eq!(shapes(&bank).await, "pt pt cf cf");
+        assert_eq!(found(&bank).await, [Ill::CompromisedWord; 3]);
+        let vault = bank.vault().unwrap();
+        let stolen = vault.signing_keys().unwrap()[0].clone();
+        assert!(stolen.compromised.is_some() && stolen.until.is_some());
+        // What the thief signs from now on, and what they sign back-dated, is the same.
+        drop(bank);
+    }
+    machine.restore(&backup);
+    let told = machine.open().await.witnessed();
+    assert_eq!((told.replayed.len(), told.compromised.len()), (1, 1), "{told:?}");
+
+    // Unless the operator says that it was no thief.
+    believe(&machine.vault(), malice).await.unwrap();
+    let bank = machine.open().await;
+    assert_eq!(bank.witnessed().replayed, [malice]);
+    assert_eq!(shapes(&bank).await, "pt pt pt pt");
+}
+
+#[tokio::test]
+async fn a_thief_of_the_key_cannot_change_it_where_a_successor_is_pinned() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let successor = machine.pin().await;
+    let backup = machine.image();
+    let thief = Machine::new().over_the_store_of(&machine);
+    thief.restore(&backup);
+    let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: true };
+    let theirs = rotate(&thief.open().await, &change).await;
+
+    // A restored vault does not take it.
+    machine.restore(&backup);
+    let bank = machine.open().await;
+    let [refused] = bank.witnessed().refused[..] else { panic!("{:?}", bank.witnessed()) };
+    let (key, successor_id) = (signs(bank.vault().unwrap()), successor.id());
+    assert_eq!(refused.why, Unlearned::NotTheSuccessor { key, successor: successor_id });
+    assert!(bank.vault().unwrap().signing_keys().unwrap().iter().all(|info| info.key != theirs));
+    assert_eq!(found(&bank).await, [Ill::RefusedStatement]);
+    drop(bank);
+    // And once the successor has spoken it is the stolen key's word.
+    change_key(&machine.vault(), &rotation(Some(&successor), true)).await.unwrap();
+    drop(machine.open().await);
+    machine.restore(&backup);
+    let bank = machine.open().await;
+    let [refused] = bank.witnessed().refused[..] else { panic!("{:?}", bank.witnessed()) };
+    assert_eq!(refused.why, Unlearned::Compromised { key });
+    assert_eq!(bank.witnessed().keys, [successor.id()]);
+    assert_eq!(found(&bank).await, [Ill::CompromisedWord]);
+    // What the thief's key says next is nobody's.
+    thief.open().await.forget(&subject("user-2"), "malice").await.unwrap();
+    drop(bank);
+    let error = machine.try_open().await.unwrap_err();
+    assert!(matches!(error, ErasureError::UnknownSigner(_)), "it was put back: {error}");
+}
+
+/// Its own change of key was said by a key that a pinned successor waits for.
+#[tokio::test]
+async fn a_change_without_the_successor_needs_the_operators_word_in_older_vaults() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    machine.pin().await;
+    let before = machine.image();
+    let bank = machine.open().await;
+    let refused = change_key(bank.vault().unwrap(), &rotation(None, false)).await.unwrap_err();
+    assert!(matches!(refused, ErasureError::KeyChange(KeyChangeError::SuccessorNeeded(_))));
+    let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: true };
+    rotate(&bank, &change).await;
+    assert_eq!(bank.vault().unwrap().pinned_successor().unwrap(), None);
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    drop(bank);
+    assert_eq!(machine.open().await.witnessed(), Default::default());
+    let after = machine.image();
+    machine.restore(&before);
+    let bank = machine.open().await;
+    assert_eq!(bank.witnessed().refused.len(), 1);
+    drop(bank);
+    machine.restore(&after);
+    assert_eq!(shapes(&machine.open().await).await, FIRST_IS_FORGOTTEN);
+}
+
+#[tokio::test]
+async fn a_gap_in_the_history_of_keys_keeps_everything_closed_by_its_own_name() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let before = machine.image();
+    let bank = machine.open().await;
+    let missing = rotate(&bank, &rotation(None, false)).await;
+    let last = rotate(&bank, &rotation(None, false)).await;
+    let erased = bank.forget(&subject("user-1"), "asked").await.unwrap().erasure;
+    drop(bank);
+    machine.store.tamper(|mut events| {
+        events.remove(0);
+        events
+    });
+    machine.restore(&before);
+    match machine.try_open().await.unwrap_err() {
+        ErasureError::SigningKeyGap { key, replaces, erasures } => {
+            assert_eq!((key, replaces, erasures), (last, missing, vec![erased]));
+        }
+        other => panic!("{other}"),
+    }
+    believe(&machine.vault(), erased).await.unwrap();
+    let bank = machine.open().await;
+    // Forgotten; only the tombstones are signed by a key that it does not know.
+    assert_eq!(shapes(&bank).await, "pf pf c c");
+    assert!(bank.witnessed().gap);
+}
+
+/// The order in which they stand is the store's.
+#[tokio::test]
+async fn statements_are_learned_in_whatever_order_they_come() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let before = machine.image();
+    let bank = machine.open().await;
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        keys.push(rotate(&bank, &rotation(None, false)).await);
+    }
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    drop(bank);
+    machine.store.tamper(|mut events| {
+        let revisions: Vec<_> = events.iter().map(|event| event.revision).collect();
+        events.reverse();
+        events.iter_mut().zip(revisions).for_each(|(event, revision)| event.revision = revision);
+        events
+    });
+    machine.restore(&before);
+    let bank = machine.open().await;
+    let mut learned = bank.witnessed().keys;
+    learned.sort();
+    keys.sort();
+    assert_eq!(learned, keys);
+    assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_hears_of_the_change_later_and_once() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let before = machine.image();
+    machine.store.away.store(true, Ordering::SeqCst);
+    let bank = machine.open().await;
+    change_key(bank.vault().unwrap(), &rotation(None, false)).await.unwrap();
+    let pending = bank.resume().await.unwrap_err();
+    assert!(matches!(pending, ErasureError::KeyChangePending(_)) && pending.is_pending());
+    // An erasure waits for it: nobody would know the key that announces it.
+    let waits = bank.forget(&subject("user-1"), "asked").await.unwrap_err();
+    assert!(matches!(waits, ErasureError::AnnouncementPending { .. }), "{waits}");
+    drop(bank);
+    drop(machine.open().await);
+    machine.store.away.store(false, Ordering::SeqCst);
+    // Written, and the answer is lost.
+    machine.store.after_announcing(true);
+    drop(machine.open().await);
+    machine.store.after_announcing(false);
+    drop(machine.open().await);
+    let kinds: Vec<_> =
+        machine.announcements().await.iter().filter_map(|said| said.kind()).collect();
+    assert_eq!(kinds, [AnnouncementKind::SigningKey, AnnouncementKind::Erasure]);
+    machine.restore(&before);
+    let bank = machine.open().await;
+    assert_eq!(bank.witnessed().replayed.len(), 1);
+    assert!(!bank.witnessed().gap);
+    assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
+}
+
+#[tokio::test]
+async fn a_file_of_erasures_brings_the_statements_along() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let successor = machine.pin().await;
+    let before = machine.image();
+    let bank = machine.open().await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    rotate(&bank, &rotation(Some(&successor), true)).await;
+    let file: Vec<_> = export(bank.vault().unwrap()).map(Result::unwrap).collect();
+    let kinds: Vec<_> = file.iter().filter_map(|said| said.kind()).collect();
+    use AnnouncementKind::{Erasure, SigningKey};
+    assert_eq!(kinds, [AnnouncementKind::Successor, SigningKey, Erasure]);
+    let lines: Vec<String> = file.iter().map(|said| serde_json::to_string(said).unwrap()).collect();
+    drop(bank);
+    machine.restore(&before);
+    let vault = machine.vault();
+    // In any order.
+    let file = lines.iter().rev().map(|line| line.parse().unwrap());
+    let replayed = replay(&vault, file).await.unwrap();
+    assert_eq!((replayed.erasures.len(), replayed.unverifiable.len()), (1, 0));
+    // A statement that was changed is told, and so is another vault's that is replayed here.
+    let changed = lines[1].replace(r#""log":1"#, r#""log":2"#).parse().unwrap();
+    let replayed = replay(&vault, [changed]).await.unwrap();
+    assert_eq!(replayed.unverifiable.len(), 1);
+    let other = Vault::in_memory().unwrap();
+    let theirs: Vec<_> = lines.iter().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(replay(&other, theirs).await.unwrap().foreign, 3);
+    assert_eq!(other.signing_keys().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn no_other_key_passes_for_the_successor() {
+    let vault = Vault::in_memory().unwrap();
+    let generate = |vault: &Vault| Arc::new(Successor::generate(vault.id()).unwrap());
+    let (right, wrong) = (generate(&vault), generate(&vault));
+    let theirs = generate(&Vault::in_memory().unwrap());
+    let refused = |change: KeyChange| {
+        let vault = vault.clone();
+        async move {
+            match change_key(&vault, &change).await.unwrap_err() {
+                ErasureError::KeyChange(error) => error,
+                other => panic!("{other}"),
+            }
+        }
+    };
+    let told = refused(rotation(Some(&right), false)).await;
+    assert!(matches!(told, KeyChangeError::NothingPinned), "{told}");
+    let told = refused(KeyChange::Pin(Arc::clone(&theirs))).await;
+    assert!(matches!(told, KeyChangeError::OfAnotherVault { .. }), "{told}");
+    change_key(&vault, &KeyChange::Pin(Arc::clone(&right))).await.unwrap();
+    let told = refused(KeyChange::Pin(Arc::clone(&wrong))).await;
+    assert!(matches!(told, KeyChangeError::AlreadyPinned(key) if key == right.id()), "{told}");
+    let told = refused(rotation(Some(&wrong), false)).await;
+    assert!(matches!(told, KeyChangeError::WrongSuccessor { .. }), "{told}");
+    let told = refused(rotation(Some(&theirs), false)).await;
+    assert!(matches!(told, KeyChangeError::OfAnotherVault { .. }), "{told}");
+    let later = Timestamp::from_micros(Timestamp::now().as_micros() + 60_000_000);
+    let successor = Some(Arc::clone(&right));
+    let (compromised, without_successor) = (Some(later), false);
+    let told = refused(KeyChange::Rotate { successor, compromised, without_successor }).await;
+    assert!(matches!(told, KeyChangeError::StillToCome(_)), "{told}");
+    assert_eq!(vault.signing_keys().unwrap().len(), 1, "nothing was changed");
+    change_key(&vault, &rotation(Some(&right), false)).await.unwrap();
+    assert_eq!(signs(&vault), right.id());
+}
