@@ -187,7 +187,7 @@ fn every_good_vector_opens_to_what_it_says() {
 fn every_bad_vector_fails_with_its_own_error() {
     let file = read("bad");
     let keys = keys(&file);
-    assert_eq!(file.vectors.len(), 50);
+    assert_eq!(file.vectors.len(), 53);
     for vector in &file.vectors {
         let error = match Event::from(vector).read(&keys) {
             Read::Failed(error) => error,
@@ -196,6 +196,7 @@ fn every_bad_vector_fails_with_its_own_error() {
         let kind = match error {
             Unreadable::Tampered => "tampered",
             Unreadable::KeyMissing => "key-missing",
+            Unreadable::Purged => "purged",
             Unreadable::NotBase64 => "not-base64",
             Unreadable::Truncated => "truncated",
             Unreadable::Version(2) => "version",
@@ -296,6 +297,9 @@ fn no_bit_of_a_stored_event_can_change_unnoticed() {
     assert!(changes > 10_000, "{changes}");
 }
 
+/// The length of a token without its ciphertext.
+const STUB: usize = 48;
+
 #[test]
 fn a_token_cut_or_extended_anywhere_is_noticed() {
     let file = read("good");
@@ -309,11 +313,12 @@ fn a_token_cut_or_extended_anywhere_is_noticed() {
     for length in 0..whole.len() {
         match Token::from_bytes(whole[..length].to_vec()) {
             Ok(token) => {
-                assert!(length >= MIN_TOKEN_BYTES);
+                assert!(length >= MIN_TOKEN_BYTES || length == STUB);
+                assert_eq!(token.is_stub(), length == STUB);
                 assert!(open(token, key, &associated).is_err());
             }
             Err(error) => {
-                assert!(length < MIN_TOKEN_BYTES);
+                assert!(length < MIN_TOKEN_BYTES && length != STUB);
                 assert_eq!(Unreadable::from(error), Unreadable::Truncated);
             }
         }

@@ -7,10 +7,12 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use oubliette::{
     audit::verify::{Ill, VerifyOptions},
+    erasure::NotReached,
     event::{EventId, EventType, Json, NewEvent, Payload, StreamName, Subject},
     layer::{Codec, CodecError, EventRef, Oubliette, Sealed, Settled},
     policy::Policy,
@@ -105,13 +107,43 @@ fn is_shredded(codec: &Codec, database: &Connection, event: EventId) -> bool {
 async fn child() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let (folder, kind) = (Path::new(&folder), std::env::var(WHAT).unwrap());
-    let codec = Codec::new(open_vault(folder), policy());
+    let vault = open_vault(folder);
+    match kind.as_str() {
+        "Late" => return late(&vault).await,
+        "Two" => return first_of_two(&vault).await,
+        _ => {}
+    }
+    let codec = Codec::new(vault, policy());
     let sealed = codec.seal(&stream("account-1"), event(&kind, 1)).await.unwrap();
     if std::env::var_os("OUBLIETTE_TEST_PERMITS_INSERT").is_some() {
         insert(&database(folder), "account-1", &kind, &sealed);
     }
     println!("sealed {}", sealed.id);
-    std::thread::sleep(std::time::Duration::from_secs(600));
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+/// Says that an event is stored after its owner was forgotten, and waits to be killed.
+async fn late(vault: &Vault) {
+    let codec = Codec::new(vault.clone(), policy()).lasting_for(Duration::ZERO);
+    person(&codec, 1).await;
+    let sealed = codec.seal(&stream("account-1"), event("Opened", 1)).await.unwrap();
+    stand_in(vault).await.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    let id = sealed.id;
+    assert_eq!(sealed.stored().await.unwrap(), Settled::OwnerForgotten);
+    println!("sealed {id}");
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+/// Says of the first of two events that it is stored, and waits to be killed.
+async fn first_of_two(vault: &Vault) {
+    let codec = Codec::new(vault.clone(), policy());
+    let events = ["account-1", "account-2"].map(|on| (stream(on), event("Opened", 1)));
+    let mut sealed = codec.seal_many(events.into()).await.unwrap().into_iter();
+    let (first, _second) = (sealed.next().unwrap(), sealed.next().unwrap());
+    let id = first.id;
+    assert_eq!(first.stored().await.unwrap(), Settled::Stored);
+    println!("sealed {id}");
+    std::thread::sleep(Duration::from_secs(600));
 }
 
 /// Runs the child until it has sealed, and perhaps inserted; then it is killed.
@@ -215,6 +247,91 @@ async fn forgetting_goes_on_past_an_open_claim_and_names_whom_it_did_not_reach()
     assert!(is_shredded(&codec, &database, id));
 }
 
+/// What is to be known of a dependent that an erasure of its owner did not reach: the states of its
+/// claims, by `unsettled`, the owner's plan and repeated forgetting, and the number of warnings.
+async fn told(codec: &Codec, vault: &Vault) -> (Vec<bool>, Vec<String>, Vec<String>, u64) {
+    let states = codec.unsettled().unwrap().iter().map(|claim| claim.owner_forgotten).collect();
+    let layer = stand_in(vault).await;
+    let text = |all: &[NotReached]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let plan = layer.plan(&subject("user-1")).await.unwrap();
+    let again = layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert!(plan.already.is_some() && again.already);
+    let report = layer.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    let found = report.found.get(&Ill::OwnerForgotten).copied().unwrap_or_default();
+    (states, text(&plan.not_reached), text(&again.not_reached), found)
+}
+
+/// `OwnerForgotten` was said once; then nobody knew of it, and the account stayed readable.
+#[tokio::test]
+async fn an_owner_who_was_forgotten_before_is_told_until_the_account_is_forgotten() {
+    let Left { folder, id, vault, database, codec } = left_open(true).await;
+    person(&codec, 1).await;
+    stand_in(&vault).await.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    // Also while the claim is open, whoever asks for the owner hears of it.
+    let open = vec![format!("account-1 is not reached (claim of event {id} open)")];
+    assert_eq!(told(&codec, &vault).await, (vec![false], open.clone(), open, 0));
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::OwnerForgotten);
+    drop((codec, vault));
+
+    let vault = open_vault(folder.path());
+    let codec = Codec::new(vault.clone(), policy());
+    let late = vec![format!("account-1 was not reached (claim of event {id} settled too late)")];
+    assert_eq!(told(&codec, &vault).await, (vec![true], late.clone(), late, 1));
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::OwnerForgotten);
+    assert!(!is_shredded(&codec, &database, id));
+    let layer = stand_in(&vault).await;
+    layer.forget(&subject("account-1"), "its owner is forgotten").await.unwrap();
+    assert!(is_shredded(&codec, &database, id));
+    assert_eq!(told(&codec, &vault).await, (vec![], vec![], vec![], 0));
+    layer.reopen(&subject("account-1")).await.unwrap();
+    assert_eq!(told(&codec, &vault).await, (vec![], vec![], vec![], 0));
+}
+
+/// The same, where the one who held the permit past its end says so, and is killed then.
+#[tokio::test]
+async fn an_owner_who_was_forgotten_before_is_told_until_somebody_acknowledges() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = kill_before_stored(folder.path(), "Late", true);
+    let vault = open_vault(folder.path());
+    let codec = Codec::new(vault.clone(), policy());
+    let late = vec![format!("account-1 was not reached (claim of event {id} settled too late)")];
+    for _ in 0..2 {
+        let late = late.clone();
+        assert_eq!(told(&codec, &vault).await, (vec![true], late.clone(), late, 1));
+    }
+    assert!(codec.acknowledge(id).await.unwrap());
+    assert!(!codec.acknowledge(id).await.unwrap());
+    assert_eq!(told(&codec, &vault).await, (vec![], vec![], vec![], 0));
+    assert_eq!(codec.settle(id, true).await.unwrap(), Settled::Unknown);
+}
+
+/// Who owned it before is forgotten, and who was to own it never did.
+#[tokio::test]
+async fn a_withdrawn_owner_leaves_a_dependent_of_the_forgotten() {
+    let Left { folder: _folder, id, vault, codec, .. } = left_open(false).await;
+    let claim = codec.seal(&stream("account-1"), event("Opened", 2)).await.unwrap();
+    claim.stored().await.unwrap();
+    person(&codec, 2).await;
+    let erased = stand_in(&vault).await.forget(&subject("user-2"), "ticket 1").await.unwrap();
+    assert_eq!(erased.not_reached.len(), 1);
+    assert_eq!(codec.settle(id, false).await.unwrap(), Settled::OwnerForgotten);
+    let open = codec.unsettled().unwrap();
+    assert_eq!((open.len(), open[0].owner_forgotten), (1, true));
+    let plan = stand_in(&vault).await.plan(&subject("user-2")).await.unwrap();
+    assert_eq!(plan.not_reached.len(), 1);
+}
+
+/// It was answered as settled before that was written.
+#[test]
+fn what_is_answered_as_stored_is_settled_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = kill_before_stored(folder.path(), "Two", true);
+    let codec = Codec::new(open_vault(folder.path()), policy());
+    let open = codec.unsettled().unwrap();
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert_ne!(open[0].event, first);
+}
+
 /// What is somebody else's by the event that may be stored does not die with the one before.
 #[tokio::test]
 async fn an_open_change_of_hands_keeps_what_may_be_the_new_owners() {
@@ -279,6 +396,17 @@ async fn one_that_is_held_is_settled_by_its_holder_and_one_that_is_dropped_stays
     let sealed = codec.seal(&stream("account-1"), again).await.unwrap();
     assert_eq!(sealed.stored().await.unwrap(), Settled::Stored);
     assert!(codec.unsettled().unwrap().is_empty());
+}
+
+/// It was answered as withdrawn.
+#[tokio::test]
+async fn a_rejected_event_whose_retry_is_held_is_not_withdrawn_and_not_called_so() {
+    let codec = Codec::new(Vault::in_memory().unwrap(), policy());
+    let opened = event("Opened", 1);
+    let first = codec.seal(&stream("account-1"), opened.clone()).await.unwrap();
+    let retry = codec.seal(&stream("account-1"), opened).await.unwrap();
+    assert_eq!(first.rejected().await.unwrap(), Settled::Held);
+    assert_eq!(retry.stored().await.unwrap(), Settled::Stored);
 }
 
 /// Whoever is cut off while they wait was handed nothing, and leaves nothing open.

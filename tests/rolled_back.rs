@@ -25,8 +25,8 @@ use oubliette::{
     erasure::{Announcement, ErasureError, export, replay},
     event::{ANNOUNCED, ANNOUNCEMENTS, NewEvent, RecordedEvent},
     store::{
-        Append, Capabilities, Capability, Delivery, EventStore, ExpectedRevision, Filter,
-        MemoryStore, ReadAllOptions, StoreError,
+        Append, Capabilities, Capability, Delivery, EventStore, EventStoreExt, ExpectedRevision,
+        Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError, Unreadable,
     },
     vault::{Vault, VaultError},
 };
@@ -88,6 +88,29 @@ async fn rolled_back_together_vault_and_slot_bring_nobody_back() {
     let bank = machine.open().await;
     assert_eq!(bank.witnessed(), Default::default());
     assert_eq!(shapes(&bank).await, "pt pt cc c");
+}
+
+/// Whoever took the announcements out of the store left the tombstones: they are signed.
+#[tokio::test]
+async fn a_tombstone_above_what_can_be_read_is_told_to_whoever_reads_it() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let before = machine.image();
+    machine.open().await.forget(&subject("user-1"), "asked by letter").await.unwrap();
+    machine.restore(&before);
+    machine.store.tamper(|_| Vec::new());
+    let bank = machine.open().await;
+    for name in ["user-1", "user-public-1", "bankaccount-1"] {
+        let read = bank.events(&stream(name), ReadOptions::default()).await;
+        let Err(StoreError::Unreadable { unreadable, .. }) = read else {
+            panic!("{name}: {read:?}")
+        };
+        assert_eq!(unreadable, Unreadable::Undone, "{name}");
+    }
+    assert_eq!(shape(&all(&bank, "user-2").await), "c");
+    // As the error says.
+    bank.forget(&subject("user-1"), "asked by letter").await.unwrap();
+    assert_eq!(shapes(&bank).await, "ptt ptt c c");
 }
 
 #[tokio::test]

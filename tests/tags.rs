@@ -192,3 +192,101 @@ async fn a_tag_that_was_removed_while_the_key_lives_is_told() {
     assert_eq!(why(&told, "user-2").await, None);
     assert_eq!(ills(&told).await, [Ill::TagMissing]);
 }
+
+const SPLIT: &str = r#"
+[[stream]]
+match  = "user-{id}"
+layout = "split"
+public = ["/colour"]
+"#;
+
+async fn split_world() -> (MemoryStore, Oubliette<MemoryStore>) {
+    let store = MemoryStore::new();
+    let vault = oubliette::vault::Vault::in_memory().unwrap();
+    let policy = Policy::parse(SPLIT).unwrap();
+    let layer = Oubliette::open(store.clone(), vault, policy).await.unwrap();
+    for who in ["user-1", "user-2"] {
+        for colour in ["blue", "green"] {
+            let data = format!(r#"{{"colour":"{colour}","name":"Erika"}}"#);
+            put(&layer, who, event("UserRegistered", &data)).await.unwrap();
+        }
+    }
+    layer.forget(&subject("user-1"), "asked").await.unwrap();
+    (store, layer)
+}
+
+async fn split_over(
+    events: Vec<RecordedEvent>,
+    vault_of: &Oubliette<MemoryStore>,
+) -> Oubliette<MemoryStore> {
+    let vault = vault_of.vault().unwrap().clone();
+    let policy = Policy::parse(SPLIT).unwrap();
+    Oubliette::open(forged(events).await, vault, policy).await.unwrap()
+}
+
+/// The tag is asked also by those who read the public half alone.
+#[tokio::test]
+async fn a_public_half_that_is_read_by_its_name_is_asked_for_its_tag() {
+    let (store, layer) = split_world().await;
+    for who in ["user-public-1", "user-public-2"] {
+        let events = raw(&store, who).await;
+        let told = split_over(events.clone(), &layer).await;
+        assert_eq!((why(&told, who).await, told.unsealed()), (None, 0));
+        let change = |at: fn(&mut RecordedEvent)| {
+            let mut events = events.clone();
+            at(&mut events[0]);
+            events
+        };
+        let edited = change(|event| {
+            event.data = Some(json(&text(event).replace("blue", "red")).into());
+        });
+        let told = split_over(edited, &layer).await;
+        assert_eq!(why(&told, who).await, Some(Unreadable::Tampered));
+        let untagged = change(|event| event.metadata = None);
+        let told = split_over(untagged, &layer).await;
+        assert_eq!((why(&told, who).await, told.unsealed()), (None, 1));
+    }
+}
+
+/// A store may purge private halves once their keys are gone. Nothing is lost by it.
+#[tokio::test]
+async fn what_is_shredded_is_read_without_its_private_half_and_what_lives_is_not() {
+    let (store, layer) = split_world().await;
+    let mut events = raw(&store, "user-public-1").await;
+    let told = split_over(events.clone(), &layer).await;
+    let read = told.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    let whole = layer.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    let shown = |events: &[RecordedEvent]| -> Vec<_> {
+        events.iter().map(|event| (event.data.clone(), event.shredded.clone())).collect()
+    };
+    assert_eq!(shown(&read), shown(&whole));
+    assert_eq!(shape(&read), "ppt");
+    assert_eq!(ills(&told).await, []);
+    // Its public half is still vouched for.
+    events[0].data = Some(json(&text(&events[0]).replace("blue", "red")).into());
+    let told = split_over(events, &layer).await;
+    assert_eq!(why(&told, "user-1").await, Some(Unreadable::Tampered));
+    assert_eq!(ills(&told).await, [Ill::Tampered]);
+    // While the key lives there was something to be read.
+    let told = split_over(raw(&store, "user-public-2").await, &layer).await;
+    assert_eq!(why(&told, "user-2").await, Some(Unreadable::HalfMissing));
+    assert!(ills(&told).await.contains(&Ill::HalfMissing));
+}
+
+/// Of somebody who came back, the halves from before are gone, and those from after are read.
+#[tokio::test]
+async fn a_purged_half_does_not_take_later_halves_with_it() {
+    let (store, layer) = split_world().await;
+    layer.reopen(&subject("user-1")).await.unwrap();
+    for colour in ["red", "white"] {
+        let data = format!(r#"{{"colour":"{colour}","name":"Erika"}}"#);
+        put(&layer, "user-1", event("UserRegistered", &data)).await.unwrap();
+    }
+    let mut events = raw(&store, "user-public-1").await;
+    let after = raw(&store, "user-private-1").await.split_off(2);
+    events.splice(0..0, after);
+    let told = split_over(events, &layer).await;
+    let read = told.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    assert_eq!(shape(&read), "pptcc");
+    assert_eq!(shape(&everything(&told).await), "pptcc");
+}

@@ -174,7 +174,9 @@ fn state(backup: &Backup) -> String {
     match backup.state(Timestamp::now()) {
         BackupState::Valid => "valid".to_owned(),
         BackupState::Incomplete => "incomplete: destroy its draft, then retire it".to_owned(),
-        BackupState::Expired => "expired: destroy it, then retire it".to_owned(),
+        BackupState::Expired => {
+            "expired: destroy it, then retire it; forgetting names it until then".to_owned()
+        }
         _ => match &backup.retired {
             Some(at) => format!("retired {}", time(&at.to_string())),
             None => "unknown".to_owned(),

@@ -157,6 +157,7 @@ fn state(record: &ErasureRecord, stale: &[MirrorState]) -> String {
         _ if record.destroyed && !mirrors.is_empty() => {
             format!("mirror pending: {}", mirrors.join(", "))
         }
+        _ if record.dealt_with.is_some() => "dealt with by hand".to_owned(),
         _ if record.replayed.is_some() => "applied again".to_owned(),
         _ if record.done => "done".to_owned(),
         _ if record.destroyed => "tombstones pending".to_owned(),

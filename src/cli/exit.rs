@@ -6,7 +6,7 @@ use oubliette::{
     audit::AuditError,
     erasure::ErasureError,
     event::{JsonError, NameError},
-    layer::{OwnersError, RotateError},
+    layer::{CodecError, OwnersError, RotateError},
     policy::PolicyErrors,
     service::FolderError,
     store::{StoreError, sqlite::OpenError},
@@ -245,6 +245,16 @@ impl From<PolicyErrors> for CliError {
 impl From<OpenError> for CliError {
     fn from(error: OpenError) -> Self {
         Self::failed(error)
+    }
+}
+
+impl From<CodecError> for CliError {
+    fn from(error: CodecError) -> Self {
+        match error {
+            CodecError::Vault(error) => error.into(),
+            CodecError::NoVault => Self::usage(error),
+            error => Self::failed(error),
+        }
     }
 }
 

@@ -9,15 +9,15 @@ use clap::Args;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
-    erasure::{Erased, Foreign, ForgetOptions, NotReached, Plan, Progress},
-    event::{Cause, Generation, Subject},
-    vault::Backup,
+    erasure::{Erased, ErasureError, Foreign, ForgetOptions, NotReached, Plan, Progress},
+    event::{Cause, Generation, Subject, Timestamp},
+    vault::{Backup, BackupState},
 };
 
 use super::{
     exit::{CliError, Exit},
     open::Globals,
-    output::{self, Out, cell, number, stderr_style, stdout_style, to_stderr},
+    output::{self, Out, cell, note, number, stderr_style, stdout_style, to_stderr},
     read::time,
 };
 
@@ -39,7 +39,8 @@ Examples:
 
 Events that were never sealed, because they are from before the layer, stay readable. Where there
 are some about the subject, forgetting is refused; remove them from the store first, or say
---despite-unsealed.
+--despite-unsealed. The same goes for events that are sealed under keys which this vault does not
+have, because another vault sealed them or this one lost them: --despite-unknown-keys.
 
 Nothing brings the events back afterwards. It may be repeated without a second effect, and is
 completed by the next command if the machine stops half-way. The reason is kept for good: name no
@@ -56,6 +57,9 @@ pub(super) struct ForgetArgs {
     /// Forget also where events about the subject were never sealed, and stay readable
     #[arg(long)]
     despite_unsealed: bool,
+    /// Forget also where events of the subject are sealed under keys that this vault does not have
+    #[arg(long)]
+    despite_unknown_keys: bool,
 }
 
 /// Admit a forgotten subject again, under new keys; what was forgotten stays so
@@ -101,28 +105,51 @@ pub(super) async fn forget(
     }
     let bar = Arc::new(Bar::default());
     let told = Arc::clone(&bar);
-    let options = ForgetOptions { despite_unsealed: args.despite_unsealed };
+    let options = ForgetOptions {
+        despite_unsealed: args.despite_unsealed,
+        despite_unknown_keys: args.despite_unknown_keys,
+    };
     let tell = move |progress| told.tell(progress);
     let erased = store.forget_with(&args.subject, &args.reason, options, tell).await;
     bar.finish();
-    let erased = erased?;
+    let erased = match erased {
+        // What is done all the same, and what it did not reach, is not to be lost over the mirror.
+        Err(ErasureError::MirrorsPending { mirrors, erased }) => {
+            erased.iter().for_each(|erased| tell_completed(globals.json, erased));
+            return Err(ErasureError::MirrorsPending { mirrors, erased }.into());
+        }
+        erased => erased?,
+    };
     if globals.json {
         out.json(&erased)?;
     } else {
         out.line(&in_words(&erased))?;
-        not_reached(&erased).iter().try_for_each(|line| out.line(line))?;
+        remainder(&erased).iter().try_for_each(|line| out.line(line))?;
         outstanding(&erased.backups).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
 }
 
-/// What is to be said of what forgetting did not reach.
-fn not_reached(erased: &Erased) -> Vec<String> {
-    let mut lines = Vec::new();
-    lines.extend(erased.owners_unknown.then(owners_unknown));
-    if erased.already {
-        return lines;
+/// Says on stderr what an erasure did of which nobody else is told.
+pub(super) fn tell_completed(json: bool, erased: &Erased) {
+    if json {
+        return to_stderr(&serde_json::json!({ "note": "erased", "erased": erased }).to_string());
     }
+    let (head, more) = (in_words(erased), remainder(erased));
+    [head].iter().chain(&more).for_each(|line| note(false, line));
+}
+
+/// What is to be said of what forgetting did not reach. Of an erasure that was done already, as it was
+/// then.
+fn remainder(erased: &Erased) -> Vec<String> {
+    let is = |count: u64| match (erased.already, count) {
+        (false, 1) => "is",
+        (false, _) => "are",
+        (true, 1) => "was",
+        (true, _) => "were",
+    };
+    let mut lines: Vec<String> = erased.not_reached.iter().map(open_claim).collect();
+    lines.extend(erased.owners_unknown.then(owners_unknown));
     if erased.unsealed > 0 {
         lines.push(format!(
             "{} about them {} never sealed and can still be read",
@@ -130,15 +157,23 @@ fn not_reached(erased: &Erased) -> Vec<String> {
             if erased.unsealed == 1 { "was" } else { "were" },
         ));
     }
+    if erased.unknown_keys > 0 {
+        lines.push(format!(
+            "{} of them {} sealed under keys that this vault does not have, and can be read by whoever \
+             has those",
+            output::count(erased.unknown_keys, "event"),
+            is(erased.unknown_keys),
+        ));
+    }
     if erased.passed_over > 0 {
         lines.push(format!(
-            "{} not looked into for events that were never sealed: the first event of each is sealed \
-             (`verify` reads them all)",
+            "{} not looked into for such events: the first event of each is sealed (`verify` reads them \
+             all)",
             output::count(erased.passed_over, "stream"),
         ));
     }
     lines.extend(erased.foreign.iter().map(others));
-    lines.extend(erased.not_reached.iter().map(open_claim));
+    lines.extend(erased.kept.iter().map(|kept| format!("{} stays: {kept}", kept.subject)));
     lines
 }
 
@@ -149,10 +184,16 @@ fn owners_unknown() -> String {
 }
 
 fn open_claim(open: &NotReached) -> String {
+    let NotReached { subject, event, owner_forgotten, .. } = open;
+    if *owner_forgotten {
+        return format!(
+            "{open}: forget {subject} by name; or say that it stays (`oubliette settle {event} \
+             --acknowledge`)"
+        );
+    }
     format!(
-        "{open}: say whether that event was stored (`Codec::settle`), then forget {} where it should \
-         have gone",
-        open.subject
+        "{open}: say whether that event was stored (`oubliette settle {event} --stored` or \
+         `--rejected`, or `Codec::settle`), then forget {subject} where it should have gone"
     )
 }
 
@@ -167,13 +208,22 @@ fn others(foreign: &Foreign) -> String {
 
 /// What is to be said of the backups that still hold the keys.
 fn outstanding(backups: &[Backup]) -> Vec<String> {
+    let now = Timestamp::now();
     let until = |backup: &Backup| {
-        let file = output::printable(&backup.file);
-        format!("  {file} until {} ({})", time(&backup.expires.to_string()), backup.backup)
+        let (file, id) = (output::printable(&backup.file), backup.backup);
+        let day = time(&backup.expires.to_string());
+        match backup.state(now) {
+            BackupState::Expired => {
+                format!(
+                    "  {file} ({id}): its day, {day}, has passed; nobody said that it is destroyed"
+                )
+            }
+            _ => format!("  {file} until {day} ({id})"),
+        }
     };
     let head = (!backups.is_empty()).then(|| {
         "not out of reach yet: these backups of the vault, made before, may still hold the keys; \
-         destroy them, and say so with `backup retire`, or let them expire"
+         destroy each by its day, and say so with `backup retire`: it is named until then"
             .to_owned()
     });
     head.into_iter().chain(backups.iter().map(until)).collect()
@@ -233,11 +283,18 @@ fn in_words(erased: &Erased) -> String {
 /// The plan for people.
 fn describe(plan: &Plan) -> String {
     if let Some(erasure) = plan.already {
-        return format!(
-            "{} is forgotten already, since {} by erasure {erasure}; there is nothing to do",
+        let mut text = format!(
+            "{} is forgotten already, since {} by erasure {erasure}",
             plan.subject,
             time(&erasure.at().to_string())
         );
+        if plan.not_reached.is_empty() {
+            text.push_str("; there is nothing to do");
+        }
+        for open in &plan.not_reached {
+            text.push_str(&format!("\n{}", open_claim(open)));
+        }
+        return text;
     }
     let mut text = format!(
         "Forgetting {} destroys {} of {}, and sets {}.\n",
@@ -301,6 +358,14 @@ fn describe(plan: &Plan) -> String {
              --despite-unsealed",
             output::count(unsealed.events, "event"),
             unsealed.stream,
+        ));
+    }
+    for unknown in &plan.unknown_keys {
+        text.push_str(&format!(
+            "\n{} in {} sealed under keys that this vault does not have: forgetting is refused without \
+             --despite-unknown-keys",
+            output::count(unknown.events, "event"),
+            unknown.stream,
         ));
     }
     text.trim_end().to_owned()

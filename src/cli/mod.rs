@@ -5,6 +5,7 @@
 
 mod append;
 mod backup;
+mod claims;
 mod clock;
 mod demo;
 #[cfg(test)]
@@ -91,6 +92,8 @@ enum Command {
     Plan(forget::PlanArgs),
     Forget(forget::ForgetArgs),
     Reopen(forget::ReopenArgs),
+    Claims(claims::ClaimsArgs),
+    Settle(claims::SettleArgs),
     Rotate(rotate::RotateArgs),
     Inventory(inventory::InventoryArgs),
     Erasures(erasures::ErasuresArgs),
@@ -179,6 +182,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Plan(args) => forget::plan(&globals, &args, &mut out).await,
         Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
+        Command::Claims(_) => claims::list(&globals, &mut out).await,
+        Command::Settle(args) => claims::settle(&globals, &args, &mut out).await,
         Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
         Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
         Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,

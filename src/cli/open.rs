@@ -17,6 +17,7 @@ use oubliette::{
 
 use super::{
     exit::CliError,
+    forget::tell_completed,
     kek::KekParser,
     output::{self, note},
 };
@@ -190,6 +191,7 @@ impl Globals {
         }
         parts.notes.iter().for_each(|told| note(self.json, told));
         self.tell_of_witness(&parts.oubliette.witnessed());
+        parts.oubliette.completed().iter().for_each(|erased| tell_completed(self.json, erased));
         if access == Access::Create && self.policy.is_some() {
             for warning in parts.oubliette.policy().warnings() {
                 note(self.json, &format!("policy: {warning}"));

@@ -1,5 +1,5 @@
 //! The JSON form of an event on the command line, one row a line: what `read`, `read-all` and
-//! `subscribe` write is what `import` takes.
+//! `subscribe` write is what `import` takes. `docs/format.md` specifies it, member by member.
 //!
 //! ```json
 //! {"stream":"user-456","revision":0,"position":"1","id":"…","type":"UserRegistered",
@@ -21,7 +21,8 @@
 //!   there unless empty.
 //! - `restored` is there where the store was given the event as another one had recorded it: when it
 //!   was. `recorded` is then what that one said.
-//! - On the way in, `shredded` and `withheld` are holes: the event is stored as a copy that has them.
+//! - On the way in, `shredded` and `withheld` are holes, if holes are asked for: the event is stored
+//!   as a copy that has them, and reads so.
 //! - On the way in, `revision`, `position`, `recorded`, `restored` and `keys` are passed over: the store and the
 //!   vault give new ones. Any other member is refused: it would be lost.
 

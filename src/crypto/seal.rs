@@ -42,6 +42,9 @@ pub enum UnsealError {
     /// The token, or what it is bound to, was changed; or the key is another.
     #[error("the token does not open under this key in this place")]
     Tampered,
+    /// The token is a stub: its ciphertext is no longer there.
+    #[error("the token's ciphertext was purged")]
+    Purged,
     /// The token is genuine, but does not hold what a token must: its writer was at fault.
     #[error("{0}")]
     Malformed(&'static str),
@@ -100,6 +103,9 @@ fn seal_with(
 /// # Errors
 /// [`UnsealError`].
 pub fn open(token: Token, key: &DataKey, associated: &[u8]) -> Result<Plaintext, UnsealError> {
+    if token.is_stub() {
+        return Err(UnsealError::Purged);
+    }
     let nonce = token.nonce();
     let mut bytes = token.into_bytes();
     let end = bytes.len() - TAG_BYTES;

@@ -15,9 +15,15 @@ pub(super) const NONCE_AT: usize = KEY_ID_AT + KEY_ID_BYTES;
 pub(super) const BODY_AT: usize = NONCE_AT + NONCE_BYTES;
 /// The shortest token, in bytes: one that seals no more than a plaintext's head.
 pub const MIN_TOKEN_BYTES: usize = BODY_AT + plaintext::HEAD_BYTES + TAG_BYTES;
+/// The length of a stub: a token without its ciphertext.
+const STUB_BYTES: usize = BODY_AT + TAG_BYTES;
 
 /// A sealed part: `version(1) alg(1) era(2) key-id(16) nonce(12) ciphertext tag(16)`. A `Token` always has a
 /// known version and algorithm, and is long enough. Whether it opens is not known.
+///
+/// It may be a *stub*, of which the ciphertext is gone: what is left of a token that a store purged, and
+/// what the public half of a split event keeps of its private half. The event's tag vouches for it as
+/// for the whole token, and it never opens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Vec<u8>);
 
@@ -28,7 +34,7 @@ pub enum TokenError {
     /// The text is not base64url without padding, in its one canonical spelling.
     #[error("the token is not unpadded base64url")]
     NotBase64,
-    /// It is shorter than [`MIN_TOKEN_BYTES`].
+    /// It is shorter than [`MIN_TOKEN_BYTES`], and no stub.
     #[error("the token is truncated")]
     Truncated,
     /// It is of a version that this program does not know.
@@ -63,7 +69,7 @@ impl Token {
             AES_256_GCM => {}
             other => return Err(TokenError::UnknownAlgorithm(other)),
         }
-        if bytes.len() < MIN_TOKEN_BYTES {
+        if bytes.len() < MIN_TOKEN_BYTES && bytes.len() != STUB_BYTES {
             return Err(TokenError::Truncated);
         }
         Ok(Self(bytes))
@@ -74,6 +80,17 @@ impl Token {
         let mut id = [0; KEY_ID_BYTES];
         id.copy_from_slice(&self.0[KEY_ID_AT..NONCE_AT]);
         KeyId(id)
+    }
+
+    /// Whether its ciphertext is gone.
+    pub fn is_stub(&self) -> bool {
+        self.0.len() == STUB_BYTES
+    }
+
+    /// What is left of it when its ciphertext is taken away.
+    #[must_use]
+    pub fn stub(&self) -> Self {
+        Self([&self.0[..BODY_AT], &self.tag()].concat())
     }
 
     /// The token's bytes, as they are stored where the payload is bytes.

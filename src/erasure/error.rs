@@ -1,6 +1,6 @@
 //! Why an erasure, or a plan for one, failed.
 
-use super::{Erased, KeyChangeError, UnfitReason, Unsealed};
+use super::{Erased, KeyChangeError, UnfitReason, Untouched};
 use crate::{
     event::{ErasureId, EventId, SigningKeyId, Subject},
     store::StoreError,
@@ -30,7 +30,23 @@ pub enum ErasureError {
         /// Who was to be forgotten.
         subject: Subject,
         /// How many events, in which streams.
-        unsealed: Vec<Unsealed>,
+        unsealed: Vec<Untouched>,
+    },
+    /// Events in the streams of those who would be forgotten are sealed under keys that this vault does
+    /// not have: another vault's, or lost by this one. Nothing was done.
+    #[error(
+        "{} in {} {} sealed under keys that this vault does not have: whoever has them could read on \
+         after {subject} is forgotten here ({}); forget in the vault that sealed them, or restore the \
+         backup that has the keys; or forget all the same (`--despite-unknown-keys`, or the option of \
+         that name)",
+        events(unknown), streams(unknown), if total(unknown) == 1 { "is" } else { "are" },
+        by_stream(unknown)
+    )]
+    UnknownKeys {
+        /// Who was to be forgotten.
+        subject: Subject,
+        /// How many events, in which streams.
+        unknown: Vec<Untouched>,
     },
     /// The reason may not be kept.
     #[error(transparent)]
@@ -209,19 +225,19 @@ fn names(pending: &[MirrorState]) -> String {
     mirrors.into_iter().chain(counter).collect::<Vec<_>>().join("; ")
 }
 
-fn total(unsealed: &[Unsealed]) -> u64 {
-    unsealed.iter().map(|unsealed| unsealed.events).sum()
+fn total(untouched: &[Untouched]) -> u64 {
+    untouched.iter().map(|untouched| untouched.events).sum()
 }
 
-fn events(unsealed: &[Unsealed]) -> String {
-    match total(unsealed) {
+fn events(untouched: &[Untouched]) -> String {
+    match total(untouched) {
         1 => "1 event".to_owned(),
         events => format!("{events} events"),
     }
 }
 
-fn streams(unsealed: &[Unsealed]) -> String {
-    match unsealed.len() {
+fn streams(untouched: &[Untouched]) -> String {
+    match untouched.len() {
         1 => "1 stream".to_owned(),
         streams => format!("{streams} streams"),
     }
@@ -230,10 +246,10 @@ fn streams(unsealed: &[Unsealed]) -> String {
 /// How many streams an error names.
 const NAMED: usize = 5;
 
-fn by_stream(unsealed: &[Unsealed]) -> String {
-    let of_stream = |one: &Unsealed| format!("{} in {}", one.events, one.stream);
-    let mut names: Vec<String> = unsealed.iter().take(NAMED).map(of_stream).collect();
-    if unsealed.len() > NAMED {
+fn by_stream(untouched: &[Untouched]) -> String {
+    let of_stream = |one: &Untouched| format!("{} in {}", one.events, one.stream);
+    let mut names: Vec<String> = untouched.iter().take(NAMED).map(of_stream).collect();
+    if untouched.len() > NAMED {
         names.push("…".to_owned());
     }
     names.join(", ")

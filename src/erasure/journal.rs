@@ -167,9 +167,19 @@ pub struct ErasureRecord {
     /// How many events about those who were forgotten were never sealed.
     #[serde(default)]
     pub unsealed: u64,
+    /// How many events of those who were forgotten are sealed under keys that the vault did not have.
+    #[serde(default)]
+    pub unknown_keys: u64,
     /// How many streams were not looked into for such events.
     #[serde(default)]
     pub passed_over: u64,
+    /// How many dependents stayed, because somebody else keeps them.
+    #[serde(default)]
+    pub kept: u64,
+    /// How many subjects had something of theirs, which stayed, in the streams of those who were
+    /// forgotten.
+    #[serde(default)]
+    pub foreign: u64,
     /// Whether every tombstone is written. Of an erasure that was replayed the vault cannot tell:
     /// its tombstones are as its first run left them.
     pub done: bool,
@@ -186,33 +196,31 @@ pub struct ErasureRecord {
     /// When it was applied again, because the vault had been rolled back or restored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub replayed: Option<Timestamp>,
+    /// When the operator said that it is dealt with, because the vault could not open what it had
+    /// announced of it, or did not know who had. Then it was not applied.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dealt_with: Option<Timestamp>,
 }
 
 impl ErasureRecord {
     /// The record of an erasure that is decided.
     pub(super) fn of(journal: &Journal) -> Self {
         Self {
-            erasure: journal.erasure,
-            at: journal.erasure.at(),
             reason: journal.reason.clone(),
             keys: journal.plan.keys(),
             subjects: journal.plan.subjects.len() as u64,
             streams: journal.plan.streams.len() as u64,
             unsealed: journal.plan.unsealed_events(),
+            unknown_keys: journal.plan.unknown_key_events(),
             passed_over: journal.plan.passed_over,
-            done: false,
-            destroyed: false,
-            announced: false,
-            epoch: None,
-            replayed: None,
+            kept: journal.plan.kept.len() as u64,
+            foreign: journal.plan.foreign.len() as u64,
+            ..Self::empty(journal.erasure)
         }
     }
 
-    /// The record of an erasure that is applied again, as it was announced.
-    pub(super) fn replayed(erasure: ErasureId, note: &[u8]) -> Self {
-        let announced = serde_json::from_slice(note).ok();
-        let record = announced.filter(|record: &Self| record.erasure == erasure);
-        let record = record.unwrap_or_else(|| Self {
+    fn empty(erasure: ErasureId) -> Self {
+        Self {
             erasure,
             at: erasure.at(),
             reason: String::new(),
@@ -220,13 +228,30 @@ impl ErasureRecord {
             subjects: 0,
             streams: 0,
             unsealed: 0,
+            unknown_keys: 0,
             passed_over: 0,
+            kept: 0,
+            foreign: 0,
             done: false,
-            destroyed: true,
-            announced: true,
+            destroyed: false,
+            announced: false,
             epoch: None,
             replayed: None,
-        });
+            dealt_with: None,
+        }
+    }
+
+    /// The record of an erasure of which nothing is known but that the operator dealt with it.
+    pub(super) fn dealt_with(erasure: ErasureId) -> Self {
+        let dealt_with = Some(Timestamp::now());
+        Self { destroyed: true, announced: true, dealt_with, ..Self::empty(erasure) }
+    }
+
+    /// The record of an erasure that is applied again, as it was announced.
+    pub(super) fn replayed(erasure: ErasureId, note: &[u8]) -> Self {
+        let announced = serde_json::from_slice(note).ok();
+        let record = announced.filter(|record: &Self| record.erasure == erasure);
+        let record = record.unwrap_or_else(|| Self::empty(erasure));
         let replayed = Some(Timestamp::now());
         Self { destroyed: true, announced: true, epoch: None, replayed, ..record }
     }

@@ -43,7 +43,7 @@ pub use error::ErasureError;
 pub use journal::ErasureRecord;
 pub use keys::{KeyChange, KeyChangeError, change_key};
 pub use plan::{
-    AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Unsealed,
+    AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Untouched,
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};

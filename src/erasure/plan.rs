@@ -34,7 +34,11 @@ pub struct Plan {
     /// Streams with events from before the layer, or written past it: forgetting does not touch
     /// those.
     #[serde(default)]
-    pub unsealed: Vec<Unsealed>,
+    pub unsealed: Vec<Untouched>,
+    /// Streams of those who are forgotten with events that are sealed under keys which this vault does
+    /// not have: whoever has those keys can read on.
+    #[serde(default)]
+    pub unknown_keys: Vec<Untouched>,
     /// How many streams were not looked into for such events: their first event is sealed.
     #[serde(default)]
     pub passed_over: u64,
@@ -128,10 +132,10 @@ pub struct Keeper {
     pub unknown: bool,
 }
 
-/// Events of a stream that were never sealed.
+/// Events of a stream that forgetting does not touch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Unsealed {
+pub struct Untouched {
     /// The stream that holds the events.
     pub stream: StreamName,
     /// How many of its events are, or may be, about somebody who is forgotten.
@@ -151,8 +155,9 @@ pub struct Foreign {
     pub keys: u64,
 }
 
-/// A dependent with an owner claim of which nobody has said whether its event was stored. What it may
-/// own stays; once the claim is settled, forget it by name where it should have gone.
+/// A dependent with an owner claim of which nobody has said whether its event was stored, or said so
+/// when the owner was forgotten already. What it may own stays; once the claim is settled, forget it
+/// by name where it should have gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NotReached {
@@ -160,11 +165,31 @@ pub struct NotReached {
     pub subject: Subject,
     /// The event that decides it.
     pub event: EventId,
+    /// Whether that event is known to be stored, or not, since the owner was forgotten.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub owner_forgotten: bool,
+}
+
+impl NotReached {
+    /// What an erasure of this owner did not reach, and somebody has to see to still.
+    pub(super) fn by_erasure_of(vault: &Vault, owner: &Subject) -> Result<Vec<Self>, VaultError> {
+        let claims = vault.open_claims_on(owner)?.into_iter();
+        let not_reached = claims.filter_map(|claim| {
+            let (event, owner_forgotten) = (claim.event, claim.owner_forgotten);
+            Some(Self { subject: Subject::of(&claim.stream?), event, owner_forgotten })
+        });
+        Ok(not_reached.collect())
+    }
 }
 
 impl fmt::Display for NotReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not reached (claim of event {} open)", self.subject, self.event)
+        let Self { subject, event, .. } = self;
+        if self.owner_forgotten {
+            write!(f, "{subject} was not reached (claim of event {event} settled too late)")
+        } else {
+            write!(f, "{subject} is not reached (claim of event {event} open)")
+        }
     }
 }
 
@@ -211,7 +236,8 @@ impl Plan {
             && vault.keys_of(subject)?.is_empty()
         {
             let already = fence.dead.last().map(|&(_, _, erasure)| erasure);
-            return Ok(Self::nothing(subject, already));
+            let not_reached = NotReached::by_erasure_of(vault, subject)?;
+            return Ok(Self { not_reached, ..Self::nothing(subject, already) });
         }
         let fates = Fates::of(vault, subject)?;
         let mut plan = Self::gather(vault, subject, fates.doomed)?;
@@ -241,7 +267,7 @@ impl Plan {
             let claims = standing.epochs.iter().flat_map(Epoch::open_claims);
             open.extend(claims.map(|event| (subject.clone(), event)));
         }
-        let not_reached = |(subject, event)| NotReached { subject, event };
+        let not_reached = |(subject, event)| NotReached { subject, event, owner_forgotten: false };
         self.not_reached = open.into_iter().map(not_reached).collect();
         Ok(())
     }
@@ -254,6 +280,7 @@ impl Plan {
             streams: vec![],
             kept: vec![],
             unsealed: vec![],
+            unknown_keys: vec![],
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
@@ -356,7 +383,8 @@ impl Plan {
         self.owners_unknown = earlier.owners_unknown;
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
-        (self.unsealed, self.foreign) = (earlier.unsealed, earlier.foreign);
+        (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);
+        self.foreign = earlier.foreign;
     }
 
     /// Counts the streams that came to light since there were so many: nobody looked into them.
@@ -371,7 +399,12 @@ impl Plan {
 
     /// How many events in clear are, or may be, about those who are forgotten.
     pub fn unsealed_events(&self) -> u64 {
-        self.unsealed.iter().map(|unsealed| unsealed.events).sum()
+        self.unsealed.iter().map(|untouched| untouched.events).sum()
+    }
+
+    /// How many events of those who are forgotten are sealed under keys that this vault does not have.
+    pub fn unknown_key_events(&self) -> u64 {
+        self.unknown_keys.iter().map(|untouched| untouched.events).sum()
     }
 
     /// How many keys die.

@@ -40,7 +40,7 @@ pub(super) fn check_reason(reason: &str, subject: &Subject) -> Result<(), Erasur
     check_text(reason).map_err(|looks| UnfitReason::Personal(looks).into())
 }
 
-/// Whether a name stands in a text as a word of its own.
+/// Whether a name is in a text as a word of its own.
 fn names(text: &str, name: &str) -> bool {
     let part_of_a_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     text.match_indices(name).any(|(at, _)| {

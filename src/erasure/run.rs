@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    ErasureError, ErasureRecord, Foreign, NotReached, Plan,
+    ErasureError, ErasureRecord, Foreign, Kept, NotReached, Plan,
     journal::Journal,
     keys::say_due,
     reason::check_reason,
@@ -25,6 +25,9 @@ use crate::{
 pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
     pub despite_unsealed: bool,
+    /// Forget also where events in the subject's streams are sealed under keys that this vault does not
+    /// have, and stay readable to whoever has them.
+    pub despite_unknown_keys: bool,
 }
 
 /// What an erasure did.
@@ -47,12 +50,18 @@ pub struct Erased {
     pub streams: u64,
     /// How many events about those who are forgotten were never sealed, and stay readable.
     pub unsealed: u64,
-    /// How many streams were not looked into for such events, because their first event is sealed.
+    /// How many events in their streams are sealed under keys that this vault does not have, and stay
+    /// readable to whoever has those.
+    pub unknown_keys: u64,
+    /// How many streams were not looked into for either, because their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten, as far as these were
-    /// looked into.
+    /// looked into. Nobody looks again where it had been done already.
     pub foreign: Vec<Foreign>,
-    /// Dependents that it may have had to reach, and did not: nobody has said whose they are.
+    /// Dependents that stay, and who keeps them. Nobody looks again where it had been done already.
+    pub kept: Vec<Kept>,
+    /// Dependents that it may have had to reach, and did not: nobody has said whose they are. Where it
+    /// had been done already, those of whom nobody has said so since.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know, so that it may have missed
     /// somebody: see [`Plan::owners_unknown`].
@@ -63,8 +72,8 @@ pub struct Erased {
     /// The vault's epoch since. Noted elsewhere, it finds a rollback out where the event store
     /// cannot.
     pub epoch: u64,
-    /// The backups of the vault from which the keys can still be had, until they are destroyed or
-    /// expire.
+    /// The backups of the vault from which the keys can still be had, until somebody says that they are
+    /// destroyed; also those whose day has passed.
     pub backups: Vec<Backup>,
 }
 
@@ -168,8 +177,9 @@ impl<S: EventStore> Oubliette<S> {
     /// [`ErasureError::AnnouncementPending`] and [`ErasureError::TombstonesPending`] where the
     /// store still does not take them; [`ErasureError::WitnessSilent`] where it cannot be read;
     /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten;
-    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and [`ErasureError::NotReplayed`]
-    /// where an announced erasure is not applied: then nothing may be served. Errors of the vault.
+    /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`], [`ErasureError::SigningKeyGap`],
+    /// [`ErasureError::NotCarriedOut`] and [`ErasureError::NotReplayed`] where something announced is
+    /// not applied: then nothing may be served. Errors of the vault.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {
@@ -230,14 +240,15 @@ async fn forget<S: EventStore>(
     let vault = layer.vault().ok_or(ErasureError::NoVault)?;
     let _one_at_a_time = vault.erase_alone().await;
     match resume(layer, vault, Some(subject)).await {
+        Ok(completed) => layer.tell_completed(completed),
         // Somebody else's erasure waits for the store: that must not keep this subject's keys
         // alive. One of this subject's own is not decided twice.
         Err(error) if error.is_pending() && !is_decided(vault, subject)? => {
             tracing::warn!(%error, "an earlier erasure waits for the event store");
         }
         // It will be told of this erasure, too.
-        Err(ErasureError::MirrorsPending { .. }) => {}
-        resumed => drop(resumed?),
+        Err(ErasureError::MirrorsPending { erased, .. }) => layer.tell_completed(erased),
+        Err(error) => return Err(error),
     }
 
     let surveyed = look_first(layer, vault, subject, options).await?;
@@ -247,8 +258,9 @@ async fn forget<S: EventStore>(
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
-        let owners_unknown = plan.owners_unknown;
-        let already = Erased { owners_unknown, ..already(vault, subject, erasure)? };
+        let Plan { not_reached, owners_unknown, .. } = plan;
+        let already = already(vault, subject, erasure)?;
+        let already = Erased { not_reached, owners_unknown, ..already };
         return unless_mirrors_pend(vault, epoch, already);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
@@ -268,10 +280,14 @@ async fn look_first<S: EventStore>(
     let mut plan = Plan::make(vault, subject)?;
     keep_existing(layer, &mut plan).await?;
     survey(layer, vault, &mut plan, Look::WhereNeeded).await?;
-    if plan.unsealed.is_empty() || options.despite_unsealed {
-        return Ok(plan);
+    let subject = subject.clone();
+    if !plan.unsealed.is_empty() && !options.despite_unsealed {
+        return Err(ErasureError::Unsealed { subject, unsealed: plan.unsealed });
     }
-    Err(ErasureError::Unsealed { subject: subject.clone(), unsealed: plan.unsealed })
+    if !plan.unknown_keys.is_empty() && !options.despite_unknown_keys {
+        return Err(ErasureError::UnknownKeys { subject, unknown: plan.unknown_keys });
+    }
+    Ok(plan)
 }
 
 /// Whether an erasure of this subject waits, no key being destroyed yet.
@@ -453,8 +469,10 @@ async fn carry_out<S: EventStore>(
         subjects: journal.plan.subjects.len() as u64,
         streams: journal.plan.streams.len() as u64,
         unsealed: journal.plan.unsealed_events(),
+        unknown_keys: journal.plan.unknown_key_events(),
         passed_over: journal.plan.passed_over,
         foreign: journal.plan.foreign.clone(),
+        kept: journal.plan.kept.clone(),
         not_reached: journal.plan.not_reached.clone(),
         owners_unknown: journal.plan.owners_unknown,
         announced: record.announced,
@@ -528,8 +546,10 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         subjects: count(|record| record.subjects),
         streams: count(|record| record.streams),
         unsealed: count(|record| record.unsealed),
+        unknown_keys: count(|record| record.unknown_keys),
         passed_over: count(|record| record.passed_over),
         foreign: vec![],
+        kept: vec![],
         not_reached: vec![],
         owners_unknown: false,
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,

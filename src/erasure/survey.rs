@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Foreign, Plan, Unsealed};
+use super::{Foreign, Plan, Untouched};
 use crate::{
-    crypto::KeyId,
-    event::{RecordedEvent, StreamName, Subject},
+    crypto::{KeyId, Token},
+    event::{Json, Payload, RecordedEvent, StreamName, Subject, Tombstone},
     layer::{
         CodecError, EventRef, Layer, Placement,
-        document::{self, Document, Stored},
-        tombstone,
+        document::{Document, Stored},
+        tombstone::{self, Unvouched},
     },
     policy::EventFacts,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError},
@@ -47,9 +47,9 @@ pub(super) async fn survey<S: EventStore>(
             continue;
         }
         let found = survey.look_into(stream, affected.own).await?;
-        if found.unsealed > 0 {
-            plan.unsealed.push(Unsealed { stream: stream.clone(), events: found.unsealed });
-        }
+        let untouched = |events| Untouched { stream: stream.clone(), events };
+        plan.unsealed.extend((found.unsealed > 0).then(|| untouched(found.unsealed)));
+        plan.unknown_keys.extend((found.unknown > 0).then(|| untouched(found.unknown)));
         plan.foreign.extend(found.foreign.into_iter().map(|(subject, keys)| Foreign {
             stream: stream.clone(),
             subject,
@@ -68,46 +68,62 @@ struct Survey<'a, S> {
     doomed: HashSet<Subject>,
 }
 
+/// What is found in a stream.
 #[derive(Default)]
 struct Found {
+    /// Events with something in clear of those who are forgotten, or of whom nobody can say.
     unsealed: u64,
+    /// Events under keys that the vault does not have.
+    unknown: u64,
+    /// The keys in use.
+    keys: HashSet<KeyId>,
+    /// How many of them are other people's.
     foreign: BTreeMap<Subject, u64>,
 }
 
 impl<S: EventStore> Survey<'_, S> {
-    /// Whether the layer wrote the first event of a stream: then it writes them all.
+    /// Whether this vault sealed the first event of a stream: then it is taken that it sealed them all.
     async fn begins_sealed(&self, stream: &StreamName) -> Result<bool, StoreError> {
         let Some(mut first) = self.layer.first_of(stream).await? else { return Ok(false) };
         first.stream = stream.clone();
         if first.is_tombstone() {
             // Anybody can give an event that type.
-            let judged = tombstone::judge(self.vault, &first).map_err(CodecError::from)?;
-            return Ok(judged.is_ok());
+            return Ok(self.judge(&first)?.is_ok());
         }
-        let document = document(&first);
-        Ok(document.is_some_and(|document| !self.is_clear(stream, &first, &document)))
+        Ok(match Document::of(&first) {
+            Ok(Document::Stored(stored)) => {
+                let known = stored.notes.stubs.iter().chain(&stored.tokens);
+                let known = known.map(Token::key_id).all(|id| self.vault.opening_key(id).is_ok());
+                known && self.is_ours(&first, stored)
+            }
+            _ => false,
+        })
     }
 
+    /// Looks at every event of a stream, and at its private halves: what is in clear there hides from
+    /// whoever reads the stream by its name.
     async fn look_into(&self, stream: &StreamName, own: bool) -> Result<Found, StoreError> {
         let placement = self.layer.placement(stream).await?;
-        let (mut found, mut keys) = (Found::default(), HashSet::new());
+        let mut found = Found::default();
         let readable = placement.readable(stream);
         let mut events = self.layer.store.read(&readable, ReadOptions::default());
-        while let Some(event) = self.layer.next(&mut events).await? {
-            let Some(document) = document(&event) else { continue };
-            if self.is_clear(stream, &event, &document) {
-                found.unsealed += u64::from(self.is_theirs(stream, &event));
-            } else if let (Document::Stored(stored), true) = (document, own) {
-                keys.extend(key_ids(&stored));
-            }
+        while let Some(mut event) = self.layer.next(&mut events).await? {
+            event.stream = stream.clone();
+            self.weigh(&event, false, &mut found)?;
         }
-        if let (Placement::Split(names), true) = (&placement, own) {
+        if let Placement::Split(names) = &placement {
             let mut halves = self.layer.store.read(&names.private, ReadOptions::default());
-            while let Some(half) = self.layer.next(&mut halves).await? {
-                keys.extend(stored(&half).iter().flat_map(key_ids));
+            while let Some(mut half) = self.layer.next(&mut halves).await? {
+                half.stream = stream.clone();
+                self.weigh(&half, true, &mut found)?;
             }
         }
-        for id in keys {
+        if !own {
+            // Whose they are, nobody can say.
+            found.unknown = 0;
+            return Ok(found);
+        }
+        for &id in &found.keys {
             // What is gone, or lost, is nobody's any more.
             if let Ok(KeyState::Live { subject, .. }) = self.vault.opening_key(id)
                 && !self.doomed.contains(&subject)
@@ -118,29 +134,72 @@ impl<S: EventStore> Survey<'_, S> {
         Ok(found)
     }
 
-    /// Whether an event is in clear and not this vault's.
-    fn is_clear(&self, stream: &StreamName, event: &RecordedEvent, document: &Document) -> bool {
-        let stored = match document {
-            Document::Clear => return true,
-            Document::Stored(stored) => stored,
-        };
-        // The tag of a public half is over the tokens of the private one.
-        if !stored.tokens.is_empty() || stored.notes.private.is_some() {
-            return false;
+    /// Counts an event, under its logical stream, as what it is. A token hides nothing: whoever puts a
+    /// dead one, or a note, beside something in clear has it in clear all the same. So it is the tag
+    /// that decides, and where there is none the policy.
+    fn weigh(
+        &self,
+        event: &RecordedEvent,
+        half: bool,
+        found: &mut Found,
+    ) -> Result<(), StoreError> {
+        if event.is_announcement() || (event.is_tombstone() && self.has_form(event)?) {
+            return Ok(());
         }
-        let event = EventRef { stream, id: event.id, event_type: &event.event_type };
-        stored.tagged(self.vault, event) != Some(Tagged::Ours)
+        let Ok(Document::Stored(stored)) = Document::of(event) else {
+            let (data, metadata) = (event.data.as_ref(), event.metadata.as_ref());
+            found.unsealed += u64::from(self.is_theirs(event, data, metadata));
+            return Ok(());
+        };
+        let mut unknown = false;
+        for token in &stored.tokens {
+            let id = token.key_id();
+            found.keys.insert(id);
+            unknown |= !token.is_stub() && self.vault.opening_key(id).is_err();
+        }
+        found.unknown += u64::from(unknown);
+        // The tag of a private half is on the public one.
+        let (data, metadata) = match stored.assemble(Vec::new()) {
+            Ok(in_clear) => in_clear,
+            Err(_) => (event.data.clone(), event.metadata.clone()),
+        };
+        if half || !self.is_ours(event, stored) {
+            let theirs = self.is_theirs(event, data.as_ref(), metadata.as_ref());
+            found.unsealed += u64::from(theirs);
+        }
+        Ok(())
     }
 
-    /// Whether an event in clear is personal, and about somebody who is forgotten; also where nobody
-    /// can say.
-    fn is_theirs(&self, stream: &StreamName, event: &RecordedEvent) -> bool {
-        if event.is_tombstone() || event.is_announcement() {
-            return false;
-        }
-        let Some(data) = &event.data else { return false };
-        let facts = EventFacts { stream, event_type: &event.event_type, subject: None };
-        match self.layer.policy().carve(&facts, data, event.metadata.as_ref()) {
+    /// Whether this vault's tag vouches for an event.
+    fn is_ours(&self, event: &RecordedEvent, stored: Stored) -> bool {
+        let whole = match stored.notes.private {
+            Some(_) => stored.alone(),
+            None => Ok(stored),
+        };
+        whole.is_ok_and(|whole| whole.tagged(self.vault, EventRef::of(event)) == Some(Tagged::Ours))
+    }
+
+    /// Whether an event of the type has the form of a tombstone, in which nothing personal has room.
+    fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
+        Ok(!matches!(self.judge(event)?, Err(Unvouched::Odd(_))))
+    }
+
+    fn judge(&self, event: &RecordedEvent) -> Result<Result<Tombstone, Unvouched>, StoreError> {
+        Ok(tombstone::judge(self.vault, event).map_err(CodecError::from)?)
+    }
+
+    /// Whether what is in clear of an event is personal, and about somebody who is forgotten; also where
+    /// nobody can say.
+    fn is_theirs(
+        &self,
+        event: &RecordedEvent,
+        data: Option<&Payload>,
+        metadata: Option<&Json>,
+    ) -> bool {
+        let Some(data) = data else { return false };
+        let RecordedEvent { stream, event_type, .. } = event;
+        let facts = EventFacts { stream, event_type, subject: None };
+        match self.layer.policy().carve(&facts, data, metadata) {
             Ok(carved) => carved.parts.iter().any(|part| self.doomed.contains(&part.subject)),
             Err(_) => true,
         }
@@ -157,19 +216,4 @@ impl<S: EventStore> Layer<S> {
         let first = ReadOptions { limit: Some(1), ..ReadOptions::default() };
         Ok(self.answer(self.store.events(&readable, first)).await?.pop())
     }
-}
-
-fn document(event: &RecordedEvent) -> Option<Document> {
-    document::parse(event.data.as_ref()?, event.metadata.as_ref()).ok()
-}
-
-fn stored(event: &RecordedEvent) -> Option<Stored> {
-    match document(event)? {
-        Document::Stored(stored) => Some(stored),
-        Document::Clear => None,
-    }
-}
-
-fn key_ids(stored: &Stored) -> impl Iterator<Item = KeyId> {
-    stored.tokens.iter().map(|token| token.key_id())
 }

@@ -165,7 +165,7 @@ pub async fn believe(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureErr
 pub async fn pass_over(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
     let id = erasure.0.into_bytes();
     if vault.note(NoteKind::Erasure, id)?.is_none() {
-        let record = ErasureRecord::replayed(erasure, b"").to_note()?;
+        let record = ErasureRecord::dealt_with(erasure).to_note()?;
         vault.put_note(NoteKind::Erasure, id, &record).await?;
     }
     Ok(())

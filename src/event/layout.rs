@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// How a sealed event lies in the store.
+/// How a sealed event is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -12,7 +12,7 @@ pub enum Layout {
     /// Nothing is public: the payload is a token.
     #[default]
     Sealed,
-    /// Public fields stand in clear beside the token, in one event.
+    /// Public fields are in clear beside the token, in one event.
     Inline,
     /// Public fields in one stream, the token in another: `user-public-{id}` and
     /// `user-private-{id}`.

@@ -55,7 +55,7 @@ macro_rules! opaque {
 pub const KEY_ID_BYTES: usize = 18;
 
 opaque! {
-    /// The opaque id of a data key, as it stands in tokens: only its vault can tell whose it is. It
+    /// The opaque id of a data key, as it is in tokens: only its vault can tell whose it is. It
     /// begins with the number of the vault's era in which it was made, two bytes, big-endian.
     KeyId, KEY_ID_BYTES
 }

@@ -1,4 +1,4 @@
-//! Where an event stands among all events of its store.
+//! Where an event is among all events of its store.
 
 use std::{fmt, str::FromStr};
 

@@ -136,19 +136,34 @@ impl Codec {
     /// event, and say what you found with [`Codec::settle`]. Those that a [`Sealed`] settles which is
     /// held are not among them.
     ///
+    /// Also those that were settled too late ([`OpenClaim::owner_forgotten`]), until the stream's
+    /// subject is forgotten or you [acknowledge](Codec::acknowledge) that it stays.
+    ///
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub fn unsettled(&self) -> Result<Vec<OpenClaim>, CodecError> {
         Ok(self.vault.as_ref().ok_or(CodecError::NoVault)?.open_claims()?)
     }
 
-    /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what became of it.
+    /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what became of it. The
+    /// answer is durable.
     ///
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub async fn settle(&self, event: EventId, stored: bool) -> Result<Settled, CodecError> {
         let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
         Ok(vault.settle_for_caller(event, stored).await?)
+    }
+
+    /// Says that the stream of this event stays, though its owner was forgotten before the event was
+    /// known to be stored ([`Settled::OwnerForgotten`]): it is told no more. Returns whether there was
+    /// something to acknowledge.
+    ///
+    /// # Errors
+    /// [`CodecError::NoVault`], [`CodecError::Vault`].
+    pub async fn acknowledge(&self, event: EventId) -> Result<bool, CodecError> {
+        let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
+        Ok(vault.acknowledge_claim(event).await?)
     }
 
     /// Opens what [`Codec::seal`] made, after it was read back. Reading never consults the

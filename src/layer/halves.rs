@@ -7,12 +7,18 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    pin::Pin,
     sync::Arc,
 };
 
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::{StreamExt, TryStreamExt, future, stream, stream::Peekable};
 
-use super::{Layer, document::Notes, error::unreadable_event};
+use super::{
+    Layer,
+    document::{Document, Notes},
+    error::unreadable_event,
+    opening::is_dead,
+};
 use crate::{
     event::{EventId, RecordedEvent, StreamName},
     policy::SplitNames,
@@ -20,6 +26,7 @@ use crate::{
         Delivery, Direction, EventStore, EventStream, ReadOptions, StoreError, Subscription,
         Unreadable,
     },
+    vault::Vault,
 };
 
 /// How many halves are kept waiting for the other before it is looked up; and how many split
@@ -41,6 +48,26 @@ pub(super) struct Found {
 pub(super) enum Joined {
     Event(Found),
     CaughtUp,
+}
+
+/// What an event is that lies in the store in one piece or, with its private half, in two.
+pub(super) fn document_of(
+    event: &RecordedEvent,
+    private: Option<&RecordedEvent>,
+    vault: Option<&Vault>,
+) -> Result<Document, Unreadable> {
+    let taken_apart = |half: &RecordedEvent| Document::of(half).map(|document| (document, half.id));
+    let private = private.map(taken_apart).transpose()?;
+    match (Document::of(event)?, private) {
+        (Document::Stored(public), Some((Document::Stored(private), id))) => {
+            Ok(Document::Stored(public.join(event.id, private, id)?))
+        }
+        (_, Some(_)) => Err(Unreadable::Tampered),
+        (Document::Stored(public), None) if public.notes.private.is_some() => {
+            Ok(Document::Stored(public.without_half(vault)?))
+        }
+        (document, None) => Ok(document),
+    }
 }
 
 enum Waiting {
@@ -139,6 +166,14 @@ impl<S: EventStore> Join<S> {
     }
 }
 
+impl<S: EventStore> Layer<S> {
+    /// Whether the private half of an event would say nothing, because its keys are all destroyed.
+    fn is_dead(&self, notes: &Notes) -> bool {
+        let dead = |stub| self.vault().is_some_and(|vault| is_dead(vault, stub));
+        !notes.stubs.is_empty() && notes.stubs.iter().all(dead)
+    }
+}
+
 impl Waiting {
     fn resolve(&mut self, private: RecordedEvent) {
         let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
@@ -162,16 +197,14 @@ async fn look_up<S: EventStore>(
     let Some(names) = plan.split_names else {
         return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
     };
-    let Some(half) = layer.find_in(&names.private, [id].into(), None).await?.pop() else {
-        return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
-    };
-    found.private = Some(Box::new(half));
+    // Whether it can be done without, the opening says.
+    found.private = layer.find_in(&names.private, [id].into(), None).await?.pop().map(Box::new);
     Ok(Joined::Event(found))
 }
 
 /// Reads one split stream: its public half, and beside it, in step, its private half.
 pub(super) fn join_one<S: EventStore>(
-    layer: &Layer<S>,
+    layer: &Arc<Layer<S>>,
     logical: StreamName,
     names: &SplitNames,
     options: ReadOptions,
@@ -179,26 +212,43 @@ pub(super) fn join_one<S: EventStore>(
     // Where in the private half to begin is not known, because its revisions are its own: from
     // the same end as the public half, past what is not asked for.
     let from_the_end = ReadOptions { direction: options.direction, ..ReadOptions::default() };
-    let private = layer.store.read(&names.private, from_the_end);
+    let private = layer.store.read(&names.private, from_the_end).peekable();
+    let layer = Arc::clone(layer);
     let public = layer.store.read(&names.public, options);
     stream::try_unfold((public, private), move |(mut public, mut private)| {
-        let logical = logical.clone();
+        let (layer, logical) = (Arc::clone(&layer), logical.clone());
         async move {
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
             event.stream = logical;
             let notes = Notes::of(event.metadata.as_ref());
             let mut found = Found { event, private: None };
             if let Some(id) = notes.private {
-                found.private = find(&mut private, id).await?.map(Box::new);
-                if found.private.is_none() {
-                    return Err(unreadable_event(Unreadable::HalfMissing, &found.event));
+                found.private = match next_is(&mut private, id).await {
+                    Some(half) => Some(half?),
+                    // Where it is not next it may be gone, and the search for it would pass by those
+                    // of later events.
+                    None if layer.is_dead(&notes) => None,
+                    None => find(&mut private, id).await?,
                 }
+                .map(Box::new);
             }
             Ok(Some((found, (public, private))))
         }
     })
 }
 
-async fn find(private: &mut EventStream, id: EventId) -> Result<Option<RecordedEvent>, StoreError> {
+/// The next half, if it has this id.
+async fn next_is(
+    private: &mut Peekable<EventStream>,
+    id: EventId,
+) -> Option<Result<RecordedEvent, StoreError>> {
+    let wanted = |half: &Result<RecordedEvent, _>| half.as_ref().is_ok_and(|half| half.id == id);
+    Pin::new(private).next_if(wanted).await
+}
+
+async fn find(
+    private: &mut Peekable<EventStream>,
+    id: EventId,
+) -> Result<Option<RecordedEvent>, StoreError> {
     private.try_skip_while(|event| future::ready(Ok(event.id != id))).try_next().await
 }

@@ -7,8 +7,8 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{
     EventRef, Oubliette,
-    document::{self, Document, Notes, Stored},
-    halves::PATIENCE,
+    document::{Document, Notes, Stored},
+    halves::{PATIENCE, document_of},
 };
 use crate::{
     crypto::{self, KeyId, Plaintext},
@@ -109,19 +109,13 @@ impl<S: EventStore> Specimens<S> {
                 None => None,
                 Some(id) => match self.held.remove(&id) {
                     Some(private) => Some(private),
-                    None => match look_up(&self.layer, &event, &notes, id).await? {
-                        Some(private) => Some(private),
-                        None => {
-                            let document = Err(Unreadable::HalfMissing);
-                            return Ok(Some(Specimen { event, document, lone_half: false }));
-                        }
-                    },
+                    None => look_up(&self.layer, &event, &notes, id).await?,
                 },
             };
             if let Some(logical) = notes.stream {
                 event.stream = logical;
             }
-            let document = joined(&event, private.as_ref());
+            let document = document_of(&event, private.as_ref(), self.layer.vault());
             return Ok(Some(Specimen { event, document, lone_half: false }));
         }
     }
@@ -139,24 +133,6 @@ async fn look_up<S: EventStore>(
         return Ok(None);
     };
     Ok(layer.layer.find_in(&names.private, [id].into(), None).await?.pop())
-}
-
-fn joined(event: &RecordedEvent, private: Option<&RecordedEvent>) -> Result<Document, Unreadable> {
-    match (parsed(event)?, private) {
-        (Document::Stored(public), Some(half)) => match parsed(half)? {
-            Document::Stored(private) => {
-                Ok(Document::Stored(public.join(event.id, private, half.id)?))
-            }
-            Document::Clear => Err(Unreadable::Tampered),
-        },
-        (Document::Clear, Some(_)) => Err(Unreadable::Tampered),
-        (document, None) => Ok(document),
-    }
-}
-
-fn parsed(event: &RecordedEvent) -> Result<Document, Unreadable> {
-    let data = event.data.as_ref().ok_or(Unreadable::Malformed("the store returned no data"))?;
-    document::parse(data, event.metadata.as_ref())
 }
 
 /// Takes the tokens out of a stored event and tries each.

@@ -27,7 +27,7 @@ pub(crate) mod tombstone;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -45,7 +45,7 @@ pub use sealed::Sealed;
 
 pub use crate::vault::{OpenClaim, Settled};
 use crate::{
-    erasure::{ErasureError, Witnessed},
+    erasure::{Erased, ErasureError, Witnessed},
     event::{Position, RecordedEvent, StreamName},
     policy::Policy,
     store::{
@@ -78,6 +78,8 @@ pub(crate) struct Layer<S> {
     unsealed: AtomicU64,
     /// What the announcements in the store have told so far.
     pub(crate) witnessed: Mutex<Witnessed>,
+    /// What was completed for callers who did not live to hear of it.
+    completed: Mutex<Vec<Erased>>,
 }
 
 impl<S: EventStore> Oubliette<S> {
@@ -89,17 +91,23 @@ impl<S: EventStore> Oubliette<S> {
     ///
     /// # Errors
     /// After each of these nothing may be served. [`ErasureError::WitnessSilent`] where the store
-    /// cannot be asked what was announced; [`ErasureError::TooOld`] and [`ErasureError::UnknownSigner`]
-    /// where an announced erasure cannot be applied until the operator says what it is;
-    /// [`ErasureError::NotReplayed`] where the vault fails to apply one; errors of the vault.
+    /// cannot be asked what was announced; [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and
+    /// [`ErasureError::SigningKeyGap`] where an announced erasure cannot be applied until the operator
+    /// says what it is; [`ErasureError::NotCarriedOut`] where this version does not know what was
+    /// announced; [`ErasureError::NotReplayed`] where the vault fails to apply an erasure; errors of the
+    /// vault.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         match oubliette.resume().await {
-            Ok(_) => {}
+            Ok(completed) => oubliette.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
                 tracing::warn!(%error, "an erasure waits for the event store");
             }
-            Err(error @ ErasureError::MirrorsPending { .. }) => tracing::warn!("{error}"),
+            Err(ErasureError::MirrorsPending { mirrors, erased }) => {
+                oubliette.layer.tell_completed(erased);
+                let pending = ErasureError::MirrorsPending { mirrors, erased: vec![] };
+                tracing::warn!("{pending}");
+            }
             Err(error) => return Err(error),
         }
         if let Some(vault) = oubliette.vault() {
@@ -129,6 +137,7 @@ impl<S: EventStore> Oubliette<S> {
                 placements: placement::Placements::default(),
                 unsealed: AtomicU64::new(0),
                 witnessed: Mutex::default(),
+                completed: Mutex::default(),
             }),
         }
     }
@@ -148,6 +157,13 @@ impl<S: EventStore> Oubliette<S> {
         self.layer.codec.policy()
     }
 
+    /// The erasures that had been cut off and were completed by opening this layer, or before it carried
+    /// out another: what they did, and did not reach. Whoever had asked for them was not told.
+    pub fn completed(&self) -> Vec<Erased> {
+        // No code panics while it holds this lock.
+        self.layer.completed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How many events were read through this layer of which nothing shows that this vault wrote them:
     /// what was there before the layer was, or was forged.
     pub fn unsealed(&self) -> u64 {
@@ -162,6 +178,11 @@ impl<S: EventStore> Layer<S> {
 
     pub(crate) fn policy(&self) -> &Policy {
         self.codec.policy()
+    }
+
+    pub(crate) fn tell_completed(&self, completed: Vec<Erased>) {
+        // No code panics while it holds this lock.
+        self.completed.lock().unwrap_or_else(PoisonError::into_inner).extend(completed);
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 
 use super::{
     CodecError, EventRef, Layer, Opened,
-    document::{self, Document},
+    document::{Document, Notes},
     error::unreadable_event,
-    halves::Found,
+    halves::{Found, document_of},
     tombstone::{self, Unvouched},
 };
 use crate::{
     event::RecordedEvent,
     store::{EventStore, StoreError, Unreadable},
+    vault::Tagged,
 };
 
 impl<S: EventStore> Layer<S> {
@@ -20,9 +21,8 @@ impl<S: EventStore> Layer<S> {
         let Found { mut event, private } = found;
         let opened =
             self.try_open(&event, private.as_deref()).map_err(|error| error.on_read(&event))?;
-        // Tombstones and announcements are the layer's own words, in clear.
-        if opened.unsealed && !event.is_tombstone() && !event.is_announcement() {
-            self.unsealed.fetch_add(1, Ordering::Relaxed);
+        if opened.unsealed {
+            self.count_unsealed(&event);
         }
         event.data = opened.data;
         event.metadata = opened.metadata;
@@ -34,9 +34,43 @@ impl<S: EventStore> Layer<S> {
         Ok(event)
     }
 
+    /// Opens the public half of a split event, which is read by its own name and stands under the
+    /// logical one: what is public of it, if the tag does not say otherwise.
+    pub(super) fn open_public(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
+        let unreadable = |error: Unreadable| CodecError::from(error).on_read(event);
+        let vouched = match (Document::of(event).map_err(unreadable)?, self.vault()) {
+            (_, None) => true,
+            (Document::Clear, Some(_)) => false,
+            (Document::Stored(stored), Some(vault)) => {
+                let id = EventRef::of(event);
+                stored.holes(vault, id).map_err(|error| error.on_read(event))?;
+                let stored = match stored.notes.private {
+                    Some(_) => stored.alone().map_err(unreadable)?,
+                    None => stored,
+                };
+                match stored.tagged(vault, id) {
+                    Some(Tagged::Forged) => return Err(unreadable(Unreadable::Tampered)),
+                    tagged => tagged == Some(Tagged::Ours),
+                }
+            }
+        };
+        if !vouched {
+            self.count_unsealed(event);
+        }
+        event.metadata = Notes::strip(event.metadata.as_ref());
+        self.vouch(event)
+    }
+
+    fn count_unsealed(&self, event: &RecordedEvent) {
+        // Tombstones and announcements are the layer's own words, in clear.
+        if !event.is_tombstone() && !event.is_announcement() {
+            self.unsealed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Gives an event, under its logical stream, the tombstone that it is, if the vault vouches
     /// for it.
-    pub(super) fn vouch(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
+    fn vouch(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
         if let Some(vault) = self.vault()
             && event.is_tombstone()
         {
@@ -46,6 +80,11 @@ impl<S: EventStore> Layer<S> {
             // must not be passed over because it is not understood.
             if let Err(Unvouched::Newer(state)) = judged {
                 return Err(unreadable_event(Unreadable::State(state.as_str()), event));
+            }
+            if let Ok(tombstone) = &judged
+                && tombstone::living(vault, tombstone).next().is_some()
+            {
+                return Err(unreadable_event(Unreadable::Undone, event));
             }
             event.tombstone = judged.ok().map(Box::new);
         }
@@ -58,19 +97,7 @@ impl<S: EventStore> Layer<S> {
         private: Option<&RecordedEvent>,
     ) -> Result<Opened, CodecError> {
         let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
-        let document = match (parse(event)?, private) {
-            (Document::Stored(public), Some(half)) => match parse(half)? {
-                Document::Stored(private) => {
-                    Document::Stored(public.join(event.id, private, half.id)?)
-                }
-                Document::Clear => return Err(Unreadable::Tampered.into()),
-            },
-            (Document::Clear, Some(_)) => return Err(Unreadable::Tampered.into()),
-            (Document::Stored(public), None) if public.notes.private.is_some() => {
-                return Err(Unreadable::HalfMissing.into());
-            }
-            (document, None) => document,
-        };
+        let document = document_of(event, private, self.vault())?;
         self.codec.open_stored(id, document, || {
             // Only an event that has data reads as it stands.
             let data = event.data.clone();
@@ -80,9 +107,4 @@ impl<S: EventStore> Layer<S> {
             )
         })
     }
-}
-
-fn parse(event: &RecordedEvent) -> Result<Document, Unreadable> {
-    let data = event.data.as_ref().ok_or(Unreadable::Malformed("the store returned no data"))?;
-    document::parse(data, event.metadata.as_ref())
 }

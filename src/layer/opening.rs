@@ -2,7 +2,7 @@
 
 use super::{
     Codec, CodecError,
-    document::{Document, NotedHoles, Stored},
+    document::{self, Document, NotedHoles, Stored},
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
@@ -38,12 +38,32 @@ impl<'a> EventRef<'a> {
     }
 }
 
+impl Document {
+    /// What a stored event is, by itself.
+    pub(crate) fn of(event: &RecordedEvent) -> Result<Self, Unreadable> {
+        let data = event.data.as_ref();
+        let data = data.ok_or(Unreadable::Malformed("the store returned no data"))?;
+        document::parse(data, event.metadata.as_ref())
+    }
+}
+
 impl Stored {
     /// What the tag shows of an event with these tokens; `None`: it has none.
     pub(crate) fn tagged(&self, vault: &Vault, event: EventRef<'_>) -> Option<Tagged> {
         let tag = self.notes.mac.as_ref()?;
         // Without its eras a vault vouches for nothing; that they are damaged is told elsewhere.
         vault.check_tag(tag, &self.associated(&event.context()), &self.tokens).ok()
+    }
+
+    /// The public half of a split event whose private half is not there. That is all of an event whose
+    /// keys are all destroyed, and whoever has no vault could not open the other half.
+    ///
+    /// # Errors
+    /// [`Unreadable::HalfMissing`] where something could be read.
+    pub(super) fn without_half(self, vault: Option<&Vault>) -> Result<Self, Unreadable> {
+        let alone = self.alone()?;
+        let dead = |token: &Token| vault.is_none_or(|vault| is_dead(vault, token));
+        if alone.tokens.iter().all(dead) { Ok(alone) } else { Err(Unreadable::HalfMissing) }
     }
 
     /// What was missing when the event was copied to here, if this vault noted it.
@@ -200,6 +220,11 @@ impl Codec {
         }
         Ok(plaintexts)
     }
+}
+
+/// Whether a token's key is known to be destroyed.
+pub(super) fn is_dead(vault: &Vault, token: &Token) -> bool {
+    matches!(vault.opening_key(token.key_id()), Ok(KeyState::Shredded { .. }))
 }
 
 /// The state of a token's key.

@@ -126,10 +126,9 @@ fn public_half<S: EventStore>(
     let events = layer.store.read(stream, options);
     let layer = Arc::clone(layer);
     let strip = move |mut event: RecordedEvent| {
-        event.metadata = Notes::strip(event.metadata.as_ref());
         // Signed, as sealed, under the logical name.
         let physical = mem::replace(&mut event.stream, logical.clone());
-        layer.vouch(&mut event)?;
+        layer.open_public(&mut event)?;
         event.stream = physical;
         Ok(event)
     };

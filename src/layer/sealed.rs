@@ -27,7 +27,7 @@ pub struct Sealed {
 impl Sealed {
     /// Says that the event is in your store: owner edges that it states count from now on, and the
     /// subject can be forgotten again. Where the permit had ended, somebody may have been forgotten
-    /// meanwhile: the answer says so.
+    /// meanwhile: the answer says so. It is durable.
     ///
     /// # Errors
     /// [`CodecError::Vault`].

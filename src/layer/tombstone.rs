@@ -81,6 +81,16 @@ pub(crate) fn judge(
     })
 }
 
+/// The keys that live though a tombstone of this vault's says that they are destroyed: the vault was put
+/// back to before that erasure, and nothing has told it so.
+pub(crate) fn living<'a>(
+    vault: &'a Vault,
+    tombstone: &'a Tombstone,
+) -> impl Iterator<Item = KeyId> + 'a {
+    let lives = |key: &KeyId| matches!(vault.opening_key(*key), Ok(KeyState::Live { .. }));
+    tombstone.keys.iter().copied().filter(lives)
+}
+
 /// Whether the vault knows all that a tombstone says: then it is so, whoever says it. The day on which a
 /// thief of a key says something is theirs to choose, so that no date is believed.
 fn is_so(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result<bool, VaultError> {

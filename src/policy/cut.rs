@@ -3,7 +3,7 @@
 //! First every place is classified, from the leaves up; then the public part and the fillings
 //! are written, from pieces of the text: what is between two commas goes one way or the other, white
 //! space and all, so that together they are the text again. Nothing is public unless a pattern says so: the patterns that are still possible
-//! at a place are carried down, and where none is left all that lies below is sealed.
+//! at a place are carried down, and where none is left all that is below is sealed.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ const MOST_SUBJECTS: usize = 1024;
 
 /// What one place of a document is.
 enum Piece {
-    /// All of it stands in clear.
+    /// All of it is in clear.
     Public,
     /// All of it is sealed with the rest.
     Sealed,
@@ -54,11 +54,11 @@ impl Piece {
 
 /// A document, cut.
 pub(super) enum Outcome {
-    /// All of it stands in clear.
+    /// All of it is in clear.
     Clear,
     /// All of it is the primary subject's.
     Whole,
-    /// Some of it stands in clear, or it is of several subjects.
+    /// Some of it is in clear, or it is of several subjects.
     Parts { public: Option<Json>, parts: Vec<CutPart> },
 }
 
@@ -378,7 +378,7 @@ impl<'c> Writer<'c> {
     }
 }
 
-/// A container of something that is filled in, where none stands in clear.
+/// A container of something that is filled in, where none is in clear.
 fn skeleton(node: Node<'_>) -> String {
     if node.kind() == Kind::Object {
         return "{}".to_owned();

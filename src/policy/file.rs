@@ -15,7 +15,7 @@ use crate::event::Layout;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PolicyFile {
-    /// Pointers into an event's metadata that stand in clear, besides the correlation id, the
+    /// Pointers into an event's metadata that are in clear, besides the correlation id, the
     /// causation id and the trace headers.
     #[serde(default)]
     pub public_metadata: Vec<Spanned<String>>,
@@ -37,7 +37,7 @@ pub struct StreamRule {
     pub pattern: Spanned<String>,
     /// How the events lie in the store; `sealed`, or `inline` where something is public.
     pub layout: Option<Spanned<Layout>>,
-    /// Pointers to what stands in clear; `*` alone is the whole payload.
+    /// Pointers to what is in clear; `*` alone is the whole payload.
     pub public: Option<Vec<Spanned<String>>>,
     /// Whose the rest is, as a template; without it the stream is its own subject.
     pub subject: Option<Spanned<String>>,
@@ -76,7 +76,7 @@ pub struct FieldRule {
     pub pointer: Spanned<String>,
     /// What of it stays readable: `first N`, `last N` or `year`.
     pub keep: Option<Spanned<String>>,
-    /// What stands in its place where nothing of it stays readable.
+    /// What is shown in its place where nothing of it stays readable.
     pub placeholder: Option<Spanned<String>>,
     /// Under whose key it is sealed, as a template; without it like the rest of the payload.
     pub subject: Option<Spanned<String>>,

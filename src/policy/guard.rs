@@ -51,7 +51,7 @@ pub fn check_name(name: &str) -> Result<(), Looks> {
 const MOST_GROUPS: usize = 9;
 
 /// Lets a text pass in which nothing looks like personal data. People put spaces into numbers, so
-/// what stands between spaces is looked at alone and with what follows it.
+/// what is between spaces is looked at alone and with what follows it.
 ///
 /// # Errors
 /// What something in it looks like.
@@ -183,7 +183,7 @@ const IBAN_LENGTHS: &[(&[u8; 2], u8)] = &[
     (b"YE", 30),
 ];
 
-/// An IBAN that stands as a word of its own, or in groups of four.
+/// An IBAN that is a word of its own, or in groups of four.
 fn has_iban(name: &str) -> bool {
     let bytes = name.as_bytes();
     (0..bytes.len()).any(|start| {
@@ -264,7 +264,7 @@ fn has_phone(name: &str) -> bool {
     })
 }
 
-/// A card's number that stands as a word of its own, or in four groups of four.
+/// A card's number that is a word of its own, or in four groups of four.
 fn has_card(name: &str) -> bool {
     if name.bytes().filter(u8::is_ascii_digit).count() < 14 {
         return false;

@@ -23,7 +23,7 @@ const NOT_YET: &[&str] = &[
     "forget_on",
 ];
 
-/// A mistake and where it stands, in bytes.
+/// A mistake and where it is, in bytes.
 #[derive(Debug)]
 pub(super) struct Mistake {
     pub(super) at: Range<usize>,
@@ -144,7 +144,7 @@ fn take_from(table: &mut DeTable<'_>, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-/// Removes what a mistake is about: the entry whose key or value it stands at. Returns false
+/// Removes what a mistake is about: the entry with that key or value. Returns false
 /// where there is no such entry.
 fn prune(table: &mut DeTable<'_>, at: &Range<usize>, keys: &mut Vec<String>) -> bool {
     let mut pruned = false;

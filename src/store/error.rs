@@ -200,7 +200,16 @@ pub enum Unreadable {
          understand; open it with the newer one that wrote it"
     )]
     State(&'static str),
-    /// The private half of a split event is not there.
+    /// The store keeps no ciphertext of a sealed part any more, and its key lives.
+    #[error("the sealed part was purged from the store, though nobody was forgotten by it")]
+    Purged,
+    /// This vault says in a tombstone that it destroyed keys which it has.
+    #[error(
+        "this tombstone says that keys are destroyed which the vault has: it was put back to before that \
+         erasure; forget the subject again, or restore a newer backup"
+    )]
+    Undone,
+    /// The private half of a split event is not there, and not all of its keys are destroyed.
     #[error("the private half of a split event is missing from the store")]
     HalfMissing,
 }

@@ -38,7 +38,8 @@ pub struct Backup {
     pub backup: BackupId,
     /// When it was begun.
     pub created: Timestamp,
-    /// The day by which its file is to be destroyed; from then on it counts as gone.
+    /// The day by which its file is to be destroyed. It counts as gone once somebody
+    /// [says so](Vault::retire_backup).
     pub expires: Timestamp,
     /// The root's epoch when it was begun: what was destroyed at a later one may be in it.
     pub epoch: u64,
@@ -65,7 +66,7 @@ pub enum BackupState {
     Valid,
     /// It was cut off; what there is of its file holds keys all the same.
     Incomplete,
-    /// Its day has passed.
+    /// Its day has passed, and nobody said that it is destroyed.
     Expired,
     /// It no longer exists.
     Retired,
@@ -82,10 +83,15 @@ impl Backup {
         }
     }
 
-    /// Whether keys that were destroyed at this epoch may still be had from it.
-    pub(crate) fn holds(&self, epoch: Option<u64>, at: Timestamp) -> bool {
-        let gone = matches!(self.state(at), BackupState::Retired | BackupState::Expired);
-        !gone && epoch.is_none_or(|epoch| self.epoch < epoch)
+    /// Whether keys that were destroyed at this epoch may still be had from it. That its day has
+    /// passed destroys no file, and a clock may be wrong: until somebody says that it is gone, it counts.
+    pub(crate) fn holds(&self, epoch: Option<u64>) -> bool {
+        self.retired.is_none() && epoch.is_none_or(|epoch| self.epoch < epoch)
+    }
+
+    /// Whether it may still be restored, so that what is announced must be readable with it.
+    pub(super) fn is_outstanding(&self, at: Timestamp) -> bool {
+        !matches!(self.state(at), BackupState::Retired | BackupState::Expired)
     }
 
     pub(super) fn to_note(&self) -> Result<Vec<u8>, VaultError> {
@@ -112,15 +118,14 @@ impl Vault {
     }
 
     /// The backups from which keys that were destroyed at this epoch may still be had: begun
-    /// before, not retired, not expired. `None`: destroyed at an epoch that is not known, so that
-    /// all there are count.
+    /// before, and not retired. `None`: destroyed at an epoch that is not known, so that all there are
+    /// count.
     ///
     /// # Errors
     /// Storage errors.
     pub fn backups_before(&self, epoch: Option<u64>) -> Result<Vec<Backup>, VaultError> {
-        let now = Timestamp::now();
         let mut backups = self.backups()?;
-        backups.retain(|backup| backup.holds(epoch, now));
+        backups.retain(|backup| backup.holds(epoch));
         Ok(backups)
     }
 

@@ -68,7 +68,7 @@ impl Vault {
         found: Vec<(EventId, Evidence)>,
     ) -> Result<(), VaultError> {
         let subject = self.core().naming.subject(subject);
-        self.ask(|reply| Job::Settle(subject, found, reply)).await
+        self.ask(|reply| Job::Settle(subject, found, false, reply)).await
     }
 }
 
@@ -165,11 +165,17 @@ impl Committer {
             }
         }
         never.retain(|(event, _)| !by_look.contains(event));
+        let events = |found: &[&(EventId, Evidence)]| found.iter().map(|(e, _)| *e).collect();
+        let news = record.confirm(&events(&counts)) | record.withdraw(&events(&never));
+        // An erasure that came before this missed the dependent: that is not said once and forgotten.
+        let orphaned = self.core.is_orphaned(&hash, &record)?;
         for (event, _) in counts.iter().chain(&never) {
-            self.forget_caller(*event)?;
+            match orphaned {
+                true if news => self.note_caller(*event, hash)?,
+                true => {}
+                false => self.forget_caller(*event)?,
+            }
         }
-        let events = |found: Vec<&(EventId, Evidence)>| found.iter().map(|(e, _)| *e).collect();
-        let news = record.confirm(&events(counts)) | record.withdraw(&events(never));
         if !news {
             return Ok(());
         }

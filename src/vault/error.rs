@@ -25,7 +25,7 @@ pub enum VaultError {
     /// new keys is open until someone who can see the store calls [`Vault::settle`](super::Vault::settle).
     #[error(
         "subject {subject}: whether event {event} was stored must be settled first; whoever sealed it \
-         with a codec looks into their store and calls `Codec::settle`"
+         with a codec looks into their store and calls `Codec::settle`, or runs `oubliette settle`"
     )]
     Unsettled {
         /// Whose generation is open.

@@ -16,7 +16,7 @@ impl Vault {
     /// in a file there, without mirrors, wrapped by nothing).
     ///
     /// # Errors
-    /// [`VaultError::NotEmpty`] where either exists; [`VaultError::SlotWithin`] where the slot lies in
+    /// [`VaultError::NotEmpty`] where either exists; [`VaultError::SlotWithin`] where the slot is in
     /// the folder.
     pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, VaultError> {
         Self::create_with(folder, slot, PageStoreKind::default())

@@ -3,22 +3,27 @@
 //! Each has a note under its event's id, written with the claim, in one batch: the pseudonym of
 //! the dependent, and since when. It holds no name, so that it may outlive somebody who is forgotten.
 //! Without such a note a claim is settled by looking into the store.
+//!
+//! A claim that is settled after its owner was forgotten leaves its dependent *orphaned*: that erasure
+//! did not reach it, and no later one finds it by its owner. Then the note stays, or is written, until
+//! the dependent is forgotten or somebody acknowledges that it stays.
 
 use serde::Serialize;
 
 use super::{
-    NoteKind, Vault, VaultError,
+    NoteKind, Owner, Vault, VaultError,
     committer::{Committer, Job},
     core::Core,
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord},
     wire::{Reader, Writer},
 };
-use crate::event::{EventId, Generation, StreamName, Subject, Timestamp};
+use crate::event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp};
 
 const VERSION: u8 = 1;
 
-/// An owner claim of an event that was sealed, and of which nobody has said whether it was stored.
+/// An owner claim that somebody has to see to: nobody has said whether its event was stored, or it was
+/// said too late, when its owner was forgotten already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OpenClaim {
@@ -30,6 +35,9 @@ pub struct OpenClaim {
     pub owners: Vec<Subject>,
     /// Whether it changes hands, so that nothing is sealed in the stream until it is settled.
     pub begins_generation: bool,
+    /// Whether it is settled, and somebody who owns the stream's subject was forgotten before: that
+    /// erasure did not reach it. Forget the stream's subject by name, or acknowledge that it stays.
+    pub owner_forgotten: bool,
     /// When the claim was noted.
     pub since: Timestamp,
 }
@@ -47,7 +55,8 @@ pub enum Settled {
     /// is stored, that part of it reads as shredded.
     Forgotten,
     /// As said; but somebody who owns the stream's subject since was forgotten meanwhile, and that
-    /// erasure did not reach it: forget it, too.
+    /// erasure did not reach it: forget it, too. It is told again until that is done, or until
+    /// somebody acknowledges that it stays.
     OwnerForgotten,
     /// Somebody still holds a permit to store it, and settles it. Nothing changed.
     Held,
@@ -103,23 +112,55 @@ impl Core {
         let entry = first.map(|(_, value)| KeyEntry::decode(&value)).transpose()?;
         Ok(entry.map(|entry| entry.subject))
     }
+
+    /// Whether something of a subject outlives the erasure of its owners: a key, or what is sealed next.
+    pub(super) fn is_orphaned(
+        &self,
+        hash: &Hash,
+        record: &SubjectRecord,
+    ) -> Result<bool, VaultError> {
+        let spans = record.forgotten_spans();
+        let fence = self.disk.fence(hash)?;
+        if spans.is_empty() || fence.closed {
+            return Ok(false);
+        }
+        let outlives = |generation: Generation| {
+            let owned = spans.iter().any(|(from, to)| (*from..=*to).contains(&generation));
+            owned && !fence.is_dead(generation)
+        };
+        if outlives(record.current) {
+            return Ok(true);
+        }
+        for found in self.disk.walk(places::keys(hash)) {
+            if outlives(KeyEntry::decode(&found?.1)?.generation) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl SubjectRecord {
-    /// Whether everybody, or anybody where that suffices, who owns what is sealed next is forgotten.
-    fn owners_forgotten(&self) -> bool {
-        let Some(last) = self.epochs.iter().rfind(|epoch| epoch.unsettled.is_none()) else {
-            return false;
-        };
-        let mut counting = last.owners.iter().filter(|owner| owner.unsettled.is_none()).peekable();
-        if counting.peek().is_none() {
-            return false;
+    /// The spans of generations whose owners are forgotten: all of them, or any where that suffices.
+    fn forgotten_spans(&self) -> Vec<(Generation, Generation)> {
+        let mut spans = Vec::new();
+        for (at, epoch) in self.epochs.iter().enumerate() {
+            let mut counting = epoch.owners.iter().filter(|owner| owner.unsettled.is_none());
+            let is_gone = |owner: &Owner| owner.subject.is_none();
+            let owned = counting.clone().next().is_some();
+            let gone =
+                if epoch.any { counting.any(is_gone) } else { owned && counting.all(is_gone) };
+            if gone && epoch.unsettled.is_none() {
+                let next = self.epochs.get(at + 1).map_or(u32::MAX, |next| next.from.0 - 1);
+                spans.push((epoch.from, Generation(next)));
+            }
         }
-        if last.any {
-            counting.any(|owner| owner.subject.is_none())
-        } else {
-            counting.all(|owner| owner.subject.is_none())
-        }
+        spans
+    }
+
+    /// Whether an event stated this owner here.
+    fn was_stated(&self, owner: &[Hash]) -> bool {
+        self.stated.iter().flat_map(|stated| &stated.changes).any(|change| owner.contains(change))
     }
 }
 
@@ -167,15 +208,36 @@ impl Vault {
         Ok(record.is_some_and(|record| record.is_open(event)))
     }
 
-    /// The claims that only the caller of a codec can settle, but for those whose permits are held.
+    /// The claims that only the caller of a codec can settle, but for those whose permits are held; and
+    /// those that were settled too late.
     pub(crate) fn open_claims(&self) -> Result<Vec<OpenClaim>, VaultError> {
+        self.claims_where(|_| true)
+    }
+
+    /// Of these, such as concern dependents that an event gave to this owner, also where the owner is
+    /// forgotten since.
+    pub(crate) fn open_claims_on(&self, owner: &Subject) -> Result<Vec<OpenClaim>, VaultError> {
+        let changes = [OwnerChange::Add(owner.clone()), OwnerChange::Replace(owner.clone())];
+        let changes = changes.map(|change| self.core().naming.change(&change));
+        self.claims_where(|record| record.was_stated(&changes))
+    }
+
+    fn claims_where(
+        &self,
+        concerns: impl Fn(&SubjectRecord) -> bool,
+    ) -> Result<Vec<OpenClaim>, VaultError> {
         let core = self.core();
         let mut open = Vec::new();
         for (id, note) in self.notes(NoteKind::Claim)? {
             let event = EventId(uuid::Uuid::from_bytes(id));
             let CallerClaim { subject, since } = CallerClaim::decode(&note)?;
-            let Some(record) = core.own_record(&subject)? else { continue };
-            if core.under_way.has(event) || !record.is_open(event) {
+            let Some(record) = core.own_record(&subject)?.filter(&concerns) else { continue };
+            let is_open = record.is_open(event);
+            let told = match is_open {
+                true => !core.under_way.has(event),
+                false => core.is_orphaned(&subject, &record)?,
+            };
+            if !told {
                 continue;
             }
             let owners = record.epochs.iter().flat_map(|epoch| &epoch.owners);
@@ -185,6 +247,7 @@ impl Vault {
                 stream: core.name_of(&subject, &record)?.map(|subject| subject.stream()),
                 owners: stated.filter_map(|owner| owner.subject.clone()).collect(),
                 begins_generation: record.open_generation() == Some(event),
+                owner_forgotten: !is_open,
                 since,
             });
         }
@@ -192,7 +255,7 @@ impl Vault {
         Ok(open)
     }
 
-    /// Settles a claim by its caller's word.
+    /// Settles a claim by its caller's word, durably.
     pub(crate) async fn settle_for_caller(
         &self,
         event: EventId,
@@ -202,24 +265,52 @@ impl Vault {
         let Some(CallerClaim { subject, .. }) = core.caller_claim(event)? else {
             return Ok(Settled::Unknown);
         };
-        if core.own_record(&subject)?.is_none_or(|record| !record.is_open(event)) {
-            let forgotten = !core.disk.fence(&subject)?.dead.is_empty();
-            self.remove_note(NoteKind::Claim, event.0.into_bytes()).await?;
-            return Ok(if forgotten { Settled::Forgotten } else { Settled::Unknown });
-        }
+        let Some(record) = core.own_record(&subject)?.filter(|record| record.is_open(event)) else {
+            return self.settled_earlier(event, &subject).await;
+        };
+        drop(record);
         let evidence = if stored { super::Evidence::Written } else { super::Evidence::Withdrawn };
-        self.ask(|reply| Job::Settle(subject, vec![(event, evidence)], reply)).await?;
+        let found = vec![(event, evidence)];
+        self.ask(|reply| Job::Settle(subject, found, true, reply)).await?;
         let record = core.own_record(&subject)?;
         if record.as_ref().is_some_and(|record| record.is_open(event)) {
             // Anyone who holds a permit for it may be about to store it.
             return Ok(Settled::Held);
         }
-        Ok(if record.is_some_and(|record| record.owners_forgotten()) {
+        let orphaned = |record| core.is_orphaned(&subject, record);
+        Ok(if record.as_ref().map(orphaned).transpose()?.unwrap_or(false) {
             Settled::OwnerForgotten
         } else if stored {
             Settled::Stored
         } else {
             Settled::Withdrawn
         })
+    }
+
+    /// What is still to be said of a claim that is open no more. Its note goes when that is nothing.
+    async fn settled_earlier(&self, event: EventId, subject: &Hash) -> Result<Settled, VaultError> {
+        let core = self.core();
+        if let Some(record) = core.own_record(subject)?
+            && core.is_orphaned(subject, &record)?
+        {
+            return Ok(Settled::OwnerForgotten);
+        }
+        let forgotten = !core.disk.fence(subject)?.dead.is_empty();
+        self.remove_note(NoteKind::Claim, event.0.into_bytes()).await?;
+        Ok(if forgotten { Settled::Forgotten } else { Settled::Unknown })
+    }
+
+    /// Says that a dependent stays though its owner is forgotten: it is told no more. Returns whether
+    /// there was something to acknowledge under this id. A claim that is open is to be settled first.
+    pub(crate) async fn acknowledge_claim(&self, event: EventId) -> Result<bool, VaultError> {
+        let core = self.core();
+        let Some(CallerClaim { subject, .. }) = core.caller_claim(event)? else { return Ok(false) };
+        let record = core.own_record(&subject)?.filter(|record| !record.is_open(event));
+        let orphaned = |record| core.is_orphaned(&subject, &record);
+        if !record.map(orphaned).transpose()?.unwrap_or(false) {
+            return Ok(false);
+        }
+        self.remove_note(NoteKind::Claim, event.0.into_bytes()).await?;
+        Ok(true)
     }
 }

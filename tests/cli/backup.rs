@@ -284,7 +284,24 @@ fn an_expired_backup_is_restored_only_when_asked_for() {
     assert!(told.contains("--even-expired"), "{told}");
     world.ok(&[&RESTORE[..], &["--even-expired"]].concat());
     assert_eq!(world.data("user-1")[0]["name"], "Erika 1");
-    assert_eq!(world.json(&["backup", "list"])[0]["state"], "expired");
+    let listed = &world.json(&["backup", "list"])[0];
+    assert_eq!(listed["state"], "expired");
+
+    // It counted as destroyed, because its day had passed.
+    let verified = world.run(&["verify"]);
+    assert!(
+        verified.code == 1 && verified.stdout.contains("backup overdue"),
+        "{}",
+        verified.stdout
+    );
+    let forget = ["forget", "user-1", "--reason", "asked", "--yes"];
+    for _ in 0..2 {
+        let told = world.ok(&forget);
+        assert!(told.contains("copy.age") && told.contains("nobody said"), "{told}");
+    }
+    world.ok(&["backup", "retire", listed["backup"].as_str().unwrap()]);
+    assert!(!world.ok(&forget).contains("copy.age"));
+    assert_eq!(world.run(&["verify"]).code, 0);
 }
 
 #[test]

@@ -102,6 +102,49 @@ fn a_dependent_whose_claim_is_open_is_named_and_not_missed_in_silence() {
     assert_eq!(erased["not_reached"], json!([]));
 }
 
+/// The same, seen to from the command line: the owner was forgotten before.
+#[test]
+fn claims_are_listed_settled_and_acknowledged() {
+    let world = World::new();
+    world.write(
+        "policy.toml",
+        "[[stream]]\nmatch = 'user-{id}'\n[[stream]]\nmatch = 'account-{id}'\n\
+         owner = [{ event = 'Opened', add = 'user-{/owner}' }]",
+    );
+    world.ok(&["--policy", "policy.toml", "append", "user-1", "UserRegistered"]);
+    assert_eq!(world.ok(&["claims"]), "no claim is open\n");
+    let id = open_claim(&world);
+    assert!(world.ok(&["settle", &id, "--rejected"]).contains("withdrawn"));
+    let id = open_claim(&world);
+    let listed = world.ok(&["claims"]);
+    assert!(listed.contains(&id) && listed.contains("user-1"), "{listed}");
+    assert!(listed.contains("settle --stored"), "{listed}");
+
+    world.ok(&["forget", "user-1", "--reason", "ticket 1", "--yes"]);
+    for command in [vec!["plan", "user-1"], vec!["forget", "user-1", "--reason", "r", "--yes"]] {
+        let told = world.ok(&command);
+        assert!(told.contains("settle") && !told.contains("nothing to do"), "{told}");
+    }
+    let none = world.run(&["settle", &id, "--acknowledge"]);
+    assert!(none.code == 1 && none.stdout.contains("nothing to acknowledge"), "{}", none.stdout);
+    assert_eq!(world.run(&["settle", &id]).code, 2);
+    for _ in 0..2 {
+        let late = world.run(&["--json", "settle", &id, "--stored"]);
+        assert!(late.code == 1 && late.stdout.contains("owner-forgotten"), "{}", late.stdout);
+        assert_eq!(world.json(&["claims"])[0]["owner_forgotten"], true);
+    }
+    let told = world.ok(&["plan", "user-1"]);
+    assert!(told.contains("forget account-1 by name"), "{told}");
+    let found = world.run(&["verify"]);
+    assert!(found.code == 1 && found.stdout.contains("owner forgotten"), "{}", found.stdout);
+
+    world.ok(&["settle", &id, "--acknowledge"]);
+    assert_eq!(world.ok(&["claims"]), "no claim is open\n");
+    assert!(world.ok(&["plan", "user-1"]).contains("nothing to do"));
+    assert_eq!(world.run(&["verify"]).code, 0);
+    assert_eq!(world.run(&["settle", &id, "--stored"]).code, 1);
+}
+
 fn open_claim(world: &World) -> String {
     let vault = Vault::open(&world.path("oubliette-data/vault"), &world.root_slot()).unwrap();
     let policy = std::fs::read_to_string(world.path("policy.toml")).unwrap();

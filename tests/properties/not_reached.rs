@@ -14,7 +14,7 @@ async fn verified<S: EventStore>(bank: &Oubliette<S>) -> VerifyReport {
 }
 
 async fn despite<S: EventStore>(bank: &Oubliette<S>, who: &str) -> Erased {
-    let options = ForgetOptions { despite_unsealed: true };
+    let options = ForgetOptions { despite_unsealed: true, ..ForgetOptions::default() };
     bank.forget_with(&subject(who), "ticket 1", options, |_| {}).await.unwrap()
 }
 
@@ -221,4 +221,93 @@ async fn a_reason_that_says_whose_request_it_was_is_not_kept() {
     assert!(email.to_string().contains("number of the request or ticket"), "{email}");
     assert!(!email.to_string().contains("erika"));
     assert!(bank.erasures().unwrap().is_empty());
+}
+
+/// Somebody else has the keys of what is in the streams of the forgotten: it was called forgotten, with no
+/// keys and one tombstone.
+#[tokio::test]
+async fn events_under_keys_that_the_vault_does_not_have_are_not_called_forgotten() {
+    for name in ["erika-1", "user-1"] {
+        let store = MemoryStore::new();
+        let before = layer_over(store.clone()).await;
+        for _ in 0..2 {
+            put(&before, name, event("Moved", r#"{"id":1,"town":"Ulm"}"#)).await.unwrap();
+        }
+        let bank = layer_over(store).await;
+        let who = subject(name);
+        let plan = bank.plan(&who).await.unwrap();
+        assert_eq!((plan.keys(), plan.unsealed_events(), plan.unknown_key_events()), (0, 0, 2));
+        let refused = bank.forget(&who, "ticket 1").await.unwrap_err();
+        let ErasureError::UnknownKeys { unknown, .. } = &refused else { panic!("{refused}") };
+        assert_eq!((unknown.len(), unknown[0].events), (1, 2));
+        assert!(refused.to_string().contains("2 events in 1 stream are sealed under keys"));
+        assert!(bank.erasures().unwrap().is_empty());
+
+        let options = ForgetOptions { despite_unknown_keys: true, ..ForgetOptions::default() };
+        let erased = bank.forget_with(&who, "ticket 1", options, |_| {}).await.unwrap();
+        assert_eq!((erased.keys, erased.unknown_keys), (0, 2));
+        assert_eq!(bank.forget(&who, "ticket 1").await.unwrap().unknown_keys, 2, "it is kept");
+        assert_eq!(bank.erasures().unwrap()[0].unknown_keys, 2);
+    }
+}
+
+/// What is in clear stays so, whatever stands beside it.
+#[tokio::test]
+async fn nothing_hides_an_event_in_clear_from_the_count() {
+    let store = MemoryStore::new();
+    let bank = layer_over(store.clone()).await;
+    put(&bank, "erika-2", event("Moved", r#"{"town":"Bonn"}"#)).await.unwrap();
+    put(&bank, "user-2", event("Moved", r#"{"id":2,"town":"Bonn"}"#)).await.unwrap();
+    let sealed = all(&store, "erika-2").await.remove(0);
+    let half = all(&store, "user-private-2").await.remove(0).id;
+    let token = text(&sealed).split('"').nth(3).unwrap().to_owned();
+    bank.forget(&subject("erika-2"), "ticket 1").await.unwrap();
+    let name = r#""name":"Erika""#;
+    let clear = |data: &str, metadata: Option<&str>| {
+        let mut event = event("Registered", data);
+        event.metadata = metadata.map(json);
+        event
+    };
+    let private = format!(r#"{{"$oubliette":{{"stream":"erika-1","private":"{half}"}}}}"#);
+    let no_half = private.replace(&half.to_string(), &EventId::random().to_string());
+    let public = private.replace("private", "public");
+    let in_metadata = format!(r#"{{"$sealed":["{token}"]}}"#);
+    for (data, metadata) in [
+        (format!("{{{name}}}"), Some(private.as_str())),
+        (format!("{{{name}}}"), Some(no_half.as_str())),
+        (format!("{{{name}}}"), Some(public.as_str())),
+        (format!("{{{name}}}"), Some(in_metadata.as_str())),
+        (format!("{{{name}}}"), Some(r#"{"$oubliette":{"mac":7}}"#)),
+        (format!(r#"{{{name},"$sealed":["{token}"]}}"#), None),
+        (format!(r#"{{{name},"$sealed":"odd"}}"#), None),
+    ] {
+        let store = MemoryStore::new();
+        put(&store, "erika-1", clear(&data, metadata)).await.unwrap();
+        let bank = Oubliette::open(store, bank.vault().unwrap().clone(), bank_policy());
+        let plan = bank.await.unwrap().plan(&subject("erika-1")).await.unwrap();
+        assert_eq!(plan.unsealed_events(), 1, "{data} {metadata:?}");
+    }
+    // Nor the stream of the private halves, which nobody reads by its name.
+    put(&store, "user-private-2", clear(&format!("{{{name}}}"), None)).await.unwrap();
+    assert_eq!(bank.plan(&subject("user-2")).await.unwrap().unsealed_events(), 1);
+    // What the vault wrote in clear, and other vaults' tombstones, are nothing of the kind.
+    let other = layer_over(store.clone()).await;
+    let options = ForgetOptions { despite_unsealed: true, despite_unknown_keys: true };
+    put(&other, "erika-3", event("Moved", r#"{"town":"Bonn"}"#)).await.unwrap();
+    other.forget_with(&subject("erika-3"), "ticket 1", options, |_| {}).await.unwrap();
+    assert_eq!(bank.plan(&subject("erika-3")).await.unwrap().unsealed_events(), 0);
+}
+
+#[tokio::test]
+async fn who_stays_and_who_keeps_them_is_in_the_answer() {
+    let bank = layer().await;
+    put(&bank, "user-1", event("UserRegistered", r#"{"id":1,"surname":"A"}"#)).await.unwrap();
+    for owner in ["user-1", "user-9x"] {
+        let data = format!(r#"{{"owner":"{owner}","memo":"m"}}"#);
+        put(&bank, "bankaccount-1", event("AccountOpened", &data)).await.unwrap();
+    }
+    let erased = bank.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    assert_eq!(erased.kept.len(), 1);
+    assert!(erased.kept[0].by[0].unknown);
+    assert_eq!(bank.erasures().unwrap()[0].kept, 1);
 }

@@ -25,7 +25,7 @@ async fn found<S: EventStore>(bank: &Oubliette<S>) -> BTreeMap<Ill, u64> {
 }
 
 async fn despite<S: EventStore>(bank: &Oubliette<S>, who: &str) -> Erased {
-    let options = ForgetOptions { despite_unsealed: true };
+    let options = ForgetOptions { despite_unsealed: true, ..ForgetOptions::default() };
     bank.forget_with(&subject(who), "ticket 1", options, |_| {}).await.unwrap()
 }
 

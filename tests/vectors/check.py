@@ -73,11 +73,13 @@ def take(data, metadata):
     """Tokens, public data and bound metadata (canonical), notes."""
     meta = load(metadata) if metadata else {}
     notes, lists, public = meta.get("$oubliette", {}), [], b""
-    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "mac"}, "malformed"
+    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "stubs", "mac"}, "malformed"
     bare = holes_of(notes).get("bare", False)
+    assert all(len(token(s)) == 48 for s in notes.get("stubs", [])) and ("stubs" in notes) == ("private" in notes), "stubs"
     if "$sealed" in meta: lists.append(meta.pop("$sealed"))
-    if set(notes) == {"mac"}: del meta["$oubliette"]
-    elif "mac" in notes: meta["$oubliette"] = {k: notes[k] for k in notes if k != "mac"}
+    bound = {k: notes[k] for k in notes if k not in ("mac", "stubs")}
+    if bound: meta["$oubliette"] = bound
+    elif notes: del meta["$oubliette"]
     if "bytes" in data:
         raw = bytes.fromhex(data["bytes"])
         if notes.get("sealed") == "bytes": return [raw], b"", canonical(meta).encode(), notes
@@ -148,13 +150,14 @@ def open_event(v, keys):
     if "private" in v:
         tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
         assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"]
+        assert [t[:32] + t[-16:] for t in tokens] == list(map(token, notes["stubs"])), "stubs"
     digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
     event_id = bytes.fromhex(v["id"].replace("-", ""))
     aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
                                v["type"].encode(), b"".join(t[2:20] for t in tokens), digest]))
     opened, body, about, whole = [], [], [], None
     for t in tokens:
-        assert t[:2] == b"\1\1" and len(t) >= 65, "version, algorithm or length"
+        assert t[:2] == b"\1\1" and len(t) >= 65, "version, algorithm or length; or purged (48)"
         text = AESGCM(keys[t[2:20].hex()]).decrypt(t[20:32], t[32:], aad)
         m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
         metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
@@ -189,7 +192,7 @@ def open_announcement(line, eras):
 def check_tag(v, vault, eras):
     """Whether the tag vouches for an event (section 5)."""
     tokens, _, _, notes = take(v["data"], v["metadata"])
-    if "private" in v: tokens = take(v["private"]["data"], v["private"]["metadata"])[0]
+    if "private" in notes: tokens = list(map(token, notes["stubs"]))
     tag, aad = token(notes["mac"]), bytes.fromhex(v["associated"])
     assert len(tag) == 26 and tag[:8] == vault[:8], "another vault's"
     key, text = of_era(eras[int.from_bytes(tag[8:10], "big")], b"event tags"), len(aad).to_bytes(8, "big") + aad

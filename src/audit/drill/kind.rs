@@ -11,7 +11,7 @@ use crate::audit::{Finding, Severity, Where};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Leak {
-    /// A value that is sealed, or that the caller named, stands in clear.
+    /// A value that is sealed, or that the caller named, is in clear.
     ClearText,
     /// A sealed part of somebody forgotten can be read.
     TokenOpens,

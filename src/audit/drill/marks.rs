@@ -1,4 +1,4 @@
-//! Roots, tokens, and whatever has a beginning of its own, among bytes, whatever stands around it.
+//! Roots, tokens, and whatever has a beginning of its own, among bytes, no matter what is around it.
 
 use std::path::PathBuf;
 
@@ -88,7 +88,7 @@ impl Marks {
         for found in self.0.find_overlapping_iter(haystack) {
             let at = window.from + found.start();
             if at >= window.to {
-                // Every pattern is shorter than what stands after `to`, or the file ends.
+                // Every pattern is shorter than what is after `to`, or the file ends.
                 if at >= window.to + BEGINNING.len() {
                     break;
                 }
@@ -100,7 +100,7 @@ impl Marks {
                 2..=5 => text(bytes, at).map(Mark::Token),
                 6 => backup::Header::read(&bytes[at..]).map(Mark::Backup),
                 7 => database(&bytes[at..], window.offset + at as u64),
-                // A journal lies at the beginning of a file.
+                // A journal is at the beginning of a file.
                 8 | 10 | 11 => (window.offset + at as u64).is_multiple_of(512).then_some(Mark::Log),
                 9 => Some(Mark::Pages),
                 other => packed::BEGINNINGS.get(other - 12).map(|(_, how)| Mark::Packed(*how)),
@@ -112,7 +112,7 @@ impl Marks {
     }
 }
 
-/// The name of the only tree in a database of sled, with its length before it, as it stands there.
+/// The name of the only tree in a database of sled, with its length before it, as it is there.
 const PAGES: &[u8] = b"\x0f__sled__default";
 
 /// What a write-ahead log of SQLite begins with.

@@ -65,7 +65,7 @@ pub(super) struct Needles {
 /// How many values are not searched for, and why.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Skipped {
-    /// They stand in public fields or names as well.
+    /// They are in public fields or names as well.
     pub(super) public: u64,
     /// They are words that anybody may use. Equal ones count once.
     pub(super) ignored: u64,
@@ -76,7 +76,7 @@ pub(super) struct Skipped {
 }
 
 impl Needles {
-    /// Reads all events twice: first for what is sealed, then for what of it stands in public
+    /// Reads all events twice: first for what is sealed, then for what of it is in public
     /// fields and names as well.
     pub(super) async fn gather<S: EventStore>(
         layer: &Oubliette<S>,

@@ -89,7 +89,7 @@ fn zip_member(bytes: &[u8], at: usize) -> Option<Packed> {
         return Some(Packed::Closed(format!("{shown} is encrypted")));
     }
     match method {
-        // It lies there as it is.
+        // It is stored as it is.
         0 => None,
         8 => Some(Packed::Here { how: How::Zip, name: shown, data: at + 30 + name + extra }),
         other => Some(Packed::Closed(format!("{shown} is packed by method {other}"))),

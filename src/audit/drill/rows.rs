@@ -3,7 +3,7 @@
 //!
 //! Read from the file's format (<https://www.sqlite.org/fileformat2.html>), by no engine: nothing is
 //! opened for writing, no journal is played back, nothing in the file is run.
-//! What a row holds within one page lies there in one piece, and is found in the file as it is.
+//! What a row holds within one page is there in one piece, and is found in the file as it is.
 //! Every page is looked at, also those that belong to no table any more.
 
 use std::{

@@ -260,7 +260,7 @@ impl Run<'_> {
         }
         self.sink(&mut left, held, &mut |sink| stream.finish(sink));
         for base in std::mem::take(&mut held.databases) {
-            // A log lies beside the database whose it is.
+            // A log is beside its database.
             let mut log = match base {
                 0 => log_of(path),
                 _ => None,

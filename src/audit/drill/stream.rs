@@ -23,7 +23,7 @@ use super::{
 pub(super) const DEEPEST: u8 = 8;
 /// How many packed things may be open at a time in one stream.
 const MOST_OPEN: usize = 64;
-/// What a value of a database is in that lies in several pieces.
+/// Where a value of a database was found that is in several pieces.
 pub(super) const LONG: &str = "a long value";
 /// How much is looked at at a time: of a file, and of what comes out of it.
 const STEP: [usize; 2] = [1 << 20, 64 << 10];

@@ -497,10 +497,8 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             let what = format!("the vault signed it, and knows no erasure {erasure}");
             self.found(Ill::ErasureUnknown, event, what);
         }
-        for id in tombstone.keys {
-            if let Ok(KeyState::Live { .. }) = self.vault.opening_key(id) {
-                self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
-            }
+        for id in tombstone::living(self.vault, &tombstone) {
+            self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
         }
         Ok(())
     }

@@ -27,7 +27,9 @@ pub enum Ill {
     Contradiction,
     /// A key is there that a fence says is dead.
     DeadKey,
-    /// A key's id or place is not that of its stream, subject and generation.
+    /// A key that an erasure spared is not there.
+    SparedKeyMissing,
+    /// A key's id or place is not that of its stream, subject, class and generation.
     MisplacedKey,
     /// Two keys have the same id.
     DoubleKey,
@@ -46,6 +48,10 @@ pub enum Ill {
     /// Whether an event that a codec sealed and that states an owner was stored, only its caller
     /// knows, and has not said.
     OpenClaim,
+    /// A subject's owner was forgotten before its claim was settled, and the erasure did not reach it.
+    OwnerForgotten,
+    /// A backup's day has passed, and nobody said that its file is destroyed.
+    BackupOverdue,
     /// An erasure is decided, and its keys are not destroyed.
     ErasureNotCarriedOut,
     /// An erasure's keys are destroyed, and its tombstones are not all set.
@@ -129,6 +135,8 @@ impl Ill {
             Self::RetireList
             | Self::OwnerEdgeStale
             | Self::OpenClaim
+            | Self::OwnerForgotten
+            | Self::BackupOverdue
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
@@ -169,6 +177,10 @@ impl Ill {
                  from a backup"
             }
             Self::DeadKey => "forget the subject again: what is there goes, and the fence stays",
+            Self::SparedKeyMissing => {
+                "it was retained or held when its subject was forgotten, and is lost: what it sealed \
+                 reads as missing. Restore the vault from a backup that has it"
+            }
             Self::KeyWithoutGeneration => {
                 "the subject's record is older than its keys: restore the vault from a backup"
             }
@@ -183,8 +195,17 @@ impl Ill {
             }
             Self::UnsettledClaim => "none needed: the next append or plan settles it",
             Self::OpenClaim => {
-                "look whether your store has that event, and say so with `Codec::settle`: until then \
-                 forgetting an owner may not reach this subject"
+                "look whether your store has that event, and say so with `Codec::settle`, or \
+                 `oubliette settle EVENT --stored` or `--rejected`: until then forgetting an owner may \
+                 not reach this subject"
+            }
+            Self::OwnerForgotten => {
+                "forget this subject by name; or say that it stays, with \
+                 `oubliette settle EVENT --acknowledge` or `Codec::acknowledge`"
+            }
+            Self::BackupOverdue => {
+                "destroy the file, and say so with `oubliette backup retire`: until then every erasure \
+                 names it, because it holds the keys"
             }
             Self::ErasureNotCarriedOut => "open the vault for writing: it is carried out at once",
             Self::ErasurePending => {
@@ -326,6 +347,7 @@ impl fmt::Display for Ill {
             Self::OddRecord => "odd record",
             Self::Contradiction => "contradiction",
             Self::DeadKey => "dead key is there",
+            Self::SparedKeyMissing => "spared key missing",
             Self::MisplacedKey => "misplaced key",
             Self::DoubleKey => "double key",
             Self::WornKey => "worn key",
@@ -335,6 +357,8 @@ impl fmt::Display for Ill {
             Self::ForgottenNamed => "forgotten named",
             Self::UnsettledClaim => "unsettled claim",
             Self::OpenClaim => "open claim",
+            Self::OwnerForgotten => "owner forgotten",
+            Self::BackupOverdue => "backup overdue",
             Self::ErasureNotCarriedOut => "erasure not carried out",
             Self::ErasurePending => "erasure pending",
             Self::FenceWithoutRecord => "fence without record",

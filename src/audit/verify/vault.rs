@@ -9,8 +9,10 @@ use super::{Ill, VerifyNews, VerifyReport};
 use crate::{
     audit::{AuditError, Finding, Where, finding::hex},
     erasure::ErasureRecord,
-    event::ErasureId,
-    vault::{Flaw, Judged, KeyTrouble, NoteKind, Trouble, Vault, VaultError, in_words},
+    event::{ErasureId, Subject, Timestamp},
+    vault::{
+        BackupState, Flaw, Judged, KeyTrouble, NoteKind, Trouble, Vault, VaultError, in_words,
+    },
 };
 
 /// What the vault's books say of erasures.
@@ -62,6 +64,8 @@ pub(super) async fn verify(
     (totals.keys, totals.owners, totals.fences) = (keys, owners, fences);
     totals.unchecked = unchecked;
     let books = books(vault, erasures, report, tell);
+    orphans(vault, report, tell);
+    overdue(vault, report, tell);
     report.vault.erasures = books.records.len() as u64;
     Ok(books)
 }
@@ -131,6 +135,36 @@ fn books(
     books
 }
 
+/// Dependents whose owner was forgotten before somebody said that they are theirs.
+fn orphans(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+    // Where something lies beneath a damaged page that is told already.
+    let Ok(claims) = vault.open_claims() else {
+        report.vault.unchecked += 1;
+        return;
+    };
+    for claim in claims.into_iter().filter(|claim| claim.owner_forgotten) {
+        let at = claim.stream.map_or(Where::Vault, |stream| Where::Subject(Subject::of(&stream)));
+        let what = format!("its owner was forgotten before event {} was settled", claim.event);
+        report.found(Ill::OwnerForgotten.at(at, what), tell);
+    }
+}
+
+/// Backups that should be gone by now.
+fn overdue(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+    let Ok(backups) = vault.backups() else {
+        report.vault.unchecked += 1;
+        return;
+    };
+    let now = Timestamp::now();
+    for backup in backups.iter().filter(|backup| backup.state(now) == BackupState::Expired) {
+        let what = format!(
+            "the day of backup {} ({:?}) was {}; nobody said that it is destroyed",
+            backup.backup, backup.file, backup.expires
+        );
+        report.found(Ill::BackupOverdue.at(Where::Vault, what), tell);
+    }
+}
+
 fn finding(trouble: Trouble) -> Finding<Ill> {
     match trouble {
         Trouble::Flaw(flaw) => flawed(flaw),
@@ -152,6 +186,8 @@ fn finding(trouble: Trouble) -> Finding<Ill> {
                     .at(at, format!("its subject never began generation {generation}")),
             }
         }
+        Trouble::SparedMissing(id) => Ill::SparedKeyMissing
+            .at(Where::Key { id: id.to_string(), stream: None }, "its fence says that it lives"),
         Trouble::EdgeMissing { subject, owner } => Ill::OwnerEdgeMissing
             .at(Where::Subject(subject), format!("it is not among the dependents of {owner}")),
         Trouble::EdgeStale { subject, owner } => Ill::OwnerEdgeStale.at(

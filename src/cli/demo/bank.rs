@@ -31,7 +31,7 @@ pub(super) const OTHER_ACCOUNT: &str = "bankaccount-124";
 pub(super) const OTHER_LEDGER: &str = "ledger-124";
 pub(super) const OTHER_IBAN: &str = "DE02120300000000202051";
 
-/// What is personal of the customer. Nothing of it may lie in the store in clear.
+/// What is personal of the customer. Nothing of it may be in the store in clear.
 pub(super) const SURNAME: &str = "Quistorp";
 pub(super) const FIRST_NAME: &str = "Annika";
 pub(super) const PLATE: &str = "HH-AQ 456";

@@ -74,7 +74,7 @@ impl Node<'_> {
         self.canonical(sink, left_out);
     }
 
-    /// Whether the members stand in their canonical order already.
+    /// Whether the members are in their canonical order already.
     fn is_sorted(&self) -> bool {
         self.children().map(|member| member.key()).is_sorted()
     }

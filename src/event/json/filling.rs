@@ -99,7 +99,7 @@ fn number(text: &str, at: &mut usize) -> Option<usize> {
 }
 
 /// Puts back everything that several parts hold, whatever the order in which the parts come:
-/// containers before what lies in them, and members in their old order. When all that was cut out
+/// containers before what is in them, and members in their old order. When all that was cut out
 /// is there, and the rest stands as it stood, the text is the one that it was.
 ///
 /// `rest` is what is left of the document; nothing, if it is none. Its members that `hidden`
@@ -252,7 +252,7 @@ fn group<'f, 'a>(below: &'f [Filling<'a>], depth: usize, name: &str) -> &'f [Fil
 }
 
 /// The members of an object with those that are filled in: at their index, or in the place of what
-/// stands there already. `None` where one has no key.
+/// is there already. `None` where one has no key.
 fn with_members<'n>(known: Vec<Node<'n>>, own: &[Filling<'n>]) -> Option<Vec<Node<'n>>> {
     if own.is_empty() {
         return Some(known);
@@ -284,7 +284,7 @@ fn with_members<'n>(known: Vec<Node<'n>>, own: &[Filling<'n>]) -> Option<Vec<Nod
     Some(members)
 }
 
-/// What stands in a place into which something is filled. What only prepares the place for others
+/// What is in a place into which something is filled. What only prepares the place for others
 /// does not replace what they can be filled into already.
 fn put<'n>(stands: Node<'n>, filled: Node<'n>) -> Node<'n> {
     let container = matches!(stands.kind(), Kind::Array | Kind::Object);

@@ -1,4 +1,4 @@
-//! A JSON text taken apart: where each value stands, and what it says.
+//! A JSON text taken apart: where each value is, and what it says.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::{
     reader::{self, Entry},
 };
 
-/// A text and where its values stand: one flat list, made in one pass. It takes nothing out of
+/// A text and where its values are: one flat list, made in one pass. It takes nothing out of
 /// the text, so that what is put together from its pieces is spelled as it was.
 pub struct Tree<'t> {
     text: &'t str,
@@ -85,12 +85,12 @@ impl<'t> Node<'t> {
         &self.text[self.entry().from as usize..self.entry().to as usize]
     }
 
-    /// What of [`Node::piece`] stands before the value.
+    /// What of [`Node::piece`] is before the value.
     pub fn before(&self) -> &'t str {
         &self.text[self.entry().from as usize..self.entry().at as usize]
     }
 
-    /// What of [`Node::piece`] stands after the value.
+    /// What of [`Node::piece`] is after the value.
     pub fn after(&self) -> &'t str {
         &self.text[self.entry().end as usize..self.entry().to as usize]
     }

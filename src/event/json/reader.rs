@@ -1,5 +1,5 @@
 //! The strict reader: RFC 8259, nothing more. It goes over a text once, and makes a flat list of
-//! what stands where.
+//! what is where.
 
 use std::{borrow::Cow, collections::HashSet, ops::Range};
 

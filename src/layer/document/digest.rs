@@ -7,9 +7,9 @@ use crate::{
 
 /// The members of data that are the layer's own.
 pub(super) const OF_DATA: &[&[&str]] = &[&[SEALED_KEY]];
-/// The members of metadata that no token is bound to: the tokens themselves, and the tag, which is
-/// made over what the tokens are bound to.
-const UNBOUND: &[&[&str]] = &[&[SEALED_KEY], &[LAYER_KEY, "mac"]];
+/// The members of metadata that no token is bound to: the tokens themselves, what is left of them, and
+/// the tag, which is made over both and over what the tokens are bound to.
+const UNBOUND: &[&[&str]] = &[&[SEALED_KEY], &[LAYER_KEY, "mac"], &[LAYER_KEY, "stubs"]];
 
 /// What stands in clear of an event's data, where something does.
 #[derive(Clone, Copy)]

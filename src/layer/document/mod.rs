@@ -34,6 +34,7 @@ impl From<UnsealError> for Unreadable {
     fn from(error: UnsealError) -> Self {
         match error {
             UnsealError::Tampered => Self::Tampered,
+            UnsealError::Purged => Self::Purged,
             UnsealError::Malformed(why) => Self::Malformed(why),
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    crypto::EventTag,
+    crypto::{EventTag, Token},
     event::{EventId, Holes, Json, Kind, LAYER_KEY, Node, Shredded, StreamName, fill},
     store::Unreadable,
 };
@@ -30,6 +30,8 @@ pub struct Notes {
     pub holes: Option<NotedHoles>,
     /// What vouches for the event when its keys are gone; on the public half, where there are two.
     pub mac: Option<EventTag>,
+    /// On the public half: the stubs of the private half's tokens, so that the tag can be asked without it.
+    pub stubs: Vec<Token>,
 }
 
 /// The holes of a copied event, as they are noted.
@@ -112,6 +114,10 @@ impl Notes {
         if let Some(holes) = &self.holes {
             members.push(format!(r#""holes":{}"#, holes.write()));
         }
+        if !self.stubs.is_empty() {
+            let stubs: Vec<String> = self.stubs.iter().map(|stub| format!("\"{stub}\"")).collect();
+            members.push(format!(r#""stubs":[{}]"#, stubs.join(",")));
+        }
         if let Some(mac) = &self.mac {
             members.push(format!(r#""mac":"{mac}""#));
         }
@@ -139,6 +145,7 @@ impl Notes {
                     let text = value.string().ok_or(NOT_NOTES)?;
                     notes.mac = Some(EventTag::parse(&text).ok_or(NOT_NOTES)?);
                 }
+                "stubs" => notes.stubs = read_stubs(value).ok_or(NOT_NOTES)?,
                 "fields" => notes.fields = read_fields(value).ok_or(NOT_NOTES)?,
                 _ => return Err(NOT_NOTES),
             }
@@ -212,6 +219,12 @@ fn read_fields(value: Node<'_>) -> Option<Vec<Vec<String>>> {
     };
     let lists = Some(value).filter(|value| is_list(value) && !value.is_empty())?;
     lists.children().map(read).collect()
+}
+
+fn read_stubs(value: Node<'_>) -> Option<Vec<Token>> {
+    let stub = |item: Node<'_>| Token::parse(&item.string()?).ok().filter(Token::is_stub);
+    let list = Some(value).filter(|value| value.kind() == Kind::Array && !value.is_empty())?;
+    list.children().map(stub).collect()
 }
 
 fn quoted(text: &str) -> String {

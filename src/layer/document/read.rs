@@ -194,6 +194,12 @@ impl Stored {
             && theirs.private.is_none()
             && theirs.fields.is_empty()
             && private.public.is_none()
+            && theirs.stubs.is_empty()
+            && self.notes.stubs.iter().eq(&private
+                .tokens
+                .iter()
+                .map(Token::stub)
+                .collect::<Vec<_>>())
             && private.metadata.is_none()
             && self.tokens.is_empty();
         if !belong {
@@ -206,6 +212,19 @@ impl Stored {
             return Err(Unreadable::Malformed("there are not as many tokens as were noted"));
         }
         (self.tokens, self.parts) = (private.tokens, private.parts);
+        Ok(self)
+    }
+
+    /// The public half of a split event by itself: stubs stand for the tokens of the private half.
+    ///
+    /// # Errors
+    /// [`Unreadable::HalfMissing`] where it has none.
+    pub fn alone(mut self) -> Result<Self, Unreadable> {
+        if self.notes.stubs.is_empty() {
+            return Err(Unreadable::HalfMissing);
+        }
+        self.tokens = std::mem::take(&mut self.notes.stubs);
+        self.parts = self.tokens.len();
         Ok(self)
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    crypto::{Body, Context, DataKey, KeyId, Plaintext, Purpose, SealPart, open, seal},
+    crypto::{Body, Context, DataKey, EventTag, KeyId, Plaintext, Purpose, SealPart, open, seal},
     event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
 };
 
@@ -109,12 +109,13 @@ fn the_halves_of_a_split_event_join() {
         Notes { stream: Some(place.stream.clone()), private: Some(private_id), ..Notes::default() };
     let back =
         Notes { stream: Some(place.stream.clone()), public: Some(place.id), ..Notes::default() };
+    let tag = EventTag::parse(&"A".repeat(35)).unwrap();
     for public in [None, Some("{}"), Some(r#"{"id":4}"#)] {
         let half = Draft::new(public.map(|text| json(text).into()), None, &front);
         let body = json(r#"{"a":1}"#);
         let parts = [part(&key, (&body).into(), "")];
         let tokens = seal(&parts, &place.context(), half.digest()).unwrap();
-        let public_half = half.store_clear();
+        let public_half = half.tagged(tag, &tokens).store_clear();
         let private_half = Draft::new(None, None, &back).store(&tokens);
         let first = || stored(&public_half.0, public_half.1.as_ref()).unwrap();
         let second = || stored(&private_half.0, private_half.1.as_ref()).unwrap();
@@ -123,6 +124,10 @@ fn the_halves_of_a_split_event_join() {
         assert_eq!(joined.assemble(opened).unwrap().0, Some(body.into()));
         let swapped = first().join(place.id, second(), EventId::random());
         assert_eq!(swapped.unwrap_err(), Unreadable::Tampered);
+        // By itself it still knows which tokens it had.
+        let alone = first().alone().unwrap();
+        assert_eq!(alone.associated(&place.context()), joined.associated(&place.context()));
+        assert_eq!(open_all(&alone, &[&key]).unwrap_err(), Unreadable::Purged);
     }
 }
 

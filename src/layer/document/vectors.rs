@@ -166,7 +166,8 @@ impl Case {
         let associated = context.associated(tokens.iter().map(Token::key_id), &digest);
         let tags =
             keyed(&derive(&Secret::copy_of(&secret(ERA as u8)), b"oubliette era 1: event tags"));
-        let draft = draft.tagged(EventTag::new(&tags, VAULT.as_bytes(), ERA, &associated, &tokens));
+        let tag = EventTag::new(&tags, VAULT.as_bytes(), ERA, &associated, &tokens);
+        let draft = draft.tagged(tag, &tokens);
         let mut vector = json!({
             "name": self.name,
             "about": self.about,
@@ -557,6 +558,28 @@ fn bad(good: &[Value]) -> Vec<Value> {
         "malformed",
         forged(&fields, 7, &[&[2][..], &[0; 15], &[2], b"{}"].concat()),
     );
+    // Of a token that is purged everything is left but what could be read.
+    add("purged", "purged", {
+        edited(&whole, |bytes| {
+            bytes.drain(32..bytes.len() - 16);
+        })
+    });
+    add("split-stub-of-another-token", "tampered", {
+        let notes = split["metadata"].as_str().unwrap();
+        let stub = tokens(&whole)[0].clone();
+        let stub = Token::parse(&stub).unwrap().stub().to_string();
+        let at = notes.find("\"stubs\":[\"").unwrap() + 10;
+        let mut vector = split.clone();
+        vector["metadata"] = [&notes[..at], &stub, &notes[at + stub.len()..]].concat().into();
+        vector
+    });
+    add("split-stub-that-is-a-token", "malformed", {
+        let notes = split["metadata"].as_str().unwrap();
+        let at = notes.find("\"stubs\":[\"").unwrap() + 10;
+        let mut vector = split.clone();
+        vector["metadata"] = [&notes[..at], &one, &notes[at + 64..]].concat().into();
+        vector
+    });
     add("split-public-half-edited", "tampered", replaced(&split, "data", "red", "rod"));
     add("split-private-half-of-another", "tampered", {
         let mut vector = split;

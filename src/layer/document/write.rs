@@ -57,10 +57,14 @@ impl Draft {
         Some(Json::trusted(with_member(self.metadata.as_ref(), LAYER_KEY, &self.notes.write())))
     }
 
-    /// With the tag that vouches for it, which is bound to the digest and therefore not in it.
+    /// With the tag that vouches for it and for its tokens, which is bound to the digest and therefore not
+    /// in it. What is left of the tokens is noted where they will stand elsewhere.
     #[must_use]
-    pub fn tagged(mut self, tag: EventTag) -> Self {
+    pub fn tagged(mut self, tag: EventTag, tokens: &[Token]) -> Self {
         self.notes.mac = Some(tag);
+        if self.notes.private.is_some() {
+            self.notes.stubs = tokens.iter().map(Token::stub).collect();
+        }
         self
     }
 

@@ -80,7 +80,7 @@ pub(super) fn seal(
 
     // Also where there is no token: an event in clear without a tag is not this vault's.
     let associated = context.associated(tokens.iter().map(Token::key_id), draft.digest());
-    let draft = draft.tagged(vault.tag(&associated, &tokens)?);
+    let draft = draft.tagged(vault.tag(&associated, &tokens)?, &tokens);
     let keys = keys.iter().map(|key| key.id()).collect();
     let made = |id, (data, metadata)| NewEvent {
         id,

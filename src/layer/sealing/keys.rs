@@ -39,7 +39,7 @@ pub(super) async fn fetch_all<'a, W: Witness>(
     witness: &W,
     work: &'a [Work],
 ) -> Result<(Keys<'a>, Vec<Vec<Option<Generation>>>), W::Error> {
-    // What stands before a change of generation is sealed under the generation that it ends, so
+    // What is before a change of generation is sealed under the generation that it ends, so
     // that those keys are fetched before the change is claimed.
     let mut keys = fetch(codec, vault, witness, needs(work, Half::Before, &[])).await?;
     let begun = claims::claim(vault, witness, work).await?;

@@ -81,7 +81,7 @@ impl Permit {
             drop(under_way);
             match self.vault.settle_for_caller(event, stored).await? {
                 // Somebody who found it in a store was quicker, or it counted long ago.
-                Settled::Unknown | Settled::Held => {}
+                Settled::Unknown => {}
                 told => settled = told,
             }
         }

@@ -113,7 +113,7 @@ fn stored(number: u64) -> i64 {
 struct Cursor {
     scope: Scope,
     direction: Direction,
-    /// What is left lies between these numbers, both inclusive.
+    /// What is left is between these numbers, both inclusive.
     first: i64,
     last: i64,
     left: usize,

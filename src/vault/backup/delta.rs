@@ -1,4 +1,4 @@
-//! What is written after the walk: where something changed meanwhile, and how it stands now.
+//! What is written after the walk: what changed meanwhile, as it is now.
 
 use crate::vault::{
     VaultError,
@@ -10,16 +10,16 @@ use crate::vault::{
 
 /// One change, as it ended.
 pub(in crate::vault) enum Delta {
-    /// This stands there now.
+    /// This is there now.
     Value(Place, Value),
-    /// Nothing stands there now.
+    /// Nothing is there now.
     Gone(Place),
-    /// What stood from (inclusive) to (exclusive) is gone; what is there now follows.
+    /// Everything from (inclusive) to (exclusive) is gone; what is there now follows.
     RangeGone(Place, Place),
 }
 
 impl Delta {
-    /// How all that stands where something changed since the last call. Only the committer, which
+    /// The state of everything that changed since the last call. Only the committer, which
     /// writes nothing meanwhile, reads a single moment.
     pub(in crate::vault) fn read(disk: &Disk) -> Result<Vec<Self>, VaultError> {
         let mut deltas = Vec::new();

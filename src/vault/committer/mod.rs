@@ -53,7 +53,8 @@ pub(super) enum Job {
     /// And whether the caller has to settle them: nobody else can see their store.
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
     NoteOwners(Stating, Reply<()>),
-    Settle(Hash, Vec<(EventId, Evidence)>, Reply<()>),
+    /// Told when it is written, if it says so; else at once.
+    Settle(Hash, Vec<(EventId, Evidence)>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
     Replay(Vec<Verdict>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
@@ -156,7 +157,10 @@ impl Committer {
                 Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::Settle(subject, found, reply) => answer(reply, self.settle(subject, &found)),
+            Job::Settle(subject, found, durably, reply) => match self.settle(subject, &found) {
+                Ok(()) if durably => self.when_written(reply, ()),
+                settled => answer(reply, settled),
+            },
             Job::Destroy(destruction, note, reply) => {
                 let destroyed = self.destroy(&destruction, &note);
                 wipe_stack();

@@ -22,7 +22,7 @@ impl PageStoreKind {
     /// All there are.
     pub const ALL: [Self; 2] = [Self::Sled, Self::Sqlite];
 
-    /// The subfolder of the vault's folder that it lies in. Each has its own, so that pages can be
+    /// The subfolder of the vault's folder that it is in. Each has its own, so that pages can be
     /// moved from one to another, and one word in the vault's header decides which are in force.
     pub(crate) const fn folder(self) -> &'static str {
         match self {

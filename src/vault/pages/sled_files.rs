@@ -12,7 +12,7 @@
 //!   there before it, and a warning says so.
 //! - Opening syncs all files and folders, because it writes `conf` and `snap.*`, and because a
 //!   process that was killed may have left its writes in the system's memory.
-//! - A message larger than a quarter of a segment lies in a file of its own, in `blobs`. With
+//! - A message larger than a quarter of a segment is in a file of its own, in `blobs`. With
 //!   [`SEGMENT_BYTES`] only a list of more than 30,000 pages to retire is.
 
 use std::{
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// The size of the log's segments. With sled's own 512 KiB, a node of sixteen large pages is more
-/// than a quarter of one, and would lie in `blobs`.
+/// than a quarter of one, and would be in `blobs`.
 pub(super) const SEGMENT_BYTES: usize = 2 << 20;
 
 const LOG: &str = "db";
@@ -150,7 +150,7 @@ impl SledFiles {
     }
 
     /// Makes durable all that sled has written. Call it after sled's own flush: until that returns,
-    /// what was applied may lie in buffers of sled's.
+    /// what was applied may be in buffers of sled's.
     pub(super) fn sync(&self) -> Result<(), VaultError> {
         // First the blobs, to which the log points.
         self.sync_blobs()?;

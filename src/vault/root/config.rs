@@ -101,7 +101,7 @@ impl SlotConfig {
         Slot::renew(self, vault)
     }
 
-    /// An error where one of the files lies in a folder, so that a copy of the folder has it.
+    /// An error where one of the files is in a folder, so that a copy of the folder has it.
     pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), VaultError> {
         match self.within(folder) {
             Some(path) => {
@@ -111,7 +111,7 @@ impl SlotConfig {
         }
     }
 
-    /// The first of the slot's files that lies in a folder.
+    /// The first of the slot's files that is in a folder.
     pub fn within(&self, folder: &Path) -> Option<&Path> {
         let folder = settled(folder);
         let file = match &self.place {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Warns where a slot file lies on something that is not known to overwrite in place, or that loses
+/// Warns where a slot file is on something that is not known to overwrite in place, or that loses
 /// it.
 pub(super) fn warn(path: &Path) {
     if let Some(Medium { file_system, trouble }) = look(path) {
@@ -27,7 +27,7 @@ pub(super) fn warn_of_token(token: &str, manufacturer: &str) {
     }
 }
 
-/// The file system that a path lies on, and what is wrong with it for a slot.
+/// The file system that a path is on, and what is wrong with it for a slot.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Medium {
     file_system: String,
@@ -178,7 +178,7 @@ struct Mount {
     options: String,
 }
 
-/// The mount that a path lies on, by the text of `/proc/self/mountinfo`: the deepest, and of two at
+/// The mount that a path is on, by the text of `/proc/self/mountinfo`: the deepest, and of two at
 /// the same point the later one, which is on top.
 fn mount_of(mounts: &str, path: &Path) -> Option<Mount> {
     let on_the_way = mounts.lines().filter_map(mount).filter(|it| path.starts_with(&it.point));

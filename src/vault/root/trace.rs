@@ -45,7 +45,7 @@ pub(crate) fn trace(bytes: &[u8]) -> Option<Trace> {
         if format != FORMAT {
             return None;
         }
-        // What wraps the key, with what; then the nonce. Nothing: the key stands in clear.
+        // What wraps the key, with what; then the nonce. Nothing: the key is in clear.
         let key = rest.strip_prefix(&[0; 4])?.get(12 + 16 + 12..)?;
         let (key, _) = key.split_first_chunk::<32>()?;
         let (key, opening) = (Secret::copy_of(key), OpeningNumber::default());
@@ -78,7 +78,7 @@ mod tests {
                 }
             }
         }
-        // With a counter the root stands where it stood.
+        // With a counter the root stays where it was.
         let bound = Bound { index: 0x0150_0020, base: 7, epoch: 2 };
         let bound = encode(&root, &seal, &[], Some(bound), SECTOR_BYTES).unwrap();
         assert!(trace(&bound).unwrap().root == Some(root.clone()));

@@ -38,7 +38,7 @@ pub(super) struct Plan {
     pub(super) renewed: HashMap<PageId, Written>,
     /// Pages that no longer belong to the tree.
     pub(super) replaced: Vec<PageId>,
-    /// What stood in the pages that are renewed or replaced, for readers in the meantime. Only
+    /// What was in the pages that are renewed or replaced, for readers in the meantime. Only
     /// for changes in place.
     pub(super) before: HashMap<PageId, Arc<Page>>,
     /// The root and its page after the change.
@@ -49,7 +49,7 @@ pub(super) struct Plan {
 enum Outcome {
     /// The parent need not change.
     Same,
-    /// These stand in the page's place.
+    /// These are in the page's place.
     Replaced(Vec<Child>),
 }
 

@@ -30,7 +30,7 @@ pub struct Pkcs11UriError(String);
 
 /// What a token is told from others by.
 const OF_TOKENS: [&str; 4] = ["token", "serial", "manufacturer", "model"];
-/// What else may stand in the URI: before the `?`, and after it.
+/// What else may be in the URI: before the `?`, and after it.
 const OF_OBJECTS: [&str; 2] = ["object", "type"];
 const OF_QUERIES: [&str; 2] = ["module-path", "pin-source"];
 
@@ -122,7 +122,7 @@ fn attributes(
     Ok(found)
 }
 
-/// What may stand in a value as it is, besides letters and digits (RFC 7512, section 2.3).
+/// What may be in a value as it is, besides letters and digits (RFC 7512, section 2.3).
 fn plain(byte: u8, separator: char) -> bool {
     let of_half: &[u8] = if separator == ';' { b"&" } else { b"/?|" };
     byte.is_ascii_alphanumeric() || b"-._~:[]@!$'()*+,=".contains(&byte) || of_half.contains(&byte)

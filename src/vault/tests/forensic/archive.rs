@@ -120,7 +120,7 @@ impl Archive {
     }
 }
 
-/// Which of the wanted keys stand in these bytes, at any offset.
+/// Which of the wanted keys are in these bytes, at any offset.
 pub(super) fn search(bytes: &[u8], wanted: &HashMap<Window, usize>) -> Vec<usize> {
     // Most windows begin with two bytes with which no key begins.
     let mut begins = vec![false; 1 << 16];

@@ -333,7 +333,7 @@ fn real_slot(at: &Path, create: bool) -> Box<dyn RootSlot> {
     Box::new(Slot::in_file(at, create).unwrap())
 }
 
-/// What sled finds in a copy of a vault's folder as it lies there, of a vault that is open, too.
+/// What sled finds in a copy of a vault's folder as it is there, of a vault that is open, too.
 pub(super) fn pages_in(folder: &Path, work: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
     let aside = tempfile::tempdir_in(work).unwrap();
     copy(folder, aside.path());

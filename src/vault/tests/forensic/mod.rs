@@ -75,7 +75,7 @@ impl Case {
     /// must, or else they would be too weak to mean something.
     fn judge(&self) -> Result<Verdict, String> {
         let wanted = self.wanted();
-        // Directly: a key that stands in the files as it is.
+        // Directly: a key that is in the files as it is.
         if let Some(key) = self.archive.raw(&wanted).into_iter().next() {
             return Err(format!("read: data key {key} stands in the files"));
         }
@@ -163,7 +163,7 @@ fn no_destroyed_key_is_found_in_a_vault_made_and_opened_as_by_its_users() {
     }
 }
 
-/// The files are looked at often enough: every page that was handed to sled stands in them.
+/// The files are looked at often enough: every page that was handed to sled is in them.
 #[test]
 fn the_archive_of_files_misses_no_page() {
     let case = Life::live(7, 40, Store::Recorded(Sabotage::None));

@@ -219,7 +219,7 @@ fn apply(image: &mut Image, batch: &Batch) {
     image.extend(batch.puts.iter().cloned());
 }
 
-/// Up to where a sector is written when it is torn. 100 lies within the root's fields, 4080 within
+/// Up to where a sector is written when it is torn. 100 is within the root's fields, 4080 within
 /// the checksum. (Every other place is tried with the slot alone.)
 const CUTS: [usize; 5] = [0, 100, 512, 4080, SECTOR_BYTES];
 
