@@ -24,6 +24,7 @@ mod owners;
 mod rolled_back;
 mod root;
 mod rotation;
+mod runbook;
 mod settings;
 #[cfg(unix)]
 #[path = "../device/skip.rs"]
