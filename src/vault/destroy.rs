@@ -80,7 +80,7 @@ impl Committer {
         let sparing = Sparing::of(naming, &destruction.spared)?;
         for Doomed { subject, dead } in &destruction.doomed {
             let hash = naming.subject(subject);
-            let spared = sparing.keys_of(&hash);
+            let spared = sparing.keys_of(&hash, &self.fence(&hash, &plan)?);
             match dead {
                 Dead::All => self.doom(hash, &[], &spared, erasure, &mut plan)?,
                 Dead::Spans(spans) => self.doom_spans(hash, spans, &spared, erasure, &mut plan)?,
@@ -103,6 +103,7 @@ impl Committer {
             match fence.whole.contains(&erasure) {
                 // Admitted again since: what begins now is not what was taken then.
                 true if !fence.closed => {}
+                _ if fence.names(erasure) && fence.covers_all(&taken) => {}
                 false if taken.whole => {
                     self.doom(taken.pseudonym, &taken.dead, &taken.spared, erasure, &mut plan)?;
                 }

@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    Fence, VaultError,
+    Fence, Taken, VaultError,
     places::{Hash, Naming, SUBJECT_PREFIX},
     tree::Value,
     types::Spared,
@@ -103,10 +103,10 @@ impl FenceRecord {
         self.spared.get(&(generation, id)) == Some(&None)
     }
 
-    /// The keys that are spared still, of these generations.
-    fn living(&self, from: Generation, to: Generation) -> impl Iterator<Item = Spared> + '_ {
-        let within = self.spared.iter().filter(move |((at, _), _)| (from..=to).contains(at));
-        within.filter(|(_, later)| later.is_none()).map(|(spared, _)| *spared)
+    /// The keys of dead generations that were spared, and still are.
+    pub(super) fn left(&self) -> impl Iterator<Item = Spared> + '_ {
+        let left = self.spared.iter().filter(|(_, later)| later.is_none());
+        left.map(|(spared, _)| *spared)
     }
 
     /// The generations in which an erasure took something.
@@ -127,19 +127,20 @@ impl FenceRecord {
     }
 
     /// Whether all of these generations are dead, but for keys that are spared here.
-    pub(super) fn covers(
-        &self,
-        from: Generation,
-        to: Generation,
-        spared: &BTreeSet<Spared>,
-    ) -> bool {
+    fn covers(&self, from: Generation, to: Generation, spared: &BTreeSet<Spared>) -> bool {
         let mut next = from;
         for (dead_from, dead_to, _) in &self.dead {
             if (*dead_from..=*dead_to).contains(&next) {
                 next = dead_to.next();
             }
         }
-        next > to && self.living(from, to).all(|living| spared.contains(&living))
+        let mut left = self.left().filter(|(at, _)| (from..=to).contains(at));
+        next > to && left.all(|left| spared.contains(&left))
+    }
+
+    /// Whether all that an erasure took is dead.
+    pub(super) fn covers_all(&self, taken: &Taken) -> bool {
+        taken.dead.iter().all(|&(from, to)| self.covers(from, to, &taken.spared))
     }
 
     /// The erasure because of which new keys are refused.
@@ -195,8 +196,8 @@ impl FenceRecord {
     }
 
     pub(super) fn public(&self, pseudonym: Hash) -> Fence {
-        let spared = self.living(Generation::FIRST, Generation(u32::MAX)).collect();
-        Fence { pseudonym, dead: self.dead.clone(), spared, closed: self.closed }
+        let (dead, spared) = (self.dead.clone(), self.left().collect());
+        Fence { pseudonym, dead, spared, closed: self.closed }
     }
 
     pub(super) fn encode(&self) -> Value {
@@ -260,23 +261,28 @@ impl FenceRecord {
 }
 
 /// The keys that an erasure spares, by what their ids say of their subjects.
-pub(super) struct Sparing(HashMap<[u8; SUBJECT_PREFIX], BTreeSet<Spared>>);
+pub(super) struct Sparing<'a> {
+    ids: &'a BTreeSet<KeyId>,
+    by_subject: HashMap<[u8; SUBJECT_PREFIX], BTreeSet<Spared>>,
+}
 
-impl Sparing {
-    /// An id that this vault did not make is nobody's.
-    pub(super) fn of(naming: &Naming, ids: &BTreeSet<KeyId>) -> Result<Self, VaultError> {
-        let mut keys: HashMap<_, BTreeSet<Spared>> = HashMap::new();
+impl<'a> Sparing<'a> {
+    pub(super) fn of(naming: &Naming, ids: &'a BTreeSet<KeyId>) -> Result<Self, VaultError> {
+        let mut by_subject: HashMap<_, BTreeSet<Spared>> = HashMap::new();
         for id in ids {
             if let Some(hint) = naming.hint(*id)? {
-                keys.entry(hint.subject).or_default().insert((hint.generation, *id));
+                by_subject.entry(hint.subject).or_default().insert((hint.generation, *id));
             }
         }
-        Ok(Self(keys))
+        Ok(Self { ids, by_subject })
     }
 
-    /// The spared keys of one subject.
-    pub(super) fn keys_of(&self, subject: &Hash) -> BTreeSet<Spared> {
+    /// The spared keys of one subject. Of an era that this vault does not know, because it was
+    /// restored, its fence may know keys all the same.
+    pub(super) fn keys_of(&self, subject: &Hash, fence: &FenceRecord) -> BTreeSet<Spared> {
         let prefix = subject.first_chunk::<SUBJECT_PREFIX>();
-        prefix.and_then(|prefix| self.0.get(prefix)).cloned().unwrap_or_default()
+        let keys = prefix.and_then(|prefix| self.by_subject.get(prefix));
+        let known = fence.left().filter(|(_, id)| self.ids.contains(id));
+        keys.into_iter().flatten().copied().chain(known).collect()
     }
 }

@@ -79,7 +79,7 @@ impl Vault {
             let settled = record.open_generation().is_none();
             let current =
                 settled && dead.iter().any(|(from, to)| (*from..=*to).contains(&record.current));
-            let mut spared = sparing.keys_of(&pseudonym);
+            let mut spared = sparing.keys_of(&pseudonym, &fence);
             spared.retain(|(at, _)| dead.iter().any(|(from, to)| (*from..=*to).contains(at)));
             Ok(Taken { pseudonym, dead, spared, whole, closed: whole || fence.closed || current })
         });
@@ -162,7 +162,7 @@ impl Vault {
     pub fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
         for taken in &verdict.taken {
             let fence = self.core().disk.fence(&taken.pseudonym)?;
-            if !taken.dead.iter().all(|&(from, to)| fence.covers(from, to, &taken.spared)) {
+            if !fence.covers_all(taken) {
                 return Ok(false);
             }
         }

@@ -39,6 +39,8 @@ pub(crate) enum Trouble {
         /// What is wrong.
         why: KeyTrouble,
     },
+    /// A key that an erasure spared is not there.
+    SparedMissing(KeyId),
     /// A subject names an owner, and is not among that owner's dependents.
     EdgeMissing {
         /// Who depends.
@@ -385,6 +387,12 @@ impl Judge<'_> {
         if fence.spared.keys().any(|(generation, _)| !fence.is_dead(*generation)) {
             let why = "its fence spares a key of a generation that is not dead";
             (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
+        }
+        for (_, id) in fence.left() {
+            let found = self.core.find(id);
+            if let Some(None) = self.beside(found) {
+                (self.tell)(Trouble::SparedMissing(id));
+            }
         }
         self.judged.erasures.extend(fence.spared.values().flatten());
         self.judged.erasures.extend(fence.dead.iter().map(|&(_, _, erasure)| erasure));

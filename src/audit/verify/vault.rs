@@ -186,6 +186,8 @@ fn finding(trouble: Trouble) -> Finding<Ill> {
                     .at(at, format!("its subject never began generation {generation}")),
             }
         }
+        Trouble::SparedMissing(id) => Ill::SparedKeyMissing
+            .at(Where::Key { id: id.to_string(), stream: None }, "its fence says that it lives"),
         Trouble::EdgeMissing { subject, owner } => Ill::OwnerEdgeMissing
             .at(Where::Subject(subject), format!("it is not among the dependents of {owner}")),
         Trouble::EdgeStale { subject, owner } => Ill::OwnerEdgeStale.at(

@@ -1,19 +1,33 @@
-//! The plaintext of a backup, written and read as a stream. All numbers are big-endian.
+//! The plaintext of a backup, written and read as a stream. All numbers are big-endian; times are
+//! microseconds since 1970-01-01 UTC.
 //!
-//! ```text
-//! header   "OUBLIETTE BACKUP"(16) format(4) vault(16) backup(16) created(8) expires(8) epoch(8)
-//!          identity(32)
-//! walk     value*                                  in ascending order of places
-//! end of walk  2
-//! changes  (value | gone | range gone)*            in the order in which they are to be applied
-//! trailer  5 values in the walk(8) changes(8) zero(65,536)
+//! | bytes | what |
+//! | --- | --- |
+//! | 16 | `OUBLIETTE BACKUP` |
+//! | 4 | format: 1 |
+//! | 16 | the vault's id |
+//! | 16 | the backup's id |
+//! | 8 | when it was begun |
+//! | 8 | when it expires |
+//! | 8 | the root's epoch when it was begun |
+//! | 32 | the vault's identity |
+//! | … | the walk: values in strictly ascending order of places |
+//! | 1 | 2: the walk ends |
+//! | … | changes: values, *gone* and *range gone*, in the order in which they are to be applied |
+//! | 1 | 5: the trailer |
+//! | 8 | how many values the walk has |
+//! | 8 | how many changes there are |
+//! | 65,536 | zeros, which wash the last secrets out of the buffers of writers and readers |
 //!
-//! value       1 place length(1) value length(2) place value
-//! gone        3 place length(1) place
-//! range gone  4 from length(1) from to length(1) to
-//! ```
+//! | item | bytes |
+//! | --- | --- |
+//! | value | 1 ‖ length of the place(1) ‖ length of the value(2) ‖ place ‖ value |
+//! | gone | 3 ‖ length(1) ‖ place: nothing stands there now |
+//! | range gone | 4 ‖ length(1) ‖ from ‖ length(1) ‖ to: nothing stands from there (inclusive) to there (exclusive) |
 //!
-//! The zeros wash the last secrets out of the buffers of writers and readers.
+//! Values are those of the tree: see [`crate::vault::places`], [`crate::vault::records`] and
+//! [`crate::vault::fence`]. A key that a fence in the same backup says is dead is not restored; one that
+//! the fence says was spared is.
 
 use std::io::{self, Read, Write};
 

@@ -10,7 +10,7 @@ use crate::{
     vault::{KeyInfo, places, records::KeyEntry, tree::Value},
 };
 
-pub(super) fn class(category: &str, period: &str) -> Class {
+pub(in crate::vault) fn class(category: &str, period: &str) -> Class {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Class {
         category: given(category).map(|text| text.parse().unwrap()),
@@ -19,7 +19,7 @@ pub(super) fn class(category: &str, period: &str) -> Class {
 }
 
 /// Makes a key of a class, as a later version does, in a generation that is begun.
-pub(super) fn key_of_class(
+pub(in crate::vault) fn key_of_class(
     vault: &Vault,
     of: &str,
     whose: &str,

@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout)]
 
 pub(super) mod claims;
-mod classes;
+pub(super) mod classes;
 #[cfg(unix)]
 mod copied;
 mod counts;
@@ -28,8 +28,8 @@ mod replay;
 mod rotation;
 #[cfg(unix)]
 mod slots;
-mod spared;
-mod verify;
+pub(super) mod spared;
+pub(super) mod verify;
 mod walk;
 
 use std::sync::{

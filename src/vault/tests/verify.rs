@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What is wrong with a vault, each in a few words.
-pub(super) fn troubles(vault: &Vault) -> Vec<String> {
+pub(in crate::vault) fn troubles(vault: &Vault) -> Vec<String> {
     let mut told = Vec::new();
     vault
         .judge(false, &mut |trouble| told.push(in_words(&trouble)), &mut |part| {
@@ -42,6 +42,7 @@ fn in_words(trouble: &Trouble) -> String {
             };
             format!("key of {stream}: {why}")
         }
+        Trouble::SparedMissing(id) => format!("spared {id}: missing"),
         Trouble::EdgeMissing { subject, owner } => format!("{subject} → {owner}: missing"),
         Trouble::EdgeStale { subject, .. } => format!("{subject}: stale"),
         Trouble::ForgottenNamed { subject } => format!("{subject} names the forgotten"),
@@ -220,6 +221,13 @@ async fn what_does_not_have_its_form_or_stands_where_nothing_should_is_told() {
     let odd = FenceRecord { closed: true, ..FenceRecord::default() }.encode();
     put(&tree, fence.clone(), [&(odd.len() as u32).to_be_bytes()[..], &odd].concat());
     assert_eq!(troubles(&vault), ["its fence is closed, and no generation is dead"]);
+    let mut odd = FenceRecord::default();
+    odd.kill(Generation(1), Generation(1), ErasureId::now(), &Default::default());
+    odd.spared.insert((Generation(2), KeyId([0; 18])), Some(ErasureId::now()));
+    let odd = odd.encode();
+    put(&tree, fence.clone(), [&(odd.len() as u32).to_be_bytes()[..], &odd].concat());
+    let why = "its fence spares a key of a generation that is not dead";
+    assert!(troubles(&vault).contains(&why.to_owned()));
     // A part of a value without the one before it.
     let second = [places::fence(&hash), vec![0, 0, 0, 2]].concat();
     tree.put(vec![(fence, None), (second.clone(), Some(Value::new(vec![1])))]).unwrap();

@@ -1,15 +1,36 @@
-//! One page, opened and sealed. The bytes, all numbers big-endian:
+//! One page, opened and sealed. All numbers are big-endian.
 //!
-//! ```text
-//! stored page  format(1) kind(1) version(8) nonce(12) ciphertext tag(16)
-//! associated   "oubliette page" format(1) kind(1) vault(16) page id(16) version(8)
-//! plaintext    [root pages only: epoch(8) identity(32)] level(1) items
-//! leaf item    place length(1) value length(2) place value
-//! inner item   bound length(1) bound child id(16) child key(32)
-//! ```
+//! | bytes | a page as it is stored |
+//! | --- | --- |
+//! | 1 | format: 1 |
+//! | 1 | kind: 1 a leaf, 2 an inner page; 3 and 4 the same as the root page |
+//! | 8 | version: higher with each write under one key |
+//! | 12 | nonce |
+//! | … | ciphertext, AES-256-GCM under the page's key |
+//! | 16 | tag, also over `"oubliette page" ‖ format ‖ kind ‖ vault(16) ‖ page id(16) ‖ version` |
 //!
-//! Items stand in strictly ascending order. A page stays in memory as one wiped buffer and the
-//! offsets of its items.
+//! | bytes | the plaintext |
+//! | --- | --- |
+//! | 8 | root pages only: the epoch |
+//! | 32 | root pages only: the vault's identity |
+//! | 1 | level: 0 a leaf, above it the inner pages |
+//! | … | items, in strictly ascending order of places or bounds |
+//!
+//! | bytes | an item of a leaf |
+//! | --- | --- |
+//! | 1 | length of the place |
+//! | 2 | length of the value |
+//! | … | place: see [`crate::vault::places`] |
+//! | … | value: see [`crate::vault::records`] and [`crate::vault::fence`] |
+//!
+//! | bytes | an item of an inner page |
+//! | --- | --- |
+//! | 1 | length of the bound |
+//! | … | bound: no place in the child is less, but in the first child |
+//! | 16 | the child's page id |
+//! | 32 | the child's key |
+//!
+//! A page stays in memory as one wiped buffer and the offsets of its items.
 
 use zeroize::Zeroizing;
 

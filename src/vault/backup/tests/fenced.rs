@@ -140,3 +140,72 @@ async fn another_vaults_backup_is_refused_by_name() {
     let both = refused.to_string();
     assert!(both.contains(&wanted) && both.contains(&vault.id().to_string()), "{both}");
 }
+
+/// A backup that holds dead keys beside the fence that spared others.
+#[tokio::test]
+async fn a_restore_brings_back_what_its_fence_spared_and_nothing_else_of_the_dead() {
+    let place = Place::new();
+    let vault = place.vault();
+    let [mut ids, mut classed] = [Vec::new(), Vec::new()];
+    for of in ["a", "b", "c"] {
+        ids.push(key(&vault, of, "user-1").await.unwrap().id());
+        let class = classes::class("health", "2026-12-31");
+        classed.push(classes::key_of_class(&vault, of, "user-1", &class, 1));
+    }
+    let keys: Vec<_> = values(&vault).into_iter().filter(|(at, _)| places::is_key(at)).collect();
+    let (spared, lost) = (ids[1], classed[2]);
+    let erasure = crate::event::ErasureId::now();
+    let all = crate::vault::Dead::All;
+    destroy_but(&vault, erasure, "user-1", all, [spared, lost, classed[0]]).await.unwrap();
+    crate::vault::tests::spared::lose(&vault, lost);
+    let made = place.back_up(&vault, "copy.age").await.unwrap();
+    let mut walk = values(&vault);
+    walk.retain(|(at, _)| !places::is_key(at));
+    walk.extend(keys.into_iter().filter(|(_, value)| !value.windows(18).any(|at| at == lost.0)));
+    walk.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut bytes = Vec::new();
+    let mut writer = Writer::begin(&mut bytes, &header(&vault, &made)).unwrap();
+    walk.iter().for_each(|(at, value)| writer.walked(at, value).unwrap());
+    writer.end_of_walk().unwrap();
+    writer.end().unwrap();
+    place.seal("odd.age", &bytes);
+
+    assert_eq!(place.restore("odd.age").unwrap().keys, 2);
+    let again = place.restored();
+    for id in [spared, classed[0]] {
+        assert_eq!(live(again.opening_key(id)).id(), id);
+    }
+    for id in [ids[0], ids[2], classed[1]] {
+        assert_eq!(shredded(again.opening_key(id)), erasure);
+    }
+    assert!(is_missing(&again.opening_key(lost)));
+    assert_eq!(verify::troubles(&again), [format!("spared {lost}: missing")]);
+}
+
+#[tokio::test]
+async fn a_backup_with_a_key_of_a_newer_form_is_refused_by_name() {
+    for (byte, newer) in [(0, 2), (75, 0x41)] {
+        let place = Place::new();
+        let vault = place.vault();
+        key(&vault, "user-1", "user-1").await.unwrap();
+        let made = place.back_up(&vault, "copy.age").await.unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = Writer::begin(&mut bytes, &header(&vault, &made)).unwrap();
+        for (at, mut value) in values(&vault) {
+            if places::is_key(&at) {
+                value[byte] = newer;
+            }
+            writer.walked(&at, &value).unwrap();
+        }
+        writer.end_of_walk().unwrap();
+        writer.end().unwrap();
+        place.seal("newer.age", &bytes);
+        let refused = place.restore("newer.age").unwrap_err();
+        let named = match byte {
+            0 => matches!(refused, BackupError::NewerFormat { found: 2, known: 1 }),
+            _ => refused.to_string().contains("use a newer program"),
+        };
+        assert!(named, "{refused}");
+        assert!(!place.path("restored").exists() && !place.path("restored.root").exists());
+    }
+}

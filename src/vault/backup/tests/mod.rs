@@ -7,6 +7,7 @@ mod files;
 mod load;
 mod scale;
 mod signing;
+mod spared;
 
 use std::path::{Path, PathBuf};
 
