@@ -20,9 +20,11 @@ mod links;
 #[cfg(target_os = "linux")]
 mod memory;
 mod not_reached;
+mod owners;
 mod rolled_back;
 mod root;
 mod rotation;
+mod runbook;
 mod settings;
 #[cfg(unix)]
 #[path = "../device/skip.rs"]
