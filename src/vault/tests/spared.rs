@@ -207,6 +207,32 @@ async fn of_an_erasure_that_was_announced_twice_the_last_says_what_is_spared() {
     }
 }
 
+/// A restored vault has no secret of the era in which a key was made that it does not have. Its fence
+/// knows the key all the same.
+#[cfg(feature = "backup")]
+#[tokio::test]
+async fn what_a_fence_knows_is_spared_though_its_id_cannot_be_read() {
+    let tree = tree();
+    let vault = over(&tree);
+    let image = Arc::new(tree.twin());
+    vault.ask(crate::vault::committer::Job::EndEra).await.unwrap();
+    let [_, spared, ..] = filled(&vault).await;
+    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+    let destruction = |spared| {
+        let spared = BTreeSet::from([spared]);
+        Destruction { spared, ..Destruction::new(ErasureId::now(), doomed.clone()) }
+    };
+    let told = vault.verdict(&destruction(spared), b"{}").unwrap();
+    let back = over(&image);
+    back.replay(vec![told]).await.unwrap();
+    assert!(is_missing(&back.opening_key(spared)));
+    let again = destruction(spared);
+    assert_eq!(back.verdict(&again, b"{}").unwrap().taken[0].spared.len(), 1);
+    back.destroy(&again, b"{}").await.unwrap();
+    let fence = back.standing(&subject("user-1")).unwrap().fence.unwrap();
+    assert_eq!(fence.spared, [(Generation(1), spared)]);
+}
+
 /// Part of an erasure may be known, because it was announced twice.
 #[tokio::test]
 async fn a_replay_of_what_is_known_closes_nobody_who_was_admitted_since() {
