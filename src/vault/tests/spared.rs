@@ -339,3 +339,36 @@ async fn a_reader_gets_what_was_spared_and_an_alarm_where_it_is_lost() {
         );
     }
 }
+
+/// Nobody who kept a copy of the pages reads with today's root what was destroyed beside a spared key.
+#[cfg(all(unix, feature = "drill"))]
+#[tokio::test]
+async fn no_earlier_page_opens_after_an_erasure_that_spared_a_key() {
+    use crate::vault::Copied;
+    for (whole, erased) in [(true, true), (false, true), (false, false)] {
+        let disk = tempfile::tempdir().unwrap();
+        let at = |part: &str| disk.path().join(part);
+        let vault = Vault::create(&at("vault"), &at("slot")).unwrap();
+        let [dead, spared, gone, _] = filled(&vault).await;
+        drop(vault);
+        folder::copy_folder(&at("vault"), &at("copy"));
+        let vault = Vault::open(&at("vault"), &at("slot")).unwrap();
+        let all = if whole { Dead::All } else { spans(&[(1, 1)]) };
+        if erased {
+            destroy_but(&vault, ErasureId::now(), "user-1", all, [spared]).await.unwrap();
+        } else {
+            // As no vault does it: the page keeps its key.
+            let core = vault.core();
+            for id in [dead, gone] {
+                let place = core.find(id).unwrap().unwrap().place(&core.naming);
+                core.disk.put(vec![(place, None)]).unwrap();
+            }
+        }
+        let copy = Copied::open(&Copied::pages(&at("copy")).unwrap()).unwrap();
+        let mut seen = BTreeSet::new();
+        let mut page = |name: &[u8; 16]| copy.page(name).unwrap();
+        vault.dead_keys(None, &mut page, &mut |key| seen.extend([key.id])).unwrap();
+        assert_eq!(seen, if erased { BTreeSet::new() } else { BTreeSet::from([dead, gone]) });
+        live(vault.opening_key(spared));
+    }
+}
