@@ -128,8 +128,10 @@ impl Said {
         let mut words = words(text);
         // What a sentence says of any command holds of one.
         for word in &mut words {
-            if word == "COMMAND" {
-                *word = "append".to_owned();
+            match word.as_str() {
+                "COMMAND" => *word = "append".to_owned(),
+                "EVENT" | "$ERASURE" => *word = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11".to_owned(),
+                _ => {}
             }
         }
         let cut = words.iter().position(|word| word == "…");

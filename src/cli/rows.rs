@@ -159,6 +159,10 @@ pub(super) struct Row {
     pub(super) metadata: Option<Json>,
     pub(super) data: Payload,
     pub(super) holes: Option<Holes>,
+    /// Whether it says when it was recorded.
+    pub(super) recorded: bool,
+    /// Whether its payload is a text that is itself a JSON object or list.
+    pub(super) in_text: bool,
 }
 
 /// What a row turned out to be.
@@ -190,6 +194,33 @@ pub(super) fn parse(line: &[u8], holes: bool) -> Result<Parsed, RowError> {
         }
     };
     members.check()?.understand(holes)
+}
+
+/// The stream of a row that is not understood, where that much can be told.
+pub(super) fn stream_of(line: &[u8]) -> Option<StreamName> {
+    let members = str::from_utf8(line).ok().and_then(|line| serde_json::from_str(line).ok());
+    let name = match members.as_ref().and_then(|members: &Members<'_>| members.raw("stream")) {
+        Some(name) => serde_json::from_str(name).ok()?,
+        None => {
+            let key = b"\"stream\"";
+            let at = line.windows(key.len()).position(|bytes| bytes == key)? + key.len();
+            let rest = line[at..].trim_ascii_start().strip_prefix(b":")?;
+            // A string, whatever comes after it.
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<String>();
+            values.next()?.ok()?
+        }
+    };
+    StreamName::new(name).ok()
+}
+
+/// Whether a payload is a string that holds an object or a list: an object that was written into a
+/// column of text, and read from there as it lay.
+fn is_in_text(data: &Payload) -> bool {
+    let Payload::Json(json) = data else { return false };
+    json.as_str().starts_with('"')
+        && serde_json::from_str::<String>(json.as_str()).is_ok_and(|text| {
+            text.trim_start().starts_with(['{', '[']) && Json::parse(&text).is_ok()
+        })
 }
 
 /// The members of a row, as they are spelled.
@@ -326,7 +357,19 @@ impl<'a> Members<'a> {
             (None, None) => return Err(RowError::Missing("data")),
         };
         let holes = Holes::new(&shredded, &withheld, bare);
-        Ok(Parsed::Event(Row { stream, id, event_type, subject, metadata, data, holes }))
+        let recorded = !matches!(self.raw("recorded"), None | Some("null"));
+        let in_text = is_in_text(&data);
+        Ok(Parsed::Event(Row {
+            stream,
+            id,
+            event_type,
+            subject,
+            metadata,
+            data,
+            holes,
+            recorded,
+            in_text,
+        }))
     }
 }
 

@@ -193,7 +193,7 @@ fn no_message_of_an_import_quotes_the_line() {
     let lines = [
         r#"{"stream":"Erika Musterfrau","type":"T","data":1}"#,
         r#"{"stream":"s","type":"T","data":{"Erika":1,"Erika":2}}"#,
-        r#"{"stream":"s","type":"T","data":{"$sealed":"Erika"}}"#,
+        r#"{"stream":"t","type":"T","data":{"$sealed":"Erika"}}"#,
         r#"{"stream":"s","type":["Erika"],"data":1}"#,
         r#"{"Erika":1}"#,
         r#""Erika""#,

@@ -74,7 +74,8 @@ fn rows_with_holes_come_back_as_the_same_rows() {
     let with_holes = [&import[..], &["--with-holes"]].concat();
     let ran = b.feed(&with_holes, &exported);
     let summary = rows(&ran.stdout).pop().unwrap();
-    assert_eq!((ran.code, summary["imported"].as_u64()), (0, Some(3)), "{}", ran.stdout);
+    assert_eq!((ran.code, summary["imported"].as_u64()), (0, Some(4)), "{}", ran.stdout);
+    // One that is whole had waited behind them.
     assert_eq!(summary["skipped"], 2);
     assert_eq!(rows(&b.feed(&with_holes, &exported).stdout).pop().unwrap()["already"], 5);
 

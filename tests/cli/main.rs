@@ -23,6 +23,7 @@ mod not_reached;
 mod rolled_back;
 mod root;
 mod rotation;
+mod runbook;
 mod settings;
 #[cfg(unix)]
 #[path = "../device/skip.rs"]

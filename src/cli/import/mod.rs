@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::{
     exit::{CliError, Exit},
     open::Globals,
-    output::{Out, stderr_style, to_stderr},
+    output::{Out, note, stderr_style, to_stderr},
 };
 use lines::{Batch, Ids, Lines, Stop};
 use place::{Outcome, Placer};
@@ -37,6 +37,10 @@ Examples:
   oubliette read-all --json | oubliette --dir elsewhere import -
   generate | oubliette import - --source nightly-2026-05-03
 
+When a line is bad, later lines of its stream are not imported: owners depend on the order of
+events. Repair it and repeat the same import. A line of which not even the stream can be told costs
+only itself.
+
 A row without an id gets one from the name of its source and its line number, so that the same
 import may be repeated, also after a crash: what is there already is not doubled. The name is the
 file's path, unless --source says another: use it where the file moves, or its lines change.
@@ -44,7 +48,7 @@ file's path, unless --source says another: use it where the file moves, or its l
 With --policy the rows are imported under that policy. The folder adopts it before the first of them
 is stored, and keeps the one that it had if all are refused.
 
-Bad lines are listed with their numbers and reasons, and the import goes on. Exit code 1 if there
+Bad lines are listed with their numbers and reasons, and other streams go on. Exit code 1 if there
 were any; 4 if none was bad, but some belong to forgotten subjects and were refused.")]
 pub(super) struct ImportArgs {
     /// The file; `-` is stdin
@@ -69,7 +73,14 @@ struct Summary {
     already: u64,
     forgotten: u64,
     bad: u64,
+    /// Behind a bad line of their stream.
+    held: u64,
     skipped: u64,
+    /// Of all lines, those that say when they were recorded.
+    recorded: u64,
+    /// The first line whose payload is JSON within a text.
+    #[serde(skip)]
+    in_text: Option<u64>,
 }
 
 pub(super) async fn run(
@@ -83,7 +94,7 @@ pub(super) async fn run(
 
     let watch = Watch::new(globals.json, input.bytes);
     let ids = source.as_deref().map(Ids::of);
-    let mut lines = Lines::new(input.reader, ids, args.with_holes);
+    let mut lines = Lines::new(input.reader, ids, args.with_holes, input.bytes.is_none());
     // One batch is read while another is appended.
     let (sender, mut batches) = mpsc::channel(1);
     let reading = tokio::task::spawn_blocking(move || {
@@ -123,13 +134,26 @@ pub(super) async fn run(
     watch.finish();
     // The thread ends with its next batch; on a terminal's stdin that may be never.
     reading.abort();
+    if summary.recorded > 0 {
+        note(
+            globals.json,
+            &format!(
+                "{} when they were recorded; the store notes when it stores them, and the earlier times \
+                 are not kept: put a time that you need into the payload",
+                match summary.recorded {
+                    1 => "1 row says".to_owned(),
+                    rows => format!("{rows} rows say"),
+                },
+            ),
+        );
+    }
     tell(globals.json, &summary, out)?;
     match ended {
         Err(CliError::Pipe) => Err(CliError::Pipe),
         Err(error) => Err(error.with_hint(
             "what was imported stays; repeat the same import, and what is there is not doubled",
         )),
-        Ok(()) if summary.bad > 0 => Err(CliError::Told(Exit::Failed)),
+        Ok(()) if summary.bad + summary.held > 0 => Err(CliError::Told(Exit::Failed)),
         Ok(()) if summary.forgotten > 0 => Err(CliError::Told(Exit::Forgotten)),
         Ok(()) => Ok(()),
     }
@@ -145,6 +169,19 @@ async fn take(
     out: &mut Out,
 ) -> Result<bool, CliError> {
     let end = batch.end;
+    for line in &batch.lines {
+        summary.recorded += u64::from(line.recorded);
+        if line.in_text && summary.in_text.is_none() {
+            summary.in_text = Some(line.number);
+            let told = format!(
+                "line {}: `data` is a text that holds JSON, and is sealed as a text: no pointer of the \
+                 policy leads into it, no owner is read from it; if it comes from a column of text, put its \
+                 JSON in place of the text (said once)",
+                line.number
+            );
+            watch.aside(|| note(json, &told));
+        }
+    }
     let (outcomes, failed) = placer.place(batch).await;
     let there = |outcome: &Outcome| matches!(outcome, Outcome::Imported | Outcome::Already);
     let stored = outcomes.iter().any(|(_, outcome)| there(outcome));
@@ -154,8 +191,9 @@ async fn take(
             Outcome::Imported => (&mut summary.imported, None),
             Outcome::Already => (&mut summary.already, None),
             Outcome::Skipped => (&mut summary.skipped, None),
-            Outcome::Forgotten(why) => (&mut summary.forgotten, Some(("forgotten", why))),
-            Outcome::Bad(why) => (&mut summary.bad, Some(("bad", why))),
+            Outcome::Forgotten(why) => (&mut summary.forgotten, Some(("forgotten", why.as_str()))),
+            Outcome::Bad(why) => (&mut summary.bad, Some(("bad", why.as_str()))),
+            Outcome::Held => (&mut summary.held, Some(("held", HELD))),
         };
         *count += 1;
         let Some((what, why)) = what else { continue };
@@ -175,8 +213,11 @@ fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
         out.json(summary)?;
         return Ok(());
     }
-    let Summary { imported, already, forgotten, bad, skipped, .. } = summary;
+    let Summary { imported, already, forgotten, bad, held, skipped, .. } = summary;
     let mut words = format!("{imported} imported, {already} already there, {bad} bad");
+    if *held > 0 {
+        words.push_str(&format!(", {held} held back behind bad lines of their streams"));
+    }
     if *forgotten > 0 {
         words.push_str(&format!(", {forgotten} refused (subject forgotten)"));
     }
@@ -186,6 +227,9 @@ fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
     out.line(&words)?;
     Ok(())
 }
+
+/// Why a line that is not bad itself is not imported.
+const HELD: &str = "not imported: an earlier line of its stream is bad";
 
 /// Where the rows come from.
 struct Input {
@@ -229,6 +273,14 @@ impl From<Stop> for CliError {
             Stop::NoSource(line) => Self::usage(format!(
                 "line {line} has no id, and stdin has no name to make one from: say --source NAME"
             )),
+            Stop::NotRows(line) => Self::usage(format!(
+                "line {line} is no row: import takes NDJSON, one JSON object a line, such as \
+                 {{\"stream\":\"user-456\",\"type\":\"UserRegistered\",\"data\":{{}}}}"
+            ))
+            .with_hint(
+                "convert CSV and the like first; `jq -c` makes lines of objects that are laid out over \
+                 several, `jq -c '.[]'` of a list",
+            ),
             Stop::Io(error) => Self::failed(format!("the input cannot be read: {error}")),
         }
     }

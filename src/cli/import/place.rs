@@ -31,6 +31,8 @@ pub(super) enum Outcome {
     /// Its subject is forgotten, and it is not there.
     Forgotten(String),
     Bad(String),
+    /// A line before it in its stream is bad: in another order it might state something else.
+    Held,
 }
 
 /// Puts batches into the store.
@@ -39,6 +41,8 @@ pub(super) struct Placer {
     /// The ids in streams of forgotten subjects, for telling what is there from what is refused.
     seen: HashMap<StreamName, Option<HashSet<EventId>>>,
     remembered: usize,
+    /// Streams of which a line was bad.
+    held: HashSet<StreamName>,
 }
 
 /// An event that is ready to be appended.
@@ -51,7 +55,7 @@ struct Ready {
 
 impl Placer {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, seen: HashMap::new(), remembered: 0 }
+        Self { store, seen: HashMap::new(), remembered: 0, held: HashSet::new() }
     }
 
     /// Appends what can be appended, and says of each line what became of it, in their order. An
@@ -62,13 +66,19 @@ impl Placer {
     ) -> (Vec<(u64, Outcome)>, Option<StoreError>) {
         let mut outcomes = Vec::with_capacity(batch.lines.len());
         let mut ready = Vec::with_capacity(batch.lines.len());
-        for Line { number, what } in batch.lines {
+        for Line { number, what, .. } in batch.lines {
             match what {
+                What::Event { stream, .. } if self.held.contains(&stream) => {
+                    outcomes.push((number, Outcome::Held));
+                }
                 What::Event { stream, event, made_id } => {
                     ready.push(Ready { line: number, stream, event, made_id });
                 }
                 What::Tombstone => outcomes.push((number, Outcome::Skipped)),
-                What::Bad(error) => outcomes.push((number, Outcome::Bad(error.to_string()))),
+                What::Bad { error, stream } => {
+                    self.held.extend(stream);
+                    outcomes.push((number, Outcome::Bad(error.to_string())));
+                }
             }
         }
         let failed = self.append(&ready, &mut outcomes).await.err();
@@ -86,9 +96,14 @@ impl Placer {
         if !ready.is_empty() {
             todo.push(0..ready.len());
         }
+        let mut held = vec![false; ready.len()];
         while let Some(range) = todo.pop() {
-            let piece = &ready[range.clone()];
-            let groups: Vec<&[Ready]> =
+            let piece: Vec<&Ready> =
+                range.clone().filter(|at| !held[*at]).map(|at| &ready[at]).collect();
+            if piece.is_empty() {
+                continue;
+            }
+            let groups: Vec<&[&Ready]> =
                 piece.chunk_by(|one, next| one.stream == next.stream).collect();
             match self.store.append(groups.iter().map(|group| as_append(group)).collect()).await {
                 Ok(appended) => {
@@ -99,10 +114,22 @@ impl Placer {
                     }
                 }
                 Err(error) if is_the_stores(&error) => return Err(error),
-                Err(error) => match piece {
-                    [row] => outcomes.push((row.line, self.explain(row, error).await?)),
+                Err(error) => match piece[..] {
+                    [row] => {
+                        let outcome = self.explain(row, error).await?;
+                        if matches!(outcome, Outcome::Bad(_)) {
+                            self.held.insert(row.stream.clone());
+                            for at in range.end..ready.len() {
+                                if ready[at].stream == row.stream {
+                                    held[at] = true;
+                                    outcomes.push((ready[at].line, Outcome::Held));
+                                }
+                            }
+                        }
+                        outcomes.push((row.line, outcome));
+                    }
                     _ => {
-                        let middle = range.start + piece.len() / 2;
+                        let middle = range.start + range.len() / 2;
                         todo.extend([middle..range.end, range.start..middle]);
                     }
                 },
@@ -159,7 +186,7 @@ impl Placer {
     }
 }
 
-fn as_append(group: &[Ready]) -> Append {
+fn as_append(group: &[&Ready]) -> Append {
     // `chunk_by` makes no empty groups.
     let stream = group[0].stream.clone();
     let events = group.iter().map(|row| row.event.clone()).collect();
