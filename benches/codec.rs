@@ -15,12 +15,12 @@ use aes_gcm::{
     aead::{AeadInOut, inout::InOutBuf},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
+use hmac::{Hmac, Mac};
 use oubliette::{
     crypto::{Body, Context, DataKey, KeyId, PublicDigest, Purpose, SealPart, open, seal},
     event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
     layer::document::{Document, Draft, Notes, parse},
 };
-use hmac::{Hmac, Mac};
 use pair::{Ledger, Pair};
 use rand::{TryRng, rngs::SysRng};
 use sha2::Sha256;
