@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{Cause, ErasureId, EventId, Generation, StreamName, Subject},
-    vault::{Dead, Epoch, KeyInfo, Standing, Vault, VaultError},
+    vault::{Dead, Epoch, KeyInfo, MirrorState, Standing, Vault, VaultError},
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
@@ -48,6 +48,10 @@ pub struct Plan {
     /// Dependents that it may have to reach, and does not: nobody has said whose they are.
     #[serde(default)]
     pub not_reached: Vec<NotReached>,
+    /// Where it is done already: the mirrors of the root slot that may still hold a root from before
+    /// it, and the counter, if that is behind. Until then it is pending.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty", default)]
+    pub mirrors: Vec<MirrorState>,
 }
 
 /// A subject whose keys die.
@@ -256,6 +260,7 @@ impl Plan {
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
+            mirrors: vec![],
         }
     }
 
