@@ -163,3 +163,29 @@ fn the_front_page_of_rustdoc_defines_every_link_of_the_readme() {
         assert!(anew || !files(&target), "[{text}] leads nowhere in rustdoc");
     }
 }
+
+/// Names of tests in the table of the threat model.
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let text = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let named: Vec<&str> = rows
+        .filter_map(|row| row.rsplit('|').nth(1)?.trim().strip_prefix('`')?.strip_suffix('`'))
+        .collect();
+    assert!(named.len() > 15, "{}", named.len());
+    let mut code = String::new();
+    let mut folders = vec![root().join("src"), root().join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension() {
+                Some(kind) if kind == "rs" => code.push_str(&fs::read_to_string(&path).unwrap()),
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
+    for name in named {
+        assert!(code.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
+}

@@ -9,6 +9,8 @@ mod common;
 mod not_reached;
 #[path = "properties/owners.rs"]
 mod owners;
+#[path = "properties/rebuilt.rs"]
+mod rebuilt;
 
 use std::{
     collections::BTreeMap,

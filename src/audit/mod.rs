@@ -4,12 +4,14 @@
 //! [`verify`] removes orphan pages of the vault where it is told to. It asks whether vault and events
 //! are whole and agree; `drill`, whether anybody forgotten can still be read from files.
 
+mod compare;
 #[cfg(feature = "drill")]
 pub mod drill;
 mod finding;
 mod inventory;
 pub mod verify;
 
+pub use compare::Compared;
 pub use finding::{Finding, Severity, Where};
 pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, Row, Totals};
 

@@ -130,7 +130,7 @@ impl Said {
         for word in &mut words {
             match word.as_str() {
                 "COMMAND" => *word = "append".to_owned(),
-                "EVENT" => *word = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11".to_owned(),
+                "EVENT" | "$ERASURE" => *word = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11".to_owned(),
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@ use oubliette::{
     audit::AuditError,
     erasure::ErasureError,
     event::{JsonError, NameError},
-    layer::{CodecError, RotateError},
+    layer::{CodecError, OwnersError, RotateError},
     policy::PolicyErrors,
     service::FolderError,
     store::{StoreError, sqlite::OpenError},
@@ -211,6 +211,16 @@ impl From<AuditError> for CliError {
             AuditError::Store(error) => error.into(),
             AuditError::NoVault => Self::usage(error),
             error => Self::failed(error),
+        }
+    }
+}
+
+impl From<OwnersError> for CliError {
+    fn from(error: OwnersError) -> Self {
+        match error {
+            OwnersError::Vault(error) => error.into(),
+            OwnersError::Store(error) => error.into(),
+            other => Self::usage(other),
         }
     }
 }

@@ -149,6 +149,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
         (true, _) => "were",
     };
     let mut lines: Vec<String> = erased.not_reached.iter().map(open_claim).collect();
+    lines.extend(erased.owners_unknown.then(owners_unknown));
     if erased.unsealed > 0 {
         lines.push(format!(
             "{} about them {} never sealed and can still be read",
@@ -174,6 +175,12 @@ fn remainder(erased: &Erased) -> Vec<String> {
     lines.extend(erased.foreign.iter().map(others));
     lines.extend(erased.kept.iter().map(|kept| format!("{} stays: {kept}", kept.subject)));
     lines
+}
+
+fn owners_unknown() -> String {
+    "it is not known whom this missed: events were stored before the vault or before the policy's \
+     owner rules, and may state owners (`owners rebuild` looks once for all)"
+        .to_owned()
 }
 
 fn open_claim(open: &NotReached) -> String {
@@ -240,6 +247,18 @@ pub(super) async fn reopen(
         ),
         None => format!("{subject} is not forgotten; nothing changed"),
     })?;
+    if reopened.generation.is_some() {
+        out.line(&format!(
+            "nothing depends on {subject} any more: reopen each stream that did, and append an event \
+             there that states its owner"
+        ))?;
+    }
+    if !reopened.owner_events.is_empty() {
+        out.line(&format!(
+            "{subject} has no owner: nothing is sealed there before an event that states one ({})",
+            reopened.owner_events.join(", ")
+        ))?;
+    }
     Ok(())
 }
 
@@ -326,6 +345,9 @@ fn describe(plan: &Plan) -> String {
     }
     for kept in &plan.kept {
         text.push_str(&format!("\n{} stays: {kept}", kept.subject));
+    }
+    if plan.owners_unknown {
+        text.push_str(&format!("\n{}", owners_unknown()));
     }
     for open in &plan.not_reached {
         text.push_str(&format!("\n{}", open_claim(open)));

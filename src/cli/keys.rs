@@ -35,11 +35,11 @@ Examples:
   oubliette keys rotate --successor successor.key --compromised-since 2026-11-20
       (after somebody got the vault's folder and its root slot)
 
-The secret of the key that signs is in the vault's folder and in no backup. So a vault that is restored
-from a backup makes a key of its own, and knows the earlier ones. Whoever has a copy of the folder
-and its root slot has the secret as well, and can sign a change of the key: a successor that was pinned
-before, and is kept elsewhere, is what they do not have. Where one is pinned, nothing else can take the
-key's place.
+The secret of the key that signs is in the vault's folder and in no backup. So a vault that is
+restored from a backup makes a key of its own, and knows the earlier ones. Whoever has a copy of the
+folder and its root slot has the secret as well, and can sign a change of the key. A successor that
+was pinned before, and is kept elsewhere, is what they do not have: where one is pinned, nothing
+else can take the key's place.
 
 docs/signing-keys.md says what to do when a key is lost or stolen, step by step.")]
 #[command(args_conflicts_with_subcommands = true)]
@@ -52,9 +52,9 @@ pub(super) struct KeysArgs {
 enum KeysCommand {
     /// Make the key that is to follow the present one, and write its secret to a file for you to keep elsewhere
     #[command(after_help = "\
-The vault notes the public key and announces it. The secret is in the file alone, which only you may read:
-keep it offline, apart from the vault, its root slot and its backups. Then make a backup: a vault that is
-restored from an earlier one does not know of the successor by itself.")]
+The vault notes the public key and announces it. The secret is in the file alone, which only you may
+read: keep it offline, apart from the vault, its root slot and its backups. Then make a backup: a
+vault that is restored from an earlier one does not know of the successor by itself.")]
     Successor {
         /// The file to write; it must not exist, nor lie in the data folder
         #[arg(long, value_name = "FILE")]
@@ -69,10 +69,11 @@ Examples:
       (the pinned one takes over; pin the next one afterwards)
   oubliette keys rotate --successor successor.key --compromised-since 2026-11-20
 
-The change is announced in the event store, so that a vault that is restored learns of it there. With
---compromised-since nothing counts any more that only the earlier key says, whatever date it bears. What
-this vault knows of erasures it announces again under the new key; tombstones count as far as it knows
-what they say. It does so before anything that the earlier key announced is applied.
+The change is announced in the event store, so that a vault that is restored learns of it there.
+With --compromised-since nothing counts any more that only the earlier key says, whatever date it
+bears. What this vault knows of erasures it announces again under the new key; tombstones count as
+far as it knows what they say. The key changes before anything that the earlier one announced is
+applied.
 
 Make a backup afterwards.")]
     Rotate {

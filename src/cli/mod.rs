@@ -21,6 +21,7 @@ mod kek;
 mod keys;
 mod open;
 mod output;
+mod owners;
 mod policy;
 mod private;
 mod read;
@@ -105,6 +106,7 @@ enum Command {
     #[command(name = READER, hide = true)]
     DrillReader(drill::ReaderArgs),
     Policy(policy::PolicyArgs),
+    Owners(owners::OwnersArgs),
     Root(root::RootArgs),
     Vault(vault::VaultArgs),
 }
@@ -195,6 +197,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         // It has ended by now.
         Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
+        Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
     }
     // What was said before an error is said, too.
     .and(out.flush().map_err(CliError::from))

@@ -71,7 +71,7 @@ pub(super) struct Globals {
     #[arg(long = "past-erasure", global = true, value_name = "ERASURE")]
     pub(super) past_erasures: Vec<ErasureId>,
     /// Apply an erasure that an earlier restoration of this vault's backup announced, under a key that
-    /// this one does not know. Once is enough
+    /// this one does not know, or that only a compromised key announced. Once is enough
     #[arg(long = "believe-erasure", global = true, value_name = "ERASURE")]
     pub(super) believed_erasures: Vec<ErasureId>,
     /// Open this folder as the only one of its root slot, though it was restored or is a copy: you

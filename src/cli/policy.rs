@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use oubliette::{policy::Policy, service::PolicyText, vault::VaultError};
+use oubliette::{audit::Compared, policy::Policy, service::PolicyText, vault::VaultError};
 
 use super::{
     exit::CliError,
     open::Globals,
-    output::{Out, note, stdout_style},
+    output::{self, Out, note, stdout_style},
 };
 
 /// Work with policies
@@ -71,16 +71,37 @@ async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or(VaultError::Unsupported("opened without a vault"))?;
     folder.adopt(vault, &text).await?;
+    let compared = store.compare_policy(text.policy()).await?;
     for warning in text.policy().warnings() {
         note(globals.json, &format!("policy: {warning}"));
     }
     let digest = text.policy().digest().to_string();
     if globals.json {
-        out.json(&serde_json::json!({ "adopted": digest }))?;
+        out.json(&serde_json::json!({ "adopted": digest, "stored": compared }))?;
     } else {
         out.line(&format!("the folder works under this policy now, digest {digest}"))?;
+        otherwise(&compared).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
+}
+
+/// What is to be said of the events that are there: the policy changes none of them.
+fn otherwise(compared: &Compared) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut say = |events: u64, what: &str| {
+        lines.extend((events > 0).then(|| format!("{}: {what}", output::count(events, "event"))));
+    };
+    say(
+        compared.owners_not_noted,
+        "stored before, and state owners who are not noted; `owners rebuild` notes them",
+    );
+    say(
+        compared.other_subject,
+        "sealed for somebody else than this policy names; forgetting whom it names does not reach them \
+         (`verify` names each)",
+    );
+    say(compared.in_clear, "in clear, though this policy would seal them; they stay so");
+    lines
 }
 
 async fn show(globals: &Globals, out: &mut Out) -> Result<(), CliError> {

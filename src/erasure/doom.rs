@@ -11,7 +11,7 @@
 //! Here each subject is looked up once, and each edge is walked over a few times. The plan looks those up
 //! again of whom it says more.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::{
     event::{Generation, Subject},
@@ -38,6 +38,10 @@ pub(super) struct Stays {
     pub(super) subject: Subject,
     /// The owners who keep it; empty where the edge to the fallen is not in force.
     pub(super) by: Vec<Subject>,
+    /// The owners who lose what they had in the time of somebody who falls, and live on. How much of the
+    /// dependent is of that time nobody knows: a change of hands begins a generation in the stream
+    /// that changes hands, and in none that depends on it.
+    pub(super) in_part: Vec<Subject>,
 }
 
 /// What becomes of whom.
@@ -212,7 +216,8 @@ impl Graph {
                         continue;
                     }
                     led_to.insert(dependent, (depth, Some(owner)));
-                    // Who lost only some generations is not forgotten, and nobody falls with them.
+                    // Who lost only some generations is not forgotten. Nobody falls with them, but
+                    // who depends on them is told: see `below_parts`.
                     if node.falls {
                         queue.push_back(dependent);
                     }
@@ -228,10 +233,36 @@ impl Graph {
         }
     }
 
+    /// Who depends, by however many steps, on somebody of whom only a part dies; and on which owner.
+    fn below_parts(
+        &self,
+        led_to: &HashMap<usize, (u32, Option<usize>)>,
+    ) -> HashMap<usize, BTreeSet<usize>> {
+        let nodes = &self.0;
+        let mut below: HashMap<usize, BTreeSet<usize>> = HashMap::new();
+        let mut todo: Vec<usize> = led_to.keys().copied().filter(|at| !nodes[*at].falls).collect();
+        while let Some(owner) = todo.pop() {
+            for &(dependent, _) in &nodes[owner].owns {
+                let node = &nodes[dependent];
+                // Whoever falls wholly leaves nothing; of whom a part falls, that part is known.
+                if dependent == 0 || node.falls || node.keys == 0 {
+                    continue;
+                }
+                let known = below.contains_key(&dependent);
+                below.entry(dependent).or_default().insert(owner);
+                if !known && !led_to.contains_key(&dependent) {
+                    todo.push(dependent);
+                }
+            }
+        }
+        below
+    }
+
     fn fates(self, led_to: &HashMap<usize, (u32, Option<usize>)>) -> Fates {
         let nodes = &self.0;
         let mut fates = Fates::default();
-        let mut stays: HashSet<usize> = HashSet::new();
+        let mut in_part = self.below_parts(led_to);
+        let mut stays: HashSet<usize> = in_part.keys().copied().collect();
         for (at, node) in nodes.iter().enumerate() {
             if let Some((depth, through)) = led_to.get(&at) {
                 let dead = node.epochs.iter().filter(|epoch| epoch.dies());
@@ -249,7 +280,14 @@ impl Graph {
         }
         let falls: HashSet<&Subject> =
             nodes.iter().filter(|node| node.falls).map(|node| &node.who).collect();
-        let mut stays: Vec<Stays> = stays.into_iter().map(|at| nodes[at].stays(&falls)).collect();
+        let mut stays: Vec<Stays> = stays
+            .into_iter()
+            .map(|at| {
+                let in_part = in_part.remove(&at).unwrap_or_default();
+                let in_part = in_part.into_iter().map(|owner| nodes[owner].who.clone()).collect();
+                nodes[at].stays(&falls, in_part)
+            })
+            .collect();
         stays.sort_unstable_by(|a, b| a.subject.cmp(&b.subject));
         fates.stays = stays;
         fates
@@ -258,7 +296,7 @@ impl Graph {
 
 impl Node {
     /// Who keeps it: of a time that lives on and that somebody who falls owned, the others.
-    fn stays(&self, falls: &HashSet<&Subject>) -> Stays {
+    fn stays(&self, falls: &HashSet<&Subject>, in_part: Vec<Subject>) -> Stays {
         let shared = self.epochs.iter().filter(|epoch| epoch.falling > 0 && !epoch.dies());
         let mut by: Vec<Subject> = shared
             .flat_map(|epoch| &epoch.owners)
@@ -267,7 +305,7 @@ impl Node {
             .collect();
         by.sort_unstable();
         by.dedup();
-        Stays { subject: self.who.clone(), by }
+        Stays { subject: self.who.clone(), by, in_part }
     }
 }
 

@@ -48,6 +48,11 @@ pub struct Plan {
     /// Dependents that it may have to reach, and does not: nobody has said whose they are.
     #[serde(default)]
     pub not_reached: Vec<NotReached>,
+    /// Whether events may state owners of whom the vault does not know: some were stored before the
+    /// layer was, or before the present rules that name owners, and nobody looked since
+    /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
+    #[serde(default)]
+    pub owners_unknown: bool,
     /// Where it is done already: the mirrors of the root slot that may still hold a root from before
     /// it, and the counter, if that is behind. Until then it is pending.
     #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty", default)]
@@ -104,9 +109,20 @@ pub struct AffectedStream {
 pub struct Kept {
     /// The dependent that stays.
     pub subject: Subject,
-    /// The owners who keep it. Empty: the edge is no longer, or not yet, in force.
+    /// The owners who keep it. With nobody below either, the edge is no longer, or not yet, in force.
     #[serde(default)]
     pub by: Vec<Keeper>,
+    /// Owners who lose only what they had in the time of somebody who is forgotten, because they
+    /// changed hands. What of the dependent is of that time nobody knows, and all of it stays.
+    #[serde(default)]
+    pub in_part: Vec<Subject>,
+}
+
+impl Kept {
+    /// Whether something of it may be of the time of somebody who is forgotten.
+    pub fn is_missed(&self) -> bool {
+        !self.in_part.is_empty()
+    }
 }
 
 /// An owner who is not forgotten, and so keeps what they own.
@@ -183,6 +199,18 @@ impl fmt::Display for NotReached {
 
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((owner, more)) = self.in_part.split_first() {
+            write!(f, "its owner {owner} ")?;
+            if !more.is_empty() {
+                write!(f, "(and {} more) ", more.len())?;
+            }
+            return write!(
+                f,
+                "changed hands and loses one part only, and which part of {} belongs to that is not \
+                 known; forget {} by name where it should go",
+                self.subject, self.subject,
+            );
+        }
         let Some((first, more)) = self.by.split_first() else {
             return f.write_str("the owner edge is no longer, or not yet, in force");
         };
@@ -226,8 +254,8 @@ impl Plan {
             let by: Vec<_> = stays.by.into_iter().map(keeper).collect::<Result<_, VaultError>>()?;
             let told = plan.not_reached.iter().any(|open| open.subject == stays.subject);
             // What nobody keeps but an open claim is not kept.
-            if !(by.is_empty() && told) {
-                plan.kept.push(Kept { subject: stays.subject, by });
+            if !(by.is_empty() && stays.in_part.is_empty() && told) {
+                plan.kept.push(Kept { subject: stays.subject, by, in_part: stays.in_part });
             }
         }
         Ok(plan)
@@ -260,6 +288,7 @@ impl Plan {
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
+            owners_unknown: false,
             mirrors: vec![],
         }
     }
@@ -323,7 +352,7 @@ impl Plan {
     /// is different.
     pub(super) fn extend(&mut self, later: Self) -> bool {
         let before = (self.subjects.clone(), self.streams.clone());
-        self.not_reached = later.not_reached;
+        (self.not_reached, self.kept) = (later.not_reached, later.kept);
         let wholly: HashSet<&Subject> = later
             .subjects
             .iter()
@@ -356,6 +385,7 @@ impl Plan {
     /// Takes over what was found by looking into the streams of an earlier plan. Streams that came
     /// to light since were not looked into: what is in them is sealed just now.
     pub(super) fn take_survey(&mut self, earlier: Self) {
+        self.owners_unknown = earlier.owners_unknown;
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);

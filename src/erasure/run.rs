@@ -63,6 +63,9 @@ pub struct Erased {
     /// Dependents that it may have had to reach, and did not: nobody has said whose they are. Where it
     /// had been done already, those of whom nobody has said so since.
     pub not_reached: Vec<NotReached>,
+    /// Whether events may state owners of whom the vault does not know, so that it may have missed
+    /// somebody: see [`Plan::owners_unknown`].
+    pub owners_unknown: bool,
     /// Whether the event store has taken its announcement, so that a vault that is rolled back to
     /// before it is found out.
     pub announced: bool,
@@ -82,6 +85,9 @@ pub struct Reopened {
     pub subject: Subject,
     /// The generation of their new keys; `None`: they were not forgotten, and nothing changed.
     pub generation: Option<Generation>,
+    /// Where their own stream depends on others: the types of events by which it gets an owner. Until
+    /// one of these is appended, nothing is sealed for it.
+    pub owner_events: Vec<String>,
 }
 
 /// How far an erasure has come, for a progress bar.
@@ -152,7 +158,8 @@ impl<S: EventStore> Oubliette<S> {
         tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
     }
 
-    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so.
+    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
+    /// depends on the subject any more: an event must say so anew.
     ///
     /// # Errors
     /// Errors of the vault.
@@ -160,7 +167,10 @@ impl<S: EventStore> Oubliette<S> {
         let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
         let _one_at_a_time = vault.erase_alone().await;
         let generation = vault.reopen(subject).await?;
-        Ok(Reopened { subject: subject.clone(), generation })
+        let lost = generation.is_some() && vault.lost_its_owners(subject)?;
+        let stream = subject.stream();
+        let owner_events = if lost { self.policy().owner_events(&stream) } else { Vec::new() };
+        Ok(Reopened { subject: subject.clone(), generation, owner_events })
     }
 
     /// Applies the erasures again that the store has announced and the vault does not know, and
@@ -252,7 +262,9 @@ async fn forget<S: EventStore>(
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
-        let already = Erased { not_reached: plan.not_reached, ..already(vault, subject, erasure)? };
+        let Plan { not_reached, owners_unknown, .. } = plan;
+        let already = already(vault, subject, erasure)?;
+        let already = Erased { not_reached, owners_unknown, ..already };
         return unless_mirrors_pend(vault, epoch, already);
     }
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
@@ -472,6 +484,7 @@ async fn carry_out<S: EventStore>(
         foreign: journal.plan.foreign.clone(),
         kept: journal.plan.kept.clone(),
         not_reached: journal.plan.not_reached.clone(),
+        owners_unknown: journal.plan.owners_unknown,
         announced: record.announced,
         epoch: vault.epoch()?,
         backups: vault.backups_before(record.epoch)?,
@@ -548,6 +561,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         foreign: vec![],
         kept: vec![],
         not_reached: vec![],
+        owners_unknown: false,
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
         announced: record.is_some_and(|record| record.announced),
         epoch: vault.epoch()?,

@@ -38,6 +38,7 @@ pub(super) async fn survey<S: EventStore>(
     let doomed: HashSet<Subject> =
         plan.subjects.iter().map(|affected| affected.subject.clone()).collect();
     let survey = Survey { layer, vault, doomed };
+    plan.owners_unknown = layer.may_miss_owners(vault).map_err(CodecError::from)?;
     for affected in &plan.streams {
         let stream = &affected.stream;
         let shared = affected.own && layer.policy().reading_plan(stream).lets_others_in;

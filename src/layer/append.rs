@@ -13,7 +13,7 @@ use super::{
     CodecError, Layer,
     halves::PATIENCE,
     placement::Placement,
-    sealing::{Prepared, SealedEvent, Work, prepare},
+    sealing::{Prepared, SealedEvent, Work, owned, prepare},
     stored::Ends,
 };
 use crate::{
@@ -99,6 +99,7 @@ async fn run<S: EventStore>(
         }
         Ok(appended) => {
             permit.confirm().await.map_err(CodecError::from)?;
+            owned::warn(vault, &work);
             let answers = answers(&readable, &appended);
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }

@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::SealError,
-    event::{RecordedEvent, Subject},
+    event::{RecordedEvent, StreamName, Subject},
     policy::PolicyRefusal,
     store::{Refusal, StoreError, Unreadable},
     vault::VaultError,
@@ -21,6 +21,18 @@ pub enum CodecError {
     /// The payload cannot be sealed under this policy.
     #[error("refused: {0}")]
     Refused(#[source] PolicyRefusal),
+    /// Some of the stream was forgotten, and nobody owns what would be sealed in it: no person's
+    /// forgetting would reach it.
+    #[error(
+        "{stream} has no owner any more, and what is sealed in it would be nobody's: first append an \
+         event that states one ({})", events.join(", ")
+    )]
+    Ownerless {
+        /// The stream.
+        stream: StreamName,
+        /// The types of events by which it gets one.
+        events: Vec<String>,
+    },
     /// The sealed payload cannot be opened, and not because somebody is forgotten.
     #[error("cannot be opened: {0}")]
     Unreadable(#[from] Unreadable),
@@ -63,6 +75,9 @@ impl From<CodecError> for StoreError {
             CodecError::Forgotten { subject } => Self::Forgotten { subject },
             CodecError::Refused(refusal) => {
                 Self::Refused { refusal: kind(&refusal), source: Some(Box::new(refusal)) }
+            }
+            ownerless @ CodecError::Ownerless { .. } => {
+                Self::Refused { refusal: Refusal::Ownerless(ownerless.to_string()), source: None }
             }
             CodecError::Invalid(why) => Self::Invalid(why),
             CodecError::CutOff => Self::backend(true, "the runtime was shut down"),

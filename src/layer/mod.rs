@@ -14,6 +14,7 @@ mod halves;
 mod inspect;
 mod open;
 mod opening;
+mod owners;
 mod patience;
 mod placement;
 mod read;
@@ -37,6 +38,7 @@ pub use codec::Codec;
 pub use error::CodecError;
 pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
 pub use opening::{EventRef, Opened};
+pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
@@ -107,6 +109,9 @@ impl<S: EventStore> Oubliette<S> {
                 tracing::warn!("{pending}");
             }
             Err(error) => return Err(error),
+        }
+        if let Some(vault) = oubliette.vault() {
+            oubliette.layer.mark_if_empty(vault).await?;
         }
         Ok(oubliette)
     }

@@ -1,6 +1,6 @@
 //! One event, cut into what is public and whose the rest is.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use zeroize::Zeroizing;
 
@@ -55,6 +55,8 @@ pub struct Carved {
     pub owners: Vec<OwnerChange>,
     /// Whether the stream is shredded with the first of its owners, rather than the last.
     pub any_owner: bool,
+    /// Whether events of the stream can name owners.
+    pub declares_owners: bool,
 }
 
 /// What is sealed under the key of (stream, `subject`).
@@ -199,6 +201,7 @@ impl Rules {
             parts: Vec::new(),
             owners: changes,
             any_owner: rule.is_some_and(|rule| rule.any_owner),
+            declares_owners: rule.is_some_and(|rule| !rule.owners.is_empty()),
         };
         match outcome {
             Outcome::Clear => {
@@ -239,6 +242,17 @@ impl Rules {
     pub(super) fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
         let rule = self.of(stream.as_str());
         rule.is_some_and(|(rule, _)| rule.owners_by(event_type).next().is_some())
+    }
+
+    /// The types of events by which a stream gets an owner, in the policy's order.
+    pub(super) fn owner_events(&self, stream: &StreamName) -> Vec<String> {
+        let rule = self.of(stream.as_str()).map(|(rule, _)| rule);
+        let owners = rule.into_iter().flat_map(|rule| &rule.owners);
+        let gives = owners.filter(|owner| owner.change != Change::Remove);
+        let mut events: Vec<String> = gives.map(|owner| owner.event.clone()).collect();
+        let mut seen = HashSet::new();
+        events.retain(|event| seen.insert(event.clone()));
+        events
     }
 
     /// The owner changes that an event states, as far as its content is readable.

@@ -46,6 +46,20 @@ impl Compiler<'_> {
         }
     }
 
+    /// An owner whose name fits no rule may be a misspelling: forgetting the person who was meant would
+    /// not reach the stream.
+    pub(super) fn check_owners(&mut self, rules: &Rules) {
+        for (sample, at) in std::mem::take(&mut self.owners) {
+            if rules.of(&sample).is_none() {
+                let message = format!(
+                    "no rule fits the streams that this names (`{sample}`, say): is it the name of a \
+                     person's own stream, as forgetting them names it?"
+                );
+                self.warn(&at, message);
+            }
+        }
+    }
+
     /// Follows owners that the names alone decide, from a made-up stream of each rule.
     pub(super) fn check_cycles(&mut self, rules: &Rules, spans: &[Range<usize>]) {
         for (rule, at) in rules.rules.iter().zip(spans) {

@@ -69,7 +69,8 @@ const IDENTIFYING: &[&str] = &[
 
 /// Compiles a file. The rules may only be used where there are no mistakes.
 pub(super) fn compile(file: &PolicyFile, text: &str) -> (Rules, Vec<Mistake>) {
-    let mut compiler = Compiler { text, mistakes: Vec::new(), warnings: Vec::new() };
+    let mut compiler =
+        Compiler { text, mistakes: Vec::new(), warnings: Vec::new(), owners: Vec::new() };
     let metadata = compiler.metadata(&file.public_metadata);
     let pad = file.pad.as_ref().and_then(|pad| compiler.pad(pad));
     let compiled: Vec<(Rule, Range<usize>)> = file
@@ -79,17 +80,20 @@ pub(super) fn compile(file: &PolicyFile, text: &str) -> (Rules, Vec<Mistake>) {
         .collect();
     compiler.check_patterns(&compiled);
     let (rules, spans): (Vec<_>, Vec<_>) = compiled.into_iter().unzip();
-    let order = |warning: &Warning| (warning.line, warning.column);
-    compiler.warnings.sort_by_key(order);
-    compiler.warnings.dedup();
-    let rules = Rules {
+    let mut rules = Rules {
         rules,
         metadata,
         pad,
         digest: digest(file),
-        warnings: std::mem::take(&mut compiler.warnings),
+        owner_digest: owner_digest(file),
+        warnings: Vec::new(),
     };
     compiler.check_cycles(&rules, &spans);
+    compiler.check_owners(&rules);
+    let order = |warning: &Warning| (warning.line, warning.column);
+    compiler.warnings.sort_by_key(order);
+    compiler.warnings.dedup();
+    rules.warnings = std::mem::take(&mut compiler.warnings);
     (rules, compiler.mistakes)
 }
 
@@ -114,7 +118,21 @@ fn digest(file: &PolicyFile) -> PolicyDigest {
         }
     }
     // Types made of strings, numbers and lists: writing them cannot fail.
-    let canonical = serde_json::to_string(&file).unwrap_or_default();
+    named(&serde_json::to_string(&file).unwrap_or_default())
+}
+
+/// The same of the rules by which streams get owners; `None`: there are none.
+fn owner_digest(file: &PolicyFile) -> Option<PolicyDigest> {
+    let rules = file.stream.iter().filter(|rule| !rule.owner.is_empty());
+    let rule = |rule: &StreamRule| {
+        serde_json::to_string(&(&rule.pattern, &rule.owner)).unwrap_or_default()
+    };
+    let mut rules: Vec<String> = rules.map(rule).collect();
+    rules.sort_unstable();
+    (!rules.is_empty()).then(|| named(&rules.join("\n")))
+}
+
+fn named(canonical: &str) -> PolicyDigest {
     let hash: [u8; 32] = Sha256::digest(canonical.as_bytes()).into();
     let mut digest = PolicyDigest::default();
     digest.0.copy_from_slice(&hash[..8]);
@@ -125,6 +143,8 @@ pub(super) struct Compiler<'t> {
     pub(super) text: &'t str,
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
+    /// A name such as each owner template composes, and where that stands.
+    pub(super) owners: Vec<(String, Range<usize>)>,
 }
 
 impl Compiler<'_> {
@@ -137,7 +157,7 @@ impl Compiler<'_> {
         self.mistakes.push(Mistake { at, problem, message: message.into() });
     }
 
-    fn warn(&mut self, at: &Range<usize>, message: impl Into<String>) {
+    pub(super) fn warn(&mut self, at: &Range<usize>, message: impl Into<String>) {
         let (line, column) = place(self.text, at.start);
         self.warnings.push(Warning { line, column, message: message.into() });
     }
@@ -328,6 +348,9 @@ impl Compiler<'_> {
                 return None;
             }
         }
+        let captures = sample_captures(pattern);
+        let sample = template.sample(&captures.iter().map(String::as_str).collect::<Vec<_>>());
+        self.owners.extend(sample.map(|sample| (sample, text.span())));
         let event = normalized(rule.event.get_ref()).into_owned();
         Some(Owner { event, change, template })
     }

@@ -108,6 +108,12 @@ impl Policy {
         self.0.digest
     }
 
+    /// Names the rules by which streams get owners, as [`Policy::digest`] names the whole; `None`: no
+    /// rule names owners.
+    pub fn owner_digest(&self) -> Option<PolicyDigest> {
+        self.0.owner_digest
+    }
+
     /// What is allowed, and about which people should think twice: a residue or a public field
     /// that may identify somebody (GDPR, Recital 26).
     pub fn warnings(&self) -> &[Warning] {
@@ -198,6 +204,16 @@ impl Policy {
     /// Whether events of this type state owners of the stream.
     pub fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
         self.0.states_owners(stream, event_type)
+    }
+
+    /// Whether a stream is shredded with the first of its owners, rather than the last.
+    pub(crate) fn any_owner(&self, stream: &StreamName) -> bool {
+        self.0.of(stream.as_str()).is_some_and(|(rule, _)| rule.any_owner)
+    }
+
+    /// The types of events by which a stream gets an owner; empty where its rule declares none.
+    pub fn owner_events(&self, stream: &StreamName) -> Vec<String> {
+        self.0.owner_events(stream)
     }
 
     /// The owner changes that a stored event states, as far as its content is readable and says

@@ -12,6 +12,7 @@ pub(super) struct Rules {
     pub(super) metadata: Cut,
     pub(super) pad: Option<usize>,
     pub(super) digest: PolicyDigest,
+    pub(super) owner_digest: Option<PolicyDigest>,
     pub(super) warnings: Vec<super::Warning>,
 }
 

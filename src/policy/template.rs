@@ -87,6 +87,18 @@ impl Template {
             .collect()
     }
 
+    /// A name such as the template composes, where its beginning is known: the captures' values, and
+    /// something made up for each pointer.
+    pub(super) fn sample(&self, captures: &[&str]) -> Option<String> {
+        let known = !matches!(self.pieces.first(), Some(Piece::Pointer(_)) | None);
+        let piece = |piece: &Piece| match piece {
+            Piece::Literal(text) => text.clone(),
+            Piece::Capture(index) => (*captures.get(*index).unwrap_or(&"")).to_owned(),
+            Piece::Pointer(_) => "7x9".to_owned(),
+        };
+        known.then(|| self.pieces.iter().map(piece).collect())
+    }
+
     /// What the template composes; `stars` are the steps that the field's `*` stand for.
     ///
     /// [`Composed::Missing`] names the pointer that finds nothing.

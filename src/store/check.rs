@@ -252,3 +252,26 @@ pub(crate) fn plan_restore(
     }
     Ok(planned)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_a_double_prints_fits_a_double(double in any::<f64>(), integer in any::<i64>()) {
+            prop_assume!(double.is_finite() && double != 0.0);
+            for spelling in [format!("{double}"), format!("{double:e}"), format!("{double:E}")] {
+                prop_assert!(is_double(&spelling), "{}", spelling);
+            }
+            // A digit behind those that tell it from its neighbours.
+            let longer = format!("{double:.20e}").replacen('e', "1e", 1);
+            prop_assert!(!is_double(&longer), "{}", longer);
+            let (small, large) = (integer >> 11, integer);
+            prop_assert!(is_double(&small.to_string()), "{}", small);
+            prop_assert!(is_double(&large.to_string()) || large.unsigned_abs() > 1 << 53);
+        }
+    }
+}

@@ -129,6 +129,9 @@ pub enum Refusal {
     /// The policy cannot be applied to the event: a pointer finds nothing, a subject
     /// contradicts it, two rules match alike.
     Policy(String),
+    /// Some of the stream was forgotten, and nobody owns it since. An event that states an owner
+    /// comes first.
+    Ownerless(String),
     /// The name of a stream, type or subject looks like personal data, or is reserved.
     Name(String),
     /// The payload uses a key or type that the layer keeps for itself.
@@ -140,7 +143,9 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Policy(why) | Self::Name(why) | Self::Reserved(why) => f.write_str(why),
+            Self::Policy(why) | Self::Ownerless(why) | Self::Name(why) | Self::Reserved(why) => {
+                f.write_str(why)
+            }
             Self::NoVault => f.write_str("opened without a vault: nothing can be appended"),
         }
     }

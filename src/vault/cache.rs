@@ -116,7 +116,16 @@ pub(super) struct Cache {
     version: AtomicU64,
     warm: Shards<Address, Arc<Warm>>,
     keys: Shards<KeyId, KeyState>,
-    fences: Shards<Subject, Option<ErasureId>>,
+    fences: Shards<Subject, Fenced>,
+}
+
+/// What is kept of a fence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fenced {
+    /// By which erasure the subject is closed.
+    pub(super) closed: Option<ErasureId>,
+    /// Whether some of it was ever forgotten.
+    pub(super) ever: bool,
 }
 
 impl Cache {
@@ -187,15 +196,15 @@ impl Cache {
         self.keys.shard(&id).pop(&id);
     }
 
-    /// Whether, and by which erasure, a subject is closed; `None` if that is not known here.
-    pub(super) fn fence(&self, subject: &Subject) -> Option<Option<ErasureId>> {
+    /// What a subject's fence says; `None` if that is not known here.
+    pub(super) fn fence(&self, subject: &Subject) -> Option<Fenced> {
         self.fences.shard(subject).get(subject).copied()
     }
 
-    pub(super) fn keep_fence(&self, subject: &Subject, erasure: Option<ErasureId>, version: u64) {
+    pub(super) fn keep_fence(&self, subject: &Subject, fenced: Fenced, version: u64) {
         let mut shard = self.fences.shard(subject);
         if self.version() == version {
-            shard.put(subject.clone(), erasure);
+            shard.put(subject.clone(), fenced);
         }
     }
 

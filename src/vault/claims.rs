@@ -77,6 +77,12 @@ impl SubjectRecord {
         Ok(())
     }
 
+    /// Whether a change that an event states counts, or did.
+    pub(super) fn has_stated(&self, event: EventId, change: &Hash) -> bool {
+        let mut of_event = self.stated.iter().filter(|s| !s.is_open() && s.event == event);
+        of_event.any(|stated| stated.changes.contains(change))
+    }
+
     /// Whether an event has claims here that nobody settled.
     pub(super) fn is_open(&self, event: EventId) -> bool {
         self.stated.iter().any(|stated| stated.is_open() && stated.event == event)
@@ -228,6 +234,13 @@ impl SubjectRecord {
 
     fn mentions(&self) -> usize {
         self.epochs.iter().map(|epoch| epoch.owners.len()).sum()
+    }
+
+    /// Whether somebody who is not forgotten owns what is sealed next, as far as that is settled.
+    pub(super) fn is_owned(&self) -> bool {
+        let last = self.epochs.iter().rfind(|epoch| epoch.unsettled.is_none());
+        let owners = last.into_iter().flat_map(|epoch| &epoch.owners);
+        owners.into_iter().any(|owner| owner.subject.is_some() && owner.unsettled.is_none())
     }
 
     /// Everyone who is named as an owner.

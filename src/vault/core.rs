@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     KeyInfo, KeyState, VaultError,
-    cache::Cache,
+    cache::{Cache, Fenced},
     disk::Disk,
     eras::Eras,
     fence::FenceRecord,
@@ -103,15 +103,21 @@ impl Core {
 
     /// By which erasure a subject is closed.
     pub(super) fn closed(&self, subject: &Subject) -> Result<Option<ErasureId>, VaultError> {
+        Ok(self.fenced(subject)?.closed)
+    }
+
+    /// What a subject's fence says.
+    pub(super) fn fenced(&self, subject: &Subject) -> Result<Fenced, VaultError> {
         if let Some(known) = self.cache.fence(subject) {
             return Ok(known);
         }
         let version = self.cache.version();
-        let closed = self.disk.fence(&self.naming.subject(subject))?.refusal();
+        let fence = self.disk.fence(&self.naming.subject(subject))?;
+        let fenced = Fenced { closed: fence.refusal(), ever: fence.last_dead().is_some() };
         #[cfg(test)]
         self.disk.faults.after_read();
-        self.cache.keep_fence(subject, closed, version);
-        Ok(closed)
+        self.cache.keep_fence(subject, fenced, version);
+        Ok(fenced)
     }
 
     /// The living key with this id.

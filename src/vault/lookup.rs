@@ -6,7 +6,10 @@ use super::{
     InventoryEntry, KeyInfo, Standing, Vault, VaultError, fence::FenceRecord, inventory::Inventory,
     places, records::KeyEntry,
 };
-use crate::{crypto::KeyId, event::Subject};
+use crate::{
+    crypto::KeyId,
+    event::{EventId, Generation, OwnerChange, Subject, Timestamp},
+};
 
 impl Vault {
     /// Returns the state of a subject.
@@ -34,6 +37,60 @@ impl Vault {
     /// Storage errors.
     pub(crate) fn is_closed(&self, subject: &Subject) -> Result<bool, VaultError> {
         Ok(self.core().closed(subject)?.is_some())
+    }
+
+    /// Whether a change that an event states counts for its stream's subject, or did.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn has_stated(
+        &self,
+        dependent: &Subject,
+        event: EventId,
+        change: &OwnerChange,
+    ) -> Result<bool, VaultError> {
+        let core = self.core();
+        let record = core.own_record(&core.naming.subject(dependent))?;
+        let change = core.naming.change(change);
+        Ok(record.is_some_and(|record| record.has_stated(event, &change)))
+    }
+
+    /// When another generation took the place of this one, if that is known.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn ended(
+        &self,
+        subject: &Subject,
+        generation: Generation,
+    ) -> Result<Option<Timestamp>, VaultError> {
+        let core = self.core();
+        let record = core.own_record(&core.naming.subject(subject))?;
+        let mut began = record.into_iter().flat_map(|record| record.began);
+        Ok(began.find(|(began, _)| *began > generation).map(|(_, at)| at))
+    }
+
+    /// Whether somebody owns what is sealed for a subject next, as far as that is settled.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn has_owner(&self, subject: &Subject) -> Result<bool, VaultError> {
+        let core = self.core();
+        let record = core.own_record(&core.naming.subject(subject))?;
+        Ok(record.is_some_and(|record| record.is_owned()))
+    }
+
+    /// Whether some of a subject was forgotten, and nobody owns what would be sealed for it next: what
+    /// owned it before is gone, and nobody has said who does now. A claim that is open says nothing.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn lost_its_owners(&self, subject: &Subject) -> Result<bool, VaultError> {
+        let core = self.core();
+        if !core.fenced(subject)?.ever {
+            return Ok(false);
+        }
+        Ok(!self.has_owner(subject)?)
     }
 
     /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:

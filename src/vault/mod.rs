@@ -33,6 +33,7 @@ mod records;
 mod root;
 mod rotate;
 mod signing;
+mod stating;
 mod tag;
 #[cfg(feature = "backup")]
 mod tap;
@@ -68,6 +69,7 @@ pub(crate) use signing::History;
 pub use signing::{
     KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned, Vouched,
 };
+pub(crate) use stating::Stating;
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
 pub use tree::{Moved, OpenAs};

@@ -305,4 +305,6 @@ pub enum NoteKind {
     Era = 8,
     /// A claim that the caller of a codec has to settle. No names.
     Claim = 9,
+    /// Under which owner rules the whole event store was looked through for owners. One, of eight bytes.
+    Owners = 10,
 }

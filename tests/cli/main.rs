@@ -21,9 +21,11 @@ mod links;
 mod memory;
 mod not_reached;
 mod old_table;
+mod owners;
 mod rolled_back;
 mod root;
 mod rotation;
+mod runbook;
 mod settings;
 #[cfg(unix)]
 #[path = "../device/skip.rs"]

@@ -256,6 +256,32 @@ impl Model {
         })
     }
 
+    /// Whether an append seals something in a stream that lost its owners, and states none: the
+    /// events of one stream stand together.
+    pub(crate) fn lacks_owner(&self, writes: &[Write]) -> bool {
+        writes.chunk_by(|a, b| a.stream == b.stream).any(|writes| {
+            let stream = writes[0].stream.as_str();
+            let declares = ["account-", "shared-", "ledger-"].iter().any(|p| stream.starts_with(p));
+            let Some(someone) = self.people.get(stream).filter(|_| declares) else { return false };
+            let owned = someone.epochs[someone.since.min(someone.epochs.len())..].last();
+            let owned = owned.is_some_and(|epoch| epoch.owners.iter().any(Option::is_some));
+            if someone.dead.is_empty() || owned {
+                return false;
+            }
+            let (mut sealed, mut ended) = (false, false);
+            for write in writes {
+                match write.kind {
+                    Kind::Opened(_) | Kind::Joined(_) => return sealed && ended,
+                    Kind::Replaced(_) => return sealed,
+                    Kind::Left(_) => ended = true,
+                    Kind::Noted | Kind::About(_) => {}
+                }
+                sealed = true;
+            }
+            sealed
+        })
+    }
+
     pub(crate) fn tried(&mut self, writes: &[Write]) {
         for write in writes {
             for subject in write.subjects() {
@@ -272,6 +298,8 @@ impl Model {
             self.streams.insert(write.stream.clone());
             let dependent = self.people.entry(write.stream.clone()).or_default();
             let current = dependent.current();
+            // What only removes an owner is of the time that it ends.
+            let ended = matches!(write.kind, Kind::Left(_)).then_some(current);
             let owners = dependent.epochs[current].owners.clone();
             let owner = write.owner();
             match write.kind {
@@ -286,7 +314,9 @@ impl Model {
                 _ => {}
             }
             for (i, subject) in write.subjects().into_iter().enumerate() {
-                let epoch = self.people.entry(subject.clone()).or_default().current();
+                let own = ended.filter(|_| subject == write.stream);
+                let current = self.people.entry(subject.clone()).or_default().current();
+                let epoch = own.unwrap_or(current);
                 let (stream, secret) = (write.stream.clone(), write.secret(i));
                 self.keys.insert((subject.clone(), stream.clone(), epoch));
                 self.parts.push(Part { event: id, stream, subject, epoch, secret });

@@ -273,3 +273,121 @@ async fn a_forgotten_subjects_own_stream_takes_no_events_until_reopened() {
     bank.reopen(&subject("user-456")).await.unwrap();
     put(&bank, "user-456", event("UserSeen", r#"{"id":456}"#)).await.unwrap();
 }
+
+/// The last owner leaves, and says why: that is theirs, and goes with them.
+#[tokio::test]
+async fn what_an_owner_says_on_leaving_goes_with_them() {
+    let policy = Policy::parse(
+        r#"
+        [[stream]]
+        match  = "bankaccount-{id}"
+        public = ["/owner"]
+        owner  = [ { event = "AccountOpened", add    = "{/owner}" },
+                   { event = "OwnerLeft",     remove = "{/owner}" } ]
+        "#,
+    )
+    .unwrap();
+    for together in [false, true] {
+        let vault = Vault::in_memory().unwrap();
+        let bank = Oubliette::open(MemoryStore::new(), vault, policy.clone()).await.unwrap();
+        let opened = event("AccountOpened", r#"{"owner":"user-2","memo":"a"}"#);
+        let left = event("OwnerLeft", r#"{"owner":"user-2","memo":"b"}"#);
+        let later = event("Noted", r#"{"memo":"c"}"#);
+        let account = "bankaccount-1";
+        let appends = match together {
+            true => vec![vec![opened, left, later]],
+            false => vec![vec![opened], vec![left], vec![later]],
+        };
+        for events in appends {
+            let appended =
+                bank.append_to(&stream(account), ExpectedRevision::Any, events.clone()).await;
+            assert!(!appended.unwrap().already);
+            // A late retry changes nothing.
+            let again = bank.append_to(&stream(account), ExpectedRevision::Any, events).await;
+            assert!(again.unwrap().already);
+        }
+        assert_eq!(shape(&all(&bank, account).await), "ccc");
+        bank.forget(&subject("user-2"), "asked").await.unwrap();
+        assert_eq!(shape(&all(&bank, account).await), "ppct", "{together}");
+    }
+}
+
+/// Whoever comes back comes back alone: what depended on them has no owner, and says so.
+#[tokio::test]
+async fn a_reopened_dependent_seals_nothing_before_it_has_an_owner() {
+    let bank = layer().await;
+    let account = "bankaccount-3";
+    let opened = || event("AccountOpened", r#"{"owner":"user-3","memo":"m"}"#);
+    put(&bank, "user-3", event("UserRegistered", USER)).await.unwrap();
+    put(&bank, account, opened()).await.unwrap();
+    bank.forget(&subject("user-3"), "asked").await.unwrap();
+    assert_eq!(bank.reopen(&subject("user-3")).await.unwrap().owner_events, [""; 0]);
+    let reopened = bank.reopen(&subject(account)).await.unwrap();
+    assert_eq!(reopened.owner_events, ["AccountOpened", "AccountTransferred"]);
+
+    let memo = || event("Deposited", r#"{"amount":1,"memo":"geheim"}"#);
+    let transfer = event("AccountTransferred", r#"{"newOwner":"user-3","memo":"m"}"#);
+    for events in [vec![memo()], vec![memo(), transfer.clone()]] {
+        let refused = bank.append_to(&stream(account), ExpectedRevision::Any, events).await;
+        let Err(StoreError::Refused { refusal: Refusal::Ownerless(why), .. }) = &refused else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("(AccountOpened, AccountTransferred)"), "{why}");
+    }
+    // What is public needs no owner, and a codec is refused alike.
+    put(&bank, account, event("Deposited", r#"{"amount":1}"#)).await.unwrap();
+    let codec = oubliette::layer::Codec::new(bank.vault().unwrap().clone(), bank_policy());
+    assert!(codec.seal(&stream(account), memo()).await.is_err());
+
+    // An event that states one comes first, or in the same append.
+    let both = vec![memo(), opened()];
+    bank.append_to(&stream(account), ExpectedRevision::Any, both).await.unwrap();
+    put(&bank, account, memo()).await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "ptcccc");
+    bank.forget(&subject("user-3"), "again").await.unwrap();
+    assert_eq!(shape(&all(&bank, account).await), "ptcpppt");
+}
+
+/// A ledger keeps no account of whose its account was when: it is named, never passed over.
+#[tokio::test]
+async fn a_ledger_of_an_account_that_changed_hands_is_named_and_goes_with_the_last() {
+    use oubliette::audit::verify::{Ill, VerifyOptions};
+
+    for asked in [["user-1", "user-2"], ["user-2", "user-1"]] {
+        let bank = layer().await;
+        for user in asked {
+            put(&bank, user, event("UserRegistered", USER)).await.unwrap();
+        }
+        let account = "bankaccount-1";
+        for (to, kind, data) in [
+            (account, "AccountOpened", r#"{"owner":"user-1","memo":"m"}"#),
+            ("ledger-1", "LedgerOpened", r#"{"account":"bankaccount-1"}"#),
+            ("ledger-1", "Booked", r#"{"memo":"rent of Eins"}"#),
+            (account, "AccountTransferred", r#"{"newOwner":"user-2","memo":"m"}"#),
+            ("ledger-1", "Booked", r#"{"memo":"rent of Zwei"}"#),
+            // Of this one's time nothing is forgotten but with user-2.
+            ("ledger-2", "LedgerOpened", r#"{"account":"bankaccount-1","note":"n"}"#),
+        ] {
+            put(&bank, to, event(kind, data)).await.unwrap();
+        }
+        let missed = |found: &[oubliette::erasure::Kept]| -> Vec<String> {
+            let missed = found.iter().filter(|kept| kept.is_missed());
+            missed.map(|kept| format!("{}: {kept}", kept.subject)).collect()
+        };
+        let plan = bank.plan(&subject(asked[0])).await.unwrap();
+        let told = missed(&plan.kept);
+        assert!(told[0].starts_with("ledger-1: its owner bankaccount-1 changed hands"), "{told:?}");
+        let erased = bank.forget(&subject(asked[0]), "asked").await.unwrap();
+        assert_eq!(missed(&erased.kept), told);
+        assert_eq!(shape(&all(&bank, "ledger-1").await), "ccc");
+        let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+        let others = usize::from(asked[0] == "user-2");
+        assert_eq!(report.found[&Ill::MissedInPart] as usize, 1 + others, "{report:?}");
+        assert!(!report.is_clean());
+
+        // When nobody is left who owned any of it, it goes.
+        bank.forget(&subject(asked[1]), "asked").await.unwrap();
+        assert_eq!(shape(&all(&bank, "ledger-1").await), "csst");
+        assert!(bank.verify(VerifyOptions::default(), |_| {}).await.unwrap().is_clean());
+    }
+}

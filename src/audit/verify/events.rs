@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures::TryStreamExt;
 
 use super::{
-    Ill, VerifyNews, VerifyOptions, VerifyReport,
+    Ill, VerifyNews, VerifyOptions, VerifyReport, owned,
     used::{Edges, Lot},
     vault::Books,
 };
@@ -14,8 +14,8 @@ use crate::{
     crypto::Plaintext,
     erasure::{self, Uncounted},
     event::{
-        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, OwnerChange, Payload,
-        RecordedEvent, Subject, Timestamp,
+        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, Payload, RecordedEvent, Subject,
+        Timestamp,
     },
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
@@ -25,7 +25,7 @@ use crate::{
     },
     policy::EventFacts,
     store::{EventStore, Unreadable},
-    vault::{InventoryEntry, KeyInfo, Tagged, Unlearned, Vault},
+    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Unlearned, Vault, VaultError},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -43,13 +43,20 @@ pub(super) async fn verify<S: EventStore>(
     report: &mut VerifyReport,
     tell: &mut (impl FnMut(VerifyNews) + Send),
 ) -> Result<(), AuditError> {
-    let mut keys =
-        Keys { layer: layer.clone(), began, inventory: None, ownerless: 0, broken: false };
+    let mut keys = Keys {
+        layer: layer.clone(),
+        began,
+        inventory: None,
+        ownerless: 0,
+        broken: false,
+        told: Vec::new(),
+    };
     let most = options.keys_at_once.max(1);
     let (mut lot, mut edges) = keys.next_lot(vault, most);
     let mut tombstones: HashMap<ErasureId, u64> = HashMap::new();
     let (mut pass, mut unused) = (1, 0);
     loop {
+        keys.tell(report, tell);
         let mut events = layer.specimens();
         let mut read = 0;
         while let Some(specimen) = events.try_next().await? {
@@ -94,6 +101,7 @@ pub(super) async fn verify<S: EventStore>(
         }
         pass += 1;
     }
+    keys.tell(report, tell);
     report.vault.ownerless = keys.ownerless;
     report.vault.unused_keys = (!keys.broken).then_some(unused);
     for (erasure, record) in &books.records {
@@ -114,9 +122,11 @@ struct Keys<S> {
     ownerless: u64,
     /// Whether the walk broke off at a damaged page: then which keys are unused is not known.
     broken: bool,
+    /// What was found on the way, of whom.
+    told: Vec<(Subject, owned::Told)>,
 }
 
-type Inventory = Box<dyn Iterator<Item = Result<InventoryEntry, crate::vault::VaultError>> + Send>;
+type Inventory = Box<dyn Iterator<Item = Result<InventoryEntry, VaultError>> + Send>;
 
 impl<S: EventStore> Keys<S> {
     /// So many keys, and the owner edges of their streams.
@@ -126,8 +136,7 @@ impl<S: EventStore> Keys<S> {
             let inventory = self.inventory.get_or_insert_with(|| Box::new(vault.inventory()));
             match inventory.next() {
                 Some(Ok(InventoryEntry::Key(key))) => {
-                    let missing = self.is_ownerless(vault, &key);
-                    self.ownerless += u64::from(missing);
+                    let missing = self.judge(vault, &key);
                     if self.has_owners(&key) && !missing {
                         let owners = counting(vault, &key.subject);
                         let edge = |owner: &Subject| Edges::edge(vault, &key.subject, owner);
@@ -148,13 +157,27 @@ impl<S: EventStore> Keys<S> {
         }
     }
 
-    /// Whether the key's stream should lead to a person and leads to none.
-    fn is_ownerless(&self, vault: &Vault, key: &KeyInfo) -> bool {
-        self.has_owners(key)
-            && vault.standing(&key.subject).is_ok_and(|standing| {
-                let epoch = standing.epochs.iter().rfind(|epoch| epoch.from <= key.generation);
-                epoch.is_none_or(|epoch| epoch.owners.is_empty())
-            })
+    /// Tells what was found on the way.
+    fn tell(&mut self, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+        for (subject, (kind, what)) in self.told.drain(..) {
+            report.found(kind.at(Where::Subject(subject), what), tell);
+        }
+    }
+
+    /// Whether the key's stream should lead to a person and leads to none. Notes what is to be told.
+    fn judge(&mut self, vault: &Vault, key: &KeyInfo) -> bool {
+        if !self.has_owners(key) {
+            return false;
+        }
+        let Ok(Some(told)) = owned::of_key(vault, key) else { return false };
+        let ownerless = told.0 == Ill::Ownerless;
+        self.ownerless += u64::from(ownerless);
+        // A subject's keys come one after the other.
+        let last = self.told.last();
+        if last.is_none_or(|(subject, last)| (subject, last) != (&key.subject, &told)) {
+            self.told.push((key.subject.clone(), told));
+        }
+        ownerless
     }
 
     /// Whether the key is one of a stream that names owners, for what is the stream's own.
@@ -216,7 +239,7 @@ fn read_again<S: EventStore>(
             });
             stored.assemble(opened.collect()).ok().and_then(|(data, _)| data)
         }
-        Ok(Document::Clear) => return Ok(()),
+        Ok(Document::Clear) => event.data.clone(),
         Err(_) => None,
     };
     stated(layer, vault, &event, data.as_ref(), edges);
@@ -264,7 +287,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             Ok(_) if event.is_announcement() => self.announcement(&event)?,
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
-            Ok(Document::Clear) => self.clear(&event),
+            Ok(Document::Clear) => self.clear(&event)?,
             Ok(Document::Stored(stored)) => self.stored(&event, stored, tagged)?,
         }
         Ok(())
@@ -272,7 +295,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
 
     /// An event from before the layer, or written past it: it may be about somebody who is
     /// forgotten.
-    fn clear(&mut self, event: &RecordedEvent) {
+    fn clear(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
         self.report.events.unsealed += 1;
         let own = || vec![Subject::of(&event.stream)];
         let facts =
@@ -287,6 +310,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         if let Some(subject) = about.iter().find(forgotten) {
             let what = format!("{subject} is forgotten, and it was never sealed");
             self.found(Ill::ForgottenInClear, event, what);
+        }
+        stated(self.layer, self.vault, event, event.data.as_ref(), self.edges);
+        match &event.data {
+            Some(data) => self.owners(event, data, true),
+            None => Ok(()),
         }
     }
 
@@ -322,10 +350,16 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         let holes = stored.notes.holes.is_some();
         let mut opened: Vec<Plaintext> = Vec::new();
         let (parts, mut dead, mut failed) = (stored.tokens.len(), 0, false);
+        let (mut sealed_for, present) = (Vec::new(), self.layer.policy().digest());
         for (id, fate) in try_tokens(self.vault, event, &mut stored)? {
             match fate {
                 TokenFate::Open(plaintext) => {
                     self.report.events.open += 1;
+                    if plaintext.policy() != present
+                        && let KeyState::Live { subject, .. } = self.vault.opening_key(id)?
+                    {
+                        sealed_for.push(subject);
+                    }
                     opened.push(plaintext);
                 }
                 TokenFate::Shredded => dead += 1,
@@ -350,7 +384,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Some(Tagged::Forged) => {}
             // In clear: not this vault's, and no more can be said.
-            _ if parts == 0 && !holes => self.clear(event),
+            _ if parts == 0 && !holes => self.clear(event)?,
             Some(Tagged::OtherVault) => {
                 self.found(Ill::OtherVault, event, "its tag names another vault");
             }
@@ -369,10 +403,17 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 None
             }
         };
-        stated(self.layer, self.vault, event, data.as_ref(), self.edges);
-        if let Some(data) = data {
-            self.owners(event, &data);
+        let ours = parts > 0 || tagged == Some(Tagged::Ours);
+        if let Some(data) = data.as_ref().filter(|_| ours) {
+            // Of an event that is dead in part, nobody can say for whom it was sealed.
+            if !sealed_for.is_empty() && sealed_for.len() == parts {
+                let policy = self.layer.policy();
+                let told = owned::of_subjects(policy, self.vault, event, data, &sealed_for)?;
+                told.into_iter().for_each(|(kind, what)| self.found(kind, event, what));
+            }
+            self.owners(event, data, false)?;
         }
+        stated(self.layer, self.vault, event, data.as_ref(), self.edges);
         Ok(())
     }
 
@@ -402,31 +443,18 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     }
 
     /// Whether the vault knows of the owners that an event states.
-    fn owners(&mut self, event: &RecordedEvent, data: &Payload) {
-        let policy = self.layer.policy();
-        if !policy.reading_plan(&event.stream).declares_owners {
-            return;
+    fn owners(
+        &mut self,
+        event: &RecordedEvent,
+        data: &Payload,
+        in_clear: bool,
+    ) -> Result<(), AuditError> {
+        match owned::of_owners(self.layer, self.vault, event, data, in_clear) {
+            Ok(told) => told.into_iter().for_each(|(kind, what)| self.found(kind, event, what)),
+            Err(VaultError::Damaged(_)) => self.report.vault.unchecked += 1,
+            Err(error) => return Err(error.into()),
         }
-        let facts =
-            EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
-        // What cannot be carved today was sealed under another policy, or is not all there.
-        let Ok(carved) = policy.carve(&facts, data, None) else { return };
-        for change in carved.owners {
-            let (OwnerChange::Add(owner) | OwnerChange::Replace(owner)) = change else { continue };
-            let own = self.vault.standing(&Subject::of(&event.stream));
-            let (Ok(own), Ok(theirs)) = (own, self.vault.standing(&owner)) else {
-                self.report.vault.unchecked += 1;
-                continue;
-            };
-            // Of who is forgotten, wholly or in part, it is no longer known who had owned them.
-            if own.fence.is_some() || theirs.fence.is_some() {
-                continue;
-            }
-            let named = own.epochs.iter().flat_map(|epoch| &epoch.owners);
-            if !named.into_iter().any(|named| named.subject.as_ref().is_none_or(|n| *n == owner)) {
-                self.found(Ill::OwnerNotNoted, event, format!("it states the owner {owner}"));
-            }
-        }
+        Ok(())
     }
 
     fn tombstone(

@@ -106,6 +106,17 @@ pub enum Ill {
     TombstoneOfLivingKey,
     /// An event states an owner of whom the vault does not know.
     OwnerNotNoted,
+    /// An event that was never sealed states an owner of whom the vault does not know.
+    OwnerInClear,
+    /// An event says that it is of somebody who is forgotten, and their forgetting did not reach it.
+    Missed,
+    /// A stream depends on one that changed hands and that is forgotten in part: which of its events
+    /// are of that part, nobody knows, and none was reached.
+    MissedInPart,
+    /// A stream whose rule names owners has none.
+    Ownerless,
+    /// An event is sealed for somebody else than the present policy says.
+    OtherSubject,
     /// An owner counts whom no event states.
     OwnerNotStated,
     /// An event about somebody who is forgotten was never sealed.
@@ -133,6 +144,10 @@ impl Ill {
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
             | Self::OwnerNotNoted
+            | Self::OwnerInClear
+            | Self::MissedInPart
+            | Self::Ownerless
+            | Self::OtherSubject
             | Self::OwnerNotStated
             | Self::TagMissing => Severity::Warning,
             _ => Severity::Error,
@@ -292,9 +307,22 @@ impl Ill {
                  that erasure: open it with the events that announce it, or apply what \
                  `oubliette erasures export` had written"
             }
-            Self::OwnerNotNoted => {
-                "forgetting the owner would not reach this stream: append an event that states the \
-                 owner again, or forget the stream by name as well"
+            Self::OwnerNotNoted | Self::OwnerInClear => {
+                "forgetting the owner would not reach this stream: `oubliette owners rebuild` notes \
+                 what the events state; or forget the stream by name as well"
+            }
+            Self::Missed => "forget the stream by name, if nothing in it is somebody else's",
+            Self::MissedInPart => {
+                "forget the stream by name, if what it holds of that time should go: the rest of it \
+                 goes, too"
+            }
+            Self::Ownerless => {
+                "append an event that states its owner; what was sealed before a change of hands, or \
+                 before a forgetting, goes only when the stream is forgotten by name"
+            }
+            Self::OtherSubject => {
+                "forgetting that person does not reach this event: forget the stream by name as well, \
+                 or move the event into a new stream"
             }
             Self::OwnerNotStated => {
                 "forgetting that owner takes the stream along: if they do not own it, append an \
@@ -365,6 +393,11 @@ impl fmt::Display for Ill {
             Self::ErasureUnknown => "erasure unknown",
             Self::TombstoneOfLivingKey => "tombstone of a living key",
             Self::OwnerNotNoted => "owner not noted",
+            Self::OwnerInClear => "owner stated in clear, not noted",
+            Self::Missed => "missed by a forgetting",
+            Self::MissedInPart => "part missed by a forgetting",
+            Self::Ownerless => "ownerless",
+            Self::OtherSubject => "sealed for another subject",
             Self::OwnerNotStated => "owner not stated",
             Self::ForgottenInClear => "forgotten in clear",
             Self::UnusedKey => "unused key",

@@ -11,6 +11,7 @@
 
 mod events;
 mod kind;
+mod owned;
 mod used;
 mod vault;
 
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use kind::Ill;
+pub(super) use owned::other_subject;
 
 use super::{AuditError, Finding, Severity};
 use crate::{event::Timestamp, layer::Oubliette, store::EventStore};

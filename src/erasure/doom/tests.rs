@@ -319,3 +319,31 @@ fn finding_who_falls_looks_each_of_many_dependents_up_once() {
         assert!(kept.looked.borrow().values().all(|times| *times == 1));
     }
 }
+
+/// Of a ledger whose account changed hands nobody knows what is of whose time: it is named, and so is
+/// what depends on it.
+#[test]
+fn who_depends_on_what_dies_in_part_is_named() {
+    let world = World::default()
+        .owned("acc", false, &["old"])
+        .owned("acc", false, &["new"])
+        .owned("ledger", false, &["acc"])
+        .owned("line", false, &["ledger"])
+        .owned("both", false, &["acc", "old"])
+        .owned("gone", false, &["old"]);
+    for asked in ["old", "new"] {
+        let fates = Fates::of(&world, &subject(asked)).unwrap();
+        let stays: Vec<_> = fates.stays.iter().filter(|stays| !stays.in_part.is_empty()).collect();
+        let told: Vec<_> =
+            stays.iter().map(|stays| (stays.subject.as_str(), stays.in_part.as_slice())).collect();
+        let (acc, ledger) = ([subject("acc")], [subject("ledger")]);
+        assert_eq!(told, [("both", &acc[..]), ("ledger", &acc[..]), ("line", &ledger[..])]);
+    }
+    // Once both are forgotten, all of it goes.
+    let mut world = world;
+    world.times.get_mut("acc").unwrap()[0].owners[0] = None;
+    let world = World::new(world.times);
+    let fates = Fates::of(&world, &subject("new")).unwrap();
+    assert!(fates.stays.iter().all(|stays| stays.in_part.is_empty()), "{:?}", fates.stays);
+    assert!(fates.doomed.iter().any(|(who, doom)| who.as_str() == "line" && doom.spans.is_none()));
+}

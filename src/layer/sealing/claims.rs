@@ -3,13 +3,17 @@
 
 use super::{Witness, Work};
 use crate::{
-    event::{Generation, NewEvent, Subject},
+    event::{Generation, OwnerChange, Subject},
     layer::{CodecError, stored},
     policy::Carved,
     vault::{Claim, Vault, VaultError},
 };
 
-/// Notes the owner changes. Returns, for each event, the generation begun by it or before it.
+/// Notes the owner changes. Returns, for each event, the generation under which it is sealed, where
+/// that is not the subject's current one.
+///
+/// An event that only removes owners is sealed under the generation that it ends: it speaks of whoever
+/// leaves, and nobody may be left whose forgetting would reach what comes after it.
 pub(super) async fn claim<W: Witness>(
     vault: &Vault,
     witness: &W,
@@ -47,15 +51,32 @@ pub(super) async fn claim<W: Witness>(
         .map_err(CodecError::from)?
     };
     let mut begun = begun.into_iter();
-    let generations = work.iter().map(|work| {
+    let mut generations = Vec::with_capacity(work.len());
+    for work in work {
         let mut current = None;
-        let of_event = |(_, carved): &(NewEvent, Carved)| {
+        let mut of_work = Vec::with_capacity(work.events.len());
+        for (_, carved) in &work.events {
+            let ended = current;
             for generation in begun.by_ref().take(carved.owners.len()) {
                 current = generation.or(current);
             }
-            current
-        };
-        work.events.iter().map(of_event).collect()
-    });
-    Ok(generations.collect())
+            of_work.push(match (only_removes(carved), ended) {
+                (true, None) => current_of(vault, work)?,
+                (true, ended) => ended,
+                (false, _) => current,
+            });
+        }
+        generations.push(of_work);
+    }
+    Ok(generations)
+}
+
+fn only_removes(carved: &Carved) -> bool {
+    let removes = |change: &OwnerChange| matches!(change, OwnerChange::Remove(_));
+    !carved.owners.is_empty() && carved.owners.iter().all(removes)
+}
+
+/// While what a claim begins is open: the generation before it.
+fn current_of(vault: &Vault, work: &Work) -> Result<Option<Generation>, CodecError> {
+    Ok(vault.standing(&Subject::of(&work.stream))?.current)
 }

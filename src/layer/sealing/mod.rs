@@ -9,6 +9,7 @@
 mod claims;
 mod event;
 mod keys;
+pub(super) mod owned;
 mod permit;
 
 use std::{fmt, future::Future};
@@ -118,6 +119,9 @@ pub(super) async fn prepare<W: Witness>(
         if events.iter().any(|(_, carved)| !carved.owners.is_empty()) {
             witness.settle(vault, &Subject::of(stream)).await?;
         }
+    }
+    for work in work {
+        owned::check(codec, vault, witness, work).await?;
     }
     let mut permit = Permit::begin(vault, admission, work).map_err(CodecError::from)?;
     match seal_all(codec, vault, witness, work).await {

@@ -27,6 +27,7 @@ use super::{
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord, today},
     root::SlotChange,
+    stating::Stating,
     tree::{Change, Erasure, Place, Value},
 };
 #[cfg(feature = "backup")]
@@ -51,6 +52,7 @@ pub(super) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
     /// And whether the caller has to settle them: nobody else can see their store.
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
+    NoteOwners(Stating, Reply<()>),
     /// Told when it is written, if it says so; else at once.
     Settle(Hash, Vec<(EventId, Evidence)>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
@@ -149,6 +151,10 @@ impl Committer {
             },
             Job::Claim(claims, by_caller, reply) => match self.claim(&claims, by_caller) {
                 Ok(generations) => self.when_written(reply, generations),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::NoteOwners(stating, reply) => match self.note_owners(&stating) {
+                Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
             Job::Settle(subject, found, durably, reply) => match self.settle(subject, &found) {

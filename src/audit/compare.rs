@@ -1,0 +1,108 @@
+//! What lies in the store otherwise than a policy would have it: a policy decides of what is appended, and
+//! changes nothing that is there.
+
+use futures::TryStreamExt;
+use serde::Serialize;
+
+use super::{AuditError, verify::other_subject};
+use crate::{
+    event::{OwnerChange, Payload, RecordedEvent, Subject},
+    layer::{Oubliette, Specimen, TokenFate, document::Document, try_tokens},
+    policy::{EventFacts, Policy},
+    store::EventStore,
+    vault::{KeyState, Vault},
+};
+
+/// How many stored events are otherwise than a policy would have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Compared {
+    /// Events that were read.
+    pub events: u64,
+    /// Events sealed for somebody else: forgetting whom the policy names does not reach them.
+    pub other_subject: u64,
+    /// Events that stand in clear, and of which the policy would seal some.
+    pub in_clear: u64,
+    /// Events that state owners of whom the vault does not know.
+    pub owners_not_noted: u64,
+}
+
+impl Compared {
+    /// Whether a forgetting under that policy would miss something.
+    pub fn differs(&self) -> bool {
+        self.other_subject + self.in_clear + self.owners_not_noted > 0
+    }
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// Counts what lies in the store otherwise than a policy would have it. Reads and opens all of it, and
+    /// changes nothing. Events of which a part is forgotten are not judged.
+    ///
+    /// # Errors
+    /// [`AuditError::NoVault`]; errors of a vault or a store that fails as a whole.
+    pub async fn compare_policy(&self, policy: &Policy) -> Result<Compared, AuditError> {
+        let vault = self.vault().ok_or(AuditError::NoVault)?;
+        let mut compared = Compared::default();
+        let mut events = self.specimens();
+        while let Some(specimen) = events.try_next().await? {
+            compared.events += 1;
+            if specimen.event.is_tombstone() || specimen.event.is_announcement() {
+                continue;
+            }
+            let in_clear = specimen.is_unsealed(vault);
+            let Specimen { event, document, .. } = specimen;
+            let Some((data, sealed_for)) = opened(vault, &event, document)? else { continue };
+            let facts =
+                EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
+            let seals = || policy.carve(&facts, &data, None).is_ok_and(|c| !c.parts.is_empty());
+            if in_clear {
+                compared.in_clear += u64::from(seals());
+            } else if !sealed_for.is_empty() {
+                let other = other_subject(policy, &event, &data, &sealed_for);
+                compared.other_subject += u64::from(other.is_some());
+            }
+            let unknown = states_unknown(policy, vault, &event, &data)?;
+            compared.owners_not_noted += u64::from(unknown);
+        }
+        Ok(compared)
+    }
+}
+
+/// An event's data, and for whom it is sealed; `None` where not all of it opens.
+fn opened(
+    vault: &Vault,
+    event: &RecordedEvent,
+    document: Result<Document, crate::store::Unreadable>,
+) -> Result<Option<(Payload, Vec<Subject>)>, AuditError> {
+    let mut stored = match document {
+        Ok(Document::Clear) => return Ok(event.data.clone().map(|data| (data, Vec::new()))),
+        Ok(Document::Stored(stored)) => stored,
+        Err(_) => return Ok(None),
+    };
+    let (mut parts, mut subjects) = (Vec::new(), Vec::new());
+    for (id, fate) in try_tokens(vault, event, &mut stored)? {
+        let TokenFate::Open(plaintext) = fate else { return Ok(None) };
+        parts.push(plaintext);
+        if let KeyState::Live { subject, .. } = vault.opening_key(id)? {
+            subjects.push(subject);
+        }
+    }
+    let data = stored.assemble(parts).ok().and_then(|(data, _)| data);
+    Ok(data.map(|data| (data, subjects)))
+}
+
+fn states_unknown(
+    policy: &Policy,
+    vault: &Vault,
+    event: &RecordedEvent,
+    data: &Payload,
+) -> Result<bool, AuditError> {
+    let dependent = Subject::of(&event.stream);
+    for change in policy.stated_owners(&event.stream, &event.event_type, data) {
+        let gives = !matches!(change, OwnerChange::Remove(_));
+        if gives && !vault.has_stated(&dependent, event.id, &change)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

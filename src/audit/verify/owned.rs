@@ -1,0 +1,141 @@
+//! Whom a forgetting would miss, or missed: by what the events say, whose key they have, and whom the
+//! vault knows as owners.
+
+use super::Ill;
+use crate::{
+    audit::AuditError,
+    event::{OwnerChange, Payload, RecordedEvent, Subject},
+    layer::Oubliette,
+    policy::{EventFacts, Policy},
+    store::EventStore,
+    vault::{KeyInfo, Standing, Vault, VaultError},
+};
+
+/// What is to be told, and the words for it.
+pub(super) type Told = (Ill, String);
+
+/// Of a living key in a stream that names owners.
+pub(super) fn of_key(vault: &Vault, key: &KeyInfo) -> Result<Option<Told>, VaultError> {
+    let standing = vault.standing(&key.subject)?;
+    let epoch = standing.epochs.iter().rfind(|epoch| epoch.from <= key.generation);
+    if epoch.is_none_or(|epoch| epoch.owners.is_empty()) {
+        let what = "its rule names owners, and it has none: no person's forgetting reaches it";
+        return Ok(Some((Ill::Ownerless, what.to_owned())));
+    }
+    for owner in &key.owners {
+        if lost_a_part_since(vault, owner, key)? {
+            let what = format!(
+                "its owner {owner} changed hands, and one part of {owner} is forgotten: what was sealed \
+                 here in that time stays"
+            );
+            return Ok(Some((Ill::MissedInPart, what)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an owner lost a time in which the key may have sealed.
+fn lost_a_part_since(vault: &Vault, owner: &Subject, key: &KeyInfo) -> Result<bool, VaultError> {
+    let Some(fence) = vault.standing(owner)?.fence else { return Ok(false) };
+    for (_, to, erasure) in fence.dead {
+        let ended = vault.ended(owner, to)?.unwrap_or_else(|| erasure.at());
+        if key.created < ended {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Of the owners that an event states, as far as it can be read. `in_clear`: nothing shows that this
+/// vault wrote it.
+pub(super) fn of_owners<S: EventStore>(
+    layer: &Oubliette<S>,
+    vault: &Vault,
+    event: &RecordedEvent,
+    data: &Payload,
+    in_clear: bool,
+) -> Result<Vec<Told>, VaultError> {
+    let changes = layer.policy().stated_owners(&event.stream, &event.event_type, data);
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let dependent = Subject::of(&event.stream);
+    let own = vault.standing(&dependent)?;
+    let mut told = Vec::new();
+    if is_over(&own, event) {
+        return Ok(told);
+    }
+    for change in changes {
+        let (OwnerChange::Add(owner) | OwnerChange::Replace(owner)) = &change else { continue };
+        let named = own.epochs.iter().flat_map(|epoch| &epoch.owners);
+        let is_named = named.into_iter().any(|named| named.subject.as_ref() == Some(owner));
+        if is_named || vault.has_stated(&dependent, event.id, &change)? {
+            continue;
+        }
+        told.push(if vault.is_closed(owner)? {
+            let what = format!(
+                "it states the owner {owner}, who is forgotten; that did not reach this stream"
+            );
+            (Ill::Missed, what)
+        } else if in_clear {
+            (Ill::OwnerInClear, format!("it states the owner {owner}, and was never sealed"))
+        } else {
+            (Ill::OwnerNotNoted, format!("it states the owner {owner}"))
+        });
+    }
+    Ok(told)
+}
+
+/// Whether what an event states ended with a forgetting of its whole stream.
+fn is_over(own: &Standing, event: &RecordedEvent) -> bool {
+    let Some(fence) = &own.fence else { return false };
+    let Some(last) = fence.dead.iter().map(|(_, _, erasure)| erasure.at()).max() else {
+        return false;
+    };
+    // Where some of it lived on, the owners of what is dead are still there, without their names.
+    let anew =
+        own.epochs.first().is_none_or(|first| fence.dead.iter().all(|(_, to, _)| *to < first.from));
+    fence.closed || (anew && event.recorded <= last)
+}
+
+/// Of the subjects for whom an event is sealed, where the present policy would say otherwise.
+pub(super) fn of_subjects(
+    policy: &Policy,
+    vault: &Vault,
+    event: &RecordedEvent,
+    data: &Payload,
+    sealed_for: &[Subject],
+) -> Result<Option<Told>, AuditError> {
+    let Some(other) = other_subject(policy, event, data, sealed_for) else { return Ok(None) };
+    let sealed: Vec<&str> = sealed_for.iter().map(Subject::as_str).collect();
+    let sealed = sealed.join(", ");
+    Ok(Some(if vault.is_closed(&other)? {
+        let what = format!(
+            "under the present policy it is about {other}, who is forgotten; it is sealed for {sealed}, \
+             and stays readable"
+        );
+        (Ill::Missed, what)
+    } else {
+        let what =
+            format!("it is sealed for {sealed}; under the present policy it is about {other}");
+        (Ill::OtherSubject, what)
+    }))
+}
+
+/// Somebody for whom the policy would seal some of an event, and for whom none of it is sealed.
+pub(crate) fn other_subject(
+    policy: &Policy,
+    event: &RecordedEvent,
+    data: &Payload,
+    sealed_for: &[Subject],
+) -> Option<Subject> {
+    let carve = |subject| {
+        let facts = EventFacts { stream: &event.stream, event_type: &event.event_type, subject };
+        policy.carve(&facts, data, None).ok()
+    };
+    // An event may have named its subject, where the policy lets it.
+    let named = sealed_for.iter().find_map(|subject| carve(Some(subject)));
+    let carved = named.or_else(|| carve(None))?;
+    let mut parts = carved.parts.into_iter().map(|part| part.subject);
+    parts.find(|subject| !sealed_for.contains(subject))
+}

@@ -1,0 +1,431 @@
+//! Looking through the whole store for owners whom events state and the vault does not know.
+//!
+//! The layer notes owners as their events are appended. What was stored before the layer was, or before the
+//! policy named owners, stated them to nobody. This reads all of it once, and says of each stream who
+//! owned it when. What it reads is compared with the epochs that the vault has: an event that is sealed
+//! says by its key of which epoch it is, one in clear is of the next one's.
+//!
+//! A change of hands that nobody noted began no generation. What was sealed before and after it has one key,
+//! so that both owners own it: it goes with the last of them. That cannot be mended, and is told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures::TryStreamExt;
+use serde::Serialize;
+
+use super::{Layer, Oubliette, Specimen, TokenFate, document::Document, try_tokens};
+use crate::{
+    crypto::KeyId,
+    event::{
+        EventId, Generation, OwnerChange, Payload, PolicyDigest, RecordedEvent, StreamName,
+        Subject, Timestamp,
+    },
+    store::{EventStore, ReadAllOptions, StoreError},
+    vault::{Epoch, NoteKind, Opening, Standing, Stating, Vault, VaultError},
+};
+
+/// Why the store was not looked through, or not to its end. What was noted until then stays so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OwnersError {
+    /// The layer was opened without a vault.
+    #[error("opened without a vault: there are no owners to note")]
+    NoVault,
+    /// The vault failed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The event store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// There is one of each vault's.
+const LOOKED: [u8; 16] = [0; 16];
+
+/// What looking through the store for owners came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct OwnersRebuilt {
+    /// Whether it changed nothing: see [`Oubliette::rebuild_owners`].
+    pub dry_run: bool,
+    /// How many events were read.
+    pub events: u64,
+    /// How many streams there are whose rule names owners.
+    pub streams: u64,
+    /// How many of these had an owner, or a change of hands, that was not noted. It is now, unless this
+    /// was a dry run.
+    pub mended: u64,
+    /// How many changed while the store was read, and were left as they are. Repeat it.
+    pub skipped: u64,
+    /// What cannot be mended.
+    pub left: Vec<NotMended>,
+}
+
+/// What no noting of owners can mend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum NotMended {
+    /// The stream changed hands, and what was sealed before and after that has one key: it goes with the
+    /// last of its owners.
+    OneGeneration {
+        /// The stream.
+        stream: StreamName,
+        /// All who owned it meanwhile.
+        owners: Vec<Subject>,
+    },
+    /// An owner is forgotten, and that did not reach the stream: forget it by name.
+    Missed {
+        /// The stream.
+        stream: StreamName,
+        /// Who.
+        owner: Subject,
+    },
+    /// Not all of an event that states owners can be read.
+    Unreadable {
+        /// The stream.
+        stream: StreamName,
+        /// The event.
+        event: EventId,
+    },
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// Reads the whole store under the present policy, and notes the owners whom its events state and
+    /// the vault does not know. Repeating it changes nothing more. With `dry_run` it notes nothing, and says
+    /// what it would.
+    ///
+    /// It keeps some hundred bytes in memory for each stream whose rule names owners.
+    ///
+    /// # Errors
+    /// Errors of vault and store. What was noted until then stays so.
+    pub async fn rebuild_owners(&self, dry_run: bool) -> Result<OwnersRebuilt, OwnersError> {
+        let vault = self.vault().ok_or(OwnersError::NoVault)?;
+        let mut rebuilt = OwnersRebuilt { dry_run, ..OwnersRebuilt::default() };
+        let mut histories: HashMap<StreamName, History> = HashMap::new();
+        let mut events = self.specimens();
+        while let Some(specimen) = events.try_next().await? {
+            rebuilt.events += 1;
+            self.read_into(vault, specimen, &mut histories, &mut rebuilt)?;
+        }
+        rebuilt.streams = histories.len() as u64;
+        let mut histories: Vec<(StreamName, History)> = histories.into_iter().collect();
+        histories.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (stream, history) in histories {
+            mend(&self.layer, vault, stream, history, &mut rebuilt).await?;
+        }
+        if !dry_run && rebuilt.skipped == 0 {
+            self.layer.mark_looked(vault).await?;
+        }
+        Ok(rebuilt)
+    }
+
+    fn read_into(
+        &self,
+        vault: &Vault,
+        specimen: Specimen,
+        histories: &mut HashMap<StreamName, History>,
+        rebuilt: &mut OwnersRebuilt,
+    ) -> Result<(), OwnersError> {
+        let Specimen { event, document, .. } = specimen;
+        if !self.policy().reading_plan(&event.stream).declares_owners {
+            return Ok(());
+        }
+        let own = Subject::of(&event.stream);
+        let history = match histories.entry(event.stream.clone()) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(History::new(vault.standing(&own)?))
+            }
+        };
+        if event.is_tombstone() {
+            history.end_if_own(vault, &event)?;
+            return Ok(());
+        }
+        let states = self.policy().states_owners(&event.stream, &event.event_type);
+        let (mut keys, mut data) = (Vec::new(), None);
+        match document {
+            Ok(Document::Clear) => data = event.data.clone(),
+            Ok(Document::Stored(mut stored)) => {
+                keys = stored.tokens.iter().map(|token| token.key_id()).collect();
+                // Most events state nothing, and need not be opened.
+                if states {
+                    let fates = try_tokens(vault, &event, &mut stored)?;
+                    let opened = fates.into_iter().filter_map(|(_, fate)| match fate {
+                        TokenFate::Open(plaintext) => Some(plaintext),
+                        _ => None,
+                    });
+                    data = stored.assemble(opened.collect()).ok().and_then(|(data, _)| data);
+                }
+            }
+            Err(_) => {}
+        }
+        let changes = self.changes(&event, data.as_ref());
+        if states && changes.is_empty() && !history.closed {
+            let (stream, event) = (event.stream.clone(), event.id);
+            rebuilt.left.push(NotMended::Unreadable { stream, event });
+        }
+        let generation = history.generation_of(vault, &own, &keys)?;
+        history.take(vault, &own, Step { event: &event, generation, changes })?;
+        Ok(())
+    }
+
+    fn changes(&self, event: &RecordedEvent, data: Option<&Payload>) -> Vec<OwnerChange> {
+        let policy = self.policy();
+        let stated = data.map(|data| policy.stated_owners(&event.stream, &event.event_type, data));
+        stated.unwrap_or_default()
+    }
+}
+
+/// One event of a stream whose rule names owners.
+struct Step<'a> {
+    event: &'a RecordedEvent,
+    /// That of its own key, where it has one that lives.
+    generation: Option<Generation>,
+    changes: Vec<OwnerChange>,
+}
+
+/// Who is an owner by which event.
+type Owners = BTreeMap<Subject, By>;
+
+#[derive(Debug, Clone)]
+struct By {
+    at: Timestamp,
+    /// Whether the change was noted.
+    noted: bool,
+}
+
+/// What the events of a stream say of its owners, until the last that was read.
+struct History {
+    epochs: Vec<Epoch>,
+    closed: bool,
+    owners: Owners,
+    /// Of each epoch in which something is sealed: everybody who owned it meanwhile.
+    sealed: BTreeMap<Generation, Sealed>,
+    /// What no claim was made of.
+    changes: Vec<(EventId, OwnerChange)>,
+    last_key: Option<(KeyId, Option<Generation>)>,
+}
+
+#[derive(Default)]
+struct Sealed {
+    owners: Owners,
+    /// Whether somebody of these no longer owned it while more was sealed.
+    mixed: bool,
+}
+
+impl History {
+    fn new(standing: Standing) -> Self {
+        Self {
+            closed: standing.fence.is_some_and(|fence| fence.closed),
+            epochs: standing.epochs,
+            owners: Owners::new(),
+            sealed: BTreeMap::new(),
+            changes: Vec::new(),
+            last_key: None,
+        }
+    }
+
+    /// The whole stream was forgotten: who owned it before does not own what came after.
+    fn end_if_own(&mut self, vault: &Vault, event: &RecordedEvent) -> Result<(), VaultError> {
+        let judged = super::tombstone::judge(vault, event)?;
+        if judged.is_ok_and(|tombstone| tombstone.subject.is_some()) {
+            self.owners.clear();
+        }
+        Ok(())
+    }
+
+    /// The generation of an event's own key.
+    fn generation_of(
+        &mut self,
+        vault: &Vault,
+        own: &Subject,
+        keys: &[KeyId],
+    ) -> Result<Option<Generation>, VaultError> {
+        for &id in keys {
+            let known = self.last_key.filter(|(last, _)| *last == id).map(|(_, of)| of);
+            let generation = match known {
+                Some(generation) => generation,
+                None => {
+                    let info = vault.key_info(id)?.filter(|info| info.subject == *own);
+                    info.map(|info| info.generation)
+                }
+            };
+            if generation.is_some() {
+                self.last_key = Some((id, generation));
+                return Ok(generation);
+            }
+        }
+        Ok(None)
+    }
+
+    fn epoch_of(&self, generation: Generation) -> Generation {
+        let epoch = self.epochs.iter().rfind(|epoch| epoch.from <= generation);
+        epoch.or(self.epochs.first()).map_or(Generation::FIRST, |epoch| epoch.from)
+    }
+
+    fn last_epoch(&self) -> Generation {
+        self.epochs.last().map_or(Generation::FIRST, |epoch| epoch.from)
+    }
+
+    fn take(&mut self, vault: &Vault, own: &Subject, step: Step<'_>) -> Result<(), VaultError> {
+        let Step { event, generation, changes } = step;
+        let only_removes = !changes.is_empty()
+            && changes.iter().all(|change| matches!(change, OwnerChange::Remove(_)));
+        // What only removes is sealed for those who owned it until then.
+        let before = only_removes.then(|| self.owners.clone());
+        for change in changes {
+            let noted = vault.has_stated(own, event.id, &change)?;
+            let by = By { at: event.recorded, noted };
+            match &change {
+                OwnerChange::Add(owner) => drop(self.owners.insert(owner.clone(), by)),
+                OwnerChange::Remove(owner) => drop(self.owners.remove(owner)),
+                OwnerChange::Replace(owner) => {
+                    self.owners = Owners::from([(owner.clone(), by)]);
+                }
+            }
+            if !noted {
+                self.changes.push((event.id, change));
+            }
+        }
+        let Some(generation) = generation else { return Ok(()) };
+        let owners = before.as_ref().unwrap_or(&self.owners);
+        let epoch = self.epoch_of(generation);
+        let sealed = self.sealed.entry(epoch).or_default();
+        sealed.mixed |= sealed.owners.keys().any(|owner| !owners.contains_key(owner));
+        for (owner, by) in owners {
+            sealed.owners.entry(owner.clone()).or_insert_with(|| by.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Notes what a stream's events state, and says what cannot be mended.
+async fn mend<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    stream: StreamName,
+    mut history: History,
+    rebuilt: &mut OwnersRebuilt,
+) -> Result<(), OwnersError> {
+    if history.closed {
+        return Ok(());
+    }
+    let last = history.last_epoch();
+    let current = history.sealed.entry(last).or_default();
+    let left = |owner: &Subject| !history.owners.contains_key(owner);
+    // What comes next is its present owners', whoever else owned what is sealed until now.
+    let anew = current.mixed || current.owners.keys().any(left);
+    if anew {
+        current.mixed = true;
+    } else {
+        current.owners.extend(history.owners.clone());
+    }
+    let mut lost = BTreeSet::new();
+    let mut owners = Vec::new();
+    let mut mixed = Vec::new();
+    for (from, sealed) in &history.sealed {
+        let epoch = history.epochs.iter().find(|epoch| epoch.from == *from);
+        let named = |owner: &Subject| {
+            let mut named = epoch.into_iter().flat_map(|epoch| &epoch.owners);
+            named.any(|named| named.subject.as_ref() == Some(owner))
+        };
+        for (owner, by) in sealed.owners.iter().filter(|(owner, _)| !named(owner)) {
+            if forgotten_since(vault, owner, by.at)? {
+                lost.extend((!by.noted).then(|| owner.clone()));
+            } else {
+                owners.push((*from, owner.clone()));
+            }
+        }
+        if sealed.mixed {
+            mixed.push(*from);
+            let owners = sealed.owners.keys().cloned().collect();
+            let stream = stream.clone();
+            rebuilt.left.push(NotMended::OneGeneration { stream, owners });
+        }
+    }
+    let missed = |owner| NotMended::Missed { stream: stream.clone(), owner };
+    rebuilt.left.extend(lost.into_iter().map(missed));
+    let mut present = Vec::new();
+    for (owner, by) in history.owners.iter().filter(|_| anew) {
+        if !forgotten_since(vault, owner, by.at)? {
+            present.push(owner.clone());
+        }
+    }
+    if owners.is_empty() && !anew {
+        return Ok(());
+    }
+    let stating = Stating {
+        subject: Subject::of(&stream),
+        changes: history.changes,
+        owners,
+        mixed,
+        anew: anew.then_some(present),
+        any: layer.policy().any_owner(&stream),
+    };
+    rebuilt.mended += 1;
+    if !rebuilt.dry_run && !note(layer, vault, &history.epochs, stating).await? {
+        rebuilt.mended -= 1;
+        rebuilt.skipped += 1;
+    }
+    Ok(())
+}
+
+/// Whether a subject was forgotten after this.
+fn forgotten_since(vault: &Vault, subject: &Subject, at: Timestamp) -> Result<bool, VaultError> {
+    let Some(fence) = vault.standing(subject)?.fence else { return Ok(false) };
+    Ok(fence.closed || fence.dead.iter().any(|(_, _, erasure)| erasure.at() >= at))
+}
+
+/// Notes it, unless the stream changed hands meanwhile, or somebody was forgotten.
+async fn note<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    epochs: &[Epoch],
+    stating: Stating,
+) -> Result<bool, OwnersError> {
+    let named = stating.owners.iter().map(|(_, owner)| owner).chain(stating.anew.iter().flatten());
+    let opening =
+        Opening { shared: named.cloned().collect(), exclusive: vec![stating.subject.clone()] };
+    let _admission = match vault.admit(opening).await {
+        Err(VaultError::Forgotten { .. }) => return Ok(false),
+        admitted => admitted?,
+    };
+    layer.settle(vault, &stating.subject).await?;
+    if vault.standing(&stating.subject)?.epochs != epochs {
+        return Ok(false);
+    }
+    match vault.note_owners(stating).await {
+        Err(VaultError::Unsettled { .. }) => Ok(false),
+        noted => noted.map(|()| true).map_err(Into::into),
+    }
+}
+
+impl<S: EventStore> Layer<S> {
+    /// Notes that all owners whom events in the store state are known.
+    async fn mark_looked(&self, vault: &Vault) -> Result<(), VaultError> {
+        let Some(PolicyDigest(digest)) = self.policy().owner_digest() else { return Ok(()) };
+        vault.put_note(NoteKind::Owners, LOOKED, &digest).await
+    }
+
+    /// Whether somebody may be an owner by an event that was stored unseen: before the layer was, or before
+    /// the present rules that name owners.
+    pub(crate) fn may_miss_owners(&self, vault: &Vault) -> Result<bool, VaultError> {
+        let Some(PolicyDigest(digest)) = self.policy().owner_digest() else { return Ok(false) };
+        let looked = vault.note(NoteKind::Owners, LOOKED)?;
+        Ok(looked.is_none_or(|looked| looked.as_slice() != digest))
+    }
+
+    /// In a store that is empty there is nothing to look through.
+    pub(super) async fn mark_if_empty(&self, vault: &Vault) -> Result<(), StoreError> {
+        let failed = |error: VaultError| StoreError::from(super::CodecError::from(error));
+        if vault.is_read_only() || !self.may_miss_owners(vault).map_err(failed)? {
+            return Ok(());
+        }
+        let first = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
+        if self.store.read_all(first).try_next().await?.is_none() {
+            self.mark_looked(vault).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+}

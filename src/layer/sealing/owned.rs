@@ -1,0 +1,72 @@
+//! Streams that should lead to a person, and lead to none.
+//!
+//! What is sealed in such a stream no person's forgetting reaches. After a forgetting that is refused:
+//! whoever owned the stream is gone, and whoever reopened it may not know. Before one it is told.
+
+use super::{Codec, CodecError, Witness, Work};
+use crate::{
+    event::{OwnerChange, Subject},
+    policy::Carved,
+    vault::Vault,
+};
+
+/// Refuses to seal for a stream that lost its owners, unless the same append states one.
+pub(super) async fn check<W: Witness>(
+    codec: &Codec,
+    vault: &Vault,
+    witness: &W,
+    work: &Work,
+) -> Result<(), W::Error> {
+    let own = Subject::of(&work.stream);
+    if !seals_for_nobody(&own, work) || !lost(vault, &own)? {
+        return Ok(());
+    }
+    // An append that was cut off may have stated one.
+    witness.settle(vault, &own).await?;
+    if !lost(vault, &own)? {
+        return Ok(());
+    }
+    let stream = work.stream.clone();
+    let events = codec.policy().owner_events(&stream);
+    Err(CodecError::Ownerless { stream, events }.into())
+}
+
+fn lost(vault: &Vault, own: &Subject) -> Result<bool, CodecError> {
+    Ok(vault.lost_its_owners(own)?)
+}
+
+/// Whether the events would seal something for the stream's own subject, had it no owner before.
+fn seals_for_nobody(own: &Subject, work: &Work) -> bool {
+    let (mut sealed, mut ended) = (false, false);
+    for (_, carved) in &work.events {
+        if !carved.declares_owners {
+            return false;
+        }
+        let seals = carved.parts.iter().any(|part| part.subject == *own);
+        for change in &carved.owners {
+            match change {
+                // Whoever comes to it owns all since the last change of hands.
+                OwnerChange::Add(_) => return sealed && ended,
+                OwnerChange::Replace(_) => return sealed,
+                OwnerChange::Remove(_) => ended = true,
+            }
+        }
+        sealed |= seals;
+    }
+    sealed
+}
+
+/// Warns where an append left a stream without an owner.
+pub(in crate::layer) fn warn(vault: &Vault, work: &[Work]) {
+    let removes = |(_, carved): &(_, Carved)| {
+        carved.owners.iter().any(|change| matches!(change, OwnerChange::Remove(_)))
+    };
+    for work in work.iter().filter(|work| work.events.iter().any(removes)) {
+        if let Ok(false) = vault.has_owner(&Subject::of(&work.stream)) {
+            tracing::warn!(
+                stream = %work.stream,
+                "its last owner left: nobody's forgetting reaches what is sealed in it from now on"
+            );
+        }
+    }
+}
