@@ -149,7 +149,8 @@ def open_event(v, keys):
     tokens, public, meta, notes = take(v["data"], v["metadata"])
     if "private" in v:
         tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
-        assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"]
+        assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"], "tampered"
+        assert set(back) <= {"stream", "public", "sealed"}, "tampered"
         assert [t[:32] + t[-16:] for t in tokens] == list(map(token, notes["stubs"])), "stubs"
     digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
     event_id = bytes.fromhex(v["id"].replace("-", ""))

@@ -185,23 +185,22 @@ impl Stored {
         private: Self,
         private_id: EventId,
     ) -> Result<Self, Unreadable> {
-        let theirs = &private.notes;
+        // Tokens are bound to the public half's notes alone: of the private half's none is passed over.
+        let theirs = Notes {
+            stream: self.notes.stream.clone(),
+            public: Some(id),
+            sealed_bytes: private.notes.sealed_bytes,
+            ..Notes::default()
+        };
+        let stubs = private.tokens.iter().map(Token::stub);
         let belong = self.notes.stream.is_some()
-            && self.notes.stream == theirs.stream
             && self.notes.private == Some(private_id)
-            && theirs.public == Some(id)
             && self.notes.public.is_none()
-            && theirs.private.is_none()
-            && theirs.fields.is_empty()
+            && private.notes == theirs
             && private.public.is_none()
-            && theirs.stubs.is_empty()
-            && self.notes.stubs.iter().eq(&private
-                .tokens
-                .iter()
-                .map(Token::stub)
-                .collect::<Vec<_>>())
             && private.metadata.is_none()
-            && self.tokens.is_empty();
+            && self.tokens.is_empty()
+            && self.notes.stubs.iter().eq(&stubs.collect::<Vec<_>>());
         if !belong {
             return Err(Unreadable::Tampered);
         }

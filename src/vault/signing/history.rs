@@ -220,7 +220,10 @@ impl History {
             format if format > FORMAT => return Err(Odd::Newer(format)),
             _ => return Err(Odd::Form),
         }
-        history.gap().map_or(Ok(history.clone()), |key| Err(Odd::Gap(key)))
+        match history.gap() {
+            Some(key) => Err(Odd::Gap(key)),
+            None => Ok(history),
+        }
     }
 
     /// The first key to which nothing leads.

@@ -59,7 +59,7 @@ async fn a_history_with_a_gap_is_told_by_the_key_to_which_nothing_leads() {
     let mut history = whole.clone();
     let pin = history.successors.remove(0);
     assert_eq!(odd(&history), Some(Odd::Gap(pin.key)));
-    let mut history = whole.clone();
+    let mut history = whole;
     history.keys.swap(1, 2);
     assert!(matches!(odd(&history), Some(Odd::Gap(_))));
 }

@@ -190,6 +190,21 @@ fn bad(good: &[Value]) -> Vec<Value> {
         let upper = OTHER_VAULT.to_string().to_uppercase();
         n["holes"]["shredded"][0]["origin"] = upper.into();
     });
+    let private = |edit: &dyn Fn(&mut Value)| {
+        let mut vector = good[3].clone();
+        let text = vector["private"]["metadata"].as_str().unwrap();
+        let mut metadata: Value = serde_json::from_str(text).unwrap();
+        edit(&mut metadata["$oubliette"]);
+        vector["private"]["metadata"] = metadata.to_string().into();
+        vector
+    };
+    let noted: Value = serde_json::from_str(hole["metadata"].as_str().unwrap()).unwrap();
+    let noted = noted["$oubliette"].clone();
+    for (name, member) in
+        [("holes-on-the-private-half", "holes"), ("a-tag-on-the-private-half", "mac")]
+    {
+        add(name, "tampered", &private(&|n| n[member] = noted[member].clone()), &|_| {});
+    }
     add("data-although-bare", "malformed", unopened, &|n| n["holes"]["bare"] = true.into());
     bad
 }
