@@ -20,13 +20,16 @@ use futures::StreamExt;
 use oubliette::{
     event::{
         EventId, EventType, Json, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
-        Timestamp,
+        Subject, Timestamp,
     },
+    layer::Oubliette,
+    policy::Policy,
     store::{
         Append, Delivery, Direction, EventStore, EventStoreExt, ExpectedRevision, Filter,
         ReadAllOptions, ReadOptions, SqliteStore, StoreError,
         sqlite::{OpenError, OpenMode, SqliteError},
     },
+    vault::Vault,
 };
 use rand::RngExt;
 use rusqlite::Connection;
@@ -74,6 +77,172 @@ async fn what_was_written_is_there_after_reopening() {
     let store = SqliteStore::open(folder.path()).unwrap();
     assert_eq!(everything(&store).await, before);
     assert!(append(&store, "user-1", vec![event("3")]).await > before.last().unwrap().position);
+}
+
+/// What `.dump` (with `sequence`) and `.clone` of SQLite's shell make of a database: tables and rows, no marks.
+fn copy_tables(from: &Path, to: &Path, sequence: bool) {
+    fs::create_dir(to).unwrap();
+    let copy = other_hand(to);
+    let old = from.join("events.db");
+    copy.execute("ATTACH ?1 AS old", [old.to_str().unwrap()]).unwrap();
+    let made_of = |kinds: &str| -> Vec<(String, String)> {
+        let sql = format!(
+            "SELECT name, sql FROM old.sqlite_schema WHERE name NOT GLOB 'sqlite_*' AND type {kinds}"
+        );
+        let mut statement = copy.prepare(&sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    for (name, sql) in made_of("= 'table'") {
+        copy.execute_batch(&sql).unwrap();
+        copy.execute_batch(&format!("INSERT INTO main.{name} SELECT * FROM old.{name}")).unwrap();
+    }
+    for (_, sql) in made_of("<> 'table'") {
+        copy.execute_batch(&sql).unwrap();
+    }
+    if sequence {
+        let take = "DELETE FROM main.sqlite_sequence;
+            INSERT INTO main.sqlite_sequence SELECT * FROM old.sqlite_sequence";
+        copy.execute_batch(take).unwrap();
+    }
+}
+
+/// Events that were never sealed are removed by hand, as the refusal to forget advises. Whoever reads on
+/// from what they saw last must not miss what comes then.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_position_and_no_revision_is_used_again_after_rows_are_removed() {
+    for meanwhile in ["", "reopened", "VACUUM", "dumped"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::create(folder.path()).unwrap();
+        append(&store, "user-2", vec![event("1")]).await;
+        let last = append(&store, "user-1", vec![event("1"), event("2"), event("3")]).await;
+        let alone = append(&store, "user-3", vec![event("1")]).await;
+        let remove = "DELETE FROM event WHERE position > 3";
+        other_hand(folder.path()).execute_batch(remove).unwrap();
+        let copy = folder.path().join("copy");
+        match meanwhile {
+            "" => {}
+            "reopened" => {
+                drop(store);
+                store = SqliteStore::open(folder.path()).unwrap();
+            }
+            "dumped" => {
+                copy_tables(folder.path(), &copy, true);
+                store = SqliteStore::open(&copy).unwrap();
+            }
+            sql => other_hand(folder.path()).execute_batch(sql).unwrap(),
+        }
+        let append = |name: &str, expected, text| {
+            let (store, stream) = (store.clone(), stream(name));
+            async move { store.append_to(&stream, expected, vec![event(text)]).await }
+        };
+        // What is expected is said of what is there.
+        let gone = append("user-1", ExpectedRevision::Exact(Revision(2)), "4").await;
+        assert!(matches!(gone, Err(StoreError::Conflict { .. })), "{meanwhile}: {gone:?}");
+        let next = append("user-1", ExpectedRevision::Exact(Revision(1)), "4").await.unwrap();
+        assert_eq!(next.revision.0, 3, "{meanwhile}");
+        assert!(next.position > alone && alone > last, "{meanwhile}: {next:?}");
+        let begun = append("user-3", ExpectedRevision::NoStream, "2").await.unwrap();
+        assert_eq!(begun.revision.0, 1, "{meanwhile}");
+        let of_stream = store.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+        let revisions: Vec<_> = of_stream.iter().map(|event| event.revision.0).collect();
+        assert_eq!(revisions, [0, 1, 3], "{meanwhile}");
+        let on = ReadAllOptions { after: Some(alone), ..ReadAllOptions::default() };
+        assert_eq!(store.read_all(on).count().await, 2, "{meanwhile}");
+    }
+}
+
+/// As a reviewer found it: the projection kept the person.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_learns_of_a_forgetting_after_rows_were_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::create(folder.path()).unwrap();
+    let vault = Vault::in_memory().unwrap();
+    let layer = Oubliette::open(store.clone(), vault, Policy::sealed_by_default()).await.unwrap();
+    let registered = |name: &str| {
+        let (layer, stream) = (layer.clone(), stream(name));
+        async move {
+            layer.append_to(&stream, ExpectedRevision::Any, vec![event("1")]).await.unwrap();
+        }
+    };
+    let old = || NewEvent::new(EventType::new("Old").unwrap(), Json::parse("1").unwrap());
+    registered("user-2").await;
+    append(&store, "user-1", vec![old()]).await;
+    registered("user-1").await;
+    let seen = append(&store, "user-1", vec![old(), old()]).await;
+    let mut subscription = layer.subscribe(Some(seen), Filter::default());
+    assert!(matches!(subscription.next().await, Some(Ok(Delivery::CaughtUp))));
+    other_hand(folder.path()).execute_batch("DELETE FROM event WHERE type = 'Old'").unwrap();
+    layer.forget(&Subject::new("user-1").unwrap(), "they asked").await.unwrap();
+    let anew = layer.subscribe(Some(seen), Filter::default());
+    for mut subscription in [subscription, anew] {
+        let told = async {
+            loop {
+                match subscription.next().await {
+                    Some(Ok(Delivery::Event(event))) if event.is_tombstone() => return event,
+                    Some(Ok(_)) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let event = tokio::time::timeout(Duration::from_secs(60), told).await.unwrap();
+        assert_eq!((event.stream.as_str(), event.revision.0), ("user-1", 4));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_copied_table_by_table_gets_its_marks_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("old");
+    let store = SqliteStore::create(&old).unwrap();
+    append(&store, "user-1", vec![event("1"), event("2")]).await;
+    store.set_meta("vault", "mine").await.unwrap();
+    let before = everything(&store).await;
+    drop(store);
+    for (name, sequence) in [("dumped", true), ("cloned", false)] {
+        let copy = folder.path().join(name);
+        copy_tables(&old, &copy, sequence);
+        // Who only looks writes no marks.
+        let reader = SqliteStore::open_with(&copy, OpenMode::ReadOnly).unwrap();
+        assert_eq!(everything(&reader).await, before);
+        drop(reader);
+        let store = SqliteStore::open(&copy).unwrap();
+        assert_eq!(everything(&store).await, before);
+        assert_eq!(store.meta("vault").await.unwrap().as_deref(), Some("mine"));
+        append(&store, "user-1", vec![event("3")]).await;
+        drop(store);
+        let mark = |pragma: &str| -> i64 {
+            let pragma = format!("PRAGMA {pragma}");
+            other_hand(&copy).query_row(&pragma, [], |row| row.get(0)).unwrap()
+        };
+        assert_eq!((mark("application_id"), mark("user_version")), (0x4F75_626C, 1), "{name}");
+    }
+    let refused = |change: &str, mode| {
+        let copy = folder.path().join("changed");
+        copy_tables(&old, &copy, true);
+        other_hand(&copy).execute_batch(change).unwrap();
+        let error = SqliteStore::open_with(&copy, mode).expect_err(change);
+        fs::remove_dir_all(&copy).unwrap();
+        error
+    };
+    for mode in [OpenMode::Create, OpenMode::Existing, OpenMode::ReadOnly] {
+        for change in [
+            "DROP TRIGGER removal",
+            "PRAGMA foreign_keys = OFF; DROP TABLE stream",
+            "ALTER TABLE event ADD COLUMN more TEXT",
+            "CREATE TABLE theirs (x)",
+            "UPDATE meta SET value = '0' WHERE key = 'format'",
+            "DELETE FROM meta",
+            "PRAGMA application_id = 7",
+        ] {
+            let error = refused(change, mode);
+            assert!(matches!(error, OpenError::NotOurs { .. }), "{change}: {error:?}");
+        }
+        let error = refused("UPDATE meta SET value = '9' WHERE key = 'format'", mode);
+        assert!(matches!(error, OpenError::Newer { found: 9, .. }), "{error:?}");
+    }
+    let store = SqliteStore::open(&old).unwrap();
+    assert!(matches!(store.set_meta("format", "2").await, Err(StoreError::Invalid(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

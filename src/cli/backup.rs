@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use jiff::{Span, civil::Date, tz::TimeZone};
 use oubliette::{
     event::Timestamp,
     vault::{
@@ -14,7 +13,7 @@ use oubliette::{
 use serde::Serialize;
 
 use super::{
-    clock::from_now,
+    clock::expiry,
     erasures,
     exit::CliError,
     open::Globals,
@@ -52,7 +51,7 @@ struct MakeArgs {
     /// Seal it to the recipients in this file, one a line
     #[arg(long, value_name = "FILE")]
     recipients_file: Vec<PathBuf>,
-    /// When its file will be destroyed: 90d, 6mo, 1y, or a date such as 2027-01-31
+    /// When its file will be destroyed: 90d, 6mo, 1y, or by the end of a day such as 2027-01-31 (UTC)
     #[arg(long, value_name = "WHEN", required = true, value_parser = expiry)]
     expires: Option<Timestamp>,
     /// The file to write; it must not exist
@@ -96,6 +95,9 @@ pub(super) struct RestoreArgs {
     /// Erasures to apply to what is restored, as `erasures export` wrote them; `-` is stdin
     #[arg(long, value_name = "FILE")]
     erasures: Option<PathBuf>,
+    /// Apply what is there of a list whose end is missing
+    #[arg(long, requires = "erasures")]
+    even_cut: bool,
     /// Restore it though its day has passed
     #[arg(long)]
     even_expired: bool,
@@ -204,7 +206,8 @@ pub(super) async fn restore(
 ) -> Result<(), CliError> {
     globals.refuse_no_vault()?;
     let identities = Identities::from_file(&args.identity)?;
-    let erasures = args.erasures.as_deref().map(erasures::read).transpose()?.unwrap_or_default();
+    let read = |file: &PathBuf| erasures::read(file, args.even_cut);
+    let erasures = args.erasures.as_ref().map(read).transpose()?.unwrap_or_default();
     let (file, watch) = (args.file.clone(), Spinner::new("places restored"));
     let read = tokio::task::spawn_blocking(move || VerifiedBackup::read(&file, identities));
     let verified = read.await.map_err(|_| BackupError::Interrupted)??;
@@ -289,36 +292,4 @@ struct Told {
     /// How many of the given erasures were applied to it.
     applied: u64,
     root: PathBuf,
-}
-
-/// When something expires that is to live so long, or until that day, begins.
-fn expiry(text: &str) -> Result<Timestamp, String> {
-    if let Ok(instant) = text.parse() {
-        return Ok(instant);
-    }
-    let wrong = "neither a span such as 90d, 6mo or 1y, nor a date such as 2027-01-31";
-    if let Ok(date) = text.parse::<Date>() {
-        let at = date.to_zoned_datetime(TimeZone::UTC).map_err(|_| wrong)?;
-        return Ok(Timestamp::from_micros(at.timestamp().as_microsecond()));
-    }
-    let span: Span = text.parse().map_err(|_| wrong)?;
-    from_now(span).map_err(|_| wrong.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_expiry_is_a_span_a_day_or_an_instant() {
-        let day = 86_400_000_000;
-        let in_90 = Timestamp::now().as_micros() + 90 * day;
-        assert!((expiry("90d").unwrap().as_micros() - in_90).abs() < day / 24);
-        assert!(expiry("6mo").unwrap() > expiry("170d").unwrap());
-        assert!(expiry("1y").unwrap() > expiry("360d").unwrap());
-        assert_eq!(expiry("2027-01-31").unwrap(), expiry("2027-01-31T00:00:00Z").unwrap());
-        for wrong in ["", "soon", "90", "31.1.2027", "99999999y"] {
-            assert!(expiry(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -12,7 +12,7 @@ use oubliette::{
 use serde_json::json;
 
 use super::{
-    clock::from_now,
+    clock::{from_now, span},
     exit::{CliError, Exit},
     open::{Globals, Store},
     output::{self, Out, stderr_style, stdout_style, to_stderr},
@@ -55,7 +55,7 @@ pub(super) struct RotateArgs {
 }
 
 fn age(text: &str) -> Result<Span, String> {
-    let span: Span = text.parse().map_err(|_| "not an age such as 1y, 6mo, 90d or 12h")?;
+    let span = span(text)?;
     if span.is_negative() { Err("an age is not negative".to_owned()) } else { Ok(span) }
 }
 

@@ -20,6 +20,13 @@ pub enum FolderError {
     /// There is something else.
     #[error("{0} is not empty and not a data folder of ours; choose another with --dir")]
     NotOurs(PathBuf),
+    /// It has vault and events, and nothing that says that they belong together.
+    #[error(
+        "{0} is damaged: it has a vault and events, but its oubliette.json is missing or cannot be read; \
+         say where the root slot is, and the file is written anew: `oubliette --root SLOT root` (with \
+         --kek, --vault and --store where they were set)"
+    )]
+    ManifestLost(PathBuf),
     /// A newer program made it.
     #[error("{path} has format {found}, this program knows up to {FORMAT}; use a newer program")]
     NewerFormat {

@@ -199,7 +199,14 @@ impl DataFolder {
         if access == Access::WithoutVault {
             return self.open_without_vault(given);
         }
-        match self.look()? {
+        let found = match self.look() {
+            // Not the folder says where the slot is, but the user.
+            Err(FolderError::ManifestLost(_)) if self.root.is_some() => {
+                return self.open_whole(&Noted::nothing(), access, given).await;
+            }
+            found => found?,
+        };
+        match found {
             Found::Ours(noted) => self.open_whole(&noted, access, given).await,
             // A vault that was expected to have a past is not there: a new one would have none.
             Found::Nothing | Found::Unfinished(_)
@@ -367,6 +374,14 @@ impl DataFolder {
         }
         let folders = [self.path.clone(), folder.vault(), folder.events()];
         let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
+        if !read_only && noted.vault().is_none() {
+            self.note_anew(&vault)?;
+            notes.push(
+                "oubliette.json was missing or could not be read, and is written anew, with what was given; \
+                 what was set for the folder before is not known any more"
+                    .to_owned(),
+            );
+        }
         if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
             notes.push(format!("what was set for the folder cannot be noted: {error}"));
         }

@@ -17,11 +17,11 @@ use super::{
     DataFolder, FolderError,
     folder::{FORMAT, is_empty},
     settings::{Settings, absolute, noted, pretty, usual_settings},
-    slot::device,
+    slot::{absolute_root, device},
 };
 use crate::{
     durable,
-    vault::{Kek, Vault},
+    vault::{Kek, PageStoreKind, Vault},
 };
 
 /// What `oubliette.json` says.
@@ -108,7 +108,7 @@ impl DataFolder {
     /// What there is at the path.
     pub(super) fn look(&self) -> Result<Found, FolderError> {
         let file = self.manifest_file();
-        let text = match fs::read_to_string(&file) {
+        let text = match fs::read(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return if is_empty(&self.path)? {
@@ -117,7 +117,7 @@ impl DataFolder {
                     // Another process made it between the two looks.
                     self.look()
                 } else {
-                    Err(FolderError::NotOurs(self.path.clone()))
+                    Err(self.without_manifest())
                 };
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
@@ -130,13 +130,15 @@ impl DataFolder {
         struct Version {
             oubliette: u32,
         }
-        let not_ours = |_| FolderError::NotOurs(self.path.clone());
-        let Version { oubliette: found } = serde_json::from_str(&text).map_err(not_ours)?;
+        let not_ours = |_| self.without_manifest();
+        // Some editors put a mark before the text.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        let Version { oubliette: found } = serde_json::from_slice(text).map_err(not_ours)?;
         if found > FORMAT {
             return Err(FolderError::NewerFormat { path: self.path.clone(), found });
         }
         let Manifest { vault, settings: id, root, .. } =
-            serde_json::from_str(&text).map_err(not_ours)?;
+            serde_json::from_slice(text).map_err(not_ours)?;
         let settings = id.map(|id| Settings::load(self.settings_file(id))).transpose()?.flatten();
         if let (Some(vault), Some(noted)) =
             (&vault, settings.as_ref().and_then(|s| s.vault.as_ref()))
@@ -153,6 +155,25 @@ impl DataFolder {
         let hint = hint.filter(|root| root.is_absolute() && device(root).is_none());
         let noted = Noted { id: id.unwrap_or_else(Uuid::new_v4), vault, hint, settings };
         Ok(if noted.vault.is_some() { Found::Ours(noted) } else { Found::Unfinished(noted) })
+    }
+
+    /// What a folder is whose file is missing or cannot be read. That there is a vault does not make it ours
+    /// to work in: whose it is, its root slot shows.
+    fn without_manifest(&self) -> FolderError {
+        let path = self.path.clone();
+        let has_events = is_empty(&self.events()).is_ok_and(|empty| !empty);
+        match has_events && PageStoreKind::of_vault(&self.vault()).is_ok() {
+            true => FolderError::ManifestLost(path),
+            false => FolderError::NotOurs(path),
+        }
+    }
+
+    /// Writes the file anew of a folder that lost it. The caller has opened the vault with the slot that
+    /// the user named, and the events are of that vault.
+    pub(super) fn note_anew(&self, vault: &Vault) -> Result<(), FolderError> {
+        let root = absolute_root(self.known_root()?.to_owned())?;
+        let settings = self.settings(Some(vault.id().to_string()), &root)?;
+        self.note(&Noted::nothing().with(settings))
     }
 
     /// This folder, with what is noted of it where the caller does not say.

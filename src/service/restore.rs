@@ -61,7 +61,9 @@ impl DataFolder {
             Ok(Found::Ours(noted)) => (self.located(&noted), noted),
             Ok(Found::Nothing | Found::Unfinished(_)) => return Err(nothing()),
             // Of the folder only the events were saved.
-            Err(FolderError::NotOurs(_)) if !is_empty(&self.events())? => {
+            Err(FolderError::NotOurs(_) | FolderError::ManifestLost(_))
+                if !is_empty(&self.events())? =>
+            {
                 (self.clone(), Noted::nothing())
             }
             Err(error) => return Err(error),

@@ -101,7 +101,9 @@ impl DataFolder {
             Ok(Found::Ours(noted) | Found::Unfinished(noted)) => {
                 Ok(noted.settings().kek.unwrap_or_default())
             }
-            Ok(Found::Nothing) | Err(FolderError::NotOurs(_)) => Ok(Kek::None),
+            Ok(Found::Nothing) | Err(FolderError::NotOurs(_) | FolderError::ManifestLost(_)) => {
+                Ok(Kek::None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -107,6 +107,27 @@ fn erasures_from_a_file_are_applied_before_the_vault_can_be_found() {
 
     // A file that was tampered with: no vault at all.
     let text = fs::read_to_string(world.path("erasures.ndjson")).unwrap();
+    // One that was cut off: neither.
+    lose_vault(&world);
+    let first = text.find('\n').unwrap() + 1;
+    for cut in ["", "\n", &text[..first], &text[first..], &text[..text.len() - 4]] {
+        world.write("cut.ndjson", cut);
+        let ran = world.run(&[&RESTORE[..], &["--erasures", "cut.ndjson"]].concat());
+        let told = ["--even-cut", "line 2: not an announcement"];
+        let told = told.iter().any(|told| ran.stderr.contains(told));
+        assert!(ran.code != 0 && told, "{cut}: {}", ran.stderr);
+        assert!(!world.path("oubliette-data/vault").exists());
+    }
+    world.write("cut.ndjson", format!("\u{feff}{}", text.replace('\n', "\r\n")));
+    world.ok(&[&RESTORE[..], &["--erasures", "cut.ndjson"]].concat());
+    lose_vault(&world);
+    world.write("cut.ndjson", &text[..first + 9]);
+    let cut = ["--erasures", "cut.ndjson", "--even-cut"];
+    assert_eq!(world.json(&[&RESTORE[..], &cut].concat())[0]["applied"], 1);
+    world.write("empty", "");
+    let told = world.fails(1, &["erasures", "replay", "empty"]);
+    assert!(told.contains("no end") && told.contains("--even-cut"), "{told}");
+
     let mut line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let sealed = line.as_object_mut().unwrap().values_mut().filter_map(|value| match value {
         Value::String(text) if text.len() > 60 => Some(text),
@@ -118,7 +139,8 @@ fn erasures_from_a_file_are_applied_before_the_vault_can_be_found() {
     }
     world.write("changed.ndjson", format!("{line}\n"));
     lose_vault(&world);
-    let told = world.fails(1, &[&RESTORE[..], &["--erasures", "changed.ndjson"]].concat());
+    let changed = ["--erasures", "changed.ndjson", "--even-cut"];
+    let told = world.fails(1, &[&RESTORE[..], &changed].concat());
     assert!(told.contains("do not open"), "{told}");
     assert!(!world.path("oubliette-data/vault").exists());
     let told = world.fails(1, &[&RESTORE[..], &["--erasures", "absent"]].concat());
@@ -204,6 +226,8 @@ fn what_cannot_be_backed_up_is_refused_with_a_word_on_what_to_do() {
         (2, vec!["--to", secret, "--expires", "90d", "a.age"], "secret half"),
         (2, vec!["--to", &to, "--expires", "2020-01-01", "a.age"], "has passed"),
         (2, vec!["--to", &to, "--expires", "soon", "a.age"], "90d"),
+        (2, vec!["--to", &to, "--expires", "3m", "a.age"], "mo or min"),
+        (2, vec!["--to", &to, "--expires", "2127-03-28T02:30", "a.age"], "which zone"),
         (1, vec!["--recipients-file", "absent", "--expires", "90d", "a.age"], "absent"),
         (1, vec!["--to", &to, "--expires", "90d", "taken.age"], "give another name"),
         (1, vec!["--to", &to, "--expires", "90d", "no/folder/a.age"], "no/folder"),
@@ -378,7 +402,10 @@ fn a_restore_that_is_refused_leaves_the_vault_that_was_moved_away_as_it_was() {
     world.write("changed.ndjson", text.replacen("\"sealed\":\"", "\"sealed\":\"AAAA", 1));
     let (vault, old) = (world.path("oubliette-data/vault"), world.path("oubliette-data/vault.old"));
     fs::rename(&vault, &old).unwrap();
-    let told = world.fails(1, &[&RESTORE[..], &["--erasures", "changed.ndjson"]].concat());
+    let changed = ["--erasures", "changed.ndjson"];
+    let told = world.fails(1, &[&RESTORE[..], &changed].concat());
+    assert!(told.contains("were changed"), "{told}");
+    let told = world.fails(1, &[&RESTORE[..], &changed, &["--even-cut"]].concat());
     assert!(told.contains("do not open"), "{told}");
     assert!(!vault.exists());
     fs::rename(&old, &vault).unwrap();

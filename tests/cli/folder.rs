@@ -201,3 +201,53 @@ fn without_rights(command: &Command) -> Command {
     }
     bound
 }
+
+/// A folder whose own file is lost is not nothing, and not somebody else's: whoever has the slot has it back.
+#[test]
+fn a_folder_without_a_whole_manifest_is_opened_with_its_slot_and_gets_it_anew() {
+    let world = world();
+    let manifest = world.path("oubliette-data/oubliette.json");
+    let whole = fs::read(&manifest).unwrap();
+    let slot = world.root_slot();
+    let root = slot.to_str().unwrap();
+    world.ok(&["--dir", "other", "--root", "other.root", "append", "s", "T"]);
+    let bom = [b"\xef\xbb\xbf", &whole[..]].concat();
+    fs::write(&manifest, &bom).unwrap();
+    assert_eq!(world.data("s-1"), ["kept"], "a mark before the text is no damage");
+
+    let cuts = (0..whole.len() - 2).step_by(17).map(|cut| Some(whole[..cut].to_vec()));
+    let odd =
+        [None, Some(vec![0xff, 0xfe, 0]), Some(b"[]".to_vec()), Some(b"{\"name\":1}".to_vec())];
+    for broken in cuts.chain(odd) {
+        match &broken {
+            Some(text) => fs::write(&manifest, text).unwrap(),
+            None => fs::remove_file(&manifest).unwrap(),
+        }
+        let stays = || assert_eq!(fs::read(&manifest).ok(), broken, "it was written");
+        for args in [&["append", "s-1", "T"] as &[&str], &["read", "s-1"], &["inventory"]] {
+            let told = world.fails(1, args);
+            assert!(told.contains("is damaged") && told.contains("--root SLOT root"), "{told}");
+            stays();
+        }
+        // Neither another vault's slot counts, nor one that is not there, nor other events.
+        for (slot, says) in [("other.root", "belongs to vault"), ("absent.root", "absent.root")] {
+            let told = world.fails(1, &["--root", slot, "read", "s-1"]);
+            assert!(told.contains(says), "{told}");
+            stays();
+        }
+        let told = world.fails(1, &["--root", root, "--store", "other/events", "read", "s-1"]);
+        assert!(told.contains("sealed by vault"), "{told}");
+        stays();
+        let ran = world.run(&["--root", root, "read", "s-1"]);
+        assert!(ran.code == 0 && ran.stdout.contains("kept"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("written anew"), "{}", ran.stderr);
+        // Found without a word from now on.
+        assert_eq!(world.data("s-1"), ["kept"]);
+        assert_eq!(world.run(&["read", "s-1"]).stderr, "");
+    }
+    // What is not ours stays so, whatever is named.
+    fs::rename(world.path("oubliette-data/vault"), world.path("vault")).unwrap();
+    fs::write(&manifest, "").unwrap();
+    let told = world.fails(1, &["--root", root, "read", "s-1"]);
+    assert!(told.contains("not a data folder of ours"), "{told}");
+}

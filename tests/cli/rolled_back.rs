@@ -60,7 +60,10 @@ fn a_rollback_is_told_and_undone_and_an_expected_epoch_refuses_it() {
 
     // What was changed is not applied, and what is none is refused with its line.
     let forged = world.write("forged", exported.replace(r#""epoch":"#, r#""epoch":1"#));
-    assert!(world.run(&["erasures", "replay", forged.to_str().unwrap()]).code == 1);
+    let told = world.fails(1, &["erasures", "replay", forged.to_str().unwrap()]);
+    assert!(told.contains("were changed"), "{told}");
+    let ran = world.run(&["erasures", "replay", "--even-cut", forged.to_str().unwrap()]);
+    assert!(ran.code == 1 && ran.stderr.contains("did not sign"), "{}", ran.stderr);
     let junk = world.write("junk", format!("{exported}{{}}\n"));
-    assert!(world.fails(2, &["erasures", "replay", junk.to_str().unwrap()]).contains("line 2"));
+    assert!(world.fails(2, &["erasures", "replay", junk.to_str().unwrap()]).contains("line 3"));
 }

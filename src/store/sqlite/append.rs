@@ -44,7 +44,7 @@ pub(super) fn append(
     let mut streams = Vec::with_capacity(appends.len());
     for Append { stream, expected, .. } in appends {
         let known = find_stream(connection, stream)?;
-        let last = known.and_then(|(_, last)| last);
+        let last = known.and_then(|known| known.last);
         if !expected.matches(last) {
             if let Some(done) = retry(connection, appends)? {
                 return Ok(done);
@@ -77,6 +77,15 @@ pub(super) const ROLL_BACK: &str = "ROLLBACK TO request";
 /// The request is over.
 pub(super) const RELEASE: &str = "RELEASE request";
 
+#[derive(Clone, Copy)]
+struct KnownStream {
+    number: i64,
+    /// Of the events that are there.
+    last: Option<Revision>,
+    /// That no event ever had.
+    next: u64,
+}
+
 const INSERT: &str =
     "INSERT INTO event (stream, revision, id, type, recorded, restored, data, metadata)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -88,7 +97,7 @@ pub(super) fn restore(
     restored: Timestamp,
 ) -> Result<Vec<Appended>, Stop> {
     let last_of = |stream: &StreamName| match find_stream(connection, stream) {
-        Ok(known) => Ok(known.and_then(|(_, last)| last)),
+        Ok(known) => Ok(known.and_then(|known| known.last)),
         Err(error) => Err(SqliteError::from(error).into()),
     };
     let mut find = connection.prepare_cached(FIND)?;
@@ -105,7 +114,7 @@ pub(super) fn restore(
                 let number = match numbers.get(stream) {
                     Some(number) => *number,
                     None => match find_stream(connection, stream)? {
-                        Some((number, _)) => number,
+                        Some(known) => known.number,
                         None => make_stream(connection, stream)?,
                     },
                 };
@@ -137,8 +146,6 @@ fn stored(data: &Payload) -> ToSqlOutput<'_> {
     })
 }
 
-type KnownStream = (i64, Option<Revision>);
-
 fn make_stream(connection: &Connection, stream: &StreamName) -> rusqlite::Result<i64> {
     connection.prepare_cached("INSERT INTO stream (name) VALUES (?1)")?.insert([stream.as_str()])
 }
@@ -149,11 +156,17 @@ fn find_stream(
 ) -> rusqlite::Result<Option<KnownStream>> {
     connection
         .prepare_cached(
-            "SELECT id, (SELECT max(revision) FROM event WHERE stream = stream.id)
+            "SELECT id, (SELECT max(revision) FROM event WHERE stream = stream.id), removed
              FROM stream WHERE name = ?1",
         )?
         .query_row([stream.as_str()], |row| {
-            Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(|last| Revision(unsigned(last)))))
+            let (last, removed): (Option<i64>, i64) = (row.get(1)?, row.get(2)?);
+            let used = last.unwrap_or(-1).max(removed);
+            Ok(KnownStream {
+                number: row.get(0)?,
+                last: last.map(|last| Revision(unsigned(last))),
+                next: unsigned(used.saturating_add(1)),
+            })
         })
         .optional()
 }
@@ -167,14 +180,12 @@ fn insert_all(
     let mut done = Vec::with_capacity(appends.len());
     let mut insert = connection.prepare_cached(INSERT)?;
     for (Append { stream, events, .. }, known) in appends.iter().zip(streams) {
-        let (number, last) = match known {
+        let KnownStream { number, mut next, .. } = match known {
             Some(known) => *known,
-            None => (make_stream(connection, stream)?, None),
+            None => KnownStream { number: make_stream(connection, stream)?, last: None, next: 0 },
         };
-        let mut revision = last;
         let mut position = 0;
         for NewEvent { id, event_type, data, metadata, .. } in events {
-            let next = revision.map_or(0, |revision| revision.0 + 1);
             position = insert.insert(params![
                 number,
                 i64::try_from(next).unwrap_or(i64::MAX),
@@ -185,10 +196,10 @@ fn insert_all(
                 stored(data),
                 metadata.as_ref().map(Json::as_str),
             ])?;
-            revision = Some(Revision(next));
+            next += 1;
         }
         done.push(Appended {
-            revision: revision.unwrap_or(Revision(0)),
+            revision: Revision(next.saturating_sub(1)),
             position: Position::number(unsigned(position)),
             already: false,
         });

@@ -128,8 +128,12 @@ impl SqliteStore {
     /// returns; it replaces what stood under the key.
     ///
     /// # Errors
-    /// [`StoreError::Backend`] where it could not be written.
+    /// [`StoreError::Backend`] where it could not be written; [`StoreError::Invalid`] for the key
+    /// `format`, which is the store's own.
     pub async fn set_meta(&self, key: &str, value: &str) -> Result<(), StoreError> {
+        if key == format::VERSION_KEY {
+            return Err(StoreError::Invalid(format!("the store itself keeps the note `{key}`")));
+        }
         self.commit(Task::SetMeta(key.to_owned(), value.to_owned())).await.map(drop)
     }
 

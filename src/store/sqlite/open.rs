@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     OpenError, OpenMode,
-    format::{APPLICATION_ID, FILE, SCHEMA, VERSION},
+    format::{APPLICATION_ID, FILE, MARKS, SCHEMA, VERSION, VERSION_KEY},
 };
 use crate::{
     durable,
@@ -261,6 +261,9 @@ struct Identity {
     application: i64,
     version: i64,
     empty: bool,
+    /// Without either mark: the version that `meta` names, and whether there is exactly what makes a
+    /// store.
+    unmarked: Option<(i64, bool)>,
 }
 
 impl Identity {
@@ -268,17 +271,29 @@ impl Identity {
     fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let read = || {
-            Ok(Self {
+            let identity = Self {
                 application: number("PRAGMA application_id")?,
                 version: number("PRAGMA user_version")?,
-                empty: number("SELECT count(*) FROM sqlite_schema")? == 0,
-            })
+                // SQLite's own tables stay when ours are dropped.
+                empty: number("SELECT count(*) FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*'")?
+                    == 0,
+                unmarked: None,
+            };
+            if identity.empty || (identity.application, identity.version) != (0, 0) {
+                return Ok(identity);
+            }
+            Ok(Self { unmarked: unmarked(connection)?, ..identity })
         };
         // A savepoint, because `make` asks within its transaction.
         connection.execute_batch("SAVEPOINT identity")?;
         let identity = read();
         let ended = connection.execute_batch("RELEASE identity");
         identity.and_then(|identity| ended.map(|()| identity))
+    }
+
+    /// Whether it is ours, and lost its marks.
+    fn is_bare(&self) -> bool {
+        self.unmarked == Some((VERSION, true))
     }
 
     fn is_fresh(&self) -> bool {
@@ -292,6 +307,18 @@ impl Identity {
                 OpenMode::Create => Ok(()),
                 _ => Err(OpenError::Missing { folder: folder_of() }),
             };
+        }
+        match self.unmarked {
+            Some((VERSION, true)) => return Ok(()),
+            Some((found, _)) if found > VERSION => {
+                return Err(OpenError::Newer { folder: folder_of(), found, known: VERSION });
+            }
+            Some(_) => {
+                let why = "its events.db has lost its marks, and not exactly the tables of a store; \
+                           restore it as a whole file, or with all that `.dump` wrote";
+                return Err(OpenError::not_ours(folder, why));
+            }
+            None => {}
         }
         if self.application != APPLICATION_ID {
             return Err(OpenError::not_ours(folder, "its events.db belongs to another program"));
@@ -352,15 +379,39 @@ fn switch_to_log(connection: &Connection) -> rusqlite::Result<String> {
     }
 }
 
-/// Makes the tables where there is nothing yet. Of several processes that come at once, one
-/// does.
+/// What is known of a database with tables and without marks; `None`: nothing says that it may be ours.
+fn unmarked(connection: &Connection) -> rusqlite::Result<Option<(i64, bool)>> {
+    let noted = connection
+        .query_row("SELECT value FROM meta WHERE key = ?1", [VERSION_KEY], |row| {
+            row.get::<_, String>(0)
+        })
+        .ok();
+    let Some(version) = noted.and_then(|noted| noted.parse().ok()) else { return Ok(None) };
+    let made_of = |connection: &Connection| -> rusqlite::Result<Vec<(String, String)>> {
+        let mut statement = connection.prepare(
+            "SELECT name, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*' ORDER BY name",
+        )?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    };
+    let model = Connection::open_in_memory()?;
+    model.execute_batch(SCHEMA)?;
+    Ok(Some((version, made_of(connection)? == made_of(&model)?)))
+}
+
+/// Makes the tables where there is nothing yet, and the marks where they were lost. Of several processes
+/// that come at once, one does.
 fn make(connection: &Connection) -> rusqlite::Result<()> {
-    if !Identity::of(connection)?.is_fresh() {
+    let is_whole = |identity: &Identity| !identity.is_fresh() && !identity.is_bare();
+    if is_whole(&Identity::of(connection)?) {
         return Ok(());
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let made = match Identity::of(connection) {
-        Ok(identity) if identity.is_fresh() => connection.execute_batch(SCHEMA),
+        Ok(identity) if identity.is_fresh() => {
+            connection.execute_batch(SCHEMA).and_then(|()| connection.execute_batch(MARKS))
+        }
+        Ok(identity) if identity.is_bare() => connection.execute_batch(MARKS),
         other => other.map(drop),
     };
     let ended = connection.execute_batch(if made.is_ok() { "COMMIT" } else { "ROLLBACK" });
@@ -483,7 +534,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(move || {
                 for _ in 0..200 {
-                    maker.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT")).unwrap();
+                    maker.execute_batch(&format!("BEGIN; {SCHEMA} {MARKS} COMMIT")).unwrap();
                     let undo = "BEGIN; DROP VIEW events; DROP TABLE event; DROP TABLE stream;
                         DROP TABLE meta; PRAGMA application_id = 0; PRAGMA user_version = 0; COMMIT";
                     maker.execute_batch(undo).unwrap();

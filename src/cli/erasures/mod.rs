@@ -1,20 +1,20 @@
 //! The records of erasures, and their announcements: to be kept elsewhere, and applied again.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, stdin},
-    path::{Path, PathBuf},
-};
+mod list;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use oubliette::{
-    erasure::{Announcement, ErasureError, ErasureRecord, export, replay},
+    erasure::{ErasureError, ErasureRecord, export, replay},
     event::StreamName,
     store::{EventStore, ReadOptions},
     vault::{MirrorState, Vault},
 };
 
+use self::list::Sum;
+pub(super) use self::list::read;
 use super::{
     exit::CliError,
     open::Globals,
@@ -30,7 +30,7 @@ Examples:
   oubliette erasures --stream room-7
       (which erasures the tombstones of a stream are of: the stream itself does not tell)
   oubliette erasures export > erasures.ndjson
-      (keep it apart from the vault and its backups)
+      (keep it apart from the vault and its backups; its last line says that it is whole)
   oubliette erasures replay erasures.ndjson
       (after the vault was restored, where the event store cannot tell)
 
@@ -54,6 +54,9 @@ enum ErasuresCommand {
         /// What `erasures export` wrote; `-` is stdin
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Apply what is there of a list whose end is missing
+        #[arg(long)]
+        even_cut: bool,
     },
 }
 
@@ -68,7 +71,9 @@ pub(super) async fn run(
             None => list(globals, out).await,
         },
         Some(ErasuresCommand::Export) => write(globals, out).await,
-        Some(ErasuresCommand::Replay { file }) => apply(globals, file, out).await,
+        Some(ErasuresCommand::Replay { file, even_cut }) => {
+            apply(globals, file, *even_cut, out).await
+        }
     }
 }
 
@@ -168,14 +173,24 @@ fn state(record: &ErasureRecord, stale: &[MirrorState]) -> String {
 async fn write(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
+    let mut sum = Sum::default();
     for announcement in export(vault) {
-        out.json(&announcement?)?;
+        let line = serde_json::to_string(&announcement?).map_err(CliError::failed)?;
+        sum.add(&line);
+        out.line(&line)?;
     }
+    // Last, and only where all the rest was written: without it the list is cut off.
+    out.json(&sum.end())?;
     Ok(())
 }
 
-async fn apply(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliError> {
-    let announcements = read(file)?;
+async fn apply(
+    globals: &Globals,
+    file: &Path,
+    even_cut: bool,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let announcements = read(file, even_cut)?;
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let replayed = replay(vault, announcements).await?;
@@ -212,25 +227,4 @@ async fn apply(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliE
          a newer program's",
         output::count(replayed.unverifiable.len() as u64, "line")
     )))
-}
-
-/// The announcements in a file, one a line.
-pub(super) fn read(file: &Path) -> Result<Vec<Announcement>, CliError> {
-    let reader: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(BufReader::new(stdin()))
-    } else {
-        let open = File::open(file);
-        let named = |error| CliError::failed(format!("{}: {error}", file.display()));
-        Box::new(BufReader::new(open.map_err(named)?))
-    };
-    let mut announcements = Vec::new();
-    for (number, line) in reader.lines().enumerate() {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let bad = |error| CliError::usage(format!("line {}: {error}", number + 1));
-        announcements.push(line.parse().map_err(bad)?);
-    }
-    Ok(announcements)
 }
