@@ -171,8 +171,8 @@ fn log() {
 
 async fn run(args: Args) -> Result<(), CliError> {
     let Args { globals, command } = args;
-    let mut out = Out::new();
-    match command {
+    let (json, mut out) = (globals.json, Out::new());
+    let ended = match command {
         Command::Demo => return demo::run(globals.json).await,
         Command::Import(args) => import::run(&globals, args, &mut out).await,
         Command::Append(args) => append::run(&globals, args, &mut out).await,
@@ -198,7 +198,13 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
         Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
+    };
+    // What was said before an error is said, too; and where it cannot be, that is.
+    match (ended, out.flush().map_err(CliError::from)) {
+        (Ok(()), flushed) => flushed,
+        (ended, flushed) => {
+            let _ = flushed.map_err(|error| error.tell(json));
+            ended
+        }
     }
-    // What was said before an error is said, too.
-    .and(out.flush().map_err(CliError::from))
 }
