@@ -44,13 +44,13 @@ fn what_was_done_is_said_where_the_answer_cannot_be_printed() {
         let why = "; the answer could not be printed: No space left on device";
         assert!(told.stderr.contains(why), "{args:?}\n{}", told.stderr);
     }
-    assert_eq!(world.json(&["read", "user-1"])[0]["shredded"], true);
+    assert_eq!(world.json(&["read", "user-1"])[0]["shredded"][0]["fields"][0], "*");
 
     // For programs as well; and what changes nothing has only the error to tell.
     let told = unheard(&world, &["--json", "append", "user-2", "T"]).stderr;
     assert!(told.contains(r#"{"error":"appended to user-2 at revision 1,"#), "{told}");
     let told = unheard(&world, &["read", "user-2"]).stderr;
-    assert!(told.starts_with("error: No space left on device"), "{told}");
+    assert!(told.contains("error: No space left on device"), "{told}");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_kek_that_cannot_be_noted_is_in_force_and_told_with_how_to_give_it() {
     let unnoted = world.run(&["read", "s-1"]);
     assert!(change("-i"));
     assert_eq!(changed.code, 0, "{}", changed.stderr);
-    assert!(changed.stdout.contains("wrapped by  key (file:two)"), "{}", changed.stdout);
+    assert!(changed.stdout.contains("wrapped by  a key (file:two)"), "{}", changed.stdout);
     let told = "what wraps the root key now could not be noted for you: ";
     assert!(changed.stderr.contains(told), "{}", changed.stderr);
     assert!(changed.stderr.contains("say --kek 'file:two' with every"), "{}", changed.stderr);
