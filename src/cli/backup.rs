@@ -16,7 +16,7 @@ use super::{
     clock::expiry,
     erasures,
     exit::CliError,
-    open::Globals,
+    open::{Globals, refuse_dash},
     output::{self, Out, cell, note, number, stdout_style},
     read::time,
     watch::Spinner,
@@ -122,6 +122,7 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
     let (Some(file), Some(expires)) = (args.file, args.expires) else {
         return Err(CliError::usage("FILE and --expires are needed"));
     };
+    refuse_dash("FILE", &file)?;
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let watch = Spinner::new("places written");
@@ -209,6 +210,8 @@ pub(super) async fn restore(
     out: &mut Out,
 ) -> Result<(), CliError> {
     globals.refuse_no_vault()?;
+    refuse_dash("FILE", &args.file)?;
+    refuse_dash("--identity", &args.identity)?;
     let identities = Identities::from_file(&args.identity)?;
     let read = |file: &PathBuf| erasures::read(file, args.even_cut);
     let erasures = args.erasures.as_ref().map(read).transpose()?.unwrap_or_default();
