@@ -15,6 +15,7 @@ use aes_gcm::{
     aead::{AeadInOut, inout::InOutBuf},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
+use hmac::{Hmac, Mac};
 use oubliette::{
     crypto::{Body, Context, DataKey, KeyId, PublicDigest, Purpose, SealPart, open, seal},
     event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
@@ -22,6 +23,7 @@ use oubliette::{
 };
 use pair::{Ledger, Pair};
 use rand::{TryRng, rngs::SysRng};
+use sha2::Sha256;
 
 const SECRET: [u8; 32] = [7; 32];
 
@@ -92,6 +94,20 @@ fn codec(criterion: &mut Criterion) {
         &pair("aead", "the bare AEAD itself, with associated data as long as ours"),
         timed(|| bare(&[])),
         timed(|| bare(&[7; 121])),
+    );
+    // As `crypto::EventTag` makes it: over the associated data of one token's event, its key id, nonce and
+    // GCM tag.
+    let mac = Hmac::<Sha256>::new_from_slice(&SECRET).unwrap();
+    let tagged = || {
+        let length = 121_u64.to_be_bytes();
+        let mac = mac.clone().chain_update(length).chain_update([7; 121]).chain_update([7; 46]);
+        (bare(&[]), mac.finalize())
+    };
+    ledger.pair(
+        &mut group,
+        &pair("tag", "the bare AEAD, and beside it the tag that survives the key"),
+        timed(|| bare(&[])),
+        timed(tagged),
     );
     group.finish();
 }

@@ -298,7 +298,9 @@ impl World {
         let report = self.layer.verify(options, |news| told.push(format!("{news:?}"))).await;
         let mut report = report.unwrap();
         // Who has no owner, and what depends on who died in part, are the steps' own doing.
-        report.found.retain(|kind, _| !matches!(kind, Ill::Ownerless | Ill::MissedInPart));
+        let own =
+            |kind: &Ill| matches!(kind, Ill::Ownerless | Ill::OwnerForgotten | Ill::MissedInPart);
+        report.found.retain(|kind, _| !own(kind));
         assert!(report.is_clean(), "{told:#?}");
     }
 

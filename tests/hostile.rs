@@ -215,7 +215,7 @@ async fn resuming_takes_nothing_that_a_reopening_began() {
         .unwrap();
     bank.forget(&subject("user-2"), "test").await.unwrap_err();
     bank.reopen(&subject(account)).await.unwrap();
-    put(&bank, account, event("Deposited", r#"{"amount":1,"memo":"c"}"#)).await.unwrap();
+    put(&bank, account, event("AccountOpened", r#"{"owner":"user-1","memo":"c"}"#)).await.unwrap();
     assert_eq!(shape(&all(&bank, account).await), "cpc");
     let again = Oubliette::open(store.inner.clone(), vault, bank_policy()).await.unwrap();
     assert_eq!(shape(&all(&again, account).await), "cpct");

@@ -44,7 +44,12 @@ async fn two_people(bank: &impl EventStore) {
 async fn shapes(bank: &impl EventStore) -> String {
     let mut shapes = Vec::new();
     for name in ["user-1", "bankaccount-1", "user-2", "bankaccount-2"] {
-        shapes.push(shape(&all(bank, name).await));
+        shapes.push(match bank.events(&stream(name), ReadOptions::default()).await {
+            Ok(events) => shape(&events),
+            // A tombstone of this vault's over keys that live: the vault was put back unseen.
+            Err(StoreError::Unreadable { unreadable: Unreadable::Undone, .. }) => "!".to_owned(),
+            Err(error) => panic!("{error}"),
+        });
     }
     shapes.join(" ")
 }
@@ -246,7 +251,7 @@ async fn a_store_that_refuses_announcements_does_not_stop_an_erasure() {
     machine.restore(&before);
     let bank = machine.open().await;
     assert_eq!(bank.witnessed(), Default::default());
-    assert_eq!(shapes(&bank).await, "ct ct c c", "no witness, no detection");
+    assert_eq!(shapes(&bank).await, "! ! c c", "no witness, no detection");
     // But who noted the epoch elsewhere is told.
     let vault = bank.vault().unwrap();
     match vault.expect_epoch(erased.epoch) {

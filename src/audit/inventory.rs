@@ -225,3 +225,53 @@ fn forgotten_row(fence: Fence) -> ForgottenRow {
         closed: fence.closed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        crypto::KeyId,
+        event::{Class, PolicyDigest},
+    };
+
+    #[test]
+    fn a_row_tells_of_class_and_spared_keys_where_there_are_any() {
+        let row = |class| {
+            let at = Timestamp::from_micros(0);
+            let key = KeyInfo {
+                id: KeyId([7; 18]),
+                stream: StreamName::new("user-1").unwrap(),
+                subject: Subject::new("user-1").unwrap(),
+                class,
+                generation: Generation(1),
+                standing: KeyStanding::Active,
+                created: at,
+                deactivated: None,
+                owners: vec![],
+                last_use: at,
+                sealed_about: 1,
+                layout: Layout::Inline,
+                policy: PolicyDigest([0; 8]),
+            };
+            serde_json::to_value(Row::Key(key_row(key, false))).unwrap()
+        };
+        let empty = row(Class::default());
+        assert!(empty.get("category").is_none() && empty.get("period").is_none());
+        let class = Class {
+            category: Some("marketing".parse().unwrap()),
+            period: Some("2026-12-31".parse().unwrap()),
+        };
+        let classed = row(class);
+        assert_eq!(classed["category"], "marketing");
+        assert_eq!(classed["period"], "2026-12-31");
+
+        let row = |spared| {
+            let dead = vec![(Generation(1), Generation(1), ErasureId::now())];
+            let fence = Fence { pseudonym: [0; 16], dead, spared, closed: true };
+            serde_json::to_value(Row::Forgotten(forgotten_row(fence))).unwrap()
+        };
+        assert!(row(vec![]).get("spared").is_none());
+        let spared = row(vec![(Generation(1), KeyId([7; 18]))]);
+        assert_eq!(spared["spared"][0], KeyId([7; 18]).to_string());
+    }
+}

@@ -291,7 +291,10 @@ fn describe(plan: &Plan) -> String {
             plan.subject,
             time(&erasure.at().to_string())
         );
-        if plan.not_reached.is_empty() {
+        if !plan.mirrors.is_empty() {
+            let (mirrors, erased) = (plan.mirrors.clone(), Vec::new());
+            text.push_str(&format!("; but {}", ErasureError::MirrorsPending { mirrors, erased }));
+        } else if plan.not_reached.is_empty() {
             text.push_str("; there is nothing to do");
         }
         for open in &plan.not_reached {

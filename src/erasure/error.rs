@@ -212,7 +212,7 @@ fn names(pending: &[MirrorState]) -> String {
     let mirrors = told(&|one| !one.counter, "mirror").map(|names| {
         format!(
             "{names} may still hold a root key from before it; make the mirror reachable and run the \
-             command again, or, if it is destroyed, `oubliette root mirror retire --lost`"
+             command again, or, if it is destroyed, `oubliette root mirror retire FILE --lost`"
         )
     });
     let counter = told(&|one| one.counter, "counter").map(|names| {

@@ -252,7 +252,7 @@ async fn append<S: EventStore>(
     let invalid = |error: NameError| StoreError::Invalid(error.to_string());
     let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
     let append = Append::new(stream()?, ExpectedRevision::Any, events.map_err(invalid)?);
-    let appended = layer.store.append(vec![append]).await?;
+    let appended = layer.answer(layer.store.append(vec![append])).await?;
     let (Some(appended), Some(last)) = (appended.first(), said.last()) else { return Ok(()) };
     let known = |error: crate::vault::VaultError| StoreError::Vault(Box::new(error));
     if appended.already {

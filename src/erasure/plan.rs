@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event::{Cause, ErasureId, EventId, Generation, StreamName, Subject},
-    vault::{Dead, Epoch, KeyInfo, Standing, Vault, VaultError},
+    vault::{Dead, Epoch, KeyInfo, MirrorState, Standing, Vault, VaultError},
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
@@ -53,6 +53,10 @@ pub struct Plan {
     /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
     #[serde(default)]
     pub owners_unknown: bool,
+    /// Where it is done already: the mirrors of the root slot that may still hold a root from before
+    /// it, and the counter, if that is behind. Until then it is pending.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty", default)]
+    pub mirrors: Vec<MirrorState>,
 }
 
 /// A subject whose keys die.
@@ -285,6 +289,7 @@ impl Plan {
             foreign: vec![],
             not_reached: vec![],
             owners_unknown: false,
+            mirrors: vec![],
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     event::{ANNOUNCEMENTS, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
     store::{EventStore, StoreError},
-    vault::{Backup, Closure, Destruction, Vault, VaultError},
+    vault::{Backup, Closure, Destruction, MirrorState, Vault, VaultError},
 };
 
 /// Options of a forgetting.
@@ -117,6 +117,10 @@ impl<S: EventStore> Oubliette<S> {
         let mut plan = Plan::make(vault, subject)?;
         keep_existing(&self.layer, &mut plan).await?;
         refuse_unknown(vault, &plan)?;
+        if let Some(erasure) = plan.already {
+            let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
+            plan.mirrors = pending_mirrors(vault, epoch)?;
+        }
         survey(&self.layer, vault, &mut plan, Look::Everywhere).await?;
         Ok(plan)
     }
@@ -368,12 +372,18 @@ fn unless_mirrors_pend(
     epoch: Option<u64>,
     erased: Erased,
 ) -> Result<Erased, ErasureError> {
-    let mut mirrors = vault.stale_mirrors()?;
-    mirrors.retain(|mirror| mirror.may_precede(epoch));
+    let mirrors = pending_mirrors(vault, epoch)?;
     if mirrors.is_empty() {
         return Ok(erased);
     }
     Err(ErasureError::MirrorsPending { mirrors, erased: vec![erased] })
+}
+
+/// The mirrors that may hold a root from before this epoch.
+fn pending_mirrors(vault: &Vault, epoch: Option<u64>) -> Result<Vec<MirrorState>, VaultError> {
+    let mut mirrors = vault.stale_mirrors()?;
+    mirrors.retain(|mirror| mirror.may_precede(epoch));
+    Ok(mirrors)
 }
 
 async fn resume_one<S: EventStore>(

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     PolicyRefusal,
+    compile::PUBLIC_METADATA,
     cut::{self, FieldSubjects, Outcome},
     file::Otherwise,
     guard,
@@ -380,6 +381,14 @@ impl Rules {
             let what = "a member `$sealed` or `$oubliette` of an event's metadata";
             return Err(PolicyRefusal::Reserved { what });
         }
+        for pointer in PUBLIC_METADATA {
+            let value = root.member(&pointer[1..]).and_then(|value| value.string());
+            if let Some(value) = value.filter(|value| !is_made_id(value)) {
+                let what = "correlation or causation id, or trace header, of the metadata";
+                guard::check_text(&value)
+                    .map_err(|looks| PolicyRefusal::LooksPersonal { what, looks })?;
+            }
+        }
         let outcome = if root.is_empty() {
             Outcome::Clear
         } else {
@@ -468,6 +477,15 @@ fn may_name_the_sealed_key(text: &str) -> bool {
 
 fn check_own(name: &str, what: &'static str) -> Result<(), PolicyRefusal> {
     if name.starts_with(OWN_STREAMS) { Err(PolicyRefusal::Reserved { what }) } else { Ok(()) }
+}
+
+/// Whether a text is an id that machines draw at random, in which digits may stand in any order.
+fn is_made_id(text: &str) -> bool {
+    let is_trace = || {
+        let lengths = text.split('-').map(str::len);
+        lengths.eq([2, 32, 16, 2]) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+    };
+    uuid::Uuid::try_parse(text).is_ok() || is_trace()
 }
 
 fn check_looks(name: &str, what: &'static str) -> Result<(), PolicyRefusal> {

@@ -20,7 +20,7 @@ use crate::event::{EventType, Layout, PolicyDigest, StreamName, normalized};
 
 /// Metadata that is public without a rule, where it is a scalar: what other systems follow a
 /// request by.
-const PUBLIC_METADATA: &[&str] = &[
+pub(super) const PUBLIC_METADATA: &[&str] = &[
     "/correlationId",
     "/correlation_id",
     "/$correlationId",

@@ -126,7 +126,7 @@ pub enum PolicyRefusal {
         what: &'static str,
     },
     /// A name that is never encrypted looks like personal data. The name is not repeated.
-    #[error("the {what} looks like {looks}; names are never encrypted, so use an opaque id")]
+    #[error("the {what} looks like {looks}; it is never encrypted, so use an opaque id")]
     LooksPersonal {
         /// Which name.
         what: &'static str,

@@ -79,6 +79,12 @@ pub enum VaultError {
         /// The vault that was to be opened.
         vault: VaultIdText,
     },
+    /// What is to be the root slot is something else, and was not touched.
+    #[error(
+        "{0} holds no root slot: it is another file, or was overwritten as a whole; say where the slot is \
+         with --root, or where a mirror of it is with --mirror"
+    )]
+    NotASlot(String),
     /// The root slot holds no root that is whole.
     #[error(
         "the root slot is damaged: {0}; without it no key of this vault can be read, \
@@ -303,8 +309,17 @@ pub enum VaultError {
          use one that was built with it, and is no older"
     )]
     NoPageStore(String),
+    /// The clock says a time before 1970, which not all that is used here can count from.
+    #[error(
+        "the clock of this machine says a time before 1970: set it, and open the vault again; nothing \
+         of it was opened"
+    )]
+    Clock,
     /// There is no room on the disk.
-    #[error("the disk is full; nothing of the vault is damaged: make room, and open it again")]
+    #[error(
+        "the disk is full; nothing of the vault is damaged: make room, and open it again; to read \
+         meanwhile, `--read-only`, which copies the vault's pages to the folder for temporary files"
+    )]
     DiskFull(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The disk, or the page store, failed.
     #[error("the vault's storage failed: {0}")]

@@ -22,6 +22,7 @@ mod links;
 #[cfg(target_os = "linux")]
 mod memory;
 mod not_reached;
+mod old_table;
 mod owners;
 mod rolled_back;
 mod root;

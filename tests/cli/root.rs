@@ -109,6 +109,53 @@ fn a_place_in_a_device_is_no_file() {
     }
 }
 
+/// It was called a damaged slot, and a backup was to be restored over it.
+#[test]
+fn a_file_that_is_no_slot_is_called_so_and_left_alone() {
+    let world = World::new();
+    world.ok(&["--root", "slot", "append", "s-1", "T"]);
+    let key = world.write("key.txt", "AGE-SECRET-KEY-1".repeat(200));
+    #[cfg(unix)]
+    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let told = world.fails(1, &["--root", "key.txt", "read", "s-1"]);
+    assert!(told.contains("holds no root slot") && told.contains("--root"), "{told}");
+    assert!(!told.contains("damaged") && !told.contains("backup"), "{told}");
+    assert_eq!(fs::read_to_string(&key).unwrap(), "AGE-SECRET-KEY-1".repeat(200));
+    world.ok(&["--root", "slot", "read", "s-1"]);
+}
+
+/// Sled panicked.
+#[cfg(target_os = "linux")]
+#[test]
+#[allow(clippy::print_stderr)]
+fn a_clock_before_1970_is_refused_before_anything_is_opened() {
+    let world = World::new();
+    world.ok(&["append", "s-1", "T"]);
+    let source = "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <time.h>\n\
+        int clock_gettime(clockid_t c, struct timespec *t) {\n\
+        int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, \"clock_gettime\");\n\
+        int done = real(c, t);\n\
+        if (c == CLOCK_REALTIME) t->tv_sec -= 4000000000L;\n\
+        return done; }\n";
+    world.write("clock.c", source);
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o", "clock.so", "clock.c", "-ldl"])
+        .current_dir(world.dir.path());
+    if !cc.output().is_ok_and(|made| made.status.success()) {
+        eprintln!("SKIPPED: there is no C compiler to turn the clock back with");
+        return;
+    }
+    for args in [&["append", "s-1", "T"][..], &["--dir", "new", "append", "s-1", "T"]] {
+        let mut command = world.command(args);
+        let ran: crate::world::Ran =
+            command.env("LD_PRELOAD", world.path("clock.so")).output().unwrap().into();
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains("before 1970"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    }
+    assert_eq!(world.json(&["read", "s-1"]).len(), 1);
+}
+
 #[test]
 fn a_mirror_that_is_away_keeps_the_erasure_pending_by_name() {
     let world = World::new();
@@ -122,13 +169,25 @@ fn a_mirror_that_is_away_keeps_the_erasure_pending_by_name() {
     // Nobody is told that keys are lost.
     assert!(ran.stderr.contains("is its device attached?"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("no key of this vault"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("retire FILE --lost"), "{}", ran.stderr);
     assert!(world.ok(&["erasures"]).contains("mirror pending"));
+    // It was green everywhere else.
+    let plan = world.ok(&["plan", "s-1"]);
+    assert!(plan.contains("pending") && !plan.contains("nothing to do"), "{plan}");
+    assert_eq!(world.json(&["plan", "s-1"])[0]["mirrors"][0]["stale"], true);
+    let verified = world.run(&["verify"]);
+    assert!(verified.code == 1 && verified.stdout.contains("mirror stale"), "{}", verified.stdout);
+    let told = world.fails(1, &["root", "mirror", "retire", "usb/mirror"]);
+    assert!(told.contains("is its device attached?"), "{told}");
+    assert!(!told.contains("no key of this vault"), "{told}");
     assert_eq!(world.json(&["root"])[0]["mirrors"][0]["stale"], true);
     // The rest goes on.
     world.ok(&["append", "s-2", "T"]);
     // It comes back: any command that opens the vault finishes it.
     fs::rename(world.path("away"), world.path("usb")).unwrap();
     assert!(world.ok(&["erasures"]).contains("done"));
+    assert!(world.ok(&["plan", "s-1"]).contains("nothing to do"));
+    assert_eq!(world.run(&["verify"]).code, 0);
     assert_eq!(world.run(&["forget", "s-1", "--reason", "r", "--yes"]).code, 0);
 
     // The slot is lost: the folder remembers where its mirror is.

@@ -180,7 +180,7 @@ async fn a_hole_that_was_removed_or_lost_its_vouchers_is_found_too() {
 async fn a_hole_of_another_vault_on_the_same_store_is_told_from_a_forged_one() {
     let b = copied(&origin().await).await;
     let mut events = raw(&b, "room-1").await;
-    events.extend(raw(&b, "ledger-2").await);
+    events.extend(raw(&b, "ledger-2").await.into_iter().take(1));
     let stranger = layer().await;
     let told = over(&stranger, events).await;
     assert_eq!(why(&told, "room-1").await, Some(Unreadable::OtherVault));

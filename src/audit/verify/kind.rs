@@ -52,6 +52,8 @@ pub enum Ill {
     OwnerForgotten,
     /// A backup's day has passed, and nobody said that its file is destroyed.
     BackupOverdue,
+    /// A mirror of the root slot may hold an earlier root, or its counter does not tell the present epoch.
+    MirrorStale,
     /// An erasure is decided, and its keys are not destroyed.
     ErasureNotCarriedOut,
     /// An erasure's keys are destroyed, and its tombstones are not all set.
@@ -137,6 +139,7 @@ impl Ill {
             | Self::OpenClaim
             | Self::OwnerForgotten
             | Self::BackupOverdue
+            | Self::MirrorStale
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
@@ -202,6 +205,11 @@ impl Ill {
             Self::OwnerForgotten => {
                 "forget this subject by name; or say that it stays, with \
                  `oubliette settle EVENT --acknowledge` or `Codec::acknowledge`"
+            }
+            Self::MirrorStale => {
+                "make it reachable and run any command; or, if it is destroyed, \
+                 `oubliette root mirror retire FILE --lost` (of a counter, \
+                 `oubliette root counter release --lost`): until then what was forgotten since is pending"
             }
             Self::BackupOverdue => {
                 "destroy the file, and say so with `oubliette backup retire`: until then every erasure \
@@ -359,6 +367,7 @@ impl fmt::Display for Ill {
             Self::OpenClaim => "open claim",
             Self::OwnerForgotten => "owner forgotten",
             Self::BackupOverdue => "backup overdue",
+            Self::MirrorStale => "mirror stale",
             Self::ErasureNotCarriedOut => "erasure not carried out",
             Self::ErasurePending => "erasure pending",
             Self::FenceWithoutRecord => "fence without record",

@@ -66,6 +66,7 @@ pub(super) async fn verify(
     let books = books(vault, erasures, report, tell);
     orphans(vault, report, tell);
     overdue(vault, report, tell);
+    stale(vault, report, tell)?;
     report.vault.erasures = books.records.len() as u64;
     Ok(books)
 }
@@ -147,6 +148,21 @@ fn orphans(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(Veri
         let what = format!("its owner was forgotten before event {} was settled", claim.event);
         report.found(Ill::OwnerForgotten.at(at, what), tell);
     }
+}
+
+/// Mirrors of the root slot that keep erasures pending.
+fn stale(
+    vault: &Vault,
+    report: &mut VerifyReport,
+    tell: &mut (impl FnMut(VerifyNews) + Send),
+) -> Result<(), VaultError> {
+    for mirror in vault.stale_mirrors()? {
+        let kind = if mirror.counter { "counter" } else { "mirror" };
+        let trouble = mirror.trouble.map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+        let what = format!("the {kind} {}{trouble} does not hold the present root", mirror.name);
+        report.found(Ill::MirrorStale.at(Where::Vault, what), tell);
+    }
+    Ok(())
 }
 
 /// Backups that should be gone by now.

@@ -301,3 +301,34 @@ fn the_github_example_finds_the_sender() {
         assert_eq!(carved.parts[0].body, Body::Whole);
     }
 }
+
+/// They stand in clear without anybody's having said so.
+#[test]
+fn ids_and_trace_headers_that_look_personal_are_refused() {
+    let policy = Policy::sealed_by_default();
+    let (name, event_type) = (stream("s-1"), EventType::new("X").unwrap());
+    let facts = EventFacts { stream: &name, event_type: &event_type, subject: None };
+    let carve = |member: &str, value: &str| {
+        let metadata = Json::parse(&format!("{{{member:?}:{value:?}}}")).unwrap();
+        policy.carve(&facts, &Json::parse("{}").unwrap().into(), Some(&metadata))
+    };
+    for member in ["correlationId", "$causationId", "causation_id", "traceparent", "tracestate"] {
+        for value in ["anna@example.org", "for anna@example.org", "+49 170 1234567"] {
+            let refused = carve(member, value).map(|_| ());
+            assert!(
+                matches!(refused, Err(PolicyRefusal::LooksPersonal { .. })),
+                "{member}: {value}"
+            );
+        }
+    }
+    for value in [
+        "req-7",
+        "41111111-1111-4111-8111-111111111111",
+        "00000000000000004111111111111111",
+        "00-00000000000000004111111111111111-4111111111111111-01",
+    ] {
+        assert!(carve("traceparent", value).is_ok(), "{value}");
+    }
+    // What is sealed is nobody's concern.
+    assert!(carve("by", "anna@example.org").is_ok());
+}

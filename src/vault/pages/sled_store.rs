@@ -1,6 +1,11 @@
 //! Pages in sled.
 
-use std::{io, path::Path, thread, time::Duration};
+use std::{
+    io,
+    path::Path,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     Batch, DAMAGED, PageStore,
@@ -38,6 +43,10 @@ impl SledPages {
     }
 
     fn open_db(folder: &Path) -> Result<sled::Db, VaultError> {
+        // Sled counts from then, and panics.
+        if SystemTime::now() < SystemTime::UNIX_EPOCH {
+            return Err(VaultError::Clock);
+        }
         // Nothing happens behind the back: what must be durable is flushed by name, and the
         // errors of a background flush would reach nobody.
         let config = sled::Config::new()

@@ -155,6 +155,9 @@ impl Slot {
                         vault: vault.to_string(),
                     });
                 }
+                None if !found.blank && !found.ours => {
+                    return Err(VaultError::NotASlot(state.place.to_string()));
+                }
                 None if !found.blank => {
                     let why = "neither of its two sectors is whole";
                     return Err(VaultError::SlotDamaged(why.into()));
@@ -280,9 +283,12 @@ impl State {
         if let Some(root) = &self.chosen {
             return Ok(root.clone());
         }
-        let own = match &self.primary {
-            Some(pair) => pair.look()?.newest,
-            None => Vec::new(),
+        let (own, ours) = match &self.primary {
+            Some(pair) => {
+                let found = pair.look()?;
+                (found.newest, found.ours || found.blank)
+            }
+            None => (Vec::new(), true),
         };
         if self.kek.is_none() {
             return self.read_again(&own);
@@ -308,6 +314,7 @@ impl State {
         let records = if from_copy { copy } else { own };
         if records.is_empty() {
             return Err(match &self.primary {
+                Some(_) if !ours => VaultError::NotASlot(self.place.to_string()),
                 Some(_) => VaultError::SlotDamaged("neither of its two sectors is whole".into()),
                 None => VaultError::SlotMissing(self.place.to_string()),
             });

@@ -137,7 +137,7 @@ impl Mirror {
             pair.overwrite(&vec![0; pair.length()], 0)?;
             super::file::remove(&self.path)
         };
-        wipe().map_err(|error| refused(&self.path, &error.to_string()))
+        wipe().map_err(|error| refused(&self.path, &trouble(&error)))
     }
 
     /// Takes back what [`Mirror::make`] made.

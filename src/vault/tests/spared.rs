@@ -207,6 +207,32 @@ async fn of_an_erasure_that_was_announced_twice_the_last_says_what_is_spared() {
     }
 }
 
+/// A restored vault has no secret of the era in which a key was made that it does not have. Its fence
+/// knows the key all the same.
+#[cfg(feature = "backup")]
+#[tokio::test]
+async fn what_a_fence_knows_is_spared_though_its_id_cannot_be_read() {
+    let tree = tree();
+    let vault = over(&tree);
+    let image = Arc::new(tree.twin());
+    vault.ask(crate::vault::committer::Job::EndEra).await.unwrap();
+    let [_, spared, ..] = filled(&vault).await;
+    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+    let destruction = |spared| {
+        let spared = BTreeSet::from([spared]);
+        Destruction { spared, ..Destruction::new(ErasureId::now(), doomed.clone()) }
+    };
+    let told = vault.verdict(&destruction(spared), b"{}").unwrap();
+    let back = over(&image);
+    back.replay(vec![told]).await.unwrap();
+    assert!(is_missing(&back.opening_key(spared)));
+    let again = destruction(spared);
+    assert_eq!(back.verdict(&again, b"{}").unwrap().taken[0].spared.len(), 1);
+    back.destroy(&again, b"{}").await.unwrap();
+    let fence = back.standing(&subject("user-1")).unwrap().fence.unwrap();
+    assert_eq!(fence.spared, [(Generation(1), spared)]);
+}
+
 /// Part of an erasure may be known, because it was announced twice.
 #[tokio::test]
 async fn a_replay_of_what_is_known_closes_nobody_who_was_admitted_since() {
@@ -311,5 +337,38 @@ async fn a_reader_gets_what_was_spared_and_an_alarm_where_it_is_lost() {
             matches!(&alarm, Err(StoreError::Unreadable { unreadable, .. }) if missing(unreadable)),
             "{alarm:?}"
         );
+    }
+}
+
+/// Nobody who kept a copy of the pages reads with today's root what was destroyed beside a spared key.
+#[cfg(all(unix, feature = "drill"))]
+#[tokio::test]
+async fn no_earlier_page_opens_after_an_erasure_that_spared_a_key() {
+    use crate::vault::Copied;
+    for (whole, erased) in [(true, true), (false, true), (false, false)] {
+        let disk = tempfile::tempdir().unwrap();
+        let at = |part: &str| disk.path().join(part);
+        let vault = Vault::create(&at("vault"), &at("slot")).unwrap();
+        let [dead, spared, gone, _] = filled(&vault).await;
+        drop(vault);
+        folder::copy_folder(&at("vault"), &at("copy"));
+        let vault = Vault::open(&at("vault"), &at("slot")).unwrap();
+        let all = if whole { Dead::All } else { spans(&[(1, 1)]) };
+        if erased {
+            destroy_but(&vault, ErasureId::now(), "user-1", all, [spared]).await.unwrap();
+        } else {
+            // As no vault does it: the page keeps its key.
+            let core = vault.core();
+            for id in [dead, gone] {
+                let place = core.find(id).unwrap().unwrap().place(&core.naming);
+                core.disk.put(vec![(place, None)]).unwrap();
+            }
+        }
+        let copy = Copied::open(&Copied::pages(&at("copy")).unwrap()).unwrap();
+        let mut seen = BTreeSet::new();
+        let mut page = |name: &[u8; 16]| copy.page(name).unwrap();
+        vault.dead_keys(None, &mut page, &mut |key| seen.extend([key.id])).unwrap();
+        assert_eq!(seen, if erased { BTreeSet::new() } else { BTreeSet::from([dead, gone]) });
+        live(vault.opening_key(spared));
     }
 }
