@@ -1,4 +1,23 @@
-//! Notes: what the rooms above the vault ask it to keep, sealed and removable for good.
+//! Notes: what the vault and the rooms above it keep in the tree, sealed and removable for good.
+//!
+//! A note is at `3 ‖ kind ‖ id ‖ part` (see [`super::places`]). All numbers are big-endian; JSON is UTF-8.
+//!
+//! | kind | id | note |
+//! | --- | --- | --- |
+//! | 1 journal | of the erasure | JSON: `erasure`, `reason`, `plan`, `secret` (32 bytes as base64url), `attempt`, `earlier`, and `taken` where there is any. A member that is unknown is refused (`src/erasure/journal.rs`) |
+//! | 2 erasure | of the erasure | JSON: its record, without names (`src/erasure/journal.rs`) |
+//! | 3 backup | of the backup | JSON: its entry in the catalogue (see [`super::catalogue`]) |
+//! | 4 witness | zeros | JSON: `at` (revision and event), `last`, `newest`: how far announcements are known (`src/erasure/witness.rs`) |
+//! | 4 witness | of an erasure | the text `believed`: the operator believes a stranger's announcement of it |
+//! | 5 signing keys | zeros | JSON, format 1: the history (see [`super::signing`]) |
+//! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
+//! | 7 policy | zeros | the text of the adopted policy, UTF-8 |
+//! | 8 era | 14 zeros, the era's number(2) | 32 bytes: its secret (see [`super::eras`]) |
+//! | 9 claim | of the event | version(1): 1, `H(dependent)`(16), since when(8) in microseconds (see [`super::unsettled`]) |
+//! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read |
+//!
+//! A note that is not as it should be is an error, [`VaultError::Damaged`], or of the room that reads it.
+//! But a note of kind 4 that is not is none: then all announcements are compared.
 
 use zeroize::Zeroizing;
 

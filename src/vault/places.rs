@@ -5,9 +5,13 @@
 //! | `1 ‖ H(subject) ‖ 1 ‖ part` | the subject's record, where it differs from the default |
 //! | `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` | a data key of the empty class |
 //! | `1 ‖ H(subject) ‖ 2 ‖ H(class, stream) ‖ generation` | a data key of another class |
-//! | `1 ‖ H(subject) ‖ 3 ‖ H(dependent)` | the name of a subject that named this one as owner |
+//! | `1 ‖ H(subject) ‖ 3 ‖ H(dependent)` | the name of a subject that named this one as owner, in UTF-8 |
 //! | `2 ‖ H(subject) ‖ part` | the fence |
 //! | `3 ‖ kind ‖ id ‖ part` | a note |
+//!
+//! `H` has 16 bytes, a generation and a part 4; all other parts of a place have 1, a note's id 16. So a key's
+//! place has 38 bytes. The value at a `part` is a part of a whole: the first begins with the length of
+//! the whole(4), each has at most 8192 bytes of it, and they are numbered from 0.
 //!
 //! So all that there is of one subject is one range, and its fence stands apart. `H` is a keyed
 //! hash: HMAC-SHA-256, cut to 16 bytes. Two of n names collide with odds n² / 2¹²⁹: nothing, at

@@ -124,7 +124,7 @@ async fn whom_a_forgetting_missed_is_told_after_it() {
 #[tokio::test]
 async fn what_changed_hands_unnoted_goes_with_the_last_owner_and_what_comes_next_with_the_present_one()
  {
-    for imported_again in [false, true] {
+    for (imported_again, present_first) in [(false, false), (true, false), (false, true)] {
         let account = "bankaccount-1";
         let policy = Policy::parse(BEFORE).unwrap();
         let vault = Vault::in_memory().unwrap();
@@ -154,6 +154,14 @@ async fn what_changed_hands_unnoted_goes_with_the_last_owner_and_what_comes_next
         assert_eq!((rebuilt.mended, rebuilt.left), (1, vec![left]));
         put(&new, account, event("Noted", r#"{"memo":"d"}"#)).await.unwrap();
 
+        if present_first {
+            // The present owner takes what is theirs alone.
+            new.forget(&subject("user-2"), "asked").await.unwrap();
+            assert_eq!(shape(&all(&new, account).await), "cccst");
+            new.forget(&subject("user-1"), "asked").await.unwrap();
+            assert_eq!(shape(&all(&new, account).await), "ppsstt");
+            continue;
+        }
         let plan = new.plan(&subject("user-1")).await.unwrap();
         assert_eq!(plan.subjects.len(), 1);
         assert_eq!(plan.kept[0].by[0].subject, subject("user-2"));

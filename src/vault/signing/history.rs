@@ -6,6 +6,21 @@
 //!
 //! Where a successor is pinned, only it can take the key's place: whoever steals the key could sign a
 //! change as well. See `docs/decisions/0023-the-history-of-signing-keys.md`.
+//!
+//! The history is one note, a JSON object with these members and no others. All bytes are base64url,
+//! times RFC 3339; statements are announcements as `docs/format.md` has them, with the event's id.
+//!
+//! | member | what |
+//! | --- | --- |
+//! | `format` | 1. A higher one is refused as [`NewerFormat`](super::VaultError::NewerFormat) |
+//! | `log` | the number of the log that the vault keeps, 1 or more |
+//! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
+//! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
+//! | `due` | the ids of the statements that the event store has not taken yet |
+//! | `repeat` | whether all erasures are still to be announced once more |
+//!
+//! Of a key, `until`, `compromised` and `statement` may be absent. `origin` is `created`, `restored`,
+//! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the note is read.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,8 @@
 //! A successor of the signing key: made in advance, kept elsewhere.
+//!
+//! Its file is text of at most 4096 bytes. Lines that begin with `#` and empty ones are for people. The first
+//! other line is `OUBLIETTE-SUCCESSOR-1`, the vault's id and the secret (32 bytes as base64url), with blanks between.
+//! The number is the version; a higher one is refused as [`SuccessorError::Newer`].
 
 use std::{
     fmt,

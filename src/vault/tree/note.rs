@@ -1,6 +1,19 @@
 //! Small things that the page store holds beside the pages, each under a name shorter than a page's
 //! id. They are sealed under keys derived from the vault's identity, which the root page holds: who
 //! has no root key can neither read nor forge them.
+//!
+//! | bytes | as it is stored |
+//! | --- | --- |
+//! | 1 | format: 1 |
+//! | 12 | nonce |
+//! | … | ciphertext, AES-256-GCM under HMAC-SHA-256(identity, purpose) |
+//! | 16 | tag, also over `purpose ‖ format ‖ vault(16)` |
+//!
+//! | name | purpose | the plaintext, big-endian |
+//! | --- | --- | --- |
+//! | `openings` | `oubliette openings` | the number of the last opening but one(16) and of the last(16), when the folder was made(16) in nanoseconds since 1970 or 0, its path |
+//! | `epoch` | | not sealed: the epoch(8) that the page store reached at least. It only tells one wrong state from another |
+//! | `retire` | `oubliette retire list` | epoch(8), how many pages were added(4), their ids(16 each), the ids of those that they replace(16 each) |
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

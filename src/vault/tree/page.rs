@@ -23,6 +23,8 @@
 //! | … | place: see [`crate::vault::places`] |
 //! | … | value: see [`crate::vault::records`] and [`crate::vault::fence`] |
 //!
+//! A place has at most 64 bytes, a value at most 16,384.
+//!
 //! | bytes | an item of an inner page |
 //! | --- | --- |
 //! | 1 | length of the bound |
