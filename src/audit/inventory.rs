@@ -23,6 +23,13 @@ pub enum AuditError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A drill has no folder of its own to copy to what it opens.
+    #[error(
+        "the temporary folder {folder} cannot be used: {0}; a copy of the vault is copied there before it is \
+         opened, so say another with TMPDIR",
+        folder = std::env::temp_dir().display()
+    )]
+    NoRoom(#[source] std::io::Error),
 }
 
 /// One line of the inventory.

@@ -87,19 +87,21 @@ pub(super) async fn run(
         adoption.put_back(&store).await?;
     }
     let appended = appended?;
+    let did = if appended.already { "already there:" } else { "appended to" };
+    let did = format!(
+        "{did} {} at revision {}, position {}, id {id}",
+        stdout_style().strong(stream.as_str()),
+        appended.revision,
+        appended.position
+    );
+    out.did(&did);
     if globals.json {
         out.json(&serde_json::json!({
             "stream": stream, "revision": appended.revision, "position": appended.position,
             "id": id, "already": appended.already,
         }))?;
     } else {
-        let did = if appended.already { "already there:" } else { "appended to" };
-        out.line(&format!(
-            "{did} {} at revision {}, position {}, id {id}",
-            stdout_style().strong(stream.as_str()),
-            appended.revision,
-            appended.position
-        ))?;
+        out.line(&did)?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::{
     clock::expiry,
     erasures,
     exit::CliError,
-    open::Globals,
+    open::{Globals, refuse_dash},
     output::{self, Out, cell, note, number, stdout_style},
     read::time,
     watch::Spinner,
@@ -122,6 +122,7 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
     let (Some(file), Some(expires)) = (args.file, args.expires) else {
         return Err(CliError::usage("FILE and --expires are needed"));
     };
+    refuse_dash("FILE", &file)?;
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let watch = Spinner::new("places written");
@@ -129,17 +130,19 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
     let backup = vault.back_up(&file, &recipients, expires, told).await;
     watch.finish();
     let backup = backup?;
-    if globals.json {
-        out.json(&Row::of(&backup))?;
-        return Ok(());
-    }
-    out.line(&format!(
+    let did = format!(
         "backup {} is in {}: about {}, to be destroyed by {}",
         backup.backup,
         stdout_style().strong(&file.display().to_string()),
         output::count(backup.keys.unwrap_or_default(), "key"),
         time(&backup.expires.to_string()),
-    ))?;
+    );
+    out.did(&did);
+    if globals.json {
+        out.json(&Row::of(&backup))?;
+    } else {
+        out.line(&did)?;
+    }
     Ok(())
 }
 
@@ -190,11 +193,13 @@ async fn retire(globals: &Globals, id: BackupId, out: &mut Out) -> Result<(), Cl
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let backup = vault.retire_backup(id).await?.ok_or(BackupError::Unknown(id))?;
+    let file = output::printable(&backup.file);
+    let did = format!("backup {id} ({file}) no longer counts as a copy of anybody's keys");
+    out.did(&did);
     if globals.json {
         out.json(&Row::of(&backup))?;
     } else {
-        let file = output::printable(&backup.file);
-        out.line(&format!("backup {id} ({file}) no longer counts as a copy of anybody's keys"))?;
+        out.line(&did)?;
     }
     Ok(())
 }
@@ -205,6 +210,8 @@ pub(super) async fn restore(
     out: &mut Out,
 ) -> Result<(), CliError> {
     globals.refuse_no_vault()?;
+    refuse_dash("FILE", &args.file)?;
+    refuse_dash("--identity", &args.identity)?;
     let identities = Identities::from_file(&args.identity)?;
     let read = |file: &PathBuf| erasures::read(file, args.even_cut);
     let erasures = args.erasures.as_ref().map(read).transpose()?.unwrap_or_default();
@@ -236,6 +243,14 @@ pub(super) async fn restore(
         let text = format!("{} passed over: another vault's", output::count(foreign, "erasure"));
         note(globals.json, &text);
     }
+    let did = format!(
+        "vault {} is as it was on {}: {} (backup {})",
+        restored.restored.vault,
+        time(&created.to_string()),
+        output::count(restored.restored.keys, "key"),
+        restored.restored.backup.backup,
+    );
+    out.did(format!("{did}; its root slot is {}", restored.root.display()));
     if globals.json {
         out.json(&Told {
             vault: restored.restored.vault.to_string(),
@@ -248,13 +263,7 @@ pub(super) async fn restore(
         })?;
         return Ok(());
     }
-    out.line(&format!(
-        "vault {} is as it was on {}: {} (backup {})",
-        restored.restored.vault,
-        time(&created.to_string()),
-        output::count(restored.restored.keys, "key"),
-        restored.restored.backup.backup,
-    ))?;
+    out.line(&did)?;
     if args.erasures.is_some() {
         out.line(&format!("{} of the file applied to it", output::count(applied, "erasure")))?;
     }

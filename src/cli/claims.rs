@@ -105,6 +105,7 @@ pub(super) async fn settle(
             true => "acknowledged: the stream stays, and nothing is told of it any more",
             false => "there is nothing to acknowledge under this id (`oubliette claims`)",
         };
+        out.did(words);
         if globals.json {
             out.json(&serde_json::json!({ "event": event, "acknowledged": acknowledged }))?;
         } else {
@@ -129,6 +130,7 @@ pub(super) async fn settle(
         Settled::Held => ("nothing changed: a permit for this event is held", false),
         _ => ("nothing is open under this id (`oubliette claims`)", false),
     };
+    out.did(words);
     if globals.json {
         out.json(&serde_json::json!({ "event": event, "settled": settled }))?;
     } else {

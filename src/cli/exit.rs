@@ -174,6 +174,7 @@ impl From<BackupError> for CliError {
         match error {
             BackupError::Vault(error) => error.into(),
             BackupError::NoRecipients
+            | BackupError::WithinVault(_)
             | BackupError::NotARecipient { .. }
             | BackupError::IdentityForRecipient(_)
             | BackupError::ExpiresInThePast(_) => Self::usage(error),

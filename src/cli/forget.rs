@@ -120,6 +120,7 @@ pub(super) async fn forget(
         }
         erased => erased?,
     };
+    out.did(in_words(&erased));
     if globals.json {
         out.json(&erased)?;
     } else {
@@ -236,17 +237,19 @@ pub(super) async fn reopen(
 ) -> Result<(), CliError> {
     let store = globals.open_existing().await?;
     let reopened = store.reopen(&args.subject).await?;
-    if globals.json {
-        out.json(&reopened)?;
-        return Ok(());
-    }
     let subject = stdout_style().strong(args.subject.as_str());
-    out.line(&match reopened.generation {
+    let did = match reopened.generation {
         Some(generation) => format!(
             "{subject} is admitted again, under generation {generation}; what was forgotten stays so"
         ),
         None => format!("{subject} is not forgotten; nothing changed"),
-    })?;
+    };
+    out.did(&did);
+    if globals.json {
+        out.json(&reopened)?;
+        return Ok(());
+    }
+    out.line(&did)?;
     if reopened.generation.is_some() {
         out.line(&format!(
             "nothing depends on {subject} any more: reopen each stream that did, and append an event \

@@ -223,13 +223,15 @@ async fn pin(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliErr
         let _ = fs::remove_file(file);
     }
     pinned?;
+    let did = format!("key {} is to follow the one that signs", successor.id());
+    out.did(format!("{did}, and its secret is in {}", file.display()));
     tell_pending(globals, &store).await?;
     if globals.json {
         out.json(&json!({
             "key": successor.id(), "public": successor.public(), "file": file.display().to_string(),
         }))?;
     } else {
-        out.line(&format!("key {} is to follow the one that signs", successor.id()))?;
+        out.line(&did)?;
         out.line(&format!("its secret is in {} and nowhere else", file.display()))?;
     }
     note(
@@ -261,6 +263,8 @@ async fn rotate(globals: &Globals, change: KeyChange, out: &mut Out) -> Result<(
     let vault = vault(&store)?;
     let keys = vault.signing_keys()?;
     let Some((now, earlier)) = keys.split_last() else { return Ok(()) };
+    let did = format!("key {} signs from now on", now.key);
+    out.did(&did);
     tell_pending(globals, &store).await?;
     let stolen = earlier.iter().rev().find(|key| key.until == Some(now.since));
     let stolen = stolen.filter(|key| key.compromised.is_some());
@@ -271,7 +275,7 @@ async fn rotate(globals: &Globals, change: KeyChange, out: &mut Out) -> Result<(
             "compromised": stolen.map(|key| key.key),
         }))?;
     } else {
-        out.line(&format!("key {} signs from now on", now.key))?;
+        out.line(&did)?;
         if let Some(stolen) = stolen {
             out.line(&format!("what only key {} says does not count any more", stolen.key))?;
         }

@@ -28,11 +28,12 @@ mod read;
 mod root;
 mod rotate;
 mod rows;
+mod signals;
 mod vault;
 mod verify;
 mod watch;
 
-use std::{env, process::ExitCode};
+use std::{env, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use oubliette::audit::drill::READER;
@@ -127,17 +128,17 @@ pub(crate) fn main() -> ExitCode {
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
     }
-    let json = args.globals.json;
+    let (json, copies) = (args.globals.json, args.globals.read_only);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return CliError::from(error).tell(json).into(),
     };
-    let exit = match runtime.block_on(run(args)) {
+    let exit = match runtime.block_on(run_until_ended(args)) {
         Ok(()) => Exit::Done,
         Err(error) => error.tell(json),
     };
-    // What still runs is reading ahead for nobody.
-    runtime.shutdown_background();
+    // What still runs is reading ahead for nobody. It is waited for where it holds what is to be removed.
+    runtime.shutdown_timeout(if copies { Duration::from_secs(2) } else { Duration::ZERO });
     exit.into()
 }
 
@@ -169,10 +170,30 @@ fn log() {
     let _ = subscriber.try_init();
 }
 
+/// Runs a command. One that works on copies of files is not cut off by a signal before they are removed.
+async fn run_until_ended(args: Args) -> Result<(), CliError> {
+    if !args.globals.read_only {
+        return run(args).await;
+    }
+    let (tell, mut told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let _ = tell.send(signals::asked_to_end().await);
+        // It may be waiting for somebody who reads what it prints.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        std::process::exit(Exit::Failed as i32);
+    });
+    tokio::select! {
+        // A command that ends itself on a signal, and well, comes first.
+        biased;
+        ended = run(args) => ended,
+        Ok(signal) = &mut told => Err(CliError::failed(format!("ended by {}", signal?))),
+    }
+}
+
 async fn run(args: Args) -> Result<(), CliError> {
     let Args { globals, command } = args;
-    let mut out = Out::new();
-    match command {
+    let (json, mut out) = (globals.json, Out::new());
+    let ended = match command {
         Command::Demo => return demo::run(globals.json).await,
         Command::Import(args) => import::run(&globals, args, &mut out).await,
         Command::Append(args) => append::run(&globals, args, &mut out).await,
@@ -198,7 +219,14 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
         Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
+    };
+    // What was said before an error is said, too; and where it cannot be, that is.
+    match (ended, out.flush().map_err(CliError::from)) {
+        (Ok(()), flushed) => flushed,
+        (Err(CliError::Told(exit)), Err(error)) => {
+            error.tell(json);
+            Err(CliError::Told(exit))
+        }
+        (ended, _) => ended,
     }
-    // What was said before an error is said, too.
-    .and(out.flush().map_err(CliError::from))
 }

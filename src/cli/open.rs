@@ -345,6 +345,15 @@ pub(super) fn is_the_stores(error: &StoreError) -> bool {
     )
 }
 
+/// An error where `-` is given for a file: elsewhere it stands for stdin, and here it would name a file.
+pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
+    if file != Path::new("-") {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("{option} names a file, and cannot be stdin or stdout (`-`)"))
+        .with_hint("a file of this name is ./-"))
+}
+
 /// The passphrase of the root slot: from the environment, or else asked for on the terminal,
 /// without echo; a new one twice.
 pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliError> {

@@ -15,23 +15,41 @@ use serde::Serialize;
 #[derive(Debug)]
 pub(super) struct Out {
     stdout: BufWriter<Stdout>,
+    /// What the command has done by now.
+    done: Option<String>,
 }
 
 impl Out {
     pub(super) fn new() -> Self {
-        Self { stdout: BufWriter::with_capacity(64 * 1024, stdout()) }
+        Self { stdout: BufWriter::with_capacity(64 * 1024, stdout()), done: None }
+    }
+
+    /// From here on a failure to print says what was done: whoever takes it for the failure of the
+    /// command repeats it.
+    pub(super) fn did(&mut self, done: impl Into<String>) {
+        self.done = Some(done.into());
+    }
+
+    fn told<T>(&self, printed: io::Result<T>) -> io::Result<T> {
+        printed.map_err(|error| match &self.done {
+            Some(done) => io::Error::new(
+                error.kind(),
+                format!("{done}; the answer could not be printed: {error}"),
+            ),
+            None => error,
+        })
     }
 
     /// One line.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
-        self.stdout.write_all(text.as_bytes())?;
-        self.stdout.write_all(b"\n")
+        self.write_all(text.as_bytes())?;
+        self.write_all(b"\n")
     }
 
     /// One line of NDJSON.
     pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.stdout, value)?;
-        self.stdout.write_all(b"\n")
+        serde_json::to_writer(&mut *self, value)?;
+        self.write_all(b"\n")
     }
 
     /// A table.
@@ -41,17 +59,19 @@ impl Out {
 
     /// Hands on what is buffered: before waiting, and at the end.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush()
+        Write::flush(self)
     }
 }
 
 impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stdout.write(bytes)
+        let written = self.stdout.write(bytes);
+        self.told(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stdout.flush()
+        let flushed = self.stdout.flush();
+        self.told(flushed)
     }
 }
 

@@ -46,16 +46,18 @@ pub(super) async fn run(
     let OwnersCommand::Rebuild { dry_run } = args.command;
     let store = globals.open_existing().await?;
     let rebuilt = store.rebuild_owners(dry_run).await?;
+    let did = if dry_run { "would be noted" } else { "were noted" };
+    let did = format!(
+        "{} read, {} with owner rules: owners of {} {did}",
+        output::count(rebuilt.events, "event"),
+        output::count(rebuilt.streams, "stream"),
+        output::count(rebuilt.mended, "stream"),
+    );
+    out.did(&did);
     if globals.json {
         out.json(&rebuilt)?;
     } else {
-        let did = if dry_run { "would be noted" } else { "were noted" };
-        out.line(&format!(
-            "{} read, {} with owner rules: owners of {} {did}",
-            output::count(rebuilt.events, "event"),
-            output::count(rebuilt.streams, "stream"),
-            output::count(rebuilt.mended, "stream"),
-        ))?;
+        out.line(&did)?;
         if rebuilt.skipped > 0 {
             out.line(&format!(
                 "{} changed meanwhile: repeat it",

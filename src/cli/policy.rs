@@ -71,15 +71,20 @@ async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or(VaultError::Unsupported("opened without a vault"))?;
     folder.adopt(vault, &text).await?;
-    let compared = store.compare_policy(text.policy()).await?;
+    let compared = store.compare_policy(text.policy()).await.map_err(|error| {
+        CliError::from(error)
+            .with_hint("the policy is adopted; what is stored could not be compared with it")
+    })?;
     for warning in text.policy().warnings() {
         note(globals.json, &format!("policy: {warning}"));
     }
     let digest = text.policy().digest().to_string();
+    let did = format!("the folder works under this policy now, digest {digest}");
+    out.did(&did);
     if globals.json {
         out.json(&serde_json::json!({ "adopted": digest, "stored": compared }))?;
     } else {
-        out.line(&format!("the folder works under this policy now, digest {digest}"))?;
+        out.line(&did)?;
         otherwise(&compared).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())

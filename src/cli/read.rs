@@ -15,7 +15,7 @@ use super::{
     exit::CliError,
     open::{Globals, Store},
     output::{self, Out, cell, coloured, note, number, printable},
-    rows,
+    rows, signals,
 };
 
 /// How many events one table holds: each has its header, so that long reads need little memory
@@ -198,7 +198,7 @@ pub(super) async fn subscribe(
     let store = globals.open_to_read().await?;
     let filter = Filter { stream_prefixes: args.stream_prefix, event_types: args.event_type };
     let mut deliveries = store.subscribe(args.after, filter).peekable();
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupt = std::pin::pin!(signals::asked_to_end());
     loop {
         // Before waiting, everything is handed on.
         if futures::poll!(std::pin::Pin::new(&mut deliveries).peek()).is_pending() {
@@ -206,7 +206,7 @@ pub(super) async fn subscribe(
         }
         let delivery = tokio::select! {
             biased;
-            _ = &mut interrupt => return Ok(()),
+            signal = &mut interrupt => return Ok(signal.map(drop)?),
             delivery = deliveries.next() => delivery,
         };
         match delivery.transpose()? {

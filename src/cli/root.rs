@@ -9,7 +9,7 @@ use super::{
     exit::CliError,
     kek::KekParser,
     open::{Globals, Store, passphrase},
-    output::{self, Out, cell, number},
+    output::{self, Out, cell, note, number},
 };
 
 /// Show where the root slot is and how it stands, or change how it is kept
@@ -153,15 +153,56 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
             vault.release_counter(*lost).await?;
         }
     }
+    if let Some(did) = did(&args.what) {
+        out.did(did);
+    }
     if !vault.is_read_only() {
-        globals.folder().note_places(vault, &kek)?;
+        let noted = globals.folder().note_places(vault, &kek);
+        match (&args.what, noted) {
+            (None, noted) => noted?,
+            (Some(_), Ok(())) => {}
+            // The slot is changed, and opens with this alone.
+            (Some(What::Kek { .. }), Err(error)) => {
+                let text = format!(
+                    "what wraps the root key now could not be noted for you: {error}; say --kek '{kek}' \
+                     with every command, until `oubliette --kek '{kek}' root` has noted it"
+                );
+                note(globals.json, &text);
+            }
+            (Some(_), Err(error)) => {
+                let text =
+                    format!("it could not be noted for you: {error}; the next command tries");
+                note(globals.json, &text);
+            }
+        }
     }
     show(vault, &kek, globals.json, out)
+}
+
+/// What was done, for whoever is not shown what came of it.
+fn did(what: &Option<What>) -> Option<String> {
+    Some(match what.as_ref()? {
+        What::Own { .. } => return None,
+        What::Kek { new } => format!("the root key is wrapped by the new KEK now (--kek '{new}')"),
+        What::Mirror(MirrorArgs { what: MirrorWhat::Add { path } }) => {
+            format!("{} is a mirror of the root slot now", path.display())
+        }
+        What::Mirror(MirrorArgs { what: MirrorWhat::Retire { path, .. } }) => {
+            format!("{} is no mirror of the root slot any more", path.display())
+        }
+        What::Counter(CounterArgs { what: CounterWhat::Bind { index } }) => {
+            format!("the root slot is bound to the counter {index}")
+        }
+        What::Counter(CounterArgs { what: CounterWhat::Release { .. } }) => {
+            "the root slot is bound to no counter any more".to_owned()
+        }
+    })
 }
 
 fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
     globals.refuse_no_vault()?;
     let root = globals.unlocked()?.give_own_slot(place)?;
+    out.did(format!("the folder has a root slot of its own, {}", root.display()));
     if globals.json {
         out.json(&serde_json::json!({ "root": root }))?;
     } else {

@@ -71,10 +71,12 @@ pub(super) async fn run(
         return old(globals, args.yes, age, out).await;
     }
     let epoch = globals.open_existing().await?.rotate_root().await?;
+    let did = format!("the root key is new, of epoch {epoch}; {OUTDATED}");
+    out.did(&did);
     if globals.json {
         out.json(&json!({ "epoch": epoch }))?;
     } else {
-        out.line(&format!("the root key is new, of epoch {epoch}; {OUTDATED}"))?;
+        out.line(&did)?;
     }
     Ok(())
 }
@@ -83,18 +85,20 @@ const OUTDATED: &str = "copies of the root slot are outdated now";
 
 async fn one(store: &Store, subject: &Subject, json: bool, out: &mut Out) -> Result<(), CliError> {
     let rotated = store.rotate(subject).await?;
-    if json {
-        out.json(&rotated)?;
-        return Ok(());
-    }
     let who = stdout_style().strong(subject.as_str());
-    out.line(&match rotated.generation {
+    let did = match rotated.generation {
         Some(generation) => format!(
             "{who} is sealed under generation {generation} from now on; older keys open what they \
              sealed; {OUTDATED}"
         ),
         None => format!("{who} has no key in use: the next one is new; nothing changed"),
-    })?;
+    };
+    out.did(&did);
+    if json {
+        out.json(&rotated)?;
+    } else {
+        out.line(&did)?;
+    }
     Ok(())
 }
 
@@ -121,6 +125,7 @@ async fn old(globals: &Globals, yes: bool, age: Span, out: &mut Out) -> Result<(
         bar.finish_and_clear();
     }
     let swept = swept?;
+    out.did(in_words(&swept));
     if globals.json {
         out.json(&swept)?;
     } else {

@@ -59,6 +59,14 @@ pub(super) async fn run(
     let moved = globals.unlocked()?.move_pages(pages, watch.teller()).await;
     watch.finish();
     let moved = moved?;
+    let did = match moved.from == moved.to {
+        true => format!("The vault's pages are in {} already.", moved.to),
+        false => format!(
+            "{} pages moved from {} to {}, and read again. Root and keys are as they were.",
+            moved.pages, moved.from, moved.to
+        ),
+    };
+    out.did(did.trim_end_matches('.'));
     if globals.json {
         out.json(&json!({
             "from": moved.from.to_string(),
@@ -66,13 +74,8 @@ pub(super) async fn run(
             "pages": moved.pages,
             "bytes": moved.bytes,
         }))?;
-    } else if moved.from == moved.to {
-        out.line(&format!("The vault's pages are in {} already.", moved.to))?;
     } else {
-        out.line(&format!(
-            "{} pages moved from {} to {}, and read again. Root and keys are as they were.",
-            moved.pages, moved.from, moved.to
-        ))?;
+        out.line(&did)?;
     }
     Ok(())
 }

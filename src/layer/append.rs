@@ -51,7 +51,9 @@ pub(super) async fn append<S: EventStore>(
         )));
     }
     let layer = Arc::clone(layer);
-    let task = tokio::spawn(async move { run(&layer, &vault, work, targets).await });
+    let runtime = tokio::runtime::Handle::try_current()
+        .map_err(|_| StoreError::backend(false, "appending needs a Tokio runtime"))?;
+    let task = runtime.spawn(async move { run(&layer, &vault, work, targets).await });
     task.await.unwrap_or_else(|_| {
         Err(StoreError::backend(true, "the append's task was cut off; retry with the same ids"))
     })
@@ -158,4 +160,32 @@ fn logical(mut error: StoreError, work: &[Work], targets: &[Target]) -> StoreErr
         }
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::{
+        event::{EventType, Json, NewEvent, StreamName},
+        layer::Oubliette,
+        policy::Policy,
+        store::{EventStoreExt, MemoryStore},
+    };
+
+    #[test]
+    fn an_append_outside_of_a_runtime_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pages, slot) = (folder.path().join("vault"), folder.path().join("slot"));
+        let vault = Vault::create(&pages, slot.as_path()).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let policy = Policy::parse("").unwrap();
+        let opened = runtime.block_on(Oubliette::open(MemoryStore::new(), vault, policy));
+        let store = opened.unwrap();
+        let event = NewEvent::new(EventType::new("T").unwrap(), Json::parse("{}").unwrap());
+        let stream = StreamName::new("user-1").unwrap();
+        let appended = block_on(store.append_to(&stream, ExpectedRevision::Any, vec![event]));
+        assert!(appended.unwrap_err().to_string().contains("appending needs a Tokio runtime"));
+    }
 }

@@ -134,3 +134,27 @@ fn bad_paths_and_values_are_wrong_usage() {
     let said = world.fails(2, &["drill", "copies", "--needles", "short.txt"]);
     assert!(said.contains("line 3") && !said.contains("ab\n"), "{said}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_drills_own_trouble_is_not_told_as_damage_of_a_copy() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "T"]);
+    fs::create_dir(world.path("copies")).unwrap();
+    let copied = std::process::Command::new("cp")
+        .args(["-r", "oubliette-data/vault", "copies"])
+        .current_dir(world.dir.path())
+        .status();
+    assert!(copied.unwrap().success());
+    let drill = ["drill", "copies"];
+    let ran: crate::world::Ran =
+        world.command(&drill).env("TMPDIR", "/nowhere").output().unwrap().into();
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the temporary folder /nowhere cannot be used: "),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stdout.contains("broken copy"), "{}", ran.stdout);
+    assert!(!world.run(&drill).stdout.contains("broken copy"));
+}

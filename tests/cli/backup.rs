@@ -480,3 +480,25 @@ fn a_vault_is_restored_to_a_folder_that_cannot_be_renamed() {
         whole("mounted");
     }
 }
+
+#[test]
+fn a_dash_is_no_file_of_a_backup_and_a_backup_lies_in_no_vault() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "T"]);
+    let recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj";
+    let make = ["backup", "--to", recipient, "--expires", "9d"];
+    let told = world.fails(2, &[&make[..], &["-"]].concat());
+    assert!(told.contains("FILE names a file, and cannot be stdin or stdout (`-`)"), "{told}");
+    assert!(!world.path("-").exists());
+    let told = world.fails(2, &["restore", "-", "--identity", "key.txt"]);
+    assert!(told.contains("FILE names a file"), "{told}");
+    let told = world.fails(2, &["restore", "one.age", "-i", "-"]);
+    assert!(told.contains("--identity names a file"), "{told}");
+    for file in ["oubliette-data/vault/x.age", "oubliette-data/vault/pages/x.age"] {
+        let told = world.fails(2, &[&make[..], &[file]].concat());
+        assert!(told.contains("must not lie in a vault's own folder"), "{told}");
+        assert!(!world.path(file).exists());
+    }
+    assert!(world.json(&["backup", "list"]).is_empty());
+    world.ok(&[&make[..], &["./-"]].concat());
+}

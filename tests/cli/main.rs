@@ -5,6 +5,8 @@ mod audit;
 mod backup;
 mod bad_input;
 mod copied;
+#[cfg(target_os = "linux")]
+mod done;
 mod exit_codes;
 #[cfg(target_os = "linux")]
 #[allow(dead_code)] // the tests of the disk itself use the rest

@@ -1,6 +1,7 @@
 //! Walks through the whole thing.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
 };
@@ -162,8 +163,8 @@ fn without_the_vault_only_what_is_public_is_read() {
 
     // A copy of the events alone, for a test system.
     let copy = world.path("copy");
-    std::fs::create_dir(&copy).unwrap();
-    std::fs::copy(world.path("oubliette-data/events/events.db"), copy.join("events.db")).unwrap();
+    fs::create_dir(&copy).unwrap();
+    fs::copy(world.path("oubliette-data/events/events.db"), copy.join("events.db")).unwrap();
     let same = world.json(&["--dir", "nowhere", "--store", "copy", "--no-vault", "read-all"]);
     assert_eq!(same, rows);
     for command in [&["append", "s", "T"] as &[&str], &["inventory"], &["plan", "user-7"]] {
@@ -239,6 +240,73 @@ fn ctrl_c_ends_a_subscription_cleanly() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     // And the vault is free again.
     world.ok(&["inventory"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn every_signal_that_asks_to_end_leaves_no_copy_of_pages_behind() {
+    let world = bank();
+    fs::create_dir(world.path("tmp")).unwrap();
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let args = ["--json", "--read-only", "subscribe"];
+        let mut child = world.command(&args).env("TMPDIR", world.path("tmp")).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap() == r#"{"caughtUp":true}"#));
+        assert_ne!(fs::read_dir(world.path("tmp")).unwrap().count(), 0, "nothing was copied");
+        let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(fs::read_dir(world.path("tmp")).unwrap().count(), 0, "{signal}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_in_the_midst_of_its_work_leaves_no_copy_of_pages_behind() {
+    let world = World::new();
+    fs::create_dir(world.path("tmp")).unwrap();
+    let row = format!("{{\"stream\":\"s-1\",\"type\":\"T\",\"data\":\"{}\"}}\n", "x".repeat(1000));
+    world.write("many.ndjson", row.repeat(1000));
+    world.ok(&["import", "many.ndjson"]);
+    let args = ["--json", "--read-only", "read-all"];
+    let mut child = world.command(&args).env("TMPDIR", world.path("tmp")).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    // It waits for whoever reads.
+    std::io::copy(&mut stdout, &mut std::io::sink()).unwrap();
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 1)));
+    assert_eq!(fs::read_dir(world.path("tmp")).unwrap().count(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_that_nohup_ignores_stays_ignored() {
+    let world = bank();
+    let binary = env!("CARGO_BIN_EXE_oubliette");
+    let command = world.command(&[]);
+    let shell = format!("exec nohup {binary} --json subscribe");
+    let mut child = {
+        let mut nohup = Command::new("sh");
+        nohup.args(["-c", &shell]).current_dir(world.dir.path());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => nohup.env(name, value),
+                None => nohup.env_remove(name),
+            };
+        }
+        nohup.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == r#"{"caughtUp":true}"#));
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 1, 1, "{ignored}");
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

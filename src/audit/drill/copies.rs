@@ -65,6 +65,8 @@ pub(super) enum Outcome {
     NotOpened(&'static str),
     /// It has no pages, or they do not open.
     Broken(String),
+    /// There is no room to copy it to.
+    NoRoom(io::Error),
     /// It could not be copied.
     Failed(io::Error),
     /// The vault itself failed.
@@ -84,6 +86,7 @@ pub(super) fn read<'r>(
         Ok(pages) => pages,
         Err(ReaderError::Broken(why)) => return Outcome::Broken(why),
         Err(ReaderError::NotOpened(why)) => return Outcome::NotOpened(why),
+        Err(ReaderError::NoRoom(error)) => return Outcome::NoRoom(error),
         Err(ReaderError::Failed(error)) => return Outcome::Failed(error),
     };
     let strays = roots.iter().filter_map(|stray| Some((stray, stray.trace.root.as_ref()?)));

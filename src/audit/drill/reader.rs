@@ -128,6 +128,8 @@ pub(super) enum ReaderError {
     Broken(String),
     /// Nobody may open it.
     NotOpened(&'static str),
+    /// There is no room of our own to copy it to.
+    NoRoom(io::Error),
     Failed(io::Error),
 }
 
@@ -153,13 +155,16 @@ impl Pages {
         let CopyReader::Program { program, unconfined } = reader else {
             return Err(ReaderError::NotOpened("no program is named that would open it"));
         };
-        let copy = match copied(pages) {
-            Ok(copy) => copy,
+        // Ours: that this fails says nothing of the copy.
+        let copy = tempfile::Builder::new().prefix("oubliette-drill").tempdir();
+        let copy = copy.map_err(ReaderError::NoRoom)?;
+        match copy_files(pages, copy.path()) {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(ReaderError::Broken("it has no pages".to_owned()));
             }
             Err(error) => return Err(error.into()),
-        };
+        }
         let mut command = Command::new(program);
         command.arg(READER).arg(copy.path());
         if *unconfined {
@@ -230,9 +235,8 @@ impl Drop for Pages {
     }
 }
 
-/// A copy of a folder's files, readable by its owner alone, which is removed when it is dropped.
-fn copied(from: &Path) -> io::Result<tempfile::TempDir> {
-    let to = tempfile::Builder::new().prefix("oubliette-drill").tempdir()?;
+/// Copies a folder's files to another, which is there.
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     let copy = |from: &Path, to: PathBuf| -> io::Result<()> {
         let (file, length) = walk::open(from)?;
         io::copy(&mut file.take(length), &mut fs::File::create_new(to)?).map(drop)
@@ -240,7 +244,7 @@ fn copied(from: &Path) -> io::Result<tempfile::TempDir> {
     // Of the pages' store: its own folder and one below.
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        let (kind, path) = (entry.file_type()?, to.path().join(entry.file_name()));
+        let (kind, path) = (entry.file_type()?, to.join(entry.file_name()));
         if kind.is_file() {
             copy(&entry.path(), path)?;
         } else if kind.is_dir() {
@@ -253,5 +257,5 @@ fn copied(from: &Path) -> io::Result<tempfile::TempDir> {
             }
         }
     }
-    Ok(to)
+    Ok(())
 }

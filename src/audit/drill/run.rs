@@ -327,6 +327,7 @@ impl Run<'_> {
                 }
                 Outcome::Broken(why) => self.found(Leak::BrokenCopy.at(at(), why)),
                 Outcome::Failed(error) => self.unreadable(&candidate.folder, &error.to_string()),
+                Outcome::NoRoom(error) => return Err(AuditError::NoRoom(error)),
                 Outcome::Vault(error) => return Err(error.into()),
             }
         }

@@ -228,7 +228,12 @@ impl Stream {
                         let kind = Kind::Database { file, left };
                         self.add(Open { at: offset, next: offset, kind }, sink);
                     }
-                    Err(error) => see(sink, Seen::Closed(format!("a database: {error}"))),
+                    Err(error) => see(
+                        sink,
+                        Seen::Closed(format!(
+                            "a database; the temporary folder cannot be used: {error}"
+                        )),
+                    ),
                 }
             }
             Mark::Log if self.depth > 0 || offset > 0 => {

@@ -199,15 +199,17 @@ async fn apply(
         let pending = ErasureError::MirrorsPending { mirrors, erased: Vec::new() };
         note(globals.json, &pending.to_string());
     }
+    let did = format!(
+        "{} applied again, {} destroyed; {} known already",
+        output::count(replayed.erasures.len() as u64, "erasure"),
+        output::count(replayed.keys, "key"),
+        replayed.known,
+    );
+    out.did(&did);
     if globals.json {
         out.json(&replayed)?;
     } else {
-        out.line(&format!(
-            "{} applied again, {} destroyed; {} known already",
-            output::count(replayed.erasures.len() as u64, "erasure"),
-            output::count(replayed.keys, "key"),
-            replayed.known,
-        ))?;
+        out.line(&did)?;
     }
     if replayed.foreign > 0 {
         note(globals.json, &format!("{} passed over: another vault's", replayed.foreign));

@@ -209,10 +209,6 @@ async fn take(
 }
 
 fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
-    if json {
-        out.json(summary)?;
-        return Ok(());
-    }
     let Summary { imported, already, forgotten, bad, held, skipped, .. } = summary;
     let mut words = format!("{imported} imported, {already} already there, {bad} bad");
     if *held > 0 {
@@ -224,7 +220,12 @@ fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
     if *skipped > 0 {
         words.push_str(&format!(", {skipped} tombstones passed over"));
     }
-    out.line(&words)?;
+    out.did(&words);
+    if json {
+        out.json(summary)?;
+    } else {
+        out.line(&words)?;
+    }
     Ok(())
 }
 

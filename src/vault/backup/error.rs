@@ -14,6 +14,13 @@ pub enum BackupError {
     /// There is a file of this name.
     #[error("{} exists, and a backup replaces nothing; give another name", .0.display())]
     Exists(PathBuf),
+    /// Its file would lie in a vault's folder.
+    #[error(
+        "a backup must not lie in a vault's own folder, {}: whatever happens to that happens to it; give \
+         another place",
+        .0.display()
+    )]
+    WithinVault(PathBuf),
     /// Nobody could open it.
     #[error("a backup needs a recipient: --to age1…, or --recipients-file")]
     NoRecipients,

@@ -12,7 +12,7 @@ use age::{Encryptor, stream::StreamWriter};
 use super::{BackupError, Recipients, format::WASH_BYTES};
 use crate::{
     durable::{self, parent, sync_folder},
-    vault::BackupId,
+    vault::{BackupId, tree::read_header},
 };
 
 /// A file that is being written. It is removed unless it was put in its place.
@@ -97,6 +97,16 @@ pub(super) fn refuse_existing(place: &Path) -> Result<(), BackupError> {
         Ok(_) => Err(BackupError::Exists(place.to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(BackupError::io(place)(error)),
+    }
+}
+
+/// An error where the file would lie in a vault's folder: whoever takes that away takes its backup as well,
+/// and a restoration refuses a folder that holds anything else.
+pub(super) fn refuse_within_a_vault(place: &Path) -> Result<(), BackupError> {
+    let Ok(folder) = fs::canonicalize(parent(place)) else { return Ok(()) };
+    match folder.ancestors().find(|folder| read_header(folder).is_ok()) {
+        Some(vault) => Err(BackupError::WithinVault(vault.to_owned())),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     BackupError, Delta, Recipients,
-    file::{Draft, Failure, Sealer, draft_path, refuse_existing},
+    file::{Draft, Failure, Sealer, draft_path, refuse_existing, refuse_within_a_vault},
     format::{Header, Writer},
 };
 use crate::{
@@ -63,6 +63,7 @@ async fn back_up(
         return Err(BackupError::NoRecipients);
     }
     refuse_existing(&file)?;
+    refuse_within_a_vault(&file)?;
     let _one_at_a_time = vault.back_up_alone().await;
     let created = Timestamp::now();
     if expires <= created {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     str::FromStr,
-    sync::mpsc,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -283,9 +283,7 @@ fn output(command: &str, patience: Duration) -> Result<Zeroizing<Vec<u8>>, Strin
             Err(error) => return Err(error.to_string()),
         }
     };
-    let said = |pipe: Option<mpsc::Receiver<Zeroizing<Vec<u8>>>>| {
-        pipe.and_then(|pipe| pipe.recv_timeout(Duration::from_secs(1)).ok()).unwrap_or_default()
-    };
+    let said = |pipe: Option<Reading>| pipe.map(Reading::taken).unwrap_or_default();
     let (stdout, stderr) = (said(stdout), said(stderr));
     if status.success() {
         return Ok(stdout);
@@ -296,10 +294,41 @@ fn output(command: &str, patience: Duration) -> Result<Zeroizing<Vec<u8>>, Strin
     })
 }
 
-fn reading(pipe: impl Read + Send + 'static) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
-    let (told, read_bytes) = mpsc::channel();
-    thread::spawn(move || told.send(read(pipe).unwrap_or_default()));
-    read_bytes
+/// A pipe that a thread reads.
+struct Reading {
+    bytes: Arc<Mutex<Zeroizing<Vec<u8>>>>,
+    /// Closed at the pipe's end, which may never come.
+    ended: mpsc::Receiver<()>,
+}
+
+fn reading(mut pipe: impl Read + Send + 'static) -> Reading {
+    let (until, ended) = mpsc::channel::<()>();
+    // Room for all of it: a buffer that grows leaves its bytes behind.
+    let most = MOST_BYTES as usize + 1;
+    let bytes = Arc::new(Mutex::new(Zeroizing::new(Vec::with_capacity(most))));
+    let read_bytes = Arc::clone(&bytes);
+    thread::spawn(move || {
+        let _until = until;
+        let mut part = Zeroizing::new([0; 256]);
+        while let Ok(length @ 1..) = pipe.read(part.as_mut_slice()) {
+            let mut bytes = read_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+            let length = length.min(most - bytes.len());
+            bytes.extend_from_slice(&part[..length]);
+            if bytes.len() == most {
+                return;
+            }
+        }
+    });
+    Reading { bytes, ended }
+}
+
+impl Reading {
+    /// What has come, once the process that was asked has ended.
+    fn taken(self) -> Zeroizing<Vec<u8>> {
+        // A process that it left behind has the pipe too, and may keep it open.
+        let _ = self.ended.recv_timeout(Duration::from_secs(1));
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What a command complains of, unless it repeats what may be the key.
@@ -381,6 +410,17 @@ mod tests {
         assert!(
             output("exec sleep 600", Duration::from_millis(50)).unwrap_err().contains("longer")
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_counts_though_a_process_that_is_left_behind_keeps_the_pipe() {
+        let hex = "a7".repeat(32);
+        let command = Kek::Command(format!("sleep 5 & echo {hex}"));
+        match KekSecret::read(&command, None) {
+            Ok(KekSecret::Key(key)) => assert_eq!(*key, KEY),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -92,7 +92,11 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
     let mut file = own::open_lock(&folder.join(LOCK))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(VaultError::InUse(holder(&mut file))),
+        Err(TryLockError::WouldBlock) => {
+            // Where readers can be joined, it is they who hold it, and the file names its last writer.
+            let joined = file.try_lock_shared().is_ok();
+            return Err(VaultError::InUse(if joined { 0 } else { holder(&mut file) }));
+        }
         Err(TryLockError::Error(error)) => return Err(VaultError::from_io(error)),
     }
     // Told to anyone who comes next. On a full disk the lock holds without.
@@ -124,7 +128,7 @@ fn note_holder(file: &mut File) -> io::Result<()> {
     file.write_all(process::id().to_string().as_bytes())
 }
 
-/// Who wrote itself into the lock file; 0 where it does not say.
+/// Who wrote itself into the lock file, which a writer holds; 0 where it does not say.
 fn holder(file: &mut File) -> u32 {
     // The holder may be just about to write.
     for _ in 0..10 {
@@ -164,6 +168,10 @@ fn write(folder: &Path, vault: Option<VaultId>, pages: PageStoreKind) -> Result<
 pub(crate) struct FolderDraft {
     path: PathBuf,
     /// Whether the folder itself was made for it.
+    #[cfg_attr(
+        not(feature = "cli"),
+        allow(dead_code, reason = "only an abandoned one is removed")
+    )]
     made: bool,
     _lock: FolderLock,
 }

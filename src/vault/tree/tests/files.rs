@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{super::Erasure, all, range, set, unset};
+use super::{
+    super::{Erasure, folder::lock_to_read},
+    all, range, set, unset,
+};
 use crate::vault::{
     PageStoreKind, VaultError,
     root::{SECTOR_BYTES, SECTORS_APART},
@@ -65,6 +68,18 @@ fn a_second_holder_is_told_who_the_first_is() {
     let tree = places.create();
     assert!(matches!(places.open(), Err(VaultError::InUse(id)) if id == std::process::id()));
     drop(tree);
+    places.open().unwrap();
+}
+
+#[test]
+fn nobody_is_named_where_readers_hold_the_folder() {
+    let places = places();
+    drop(places.create());
+    // As it is left by a process that ended long ago.
+    fs::write(places.folder.join("lock"), "4711").unwrap();
+    let reader = lock_to_read(&places.folder).unwrap();
+    assert!(matches!(places.open(), Err(VaultError::InUse(0))));
+    drop(reader);
     places.open().unwrap();
 }
 
