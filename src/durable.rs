@@ -81,7 +81,7 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 
 /// That a file at this path could be replaced now: for before a step that cannot be taken back, where the
 /// file is to be replaced after it.
-#[cfg(feature = "backup")]
+#[cfg(feature = "cli")]
 pub(crate) fn rehearse(path: &Path) -> io::Result<()> {
     let draft = path.with_file_name(format!("{DRAFT}-{}", Uuid::new_v4().simple()));
     let written = write_new(&draft, &[b' '; 4096]);

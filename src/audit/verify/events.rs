@@ -523,12 +523,13 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                     self.found(Ill::UnknownEra, event, what);
                 }
             }
-            Err(Uncounted::Compromised(verdict)) => {
-                let known = self.books.records.contains_key(&verdict.erasure);
-                if !known || !self.vault.covers(&verdict)? {
-                    let what = "only a compromised signing key announces this erasure";
-                    self.found(Ill::CompromisedWord, event, what);
-                }
+            // What the vault knows is so, whoever says it.
+            Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(verdict, _))
+                if self.books.records.contains_key(&verdict.erasure)
+                    && self.vault.covers(&verdict)? => {}
+            Err(Uncounted::Compromised(_)) => {
+                let what = "only a compromised signing key announces this erasure";
+                self.found(Ill::CompromisedWord, event, what);
             }
             Err(Uncounted::Beyond(beyond)) => {
                 self.found(Ill::NotCarriedOut, event, format!("the vault made {beyond}"));

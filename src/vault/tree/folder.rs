@@ -168,6 +168,10 @@ fn write(folder: &Path, vault: Option<VaultId>, pages: PageStoreKind) -> Result<
 pub(crate) struct FolderDraft {
     path: PathBuf,
     /// Whether the folder itself was made for it.
+    #[cfg_attr(
+        not(feature = "cli"),
+        allow(dead_code, reason = "only an abandoned one is removed")
+    )]
     made: bool,
     _lock: FolderLock,
 }
