@@ -2,7 +2,10 @@
 
 use std::fs::{self, File};
 
-use crate::world::{Ran, World, files};
+use crate::{
+    skip::skipped,
+    world::{Ran, World, files},
+};
 
 /// Runs with a standard output that takes nothing.
 fn unheard(world: &World, args: &[&str]) -> Ran {
@@ -66,7 +69,8 @@ fn a_kek_that_cannot_be_noted_is_in_force_and_told_with_how_to_give_it() {
     };
     // Its folder can be written to, so that a rehearsal succeeds.
     if !change("+i") {
-        return eprintln!("SKIPPED: a file that nobody may replace (chattr +i) takes a privilege");
+        let why = "a file that nobody may replace (chattr +i) takes a privilege, and a file system for it";
+        return skipped("OUBLIETTE_REQUIRE_DISKS", why);
     }
     let changed = world.run(&["root", "kek", "file:two"]);
     let unnoted = world.run(&["read", "s-1"]);

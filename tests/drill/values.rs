@@ -65,3 +65,15 @@ async fn common_words_are_not_searched_for_and_counted() {
     let (_, found) = world.drill_at(vec![world.at("paths/app.log")], &["pending"]).await;
     assert!(kinds(&found).contains(&Leak::ClearText));
 }
+
+#[tokio::test]
+async fn a_name_is_found_in_the_names_of_files_and_folders() {
+    let world = World::new().await;
+    let name = "Ringelnatz";
+    fs::create_dir_all(world.at("paths/of-ringelnatz/below")).unwrap();
+    world.write("of-ringelnatz/below/brief-RINGELNATZ.txt", b"nothing");
+    let (report, found) = world.drill_at(vec![world.at("paths")], &[name]).await;
+    assert_eq!(kinds(&found), [Leak::ClearText; 2], "{found:?}");
+    assert!(found.iter().all(|found| found.what.ends_with(", in its name")), "{found:?}");
+    assert!(!report.is_clean());
+}

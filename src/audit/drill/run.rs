@@ -3,7 +3,7 @@
 //! tried under them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -17,6 +17,7 @@ use super::{
     needles::{Needles, Skipped},
     sink::{Seen, Sink, Spot},
     stream::Stream,
+    text::Text,
     walk::{self, Entry},
 };
 use crate::{
@@ -147,6 +148,11 @@ impl Run<'_> {
     }
 
     fn entry(&mut self, entry: Entry) -> Result<(), AuditError> {
+        if let (1, Entry::File(path) | Entry::Folder(path) | Entry::Link(path)) =
+            (self.pass, &entry)
+        {
+            self.name(path);
+        }
         match entry {
             Entry::File(path) => {
                 let real = fs::canonicalize(&path).ok();
@@ -167,6 +173,19 @@ impl Run<'_> {
             Entry::Failed(path, error) => self.unreadable(&path, &error.to_string()),
         }
         Ok(())
+    }
+
+    /// Searches the name of a file or a folder.
+    fn name(&mut self, path: &Path) {
+        let Some(name) = path.file_name() else { return };
+        let mut values = BTreeSet::new();
+        self.needles.look(&Text::plain(name.as_encoded_bytes()), &mut |index, _| {
+            values.insert(index);
+        });
+        for index in values {
+            let what = format!("{}, in its name", self.needles.origin(index));
+            self.found(Leak::ClearText.at(whole(path), what));
+        }
     }
 
     fn unreadable(&mut self, path: &Path, why: &str) {
