@@ -242,6 +242,16 @@ async fn a_public_half_that_is_read_by_its_name_is_asked_for_its_tag() {
         });
         let told = split_over(edited, &layer).await;
         assert_eq!(why(&told, who).await, Some(Unreadable::Tampered));
+        // Somebody forgotten, of whom nothing opens any more, needs the tag.
+        let without = change(|event| {
+            let text = event.metadata.as_ref().unwrap().as_str().to_owned();
+            let (before, after) = text.split_once(r#","mac":"#).unwrap();
+            let after = after.split_once('"').unwrap().1.split_once('"').unwrap().1;
+            event.metadata = Some(json(&[before, after].concat()));
+        });
+        let told = split_over(without, &layer).await;
+        let error = (who == "user-public-1").then_some(Unreadable::Untagged);
+        assert_eq!(why(&told, who).await, error);
         let untagged = change(|event| event.metadata = None);
         let told = split_over(untagged, &layer).await;
         assert_eq!((why(&told, who).await, told.unsealed()), (None, 1));

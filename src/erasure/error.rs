@@ -99,13 +99,12 @@ pub enum ErasureError {
         list(.0)
     )]
     TooOld(Vec<ErasureId>),
-    /// This vault was restored from a backup, and finds announcements that open with its secrets and are
-    /// signed by a key that it does not know. An earlier restoration of that backup made them, and then
-    /// people are forgotten who can be read here; or somebody who found a backup did. Only the operator
-    /// can tell.
+    /// The store announces erasures that open with this vault's secrets and are signed by a key that it does
+    /// not know. A restoration made them, of which this vault knows nothing, and then people are forgotten who
+    /// can be read here; or somebody who found a backup did. Only the operator can tell.
     #[error(
-        "this vault was restored, and the event store announces erasures ({}) that open with its secrets \
-         and are signed by a key that it does not know: by an earlier restoration of the same backup, or \
+        "the event store announces erasures ({}) that open with this vault's secrets and are signed by a \
+         key that it does not know: by another restoration, if this is a restored vault or an old image, or \
          by somebody who found a backup; nothing personal may be served before you say which; to apply \
          one, `--believe-erasure`; to pass over a forgery, `--past-erasure`",
         list(.0)

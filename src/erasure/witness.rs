@@ -22,7 +22,7 @@ use crate::{
         Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
         StoreError,
     },
-    vault::{Destruction, History, KeyOrigin, NoteKind, Unlearned, Vault, VaultError, Verdict},
+    vault::{Destruction, History, NoteKind, Unlearned, Vault, VaultError, Verdict},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -137,16 +137,10 @@ fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
     Ok(vault.note(NoteKind::Witness, erasure)?.is_some())
 }
 
-/// Whether the vault was ever restored or put back. Of one that never was, no earlier restoration can have
-/// spoken.
-fn is_restored(vault: &Vault) -> Result<bool, VaultError> {
-    Ok(vault.signing_keys()?.iter().any(|key| key.origin == KeyOrigin::Restored))
-}
-
-/// Says that an erasure is to be applied which somebody announced with the secrets of this restored
+/// Says that an erasure is to be applied which somebody announced with the secrets of this
 /// vault, under a key that it does not know ([`ErasureError::UnknownSigner`]) or that is compromised: the
 /// operator knows that an earlier restoration, or the vault itself, did. It is applied when a layer over the
-/// vault is opened.
+/// vault is opened, once.
 ///
 /// # Errors
 /// Errors of the vault.
@@ -351,14 +345,25 @@ impl Found {
                 return Ok(true);
             }
             Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
-                if is_believed(vault, id)? =>
+                if is_known(vault, &verdict)? =>
+            {
+                self.known += 1;
+                return Ok(true);
+            }
+            // Once: what comes later under that id is another statement.
+            Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
+                if is_believed(vault, id)? && vault.note(NoteKind::Erasure, id)?.is_none() =>
             {
                 *verdict
             }
-            Err(Uncounted::Stranger(verdict, signer))
-                if self.gaps.iter().any(|(to, _)| *to == signer) || is_restored(vault)? =>
-            {
-                self.strangers.push((*verdict, signer));
+            // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
+            // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
+            Err(Uncounted::Stranger(verdict, signer)) => {
+                // The operator passed over that erasure, or its word is used up.
+                match vault.note(NoteKind::Erasure, id)? {
+                    Some(_) => self.unverifiable.push(announcement.id()),
+                    None => self.strangers.push((*verdict, signer)),
+                }
                 return Ok(false);
             }
             Err(Uncounted::Compromised(verdict)) => {

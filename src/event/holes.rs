@@ -124,6 +124,12 @@ impl Holes {
         self.withheld.iter().map(|fields| Withheld { why: Why::NotCopied, fields: fields.clone() })
     }
 
+    /// All fields that are missing. Their names stay in clear.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        let of_parts = self.shredded.iter().flat_map(|part| &part.fields);
+        of_parts.chain(self.withheld.iter().flatten()).map(String::as_str)
+    }
+
     /// How many parts are missing.
     pub(crate) fn count(&self) -> usize {
         self.shredded.len() + self.withheld.len()

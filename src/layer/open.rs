@@ -7,6 +7,7 @@ use super::{
     document::{Document, Notes},
     error::unreadable_event,
     halves::{Found, document_of},
+    opening::is_dead,
     tombstone::{self, Unvouched},
 };
 use crate::{
@@ -48,9 +49,19 @@ impl<S: EventStore> Layer<S> {
                     Some(_) => stored.alone().map_err(unreadable)?,
                     None => stored,
                 };
+                // As of the whole event, of which no part opens here.
+                let dead = stored.tokens.iter().any(|token| is_dead(vault, token));
                 match stored.tagged(vault, id) {
+                    Some(Tagged::Ours) => true,
                     Some(Tagged::Forged) => return Err(unreadable(Unreadable::Tampered)),
-                    tagged => tagged == Some(Tagged::Ours),
+                    Some(Tagged::OtherVault) if !stored.tokens.is_empty() => {
+                        return Err(unreadable(Unreadable::OtherVault));
+                    }
+                    Some(Tagged::UnknownEra) if dead => {
+                        return Err(unreadable(Unreadable::UnknownEra));
+                    }
+                    None if dead => return Err(unreadable(Unreadable::Untagged)),
+                    _ => false,
                 }
             }
         };

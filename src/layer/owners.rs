@@ -21,7 +21,7 @@ use crate::{
         Subject, Timestamp,
     },
     store::{EventStore, ReadAllOptions, StoreError},
-    vault::{Epoch, NoteKind, Opening, Standing, Stating, Vault, VaultError},
+    vault::{Epoch, NoteKind, Opening, Standing, Stating, Tagged, Vault, VaultError},
 };
 
 /// Why the store was not looked through, or not to its end. What was noted until then stays so.
@@ -127,6 +127,7 @@ impl<S: EventStore> Oubliette<S> {
         histories: &mut HashMap<StreamName, History>,
         rebuilt: &mut OwnersRebuilt,
     ) -> Result<(), OwnersError> {
+        let vouched = specimen.tagged(vault) == Some(Tagged::Ours);
         let Specimen { event, document, .. } = specimen;
         if !self.policy().reading_plan(&event.stream).declares_owners {
             return Ok(());
@@ -145,20 +146,24 @@ impl<S: EventStore> Oubliette<S> {
         let states = self.policy().states_owners(&event.stream, &event.event_type);
         let (mut keys, mut data) = (Vec::new(), None);
         match document {
-            Ok(Document::Clear) => data = event.data.clone(),
-            Ok(Document::Stored(mut stored)) => {
+            // Whoever writes past the layer once it is there may state what they like.
+            Ok(Document::Clear) if !history.vouched => data = event.data.clone(),
+            Ok(Document::Stored(mut stored)) if vouched => {
+                history.vouched = true;
                 keys = stored.tokens.iter().map(|token| token.key_id()).collect();
                 // Most events state nothing, and need not be opened.
                 if states {
                     let fates = try_tokens(vault, &event, &mut stored)?;
+                    let failed = fates.iter().any(|(_, fate)| matches!(fate, TokenFate::Failed(_)));
                     let opened = fates.into_iter().filter_map(|(_, fate)| match fate {
                         TokenFate::Open(plaintext) => Some(plaintext),
                         _ => None,
                     });
-                    data = stored.assemble(opened.collect()).ok().and_then(|(data, _)| data);
+                    let whole = stored.assemble(opened.collect()).ok().filter(|_| !failed);
+                    data = whole.and_then(|(data, _)| data);
                 }
             }
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
         let changes = self.changes(&event, data.as_ref());
         if states && changes.is_empty() && !history.closed {
@@ -197,6 +202,8 @@ struct By {
 
 /// What the events of a stream say of its owners, until the last that was read.
 struct History {
+    /// Whether an event was read that this vault vouches for.
+    vouched: bool,
     epochs: Vec<Epoch>,
     closed: bool,
     owners: Owners,
@@ -217,6 +224,7 @@ struct Sealed {
 impl History {
     fn new(standing: Standing) -> Self {
         Self {
+            vouched: false,
             closed: standing.fence.is_some_and(|fence| fence.closed),
             epochs: standing.epochs,
             owners: Owners::new(),

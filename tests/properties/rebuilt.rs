@@ -300,3 +300,31 @@ proptest! {
         runtime.block_on(rebuilt_and_forgotten(times, at_the_end, order));
     }
 }
+
+/// What every reader refuses says nothing of owners, and neither does what somebody wrote past the layer.
+#[tokio::test]
+async fn a_forged_owner_is_left_by_the_rebuilding() {
+    let store = MemoryStore::new();
+    let bank = layer_over(store.clone()).await;
+    for who in ["user-1", "user-2"] {
+        put(&bank, who, event("UserRegistered", r#"{"id":1,"surname":"A"}"#)).await.unwrap();
+    }
+    let opened = r#"{"owner":"user-1","memo":"m"}"#;
+    put(&bank, "bankaccount-1", event("AccountOpened", opened)).await.unwrap();
+    let sealed = all(&store, "bankaccount-1").await.remove(0);
+    let edited = json(&text(&sealed).replace("user-1", "user-2"));
+    let forged = MemoryStore::new();
+    let mut event_of = NewEvent::new(sealed.event_type, edited).with_id(sealed.id);
+    event_of.metadata = sealed.metadata;
+    put(&forged, "bankaccount-1", event_of).await.unwrap();
+    let vault = bank.vault().unwrap().clone();
+    let told = Oubliette::open(forged, vault, bank_policy()).await.unwrap();
+    let rebuilt = told.rebuild_owners(true).await.unwrap();
+    assert_eq!((rebuilt.mended, rebuilt.left.len()), (0, 1), "{rebuilt:?}");
+    // In clear, behind what the vault wrote.
+    let transferred = r#"{"newOwner":"user-2","memo":"m"}"#;
+    put(&store, "bankaccount-1", event("AccountTransferred", transferred)).await.unwrap();
+    let rebuilt = bank.rebuild_owners(false).await.unwrap();
+    assert_eq!((rebuilt.mended, rebuilt.left.len()), (0, 1), "{rebuilt:?}");
+    assert_eq!(bank.plan(&subject("user-2")).await.unwrap().subjects.len(), 1);
+}

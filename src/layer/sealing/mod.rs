@@ -19,8 +19,8 @@ pub(super) use permit::Permit;
 
 use super::{Codec, CodecError};
 use crate::{
-    event::{MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
-    policy::{Carved, EventFacts, Policy},
+    event::{Holes, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
+    policy::{Carved, EventFacts, Policy, guard::check_text},
     vault::{Admission, Claim, Opening, Vault, VaultError},
 };
 
@@ -73,6 +73,7 @@ impl Work {
             let carved = match &event.holes {
                 None => policy.carve(&facts, &event.data, event.metadata.as_ref())?,
                 Some(holes) => {
+                    check_holes(&event, holes)?;
                     let data = Some(&event.data).filter(|_| !holes.bare);
                     policy.carve_copy(&facts, data, event.metadata.as_ref())?
                 }
@@ -82,6 +83,25 @@ impl Work {
         let events = events.into_iter().map(carve).collect::<Result<_, CodecError>>()?;
         Ok(Self { stream, split, events })
     }
+}
+
+/// The longest name of a field that a hole may have: longer than any pointer of a policy should be.
+const LONGEST_FIELD: usize = 512;
+
+/// The names of the fields that are missing stay in clear, and come from whoever made the copy.
+fn check_holes(event: &NewEvent, holes: &Holes) -> Result<(), CodecError> {
+    let fits = |field: &str| {
+        field == "*"
+            || (field.starts_with('/') && field.len() <= LONGEST_FIELD && check_text(field).is_ok())
+    };
+    if holes.fields().all(fits) {
+        return Ok(());
+    }
+    Err(CodecError::Invalid(format!(
+        "event {} has a hole with a field that is no JSON pointer, or that looks like personal data: the \
+         names of fields stay in clear",
+        event.id
+    )))
 }
 
 fn check_size(event: &NewEvent) -> Result<(), CodecError> {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     audit::verify::VerifyOptions,
-    erasure::{ErasureError, believe, pass_over},
+    erasure::{ErasureError, believe, export, pass_over, replay},
     event::{ErasureId, EventType, Json, KeyId, NewEvent},
     layer::Oubliette,
     policy::Policy,
@@ -250,4 +250,33 @@ fn a_vault_that_parts_from_another_takes_a_number_apart_and_overwrites_none() {
     }
     assert_eq!(crate::vault::eras::apart(Era(u16::MAX)).unwrap(), None);
     assert_eq!(crate::vault::eras::apart(Era(u16::MAX - 1)).unwrap(), None);
+}
+
+/// The restored vault signs with a key of which the image knows nothing; what it says opens all the same.
+#[tokio::test]
+async fn an_image_from_before_a_restoration_serves_nobody_whom_that_forgot() {
+    let place = Place::new();
+    let (store, lost) = lived_in(&place, &["user-1", "user-2"]).await;
+    place.back_up(lost.vault().unwrap(), "copy.age").await.unwrap();
+    let image = lost.vault().unwrap().clone();
+    drop(lost);
+    place.restore("copy.age").unwrap();
+    let restored = bank(&store, place.restored()).await.unwrap();
+    let erased = restored.forget(&subject("user-1"), "ticket 1").await.unwrap();
+
+    is_a_strangers(bank(&store, image.clone()).await, erased.erasure);
+    believe(&image, erased.erasure).await.unwrap();
+    let after = bank(&store, image.clone()).await.unwrap();
+    assert_eq!(after.witnessed().replayed, [erased.erasure]);
+    assert!(!is_read(&after, "user-1").await && is_read(&after, "user-2").await);
+
+    // The word was for that, and is used up: under the same id somebody announces another's erasure.
+    let doomed = vec![Doomed { subject: subject("user-2"), dead: Dead::All }];
+    let forged = Destruction::new(erased.erasure, doomed);
+    let thief = restored.vault().unwrap();
+    thief.destroy(&forged, b"").await.unwrap();
+    let announced: Vec<_> = export(thief).map(Result::unwrap).collect();
+    assert!(!announced.is_empty());
+    let _ = replay(&image, announced).await;
+    assert!(is_read(&after, "user-2").await);
 }
