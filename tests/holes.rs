@@ -19,8 +19,8 @@ use oubliette::{
         verify::{Ill, VerifyNews, VerifyOptions, VerifyReport},
     },
     event::{
-        Content, Holes, KeyId, NewEvent, Payload, RecordedEvent, Shredded, StreamName, VaultId,
-        Why, Withheld,
+        Content, EventId, Holes, KeyId, NewEvent, Payload, RecordedEvent, Shredded, StreamName,
+        VaultId, Why, Withheld,
     },
     layer::{Codec, EventRef, Oubliette},
     policy::Policy,
@@ -429,4 +429,21 @@ async fn bytes_and_metadata_are_copied_with_their_holes() {
     }
     let report = verified(&b).await.1;
     assert_eq!((report.is_clean(), report.events.holes), (true, 4));
+}
+
+/// The names of missing fields stay in clear, for ever: they are pointers, and nobody's data.
+#[tokio::test]
+async fn a_hole_names_fields_and_nothing_else() {
+    let from = origin().await;
+    let events = everything(&from).await;
+    let gone = events.iter().find(|event| !event.shredded.is_empty()).unwrap();
+    let to = copied(&from).await;
+    for field in ["Erika Mustermann", "/mail/erika@example.org", &format!("/{}", "x".repeat(600))] {
+        let mut event = gone.clone();
+        event.id = EventId::random();
+        event.shredded[0].fields = vec![field.to_owned()];
+        let refused = append(&to, &event.stream, NewEvent::copy_of(&event)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Invalid(_)), "{refused}");
+        assert!(!refused.to_string().contains("rika"), "{refused}");
+    }
 }
