@@ -361,7 +361,7 @@ async fn a_copy_keeps_its_subject_where_what_names_them_is_gone() {
         let mut copy = NewEvent::copy_of(&events[0]);
         copy.data = json(r#"{"at":3,"mood":"glad"}"#).into();
         copy.subject = subject_.map(subject);
-        copy.with_id(oubliette::event::EventId::random())
+        copy.with_id(EventId::random())
     };
     let refused = append(&b, &stream("wall-2"), with(None)).await;
     assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
