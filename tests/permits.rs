@@ -276,10 +276,15 @@ async fn an_owner_who_was_forgotten_before_is_told_until_the_account_is_forgotte
     let vault = open_vault(folder.path());
     let codec = Codec::new(vault.clone(), policy());
     let late = vec![format!("account-1 was not reached (claim of event {id} settled too late)")];
-    assert_eq!(told(&codec, &vault).await, (vec![true], late.clone(), late, 1));
+    assert_eq!(told(&codec, &vault).await, (vec![true], late.clone(), late.clone(), 1));
     assert_eq!(codec.settle(id, true).await.unwrap(), Settled::OwnerForgotten);
     assert!(!is_shredded(&codec, &database, id));
     let layer = stand_in(&vault).await;
+    // Also once they came back and go again.
+    layer.reopen(&subject("user-1")).await.unwrap();
+    let again = layer.forget(&subject("user-1"), "ticket 2").await.unwrap();
+    let not_reached: Vec<_> = again.not_reached.iter().map(ToString::to_string).collect();
+    assert_eq!((again.already, not_reached), (false, late));
     layer.forget(&subject("account-1"), "its owner is forgotten").await.unwrap();
     assert!(is_shredded(&codec, &database, id));
     assert_eq!(told(&codec, &vault).await, (vec![], vec![], vec![], 0));

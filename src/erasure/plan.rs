@@ -246,6 +246,12 @@ impl Plan {
         let fates = Fates::of(vault, subject)?;
         let mut plan = Self::gather(vault, subject, fates.doomed)?;
         plan.find_open(vault, &fates.stays)?;
+        // Of an earlier erasure, before they came back.
+        for late in NotReached::by_erasure_of(vault, subject)? {
+            if !plan.not_reached.contains(&late) {
+                plan.not_reached.push(late);
+            }
+        }
         for stays in fates.stays {
             let keeper = |owner: Subject| {
                 let unknown = is_unknown(vault, &owner)?;
