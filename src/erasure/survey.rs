@@ -172,11 +172,9 @@ impl<S: EventStore> Survey<'_, S> {
 
     /// Whether this vault's tag vouches for an event.
     fn is_ours(&self, event: &RecordedEvent, stored: Stored) -> bool {
-        let whole = match stored.notes.private {
-            Some(_) => stored.alone(),
-            None => Ok(stored),
-        };
-        whole.is_ok_and(|whole| whole.tagged(self.vault, EventRef::of(event)) == Some(Tagged::Ours))
+        let ours =
+            |whole: Stored| whole.tagged(self.vault, EventRef::of(event)) == Some(Tagged::Ours);
+        stored.by_itself().is_ok_and(ours)
     }
 
     /// Whether an event of the type has the form of a tombstone, in which nothing personal has room.

@@ -45,10 +45,7 @@ impl<S: EventStore> Layer<S> {
             (Document::Stored(stored), Some(vault)) => {
                 let id = EventRef::of(event);
                 stored.holes(vault, id).map_err(|error| error.on_read(event))?;
-                let stored = match stored.notes.private {
-                    Some(_) => stored.alone().map_err(unreadable)?,
-                    None => stored,
-                };
+                let stored = stored.by_itself().map_err(unreadable)?;
                 // As of the whole event, of which no part opens here.
                 let dead = stored.tokens.iter().any(|token| is_dead(vault, token));
                 match stored.tagged(vault, id) {

@@ -74,16 +74,21 @@ fn an_event_names_its_subject_only_where_the_policy_lets_it() {
     world.fails(4, &named);
 }
 
-/// A program sealed an account with the codec and was cut off before it said whether it was stored.
-#[test]
-fn a_dependent_whose_claim_is_open_is_named_and_not_missed_in_silence() {
-    let world = World::new();
+/// A person, and a policy by which accounts name their owner.
+fn somebody_who_may_own(world: &World) {
     world.write(
         "policy.toml",
         "[[stream]]\nmatch = 'user-{id}'\n[[stream]]\nmatch = 'account-{id}'\n\
          owner = [{ event = 'Opened', add = 'user-{/owner}' }]",
     );
     world.ok(&["--policy", "policy.toml", "append", "user-1", "UserRegistered"]);
+}
+
+/// A program sealed an account with the codec and was cut off before it said whether it was stored.
+#[test]
+fn a_dependent_whose_claim_is_open_is_named_and_not_missed_in_silence() {
+    let world = World::new();
+    somebody_who_may_own(&world);
     let id = open_claim(&world);
 
     let plan = &world.json(&["plan", "user-1"])[0];
@@ -106,12 +111,7 @@ fn a_dependent_whose_claim_is_open_is_named_and_not_missed_in_silence() {
 #[test]
 fn claims_are_listed_settled_and_acknowledged() {
     let world = World::new();
-    world.write(
-        "policy.toml",
-        "[[stream]]\nmatch = 'user-{id}'\n[[stream]]\nmatch = 'account-{id}'\n\
-         owner = [{ event = 'Opened', add = 'user-{/owner}' }]",
-    );
-    world.ok(&["--policy", "policy.toml", "append", "user-1", "UserRegistered"]);
+    somebody_who_may_own(&world);
     assert_eq!(world.ok(&["claims"]), "no claim is open\n");
     let id = open_claim(&world);
     assert!(world.ok(&["settle", &id, "--rejected"]).contains("withdrawn"));

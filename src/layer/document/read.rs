@@ -227,6 +227,14 @@ impl Stored {
         Ok(self)
     }
 
+    /// The event as far as it is known without looking for a private half: itself, or [`Self::alone`].
+    ///
+    /// # Errors
+    /// As [`Self::alone`].
+    pub(crate) fn by_itself(self) -> Result<Self, Unreadable> {
+        if self.notes.private.is_some() { self.alone() } else { Ok(self) }
+    }
+
     fn is_bare(&self) -> bool {
         self.notes.holes.as_ref().is_some_and(|noted| noted.holes.bare)
     }
