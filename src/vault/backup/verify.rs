@@ -150,7 +150,6 @@ impl VerifiedBackup {
     }
 
     /// The history of signing keys in it.
-    #[cfg(feature = "cli")]
     pub(crate) fn signing_history(&self) -> &History {
         &self.signing
     }
