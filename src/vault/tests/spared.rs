@@ -30,7 +30,7 @@ async fn filled(vault: &Vault) -> [KeyId; 4] {
 pub(in crate::vault) fn announced(vault: &Vault, destruction: &Destruction) -> Verdict {
     let verdict = vault.verdict(destruction, b"{}").unwrap();
     let sealed = vault.seal_verdict(&verdict, b"").unwrap();
-    let opened = vault.open_verdict(destruction.erasure, b"", &sealed).unwrap();
+    let opened = vault.open_verdict(destruction.erasure, b"", &sealed).unwrap().unwrap();
     assert_eq!(opened, verdict);
     opened
 }
@@ -274,7 +274,7 @@ fn a_fence_that_does_not_have_its_form_is_refused() {
         bytes[at] = to;
         FenceRecord::decode(&bytes)
     };
-    assert!(matches!(changed(0, 2), Err(VaultError::NewerFormat { found: 2, known: 1 })));
+    assert!(matches!(changed(0, 2), Err(VaultError::NewerFormat { found: 2, known: 1, .. })));
     for flags in [0, 1, 4, 7] {
         assert!(changed(1, flags).is_err(), "flags {flags}");
     }

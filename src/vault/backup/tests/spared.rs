@@ -188,7 +188,7 @@ impl World {
             return self.vault().verdicts().flat_map(Result::unwrap).collect();
         }
         let open = |(destruction, sealed): &(Destruction, Vec<u8>)| {
-            opener.open_verdict(destruction.erasure, b"said", sealed).unwrap()
+            opener.open_verdict(destruction.erasure, b"said", sealed).unwrap().unwrap()
         };
         self.told.iter().map(open).collect()
     }
