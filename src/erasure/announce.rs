@@ -134,7 +134,9 @@ pub(super) fn open_by(
     };
     Ok(match vouched {
         Vouched::Ours => match opened() {
-            Ok(Some(verdict)) if ErasureRecord::replayed(erasure, &verdict.note).is_ok() => Ok(verdict),
+            Ok(Some(verdict)) if ErasureRecord::replayed(erasure, &verdict.note).is_ok() => {
+                Ok(verdict)
+            }
             Ok(None) => Err(Uncounted::TooNew),
             // The vault said it, so it is not passed over.
             Err(VaultError::NewerFormat { found, .. }) => {

@@ -235,7 +235,9 @@ impl Mark {
     /// error.
     pub(super) fn load(vault: &Vault) -> Result<Self, VaultError> {
         let note = vault.note(NoteKind::Witness, MARK)?;
-        Ok(note.and_then(|note| notes::from_json(NoteKind::Witness, &note).ok()).unwrap_or_default())
+        Ok(note
+            .and_then(|note| notes::from_json(NoteKind::Witness, &note).ok())
+            .unwrap_or_default())
     }
 
     pub(super) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
@@ -336,13 +338,13 @@ impl Found {
             return Ok(!uncounted.any(|event| event == announcement.id()));
         }
         let opened = open(announcement, vault)?;
-        let Some(erasure) = announcement.erasure() else {
-            let Err(Uncounted::Beyond(beyond)) = opened else {
-                self.unverifiable.push(announcement.id());
-                return Ok(false);
-            };
+        if let Err(Uncounted::Beyond(beyond)) = &opened {
             self.beyond.push((beyond.to_string(), announcement.id()));
             return Ok(true);
+        }
+        let Some(erasure) = announcement.erasure() else {
+            self.unverifiable.push(announcement.id());
+            return Ok(false);
         };
         let id = erasure.0.into_bytes();
         let verdict = match opened {

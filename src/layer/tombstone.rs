@@ -237,8 +237,7 @@ mod tests {
     /// The vectors of `docs/format.md`.
     #[test]
     fn the_vectors_are_told_apart() {
-        let file: serde_json::Value =
-            crate::layer::document::vectors::committed("tombstones.json");
+        let file: serde_json::Value = crate::layer::document::vectors::committed("tombstones.json");
         let vault = file["vault"].as_str().unwrap().parse().unwrap();
         let keys: Vec<VerifyingKey> = file["keys"]
             .as_array()

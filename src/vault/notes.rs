@@ -70,7 +70,16 @@ impl NoteKind {
     fn of(number: u8) -> Option<Self> {
         use NoteKind::*;
         let kinds = [
-            Journal, Erasure, Backup, Witness, SigningKeys, SigningSecret, Policy, Era, Claim, Owners,
+            Journal,
+            Erasure,
+            Backup,
+            Witness,
+            SigningKeys,
+            SigningSecret,
+            Policy,
+            Era,
+            Claim,
+            Owners,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == number)
     }
@@ -211,9 +220,9 @@ impl Vault {
     pub fn notes(&self, kind: NoteKind) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
         let odd = || VaultError::Damaged("a note stands at an odd place".into());
         let notes = self.core().disk.wholes(places::notes(kind))?;
-        let notes = notes
-            .into_iter()
-            .map(|(stem, note)| Ok((places::note_id(&stem).ok_or_else(odd)?, content(kind, note)?)));
+        let notes = notes.into_iter().map(|(stem, note)| {
+            Ok((places::note_id(&stem).ok_or_else(odd)?, content(kind, note)?))
+        });
         notes.collect()
     }
 }
@@ -318,7 +327,8 @@ pub(crate) mod tests {
         may_be_absent: &[&str],
         read: impl Fn(&[u8]) -> Option<Value>,
     ) {
-        let is = |read: Option<Value>, text: &[u8]| read.is_some_and(|read| read.as_slice() == text);
+        let is =
+            |read: Option<Value>, text: &[u8]| read.is_some_and(|read| read.as_slice() == text);
         let told = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
         assert!(is(read(text), text), "{}", told(text));
         let members = members(text);
@@ -387,6 +397,9 @@ pub(crate) mod tests {
             has_a_version(kind, b"text");
         }
         let known = (0..=u8::MAX).filter_map(NoteKind::of).count();
-        assert_eq!((known, NoteKind::of(0), NoteKind::of(NoteKind::Owners as u8 + 1)), (10, None, None));
+        assert_eq!(
+            (known, NoteKind::of(0), NoteKind::of(NoteKind::Owners as u8 + 1)),
+            (10, None, None)
+        );
     }
 }

@@ -483,8 +483,7 @@ mod tests {
     /// The references of the vectors of `docs/format.md`.
     #[test]
     fn a_reference_is_the_erasure_to_the_vault_alone() {
-        let file: serde_json::Value =
-            crate::layer::document::vectors::committed("tombstones.json");
+        let file: serde_json::Value = crate::layer::document::vectors::committed("tombstones.json");
         let mut identity = Secret::default();
         identity.copy_from_slice(&(0..32).collect::<Vec<u8>>());
         let naming = Naming::new(&identity, Eras::over(Vec::new()));

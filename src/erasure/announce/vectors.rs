@@ -106,8 +106,7 @@ fn statement(number: u8, kind: &str, at: &str, epoch: u8, of: u8, replaces: u8) 
 }
 
 fn plain(taken: Vec<Taken>, record: &[u8]) -> Vec<u8> {
-    let verdict =
-        Verdict { erasure: ErasureId(Uuid::nil()), taken, note: record.to_vec() };
+    let verdict = Verdict { erasure: ErasureId(Uuid::nil()), taken, note: record.to_vec() };
     verdict.plaintext().to_vec()
 }
 
@@ -143,7 +142,8 @@ fn taken() -> Vec<Taken> {
 fn record() -> Vec<u8> {
     let erasure = ErasureId(ERASURE.parse().unwrap());
     let reason = "ticket 4711".to_owned();
-    let record = ErasureRecord { reason, keys: 3, subjects: 2, streams: 2, ..ErasureRecord::empty(erasure) };
+    let record =
+        ErasureRecord { reason, keys: 3, subjects: 2, streams: 2, ..ErasureRecord::empty(erasure) };
     record.to_note().unwrap().to_vec()
 }
 
@@ -189,10 +189,13 @@ fn good(name: &str, case: Case) -> Value {
 fn statements() -> Vec<Value> {
     let after = |case: Case, number| case.with("previous", numbered(number));
     let pinned = statement(11, "successor", "2026-01-01T00:00:00Z", 21, FIRST, STOLEN);
-    let mut used = after(statement(12, "signing-key", "2026-11-21T00:00:00Z", 22, FIRST, STOLEN), 11);
+    let mut used =
+        after(statement(12, "signing-key", "2026-11-21T00:00:00Z", 22, FIRST, STOLEN), 11);
     used.line["statement"]["compromised"] = "2026-11-20T00:00:00Z".into();
-    let changed = after(statement(13, "signing-key", "2026-12-01T00:00:00Z", 23, PRESENT, FIRST), 12);
-    let next = after(statement(14, "successor", "2026-12-02T00:00:00Z", 24, SUCCESSOR, PRESENT), 13);
+    let changed =
+        after(statement(13, "signing-key", "2026-12-01T00:00:00Z", 23, PRESENT, FIRST), 12);
+    let next =
+        after(statement(14, "successor", "2026-12-02T00:00:00Z", 24, SUCCESSOR, PRESENT), 13);
     vec![
         good("a successor is pinned", pinned),
         good("it takes the place of a key that was stolen", used.by(FIRST)),
@@ -261,7 +264,11 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     );
     let mut closed = first().by(STRANGER);
     closed.eras = vec![5];
-    add("signed by a key that the vault never had, and it does not open", "unsigned", closed.line());
+    add(
+        "signed by a key that the vault never had, and it does not open",
+        "unsigned",
+        closed.line(),
+    );
     let newer = |text: &[u8]| [&[2], &text[1..]].concat();
     let strange = first().by(STRANGER).sealing(newer(&plain(taken(), &record())));
     add("signed by a key that the vault never had, and newer inside", "unsigned", strange.line());
@@ -271,7 +278,11 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     let mut later = first();
     later.eras = vec![];
     add("sealed for nobody", "too new", later.line());
-    add("the signature of another announcement", "unsigned", set(line, "sig", second["sig"].clone()));
+    add(
+        "the signature of another announcement",
+        "unsigned",
+        set(line, "sig", second["sig"].clone()),
+    );
     add("as another event", "unsigned", set(line, "id", numbered(3).into()));
     add("at another epoch", "unsigned", set(line, "epoch", 18.into()));
     add("of another log", "unsigned", set(line, "log", 2.into()));
@@ -307,16 +318,27 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     add("a member of the record of which nobody knows", "form", edited("{", "{\"more\":1,"));
     add("a member of the record missing", "form", edited("\"keys\":3,", ""));
     add("the record of another erasure", "form", edited("8057", "8058"));
-    add("a record cut by a byte", "form", of_record(&|mut record| {
-        record.pop();
-        record
-    }));
+    add(
+        "a record cut by a byte",
+        "form",
+        of_record(&|mut record| {
+            record.pop();
+            record
+        }),
+    );
     let mut tail = plain(taken(), &record());
     tail.push(0);
     add("something follows what is sealed", "form", first().sealing(tail).line());
     for kind in [
-        "erasure-lifted", "hold", "hold-lifted", "suspension", "suspension-lifted", "restriction",
-        "restriction-lifted", "link", "link-lifted",
+        "erasure-lifted",
+        "hold",
+        "hold-lifted",
+        "suspension",
+        "suspension-lifted",
+        "restriction",
+        "restriction-lifted",
+        "link",
+        "link-lifted",
     ] {
         let case = first().sealing(plain(vec![], &[])).with("kind", kind);
         add(&format!("the reserved kind {kind}"), "reserved", case.line());
@@ -329,13 +351,22 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     let later = first().with("format", 2).with("kind", "signing-key").by(SUCCESSOR);
     add("a later form that the pinned successor signed", "format", later.line());
     let at = "2026-12-03T00:00:00Z";
-    let change = |number, kind, of, replaces| statement(number, kind, at, number + 10, of, replaces);
+    let change =
+        |number, kind, of, replaces| statement(number, kind, at, number + 10, of, replaces);
     let key = "signing-key";
     add("a stranger changes the key", "forged", change(30, key, 6, PRESENT).by(STRANGER).line());
     add("the compromised key changes itself", "compromised", change(31, key, 6, STOLEN).line());
-    add("the compromised key pins a successor", "compromised", change(32, "successor", 6, STOLEN).line());
+    add(
+        "the compromised key pins a successor",
+        "compromised",
+        change(32, "successor", 6, STOLEN).line(),
+    );
     add("a key that was replaced changes itself", "replaced", change(33, key, 6, FIRST).line());
-    add("a key with a successor changes itself", "not the successor", change(34, key, 6, PRESENT).line());
+    add(
+        "a key with a successor changes itself",
+        "not the successor",
+        change(34, key, 6, PRESENT).line(),
+    );
     add("a second successor", "pinned before", change(35, "successor", 6, PRESENT).line());
     add("from a key that is not in the history", "gap", change(36, key, 7, STRANGER).line());
     let mut unproved = change(37, key, SUCCESSOR, PRESENT).by(SUCCESSOR);

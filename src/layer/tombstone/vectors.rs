@@ -81,7 +81,8 @@ fn bad() -> Vec<Value> {
             "name": name, "error": error, "stream": stream, "id": event.to_string(), "data": data,
         }));
     };
-    let mut here = |name: &str, error: &str, data: String| add(name, error, "user-456", id(0), data);
+    let mut here =
+        |name: &str, error: &str, data: String| add(name, error, "user-456", id(0), data);
     let edited = |edit: &dyn Fn(&mut Tombstone)| {
         let mut tombstone = whole.clone();
         edit(&mut tombstone);

@@ -197,13 +197,7 @@ impl History {
             compromised: None,
             statement: None,
         };
-        Self {
-            log: 1,
-            keys: vec![first],
-            successors: Vec::new(),
-            due: Vec::new(),
-            repeat: false,
-        }
+        Self { log: 1, keys: vec![first], successors: Vec::new(), due: Vec::new(), repeat: false }
     }
 
     /// What is wrong with one that was read.

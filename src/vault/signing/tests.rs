@@ -96,7 +96,7 @@ async fn a_vault_whose_history_has_a_gap_opens_signs_nothing_and_says_so() {
     let mut history = lived_in(&vault).await;
     let gap = history.keys[2].key;
     history.keys.remove(1);
-    let noted = note(&history).unwrap();
+    let noted = notes::to_json(&history).unwrap();
     vault.put_note(NoteKind::SigningKeys, HISTORY, &noted).await.unwrap();
     drop(vault);
     let vault = over(&tree);

@@ -132,9 +132,7 @@ async fn a_note_of_a_later_version_is_told_by_verify_and_read_by_nobody() {
     vault.put_newer_note(NoteKind::Claim, id, b"x").await.unwrap();
     assert!(matches!(vault.notes(NoteKind::Claim), Err(VaultError::NewerFormat { found: 2, .. })));
     let mut told = Vec::new();
-    vault
-        .judge(false, &mut |trouble| told.push(trouble), &mut |_| {})
-        .unwrap();
+    vault.judge(false, &mut |trouble| told.push(trouble), &mut |_| {}).unwrap();
     let newer = |trouble: &crate::vault::Trouble| match trouble {
         crate::vault::Trouble::Value { why, .. } => why.contains("written by a newer program"),
         _ => false,

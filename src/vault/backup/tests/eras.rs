@@ -108,7 +108,10 @@ async fn an_announcement_opens_for_the_backups_that_are_outstanding_and_for_no_o
     vault.retire_backup(old.backup).await.unwrap();
     let sealed = vault.seal_verdict(&said, b"about").unwrap();
     assert_eq!(found_old.open_verdict(said.erasure, b"about", &sealed).unwrap(), None);
-    assert_eq!(found_new.open_verdict(said.erasure, b"about", &sealed).unwrap().as_ref(), Some(&said));
+    assert_eq!(
+        found_new.open_verdict(said.erasure, b"about", &sealed).unwrap().as_ref(),
+        Some(&said)
+    );
     // A wrap of one era that is called another's, a count that lies, a byte that is cut.
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
@@ -117,7 +120,11 @@ async fn an_announcement_opens_for_the_backups_that_are_outstanding_and_for_no_o
         // The other reader's wrap is its own affair; either suffices.
         let spare = (2..2 + 2 * crate::vault::verdict::WRAP_BYTES).contains(&at);
         assert_eq!(opened.as_ref(), spare.then_some(&said), "{at}");
-        assert_eq!(vault.open_verdict(said.erasure, b"about", &sealed[..at]).unwrap(), None, "{at}");
+        assert_eq!(
+            vault.open_verdict(said.erasure, b"about", &sealed[..at]).unwrap(),
+            None,
+            "{at}"
+        );
     }
 }
 

@@ -202,7 +202,10 @@ async fn a_backup_with_a_key_of_a_newer_form_is_refused_by_name() {
         place.seal("newer.age", &bytes);
         let refused = place.restore("newer.age").unwrap_err();
         let named = match byte {
-            0 => matches!(refused, BackupError::Vault(VaultError::NewerFormat { found: 2, known: 1, .. })),
+            0 => matches!(
+                refused,
+                BackupError::Vault(VaultError::NewerFormat { found: 2, known: 1, .. })
+            ),
             _ => refused.to_string().contains("written by a newer program"),
         };
         assert!(named, "{refused}");

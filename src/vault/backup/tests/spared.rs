@@ -178,7 +178,7 @@ impl World {
         let destruction = Destruction { spared, ..Destruction::new(erasure, doomed.collect()) };
         let verdict = self.vault().verdict(&destruction, b"a note").unwrap();
         let sealed = self.vault().seal_verdict(&verdict, b"said").unwrap();
-        self.vault().destroy(&destruction, b"a note").await.unwrap();
+        self.vault().destroy(&destruction, b"").await.unwrap();
         self.told.push((destruction, sealed));
     }
 
@@ -273,7 +273,7 @@ impl World {
                 let many = told.clone().count();
                 if let Some(again) = which.checked_rem(many).and_then(|at| told.nth(at)) {
                     let again = again.clone();
-                    let done = self.vault().destroy(&again, b"a note").await.unwrap();
+                    let done = self.vault().destroy(&again, b"").await.unwrap();
                     assert_eq!(done.keys, 0, "done already");
                 }
             }
