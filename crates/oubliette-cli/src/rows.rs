@@ -142,10 +142,37 @@ pub(super) enum RowError {
     Both,
     #[error("parts of it are shredded or withheld; --with-holes imports it with these holes")]
     Holes,
-    #[error("`{0}` is not a list as `read` writes it")]
-    OddHoles(&'static str),
+    #[error("`{0}` is not a list as `read` writes it: {1}")]
+    OddHoles(&'static str, OddPart),
     #[error("a tombstone; --with-holes passes over it")]
     Tombstone,
+}
+
+/// Where a list of missing parts is wrong.
+#[derive(Debug)]
+pub(super) enum OddPart {
+    /// One of our own members.
+    Missing(String),
+    /// At this character of the list.
+    At(usize),
+}
+
+impl fmt::Display for OddPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(member) => write!(f, "a part of it has no `{member}`"),
+            Self::At(at) => write!(f, "it is wrong at or before its character {at}"),
+        }
+    }
+}
+
+impl OddPart {
+    /// The error's own words quote what is there, but for the names of members that are not.
+    fn of(error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+        missing.map_or(Self::At(error.column()), |(member, _)| Self::Missing(member.to_owned()))
+    }
 }
 
 /// A row, understood.
@@ -311,7 +338,8 @@ impl<'a> Members<'a> {
     fn parts<T: Deserialize<'a>>(&self, name: &'static str) -> Result<Vec<T>, RowError> {
         match self.raw(name) {
             None | Some("null") => Ok(Vec::new()),
-            Some(text) => serde_json::from_str(text).map_err(|_| RowError::OddHoles(name)),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| RowError::OddHoles(name, OddPart::of(&error))),
         }
     }
 
@@ -480,17 +508,17 @@ mod tests {
         let holes = taken.holes.unwrap();
         assert_eq!(holes.withheld().count(), 0);
         assert_eq!(holes.shredded(), [Shredded { copied: true, ..part }]);
-        for odd in [
-            row.replace("1970", "70"),
-            row.replace("00005", "0000A"),
-            row.replace("\"ref\"", "\"erasure\""),
-            row.replace("\"day\"", "\"more\":1,\"day\""),
-            row.replace("[{", "{").replace("}]", "}"),
+        for (odd, told) in [
+            (row.replace("1970", "70"), "character 122"),
+            (row.replace("00005", "0000A"), "character 50"),
+            (row.replace("\"ref\":\"BwcHBwcHBwcHBwcHBwcHBw\",", ""), "no `ref`"),
+            (row.replace("\"ref\"", "\"erasure\""), "character 61"),
+            (row.replace("\"day\"", "\"more\":1,\"day\""), "character"),
+            (row.replace("[{", "{").replace("}]", "}"), "character"),
         ] {
-            assert!(
-                matches!(parse(odd.as_bytes(), true), Err(RowError::OddHoles("shredded"))),
-                "{odd}"
-            );
+            let refused = parse(odd.as_bytes(), true).unwrap_err();
+            assert!(matches!(refused, RowError::OddHoles("shredded", _)), "{odd}");
+            assert!(refused.to_string().contains(told), "{refused}");
         }
     }
 
