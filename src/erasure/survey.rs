@@ -177,9 +177,10 @@ impl<S: EventStore> Survey<'_, S> {
         stored.by_itself().is_ok_and(ours)
     }
 
-    /// Whether an event of the type has the form of a tombstone, in which nothing personal has room.
+    /// Whether an event of the type has the form of a tombstone, in which nothing personal has room, and
+    /// is where it says.
     fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        Ok(!matches!(self.judge(event)?, Err(Unvouched::Odd(_))))
+        Ok(!matches!(self.judge(event)?, Err(Unvouched::Odd(_) | Unvouched::Misplaced)))
     }
 
     fn judge(&self, event: &RecordedEvent) -> Result<Result<Tombstone, Unvouched>, StoreError> {

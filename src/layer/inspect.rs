@@ -9,10 +9,11 @@ use super::{
     EventRef, Oubliette,
     document::{Document, Notes, Stored},
     halves::{PATIENCE, document_of},
+    placement::logical_of,
 };
 use crate::{
     crypto::{self, KeyId, Plaintext},
-    event::{EventId, RecordedEvent},
+    event::{EventId, RecordedEvent, StreamName},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
     vault::{KeyState, Tagged, Vault, VaultError},
 };
@@ -97,6 +98,12 @@ impl<S: EventStore> Specimens<S> {
                 continue;
             };
             let notes = Notes::of(event.metadata.as_ref());
+            let logical = match logical_of(self.layer.policy(), &event.stream, &notes) {
+                Ok(logical) => logical,
+                Err(unreadable) => {
+                    return Ok(Some(Specimen { event, document: Err(unreadable), lone_half: false }));
+                }
+            };
             if notes.public.is_some() {
                 // More than one append has: the oldest of them wait in vain.
                 if self.held.len() >= 2 * PATIENCE {
@@ -109,12 +116,10 @@ impl<S: EventStore> Specimens<S> {
                 None => None,
                 Some(id) => match self.held.remove(&id) {
                     Some(private) => Some(private),
-                    None => look_up(&self.layer, &event, &notes, id).await?,
+                    None => look_up(&self.layer, &logical, id).await?,
                 },
             };
-            if let Some(logical) = notes.stream {
-                event.stream = logical;
-            }
+            event.stream = logical;
             let document = document_of(&event, private.as_ref(), self.layer.vault());
             return Ok(Some(Specimen { event, document, lone_half: false }));
         }
@@ -124,11 +129,9 @@ impl<S: EventStore> Specimens<S> {
 /// Finds a private half in its stream.
 async fn look_up<S: EventStore>(
     layer: &Oubliette<S>,
-    event: &RecordedEvent,
-    notes: &Notes,
+    logical: &StreamName,
     id: EventId,
 ) -> Result<Option<RecordedEvent>, StoreError> {
-    let logical = notes.stream.as_ref().unwrap_or(&event.stream);
     let Some(names) = layer.policy().reading_plan(logical).split_names else {
         return Ok(None);
     };

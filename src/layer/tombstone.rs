@@ -1,26 +1,30 @@
 //! Tombstones as they are signed, and whether one in the store is this vault's word.
 
+use super::document::Notes;
 use crate::{
     event::{
-        ErasureId, EventId, KeyId, Payload, RecordedEvent, Signature, SigningKeyId, State,
-        StreamName, Subject, Tombstone, TombstoneError,
+        ErasureId, EventId, KeyId, Payload, RecordedEvent, SaidTombstone, Signature,
+        SigningKeyId, State, StreamName, Subject, Tombstone, TombstoneError,
     },
     vault::{KeyState, NoteKind, Vault, VaultError, Vouched},
 };
 
 /// Why an event of the tombstone's type says nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unvouched {
     /// It does not have the form.
     Odd(TombstoneError),
+    /// It notes another stream than it lies in.
+    Misplaced,
     /// It claims this vault's word, and is not.
     Forged,
     /// Only a signing key says so that somebody else has as well, and the vault knows nothing of it.
     Compromised,
     /// Nothing in it is of this vault, as far as can be told.
     Foreign,
-    /// It is this vault's word, and a newer version of this program wrote it.
-    Newer(State),
+    /// It is this vault's word, and a newer version of this program wrote it: of a state with this name,
+    /// or in a form that is not known here.
+    Newer(Option<String>),
 }
 
 /// The signed tombstone of an erasure in a stream.
@@ -43,13 +47,16 @@ pub(crate) fn sign(
         key: SigningKeyId([0; 16]),
         sig: Signature([0; 64]),
     };
-    (tombstone.key, tombstone.sig) = vault.sign(|key| {
-        Tombstone { key, ..tombstone.clone() }.signed_bytes(vault.id().0, stream, id)
-    })?;
+    let bytes = |key| {
+        let said = Tombstone { key, ..tombstone.clone() };
+        said.signed_bytes(vault.id().0, stream, id).unwrap_or_default()
+    };
+    (tombstone.key, tombstone.sig) = vault.sign(bytes)?;
     Ok(tombstone)
 }
 
-/// The tombstone that an event is, under its logical stream; or why it is none.
+/// The tombstone that an event is, as it lies in the store, but under its logical stream; or why it is
+/// none.
 ///
 /// # Errors
 /// Those of a vault whose signing keys cannot be read.
@@ -58,18 +65,32 @@ pub(crate) fn judge(
     event: &RecordedEvent,
 ) -> Result<Result<Tombstone, Unvouched>, VaultError> {
     let odd = || Ok(Err(Unvouched::Odd(TombstoneError::Malformed)));
-    let Some(data) = event.data.as_ref().and_then(Payload::as_json) else { return odd() };
-    let tombstone = match Tombstone::parse(data) {
-        Ok(tombstone) => tombstone,
-        Err(error) => return Ok(Err(Unvouched::Odd(error))),
+    let data = event.data.as_ref().and_then(Payload::as_json);
+    let Some(said) = data.and_then(SaidTombstone::read) else { return odd() };
+    // Metadata are not signed, so that nothing may stand there but where it is.
+    if let Some(metadata) = &event.metadata {
+        let Some(stream) = Notes::of(Some(metadata)).stream else { return odd() };
+        let elsewhere = stream != event.stream;
+        let alone = Notes { stream: Some(stream), ..Notes::default() }.to_metadata();
+        if !metadata.is_same(&alone) {
+            return odd();
+        }
+        if elsewhere {
+            return Ok(Err(Unvouched::Misplaced));
+        }
+    }
+    let bytes = said.signed_bytes(vault.id().0, &event.stream, event.id);
+    let vouched = vault.vouches(said.key, &bytes, &said.sig)?;
+    let tombstone = match (said.body, vouched) {
+        (Ok(tombstone), _) => tombstone,
+        (Err(state), Vouched::Ours) => return Ok(Err(Unvouched::Newer(state))),
+        (Err(_), _) => return odd(),
     };
-    let bytes = tombstone.signed_bytes(vault.id().0, &event.stream, event.id);
-    Ok(match vault.vouches(tombstone.key, &bytes, &tombstone.sig)? {
-        Vouched::Ours if tombstone.state == State::Forgotten => Ok(tombstone),
-        Vouched::Ours => Err(Unvouched::Newer(tombstone.state)),
+    Ok(match vouched {
+        Vouched::Ours => Ok(tombstone),
         // An earlier restoration of the same backup, say, whose word the operator took.
         Vouched::Compromised | Vouched::UnknownKey
-            if tombstone.state == State::Forgotten && is_so(vault, &event.stream, &tombstone)? =>
+            if is_so(vault, &event.stream, &tombstone)? =>
         {
             Ok(tombstone)
         }

@@ -308,10 +308,15 @@ impl<'a> Members<'a> {
     }
 
     /// A list of parts that are missing; empty where the member is not there.
-    fn parts<T: Deserialize<'a>>(&self, name: &'static str) -> Result<Vec<T>, RowError> {
+    fn parts<T: DeserializeOwned + Serialize>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<T>, RowError> {
         match self.raw(name) {
             None | Some("null") => Ok(Vec::new()),
-            Some(text) => serde_json::from_str(text).map_err(|_| RowError::OddHoles(name)),
+            Some(text) => Json::parse(text)
+                .and_then(|list| list.to_exact())
+                .map_err(|_| RowError::OddHoles(name)),
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use oubliette::erasure::Announcement;
+use oubliette::{erasure::Announcement, event::Json};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -74,7 +74,7 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliEr
         if let Some(error) = half.take() {
             return Err(error);
         }
-        if let Ok(end) = serde_json::from_str::<End>(line) {
+        if let Ok(end) = Json::parse(line).and_then(|line| line.to_exact::<End>()) {
             if open.take().unwrap_or_default().end() != end && !even_cut {
                 return Err(CliError::failed(format!(
                     "line {at} ends a list that is not the one before it: lines are missing or were changed"
