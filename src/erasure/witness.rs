@@ -22,7 +22,7 @@ use crate::{
         Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
         StoreError,
     },
-    vault::{Destruction, History, NoteKind, Unlearned, Vault, VaultError, Verdict},
+    vault::{Destruction, History, NoteKind, Unlearned, Vault, VaultError, Verdict, notes},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -33,6 +33,8 @@ const MOST_ATTEMPTS: usize = 8;
 /// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
 /// ids of erasures: see [`believe`].
 const MARK: [u8; 16] = [0; 16];
+/// What the others say.
+const BELIEVED: &[u8] = b"believed";
 
 /// What the announcements in the event store told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -134,7 +136,11 @@ pub async fn replay(
 
 /// Whether the operator took a stranger's word for an erasure.
 fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
-    Ok(vault.note(NoteKind::Witness, erasure)?.is_some())
+    match vault.note(NoteKind::Witness, erasure)? {
+        None => Ok(false),
+        Some(note) if note.as_slice() == BELIEVED => Ok(true),
+        Some(_) => Err(VaultError::Damaged("what the operator said of an erasure".into())),
+    }
 }
 
 /// Says that an erasure is to be applied which somebody announced with the secrets of this
@@ -147,7 +153,7 @@ fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
 pub async fn believe(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
     // What was read and did not count is read once more.
     vault.remove_note(NoteKind::Witness, MARK).await?;
-    Ok(vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), b"believed").await?)
+    Ok(vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), BELIEVED).await?)
 }
 
 /// Says that an erasure which the vault announced and cannot open any more is dealt with: everybody
@@ -214,21 +220,24 @@ impl<S: EventStore> Oubliette<S> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// The last event that was looked at, of whichever vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<(Revision, EventId)>,
     /// The last announcement of its own up to there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<EventId>,
     /// The last announcement that it made, which the next one names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) newest: Option<EventId>,
 }
 
 impl Mark {
-    /// A mark that cannot be read is none: all that the store has is compared.
+    /// A damaged mark is none: all that the store has is compared. One that a newer program wrote is an
+    /// error.
     pub(super) fn load(vault: &Vault) -> Result<Self, VaultError> {
         let note = vault.note(NoteKind::Witness, MARK)?;
-        Ok(note.and_then(|note| serde_json::from_slice(&note).ok()).unwrap_or_default())
+        Ok(note
+            .and_then(|note| notes::from_json(NoteKind::Witness, &note).ok())
+            .unwrap_or_default())
     }
 
     pub(super) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
@@ -236,7 +245,7 @@ impl Mark {
         if Self::load(vault)? == self || vault.is_read_only() {
             return Ok(());
         }
-        let note = serde_json::to_vec(&self).map_err(|e| VaultError::Storage(Box::new(e)))?;
+        let note = notes::to_json(&self)?;
         vault.put_note(NoteKind::Witness, MARK, &note).await
     }
 
@@ -329,13 +338,13 @@ impl Found {
             return Ok(!uncounted.any(|event| event == announcement.id()));
         }
         let opened = open(announcement, vault)?;
-        let Some(erasure) = announcement.erasure() else {
-            let Err(Uncounted::Beyond(beyond)) = opened else {
-                self.unverifiable.push(announcement.id());
-                return Ok(false);
-            };
+        if let Err(Uncounted::Beyond(beyond)) = &opened {
             self.beyond.push((beyond.to_string(), announcement.id()));
             return Ok(true);
+        }
+        let Some(erasure) = announcement.erasure() else {
+            self.unverifiable.push(announcement.id());
+            return Ok(false);
         };
         let id = erasure.0.into_bytes();
         let verdict = match opened {
@@ -714,7 +723,7 @@ async fn apply(
     let mut erasures: Vec<ErasureId> = unknown.iter().map(|verdict| verdict.erasure).collect();
     erasures.dedup();
     for verdict in &mut unknown {
-        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note).to_note()?;
+        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note)?.to_note()?.to_vec();
     }
     let applied = async {
         // Whoever shares the vault may be at work.

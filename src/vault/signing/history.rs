@@ -12,7 +12,6 @@
 //!
 //! | member | what |
 //! | --- | --- |
-//! | `format` | 1. A higher one is refused as [`NewerFormat`](super::VaultError::NewerFormat) |
 //! | `log` | the number of the log that the vault keeps, 1 or more |
 //! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
 //! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
@@ -90,9 +89,7 @@ pub struct PinnedSuccessor {
 
 /// All that is noted of signing keys. It is in every backup; no secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct History {
-    format: u32,
     /// Which log the vault keeps. A restored vault begins the next.
     pub(super) log: u32,
     /// The oldest first. The last one is the one whose secret the vault has.
@@ -104,8 +101,6 @@ pub(crate) struct History {
     /// count everywhere.
     pub(super) repeat: bool,
 }
-
-pub(super) const FORMAT: u32 = 1;
 
 /// Why a statement about signing keys does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -202,28 +197,15 @@ impl History {
             compromised: None,
             statement: None,
         };
-        Self {
-            format: FORMAT,
-            log: 1,
-            keys: vec![first],
-            successors: Vec::new(),
-            due: Vec::new(),
-            repeat: false,
-        }
+        Self { log: 1, keys: vec![first], successors: Vec::new(), due: Vec::new(), repeat: false }
     }
 
-    /// That in a note.
-    pub(super) fn parse(note: &[u8]) -> Result<Self, Odd> {
-        let history: Self = serde_json::from_slice(note).map_err(|_| Odd::Form)?;
-        match history.format {
-            FORMAT if !history.keys.is_empty() && history.log > 0 => {}
-            format if format > FORMAT => return Err(Odd::Newer(format)),
-            _ => return Err(Odd::Form),
+    /// What is wrong with one that was read.
+    pub(super) fn trouble(&self) -> Option<Odd> {
+        if self.keys.is_empty() || self.log == 0 {
+            return Some(Odd::Form);
         }
-        match history.gap() {
-            Some(key) => Err(Odd::Gap(key)),
-            None => Ok(history),
-        }
+        self.gap().map(Odd::Gap)
     }
 
     /// The first key to which nothing leads.
@@ -446,7 +428,6 @@ impl History {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) enum Odd {
     Form,
-    Newer(u32),
     /// Nothing leads to this key.
     Gap(SigningKeyId),
 }
