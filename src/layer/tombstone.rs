@@ -174,8 +174,24 @@ mod tests {
         },
     };
 
-    /// A bank of a person who is there, in whose stream the vault says this.
-    async fn saying(state: State, forged: bool) -> Oubliette<MemoryStore> {
+    /// The text with a signature of the vault's over all of it.
+    fn signed(vault: &Vault, stream: &StreamName, id: EventId, text: &str) -> String {
+        let zeros = Signature([0; 64]);
+        let with = |key: SigningKeyId, sig: &Signature| {
+            format!(r#"{},"key":"{key}","sig":"{sig}"}}"#, text.strip_suffix('}').unwrap())
+        };
+        let bytes = |key| {
+            let said = SaidTombstone::read(&Json::parse(&with(key, &zeros)).unwrap()).unwrap();
+            said.signed_bytes(vault.id().0, stream, id)
+        };
+        let (key, sig) = vault.sign(bytes).unwrap();
+        with(key, &sig)
+    }
+
+    /// A bank of a person who is there, in whose stream this is written under this id.
+    async fn saying(
+        write: impl FnOnce(&Vault, &StreamName, EventId) -> String,
+    ) -> Oubliette<MemoryStore> {
         let policy = "[[stream]]\nmatch = 'user-{id}'\nlayout = 'split'\npublic = ['/id']";
         let vault = Vault::in_memory().unwrap();
         let policy = Policy::parse(policy).unwrap();
@@ -187,17 +203,8 @@ mod tests {
         bank.append_to(&stream, ExpectedRevision::Any, vec![registered]).await.unwrap();
 
         let id = EventId::random();
-        let erasure = ErasureId::now();
-        let mut said =
-            Tombstone { state, ..sign(&vault, id, &stream, erasure, vec![], None).unwrap() };
-        (said.key, said.sig) = vault
-            .sign(|key| Tombstone { key, ..said.clone() }.signed_bytes(vault.id().0, &stream, id))
-            .unwrap();
-        if forged {
-            said.day = "2020-01-01".parse().unwrap();
-        }
-        let mut event = NewEvent::new(named(SUBJECT_FORGOTTEN), Json::of(&said).unwrap());
-        event.id = id;
+        let data = Json::trusted(write(&vault, &stream, id));
+        let mut event = NewEvent::new(named(SUBJECT_FORGOTTEN), data).with_id(id);
         event.metadata = bank.layer.placement(&stream).await.unwrap().note(&stream);
         let half = StreamName::new(half).unwrap();
         bank.store()
@@ -206,6 +213,9 @@ mod tests {
             .unwrap();
         bank
     }
+
+    /// All of a tombstone but who signed it.
+    const SAID: &str = r#"{"state":"forgotten","ref":"AAAAAAAAAAAAAAAAAAAAAA","day":"2026-11-28","keys":[],"subject":"user-1"}"#;
 
     /// How each way of reading ends.
     async fn ends(bank: &Oubliette<MemoryStore>) -> [Result<usize, StoreError>; 4] {
@@ -232,22 +242,62 @@ mod tests {
         report.found.into_keys().collect()
     }
 
-    /// A program that does not know what is suspended must not go on as if nothing were.
+    /// What a newer version says must not be passed over as if it were nobody's.
     #[tokio::test]
     async fn what_the_vault_says_and_this_version_does_not_understand_ends_every_read() {
-        for (state, name) in [(State::Suspended, "suspended"), (State::Lifted, "lifted")] {
-            let bank = saying(state, false).await;
+        for (from, to, state) in [
+            ("\"forgotten\"", "\"suspended\"", Some("suspended")),
+            ("\"forgotten\"", "\"lifted\"", Some("lifted")),
+            ("\"forgotten\"", "\"held-for-court\"", Some("held-for-court")),
+            ("\"forgotten\"", "\"Erika, 12\"", Some("?")),
+            ("\"forgotten\"", "{\"forgotten\":null}", None),
+            ("\"user-1\"", "null", None),
+            ("{", "{\"until\":\"2031-01-01\",", None),
+            ("{", "{\"format\":2,", None),
+            ("\"day\":\"2026-11-28\",", "", None),
+        ] {
+            let later = SAID.replacen(from, to, 1);
+            assert_ne!(later, SAID);
+            let bank = saying(|vault, stream, id| signed(vault, stream, id, &later)).await;
             for end in ends(&bank).await {
                 let error = end.unwrap_err();
                 let told = error.to_string();
                 let StoreError::Unreadable { unreadable, .. } = error else { panic!("{told}") };
-                assert_eq!(unreadable, Unreadable::State(name));
-                assert!(told.contains(name) && told.contains("newer"), "{told}");
+                assert_eq!(unreadable, Unreadable::State(state.map(str::to_owned)));
+                assert!(told.contains("newer") && !told.contains("Erika"), "{told}");
+                assert!(state.is_none_or(|state| told.contains(state)), "{told}");
             }
             assert_eq!(ills(&bank).await, [Ill::NewerState]);
 
             // Whoever is not the vault stops nobody.
-            let bank = saying(state, true).await;
+            let forged = |vault: &Vault, stream: &StreamName, id| {
+                signed(vault, stream, id, SAID).replacen(from, to, 1)
+            };
+            let bank = saying(forged).await;
+            for end in ends(&bank).await {
+                assert_eq!(end.unwrap(), 2);
+            }
+            assert_eq!(ills(&bank).await, [Ill::ForgedTombstone]);
+        }
+    }
+
+    /// Nobody can say the vault's word in other words, nor stop a reader with what is no word at all.
+    #[tokio::test]
+    async fn what_is_no_tombstone_stops_no_reader() {
+        let list = |vault: &Vault, stream: &StreamName, id| {
+            let whole = signed(vault, stream, id, SAID);
+            let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
+            let names = ["state", "ref", "day", "keys", "subject", "key", "sig"];
+            serde_json::to_string(&names.map(|name| whole[name].clone())).unwrap()
+        };
+        let twice = |vault: &Vault, stream: &StreamName, id| {
+            signed(vault, stream, id, SAID).replacen('{', "{\"day\":\"2026-11-28\",", 1)
+        };
+        let tokens = |_: &Vault, _: &StreamName, _| r#"{"$sealed":["AAAA"]}"#.to_owned();
+        let nothing = |_: &Vault, _: &StreamName, _| "{".to_owned();
+        for bank in
+            [saying(list).await, saying(twice).await, saying(tokens).await, saying(nothing).await]
+        {
             for end in ends(&bank).await {
                 assert_eq!(end.unwrap(), 2);
             }
@@ -272,19 +322,19 @@ mod tests {
             .collect();
         let told = |vector: &serde_json::Value| {
             let text = |name: &str| vector[name].as_str().unwrap();
-            // What is no JSON of ours is never read.
-            let Ok(data) = Json::parse(text("data")) else { return ("malformed", vec![]) };
-            let tombstone = match Tombstone::parse(&data) {
-                Ok(tombstone) => tombstone,
-                Err(_) => return ("malformed", vec![]),
+            let Some(said) = SaidTombstone::read(&Json::trusted(text("data"))) else {
+                return ("malformed", vec![]);
             };
             let (stream, id) = (text("stream").parse().unwrap(), text("id").parse().unwrap());
-            let bytes = tombstone.signed_bytes(vault, &stream, id);
-            let told = match keys.iter().find(|key| key.id() == tombstone.key) {
-                None => "unknown key",
-                Some(key) if !key.verifies(&bytes, &tombstone.sig) => "forged",
-                Some(_) if tombstone.state != State::Forgotten => "reserved",
-                Some(_) => "good",
+            let bytes = said.signed_bytes(vault, &stream, id);
+            let signer = keys.iter().find(|key| key.id() == said.key);
+            let ours = signer.map(|key| key.verifies(&bytes, &said.sig));
+            let told = match (said.body, ours) {
+                (Ok(_), Some(true)) => "good",
+                (Err(_), Some(true)) => "newer",
+                (Err(_), _) => "malformed",
+                (Ok(_), Some(false)) => "forged",
+                (Ok(_), None) => "unknown key",
             };
             (told, bytes)
         };
