@@ -136,6 +136,10 @@ mod tests {
         }
         let more = none.replace("{\"ann", "{\"more\":1,\"ann");
         assert!(read(&more).is_err(), "{more}");
+        let list = none.replace("{\"announcements\":", "[").replace("\"sha256\":", "");
+        let list = list.replace("}}", "]}");
+        assert!(serde_json::from_str::<End>(&list).is_ok(), "{list}");
+        assert!(read(&list).is_err(), "{list}");
         assert!(parse(&b""[..], true).is_ok());
     }
 }
