@@ -9,6 +9,7 @@ use super::{
     EventRef, Oubliette,
     document::{Document, Notes, Stored},
     halves::{PATIENCE, document_of},
+    opening::is_anothers,
     placement::logical_of,
 };
 use crate::{
@@ -33,6 +34,17 @@ impl Specimen {
     pub(crate) fn tagged(&self, vault: &Vault) -> Option<Tagged> {
         let Ok(Document::Stored(stored)) = &self.document else { return None };
         stored.tagged(vault, EventRef::of(&self.event))
+    }
+
+    /// Whether another vault on the same store wrote it, as far as can be told.
+    pub(crate) fn is_anothers(&self, vault: &Vault) -> bool {
+        match &self.document {
+            // Tombstones and announcements have signatures in place of tags.
+            _ if self.event.is_tombstone() || self.event.is_announcement() => false,
+            Ok(Document::Stored(stored)) => stored.is_anothers(vault),
+            Ok(Document::Clear) => false,
+            Err(_) => is_anothers(vault, &Notes::of(self.event.metadata.as_ref()), &[]),
+        }
     }
 
     /// Whether nothing shows that this vault wrote it. The layer's own words, in clear, are not
@@ -98,13 +110,8 @@ impl<S: EventStore> Specimens<S> {
                 continue;
             };
             let notes = Notes::of(event.metadata.as_ref());
-            let logical = match logical_of(self.layer.policy(), &event.stream, &notes) {
-                Ok(logical) => logical,
-                Err(unreadable) => {
-                    return Ok(Some(Specimen { event, document: Err(unreadable), lone_half: false }));
-                }
-            };
-            if notes.public.is_some() {
+            let logical = logical_of(self.layer.policy(), &event.stream, &notes);
+            if notes.public.is_some() && (logical.is_ok() || self.is_of_no_rule(&notes)) {
                 // More than one append has: the oldest of them wait in vain.
                 if self.held.len() >= 2 * PATIENCE {
                     self.lone = self.held.drain().map(|(_, half)| half).collect();
@@ -112,6 +119,14 @@ impl<S: EventStore> Specimens<S> {
                 self.held.insert(event.id, event);
                 continue;
             }
+            let logical = match logical {
+                Ok(logical) => logical,
+                Err(unreadable) => {
+                    // What is told of the one goes for the other.
+                    notes.private.and_then(|id| self.held.remove(&id));
+                    return Ok(Some(Specimen { event, document: Err(unreadable), lone_half: false }));
+                }
+            };
             let private = match notes.private {
                 None => None,
                 Some(id) => match self.held.remove(&id) {
@@ -123,6 +138,15 @@ impl<S: EventStore> Specimens<S> {
             let document = document_of(&event, private.as_ref(), self.layer.vault());
             return Ok(Some(Specimen { event, document, lone_half: false }));
         }
+    }
+}
+
+impl<S: EventStore> Specimens<S> {
+    /// Whether no rule of the policy splits the stream that is noted: another vault's policy may. Then its
+    /// public half, which has a tag, says whose both are.
+    fn is_of_no_rule(&self, notes: &Notes) -> bool {
+        let names = |logical| self.layer.policy().reading_plan(logical).split_names;
+        notes.stream.as_ref().is_some_and(|logical| names(logical).is_none())
     }
 }
 
