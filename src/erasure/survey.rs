@@ -151,6 +151,12 @@ impl<S: EventStore> Survey<'_, S> {
             found.unsealed += u64::from(self.is_theirs(event, data, metadata));
             return Ok(());
         };
+        let elsewhere = stored.notes.stream.as_ref().is_some_and(|noted| *noted != event.stream);
+        if elsewhere || (stored.notes.public.is_some() && !half) {
+            // Somebody moved it to here, or hides it: whose it is, nobody can say.
+            found.unsealed += 1;
+            return Ok(());
+        }
         let mut unknown = false;
         for token in &stored.tokens {
             let id = token.key_id();
