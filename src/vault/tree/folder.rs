@@ -290,10 +290,67 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
     if header.format > FORMAT {
         return Err(VaultError::NewerFormat { found: header.format, known: FORMAT });
     }
+    if header.format != FORMAT {
+        return Err(VaultError::Damaged(format!("{HEADER} has no format that there ever was")));
+    }
     let pages = header.pages.map_or(Ok(PageStoreKind::Sled), |pages| pages.parse())?;
     match header.vault {
         Some(vault) => Ok(Header { vault: VaultId(vault), pages }),
         // It is being restored, or was, when that was cut off.
         None => Err(VaultError::NotFound(name())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is changed in the header leads to no other vault unnoticed: it is refused, or names another
+    /// vault or another page store, which the slot and the folder do not have.
+    #[test]
+    fn no_bit_and_no_byte_of_a_header_can_change_unnoticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(HEADER);
+        let header = Header { vault: VaultId(Uuid::new_v4()), pages: PageStoreKind::Sqlite };
+        write_header(folder.path(), header).unwrap();
+        let good = fs::read(&file).unwrap();
+        let read = |bytes: &[u8]| {
+            fs::write(&file, bytes).unwrap();
+            read_header(folder.path()).map(|read| (read.vault, read.pages))
+        };
+        let as_written = (header.vault, header.pages);
+        assert_eq!(read(&good).unwrap(), as_written);
+        let mut other_vaults = 0;
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            match read(&bytes) {
+                // White space, or the name of the page store: without one it is the first that there was.
+                Ok((vault, pages)) if vault == header.vault => {
+                    let respelled: Written = serde_json::from_slice(&bytes).unwrap();
+                    let noted = respelled.pages.is_some();
+                    assert_eq!(pages == header.pages, noted, "bit {bit}");
+                }
+                Ok(_) => other_vaults += 1,
+                Err(VaultError::NewerFormat { found, known: FORMAT }) => assert!(found > FORMAT),
+                Err(
+                    VaultError::Damaged(_)
+                    | VaultError::NotAVault(_)
+                    | VaultError::NotFound(_)
+                    | VaultError::NoPageStore(_),
+                ) => {}
+                Err(other) => panic!("bit {bit}: {other:?}"),
+            }
+        }
+        assert!(other_vaults > 32, "{other_vaults}");
+        for length in 0..good.len() - 1 {
+            assert!(matches!(read(&good[..length]), Err(VaultError::Damaged(_))), "{length}");
+        }
+        let good = String::from_utf8(good).unwrap();
+        for format in [2_u32, 9, u32::MAX] {
+            let newer = good.replace(": 1,", &format!(": {format},"));
+            let told = read(newer.as_bytes());
+            assert!(matches!(told, Err(VaultError::NewerFormat { found, .. }) if found == format));
+        }
     }
 }
