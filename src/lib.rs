@@ -20,6 +20,7 @@ pub mod event;
 pub mod layer;
 mod own;
 pub mod policy;
+mod runtime;
 #[cfg(feature = "cli")]
 pub mod service;
 pub mod store;

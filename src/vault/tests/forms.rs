@@ -154,7 +154,8 @@ fn a_value_of_another_version_is_refused_and_a_newer_one_by_its_number() {
         for version in (0..=u8::MAX).filter(|version| *version != known) {
             let read = again(&[&[version], &good[1..]].concat());
             match read {
-                Err(VaultError::NewerFormat { found, known: ours }) => {
+                Err(VaultError::NewerFormat { what: told, found, known: ours }) => {
+                    assert_eq!(told, what);
                     assert!(version > known, "{what} {version}");
                     assert_eq!((found, ours), (u32::from(version), u32::from(known)), "{what}");
                 }

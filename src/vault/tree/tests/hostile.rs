@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::{
     super::{
+        note::Note,
         open::RETIRE,
-        openings::{Openings, Whereabouts},
+        openings::{OPENINGS, Openings, Whereabouts},
         page::{Child, Entry, Items, Page, RootHead},
         retire::RetireList,
     },
@@ -167,7 +168,7 @@ fn no_bit_and_no_byte_of_a_page_can_change_unnoticed() {
             // The first byte is the format.
             let newer = bit < 8 && bytes[0] > 1;
             match open(&bytes) {
-                Err(VaultError::NewerFormat { found, known: 1 }) if newer => {
+                Err(VaultError::NewerFormat { found, known: 1, .. }) if newer => {
                     assert_eq!(found, u32::from(bytes[0]));
                 }
                 read => assert!(!newer && is_damaged(read), "root {root}, leaf {leaf}: bit {bit}"),
@@ -199,7 +200,7 @@ fn no_bit_and_no_byte_of_a_small_note_can_change_unnoticed() {
     let retire = RetireList { epoch: 3, added: vec![[1; 16]], replaced: vec![[2; 16], [3; 16]] };
     type Opens = fn(VaultId, &Secret, &[u8]) -> bool;
     let opens_openings: Opens =
-        |vault, identity, bytes| Openings::open(vault, identity, bytes).is_some();
+        |vault, identity, bytes| matches!(Openings::open(vault, identity, bytes), Ok(Some(_)));
     let opens_retire: Opens =
         |vault, identity, bytes| RetireList::open(vault, identity, bytes).is_ok();
     let sealed = [
@@ -338,5 +339,42 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
     let sum = Sha256::digest(&sectors[1][..SECTOR_BYTES - 32]);
     sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
     disk.set_sectors(sectors);
-    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 5, known: 4 })));
+    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 5, known: 4, .. })));
+}
+
+/// To go on without it would be to write over what a newer program keeps there.
+#[test]
+fn a_small_note_of_a_later_format_keeps_the_vault_closed() {
+    for (name, purpose) in
+        [(RETIRE, &b"oubliette retire list"[..]), (OPENINGS, b"oubliette openings")]
+    {
+        let (disk, tree) = filled();
+        let (vault, identity) = (tree.vault_id(), tree.identity().clone());
+        drop(tree);
+        let whole = disk.image();
+        let note = |format| Note { purpose, what: "the note", format };
+        let newer = note(2).seal(vault, &identity, b"new").unwrap();
+        let mut image = whole.clone();
+        image.insert(name.to_vec(), newer.clone());
+        disk.set_image(image);
+        let refused = disk.open(tiny()).unwrap_err();
+        assert!(matches!(refused, VaultError::NewerFormat { found: 2, known: 1, .. }), "{refused}");
+
+        // No changed byte makes a note a newer one, and none is read for another.
+        let known = note(1).seal(vault, &identity, b"known").unwrap();
+        let open = |bytes: &[u8]| note(1).open(vault, &identity, bytes).unwrap();
+        assert_eq!(open(&known).unwrap().as_slice(), b"known");
+        for stored in [&known, &newer] {
+            for bit in 0..stored.len() * 8 {
+                let mut flipped = stored.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(open(&flipped).is_none(), "bit {bit}");
+            }
+            for at in 0..stored.len() {
+                assert!(open(&[&stored[..at], &stored[at + 1..]].concat()).is_none(), "byte {at}");
+                assert!(open(&stored[..at]).is_none(), "{at} bytes");
+            }
+        }
+        assert!(note(1).open(VaultId(Uuid::new_v4()), &identity, &newer).unwrap().is_none());
+    }
 }
