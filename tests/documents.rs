@@ -1,6 +1,6 @@
 //! The documents are true where a machine can tell: links lead somewhere, policies in them are
 //! accepted, rooms that they name exist. Commands in them are parsed by the tests in
-//! `src/cli/documents.rs`.
+//! `crates/oubliette-cli/src/documents.rs`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,8 +19,10 @@ fn root() -> &'static Path {
 /// All Markdown files of the repository.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["docs", "examples", "tests", "benches"].iter().map(|name| root().join(name)).collect();
+    let mut folders: Vec<PathBuf> = ["docs", "examples", "tests", "benches", "crates"]
+        .iter()
+        .map(|name| root().join(name))
+        .collect();
     found.extend(markdown_in(root()));
     while let Some(folder) = folders.pop() {
         found.extend(markdown_in(&folder));
@@ -126,14 +128,17 @@ fn every_policy_shown_is_accepted() {
     assert!(shown >= 5, "{shown}");
 }
 
-/// The tables of rooms, in README and architecture, name the modules, all of them and no others.
+/// The tables of rooms, in README and architecture, name the modules of the library and the crates beside it,
+/// all of them and no others.
 #[test]
 fn the_tables_of_rooms_name_every_module_and_no_other() {
     let mut modules = BTreeSet::new();
-    for entry in fs::read_dir(root().join("src")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && path.join("mod.rs").exists() {
-            modules.insert(path.file_name().unwrap().to_string_lossy().into_owned());
+    for (folder, holds) in [("src", "mod.rs"), ("crates", "Cargo.toml")] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.join(holds).exists() {
+                modules.insert(path.file_name().unwrap().to_string_lossy().into_owned());
+            }
         }
     }
     for document in ["README.md", "docs/architecture.md"] {

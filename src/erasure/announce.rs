@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::{ErasureError, ErasureRecord};
-#[cfg(feature = "cli")]
+#[cfg(feature = "backup")]
 use crate::vault::backup::VerifiedBackup;
 use crate::{
     crypto::{SigningKey, base64url},
@@ -161,10 +161,10 @@ pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
     !matches!(opened, Ok(None))
 }
 
-/// How many of these announcements are the word of the vault that a backup is of, and do not count there:
-/// forged or changed ones, and those that only a compromised key says.
-#[cfg(feature = "cli")]
-pub(crate) fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> (usize, usize) {
+/// How many of these announcements are the word of the vault that a backup is of, and do not count there.
+/// Where it is none, [`replay`](super::replay) takes them all.
+#[cfg(feature = "backup")]
+pub fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> Unsuitable {
     let mut history = backup.signing_history().clone();
     let ours = said.iter().filter(|said| said.vault() == backup.vault().0);
     let (statements, erasures): (Vec<_>, Vec<_>) =
@@ -184,7 +184,17 @@ pub(crate) fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> (usi
             _ => odd += 1,
         }
     }
-    (odd, compromised)
+    Unsuitable { odd, compromised }
+}
+
+/// What [`unsuitable`] counts.
+#[cfg(feature = "backup")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsuitable {
+    /// Those that are forged, changed or cut.
+    pub odd: usize,
+    /// Those that only a key says that was compromised by then.
+    pub compromised: usize,
 }
 
 /// The stream of announcements.

@@ -125,8 +125,10 @@ impl<S: EventStore> Oubliette<S> {
 
     /// Wraps a store for an auditor, and leaves erasures that were cut off as they are: what a
     /// damaged vault cannot complete must not keep anybody from seeing the damage.
-    #[cfg(feature = "cli")]
-    pub(crate) fn unresumed(store: S, vault: Vault, policy: Policy) -> Self {
+    ///
+    /// For reports alone. What [`Oubliette::open`] refuses to serve (an erasure that was announced and is not
+    /// carried out, say) is readable here.
+    pub fn unresumed(store: S, vault: Vault, policy: Policy) -> Self {
         Self::over(store, Codec::new(vault, policy))
     }
 
