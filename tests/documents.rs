@@ -209,9 +209,9 @@ fn every_test_that_a_table_names_exists() {
 fn no_room_calls_what_panics_outside_of_a_runtime_or_before_1970() {
     const PANICS: [&str; 6] = [
         "tokio::spawn(",
-        "task::spawn_blocking(",
-        "time::sleep(",
-        "time::timeout(",
+        "tokio::task::spawn_blocking(",
+        "tokio::time::sleep(",
+        "tokio::time::timeout(",
         "Handle::current(",
         "Uuid::now_v7(",
     ];
