@@ -1,9 +1,6 @@
 // A page of rustdoc has no files beside it. Of two definitions of a link the first one counts, so these
 // go before those that the README ends with.
 #![doc = include_str!("links.md")]
-#![cfg_attr(feature = "cli", doc = "[`service`]: crate::service")]
-#![cfg_attr(not(feature = "cli"), doc = "[`service`]: #features")]
-#![doc = ""]
 #![doc = include_str!("../README.md")]
 //!
 //! ## Documents
@@ -14,16 +11,15 @@
 
 pub mod audit;
 pub mod crypto;
-mod durable;
 pub mod erasure;
 pub mod event;
 pub mod layer;
-mod own;
 pub mod policy;
-#[cfg(feature = "cli")]
-pub mod service;
+mod runtime;
 pub mod store;
 pub mod vault;
+
+use oubliette_files::{durable, own};
 
 /// The examples of the guide, which run as doctests.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! The documents are true where a machine can tell: links lead somewhere, policies in them are
 //! accepted, rooms that they name exist. Commands in them are parsed by the tests in
-//! `src/cli/documents.rs`.
+//! `crates/oubliette-cli/src/documents.rs`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,8 +19,10 @@ fn root() -> &'static Path {
 /// All Markdown files of the repository.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["docs", "examples", "tests", "benches"].iter().map(|name| root().join(name)).collect();
+    let mut folders: Vec<PathBuf> = ["docs", "examples", "tests", "benches", "crates"]
+        .iter()
+        .map(|name| root().join(name))
+        .collect();
     found.extend(markdown_in(root()));
     while let Some(folder) = folders.pop() {
         found.extend(markdown_in(&folder));
@@ -126,14 +128,17 @@ fn every_policy_shown_is_accepted() {
     assert!(shown >= 5, "{shown}");
 }
 
-/// The tables of rooms, in README and architecture, name the modules, all of them and no others.
+/// The tables of rooms, in README and architecture, name the modules of the library and the crates beside it,
+/// all of them and no others.
 #[test]
 fn the_tables_of_rooms_name_every_module_and_no_other() {
     let mut modules = BTreeSet::new();
-    for entry in fs::read_dir(root().join("src")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && path.join("mod.rs").exists() {
-            modules.insert(path.file_name().unwrap().to_string_lossy().into_owned());
+    for (folder, holds) in [("src", "mod.rs"), ("crates", "Cargo.toml")] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.join(holds).exists() {
+                modules.insert(path.file_name().unwrap().to_string_lossy().into_owned());
+            }
         }
     }
     for document in ["README.md", "docs/architecture.md"] {
@@ -174,7 +179,7 @@ fn every_test_that_the_threat_model_names_exists() {
         .collect();
     assert!(named.len() > 15, "{}", named.len());
     let mut code = String::new();
-    let mut folders = vec![root().join("src"), root().join("tests")];
+    let mut folders = vec![root().join("src"), root().join("tests"), root().join("crates")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -188,4 +193,39 @@ fn every_test_that_the_threat_model_names_exists() {
     for name in named {
         assert!(code.contains(&format!("fn {name}(")), "there is no test {name}");
     }
+}
+
+/// Tokio panics outside of its runtime, and some ways to ask for the time panic before 1970. The rooms ask
+/// in one place for each, where that is an answer.
+#[test]
+fn no_room_calls_what_panics_outside_of_a_runtime_or_before_1970() {
+    const PANICS: [&str; 6] = [
+        "tokio::spawn(",
+        "task::spawn_blocking(",
+        "time::sleep(",
+        "time::timeout(",
+        "Handle::current(",
+        "Uuid::now_v7(",
+    ];
+    let (mut folders, mut files) = (vec![root().join("src")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            // The program is always within its runtime, and so is the suite that stores run.
+            if path.ends_with("tests") || path.ends_with("cli") || path.ends_with("conformance") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("tests.rs") && !path.ends_with("src/runtime.rs") {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                for call in PANICS {
+                    assert!(!product.contains(call), "{call} in {}", path.display());
+                }
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 100, "{files}");
 }

@@ -1,8 +1,8 @@
 //! Forgetting: from plan to tombstones.
 //!
 //! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
-//! Before there is a layer, `service` calls [`replay`], [`believe`] and [`pass_over`], and the command line
-//! [`export`]. `audit` reads records and announcements.
+//! Before there is a layer, the data folder calls [`replay`], [`believe`] and [`pass_over`], and the command
+//! line [`export`]. `audit` reads records and announcements.
 //! The order of the steps is what makes it safe:
 //!
 //! 1. **Look** into the streams concerned for events that were never sealed, which forgetting does not
@@ -36,12 +36,12 @@ mod tests;
 mod tombstones;
 mod witness;
 
-#[cfg(feature = "cli")]
-pub(crate) use announce::unsuitable;
 pub(crate) use announce::{Uncounted, open, opens};
+#[cfg(feature = "backup")]
+pub use announce::{Unsuitable, unsuitable};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
-pub use keys::{KeyChange, KeyChangeError, change_key};
+pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
 pub use plan::{
     AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Untouched,
 };

@@ -65,7 +65,8 @@ use crate::{
 /// # Cancellation
 ///
 /// An append goes on in a task of its own when its future is dropped, so that the inner store,
-/// the vault and forgetting agree on whether it happened. It needs a tokio runtime.
+/// the vault and forgetting agree on whether it happened. It needs a Tokio runtime, as forgetting,
+/// sealing with a [`Codec`] and walks over the vault do; outside of one, their errors say so.
 pub struct Oubliette<S> {
     pub(crate) layer: Arc<Layer<S>>,
 }
@@ -124,8 +125,10 @@ impl<S: EventStore> Oubliette<S> {
 
     /// Wraps a store for an auditor, and leaves erasures that were cut off as they are: what a
     /// damaged vault cannot complete must not keep anybody from seeing the damage.
-    #[cfg(feature = "cli")]
-    pub(crate) fn unresumed(store: S, vault: Vault, policy: Policy) -> Self {
+    ///
+    /// For reports alone. What [`Oubliette::open`] refuses to serve (an erasure that was announced and is not
+    /// carried out, say) is readable here.
+    pub fn unresumed(store: S, vault: Vault, policy: Policy) -> Self {
         Self::over(store, Codec::new(vault, policy))
     }
 

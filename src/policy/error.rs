@@ -66,7 +66,7 @@ pub struct Warning {
 
 impl PolicyErrors {
     /// The file itself cannot be read.
-    pub(crate) fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Self {
+    pub fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Self {
         let message = format!("the policy cannot be read: {error}");
         let error = PolicyError { line: 0, column: 0, problem: Problem::Unreadable, message };
         Self { file: path.display().to_string(), errors: vec![error] }

@@ -1,7 +1,7 @@
 //! Where data keys live and die.
 //!
 //! Used by `layer` (keys to seal and open with), `erasure` (plan, journal, destroy), `audit` (inventory,
-//! verify, drill), `service` and the command line (making, opening, backups), and by programs that make
+//! verify, drill), the data folder and the command line (making, opening, backups), and by programs that make
 //! and open a vault. It knows of events and keys, and of no store: an event is to it an id that somebody
 //! says is, or is not, in the store.
 
@@ -74,9 +74,7 @@ pub use signing::{
 pub(crate) use stating::Stating;
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
-pub use tree::{Moved, OpenAs};
-#[cfg(feature = "cli")]
-pub(crate) use tree::{is_free, remove_unfinished};
+pub use tree::{Moved, OpenAs, remove_unfinished};
 pub use types::{
     Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
     KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, Verdict,

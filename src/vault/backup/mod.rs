@@ -1,6 +1,6 @@
 //! Backups: a copy of a whole vault in one file, sealed to age recipients, and restoring it.
 //!
-//! Used by `service`, and by programs that keep a vault of their own. A backup is *logical*: the
+//! Used by the data folder, and by programs that keep a vault of their own. A backup is *logical*: the
 //! values of the tree and the vault's identity, not its pages and not its root key. So a restored
 //! vault has a root key of its own, and the root slot is never copied.
 //!
@@ -32,5 +32,7 @@ mod verify;
 pub(super) use delta::Delta;
 pub use error::BackupError;
 pub use keys::{Identities, Recipients};
-pub use restore::Restored;
+pub use restore::{Prepared, Restored};
 pub use verify::VerifiedBackup;
+
+pub use super::tree::is_free;

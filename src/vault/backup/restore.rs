@@ -50,8 +50,12 @@ impl VerifiedBackup {
         self.prepare(folder, root.into(), progress)?.complete()
     }
 
-    /// As [`VerifiedBackup::restore`], but for the last step.
-    pub(crate) fn prepare(
+    /// As [`VerifiedBackup::restore`], but for the last step: nobody finds the vault before
+    /// [`Prepared::complete`], so that erasures since the backup can be applied first.
+    ///
+    /// # Errors
+    /// As [`VerifiedBackup::restore`].
+    pub fn prepare(
         mut self,
         folder: &Path,
         slot: SlotConfig,
@@ -103,24 +107,27 @@ impl VerifiedBackup {
 
 /// A vault that is complete, but for the header that makes it one.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    /// Open, for what is to be done before anybody finds it.
-    pub(crate) vault: Vault,
+pub struct Prepared {
+    vault: Vault,
     draft: FolderDraft,
     restored: Restored,
 }
 
 impl Prepared {
+    /// The vault, open for what is to be done before anybody finds it.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// Closes the vault, and says whose it is.
-    pub(crate) fn complete(self) -> Result<Restored, BackupError> {
+    pub fn complete(self) -> Result<Restored, BackupError> {
         drop(self.vault);
         self.draft.complete(self.restored.vault)?;
         Ok(self.restored)
     }
 
     /// Removes it again.
-    #[cfg(feature = "cli")]
-    pub(crate) fn abandon(self) {
+    pub fn abandon(self) {
         drop(self.vault);
         self.draft.remove();
     }

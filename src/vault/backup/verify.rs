@@ -151,7 +151,6 @@ impl VerifiedBackup {
     }
 
     /// The history of signing keys in it.
-    #[cfg(feature = "cli")]
     pub(crate) fn signing_history(&self) -> &History {
         &self.signing
     }

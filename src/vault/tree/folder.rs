@@ -179,10 +179,6 @@ fn write(folder: &Path, vault: Option<VaultId>, pages: PageStoreKind) -> Result<
 pub(crate) struct FolderDraft {
     path: PathBuf,
     /// Whether the folder itself was made for it.
-    #[cfg_attr(
-        not(feature = "cli"),
-        allow(dead_code, reason = "only an abandoned one is removed")
-    )]
     made: bool,
     _lock: FolderLock,
 }
@@ -195,7 +191,6 @@ impl FolderDraft {
     }
 
     /// Removes it. What cannot be removed the next restoration does.
-    #[cfg(feature = "cli")]
     pub(crate) fn remove(self) {
         if own::clear(&self.path, &PARTS, &[]).is_ok() && self.made {
             let _ = fs::remove_dir(&self.path);
@@ -209,7 +204,7 @@ impl FolderDraft {
 /// # Errors
 /// [`VaultError::Foreign`] where it is a symbolic link: it may lead to somebody else's folder, or nowhere.
 #[cfg(feature = "backup")]
-pub(crate) fn is_free(folder: &Path) -> Result<bool, VaultError> {
+pub fn is_free(folder: &Path) -> Result<bool, VaultError> {
     own::refuse_link(folder)?;
     match is_empty(folder) {
         Ok(empty) => Ok(empty || is_draft(folder)),
@@ -258,8 +253,7 @@ pub(super) fn begin_draft(folder: &Path) -> Result<FolderDraft, VaultError> {
 ///
 /// # Errors
 /// [`VaultError::Foreign`], [`VaultError::InUse`], [`VaultError::NotEmpty`].
-#[cfg(feature = "cli")]
-pub(crate) fn remove_unfinished(folder: &Path) -> Result<(), VaultError> {
+pub fn remove_unfinished(folder: &Path) -> Result<(), VaultError> {
     own::refuse_link(folder)?;
     let _lock = lock(folder)?;
     if folder.join(HEADER).exists() {

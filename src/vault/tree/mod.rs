@@ -61,23 +61,21 @@ use std::{
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "backup")]
+pub use self::folder::is_free;
 pub(crate) use self::folder::read_header;
-#[cfg(feature = "cli")]
-pub(crate) use self::folder::remove_unfinished;
+pub use self::folder::remove_unfinished;
 pub use self::moving::Moved;
 pub use self::open::OpenAs;
 #[cfg(all(test, feature = "backup"))]
 pub(crate) use self::openings::Whereabouts;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
+#[cfg(feature = "backup")]
+pub(crate) use self::{folder::FolderDraft, load::Seed};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},
     store::Store,
-};
-#[cfg(feature = "backup")]
-pub(crate) use self::{
-    folder::{FolderDraft, is_free},
-    load::Seed,
 };
 use super::{
     VaultError, VaultId,

@@ -1,0 +1,141 @@
+//! Lists of erasures in files: an announcement a line, and an end by which it is known that none is missing.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, stdin},
+    path::Path,
+};
+
+use oubliette::erasure::Announcement;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::exit::CliError;
+
+/// The last line of a list.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct End {
+    end: Total,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Total {
+    announcements: u64,
+    /// In hexadecimal digits, of the lines before it, each without white space around it and with a line
+    /// feed.
+    sha256: String,
+}
+
+/// What the end says, as far as the list is known.
+#[derive(Default)]
+pub(super) struct Sum {
+    announcements: u64,
+    digest: Sha256,
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, line: &str) {
+        self.announcements += 1;
+        self.digest.update(line.trim());
+        self.digest.update(b"\n");
+    }
+
+    pub(super) fn end(self) -> End {
+        let sha256 = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        End { end: Total { announcements: self.announcements, sha256 } }
+    }
+}
+
+/// The announcements in a file; `-` is stdin. Several lists may follow each other.
+pub(crate) fn read(file: &Path, even_cut: bool) -> Result<Vec<Announcement>, CliError> {
+    if file == Path::new("-") {
+        return parse(stdin().lock(), even_cut);
+    }
+    let open = File::open(file);
+    let named = |error| CliError::failed(format!("{}: {error}", file.display()));
+    parse(BufReader::new(open.map_err(named)?), even_cut)
+}
+
+fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliError> {
+    let mut announcements = Vec::new();
+    // Of the list that has not ended; `None`: the last line was an end.
+    let mut open = Some(Sum::default());
+    // Half a line, which only the last one may be.
+    let mut half = None;
+    for (number, line) in lines.lines().enumerate() {
+        let line = line?;
+        let line = if number == 0 { line.trim_start_matches('\u{feff}') } else { &line };
+        if line.trim().is_empty() {
+            continue;
+        }
+        let at = number + 1;
+        if let Some(error) = half.take() {
+            return Err(error);
+        }
+        if let Ok(end) = serde_json::from_str::<End>(line) {
+            if open.take().unwrap_or_default().end() != end && !even_cut {
+                return Err(CliError::failed(format!(
+                    "line {at} ends a list that is not the one before it: lines are missing or were changed"
+                ))
+                .with_hint(HINT));
+            }
+            continue;
+        }
+        open.get_or_insert_default().add(line);
+        match line.parse::<Announcement>() {
+            Ok(announcement) => announcements.push(announcement),
+            Err(error) => {
+                let error = CliError::usage(format!("line {at}: {error}"));
+                if !even_cut {
+                    return Err(error);
+                }
+                half = Some(error);
+            }
+        }
+    }
+    if open.is_some() && !even_cut {
+        return Err(CliError::failed(
+            "the list of erasures has no end: it was cut off, or a disk was full when it was written",
+        )
+        .with_hint(HINT));
+    }
+    Ok(announcements)
+}
+
+const HINT: &str = "take a whole list, as `erasures export` writes it; with --even-cut what is there is \
+                    applied, and who else was forgotten can be read again";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<usize, String> {
+        let read = parse(text.as_bytes(), false);
+        read.map(|list| list.len()).map_err(|error| format!("{error:?}"))
+    }
+
+    fn end(lines: &[&str]) -> String {
+        let mut sum = Sum::default();
+        lines.iter().for_each(|line| sum.add(line));
+        serde_json::to_string(&sum.end()).unwrap()
+    }
+
+    #[test]
+    fn a_list_ends_or_is_refused() {
+        let none = end(&[]);
+        assert_eq!(read(&format!("{none}\n")), Ok(0), "nobody was forgotten, and that is said");
+        assert_eq!(read(&format!("\u{feff}{none}\r\n\r\n{none}")), Ok(0));
+        for endless in ["", "\n\n", "\u{feff}", &none[..none.len() - 1], &none[..20]] {
+            assert!(read(endless).is_err(), "{endless}");
+        }
+        assert!(read(&end(&["x"])).unwrap_err().contains("missing"));
+        for changed in [none.replace(":0", ":1"), none.replacen("e3b0", "e3b1", 1)] {
+            assert!(read(&changed).unwrap_err().contains("missing"), "{changed}");
+        }
+        let more = none.replace("{\"ann", "{\"more\":1,\"ann");
+        assert!(read(&more).is_err(), "{more}");
+        assert!(parse(&b""[..], true).is_ok());
+    }
+}

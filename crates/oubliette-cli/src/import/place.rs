@@ -1,0 +1,204 @@
+//! Appending batches: together where that goes, in ever smaller pieces where it does not.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use futures::TryStreamExt;
+use oubliette::{
+    event::{EventId, NewEvent, StreamName},
+    store::{Append, EventStore, ExpectedRevision, ReadOptions, StoreError},
+};
+
+use super::lines::{Batch, Line, What};
+use crate::{
+    exit,
+    open::{Store, is_the_stores},
+};
+
+/// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
+const REMEMBERED: usize = 1_000_000;
+
+/// What became of a line.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Imported,
+    /// It is there from an earlier import.
+    Already,
+    /// A tombstone.
+    Skipped,
+    /// Its subject is forgotten, and it is not there.
+    Forgotten(String),
+    Bad(String),
+    /// A line before it in its stream is bad: in another order it might state something else.
+    Held,
+}
+
+/// Puts batches into the store.
+pub(super) struct Placer {
+    store: Store,
+    /// The ids in streams of forgotten subjects, for telling what is there from what is refused.
+    seen: HashMap<StreamName, Option<HashSet<EventId>>>,
+    remembered: usize,
+    /// Streams of which a line was bad.
+    held: HashSet<StreamName>,
+}
+
+/// An event that is ready to be appended.
+struct Ready {
+    line: u64,
+    stream: StreamName,
+    event: NewEvent,
+    made_id: bool,
+}
+
+impl Placer {
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, seen: HashMap::new(), remembered: 0, held: HashSet::new() }
+    }
+
+    /// Appends what can be appended, and says of each line what became of it, in their order. An
+    /// error is one of the store itself: the lines that are not named were not reached.
+    pub(super) async fn place(
+        &mut self,
+        batch: Batch,
+    ) -> (Vec<(u64, Outcome)>, Option<StoreError>) {
+        let mut outcomes = Vec::with_capacity(batch.lines.len());
+        let mut ready = Vec::with_capacity(batch.lines.len());
+        for Line { number, what, .. } in batch.lines {
+            match what {
+                What::Event { stream, .. } if self.held.contains(&stream) => {
+                    outcomes.push((number, Outcome::Held));
+                }
+                What::Event { stream, event, made_id } => {
+                    ready.push(Ready { line: number, stream, event, made_id });
+                }
+                What::Tombstone => outcomes.push((number, Outcome::Skipped)),
+                What::Bad { error, stream } => {
+                    self.held.extend(stream);
+                    outcomes.push((number, Outcome::Bad(error.to_string())));
+                }
+            }
+        }
+        let failed = self.append(&ready, &mut outcomes).await.err();
+        outcomes.sort_by_key(|(line, _)| *line);
+        (outcomes, failed)
+    }
+
+    async fn append(
+        &mut self,
+        ready: &[Ready],
+        outcomes: &mut Vec<(u64, Outcome)>,
+    ) -> Result<(), StoreError> {
+        // The ranges that are still to be appended, the next one last.
+        let mut todo: Vec<Range<usize>> = Vec::new();
+        if !ready.is_empty() {
+            todo.push(0..ready.len());
+        }
+        let mut held = vec![false; ready.len()];
+        while let Some(range) = todo.pop() {
+            let piece: Vec<&Ready> =
+                range.clone().filter(|at| !held[*at]).map(|at| &ready[at]).collect();
+            if piece.is_empty() {
+                continue;
+            }
+            let groups: Vec<&[&Ready]> =
+                piece.chunk_by(|one, next| one.stream == next.stream).collect();
+            match self.store.append(groups.iter().map(|group| as_append(group)).collect()).await {
+                Ok(appended) => {
+                    for (group, appended) in groups.iter().zip(appended) {
+                        let outcome =
+                            || if appended.already { Outcome::Already } else { Outcome::Imported };
+                        outcomes.extend(group.iter().map(|row| (row.line, outcome())));
+                    }
+                }
+                Err(error) if is_the_stores(&error) => return Err(error),
+                Err(error) => match piece[..] {
+                    [row] => {
+                        let outcome = self.explain(row, error).await?;
+                        if matches!(outcome, Outcome::Bad(_)) {
+                            self.held.insert(row.stream.clone());
+                            for at in range.end..ready.len() {
+                                if ready[at].stream == row.stream {
+                                    held[at] = true;
+                                    outcomes.push((ready[at].line, Outcome::Held));
+                                }
+                            }
+                        }
+                        outcomes.push((row.line, outcome));
+                    }
+                    _ => {
+                        let middle = range.start + range.len() / 2;
+                        todo.extend([middle..range.end, range.start..middle]);
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a single row was refused.
+    async fn explain(&mut self, row: &Ready, error: StoreError) -> Result<Outcome, StoreError> {
+        Ok(match error {
+            StoreError::Forgotten { .. } => {
+                if self.is_there(&row.stream, row.event.id).await? {
+                    Outcome::Already
+                } else {
+                    Outcome::Forgotten(error.to_string())
+                }
+            }
+            StoreError::IdInUse { .. } | StoreError::OtherContent { .. } => {
+                Outcome::Bad(other_content(row))
+            }
+            error => {
+                let (mut why, causes) = exit::chain(&error);
+                for cause in causes {
+                    why.push_str(": ");
+                    why.push_str(&cause);
+                }
+                Outcome::Bad(why)
+            }
+        })
+    }
+
+    /// Whether an event is in the stream of a forgotten subject.
+    async fn is_there(&mut self, stream: &StreamName, id: EventId) -> Result<bool, StoreError> {
+        if !self.seen.contains_key(stream) {
+            if self.remembered > REMEMBERED {
+                self.seen.clear();
+                self.remembered = 0;
+            }
+            let mut ids = HashSet::new();
+            let mut events = self.store.read(stream, ReadOptions::default());
+            while let Some(event) = events.try_next().await? {
+                ids.insert(event.id);
+                if ids.len() > REMEMBERED {
+                    break;
+                }
+            }
+            self.remembered += ids.len();
+            // Of a stream that is too long nothing is known, and its rows count as refused.
+            let known = (ids.len() <= REMEMBERED).then_some(ids);
+            self.seen.insert(stream.clone(), known);
+        }
+        Ok(self.seen.get(stream).and_then(Option::as_ref).is_some_and(|ids| ids.contains(&id)))
+    }
+}
+
+fn as_append(group: &[&Ready]) -> Append {
+    // `chunk_by` makes no empty groups.
+    let stream = group[0].stream.clone();
+    let events = group.iter().map(|row| row.event.clone()).collect();
+    Append::new(stream, ExpectedRevision::Any, events)
+}
+
+fn other_content(row: &Ready) -> String {
+    if row.made_id {
+        "this line of this source was imported before with other content; \
+         if the lines are new, give them a source name of their own with --source"
+            .to_owned()
+    } else {
+        format!("its id {} is in use by an event with other content", row.event.id)
+    }
+}

@@ -1,0 +1,232 @@
+//! The command line: words in, rows out.
+//!
+//! [`Args`] says what there is to say, one module a command says how it is done, [`exit`] how it
+//! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
+
+mod append;
+mod backup;
+mod claims;
+mod clock;
+mod demo;
+#[cfg(test)]
+mod documents;
+mod drill;
+mod erasures;
+mod exit;
+mod findings;
+mod forget;
+mod import;
+mod inventory;
+mod kek;
+mod keys;
+mod open;
+mod output;
+mod owners;
+mod policy;
+mod private;
+mod read;
+mod root;
+mod rotate;
+mod rows;
+mod signals;
+mod vault;
+mod verify;
+mod watch;
+
+use std::{env, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use oubliette::audit::drill::READER;
+use tracing_subscriber::EnvFilter;
+
+use exit::{CliError, Exit};
+use open::Globals;
+use output::Out;
+
+const FIRST_WALK: &str = "\
+A first walk:
+  oubliette append user-456 UserRegistered --data '{\"name\":\"Erika\"}'
+  oubliette append user-456 UserMoved --expect 0 --data '{\"town\":\"Bremen\"}'
+  oubliette read user-456
+  oubliette plan user-456
+  oubliette forget user-456 --reason 'asked for it' --yes
+  oubliette read user-456            the events are there and say that they are shredded
+  oubliette inventory                no key of theirs is left
+
+Or watch a bank forget a customer, in a temporary folder:
+  oubliette demo
+
+Exit codes:
+  0 done   1 failed   2 wrong usage   3 conflict (expected revision)
+  4 forgotten: a key of a forgotten subject was needed   5 vault in use by another process
+
+With --json, stdout holds one JSON value a line and nothing else; errors are JSON on stderr.
+OUBLIETTE_LOG=debug shows what the library does (on stderr). NO_COLOR=1 switches colours off.
+`oubliette help COMMAND` explains a command, with examples.";
+
+/// An event store that can forget: every stream is encrypted under a key of its own, and to
+/// forget a person is to destroy their keys.
+#[derive(Debug, Parser)]
+#[command(name = "oubliette", version, after_help = FIRST_WALK, max_term_width = 100)]
+#[command(
+    disable_help_subcommand = false,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Args {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch a bank forget a customer: the whole story, in a temporary folder
+    #[command(after_help = "Example:\n  oubliette demo")]
+    Demo,
+    Import(import::ImportArgs),
+    Append(append::AppendArgs),
+    Read(read::ReadArgs),
+    ReadAll(read::ReadAllArgs),
+    Subscribe(read::SubscribeArgs),
+    Plan(forget::PlanArgs),
+    Forget(forget::ForgetArgs),
+    Reopen(forget::ReopenArgs),
+    Claims(claims::ClaimsArgs),
+    Settle(claims::SettleArgs),
+    Rotate(rotate::RotateArgs),
+    Inventory(inventory::InventoryArgs),
+    Erasures(erasures::ErasuresArgs),
+    Keys(keys::KeysArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
+    Verify(verify::VerifyArgs),
+    Drill(drill::DrillArgs),
+    /// What `drill` starts to open a copy of the vault in a process without rights
+    #[command(name = READER, hide = true)]
+    DrillReader(drill::ReaderArgs),
+    Policy(policy::PolicyArgs),
+    Owners(owners::OwnersArgs),
+    Root(root::RootArgs),
+    Vault(vault::VaultArgs),
+}
+
+/// Runs the command that the process was started with.
+fn main() -> ExitCode {
+    // Before there is anything to keep.
+    let private = private::keep_memory_private();
+    private::keep_files_private();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return misused(&error).into(),
+    };
+    if let Command::DrillReader(args) = &args.command {
+        return drill::reader(args).into();
+    }
+    log();
+    if let Err(error) = private {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+    let (json, copies) = (args.globals.json, args.globals.read_only);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return CliError::from(error).tell(json).into(),
+    };
+    let exit = match runtime.block_on(run_until_ended(args)) {
+        Ok(()) => Exit::Done,
+        Err(error) => error.tell(json),
+    };
+    // What still runs is reading ahead for nobody. It is waited for where it holds what is to be removed.
+    runtime.shutdown_timeout(if copies { Duration::from_secs(2) } else { Duration::ZERO });
+    exit.into()
+}
+
+/// Tells what is wrong with the command line, or the help that was asked for.
+fn misused(error: &clap::Error) -> Exit {
+    // Whether programs read it cannot be known otherwise: nothing was parsed.
+    if error.use_stderr() && env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        // Then come tips and usage, for people.
+        let (message, _) = text.split_once("\n\n").unwrap_or((text, ""));
+        return CliError::usage(message).tell(true);
+    }
+    error.exit()
+}
+
+fn log() {
+    let filter =
+        // What the witness says is told with the command's own words.
+        EnvFilter::try_from_env("OUBLIETTE_LOG")
+            .unwrap_or_else(|_| EnvFilter::new("warn,oubliette::erasure::witness=error"));
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(output::stderr_style().is_on())
+        .without_time()
+        .with_target(false);
+    // Nobody else has set one in this process.
+    let _ = subscriber.try_init();
+}
+
+/// Runs a command. One that works on copies of files is not cut off by a signal before they are removed.
+async fn run_until_ended(args: Args) -> Result<(), CliError> {
+    if !args.globals.read_only {
+        return run(args).await;
+    }
+    let (tell, mut told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let _ = tell.send(signals::asked_to_end().await);
+        // It may be waiting for somebody who reads what it prints.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        std::process::exit(Exit::Failed as i32);
+    });
+    tokio::select! {
+        // A command that ends itself on a signal, and well, comes first.
+        biased;
+        ended = run(args) => ended,
+        Ok(signal) = &mut told => Err(CliError::failed(format!("ended by {}", signal?))),
+    }
+}
+
+async fn run(args: Args) -> Result<(), CliError> {
+    let Args { globals, command } = args;
+    let (json, mut out) = (globals.json, Out::new());
+    let ended = match command {
+        Command::Demo => return demo::run(globals.json).await,
+        Command::Import(args) => import::run(&globals, args, &mut out).await,
+        Command::Append(args) => append::run(&globals, args, &mut out).await,
+        Command::Read(args) => read::stream(&globals, &args, &mut out).await,
+        Command::ReadAll(args) => read::all(&globals, &args, &mut out).await,
+        Command::Subscribe(args) => read::subscribe(&globals, args, &mut out).await,
+        Command::Plan(args) => forget::plan(&globals, &args, &mut out).await,
+        Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
+        Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
+        Command::Claims(_) => claims::list(&globals, &mut out).await,
+        Command::Settle(args) => claims::settle(&globals, &args, &mut out).await,
+        Command::Rotate(args) => rotate::run(&globals, &args, &mut out).await,
+        Command::Inventory(args) => inventory::run(&globals, &args, &mut out).await,
+        Command::Erasures(args) => erasures::run(&globals, &args, &mut out).await,
+        Command::Keys(args) => keys::run(&globals, args, &mut out).await,
+        Command::Root(args) => root::run(&globals, &args, &mut out).await,
+        Command::Vault(args) => vault::run(&globals, &args, &mut out).await,
+        Command::Backup(args) => backup::run(&globals, args, &mut out).await,
+        Command::Restore(args) => backup::restore(&globals, args, &mut out).await,
+        Command::Verify(args) => verify::run(&globals, &args, &mut out).await,
+        Command::Drill(args) => drill::run(&globals, args, &mut out).await,
+        // It has ended by now.
+        Command::DrillReader(_) => Ok(()),
+        Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
+        Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
+    };
+    // What was said before an error is said, too; and where it cannot be, that is.
+    match (ended, out.flush().map_err(CliError::from)) {
+        (Ok(()), flushed) => flushed,
+        (Err(CliError::Told(exit)), Err(error)) => {
+            error.tell(json);
+            Err(CliError::Told(exit))
+        }
+        (ended, _) => ended,
+    }
+}

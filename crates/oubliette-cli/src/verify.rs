@@ -1,0 +1,134 @@
+//! Whether the vault is whole, and events and vault agree.
+
+use clap::Args;
+use oubliette::audit::{
+    Severity,
+    verify::{VerifyNews, VerifyOptions, VerifyReport},
+};
+use serde::Serialize;
+
+use super::{
+    exit::{CliError, Exit},
+    findings::Findings,
+    open::Globals,
+    output::{Out, count},
+    watch::Watch,
+};
+
+/// Check everything: every page and record of the vault, and every event against it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oubliette verify
+  oubliette verify --json | jq 'select(.severity == \"error\")'
+
+It walks over all pages of the vault and checks that each opens and stands where it should; that no
+key is there which an erasure destroyed; that owners and dependents, erasures and fences agree. Then
+it reads all events: every sealed part must open, or an erasure must explain why it does not, and
+every erasure must have its tombstones. Damage is told, with what lies beneath it, and passed over.
+
+Exit code 0: nothing but notices. 1: warnings or errors, each with what to do about it.
+
+Nothing is changed, but with --repair pages of the vault that belong to nothing are removed. While
+the vault's pages are walked over, nobody else has it open: run it when appends may wait.")]
+pub(super) struct VerifyArgs {
+    /// Remove pages of the vault that belong to nothing
+    #[arg(long)]
+    repair: bool,
+}
+
+pub(super) async fn run(
+    globals: &Globals,
+    args: &VerifyArgs,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let store = globals.open_to_audit().await?;
+    let mut watch = Watch::new(globals.json);
+    let mut findings = Findings::new(globals.json);
+    let options = VerifyOptions { repair: args.repair, ..VerifyOptions::default() };
+    let verified = store
+        .verify(options, |news| match news {
+            VerifyNews::Found(finding) => findings.take(finding, out),
+            VerifyNews::Vault(part) => watch.part("of the vault", (part * 1000.0) as u64, 1000),
+            VerifyNews::Events { read, pass: 1 } => watch.count(format!("{read} events")),
+            VerifyNews::Events { read, pass } => {
+                watch.count(format!("{read} events, pass {pass} for unused keys"));
+            }
+            _ => {}
+        })
+        .await;
+    watch.finish();
+    findings.tell(out)?;
+    let report = verified?;
+    if globals.json {
+        out.json(&Tagged { kind: "report", clean: report.is_clean(), report: &report })?;
+    } else {
+        in_words(&report).iter().try_for_each(|line| out.line(line))?;
+    }
+    if report.is_clean() { Ok(()) } else { Err(CliError::Told(Exit::Failed)) }
+}
+
+#[derive(Serialize)]
+struct Tagged<'a> {
+    kind: &'static str,
+    clean: bool,
+    #[serde(flatten)]
+    report: &'a VerifyReport,
+}
+
+fn in_words(report: &VerifyReport) -> Vec<String> {
+    let (vault, events) = (&report.vault, &report.events);
+    let mut lines = vec![format!(
+        "vault at epoch {}: {}, {}, {}, {}, {}",
+        vault.epoch,
+        count(vault.pages, "page"),
+        count(vault.keys, "key"),
+        count(vault.owners, "owner edge"),
+        count(vault.fences, "fence"),
+        count(vault.erasures, "erasure"),
+    )];
+    let mut line = format!(
+        "{}: {} open, {} shredded, {} unknown; {}",
+        count(events.events, "event"),
+        count(events.open, "sealed part"),
+        events.shredded,
+        events.unknown,
+        count(events.tombstones, "tombstone"),
+    );
+    if events.holes > 0 {
+        line.push_str(&format!(", {} of copied events", count(events.holes, "hole")));
+    }
+    if events.lost > 0 {
+        line.push_str(&format!(", {} behind damaged pages", count(events.lost, "part")));
+    }
+    if events.other_vaults > 0 {
+        line.push_str(&format!(", {} of other vaults", count(events.other_vaults, "event")));
+    }
+    if events.unsealed > 0 {
+        line.push_str(&format!(", {} never sealed", count(events.unsealed, "event")));
+    }
+    if vault.ownerless > 0 {
+        let keys = count(vault.ownerless, "key");
+        line.push_str(&format!(", {keys} without an owner (no forgetting reaches them)"));
+    }
+    lines.push(line);
+    if vault.unchecked > 0 {
+        lines.push(format!(
+            "{} could not be made: pages are damaged",
+            count(vault.unchecked, "comparison")
+        ));
+    }
+    let [errors, warnings, notices] =
+        [Severity::Error, Severity::Warning, Severity::Notice].map(|of| report.count(of));
+    lines.push(match (errors, warnings) {
+        (0, 0) if notices == 0 => "everything is as it should be".to_owned(),
+        (0, 0) => format!("everything is as it should be; {}", count(notices, "notice")),
+        _ => format!(
+            "{}, {}, {}",
+            count(errors, "error"),
+            count(warnings, "warning"),
+            count(notices, "notice")
+        ),
+    });
+    lines
+}

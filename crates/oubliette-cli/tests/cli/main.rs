@@ -1,0 +1,37 @@
+//! The command line, run as people run it: the real binary, in temporary folders.
+
+mod adopting;
+mod audit;
+mod backup;
+mod bad_input;
+mod copied;
+#[cfg(target_os = "linux")]
+mod done;
+mod exit_codes;
+#[cfg(target_os = "linux")]
+#[allow(dead_code)] // the tests of the disk itself use the rest
+#[path = "../../../../tests/device/ext4.rs"]
+mod ext4;
+mod folder;
+#[path = "../../../../tests/common/folders.rs"]
+mod folders;
+mod holes;
+mod import;
+#[cfg(unix)]
+mod links;
+#[cfg(target_os = "linux")]
+mod memory;
+mod not_reached;
+mod old_table;
+mod owners;
+mod rolled_back;
+mod root;
+mod rotation;
+mod runbook;
+mod settings;
+#[cfg(unix)]
+#[path = "../../../../tests/device/skip.rs"]
+mod skip;
+mod vault;
+mod walk;
+mod world;

@@ -1,0 +1,308 @@
+//! `docs/signing-keys.md`, run as it stands: each section in a world in which that has happened.
+
+use std::{fs, process::Stdio};
+
+use crate::{
+    backup::keygen,
+    folders::copy,
+    world::{Ran, World},
+};
+
+const PAGE: &str = include_str!("../../../../docs/signing-keys.md");
+
+/// The commands of a section, in their order.
+fn commands(section: &str) -> Vec<&'static str> {
+    let (_, text) = PAGE.split_once(&format!("\n## {section}\n")).unwrap();
+    let text = text.split("\n## ").next().unwrap();
+    let blocks = text.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let found: Vec<_> = blocks.flat_map(str::lines).filter(|line| !line.is_empty()).collect();
+    assert!(!found.is_empty(), "{section}");
+    found
+}
+
+/// Types a line of the page into a shell.
+fn types(world: &World, line: &str, variables: &[(&str, &str)]) -> Ran {
+    let program = env!("CARGO_BIN_EXE_oubliette");
+    let (folder, _) = program.rsplit_once('/').unwrap();
+    let like = world.command(&[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", line]).current_dir(world.dir.path()).stdin(Stdio::null());
+    for (name, value) in like.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()));
+    shell.envs(variables.iter().copied());
+    shell.output().unwrap().into()
+}
+
+/// Runs the section: every command must end as the page says. Returns what all of them said.
+fn follow(world: &World, section: &str, variables: &[(&str, &str)]) -> String {
+    let mut said = String::new();
+    for line in commands(section) {
+        let wanted = line.split_once("# exit code ").map_or(0, |(_, code)| code.parse().unwrap());
+        let ran = types(world, line, variables);
+        assert_eq!(ran.code, wanted, "{line}\n{}{}", ran.stdout, ran.stderr);
+        said.push_str(&ran.stdout);
+        said.push_str(&ran.stderr);
+    }
+    said
+}
+
+/// Two people, who may read backups, and a folder for what is to be taken away.
+fn world() -> World {
+    let world = World::new();
+    let to = keygen(&world, "key.txt");
+    world.write("recipients.txt", to);
+    fs::create_dir(world.path("offline")).unwrap();
+    for user in ["user-1", "user-2"] {
+        world.ok(&["append", user, "UserRegistered", "--data", r#"{"name":"Erika"}"#]);
+    }
+    world
+}
+
+fn forget(world: &World, who: &str) -> String {
+    let erased = world.json(&["forget", who, "--reason", "ticket 1", "--yes"]).remove(0);
+    erased["erasure"].as_str().unwrap().to_owned()
+}
+
+fn prepared() -> World {
+    let world = world();
+    world.ok(&["keys", "successor", "--out", "offline/successor.key"]);
+    back_up(&world);
+    world
+}
+
+fn back_up(world: &World) {
+    let args = ["backup", "--recipients-file", "recipients.txt", "--expires", "90d", "vault.age"];
+    world.ok(&args);
+}
+
+fn lose_vault(world: &World) {
+    fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
+}
+
+/// Origin and state of each key.
+fn history(world: &World) -> Vec<String> {
+    let row = |row: &serde_json::Value| {
+        let signs = if row["signs"] == true { " signs" } else { "" };
+        let stolen = if row["compromised"].is_string() { " stolen" } else { "" };
+        format!("{}{signs}{stolen}", row["origin"].as_str().unwrap())
+    };
+    world.json(&["keys"]).iter().map(row).collect()
+}
+
+#[test]
+fn in_advance() {
+    let world = world();
+    let said = follow(&world, "In advance", &[]);
+    for word in ["is to follow", "pinned successor", "signs from now on", "take the file elsewhere"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(history(&world), ["created", "successor signs", "pinned"]);
+    // The secrets are where they belong, and nowhere else.
+    for name in ["offline/successor.key", "offline/successor-2.key"] {
+        let text = fs::read_to_string(world.path(name)).unwrap();
+        let secret = text.trim().rsplit(' ').next().unwrap();
+        assert!(!world.finds("oubliette-data", secret) && !said.contains(secret));
+    }
+    forget(&world, "user-1");
+    assert!(world.ok(&["verify"]).contains("everything is as it should be"));
+}
+
+#[test]
+fn lost() {
+    let world = prepared();
+    let section = "Lost: the vault is restored from a backup";
+    lose_vault(&world);
+    let (restore, rest) = commands(section).split_first().map(|(f, r)| (*f, r.to_vec())).unwrap();
+    assert_eq!(types(&world, restore, &[]).code, 0);
+    assert_eq!(history(&world), ["created", "restored signs", "pinned"]);
+    let listed = world.run(&["keys"]).stderr;
+    assert!(listed.contains("keys rotate --successor"), "{listed}");
+    // Somebody is forgotten meanwhile, by a key that only this vault knows.
+    forget(&world, "user-1");
+    for line in rest {
+        let ran = types(&world, line, &[]);
+        assert_eq!(ran.code, 0, "{line}\n{}{}", ran.stdout, ran.stderr);
+    }
+    assert_eq!(history(&world), ["created", "restored", "successor signs", "pinned"]);
+    // Restored from the earlier backup once more, nothing is in doubt.
+    lose_vault(&world);
+    let ran = world.run(&["restore", "vault.age", "--identity", "key.txt"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("applied again"), "{}", ran.stderr);
+    assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
+    assert_eq!(history(&world), ["created", "successor", "restored signs", "pinned"]);
+}
+
+#[test]
+fn restored_twice() {
+    let world = world();
+    back_up(&world);
+    let restore = ["restore", "vault.age", "--identity", "key.txt"];
+    lose_vault(&world);
+    world.ok(&restore);
+    let erasure = forget(&world, "user-1");
+    lose_vault(&world);
+    let told = world.fails(1, &restore);
+    assert!(told.contains(&erasure) && told.contains("--believe-erasure"), "{told}");
+    follow(&world, "Restored twice", &[("ERASURE", &erasure)]);
+    assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+}
+
+#[test]
+fn folder_copied() {
+    let world = prepared();
+    copy(&world.path("oubliette-data"), &world.path("staging"));
+    let said = follow(&world, "Folder copied", &[]);
+    assert!(said.contains("made when it was restored or copied"), "{said}");
+    assert_eq!(history(&world), ["created signs", "pinned"]);
+}
+
+#[test]
+fn stolen() {
+    let world = prepared();
+    forget(&world, "user-1");
+    // Who has folder and slot goes on with them, over the same events.
+    let thief = tempfile::tempdir().unwrap();
+    copy(world.dir.path(), thief.path());
+    let data = thief.path().join("oubliette-data");
+    let slot = fs::read_dir(thief.path().join("state/oubliette")).unwrap().next().unwrap();
+    let slot = slot.unwrap().path();
+    let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
+    let as_thief = ["--dir", dir, "--root", root, "--this-is-the-one"];
+    let malice = ["forget", "user-2", "--reason", "malice", "--yes"];
+    world.ok(&[&as_thief[..], &malice].concat());
+    copy(&data.join("events"), &world.path("oubliette-data/events"));
+
+    let said = follow(&world, "Stolen: folder and slot", &[]);
+    for word in ["does not count any more", "compromised word", "not counted"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    assert_eq!(history(&world), ["created stolen", "successor signs", "pinned"]);
+    // Nor in a vault from before all this.
+    lose_vault(&world);
+    world.ok(&["restore", "vault.age", "--identity", "key.txt"]);
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
+    let keys = world.run(&["keys"]);
+    assert!(keys.stdout.contains("compromised since 2026-11-20"), "{}", keys.stdout);
+}
+
+#[test]
+fn an_earlier_key_is_stolen() {
+    let world = world();
+    // Who has folder and slot goes on with them, over the same events.
+    let thief = tempfile::tempdir().unwrap();
+    copy(world.dir.path(), thief.path());
+    let data = thief.path().join("oubliette-data");
+    let slot = fs::read_dir(thief.path().join("state/oubliette")).unwrap().next().unwrap();
+    let slot = slot.unwrap().path();
+    let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
+    let as_thief = ["--dir", dir, "--root", root, "--this-is-the-one"];
+    let malice = ["forget", "user-2", "--reason", "malice", "--yes"];
+    world.ok(&[&as_thief[..], &malice].concat());
+    let stolen = world.json(&["keys"]).remove(0)["key"].as_str().unwrap().to_owned();
+    world.ok(&["keys", "rotate"]);
+    copy(&data.join("events"), &world.path("oubliette-data/events"));
+
+    let told = world.fails(2, &["keys", "distrust", &stolen, "--compromised-since", "2999-01-01"]);
+    assert!(told.contains("still to come"), "{told}");
+    let distrust = |key: &str, says: &str| {
+        let told = world.fails(2, &["keys", "distrust", key, "--compromised-since", "2026-10-01"]);
+        assert!(told.contains(says), "{key}: {told}");
+    };
+    distrust("AAAAAAAAAAAAAAAAAAAAAA", "never signed");
+    distrust("the-first", "not the id of a signing key");
+    world.fails(2, &["keys", "distrust", &stolen]);
+    world.fails(2, &["keys", "rotate", "--distrust", &stolen]);
+
+    let said = follow(&world, "Stolen: an earlier key", &[("KEY", &stolen)]);
+    for word in ["does not count any more", "compromised word", "not counted", "new backup"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    assert_eq!(history(&world), ["created stolen", "rotated signs"]);
+    distrust(&stolen, "compromised already");
+    let signs = world.json(&["keys"]).pop().unwrap()["key"].as_str().unwrap().to_owned();
+    distrust(&signs, "signs now");
+    // A vault that is restored knows it.
+    lose_vault(&world);
+    world.ok(&["restore", "vault-2.age", "--identity", "key.txt"]);
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    assert_eq!(history(&world), ["created stolen", "rotated", "restored signs"]);
+}
+
+#[test]
+fn the_successors_file_is_lost() {
+    let world = prepared();
+    let told = world.fails(2, &["keys", "rotate"]);
+    assert!(told.contains("--without-successor"), "{told}");
+    let told = world.fails(2, &["keys", "successor", "--out", "offline/other.key"]);
+    assert!(told.contains("pinned already"), "{told}");
+    assert!(!world.path("offline/other.key").exists());
+    follow(&world, "The successor's file is lost", &[]);
+    assert_eq!(history(&world), ["created", "rotated signs", "pinned"]);
+    // A vault from before does not believe it, and says so.
+    lose_vault(&world);
+    let ran = world.run(&["restore", "vault.age", "--identity", "key.txt"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("only its pinned successor"), "{}", ran.stderr);
+}
+
+#[test]
+fn every_section_with_commands_is_run() {
+    let sections = PAGE.split("\n## ").skip(1);
+    let with: Vec<_> = sections.filter(|text| text.contains("```sh")).collect();
+    assert_eq!(with.len(), 7, "a test for each");
+}
+
+#[test]
+fn a_wrong_successor_is_refused_with_a_word_on_what_to_do() {
+    let (world, other) = (prepared(), prepared());
+    let theirs = other.path("offline/successor.key");
+    let text = fs::read_to_string(world.path("offline/successor.key")).unwrap();
+    let last = text.trim_end().len() - 4;
+    let mut flipped = text.clone().into_bytes();
+    flipped[last] = if flipped[last] == b'A' { b'B' } else { b'A' };
+    let rotate = |world: &World, file: &str, says: &str, code| {
+        let told = world.fails(code, &["keys", "rotate", "--successor", file]);
+        assert!(told.contains(says), "{file}: {told}");
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            assert!(!told.contains(line.rsplit(' ').next().unwrap()), "a secret is repeated");
+        }
+    };
+    let private = |name: &str, bytes: &[u8]| {
+        world.write(name, bytes);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(world.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    };
+    private("flipped", &flipped);
+    private("cut", &text.as_bytes()[..text.len() - 9]);
+    private("newer", text.replace("SUCCESSOR-1", "SUCCESSOR-2").as_bytes());
+    private("letter", b"a letter");
+    rotate(&world, theirs.to_str().unwrap(), "for vault", 2);
+    rotate(&world, "flipped", "pinned successor is", 2);
+    rotate(&world, "cut", "not the file of a successor", 1);
+    rotate(&world, "newer", "newer program", 1);
+    rotate(&world, "letter", "not the file of a successor", 1);
+    rotate(&world, "absent", "absent", 1);
+    let args = ["keys", "rotate", "--successor", "offline/successor.key", "--compromised-since"];
+    let told = world.fails(2, &[&args[..], &["2999-01-01"]].concat());
+    assert!(told.contains("still to come"), "{told}");
+    let told = world.fails(2, &[&args[..], &["yesterday"]].concat());
+    assert!(told.contains("2026-11-20"), "{told}");
+    let told = world.fails(2, &["keys", "successor", "--out", "oubliette-data/s.key"]);
+    assert!(told.contains("keep it elsewhere"), "{told}");
+    assert_eq!(history(&world), ["created signs", "pinned"], "nothing was changed");
+    world.ok(&["keys", "rotate", "--successor", "offline/successor.key"]);
+}

@@ -1,0 +1,483 @@
+//! The data folder: `events/`, `vault/`, `policy.toml`, and `oubliette.json`, which says that
+//! they belong together.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use futures::TryStreamExt;
+
+use super::{
+    FolderError, PolicyText,
+    manifest::{Found, Noted},
+    settings::{Settings, usual_root},
+    slot::{absolute_root, make_room},
+};
+use oubliette::{
+    erasure::{self, ErasureError, KeyChange},
+    event::ErasureId,
+    layer::Oubliette,
+    policy::Policy,
+    store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
+    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, remove_unfinished},
+};
+use oubliette_files::{durable, own};
+
+/// The version of `oubliette.json`, and of the folder's arrangement.
+pub(super) const FORMAT: u32 = 1;
+/// Where the event store notes which vault's tokens it holds.
+pub(super) const VAULT_OF_STORE: &str = "vault";
+
+/// A folder that holds an event store and its vault.
+#[derive(Debug, Clone)]
+pub struct DataFolder {
+    pub(super) path: PathBuf,
+    /// Where the root slot is, where the caller says so.
+    pub(super) root: Option<PathBuf>,
+    pub(super) mirrors: Vec<PathBuf>,
+    pub(super) kek: Option<Kek>,
+    pub(super) passphrase: Option<Passphrase>,
+    pub(super) counter: Option<String>,
+    pub(super) past_counter: bool,
+    pub(super) past_erasures: Vec<ErasureId>,
+    pub(super) believed_erasures: Vec<ErasureId>,
+    pub(super) key_change: Option<KeyChange>,
+    pub(super) how: OpenAs,
+    pub(super) vault: Option<PathBuf>,
+    pub(super) store: Option<PathBuf>,
+    pub(super) settings: Option<PathBuf>,
+    pub(super) expected_epoch: Option<u64>,
+}
+
+/// What is wanted of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To append to it; made, if there is nothing yet. A `policy.toml` that nobody adopted is an error.
+    Create,
+    /// To work on it; it must exist. A `policy.toml` that nobody adopted is told in a warning.
+    Existing,
+    /// To look whether it is whole; it must exist. An erasure that was cut off is completed first,
+    /// where damage does not prevent it.
+    Audit,
+    /// To read what is public, without the vault.
+    WithoutVault,
+}
+
+/// An open folder.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parts {
+    /// The layer over the embedded store.
+    pub oubliette: Oubliette<SqliteStore>,
+    /// Where the root slot was made, if it was made just now.
+    pub created_root: Option<PathBuf>,
+    /// The policy that the caller gave to open it under. It is the folder's own only once it is
+    /// [adopted](DataFolder::adopt).
+    pub given: Option<PolicyText>,
+    /// What the user should know, in words.
+    pub notes: Vec<String>,
+}
+
+/// Is there, and locked, while the folder is being made; names that begin so are of no account.
+const MAKING: &str = durable::DRAFT;
+
+impl DataFolder {
+    /// The folder at this path.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            root: None,
+            mirrors: Vec::new(),
+            kek: None,
+            passphrase: None,
+            counter: None,
+            past_counter: false,
+            past_erasures: Vec::new(),
+            believed_erasures: Vec::new(),
+            key_change: None,
+            how: OpenAs::Known,
+            vault: None,
+            store: None,
+            settings: None,
+            expected_epoch: None,
+        }
+    }
+
+    /// With the root slot here, instead of where the folder notes it, or, for a new one, in the
+    /// user's state directory. `tpm:0x01500016` is a place in a TPM, a URI of the scheme
+    /// `pkcs11:` one in a token.
+    #[must_use]
+    pub fn with_root(mut self, root: Option<PathBuf>) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// With the vault here, instead of in `vault/`.
+    #[must_use]
+    pub fn with_vault(mut self, vault: Option<PathBuf>) -> Self {
+        self.vault = vault;
+        self
+    }
+
+    /// With the event store here, instead of in `events/`.
+    #[must_use]
+    pub fn with_store(mut self, store: Option<PathBuf>) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// With what is set for it (mirrors, key-encryption key, places elsewhere) noted in this folder, which
+    /// nobody else may write to, instead of in `$XDG_CONFIG_HOME/oubliette`. The data folder itself is not
+    /// believed about such things.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Option<PathBuf>) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Passing over these erasures; see [`erasure::pass_over`].
+    #[must_use]
+    pub fn past_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
+        self.past_erasures = erasures;
+        self
+    }
+
+    /// Applying these erasures on a stranger's word; see [`erasure::believe`].
+    #[must_use]
+    pub fn believed_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
+        self.believed_erasures = erasures;
+        self
+    }
+
+    /// Changing the signing key as soon as the vault is open, before what earlier keys announced is applied;
+    /// see [`erasure::change_key`].
+    #[must_use]
+    pub fn with_key_change(mut self, change: Option<KeyChange>) -> Self {
+        self.key_change = change;
+        self
+    }
+
+    /// Refusing a vault whose epoch is lower than one that was noted elsewhere: it was rolled
+    /// back, together with its slot.
+    #[must_use]
+    pub fn with_expected_epoch(mut self, epoch: Option<u64>) -> Self {
+        self.expected_epoch = epoch;
+        self
+    }
+
+    /// The folder of the event store.
+    pub fn events(&self) -> PathBuf {
+        self.store.clone().unwrap_or_else(|| self.path.join("events"))
+    }
+
+    pub(super) fn vault(&self) -> PathBuf {
+        self.vault.clone().unwrap_or_else(|| self.path.join("vault"))
+    }
+
+    /// Where the root slot and the vault's folder are, as far as the folder says.
+    pub fn places(&self) -> (Option<PathBuf>, PathBuf) {
+        match self.look() {
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => {
+                let located = self.located(&noted);
+                (located.root.clone(), located.vault())
+            }
+            Ok(Found::Nothing) | Err(_) => (self.root.clone(), self.vault()),
+        }
+    }
+
+    /// Opens the folder, or makes it. `policy`, a file, is what to work under; without it the one counts
+    /// that was adopted, and without that everything is sealed.
+    ///
+    /// # Errors
+    /// [`FolderError`]. A folder that is not ours is left as it is, and beside old events no new
+    /// vault is made.
+    pub async fn open(&self, access: Access, policy: Option<&Path>) -> Result<Parts, FolderError> {
+        // Read before anything is made, so that a mistake in it leaves nothing behind.
+        let given = policy.map(PolicyText::load).transpose()?;
+        if access == Access::WithoutVault {
+            return self.open_without_vault(given);
+        }
+        let found = match self.look() {
+            // Not the folder says where the slot is, but the user.
+            Err(FolderError::ManifestLost(_)) if self.root.is_some() => {
+                return self.open_whole(&Noted::nothing(), access, given).await;
+            }
+            found => found?,
+        };
+        match found {
+            Found::Ours(noted) => self.open_whole(&noted, access, given).await,
+            // A vault that was expected to have a past is not there: a new one would have none.
+            Found::Nothing | Found::Unfinished(_)
+                if access == Access::Create
+                    && self.how != OpenAs::ReadOnly
+                    && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
+            {
+                self.make(given).await
+            }
+            Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
+        }
+    }
+
+    /// Makes the folder, or completes one whose making was cut off.
+    async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
+        // What cannot be noted is refused before anything is made.
+        self.refuse_unnotable()?;
+        if self.root.is_none() {
+            usual_root()?;
+        }
+        make_folder(&self.path)?;
+        // Two processes that find nothing must not both begin.
+        let making = self.path.join(MAKING);
+        let lock = own::open_lock(&making).map_err(VaultError::from)?;
+        lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
+        let made = match self.look() {
+            Ok(Found::Ours(noted)) => self.open_whole(&noted, Access::Create, given).await,
+            Ok(Found::Unfinished(noted)) => self.fill(Some(noted), given).await,
+            Ok(Found::Nothing) => self.fill(None, given).await,
+            Err(error) => Err(error),
+        };
+        if made.is_ok() {
+            // Anyone who waits for the lock finds the folder made. After a failure the file stays:
+            // without it two could hold a lock each. It is empty, and in nobody's way.
+            let _ = fs::remove_file(&making);
+        }
+        drop(lock);
+        made
+    }
+
+    async fn fill(
+        &self,
+        unfinished: Option<Noted>,
+        given: Option<PolicyText>,
+    ) -> Result<Parts, FolderError> {
+        let begun = unfinished.is_some();
+        let noted = unfinished.unwrap_or_else(Noted::nothing);
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
+        // What the cut-off attempt left is taken on; anything else that lies there is not ours.
+        let theirs = Self::at(&self.path).located(&noted);
+        let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
+        for inner in [folder.events(), folder.vault()] {
+            if !is_empty(&inner)? && !left(&inner) {
+                return Err(FolderError::NotOurs(inner));
+            }
+        }
+        // A vault that was made before the machine stopped is as good as one made now. Half a
+        // vault never sealed anything; but its slot is not ours to remove, because by now another
+        // vault's may stand there.
+        let old = match folder.root.clone().filter(|_| begun) {
+            Some(root) => {
+                let root = absolute_root(root)?;
+                match Vault::open(&folder.vault(), folder.slot(&root)?) {
+                    Ok(vault) => Some((root, vault)),
+                    Err(error @ VaultError::InUse(_)) => return Err(error.into()),
+                    Err(_) => None,
+                }
+            }
+            None => None,
+        };
+        let root = match (&old, &self.root) {
+            (Some((root, _)), _) => root.clone(),
+            (None, Some(root)) => absolute_root(root.clone())?,
+            (None, None) => match noted.own_root().filter(|root| !root.exists()) {
+                Some(root) => root,
+                None => usual_root()?,
+            },
+        };
+        let slot = folder.slot(&root)?;
+        self.refuse_within(&slot)?;
+        let settings = folder.settings(None, &root)?;
+        make_room(&root)?;
+        let noted = noted.with(settings.clone());
+        self.note(&noted)?;
+
+        let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
+        let one = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
+        if store.read_all(one).try_next().await?.is_some() {
+            return Err(FolderError::VaultMissing(self.path.clone()));
+        }
+        let vault = match old {
+            Some((_, vault)) => vault,
+            None => {
+                let path = folder.vault();
+                // The place is the folder's own, or the user's word.
+                if !is_empty(&path)? {
+                    remove_unfinished(&path)?;
+                }
+                Vault::create(&path, slot)?
+            }
+        };
+        store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
+        let mut notes = Vec::new();
+        let policy = self.policy(&vault, Access::Create, given.as_ref(), &mut notes)?;
+        // Last: a folder whose manifest names no vault was never finished.
+        let vault_id = Some(vault.id().to_string());
+        self.note(&noted.with(Settings { vault: vault_id, ..settings }))?;
+        let oubliette = Oubliette::open(store, vault, policy).await?;
+        Ok(Parts { oubliette, created_root: Some(root), given, notes })
+    }
+
+    async fn open_whole(
+        &self,
+        noted: &Noted,
+        access: Access,
+        given: Option<PolicyText>,
+    ) -> Result<Parts, FolderError> {
+        let folder = self.located(noted);
+        folder.refuse_links()?;
+        if is_empty(&folder.events())? {
+            return Err(FolderError::EventsMissing(self.path.clone()));
+        }
+        if is_empty(&folder.vault())? {
+            return Err(FolderError::VaultMissing(self.path.clone()));
+        }
+        let slot = folder.slot(folder.known_root()?)?;
+        if let Some(within) = slot.within(&self.path) {
+            tracing::warn!(
+                slot = %within.display(),
+                "the root slot lies in the data folder: whoever copies the folder has both, and with an \
+                 old copy of both, what was forgotten can be read; move it elsewhere and say where with \
+                 --root"
+            );
+        }
+        let vault = match Vault::open_as(&folder.vault(), slot, self.how) {
+            // Nothing but what an attempt left, at making or at restoring it.
+            Err(VaultError::NotFound(_)) => {
+                return Err(FolderError::VaultMissing(self.path.clone()));
+            }
+            opened => opened?,
+        };
+        let read_only = vault.is_read_only();
+        if let Some(expected) = self.expected_epoch {
+            vault.expect_epoch(expected)?;
+        }
+        for erasure in &self.past_erasures {
+            erasure::pass_over(&vault, *erasure).await?;
+        }
+        for erasure in &self.believed_erasures {
+            erasure::believe(&vault, *erasure).await?;
+        }
+        if let Some(change) = &self.key_change {
+            erasure::change_key(&vault, change).await?;
+        }
+        let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
+        let store = SqliteStore::open_with(folder.events(), mode)?;
+        let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
+        if of_store != vault.id().to_string() {
+            return Err(FolderError::VaultOfAnotherStore {
+                path: self.path.clone(),
+                store: of_store,
+                vault: vault.id().to_string(),
+            });
+        }
+        let folders = [self.path.clone(), folder.vault(), folder.events()];
+        let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
+        if !read_only && noted.vault().is_none() {
+            self.note_anew(&vault)?;
+            notes.push(
+                "oubliette.json was missing or could not be read, and is written anew, with what was given; \
+                 what was set for the folder before is not known any more"
+                    .to_owned(),
+            );
+        }
+        if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
+            notes.push(format!("what was set for the folder cannot be noted: {error}"));
+        }
+        let policy = self.policy(&vault, access, given.as_ref(), &mut notes)?;
+        let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
+        let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
+            Err(
+                ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
+                | ErasureError::TooOld(_)
+                | ErasureError::NotCarriedOut { .. }
+                | ErasureError::SigningKeyGap { .. }
+                | ErasureError::UnknownSigner(_),
+            ) if let Some((store, vault)) = audited => Oubliette::unresumed(store, vault, policy),
+            opened => opened?,
+        };
+        Ok(Parts { oubliette, created_root: None, given, notes })
+    }
+
+    /// Where the root slot is, of a folder that is located.
+    pub(super) fn known_root(&self) -> Result<&Path, FolderError> {
+        self.root.as_deref().ok_or_else(|| FolderError::RootUnknown(self.path.clone()))
+    }
+
+    /// An error where vault or events are where the folder says, and a link leads elsewhere.
+    pub(super) fn refuse_links(&self) -> Result<(), FolderError> {
+        let default = [(&self.vault, self.vault()), (&self.store, self.events())];
+        for (said, path) in default {
+            if said.is_none() {
+                own::refuse_link(&path).map_err(VaultError::from)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What to work under.
+    fn policy(
+        &self,
+        vault: &Vault,
+        access: Access,
+        given: Option<&PolicyText>,
+        notes: &mut Vec<String>,
+    ) -> Result<Policy, FolderError> {
+        let Some(given) = given else {
+            let (adopted, changed) = self.settled_policy(vault)?;
+            return match changed {
+                Some(error) if access == Access::Create => Err(error),
+                changed => {
+                    notes.extend(changed.map(|error| error.to_string()));
+                    Ok(adopted)
+                }
+            };
+        };
+        Ok(given.policy().clone())
+    }
+
+    /// Of a folder, or of a copy of its event store alone.
+    fn open_without_vault(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
+        let folder = match self.look() {
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => self.located(&noted),
+            Err(error @ FolderError::NewerFormat { .. }) => return Err(error),
+            _ if !is_empty(&self.events())? => self.clone(),
+            Ok(Found::Nothing) => return Err(FolderError::NotFound(self.path.clone())),
+            Err(error) => return Err(error),
+        };
+        let store = SqliteStore::open_with(folder.events(), OpenMode::ReadOnly)?;
+        let mut notes = Vec::new();
+        let policy = match (&given, self.policy_file()) {
+            (Some(given), _) => given.policy().clone(),
+            (None, Ok(file)) => file.policy().clone(),
+            (None, Err(error)) => {
+                notes.push(error.to_string());
+                Policy::sealed_by_default()
+            }
+        };
+        let oubliette = Oubliette::without_vault(store, policy);
+        Ok(Parts { oubliette, created_root: None, given, notes })
+    }
+}
+
+/// Whether a file belongs to the making of a folder, or to the replacing of a file in it.
+fn is_makings(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(MAKING.as_bytes())
+}
+
+/// Whether a folder is empty or absent, but for what the making of one leaves.
+pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => {
+            Ok(!entries.any(|entry| entry.map_or(true, |entry| !is_makings(&entry.file_name()))))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(source) => Err(FolderError::Io { path: path.into(), source }),
+    }
+}
+
+/// Makes a folder that only its owner may look into.
+pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
+    durable::make_folder(path).map_err(|source| FolderError::Io { path: path.into(), source })
+}

@@ -1,0 +1,43 @@
+//! Where a data folder's vault keeps its pages.
+
+use tokio::runtime::Handle;
+
+use super::{DataFolder, FolderError, manifest::Found};
+use oubliette::vault::{Moved, PageStoreKind, Vault, VaultError};
+
+impl DataFolder {
+    /// The page store of this folder's vault.
+    ///
+    /// # Errors
+    /// [`FolderError::NotFound`], and those of reading the vault's header.
+    pub fn page_store(&self) -> Result<PageStoreKind, FolderError> {
+        match self.look()? {
+            Found::Ours(noted) => Ok(PageStoreKind::of_vault(&self.located(&noted).vault())?),
+            Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
+        }
+    }
+
+    /// Moves the pages of this folder's vault, which nobody may have open, to another page store.
+    /// See [`Vault::move_pages`].
+    ///
+    /// # Errors
+    /// [`FolderError::NotFound`], and those of [`Vault::move_pages`].
+    pub async fn move_pages(
+        &self,
+        to: PageStoreKind,
+        progress: impl Fn(u64) + Send + 'static,
+    ) -> Result<Moved, FolderError> {
+        let Found::Ours(noted) = self.look()? else {
+            return Err(FolderError::NotFound(self.path.clone()));
+        };
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
+        let slot = folder.slot(folder.known_root()?)?;
+        let vault = folder.vault();
+        let moving = move || Vault::move_pages(&vault, slot, to, progress);
+        let runtime = Handle::try_current().map_err(|_| VaultError::NoRuntime)?;
+        let moved = runtime.spawn_blocking(moving).await;
+        // The task does not end only where a database panics: it is as after a write that failed.
+        Ok(moved.map_err(|_| VaultError::Poisoned)??)
+    }
+}

@@ -1,0 +1,170 @@
+//! The policy that a folder works under.
+//!
+//! What counts is the text that the vault keeps, sealed: anyone who may write into the folder could
+//! otherwise have personal data stored in clear. `policy.toml` is where people read and edit it. An
+//! edited one counts once somebody adopts it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{DataFolder, FolderError};
+use oubliette::{
+    policy::{Policy, PolicyErrors},
+    vault::{NoteKind, Vault, VaultError},
+};
+use oubliette_files::durable;
+
+/// There is one of each vault's.
+const ADOPTED: [u8; 16] = [0; 16];
+
+/// A policy, and the text that it was read from.
+#[derive(Debug, Clone)]
+pub struct PolicyText {
+    text: String,
+    policy: Policy,
+}
+
+impl PolicyText {
+    /// Reads and checks a policy file.
+    ///
+    /// # Errors
+    /// [`FolderError::Policy`].
+    pub fn load(path: &Path) -> Result<Self, FolderError> {
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|error| PolicyErrors::unreadable(path, &error))?;
+        Self::parse(text, &path.display().to_string())
+    }
+
+    fn parse(text: String, origin: &str) -> Result<Self, FolderError> {
+        let policy = Policy::parse_as(&text, origin)?;
+        Ok(Self { text, policy })
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+/// What a folder worked under before it adopted another policy.
+#[derive(Debug)]
+pub struct FormerPolicy {
+    /// What stood in `policy.toml`, if it was there.
+    file: Option<Vec<u8>>,
+    adopted: PolicyText,
+}
+
+impl DataFolder {
+    /// What stands in the folder's `policy.toml` now. An absent one has no rules: everything is
+    /// sealed.
+    ///
+    /// # Errors
+    /// [`FolderError::Policy`].
+    pub fn policy_file(&self) -> Result<PolicyText, FolderError> {
+        let path = self.policy_path();
+        match PolicyText::load(&path) {
+            Err(_) if is_absent(&path) => PolicyText::parse(String::new(), "policy"),
+            read => read,
+        }
+    }
+
+    /// The policy that the folder works under.
+    ///
+    /// # Errors
+    /// [`FolderError::Vault`]; [`FolderError::Policy`] where this program does not understand it.
+    pub fn adopted(&self, vault: &Vault) -> Result<PolicyText, FolderError> {
+        let note = vault.note(NoteKind::Policy, ADOPTED)?.map(|note| note.to_vec());
+        let text = String::from_utf8(note.unwrap_or_default())
+            .map_err(|_| VaultError::Damaged("the adopted policy is not UTF-8".into()))?;
+        PolicyText::parse(text, "the adopted policy")
+    }
+
+    /// Makes a policy the one that the folder works under, and writes it into `policy.toml`. Returns
+    /// what it worked under before, for [`DataFolder::put_back`].
+    ///
+    /// Adopt a policy before the first event is stored under it. In a folder that does not know it
+    /// later events would be sealed without the owners that it names, and forgetting would miss them.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Vault`].
+    pub async fn adopt(
+        &self,
+        vault: &Vault,
+        policy: &PolicyText,
+    ) -> Result<FormerPolicy, FolderError> {
+        let path = self.policy_path();
+        let former = FormerPolicy { file: self.policy_bytes()?, adopted: self.adopted(vault)? };
+        let text = policy.text.as_bytes();
+        if former.file.as_deref() != Some(text) {
+            durable::replace(&path, text).map_err(|source| FolderError::Io { path, source })?;
+        }
+        // A crash before this leaves a changed file, which is told.
+        self.note_adopted(vault, text).await?;
+        Ok(former)
+    }
+
+    /// Makes the former policy the folder's again, when nothing was stored under the one that was
+    /// adopted.
+    ///
+    /// # Errors
+    /// [`FolderError::Io`], [`FolderError::Vault`].
+    pub async fn put_back(&self, vault: &Vault, former: FormerPolicy) -> Result<(), FolderError> {
+        let path = self.policy_path();
+        let put_back = match &former.file {
+            file if *file == self.policy_bytes()? => Ok(()),
+            Some(file) => durable::replace(&path, file),
+            None => durable::remove(&path),
+        };
+        put_back.map_err(|source| FolderError::Io { path, source })?;
+        self.note_adopted(vault, former.adopted.text.as_bytes()).await
+    }
+
+    async fn note_adopted(&self, vault: &Vault, text: &[u8]) -> Result<(), FolderError> {
+        let noted = vault.note(NoteKind::Policy, ADOPTED)?;
+        // No note is as good as an empty one.
+        if noted.as_ref().map_or(&[][..], |noted| noted.as_slice()) != text {
+            vault.put_note(NoteKind::Policy, ADOPTED, text).await?;
+        }
+        Ok(())
+    }
+
+    fn policy_bytes(&self) -> Result<Option<Vec<u8>>, FolderError> {
+        let path = self.policy_path();
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => Ok(Some(read.map_err(|source| FolderError::Io { path, source })?)),
+        }
+    }
+
+    /// The adopted policy, and what is wrong where the file says something else.
+    pub(super) fn settled_policy(
+        &self,
+        vault: &Vault,
+    ) -> Result<(Policy, Option<FolderError>), FolderError> {
+        let adopted = self.adopted(vault)?.policy;
+        let changed = match self.policy_file() {
+            Ok(file) if file.policy.digest() == adopted.digest() => None,
+            Ok(_) => Some(FolderError::PolicyChanged {
+                path: self.path.clone(),
+                file: self.policy_path(),
+            }),
+            Err(error) => Some(error),
+        };
+        Ok((adopted, changed))
+    }
+
+    pub(super) fn policy_path(&self) -> PathBuf {
+        self.path.join("policy.toml")
+    }
+}
+
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}

@@ -1,0 +1,134 @@
+//! Restoring a data folder's vault: the events are there, the vault is gone.
+
+use std::path::PathBuf;
+
+use tokio::runtime::Handle;
+
+use super::{
+    Access, DataFolder, FolderError, Parts,
+    folder::{VAULT_OF_STORE, is_empty},
+    manifest::{Found, Noted},
+    settings::usual_root,
+    slot::{absolute_root, device, make_room},
+};
+use oubliette::{
+    erasure::{Announcement, Replayed, Unsuitable, replay, unsuitable},
+    store::{SqliteStore, sqlite::OpenMode},
+    vault::{
+        Vault, VaultError,
+        backup::{BackupError, Restored, VerifiedBackup, is_free},
+    },
+};
+
+/// A folder whose vault was restored.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RestoredFolder {
+    /// What was restored.
+    pub restored: Restored,
+    /// Where its root slot is.
+    pub root: PathBuf,
+    /// An earlier slot at another place. It is still there, and opens copies of the vault's folder from
+    /// before.
+    pub left: Option<PathBuf>,
+    /// What was applied again of the erasures that were given.
+    pub replayed: Option<Replayed>,
+    /// The folder, opened as always.
+    pub parts: Parts,
+}
+
+impl DataFolder {
+    /// Makes the vault of this folder from a backup, applies these erasures (as
+    /// [`export`](oubliette::erasure::export) made them) before anybody can find it, and opens the
+    /// folder: so that erasures that the events know of, and the backup does not, are applied
+    /// before anything is read.
+    ///
+    /// The root slot is made anew: where the caller says, or this user noted it, or, where neither
+    /// does, in the user's state directory. The policy is the one that was adopted when the backup was
+    /// made.
+    ///
+    /// # Errors
+    /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
+    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`],
+    /// [`FolderError::ErasuresDoNotOpen`], [`FolderError::NotText`]. Then there is no vault.
+    pub async fn restore(
+        &self,
+        backup: VerifiedBackup,
+        erasures: Vec<Announcement>,
+        progress: impl Fn(u64) + Send + 'static,
+    ) -> Result<RestoredFolder, FolderError> {
+        let nothing = || FolderError::NothingToRestoreTo(self.events());
+        let (folder, noted) = match self.look() {
+            Ok(Found::Ours(noted)) => (self.located(&noted), noted),
+            Ok(Found::Nothing | Found::Unfinished(_)) => return Err(nothing()),
+            // Of the folder only the events were saved.
+            Err(FolderError::NotOurs(_) | FolderError::ManifestLost(_))
+                if !is_empty(&self.events())? =>
+            {
+                (self.clone(), Noted::nothing())
+            }
+            Err(error) => return Err(error),
+        };
+        if is_empty(&folder.events())? {
+            return Err(nothing());
+        }
+        if !is_free(&folder.vault())? {
+            return Err(BackupError::VaultThere(folder.vault()).into());
+        }
+        let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
+        let wanted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
+        drop(store);
+        backup.refuse_other_vault(&wanted)?;
+        // Before the slot is touched: an older vault that was moved aside opens until then.
+        match unsuitable(&backup, &erasures) {
+            Unsuitable { odd: 0, compromised: 0 } => {}
+            Unsuitable { odd: 0, compromised } => {
+                return Err(FolderError::ErasuresOfCompromisedKey(compromised));
+            }
+            Unsuitable { odd, .. } => return Err(FolderError::ErasuresDoNotOpen(odd)),
+        }
+
+        let noted_root = noted.root();
+        // Where only the folder says that the slot is, none is made; one that is there must be ours.
+        let known = noted.own_root().or_else(|| noted_root.clone().filter(|root| root.exists()));
+        let root = match self.root.clone().or(known) {
+            Some(root) => absolute_root(root)?,
+            None => usual_root()?,
+        };
+        let (at, slot) = (folder.vault(), folder.slot(&root)?);
+        self.refuse_within(&slot)?;
+        // Before the slot is overwritten: what cannot be noted then would lead nowhere.
+        let noted = noted.with(folder.settings(Some(wanted), &root)?);
+        self.rehearse_note(&noted)?;
+        make_room(&root)?;
+        let prepare = move || backup.prepare(&at, slot, progress);
+        let runtime = Handle::try_current().map_err(|_| VaultError::NoRuntime)?;
+        let prepared = runtime.spawn_blocking(prepare);
+        let prepared = prepared.await.map_err(|_| BackupError::Interrupted)??;
+        let replayed = match erasures.is_empty() {
+            true => None,
+            false => match apply(prepared.vault(), erasures).await {
+                Ok(replayed) => Some(replayed),
+                Err(error) => {
+                    prepared.abandon();
+                    return Err(error);
+                }
+            },
+        };
+        // Before the vault takes its place: one whose slot nobody finds would be none.
+        self.note(&noted)?;
+        let restored = prepared.complete()?;
+        let parts = self.open(Access::Existing, None).await?;
+        let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());
+        let left = noted_root.filter(elsewhere);
+        Ok(RestoredFolder { restored, root, left, replayed, parts })
+    }
+}
+
+async fn apply(vault: &Vault, erasures: Vec<Announcement>) -> Result<Replayed, FolderError> {
+    let replayed = replay(vault, erasures).await?;
+    match replayed.unverifiable.len() {
+        0 => Ok(replayed),
+        count => Err(FolderError::ErasuresDoNotOpen(count)),
+    }
+}

@@ -1,0 +1,183 @@
+//! Where a data folder's root slot is, and how it is guarded.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    DataFolder, FolderError,
+    folder::make_folder,
+    manifest::{Found, Noted},
+    settings::{absolute, usual_root},
+};
+#[cfg(feature = "pkcs11")]
+use oubliette::vault::Pkcs11Object;
+use oubliette::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotPlace, Vault, VaultError};
+#[cfg(feature = "tpm")]
+use oubliette::vault::{TpmIndex, TpmIndexError};
+
+impl DataFolder {
+    /// With these mirrors of the root slot, besides those that this user noted for the folder.
+    #[must_use]
+    pub fn with_mirrors(mut self, mirrors: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.mirrors.extend(mirrors);
+        self
+    }
+
+    /// With the root wrapped by this key-encryption key, instead of the one that this user noted.
+    #[must_use]
+    pub fn with_kek(mut self, kek: Option<Kek>) -> Self {
+        self.kek = kek;
+        self
+    }
+
+    /// With this passphrase, where [`DataFolder::kek`] asks for one.
+    #[must_use]
+    pub fn with_passphrase(mut self, passphrase: Option<Passphrase>) -> Self {
+        self.passphrase = passphrase;
+        self
+    }
+
+    /// Opening it whatever the counter of its root slot says: an old state was restored on purpose,
+    /// or the counter is lost. Erasures stay pending until the slot is bound anew.
+    #[must_use]
+    pub fn past_counter(mut self, past: bool) -> Self {
+        self.past_counter = past;
+        self
+    }
+
+    /// Opening its vault as this: see [`OpenAs`].
+    #[must_use]
+    pub fn open_as(mut self, how: OpenAs) -> Self {
+        self.how = how;
+        self
+    }
+
+    /// Gives this folder, which is a copy, a root slot of its own, and notes it here: at this place, or
+    /// in the user's state directory. Returns where it is. See [`Vault::give_own_slot`]; mirrors and
+    /// counter of the slot that it had in common with the other folder stay that one's.
+    ///
+    /// # Errors
+    /// [`FolderError::NotFound`], [`FolderError::RootWithin`], those of the vault.
+    pub fn give_own_slot(&self, at: Option<PathBuf>) -> Result<PathBuf, FolderError> {
+        let Found::Ours(noted) = self.look()? else {
+            return Err(FolderError::NotFound(self.path.clone()));
+        };
+        if noted.settings().store_at.is_some() && self.store.is_none() {
+            return Err(FolderError::Vault(VaultError::Unsupported(
+                "the event store of this folder is elsewhere, and the other folder's as well; copy it, \
+                 and say with --store where the copy is",
+            )));
+        }
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
+        let from = folder.slot(folder.known_root()?)?;
+        let root = match at {
+            Some(root) => absolute_root(root)?,
+            None => usual_root()?,
+        };
+        let alone = Self { mirrors: Vec::new(), counter: None, ..folder };
+        let to = alone.slot(&root)?;
+        self.refuse_within(&to)?;
+        // Its settings are its own from now on, under an id of their own.
+        let settings = alone.settings(noted.vault(), &root)?;
+        let own = Noted::nothing();
+        let own = own.with(settings);
+        // From then on the copy opens over no other slot.
+        self.rehearse_note(&own)?;
+        make_room(&root)?;
+        drop(Vault::give_own_slot(&alone.vault(), from, to)?);
+        self.note(&own)?;
+        Ok(root)
+    }
+
+    /// Where the key-encryption key comes from that opening will use.
+    ///
+    /// # Errors
+    /// Where what this user noted for the folder cannot be read.
+    pub fn kek(&self) -> Result<Kek, FolderError> {
+        if let Some(kek) = &self.kek {
+            return Ok(kek.clone());
+        }
+        match self.look() {
+            Ok(Found::Ours(noted) | Found::Unfinished(noted)) => {
+                Ok(noted.settings().kek.unwrap_or_default())
+            }
+            Ok(Found::Nothing) | Err(FolderError::NotOurs(_) | FolderError::ManifestLost(_)) => {
+                Ok(Kek::None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An error where a copy of this folder would have its root slot, too.
+    pub(super) fn refuse_within(&self, slot: &SlotConfig) -> Result<(), FolderError> {
+        match slot.within(&self.path) {
+            Some(root) => {
+                let (root, path) = (root.to_owned(), self.path.clone());
+                Err(FolderError::RootWithin { root, path })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The root slot at this place, guarded as this folder says.
+    pub(super) fn slot(&self, root: &Path) -> Result<SlotConfig, FolderError> {
+        let mut slot = SlotConfig::at(place(root)?);
+        for mirror in &self.mirrors {
+            slot = slot.with_mirror(mirror);
+        }
+        #[cfg(feature = "tpm")]
+        if let Some(counter) = &self.counter {
+            let bad =
+                |error: TpmIndexError| FolderError::BadRoot(counter.into(), error.to_string());
+            slot = slot.with_counter(Some(counter.parse::<TpmIndex>().map_err(bad)?));
+        }
+        slot = slot.past_counter(self.past_counter);
+        let kek = self.kek.clone().unwrap_or_default();
+        Ok(slot.with_kek(kek, self.passphrase.clone()))
+    }
+}
+
+/// What a text says of the place of a root slot.
+fn place(root: &Path) -> Result<SlotPlace, FolderError> {
+    let Some(kind) = device(root) else { return Ok(SlotPlace::File(root.to_owned())) };
+    // Of a URI no more is repeated: a PIN may stand in it, by mistake.
+    let shown = if kind == "tpm" { root.to_owned() } else { format!("{kind}:…").into() };
+    let bad = |why: String| FolderError::BadRoot(shown.clone(), why);
+    match kind {
+        #[cfg(feature = "tpm")]
+        "tpm" => {
+            let index = root.to_string_lossy().parse::<TpmIndex>();
+            let index = index.map_err(|error| bad(error.to_string()))?;
+            Ok(SlotPlace::Tpm(index.with_auth(secret("OUBLIETTE_TPM_AUTH"))))
+        }
+        #[cfg(feature = "pkcs11")]
+        "pkcs11" => {
+            let object = root.to_string_lossy().parse::<Pkcs11Object>();
+            let object = object.map_err(|error| bad(error.to_string()))?;
+            Ok(SlotPlace::Pkcs11(object.with_pin(secret("OUBLIETTE_PKCS11_PIN"))))
+        }
+        _ => Err(bad(format!("this program was built without the feature `{kind}`"))),
+    }
+}
+
+/// What guards the slot in a device, if the environment says.
+#[cfg(any(feature = "tpm", feature = "pkcs11"))]
+fn secret(variable: &str) -> Option<Passphrase> {
+    std::env::var(variable).ok().and_then(Passphrase::new)
+}
+
+/// The kind of device that a place is in; `None`: it is a file.
+pub(super) fn device(root: &Path) -> Option<&'static str> {
+    let (kind, _) = root.to_str()?.split_once(':')?;
+    ["tpm", "pkcs11"].into_iter().find(|known| known.eq_ignore_ascii_case(kind))
+}
+
+/// The same place, wherever one works later.
+pub(super) fn absolute_root(root: PathBuf) -> Result<PathBuf, FolderError> {
+    if device(&root).is_some() { Ok(root) } else { absolute(&root) }
+}
+
+/// Makes the folder of a slot that is a file.
+pub(super) fn make_room(root: &Path) -> Result<(), FolderError> {
+    root.parent().filter(|_| device(root).is_none()).map_or(Ok(()), make_folder)
+}

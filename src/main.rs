@@ -1,7 +1,0 @@
-//! The command line `oubliette`.
-
-mod cli;
-
-fn main() -> std::process::ExitCode {
-    cli::main()
-}
