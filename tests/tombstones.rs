@@ -24,9 +24,9 @@ use oubliette::{
     },
     layer::Oubliette,
     store::{
-        Append, Appended, Capabilities, Delivery, EventStore, EventStream, ExpectedRevision,
-        EventStoreExt, Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError, Subscription,
-        Unreadable,
+        Append, Appended, Capabilities, Delivery, EventStore, EventStoreExt, EventStream,
+        ExpectedRevision, Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError,
+        Subscription, Unreadable,
     },
     vault::Vault,
 };
@@ -447,7 +447,11 @@ async fn a_tombstone_that_was_moved_is_nobodys_whatever_it_notes() {
         let moved = moved.await;
         let read = everything(&moved).await;
         let told = read.iter().filter(|event| event.is_tombstone());
-        assert_eq!(shape(&told.cloned().collect::<Vec<_>>()).replace('t', "").as_str(), "f", "{to}");
+        assert_eq!(
+            shape(&told.cloned().collect::<Vec<_>>()).replace('t', "").as_str(),
+            "f",
+            "{to}"
+        );
         for name in [to, "user-2"] {
             let read = all(&moved, name).await;
             let at = |event: &RecordedEvent| event.stream == stream(name);
@@ -522,10 +526,7 @@ async fn halves_that_were_moved_are_found_out() {
     let private = moved(&["user-private-2"], "user-private-1").await;
     let all: Result<Vec<_>, _> = private.read_all(ReadAllOptions::default()).try_collect().await;
     assert!(all.is_err());
-    assert_eq!(
-        kinds(&private).await,
-        [Ill::Misplaced, Ill::HalfMissing, Ill::UnusedKey].into()
-    );
+    assert_eq!(kinds(&private).await, [Ill::Misplaced, Ill::HalfMissing, Ill::UnusedKey].into());
 }
 
 #[tokio::test]

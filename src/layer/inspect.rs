@@ -124,7 +124,11 @@ impl<S: EventStore> Specimens<S> {
                 Err(unreadable) => {
                     // What is told of the one goes for the other.
                     notes.private.and_then(|id| self.held.remove(&id));
-                    return Ok(Some(Specimen { event, document: Err(unreadable), lone_half: false }));
+                    return Ok(Some(Specimen {
+                        event,
+                        document: Err(unreadable),
+                        lone_half: false,
+                    }));
                 }
             };
             let private = match notes.private {

@@ -121,10 +121,7 @@ impl<S: EventStore> Layer<S> {
         self.codec.open_stored(id, document, || {
             // Only an event that has data reads as it stands.
             let data = event.data.clone();
-            (
-                data.unwrap_or_else(|| Payload::Bytes([].into())),
-                event.metadata.clone(),
-            )
+            (data.unwrap_or_else(|| Payload::Bytes([].into())), event.metadata.clone())
         })
     }
 }

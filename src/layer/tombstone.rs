@@ -3,8 +3,8 @@
 use super::document::Notes;
 use crate::{
     event::{
-        ErasureId, EventId, KeyId, Payload, RecordedEvent, SaidTombstone, Signature,
-        SigningKeyId, State, StreamName, Subject, Tombstone, TombstoneError,
+        ErasureId, EventId, KeyId, Payload, RecordedEvent, SaidTombstone, Signature, SigningKeyId,
+        State, StreamName, Subject, Tombstone, TombstoneError,
     },
     vault::{KeyState, NoteKind, Vault, VaultError, Vouched},
 };
@@ -92,9 +92,7 @@ pub(crate) fn judge(
     Ok(match vouched {
         Vouched::Ours => Ok(tombstone),
         // An earlier restoration of the same backup, say, whose word the operator took.
-        Vouched::Compromised | Vouched::UnknownKey
-            if is_so(vault, &event.stream, &tombstone)? =>
-        {
+        Vouched::Compromised | Vouched::UnknownKey if is_so(vault, &event.stream, &tombstone)? => {
             Ok(tombstone)
         }
         Vouched::Compromised => Err(Unvouched::Compromised),

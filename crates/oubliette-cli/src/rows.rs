@@ -492,10 +492,13 @@ mod tests {
             row.replace("\"day\"", "\"more\":1,\"day\""),
             row.replace("[{", "{").replace("}]", "}"),
             // What a loose reader takes for an object and its members.
-            row.replace("[{", "[[").replace("}]", "]]").replace("\"origin\":", "").replace(
-                "\"ref\":",
-                "",
-            ).replace("\"day\":", "").replace("\"keys\":", "").replace("\"fields\":", ""),
+            row.replace("[{", "[[")
+                .replace("}]", "]]")
+                .replace("\"origin\":", "")
+                .replace("\"ref\":", "")
+                .replace("\"day\":", "")
+                .replace("\"keys\":", "")
+                .replace("\"fields\":", ""),
             row.replace("\"day\"", "\"day\":\"1970-01-01\",\"day\""),
         ] {
             assert!(

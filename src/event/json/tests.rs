@@ -179,12 +179,9 @@ fn a_value_has_one_form_where_that_is_asked_for() {
     // A store may spell it so.
     let respelled = format!(r#"{{ "more": 7, "id": "{id}", "n\u0061me": "one" }}"#);
     assert!(exact(&respelled).is_ok());
-    for (from, to) in [
-        ("\"one\"", "{\"one\":null}"),
-        (":7", ":null"),
-        ("ab\"", "AB\""),
-        ("{", "{\"unknown\":1,"),
-    ] {
+    for (from, to) in
+        [("\"one\"", "{\"one\":null}"), (":7", ":null"), ("ab\"", "AB\""), ("{", "{\"unknown\":1,")]
+    {
         let other = written.replacen(from, to, 1);
         assert!(Json::parse(&other).unwrap().to::<Value>().is_ok(), "{other}");
         assert!(exact(&other).is_err(), "{other}");
