@@ -35,7 +35,7 @@ use oubliette::event::{
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -155,6 +155,8 @@ pub(super) enum OddPart {
     Missing(String),
     /// At this character of the list.
     At(usize),
+    /// It has the parts, and not their form.
+    Spelling,
 }
 
 impl fmt::Display for OddPart {
@@ -162,13 +164,15 @@ impl fmt::Display for OddPart {
         match self {
             Self::Missing(member) => write!(f, "a part of it has no `{member}`"),
             Self::At(at) => write!(f, "it is wrong at or before its character {at}"),
+            Self::Spelling => f.write_str("its parts have another spelling"),
         }
     }
 }
 
 impl OddPart {
     /// The error's own words quote what is there, but for the names of members that are not.
-    fn of(error: &serde_json::Error) -> Self {
+    fn of<T: DeserializeOwned>(list: &str) -> Self {
+        let Err(error) = serde_json::from_str::<Vec<T>>(list) else { return Self::Spelling };
         let text = error.to_string();
         let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
         missing.map_or(Self::At(error.column()), |(member, _)| Self::Missing(member.to_owned()))
@@ -335,11 +339,15 @@ impl<'a> Members<'a> {
     }
 
     /// A list of parts that are missing; empty where the member is not there.
-    fn parts<T: Deserialize<'a>>(&self, name: &'static str) -> Result<Vec<T>, RowError> {
+    fn parts<T: DeserializeOwned + Serialize>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<T>, RowError> {
         match self.raw(name) {
             None | Some("null") => Ok(Vec::new()),
-            Some(text) => serde_json::from_str(text)
-                .map_err(|error| RowError::OddHoles(name, OddPart::of(&error))),
+            Some(text) => Json::parse(text)
+                .and_then(|list| list.to_exact())
+                .map_err(|_| RowError::OddHoles(name, OddPart::of::<T>(text))),
         }
     }
 
@@ -509,12 +517,24 @@ mod tests {
         assert_eq!(holes.withheld().count(), 0);
         assert_eq!(holes.shredded(), [Shredded { copied: true, ..part }]);
         for (odd, told) in [
-            (row.replace("1970", "70"), "character 122"),
-            (row.replace("00005", "0000A"), "character 50"),
+            (row.replace("1970", "70"), "character"),
+            (row.replace("00005", "0000A"), "character"),
             (row.replace("\"ref\":\"BwcHBwcHBwcHBwcHBwcHBw\",", ""), "no `ref`"),
             (row.replace("\"ref\"", "\"erasure\""), "character 61"),
             (row.replace("\"day\"", "\"more\":1,\"day\""), "character"),
             (row.replace("[{", "{").replace("}]", "}"), "character"),
+            // What a loose reader takes for an object and its members.
+            (
+                row.replace("[{", "[[")
+                    .replace("}]", "]]")
+                    .replace("\"origin\":", "")
+                    .replace("\"ref\":", "")
+                    .replace("\"day\":", "")
+                    .replace("\"keys\":", "")
+                    .replace("\"fields\":", ""),
+                "another spelling",
+            ),
+            (row.replace("\"day\"", "\"day\":\"1970-01-01\",\"day\""), "character"),
         ] {
             let refused = parse(odd.as_bytes(), true).unwrap_err();
             assert!(matches!(refused, RowError::OddHoles("shredded", _)), "{odd}");
@@ -542,6 +562,7 @@ mod tests {
             (r#"{"stream":"s","type":"T","bytes":"","data":1}"#, "both there"),
             (r#"{"stream":"s","type":"SubjectForgotten","data":{}}"#, "tombstone"),
             (r#"{"stream":"s","type":"T","data":1,"shredded":[{}]}"#, "`shredded` is not a list"),
+            (r#"{"stream":"s","type":"T","withheld":[["no-vault",["*"]]]}"#, "`withheld` is not"),
             (
                 r#"{"stream":"s","type":"T","withheld":[{"why":"no-vault","fields":["*"]}]}"#,
                 "--with-holes",
