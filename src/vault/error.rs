@@ -291,6 +291,20 @@ pub enum VaultError {
         /// The newest format that this program knows.
         known: u32,
     },
+    /// A mirror of the root slot was written by a newer version, and the slot itself was not: it is an old
+    /// copy, or the newer program was stopped in between.
+    #[error(
+        "the mirror {mirror} has format {found}, this program knows up to {known}, and the root slot itself is \
+         older; use the newer program"
+    )]
+    NewerMirror {
+        /// The mirror's path.
+        mirror: String,
+        /// The format that it names.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
     /// A data key of a class that this program cannot read.
     #[error(
         "a data key is of a class of form {0}, which this program does not know; use a newer program"

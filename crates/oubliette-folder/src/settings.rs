@@ -19,6 +19,7 @@ use oubliette::vault::{Kek, VaultError};
 use oubliette_files::{
     durable,
     own::{self, Refused},
+    without_mark,
 };
 
 /// The settings of one data folder. Paths are text in them, which always has a JSON form.
@@ -56,10 +57,10 @@ impl Settings {
             opened => opened.map_err(VaultError::from)?,
         };
         own::refuse_shared(&opened, &path).map_err(VaultError::from)?;
-        let mut text = String::new();
-        let read = opened.read_to_string(&mut text);
+        let mut text = Vec::new();
+        let read = opened.read_to_end(&mut text);
         read.map_err(|source| FolderError::Io { path: path.clone(), source })?;
-        let settings: Self = serde_json::from_str(&text).map_err(|error| {
+        let settings: Self = serde_json::from_slice(without_mark(&text)).map_err(|error| {
             FolderError::BadSettings { path: path.clone(), why: error.to_string() }
         })?;
         if settings.oubliette > FORMAT {

@@ -15,6 +15,7 @@ use crate::{
     durable,
     own::{self, Refused},
     vault::{PageStoreKind, VaultError, VaultId},
+    without_mark,
 };
 
 const HEADER: &str = "vault.json";
@@ -276,7 +277,7 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
         }
         Err(error) => return Err(VaultError::from_io(error)),
     };
-    let header: Written = serde_json::from_slice(&text)
+    let header: Written = serde_json::from_slice(without_mark(&text))
         .map_err(|_| VaultError::Damaged(format!("{HEADER} cannot be read")))?;
     if header.kind != KIND {
         return Err(VaultError::NotAVault(name()));

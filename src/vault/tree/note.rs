@@ -49,18 +49,24 @@ impl Note {
     }
 
     /// What was sealed; `None`: it does not open.
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`].
     pub(super) fn open(
         &self,
         vault: VaultId,
         identity: &Secret,
         stored: &[u8],
-    ) -> Option<Zeroizing<Vec<u8>>> {
-        let (&format, rest) = stored.split_first()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
-        if format != self.format {
-            return None;
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let found = stored.first().copied().unwrap_or_default();
+        if found > self.format {
+            return Err(VaultError::NewerFormat { found: found.into(), known: self.format.into() });
         }
-        self.cipher(identity).open(nonce, &self.associated(vault), sealed).ok()
+        let whole = || {
+            let (nonce, sealed) = stored.strip_prefix(&[self.format])?.split_first_chunk()?;
+            self.cipher(identity).open(nonce, &self.associated(vault), sealed).ok()
+        };
+        Ok(whole())
     }
 
     fn cipher(&self, identity: &Secret) -> Cipher {

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
 };
 
-use uuid::Uuid;
+use uuid::Builder;
 
 #[cfg(feature = "backup")]
 use super::{Place, Seed, Value, folder::FolderDraft};
@@ -76,7 +76,7 @@ impl Tree {
         shape: Shape,
         here: Whereabouts,
     ) -> Result<Self, VaultError> {
-        let vault = VaultId(Uuid::from_bytes(random()?));
+        let vault = VaultId(Builder::from_random_bytes(random()?).into_uuid());
         let (key, opening) = (random_secret()?, OpeningNumber::first()?);
         let root = Root { vault, epoch: 0, key, page: ids::inner()?, opening };
         let head = RootHead { epoch: 0, identity: random_secret()? };
@@ -121,7 +121,8 @@ impl Tree {
         if !as_the_one {
             let stored = tree.store.pages.get(OPENINGS)?;
             let open = |stored: Vec<u8>| Openings::open(root.vault, &tree.identity, &stored);
-            Openings::admit(stored.and_then(open).as_ref(), root.opening, root.vault, &here)?;
+            let known = stored.map(open).transpose()?.flatten();
+            Openings::admit(known.as_ref(), root.opening, root.vault, &here)?;
         }
         // What the pages forget from here on must not come back in the slot.
         tree.slot.settle()?;
@@ -178,7 +179,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NewerFormat`],
-    /// [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
+    /// [`VaultError::NewerMirror`], [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
     /// [`VaultError::WrongKek`], [`VaultError::FolderCopied`], [`VaultError::FolderOld`],
     /// [`VaultError::SlotOld`], and those of pages that do not belong to the root.
     pub(crate) fn open_as(
@@ -244,7 +245,8 @@ impl Tree {
         let here = Whereabouts::of(folder)?;
         let identity = page.root().map(|head| &head.identity);
         let known = pages.get(OPENINGS)?.zip(identity);
-        let known = known.and_then(|(stored, identity)| Openings::open(vault, identity, &stored));
+        let open = |(stored, identity): (Vec<u8>, _)| Openings::open(vault, identity, &stored);
+        let known = known.map(open).transpose()?.flatten();
         let is_its_own =
             |known: Openings| known.are_of(&here) && known.numbers.contains(&root.opening);
         if known.is_some_and(is_its_own) {
@@ -313,10 +315,14 @@ impl Tree {
     /// slot, the new ones if not.
     fn clean_up(&self) -> Result<(), VaultError> {
         let Some(stored) = self.store.pages.get(RETIRE)? else { return Ok(()) };
-        let Ok(list) = RetireList::open(self.store.vault, &self.identity, &stored) else {
-            // It only says which ciphertext is of no use any more: no reason to withhold the rest.
-            tracing::warn!(vault = %self.store.vault, "the retire list is damaged; pages are left");
-            return Ok(());
+        let list = match RetireList::open(self.store.vault, &self.identity, &stored) {
+            Ok(list) => list,
+            Err(error @ VaultError::NewerFormat { .. }) => return Err(error),
+            Err(_) => {
+                // It only says which ciphertext is of no use any more: no reason to withhold the rest.
+                tracing::warn!(vault = %self.store.vault, "the retire list is damaged; pages are left");
+                return Ok(());
+            }
         };
         let epoch = self.epoch()?;
         let unneeded = if list.epoch <= epoch { &list.replaced } else { &list.added };

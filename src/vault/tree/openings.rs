@@ -49,8 +49,18 @@ impl Openings {
     }
 
     /// `None`: there are none that open, and nothing is known.
-    pub(super) fn open(vault: VaultId, identity: &Secret, stored: &[u8]) -> Option<Self> {
-        let plain = NOTE.open(vault, identity, stored)?;
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`].
+    pub(super) fn open(
+        vault: VaultId,
+        identity: &Secret,
+        stored: &[u8],
+    ) -> Result<Option<Self>, VaultError> {
+        Ok(NOTE.open(vault, identity, stored)?.and_then(|plain| Self::parse(&plain)))
+    }
+
+    fn parse(plain: &[u8]) -> Option<Self> {
         let (first, rest) = plain.split_first_chunk::<16>()?;
         let (second, rest) = rest.split_first_chunk::<16>()?;
         let (made, path) = rest.split_first_chunk::<16>()?;

@@ -37,12 +37,12 @@ impl RetireList {
         identity: &Secret,
         stored: &[u8],
     ) -> Result<Self, VaultError> {
-        Self::parse(vault, identity, stored)
-            .ok_or_else(|| VaultError::Damaged("the retire list does not open".into()))
+        let plain = NOTE.open(vault, identity, stored)?;
+        let list = plain.and_then(|plain| Self::parse(&plain));
+        list.ok_or_else(|| VaultError::Damaged("the retire list does not open".into()))
     }
 
-    fn parse(vault: VaultId, identity: &Secret, stored: &[u8]) -> Option<Self> {
-        let plain = NOTE.open(vault, identity, stored)?;
+    fn parse(plain: &[u8]) -> Option<Self> {
         let (epoch, rest) = plain.split_first_chunk::<8>()?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let (ids, odd) = rest.as_chunks::<16>();

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{
     super::{
         open::RETIRE,
+        openings::OPENINGS,
         page::{Items, Page},
         retire::RetireList,
     },
@@ -258,4 +259,22 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
     sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
     disk.set_sectors(sectors);
     assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 5, known: 4 })));
+}
+
+/// A newer program left it: not a copy, and not damage.
+#[test]
+fn what_is_kept_beside_the_pages_in_a_newer_format_is_named_as_such() {
+    for name in [OPENINGS, RETIRE] {
+        let (disk, tree) = filled();
+        drop(tree);
+        let whole = disk.image();
+        let mut image = whole.clone();
+        let note = image.entry(name.to_vec()).or_insert_with(|| vec![1; 60]);
+        note[0] = 2;
+        disk.set_image(image);
+        let found = disk.open(tiny());
+        assert!(matches!(found, Err(VaultError::NewerFormat { found: 2, known: 1 })), "{found:?}");
+        disk.set_image(whole);
+        disk.open(tiny()).unwrap();
+    }
 }
