@@ -278,10 +278,7 @@ mod tests {
     /// With the tables of Unicode 15 the first stayed as it is, and with those of 18 it is U+113C7.
     #[test]
     fn characters_that_are_not_assigned_are_refused_in_every_name() {
-        assert_eq!(
-            Subject::new("user-\u{113C2}\u{113B8}").unwrap().as_str(),
-            "user-\u{113C7}"
-        );
+        assert_eq!(Subject::new("user-\u{113C2}\u{113B8}").unwrap().as_str(), "user-\u{113C7}");
         for odd in ['\u{378}', '\u{2FE0}', '\u{FFFE}', '\u{FDD0}', '\u{3FFFE}', '\u{10FFFF}'] {
             let name = format!("user-{odd}1");
             let of = |error: NameError| match error {

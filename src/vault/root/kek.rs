@@ -244,9 +244,11 @@ fn key(bytes: &[u8], raw: bool) -> Result<Secret, String> {
     if raw && let Ok(key) = <&[u8; 32]>::try_from(bytes) {
         // No key that was drawn at random looks so: it is half a key in digits, or a passphrase.
         if bytes.iter().all(u8::is_ascii_graphic) {
-            return Err("32 bytes are there that are text, and so no random ones: a key has 32 random \
+            return Err(
+                "32 bytes are there that are text, and so no random ones: a key has 32 random \
                         bytes, raw, as 64 hexadecimal digits or in Base64"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         return Ok(Secret::copy_of(key));
     }

@@ -69,7 +69,7 @@ impl Mirror {
     ) -> Result<Vec<(usize, Box<Record>)>, VaultError> {
         match self.open(vault) {
             Ok(open) => Ok(open.newest),
-            Err(VaultError::NewerFormat { found, known }) => {
+            Err(VaultError::NewerFormat { found, known, .. }) => {
                 Err(VaultError::NewerMirror { mirror: self.name.clone(), found, known })
             }
             Err(error) => {

@@ -2,9 +2,11 @@
 
 use std::{fs, sync::Arc};
 
+mod distrust;
+
 use super::*;
 use crate::{
-    erasure::{KeyChange, change_key},
+    erasure::{ErasureError, KeyChange, KeyChangeError, change_key},
     vault::tests::{over, tree},
 };
 
@@ -25,7 +27,73 @@ async fn lived_in(vault: &Vault) -> History {
 }
 
 fn odd(history: &History) -> Option<Odd> {
-    History::parse(&note(history).unwrap()).err()
+    match read(note(history).unwrap()) {
+        Ok(_) => None,
+        Err(VaultError::SigningKeyGap(key)) => Some(Odd::Gap(key)),
+        Err(_) => Some(Odd::Form),
+    }
+}
+
+/// What this vault says of its keys, it and every backup must be able to read.
+#[tokio::test]
+async fn a_successor_that_signed_before_is_refused_by_name() {
+    let tree = tree();
+    let vault = over(&tree);
+    let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+    let pin = KeyChange::Pin(Arc::clone(&successor));
+    let rotate = |successor: Option<&Arc<Successor>>| KeyChange::Rotate {
+        successor: successor.cloned(),
+        compromised: None,
+        without_successor: false,
+    };
+    change_key(&vault, &pin).await.unwrap();
+    change_key(&vault, &rotate(Some(&successor))).await.unwrap();
+    // While it signs, and when another does.
+    for _ in 0..2 {
+        let again = change_key(&vault, &pin).await;
+        let Err(ErasureError::KeyChange(KeyChangeError::SignedBefore(key))) = again else {
+            panic!("{again:?}")
+        };
+        assert_eq!(key, successor.id());
+        change_key(&vault, &rotate(None)).await.unwrap();
+    }
+    drop(vault);
+    assert_eq!(over(&tree).signing_keys().unwrap().len(), 4);
+}
+
+/// Its file was lost, and was found.
+#[tokio::test]
+async fn a_successor_that_was_passed_by_may_be_pinned_again() {
+    let tree = tree();
+    let vault = over(&tree);
+    let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+    let pin = KeyChange::Pin(Arc::clone(&successor));
+    let rotate = |given: bool| KeyChange::Rotate {
+        successor: given.then(|| Arc::clone(&successor)),
+        compromised: None,
+        without_successor: !given,
+    };
+    for change in [&pin, &rotate(false), &pin, &rotate(true)] {
+        change_key(&vault, change).await.unwrap();
+    }
+    drop(vault);
+    let vault = over(&tree);
+    assert_eq!(vault.signing_keys().unwrap().len(), 3);
+    assert_eq!(vault.signing_history().unwrap().signs(), successor.id());
+}
+
+#[tokio::test]
+async fn a_history_that_could_not_be_read_again_is_not_written() {
+    let tree = tree();
+    let vault = over(&tree);
+    let whole = lived_in(&vault).await;
+    let mut gap = whole.clone();
+    gap.keys.remove(1);
+    let refused = vault.write_history(gap.clone(), None).await;
+    assert!(matches!(refused, Err(VaultError::SigningKeyGap(key)) if key == gap.keys[1].key));
+    assert_eq!(vault.signing_history().unwrap(), whole);
+    drop(vault);
+    assert_eq!(over(&tree).signing_history().unwrap(), whole);
 }
 
 #[tokio::test]
@@ -66,23 +134,23 @@ async fn a_history_with_a_gap_is_told_by_the_key_to_which_nothing_leads() {
 
 #[tokio::test]
 async fn a_note_that_is_flipped_cut_or_newer_is_no_history() {
-    let whole = lived_in(&over(&tree())).await;
-    let text = String::from_utf8(note(&whole).unwrap().to_vec()).unwrap();
-    let newer = text.replacen(r#""format":1"#, r#""format":2"#, 1);
-    assert_eq!(History::parse(newer.as_bytes()), Err(Odd::Newer(2)));
-    for length in (0..text.len()).step_by(7) {
-        assert_eq!(History::parse(&text.as_bytes()[..length]), Err(Odd::Form));
-    }
-    for (from, to) in
-        [("\"keys\":", "\"kees\":"), (r#""log":1"#, r#""log":0"#), ("{", "{\"more\":1,")]
-    {
-        assert!(History::parse(text.replacen(from, to, 1).as_bytes()).is_err(), "{from}");
-    }
+    let vault = over(&tree());
+    let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+    change_key(&vault, &KeyChange::Pin(successor)).await.unwrap();
+    let text = notes::to_json(&vault.signing_history().unwrap()).unwrap();
+    notes::tests::is_strict(NoteKind::SigningKeys, &text, &[], |text| {
+        read(notes::stored(text)).ok().map(|history| notes::to_json(&history).unwrap())
+    });
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    let parse = |text: &[u8]| read(notes::stored(text));
+    let odd = |read| matches!(read, Err(VaultError::Damaged(_)));
+    assert!(odd(parse(text.replacen(r#""log":1"#, r#""log":0"#, 1).as_bytes())));
     // No bit of a signature in it.
-    let sig = text.find(r#"\"sig\":\""#).or_else(|| text.find(r#""sig":""#)).unwrap() + 12;
+    let sig = text.find(r#""sig":""#).unwrap() + 12;
     let mut flipped = text.into_bytes();
     flipped[sig] ^= 1;
-    assert!(matches!(History::parse(&flipped), Err(Odd::Gap(_) | Odd::Form)));
+    let flipped = parse(&flipped);
+    assert!(matches!(flipped, Err(VaultError::SigningKeyGap(_) | VaultError::Damaged(_))));
 }
 
 #[tokio::test]
@@ -92,7 +160,7 @@ async fn a_vault_whose_history_has_a_gap_opens_signs_nothing_and_says_so() {
     let mut history = lived_in(&vault).await;
     let gap = history.keys[2].key;
     history.keys.remove(1);
-    let noted = note(&history).unwrap();
+    let noted = notes::to_json(&history).unwrap();
     vault.put_note(NoteKind::SigningKeys, HISTORY, &noted).await.unwrap();
     drop(vault);
     let vault = over(&tree);

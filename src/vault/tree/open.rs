@@ -118,10 +118,10 @@ impl Tree {
         // the slot's own.
         let page = root_page(&*pages, &root)?;
         let tree = Self::assemble(Store::new(root.vault, shape, pages), slot, root.clone(), page)?;
+        let stored = tree.store.pages.get(OPENINGS)?;
+        let open = |stored: Vec<u8>| Openings::open(root.vault, &tree.identity, &stored);
+        let known = stored.map(open).transpose()?.flatten();
         if !as_the_one {
-            let stored = tree.store.pages.get(OPENINGS)?;
-            let open = |stored: Vec<u8>| Openings::open(root.vault, &tree.identity, &stored);
-            let known = stored.map(open).transpose()?.flatten();
             Openings::admit(known.as_ref(), root.opening, root.vault, &here)?;
         }
         // What the pages forget from here on must not come back in the slot.
@@ -316,13 +316,12 @@ impl Tree {
     fn clean_up(&self) -> Result<(), VaultError> {
         let Some(stored) = self.store.pages.get(RETIRE)? else { return Ok(()) };
         let list = match RetireList::open(self.store.vault, &self.identity, &stored) {
-            Ok(list) => list,
-            Err(error @ VaultError::NewerFormat { .. }) => return Err(error),
-            Err(_) => {
+            Err(VaultError::Damaged(_)) => {
                 // It only says which ciphertext is of no use any more: no reason to withhold the rest.
                 tracing::warn!(vault = %self.store.vault, "the retire list is damaged; pages are left");
                 return Ok(());
             }
+            list => list?,
         };
         let epoch = self.epoch()?;
         let unneeded = if list.epoch <= epoch { &list.replaced } else { &list.added };

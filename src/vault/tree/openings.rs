@@ -28,7 +28,11 @@ use crate::{
 /// The name under which the page store keeps it.
 pub(super) const OPENINGS: &[u8] = b"openings";
 
-const NOTE: Note = Note { purpose: b"oubliette openings", format: 1 };
+const NOTE: Note = Note {
+    purpose: b"oubliette openings",
+    what: "the note of the vault's last openings",
+    format: 1,
+};
 
 /// The last two numbers, and where the folder was.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use crate::{
     vault::{VaultError, VaultId},
 };
 
-const NOTE: Note = Note { purpose: b"oubliette retire list", format: 1 };
+const NOTE: Note =
+    Note { purpose: b"oubliette retire list", what: "the list of pages to retire", format: 1 };
 
 /// The pages of one erasure.
 pub(super) struct RetireList {
@@ -38,8 +39,9 @@ impl RetireList {
         stored: &[u8],
     ) -> Result<Self, VaultError> {
         let plain = NOTE.open(vault, identity, stored)?;
-        let list = plain.and_then(|plain| Self::parse(&plain));
-        list.ok_or_else(|| VaultError::Damaged("the retire list does not open".into()))
+        plain
+            .and_then(|plain| Self::parse(&plain))
+            .ok_or_else(|| VaultError::Damaged("the retire list does not open".into()))
     }
 
     fn parse(plain: &[u8]) -> Option<Self> {

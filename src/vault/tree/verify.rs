@@ -141,7 +141,6 @@ impl Tree {
         if let Some(stored) = pages.get(RETIRE)? {
             match RetireList::open(self.store.vault, &self.identity, &stored) {
                 Ok(list) => known.extend(list.added.into_iter().chain(list.replaced)),
-                Err(error @ VaultError::NewerFormat { .. }) => return Err(error),
                 Err(_) => see(Seen::Flaw(Flaw::RetireList)),
             }
         }
