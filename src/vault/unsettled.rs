@@ -17,6 +17,7 @@ use super::{
     notes,
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord},
+    tree::Value,
     wire::{Reader, Writer},
 };
 use crate::event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp};
@@ -89,7 +90,7 @@ impl Core {
     /// The note of a claim that the caller has to settle.
     pub(super) fn caller_claim(&self, event: EventId) -> Result<Option<CallerClaim>, VaultError> {
         let note = self.disk.whole(&places::note(NoteKind::Claim, event.0.as_bytes()))?;
-        let read = |note| CallerClaim::decode(&notes::content(NoteKind::Claim, note)?);
+        let read = |note: Value| CallerClaim::decode(notes::content(NoteKind::Claim, &note)?);
         note.map(read).transpose()
     }
 
