@@ -91,7 +91,7 @@ pub struct RefusedStatement {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Replayed {
-    /// The erasures that the vault had not known, oldest first.
+    /// The erasures that the vault had not known, in the order in which they were told.
     pub erasures: Vec<ErasureId>,
     /// How many keys they destroyed.
     pub keys: u64,
@@ -715,8 +715,8 @@ async fn since<S: EventStore>(
     Ok((layer.rest(all).await?, true))
 }
 
-/// Applies what the vault does not know, oldest first. Returns the erasures, and how many keys
-/// they destroyed.
+/// Applies what the vault does not know, in the order in which it was told: a clock may have been set back
+/// between two erasures. Returns the erasures, and how many keys they destroyed.
 async fn apply(
     vault: &Vault,
     mut unknown: Vec<Verdict>,
@@ -724,9 +724,13 @@ async fn apply(
     if unknown.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    unknown.sort_by_key(|verdict| verdict.erasure);
-    let mut erasures: Vec<ErasureId> = unknown.iter().map(|verdict| verdict.erasure).collect();
-    erasures.dedup();
+    let mut erasures: Vec<ErasureId> = Vec::new();
+    for verdict in &unknown {
+        // One may come in several parts.
+        if !erasures.contains(&verdict.erasure) {
+            erasures.push(verdict.erasure);
+        }
+    }
     for verdict in &mut unknown {
         verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note)?.to_note()?.to_vec();
     }
