@@ -336,10 +336,9 @@ async fn a_damaged_row_of_the_store_is_told_and_the_rest_is_looked_at() {
         assert!(found[0].what.contains("not UTF-8"), "{}", found[0].what);
     }
     // A reader gets what is before it, and its place.
-    let mut read = bank.store().read_all(ReadAllOptions {
-        after: Some(Position::number(1)),
-        ..ReadAllOptions::default()
-    });
+    let mut read = bank
+        .store()
+        .read_all(ReadAllOptions { after: Some(Position::number(1)), ..ReadAllOptions::default() });
     assert_eq!(read.try_next().await.unwrap().unwrap().position, Position::number(2));
     let error = read.try_next().await.unwrap_err();
     let three = Position::number(3);

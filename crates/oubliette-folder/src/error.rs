@@ -66,7 +66,9 @@ pub enum FolderError {
     )]
     EventsMissing(PathBuf),
     /// Events and vault do not belong together.
-    #[error("the events in {path} are sealed by vault {store}, but the vault of this data folder is {vault}")]
+    #[error(
+        "the events in {path} are sealed by vault {store}, but the vault of this data folder is {vault}"
+    )]
     VaultOfAnotherStore {
         /// The folder of the events.
         path: PathBuf,
