@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "rolled_back/doubt.rs"]
+mod doubt;
 #[path = "rolled_back/keys.rs"]
 mod keys;
 #[path = "rolled_back/machine.rs"]

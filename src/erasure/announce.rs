@@ -13,7 +13,7 @@ use crate::{
         Signature, SigningKeyId, Statement, StreamName, Timestamp,
     },
     store::StoreError,
-    vault::{Vault, VaultError, Verdict, Vouched},
+    vault::{History, Vault, VaultError, Verdict, Vouched},
 };
 
 /// Why something that says it is an announcement of this vault does not count.
@@ -62,7 +62,7 @@ impl<'a> Draft<'a> {
             format: 1,
             kind: self.kind,
             vault: vault.id().0,
-            log: vault.log_number()?,
+            log: vault.log()?,
             about: self.about,
             at: self.at,
             epoch: vault.epoch()?,
@@ -136,6 +136,19 @@ pub(super) fn open_by(
     })
 }
 
+/// As [`open`], by a history that may know more than the vault's.
+pub(super) fn judge(
+    said: &Announcement,
+    history: &History,
+    vault: &Vault,
+) -> Result<Result<Verdict, Uncounted>, VaultError> {
+    open_by(
+        said,
+        |key, bytes, sig| Ok(history.judge(key, bytes, sig)),
+        |erasure, associated, sealed| vault.open_verdict(erasure, associated, sealed),
+    )
+}
+
 /// Whether a holder of the vault, or of one of its backups, made it.
 pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
     let Ok(body) = said.body() else { return false };
@@ -189,7 +202,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::vault::{History, Unlearned};
+    use crate::vault::Unlearned;
 
     fn file() -> Value {
         serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap()

@@ -24,6 +24,7 @@
 
 mod announce;
 mod doom;
+mod doubt;
 mod error;
 mod journal;
 mod keys;
@@ -39,6 +40,7 @@ mod witness;
 pub(crate) use announce::{Uncounted, open, opens};
 #[cfg(feature = "backup")]
 pub use announce::{Unsuitable, unsuitable};
+pub use doubt::{InDoubt, announced, believe, pass_over};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
 pub use keys::{KeyChange, KeyChangeError, change_key};
@@ -47,6 +49,6 @@ pub use plan::{
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
-pub use witness::{RefusedStatement, Replayed, Witnessed, believe, export, pass_over, replay};
+pub use witness::{RefusedStatement, Replayed, Witnessed, export, replay};
 
 pub use crate::event::{Announcement, AnnouncementError, AnnouncementKind};

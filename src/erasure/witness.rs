@@ -5,17 +5,19 @@
 //! store, if that was not rolled back as well.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     ErasureError, ErasureRecord, Uncounted,
     announce::{self, Draft, open, stream},
+    doubt::{InDoubt, Words},
     journal::Journal,
     keys::say_due,
 };
 use crate::{
     event::{
-        Announcement, AnnouncementKind, ErasureId, EventId, NewEvent, RecordedEvent, Revision,
-        SigningKeyId,
+        ANNOUNCED, Announcement, AnnouncementKind, Digest, ErasureId, EventId, NameError, NewEvent, Payload,
+        RecordedEvent, Revision, SigningKeyId, framed,
     },
     layer::{Layer, Oubliette},
     store::{
@@ -31,7 +33,7 @@ const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
 /// matter than chance.
 const MOST_ATTEMPTS: usize = 8;
 /// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
-/// ids of erasures: see [`believe`].
+/// ids of erasures: see [`Words`].
 const MARK: [u8; 16] = [0; 16];
 
 /// What the announcements in the event store told.
@@ -44,6 +46,9 @@ pub struct Witnessed {
     /// Events that claim to be announcements of this vault and are not signed by it, or do not
     /// open: forged, changed, or of a newer program. They do not count.
     pub unverifiable: Vec<EventId>,
+    /// Events in the stream of announcements that are none: changed, or written by somebody else. They do
+    /// not count.
+    pub odd: Vec<EventId>,
     /// Announcements of erasures that the vault does not know, and that only a signing key says which
     /// somebody else has as well. They do not count.
     pub compromised: Vec<EventId>,
@@ -63,6 +68,7 @@ impl Witnessed {
     fn add(&mut self, other: &Self) {
         self.replayed.extend(&other.replayed);
         self.unverifiable.extend(&other.unverifiable);
+        self.odd.extend(&other.odd);
         self.compromised.extend(&other.compromised);
         self.keys.extend(&other.keys);
         self.refused.extend(&other.refused);
@@ -132,39 +138,6 @@ pub async fn replay(
     Ok(Replayed { erasures, keys, known, foreign, unverifiable, compromised, epoch })
 }
 
-/// Whether the operator took a stranger's word for an erasure.
-fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
-    Ok(vault.note(NoteKind::Witness, erasure)?.is_some())
-}
-
-/// Says that an erasure is to be applied which somebody announced with the secrets of this
-/// vault, under a key that it does not know ([`ErasureError::UnknownSigner`]) or that is compromised: the
-/// operator knows that an earlier restoration, or the vault itself, did. It is applied when a layer over the
-/// vault is opened, once.
-///
-/// # Errors
-/// Errors of the vault.
-pub async fn believe(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
-    // What was read and did not count is read once more.
-    vault.remove_note(NoteKind::Witness, MARK).await?;
-    Ok(vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), b"believed").await?)
-}
-
-/// Says that an erasure which the vault announced and cannot open any more is dealt with: everybody
-/// whom it took is forgotten again by name, or never was in what was put back. Without that, a layer
-/// over the vault does not open ([`ErasureError::TooOld`], [`ErasureError::UnknownSigner`]).
-///
-/// # Errors
-/// Errors of the vault.
-pub async fn pass_over(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
-    let id = erasure.0.into_bytes();
-    if vault.note(NoteKind::Erasure, id)?.is_none() {
-        let record = ErasureRecord::dealt_with(erasure).to_note()?;
-        vault.put_note(NoteKind::Erasure, id, &record).await?;
-    }
-    Ok(())
-}
-
 /// Announcements of all erasures that a vault knows, made anew from its fences and records: for a
 /// file that is kept apart from the vault, also where the events are lost. An erasure may come in
 /// several parts. Before them come the statements that lead to the key that signs them.
@@ -210,12 +183,47 @@ impl<S: EventStore> Oubliette<S> {
     }
 }
 
+/// An event of the stream of announcements, with all that it says: somebody may change it where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct At {
+    revision: Revision,
+    event: EventId,
+    /// SHA-256 of what it says.
+    digest: Digest,
+}
+
+impl At {
+    fn of(event: &RecordedEvent) -> Self {
+        let mut text = String::new();
+        let said = match &event.data {
+            // A store may spell it in another way.
+            Some(Payload::Json(data)) => {
+                data.tree().root().canonical(&mut text, &[]);
+                text.as_bytes()
+            }
+            Some(Payload::Bytes(bytes)) => bytes,
+            None => b"",
+        };
+        Self::new(event.revision, event.id, event.event_type.as_str(), said)
+    }
+
+    fn new(revision: Revision, event: EventId, event_type: &str, said: &[u8]) -> Self {
+        let digest = Sha256::digest(framed(&[event_type.as_bytes(), said]));
+        Self { revision, event, digest: Digest(digest.into()) }
+    }
+}
+
+/// Has everything that was announced compared anew.
+pub(super) async fn forget_mark(vault: &Vault) -> Result<(), VaultError> {
+    vault.remove_note(NoteKind::Witness, MARK).await
+}
+
 /// How far the vault knows the announcements in the store: all of its own up to this event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// The last event that was looked at, of whichever vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    at: Option<(Revision, EventId)>,
+    at: Option<At>,
     /// The last announcement of its own up to there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<EventId>,
@@ -242,13 +250,19 @@ impl Mark {
 
     /// After announcements of this vault's own were appended. `false`: others wrote in between,
     /// and may have been copies of this vault.
-    pub(super) fn advance(&mut self, events: u64, revision: Revision, last: EventId) -> bool {
-        let next = self.at.map_or(0, |(revision, _)| revision.0 + 1);
-        self.newest = Some(last);
+    pub(super) fn advance(
+        &mut self,
+        events: u64,
+        revision: Revision,
+        last: &Announcement,
+    ) -> bool {
+        let next = self.at.map_or(0, |at| at.revision.0 + 1);
+        self.newest = Some(last.id());
         if revision.0.checked_sub(events - 1) != Some(next) {
             return false;
         }
-        (self.at, self.last) = (Some((revision, last)), Some(last));
+        let at = At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes());
+        (self.at, self.last) = (Some(at), Some(last.id()));
         true
     }
 }
@@ -256,7 +270,7 @@ impl Mark {
 /// What is found in announcements.
 #[derive(Default)]
 struct Found {
-    unknown: Vec<Verdict>,
+    unknown: Vec<(EventId, Verdict)>,
     known: u64,
     foreign: u64,
     unverifiable: Vec<EventId>,
@@ -267,9 +281,9 @@ struct Found {
     /// What this vault said and this program does not carry out.
     beyond: Vec<(String, EventId)>,
     /// What this vault announced and cannot open any more.
-    too_new: Vec<ErasureId>,
-    /// What a stranger to this restored vault announced with its secrets, and the stranger.
-    strangers: Vec<(Verdict, SigningKeyId)>,
+    too_new: Vec<InDoubt>,
+    /// What a stranger to this restored vault announced with its secrets.
+    strangers: Vec<(InDoubt, Verdict)>,
     /// Statements that lead to keys from such as the vault does not know.
     gaps: Vec<(SigningKeyId, SigningKeyId)>,
 }
@@ -337,40 +351,39 @@ impl Found {
             self.beyond.push((beyond.to_string(), announcement.id()));
             return Ok(true);
         };
-        let id = erasure.0.into_bytes();
-        let verdict = match opened {
-            Ok(verdict) => verdict,
-            Err(Uncounted::TooNew) => {
-                self.too_new.push(erasure);
+        let doubt = InDoubt::of(announcement);
+        let words = Words::of(vault, erasure)?;
+        let verdict = match (opened, doubt) {
+            (Ok(verdict), _) => verdict,
+            (Err(Uncounted::TooNew), Some(doubt)) => {
+                self.too_new.push(doubt);
                 return Ok(true);
             }
-            Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
+            (Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict)), _)
                 if is_known(vault, &verdict)? =>
             {
                 self.known += 1;
                 return Ok(true);
             }
-            // Once: what comes later under that id is another statement.
-            Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
-                if is_believed(vault, id)? && vault.note(NoteKind::Erasure, id)?.is_none() =>
+            (Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict)), Some(doubt))
+                if words.believes(&doubt) =>
             {
                 *verdict
             }
             // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
-            Err(Uncounted::Stranger(verdict, signer)) => {
-                // The operator passed over that erasure, or its word is used up.
-                match vault.note(NoteKind::Erasure, id)? {
-                    Some(_) => self.unverifiable.push(announcement.id()),
-                    None => self.strangers.push((*verdict, signer)),
+            (Err(Uncounted::Stranger(verdict, _)), Some(doubt)) => {
+                match words.passes_over(&doubt) {
+                    true => self.unverifiable.push(announcement.id()),
+                    false => self.strangers.push((doubt, *verdict)),
                 }
                 return Ok(false);
             }
-            Err(Uncounted::Compromised(verdict)) => {
+            (Err(Uncounted::Compromised(verdict)), _) => {
                 self.compromised.push((announcement.id(), *verdict));
                 return Ok(true);
             }
-            Err(_) => {
+            (Err(_), _) => {
                 self.unverifiable.push(announcement.id());
                 return Ok(false);
             }
@@ -387,7 +400,7 @@ impl Found {
         if own || is_known(vault, &verdict)? {
             self.known += 1;
         } else {
-            self.unknown.push(verdict);
+            self.unknown.push((announcement.id(), verdict));
         }
         Ok(true)
     }
@@ -401,12 +414,18 @@ impl Found {
                 self.compromised.push((event, verdict));
             }
         }
-        // An operator passed over these, and so took responsibility for them.
-        let noted = |erasure: ErasureId| {
-            vault.note(NoteKind::Erasure, erasure.0.into_bytes()).is_ok_and(|note| note.is_some())
+        for (doubt, verdict) in std::mem::take(&mut self.strangers) {
+            if !is_known(vault, &verdict)? {
+                self.strangers.push((doubt, verdict));
+            }
+        }
+        // The vault's own word is of one erasure, however often it is said: it is applied, or an operator
+        // took responsibility for it.
+        let noted = |doubt: &InDoubt| {
+            let note = vault.note(NoteKind::Erasure, doubt.erasure.0.into_bytes());
+            note.is_ok_and(|note| note.is_some())
         };
-        self.strangers.retain(|(verdict, _)| !noted(verdict.erasure));
-        self.too_new.retain(|erasure| !noted(*erasure));
+        self.too_new.retain(|doubt| !noted(doubt));
         Ok(applied)
     }
 
@@ -416,18 +435,12 @@ impl Found {
             let (what, events) = (what.clone(), self.beyond.iter().map(|(_, event)| *event));
             return Err(ErasureError::NotCarriedOut { what, events: events.collect() });
         }
-        // An erasure may come in several parts.
-        let distinct = |mut erasures: Vec<ErasureId>| {
-            erasures.dedup();
-            erasures
-        };
         if !self.too_new.is_empty() {
-            return Err(ErasureError::TooOld(distinct(self.too_new.clone())));
+            return Err(ErasureError::TooOld(self.too_new.clone()));
         }
-        let strangers = self.strangers.iter();
-        let erasures = distinct(strangers.clone().map(|(verdict, _)| verdict.erasure).collect());
+        let erasures: Vec<_> = self.strangers.iter().map(|(doubt, _)| doubt.clone()).collect();
         let led_to = |key: SigningKeyId| self.gaps.iter().find(|(to, _)| *to == key);
-        match strangers.clone().find_map(|(_, signer)| led_to(*signer)) {
+        match erasures.iter().find_map(|doubt| led_to(doubt.signer)) {
             Some(&(key, replaces)) => Err(ErasureError::SigningKeyGap { key, replaces, erasures }),
             None if erasures.is_empty() => Ok(()),
             None => Err(ErasureError::UnknownSigner(erasures)),
@@ -435,10 +448,16 @@ impl Found {
     }
 }
 
-/// Whether the vault has a record of the erasure, and all that it took is dead here.
-fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultError> {
-    let noted = vault.note(NoteKind::Erasure, verdict.erasure.0.into_bytes())?.is_some();
-    Ok(noted && vault.covers(verdict)?)
+/// Whether the vault has a record of the erasure, and all that it took is dead here. Of an earlier attempt
+/// than the one that was carried out it is enough that the fences tell of the erasure: what the last one
+/// spared lives.
+pub(super) fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultError> {
+    let Some(record) = vault.note(NoteKind::Erasure, verdict.erasure.0.into_bytes())? else {
+        return Ok(false);
+    };
+    let attempt = ErasureRecord::attempt_in(&verdict.note);
+    let is_earlier = attempt < ErasureRecord::attempt_in(&record);
+    Ok((is_earlier && vault.tells_of(verdict)?) || vault.covers(verdict)?)
 }
 
 /// Learns statements in whatever order they come; a key may be changed again and again. Returns those
@@ -464,7 +483,7 @@ pub(super) async fn announce<S: EventStore>(
     vault: &Vault,
     journal: &mut Journal,
     destruction: &Destruction,
-    record: &ErasureRecord,
+    record: &mut ErasureRecord,
     mark: &mut Mark,
 ) -> Result<bool, ErasureError> {
     let erasure = journal.erasure;
@@ -477,9 +496,10 @@ pub(super) async fn announce<S: EventStore>(
     // Whoever reads the announcement must know the key that signs it.
     say_due(layer, vault).await.map_err(pending)?;
     *mark = Mark::load(vault)?;
-    let verdict = vault.verdict(destruction, &record.to_note()?)?;
     for _ in 0..MOST_ATTEMPTS {
-        let (events, ids) = parts(vault, journal, mark.newest, verdict.clone())?;
+        let verdict = vault.verdict(destruction, &record.to_note()?)?;
+        let said = parts(vault, journal, mark.newest, verdict)?;
+        let (ids, events) = events_of(&said)?;
         let append = Append::new(stream()?, ExpectedRevision::Any, events);
         let appended = match layer.answer(layer.store.append(vec![append])).await {
             Ok(appended) => appended.first().copied(),
@@ -501,9 +521,9 @@ pub(super) async fn announce<S: EventStore>(
         // An earlier attempt was answered, and the answer was lost; or another event has the id.
         let is_new = appended.is_some_and(|appended| !appended.already);
         if is_new || are_there(layer, vault, erasure, &ids).await? {
-            let last = ids.last().copied().unwrap_or_else(EventId::random);
-            let next = appended
-                .is_some_and(|appended| mark.advance(ids.len() as u64, appended.revision, last));
+            let next = appended.zip(said.last()).is_some_and(|(appended, last)| {
+                mark.advance(ids.len() as u64, appended.revision, last)
+            });
             if !next {
                 // Another vault over the same store, as a rule; or a copy of this one.
                 match look(layer, vault).await {
@@ -522,34 +542,38 @@ pub(super) async fn announce<S: EventStore>(
         );
         journal.try_anew();
         journal.write(vault).await?;
+        record.attempt = journal.attempts();
     }
     let source = StoreError::IdInUse { id: journal.announcement(0), stream: stream()? };
     Err(ErasureError::AnnouncementPending { erasure, source })
 }
 
-/// The parts of the announcement, and their ids.
+/// The parts of the announcement.
 fn parts(
     vault: &Vault,
     journal: &Journal,
     mut previous: Option<EventId>,
     mut verdict: Verdict,
-) -> Result<(Vec<NewEvent>, Vec<EventId>), ErasureError> {
+) -> Result<Vec<Announcement>, ErasureError> {
     let taken = std::mem::take(&mut verdict.taken);
     let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
     if parts.is_empty() {
         parts.push(&[]);
     }
-    let (mut events, mut ids) = (Vec::with_capacity(parts.len()), Vec::with_capacity(parts.len()));
+    let mut said = Vec::with_capacity(parts.len());
     for (part, taken) in parts.into_iter().enumerate() {
         let id = journal.announcement(part);
         verdict.taken = taken.to_vec();
-        let said = Draft::of(&verdict).say(vault, id, previous, None)?;
-        let invalid = |error: crate::event::NameError| StoreError::Invalid(error.to_string());
-        events.push(said.to_event().map_err(invalid)?);
-        ids.push(id);
+        said.push(Draft::of(&verdict).say(vault, id, previous, None)?);
         previous = Some(id);
     }
-    Ok((events, ids))
+    Ok(said)
+}
+
+fn events_of(said: &[Announcement]) -> Result<(Vec<EventId>, Vec<NewEvent>), StoreError> {
+    let invalid = |error: NameError| StoreError::Invalid(error.to_string());
+    let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
+    Ok((said.iter().map(Announcement::id).collect(), events.map_err(invalid)?))
 }
 
 /// Whether the events with these ids announce the erasure, in this vault's word.
@@ -581,7 +605,13 @@ pub(super) async fn look<S: EventStore>(
     let mark = Mark::load(vault)?;
     let (events, mut gap) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
     let elsewhere = gap && events.is_empty() && is_empty(layer).await?;
-    let announcements: Vec<_> = events.iter().filter_map(Announcement::of).collect();
+    let (mut announcements, mut odd) = (Vec::new(), Vec::new());
+    for event in &events {
+        match Announcement::of(event) {
+            Some(announcement) => announcements.push(announcement),
+            None => odd.push(event.id),
+        }
+    }
     let mut found = Found::default();
     found.learn(vault, &announcements).await?;
     // Where all is compared anew, it is not known after which of them the first one comes.
@@ -595,7 +625,7 @@ pub(super) async fn look<S: EventStore>(
     let (replayed, _) = found.apply(vault).await?;
     // Before the mark moves: the next opening must find them as well.
     found.refuse_unclear()?;
-    let at = events.last().map(|event| (event.revision, event.id));
+    let at = events.last().map(At::of);
     let at = if gap || at.is_some() { at } else { mark.at };
     let last = last.flatten();
     Mark { at, last, newest: last }.save(vault).await?;
@@ -603,7 +633,7 @@ pub(super) async fn look<S: EventStore>(
     let Found { unverifiable, compromised, keys, refused, .. } = found;
     let compromised = compromised.into_iter().map(|(event, _)| event).collect();
     let witnessed =
-        Witnessed { replayed, unverifiable, compromised, keys, refused, gap, elsewhere };
+        Witnessed { replayed, unverifiable, odd, compromised, keys, refused, gap, elsewhere };
     tell(vault, &witnessed);
     // No code panics while it holds this lock.
     let so_far = layer.witnessed.lock();
@@ -624,6 +654,12 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
             %vault, %event,
             "an event says that it announces an erasure of this vault, and is not signed by it or \
              does not open: it is forged, changed, or a newer program's, and does not count"
+        );
+    }
+    for event in &witnessed.odd {
+        tracing::warn!(
+            %vault, %event,
+            "an event in the stream of announcements is none: it was changed, or somebody else wrote it"
         );
     }
     for event in &witnessed.compromised {
@@ -668,10 +704,10 @@ async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError>
 /// there are, and that it is missing.
 async fn since<S: EventStore>(
     layer: &Layer<S>,
-    mark: Option<(Revision, EventId)>,
+    mark: Option<At>,
 ) -> Result<(Vec<RecordedEvent>, bool), StoreError> {
     let stream = stream()?;
-    let Some((revision, id)) = mark else {
+    let Some(mark) = mark else {
         let all = layer.store.read(&stream, ReadOptions::default());
         return Ok((layer.rest(all).await?, false));
     };
@@ -681,8 +717,8 @@ async fn since<S: EventStore>(
         let mut events =
             layer.store.read(&stream, ReadOptions { direction, ..ReadOptions::default() });
         while let Some(event) = layer.next(&mut events).await? {
-            if event.revision <= revision {
-                if event.id == id {
+            if event.revision <= mark.revision {
+                if At::of(&event) == mark {
                     found.reverse();
                     return Ok((found, false));
                 }
@@ -691,9 +727,9 @@ async fn since<S: EventStore>(
             found.push(event);
         }
     } else {
-        let options = ReadOptions { from: Some(revision), ..ReadOptions::default() };
+        let options = ReadOptions { from: Some(mark.revision), ..ReadOptions::default() };
         let mut events = layer.store.read(&stream, options);
-        if layer.next(&mut events).await?.is_some_and(|first| first.id == id) {
+        if layer.next(&mut events).await?.is_some_and(|first| At::of(&first) == mark) {
             return Ok((layer.rest(events).await?, false));
         }
     }
@@ -705,12 +741,17 @@ async fn since<S: EventStore>(
 /// they destroyed.
 async fn apply(
     vault: &Vault,
-    mut unknown: Vec<Verdict>,
+    mut unknown: Vec<(EventId, Verdict)>,
 ) -> Result<(Vec<ErasureId>, u64), ErasureError> {
     if unknown.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    unknown.sort_by_key(|verdict| verdict.erasure);
+    // The last attempt says what was spared. Which one that is, is signed; where they stand is not. Two of
+    // one number are of a vault that was put back: then the order is any, but always the same.
+    unknown.sort_by_key(|(event, verdict)| {
+        (verdict.erasure, ErasureRecord::attempt_in(&verdict.note), *event)
+    });
+    let mut unknown: Vec<_> = unknown.into_iter().map(|(_, verdict)| verdict).collect();
     let mut erasures: Vec<ErasureId> = unknown.iter().map(|verdict| verdict.erasure).collect();
     erasures.dedup();
     for verdict in &mut unknown {

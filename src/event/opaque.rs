@@ -81,6 +81,11 @@ opaque! {
     Signature, 64
 }
 
+opaque! {
+    /// A SHA-256 digest.
+    Digest, 32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,6 @@
 //! | member | what |
 //! | --- | --- |
 //! | `format` | 1. A higher one is refused as [`NewerFormat`](super::VaultError::NewerFormat) |
-//! | `log` | the number of the log that the vault keeps, 1 or more |
 //! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
 //! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
 //! | `due` | the ids of the statements that the event store has not taken yet |
@@ -93,8 +92,6 @@ pub struct PinnedSuccessor {
 #[serde(deny_unknown_fields)]
 pub(crate) struct History {
     format: u32,
-    /// Which log the vault keeps. A restored vault begins the next.
-    pub(super) log: u32,
     /// The oldest first. The last one is the one whose secret the vault has.
     pub(super) keys: Vec<SigningKeyInfo>,
     pub(super) successors: Vec<PinnedSuccessor>,
@@ -204,7 +201,6 @@ impl History {
         };
         Self {
             format: FORMAT,
-            log: 1,
             keys: vec![first],
             successors: Vec::new(),
             due: Vec::new(),
@@ -216,7 +212,7 @@ impl History {
     pub(super) fn parse(note: &[u8]) -> Result<Self, Odd> {
         let history: Self = serde_json::from_slice(note).map_err(|_| Odd::Form)?;
         match history.format {
-            FORMAT if !history.keys.is_empty() && history.log > 0 => {}
+            FORMAT if !history.keys.is_empty() => {}
             format if format > FORMAT => return Err(Odd::Newer(format)),
             _ => return Err(Odd::Form),
         }
@@ -275,6 +271,15 @@ impl History {
         let stated = Said::of(said).filter(|stated| stated.kind == kind && stated.key == to.key)?;
         let replaced = earlier.iter().find(|info| info.key == stated.statement.replaces);
         replaced.filter(|_| is_proved(said))
+    }
+
+    /// The log that the vault keeps, by the key that began it. A log begins whenever the vault makes a key
+    /// because it has no secret that signs, so that no two of one vault have the same name.
+    pub(super) fn log(&self) -> Option<SigningKeyId> {
+        let begins = |info: &&SigningKeyInfo| {
+            matches!(info.origin, KeyOrigin::Created | KeyOrigin::Restored)
+        };
+        self.keys.iter().rev().find(begins).map(|info| info.key)
     }
 
     fn find(&self, key: SigningKeyId) -> Option<&SigningKeyInfo> {
@@ -421,7 +426,6 @@ impl History {
         if let Some(last) = self.keys.last_mut() {
             last.until.get_or_insert(since);
         }
-        self.log += 1;
         self.keys.push(SigningKeyInfo {
             key: public.id(),
             public,
