@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::ErasureError;
+use super::{ErasureError, ErasureRecord};
 #[cfg(feature = "backup")]
 use crate::vault::backup::VerifiedBackup;
 use crate::{
@@ -118,21 +118,35 @@ pub(crate) fn open(
 pub(super) fn open_by(
     said: &Announcement,
     vouches: impl FnOnce(SigningKeyId, &[u8], &Signature) -> Result<Vouched, VaultError>,
-    open: impl FnOnce(ErasureId, &[u8], &[u8]) -> Option<Verdict>,
+    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Verdict>, VaultError>,
 ) -> Result<Result<Verdict, Uncounted>, VaultError> {
     let (Ok(body), Some((key, sig))) = (said.body(), said.signature()) else {
         return Ok(Err(Uncounted::Unsigned));
     };
     let vouched = vouches(key, &said.signed_bytes(), sig)?;
     let sealed = base64url::decode(&body.sealed).unwrap_or_default();
-    let opened = || open(ErasureId(body.about), &said.associated(), &sealed);
+    let erasure = ErasureId(body.about);
+    let opened = || open(erasure, &said.associated(), &sealed);
+    // What anybody may have made who found a backup counts only if it is understood.
+    let understood = |uncounted: fn(Box<Verdict>, SigningKeyId) -> Uncounted| match opened() {
+        Ok(Some(verdict)) => uncounted(Box::new(verdict), key),
+        _ => Uncounted::Unsigned,
+    };
     Ok(match vouched {
-        Vouched::Ours => opened().ok_or(Uncounted::TooNew),
+        Vouched::Ours => match opened() {
+            Ok(Some(verdict)) if ErasureRecord::replayed(erasure, &verdict.note).is_ok() => {
+                Ok(verdict)
+            }
+            Ok(None) => Err(Uncounted::TooNew),
+            // The vault said it, so it is not passed over.
+            Err(VaultError::NewerFormat { found, .. }) => {
+                Err(Uncounted::Beyond(Beyond::Format(found.to_string())))
+            }
+            Ok(Some(_)) | Err(_) => Err(Uncounted::Beyond(Beyond::Form)),
+        },
         Vouched::Forged => Err(Uncounted::Unsigned),
-        Vouched::Compromised => Err(opened()
-            .map_or(Uncounted::Unsigned, |verdict| Uncounted::Compromised(Box::new(verdict)))),
-        Vouched::UnknownKey => Err(opened()
-            .map_or(Uncounted::Unsigned, |verdict| Uncounted::Stranger(Box::new(verdict), key))),
+        Vouched::Compromised => Err(understood(|verdict, _| Uncounted::Compromised(verdict))),
+        Vouched::UnknownKey => Err(understood(Uncounted::Stranger)),
     })
 }
 
@@ -153,7 +167,8 @@ pub(super) fn judge(
 pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
     let Ok(body) = said.body() else { return false };
     let sealed = base64url::decode(&body.sealed).unwrap_or_default();
-    vault.open_verdict(ErasureId(body.about), &said.associated(), &sealed).is_some()
+    let opened = vault.open_verdict(ErasureId(body.about), &said.associated(), &sealed);
+    !matches!(opened, Ok(None))
 }
 
 /// How many of these announcements are the word of the vault that a backup is of, and do not count there.
@@ -198,14 +213,17 @@ pub(super) fn stream() -> Result<StreamName, StoreError> {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::vault::Unlearned;
+    use crate::vault::{Unlearned, open_vector};
 
     fn file() -> Value {
-        serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap()
+        crate::layer::document::vectors::committed("announcements.json")
     }
 
     fn lines(of: &Value) -> impl Iterator<Item = (&Value, Announcement)> {
@@ -230,8 +248,21 @@ mod tests {
         history
     }
 
-    /// What is said of an announcement by a vault with that history. Whether it opens is another
-    /// test's.
+    fn bytes(hex: &Value) -> Vec<u8> {
+        let hex = hex.as_str().unwrap();
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(byte).collect()
+    }
+
+    fn eras(file: &Value) -> Vec<(u16, [u8; 32])> {
+        let era = |era: &Value| {
+            let number = era["era"].as_u64().unwrap().try_into().unwrap();
+            (number, bytes(&era["secret"]).try_into().unwrap())
+        };
+        file["eras"].as_array().unwrap().iter().map(era).collect()
+    }
+
+    /// What is said of an announcement by a vault with that history and the eras of the file.
     fn told(file: &Value, history: &History, said: &Announcement) -> &'static str {
         if said.vault().to_string() != file["vault"].as_str().unwrap() {
             return "another vault";
@@ -256,18 +287,23 @@ mod tests {
             };
         }
         let vouches = |key, bytes: &[u8], sig: &_| Ok(history.judge(key, bytes, sig));
-        let open =
-            |erasure, _: &[u8], _: &[u8]| Some(Verdict { erasure, taken: vec![], note: vec![] });
+        let eras = eras(file);
+        let open = |erasure, associated: &[u8], sealed: &[u8]| {
+            open_vector(&eras, erasure, associated, sealed)
+        };
         match open_by(said, vouches, open).unwrap() {
             Ok(_) => "good",
-            // Here whatever is sealed opens.
-            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => "unsigned",
+            Err(Uncounted::Unsigned) => "unsigned",
+            Err(Uncounted::Stranger(..)) => "stranger",
+            Err(Uncounted::TooNew) => "too new",
             Err(Uncounted::Compromised(_)) => "compromised",
+            Err(Uncounted::Beyond(Beyond::Format(_))) => "format",
+            Err(Uncounted::Beyond(Beyond::Form)) => "form",
             Err(other) => panic!("{other:?}"),
         }
     }
 
-    /// The vectors of `docs/format.md`, which another program made.
+    /// The vectors of `docs/format.md`.
     #[test]
     fn the_vectors_are_bound_to_what_stands_in_clear() {
         let file = file();

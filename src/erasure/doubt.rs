@@ -17,7 +17,7 @@ use super::{
 use crate::{
     event::{Announcement, Digest, ErasureId, EventId, SigningKeyId},
     store::{EventStore, ReadOptions},
-    vault::{NoteKind, Vault, VaultError},
+    vault::{NoteKind, Vault, VaultError, notes},
 };
 
 /// An announcement of an erasure that the vault cannot judge by itself.
@@ -49,7 +49,6 @@ impl InDoubt {
 
 /// One announcement, as a note names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Word {
     event: EventId,
     signer: SigningKeyId,
@@ -60,7 +59,6 @@ struct Word {
 /// What the operator said of the announcements of one erasure: a note of the kind `Witness`, under the
 /// erasure's id.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Words {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     believed: Vec<Word>,
@@ -71,10 +69,9 @@ pub(super) struct Words {
 impl Words {
     /// A note that is not in form is refused: it would say of somebody that they are forgotten.
     pub(super) fn of(vault: &Vault, erasure: ErasureId) -> Result<Self, VaultError> {
-        let odd = || VaultError::Damaged("what the operator said of an erasure".into());
         match vault.note(NoteKind::Witness, erasure.0.into_bytes())? {
             None => Ok(Self::default()),
-            Some(note) => serde_json::from_slice(&note).map_err(|_| odd()),
+            Some(note) => notes::from_json(NoteKind::Witness, &note),
         }
     }
 
@@ -87,7 +84,7 @@ impl Words {
     }
 
     async fn note(self, vault: &Vault, erasure: ErasureId) -> Result<(), VaultError> {
-        let note = serde_json::to_vec(&self).map_err(|e| VaultError::Storage(Box::new(e)))?;
+        let note = notes::to_json(&self)?;
         // What was read and did not count is read once more.
         forget_mark(vault).await?;
         vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), &note).await

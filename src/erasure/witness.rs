@@ -24,7 +24,7 @@ use crate::{
         Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
         StoreError,
     },
-    vault::{Destruction, History, NoteKind, Unlearned, Vault, VaultError, Verdict},
+    vault::{Destruction, History, NoteKind, Unlearned, Vault, VaultError, Verdict, notes},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -222,21 +222,24 @@ pub(super) async fn forget_mark(vault: &Vault) -> Result<(), VaultError> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// The last event that was looked at, of whichever vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<At>,
     /// The last announcement of its own up to there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<EventId>,
     /// The last announcement that it made, which the next one names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) newest: Option<EventId>,
 }
 
 impl Mark {
-    /// A mark that cannot be read is none: all that the store has is compared.
+    /// A damaged mark is none: all that the store has is compared. One that a newer program wrote is an
+    /// error.
     pub(super) fn load(vault: &Vault) -> Result<Self, VaultError> {
         let note = vault.note(NoteKind::Witness, MARK)?;
-        Ok(note.and_then(|note| serde_json::from_slice(&note).ok()).unwrap_or_default())
+        Ok(note
+            .and_then(|note| notes::from_json(NoteKind::Witness, &note).ok())
+            .unwrap_or_default())
     }
 
     pub(super) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
@@ -244,7 +247,7 @@ impl Mark {
         if Self::load(vault)? == self || vault.is_read_only() {
             return Ok(());
         }
-        let note = serde_json::to_vec(&self).map_err(|e| VaultError::Storage(Box::new(e)))?;
+        let note = notes::to_json(&self)?;
         vault.put_note(NoteKind::Witness, MARK, &note).await
     }
 
@@ -343,13 +346,13 @@ impl Found {
             return Ok(!uncounted.any(|event| event == announcement.id()));
         }
         let opened = open(announcement, vault)?;
-        let Some(erasure) = announcement.erasure() else {
-            let Err(Uncounted::Beyond(beyond)) = opened else {
-                self.unverifiable.push(announcement.id());
-                return Ok(false);
-            };
+        if let Err(Uncounted::Beyond(beyond)) = &opened {
             self.beyond.push((beyond.to_string(), announcement.id()));
             return Ok(true);
+        }
+        let Some(erasure) = announcement.erasure() else {
+            self.unverifiable.push(announcement.id());
+            return Ok(false);
         };
         let doubt = InDoubt::of(announcement);
         let words = Words::of(vault, erasure)?;
@@ -755,7 +758,7 @@ async fn apply(
     let mut erasures: Vec<ErasureId> = unknown.iter().map(|verdict| verdict.erasure).collect();
     erasures.dedup();
     for verdict in &mut unknown {
-        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note).to_note()?;
+        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note)?.to_note()?.to_vec();
     }
     let applied = async {
         // Whoever shares the vault may be at work.

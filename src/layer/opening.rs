@@ -229,13 +229,15 @@ pub(super) fn is_dead(vault: &Vault, token: &Token) -> bool {
 
 /// The state of a token's key.
 fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyState, CodecError> {
-    match vault.opening_key(id) {
-        Err(VaultError::KeyMissing(_))
-            if stored.notes.mac.is_some_and(|tag| !vault.wrote(&tag)) =>
-        {
+    match (vault.opening_key(id), &stored.notes.mac) {
+        (Err(VaultError::KeyMissing(_)), Some(tag)) if !vault.wrote(tag) => {
             Err(Unreadable::OtherVault.into())
         }
-        state => Ok(state?),
+        // Ids name the eras of the vault that made them, and this vault never had that one.
+        (Err(VaultError::KeyMissing(_)), Some(_)) if !vault.knows_era_of(id)? => {
+            Err(Unreadable::UnknownEra.into())
+        }
+        (state, _) => Ok(state?),
     }
 }
 

@@ -135,6 +135,9 @@ fn concerns(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use futures::TryStreamExt;
 
@@ -231,11 +234,10 @@ mod tests {
         }
     }
 
-    /// The vectors of `docs/format.md`, which another program made.
+    /// The vectors of `docs/format.md`.
     #[test]
     fn the_vectors_are_told_apart() {
-        let file: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/vectors/tombstones.json")).unwrap();
+        let file: serde_json::Value = crate::layer::document::vectors::committed("tombstones.json");
         let vault = file["vault"].as_str().unwrap().parse().unwrap();
         let keys: Vec<VerifyingKey> = file["keys"]
             .as_array()

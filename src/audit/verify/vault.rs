@@ -88,11 +88,11 @@ fn books(
     };
     for (id, note) in notes {
         let erasure = ErasureId(Uuid::from_bytes(id));
-        match serde_json::from_slice::<ErasureRecord>(&note) {
-            Ok(record) if record.erasure == erasure => {
+        match ErasureRecord::read(erasure, &note) {
+            Ok(record) => {
                 books.records.insert(erasure, record);
             }
-            _ => {
+            Err(_) => {
                 let what = "the record of the erasure does not have its form";
                 report.found(Ill::OddRecord.at(Where::Erasure(erasure), what), tell);
             }

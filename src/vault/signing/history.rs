@@ -12,7 +12,6 @@
 //!
 //! | member | what |
 //! | --- | --- |
-//! | `format` | 1. A higher one is refused as [`NewerFormat`](super::VaultError::NewerFormat) |
 //! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
 //! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
 //! | `due` | the ids of the statements that the event store has not taken yet |
@@ -89,9 +88,7 @@ pub struct PinnedSuccessor {
 
 /// All that is noted of signing keys. It is in every backup; no secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct History {
-    format: u32,
     /// The oldest first. The last one is the one whose secret the vault has.
     pub(super) keys: Vec<SigningKeyInfo>,
     pub(super) successors: Vec<PinnedSuccessor>,
@@ -101,8 +98,6 @@ pub(crate) struct History {
     /// count everywhere.
     pub(super) repeat: bool,
 }
-
-pub(super) const FORMAT: u32 = 1;
 
 /// Why a statement about signing keys does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -199,27 +194,15 @@ impl History {
             compromised: None,
             statement: None,
         };
-        Self {
-            format: FORMAT,
-            keys: vec![first],
-            successors: Vec::new(),
-            due: Vec::new(),
-            repeat: false,
-        }
+        Self { keys: vec![first], successors: Vec::new(), due: Vec::new(), repeat: false }
     }
 
-    /// That in a note.
-    pub(super) fn parse(note: &[u8]) -> Result<Self, Odd> {
-        let history: Self = serde_json::from_slice(note).map_err(|_| Odd::Form)?;
-        match history.format {
-            FORMAT if !history.keys.is_empty() => {}
-            format if format > FORMAT => return Err(Odd::Newer(format)),
-            _ => return Err(Odd::Form),
+    /// What is wrong with one that was read.
+    pub(super) fn trouble(&self) -> Option<Odd> {
+        if self.keys.is_empty() {
+            return Some(Odd::Form);
         }
-        match history.gap() {
-            Some(key) => Err(Odd::Gap(key)),
-            None => Ok(history),
-        }
+        self.gap().map(Odd::Gap)
     }
 
     /// The first key to which nothing leads.
@@ -450,7 +433,6 @@ impl History {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) enum Odd {
     Form,
-    Newer(u32),
     /// Nothing leads to this key.
     Gap(SigningKeyId),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     erasure::{KeyChange, change_key},
-    vault::{KeyOrigin, Successor, Vouched, places},
+    vault::{KeyOrigin, Successor, Vouched, notes, places},
 };
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn the_secret_that_signs_is_in_no_backup() {
     let (within, changed) = (vault.clone(), secret.clone());
     let progress = move |_| {
         let place = places::note(NoteKind::SigningSecret, &[7; 16]);
-        let changes = within.core().disk.set_whole(&place, &changed).unwrap();
+        let changes = within.core().disk.set_whole(&place, &notes::stored(&changed)).unwrap();
         within.core().disk.put(changes).unwrap();
     };
     let path = place.path("copy.age");
