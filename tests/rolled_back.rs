@@ -5,8 +5,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-#[path = "rolled_back/doubt.rs"]
-mod doubt;
 #[path = "rolled_back/keys.rs"]
 mod keys;
 #[path = "rolled_back/machine.rs"]
@@ -15,6 +13,8 @@ mod machine;
 mod meddling;
 #[path = "rolled_back/property.rs"]
 mod property;
+#[path = "rolled_back/unseen.rs"]
+mod unseen;
 #[path = "rolled_back/waiting.rs"]
 mod waiting;
 

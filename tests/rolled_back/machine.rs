@@ -191,24 +191,9 @@ impl Machine {
         Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap()
     }
 
-    /// As one restored from a backup of that time, over the same store: it has the secrets of this vault, and
-    /// a signing key of its own.
-    pub(crate) fn stranger(&self, image: &Image) -> Self {
-        let stranger = Self::new().over_the_store_of(self);
-        empty(stranger.disk.path());
-        copy(image.0.path(), stranger.disk.path());
-        fs::remove_dir_all(stranger.disk.path().join("slot")).unwrap();
-        stranger
-    }
-
     /// The operator takes a stranger's word for what is named so.
     pub(crate) async fn believe(&self, named: Uuid) -> Result<(), ErasureError> {
         erasure::believe(&self.vault(), &self.announcements().await, named).await
-    }
-
-    /// The operator calls what is named so a forgery, or deals with it by name.
-    pub(crate) async fn pass_over(&self, named: Uuid) -> Result<(), ErasureError> {
-        erasure::pass_over(&self.vault(), &self.announcements().await, named).await
     }
 
     /// Makes and pins a successor of the key that signs.

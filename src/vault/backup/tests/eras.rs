@@ -25,12 +25,12 @@ fn verdict(vault: &Vault, whose: &str) -> Verdict {
     vault.verdict(&Destruction::new(ErasureId::now(), doomed), b"").unwrap()
 }
 
-async fn bank(store: &MemoryStore, vault: Vault) -> Result<Oubliette<MemoryStore>, ErasureError> {
+pub(super) async fn bank(store: &MemoryStore, vault: Vault) -> Result<Oubliette<MemoryStore>, ErasureError> {
     Oubliette::open(store.clone(), vault, Policy::sealed_by_default()).await
 }
 
 /// A store in which something of these is sealed, by the vault of the place.
-async fn lived_in(place: &Place, people: &[&str]) -> (MemoryStore, Oubliette<MemoryStore>) {
+pub(super) async fn lived_in(place: &Place, people: &[&str]) -> (MemoryStore, Oubliette<MemoryStore>) {
     let store = MemoryStore::new();
     let bank = bank(&store, place.vault()).await.unwrap();
     for who in people {
@@ -40,7 +40,7 @@ async fn lived_in(place: &Place, people: &[&str]) -> (MemoryStore, Oubliette<Mem
     (store, bank)
 }
 
-async fn is_read(bank: &Oubliette<MemoryStore>, who: &str) -> bool {
+pub(super) async fn is_read(bank: &Oubliette<MemoryStore>, who: &str) -> bool {
     bank.events(&stream(who), ReadOptions::default()).await.unwrap()[0].data.is_some()
 }
 
