@@ -398,6 +398,7 @@ impl fmt::Display for Ill {
             Self::ForgedTombstone => "forged tombstone",
             Self::ForeignTombstone => "foreign tombstone",
             Self::ForgedAnnouncement => "forged announcement",
+            Self::AnnouncementMissing => "announcement missing",
             Self::CompromisedWord => "compromised word",
             Self::SigningKeyGap => "signing key gap",
             Self::RefusedStatement => "refused statement",
