@@ -165,7 +165,7 @@ fn find(
     let mut history = vault.signing_history()?;
     let of_vault = |said: &&Announcement| said.vault() == vault.id().0;
     let ours: Vec<&Announcement> = announced.iter().filter(of_vault).collect();
-    super::witness::learn_all(&mut history, &ours);
+    history.learn_all(&ours);
     let (mut found, mut known) = (Vec::new(), false);
     for said in ours {
         let Some(doubt) = InDoubt::of(said) else { continue };

@@ -43,7 +43,7 @@ pub use announce::{Unsuitable, unsuitable};
 pub use doubt::{InDoubt, announced, believe, pass_over};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
-pub use keys::{KeyChange, KeyChangeError, change_key};
+pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
 pub use plan::{
     AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Untouched,
 };

@@ -24,7 +24,7 @@ use crate::{
         Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
         StoreError,
     },
-    vault::{Destruction, History, NoteKind, Unlearned, Vault, VaultError, Verdict, notes},
+    vault::{Destruction, NoteKind, Unlearned, Vault, VaultError, Verdict, notes},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -54,6 +54,8 @@ pub struct Witnessed {
     pub compromised: Vec<EventId>,
     /// Signing keys of the vault's that it learned of.
     pub keys: Vec<SigningKeyId>,
+    /// Signing keys of the vault's of which it learned that they are compromised.
+    pub distrusted: Vec<SigningKeyId>,
     /// Statements about signing keys that do not count.
     pub refused: Vec<RefusedStatement>,
     /// Whether announcements that the vault knows of are no longer in the store, or stand there
@@ -71,6 +73,7 @@ impl Witnessed {
         self.odd.extend(&other.odd);
         self.compromised.extend(&other.compromised);
         self.keys.extend(&other.keys);
+        self.distrusted.extend(&other.distrusted);
         self.refused.extend(&other.refused);
         self.gap |= other.gap;
         self.elsewhere |= other.elsewhere;
@@ -280,6 +283,7 @@ struct Found {
     /// What only a compromised key says.
     compromised: Vec<(EventId, Verdict)>,
     keys: Vec<SigningKeyId>,
+    distrusted: Vec<SigningKeyId>,
     refused: Vec<RefusedStatement>,
     /// What this vault said and this program does not carry out.
     beyond: Vec<(String, EventId)>,
@@ -307,19 +311,22 @@ impl Found {
             return Ok(());
         }
         let mut history = vault.signing_history()?;
-        let learned = learn_all(&mut history, &statements);
+        let learned = history.learn_all(&statements);
         if !learned.is_empty() {
             vault.has_learned(history.clone()).await?;
         }
-        let named =
-            |said: &Announcement| said.body().ok()?.statement.as_ref().map(|s| s.public.id());
-        self.keys.extend(learned.iter().filter_map(|said| named(said)));
+        for body in learned.iter().filter_map(|said| said.body().ok()) {
+            self.keys.extend(body.statement.as_ref().map(|statement| statement.public.id()));
+            self.distrusted.extend(body.distrust.as_ref().map(|distrust| distrust.key));
+        }
         for said in statements {
             match history.learn(said) {
                 Ok(_) => {}
                 // Whoever writes to the store can name any keys; only a holder of the vault can seal.
                 Err(Unlearned::Forged) => self.unverifiable.push(said.id()),
-                Err(Unlearned::Gap { .. }) if !announce::opens(said, vault) => {
+                Err(Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. })
+                    if !announce::opens(said, vault) =>
+                {
                     self.unverifiable.push(said.id());
                 }
                 Err(why) => {
@@ -461,22 +468,6 @@ pub(super) fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultEr
     let attempt = ErasureRecord::attempt_in(&verdict.note);
     let is_earlier = attempt < ErasureRecord::attempt_in(&record);
     Ok((is_earlier && vault.tells_of(verdict)?) || vault.covers(verdict)?)
-}
-
-/// Learns statements in whatever order they come; a key may be changed again and again. Returns those
-/// that are new.
-pub(super) fn learn_all<'a>(
-    history: &mut History,
-    statements: &[&'a Announcement],
-) -> Vec<&'a Announcement> {
-    let mut learned = Vec::new();
-    loop {
-        let before = learned.len();
-        learned.extend(statements.iter().filter(|said| history.learn(said) == Ok(true)));
-        if learned.len() == before {
-            return learned;
-        }
-    }
 }
 
 /// Has the store announce the erasure. Returns whether it has: one that never takes such events
@@ -633,10 +624,19 @@ pub(super) async fn look<S: EventStore>(
     let last = last.flatten();
     Mark { at, last, newest: last }.save(vault).await?;
     let gap = gap && !elsewhere;
-    let Found { unverifiable, compromised, keys, refused, .. } = found;
+    let Found { unverifiable, compromised, keys, distrusted, refused, .. } = found;
     let compromised = compromised.into_iter().map(|(event, _)| event).collect();
-    let witnessed =
-        Witnessed { replayed, unverifiable, odd, compromised, keys, refused, gap, elsewhere };
+    let witnessed = Witnessed {
+        replayed,
+        unverifiable,
+        odd,
+        compromised,
+        keys,
+        distrusted,
+        refused,
+        gap,
+        elsewhere,
+    };
     tell(vault, &witnessed);
     // No code panics while it holds this lock.
     let so_far = layer.witnessed.lock();
@@ -673,6 +673,12 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
     }
     for key in &witnessed.keys {
         tracing::warn!(%vault, %key, "the vault was put back to before a statement about this key");
+    }
+    for key in &witnessed.distrusted {
+        tracing::warn!(
+            %vault, %key,
+            "the vault learned that this signing key is compromised: what only it says does not count"
+        );
     }
     for RefusedStatement { event, why } in &witnessed.refused {
         tracing::warn!(%vault, %event, "a statement about signing keys does not count: {why}");

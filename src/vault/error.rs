@@ -7,6 +7,7 @@ use crate::{
     crypto::{KeyId, RandomError},
     event::{ErasureId, EventId, Generation, SigningKeyId, Subject},
     own::Refused,
+    runtime::NoRuntime,
 };
 
 /// Why the vault did not do what it was asked. No message holds key material.
@@ -328,6 +329,9 @@ pub enum VaultError {
          of it was opened"
     )]
     Clock,
+    /// It was called outside of a Tokio runtime, and needs one. Nothing was done.
+    #[error("{NoRuntime}")]
+    NoRuntime,
     /// There is no room on the disk.
     #[error(
         "the disk is full; nothing of the vault is damaged: make room, and open it again; to read \
@@ -348,6 +352,12 @@ impl VaultError {
             }
             _ => Self::Storage(Box::new(error)),
         }
+    }
+}
+
+impl From<NoRuntime> for VaultError {
+    fn from(_: NoRuntime) -> Self {
+        Self::NoRuntime
     }
 }
 

@@ -234,7 +234,8 @@ def is_key_id(text):
     try: return len(token(text)) == 16
     except AssertionError: return False
 def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-KINDS = ("erasure", "signing-key", "successor")
+STATED = ("signing-key", "successor")
+KINDS = ("erasure", "distrust", *STATED)
 LATER = [f"{kind}{end}" for kind in ("hold", "suspension", "restriction", "link") for end in ("", "-lifted")] + ["erasure-lifted"]
 MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "key", "sig"}
 class History:
@@ -255,9 +256,11 @@ class History:
         if not isinstance(line["format"], Number) or number(line["format"]) != "1": wrong = "format"
         elif kind in LATER: wrong = "reserved"
         elif kind not in KINDS: wrong = "kind"
-        elif set(line) - {"previous", "proof", "statement"} - MEMBERS or ("statement" in line) != (kind != "erasure"): wrong = "form"
+        elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
+              or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
         elif not is_key_id(line["log"]): wrong = "form"
         if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
+        if kind == "distrust": return self.distrust(line, line["distrust"]["key"])
         if kind != "erasure": return self.learn(line, kind, line["statement"])
         ours = self.is_of_ours(line)
         assert "sig" in line and "key" in line and ours is not False, "unsigned"
@@ -267,6 +270,15 @@ class History:
         if ours is None or line["key"] in self.stolen:
             raise AssertionError("unsigned" if wrong else "stranger" if ours is None else "compromised")
         assert not wrong, wrong
+    def distrust(self, line, key):
+        """Only a later key that is trusted may. Here no successor waits for a restored vault's key."""
+        order, signer = list(self.keys), line.get("key")
+        assert signer in order, "unknown signer"
+        assert is_signed(line, signer, token(self.keys[signer])), "forged"
+        assert signer not in self.stolen, "compromised"
+        if key not in order: return
+        assert order.index(key) < order.index(signer), "not later"
+        self.stolen.add(key)
     def learn(self, line, kind, statement):
         new, old = key_id(statement["public"]), statement["replaces"]
         assert old in self.keys, "gap"
@@ -386,26 +398,27 @@ for v in file["bad"]:
     else: assert False, f"{v['name']} reads, but is bad"
 print(f"{len(file['vectors'])} hole vectors, {len(file['bad'])} bad ones as they should be")
 
-file = load((here / "announcements.json").read_text())
-eras = {int(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}
-known = History(file["vault"], file["keys"][0]["public"])
-for v in file["statements"] + file["vectors"]:
-    aad, text = open_announcement(v["line"], eras)
-    opened = read_verdict(text, v["line"]["about"])
-    assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
-    for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", b64(bytes(16)))):
-        try: open_announcement({**v["line"], name: other}, eras)
-        except Exception: continue
-        assert False, f"{v['name']} opened with another {name}"
-    known.judge(v["line"], eras)
-    assert spoken(b"oubliette signed announcement", v["line"], "sig").hex() == v["signed"], v["name"]
-for key in file["keys"]: assert known.keys[key["key"]] == key["public"] and (key["key"] in known.stolen) == ("compromised" in key)
-assert list(known.keys) == [key["key"] for key in file["keys"]] and file["successor"]["public"] in known.pins.values()
-for v in file["bad"]:
-    try: known.judge(v["line"], eras)
-    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
-    else: assert False, f"{v['name']} counts, but is bad"
-print(f"{len(file['vectors'])} announcement vectors, {len(file['statements'])} statements of keys, {len(file['bad'])} bad ones as they should be")
+for file in ("announcements", "distrust"):
+    file = load((here / f"{file}.json").read_text())
+    eras = {int(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}
+    known = History(file["vault"], file["keys"][0]["public"])
+    for v in file["statements"] + file["vectors"]:
+        aad, text = open_announcement(v["line"], eras)
+        opened = read_verdict(text, v["line"]["about"])
+        assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
+        for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", b64(bytes(16)))):
+            try: open_announcement({**v["line"], name: other}, eras)
+            except Exception: continue
+            assert False, f"{v['name']} opened with another {name}"
+        known.judge(v["line"], eras)
+        assert spoken(b"oubliette signed announcement", v["line"], "sig").hex() == v["signed"], v["name"]
+    for key in file["keys"]: assert known.keys[key["key"]] == key["public"] and (key["key"] in known.stolen) == ("compromised" in key)
+    assert list(known.keys) == [key["key"] for key in file["keys"]] and file.get("successor", {}).get("public") in [*known.pins.values(), None]
+    for v in file["bad"]:
+        try: known.judge(v["line"], eras)
+        except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+        else: assert False, f"{v['name']} counts, but is bad"
+    print(f"{len(file['vectors'])} announcement vectors, {len(file['statements'])} statements of keys, {len(file['bad'])} bad ones as they should be")
 
 file = json.loads((here / "tombstones.json").read_text())
 identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])

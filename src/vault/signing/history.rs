@@ -14,11 +14,13 @@
 //! | --- | --- |
 //! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
 //! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
+//! | `distrusts` | the announcements that distrust an earlier key; absent where there is none |
 //! | `due` | the ids of the statements that the event store has not taken yet |
 //! | `repeat` | whether all erasures are still to be announced once more |
 //!
 //! Of a key, `until`, `compromised` and `statement` may be absent. `origin` is `created`, `restored`,
-//! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the note is read.
+//! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the note is read;
+//! so is a note in which nothing says why a key is compromised.
 
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +94,8 @@ pub(crate) struct History {
     /// The oldest first. The last one is the one whose secret the vault has.
     pub(super) keys: Vec<SigningKeyInfo>,
     pub(super) successors: Vec<PinnedSuccessor>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) distrusts: Vec<Announcement>,
     /// Statements that the event store has not taken yet.
     pub(super) due: Vec<EventId>,
     /// Whether all erasures are still to be announced once more, because an earlier key's word does not
@@ -146,6 +150,23 @@ pub enum Unlearned {
         /// Its successor.
         successor: SigningKeyId,
     },
+    /// Whoever has a key cannot distrust itself, nor those that came after it.
+    #[error("signing key {signer} distrusts key {key}, and only a later key may")]
+    NotLater {
+        /// The key that signed it.
+        signer: SigningKeyId,
+        /// The key that it distrusts.
+        key: SigningKeyId,
+    },
+    /// A key of which the vault knows nothing distrusts another.
+    #[error(
+        "it is signed by key {signer}, of which the vault knows nothing: another restoration says so, or \
+         the announcement of a change of key is missing"
+    )]
+    UnknownSigner {
+        /// The key that signed it.
+        signer: SigningKeyId,
+    },
 }
 
 /// What a statement says, taken apart.
@@ -176,7 +197,7 @@ fn is_proved(said: &Announcement) -> bool {
     })
 }
 
-fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
+pub(super) fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
     said.signature().is_some_and(|(key, signature)| {
         key == by.id() && by.verifies(&said.signed_bytes(), signature)
     })
@@ -194,7 +215,13 @@ impl History {
             compromised: None,
             statement: None,
         };
-        Self { keys: vec![first], successors: Vec::new(), due: Vec::new(), repeat: false }
+        Self {
+            keys: vec![first],
+            successors: Vec::new(),
+            distrusts: Vec::new(),
+            due: Vec::new(),
+            repeat: false,
+        }
     }
 
     /// What is wrong with one that was read.
@@ -202,7 +229,8 @@ impl History {
         if self.keys.is_empty() {
             return Some(Odd::Form);
         }
-        self.gap().map(Odd::Gap)
+        let why = (!self.says_why()).then_some(Odd::Form);
+        self.gap().map(Odd::Gap).or(why)
     }
 
     /// The first key to which nothing leads.
@@ -265,8 +293,30 @@ impl History {
         self.keys.iter().rev().find(begins).map(|info| info.key)
     }
 
-    fn find(&self, key: SigningKeyId) -> Option<&SigningKeyInfo> {
+    pub(super) fn find(&self, key: SigningKeyId) -> Option<&SigningKeyInfo> {
         self.keys.iter().find(|info| info.key == key)
+    }
+
+    /// The id of the key that signs.
+    pub(crate) fn signs(&self) -> SigningKeyId {
+        // There is at least one: see `parse`.
+        self.current().map_or(SigningKeyId([0; 16]), |info| info.key)
+    }
+
+    /// How a key came into the history; `None`: it is not in it.
+    pub(crate) fn origin_of(&self, key: SigningKeyId) -> Option<KeyOrigin> {
+        self.find(key).map(|info| info.origin)
+    }
+
+    /// Since when somebody else has a key, as was said.
+    pub(crate) fn compromised(&self, key: SigningKeyId) -> Option<Timestamp> {
+        self.find(key).and_then(|info| info.compromised)
+    }
+
+    /// The keys that came after one.
+    pub(crate) fn after(&self, key: SigningKeyId) -> Vec<SigningKeyId> {
+        let after = self.keys.iter().skip_while(|info| info.key != key).skip(1);
+        after.map(|info| info.key).collect()
     }
 
     /// The key that signs.
@@ -279,16 +329,28 @@ impl History {
         self.successors.iter().find(|pin| pin.replaces == key)
     }
 
-    /// The successor that may take the place of the key that signs. Where that was made because the vault
-    /// was restored, and has none: of the key before.
-    pub(super) fn successor(&self) -> Option<&PinnedSuccessor> {
-        for info in self.keys.iter().rev() {
+    /// The successor that may take the place of the key that signs.
+    pub(crate) fn successor(&self) -> Option<&PinnedSuccessor> {
+        self.current().and_then(|info| self.waits_for(info.key))
+    }
+
+    /// The successor that may take the place of a key, and has not. Where the key was made because the
+    /// vault was restored, and has none: of the key before.
+    pub(super) fn waits_for(&self, key: SigningKeyId) -> Option<&PinnedSuccessor> {
+        let until = self.keys.iter().position(|info| info.key == key)?;
+        for info in self.keys[..=until].iter().rev() {
             let unused = self.successor_of(info.key).filter(|_| self.find_use_of(info).is_none());
             if unused.is_some() || info.origin != KeyOrigin::Restored {
-                return unused;
+                return unused.filter(|_| info.compromised.is_none());
             }
         }
         None
+    }
+
+    /// Whether the change of a key says that it is compromised.
+    pub(super) fn was_changed_as_compromised(&self, info: &SigningKeyInfo) -> bool {
+        let said = self.find_use_of(info).and_then(|new| new.statement.as_ref());
+        said.and_then(Said::of).is_some_and(|said| said.statement.compromised.is_some())
     }
 
     /// The key that took the place of another, by a statement.
@@ -322,6 +384,9 @@ impl History {
     /// # Errors
     /// Why it does not count; then nothing is changed.
     pub(crate) fn learn(&mut self, said: &Announcement) -> Result<bool, Unlearned> {
+        if said.kind() == Some(AnnouncementKind::Distrust) {
+            return self.learn_distrust(said);
+        }
         let stated = Said::of(said).ok_or(Unlearned::Forged)?;
         let Said { statement, key, signer, .. } = stated;
         let Some(old) = self.find(statement.replaces) else {
@@ -347,7 +412,8 @@ impl History {
         if self.find_use_of(old).is_some() || self.find(key).is_some() {
             return Err(Unlearned::Replaced { key: old.key });
         }
-        match (stated.kind, successor) {
+        // Whoever has the key that a restored vault made may not pass by the one that was pinned before.
+        match (stated.kind, successor.or_else(|| self.waits_for(old.key))) {
             (AnnouncementKind::Successor, Some(pin)) => {
                 Err(Unlearned::PinnedBefore { key: old.key, successor: pin.key })
             }
@@ -366,7 +432,7 @@ impl History {
     }
 
     /// Pins a successor.
-    pub(super) fn pin(&mut self, said: &Announcement) {
+    pub(crate) fn pin(&mut self, said: &Announcement) {
         let Some(stated) = Said::of(said) else { return };
         self.successors.push(PinnedSuccessor {
             key: stated.key,
@@ -379,11 +445,11 @@ impl History {
 
     /// Adds a key; the vault's own is the last one from then on. Of another's change, what this vault made
     /// for itself stays the last.
-    pub(super) fn change(&mut self, said: &Announcement, is_successor: bool, own: bool) {
+    pub(crate) fn change(&mut self, said: &Announcement, is_successor: bool, own: bool) {
         let Some(stated) = Said::of(said) else { return };
         if let Some(old) = self.keys.iter_mut().find(|info| info.key == stated.statement.replaces) {
             old.until = Some(stated.at);
-            old.compromised = stated.statement.compromised;
+            old.compromised = old.compromised.or(stated.statement.compromised);
         }
         if let Some(last) = self.keys.last_mut().filter(|_| own) {
             last.until = Some(stated.at);
@@ -423,9 +489,11 @@ impl History {
     /// All statements, in their order.
     pub(super) fn statements(&self) -> impl Iterator<Item = &Announcement> {
         let pins = |key| self.successors.iter().filter(move |pin| pin.replaces == key);
-        self.keys.iter().flat_map(move |info| {
+        let of_keys = self.keys.iter().flat_map(move |info| {
             info.statement.iter().chain(pins(info.key).map(|pin| &pin.statement))
-        })
+        });
+        // Whoever distrusts must be known first.
+        of_keys.chain(&self.distrusts)
     }
 }
 

@@ -5,6 +5,7 @@
 //! a restored vault finds a history without a secret, and makes a key of its own. Used by `erasure`, which
 //! says each change in the event store, and by `layer` and `audit`, which ask what a signature is worth.
 
+mod distrust;
 mod history;
 mod successor;
 #[cfg(test)]
@@ -275,27 +276,19 @@ impl Vault {
         self.write_history(history, own).await
     }
 
-    /// Pins a successor by a statement that this vault signed.
-    pub(crate) async fn pin(&self, statement: &Announcement) -> Result<(), VaultError> {
-        let mut history = self.signing_history()?;
-        history.pin(statement);
-        history.due.push(statement.id());
-        self.write_history(history, None).await
-    }
-
-    /// Signs with another key from now on, by a statement. The secret of the earlier one is destroyed.
-    pub(crate) async fn change_key(
+    /// Notes a history that this vault changed by statements of its own, which the event store has to
+    /// take. `repeat`: all erasures are to be announced again. The secret of a key that was
+    /// replaced is destroyed.
+    pub(crate) async fn change_keys(
         &self,
-        statement: &Announcement,
-        new: SigningKey,
-        is_successor: bool,
+        mut history: History,
+        said: &[Announcement],
         repeat: bool,
+        new: Option<SigningKey>,
     ) -> Result<(), VaultError> {
-        let mut history = self.signing_history()?;
-        history.change(statement, is_successor, true);
-        history.due.push(statement.id());
+        history.due.extend(said.iter().map(Announcement::id));
         history.repeat |= repeat;
-        self.write_history(history, Some(new)).await
+        self.write_history(history, new).await
     }
 
     async fn write_history(

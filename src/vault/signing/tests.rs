@@ -2,6 +2,8 @@
 
 use std::{fs, sync::Arc};
 
+mod distrust;
+
 use super::*;
 use crate::{
     erasure::{KeyChange, change_key},
