@@ -24,7 +24,6 @@
 
 mod announce;
 mod doom;
-mod doubt;
 mod error;
 mod journal;
 mod keys;
@@ -40,7 +39,6 @@ mod witness;
 pub(crate) use announce::{Uncounted, open, opens};
 #[cfg(feature = "backup")]
 pub use announce::{Unsuitable, unsuitable};
-pub use doubt::{InDoubt, announced, believe, pass_over};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
 pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
@@ -49,6 +47,8 @@ pub use plan::{
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
-pub use witness::{RefusedStatement, Replayed, Witnessed, export, replay};
+pub use witness::{
+    InDoubt, RefusedStatement, Replayed, Witnessed, announced, believe, export, pass_over, replay,
+};
 
 pub use crate::event::{Announcement, AnnouncementError, AnnouncementKind};

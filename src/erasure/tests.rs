@@ -115,7 +115,10 @@ async fn no_announcement_has_a_member_id() {
     let read = async |text: &str| {
         let store = MemoryStore::new();
         let events = vec![event(text)];
-        store.append(vec![Append::new(stream.clone(), ExpectedRevision::Any, events)]).await.unwrap();
+        store
+            .append(vec![Append::new(stream.clone(), ExpectedRevision::Any, events)])
+            .await
+            .unwrap();
         super::announced(&store).await.unwrap().remove(0)
     };
     let (key, _) = vault.sign(|_| vec![]).unwrap();
@@ -137,7 +140,8 @@ async fn the_last_attempt_says_what_was_spared_in_whatever_order_the_store_has_t
                 let vault = Vault::in_memory().unwrap();
                 let policy = "[[stream]]\nmatch = \"room-{id}\"\nsubject = \"user-{/author}\"\n";
                 let policy = Policy::parse(policy).unwrap();
-                let bank = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
+                let bank =
+                    Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
                 for room in ["room-1", "room-2"] {
                     let data = Json::parse(r#"{"author":1}"#).unwrap();
                     let said = NewEvent::new(EventType::new("Said").unwrap(), data);
@@ -155,9 +159,11 @@ async fn the_last_attempt_says_what_was_spared_in_whatever_order_the_store_has_t
                         let spares = (attempt == 1) == spares_first;
                         let spared = keys.iter().take(1).map(|key| key.id).filter(|_| spares);
                         let spared = spared.collect();
-                        let destruction = Destruction { spared, ..Destruction::new(erasure, doomed) };
-                        let record = super::ErasureRecord::attempted(erasure, attempt);
-                        let verdict = vault.verdict(&destruction, &record.to_note().unwrap()).unwrap();
+                        let destruction =
+                            Destruction { spared, ..Destruction::new(erasure, doomed) };
+                        let record = ErasureRecord::attempted(erasure, attempt);
+                        let verdict =
+                            vault.verdict(&destruction, &record.to_note().unwrap()).unwrap();
                         let draft = super::announce::Draft::of(&verdict);
                         draft.say(&vault, EventId::random(), None, None).unwrap()
                     })

@@ -6,8 +6,8 @@ use std::sync::{Arc, atomic::Ordering};
 use oubliette::{
     audit::verify::{Ill, VerifyNews, VerifyOptions},
     erasure::{
-        AnnouncementKind, Compromised, ErasureError, KeyChange, KeyChangeError,
-        change_key, export, replay,
+        AnnouncementKind, Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export,
+        replay,
     },
     event::{SigningKeyId, Timestamp},
     layer::Oubliette,
@@ -356,7 +356,8 @@ async fn a_gap_in_the_history_of_keys_keeps_everything_closed_by_its_own_name() 
     machine.restore(&before);
     match machine.try_open().await.unwrap_err() {
         ErasureError::SigningKeyGap { key, replaces, erasures } => {
-            let erasures: Vec<_> = erasures.iter().map(|doubt| (doubt.erasure, doubt.signer)).collect();
+            let erasures: Vec<_> =
+                erasures.iter().map(|doubt| (doubt.erasure, doubt.signer)).collect();
             assert_eq!((key, replaces, erasures), (last, missing, vec![(erased, last)]));
         }
         other => panic!("{other}"),

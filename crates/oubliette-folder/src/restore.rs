@@ -122,7 +122,8 @@ impl DataFolder {
         // Before the vault takes its place: one whose slot nobody finds would be none.
         self.note(&noted)?;
         let restored = prepared.complete()?;
-        let failed = |source| FolderError::AfterRestoring { root: root.clone(), source: Box::new(source) };
+        let failed =
+            |source| FolderError::AfterRestoring { root: root.clone(), source: Box::new(source) };
         let parts = self.open(Access::Existing, None).await.map_err(failed)?;
         let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());
         let left = noted_root.filter(elsewhere);

@@ -147,8 +147,14 @@ fn taken() -> Vec<Taken> {
 fn record() -> Vec<u8> {
     let erasure = ErasureId(ERASURE.parse().unwrap());
     let reason = "ticket 4711".to_owned();
-    let record =
-        ErasureRecord { reason, attempt: 1, keys: 3, subjects: 2, streams: 2, ..ErasureRecord::empty(erasure) };
+    let record = ErasureRecord {
+        reason,
+        attempt: 1,
+        keys: 3,
+        subjects: 2,
+        streams: 2,
+        ..ErasureRecord::empty(erasure)
+    };
     record.to_note().unwrap().to_vec()
 }
 

@@ -133,8 +133,9 @@ async fn a_note_that_is_no_word_is_refused() {
     let word = vault.note(NoteKind::Witness, id).unwrap().unwrap();
     let word = String::from_utf8(word.to_vec()).unwrap();
     let others = ["believed", "refused", "{}x", ""].map(str::to_owned);
-    let changed = [("{", r#"{"more":1,"#), ("believed", "believes"), ("event", "evens"), (",", ", ")]
-        .map(|(from, to)| word.replacen(from, to, 1));
+    let changed =
+        [("{", r#"{"more":1,"#), ("believed", "believes"), ("event", "evens"), (",", ", ")]
+            .map(|(from, to)| word.replacen(from, to, 1));
     for note in others.iter().chain(&changed) {
         vault.put_note(NoteKind::Witness, id, note.as_bytes()).await.unwrap();
         match bank(&world.store, vault.clone()).await {
@@ -163,8 +164,7 @@ async fn who_passed_over_a_forgery_has_nothing_pending() {
 async fn a_change_of_the_key_is_announced_though_something_else_is_in_doubt() {
     let world = Doubtful::new().await;
     let vault = world.again();
-    let change =
-        KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
+    let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
     change_key(&vault, &change).await.unwrap();
     assert_eq!(world.told(&vault).await[0].erasure, world.erasure);
     assert_eq!(vault.unsaid().unwrap(), (vec![], false));

@@ -25,12 +25,18 @@ fn verdict(vault: &Vault, whose: &str) -> Verdict {
     vault.verdict(&Destruction::new(ErasureId::now(), doomed), b"").unwrap()
 }
 
-pub(super) async fn bank(store: &MemoryStore, vault: Vault) -> Result<Oubliette<MemoryStore>, ErasureError> {
+pub(super) async fn bank(
+    store: &MemoryStore,
+    vault: Vault,
+) -> Result<Oubliette<MemoryStore>, ErasureError> {
     Oubliette::open(store.clone(), vault, Policy::sealed_by_default()).await
 }
 
 /// A store in which something of these is sealed, by the vault of the place.
-pub(super) async fn lived_in(place: &Place, people: &[&str]) -> (MemoryStore, Oubliette<MemoryStore>) {
+pub(super) async fn lived_in(
+    place: &Place,
+    people: &[&str],
+) -> (MemoryStore, Oubliette<MemoryStore>) {
     let store = MemoryStore::new();
     let bank = bank(&store, place.vault()).await.unwrap();
     for who in people {

@@ -10,9 +10,12 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
-    ErasureError, ErasureRecord,
-    announce::{Uncounted, judge, stream},
-    witness::{forget_mark, is_known},
+    super::{
+        ErasureError, ErasureRecord, Uncounted,
+        announce::{judge, stream},
+    },
+    found::is_known,
+    mark::forget_mark,
 };
 use crate::{
     event::{Announcement, Digest, ErasureId, EventId, SigningKeyId},
@@ -96,8 +99,7 @@ impl Words {
 /// # Errors
 /// Those of the store.
 pub async fn announced<S: EventStore>(store: &S) -> Result<Vec<Announcement>, ErasureError> {
-    let events: Vec<_> =
-        store.read(&stream()?, ReadOptions::default()).try_collect().await?;
+    let events: Vec<_> = store.read(&stream()?, ReadOptions::default()).try_collect().await?;
     Ok(events.iter().filter_map(Announcement::of).collect())
 }
 
@@ -180,7 +182,8 @@ fn find(
             {
                 true
             }
-            Ok(_) | Err(Uncounted::TooNew | Uncounted::Stranger(..) | Uncounted::Compromised(_)) => {
+            Ok(_)
+            | Err(Uncounted::TooNew | Uncounted::Stranger(..) | Uncounted::Compromised(_)) => {
                 known = true;
                 continue;
             }
