@@ -300,7 +300,7 @@ fn the_successors_file_is_lost() {
 fn every_section_with_commands_is_run() {
     let sections = PAGE.split("\n## ").skip(1);
     let with: Vec<_> = sections.filter(|text| text.contains("```sh")).collect();
-    assert_eq!(with.len(), 7, "a test for each");
+    assert_eq!(with.len(), 8, "a test for each");
 }
 
 #[test]
