@@ -208,7 +208,7 @@ impl<S: EventStore> Oubliette<S> {
         task.await.map_err(|_| ErasureError::Interrupted)?
     }
 
-    /// The records of all erasures that are decided, oldest first.
+    /// The records of all erasures that are decided, in the order of the instants at which they were, by the clock.
     ///
     /// # Errors
     /// Errors of the vault.

@@ -2,9 +2,21 @@
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
 import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+class Ed25519PublicKey:
+    """Checks signatures strictly (section 9): `cryptography` takes keys and R of small order, too."""
+    P = 2**255 - 19
+    HALF = 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826  # y of two points of order 8
+    SMALL = {0, 1, P - 1, HALF, P - HALF}  # y of the eight points of small order
+    def __init__(self, raw): self.raw = raw
+    from_public_bytes = classmethod(lambda cls, raw: cls(raw))
+    def verify(self, sig, message):
+        for point in (self.raw, sig[:32]):
+            if int.from_bytes(point, "little") % 2**255 % self.P in self.SMALL: raise InvalidSignature
+        ed25519.Ed25519PublicKey.from_public_bytes(self.raw).verify(sig, message)
 
 Number = type("Number", (str,), {})  # a number's literal
 OWN = ("$sealed", "$oubliette")
@@ -435,3 +447,13 @@ for v in file["bad"]:
     except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
     else: assert False, f"{v['name']} verifies, but is bad"
 print(f"{len(file['vectors'])} tombstone vectors, {len(file['bad'])} bad ones as they should be")
+
+file = json.loads((here / "signatures.json").read_text())
+def fits(v):
+    public, sig, message = (bytes.fromhex(v[name]) for name in ("public", "sig", "message"))
+    try: Ed25519PublicKey.from_public_bytes(public).verify(sig, message)
+    except InvalidSignature: return False
+    return True
+for v in file["good"]: assert fits(v), v["name"]
+for v in file["bad"]: assert not fits(v), f"{v['name']} verifies, but is bad"
+print(f"{len(file['good'])} signature vectors, {len(file['bad'])} bad ones as they should be")

@@ -218,8 +218,8 @@ pub(super) fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultEr
     Ok((is_earlier && vault.tells_of(verdict)?) || vault.covers(verdict)?)
 }
 
-/// Applies what the vault does not know, oldest first. Returns the erasures, and how many keys
-/// they destroyed.
+/// Applies what the vault does not know, in the order in which it was told: a clock may have been set back
+/// between two erasures. Returns the erasures, and how many keys they destroyed.
 async fn apply(
     vault: &Vault,
     mut unknown: Vec<(EventId, Verdict)>,
@@ -227,14 +227,20 @@ async fn apply(
     if unknown.is_empty() {
         return Ok((Vec::new(), 0));
     }
+    let mut erasures: Vec<ErasureId> = Vec::new();
+    for (_, verdict) in &unknown {
+        // One may come in several parts.
+        if !erasures.contains(&verdict.erasure) {
+            erasures.push(verdict.erasure);
+        }
+    }
     // The last attempt says what was spared. Which one that is, is signed; where they stand is not. Two of
     // one number are of a vault that was put back: then the order is any, but always the same.
-    unknown.sort_by_key(|(event, verdict)| {
-        (verdict.erasure, ErasureRecord::attempt_in(&verdict.note), *event)
+    unknown.sort_by_cached_key(|(event, verdict)| {
+        let told = erasures.iter().position(|erasure| *erasure == verdict.erasure);
+        (told, ErasureRecord::attempt_in(&verdict.note), *event)
     });
     let mut unknown: Vec<_> = unknown.into_iter().map(|(_, verdict)| verdict).collect();
-    let mut erasures: Vec<ErasureId> = unknown.iter().map(|verdict| verdict.erasure).collect();
-    erasures.dedup();
     for verdict in &mut unknown {
         verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note)?.to_note()?.to_vec();
     }

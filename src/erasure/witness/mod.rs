@@ -87,7 +87,7 @@ pub struct RefusedStatement {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Replayed {
-    /// The erasures that the vault had not known, oldest first.
+    /// The erasures that the vault had not known, in the order in which they were told.
     pub erasures: Vec<ErasureId>,
     /// How many keys they destroyed.
     pub keys: u64,

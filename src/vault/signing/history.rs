@@ -247,10 +247,12 @@ impl History {
                     (KeyOrigin::Successor, Some(said)) => {
                         let replaced =
                             self.leads(earlier, said, info, AnnouncementKind::SigningKey);
-                        let pinned = |pin: &&PinnedSuccessor| pin.key == info.key;
-                        let pin = self.successors.iter().find(pinned);
-                        is_signed(said, &info.public)
-                            && replaced.zip(pin).is_some_and(|(old, pin)| pin.replaces == old.key)
+                        // The same key may have been pinned for an earlier one, and not been used.
+                        let pinned = |old: &SigningKeyInfo| {
+                            let of = |pin: &PinnedSuccessor| (pin.key, pin.replaces);
+                            self.successors.iter().any(|pin| of(pin) == (info.key, old.key))
+                        };
+                        is_signed(said, &info.public) && replaced.is_some_and(pinned)
                     }
                     _ => false,
                 }

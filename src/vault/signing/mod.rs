@@ -297,6 +297,8 @@ impl Vault {
         new: Option<SigningKey>,
     ) -> Result<(), VaultError> {
         let (note, secret) = (note(&history)?, new.as_ref().map(secret_parts).transpose()?);
+        // What this program could not read again is not written: neither would it open, nor any backup.
+        read(&note)?;
         self.ask(|reply| Job::SigningKeys(note, secret, reply)).await?;
         self.core().signing.set(history, new);
         Ok(())
