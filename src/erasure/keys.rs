@@ -391,12 +391,14 @@ async fn append<S: EventStore>(
         }
     }
     let mut mark = Mark::load(vault).map_err(known)?;
-    if mark.advance(said.len() as u64, appended.revision, last.id()) {
+    if mark.advance(said.len() as u64, appended.revision, last) {
         return mark.save(vault).await.map_err(known);
     }
     // Another vault over the same store, as a rule; or a copy of this one.
     if let Err(error) = look(layer, vault).await {
         tracing::warn!(%error, "what others announced is not known");
+        // The next one names this one all the same.
+        mark.save(vault).await.map_err(known)?;
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subje
 pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };
+pub(crate) use opaque::Digest;
 pub use opaque::{
     ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
 };

@@ -173,6 +173,19 @@ impl Vault {
         Ok(true)
     }
 
+    /// Whether the fences of all whom a verdict names tell of its erasure here.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn tells_of(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+        for taken in &verdict.taken {
+            if !self.core().disk.fence(&taken.pseudonym)?.names(verdict.erasure) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Applies erasures that this vault does not know, because it was rolled back or restored, in
     /// one batch and one change of root: what they took is destroyed and fenced as then, by
     /// pseudonym, also where this vault never knew of the subject. Repeatable.

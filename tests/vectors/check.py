@@ -242,6 +242,9 @@ def is_signed(line, key, public):
     except (InvalidSignature, AssertionError): return False
     return True
 def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", token(public))).digest()[:16])
+def is_key_id(text):
+    try: return len(token(text)) == 16
+    except AssertionError: return False
 def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 STATED = ("signing-key", "successor")
 KINDS = ("erasure", "distrust", *STATED)
@@ -264,12 +267,13 @@ class History:
         """Raises what is wrong with an announcement, and learns from a statement."""
         assert line["vault"] == self.vault, "another vault"
         kind, wrong = line.get("kind"), None
-        if int(line["format"]) != 1: wrong = "format"
+        if not isinstance(line["format"], Number) or number(line["format"]) != "1": wrong = "format"
         elif kind in LATER: wrong = "reserved"
         elif kind not in KINDS: wrong = "kind"
         elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
               or kind != "signing-key" and "compromised" in line.get("statement", {})
               or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
+        elif not is_key_id(line["log"]): wrong = "form"
         if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
         if kind == "distrust": return self.distrust(line, line["distrust"]["key"])
         if kind != "erasure": return self.learn(line, kind, line["statement"])
@@ -334,7 +338,7 @@ def reference(identity, erasure, stream):
     key = hmac.digest(hmac.digest(identity, b"oubliette vault 1: references", "sha256"), stream.encode(), "sha256")
     block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
     return block.update(erasure) + block.finalize()
-RECORD = {"erasure", "at", "reason", "keys", "subjects", "streams", "unsealed", "unknown_keys", "passed_over", "kept",
+RECORD = {"erasure", "at", "reason", "attempt", "keys", "subjects", "streams", "unsealed", "unknown_keys", "passed_over", "kept",
           "foreign", "done", "destroyed", "announced"}
 def read_record(text, erasure):
     """The record of an erasure (section 10)."""
@@ -422,7 +426,7 @@ for file in ("announcements", "distrust"):
         aad, text = open_announcement(v["line"], eras)
         opened = read_verdict(text, v["line"]["about"])
         assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
-        for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", Number(9))):
+        for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", b64(bytes(16)))):
             try: open_announcement({**v["line"], name: other}, eras)
             except Exception: continue
             assert False, f"{v['name']} opened with another {name}"

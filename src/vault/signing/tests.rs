@@ -143,8 +143,6 @@ async fn a_note_that_is_flipped_cut_or_newer_is_no_history() {
     });
     let text = String::from_utf8(text.to_vec()).unwrap();
     let parse = |text: &[u8]| read(&notes::stored(text));
-    let odd = |read| matches!(read, Err(VaultError::Damaged(_)));
-    assert!(odd(parse(text.replacen(r#""log":1"#, r#""log":0"#, 1).as_bytes())));
     // No bit of a signature in it.
     let sig = text.find(r#""sig":""#).unwrap() + 12;
     let mut flipped = text.into_bytes();
