@@ -243,3 +243,20 @@ fn a_history_that_does_not_say_why_a_key_is_compromised_is_none() {
     let flipped: Announcement = String::from_utf8(flipped).unwrap().parse().unwrap();
     assert_eq!(changed(&|history| history.distrusts[0] = flipped.clone()), form);
 }
+
+#[tokio::test]
+async fn what_is_to_be_said_is_due_until_the_event_store_has_taken_it_and_no_longer() {
+    use crate::{layer::Oubliette, policy::Policy, store::MemoryStore};
+    let vault = over(&tree());
+    let key = vault.signing_history().unwrap().signs();
+    let rotate = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
+    change_key(&vault, &rotate).await.unwrap();
+    let since = Timestamp::now();
+    let distrust = KeyChange::Distrust(Compromised { since, keys: vec![key] });
+    change_key(&vault, &distrust).await.unwrap();
+    let (due, repeat) = vault.unsaid().unwrap();
+    assert_eq!((due.len(), repeat), (2, true));
+    let policy = Policy::sealed_by_default();
+    Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
+    assert_eq!(vault.unsaid().unwrap(), (vec![], false));
+}
