@@ -122,7 +122,7 @@ impl<S: EventStore> Join<S> {
             match self.inner.next().await.transpose()? {
                 None => self.ended = true,
                 Some(Delivery::CaughtUp) => {
-                    self.queue.push_back(Waiting::Ready(Ok(Joined::CaughtUp)))
+                    self.queue.push_back(Waiting::Ready(Ok(Joined::CaughtUp)));
                 }
                 Some(Delivery::Event(event)) => self.take(event),
             }

@@ -22,7 +22,8 @@ async fn with_changed(machine: &Machine, change: impl Fn(&mut RecordedEvent)) ->
 /// Removed events were noticed; those that were made another vault's, or nobody's, were not.
 #[tokio::test]
 async fn announcements_that_were_made_somebody_elses_are_missed() {
-    let changes: [(&str, fn(&mut RecordedEvent)); 4] = [
+    type Change = fn(&mut RecordedEvent);
+    let changes: [(&str, Change); 4] = [
         ("none", |_| {}),
         ("type", |event| event.event_type = EventType::new("X").unwrap()),
         ("data", |event| event.data = Some(json("{}").into())),
