@@ -6,7 +6,7 @@ use super::{
     Moved, NoteKind, OpenAs, PageStoreKind, SlotConfig, Vault, VaultError,
     core::Limits,
     disk::Disk,
-    eras::{self, Eras},
+    eras::Eras,
     places,
     tree::{Erasure, Tree},
 };
@@ -100,9 +100,7 @@ impl Vault {
         let remove_ranges = vec![(secret.start, secret.end)];
         let mut parting = Erasure { remove_ranges, ..Erasure::default() };
         // And names its keys by itself: both would make the same ids of different keys.
-        if let Some(next) = eras::apart(Eras::load(&disk)?.current()?)? {
-            parting.changes = eras::begin(next)?.0;
-        }
+        parting.changes = Eras::load(&disk)?.begin()?.0;
         // All in one step, which is the one that writes the slot.
         disk.erase(parting)?;
         drop(disk);

@@ -12,7 +12,7 @@
 //! | 5 signing keys | zeros | JSON, format 1: the history (see [`super::signing`]) |
 //! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
 //! | 7 policy | zeros | the text of the adopted policy, UTF-8 |
-//! | 8 era | 14 zeros, the era's number(2) | 32 bytes: its secret (see [`super::eras`]) |
+//! | 8 era | 4 zeros, its order among the vault's eras(8), its name(4) | 32 bytes: its secret (see [`super::eras`]) |
 //! | 9 claim | of the event | version(1): 1, `H(dependent)`(16), since when(8) in microseconds (see [`super::unsettled`]) |
 //! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read |
 //!

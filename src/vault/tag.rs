@@ -1,9 +1,6 @@
 //! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
 
-use super::{
-    Vault, VaultError,
-    eras::{Era, EraKeys},
-};
+use super::{Vault, VaultError, eras::EraKeys};
 use crate::crypto::{EventTag, Token};
 
 /// What a tag shows.
@@ -24,7 +21,7 @@ impl Vault {
     pub(crate) fn tag(&self, associated: &[u8], tokens: &[Token]) -> Result<EventTag, VaultError> {
         let vault = self.id();
         self.core().naming.eras.with_current(|keys| {
-            EventTag::new(&keys.tags, vault.0.as_bytes(), keys.era.0, associated, tokens)
+            EventTag::new(&keys.tags, vault.0.as_bytes(), keys.era, associated, tokens)
         })
     }
 
@@ -33,7 +30,7 @@ impl Vault {
     pub(crate) fn tag_holes(&self, said: &[u8]) -> Result<EventTag, VaultError> {
         let vault = self.id();
         self.core().naming.eras.with_current(|keys| {
-            EventTag::new(&keys.holes, vault.0.as_bytes(), keys.era.0, said, &[])
+            EventTag::new(&keys.holes, vault.0.as_bytes(), keys.era, said, &[])
         })
     }
 
@@ -65,7 +62,7 @@ impl Vault {
         if !self.wrote(tag) {
             return Ok(Tagged::OtherVault);
         }
-        Ok(match self.core().naming.eras.with(Era(tag.era()), covers)? {
+        Ok(match self.core().naming.eras.with(tag.era(), covers)? {
             Some(true) => Tagged::Ours,
             Some(false) => Tagged::Forged,
             None => Tagged::UnknownEra,

@@ -5,7 +5,7 @@ use crate::{
 };
 
 pub(super) fn key(n: u8) -> DataKey {
-    DataKey::from_bytes(KeyId([n; 18]), &[n; 32])
+    DataKey::from_bytes(KeyId([n; 20]), &[n; 32])
 }
 
 pub(super) struct Place {

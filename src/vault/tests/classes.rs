@@ -186,7 +186,7 @@ async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
 #[test]
 fn an_empty_class_has_no_byte_and_what_does_not_have_the_form_is_refused() {
     let entry = |class| KeyEntry {
-        id: KeyId([7; 18]),
+        id: KeyId([7; 20]),
         secret: Default::default(),
         stream: stream("user-1"),
         subject: subject("user-1"),

@@ -26,10 +26,10 @@ fn said(holes: &Holes) -> Vec<u8> {
 }
 
 fn of_era(label: &[u8]) -> hmac::Hmac<sha2::Sha256> {
-    keyed(&derive(&Secret::copy_of(&secret(ERA as u8)), label))
+    keyed(&derive(&Secret::copy_of(&secret(ERA_SECRET)), label))
 }
 
-fn tag(vault: Uuid, era: u16, said: &[u8]) -> EventTag {
+fn tag(vault: Uuid, era: Era, said: &[u8]) -> EventTag {
     EventTag::new(&of_era(b"oubliette era 1: holes"), vault.as_bytes(), era, said, &[])
 }
 
@@ -122,7 +122,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
         tag(VAULT, ERA, &whole.tagged_bytes(&stream, EventId(ID), &kind)).to_string()
     };
     let theirs = tag(OTHER_VAULT, ERA, &said(&whole)).to_string();
-    let later = tag(VAULT, ERA + 1, &said(&whole)).to_string();
+    let later = tag(VAULT, Era([0x0e, 0x7a, 0x00, 0x04]), &said(&whole)).to_string();
     let an_events = EventTag::new(
         &of_era(b"oubliette era 1: event tags"),
         VAULT.as_bytes(),
