@@ -39,6 +39,9 @@ pub struct Plan {
     /// not have: whoever has those keys can read on.
     #[serde(default)]
     pub unknown_keys: Vec<Untouched>,
+    /// Streams with events that are newer than the vault, which was put back, though it has their keys:
+    /// once those are destroyed, nobody can vouch for the events any more.
+    pub unvouched: Vec<Untouched>,
     /// How many streams were not looked into for such events: their first event is sealed.
     #[serde(default)]
     pub passed_over: u64,
@@ -49,7 +52,8 @@ pub struct Plan {
     #[serde(default)]
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know: some were stored before the
-    /// layer was, or before the present rules that name owners, and nobody looked since
+    /// layer was, before the present rules that name owners, or, where the vault was put back, since then, and nobody
+    /// looked
     /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
     #[serde(default)]
     pub owners_unknown: bool,
@@ -291,6 +295,7 @@ impl Plan {
             kept: vec![],
             unsealed: vec![],
             unknown_keys: vec![],
+            unvouched: vec![],
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
@@ -395,6 +400,7 @@ impl Plan {
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);
+        self.unvouched = earlier.unvouched;
         self.foreign = earlier.foreign;
     }
 

@@ -97,6 +97,7 @@ impl Committer {
     /// back, or restored from a backup, and knows nobody's name for sure.
     pub(super) fn replay(&mut self, verdicts: &[Verdict]) -> Result<Destroyed, VaultError> {
         self.commit()?;
+        self.part()?;
         let mut plan = Plan::default();
         for (erasure, taken) in joined(verdicts) {
             let fence = self.fence(&taken.pseudonym, &plan)?;

@@ -26,12 +26,13 @@ use sha2::Sha256;
 
 use super::{
     NoteKind, VaultError,
+    committer::Committer,
     disk::{Disk, parts},
     places,
     tree::{Change, Place, Value},
 };
 #[cfg(feature = "backup")]
-use super::{catalogue, committer::Committer};
+use super::catalogue;
 use crate::{
     crypto::{Cipher, Secret, derive, keyed, random, random_secret},
     event::{ERA_BYTES, Era},
@@ -155,6 +156,13 @@ impl Eras {
         self.with_current(|keys| keys.era)
     }
 
+    /// Whether an era began before another one, both being known.
+    pub(super) fn is_before(&self, era: Era, other: Era) -> Result<bool, VaultError> {
+        let known = self.all()?;
+        let order = |era: Era| known.eras.get(&era).map(|keys| keys.order);
+        Ok(order(era).zip(order(other)).is_some_and(|(era, other)| era < other))
+    }
+
     /// A new era, unlike any that is known: what is to be written, and its keys.
     pub(super) fn begin(&self) -> Result<(Vec<Change>, EraKeys), VaultError> {
         let known = self.all()?;
@@ -173,8 +181,24 @@ impl Eras {
         Ok((change, EraKeys::new(era, order, &secret)))
     }
 
+    /// What a vault writes that was put back, or may have been: it begins an era, because there is, or was,
+    /// another that goes on in the present one; and it does not know any more which owners the store names. Nothing,
+    /// where that lies beneath a damaged page: what needs it says so.
+    pub(super) fn part(&self, disk: &Disk) -> Result<(Vec<Change>, Option<EraKeys>), VaultError> {
+        let parting = || {
+            let (mut changes, keys) = self.begin()?;
+            for found in disk.walk(places::notes(NoteKind::Owners)) {
+                changes.push((found?.0, None));
+            }
+            Ok((changes, Some(keys)))
+        };
+        match parting() {
+            Err(VaultError::Damaged(_)) => Ok((Vec::new(), None)),
+            parting => parting,
+        }
+    }
+
     /// After its note is on the disk.
-    #[cfg(feature = "backup")]
     pub(super) fn add(&self, keys: EraKeys) {
         let mut eras = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = eras.as_mut() {
@@ -186,6 +210,17 @@ impl Eras {
 /// The eras in these notes.
 pub(super) fn read(notes: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
     notes.iter().map(|(stem, note)| EraKeys::read(stem, note)).collect()
+}
+
+impl Committer {
+    /// Begins an era where the vault learns that it was put back.
+    pub(super) fn part(&mut self) -> Result<(), VaultError> {
+        let (changes, keys) = self.core.naming.eras.part(&self.core.disk)?;
+        self.changes.extend(changes);
+        self.commit()?;
+        keys.into_iter().for_each(|keys| self.core.naming.eras.add(keys));
+        Ok(())
+    }
 }
 
 #[cfg(feature = "backup")]

@@ -14,7 +14,7 @@
 //! | 7 policy | zeros | the text of the adopted policy, UTF-8 |
 //! | 8 era | 4 zeros, its order among the vault's eras(8), its name(4) | 32 bytes: its secret (see [`super::eras`]) |
 //! | 9 claim | of the event | version(1): 1, `H(dependent)`(16), since when(8) in microseconds (see [`super::unsettled`]) |
-//! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read |
+//! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read. No backup has it |
 //!
 //! A note that is not as it should be is an error, [`VaultError::Damaged`], or of the room that reads it.
 //! But a note of kind 4 that is not is none: then all announcements are compared.

@@ -337,7 +337,8 @@ pub(super) fn notes(kind: NoteKind) -> Range<Place> {
 /// Whether what stands at this place is in no backup.
 #[cfg(feature = "backup")]
 pub(super) fn is_never_copied(place: &[u8]) -> bool {
-    place.starts_with(&[NOTES, NoteKind::SigningSecret as u8])
+    let kinds = [NoteKind::SigningSecret, NoteKind::Owners];
+    kinds.iter().any(|kind| place.starts_with(&[NOTES, *kind as u8]))
 }
 
 /// The id in the place of a part of a note.

@@ -297,6 +297,10 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     /// forgotten.
     fn clear(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
         self.report.events.unsealed += 1;
+        self.in_clear(event)
+    }
+
+    fn in_clear(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
         let own = || vec![Subject::of(&event.stream)];
         let facts =
             EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
@@ -383,13 +387,16 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 self.found(Ill::Tampered, event, "its tag was made for another event");
             }
             Some(Tagged::Forged) => {}
+            Some(Tagged::UnknownEra) => {
+                self.found(Ill::UnknownEra, event, "its tag names an era that this vault never had");
+                if parts == 0 && !holes {
+                    self.in_clear(event)?;
+                }
+            }
             // In clear: not this vault's, and no more can be said.
             _ if parts == 0 && !holes => self.clear(event)?,
             Some(Tagged::OtherVault) => {
                 self.found(Ill::OtherVault, event, "its tag names another vault");
-            }
-            Some(Tagged::UnknownEra) => {
-                self.found(Ill::UnknownEra, event, "its tag names an era that is not known here");
             }
             None if dead > 0 || parts == 0 => {
                 self.found(Ill::Untagged, event, "nothing opens, and no tag vouches for it");
@@ -430,9 +437,6 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 return Ok(false);
             }
             Err(CodecError::Vault(error)) => return Err(error.into()),
-            Err(CodecError::Unreadable(Unreadable::UnknownEra)) => {
-                (Ill::UnknownEra, "the tag of its holes names an era that is not known here")
-            }
             Err(CodecError::Unreadable(Unreadable::ForgedHole)) => {
                 (Ill::ForgedHole, "this vault did not note that parts of it are missing")
             }

@@ -169,6 +169,10 @@ fn bad(good: &[Value]) -> Vec<Value> {
     });
     add("of-an-era-that-is-not-known", "unknown-era", hole, &|n| {
         n["holes"]["mac"] = later.clone().into();
+        n["mac"] = later.clone().into();
+    });
+    add("of-an-era-that-the-events-tag-is-not-of", "tampered", hole, &|n| {
+        n["holes"]["mac"] = later.clone().into();
     });
     add("all-of-it-another-vaults", "other-vault", hole, &|n| {
         n["holes"]["mac"] = theirs.clone().into();
@@ -256,6 +260,8 @@ fn told(vector: &Value) -> Result<Option<Payload>, Unreadable> {
     let covers = |tag: &EventTag| tag.covers(&tags, &associated, &stored.tokens);
     match mac.map(|mac| checked(&mac, covers)) {
         Some(Tagged::Ours) => {}
+        // What opens is bound to the tag of the holes.
+        Some(Tagged::UnknownEra) if opened.is_empty() => return Err(Unreadable::UnknownEra),
         None => return Err(Unreadable::Untagged),
         Some(_) => return Err(Unreadable::Tampered),
     }
