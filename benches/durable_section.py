@@ -37,7 +37,7 @@ def section(measured):
     yield "  is synced at each commit. Keys that are wanted at the same moment share one write."
     yield f"- *Forget one*: {measured['forgets']} times `destroy` of one subject with one key."
     yield "- Medians of three rounds, in each of which the stores take turns; in brackets the least and the"
-    yield "  most. Where these lie far apart, other programs used the disk: read them as orders of magnitude."
+    yield "  most. Where these are far apart, other programs used the disk: read them as orders of magnitude."
     yield f"- Load averages before the run (1, 5, 15 minutes): {measured['load'] or 'not noted'}."
 
 

@@ -15,6 +15,7 @@ pub mod erasure;
 pub mod event;
 pub mod layer;
 pub mod policy;
+mod runtime;
 pub mod store;
 pub mod vault;
 

@@ -194,3 +194,38 @@ fn every_test_that_the_threat_model_names_exists() {
         assert!(code.contains(&format!("fn {name}(")), "there is no test {name}");
     }
 }
+
+/// Tokio panics outside of its runtime, and some ways to ask for the time panic before 1970. The rooms ask
+/// in one place for each, where that is an answer.
+#[test]
+fn no_room_calls_what_panics_outside_of_a_runtime_or_before_1970() {
+    const PANICS: [&str; 6] = [
+        "tokio::spawn(",
+        "task::spawn_blocking(",
+        "time::sleep(",
+        "time::timeout(",
+        "Handle::current(",
+        "Uuid::now_v7(",
+    ];
+    let (mut folders, mut files) = (vec![root().join("src")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            // The program is always within its runtime, and so is the suite that stores run.
+            if path.ends_with("tests") || path.ends_with("cli") || path.ends_with("conformance") {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("tests.rs") && !path.ends_with("src/runtime.rs") {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+                for call in PANICS {
+                    assert!(!product.contains(call), "{call} in {}", path.display());
+                }
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 100, "{files}");
+}

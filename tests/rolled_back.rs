@@ -568,7 +568,7 @@ async fn one_part_of_an_erasure_does_not_stand_for_all_of_it() {
         let bank = machine.open().await;
         let doomed = vec![Doomed { subject: subject("bankaccount-1"), dead: Dead::All }];
         let vault = bank.vault().unwrap();
-        vault.destroy(&Destruction::new(erasure, doomed), b"{}").await.unwrap();
+        vault.destroy(&Destruction::new(erasure, doomed), b"").await.unwrap();
         export(vault).collect::<Result<Vec<_>, _>>().unwrap()
     };
     machine.restore(&before);

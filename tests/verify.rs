@@ -2,6 +2,8 @@
 //! by its kind and place, and the rest is looked at all the same.
 
 mod common;
+#[path = "verify/two_vaults.rs"]
+mod two_vaults;
 
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 

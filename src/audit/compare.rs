@@ -49,7 +49,7 @@ impl<S: EventStore> Oubliette<S> {
             if specimen.event.is_tombstone() || specimen.event.is_announcement() {
                 continue;
             }
-            let in_clear = specimen.is_unsealed(vault);
+            let (in_clear, anothers) = (specimen.is_unsealed(vault), specimen.is_anothers(vault));
             let Specimen { event, document, .. } = specimen;
             let Some((data, sealed_for)) = opened(vault, &event, document)? else { continue };
             let facts =
@@ -61,7 +61,8 @@ impl<S: EventStore> Oubliette<S> {
                 let other = other_subject(policy, &event, &data, &sealed_for);
                 compared.other_subject += u64::from(other.is_some());
             }
-            let unknown = states_unknown(policy, vault, &event, &data)?;
+            // What another vault's event states is that vault's to know.
+            let unknown = !anothers && states_unknown(policy, vault, &event, &data)?;
             compared.owners_not_noted += u64::from(unknown);
         }
         Ok(compared)

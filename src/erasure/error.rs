@@ -172,9 +172,20 @@ pub enum ErasureError {
         /// What the erasures did, apart from the mirrors.
         erased: Vec<Erased>,
     },
-    /// The journal of an erasure under way cannot be read.
-    #[error("the journal of erasure {0} cannot be read; a newer program may have written it")]
+    /// The journal of an erasure under way does not have its form. One that a newer program wrote is
+    /// [`VaultError::NewerFormat`].
+    #[error(
+        "the journal of erasure {0} does not have its form, and the erasure cannot be carried out; no \
+         crash leaves this: restore the vault from a backup, and keep a copy of this one"
+    )]
     BadJournal(ErasureId),
+    /// The record of an erasure does not have its form. One that a newer program wrote is
+    /// [`VaultError::NewerFormat`].
+    #[error(
+        "the record of erasure {0} does not have its form; no crash leaves this: restore the vault from a \
+         backup, and keep a copy of this one"
+    )]
+    BadRecord(ErasureId),
     /// The event store failed before anything was decided.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -13,7 +13,7 @@ use super::{ErasureError, Plan};
 use crate::{
     crypto::{RandomError, Secret, base64url, random_secret},
     event::{ErasureId, EventId, StreamName, Timestamp, framed},
-    vault::{NoteKind, Vault},
+    vault::{NoteKind, Vault, notes},
 };
 
 /// An erasure that is decided and not yet done.
@@ -114,16 +114,20 @@ impl Journal {
             .any(|attempt| (0..parts).any(|part| self.announcement_of(*attempt, part) == id))
     }
 
+    fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, ErasureError> {
+        let journal: Option<Self> = notes::from_json(NoteKind::Journal, note).ok();
+        let journal = journal.filter(|journal| journal.erasure == erasure);
+        journal.ok_or(ErasureError::BadJournal(erasure))
+    }
+
     /// The journal of an erasure, if it is under way.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
         let note = vault.note(NoteKind::Journal, erasure.0.into_bytes())?;
-        let bad = |_| ErasureError::BadJournal(erasure);
-        note.map(|note| serde_json::from_slice(&note).map_err(bad)).transpose()
+        note.map(|note| Self::read(erasure, &note)).transpose()
     }
 
     pub(super) async fn write(&self, vault: &Vault) -> Result<(), ErasureError> {
-        let note = serde_json::to_vec(self).map_err(|_| ErasureError::BadJournal(self.erasure))?;
-        let note = Zeroizing::new(note);
+        let note = notes::to_json(self)?;
         Ok(vault.put_note(NoteKind::Journal, self.erasure.0.into_bytes(), &note).await?)
     }
 
@@ -133,15 +137,9 @@ impl Journal {
 
     /// The erasures under way, oldest first.
     pub(super) fn all(vault: &Vault) -> Result<Vec<Self>, ErasureError> {
-        let parse = |(id, note): ([u8; 16], Zeroizing<Vec<u8>>)| {
-            let bad = |_| ErasureError::BadJournal(ErasureId(Uuid::from_bytes(id)));
-            serde_json::from_slice::<Self>(&note).map_err(bad)
-        };
-        let mut journals = vault
-            .notes(NoteKind::Journal)?
-            .into_iter()
-            .map(parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let found = vault.notes(NoteKind::Journal)?.into_iter();
+        let read = found.map(|(id, note)| Self::read(ErasureId(Uuid::from_bytes(id)), &note));
+        let mut journals = read.collect::<Result<Vec<_>, _>>()?;
         journals.sort_by_key(|journal| journal.erasure);
         Ok(journals)
     }
@@ -165,40 +163,33 @@ pub struct ErasureRecord {
     /// How many streams got a tombstone.
     pub streams: u64,
     /// How many events about those who were forgotten were never sealed.
-    #[serde(default)]
     pub unsealed: u64,
     /// How many events of those who were forgotten are sealed under keys that the vault did not have.
-    #[serde(default)]
     pub unknown_keys: u64,
     /// How many streams were not looked into for such events.
-    #[serde(default)]
     pub passed_over: u64,
     /// How many dependents stayed, because somebody else keeps them.
-    #[serde(default)]
     pub kept: u64,
     /// How many subjects had something of theirs, which stayed, in the streams of those who were
     /// forgotten.
-    #[serde(default)]
     pub foreign: u64,
     /// Whether every tombstone is written. Of an erasure that was replayed the vault cannot tell:
     /// its tombstones are as its first run left them.
     pub done: bool,
     /// Whether the keys are destroyed; if not, the erasure waits until it can be announced.
-    #[serde(default)]
     pub destroyed: bool,
     /// Whether it is announced in the event store.
-    #[serde(default)]
     pub announced: bool,
     /// The vault's epoch when the keys were destroyed. Mirrors of the root slot that hold an earlier
     /// root must be overwritten, or it is not complete.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
     /// When it was applied again, because the vault had been rolled back or restored.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed: Option<Timestamp>,
     /// When the operator said that it is dealt with, because the vault could not open what it had
     /// announced of it, or did not know who had. Then it was not applied.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dealt_with: Option<Timestamp>,
 }
 
@@ -219,7 +210,7 @@ impl ErasureRecord {
         }
     }
 
-    fn empty(erasure: ErasureId) -> Self {
+    pub(super) fn empty(erasure: ErasureId) -> Self {
         Self {
             erasure,
             at: erasure.at(),
@@ -247,37 +238,38 @@ impl ErasureRecord {
         Self { destroyed: true, announced: true, dealt_with, ..Self::empty(erasure) }
     }
 
-    /// The record of an erasure that is applied again, as it was announced.
-    pub(super) fn replayed(erasure: ErasureId, note: &[u8]) -> Self {
-        let announced = serde_json::from_slice(note).ok();
-        let record = announced.filter(|record: &Self| record.erasure == erasure);
-        let record = record.unwrap_or_else(|| Self::empty(erasure));
+    /// The record of an erasure that is applied again, as it was announced; some were without one.
+    pub(super) fn replayed(erasure: ErasureId, announced: &[u8]) -> Result<Self, ErasureError> {
+        let record = match announced {
+            [] => Self::empty(erasure),
+            note => Self::read(erasure, note)?,
+        };
         let replayed = Some(Timestamp::now());
-        Self { destroyed: true, announced: true, epoch: None, replayed, ..record }
+        Ok(Self { destroyed: true, announced: true, epoch: None, replayed, ..record })
     }
 
-    pub(super) fn to_note(&self) -> Result<Vec<u8>, ErasureError> {
-        serde_json::to_vec(self).map_err(|_| ErasureError::BadJournal(self.erasure))
+    pub(super) fn to_note(&self) -> Result<Zeroizing<Vec<u8>>, ErasureError> {
+        Ok(notes::to_json(self)?)
+    }
+
+    /// The record of an erasure in its note, or in the copy of that in an announcement.
+    pub(crate) fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, ErasureError> {
+        let record: Option<Self> = notes::from_json(NoteKind::Erasure, note).ok();
+        let record = record.filter(|record| record.erasure == erasure);
+        record.ok_or(ErasureError::BadRecord(erasure))
     }
 
     /// The record of one erasure.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
         let note = vault.note(NoteKind::Erasure, erasure.0.into_bytes())?;
-        let bad = |_| ErasureError::BadJournal(erasure);
-        note.map(|note| serde_json::from_slice(&note).map_err(bad)).transpose()
+        note.map(|note| Self::read(erasure, &note)).transpose()
     }
 
     /// The records of all erasures, oldest first.
     pub(crate) fn all(vault: &Vault) -> Result<Vec<Self>, ErasureError> {
-        let parse = |(id, note): ([u8; 16], Zeroizing<Vec<u8>>)| {
-            let bad = |_| ErasureError::BadJournal(ErasureId(Uuid::from_bytes(id)));
-            serde_json::from_slice::<Self>(&note).map_err(bad)
-        };
-        let mut records = vault
-            .notes(NoteKind::Erasure)?
-            .into_iter()
-            .map(parse)
-            .collect::<Result<Vec<_>, _>>()?;
+        let found = vault.notes(NoteKind::Erasure)?.into_iter();
+        let read = found.map(|(id, note)| Self::read(ErasureId(Uuid::from_bytes(id)), &note));
+        let mut records = read.collect::<Result<Vec<_>, _>>()?;
         records.sort_by_key(|record| record.erasure);
         Ok(records)
     }

@@ -1,4 +1,4 @@
-//! Pinning a successor of the signing key, and changing the key: said in the event store, so that a vault
+//! Pinning a successor of the signing key, changing the key, and distrusting earlier ones: said in the event store, so that a vault
 //! that is put back learns of it there.
 //!
 //! The vault changes first, durably, and says so afterwards: what is not said yet is *due*, and is said
@@ -8,8 +8,6 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::{
     ErasureError,
     announce::{Draft, open, stream},
@@ -18,18 +16,18 @@ use super::{
 use crate::{
     crypto::SigningKey,
     event::{
-        Announcement, AnnouncementKind, ErasureId, EventId, NameError, SigningKeyId, Statement,
-        Timestamp,
+        Announcement, AnnouncementKind, Distrust, ErasureId, EventId, NameError, SigningKeyId,
+        Statement, Timestamp,
     },
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
-    vault::{KeyOrigin, PinnedSuccessor, Successor, Vault, VaultId, Verdict},
+    vault::{History, KeyOrigin, PinnedSuccessor, Successor, Vault, VaultId, Verdict},
 };
 
 /// How many announcements are made again in one append.
 const AT_ONCE: usize = 32;
 
-/// How the signing key is to change.
+/// How the signing keys are to change.
 #[derive(Debug, Clone)]
 pub enum KeyChange {
     /// The present key stays, and this one is to follow it.
@@ -38,15 +36,27 @@ pub enum KeyChange {
     Rotate {
         /// The pinned successor; `None`: a key that is made now.
         successor: Option<Arc<Successor>>,
-        /// Since when somebody else has the present key.
-        compromised: Option<Timestamp>,
+        /// Whether somebody else has the present key, and which others.
+        compromised: Option<Compromised>,
         /// Although a successor is pinned: its file is lost. Backups from before will not know the
         /// new key.
         without_successor: bool,
     },
+    /// The present key stays, and does not trust these any more.
+    Distrust(Compromised),
 }
 
-/// Why the signing key was not changed. Nothing was changed.
+/// Since when somebody else has which earlier keys. What only these say does not count, whatever date it
+/// bears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compromised {
+    /// Since when, as far as is known.
+    pub since: Timestamp,
+    /// The earlier keys.
+    pub keys: Vec<SigningKeyId>,
+}
+
+/// Why the signing keys were not changed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyChangeError {
@@ -91,55 +101,128 @@ pub enum KeyChangeError {
     /// A day to come.
     #[error("the key cannot have been stolen since {0}: that is still to come")]
     StillToCome(Timestamp),
+    /// There is no such key.
+    #[error(
+        "this vault never signed with key {0}; `oubliette keys` lists those that it did sign with"
+    )]
+    UnknownKey(SigningKeyId),
+    /// The key signs.
+    #[error(
+        "key {0} signs now, and cannot distrust itself: change it \
+         (`oubliette keys rotate --compromised-since WHEN`), which distrusts it as well"
+    )]
+    SignsNow(SigningKeyId),
+    /// It is distrusted.
+    #[error("key {key} is compromised already, since {since}: leave it out")]
+    DistrustedBefore {
+        /// The key.
+        key: SigningKeyId,
+        /// Since when it is, as was said then.
+        since: Timestamp,
+    },
+    /// A successor was pinned for the key, and waits.
+    #[error(
+        "the successor {successor} is pinned for key {key}: put it in that key's place, which distrusts \
+         the key as well (`oubliette keys rotate --successor FILE --compromised-since WHEN`); if its file is \
+         lost, `oubliette keys rotate --without-successor --compromised-since WHEN --distrust {key}`"
+    )]
+    SuccessorWaits {
+        /// The key.
+        key: SigningKeyId,
+        /// Its successor.
+        successor: SigningKeyId,
+    },
 }
 
-/// Pins a successor of a vault's signing key, or changes the key. The vault is changed when this returns;
-/// the event store is told when a layer over the vault is opened, or with
-/// [`Oubliette::resume`](crate::layer::Oubliette::resume).
+/// Pins a successor of a vault's signing key, changes the key, or distrusts earlier ones. The vault is
+/// changed when this returns; the event store is told when a layer over the vault is opened, or with
+/// [`Oubliette::resume`](crate::layer::Oubliette::resume). Returns the key that was pinned, or the one that
+/// signs now.
 ///
-/// Where the key was stolen, call it before a layer is opened over the vault: opening applies what the
+/// Where a key was stolen, call it before a layer is opened over the vault: opening applies what the
 /// key has announced.
 ///
 /// # Errors
 /// [`ErasureError::KeyChange`]; errors of the vault.
 pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyId, ErasureError> {
     let _one_at_a_time = vault.erase_alone().await;
-    let keys = vault.signing_keys()?;
-    let signs = keys.last().map_or(SigningKeyId([0; 16]), |info| info.key);
-    let pinned = vault.pinned_successor()?;
+    let mut history = vault.signing_history()?;
+    let signs = history.signs();
     match change {
         KeyChange::Pin(successor) => {
-            if let Some(pinned) = pinned {
+            if let Some(pinned) = history.successor() {
                 return Err(KeyChangeError::AlreadyPinned(pinned.key).into());
             }
             refuse_other(vault, successor)?;
             let public = successor.public();
             let statement = Statement { public, replaces: signs, compromised: None };
             let kind = AnnouncementKind::Successor;
-            let said = state(vault, kind, statement, successor.key(), None)?;
-            vault.pin(&said).await?;
+            let said = state(vault, kind, Said::Statement(statement, successor.key()), None)?;
+            history.pin(&said);
+            vault.change_keys(history, &[said], false, None).await?;
             Ok(successor.id())
         }
         KeyChange::Rotate { successor, compromised, without_successor } => {
-            if let Some(at) = (*compromised).filter(|at| *at > Timestamp::now()) {
-                return Err(KeyChangeError::StillToCome(at).into());
+            if let Some(compromised) = compromised {
+                compromised.check(&history)?;
             }
-            let pinned = pinned.filter(|_| !without_successor);
-            let restored = keys.last().is_some_and(|info| info.origin == KeyOrigin::Restored);
+            let pinned = history.successor().filter(|_| !without_successor);
             if let Some(successor) = successor {
                 refuse_other(vault, successor)?;
             }
-            let (key, replaces) = to_come(successor.as_deref(), pinned.as_ref(), signs)?;
-            let statement = Statement { public: key.public(), replaces, compromised: *compromised };
-            let by = pinned.is_some().then_some(&key);
-            let said = state(vault, AnnouncementKind::SigningKey, statement, &key, by)?;
+            let (key, replaces) = to_come(successor.as_deref(), pinned, signs)?;
+            let (is_successor, since) = (pinned.is_some(), compromised.as_ref().map(|c| c.since));
+            let statement = Statement { public: key.public(), replaces, compromised: since };
+            let by = is_successor.then_some(&key);
+            let kind = AnnouncementKind::SigningKey;
+            let mut said = vec![state(vault, kind, Said::Statement(statement, &key), by)?];
             // No statement leads to a key that was made when the vault was restored: what it said is
             // not known to others by anything but this.
-            let repeat = compromised.is_some() || restored;
-            let id = key.public().id();
-            vault.change_key(&said, key, pinned.is_some(), repeat).await?;
+            let restored = history.origin_of(signs) == Some(KeyOrigin::Restored);
+            // Those that came after the one whose place is taken were in the vault as well.
+            let between = history.after(replaces);
+            history.change(&said[0], is_successor, true);
+            if let Some(Compromised { since, keys }) = compromised {
+                let keys = between.iter().chain(keys);
+                said.extend(distrust(vault, &mut history, keys, *since, Some(&key))?);
+            }
+            let (id, repeat) = (key.public().id(), compromised.is_some() || restored);
+            vault.change_keys(history, &said, repeat, Some(key)).await?;
             Ok(id)
         }
+        KeyChange::Distrust(compromised) => {
+            compromised.check(&history)?;
+            if let Some(pin) = history.successor()
+                && compromised.keys.contains(&pin.replaces)
+            {
+                let (key, successor) = (pin.replaces, pin.key);
+                return Err(KeyChangeError::SuccessorWaits { key, successor }.into());
+            }
+            let Compromised { since, keys } = compromised;
+            let said = distrust(vault, &mut history, keys, *since, None)?;
+            vault.change_keys(history, &said, true, None).await?;
+            Ok(signs)
+        }
+    }
+}
+
+impl Compromised {
+    fn check(&self, history: &History) -> Result<(), KeyChangeError> {
+        if self.since > Timestamp::now() {
+            return Err(KeyChangeError::StillToCome(self.since));
+        }
+        for &key in &self.keys {
+            if key == history.signs() {
+                return Err(KeyChangeError::SignsNow(key));
+            }
+            if history.origin_of(key).is_none() {
+                return Err(KeyChangeError::UnknownKey(key));
+            }
+            if let Some(since) = history.compromised(key) {
+                return Err(KeyChangeError::DistrustedBefore { key, since });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -175,25 +258,58 @@ fn to_come(
     }
 }
 
+/// Distrusts these keys, as far as they are not yet, and those of which only these said that they are
+/// compromised. By the key that signs now, or by another that is about to.
+fn distrust<'a>(
+    vault: &Vault,
+    history: &mut History,
+    keys: impl IntoIterator<Item = &'a SigningKeyId>,
+    since: Timestamp,
+    by: Option<&SigningKey>,
+) -> Result<Vec<Announcement>, ErasureError> {
+    let mut said = Vec::new();
+    let mut say = |history: &mut History, key, compromised| {
+        let distrust = Said::Distrust(Distrust { key, compromised });
+        let announcement = state(vault, AnnouncementKind::Distrust, distrust, by)?;
+        history.distrust(&announcement);
+        said.push(announcement);
+        Ok::<_, ErasureError>(())
+    };
+    for &key in keys {
+        if history.compromised(key).is_none() {
+            say(history, key, since)?;
+        }
+    }
+    for (key, since) in history.unsupported() {
+        say(history, key, since)?;
+    }
+    Ok(said)
+}
+
+/// What is stated of keys.
+enum Said<'a> {
+    /// A key, which proves that whoever states it has it.
+    Statement(Statement, &'a SigningKey),
+    Distrust(Distrust),
+}
+
 /// A statement about keys. It seals nothing, but that it opens shows that a holder of the vault made it.
 fn state(
     vault: &Vault,
     kind: AnnouncementKind,
-    statement: Statement,
-    prover: &SigningKey,
+    said: Said<'_>,
     by: Option<&SigningKey>,
 ) -> Result<Announcement, ErasureError> {
     let at = Timestamp::now();
-    let about = Uuid::now_v7();
+    let about = at.new_uuid();
     let verdict = Verdict { erasure: ErasureId(about), taken: Vec::new(), note: Vec::new() };
     let previous = Mark::load(vault)?.newest;
-    let statement = Some((statement, prover));
-    Draft { kind, about, at, statement, verdict: &verdict }.say(
-        vault,
-        EventId::random(),
-        previous,
-        by,
-    )
+    let (statement, distrust) = match said {
+        Said::Statement(statement, prover) => (Some((statement, prover)), None),
+        Said::Distrust(distrust) => (None, Some(distrust)),
+    };
+    let draft = Draft { kind, about, at, statement, distrust, verdict: &verdict };
+    draft.say(vault, EventId::random(), previous, by)
 }
 
 /// Has the store say what is due. One that never takes announcements keeps nobody waiting.

@@ -41,7 +41,7 @@ pub(crate) use announce::{Uncounted, open, opens};
 pub use announce::{Unsuitable, unsuitable};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
-pub use keys::{KeyChange, KeyChangeError, change_key};
+pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
 pub use plan::{
     AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Untouched,
 };

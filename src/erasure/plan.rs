@@ -23,7 +23,7 @@ pub struct Plan {
     /// Who is to be forgotten.
     pub subject: Subject,
     /// The erasure that did it, where it is done already.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub already: Option<ErasureId>,
     /// Whose keys die: the subject, and all who depend on them.
     pub subjects: Vec<AffectedSubject>,
@@ -33,29 +33,23 @@ pub struct Plan {
     pub kept: Vec<Kept>,
     /// Streams with events from before the layer, or written past it: forgetting does not touch
     /// those.
-    #[serde(default)]
     pub unsealed: Vec<Untouched>,
     /// Streams of those who are forgotten with events that are sealed under keys which this vault does
     /// not have: whoever has those keys can read on.
-    #[serde(default)]
     pub unknown_keys: Vec<Untouched>,
     /// Streams with events that are newer than the vault, which was put back, though it has their keys:
     /// once those are destroyed, nobody can vouch for the events any more.
     pub unvouched: Vec<Untouched>,
     /// How many streams were not looked into for such events: their first event is sealed.
-    #[serde(default)]
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten.
-    #[serde(default)]
     pub foreign: Vec<Foreign>,
     /// Dependents that it may have to reach, and does not: nobody has said whose they are.
-    #[serde(default)]
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know: some were stored before the
     /// layer was, before the present rules that name owners, or, where the vault was put back, since then, and nobody
     /// looked
     /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
-    #[serde(default)]
     pub owners_unknown: bool,
     /// Where it is done already: the mirrors of the root slot that may still hold a root from before
     /// it, and the counter, if that is behind. Until then it is pending.
@@ -72,21 +66,16 @@ pub struct AffectedSubject {
     /// How many owner edges from the one who asked.
     pub depth: u32,
     /// The owner through whom they are affected; `None` for the one who asked.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub through: Option<Subject>,
     /// The spans of generations that die (both ends inclusive); `None`: all, and the subject is
     /// closed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub generations: Option<Vec<(Generation, Generation)>>,
     /// The newest generation that had begun when this was planned.
-    #[serde(default = "unknown")]
     pub begun: Generation,
     /// How many of their keys die.
     pub keys: u64,
-}
-
-fn unknown() -> Generation {
-    Generation(u32::MAX)
 }
 
 /// A stream that loses events.
@@ -114,11 +103,9 @@ pub struct Kept {
     /// The dependent that stays.
     pub subject: Subject,
     /// The owners who keep it. With nobody below either, the edge is no longer, or not yet, in force.
-    #[serde(default)]
     pub by: Vec<Keeper>,
     /// Owners who lose only what they had in the time of somebody who is forgotten, because they
     /// changed hands. What of the dependent is of that time nobody knows, and all of it stays.
-    #[serde(default)]
     pub in_part: Vec<Subject>,
 }
 
@@ -455,10 +442,11 @@ impl AffectedSubject {
     }
 
     fn confine(&mut self) {
-        if self.depth == 0 || self.begun == unknown() {
+        if self.depth == 0 {
             return;
         }
-        let spans = self.generations.take().unwrap_or_else(|| vec![(Generation::FIRST, unknown())]);
+        let all = || vec![(Generation::FIRST, Generation(u32::MAX))];
+        let spans = self.generations.take().unwrap_or_else(all);
         let ended = spans.into_iter().map(|(from, to)| (from, to.min(self.begun)));
         self.generations = Some(ended.filter(|(from, to)| from <= to).collect());
     }

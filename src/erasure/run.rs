@@ -16,6 +16,7 @@ use super::{
 use crate::{
     event::{ANNOUNCEMENTS, ErasureId, ErasureRef, Generation, StreamName, Subject, Timestamp},
     layer::{Layer, Oubliette},
+    runtime,
     store::{EventStore, StoreError},
     vault::{Backup, Closure, Destruction, MirrorState, Vault, VaultError},
 };
@@ -158,7 +159,8 @@ impl<S: EventStore> Oubliette<S> {
         let (layer, subject, reason) =
             (Arc::clone(&self.layer), subject.clone(), reason.to_owned());
         let run = async move { forget(&layer, &subject, &reason, options, &progress).await };
-        tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
+        let task = runtime::spawn(run).map_err(VaultError::from)?;
+        task.await.map_err(|_| ErasureError::Interrupted)?
     }
 
     /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
@@ -197,7 +199,8 @@ impl<S: EventStore> Oubliette<S> {
             let resumed = resume(&layer, vault, None).await;
             said.and(resumed)
         };
-        tokio::spawn(run).await.map_err(|_| ErasureError::Interrupted)?
+        let task = runtime::spawn(run).map_err(VaultError::from)?;
+        task.await.map_err(|_| ErasureError::Interrupted)?
     }
 
     /// The records of all erasures that are decided, oldest first.

@@ -1,14 +1,14 @@
 //! What a vault announced and this version does not carry out is never passed over.
 
 use crate::{
-    erasure::ErasureError,
+    erasure::{ErasureError, ErasureRecord, journal::Journal, witness::Mark},
     event::{
         ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, EventType, Json, NewEvent, StreamName,
     },
     layer::Oubliette,
     policy::Policy,
     store::{Append, EventStore, ExpectedRevision, MemoryStore},
-    vault::Vault,
+    vault::{NoteKind, Vault, VaultError, notes},
 };
 
 /// An announcement with these members, signed by the vault if it is to be.
@@ -86,4 +86,99 @@ async fn an_announcement_has_one_reading() {
     store.append(vec![Append::new(stream, ExpectedRevision::Any, vec![junk])]).await.unwrap();
     let bank = Oubliette::open(store, vault, Policy::sealed_by_default()).await.unwrap();
     assert_eq!(bank.witnessed(), Default::default());
+}
+
+/// A bank with a subject whose erasure is journalled, as the vault has it then.
+async fn forgotten() -> (Oubliette<MemoryStore>, Vault) {
+    let vault = Vault::in_memory().unwrap();
+    let policy = "[[stream]]\nmatch = \"account-{id}\"\nowner = [ { event = \"Opened\", add = \"{/owner}\" } ]\n";
+    let policy = Policy::parse(policy).unwrap();
+    let bank = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
+    for (stream, name, data) in [
+        ("user-1", "Registered", r#"{"name":"Erika"}"#),
+        ("account-1", "Opened", r#"{"owner":"user-1"}"#),
+        ("account-2", "Opened", r#"{"owner":"user-1"}"#),
+    ] {
+        let event = NewEvent::new(EventType::new(name).unwrap(), Json::parse(data).unwrap());
+        let stream = StreamName::new(stream).unwrap();
+        bank.append(vec![Append::new(stream, ExpectedRevision::Any, vec![event])]).await.unwrap();
+    }
+    (bank, vault)
+}
+
+#[tokio::test]
+async fn no_other_bytes_are_read_for_a_journal_a_record_or_a_mark() {
+    let (bank, vault) = forgotten().await;
+    let subject = crate::event::Subject::new("user-1").unwrap();
+    let plan = bank.plan(&subject).await.unwrap();
+    let erasure = crate::event::ErasureId::now();
+    let mut journal = Journal::new(erasure, "ticket 1".to_owned(), plan).unwrap();
+    journal.try_anew();
+    journal.tombstone_anew(&StreamName::new("a").unwrap());
+    let text = notes::to_json(&journal).unwrap();
+    let optional = ["taken", "through", "already", "generations"];
+    let present: Vec<_> = optional
+        .into_iter()
+        .filter(|name| String::from_utf8_lossy(&text).contains(&format!("\"{name}\":")))
+        .collect();
+    assert!(present.contains(&"taken") && present.contains(&"through"));
+    let kind = NoteKind::Journal;
+    notes::tests::is_strict(kind, &text, &present, |text| {
+        let read: Journal = notes::from_json(kind, text).ok()?;
+        Some(notes::to_json(&read).unwrap())
+    });
+
+    let done = bank.forget(&subject, "ticket 1").await.unwrap().erasure;
+    let record = ErasureRecord::find(&vault, done).unwrap().unwrap();
+    let kind = NoteKind::Erasure;
+    notes::tests::is_strict(kind, &record.to_note().unwrap(), &["epoch"], |text| {
+        let read: ErasureRecord = notes::from_json(kind, text).ok()?;
+        Some(read.to_note().unwrap())
+    });
+    assert!(ErasureRecord::read(erasure, &record.to_note().unwrap()).is_err(), "of another");
+
+    let kind = NoteKind::Witness;
+    let mark = vault.note(kind, [0; 16]).unwrap().unwrap();
+    notes::tests::is_strict(kind, &mark, &["at", "last", "newest"], |text| {
+        let read: Mark = notes::from_json(kind, text).ok()?;
+        Some(notes::to_json(&read).unwrap())
+    });
+}
+
+/// What it takes is understood, what is noted of it is not: a later outcome, say.
+#[tokio::test]
+async fn an_announcement_whose_record_is_not_understood_closes_the_layer() {
+    use crate::vault::{Dead, Destruction, Doomed};
+    let vault = Vault::in_memory().unwrap();
+    let subject = crate::event::Subject::new("user-1").unwrap();
+    let doomed = vec![Doomed { subject, dead: Dead::All }];
+    let destruction = Destruction::new(crate::event::ErasureId::now(), doomed);
+    let record = br#"{"outcome":"deferred"}"#;
+    let verdict = vault.verdict(&destruction, record).unwrap();
+    let said = super::announce::Draft::of(&verdict).say(&vault, EventId::random(), None, None);
+    let refused = opened_beside(&said.unwrap(), &vault).await.unwrap_err();
+    assert!(matches!(refused, ErasureError::NotCarriedOut { .. }), "{refused}");
+}
+
+/// The notes that decide what happens on opening: a later one closes the layer, and is not written over.
+#[tokio::test]
+async fn what_a_newer_program_noted_closes_the_layer_and_stays() {
+    let (bank, vault) = forgotten().await;
+    let subject = crate::event::Subject::new("user-1").unwrap();
+    let erasure = bank.forget(&subject, "ticket 1").await.unwrap().erasure;
+    drop(bank);
+    for (kind, id) in [(NoteKind::Journal, erasure.0.into_bytes()), (NoteKind::Witness, [0; 16])] {
+        let content = vault.note(kind, id).unwrap();
+        vault.put_newer_note(kind, id, b"{\"new\":1}").await.unwrap();
+        let policy = Policy::sealed_by_default();
+        let opened = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await;
+        let error = opened.map(drop).unwrap_err();
+        assert!(error.to_string().contains("written by a newer program"), "{kind:?}: {error}");
+        let read = vault.note(kind, id);
+        assert!(matches!(read, Err(VaultError::NewerFormat { found: 2, .. })), "{kind:?}");
+        match content {
+            Some(content) => vault.put_note(kind, id, &content).await.unwrap(),
+            None => vault.remove_note(kind, id).await.unwrap(),
+        }
+    }
 }

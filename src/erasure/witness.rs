@@ -22,7 +22,7 @@ use crate::{
         Append, Capability, Direction, EventStore, ExpectedRevision, ReadAllOptions, ReadOptions,
         StoreError,
     },
-    vault::{Destruction, History, NoteKind, Unlearned, Vault, VaultError, Verdict},
+    vault::{Destruction, NoteKind, Unlearned, Vault, VaultError, Verdict, notes},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -33,6 +33,8 @@ const MOST_ATTEMPTS: usize = 8;
 /// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
 /// ids of erasures: see [`believe`].
 const MARK: [u8; 16] = [0; 16];
+/// What the others say.
+const BELIEVED: &[u8] = b"believed";
 
 /// What the announcements in the event store told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -49,6 +51,8 @@ pub struct Witnessed {
     pub compromised: Vec<EventId>,
     /// Signing keys of the vault's that it learned of.
     pub keys: Vec<SigningKeyId>,
+    /// Signing keys of the vault's of which it learned that they are compromised.
+    pub distrusted: Vec<SigningKeyId>,
     /// Statements about signing keys that do not count.
     pub refused: Vec<RefusedStatement>,
     /// Whether announcements that the vault knows of are no longer in the store, or stand there
@@ -65,6 +69,7 @@ impl Witnessed {
         self.unverifiable.extend(&other.unverifiable);
         self.compromised.extend(&other.compromised);
         self.keys.extend(&other.keys);
+        self.distrusted.extend(&other.distrusted);
         self.refused.extend(&other.refused);
         self.gap |= other.gap;
         self.elsewhere |= other.elsewhere;
@@ -134,7 +139,11 @@ pub async fn replay(
 
 /// Whether the operator took a stranger's word for an erasure.
 fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
-    Ok(vault.note(NoteKind::Witness, erasure)?.is_some())
+    match vault.note(NoteKind::Witness, erasure)? {
+        None => Ok(false),
+        Some(note) if note.as_slice() == BELIEVED => Ok(true),
+        Some(_) => Err(VaultError::Damaged("what the operator said of an erasure".into())),
+    }
 }
 
 /// Says that an erasure is to be applied which somebody announced with the secrets of this
@@ -147,7 +156,7 @@ fn is_believed(vault: &Vault, erasure: [u8; 16]) -> Result<bool, VaultError> {
 pub async fn believe(vault: &Vault, erasure: ErasureId) -> Result<(), ErasureError> {
     // What was read and did not count is read once more.
     vault.remove_note(NoteKind::Witness, MARK).await?;
-    Ok(vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), b"believed").await?)
+    Ok(vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), BELIEVED).await?)
 }
 
 /// Says that an erasure which the vault announced and cannot open any more is dealt with: everybody
@@ -214,21 +223,24 @@ impl<S: EventStore> Oubliette<S> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// The last event that was looked at, of whichever vault.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<(Revision, EventId)>,
     /// The last announcement of its own up to there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<EventId>,
     /// The last announcement that it made, which the next one names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) newest: Option<EventId>,
 }
 
 impl Mark {
-    /// A mark that cannot be read is none: all that the store has is compared.
+    /// A damaged mark is none: all that the store has is compared. One that a newer program wrote is an
+    /// error.
     pub(super) fn load(vault: &Vault) -> Result<Self, VaultError> {
         let note = vault.note(NoteKind::Witness, MARK)?;
-        Ok(note.and_then(|note| serde_json::from_slice(&note).ok()).unwrap_or_default())
+        Ok(note
+            .and_then(|note| notes::from_json(NoteKind::Witness, &note).ok())
+            .unwrap_or_default())
     }
 
     pub(super) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
@@ -236,7 +248,7 @@ impl Mark {
         if Self::load(vault)? == self || vault.is_read_only() {
             return Ok(());
         }
-        let note = serde_json::to_vec(&self).map_err(|e| VaultError::Storage(Box::new(e)))?;
+        let note = notes::to_json(&self)?;
         vault.put_note(NoteKind::Witness, MARK, &note).await
     }
 
@@ -263,6 +275,7 @@ struct Found {
     /// What only a compromised key says.
     compromised: Vec<(EventId, Verdict)>,
     keys: Vec<SigningKeyId>,
+    distrusted: Vec<SigningKeyId>,
     refused: Vec<RefusedStatement>,
     /// What this vault said and this program does not carry out.
     beyond: Vec<(String, EventId)>,
@@ -290,19 +303,22 @@ impl Found {
             return Ok(());
         }
         let mut history = vault.signing_history()?;
-        let learned = learn_all(&mut history, &statements);
+        let learned = history.learn_all(&statements);
         if !learned.is_empty() {
             vault.has_learned(history.clone()).await?;
         }
-        let named =
-            |said: &Announcement| said.body().ok()?.statement.as_ref().map(|s| s.public.id());
-        self.keys.extend(learned.iter().filter_map(|said| named(said)));
+        for body in learned.iter().filter_map(|said| said.body().ok()) {
+            self.keys.extend(body.statement.as_ref().map(|statement| statement.public.id()));
+            self.distrusted.extend(body.distrust.as_ref().map(|distrust| distrust.key));
+        }
         for said in statements {
             match history.learn(said) {
                 Ok(_) => {}
                 // Whoever writes to the store can name any keys; only a holder of the vault can seal.
                 Err(Unlearned::Forged) => self.unverifiable.push(said.id()),
-                Err(Unlearned::Gap { .. }) if !announce::opens(said, vault) => {
+                Err(Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. })
+                    if !announce::opens(said, vault) =>
+                {
                     self.unverifiable.push(said.id());
                 }
                 Err(why) => {
@@ -329,13 +345,13 @@ impl Found {
             return Ok(!uncounted.any(|event| event == announcement.id()));
         }
         let opened = open(announcement, vault)?;
-        let Some(erasure) = announcement.erasure() else {
-            let Err(Uncounted::Beyond(beyond)) = opened else {
-                self.unverifiable.push(announcement.id());
-                return Ok(false);
-            };
+        if let Err(Uncounted::Beyond(beyond)) = &opened {
             self.beyond.push((beyond.to_string(), announcement.id()));
             return Ok(true);
+        }
+        let Some(erasure) = announcement.erasure() else {
+            self.unverifiable.push(announcement.id());
+            return Ok(false);
         };
         let id = erasure.0.into_bytes();
         let verdict = match opened {
@@ -439,22 +455,6 @@ impl Found {
 fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultError> {
     let noted = vault.note(NoteKind::Erasure, verdict.erasure.0.into_bytes())?.is_some();
     Ok(noted && vault.covers(verdict)?)
-}
-
-/// Learns statements in whatever order they come; a key may be changed again and again. Returns those
-/// that are new.
-pub(super) fn learn_all<'a>(
-    history: &mut History,
-    statements: &[&'a Announcement],
-) -> Vec<&'a Announcement> {
-    let mut learned = Vec::new();
-    loop {
-        let before = learned.len();
-        learned.extend(statements.iter().filter(|said| history.learn(said) == Ok(true)));
-        if learned.len() == before {
-            return learned;
-        }
-    }
 }
 
 /// Has the store announce the erasure. Returns whether it has: one that never takes such events
@@ -600,10 +600,18 @@ pub(super) async fn look<S: EventStore>(
     let last = last.flatten();
     Mark { at, last, newest: last }.save(vault).await?;
     let gap = gap && !elsewhere;
-    let Found { unverifiable, compromised, keys, refused, .. } = found;
+    let Found { unverifiable, compromised, keys, distrusted, refused, .. } = found;
     let compromised = compromised.into_iter().map(|(event, _)| event).collect();
-    let witnessed =
-        Witnessed { replayed, unverifiable, compromised, keys, refused, gap, elsewhere };
+    let witnessed = Witnessed {
+        replayed,
+        unverifiable,
+        compromised,
+        keys,
+        distrusted,
+        refused,
+        gap,
+        elsewhere,
+    };
     tell(vault, &witnessed);
     // No code panics while it holds this lock.
     let so_far = layer.witnessed.lock();
@@ -634,6 +642,12 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
     }
     for key in &witnessed.keys {
         tracing::warn!(%vault, %key, "the vault was put back to before a statement about this key");
+    }
+    for key in &witnessed.distrusted {
+        tracing::warn!(
+            %vault, %key,
+            "the vault learned that this signing key is compromised: what only it says does not count"
+        );
     }
     for RefusedStatement { event, why } in &witnessed.refused {
         tracing::warn!(%vault, %event, "a statement about signing keys does not count: {why}");
@@ -714,7 +728,7 @@ async fn apply(
     let mut erasures: Vec<ErasureId> = unknown.iter().map(|verdict| verdict.erasure).collect();
     erasures.dedup();
     for verdict in &mut unknown {
-        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note).to_note()?;
+        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note)?.to_note()?.to_vec();
     }
     let applied = async {
         // Whoever shares the vault may be at work.

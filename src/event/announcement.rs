@@ -28,6 +28,8 @@ pub enum AnnouncementKind {
     SigningKey,
     /// A successor of the signing key, pinned in advance.
     Successor,
+    /// An earlier signing key is somebody else's as well.
+    Distrust,
     /// Somebody who was forgotten is admitted again. Reserved.
     ErasureLifted,
     /// Nothing of these subjects may be destroyed. Reserved.
@@ -49,10 +51,11 @@ pub enum AnnouncementKind {
 }
 
 /// Every kind, and its name.
-const KINDS: [(AnnouncementKind, &str); 12] = [
+const KINDS: [(AnnouncementKind, &str); 13] = [
     (AnnouncementKind::Erasure, "erasure"),
     (AnnouncementKind::SigningKey, "signing-key"),
     (AnnouncementKind::Successor, "successor"),
+    (AnnouncementKind::Distrust, "distrust"),
     (AnnouncementKind::ErasureLifted, "erasure-lifted"),
     (AnnouncementKind::Hold, "hold"),
     (AnnouncementKind::HoldLifted, "hold-lifted"),
@@ -76,12 +79,12 @@ impl AnnouncementKind {
 
     /// Whether this version carries it out. What it does not, it refuses by name.
     fn is_carried_out(self) -> bool {
-        matches!(self, Self::Erasure | Self::SigningKey | Self::Successor)
+        matches!(self, Self::Erasure | Self::SigningKey | Self::Successor | Self::Distrust)
     }
 
     /// Whether it is about the signing keys.
     pub(crate) fn is_of_keys(self) -> bool {
-        matches!(self, Self::SigningKey | Self::Successor)
+        matches!(self, Self::SigningKey | Self::Successor | Self::Distrust)
     }
 }
 
@@ -176,6 +179,8 @@ pub(crate) struct Body {
     pub(crate) previous: Option<EventId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) statement: Option<Statement>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) distrust: Option<Distrust>,
     pub(crate) sealed: String,
     /// The signature of the key that a statement is about: whoever names it has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,6 +202,15 @@ pub(crate) struct Statement {
     /// Since when somebody else has that key, as far as is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) compromised: Option<Timestamp>,
+}
+
+/// Which earlier signing key is distrusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Distrust {
+    pub(crate) key: SigningKeyId,
+    /// Since when somebody else has it, as far as is known.
+    pub(crate) compromised: Timestamp,
 }
 
 /// A text is no announcement.
@@ -317,10 +331,13 @@ impl Announcement {
 }
 
 impl Body {
-    /// One of an erasure has no statement, one of keys has one, with its proof.
+    /// A statement names a key, with its proof; a distrust names one that is known; an erasure names none.
     fn has_its_form(&self) -> bool {
-        let of_keys = self.kind.is_of_keys();
-        self.statement.is_some() == of_keys && self.proof.is_some() <= of_keys
+        let distrusts = self.kind == AnnouncementKind::Distrust;
+        let names = self.kind.is_of_keys() && !distrusts;
+        self.statement.is_some() == names
+            && self.proof.is_some() <= names
+            && self.distrust.is_some() == distrusts
     }
 }
 

@@ -21,7 +21,7 @@ mod tombstone;
 
 pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
 pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
-pub(crate) use announcement::{Beyond, Body, Statement};
+pub(crate) use announcement::{Beyond, Body, Distrust, Statement};
 pub(crate) use characters::{normalized, same};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};

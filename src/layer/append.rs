@@ -17,6 +17,7 @@ use super::{
     stored::Ends,
 };
 use crate::{
+    runtime,
     store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError, lacking},
     vault::Vault,
 };
@@ -51,9 +52,8 @@ pub(super) async fn append<S: EventStore>(
         )));
     }
     let layer = Arc::clone(layer);
-    let runtime = tokio::runtime::Handle::try_current()
-        .map_err(|_| StoreError::backend(false, "appending needs a Tokio runtime"))?;
-    let task = runtime.spawn(async move { run(&layer, &vault, work, targets).await });
+    let task = runtime::spawn(async move { run(&layer, &vault, work, targets).await });
+    let task = task.map_err(|none| StoreError::backend(false, none))?;
     task.await.unwrap_or_else(|_| {
         Err(StoreError::backend(true, "the append's task was cut off; retry with the same ids"))
     })
@@ -186,8 +186,6 @@ mod tests {
         let event = NewEvent::new(EventType::new("T").unwrap(), Json::parse("{}").unwrap());
         let stream = StreamName::new("user-1").unwrap();
         let appended = store.append_to(&stream, ExpectedRevision::Any, vec![event]).now_or_never();
-        assert!(
-            appended.unwrap().unwrap_err().to_string().contains("appending needs a Tokio runtime")
-        );
+        assert!(appended.unwrap().unwrap_err().to_string().contains("needs a Tokio runtime"));
     }
 }

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     event::{EventId, Json, NewEvent, Payload, StreamName, Subject},
     policy::Policy,
-    vault::{Claim, OpenClaim, Settled, Vault},
+    runtime,
+    vault::{Claim, OpenClaim, Settled, Vault, VaultError},
 };
 
 /// How long a permit keeps others waiting, unless somebody says otherwise.
@@ -82,7 +83,7 @@ impl Codec {
     /// owner waits for all who hold a [`Sealed`] of the same stream.
     ///
     /// # Errors
-    /// As [`Codec::seal`]; [`CodecError::CutOff`].
+    /// As [`Codec::seal`]; [`CodecError::CutOff`], [`CodecError::NoRuntime`].
     pub async fn seal_many(
         &self,
         events: Vec<(StreamName, NewEvent)>,
@@ -94,9 +95,10 @@ impl Codec {
         }
         let (work, order) = self.by_stream(events)?;
         let codec = self.clone();
-        let sealing = tokio::spawn(async move {
+        let sealing = async move {
             prepare(&codec, &vault, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
-        });
+        };
+        let sealing = runtime::spawn(sealing).map_err(VaultError::from)?;
         let mut unclaimed = sealing.await.unwrap_or(Err(CodecError::CutOff))?;
         let Some(Prepared { sealed, mut permit }) = unclaimed.0.take() else {
             return Err(CodecError::CutOff);
@@ -198,10 +200,8 @@ struct Unclaimed(Option<Prepared>);
 
 impl Drop for Unclaimed {
     fn drop(&mut self) {
-        if let Some(Prepared { mut permit, .. }) = self.0.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move { permit.judge(&NoStore).await });
+        if let Some(Prepared { mut permit, .. }) = self.0.take() {
+            let _ = runtime::spawn(async move { permit.judge(&NoStore).await });
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     crypto::SealError,
     event::{RecordedEvent, StreamName, Subject},
     policy::PolicyRefusal,
+    runtime::NoRuntime,
     store::{Refusal, StoreError, Unreadable},
     vault::VaultError,
 };
@@ -48,6 +49,9 @@ pub enum CodecError {
     /// The runtime was shut down meanwhile, and nothing was handed out.
     #[error("the runtime was shut down while this was sealed; store nothing, and seal it again")]
     CutOff,
+    /// It was called outside of a Tokio runtime, and needs one. Nothing was sealed.
+    #[error("{NoRuntime}")]
+    NoRuntime,
     /// The vault failed: no key, no sealing.
     #[error("the vault failed: {0}")]
     Vault(#[source] VaultError),
@@ -57,6 +61,7 @@ impl From<VaultError> for CodecError {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Forgotten { subject, .. } => Self::Forgotten { subject },
+            VaultError::NoRuntime => Self::NoRuntime,
             VaultError::KeyMissing(_) => Self::Unreadable(Unreadable::KeyMissing),
             other => Self::Vault(other),
         }
@@ -81,6 +86,7 @@ impl From<CodecError> for StoreError {
             }
             CodecError::Invalid(why) => Self::Invalid(why),
             CodecError::CutOff => Self::backend(true, "the runtime was shut down"),
+            CodecError::NoRuntime => Self::backend(false, NoRuntime),
             CodecError::NoVault => Self::Refused { refusal: Refusal::NoVault, source: None },
             CodecError::Sealing(error) => Self::Vault(Box::new(error)),
             CodecError::Vault(error) => Self::Vault(Box::new(error)),

@@ -9,6 +9,7 @@ use super::{
     EventRef, Oubliette,
     document::{Document, Notes, Stored},
     halves::{PATIENCE, document_of},
+    opening::is_anothers,
 };
 use crate::{
     crypto::{self, KeyId, Plaintext},
@@ -32,6 +33,17 @@ impl Specimen {
     pub(crate) fn tagged(&self, vault: &Vault) -> Option<Tagged> {
         let Ok(Document::Stored(stored)) = &self.document else { return None };
         stored.tagged(vault, EventRef::of(&self.event))
+    }
+
+    /// Whether another vault on the same store wrote it, as far as can be told.
+    pub(crate) fn is_anothers(&self, vault: &Vault) -> bool {
+        match &self.document {
+            // Tombstones and announcements have signatures in place of tags.
+            _ if self.event.is_tombstone() || self.event.is_announcement() => false,
+            Ok(Document::Stored(stored)) => stored.is_anothers(vault),
+            Ok(Document::Clear) => false,
+            Err(_) => is_anothers(vault, &Notes::of(self.event.metadata.as_ref()), &[]),
+        }
     }
 
     /// Whether nothing shows that this vault wrote it. The layer's own words, in clear, are not

@@ -65,7 +65,8 @@ use crate::{
 /// # Cancellation
 ///
 /// An append goes on in a task of its own when its future is dropped, so that the inner store,
-/// the vault and forgetting agree on whether it happened. It needs a tokio runtime.
+/// the vault and forgetting agree on whether it happened. It needs a Tokio runtime, as forgetting,
+/// sealing with a [`Codec`] and walks over the vault do; outside of one, their errors say so.
 pub struct Oubliette<S> {
     pub(crate) layer: Arc<Layer<S>>,
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Codec, CodecError,
-    document::{self, Document, NotedHoles, Stored},
+    document::{self, Document, NotedHoles, Notes, Stored},
 };
 use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
@@ -55,6 +55,12 @@ impl Stored {
         vault.check_tag(tag, &self.associated(&event.context()), &self.tokens).ok()
     }
 
+    /// Whether another vault wrote the event, as far as can be told: its tag names another, and none of its
+    /// keys is this vault's. What it states is then nothing of this vault's.
+    pub(crate) fn is_anothers(&self, vault: &Vault) -> bool {
+        is_anothers(vault, &self.notes, &self.tokens)
+    }
+
     /// The public half of a split event whose private half is not there. That is all of an event whose
     /// keys are all destroyed, and whoever has no vault could not open the other half.
     ///
@@ -83,6 +89,15 @@ impl Stored {
         judge_holes(tagged, others)?;
         Ok(Some(holes))
     }
+}
+
+/// Of an event with these notes and tokens, as [`Stored::is_anothers`]. Nobody can check another vault's tag,
+/// so that one over a key of this vault's says nothing.
+pub(super) fn is_anothers(vault: &Vault, notes: &Notes, tokens: &[Token]) -> bool {
+    let foreign =
+        |token: &Token| matches!(vault.opening_key(token.key_id()), Err(VaultError::KeyMissing(_)));
+    notes.mac.is_some_and(|tag| !vault.wrote(&tag))
+        && tokens.iter().chain(&notes.stubs).all(foreign)
 }
 
 /// Whether holes with this tag are this vault's word. `others`: the event's own tag names another
@@ -238,13 +253,15 @@ pub(super) fn is_dead(vault: &Vault, token: &Token) -> bool {
 
 /// The state of a token's key.
 fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyState, CodecError> {
-    match vault.opening_key(id) {
-        Err(VaultError::KeyMissing(_))
-            if stored.notes.mac.is_some_and(|tag| !vault.wrote(&tag)) =>
-        {
+    match (vault.opening_key(id), &stored.notes.mac) {
+        (Err(VaultError::KeyMissing(_)), Some(tag)) if !vault.wrote(tag) => {
             Err(Unreadable::OtherVault.into())
         }
-        state => Ok(state?),
+        // Ids name the eras of the vault that made them, and this vault never had that one.
+        (Err(VaultError::KeyMissing(_)), Some(_)) if !vault.knows_era_of(id)? => {
+            Err(Unreadable::UnknownEra.into())
+        }
+        (state, _) => Ok(state?),
     }
 }
 

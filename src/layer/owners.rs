@@ -128,8 +128,10 @@ impl<S: EventStore> Oubliette<S> {
         rebuilt: &mut OwnersRebuilt,
     ) -> Result<(), OwnersError> {
         let vouched = specimen.tagged(vault) == Some(Tagged::Ours);
+        // What another vault's event states is that vault's to note.
+        let anothers = specimen.is_anothers(vault);
         let Specimen { event, document, .. } = specimen;
-        if !self.policy().reading_plan(&event.stream).declares_owners {
+        if anothers || !self.policy().reading_plan(&event.stream).declares_owners {
             return Ok(());
         }
         let own = Subject::of(&event.stream);

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
+    runtime,
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
         StoreError, Subscription,
@@ -32,7 +33,8 @@ use crate::{
 
 /// How many events are opened in one go on one core.
 const CHUNK: usize = 128;
-/// Fewer than this are opened where they are: handing them to another thread costs more.
+/// Fewer than this are opened where they are: handing them to another thread costs more. So are all
+/// outside of a runtime.
 const FEW: usize = 8;
 /// How many chunks are under way at once: one for each core, and one each for when it is done.
 /// Asked for once, because the system answers from files.
@@ -193,7 +195,7 @@ impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> InOrder<S, F, 
 
     fn begin(&self, chunk: Vec<Result<F, StoreError>>) -> Chunk<T> {
         let open = self.open;
-        if chunk.len() < FEW {
+        if chunk.len() < FEW || !runtime::is_there() {
             return Chunk::Opened(open_all(&self.layer, chunk, open));
         }
         let layer = Arc::clone(&self.layer);

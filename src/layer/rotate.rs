@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{Layer, Oubliette};
 use crate::{
     event::{Generation, Subject, Timestamp},
+    runtime,
     store::{EventStore, StoreError},
     vault::{InventoryEntry, KeyStanding, Standing, Vault, VaultError},
 };
@@ -113,8 +114,8 @@ impl<S: EventStore> Oubliette<S> {
         let vault = self.vault().ok_or(RotateError::NoVault)?.clone();
         let (found, old) = mpsc::channel(TOGETHER);
         let walking = vault.clone();
-        let walk =
-            tokio::task::spawn_blocking(move || find_old(&walking, before, &found, &progress));
+        let walk = move || find_old(&walking, before, &found, &progress);
+        let walk = runtime::spawn_blocking(walk).map_err(VaultError::from)?;
         let unsettled = Arc::new(AtomicU64::new(0));
         let old = stream::unfold(old, |mut old| async move { Some((old.recv().await?, old)) });
         let rotated = old

@@ -15,6 +15,9 @@ pub(crate) enum Unvouched {
     Odd(TombstoneError),
     /// It claims this vault's word, and is not.
     Forged,
+    /// A key signed it of which this vault knows nothing; it names none of the vault's keys, and is in a
+    /// stream, or about a subject, that the vault knows.
+    Stranger,
     /// Only a signing key says so that somebody else has as well, and the vault knows nothing of it.
     Compromised,
     /// Nothing in it is of this vault, as far as can be told.
@@ -75,8 +78,9 @@ pub(crate) fn judge(
         }
         Vouched::Compromised => Err(Unvouched::Compromised),
         Vouched::Forged => Err(Unvouched::Forged),
-        Vouched::UnknownKey if concerns(vault, &event.stream, &tombstone)? => {
-            Err(Unvouched::Forged)
+        Vouched::UnknownKey if names_keys_of(vault, &tombstone)? => Err(Unvouched::Forged),
+        Vouched::UnknownKey if knows_whom(vault, &event.stream, &tombstone)? => {
+            Err(Unvouched::Stranger)
         }
         Vouched::UnknownKey => Err(Unvouched::Foreign),
     })
@@ -116,8 +120,8 @@ fn is_so(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result<bo
     Ok(fence.is_some_and(|fence| fence.dead.iter().any(|(_, _, by)| *by == erasure)))
 }
 
-/// Whether a tombstone under a foreign key speaks of what is this vault's.
-fn concerns(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result<bool, VaultError> {
+/// Whether a tombstone calls a key of this vault's dead.
+fn names_keys_of(vault: &Vault, tombstone: &Tombstone) -> Result<bool, VaultError> {
     for key in &tombstone.keys {
         match vault.opening_key(*key) {
             Ok(KeyState::Live { .. } | KeyState::Shredded { .. }) => return Ok(true),
@@ -125,6 +129,15 @@ fn concerns(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result
             Err(error) => return Err(error),
         }
     }
+    Ok(false)
+}
+
+/// Whether a tombstone is in a stream of this vault's, or about a subject of its.
+fn knows_whom(
+    vault: &Vault,
+    stream: &StreamName,
+    tombstone: &Tombstone,
+) -> Result<bool, VaultError> {
     for subject in [Some(Subject::of(stream)), tombstone.subject.clone()].into_iter().flatten() {
         let standing = vault.standing(&subject)?;
         if standing.fence.is_some() || standing.current.is_some() {
@@ -133,6 +146,9 @@ fn concerns(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {
@@ -231,11 +247,10 @@ mod tests {
         }
     }
 
-    /// The vectors of `docs/format.md`, which another program made.
+    /// The vectors of `docs/format.md`.
     #[test]
     fn the_vectors_are_told_apart() {
-        let file: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/vectors/tombstones.json")).unwrap();
+        let file: serde_json::Value = crate::layer::document::vectors::committed("tombstones.json");
         let vault = file["vault"].as_str().unwrap().parse().unwrap();
         let keys: Vec<VerifyingKey> = file["keys"]
             .as_array()

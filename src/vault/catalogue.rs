@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{NoteKind, Vault, VaultError, disk::Disk, places};
+use super::{NoteKind, Vault, VaultError, disk::Disk, notes, places, tree::Value};
 use crate::event::{Era, Timestamp};
 
 /// The identity of one backup: a version 7 UUID.
@@ -94,16 +94,16 @@ impl Backup {
         !matches!(self.state(at), BackupState::Retired | BackupState::Expired)
     }
 
-    pub(super) fn to_note(&self) -> Result<Vec<u8>, VaultError> {
-        serde_json::to_vec(self).map_err(|error| VaultError::Storage(Box::new(error)))
+    pub(super) fn to_note(&self) -> Result<Value, VaultError> {
+        notes::to_json(self)
     }
 }
 
 /// All entries.
 pub(super) fn entries(disk: &Disk) -> Result<Vec<Backup>, VaultError> {
-    let odd = |_| VaultError::Damaged("an entry of the catalogue of backups".into());
-    let notes = disk.wholes(places::notes(NoteKind::Backup))?.into_iter();
-    notes.map(|(_, note)| serde_json::from_slice(&note).map_err(odd)).collect()
+    let kind = NoteKind::Backup;
+    let entries = disk.wholes(places::notes(kind))?.into_iter();
+    entries.map(|(_, note)| notes::from_json(kind, &notes::content(kind, note)?)).collect()
 }
 
 impl Vault {

@@ -11,6 +11,7 @@ use super::{
     disk::Disk,
     eras::Eras,
     fence::FenceRecord,
+    notes,
     places::{self, Hash, Naming},
     records::{KeyEntry, SubjectRecord, day},
     signing::Signing,
@@ -55,6 +56,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(disk: Disk, limits: Limits) -> Result<Self, VaultError> {
+        notes::refuse_unknown_kinds(&disk)?;
         Ok(Self {
             naming: Naming::new(disk.tree().identity(), Eras::load(&disk)?),
             signing: Signing::load(&disk)?,

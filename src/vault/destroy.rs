@@ -8,6 +8,7 @@ use super::{
     committer::{Committer, Job},
     disk::parts,
     fence::{FenceRecord, Sparing},
+    notes,
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord},
     tree::Erasure,
@@ -136,8 +137,9 @@ impl Committer {
         }
         for (id, note) in notes {
             let stem = places::note(NoteKind::Erasure, id.0.as_bytes());
-            if disk.whole(&stem)?.is_none_or(|noted| noted.as_slice() != *note) {
-                write_over(&mut erasure, &stem, note)?;
+            let note = notes::stored(note);
+            if disk.whole(&stem)?.is_none_or(|noted| noted != note) {
+                write_over(&mut erasure, &stem, &note)?;
             }
         }
         if !erasure.changes.is_empty() {

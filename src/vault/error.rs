@@ -7,6 +7,7 @@ use crate::{
     crypto::{KeyId, RandomError},
     event::{ErasureId, EventId, Generation, SigningKeyId, Subject},
     own::Refused,
+    runtime::NoRuntime,
 };
 
 /// Why the vault did not do what it was asked. No message holds key material.
@@ -283,17 +284,30 @@ pub enum VaultError {
          the vault from another backup, and keep a copy of this one"
     )]
     SigningKeyGap(SigningKeyId),
-    /// The vault was written by a newer version.
-    #[error("the vault has format {found}, this program knows up to {known}; use a newer program")]
+    /// Something in the vault, its slot or its backup has a version that this program does not know.
+    #[error(
+        "{what}: its format is {found}, and this program knows up to {known}; it was written by a newer \
+         program, use that one"
+    )]
     NewerFormat {
-        /// The format that the vault names.
+        /// What it is.
+        what: &'static str,
+        /// The format that it names.
         found: u32,
-        /// The newest format that this program knows.
+        /// The newest format of it that this program knows.
         known: u32,
     },
+    /// The vault, or its backup, holds something of a kind that this program does not know. To pass over
+    /// it might destroy what is held, or serve what is not to be served.
+    #[error(
+        "the vault holds {0}, of which this program knows nothing; it was written by a newer program, use \
+         that one"
+    )]
+    UnknownKind(String),
     /// A data key of a class that this program cannot read.
     #[error(
-        "a data key is of a class of form {0}, which this program does not know; use a newer program"
+        "a data key is of a class of form {0}, which this program does not know; it was written by a newer \
+         program, use that one"
     )]
     UnknownClass(u8),
     /// An earlier write failed, so that nothing is known about what is on the disk.
@@ -315,6 +329,9 @@ pub enum VaultError {
          of it was opened"
     )]
     Clock,
+    /// It was called outside of a Tokio runtime, and needs one. Nothing was done.
+    #[error("{NoRuntime}")]
+    NoRuntime,
     /// There is no room on the disk.
     #[error(
         "the disk is full; nothing of the vault is damaged: make room, and open it again; to read \
@@ -335,6 +352,12 @@ impl VaultError {
             }
             _ => Self::Storage(Box::new(error)),
         }
+    }
+}
+
+impl From<NoRuntime> for VaultError {
+    fn from(_: NoRuntime) -> Self {
+        Self::NoRuntime
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::{Notify, futures::Notified};
 
 use super::Opening;
-use crate::event::Subject;
+use crate::{event::Subject, runtime};
 
 /// The gates of all subjects.
 #[derive(Debug, Default)]
@@ -176,7 +176,7 @@ impl Gates {
         let left = end.saturating_duration_since(self.now());
         tokio::select! {
             () = changed => {}
-            () = tokio::time::sleep(left) => {}
+            () = runtime::sleep(left) => {}
         }
     }
 
@@ -192,7 +192,7 @@ impl Gates {
             }
             tokio::select! {
                 () = changed => {}
-                () = tokio::time::sleep(left) => {}
+                () = runtime::sleep(left) => {}
             }
         }
     }

@@ -9,6 +9,7 @@ use super::{
     committer::Job,
     root::{KekSecret, SlotChange},
 };
+use crate::runtime;
 
 impl Vault {
     /// Where the root slot is, and how it and its mirrors stand.
@@ -59,7 +60,7 @@ impl Vault {
         let (kek, passphrase) = (kek.clone(), passphrase.cloned());
         // A command may take its time.
         let read = move || KekSecret::read(&kek, passphrase.as_ref());
-        let secret = tokio::task::spawn_blocking(read).await;
+        let secret = runtime::spawn_blocking(read)?.await;
         let secret = secret.map_err(|error| VaultError::Storage(Box::new(error)))??;
         self.change_slot(SlotChange::Kek(secret)).await
     }

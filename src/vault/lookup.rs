@@ -123,6 +123,15 @@ impl Vault {
         Ok(Some(core.info(entry, &record)))
     }
 
+    /// Whether this vault had the era in which a key of this id was made. If not, the vault was restored from
+    /// a backup that is older than the key, or is another one.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] where the eras cannot be read.
+    pub(crate) fn knows_era_of(&self, id: KeyId) -> Result<bool, VaultError> {
+        Ok(self.core().naming.hint(id)?.is_some())
+    }
+
     /// Walks over every living key and every fence, in the order of places, in constant memory.
     pub fn inventory(
         &self,

@@ -26,7 +26,7 @@ mod inventory;
 mod kept;
 mod lookup;
 mod making;
-mod notes;
+pub(crate) mod notes;
 mod pages;
 mod places;
 mod records;
@@ -56,6 +56,8 @@ pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use pages::PageStoreKind;
 pub(crate) use places::in_words;
+#[cfg(test)]
+pub(crate) use places::reference_as_vector;
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
@@ -79,4 +81,6 @@ pub use types::{
 };
 pub use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};
+#[cfg(test)]
+pub(crate) use verdict::{open_vector, seal_as_vector};
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};

@@ -329,6 +329,35 @@ pub(super) fn note(kind: NoteKind, id: &[u8; 16]) -> Place {
     place
 }
 
+/// The first place after all notes of the kinds up to this one.
+pub(super) fn after_notes(kind: NoteKind) -> Place {
+    beginning_with(&[NOTES, kind as u8]).end
+}
+
+/// The number of a note's kind; `None`: there is no note at this place.
+pub(super) fn note_number(place: &[u8]) -> Option<u8> {
+    match place {
+        [NOTES, number, ..] => Some(*number),
+        _ => None,
+    }
+}
+
+/// Whether the first part of a value of any length is at this place.
+pub(super) fn is_first_part(place: &[u8]) -> bool {
+    place.ends_with(&[0; 4])
+}
+
+/// What a newer program has at this place, in words.
+pub(super) fn unknown(place: &[u8]) -> String {
+    match (note_number(place), place.first()) {
+        (Some(number), _) => format!("notes of kind {number}"),
+        (None, first) => {
+            let first = first.copied().unwrap_or_default();
+            format!("a value of kind {first} that has {} bytes of place", place.len())
+        }
+    }
+}
+
 /// All notes of a kind.
 pub(super) fn notes(kind: NoteKind) -> Range<Place> {
     beginning_with(&[NOTES, kind as u8])
@@ -440,15 +469,24 @@ impl KeyHint {
     }
 }
 
+/// The reference of a vault with this identity, for the vectors of `docs/format.md`.
+#[cfg(test)]
+pub(crate) fn reference_as_vector(
+    identity: &[u8; 32],
+    erasure: ErasureId,
+    stream: &StreamName,
+) -> ErasureRef {
+    Naming::new(&Secret::copy_of(identity), Eras::over(Vec::new())).reference(erasure, stream)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The references of the vectors of `docs/format.md`, which another program made.
+    /// The references of the vectors of `docs/format.md`.
     #[test]
     fn a_reference_is_the_erasure_to_the_vault_alone() {
-        let file: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/vectors/tombstones.json")).unwrap();
+        let file: serde_json::Value = crate::layer::document::vectors::committed("tombstones.json");
         let mut identity = Secret::default();
         identity.copy_from_slice(&(0..32).collect::<Vec<u8>>());
         let naming = Naming::new(&identity, Eras::over(Vec::new()));

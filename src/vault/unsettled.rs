@@ -14,13 +14,12 @@ use super::{
     NoteKind, Owner, Vault, VaultError,
     committer::{Committer, Job},
     core::Core,
+    notes,
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord},
     wire::{Reader, Writer},
 };
 use crate::event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp};
-
-const VERSION: u8 = 1;
 
 /// An owner claim that somebody has to see to: nobody has said whether its event was stored, or it was
 /// said too late, when its owner was forgotten already.
@@ -72,8 +71,7 @@ pub(super) struct CallerClaim {
 
 impl CallerClaim {
     fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::new(25);
-        to.u8(VERSION);
+        let mut to = Writer::new(24);
         to.bytes(&self.subject);
         to.i64(self.since.as_micros());
         to.done().to_vec()
@@ -81,7 +79,6 @@ impl CallerClaim {
 
     fn decode(note: &[u8]) -> Result<Self, VaultError> {
         let mut from = Reader::new("a caller's claim", note);
-        from.version(VERSION)?;
         let claim = Self { subject: from.array()?, since: Timestamp::from_micros(from.i64()?) };
         from.end()?;
         Ok(claim)
@@ -92,7 +89,8 @@ impl Core {
     /// The note of a claim that the caller has to settle.
     pub(super) fn caller_claim(&self, event: EventId) -> Result<Option<CallerClaim>, VaultError> {
         let note = self.disk.whole(&places::note(NoteKind::Claim, event.0.as_bytes()))?;
-        note.map(|note| CallerClaim::decode(&note)).transpose()
+        let read = |note| CallerClaim::decode(&notes::content(NoteKind::Claim, note)?);
+        note.map(read).transpose()
     }
 
     /// A record does not say whose it is: the lists of its owners do, and its keys.
@@ -169,7 +167,7 @@ impl Committer {
     pub(super) fn note_caller(&mut self, event: EventId, subject: Hash) -> Result<(), VaultError> {
         let earlier = self.core.caller_claim(event)?.filter(|claim| claim.subject == subject);
         let since = earlier.map_or_else(|| self.core.now(), |claim| claim.since);
-        let note = CallerClaim { subject, since }.encode();
+        let note = notes::stored(&CallerClaim { subject, since }.encode());
         let stem = places::note(NoteKind::Claim, event.0.as_bytes());
         self.changes.extend(self.core.disk.set_whole(&stem, &note)?);
         Ok(())

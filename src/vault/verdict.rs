@@ -18,6 +18,7 @@ use super::{
     eras::{EraKeys, Eras},
     fence::{FenceRecord, Sparing},
     inventory::Inventory,
+    notes,
     places::{self, LAST_GENERATION},
     records::KeyEntry,
     wire::{Reader, Writer},
@@ -204,14 +205,18 @@ impl Vault {
         seal_for(eras, &readers, &encode(verdict), associated)
     }
 
-    /// Opens what [`Vault::seal_verdict`] sealed. `None`: it is not of this vault, or was changed,
-    /// or is of a form that this program does not know.
+    /// Opens what [`Vault::seal_verdict`] sealed. `None`: it is not of this vault, or was changed, or is
+    /// sealed for eras that this vault does not know.
+    ///
+    /// # Errors
+    /// It opens, and says what this program does not understand: [`VaultError::NewerFormat`],
+    /// [`VaultError::Damaged`].
     pub fn open_verdict(
         &self,
         erasure: ErasureId,
         associated: &[u8],
         sealed: &[u8],
-    ) -> Option<Verdict> {
+    ) -> Result<Option<Verdict>, VaultError> {
         open_by(&self.core().naming.eras, erasure, associated, sealed)
     }
 }
@@ -219,12 +224,15 @@ impl Vault {
 #[cfg(feature = "backup")]
 impl VerifiedBackup {
     /// As [`Vault::open_verdict`] of the vault that this will be.
+    ///
+    /// # Errors
+    /// As of [`Vault::open_verdict`].
     pub fn open_verdict(
         &self,
         erasure: ErasureId,
         associated: &[u8],
         sealed: &[u8],
-    ) -> Option<Verdict> {
+    ) -> Result<Option<Verdict>, VaultError> {
         open_by(self.eras(), erasure, associated, sealed)
     }
 }
@@ -256,7 +264,17 @@ fn seal_for(
     Ok([&count.to_be_bytes()[..], &wraps, &sealed].concat())
 }
 
-fn open_by(eras: &Eras, erasure: ErasureId, associated: &[u8], bytes: &[u8]) -> Option<Verdict> {
+fn open_by(
+    eras: &Eras,
+    erasure: ErasureId,
+    associated: &[u8],
+    bytes: &[u8],
+) -> Result<Option<Verdict>, VaultError> {
+    let plain = unseal(eras, associated, bytes);
+    plain.map(|plain| decode(erasure, &plain)).transpose()
+}
+
+fn unseal(eras: &Eras, associated: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (count, bytes) = bytes.split_first_chunk::<2>()?;
     let wraps = usize::from(u16::from_be_bytes(*count)) * WRAP_BYTES;
     let (wraps, sealed) = bytes.split_at_checked(wraps)?;
@@ -266,8 +284,7 @@ fn open_by(eras: &Eras, erasure: ErasureId, associated: &[u8], bytes: &[u8]) -> 
         let key = eras.with(Era(*era), open).ok()???;
         Some(Secret::copy_of(key.as_slice().try_into().ok()?))
     })?;
-    let plain = Cipher::new(&key).open_blob(associated, sealed)?;
-    decode(erasure, &plain).ok()
+    Cipher::new(&key).open_blob(associated, sealed)
 }
 
 /// Whether no generation was left alive when an erasure was done. One that found its part dead
@@ -308,8 +325,12 @@ fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
             to.bytes(&id.0);
         }
     }
-    to.count(verdict.note.len());
-    to.bytes(&verdict.note);
+    let note = match verdict.note.as_slice() {
+        [] => Zeroizing::default(),
+        note => notes::stored(note),
+    };
+    to.count(note.len());
+    to.bytes(&note);
     to.done()
 }
 
@@ -354,9 +375,53 @@ fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
         });
     }
     let length = usize::try_from(from.u32()?).map_err(|_| from.odd())?;
-    let note = from.bytes(length)?.to_vec();
+    let note = match from.bytes(length)? {
+        [] => Vec::new(),
+        note => notes::content(NoteKind::Erasure, Zeroizing::new(note.to_vec()))?.to_vec(),
+    };
     from.end()?;
     Ok(Verdict { erasure, taken, note })
+}
+
+#[cfg(test)]
+impl Verdict {
+    /// What is sealed of it.
+    pub(crate) fn plaintext(&self) -> Zeroizing<Vec<u8>> {
+        encode(self)
+    }
+}
+
+/// Seals as [`Vault::seal_verdict`] does, under fixed keys and nonces, for the vectors of
+/// `docs/format.md`: for eras with these names and secrets.
+#[cfg(test)]
+pub(crate) fn seal_as_vector(eras: &[(Era, [u8; 32])], associated: &[u8], plain: &[u8]) -> Vec<u8> {
+    const KEY: [u8; 32] = [7; 32];
+    let blob = |cipher: &Cipher, nonce: u8, text: &[u8]| {
+        let mut blob = vec![nonce; 12];
+        blob.extend_from_slice(text);
+        cipher.seal_with_nonce([nonce; 12], associated, &mut blob, 12).unwrap();
+        blob
+    };
+    let mut sealed = u16::try_from(eras.len()).unwrap().to_be_bytes().to_vec();
+    for ((era, secret), nonce) in eras.iter().zip(0x10..) {
+        let keys = EraKeys::new(*era, 1, &Secret::copy_of(secret));
+        sealed.extend_from_slice(&era.0);
+        sealed.extend_from_slice(&blob(&keys.announcements, nonce, &KEY));
+    }
+    sealed.extend_from_slice(&blob(&Cipher::new(&KEY), 0x41, plain));
+    sealed
+}
+
+/// Opens as [`Vault::open_verdict`] does, with these eras.
+#[cfg(test)]
+pub(crate) fn open_vector(
+    eras: &[(Era, [u8; 32])],
+    erasure: ErasureId,
+    associated: &[u8],
+    sealed: &[u8],
+) -> Result<Option<Verdict>, VaultError> {
+    let keys = |(era, secret): &(Era, _)| EraKeys::new(*era, 1, &Secret::copy_of(secret));
+    open_by(&Eras::over(eras.iter().map(keys).collect()), erasure, associated, sealed)
 }
 
 #[cfg(test)]
@@ -371,11 +436,11 @@ mod tests {
             .collect()
     }
 
-    /// What is sealed of the vectors of `docs/format.md`, which another program made.
+    /// What is sealed of the vectors of `docs/format.md`.
     #[test]
     fn the_vectors_open_and_are_written_so() {
         let file: serde_json::Value =
-            serde_json::from_str(include_str!("../../tests/vectors/announcements.json")).unwrap();
+            crate::layer::document::vectors::committed("announcements.json");
         let era = |at: usize| {
             let era = &file["eras"][at];
             let secret = bytes(&era["secret"]).try_into().unwrap();
@@ -388,9 +453,9 @@ mod tests {
             let sealed =
                 crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
             let associated = bytes(&vector["associated"]);
-            let verdict = open_by(&era(1), erasure, &associated, &sealed).unwrap();
+            let verdict = open_by(&era(1), erasure, &associated, &sealed).unwrap().unwrap();
             // The first is sealed for an earlier era as well.
-            let earlier = open_by(&era(0), erasure, &associated, &sealed);
+            let earlier = open_by(&era(0), erasure, &associated, &sealed).unwrap();
             assert_eq!(earlier, (n == 0).then(|| verdict.clone()));
             assert_eq!(*encode(&verdict), bytes(&vector["plaintext"]));
             assert_eq!(verdict.note, opened["record"].as_str().unwrap().as_bytes());

@@ -7,6 +7,7 @@ use super::{
     core::Core,
     disk::stem,
     fence::FenceRecord,
+    notes,
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord},
     tree::{Flaw, Place, Seen, Walked},
@@ -167,7 +168,12 @@ impl Judge<'_> {
             places::Kind::Key => self.key(place, value),
             places::Kind::Dependent => self.dependent(place, value),
             places::Kind::Fence => self.in_parts(place, Self::fence),
-            places::Kind::Note => self.in_parts(place, |_, _| {}),
+            places::Kind::Note => {
+                self.in_parts(place, |_, _| {});
+                if let Err(error) = notes::refuse_newer(place, value) {
+                    self.odd_value(place, error.to_string());
+                }
+            }
             places::Kind::Odd => {
                 self.odd_value(place, "there should be nothing".to_owned());
             }

@@ -175,10 +175,16 @@ impl<'a> Reader<'a> {
         match self.u8()? {
             version if version == known => Ok(()),
             version if version > known => {
-                Err(VaultError::NewerFormat { found: u32::from(version), known: u32::from(known) })
+                let (found, known) = (u32::from(version), u32::from(known));
+                Err(VaultError::NewerFormat { what: self.what, found, known })
             }
             _ => Err(self.odd()),
         }
+    }
+
+    /// All that is left.
+    pub(super) fn rest(self) -> &'a [u8] {
+        self.rest
     }
 
     pub(super) fn end(self) -> Result<(), VaultError> {

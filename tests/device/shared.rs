@@ -21,5 +21,5 @@ pub(crate) async fn key_of(vault: &Vault, name: &str) -> KeyId {
 pub(crate) async fn forget(vault: &Vault, name: &str) {
     let doomed = vec![Doomed { subject: Subject::new(name).unwrap(), dead: Dead::All }];
     let destruction = Destruction::new(ErasureId::now(), doomed);
-    vault.destroy(&destruction, b"{}").await.unwrap();
+    vault.destroy(&destruction, b"").await.unwrap();
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, atomic::Ordering};
 use oubliette::{
     audit::verify::{Ill, VerifyNews, VerifyOptions},
     erasure::{
-        AnnouncementKind, ErasureError, KeyChange, KeyChangeError, believe, change_key, export,
-        replay,
+        AnnouncementKind, Compromised, ErasureError, KeyChange, KeyChangeError, believe,
+        change_key, export, replay,
     },
     event::{SigningKeyId, Timestamp},
     layer::Oubliette,
@@ -24,9 +24,14 @@ use crate::{
 fn rotation(successor: Option<&Arc<Successor>>, compromised: bool) -> KeyChange {
     KeyChange::Rotate {
         successor: successor.cloned(),
-        compromised: compromised.then(Timestamp::now),
+        compromised: compromised.then(|| stolen(&[])),
         without_successor: false,
     }
+}
+
+/// Somebody else has these as well, since now.
+fn stolen(keys: &[SigningKeyId]) -> Compromised {
+    Compromised { since: Timestamp::now(), keys: keys.to_vec() }
 }
 
 fn origins(vault: &Vault) -> Vec<KeyOrigin> {
@@ -174,6 +179,137 @@ async fn a_thief_of_the_key_cannot_change_it_where_a_successor_is_pinned() {
     drop(bank);
     let error = machine.try_open().await.unwrap_err();
     assert!(matches!(error, ErasureError::UnknownSigner(_)), "it was put back: {error}");
+}
+
+/// The key was replaced as it is every year, and only later it turned out that somebody has it.
+#[tokio::test]
+async fn what_only_an_earlier_key_says_does_not_count_once_it_is_distrusted() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let backup = machine.image();
+    machine.open().await.forget(&subject("user-1"), "asked").await.unwrap();
+    let thief = Machine::new().over_the_store_of(&machine);
+    thief.restore(&machine.image());
+    // Open before the key is changed, it does not know that it is.
+    let theirs = thief.open().await;
+    let bank = machine.open().await;
+    let first = signs(bank.vault().unwrap());
+    let second = rotate(&bank, &rotation(None, false)).await;
+    drop(bank);
+    let before = machine.image();
+    let malice = theirs.forget(&subject("user-2"), "malice").await.unwrap().erasure;
+    drop(theirs);
+
+    // Before what the thief announced is applied.
+    let change = KeyChange::Distrust(stolen(&[first]));
+    assert_eq!(change_key(&machine.vault(), &change).await.unwrap(), second);
+    let bank = machine.open().await;
+    let told = bank.witnessed();
+    assert_eq!((told.replayed.len(), told.compromised.len()), (0, 1), "{told:?}");
+    assert_eq!(shapes(&bank).await, "pt pt cf cf");
+    assert!(found(&bank).await.contains(&Ill::CompromisedWord));
+    // What it forgets from now on goes its way.
+    put(&bank, "user-3", event("UserRegistered", r#"{"id":3}"#)).await.unwrap();
+    bank.forget(&subject("user-3"), "asked").await.unwrap();
+    drop(bank);
+    assert_eq!(machine.open().await.witnessed(), Default::default());
+
+    // A vault from before learns it, however old it is, and of the erasures by the present key.
+    for (image, learned) in [(&backup, 1), (&before, 0)] {
+        machine.restore(image);
+        let bank = machine.open().await;
+        let told = bank.witnessed();
+        assert_eq!((told.keys.len(), &told.distrusted[..]), (learned, &[first][..]), "{told:?}");
+        assert!(told.refused.is_empty() && told.unverifiable.is_empty(), "{told:?}");
+        assert!(!told.replayed.contains(&malice) && told.compromised.len() == 1, "{told:?}");
+        assert_eq!(shapes(&bank).await, "pt pt cf cf");
+        let keys = bank.vault().unwrap().signing_keys().unwrap();
+        let known: Vec<_> = keys.iter().map(|info| info.compromised.is_some()).collect();
+        assert_eq!(known[..2], [true, false]);
+        drop(bank);
+        assert_eq!(machine.open().await.witnessed(), Default::default(), "told once");
+    }
+    // Unless the operator says that it was no thief.
+    believe(&machine.vault(), malice).await.unwrap();
+    assert_eq!(machine.open().await.witnessed().replayed, [malice]);
+}
+
+/// Whoever has an earlier key may say of later ones what they like.
+#[tokio::test]
+async fn a_thief_of_an_earlier_key_cannot_turn_the_good_ones_against_their_owner() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let backup = machine.image();
+    let thief = Machine::new().over_the_store_of(&machine);
+    thief.restore(&backup);
+    let theirs = thief.open().await;
+    let first = signs(theirs.vault().unwrap());
+    rotate(&machine.open().await, &rotation(None, false)).await;
+    // They go on from the stolen key, and distrust it: the owner's next key is not known to them yet.
+    let change = change_key(theirs.vault().unwrap(), &rotation(None, false)).await.unwrap();
+    let also = KeyChange::Distrust(stolen(&[first]));
+    change_key(theirs.vault().unwrap(), &also).await.unwrap();
+    let _ = theirs.resume().await;
+    let erased = machine.open().await.forget(&subject("user-1"), "asked").await.unwrap().erasure;
+    let bank = machine.open().await;
+    let keys = bank.vault().unwrap().signing_keys().unwrap();
+    assert!(keys.iter().all(|info| info.compromised.is_none() && info.key != change), "{keys:?}");
+    let ills = found(&bank).await;
+    assert_eq!(ills, [Ill::RefusedStatement; 2]);
+    drop(bank);
+    machine.restore(&backup);
+    let bank = machine.open().await;
+    let told = bank.witnessed();
+    assert_eq!((told.replayed, told.distrusted), (vec![erased], vec![]));
+    assert_eq!(told.refused[0].why, Unlearned::Replaced { key: first });
+    assert_eq!(told.refused[1].why, Unlearned::UnknownSigner { signer: change });
+    assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
+}
+
+#[tokio::test]
+async fn no_key_is_distrusted_by_mistake() {
+    let vault = Vault::in_memory().unwrap();
+    let refused = |change: KeyChange| {
+        let vault = vault.clone();
+        async move {
+            match change_key(&vault, &change).await.unwrap_err() {
+                ErasureError::KeyChange(error) => error,
+                other => panic!("{other}"),
+            }
+        }
+    };
+    let first = signs(&vault);
+    let second = change_key(&vault, &rotation(None, false)).await.unwrap();
+    let before = vault.signing_keys().unwrap();
+    let distrust = |keys: &[SigningKeyId]| KeyChange::Distrust(stolen(keys));
+    let told = refused(distrust(&[second])).await;
+    assert!(matches!(told, KeyChangeError::SignsNow(key) if key == second), "{told}");
+    let unknown = SigningKeyId([7; 16]);
+    for keys in [&[unknown][..], &[first, unknown]] {
+        let told = refused(distrust(keys)).await;
+        assert!(matches!(told, KeyChangeError::UnknownKey(key) if key == unknown), "{told}");
+    }
+    let later = Timestamp::from_micros(Timestamp::now().as_micros() + 60_000_000);
+    let to_come = Compromised { since: later, keys: vec![first] };
+    let told = refused(KeyChange::Distrust(to_come)).await;
+    assert!(matches!(told, KeyChangeError::StillToCome(at) if at == later), "{told}");
+    let also = |keys: &[SigningKeyId]| KeyChange::Rotate {
+        successor: None,
+        compromised: Some(stolen(keys)),
+        without_successor: false,
+    };
+    let told = refused(also(&[unknown])).await;
+    assert!(matches!(told, KeyChangeError::UnknownKey(key) if key == unknown), "{told}");
+    assert_eq!(vault.signing_keys().unwrap(), before, "nothing was changed");
+
+    // Named twice at once, it is distrusted once; and no second time.
+    change_key(&vault, &distrust(&[first, first])).await.unwrap();
+    let told = refused(distrust(&[first])).await;
+    assert!(matches!(told, KeyChangeError::DistrustedBefore { key, .. } if key == first), "{told}");
+    let told = refused(also(&[first])).await;
+    assert!(matches!(told, KeyChangeError::DistrustedBefore { .. }), "{told}");
+    let kinds: Vec<_> = export(&vault).map(|said| said.unwrap().kind().unwrap()).collect();
+    assert_eq!(kinds, [AnnouncementKind::SigningKey, AnnouncementKind::Distrust]);
 }
 
 /// Its own change of key was said by a key that a pinned successor waits for.
@@ -347,7 +483,8 @@ async fn no_other_key_passes_for_the_successor() {
     assert!(matches!(told, KeyChangeError::OfAnotherVault { .. }), "{told}");
     let later = Timestamp::from_micros(Timestamp::now().as_micros() + 60_000_000);
     let successor = Some(Arc::clone(&right));
-    let (compromised, without_successor) = (Some(later), false);
+    let (compromised, without_successor) =
+        (Some(Compromised { since: later, keys: vec![] }), false);
     let told = refused(KeyChange::Rotate { successor, compromised, without_successor }).await;
     assert!(matches!(told, KeyChangeError::StillToCome(_)), "{told}");
     assert_eq!(vault.signing_keys().unwrap().len(), 1, "nothing was changed");

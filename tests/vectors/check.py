@@ -31,8 +31,10 @@ def canonical(v):
     return json.dumps(v, ensure_ascii=False)
 def field(b): return len(b).to_bytes(4, "big") + b
 def token(text):
-    raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    assert base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode(), "not base64"
+    assert type(text) is str, "malformed"
+    try: raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError: raise AssertionError("not-base64")
+    assert base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode(), "not-base64"
     return raw
 def once(pairs):
     assert len({name for name, _ in pairs}) == len(pairs), "malformed"
@@ -97,6 +99,9 @@ def take(data, metadata):
     assert len(lists) == 1 and isinstance(lists[0], list) and lists[0], "tokens"
     assert "fields" not in notes or len(notes["fields"]) == len(lists[0]), "tokens dropped"
     return [token(t) for t in lists[0]], public, canonical(meta).encode() if meta else b"", notes
+def take_sealed(half):
+    """Whether a half is sealed at all."""
+    return "$sealed" in load(half["data"].get("json", "{}")) or "$oubliette" in load(half["metadata"] or "{}")
 def pieces(text):
     """What stands between the commas of an object or array."""
     depth, start, found = 0, 1, []
@@ -145,20 +150,30 @@ def fill(value, todo, hidden=()):
         if deeper: here[i] = (key, head, fill(inner, deeper), tail)
     assert not below, "no place"
     return value[0] + ",".join(h + v + t for _, h, v, t in here) + value[-1]
+def named(error):
+    """The name of an error (section 7)."""
+    if isinstance(error, InvalidTag): return "tampered"
+    own = ("tampered", "key-missing", "purged", "not-base64", "truncated", "version", "algorithm", "half-missing")
+    return str(error) if str(error) in own else "malformed"
 def open_event(v, keys):
     tokens, public, meta, notes = take(v["data"], v["metadata"])
+    if "private" in notes and ("private" not in v or not take_sealed(v["private"])): raise AssertionError("half-missing")
     if "private" in v:
         tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
         assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"], "tampered"
         assert set(back) <= {"stream", "public", "sealed"}, "tampered"
-        assert [t[:34] + t[-16:] for t in tokens] == list(map(token, notes["stubs"])), "stubs"
+        assert [t[:34] + t[-16:] for t in tokens] == list(map(token, notes["stubs"])), "tampered"
     digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
     event_id = bytes.fromhex(v["id"].replace("-", ""))
     aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
                                v["type"].encode(), b"".join(t[2:22] for t in tokens), digest]))
     opened, body, about, whole = [], [], [], None
     for t in tokens:
-        assert t[:2] == b"\1\1" and len(t) >= 67, "version, algorithm or length; or purged (50)"
+        assert t[:1] in (b"\1", b""), "version"
+        assert t[1:2] in (b"\1", b""), "algorithm"
+        assert len(t) != 50, "purged"
+        assert len(t) >= 67, "truncated"
+        assert t[2:22].hex() in keys, "key-missing"
         text = AESGCM(keys[t[2:22].hex()]).decrypt(t[22:34], t[34:], aad)
         m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
         metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
@@ -217,29 +232,50 @@ def is_signed(line, key, public):
     return True
 def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", token(public))).digest()[:16])
 def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-KINDS = ("erasure", "signing-key", "successor")
+STATED = ("signing-key", "successor")
+KINDS = ("erasure", "distrust", *STATED)
 LATER = [f"{kind}{end}" for kind in ("hold", "suspension", "restriction", "link") for end in ("", "-lifted")] + ["erasure-lifted"]
 MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "key", "sig"}
 class History:
     """A vault's signing keys: who signs, who signed, who is to (section 9)."""
     def __init__(self, vault, public):
         self.vault, self.keys, self.pins, self.stolen, self.next = vault, {key_id(public): public}, {}, set(), {}
+    def is_of_ours(self, line):
+        """Whether a key of the history signed it; None: it names none of them."""
+        key = line.get("key")
+        return is_signed(line, key, token(self.keys[key])) if key in self.keys else None
     def is_word(self, line):
         known = {k: p for k, p in self.keys.items() if k not in self.stolen} | {key_id(p): p for p in self.pins.values()}
         return any(is_signed(line, k, token(p)) for k, p in known.items())
-    def judge(self, line):
+    def judge(self, line, eras):
         """Raises what is wrong with an announcement, and learns from a statement."""
         assert line["vault"] == self.vault, "another vault"
         kind, wrong = line.get("kind"), None
         if int(line["format"]) != 1: wrong = "format"
         elif kind in LATER: wrong = "reserved"
         elif kind not in KINDS: wrong = "kind"
-        elif set(line) - {"previous", "proof", "statement"} - MEMBERS or ("statement" in line) != (kind != "erasure"): wrong = "form"
+        elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
+              or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
         if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
+        if kind == "distrust": return self.distrust(line, line["distrust"]["key"])
         if kind != "erasure": return self.learn(line, kind, line["statement"])
-        signer = line.get("key")
-        assert signer in self.keys and is_signed(line, signer, token(self.keys[signer])), "unsigned"
+        ours = self.is_of_ours(line)
+        assert "sig" in line and "key" in line and ours is not False, "unsigned"
+        try: wrong = read_verdict(open_announcement(line, eras)[1], line["about"]) and None
+        except (StopIteration, InvalidTag): wrong = "too new"
+        except AssertionError as error: wrong = "format" if str(error) == "format" else "form"
+        if ours is None or line["key"] in self.stolen:
+            raise AssertionError("unsigned" if wrong else "stranger" if ours is None else "compromised")
+        assert not wrong, wrong
+    def distrust(self, line, key):
+        """Only a later key that is trusted may. Here no successor waits for a restored vault's key."""
+        order, signer = list(self.keys), line.get("key")
+        assert signer in order, "unknown signer"
+        assert is_signed(line, signer, token(self.keys[signer])), "forged"
         assert signer not in self.stolen, "compromised"
+        if key not in order: return
+        assert order.index(key) < order.index(signer), "not later"
+        self.stolen.add(key)
     def learn(self, line, kind, statement):
         new, old = key_id(statement["public"]), statement["replaces"]
         assert old in self.keys, "gap"
@@ -265,7 +301,7 @@ def read_tombstone(v, vault, keys):
     try:
         assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"}
         ref, ids, key, sig = token(t["ref"]), [token(k) for k in t["keys"]], token(t["key"]), token(t["sig"])
-        assert len(ref) == len(key) == 16 and all(len(id) == 18 for id in ids) and len(sig) == 64
+        assert len(ref) == len(key) == 16 and all(len(id) == 20 for id in ids) and len(sig) == 64
         assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
     except Exception: raise AssertionError("malformed")
     assert t["state"] in ("forgotten", "suspended", "lifted"), "malformed"
@@ -279,7 +315,16 @@ def reference(identity, erasure, stream):
     key = hmac.digest(hmac.digest(identity, b"oubliette vault 1: references", "sha256"), stream.encode(), "sha256")
     block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
     return block.update(erasure) + block.finalize()
-def read_verdict(text):
+RECORD = {"erasure", "at", "reason", "keys", "subjects", "streams", "unsealed", "unknown_keys", "passed_over", "kept",
+          "foreign", "done", "destroyed", "announced"}
+def read_record(text, erasure):
+    """The record of an erasure (section 10)."""
+    assert text[0] == 1, "format"
+    record = json.loads(text[1:], object_pairs_hook=once)
+    assert RECORD <= set(record) <= RECORD | {"epoch", "replayed", "dealt_with"} and record["erasure"] == erasure
+    assert json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode() == text[1:], "another spelling"
+    return text[1:].decode()
+def read_verdict(text, erasure):
     """Who loses what, by pseudonym, and the record."""
     at, taken = 0, []
     def take(n):
@@ -288,7 +333,7 @@ def read_verdict(text):
         assert at <= len(text), "truncated"
         return text[at - n:at]
     def number(): return int.from_bytes(take(4), "big")
-    assert take(1) == b"\1", "version"
+    assert take(1) == b"\1", "format"
     for _ in range(number()):
         pseudonym, flags = take(16).hex(), take(1)[0]
         assert flags < 8, "flags"
@@ -300,7 +345,9 @@ def read_verdict(text):
             taken[-1]["spared"] = spared
     record = take(number())
     assert at == len(text), "something follows"
-    return {"taken": taken, "record": record.decode()}
+    try: record = read_record(record, erasure) if record else ""
+    except ValueError: raise AssertionError("form")
+    return {"taken": taken, "record": record}
 
 here = pathlib.Path(__file__).parent
 for name in ("good", "bad"):
@@ -310,7 +357,7 @@ for name in ("good", "bad"):
     for v in file["vectors"]:
         try: aad, digest, opened, read = open_event(v, keys)
         except Exception as error:
-            assert name == "bad", (v["name"], repr(error))
+            assert name == "bad" and named(error) == v["error"], (v["name"], repr(error))
             continue
         assert name == "good", f"{v['name']} opened, but is bad"
         assert (aad.hex(), digest.hex()) == (v["associated"], v["digest"]), v["name"]
@@ -348,26 +395,27 @@ for v in file["bad"]:
     else: assert False, f"{v['name']} reads, but is bad"
 print(f"{len(file['vectors'])} hole vectors, {len(file['bad'])} bad ones as they should be")
 
-file = load((here / "announcements.json").read_text())
-eras = {token(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}
-known = History(file["vault"], file["keys"][0]["public"])
-for v in file["statements"] + file["vectors"]:
-    aad, text = open_announcement(v["line"], eras)
-    opened = read_verdict(text)
-    assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
-    for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", Number(9))):
-        try: open_announcement({**v["line"], name: other}, eras)
-        except Exception: continue
-        assert False, f"{v['name']} opened with another {name}"
-    known.judge(v["line"])
-    assert spoken(b"oubliette signed announcement", v["line"], "sig").hex() == v["signed"], v["name"]
-for key in file["keys"]: assert known.keys[key["key"]] == key["public"] and (key["key"] in known.stolen) == ("compromised" in key)
-assert list(known.keys) == [key["key"] for key in file["keys"]] and file["successor"]["public"] in known.pins.values()
-for v in file["bad"]:
-    try: known.judge(v["line"])
-    except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
-    else: assert False, f"{v['name']} counts, but is bad"
-print(f"{len(file['vectors'])} announcement vectors, {len(file['statements'])} statements of keys, {len(file['bad'])} bad ones as they should be")
+for file in ("announcements", "distrust"):
+    file = load((here / f"{file}.json").read_text())
+    eras = {token(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}
+    known = History(file["vault"], file["keys"][0]["public"])
+    for v in file["statements"] + file["vectors"]:
+        aad, text = open_announcement(v["line"], eras)
+        opened = read_verdict(text, v["line"]["about"])
+        assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
+        for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", Number(9))):
+            try: open_announcement({**v["line"], name: other}, eras)
+            except Exception: continue
+            assert False, f"{v['name']} opened with another {name}"
+        known.judge(v["line"], eras)
+        assert spoken(b"oubliette signed announcement", v["line"], "sig").hex() == v["signed"], v["name"]
+    for key in file["keys"]: assert known.keys[key["key"]] == key["public"] and (key["key"] in known.stolen) == ("compromised" in key)
+    assert list(known.keys) == [key["key"] for key in file["keys"]] and file.get("successor", {}).get("public") in [*known.pins.values(), None]
+    for v in file["bad"]:
+        try: known.judge(v["line"], eras)
+        except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
+        else: assert False, f"{v['name']} counts, but is bad"
+    print(f"{len(file['vectors'])} announcement vectors, {len(file['statements'])} statements of keys, {len(file['bad'])} bad ones as they should be")
 
 file = json.loads((here / "tombstones.json").read_text())
 identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])

@@ -9,8 +9,8 @@ use std::{
 use clap::{Args, Subcommand};
 use jiff::{civil::Date, tz::TimeZone};
 use oubliette::{
-    erasure::{KeyChange, KeyChangeError, change_key},
-    event::Timestamp,
+    erasure::{Compromised, KeyChange, KeyChangeError, change_key},
+    event::{SigningKeyId, Timestamp},
     vault::{KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, Vault},
 };
 use serde::Serialize;
@@ -23,7 +23,7 @@ use super::{
     read::time,
 };
 
-/// List the keys that sign tombstones and announcements, pin a successor, or change the key
+/// List the keys that sign tombstones and announcements, pin a successor, change the key, or distrust one
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,6 +34,8 @@ Examples:
       (once, for every vault: then take the file elsewhere, and make a backup)
   oubliette keys rotate --successor successor.key --compromised-since 2026-11-20
       (after somebody got the vault's folder and its root slot)
+  oubliette keys distrust KEY --compromised-since 2026-01-31
+      (of an earlier key, whose id the list has)
 
 The secret of the key that signs is in the vault's folder and in no backup. So a vault that is
 restored from a backup makes a key of its own, and knows the earlier ones. Whoever has a copy of the
@@ -71,9 +73,10 @@ Examples:
 
 The change is announced in the event store, so that a vault that is restored learns of it there.
 With --compromised-since nothing counts any more that only the earlier key says, whatever date it
-bears. What this vault knows of erasures it announces again under the new key; tombstones count as
-far as it knows what they say. The key changes before anything that the earlier one announced is
-applied.
+bears, nor what a key says that a restored vault made for itself meanwhile. --distrust names
+other keys that were stolen as well. What this vault knows of erasures it announces again under the
+new key; tombstones count as far as it knows what they say. The key changes before anything that an
+earlier one announced is applied.
 
 Make a backup afterwards.")]
     Rotate {
@@ -83,10 +86,41 @@ Make a backup afterwards.")]
         /// Since when somebody else may have the present key: 2026-11-20, or 2026-11-20T08:00:00Z
         #[arg(long, value_name = "WHEN", value_parser = instant)]
         compromised_since: Option<Timestamp>,
+        /// An earlier key that somebody else has as well; may be said again
+        #[arg(long, value_name = "KEY", requires = "compromised_since", value_parser = key)]
+        distrust: Vec<SigningKeyId>,
         /// The successor's file is lost: a vault restored from an earlier backup will not know the new key
         #[arg(long, conflicts_with = "successor")]
         without_successor: bool,
     },
+    /// Count no more what only an earlier key says: somebody else has it as well
+    #[command(after_help = "\
+Examples:
+  oubliette keys
+      (which keys there were, and when each signed)
+  oubliette keys distrust 5YQDkV3PqkHn2mA7sZcB0w --compromised-since 2026-01-31
+
+The key that signs now says so in the event store, so that a vault that is restored from an earlier
+backup learns of it there. Whatever date it bears, nothing counts any more that only an earlier key
+says which is named here. What this vault knows of erasures it announces again under the key that
+signs; tombstones count as far as it knows what they say. A key can distrust none that came after it.
+
+Where the key that signs now was stolen as well, change it:
+`oubliette keys rotate --compromised-since WHEN --distrust KEY`.
+
+Make a backup afterwards.")]
+    Distrust {
+        /// The ids of the keys, as `oubliette keys` lists them
+        #[arg(required = true, value_name = "KEY", value_parser = key)]
+        keys: Vec<SigningKeyId>,
+        /// Since when somebody else may have them: 2026-11-20, or 2026-11-20T08:00:00Z
+        #[arg(long, value_name = "WHEN", value_parser = instant)]
+        compromised_since: Timestamp,
+    },
+}
+
+fn key(text: &str) -> Result<SigningKeyId, String> {
+    text.parse().map_err(|_| "not the id of a signing key: `oubliette keys` lists them".to_owned())
 }
 
 fn instant(text: &str) -> Result<Timestamp, String> {
@@ -103,10 +137,13 @@ pub(super) async fn run(globals: &Globals, args: KeysArgs, out: &mut Out) -> Res
     match args.command {
         None => list(globals, out).await,
         Some(KeysCommand::Successor { out: file }) => pin(globals, &file, out).await,
-        Some(KeysCommand::Rotate { successor, compromised_since, without_successor }) => {
+        Some(KeysCommand::Distrust { keys, compromised_since: since }) => {
+            distrust(globals, KeyChange::Distrust(Compromised { since, keys }), out).await
+        }
+        Some(KeysCommand::Rotate { successor, compromised_since, distrust, without_successor }) => {
             let successor = successor.as_deref().map(Successor::load).transpose()?;
             let successor = successor.map(Arc::new);
-            let compromised = compromised_since;
+            let compromised = compromised_since.map(|since| Compromised { since, keys: distrust });
             rotate(globals, KeyChange::Rotate { successor, compromised, without_successor }, out)
                 .await
         }
@@ -266,19 +303,15 @@ async fn rotate(globals: &Globals, change: KeyChange, out: &mut Out) -> Result<(
     let did = format!("key {} signs from now on", now.key);
     out.did(&did);
     tell_pending(globals, &store).await?;
-    let stolen = earlier.iter().rev().find(|key| key.until == Some(now.since));
-    let stolen = stolen.filter(|key| key.compromised.is_some());
     if globals.json {
         out.json(&json!({
             "key": now.key, "public": now.public, "origin": now.origin,
             "replaced": earlier.last().map(|key| key.key),
-            "compromised": stolen.map(|key| key.key),
+            "compromised": compromised(&keys),
         }))?;
     } else {
         out.line(&did)?;
-        if let Some(stolen) = stolen {
-            out.line(&format!("what only key {} says does not count any more", stolen.key))?;
-        }
+        tell_compromised(&keys, out)?;
     }
     let pin = match now.origin {
         KeyOrigin::Successor => {
@@ -287,6 +320,33 @@ async fn rotate(globals: &Globals, change: KeyChange, out: &mut Out) -> Result<(
         _ => "",
     };
     note(globals.json, &format!("{pin}make a new backup of the vault, and restore no older one"));
+    Ok(())
+}
+
+async fn distrust(globals: &Globals, change: KeyChange, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_with_key_change(change).await?;
+    let keys = vault(&store)?.signing_keys()?;
+    out.did("an earlier signing key is distrusted");
+    tell_pending(globals, &store).await?;
+    if globals.json {
+        let signs = keys.last().map(|key| key.key);
+        out.json(&json!({ "key": signs, "compromised": compromised(&keys) }))?;
+    } else {
+        tell_compromised(&keys, out)?;
+    }
+    note(globals.json, "make a new backup of the vault, and restore no older one");
+    Ok(())
+}
+
+/// All that are, whenever somebody said so.
+fn compromised(keys: &[SigningKeyInfo]) -> Vec<SigningKeyId> {
+    keys.iter().filter(|key| key.compromised.is_some()).map(|key| key.key).collect()
+}
+
+fn tell_compromised(keys: &[SigningKeyInfo], out: &mut Out) -> Result<(), CliError> {
+    for key in compromised(keys) {
+        out.line(&format!("what only key {key} says does not count any more"))?;
+    }
     Ok(())
 }
 

@@ -125,7 +125,7 @@ impl Globals {
         self.open_existing().await
     }
 
-    /// Opens the folder and changes the key that signs, before anything is done that an earlier key says.
+    /// Opens the folder and changes the signing keys, before anything is done that an earlier key says.
     pub(super) async fn open_with_key_change(&self, change: KeyChange) -> Result<Store, CliError> {
         self.refuse_no_vault()?;
         let folder = self.unlocked()?.with_key_change(Some(change));
@@ -232,6 +232,13 @@ impl Globals {
         for key in &witnessed.keys {
             let text = format!(
                 "the vault was put back to before a change of its signing keys: it learned of key {key}"
+            );
+            note(self.json, &text);
+        }
+        for key in &witnessed.distrusted {
+            let text = format!(
+                "the vault learned that its signing key {key} is compromised: what only that key says \
+                 does not count"
             );
             note(self.json, &text);
         }

@@ -101,6 +101,9 @@ fn in_words(report: &VerifyReport) -> Vec<String> {
     if events.lost > 0 {
         line.push_str(&format!(", {} behind damaged pages", count(events.lost, "part")));
     }
+    if events.other_vaults > 0 {
+        line.push_str(&format!(", {} of other vaults", count(events.other_vaults, "event")));
+    }
     if events.unsealed > 0 {
         line.push_str(&format!(", {} never sealed", count(events.unsealed, "event")));
     }

@@ -28,7 +28,10 @@ pub enum FolderError {
     )]
     ManifestLost(PathBuf),
     /// A newer program made it.
-    #[error("{path} has format {found}, this program knows up to {FORMAT}; use a newer program")]
+    #[error(
+        "{path}: its format is {found}, and this program knows up to {FORMAT}; it was written by a newer \
+         program, use that one"
+    )]
     NewerFormat {
         /// The folder.
         path: PathBuf,

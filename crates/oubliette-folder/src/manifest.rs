@@ -16,18 +16,21 @@ use uuid::Uuid;
 use super::{
     DataFolder, FolderError,
     folder::{FORMAT, is_empty},
-    settings::{Settings, absolute, noted, pretty, usual_settings},
+    settings::{Settings, Version, absolute, noted, pretty, usual_settings},
     slot::{absolute_root, device},
 };
 use oubliette::vault::{Kek, PageStoreKind, Vault};
 use oubliette_files::durable;
 
-/// What `oubliette.json` says.
+/// What `oubliette.json` says in the version that this program knows: these members, and no others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Manifest {
-    /// Says that the folder is ours.
+    /// Says that the folder is ours, and the version.
     oubliette: u32,
-    /// The vault's id; none as long as the folder is being made, and nothing is stored in it.
+    /// The vault's id; none as long as the folder is being made, and nothing is stored in it. It must say
+    /// so: serde takes an absent member for `None`, unless it is told how to read it.
+    #[serde(deserialize_with = "Option::deserialize")]
     vault: Option<String>,
     /// By which id a user's settings for it are found.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,17 +126,16 @@ impl DataFolder {
             }
             Err(source) => return Err(FolderError::Io { path: file, source }),
         };
-        // The version first: only it says what the rest looks like.
-        #[derive(Deserialize)]
-        struct Version {
-            oubliette: u32,
-        }
         let not_ours = |_| self.without_manifest();
         // Some editors put a mark before the text.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        // The version first: only it says what the rest looks like.
         let Version { oubliette: found } = serde_json::from_slice(text).map_err(not_ours)?;
         if found > FORMAT {
             return Err(FolderError::NewerFormat { path: self.path.clone(), found });
+        }
+        if found != FORMAT {
+            return Err(self.without_manifest());
         }
         let Manifest { vault, settings: id, root, .. } =
             serde_json::from_slice(text).map_err(not_ours)?;

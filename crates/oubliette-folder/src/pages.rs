@@ -1,5 +1,7 @@
 //! Where a data folder's vault keeps its pages.
 
+use tokio::runtime::Handle;
+
 use super::{DataFolder, FolderError, manifest::Found};
 use oubliette::vault::{Moved, PageStoreKind, Vault, VaultError};
 
@@ -33,7 +35,8 @@ impl DataFolder {
         let slot = folder.slot(folder.known_root()?)?;
         let vault = folder.vault();
         let moving = move || Vault::move_pages(&vault, slot, to, progress);
-        let moved = tokio::task::spawn_blocking(moving).await;
+        let runtime = Handle::try_current().map_err(|_| VaultError::NoRuntime)?;
+        let moved = runtime.spawn_blocking(moving).await;
         // The task does not end only where a database panics: it is as after a write that failed.
         Ok(moved.map_err(|_| VaultError::Poisoned)??)
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use tokio::runtime::Handle;
+
 use super::{
     Access, DataFolder, FolderError, Parts,
     folder::{VAULT_OF_STORE, is_empty},
@@ -13,7 +15,7 @@ use oubliette::{
     erasure::{Announcement, Replayed, Unsuitable, replay, unsuitable},
     store::{SqliteStore, sqlite::OpenMode},
     vault::{
-        Vault,
+        Vault, VaultError,
         backup::{BackupError, Restored, VerifiedBackup, is_free},
     },
 };
@@ -100,7 +102,8 @@ impl DataFolder {
         self.rehearse_note(&noted)?;
         make_room(&root)?;
         let prepare = move || backup.prepare(&at, slot, progress);
-        let prepared = tokio::task::spawn_blocking(prepare);
+        let runtime = Handle::try_current().map_err(|_| VaultError::NoRuntime)?;
+        let prepared = runtime.spawn_blocking(prepare);
         let prepared = prepared.await.map_err(|_| BackupError::Interrupted)??;
         let replayed = match erasures.is_empty() {
             true => None,

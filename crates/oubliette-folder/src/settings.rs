@@ -21,14 +21,25 @@ use oubliette_files::{
     own::{self, Refused},
 };
 
-/// The settings of one data folder. Paths are text in them, which always has a JSON form.
+/// What a file of ours says of its version, whichever it is.
+#[derive(Deserialize)]
+pub(super) struct Version {
+    pub(super) oubliette: u32,
+}
+
+/// The settings of one data folder, in the version that this program knows: these members, and no
+/// others. Paths are text in them, which always has a JSON form.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     /// The version of the form.
     pub(super) oubliette: u32,
-    /// The vault that they are for; none as long as it is being made.
+    /// The vault that they are for; none as long as it is being made. It and the next member must be
+    /// there: serde takes an absent one for `None`, unless it is told how to read it.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(super) vault: Option<String>,
     /// Where the root slot is.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(super) root: Option<String>,
     /// Where its mirrors are: needed where the slot itself is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -59,13 +70,17 @@ impl Settings {
         let mut text = String::new();
         let read = opened.read_to_string(&mut text);
         read.map_err(|source| FolderError::Io { path: path.clone(), source })?;
-        let settings: Self = serde_json::from_str(&text).map_err(|error| {
-            FolderError::BadSettings { path: path.clone(), why: error.to_string() }
-        })?;
-        if settings.oubliette > FORMAT {
-            return Err(FolderError::NewerFormat { path, found: settings.oubliette });
+        let bad = |why: String| FolderError::BadSettings { path: path.clone(), why };
+        // The version first: only it says what the rest looks like.
+        let version = serde_json::from_str(&text).map_err(|error| bad(error.to_string()));
+        let Version { oubliette: found } = version?;
+        if found > FORMAT {
+            return Err(FolderError::NewerFormat { path, found });
         }
-        Ok(Some(settings))
+        if found != FORMAT {
+            return Err(bad(format!("version {found} was never released")));
+        }
+        serde_json::from_str(&text).map(Some).map_err(|error| bad(error.to_string()))
     }
 
     /// Notes them in a file, where they say anything that the folder alone does not tell.

@@ -51,7 +51,7 @@ pub use needles::{MOST_VALUES, SHORTEST_GIVEN, SHORTEST_VALUE};
 pub use reader::{CopyReader, READER, read_copy};
 
 use super::{AuditError, Finding, Severity};
-use crate::{layer::Oubliette, store::EventStore, vault::VaultError};
+use crate::{layer::Oubliette, runtime, store::EventStore, vault::VaultError};
 use needles::Needles;
 
 /// What to drill, and what is known of where things belong.
@@ -174,9 +174,10 @@ impl<S: EventStore> Oubliette<S> {
         let needles =
             Needles::gather(self, &vault, &options.needles, &options.ignore, &mut tell).await?;
         let (sender, mut news) = mpsc::channel(AHEAD);
-        let running = tokio::task::spawn_blocking(move || {
+        let run = move || {
             run::run(&vault, &options, &needles, &mut |news| drop(sender.blocking_send(news)))
-        });
+        };
+        let running = runtime::spawn_blocking(run).map_err(VaultError::from)?;
         while let Some(news) = news.recv().await {
             tell(news);
         }

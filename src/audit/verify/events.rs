@@ -1,6 +1,9 @@
 //! The events' part: what became of each token's key, and what the events say of the vault.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher,
+};
 
 use futures::TryStreamExt;
 
@@ -14,12 +17,12 @@ use crate::{
     crypto::Plaintext,
     erasure::{self, Uncounted},
     event::{
-        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, Payload, RecordedEvent, Subject,
-        Timestamp,
+        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, Payload, RecordedEvent,
+        StreamName, Subject, Timestamp,
     },
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
-        document::{Document, Stored},
+        document::{Document, Notes, Stored},
         tombstone::{self, Unvouched},
         try_tokens,
     },
@@ -54,6 +57,7 @@ pub(super) async fn verify<S: EventStore>(
     let most = options.keys_at_once.max(1);
     let (mut lot, mut edges) = keys.next_lot(vault, most);
     let mut tombstones: HashMap<ErasureId, u64> = HashMap::new();
+    let mut others = Others::default();
     let (mut pass, mut unused) = (1, 0);
     loop {
         keys.tell(report, tell);
@@ -71,8 +75,8 @@ pub(super) async fn verify<S: EventStore>(
                 }
                 continue;
             }
-            let (lot, edges) = (&mut lot, &mut edges);
-            let mut events = Events { layer, vault, books, report, tell, lot, edges };
+            let (lot, edges, others) = (&mut lot, &mut edges, &mut others);
+            let mut events = Events { layer, vault, books, report, tell, lot, edges, others };
             events.judge(specimen, &mut tombstones)?;
         }
         tell(VerifyNews::Events { read, pass });
@@ -226,8 +230,9 @@ fn read_again<S: EventStore>(
     specimen: Specimen,
     edges: &mut Edges,
 ) -> Result<(), AuditError> {
+    let anothers = specimen.is_anothers(vault);
     let Specimen { event, document, .. } = specimen;
-    if !layer.policy().states_owners(&event.stream, &event.event_type) {
+    if anothers || !layer.policy().states_owners(&event.stream, &event.event_type) {
         return Ok(());
     }
     let data = match document {
@@ -253,6 +258,23 @@ fn mark(specimen: &Specimen, lot: &mut Lot) {
     }
 }
 
+/// The streams in which another vault's events are: eight bytes each.
+#[derive(Default)]
+struct Others {
+    streams: HashSet<u64>,
+    state: RandomState,
+}
+
+impl Others {
+    fn add(&mut self, stream: &StreamName) {
+        self.streams.insert(self.state.hash_one(stream));
+    }
+
+    fn write_to(&self, stream: &StreamName) -> bool {
+        self.streams.contains(&self.state.hash_one(stream))
+    }
+}
+
 struct Events<'a, S, T> {
     layer: &'a Oubliette<S>,
     vault: &'a Vault,
@@ -261,6 +283,7 @@ struct Events<'a, S, T> {
     tell: &'a mut T,
     lot: &'a mut Lot,
     edges: &'a mut Edges,
+    others: &'a mut Others,
 }
 
 impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
@@ -271,9 +294,17 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     ) -> Result<(), AuditError> {
         mark(&specimen, self.lot);
         let tagged = specimen.tagged(self.vault);
+        let anothers = specimen.is_anothers(self.vault);
         let Specimen { event, document, lone_half } = specimen;
         self.report.events.events += 1;
         match document {
+            // Its holes, too, may say what is this vault's.
+            Ok(Document::Stored(stored)) if anothers => {
+                if !self.has_forged_holes(&event, &stored)? {
+                    self.anothers(&event, stored.tokens.is_empty() && stored.notes.holes.is_none());
+                }
+            }
+            Err(_) if anothers => self.anothers(&event, false),
             Err(Unreadable::HalfMissing) => {
                 let which = if lone_half { "public" } else { "private" };
                 stated(self.layer, self.vault, &event, None, self.edges);
@@ -296,29 +327,45 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     /// An event from before the layer, or written past it: it may be about somebody who is
     /// forgotten.
     fn clear(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
-        self.report.events.unsealed += 1;
-        self.in_clear(event)
-    }
-
-    fn in_clear(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
-        let own = || vec![Subject::of(&event.stream)];
-        let facts =
-            EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
-        let carved = event
-            .data
-            .as_ref()
-            .and_then(|data| self.layer.policy().carve(&facts, data, event.metadata.as_ref()).ok());
-        let about = carved
-            .map_or_else(own, |carved| carved.parts.into_iter().map(|part| part.subject).collect());
-        let forgotten = |subject: &&Subject| matches!(self.vault.is_closed(subject), Ok(true));
-        if let Some(subject) = about.iter().find(forgotten) {
-            let what = format!("{subject} is forgotten, and it was never sealed");
-            self.found(Ill::ForgottenInClear, event, what);
-        }
+        self.in_clear(event, "it was never sealed");
         stated(self.layer, self.vault, event, event.data.as_ref(), self.edges);
         match &event.data {
             Some(data) => self.owners(event, data, true),
             None => Ok(()),
+        }
+    }
+
+    /// Another vault's event. What it states, and for whom it is sealed, is that vault's to judge.
+    fn anothers(&mut self, event: &RecordedEvent, in_clear: bool) {
+        self.report.events.other_vaults += 1;
+        self.others.add(&event.stream);
+        if in_clear {
+            // Anybody can write such a tag, so that it hides nothing.
+            self.in_clear(event, "another vault's event holds it in clear");
+        }
+        self.found(Ill::OtherVault, event, "its tag names another vault");
+    }
+
+    fn in_clear(&mut self, event: &RecordedEvent, why: &str) {
+        self.report.events.unsealed += 1;
+        self.is_forgotten(event, why);
+    }
+
+    /// Whether something in clear is about somebody who is forgotten.
+    fn is_forgotten(&mut self, event: &RecordedEvent, why: &str) {
+        let own = || vec![Subject::of(&event.stream)];
+        let facts =
+            EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
+        // The policy refuses notes, which would hide what stands beside them.
+        let metadata = Notes::strip(event.metadata.as_ref());
+        let carve = |data| self.layer.policy().carve(&facts, data, metadata.as_ref()).ok();
+        let carved = event.data.as_ref().and_then(carve);
+        let about = carved
+            .map_or_else(own, |carved| carved.parts.into_iter().map(|part| part.subject).collect());
+        let forgotten = |subject: &&Subject| matches!(self.vault.is_closed(subject), Ok(true));
+        if let Some(subject) = about.iter().find(forgotten) {
+            let what = format!("{subject} is forgotten, and {why}");
+            self.found(Ill::ForgottenInClear, event, what);
         }
     }
 
@@ -367,8 +414,6 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                     opened.push(plaintext);
                 }
                 TokenFate::Shredded => dead += 1,
-                // Told below, once for the event.
-                TokenFate::Missing if tagged == Some(Tagged::OtherVault) => {}
                 TokenFate::Missing => {
                     self.report.events.unknown += 1;
                     self.found(Ill::UnknownKey, event, format!("no key {id} in this vault"));
@@ -390,13 +435,15 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             Some(Tagged::UnknownEra) => {
                 self.found(Ill::UnknownEra, event, "its tag names an era that this vault never had");
                 if parts == 0 && !holes {
-                    self.in_clear(event)?;
+                    self.is_forgotten(event, "nobody can vouch for what it has in clear");
                 }
             }
             // In clear: not this vault's, and no more can be said.
             _ if parts == 0 && !holes => self.clear(event)?,
+            // A key of this vault's is in it: only this vault could have written it.
             Some(Tagged::OtherVault) => {
-                self.found(Ill::OtherVault, event, "its tag names another vault");
+                let kind = if dead > 0 { Ill::Untagged } else { Ill::TagMissing };
+                self.found(kind, event, "its tag names another vault, and its key is this one's");
             }
             None if dead > 0 || parts == 0 => {
                 self.found(Ill::Untagged, event, "nothing opens, and no tag vouches for it");
@@ -472,7 +519,13 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 self.found(Ill::ForgedTombstone, event, error.to_string());
                 return Ok(());
             }
-            Err(Unvouched::Forged) => {
+            Err(Unvouched::Stranger) if self.others.write_to(&event.stream) => {
+                let what = "it is signed by a key that this vault never had, in a stream to which \
+                            another vault writes as well";
+                self.found(Ill::ForeignTombstone, event, what);
+                return Ok(());
+            }
+            Err(Unvouched::Forged | Unvouched::Stranger) => {
                 let what = "a tombstone here was not written by this vault";
                 self.found(Ill::ForgedTombstone, event, what);
                 return Ok(());
@@ -552,7 +605,12 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         let kind = match why {
             Unlearned::Compromised { .. } => Ill::CompromisedWord,
             Unlearned::Gap { .. } if erasure::opens(said, self.vault) => Ill::SigningKeyGap,
-            Unlearned::Gap { .. } | Unlearned::Forged => Ill::ForgedAnnouncement,
+            Unlearned::UnknownSigner { .. } if erasure::opens(said, self.vault) => {
+                Ill::RefusedStatement
+            }
+            Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. } | Unlearned::Forged => {
+                Ill::ForgedAnnouncement
+            }
             _ => Ill::RefusedStatement,
         };
         self.found(kind, event, why.to_string());

@@ -66,7 +66,7 @@ pub enum Ill {
     UnknownKey,
     /// A sealed part does not open in its place under its key.
     Tampered,
-    /// An event's keys are dead, and no tag vouches that it was ever sealed here.
+    /// An event's keys are dead, and no tag of this vault's vouches that it was ever sealed here.
     Untagged,
     /// An event can be read today, and nothing will vouch for it when its keys are gone.
     TagMissing,
@@ -249,11 +249,12 @@ impl Ill {
                  subject's state is, and reading the stream ends there"
             }
             Self::TagMissing => {
-                "somebody changed the event's metadata: restore it from a copy of the event store \
+                "somebody changed or replaced the event's tag: restore it from a copy of the event store \
                  before its subject is forgotten; afterwards it cannot be told from a forged one"
             }
             Self::OtherVault => {
-                "none needed, if another vault shares this event store: open it with that one"
+                "none needed, if another vault shares this event store: open it with that one, and verify it \
+                 there"
             }
             Self::UnknownEra => {
                 "this vault was restored from a backup that is older than the event: restore a newer \
@@ -330,7 +331,8 @@ impl Ill {
                  store, nothing is wrong with the vault"
             }
             Self::ForgottenInClear => {
-                "remove the event from the store: it was never sealed, and no erasure reaches it"
+                "remove the event from the store: it was not sealed here, and no erasure reaches it; where \
+                 another vault wrote it, ask there"
             }
             Self::UnusedKey => {
                 "none needed: an append that was broken off, or events that are not in this store"

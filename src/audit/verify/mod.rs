@@ -116,8 +116,10 @@ pub struct EventTotals {
     pub unknown: u64,
     /// Sealed parts whose key lies beneath a damaged page of the vault.
     pub lost: u64,
-    /// Events of which nothing shows that this vault wrote them.
+    /// Events in clear of which nothing shows that this vault wrote them.
     pub unsealed: u64,
+    /// Events that another vault wrote, as far as can be told; in clear, they are unsealed as well.
+    pub other_vaults: u64,
     /// How many tombstones this vault signed.
     pub tombstones: u64,
 }

@@ -10,6 +10,7 @@ use crate::{
     audit::{AuditError, Finding, Where, finding::hex},
     erasure::ErasureRecord,
     event::{ErasureId, Subject, Timestamp},
+    runtime,
     vault::{
         BackupState, Flaw, Judged, KeyTrouble, NoteKind, Trouble, Vault, VaultError, in_words,
     },
@@ -42,12 +43,13 @@ pub(super) async fn verify(
     let (sender, mut news) = mpsc::channel(AHEAD);
     let judging = {
         let vault = vault.clone();
-        tokio::task::spawn_blocking(move || {
+        let judge = move || {
             // Nobody listens any more where the caller dropped the future.
             let mut trouble = |trouble| drop(sender.blocking_send(News::Trouble(trouble)));
             let mut at = |part| drop(sender.blocking_send(News::At(part)));
             vault.judge(repair, &mut trouble, &mut at)
-        })
+        };
+        runtime::spawn_blocking(judge).map_err(VaultError::from)?
     };
     while let Some(news) = news.recv().await {
         match news {
@@ -88,11 +90,11 @@ fn books(
     };
     for (id, note) in notes {
         let erasure = ErasureId(Uuid::from_bytes(id));
-        match serde_json::from_slice::<ErasureRecord>(&note) {
-            Ok(record) if record.erasure == erasure => {
+        match ErasureRecord::read(erasure, &note) {
+            Ok(record) => {
                 books.records.insert(erasure, record);
             }
-            _ => {
+            Err(_) => {
                 let what = "the record of the erasure does not have its form";
                 report.found(Ill::OddRecord.at(Where::Erasure(erasure), what), tell);
             }

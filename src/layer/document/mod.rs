@@ -46,4 +46,4 @@ mod properties;
 mod tests;
 
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;

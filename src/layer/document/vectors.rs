@@ -2,7 +2,10 @@
 //! committed ones are still what this program writes. They never change: what once was sealed
 //! must open for ever. `tests/format_vectors.rs` opens them through the public functions.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -31,7 +34,7 @@ const ERA: Era = Era([0x0e, 0x7a, 0x00, 0x03]);
 const ERA_SECRET: u8 = 3;
 const POLICY: PolicyDigest = PolicyDigest([0x50, 0x4f, 0x4c, 0x49, 0x43, 0x59, 0x30, 0x31]);
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -584,6 +587,17 @@ fn bad(good: &[Value]) -> Vec<Value> {
         vector["metadata"] = [&notes[..at], &one, &notes[at + 67..]].concat().into();
         vector
     });
+    add("split-private-half-missing", "half-missing", {
+        let mut vector = split.clone();
+        vector.as_object_mut().unwrap().remove("private").unwrap();
+        vector
+    });
+    add("split-private-half-that-is-in-clear", "half-missing", {
+        let mut vector = split.clone();
+        vector["private"]["data"]["json"] = r#"{"name":"Ada"}"#.into();
+        vector["private"]["metadata"] = Value::Null;
+        vector
+    });
     add("split-public-half-edited", "tampered", replaced(&split, "data", "red", "rod"));
     add("split-private-half-of-another", "tampered", {
         let mut vector = split;
@@ -613,10 +627,19 @@ fn eras() -> Value {
     json!([{ "era": ERA, "secret": hex(&secret(ERA_SECRET)) }])
 }
 
+/// A file of vectors.
+pub(crate) fn committed(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(path(name)).unwrap()).unwrap()
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
+}
+
 /// Compares a file with what it should be, and makes it if it is not there and that is asked for.
-fn are_committed(name: &str, file: &Value) {
+pub(crate) fn are_committed(name: &str, file: &Value) {
     let text = serde_json::to_string_pretty(file).unwrap() + "\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+    let path = path(name);
     if !path.exists() && std::env::var_os("OUBLIETTE_WRITE_VECTORS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, &text).unwrap();

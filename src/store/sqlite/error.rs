@@ -33,8 +33,8 @@ pub enum OpenError {
     },
     /// A newer program wrote it.
     #[error(
-        "the event store in {} has format {found}, this program knows formats up to {known}: \
-         use a newer program",
+        "the event store in {} has format {found}, and this program knows up to {known}; it was written \
+         by a newer program, use that one",
         folder.display()
     )]
     Newer {

@@ -8,10 +8,7 @@ use std::{
 };
 
 use futures::{FutureExt, Stream};
-use tokio::{
-    runtime::Handle,
-    task::{JoinError, JoinHandle},
-};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     Inner, SqliteError,
@@ -19,6 +16,7 @@ use super::{
 };
 use crate::{
     event::{Position, RecordedEvent, StreamName},
+    runtime,
     store::{Direction, Filter, ReadAllOptions, ReadOptions, StoreError},
 };
 
@@ -245,8 +243,7 @@ impl Drop for Pages {
 pub(super) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StoreError> {
-    let runtime = Handle::try_current().map_err(|_| SqliteError::NoRuntime)?;
-    Ok(runtime.spawn_blocking(work))
+    Ok(runtime::spawn_blocking(work).map_err(|_| SqliteError::NoRuntime)?)
 }
 
 fn lost(error: JoinError) -> StoreError {

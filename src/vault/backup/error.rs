@@ -76,14 +76,6 @@ pub enum BackupError {
         /// What is odd about it.
         what: String,
     },
-    /// A newer program wrote it.
-    #[error("the backup has format {found}, this program knows up to {known}; use a newer program")]
-    NewerFormat {
-        /// The format that the file names.
-        found: u32,
-        /// The newest format that this program knows.
-        known: u32,
-    },
     /// It is a backup of another vault than the one wanted.
     #[error(
         "the backup is of vault {backup}, but the events here are sealed by vault {wanted}; \

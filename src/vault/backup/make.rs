@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     event::Timestamp,
+    runtime,
     vault::{
         Backup, BackupId, NoteKind, Vault, VaultError,
         committer::Job,
@@ -48,7 +49,8 @@ impl Vault {
     ) -> Result<Backup, BackupError> {
         let (vault, file, recipients) = (self.clone(), file.to_owned(), recipients.clone());
         let run = async move { back_up(&vault, file, recipients, expires, progress).await };
-        tokio::spawn(run).await.map_err(|_| BackupError::Interrupted)?
+        let task = runtime::spawn(run).map_err(VaultError::from)?;
+        task.await.map_err(|_| BackupError::Interrupted)?
     }
 }
 
@@ -143,11 +145,12 @@ async fn write(
         Ok::<_, BackupError>((writing, tap))
     };
     let interrupted = |_| BackupError::Interrupted;
-    let (writing, tap) = tokio::task::spawn_blocking(walk).await.map_err(interrupted)??;
+    let (writing, tap) =
+        runtime::spawn_blocking(walk).map_err(VaultError::from)?.await.map_err(interrupted)??;
     let last = vault.ask(Job::CloseTap).await?;
     drop(tap);
     let end = move || writing.end(&last);
-    tokio::task::spawn_blocking(end).await.map_err(interrupted)?
+    runtime::spawn_blocking(end).map_err(VaultError::from)?.await.map_err(interrupted)?
 }
 
 /// Closes the tap when dropped: nobody else may, once the backup is broken off.

@@ -7,7 +7,7 @@ use crate::vault::{
     Backup, NoteKind, Vault, VaultError, VaultId,
     core::Limits,
     disk::parts,
-    places,
+    notes, places,
     root::{Slot, SlotConfig},
     tree::{FolderDraft, Seed, Tree, is_free},
 };
@@ -70,7 +70,7 @@ impl VerifiedBackup {
         let epoch = self.header.epoch.max(left) + 1;
         let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
         let stem = places::note(NoteKind::Backup, backup.backup.0.as_bytes());
-        self.put(parts(&stem, &backup.to_note()?)?);
+        self.put(parts(&stem, &notes::stored(&backup.to_note()?))?);
         // What the lost vault made since is of another era, and so no id of it is taken for one of its own.
         let (era, _) = self.eras().begin()?;
         self.put(era);

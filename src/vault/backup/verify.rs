@@ -27,6 +27,7 @@ use crate::{
         disk::Wholes,
         eras::{self, Eras},
         fence::FenceRecord,
+        notes,
         places::{self, Hash, Naming},
         records::KeyEntry,
         signing,
@@ -123,7 +124,7 @@ impl VerifiedBackup {
             }
         }
         drop(reader);
-        let eras = wholes(&kept.split_off(&eras.start)).and_then(|notes| eras::read(&notes));
+        let eras = wholes(&kept.split_off(&eras.start)).and_then(eras::read);
         let eras = Eras::over(eras.map_err(|error| odd(path, error))?);
         let signing = kept.split_off(&history.start);
         let signing = signing_keys(&signing).map_err(|error| odd(path, error))?;
@@ -286,8 +287,9 @@ impl Iterator for Values<'_> {
     }
 }
 
-/// Every key stands where its name says.
+/// Every key stands where its name says, and nothing is there that this program does not know.
 fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(), BackupError> {
+    notes::refuse_newer(place, value).map_err(|error| odd(path, error))?;
     if !places::is_key(place) {
         return Ok(());
     }
@@ -303,13 +305,13 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
 fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
     let missing = || VaultError::Damaged("it is not in its own catalogue".into());
     let note = wholes(parts)?.pop().ok_or_else(missing)?.1;
-    serde_json::from_slice(&note).map_err(|_| missing())
+    notes::from_json(NoteKind::Backup, &notes::content(NoteKind::Backup, note)?)
 }
 
 /// The history of signing keys, in parts.
 fn signing_keys(parts: &BTreeMap<Place, Value>) -> Result<History, VaultError> {
     let missing = || VaultError::Damaged("it has no history of signing keys".into());
-    signing::read(&wholes(parts)?.pop().ok_or_else(missing)?.1)
+    signing::read(wholes(parts)?.pop().ok_or_else(missing)?.1)
 }
 
 fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {
@@ -352,7 +354,10 @@ fn joined(mut ranges: Vec<(Place, Place)>) -> Vec<(Place, Place)> {
 
 fn odd(path: &Path, error: VaultError) -> BackupError {
     match error {
-        VaultError::NewerFormat { found, known } => BackupError::NewerFormat { found, known },
+        // A newer program wrote it, and can restore it.
+        newer @ (VaultError::NewerFormat { .. }
+        | VaultError::UnknownKind(_)
+        | VaultError::UnknownClass(_)) => newer.into(),
         error => BackupError::Odd { path: path.to_owned(), what: error.to_string() },
     }
 }
@@ -401,7 +406,10 @@ fn told(path: &Path, fault: Fault, ended: &AtomicBool) -> BackupError {
     let path = path.to_owned();
     match fault {
         Fault::Foreign => BackupError::NotABackup(path),
-        Fault::Newer(found) => BackupError::NewerFormat { found, known: super::format::FORMAT },
+        Fault::Newer(found) => {
+            let known = super::format::FORMAT;
+            VaultError::NewerFormat { what: "the backup", found, known }.into()
+        }
         Fault::Odd(what) => BackupError::Odd { path, what },
         Fault::Io(error) => match error.kind() {
             io::ErrorKind::UnexpectedEof => BackupError::CutOff(path),

@@ -76,7 +76,8 @@ impl Pair {
                     }
                 }
                 Sector::OtherFormat(found) if found > FORMAT => {
-                    return Err(VaultError::NewerFormat { found, known: FORMAT });
+                    let what = "the root slot";
+                    return Err(VaultError::NewerFormat { what, found, known: FORMAT });
                 }
                 Sector::OtherFormat(found) => {
                     let why = format!("it has format {found}, which was never released");

@@ -12,15 +12,16 @@
 //!
 //! | member | what |
 //! | --- | --- |
-//! | `format` | 1. A higher one is refused as [`NewerFormat`](super::VaultError::NewerFormat) |
 //! | `log` | the number of the log that the vault keeps, 1 or more |
 //! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
 //! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
+//! | `distrusts` | the announcements that distrust an earlier key; absent where there is none |
 //! | `due` | the ids of the statements that the event store has not taken yet |
 //! | `repeat` | whether all erasures are still to be announced once more |
 //!
 //! Of a key, `until`, `compromised` and `statement` may be absent. `origin` is `created`, `restored`,
-//! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the note is read.
+//! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the note is read;
+//! so is a note in which nothing says why a key is compromised.
 
 use serde::{Deserialize, Serialize};
 
@@ -90,22 +91,20 @@ pub struct PinnedSuccessor {
 
 /// All that is noted of signing keys. It is in every backup; no secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct History {
-    format: u32,
     /// Which log the vault keeps. A restored vault begins the next.
     pub(super) log: u32,
     /// The oldest first. The last one is the one whose secret the vault has.
     pub(super) keys: Vec<SigningKeyInfo>,
     pub(super) successors: Vec<PinnedSuccessor>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) distrusts: Vec<Announcement>,
     /// Statements that the event store has not taken yet.
     pub(super) due: Vec<EventId>,
     /// Whether all erasures are still to be announced once more, because an earlier key's word does not
     /// count everywhere.
     pub(super) repeat: bool,
 }
-
-pub(super) const FORMAT: u32 = 1;
 
 /// Why a statement about signing keys does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -154,6 +153,23 @@ pub enum Unlearned {
         /// Its successor.
         successor: SigningKeyId,
     },
+    /// Whoever has a key cannot distrust itself, nor those that came after it.
+    #[error("signing key {signer} distrusts key {key}, and only a later key may")]
+    NotLater {
+        /// The key that signed it.
+        signer: SigningKeyId,
+        /// The key that it distrusts.
+        key: SigningKeyId,
+    },
+    /// A key of which the vault knows nothing distrusts another.
+    #[error(
+        "it is signed by key {signer}, of which the vault knows nothing: another restoration says so, or \
+         the announcement of a change of key is missing"
+    )]
+    UnknownSigner {
+        /// The key that signed it.
+        signer: SigningKeyId,
+    },
 }
 
 /// What a statement says, taken apart.
@@ -184,7 +200,7 @@ fn is_proved(said: &Announcement) -> bool {
     })
 }
 
-fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
+pub(super) fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
     said.signature().is_some_and(|(key, signature)| {
         key == by.id() && by.verifies(&said.signed_bytes(), signature)
     })
@@ -203,27 +219,22 @@ impl History {
             statement: None,
         };
         Self {
-            format: FORMAT,
             log: 1,
             keys: vec![first],
             successors: Vec::new(),
+            distrusts: Vec::new(),
             due: Vec::new(),
             repeat: false,
         }
     }
 
-    /// That in a note.
-    pub(super) fn parse(note: &[u8]) -> Result<Self, Odd> {
-        let history: Self = serde_json::from_slice(note).map_err(|_| Odd::Form)?;
-        match history.format {
-            FORMAT if !history.keys.is_empty() && history.log > 0 => {}
-            format if format > FORMAT => return Err(Odd::Newer(format)),
-            _ => return Err(Odd::Form),
+    /// What is wrong with one that was read.
+    pub(super) fn trouble(&self) -> Option<Odd> {
+        if self.keys.is_empty() || self.log == 0 {
+            return Some(Odd::Form);
         }
-        match history.gap() {
-            Some(key) => Err(Odd::Gap(key)),
-            None => Ok(history),
-        }
+        let why = (!self.says_why()).then_some(Odd::Form);
+        self.gap().map(Odd::Gap).or(why)
     }
 
     /// The first key to which nothing leads.
@@ -277,8 +288,30 @@ impl History {
         replaced.filter(|_| is_proved(said))
     }
 
-    fn find(&self, key: SigningKeyId) -> Option<&SigningKeyInfo> {
+    pub(super) fn find(&self, key: SigningKeyId) -> Option<&SigningKeyInfo> {
         self.keys.iter().find(|info| info.key == key)
+    }
+
+    /// The id of the key that signs.
+    pub(crate) fn signs(&self) -> SigningKeyId {
+        // There is at least one: see `parse`.
+        self.current().map_or(SigningKeyId([0; 16]), |info| info.key)
+    }
+
+    /// How a key came into the history; `None`: it is not in it.
+    pub(crate) fn origin_of(&self, key: SigningKeyId) -> Option<KeyOrigin> {
+        self.find(key).map(|info| info.origin)
+    }
+
+    /// Since when somebody else has a key, as was said.
+    pub(crate) fn compromised(&self, key: SigningKeyId) -> Option<Timestamp> {
+        self.find(key).and_then(|info| info.compromised)
+    }
+
+    /// The keys that came after one.
+    pub(crate) fn after(&self, key: SigningKeyId) -> Vec<SigningKeyId> {
+        let after = self.keys.iter().skip_while(|info| info.key != key).skip(1);
+        after.map(|info| info.key).collect()
     }
 
     /// The key that signs.
@@ -291,16 +324,28 @@ impl History {
         self.successors.iter().find(|pin| pin.replaces == key)
     }
 
-    /// The successor that may take the place of the key that signs. Where that was made because the vault
-    /// was restored, and has none: of the key before.
-    pub(super) fn successor(&self) -> Option<&PinnedSuccessor> {
-        for info in self.keys.iter().rev() {
+    /// The successor that may take the place of the key that signs.
+    pub(crate) fn successor(&self) -> Option<&PinnedSuccessor> {
+        self.current().and_then(|info| self.waits_for(info.key))
+    }
+
+    /// The successor that may take the place of a key, and has not. Where the key was made because the
+    /// vault was restored, and has none: of the key before.
+    pub(super) fn waits_for(&self, key: SigningKeyId) -> Option<&PinnedSuccessor> {
+        let until = self.keys.iter().position(|info| info.key == key)?;
+        for info in self.keys[..=until].iter().rev() {
             let unused = self.successor_of(info.key).filter(|_| self.find_use_of(info).is_none());
             if unused.is_some() || info.origin != KeyOrigin::Restored {
-                return unused;
+                return unused.filter(|_| info.compromised.is_none());
             }
         }
         None
+    }
+
+    /// Whether the change of a key says that it is compromised.
+    pub(super) fn was_changed_as_compromised(&self, info: &SigningKeyInfo) -> bool {
+        let said = self.find_use_of(info).and_then(|new| new.statement.as_ref());
+        said.and_then(Said::of).is_some_and(|said| said.statement.compromised.is_some())
     }
 
     /// The key that took the place of another, by a statement.
@@ -334,6 +379,9 @@ impl History {
     /// # Errors
     /// Why it does not count; then nothing is changed.
     pub(crate) fn learn(&mut self, said: &Announcement) -> Result<bool, Unlearned> {
+        if said.kind() == Some(AnnouncementKind::Distrust) {
+            return self.learn_distrust(said);
+        }
         let stated = Said::of(said).ok_or(Unlearned::Forged)?;
         let Said { statement, key, signer, .. } = stated;
         let Some(old) = self.find(statement.replaces) else {
@@ -359,7 +407,8 @@ impl History {
         if self.find_use_of(old).is_some() || self.find(key).is_some() {
             return Err(Unlearned::Replaced { key: old.key });
         }
-        match (stated.kind, successor) {
+        // Whoever has the key that a restored vault made may not pass by the one that was pinned before.
+        match (stated.kind, successor.or_else(|| self.waits_for(old.key))) {
             (AnnouncementKind::Successor, Some(pin)) => {
                 Err(Unlearned::PinnedBefore { key: old.key, successor: pin.key })
             }
@@ -378,7 +427,7 @@ impl History {
     }
 
     /// Pins a successor.
-    pub(super) fn pin(&mut self, said: &Announcement) {
+    pub(crate) fn pin(&mut self, said: &Announcement) {
         let Some(stated) = Said::of(said) else { return };
         self.successors.push(PinnedSuccessor {
             key: stated.key,
@@ -391,11 +440,11 @@ impl History {
 
     /// Adds a key; the vault's own is the last one from then on. Of another's change, what this vault made
     /// for itself stays the last.
-    pub(super) fn change(&mut self, said: &Announcement, is_successor: bool, own: bool) {
+    pub(crate) fn change(&mut self, said: &Announcement, is_successor: bool, own: bool) {
         let Some(stated) = Said::of(said) else { return };
         if let Some(old) = self.keys.iter_mut().find(|info| info.key == stated.statement.replaces) {
             old.until = Some(stated.at);
-            old.compromised = stated.statement.compromised;
+            old.compromised = old.compromised.or(stated.statement.compromised);
         }
         if let Some(last) = self.keys.last_mut().filter(|_| own) {
             last.until = Some(stated.at);
@@ -436,9 +485,11 @@ impl History {
     /// All statements, in their order.
     pub(super) fn statements(&self) -> impl Iterator<Item = &Announcement> {
         let pins = |key| self.successors.iter().filter(move |pin| pin.replaces == key);
-        self.keys.iter().flat_map(move |info| {
+        let of_keys = self.keys.iter().flat_map(move |info| {
             info.statement.iter().chain(pins(info.key).map(|pin| &pin.statement))
-        })
+        });
+        // Whoever distrusts must be known first.
+        of_keys.chain(&self.distrusts)
     }
 }
 
@@ -446,7 +497,6 @@ impl History {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) enum Odd {
     Form,
-    Newer(u32),
     /// Nothing leads to this key.
     Gap(SigningKeyId),
 }

@@ -5,6 +5,7 @@
 //! a restored vault finds a history without a secret, and makes a key of its own. Used by `erasure`, which
 //! says each change in the event store, and by `layer` and `audit`, which ask what a signature is worth.
 
+mod distrust;
 mod history;
 mod successor;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use super::{
     NoteKind, Vault, VaultError,
     committer::{Committer, Job},
     disk::{Disk, parts},
-    places,
+    notes, places,
     tree::{Erasure, Value},
 };
 use crate::{
@@ -104,7 +105,7 @@ impl Signing {
 impl Keys {
     fn load(disk: &Disk) -> Result<Self, VaultError> {
         let history = disk.whole(&places::note(NoteKind::SigningKeys, &HISTORY))?;
-        let mut history = history.map(|note| read(&note)).transpose()?;
+        let mut history = history.map(read).transpose()?;
         if let Some(history) = &history
             && let Some(last) = history.current()
             && let Some(current) = secret(disk, last.key)?
@@ -126,28 +127,30 @@ impl Keys {
 }
 
 /// The history in its note.
-pub(super) fn read(note: &[u8]) -> Result<History, VaultError> {
-    History::parse(note).map_err(|odd| match odd {
-        Odd::Form => VaultError::Damaged("the history of the signing keys".into()),
-        Odd::Newer(found) => VaultError::NewerFormat { found, known: history::FORMAT },
-        Odd::Gap(key) => VaultError::SigningKeyGap(key),
-    })
+pub(super) fn read(note: Value) -> Result<History, VaultError> {
+    let note = notes::content(NoteKind::SigningKeys, note)?;
+    let history: History = notes::from_json(NoteKind::SigningKeys, &note)?;
+    match history.trouble() {
+        None => Ok(history),
+        Some(Odd::Form) => Err(VaultError::Damaged("the history of the signing keys".into())),
+        Some(Odd::Gap(key)) => Err(VaultError::SigningKeyGap(key)),
+    }
 }
 
 fn note(history: &History) -> Result<Value, VaultError> {
-    let noted = serde_json::to_vec(history).map_err(|error| VaultError::Storage(Box::new(error)));
-    noted.map(Value::new)
+    Ok(notes::stored(&notes::to_json(history)?))
 }
 
 fn secret_parts(key: &SigningKey) -> Result<Vec<super::tree::Change>, VaultError> {
     let stem = places::note(NoteKind::SigningSecret, &key.public().id().0);
-    parts(&stem, key.secret().as_slice())
+    parts(&stem, &notes::stored(key.secret().as_slice()))
 }
 
 fn secret(disk: &Disk, key: SigningKeyId) -> Result<Option<SigningKey>, VaultError> {
     let note = disk.whole(&places::note(NoteKind::SigningSecret, &key.0))?;
     let odd = || VaultError::Damaged("the secret of a signing key".into());
     let read = |note: Value| {
+        let note = notes::content(NoteKind::SigningSecret, note)?;
         let mut secret = Secret::default();
         if note.len() != secret.len() {
             return Err(odd());
@@ -271,27 +274,19 @@ impl Vault {
         self.write_history(history, own).await
     }
 
-    /// Pins a successor by a statement that this vault signed.
-    pub(crate) async fn pin(&self, statement: &Announcement) -> Result<(), VaultError> {
-        let mut history = self.signing_history()?;
-        history.pin(statement);
-        history.due.push(statement.id());
-        self.write_history(history, None).await
-    }
-
-    /// Signs with another key from now on, by a statement. The secret of the earlier one is destroyed.
-    pub(crate) async fn change_key(
+    /// Notes a history that this vault changed by statements of its own, which the event store has to
+    /// take. `repeat`: all erasures are to be announced again. The secret of a key that was
+    /// replaced is destroyed.
+    pub(crate) async fn change_keys(
         &self,
-        statement: &Announcement,
-        new: SigningKey,
-        is_successor: bool,
+        mut history: History,
+        said: &[Announcement],
         repeat: bool,
+        new: Option<SigningKey>,
     ) -> Result<(), VaultError> {
-        let mut history = self.signing_history()?;
-        history.change(statement, is_successor, true);
-        history.due.push(statement.id());
+        history.due.extend(said.iter().map(Announcement::id));
         history.repeat |= repeat;
-        self.write_history(history, Some(new)).await
+        self.write_history(history, new).await
     }
 
     async fn write_history(

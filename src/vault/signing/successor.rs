@@ -45,7 +45,8 @@ pub enum SuccessorError {
     NotASuccessor(String),
     /// A newer program wrote it.
     #[error(
-        "{file} is a successor's file of version {version}, this program knows 1; use a newer program"
+        "{file} is a successor's file of version {version}, and this program knows 1; it was written by a \
+         newer program, use that one"
     )]
     Newer {
         /// The file.

@@ -164,7 +164,7 @@ async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
         drop(vault);
         let vault = over(&tree);
         let named = |error: VaultError| match error {
-            VaultError::NewerFormat { found: 2, known: 1 } => byte == 0,
+            VaultError::NewerFormat { found: 2, known: 1, .. } => byte == 0,
             VaultError::UnknownClass(form) => byte != 0 && form == newer >> 4,
             _ => false,
         };

@@ -225,7 +225,10 @@ async fn a_forgotten_owner_is_no_longer_named_but_was_there() {
 async fn an_erasures_note_comes_with_its_destruction() {
     let tree = tree();
     let vault = over(&tree);
-    let erasure = forget(&vault, "user-1").await;
+    let erasure = ErasureId::now();
+    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+    let destruction = Destruction::new(erasure, doomed);
+    vault.destroy(&destruction, b"a note").await.unwrap();
     let epoch = tree.epoch().unwrap();
     drop(vault);
     let vault = over(&tree);
@@ -233,6 +236,6 @@ async fn an_erasures_note_comes_with_its_destruction() {
     assert_eq!(notes.len(), 1);
     assert_eq!((notes[0].0, notes[0].1.as_slice()), (erasure.0.into_bytes(), &b"a note"[..]));
     // Done already: asking again changes no root.
-    let again = destroy(&vault, erasure, "user-1", Dead::All).await.unwrap();
+    let again = vault.destroy(&destruction, b"a note").await.unwrap();
     assert_eq!(again.epoch, epoch);
 }

@@ -163,7 +163,7 @@ pub(super) async fn destroy(
     dead: Dead,
 ) -> Result<Destroyed, VaultError> {
     let doomed = vec![Doomed { subject: subject(whose), dead }];
-    vault.destroy(&Destruction::new(erasure, doomed), b"a note").await
+    vault.destroy(&Destruction::new(erasure, doomed), b"").await
 }
 
 /// Destroys keys of a subject, but for those that are spared.
@@ -177,7 +177,7 @@ pub(super) async fn destroy_but(
     let doomed = vec![Doomed { subject: subject(whose), dead }];
     let spared = spared.into_iter().collect();
     let destruction = Destruction { spared, ..Destruction::new(erasure, doomed) };
-    vault.destroy(&destruction, b"a note").await
+    vault.destroy(&destruction, b"").await
 }
 
 pub(super) fn live(state: Result<KeyState, VaultError>) -> Arc<DataKey> {

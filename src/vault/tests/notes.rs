@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::vault::NoteKind;
+use crate::vault::{NoteKind, disk::parts, notes, places};
 
 #[tokio::test]
 async fn a_note_of_any_size_comes_back_and_goes() {
@@ -92,4 +92,70 @@ async fn the_inventory_walks_over_everything_once() {
     assert_eq!(keys.len(), 10_000 - gone);
     let pseudonym = over(&tree).pseudonym(&subject("user-4"));
     assert!(fences.contains(&pseudonym));
+}
+
+/// A hold, say: an older program that opened the vault all the same would destroy what is held.
+#[tokio::test]
+async fn a_vault_with_a_kind_of_note_that_this_program_does_not_know_does_not_open() {
+    let newer = NoteKind::Owners as u8 + 1;
+    for (place, told) in [
+        (vec![3, newer], "notes of kind 11"),
+        (vec![3, u8::MAX], "notes of kind 255"),
+        (vec![4, 0], "kind 4"),
+        (vec![u8::MAX; 22], "kind 255"),
+    ] {
+        let tree = tree();
+        let vault = over(&tree);
+        key(&vault, "user-1", "user-1").await.unwrap();
+        drop(vault);
+        let mut place = place;
+        place.resize(18, 7);
+        tree.put(parts(&place, &notes::stored(b"{}")).unwrap()).unwrap();
+        let refused = Vault::over(Arc::clone(&tree), Limits::default()).unwrap_err();
+        assert!(matches!(refused, VaultError::UnknownKind(_)), "{refused}");
+        let text = refused.to_string();
+        assert!(text.contains(told) && text.contains("written by a newer program"), "{text}");
+        tree.put(vec![(parts(&place, b"").unwrap()[0].0.clone(), None)]).unwrap();
+        drop(over(&tree));
+    }
+    // All that there is comes before.
+    assert!(places::notes(NoteKind::Owners).end <= places::after_notes(NoteKind::Owners));
+}
+
+#[tokio::test]
+async fn a_note_of_a_later_version_is_told_by_verify_and_read_by_nobody() {
+    let tree = tree();
+    let vault = over(&tree);
+    let id = [5; 16];
+    vault.put_newer_note(NoteKind::Backup, id, b"{}").await.unwrap();
+    assert!(matches!(vault.backups(), Err(VaultError::NewerFormat { found: 2, known: 1, .. })));
+    vault.put_newer_note(NoteKind::Claim, id, b"x").await.unwrap();
+    assert!(matches!(vault.notes(NoteKind::Claim), Err(VaultError::NewerFormat { found: 2, .. })));
+    let mut told = Vec::new();
+    vault.judge(false, &mut |trouble| told.push(trouble), &mut |_| {}).unwrap();
+    let newer = |trouble: &crate::vault::Trouble| match trouble {
+        crate::vault::Trouble::Value { why, .. } => why.contains("written by a newer program"),
+        _ => false,
+    };
+    assert_eq!(told.iter().filter(|trouble| newer(trouble)).count(), 2);
+}
+
+#[test]
+fn no_other_bytes_are_read_for_an_entry_of_the_catalogue() {
+    let entry = crate::vault::Backup {
+        backup: crate::vault::BackupId(uuid::Uuid::from_u128(7)),
+        created: crate::event::Timestamp::from_micros(1_000_000),
+        expires: crate::event::Timestamp::from_micros(9_000_000),
+        epoch: 4,
+        era: crate::vault::Era([0, 0, 0, 2]),
+        recipients: vec!["age1abc".to_owned()],
+        file: "copy.age".to_owned(),
+        keys: Some(3),
+        retired: None,
+    };
+    let kind = NoteKind::Backup;
+    notes::tests::is_strict(kind, &entry.to_note().unwrap(), &[], |text| {
+        let read: crate::vault::Backup = notes::from_json(kind, text).ok()?;
+        Some(read.to_note().unwrap())
+    });
 }

@@ -381,7 +381,7 @@ fn a_record_of_another_version_is_refused() {
         SubjectRecord::decode(&other)
     };
     assert!(matches!(of_version(2), Err(VaultError::Damaged(_))));
-    assert!(matches!(of_version(4), Err(VaultError::NewerFormat { found: 4, known: 3 })));
+    assert!(matches!(of_version(4), Err(VaultError::NewerFormat { found: 4, known: 3, .. })));
 }
 
 #[tokio::test]

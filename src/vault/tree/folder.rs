@@ -26,14 +26,25 @@ const PARTS: [&str; 4] =
 const FORMAT: u32 = 1;
 const KIND: &str = "oubliette vault";
 
+/// What `vault.json` says of its version, whichever it is.
+#[derive(Deserialize)]
+struct Version {
+    kind: String,
+    format: u32,
+}
+
+/// What it says in the version that this program knows: these members, and no others. A program that
+/// older ones must not follow raises the number.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Written {
     kind: String,
     format: u32,
-    /// `None`: a vault is being restored here, and what is in the folder may be removed.
+    /// `None`: a vault is being restored here, and what is in the folder may be removed. It must say so:
+    /// serde takes an absent member for `None`, unless it is told how to read it.
+    #[serde(deserialize_with = "Option::deserialize")]
     vault: Option<Uuid>,
-    #[serde(default)]
-    pages: Option<String>,
+    pages: String,
 }
 
 /// What a vault's folder says of itself.
@@ -150,7 +161,7 @@ pub(super) fn write_header(folder: &Path, header: Header) -> Result<(), VaultErr
 
 fn write(folder: &Path, vault: Option<VaultId>, pages: PageStoreKind) -> Result<(), VaultError> {
     let vault = vault.map(|vault| vault.0);
-    let pages = Some(pages.to_string());
+    let pages = pages.to_string();
     let written = Written { kind: KIND.into(), format: FORMAT, vault, pages };
     let mut text =
         serde_json::to_vec_pretty(&written).map_err(|e| VaultError::Storage(Box::new(e)))?;
@@ -210,7 +221,7 @@ fn is_draft(folder: &Path) -> bool {
     let written = fs::read(folder.join(HEADER)).ok();
     let written = written.and_then(|text| serde_json::from_slice::<Written>(&text).ok());
     written.is_some_and(|written| {
-        written.kind == KIND && written.format <= FORMAT && written.vault.is_none()
+        written.kind == KIND && written.format == FORMAT && written.vault.is_none()
     })
 }
 
@@ -276,15 +287,20 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
         }
         Err(error) => return Err(VaultError::from_io(error)),
     };
-    let header: Written = serde_json::from_slice(&text)
-        .map_err(|_| VaultError::Damaged(format!("{HEADER} cannot be read")))?;
-    if header.kind != KIND {
+    let damaged = || VaultError::Damaged(format!("{HEADER} cannot be read"));
+    let Version { kind, format } = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    if kind != KIND {
         return Err(VaultError::NotAVault(name()));
     }
-    if header.format > FORMAT {
-        return Err(VaultError::NewerFormat { found: header.format, known: FORMAT });
+    if format > FORMAT {
+        let what = "the vault's folder";
+        return Err(VaultError::NewerFormat { what, found: format, known: FORMAT });
     }
-    let pages = header.pages.map_or(Ok(PageStoreKind::Sled), |pages| pages.parse())?;
+    let header: Written = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    if format != FORMAT {
+        return Err(damaged());
+    }
+    let pages = header.pages.parse()?;
     match header.vault {
         Some(vault) => Ok(Header { vault: VaultId(vault), pages }),
         // It is being restored, or was, when that was cut off.

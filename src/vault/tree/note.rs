@@ -1,6 +1,7 @@
 //! Small things that the page store holds beside the pages, each under a name shorter than a page's
 //! id. They are sealed under keys derived from the vault's identity, which the root page holds: who
-//! has no root key can neither read nor forge them.
+//! has no root key can neither read nor forge them. One that opens under a later format than this program
+//! knows is [`VaultError::NewerFormat`]; so every later format begins as this one does.
 //!
 //! | bytes | as it is stored |
 //! | --- | --- |
@@ -28,6 +29,8 @@ use crate::{
 pub(super) struct Note {
     /// What the key and the associated data are of.
     pub(super) purpose: &'static [u8],
+    /// What it is, for messages.
+    pub(super) what: &'static str,
     pub(super) format: u8,
 }
 
@@ -49,18 +52,26 @@ impl Note {
     }
 
     /// What was sealed; `None`: it does not open.
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`]. The format is not believed before the note opens with it.
     pub(super) fn open(
         &self,
         vault: VaultId,
         identity: &Secret,
         stored: &[u8],
-    ) -> Option<Zeroizing<Vec<u8>>> {
-        let (&format, rest) = stored.split_first()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
-        if format != self.format {
-            return None;
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let Some((&format, rest)) = stored.split_first() else { return Ok(None) };
+        let Some((nonce, sealed)) = rest.split_first_chunk::<NONCE_BYTES>() else {
+            return Ok(None);
+        };
+        let claimed = Self { format, ..*self };
+        let plain = self.cipher(identity).open(nonce, &claimed.associated(vault), sealed).ok();
+        if plain.is_some() && format > self.format {
+            let (what, found, known) = (self.what, format.into(), self.format.into());
+            return Err(VaultError::NewerFormat { what, found, known });
         }
-        self.cipher(identity).open(nonce, &self.associated(vault), sealed).ok()
+        Ok(plain.filter(|_| format == self.format))
     }
 
     fn cipher(&self, identity: &Secret) -> Cipher {

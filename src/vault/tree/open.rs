@@ -118,10 +118,11 @@ impl Tree {
         // the slot's own.
         let page = root_page(&*pages, &root)?;
         let tree = Self::assemble(Store::new(root.vault, shape, pages), slot, root.clone(), page)?;
+        let stored = tree.store.pages.get(OPENINGS)?;
+        let open = |stored: Vec<u8>| Openings::open(root.vault, &tree.identity, &stored);
+        let known = stored.map(open).transpose()?.flatten();
         if !as_the_one {
-            let stored = tree.store.pages.get(OPENINGS)?;
-            let open = |stored: Vec<u8>| Openings::open(root.vault, &tree.identity, &stored);
-            Openings::admit(stored.and_then(open).as_ref(), root.opening, root.vault, &here)?;
+            Openings::admit(known.as_ref(), root.opening, root.vault, &here)?;
         }
         // What the pages forget from here on must not come back in the slot.
         tree.slot.settle()?;
@@ -244,7 +245,8 @@ impl Tree {
         let here = Whereabouts::of(folder)?;
         let identity = page.root().map(|head| &head.identity);
         let known = pages.get(OPENINGS)?.zip(identity);
-        let known = known.and_then(|(stored, identity)| Openings::open(vault, identity, &stored));
+        let open = |(stored, identity): (Vec<u8>, _)| Openings::open(vault, identity, &stored);
+        let known = known.map(open).transpose()?.flatten();
         let is_its_own =
             |known: Openings| known.are_of(&here) && known.numbers.contains(&root.opening);
         if known.is_some_and(is_its_own) {
@@ -313,10 +315,13 @@ impl Tree {
     /// slot, the new ones if not.
     fn clean_up(&self) -> Result<(), VaultError> {
         let Some(stored) = self.store.pages.get(RETIRE)? else { return Ok(()) };
-        let Ok(list) = RetireList::open(self.store.vault, &self.identity, &stored) else {
-            // It only says which ciphertext is of no use any more: no reason to withhold the rest.
-            tracing::warn!(vault = %self.store.vault, "the retire list is damaged; pages are left");
-            return Ok(());
+        let list = match RetireList::open(self.store.vault, &self.identity, &stored) {
+            Err(VaultError::Damaged(_)) => {
+                // It only says which ciphertext is of no use any more: no reason to withhold the rest.
+                tracing::warn!(vault = %self.store.vault, "the retire list is damaged; pages are left");
+                return Ok(());
+            }
+            list => list?,
         };
         let epoch = self.epoch()?;
         let unneeded = if list.epoch <= epoch { &list.replaced } else { &list.added };

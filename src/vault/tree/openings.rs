@@ -28,7 +28,11 @@ use crate::{
 /// The name under which the page store keeps it.
 pub(super) const OPENINGS: &[u8] = b"openings";
 
-const NOTE: Note = Note { purpose: b"oubliette openings", format: 1 };
+const NOTE: Note = Note {
+    purpose: b"oubliette openings",
+    what: "the note of the vault's last openings",
+    format: 1,
+};
 
 /// The last two numbers, and where the folder was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +53,18 @@ impl Openings {
     }
 
     /// `None`: there are none that open, and nothing is known.
-    pub(super) fn open(vault: VaultId, identity: &Secret, stored: &[u8]) -> Option<Self> {
-        let plain = NOTE.open(vault, identity, stored)?;
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`].
+    pub(super) fn open(
+        vault: VaultId,
+        identity: &Secret,
+        stored: &[u8],
+    ) -> Result<Option<Self>, VaultError> {
+        Ok(NOTE.open(vault, identity, stored)?.and_then(|plain| Self::parse(&plain)))
+    }
+
+    fn parse(plain: &[u8]) -> Option<Self> {
         let (first, rest) = plain.split_first_chunk::<16>()?;
         let (second, rest) = rest.split_first_chunk::<16>()?;
         let (made, path) = rest.split_first_chunk::<16>()?;

@@ -311,7 +311,8 @@ impl Page {
         let (head, sealed) =
             stored.split_first_chunk::<HEAD_BYTES>().ok_or_else(|| damaged("it is cut off"))?;
         if head[0] > FORMAT {
-            return Err(VaultError::NewerFormat { found: head[0].into(), known: FORMAT.into() });
+            let (found, known) = (head[0].into(), FORMAT.into());
+            return Err(VaultError::NewerFormat { what: "a page of the vault", found, known });
         }
         let mut version = [0; 8];
         version.copy_from_slice(&head[2..10]);

@@ -9,7 +9,8 @@ use crate::{
     vault::{VaultError, VaultId},
 };
 
-const NOTE: Note = Note { purpose: b"oubliette retire list", format: 1 };
+const NOTE: Note =
+    Note { purpose: b"oubliette retire list", what: "the list of pages to retire", format: 1 };
 
 /// The pages of one erasure.
 pub(super) struct RetireList {
@@ -37,12 +38,13 @@ impl RetireList {
         identity: &Secret,
         stored: &[u8],
     ) -> Result<Self, VaultError> {
-        Self::parse(vault, identity, stored)
+        let plain = NOTE.open(vault, identity, stored)?;
+        plain
+            .and_then(|plain| Self::parse(&plain))
             .ok_or_else(|| VaultError::Damaged("the retire list does not open".into()))
     }
 
-    fn parse(vault: VaultId, identity: &Secret, stored: &[u8]) -> Option<Self> {
-        let plain = NOTE.open(vault, identity, stored)?;
+    fn parse(plain: &[u8]) -> Option<Self> {
         let (epoch, rest) = plain.split_first_chunk::<8>()?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let (ids, odd) = rest.as_chunks::<16>();

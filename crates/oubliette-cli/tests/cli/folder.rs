@@ -51,7 +51,7 @@ fn one_of_a_newer_format_is_left_as_it_is() {
         [&["append", "s-1", "T"] as &[&str], &["read", "s-1"], &["--no-vault", "read", "s-1"]]
     {
         let told = world.fails(1, args);
-        assert!(told.contains("format 99"), "{told}");
+        assert!(told.contains("format is 99"), "{told}");
     }
     fs::write(&manifest, text).unwrap();
     assert_eq!(world.data("s-1"), ["kept"]);

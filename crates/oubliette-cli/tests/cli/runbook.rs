@@ -196,6 +196,50 @@ fn stolen() {
 }
 
 #[test]
+fn an_earlier_key_is_stolen() {
+    let world = world();
+    // Who has folder and slot goes on with them, over the same events.
+    let thief = tempfile::tempdir().unwrap();
+    copy(world.dir.path(), thief.path());
+    let data = thief.path().join("oubliette-data");
+    let slot = fs::read_dir(thief.path().join("state/oubliette")).unwrap().next().unwrap();
+    let slot = slot.unwrap().path();
+    let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
+    let as_thief = ["--dir", dir, "--root", root, "--this-is-the-one"];
+    let malice = ["forget", "user-2", "--reason", "malice", "--yes"];
+    world.ok(&[&as_thief[..], &malice].concat());
+    let stolen = world.json(&["keys"]).remove(0)["key"].as_str().unwrap().to_owned();
+    world.ok(&["keys", "rotate"]);
+    copy(&data.join("events"), &world.path("oubliette-data/events"));
+
+    let told = world.fails(2, &["keys", "distrust", &stolen, "--compromised-since", "2999-01-01"]);
+    assert!(told.contains("still to come"), "{told}");
+    let distrust = |key: &str, says: &str| {
+        let told = world.fails(2, &["keys", "distrust", key, "--compromised-since", "2026-10-01"]);
+        assert!(told.contains(says), "{key}: {told}");
+    };
+    distrust("AAAAAAAAAAAAAAAAAAAAAA", "never signed");
+    distrust("the-first", "not the id of a signing key");
+    world.fails(2, &["keys", "distrust", &stolen]);
+    world.fails(2, &["keys", "rotate", "--distrust", &stolen]);
+
+    let said = follow(&world, "Stolen: an earlier key", &[("KEY", &stolen)]);
+    for word in ["does not count any more", "compromised word", "not counted", "new backup"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    assert_eq!(history(&world), ["created stolen", "rotated signs"]);
+    distrust(&stolen, "compromised already");
+    let signs = world.json(&["keys"]).pop().unwrap()["key"].as_str().unwrap().to_owned();
+    distrust(&signs, "signs now");
+    // A vault that is restored knows it.
+    lose_vault(&world);
+    world.ok(&["restore", "vault-2.age", "--identity", "key.txt"]);
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    assert_eq!(history(&world), ["created stolen", "rotated", "restored signs"]);
+}
+
+#[test]
 fn the_successors_file_is_lost() {
     let world = prepared();
     let told = world.fails(2, &["keys", "rotate"]);
@@ -216,7 +260,7 @@ fn the_successors_file_is_lost() {
 fn every_section_with_commands_is_run() {
     let sections = PAGE.split("\n## ").skip(1);
     let with: Vec<_> = sections.filter(|text| text.contains("```sh")).collect();
-    assert_eq!(with.len(), 6, "a test for each");
+    assert_eq!(with.len(), 7, "a test for each");
 }
 
 #[test]

@@ -93,27 +93,34 @@ async fn an_announcement_opens_for_the_backups_that_are_outstanding_and_for_no_o
     let said = verdict(&vault, "user-1");
     let sealed = vault.seal_verdict(&said, b"about").unwrap();
     for opened in [
-        vault.open_verdict(said.erasure, b"about", &sealed),
-        found_old.open_verdict(said.erasure, b"about", &sealed),
-        found_new.open_verdict(said.erasure, b"about", &sealed),
+        vault.open_verdict(said.erasure, b"about", &sealed).unwrap(),
+        found_old.open_verdict(said.erasure, b"about", &sealed).unwrap(),
+        found_new.open_verdict(said.erasure, b"about", &sealed).unwrap(),
     ] {
         assert_eq!(opened.as_ref(), Some(&said));
     }
-    assert_eq!(found_old.open_verdict(said.erasure, b"other", &sealed), None);
+    assert_eq!(found_old.open_verdict(said.erasure, b"other", &sealed).unwrap(), None);
 
     vault.retire_backup(old.backup).await.unwrap();
     let sealed = vault.seal_verdict(&said, b"about").unwrap();
-    assert_eq!(found_old.open_verdict(said.erasure, b"about", &sealed), None);
-    assert_eq!(found_new.open_verdict(said.erasure, b"about", &sealed).as_ref(), Some(&said));
+    assert_eq!(found_old.open_verdict(said.erasure, b"about", &sealed).unwrap(), None);
+    assert_eq!(
+        found_new.open_verdict(said.erasure, b"about", &sealed).unwrap().as_ref(),
+        Some(&said)
+    );
     // A wrap of one era that is called another's, a count that lies, a byte that is cut.
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
         changed[at] ^= 1;
-        let opened = vault.open_verdict(said.erasure, b"about", &changed);
+        let opened = vault.open_verdict(said.erasure, b"about", &changed).unwrap();
         // The other reader's wrap is its own affair; either suffices.
         let spare = (2..2 + 2 * crate::vault::verdict::WRAP_BYTES).contains(&at);
         assert_eq!(opened.as_ref(), spare.then_some(&said), "{at}");
-        assert_eq!(vault.open_verdict(said.erasure, b"about", &sealed[..at]), None, "{at}");
+        assert_eq!(
+            vault.open_verdict(said.erasure, b"about", &sealed[..at]).unwrap(),
+            None,
+            "{at}"
+        );
     }
 }
 
@@ -265,4 +272,35 @@ async fn an_image_from_before_a_restoration_serves_nobody_whom_that_forgot() {
     assert!(!announced.is_empty());
     let _ = replay(&image, announced).await;
     assert!(is_read(&after, "user-2").await);
+}
+
+/// Nobody can say whose it was, but that it is newer than the vault, the id of its key and its tag do.
+#[tokio::test]
+async fn an_event_under_a_key_that_is_newer_than_the_backup_says_so() {
+    use crate::store::{StoreError, Unreadable};
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let over = bank(&store, place.vault()).await.unwrap();
+    let write = async |over: &Oubliette<MemoryStore>, stream: &str| {
+        let event = NewEvent::new(EventType::new("A").unwrap(), Json::parse("[1]").unwrap());
+        over.append_to(&super::stream(stream), ExpectedRevision::Any, vec![event]).await.unwrap();
+    };
+    write(&over, "user-1").await;
+    place.back_up(over.vault().unwrap(), "copy.age").await.unwrap();
+    // Under the key of a known era, though the tag is newer.
+    write(&over, "user-1").await;
+    write(&over, "user-2").await;
+    drop(over);
+    place.restore("copy.age").unwrap();
+    let over = bank(&store, place.restored()).await.unwrap();
+    let read = async |over: &Oubliette<MemoryStore>, stream: &str| {
+        over.events(&super::stream(stream), ReadOptions::default()).await
+    };
+    assert_eq!(read(&over, "user-1").await.unwrap().len(), 2);
+    let newer = read(&over, "user-2").await.unwrap_err();
+    assert!(
+        matches!(newer, StoreError::Unreadable { unreadable: Unreadable::UnknownEra, .. }),
+        "{newer}"
+    );
+    assert!(newer.to_string().contains("newer than this vault"), "{newer}");
 }

@@ -202,10 +202,57 @@ async fn a_backup_with_a_key_of_a_newer_form_is_refused_by_name() {
         place.seal("newer.age", &bytes);
         let refused = place.restore("newer.age").unwrap_err();
         let named = match byte {
-            0 => matches!(refused, BackupError::NewerFormat { found: 2, known: 1 }),
-            _ => refused.to_string().contains("use a newer program"),
+            0 => matches!(
+                refused,
+                BackupError::Vault(VaultError::NewerFormat { found: 2, known: 1, .. })
+            ),
+            _ => refused.to_string().contains("written by a newer program"),
         };
         assert!(named, "{refused}");
+        assert!(!place.path("restored").exists() && !place.path("restored.root").exists());
+    }
+}
+
+/// What a newer program keeps in a vault, a hold for one, an older one must not restore without.
+#[tokio::test]
+async fn a_backup_that_holds_what_this_program_does_not_know_is_refused_before_anything_is_made() {
+    use crate::vault::{NoteKind, disk::parts, notes};
+    let later = NoteKind::Owners as u8 + 1;
+    let note = |kind: u8, version: u8| {
+        let mut content = notes::stored(b"{}");
+        content[0] = version;
+        let mut stem = vec![3, kind];
+        stem.resize(18, 9);
+        let (place, value) = parts(&stem, &content).unwrap().remove(0);
+        (place, value.unwrap())
+    };
+    let strange = ([&[4][..], &[7; 20]].concat(), zeroize::Zeroizing::new(vec![1]));
+    for added in [
+        note(later, 1),
+        note(NoteKind::Journal as u8, 2),
+        note(NoteKind::Erasure as u8, 2),
+        note(NoteKind::Backup as u8, 2),
+        note(NoteKind::Witness as u8, 2),
+        note(NoteKind::Claim as u8, 2),
+        strange,
+    ] {
+        let place = Place::new();
+        let vault = place.vault();
+        key(&vault, "user-1", "user-1").await.unwrap();
+        let made = place.back_up(&vault, "copy.age").await.unwrap();
+        let mut all = values(&vault);
+        all.push(added);
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        let mut bytes = Vec::new();
+        let mut writer = Writer::begin(&mut bytes, &header(&vault, &made)).unwrap();
+        for (at, value) in all {
+            writer.walked(&at, &value).unwrap();
+        }
+        writer.end_of_walk().unwrap();
+        writer.end().unwrap();
+        place.seal("newer.age", &bytes);
+        let refused = place.restore("newer.age").unwrap_err();
+        assert!(refused.to_string().contains("written by a newer program"), "{refused}");
         assert!(!place.path("restored").exists() && !place.path("restored.root").exists());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     erasure::{KeyChange, change_key},
-    vault::{KeyOrigin, Successor, Vouched, places},
+    vault::{KeyOrigin, Successor, Vouched, notes, places},
 };
 
 #[tokio::test]
@@ -19,7 +19,7 @@ async fn the_secret_that_signs_is_in_no_backup() {
     let (within, changed) = (vault.clone(), secret.clone());
     let progress = move |_| {
         let place = places::note(NoteKind::SigningSecret, &[7; 16]);
-        let changes = within.core().disk.set_whole(&place, &changed).unwrap();
+        let changes = within.core().disk.set_whole(&place, &notes::stored(&changed)).unwrap();
         within.core().disk.put(changes).unwrap();
     };
     let path = place.path("copy.age");
@@ -142,6 +142,49 @@ async fn what_a_restored_vault_says_counts_once_it_says_it_under_the_successor()
     assert_eq!(origins(vault), [KeyOrigin::Created, KeyOrigin::Successor, KeyOrigin::Restored]);
     assert!(vault.is_closed(&subject("user-1")).unwrap());
     assert_eq!(vault.log_number().unwrap(), 2);
+}
+
+/// Folder and slot of a restored vault were stolen: the key that it made is the thief's as well as the one
+/// whose place the successor takes.
+#[tokio::test]
+async fn the_successor_distrusts_what_a_restored_vault_signed_with_too() {
+    use crate::erasure::{Compromised, ErasureError, KeyChangeError};
+    let place = Place::new();
+    let vault = place.vault();
+    let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+    change_key(&vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    place.restore("copy.age").unwrap();
+    let restored = place.restored();
+    let first = restored.signing_keys().unwrap()[0].key;
+    // While a successor waits for it, that is what distrusts the first.
+    let since = Timestamp::now();
+    let distrust = KeyChange::Distrust(Compromised { since, keys: vec![first] });
+    let told = change_key(&restored, &distrust).await.unwrap_err();
+    let waits = |told: &_| {
+        matches!(told, ErasureError::KeyChange(KeyChangeError::SuccessorWaits { key, successor: by })
+            if (*key, *by) == (first, successor.id()))
+    };
+    assert!(waits(&told), "{told}");
+    let rotate = KeyChange::Rotate {
+        successor: Some(Arc::clone(&successor)),
+        compromised: Some(Compromised { since, keys: vec![] }),
+        without_successor: false,
+    };
+    change_key(&restored, &rotate).await.unwrap();
+    let keys = restored.signing_keys().unwrap();
+    let told: Vec<_> = keys.iter().map(|info| (info.origin, info.compromised.is_some())).collect();
+    use KeyOrigin::{Created, Restored, Successor as Pinned};
+    assert_eq!(told, [(Created, true), (Restored, true), (Pinned, false)]);
+    // The pin, the change and the distrust wait for the event store, and survive closing.
+    assert_eq!(restored.unsaid().unwrap().0.len(), 3);
+    drop(restored);
+    assert_eq!(place.restored().unsaid().unwrap().0.len(), 3);
+    // The vault that was not lost takes the change, and knows nothing of the other key.
+    let (said, _) = place.restored().unsaid().unwrap();
+    let mut own = vault.signing_history().unwrap();
+    let learned = own.learn_all(&said.iter().collect::<Vec<_>>());
+    assert_eq!((learned.len(), own.learn(&said[2])), (1, Ok(false)));
 }
 
 #[tokio::test]

@@ -178,7 +178,7 @@ impl World {
         let destruction = Destruction { spared, ..Destruction::new(erasure, doomed.collect()) };
         let verdict = self.vault().verdict(&destruction, b"a note").unwrap();
         let sealed = self.vault().seal_verdict(&verdict, b"said").unwrap();
-        self.vault().destroy(&destruction, b"a note").await.unwrap();
+        self.vault().destroy(&destruction, b"").await.unwrap();
         self.told.push((destruction, sealed));
     }
 
@@ -188,7 +188,7 @@ impl World {
             return self.vault().verdicts().flat_map(Result::unwrap).collect();
         }
         let open = |(destruction, sealed): &(Destruction, Vec<u8>)| {
-            opener.open_verdict(destruction.erasure, b"said", sealed).unwrap()
+            opener.open_verdict(destruction.erasure, b"said", sealed).unwrap().unwrap()
         };
         self.told.iter().map(open).collect()
     }
@@ -273,7 +273,7 @@ impl World {
                 let many = told.clone().count();
                 if let Some(again) = which.checked_rem(many).and_then(|at| told.nth(at)) {
                     let again = again.clone();
-                    let done = self.vault().destroy(&again, b"a note").await.unwrap();
+                    let done = self.vault().destroy(&again, b"").await.unwrap();
                     assert_eq!(done.keys, 0, "done already");
                 }
             }

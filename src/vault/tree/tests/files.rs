@@ -117,9 +117,42 @@ fn what_is_no_vault_is_told_apart() {
     fs::write(&header, r#"{"kind": "other", "format": 1, "vault": null}"#).unwrap();
     assert!(matches!(places.open(), Err(VaultError::NotAVault(_))));
     fs::write(&header, r#"{"kind": "oubliette vault", "format": 9, "vault": null}"#).unwrap();
-    assert!(matches!(places.open(), Err(VaultError::NewerFormat { found: 9, known: 1 })));
+    assert!(matches!(places.open(), Err(VaultError::NewerFormat { found: 9, known: 1, .. })));
+    let newer = r#"{"kind": "oubliette vault", "format": 2, "holds": ["x"]}"#;
+    fs::write(&header, newer).unwrap();
+    let refused = places.open().unwrap_err();
+    assert!(refused.to_string().contains("written by a newer program"), "{refused}");
     fs::write(&header, "{").unwrap();
     assert!(matches!(places.open(), Err(VaultError::Damaged(_))));
+}
+
+/// A restoration empties a folder whose header names no vault. One that lost that member is none of these.
+#[test]
+fn a_header_has_the_members_of_its_version_and_no_others() {
+    let places = places();
+    drop(places.create());
+    let header = places.folder.join("vault.json");
+    let whole = fs::read_to_string(&header).unwrap();
+    let members: serde_json::Map<_, _> = serde_json::from_str(&whole).unwrap();
+    let refused = |members: &serde_json::Map<String, serde_json::Value>| {
+        fs::write(&header, serde_json::to_vec(members).unwrap()).unwrap();
+        #[cfg(feature = "backup")]
+        assert!(!super::super::is_free(&places.folder).unwrap());
+        matches!(places.open(), Err(VaultError::Damaged(_)))
+    };
+    for name in members.keys() {
+        let mut less = members.clone();
+        less.remove(name);
+        assert!(refused(&less), "without {name}");
+    }
+    let mut other = members.clone();
+    other.insert("more".to_owned(), true.into());
+    assert!(refused(&other));
+    let mut other = members;
+    other.insert("format".to_owned(), 0.into());
+    assert!(refused(&other));
+    fs::write(&header, whole).unwrap();
+    places.open().unwrap();
 }
 
 #[test]

@@ -5,7 +5,9 @@ use uuid::Uuid;
 
 use super::{
     super::{
+        note::Note,
         open::RETIRE,
+        openings::OPENINGS,
         page::{Items, Page},
         retire::RetireList,
     },
@@ -257,5 +259,42 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
     let sum = Sha256::digest(&sectors[1][..SECTOR_BYTES - 32]);
     sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
     disk.set_sectors(sectors);
-    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 5, known: 4 })));
+    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 5, known: 4, .. })));
+}
+
+/// To go on without it would be to write over what a newer program keeps there.
+#[test]
+fn a_small_note_of_a_later_format_keeps_the_vault_closed() {
+    for (name, purpose) in
+        [(RETIRE, &b"oubliette retire list"[..]), (OPENINGS, b"oubliette openings")]
+    {
+        let (disk, tree) = filled();
+        let (vault, identity) = (tree.vault_id(), tree.identity().clone());
+        drop(tree);
+        let whole = disk.image();
+        let note = |format| Note { purpose, what: "the note", format };
+        let newer = note(2).seal(vault, &identity, b"new").unwrap();
+        let mut image = whole.clone();
+        image.insert(name.to_vec(), newer.clone());
+        disk.set_image(image);
+        let refused = disk.open(tiny()).unwrap_err();
+        assert!(matches!(refused, VaultError::NewerFormat { found: 2, known: 1, .. }), "{refused}");
+
+        // No changed byte makes a note a newer one, and none is read for another.
+        let known = note(1).seal(vault, &identity, b"known").unwrap();
+        let open = |bytes: &[u8]| note(1).open(vault, &identity, bytes).unwrap();
+        assert_eq!(open(&known).unwrap().as_slice(), b"known");
+        for stored in [&known, &newer] {
+            for bit in 0..stored.len() * 8 {
+                let mut flipped = stored.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(open(&flipped).is_none(), "bit {bit}");
+            }
+            for at in 0..stored.len() {
+                assert!(open(&[&stored[..at], &stored[at + 1..]].concat()).is_none(), "byte {at}");
+                assert!(open(&stored[..at]).is_none(), "{at} bytes");
+            }
+        }
+        assert!(note(1).open(VaultId(Uuid::new_v4()), &identity, &newer).unwrap().is_none());
+    }
 }

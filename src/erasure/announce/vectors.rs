@@ -1,0 +1,409 @@
+//! Makes the vectors of announcements of `docs/format.md`, under fixed keys and nonces, and checks that the
+//! committed ones are still what this program writes.
+
+use serde_json::{Value, json};
+
+use super::{super::ErasureRecord, *};
+use crate::{
+    crypto::KeyId,
+    event::{Era, Generation},
+    layer::document::vectors::{are_committed, hex},
+    vault::{Taken, seal_as_vector},
+};
+
+const VAULT: &str = "886313e1-3b8a-4372-9b90-0c9aee199e5d";
+const OTHER_VAULT: &str = "6fa459ea-ee8a-5ca4-894e-db77e1600009";
+const ERASURE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// Who signs, by the byte that the secret is made of. The vault never had the key of a stranger.
+const STOLEN: u8 = 1;
+const FIRST: u8 = 2;
+const PRESENT: u8 = 3;
+const SUCCESSOR: u8 = 4;
+const STRANGER: u8 = 5;
+
+fn era(number: u8) -> (Era, [u8; 32]) {
+    let from = (number - 3) * 32;
+    (Era([0x0e, 0x7a, 0, number]), std::array::from_fn(|at| from + at as u8))
+}
+
+fn signer(secret: u8) -> SigningKey {
+    SigningKey::from_secret(&[secret; 32])
+}
+
+fn numbered(number: u8) -> String {
+    format!("6fa459ea-ee8a-5ca4-894e-db77e16000{number:02x}")
+}
+
+/// An announcement to be made.
+struct Case {
+    /// All members that are in clear, but for who signed.
+    line: Value,
+    plaintext: Vec<u8>,
+    eras: Vec<u8>,
+    /// Whose key a statement names.
+    prover: Option<u8>,
+    by: u8,
+}
+
+impl Case {
+    fn new(id: &str, kind: &str, about: &str, at: &str, epoch: u8) -> Self {
+        let line = json!({
+            "id": id, "format": 1, "kind": kind, "vault": VAULT, "log": 1, "about": about, "at": at,
+            "epoch": epoch,
+        });
+        Self { line, plaintext: plain(vec![], &[]), eras: vec![4], prover: None, by: PRESENT }
+    }
+
+    fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
+        self.line[member] = value.into();
+        self
+    }
+
+    fn by(mut self, by: u8) -> Self {
+        self.by = by;
+        self
+    }
+
+    fn sealing(mut self, plaintext: Vec<u8>) -> Self {
+        self.plaintext = plaintext;
+        self
+    }
+
+    fn said(&self) -> Announcement {
+        self.line.to_string().parse().unwrap()
+    }
+
+    fn made(mut self) -> (Announcement, Self) {
+        let eras: Vec<_> = self.eras.iter().map(|number| era(*number)).collect();
+        let mut sealed = String::new();
+        let bytes = seal_as_vector(&eras, &self.said().associated(), &self.plaintext);
+        base64url::encode(&bytes, &mut sealed);
+        self.line["sealed"] = sealed.into();
+        if let Some(prover) = self.prover {
+            let proof = signer(prover).sign(&self.said().proof_bytes());
+            self.line["proof"] = proof.to_string().into();
+        }
+        self.line["key"] = signer(self.by).public().id().to_string().into();
+        self.line["sig"] = signer(self.by).sign(&self.said().signed_bytes()).to_string().into();
+        (self.said(), self)
+    }
+
+    fn line(self) -> Value {
+        self.made().1.line
+    }
+}
+
+/// A statement that leads from one key to another.
+fn statement(number: u8, kind: &str, at: &str, epoch: u8, of: u8, replaces: u8) -> Case {
+    let (id, about) = (numbered(number), numbered(number + 90));
+    let mut case = Case::new(&id, kind, &about, at, epoch);
+    case.line["statement"] = json!({
+        "public": signer(of).public().to_string(),
+        "replaces": signer(replaces).public().id().to_string(),
+    });
+    case.prover = Some(of);
+    case.by(replaces)
+}
+
+fn plain(taken: Vec<Taken>, record: &[u8]) -> Vec<u8> {
+    let verdict = Verdict { erasure: ErasureId(Uuid::nil()), taken, note: record.to_vec() };
+    verdict.plaintext().to_vec()
+}
+
+fn taken() -> Vec<Taken> {
+    let rising: [u8; 16] = std::array::from_fn(|at| at as u8 * 0x11);
+    let falling: [u8; 16] = std::array::from_fn(|at| (15 - at as u8) * 0x11);
+    let key = |generation, byte| {
+        let mut id = [byte; 20];
+        id[..4].copy_from_slice(&era(3).0.0);
+        (Generation(generation), KeyId(id))
+    };
+    let spans = |spans: &[(u32, u32)]| {
+        spans.iter().map(|(from, to)| (Generation(*from), Generation(*to))).collect()
+    };
+    vec![
+        Taken {
+            pseudonym: rising,
+            dead: spans(&[(1, 4)]),
+            spared: [].into(),
+            whole: true,
+            closed: true,
+        },
+        Taken {
+            pseudonym: falling,
+            dead: spans(&[(1, 2), (5, 5)]),
+            spared: [key(2, 0xab), key(5, 0xcd)].into(),
+            whole: false,
+            closed: false,
+        },
+    ]
+}
+
+fn record() -> Vec<u8> {
+    let erasure = ErasureId(ERASURE.parse().unwrap());
+    let reason = "ticket 4711".to_owned();
+    let record =
+        ErasureRecord { reason, keys: 3, subjects: 2, streams: 2, ..ErasureRecord::empty(erasure) };
+    record.to_note().unwrap().to_vec()
+}
+
+fn first() -> Case {
+    let case = Case::new(&numbered(1), "erasure", ERASURE, "2023-06-30T03:34:18.518Z", 17);
+    case.sealing(plain(taken(), &record()))
+}
+
+fn good(name: &str, case: Case) -> Value {
+    let (said, case) = case.made();
+    let record = case.plaintext.len() - 1;
+    let mut vector = json!({
+        "name": name,
+        "associated": hex(&said.associated()),
+        "signed": hex(&said.signed_bytes()),
+        "plaintext": hex(&case.plaintext),
+        "line": case.line,
+    });
+    if case.prover.is_some() {
+        vector["proved"] = hex(&said.proof_bytes()).into();
+    }
+    vector["opened"] = if record > 8 {
+        let taken = taken().into_iter().map(|taken| {
+            let span = |(from, to): &(Generation, Generation)| json!([from.0, to.0]);
+            let mut told = json!({
+                "pseudonym": hex(&taken.pseudonym), "whole": taken.whole, "closed": taken.closed,
+                "dead": taken.dead.iter().map(span).collect::<Vec<_>>(),
+            });
+            if !taken.spared.is_empty() {
+                let spared = taken.spared.iter().map(|(at, id)| json!([at.0, hex(&id.0)]));
+                told["spared"] = spared.collect::<Vec<_>>().into();
+            }
+            told
+        });
+        let record = String::from_utf8(self::record()).unwrap();
+        json!({ "taken": taken.collect::<Vec<_>>(), "record": record })
+    } else {
+        json!({ "taken": [], "record": "" })
+    };
+    vector
+}
+
+fn statements() -> Vec<Value> {
+    let after = |case: Case, number| case.with("previous", numbered(number));
+    let pinned = statement(11, "successor", "2026-01-01T00:00:00Z", 21, FIRST, STOLEN);
+    let mut used =
+        after(statement(12, "signing-key", "2026-11-21T00:00:00Z", 22, FIRST, STOLEN), 11);
+    used.line["statement"]["compromised"] = "2026-11-20T00:00:00Z".into();
+    let changed =
+        after(statement(13, "signing-key", "2026-12-01T00:00:00Z", 23, PRESENT, FIRST), 12);
+    let next =
+        after(statement(14, "successor", "2026-12-02T00:00:00Z", 24, SUCCESSOR, PRESENT), 13);
+    vec![
+        good("a successor is pinned", pinned),
+        good("it takes the place of a key that was stolen", used.by(FIRST)),
+        good("a key without a successor signs the change itself", changed),
+        good("the next successor", next),
+    ]
+}
+
+fn vectors() -> Vec<Value> {
+    let mut two = first();
+    two.eras = vec![3, 4];
+    let about = "01890a5d-ac97-774b-bcce-b302099a8058";
+    let other = Case::new(&numbered(2), "erasure", about, "2023-06-30T03:34:18.519Z", 18);
+    let other = other.with("log", 2).with("previous", numbered(1)).by(FIRST);
+    vec![
+        good("the first, of two subjects, of one of whom keys are spared", two),
+        good(
+            "one of another log that names the one before, takes nothing, and is signed by an earlier key",
+            other,
+        ),
+    ]
+}
+
+/// Another last bit but one of a text in base64url that is long enough.
+fn flipped(line: &Value, member: &str) -> Value {
+    let mut text = line[member].as_str().unwrap().to_owned().into_bytes();
+    text[8] = if text[8] == b'A' { b'B' } else { b'A' };
+    let mut line = line.clone();
+    line[member] = String::from_utf8(text).unwrap().into();
+    line
+}
+
+fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
+    let (line, second) = (&vectors[0]["line"], &vectors[1]["line"]);
+    let mut bad = Vec::new();
+    let mut add = |name: &str, error: &str, line: Value| {
+        bad.push(json!({ "name": name, "error": error, "line": line }));
+    };
+    let set = |line: &Value, member: &str, value: Value| {
+        let mut line = line.clone();
+        line[member] = value;
+        line
+    };
+    let without = |line: &Value, members: &[&str]| {
+        let mut line = line.clone();
+        for member in members {
+            line.as_object_mut().unwrap().remove(*member).unwrap();
+        }
+        line
+    };
+    add(
+        "not signed: whoever has a backup of the vault can make it",
+        "unsigned",
+        without(line, &["key", "sig"]),
+    );
+    add("a key and no signature", "unsigned", without(line, &["sig"]));
+    add("a signature and no key", "unsigned", without(line, &["key"]));
+    add("a bit of the signature", "unsigned", flipped(line, "sig"));
+    let key = signer(FIRST).public().id().to_string();
+    add("under the id of another key of the history", "unsigned", set(line, "key", key.into()));
+    add("signed by a key that the vault never had", "stranger", first().by(STRANGER).line());
+    add(
+        "signed by a pinned successor that is not used yet",
+        "stranger",
+        first().by(SUCCESSOR).line(),
+    );
+    let mut closed = first().by(STRANGER);
+    closed.eras = vec![5];
+    add(
+        "signed by a key that the vault never had, and it does not open",
+        "unsigned",
+        closed.line(),
+    );
+    let newer = |text: &[u8]| [&[2], &text[1..]].concat();
+    let strange = first().by(STRANGER).sealing(newer(&plain(taken(), &record())));
+    add("signed by a key that the vault never had, and newer inside", "unsigned", strange.line());
+    let mut later = first();
+    later.eras = vec![5];
+    add("sealed for later eras alone", "too new", later.line());
+    let mut later = first();
+    later.eras = vec![];
+    add("sealed for nobody", "too new", later.line());
+    add(
+        "the signature of another announcement",
+        "unsigned",
+        set(line, "sig", second["sig"].clone()),
+    );
+    add("as another event", "unsigned", set(line, "id", numbered(3).into()));
+    add("at another epoch", "unsigned", set(line, "epoch", 18.into()));
+    add("of another log", "unsigned", set(line, "log", 2.into()));
+    add("as another kind", "unsigned", set(line, "kind", "hold".into()));
+    add("what is sealed changed", "unsigned", flipped(line, "sealed"));
+    let theirs = first().with("vault", OTHER_VAULT).line();
+    add("another vault's under this vault's name", "unsigned", set(&theirs, "vault", VAULT.into()));
+    add("a later format that nobody signed", "unsigned", set(line, "format", 2.into()));
+    add("another vault's", "another vault", theirs);
+    add("only a compromised key says it", "compromised", first().by(STOLEN).line());
+    add("a later format", "format", first().with("format", 2).line());
+    add(
+        "a later format of what is sealed",
+        "format",
+        first().sealing(newer(&plain(taken(), &record()))).line(),
+    );
+    let of_record = |edit: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        // The record's version and text are the last that is sealed, after their length.
+        let mut text = plain(taken(), &[]);
+        text.truncate(text.len() - 4);
+        let record = edit([&[1], record().as_slice()].concat());
+        text.extend_from_slice(&u32::try_from(record.len()).unwrap().to_be_bytes());
+        first().sealing([text, record].concat()).line()
+    };
+    add("a later format of the record", "format", of_record(&|record| newer(&record)));
+    let edited = |from: &'static str, to: &'static str| {
+        of_record(&move |record| {
+            let text = String::from_utf8(record).unwrap();
+            assert!(text.contains(from));
+            text.replacen(from, to, 1).into_bytes()
+        })
+    };
+    add("a member of the record of which nobody knows", "form", edited("{", "{\"more\":1,"));
+    add("a member of the record missing", "form", edited("\"keys\":3,", ""));
+    add("the record of another erasure", "form", edited("8057", "8058"));
+    add(
+        "a record cut by a byte",
+        "form",
+        of_record(&|mut record| {
+            record.pop();
+            record
+        }),
+    );
+    let mut tail = plain(taken(), &record());
+    tail.push(0);
+    add("something follows what is sealed", "form", first().sealing(tail).line());
+    for kind in [
+        "erasure-lifted",
+        "hold",
+        "hold-lifted",
+        "suspension",
+        "suspension-lifted",
+        "restriction",
+        "restriction-lifted",
+        "link",
+        "link-lifted",
+    ] {
+        let case = first().sealing(plain(vec![], &[])).with("kind", kind);
+        add(&format!("the reserved kind {kind}"), "reserved", case.line());
+    }
+    let hold = first().sealing(plain(vec![], &[])).with("kind", "hold").by(STOLEN);
+    add("a reserved kind that only a compromised key signs", "unsigned", hold.line());
+    let pardon = first().sealing(plain(vec![], &[])).with("kind", "pardon");
+    add("a kind of which nobody knows", "kind", pardon.line());
+    add("a member of which nobody knows", "form", first().with("more", true).line());
+    let later = first().with("format", 2).with("kind", "signing-key").by(SUCCESSOR);
+    add("a later form that the pinned successor signed", "format", later.line());
+    let at = "2026-12-03T00:00:00Z";
+    let change =
+        |number, kind, of, replaces| statement(number, kind, at, number + 10, of, replaces);
+    let key = "signing-key";
+    add("a stranger changes the key", "forged", change(30, key, 6, PRESENT).by(STRANGER).line());
+    add("the compromised key changes itself", "compromised", change(31, key, 6, STOLEN).line());
+    add(
+        "the compromised key pins a successor",
+        "compromised",
+        change(32, "successor", 6, STOLEN).line(),
+    );
+    add("a key that was replaced changes itself", "replaced", change(33, key, 6, FIRST).line());
+    add(
+        "a key with a successor changes itself",
+        "not the successor",
+        change(34, key, 6, PRESENT).line(),
+    );
+    add("a second successor", "pinned before", change(35, "successor", 6, PRESENT).line());
+    add("from a key that is not in the history", "gap", change(36, key, 7, STRANGER).line());
+    let mut unproved = change(37, key, SUCCESSOR, PRESENT).by(SUCCESSOR);
+    unproved.prover = Some(STRANGER);
+    add("whoever names the key does not have it", "forged", unproved.line());
+    let theirs = change(38, key, SUCCESSOR, PRESENT).by(SUCCESSOR).with("vault", OTHER_VAULT);
+    add("the successor of another vault", "another vault", theirs.line());
+    let used = &statements[1]["line"];
+    add("a bit of the statement's signature", "forged", flipped(used, "sig"));
+    add("a bit of the proof", "forged", flipped(used, "proof"));
+    add("without its proof", "forged", without(used, &["proof"]));
+    add("without its statement", "unsigned", without(used, &["statement"]));
+    let mut dated = used.clone();
+    dated["statement"]["compromised"] = "2026-11-21T00:00:00Z".into();
+    add("another day since when it is stolen", "forged", dated);
+    bad
+}
+
+#[test]
+fn the_committed_announcements_are_what_is_written_today() {
+    let key = |secret: u8| {
+        let public = signer(secret).public();
+        json!({ "key": public.id().to_string(), "public": public.to_string() })
+    };
+    let mut stolen = key(STOLEN);
+    stolen["compromised"] = "2026-11-20T00:00:00Z".into();
+    let era = |number| {
+        let (era, secret) = era(number);
+        json!({ "era": era, "secret": hex(&secret) })
+    };
+    let (statements, vectors) = (statements(), vectors());
+    let bad = bad(&vectors, &statements);
+    are_committed(
+        "announcements.json",
+        &json!({
+            "vault": VAULT, "eras": [era(3), era(4)], "keys": [stolen, key(FIRST), key(PRESENT)],
+            "successor": key(SUCCESSOR), "vectors": vectors, "statements": statements, "bad": bad,
+        }),
+    );
+}
