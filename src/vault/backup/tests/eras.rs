@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::{
-    audit::verify::VerifyOptions,
+    audit::verify::{Ill, VerifyOptions},
     erasure::{ErasureError, believe, export, pass_over, replay},
-    event::{ErasureId, EventType, Json, KeyId, NewEvent},
+    event::{ErasureId, EventType, Json, KeyId, NewEvent, Why, Withheld},
     layer::Oubliette,
     policy::Policy,
-    store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
-    vault::{Dead, Destruction, Doomed, Verdict},
+    store::{Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions, ReadOptions},
+    vault::{Dead, Destruction, Doomed, OpenAs, Verdict},
 };
 
 /// What the finder of this backup has: its places' secret and its eras.
@@ -303,4 +303,217 @@ async fn an_event_under_a_key_that_is_newer_than_the_backup_says_so() {
         "{newer}"
     );
     assert!(newer.to_string().contains("newer than this vault"), "{newer}");
+}
+
+/// A vault and its slot that were put back, as a machine's image is, while the events went on. The next era had the
+/// number of one that the events knew already.
+#[tokio::test]
+async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let policy = || {
+        Policy::parse("[[stream]]\nmatch = \"user-{id}\"\npublic = [\"/town\"]\n").unwrap()
+    };
+    let append = async |over: &Oubliette<MemoryStore>, data: &str| {
+        let event = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse(data).unwrap());
+        over.append_to(&stream("user-1"), ExpectedRevision::Any, vec![event]).await.unwrap();
+    };
+    let over = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
+    append(&over, r#"{"name":"Ada"}"#).await;
+    drop(over);
+    let image = |from: &str, to: &str| {
+        crate::vault::tests::folder::copy_folder(&place.path(from), &place.path(to));
+        std::fs::copy(place.path("root"), place.path(&format!("{to}.root"))).unwrap();
+    };
+    image("vault", "image");
+    let went_on = Vault::open(&place.path("vault"), &place.path("root")).unwrap();
+    let first = went_on.core().naming.eras.current().unwrap();
+    place.back_up(&went_on, "lost.age").await.unwrap();
+    let over = Oubliette::open(store.clone(), went_on, policy()).await.unwrap();
+    append(&over, r#"{"town":"Bonn"}"#).await;
+    append(&over, r#"{"name":"Ada","town":"Bonn"}"#).await;
+    drop(over);
+
+    let back = Vault::open_as(&place.path("image"), place.path("image.root"), OpenAs::TheOne).unwrap();
+    // There was another one that went on in the same era, and may go on.
+    let own = back.core().naming.eras.current().unwrap();
+    assert_ne!(own, first);
+    place.back_up(&back, "copy.age").await.unwrap();
+    let over = Oubliette::open(store.clone(), back, policy()).await.unwrap();
+    append(&over, r#"{"town":"Köln"}"#).await;
+    let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    assert!(events.iter().all(|event| event.data.is_some() && event.withheld.is_empty()));
+    assert_eq!((events.len(), over.unsealed(), over.unvouched()), (4, 0, 1));
+    let report = over.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    assert_eq!(report.found.keys().copied().collect::<Vec<_>>(), [Ill::UnknownEra]);
+}
+
+/// What was appended after a backup, under a key that it has: it read well until its person was forgotten, and ended
+/// all reading from then on.
+#[tokio::test]
+async fn an_event_that_is_newer_than_the_vault_ends_no_reading_once_its_key_is_destroyed() {
+    let place = Place::new();
+    let (store, over) = lived_in(&place, &["user-1", "user-2"]).await;
+    place.back_up(over.vault().unwrap(), "copy.age").await.unwrap();
+    for who in ["user-1", "user-1", "user-2"] {
+        let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[2]").unwrap());
+        over.append_to(&stream(who), ExpectedRevision::Any, vec![moved]).await.unwrap();
+    }
+    drop(over);
+    place.restore("copy.age").unwrap();
+    let over = bank(&store, place.restored()).await.unwrap();
+    let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    assert!(events.iter().all(|event| event.data.is_some() && event.withheld.is_empty()));
+
+    let plan = over.plan(&subject("user-1")).await.unwrap();
+    let told: Vec<_> = plan.unvouched.iter().map(|told| (told.stream.as_str(), told.events)).collect();
+    assert_eq!((told, plan.unsealed), (vec![("user-1", 2)], vec![]));
+    over.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    let why: Vec<_> = events.iter().map(|event| (event.shredded.len(), &event.withheld)).collect();
+    let unvouched = vec![Withheld { why: Why::Unvouched, fields: vec!["*".to_owned()] }];
+    assert_eq!(why[..3], [(1, &vec![]), (0, &unvouched), (0, &unvouched)]);
+    assert!(events[1].data.is_none() && events[3].tombstone.is_some());
+    assert_eq!((over.unvouched(), over.unsealed()), (2, 0));
+    use futures::TryStreamExt;
+    let all: Vec<_> = over.read_all(ReadAllOptions::default()).try_collect().await.unwrap();
+    assert!(all.len() >= 6);
+}
+
+/// Whoever found a backup knows the secrets of its eras for ever, and with the store to write makes tags. No later era
+/// can be claimed, and no key of one can be in an event with such a tag.
+#[tokio::test]
+async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
+    use crate::{
+        crypto::{EventTag, KEY_ID_BYTES, Token},
+        layer::{EventRef, document::{Document, parse}},
+        store::{StoreError, Unreadable},
+    };
+    let place = Place::new();
+    let (store, over) = lived_in(&place, &["user-1", "user-2"]).await;
+    let vault = over.vault().unwrap().clone();
+    let found = place.back_up(&vault, "found.age").await.unwrap();
+    let kind = EventType::new("Moved").unwrap();
+    let moved = NewEvent::new(kind.clone(), Json::parse("[2]").unwrap());
+    over.append_to(&stream("user-3"), ExpectedRevision::Any, vec![moved]).await.unwrap();
+    let of = async |who: &str| {
+        over.events(&stream(who), ReadOptions::default()).await.unwrap()[0].keys[0]
+    };
+    let (old, new) = (of("user-1").await, of("user-3").await);
+    assert_eq!(old.era(), found.era);
+    for who in ["user-1", "user-3"] {
+        over.forget(&subject(who), "ticket 1").await.unwrap();
+    }
+    // With the secret of the backup's era, which the vault has as well.
+    let forged = |key: Option<KeyId>, holes: bool| {
+        let id = crate::event::EventId::random();
+        let at = stream("user-2");
+        let event = EventRef { stream: &at, id, event_type: &kind };
+        let tag = |label: fn(&crate::vault::eras::EraKeys) -> &hmac::Hmac<sha2::Sha256>, over: &[u8], tokens: &[Token]| {
+            let bytes = *vault.id().0.as_bytes();
+            let eras = &vault.core().naming.eras;
+            eras.with(found.era, |keys| EventTag::new(label(keys), &bytes, found.era, over, tokens)).unwrap().unwrap()
+        };
+        let token = key.map(|key| {
+            let mut bytes = vec![1, 1];
+            bytes.extend_from_slice(&key.0);
+            bytes.resize(2 + KEY_ID_BYTES + 12 + 17 + 16, 7);
+            Token::from_bytes(bytes).unwrap()
+        });
+        let data = match &token {
+            Some(token) => format!("{{\"$sealed\":[\"{token}\"]}}"),
+            None if holes => "{}".to_owned(),
+            None => "\"I owe you 1000\"".to_owned(),
+        };
+        let mut notes = serde_json::json!({ "mac": "" });
+        if holes {
+            notes["holes"] = serde_json::json!({ "withheld": [["*"]], "bare": true });
+            let said = crate::event::Holes {
+                shredded: vec![], withheld: vec![vec!["*".to_owned()]], bare: true,
+            };
+            let said = said.tagged_bytes(&at, id, &kind);
+            notes["holes"]["mac"] = tag(|keys| &keys.holes, &said, &[]).to_string().into();
+        }
+        let written = |notes: &serde_json::Value| {
+            let metadata = Json::parse(&serde_json::json!({ "$oubliette": notes }).to_string());
+            (Json::parse(&data).unwrap(), metadata.unwrap())
+        };
+        notes["mac"] = "A".repeat(38).into();
+        let (body, metadata) = written(&notes);
+        let Document::Stored(stored) = parse(&body.into(), Some(&metadata)).unwrap() else { panic!() };
+        let associated = stored.associated(&event.context());
+        let tokens: Vec<Token> = token.into_iter().collect();
+        notes["mac"] = tag(|keys| &keys.tags, &associated, &tokens).to_string().into();
+        let (body, metadata) = written(&notes);
+        NewEvent::new(kind.clone(), body).with_id(id).with_metadata(metadata)
+    };
+    let read = async |event: NewEvent| {
+        let store = MemoryStore::new();
+        let append = Append::new(stream("user-2"), ExpectedRevision::Any, vec![event]);
+        store.append(vec![append]).await.unwrap();
+        let over = Oubliette::unresumed(store, vault.clone(), Policy::sealed_by_default());
+        let read = over.events(&stream("user-2"), ReadOptions::default()).await;
+        (read, over.unsealed())
+    };
+    let is = |read: Result<Vec<crate::event::RecordedEvent>, StoreError>, wanted: Unreadable| match read {
+        Err(StoreError::Unreadable { unreadable, .. }) => assert_eq!(unreadable, wanted),
+        other => panic!("{other:?}"),
+    };
+    // The dead key of the backup's time over whatever was there: so is what is in clear, and a hole.
+    let (shredded, _) = read(forged(Some(old), false)).await;
+    assert_eq!(shredded.unwrap()[0].shredded.len(), 1);
+    let (clear, unsealed) = read(forged(None, false)).await;
+    assert!(clear.unwrap()[0].data.is_some() && unsealed == 0);
+    let (hole, _) = read(forged(None, true)).await;
+    assert_eq!(hole.unwrap()[0].withheld[0].why, Why::NotCopied);
+    // Of a key that is newer they know as much, from the store: but no event of the era has it.
+    is(read(forged(Some(new), false)).await.0, Unreadable::Tampered);
+}
+
+/// Whom an event named as owner after the backup, nobody knew: forgetting the other owner took what was theirs.
+#[tokio::test]
+async fn who_became_an_owner_after_the_backup_is_asked_for_and_found_again() {
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let policy = || {
+        Policy::parse(
+            "[[stream]]\nmatch = \"account-{id}\"\nowner = [ { event = \"Opened\", add = \"{/owner}\" } ]\n",
+        )
+        .unwrap()
+    };
+    let own = async |over: &Oubliette<MemoryStore>, who: &str| {
+        let stated = Json::parse(&format!("{{\"owner\":\"{who}\"}}")).unwrap();
+        let event = NewEvent::new(EventType::new("Opened").unwrap(), stated);
+        over.append_to(&stream("account-1"), ExpectedRevision::Any, vec![event]).await.unwrap();
+    };
+    let over = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
+    own(&over, "user-1").await;
+    assert!(!over.plan(&subject("user-1")).await.unwrap().owners_unknown);
+    place.back_up(over.vault().unwrap(), "copy.age").await.unwrap();
+    own(&over, "user-2").await;
+    drop(over);
+
+    place.restore("copy.age").unwrap();
+    let over = Oubliette::open(store, place.restored(), policy()).await.unwrap();
+    let plan = over.plan(&subject("user-1")).await.unwrap();
+    assert!(plan.owners_unknown && plan.kept.is_empty());
+    let rebuilt = over.rebuild_owners(false).await.unwrap();
+    assert_eq!((rebuilt.mended, rebuilt.left), (1, vec![]));
+    let plan = over.plan(&subject("user-1")).await.unwrap();
+    let kept: Vec<_> = plan.kept.iter().map(|kept| kept.subject.as_str()).collect();
+    assert_eq!((kept, plan.owners_unknown), (vec!["account-1"], false));
+}
+
+#[tokio::test]
+async fn a_vault_that_learns_that_it_was_put_back_begins_an_era_and_forgets_whom_it_asked_for_owners() {
+    let vault = Vault::in_memory().unwrap();
+    key(&vault, "user-1", "user-1").await.unwrap();
+    let looked = |vault: &Vault| vault.note(NoteKind::Owners, [0; 16]).unwrap().is_some();
+    vault.put_note(NoteKind::Owners, [0; 16], &[7; 8]).await.unwrap();
+    let before = vault.core().naming.eras.current().unwrap();
+    let said = verdict(&vault, "user-1");
+    vault.replay(vec![said]).await.unwrap();
+    assert_ne!(vault.core().naming.eras.current().unwrap(), before);
+    assert!(!looked(&vault));
+    assert_eq!(key(&vault, "user-2", "user-2").await.unwrap().id().era(), vault.core().naming.eras.current().unwrap());
 }
