@@ -1,6 +1,6 @@
 //! Random sequences of everything that people do (append, transfer, share, forget, reopen,
-//! restart) over a store that fails now and then, before or after it really wrote; against a model
-//! that knows of each sealed part whose erasure must shred it.
+//! rotate, replay, restart) over a store that fails now and then, before or after it really wrote; against a
+//! model that knows of each sealed part whose erasure must shred it, and which it spared.
 //!
 //! The model takes one thing from the system: which events are in the inner store. All else it
 //! works out by itself. A failing sequence is printed, as short as it can be made.
@@ -13,6 +13,12 @@
 mod faulty;
 #[path = "forgetting_model/model.rs"]
 mod model;
+#[path = "common/notes.rs"]
+mod notes;
+#[path = "forgetting_model/spared.rs"]
+mod spared;
+#[path = "forgetting_model/writes.rs"]
+mod writes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,10 +27,11 @@ use std::{
 
 use faulty::{Fault, Faulty};
 use futures::TryStreamExt;
-use model::{Kind, Model, POLICY, Write};
+use model::Model;
 use oubliette::{
     audit::verify::{Ill, VerifyOptions},
-    erasure::ErasureError,
+    crypto::KeyId,
+    erasure::{ErasureError, Kept, Plan},
     event::{ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent, StreamName, Subject},
     layer::Oubliette,
     policy::Policy,
@@ -32,8 +39,9 @@ use oubliette::{
     vault::Vault,
 };
 use proptest::prelude::*;
+use writes::{Kind, POLICY, Write};
 
-/// One step. Numbers choose among the few names of [`model`].
+/// One step. Numbers choose among the few names of [`writes`].
 #[derive(Debug, Clone)]
 enum Step {
     Append {
@@ -49,9 +57,20 @@ enum Step {
         who: String,
         trouble: Trouble,
     },
+    /// As [`Step::Forget`], but for keys of which the bit is set.
+    ForgetBut {
+        who: String,
+        spared: u8,
+    },
     Reopen {
         who: String,
     },
+    /// New keys for somebody, or a new root.
+    Rotate {
+        who: Option<String>,
+    },
+    /// All erasures so far, exported and applied again.
+    Replay,
     /// A new process over the same store and vault.
     Restart,
 }
@@ -75,14 +94,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let forget = (model::anyone(), trouble());
+    let forget = (writes::anyone(), trouble());
+    let forget_but = (writes::anyone(), any::<u8>());
     prop_oneof![
-        10 => (prop::collection::vec(model::write(), 1..4), trouble(), any::<bool>())
+        10 => (prop::collection::vec(writes::write(), 1..4), trouble(), any::<bool>())
             .prop_map(|(writes, trouble, again)| Step::Append { writes, trouble, again }),
         1 => (0..64usize).prop_map(Step::Late),
         1 => (0..64usize).prop_map(Step::Reuse),
         3 => forget.prop_map(|(who, trouble)| Step::Forget { who, trouble }),
-        1 => model::anyone().prop_map(|who| Step::Reopen { who }),
+        2 => forget_but.prop_map(|(who, spared)| Step::ForgetBut { who, spared }),
+        2 => writes::anyone().prop_map(|who| Step::Reopen { who }),
+        1 => prop::option::weighted(0.9, writes::anyone()).prop_map(|who| Step::Rotate { who }),
+        1 => Just(Step::Replay),
         1 => Just(Step::Restart),
     ]
 }
@@ -151,6 +174,9 @@ impl World {
             }
             Step::Late(_) | Step::Reuse(_) => {}
             Step::Forget { who, trouble } => self.forget(&who, trouble).await,
+            Step::ForgetBut { who, spared } => self.forget_but(&who, spared).await,
+            Step::Rotate { who } => self.rotate(who.as_deref()).await,
+            Step::Replay => self.replay().await,
             Step::Reopen { who } => {
                 self.layer.reopen(&subject(&who)).await.unwrap();
                 self.model.reopen(&who);
@@ -272,19 +298,48 @@ impl World {
             }
             return;
         };
+        let plan = plan.expect("what was carried out could be planned");
         match answer {
-            Ok(erased) => assert_eq!((erased.erasure, erased.already), (erasure, false)),
+            Ok(erased) => {
+                assert_eq!((erased.erasure, erased.already), (erasure, false));
+                assert_eq!(
+                    stays(&erased.kept),
+                    stays(&plan.kept),
+                    "who stays is told as it was planned"
+                );
+                let keepers = plan.kept.iter().chain(&erased.kept).flat_map(|kept| &kept.by);
+                for keeper in keepers.filter(|keeper| keeper.unknown) {
+                    assert!(!self.model.has_stream(keeper.subject.as_str()), "{keeper:?} is known");
+                }
+            }
             Err(error) => assert!(trouble != Trouble::None, "failed without a reason: {error}"),
         }
-        let plan = plan.expect("what was carried out could be planned");
         let planned: BTreeSet<String> =
             plan.streams.iter().map(|affected| affected.stream.to_string()).collect();
-        let whole = plan.subjects.iter().filter(|affected| affected.generations.is_none());
-        let whole = whole.map(|affected| affected.subject.to_string()).collect();
-        let (must, may) = self.model.forget(who, &whole);
+        let (must, may) = self.forgotten(&plan, &BTreeSet::new());
         assert!(planned.is_superset(&must), "planned {planned:?}, but these lose events: {must:?}");
         assert!(planned.is_subset(&may), "planned {planned:?}, but only these could: {may:?}");
         self.erasures.insert(erasure, planned);
+    }
+
+    /// Tells the model, and compares whom the plan names as reached in part. Returns the streams that must
+    /// have a tombstone, and those that may.
+    fn forgotten(
+        &mut self,
+        plan: &Plan,
+        spared: &BTreeSet<KeyId>,
+    ) -> (BTreeSet<String>, BTreeSet<String>) {
+        let whole = plan.subjects.iter().filter(|affected| affected.generations.is_none());
+        let whole = whole.map(|affected| affected.subject.to_string()).collect();
+        let named = plan.kept.iter().flat_map(|kept| {
+            kept.in_part.iter().map(|owner| (kept.subject.to_string(), owner.to_string()))
+        });
+        let named: BTreeSet<(String, String)> = named.collect();
+        let fate = self.model.forget(plan.subject.as_str(), &whole, spared);
+        let (must, may) = fate.in_part;
+        assert!(named.is_superset(&must), "{named:?} are reached in part, but not all of {must:?}");
+        assert!(named.is_subset(&may), "{named:?} are reached in part, and not only {may:?}");
+        fate.tombstones
     }
 
     fn decided(&self) -> BTreeSet<ErasureId> {
@@ -305,7 +360,7 @@ impl World {
     }
 
     /// Reads everything and compares each part of each event, and every tombstone.
-    async fn check(&self) {
+    async fn check(&mut self) {
         self.layer.resume().await.unwrap();
         let events: Vec<RecordedEvent> =
             self.layer.read_all(ReadAllOptions::default()).try_collect().await.unwrap();
@@ -319,6 +374,7 @@ impl World {
                 tombstones.entry(erasure).or_default().push(event.stream.to_string());
                 continue;
             }
+            self.note_keys(event);
             let text = data.map_or("", Json::as_str).to_owned();
             assert!(found.insert(event.id, text).is_none(), "an event came twice");
         }
@@ -331,6 +387,15 @@ impl World {
         }
         assert!(tombstones.is_empty(), "tombstones that nobody asked for: {tombstones:?}");
     }
+}
+
+/// Who stays, who keeps them, and through whom something of theirs may have been missed.
+fn stays(kept: &[Kept]) -> Vec<(Subject, Vec<Subject>, Vec<Subject>)> {
+    let one = |kept: &Kept| {
+        let by = kept.by.iter().map(|keeper| keeper.subject.clone());
+        (kept.subject.clone(), by.collect(), kept.in_part.clone())
+    };
+    kept.iter().map(one).collect()
 }
 
 fn trouble_of(trouble: Trouble) -> (Option<Fault>, bool, bool) {
@@ -449,4 +514,14 @@ fn a_retry_settles_its_own_open_claim() {
             vec![Write::new("account-2", Kind::Noted), Write::new("account-2", Kind::Left(1))];
         run(vec![append(writes, Trouble::AppendThenReads(fault), true)]);
     }
+}
+
+/// An account changed hands, and its new owner is forgotten, so that it is closed. Who had a share of it
+/// before, and nothing else, was called unknown; they kept what should go with the last of them.
+#[test]
+fn who_had_a_share_of_what_is_closed_now_can_be_forgotten() {
+    let one = |kind| append(vec![Write::new("account-1", kind)], Trouble::None, false);
+    let forget = |who: &str| Step::Forget { who: who.into(), trouble: Trouble::None };
+    let changed = [one(Kind::Opened(1)), one(Kind::Opened(2)), one(Kind::Replaced(3))];
+    run([&changed[..], &[forget("user-3"), forget("user-2"), forget("user-1")]].concat());
 }

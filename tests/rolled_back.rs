@@ -11,6 +11,8 @@ mod keys;
 mod machine;
 #[path = "rolled_back/meddling.rs"]
 mod meddling;
+#[path = "common/notes.rs"]
+mod notes;
 #[path = "rolled_back/property.rs"]
 mod property;
 #[path = "rolled_back/waiting.rs"]

@@ -10,8 +10,9 @@ use oubliette::{
         Where,
         verify::{Ill, VerifyNews, VerifyOptions},
     },
+    crypto::Token,
     event::{EventType, Json, NewEvent, Payload, RecordedEvent},
-    layer::Oubliette,
+    layer::{Codec, CodecError, EventRef, Oubliette},
     policy::Policy,
     store::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError,
@@ -143,6 +144,64 @@ async fn a_public_part_that_was_edited_after_the_forgetting_is_found_out() {
     let told = over(events, &layer).await;
     assert_eq!(why(&told, "user-1").await, Some(Unreadable::Tampered));
     assert_eq!(ills(&told).await, [Ill::Tampered]);
+}
+
+/// Variants of a JSON text that differ in one bit, are still JSON, and mean something else.
+fn variants(json: &Json) -> Vec<Json> {
+    let canonical = json.tree().root().to_canonical();
+    let text = json.as_str().as_bytes();
+    let flipped = (0..text.len() * 8).map(|bit| {
+        let mut bytes = text.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        bytes
+    });
+    let changed = flipped.filter_map(|bytes| Json::parse(std::str::from_utf8(&bytes).ok()?).ok());
+    changed.filter(|json| json.tree().root().to_canonical() != canonical).collect()
+}
+
+/// The token in stored data, without its ciphertext.
+fn stub(data: &Json) -> Option<Token> {
+    let root = data.tree();
+    let list = root.root().member("$sealed")?;
+    Some(Token::parse(&list.children().next()?.string()?).ok()?.stub())
+}
+
+/// Nobody has a key any more, or ever had one: the tag alone vouches for it. Of a token it covers all
+/// but the ciphertext, which a store may purge.
+#[tokio::test]
+async fn no_bit_of_an_event_without_a_living_key_can_change_unnoticed() {
+    let (store, layer) = world().await;
+    let codec = Codec::new(layer.vault().unwrap().clone(), policy());
+    let mut told = std::collections::BTreeMap::<String, u32>::new();
+    for of in ["user-1", "news-1"] {
+        let event = raw(&store, of).await.remove(0);
+        let (data, metadata) = (json(&text(&event)), event.metadata.clone().unwrap());
+        let at = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
+        let open =
+            |data: &Json, metadata: &Json| codec.open(at, &data.clone().into(), Some(metadata));
+        let whole = open(&data, &metadata).unwrap();
+        assert!(!whole.unsealed);
+        let of_data = variants(&data).into_iter().map(|changed| (changed, metadata.clone()));
+        let of_metadata = variants(&metadata).into_iter().map(|changed| (data.clone(), changed));
+        for (data_now, metadata_now) in of_data.chain(of_metadata) {
+            let name = match open(&data_now, &metadata_now) {
+                Err(CodecError::Unreadable(why)) => format!("{why:?}"),
+                Err(error) => format!("{error:?}"),
+                // Nobody's, and counted.
+                Ok(opened) if opened.unsealed => "unsealed".to_owned(),
+                Ok(opened) => {
+                    assert_eq!((&opened, stub(&data_now)), (&whole, stub(&data)), "{data_now:?}");
+                    assert_eq!(metadata_now, metadata);
+                    continue;
+                }
+            };
+            *told.entry(name).or_default() += 1;
+        }
+    }
+    for name in ["Tampered", "OtherVault", "UnknownEra", "Untagged", "unsealed"] {
+        assert!(told.contains_key(name), "{name}: {told:?}");
+    }
+    assert!(told.values().sum::<u32>() > 1_000, "{told:?}");
 }
 
 #[tokio::test]

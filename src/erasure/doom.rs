@@ -274,8 +274,8 @@ impl Graph {
                 fates.doomed.push((node.who.clone(), doom));
             }
             if node.falls {
-                let kept = node.dependents.iter().filter(|at| !led_to.contains_key(*at));
-                stays.extend(kept.filter(|at| !nodes[**at].closed));
+                // Also one that is closed on behalf of a newer owner: what is older lives on.
+                stays.extend(node.dependents.iter().filter(|at| !led_to.contains_key(*at)));
             }
         }
         let falls: HashSet<&Subject> =

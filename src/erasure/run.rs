@@ -520,7 +520,8 @@ async fn settle_all<S: EventStore>(
     Ok(())
 }
 
-/// A subject's own stream gets a tombstone where it exists, or where keys die in it.
+/// A subject's own stream gets a tombstone where it exists, or where keys die in it. And an owner who has
+/// a stream is known.
 async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Result<(), StoreError> {
     let mut kept = Vec::with_capacity(plan.streams.len());
     for affected in plan.streams.drain(..) {
@@ -529,6 +530,10 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
         }
     }
     plan.streams = kept;
+    let keepers = plan.kept.iter_mut().flat_map(|kept| &mut kept.by);
+    for keeper in keepers.filter(|keeper| keeper.unknown) {
+        keeper.unknown = layer.first_of(&keeper.subject.stream()).await?.is_none();
+    }
     Ok(())
 }
 

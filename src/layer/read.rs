@@ -199,7 +199,10 @@ impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> InOrder<S, F, 
             return Chunk::Opened(open_all(&self.layer, chunk, open));
         }
         let layer = Arc::clone(&self.layer);
-        Chunk::Opening(tokio::task::spawn_blocking(move || open_all(&layer, chunk, open)))
+        match runtime::spawn_blocking(move || open_all(&layer, chunk, open)) {
+            Ok(opening) => Chunk::Opening(opening),
+            Err(none) => Chunk::Opened(vec![Err(StoreError::backend(false, none))]),
+        }
     }
 }
 

@@ -247,10 +247,12 @@ mod tests {
         }
     }
 
-    /// The vectors of `docs/format.md`.
-    #[test]
-    fn the_vectors_are_told_apart() {
-        let file: serde_json::Value = crate::layer::document::vectors::committed("tombstones.json");
+    fn vectors() -> serde_json::Value {
+        crate::layer::document::vectors::committed("tombstones.json")
+    }
+
+    /// What is said of a tombstone by a vault with the signing keys of the vectors, and what is signed.
+    fn told(file: &serde_json::Value, vector: &serde_json::Value) -> (&'static str, Vec<u8>) {
         let vault = file["vault"].as_str().unwrap().parse().unwrap();
         let keys: Vec<VerifyingKey> = file["keys"]
             .as_array()
@@ -262,26 +264,30 @@ mod tests {
                 public
             })
             .collect();
-        let told = |vector: &serde_json::Value| {
-            let text = |name: &str| vector[name].as_str().unwrap();
-            // What is no JSON of ours is never read.
-            let Ok(data) = Json::parse(text("data")) else { return ("malformed", vec![]) };
-            let tombstone = match Tombstone::parse(&data) {
-                Ok(tombstone) => tombstone,
-                Err(_) => return ("malformed", vec![]),
-            };
-            let (stream, id) = (text("stream").parse().unwrap(), text("id").parse().unwrap());
-            let bytes = tombstone.signed_bytes(vault, &stream, id);
-            let told = match keys.iter().find(|key| key.id() == tombstone.key) {
-                None => "unknown key",
-                Some(key) if !key.verifies(&bytes, &tombstone.sig) => "forged",
-                Some(_) if tombstone.state != State::Forgotten => "reserved",
-                Some(_) => "good",
-            };
-            (told, bytes)
+        let text = |name: &str| vector[name].as_str().unwrap();
+        // What is no JSON of ours is never read.
+        let Ok(data) = Json::parse(text("data")) else { return ("malformed", vec![]) };
+        let tombstone = match Tombstone::parse(&data) {
+            Ok(tombstone) => tombstone,
+            Err(_) => return ("malformed", vec![]),
         };
+        let (stream, id) = (text("stream").parse().unwrap(), text("id").parse().unwrap());
+        let bytes = tombstone.signed_bytes(vault, &stream, id);
+        let told = match keys.iter().find(|key| key.id() == tombstone.key) {
+            None => "unknown key",
+            Some(key) if !key.verifies(&bytes, &tombstone.sig) => "forged",
+            Some(_) if tombstone.state != State::Forgotten => "reserved",
+            Some(_) => "good",
+        };
+        (told, bytes)
+    }
+
+    /// The vectors of `docs/format.md`, which another program made.
+    #[test]
+    fn the_vectors_are_told_apart() {
+        let file = vectors();
         for vector in file["vectors"].as_array().unwrap() {
-            let (told, bytes) = told(vector);
+            let (told, bytes) = told(&file, vector);
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!((told, &*hex), ("good", vector["signed"].as_str().unwrap()), "{vector}");
             // It is written as it was read.
@@ -289,7 +295,43 @@ mod tests {
             assert_eq!(Json::of(&Tombstone::parse(&data).unwrap()).unwrap(), data);
         }
         for vector in file["bad"].as_array().unwrap() {
-            assert_eq!(told(vector).0, vector["error"].as_str().unwrap(), "{vector}");
+            assert_eq!(told(&file, vector).0, vector["error"].as_str().unwrap(), "{vector}");
         }
+    }
+
+    /// Whatever still reads as a tombstone of this vault's is the same one.
+    #[test]
+    fn no_bit_and_no_byte_of_a_tombstone_can_change_unnoticed() {
+        let file = vectors();
+        let mut read = 0;
+        for vector in file["vectors"].as_array().unwrap() {
+            let text = vector["data"].as_str().unwrap();
+            let whole = Tombstone::parse(&Json::parse(text).unwrap()).unwrap();
+            let flipped = (0..text.len() * 8).map(|bit| {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                bytes
+            });
+            let cut = (0..text.len()).map(|at| {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes.remove(at);
+                bytes
+            });
+            let short = (0..text.len()).map(|length| text.as_bytes()[..length].to_vec());
+            for bytes in flipped.chain(cut).chain(short) {
+                let Ok(text) = String::from_utf8(bytes) else { continue };
+                let mut changed = vector.clone();
+                changed["data"] = text.as_str().into();
+                let (told, _) = told(&file, &changed);
+                let other = Json::parse(&text).ok().and_then(|data| Tombstone::parse(&data).ok());
+                let Some(other) = other else {
+                    assert_eq!(told, "malformed", "{text}");
+                    continue;
+                };
+                read += u32::from(other != whole);
+                assert_eq!(told == "good", other == whole, "{told}: {text}");
+            }
+        }
+        assert!(read > 1_000, "{read}");
     }
 }

@@ -103,7 +103,7 @@ impl Backup {
 pub(super) fn entries(disk: &Disk) -> Result<Vec<Backup>, VaultError> {
     let kind = NoteKind::Backup;
     let entries = disk.wholes(places::notes(kind))?.into_iter();
-    entries.map(|(_, note)| notes::from_json(kind, &notes::content(kind, note)?)).collect()
+    entries.map(|(_, note)| notes::from_json(kind, notes::content(kind, &note)?)).collect()
 }
 
 impl Vault {

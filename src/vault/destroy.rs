@@ -41,7 +41,8 @@ impl Vault {
     /// Destroys keys, fences their subjects, and replaces the named owner in their dependents'
     /// epochs, in one batch and one change of root. On return they are physically gone. What is
     /// spared stays, and the fence names it. The note
-    /// (kind `Erasure`, under the erasure's id) is written in the same batch. Repeatable.
+    /// (kind `Erasure`, under the erasure's id) is written in the same batch. Repeatable. It is the record
+    /// of the erasure or empty: an announcement with any other note closes every layer that reads it.
     ///
     /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
     /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what

@@ -65,14 +65,14 @@ impl EraKeys {
     }
 
     /// The era that a note holds.
-    fn read(stem: &[u8], note: Value) -> Result<Self, VaultError> {
+    fn read(stem: &[u8], note: &[u8]) -> Result<Self, VaultError> {
         let odd = || VaultError::Damaged("the secret of an era".into());
         let id = places::note_id(stem).ok_or_else(odd)?;
         let (order, era) = id.split_last_chunk::<ERA_BYTES>().ok_or_else(odd)?;
         let (zeros, order) = order.split_last_chunk::<8>().ok_or_else(odd)?;
         let (era, order) = (Era(*era), u64::from_be_bytes(*order));
         let note = notes::content(NoteKind::Era, note)?;
-        let secret = <&[u8; 32]>::try_from(note.as_slice()).map_err(|_| odd())?;
+        let secret = <&[u8; 32]>::try_from(note).map_err(|_| odd())?;
         if order == 0 || zeros.iter().any(|byte| *byte != 0) {
             return Err(odd());
         }
@@ -107,7 +107,7 @@ impl Eras {
     /// Reads the eras, and begins the first where there is none. Damage keeps nobody from opening the
     /// vault: what needs an era says so.
     pub(super) fn load(disk: &Disk) -> Result<Self, VaultError> {
-        let eras = match disk.wholes(places::notes(NoteKind::Era)).and_then(read) {
+        let eras = match disk.wholes(places::notes(NoteKind::Era)).and_then(|notes| read(&notes)) {
             Ok(eras) if eras.is_empty() => {
                 let (change, first) = Self::over(Vec::new()).begin()?;
                 disk.put(change)?;
@@ -210,8 +210,8 @@ impl Eras {
 }
 
 /// The eras in these notes.
-pub(super) fn read(notes: Vec<(Place, Value)>) -> Result<Vec<EraKeys>, VaultError> {
-    notes.into_iter().map(|(stem, note)| EraKeys::read(&stem, note)).collect()
+pub(super) fn read(notes: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
+    notes.iter().map(|(stem, note)| EraKeys::read(stem, note)).collect()
 }
 
 impl Committer {

@@ -94,10 +94,10 @@ pub(super) fn stored(content: &[u8]) -> Value {
 }
 
 /// What a stored note says.
-pub(super) fn content(kind: NoteKind, stored: Value) -> Result<Value, VaultError> {
-    let mut note = Reader::new(kind.what(), &stored);
+pub(super) fn content(kind: NoteKind, stored: &[u8]) -> Result<&[u8], VaultError> {
+    let mut note = Reader::new(kind.what(), stored);
     note.version(VERSION)?;
-    Ok(Zeroizing::new(note.rest().to_vec()))
+    Ok(note.rest())
 }
 
 /// The content of a note that is JSON.
@@ -209,7 +209,7 @@ impl Vault {
         id: [u8; 16],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let note = self.core().disk.whole(&places::note(kind, &id))?;
-        note.map(|note| content(kind, note)).transpose()
+        note.map(|note| Ok(Zeroizing::new(content(kind, &note)?.to_vec()))).transpose()
     }
 
     /// All notes of a kind.
@@ -221,7 +221,8 @@ impl Vault {
         let odd = || VaultError::Damaged("a note stands at an odd place".into());
         let notes = self.core().disk.wholes(places::notes(kind))?;
         let notes = notes.into_iter().map(|(stem, note)| {
-            Ok((places::note_id(&stem).ok_or_else(odd)?, content(kind, note)?))
+            let content = Zeroizing::new(content(kind, &note)?.to_vec());
+            Ok((places::note_id(&stem).ok_or_else(odd)?, content))
         });
         notes.collect()
     }
@@ -373,11 +374,11 @@ pub(crate) mod tests {
     /// A note of a later version is refused by that name, one of none is damaged.
     pub(crate) fn has_a_version(kind: NoteKind, of: &[u8]) {
         let note = stored(of);
-        assert_eq!(content(kind, note.clone()).unwrap().as_slice(), of);
+        assert_eq!(content(kind, &note).unwrap(), of);
         for version in (0..=255).filter(|version| *version != VERSION) {
             let mut changed = note.clone();
             changed[0] = version;
-            match content(kind, changed) {
+            match content(kind, &changed) {
                 Err(error @ VaultError::NewerFormat { found, known: 1, .. }) if version > 1 => {
                     assert_eq!(found, u32::from(version));
                     assert!(error.to_string().contains("written by a newer program"), "{error}");
@@ -386,7 +387,7 @@ pub(crate) mod tests {
                 other => panic!("version {version}: {other:?}"),
             }
         }
-        assert!(matches!(content(kind, Value::default()), Err(VaultError::Damaged(_))));
+        assert!(matches!(content(kind, b""), Err(VaultError::Damaged(_))));
     }
 
     #[test]

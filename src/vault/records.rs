@@ -115,7 +115,7 @@ impl KeyEntry {
         let mut secret = Secret::default();
         secret.copy_from_slice(from.bytes(32)?);
         let generation = Generation(from.u32()?);
-        let created = Timestamp::from_micros(from.i64()?);
+        let created = from.time()?;
         let last_day = from.u32()?;
         let reserved = from.u64()?;
         let form = from.u8()?;
@@ -314,7 +314,7 @@ impl SubjectRecord {
         }
         let mut began = Vec::new();
         for _ in 0..from.u32()? {
-            began.push((Generation(from.u32()?), Timestamp::from_micros(from.i64()?)));
+            began.push((Generation(from.u32()?), from.time()?));
         }
         from.end()?;
         Ok(Self { current, highest, epochs, stated, former, began })
@@ -353,7 +353,11 @@ impl Stated {
     fn decode(from: &mut Reader<'_>) -> Result<Self, VaultError> {
         let event = EventId(from.id()?);
         let open = from.flag()?;
-        let content = Some(from.array()?).filter(|_| open);
+        let hash: Hash = from.array()?;
+        if !open && hash != Hash::default() {
+            return Err(from.odd());
+        }
+        let content = open.then_some(hash);
         let mut changes = Vec::new();
         for _ in 0..from.u32()? {
             changes.push(from.array()?);

@@ -17,6 +17,7 @@ use super::{
     notes,
     places::{self, Hash},
     records::{KeyEntry, SubjectRecord},
+    tree::Value,
     wire::{Reader, Writer},
 };
 use crate::event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp};
@@ -79,7 +80,7 @@ impl CallerClaim {
 
     fn decode(note: &[u8]) -> Result<Self, VaultError> {
         let mut from = Reader::new("a caller's claim", note);
-        let claim = Self { subject: from.array()?, since: Timestamp::from_micros(from.i64()?) };
+        let claim = Self { subject: from.array()?, since: from.time()? };
         from.end()?;
         Ok(claim)
     }
@@ -89,7 +90,7 @@ impl Core {
     /// The note of a claim that the caller has to settle.
     pub(super) fn caller_claim(&self, event: EventId) -> Result<Option<CallerClaim>, VaultError> {
         let note = self.disk.whole(&places::note(NoteKind::Claim, event.0.as_bytes()))?;
-        let read = |note| CallerClaim::decode(&notes::content(NoteKind::Claim, note)?);
+        let read = |note: Value| CallerClaim::decode(notes::content(NoteKind::Claim, &note)?);
         note.map(read).transpose()
     }
 
@@ -209,19 +210,20 @@ impl Vault {
     /// The claims that only the caller of a codec can settle, but for those whose permits are held; and
     /// those that were settled too late.
     pub(crate) fn open_claims(&self) -> Result<Vec<OpenClaim>, VaultError> {
-        self.claims_where(|_| true)
+        self.claims_where(false, |_| true)
     }
 
-    /// Of these, such as concern dependents that an event gave to this owner, also where the owner is
-    /// forgotten since.
+    /// The claims on dependents that an event gave to this owner, also where the owner is forgotten since,
+    /// and where somebody holds the permit still.
     pub(crate) fn open_claims_on(&self, owner: &Subject) -> Result<Vec<OpenClaim>, VaultError> {
         let changes = [OwnerChange::Add(owner.clone()), OwnerChange::Replace(owner.clone())];
         let changes = changes.map(|change| self.core().naming.change(&change));
-        self.claims_where(|record| record.was_stated(&changes))
+        self.claims_where(true, |record| record.was_stated(&changes))
     }
 
     fn claims_where(
         &self,
+        held: bool,
         concerns: impl Fn(&SubjectRecord) -> bool,
     ) -> Result<Vec<OpenClaim>, VaultError> {
         let core = self.core();
@@ -232,7 +234,7 @@ impl Vault {
             let Some(record) = core.own_record(&subject)?.filter(&concerns) else { continue };
             let is_open = record.is_open(event);
             let told = match is_open {
-                true => !core.under_way.has(event),
+                true => held || !core.under_way.has(event),
                 false => core.is_orphaned(&subject, &record)?,
             };
             if !told {

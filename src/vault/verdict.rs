@@ -377,7 +377,7 @@ fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
     let length = usize::try_from(from.u32()?).map_err(|_| from.odd())?;
     let note = match from.bytes(length)? {
         [] => Vec::new(),
-        note => notes::content(NoteKind::Erasure, Zeroizing::new(note.to_vec()))?.to_vec(),
+        note => notes::content(NoteKind::Erasure, note)?.to_vec(),
     };
     from.end()?;
     Ok(Verdict { erasure, taken, note })

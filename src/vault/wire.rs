@@ -4,7 +4,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{VaultError, tree::Value};
-use crate::event::{Category, Class, Day, Subject};
+use crate::event::{Category, Class, Day, Subject, Timestamp};
 
 /// What a class has, by its form.
 const CATEGORY: u8 = 1;
@@ -132,8 +132,11 @@ impl<'a> Reader<'a> {
         Ok(u64::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, VaultError> {
-        Ok(i64::from_be_bytes(self.array()?))
+    /// An instant that there is.
+    pub(super) fn time(&mut self) -> Result<Timestamp, VaultError> {
+        let micros = i64::from_be_bytes(self.array()?);
+        let at = Timestamp::from_micros(micros);
+        if at.as_micros() == micros { Ok(at) } else { Err(self.odd()) }
     }
 
     pub(super) fn name(&mut self) -> Result<&'a str, VaultError> {

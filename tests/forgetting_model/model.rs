@@ -2,186 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oubliette::event::EventId;
-use proptest::prelude::*;
+use oubliette::{crypto::KeyId, event::EventId};
 
-pub(crate) const POLICY: &str = r#"
-[[stream]]
-match  = "user-{id}"
-layout = "split"
-public = ["/id"]
-otherwise = "named"
-
-[[stream]]
-match  = "account-{id}"
-layout = "inline"
-public = ["/owner"]
-owner  = [ { event = "Opened",   add     = "{/owner}" },
-           { event = "Left",     remove  = "{/owner}" },
-           { event = "Replaced", replace = "{/owner}" } ]
-
-[[stream]]
-match  = "shared-{id}"
-layout = "split"
-public = ["/owner"]
-owner  = [ { event = "Opened",   add     = "{/owner}" },
-           { event = "Left",     remove  = "{/owner}" },
-           { event = "Replaced", replace = "{/owner}" } ]
-on_owner_forgotten = "shred-on-any"
-
-[[stream]]
-match  = "ledger-{id}"
-layout = "inline"
-public = ["/owner"]
-owner  = [ { event = "Opened", add = "{/owner}" } ]
-[[stream.field]]
-pointer = "/iban"
-subject = "{/other}"
-
-[[stream]]
-match     = "room-{id}"
-subject   = "user-{/author}"
-otherwise = "stream"
-"#;
-
-/// What an event says. A number names `user-N`; in a ledger's `Opened` the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Noted,
-    Opened(u8),
-    /// Owned by another account.
-    Joined(u8),
-    Left(u8),
-    Replaced(u8),
-    /// A part under the key of `user-N`.
-    About(u8),
-}
-
-/// One event. Its secrets contain its number.
-#[derive(Debug, Clone)]
-pub(crate) struct Write {
-    pub(crate) stream: String,
-    pub(crate) kind: Kind,
-    pub(crate) number: u32,
-    pub(crate) id: Option<EventId>,
-    /// How often its stream had been forgotten wholly when it was first tried.
-    pub(crate) life: usize,
-}
-
-impl Write {
-    pub(crate) fn new(stream: &str, kind: Kind) -> Self {
-        Self { stream: stream.to_owned(), kind, number: 0, id: None, life: 0 }
-    }
-
-    fn owner(&self) -> Option<String> {
-        match self.kind {
-            Kind::Opened(n) if self.stream.starts_with("ledger-") => {
-                Some(format!("account-{}", n.min(2)))
-            }
-            Kind::Opened(n) | Kind::Left(n) | Kind::Replaced(n) => Some(format!("user-{n}")),
-            Kind::Joined(n) => {
-                let accounts = ["account-1", "account-2", "shared-1"].into_iter();
-                let mut others = accounts.filter(|account| *account != self.stream);
-                others.nth(usize::from(n % 2)).map(str::to_owned)
-            }
-            Kind::Noted | Kind::About(_) => None,
-        }
-    }
-
-    /// Whom the event names as its subject.
-    pub(crate) fn names(&self) -> Option<String> {
-        match self.kind {
-            Kind::About(n) if self.stream.starts_with("user-") => Some(format!("user-{n}")),
-            _ => None,
-        }
-    }
-
-    /// An event of another type, for the same id.
-    pub(crate) fn changed(&self, number: u32) -> Self {
-        let kind = match self.kind {
-            Kind::Noted if self.stream.starts_with("account-") => Kind::Replaced(2),
-            Kind::Noted if self.stream.starts_with("shared-") => Kind::Opened(2),
-            Kind::Noted => Kind::About(2),
-            _ => Kind::Noted,
-        };
-        Self { kind, number, ..self.clone() }
-    }
-
-    fn secret(&self, part: usize) -> String {
-        format!("<{}/{part}>", self.number)
-    }
-
-    /// Type and data.
-    pub(crate) fn event(&self) -> (&'static str, String) {
-        let secret = self.secret(0);
-        let owner = self.owner().unwrap_or_default();
-        let with_owner = format!(r#"{{"owner":"{owner}","memo":"{secret}"}}"#);
-        match self.kind {
-            Kind::Noted => ("Noted", format!(r#"{{"id":1,"memo":"{secret}"}}"#)),
-            Kind::Opened(_) | Kind::Joined(_) => ("Opened", with_owner),
-            Kind::Left(_) => ("Left", with_owner),
-            Kind::Replaced(_) => ("Replaced", with_owner),
-            Kind::About(n) if self.stream.starts_with("room-") => {
-                ("Said", format!(r#"{{"author":{n},"memo":"{secret}"}}"#))
-            }
-            Kind::About(_) if self.stream.starts_with("user-") => {
-                ("Said", format!(r#"{{"id":1,"memo":"{secret}"}}"#))
-            }
-            Kind::About(n) => {
-                let theirs = self.secret(1);
-                let data = format!(r#"{{"memo":"{secret}","other":"user-{n}","iban":"{theirs}"}}"#);
-                ("Booked", data)
-            }
-        }
-    }
-
-    /// Whose the parts are.
-    fn subjects(&self) -> Vec<String> {
-        match self.kind {
-            Kind::About(n) if !self.stream.starts_with("ledger-") => vec![format!("user-{n}")],
-            Kind::About(n) => vec![self.stream.clone(), format!("user-{n}")],
-            _ => vec![self.stream.clone()],
-        }
-    }
-}
-
-pub(crate) fn anyone() -> impl Strategy<Value = String> {
-    prop_oneof![
-        6 => (1..4u8).prop_map(|n| format!("user-{n}")),
-        2 => (1..3u8).prop_map(|n| format!("account-{n}")),
-        1 => Just("shared-1".to_owned()),
-        1 => Just("ledger-1".to_owned()),
-        1 => Just("room-1".to_owned()),
-    ]
-}
-
-pub(crate) fn write() -> impl Strategy<Value = Write> {
-    let user = || 1..4u8;
-    let change = || {
-        prop_oneof![
-            2 => Just(Kind::Noted),
-            3 => user().prop_map(Kind::Opened),
-            2 => (0..2u8).prop_map(Kind::Joined),
-            1 => user().prop_map(Kind::Left),
-            2 => user().prop_map(Kind::Replaced),
-        ]
-    };
-    prop_oneof![
-        2 => user().prop_map(|n| Write::new(&format!("user-{n}"), Kind::Noted)),
-        1 => (user(), user())
-            .prop_map(|(n, other)| Write::new(&format!("user-{n}"), Kind::About(other))),
-        4 => (1..3u8, change()).prop_map(|(n, kind)| Write::new(&format!("account-{n}"), kind)),
-        2 => change().prop_map(|kind| Write::new("shared-1", kind)),
-        2 => prop_oneof![
-            Just(Kind::Noted),
-            (1..3u8).prop_map(Kind::Opened),
-            user().prop_map(Kind::About)
-        ]
-        .prop_map(|kind| Write::new("ledger-1", kind)),
-        2 => prop_oneof![Just(Kind::Noted), user().prop_map(Kind::About)]
-            .prop_map(|kind| Write::new("room-1", kind)),
-    ]
-}
+use crate::writes::{Kind, Write};
 
 /// A time with the same owners.
 #[derive(Debug, Clone, Default)]
@@ -217,6 +40,20 @@ struct Part {
     subject: String,
     epoch: usize,
     secret: String,
+    /// The key that it is under, once it was read.
+    key: Option<KeyId>,
+    /// Whether the last erasure of its epoch spared that key.
+    spared: bool,
+}
+
+/// Of a dependent and the owner through whom it is named.
+type Edges = BTreeSet<(String, String)>;
+
+/// What a forgetting does, and what it says: where it must, and where it may.
+pub(crate) struct Fate {
+    pub(crate) tombstones: (BTreeSet<String>, BTreeSet<String>),
+    /// What depends on somebody of whom only a part dies.
+    pub(crate) in_part: (Edges, Edges),
 }
 
 #[derive(Debug, Default)]
@@ -239,7 +76,7 @@ impl Model {
         writes.iter().all(|write| self.life(&write.stream) == write.life)
     }
 
-    fn closed(&self, who: &str) -> bool {
+    pub(crate) fn closed(&self, who: &str) -> bool {
         self.people.get(who).is_some_and(|someone| someone.closed)
     }
 
@@ -319,23 +156,47 @@ impl Model {
                 let epoch = own.unwrap_or(current);
                 let (stream, secret) = (write.stream.clone(), write.secret(i));
                 self.keys.insert((subject.clone(), stream.clone(), epoch));
-                self.parts.push(Part { event: id, stream, subject, epoch, secret });
+                let (key, spared) = (None, false);
+                self.parts.push(Part { event: id, stream, subject, epoch, secret, key, spared });
             }
         }
     }
 
     fn lives(&self, part: &Part) -> bool {
-        !self.people[&part.subject].dead.contains(&part.epoch)
+        part.spared || !self.people[&part.subject].dead.contains(&part.epoch)
+    }
+
+    /// Notes which key of a subject's seals a part of an event.
+    pub(crate) fn note_key(&mut self, event: EventId, subject: &str, key: KeyId) {
+        let parts = self.parts.iter_mut();
+        for part in parts.filter(|part| part.event == event && part.subject == subject) {
+            assert!(part.key.is_none_or(|known| known == key), "another key: {part:?}");
+            part.key = Some(key);
+        }
+    }
+
+    pub(crate) fn has_stream(&self, name: &str) -> bool {
+        self.streams.contains(name)
+    }
+
+    /// Whether this key seals something that is stored.
+    pub(crate) fn has_key(&self, key: KeyId) -> bool {
+        self.parts.iter().any(|part| part.key == Some(key))
     }
 
     /// Whether there is nothing left to forget.
     pub(crate) fn is_gone(&self, who: &str) -> bool {
-        self.closed(who) && !self.parts.iter().any(|part| part.subject == who && self.lives(part))
+        self.closed(who) && !self.reads(who)
+    }
+
+    /// Whether something of theirs can be read.
+    pub(crate) fn reads(&self, who: &str) -> bool {
+        self.parts.iter().any(|part| part.subject == who && self.lives(part))
     }
 
     /// Whether forgetting them must find something.
     pub(crate) fn knows(&self, who: &str) -> bool {
-        self.parts.iter().any(|part| part.subject == who && self.lives(part))
+        self.reads(who)
             || self.people.values().any(|someone| {
                 someone.epochs[someone.since.min(someone.epochs.len())..]
                     .iter()
@@ -363,7 +224,8 @@ impl Model {
             return false;
         }
         let outlives = |epoch: usize| !dying.contains(&epoch) && !someone.dead.contains(&epoch);
-        if self.parts.iter().any(|part| part.subject == who && outlives(part.epoch)) {
+        let stays = |part: &&Part| part.subject == who && self.lives(part);
+        if self.parts.iter().filter(stays).any(|part| !dying.contains(&part.epoch)) {
             return false;
         }
         let maybe = self.keys.iter().any(|(subject, _, epoch)| subject == who && outlives(*epoch));
@@ -416,12 +278,45 @@ impl Model {
         }
     }
 
-    /// Forgets, and returns the streams that must have a tombstone and those that may.
+    /// Who depends, by however many steps, on somebody of whom only a part dies, and lives on. `sure`: no
+    /// key counts of which nobody knows whether it was made.
+    fn in_part(&self, whole: &BTreeSet<String>, parts: &[&String], sure: bool) -> Edges {
+        let lives = |who: &String| {
+            let dead = &self.people[who].dead;
+            let maybe = |(subject, _, epoch): &&(String, String, usize)| {
+                subject == who && !dead.contains(epoch)
+            };
+            self.parts.iter().any(|part| part.subject == *who && self.lives(part))
+                || (!sure && self.keys.iter().any(|key| maybe(&key)))
+        };
+        let mut found = Edges::new();
+        let mut todo: Vec<&String> = parts.to_vec();
+        while let Some(owner) = todo.pop() {
+            let owned = |someone: &Someone| {
+                let epochs = &someone.epochs[someone.since.min(someone.epochs.len())..];
+                epochs.iter().any(|epoch| epoch.owners.contains(&Some(owner.clone())))
+            };
+            for (who, someone) in &self.people {
+                if whole.contains(who) || !owned(someone) || !lives(who) {
+                    continue;
+                }
+                let first = found.iter().all(|(other, _)| other != who);
+                found.insert((who.clone(), owner.clone()));
+                if first && !parts.contains(&who) {
+                    todo.push(who);
+                }
+            }
+        }
+        found
+    }
+
+    /// Forgets, but for what is under a key that is spared.
     pub(crate) fn forget(
         &mut self,
         who: &str,
         planned_whole: &BTreeSet<String>,
-    ) -> (BTreeSet<String>, BTreeSet<String>) {
+        spared: &BTreeSet<KeyId>,
+    ) -> Fate {
         self.people.entry(who.to_owned()).or_default().current();
         let whole = self.falling(who, planned_whole);
         let mut partly: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -432,7 +327,16 @@ impl Model {
             }
         }
 
+        let parts: Vec<&String> = partly.keys().collect();
+        let in_part = (self.in_part(&whole, &parts, true), self.in_part(&whole, &parts, false));
+
         let before: Vec<bool> = self.parts.iter().map(|part| self.lives(part)).collect();
+        for (part, lived) in self.parts.iter_mut().zip(&before) {
+            let dies = |epochs: &Vec<usize>| epochs.contains(&part.epoch);
+            if whole.contains(&part.subject) || partly.get(&part.subject).is_some_and(dies) {
+                part.spared = *lived && part.key.is_some_and(|key| spared.contains(&key));
+            }
+        }
         let mut may = BTreeSet::new();
         for gone in whole.iter().chain(partly.keys()) {
             may.insert(gone.clone());
@@ -463,7 +367,7 @@ impl Model {
             self.parts.iter().zip(before).filter(|(part, lived)| *lived && !self.lives(part));
         let mut must: BTreeSet<String> = died.map(|(part, _)| part.stream.clone()).collect();
         must.extend(whole.into_iter().filter(|gone| self.streams.contains(gone)));
-        (must, may)
+        Fate { tombstones: (must, may), in_part }
     }
 
     pub(crate) fn reopen(&mut self, who: &str) {

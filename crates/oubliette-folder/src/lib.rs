@@ -4,6 +4,8 @@
 //! of it. Used by the program, and by servers; a program that puts its own store and vault together needs only the
 //! library `oubliette`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod error;
 mod folder;
 mod manifest;

@@ -346,3 +346,105 @@ fn noted_kek(kek: &Kek) -> Result<Option<Kek>, FolderError> {
         other => Some(other.clone()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder's file, and this user's settings for it.
+    fn noted(folder: &Path) -> (DataFolder, Noted, Settings) {
+        let (at, settings) = (folder.join("data"), folder.join("settings"));
+        fs::create_dir(&at).unwrap();
+        let data = DataFolder::at(&at).with_settings(Some(settings));
+        let vault = Some(Uuid::new_v4().to_string());
+        let settings = Settings {
+            vault: vault.clone(),
+            root: Some("tpm:0x01500016".to_owned()),
+            mirrors: vec!["/mirror".to_owned()],
+            ..Settings::default()
+        };
+        let hint = Some(PathBuf::from("/slot"));
+        let noted = Noted { id: Uuid::new_v4(), vault, hint, settings: Some(settings.clone()) };
+        data.note(&noted).unwrap();
+        (data, noted, settings)
+    }
+
+    fn flipped(good: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+        (0..good.len() * 8).map(|bit| {
+            let mut bytes = good.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        })
+    }
+
+    /// It is refused, or names another vault, another slot or other settings, each of which must be of the
+    /// vault that is there.
+    #[test]
+    fn no_bit_and_no_byte_of_a_folders_file_makes_it_nothing_or_a_new_one_of_the_same_vault() {
+        let place = tempfile::tempdir().unwrap();
+        let (data, noted, _) = noted(place.path());
+        let good = fs::read(data.manifest_file()).unwrap();
+        let look = |bytes: &[u8]| {
+            fs::write(data.manifest_file(), bytes).unwrap();
+            data.look()
+        };
+        let mut read = 0;
+        for bytes in flipped(&good) {
+            match look(&bytes) {
+                Ok(Found::Ours(found)) => {
+                    read += 1;
+                    let same = (found.vault == noted.vault, found.id == noted.id);
+                    // Other settings are none, or another folder's.
+                    assert_eq!(found.settings.is_some(), same.1, "{bytes:?}");
+                    assert!(same == (true, true) || found.settings.is_none(), "{bytes:?}");
+                }
+                Ok(Found::Nothing | Found::Unfinished(_)) => panic!("{bytes:?}"),
+                Err(FolderError::NewerFormat { found, .. }) => assert!(found > FORMAT),
+                Err(FolderError::NotOurs(_) | FolderError::SettingsOfAnotherVault { .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(read > 50, "{read}");
+        for length in 0..good.len() - 1 {
+            let cut = look(&good[..length]);
+            assert!(matches!(cut, Err(FolderError::NotOurs(_))), "cut to {length}");
+        }
+        let newer = String::from_utf8(good).unwrap().replace(": 1,", ": 2,");
+        let newer = look(newer.as_bytes());
+        assert!(matches!(newer, Err(FolderError::NewerFormat { found: 2, .. })));
+    }
+
+    #[test]
+    fn settings_that_are_changed_cut_or_newer_are_refused_or_other_ones() {
+        let place = tempfile::tempdir().unwrap();
+        let (data, noted, settings) = noted(place.path());
+        let file = data.settings_file(noted.id).unwrap();
+        let good = fs::read(&file).unwrap();
+        let load = |bytes: &[u8]| {
+            fs::write(&file, bytes).unwrap();
+            Settings::load(Some(file.clone()))
+        };
+        let settings = Settings { oubliette: FORMAT, ..settings };
+        assert_eq!(load(&good).unwrap(), Some(settings.clone()));
+        let text = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+        for bytes in flipped(&good) {
+            match load(&bytes) {
+                Ok(read) => {
+                    assert_eq!(read.as_ref() == Some(&settings), text(&bytes) == text(&good));
+                }
+                Err(FolderError::BadSettings { .. }) => {}
+                // What is no text at all.
+                Err(FolderError::Io { .. }) => assert!(std::str::from_utf8(&bytes).is_err()),
+                Err(FolderError::NewerFormat { found, .. }) => assert!(found > FORMAT),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        for length in 0..good.len() - 1 {
+            let cut = load(&good[..length]);
+            assert!(matches!(cut, Err(FolderError::BadSettings { .. })), "cut to {length}");
+        }
+        let newer = String::from_utf8(good).unwrap().replace(": 1,", ": 2,");
+        let newer = load(newer.as_bytes());
+        assert!(matches!(newer, Err(FolderError::NewerFormat { found: 2, .. })));
+    }
+}

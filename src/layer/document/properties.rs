@@ -134,17 +134,19 @@ proptest! {
     }
 
     #[test]
-    fn any_bit_of_any_token_matters(text in ".{0,40}", bit in any::<prop::sample::Index>()) {
+    fn any_bit_of_any_token_matters(text in ".{0,40}") {
         let (key, place) = (key(1), Place::new());
         let payload = Json::of(&text).unwrap();
         let draft = Draft::new(None, None, &Notes::default());
         let tokens = seal(&[part(&key, (&payload).into(), "")], &place.context(), draft.digest()).unwrap();
-        let mut bytes = tokens[0].as_bytes().to_vec();
-        let bit = bit.index(bytes.len() * 8);
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(token) = Token::from_bytes(bytes) {
-            let associated = place.context().associated([token.key_id()].into_iter(), draft.digest());
-            prop_assert!(open(token, &key, &associated).is_err());
+        for bit in 0..tokens[0].as_bytes().len() * 8 {
+            let mut bytes = tokens[0].as_bytes().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(token) = Token::from_bytes(bytes) {
+                let ids = [token.key_id()].into_iter();
+                let associated = place.context().associated(ids, draft.digest());
+                prop_assert!(open(token, &key, &associated).is_err(), "bit {}", bit);
+            }
         }
     }
 }

@@ -124,7 +124,7 @@ impl VerifiedBackup {
             }
         }
         drop(reader);
-        let eras = wholes(&kept.split_off(&eras.start)).and_then(eras::read);
+        let eras = wholes(&kept.split_off(&eras.start)).and_then(|notes| eras::read(&notes));
         let eras = Eras::over(eras.map_err(|error| odd(path, error))?);
         let signing = kept.split_off(&history.start);
         let signing = signing_keys(&signing).map_err(|error| odd(path, error))?;
@@ -305,13 +305,13 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
 fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
     let missing = || VaultError::Damaged("it is not in its own catalogue".into());
     let note = wholes(parts)?.pop().ok_or_else(missing)?.1;
-    notes::from_json(NoteKind::Backup, &notes::content(NoteKind::Backup, note)?)
+    notes::from_json(NoteKind::Backup, notes::content(NoteKind::Backup, &note)?)
 }
 
 /// The history of signing keys, in parts.
 fn signing_keys(parts: &BTreeMap<Place, Value>) -> Result<History, VaultError> {
     let missing = || VaultError::Damaged("it has no history of signing keys".into());
-    signing::read(wholes(parts)?.pop().ok_or_else(missing)?.1)
+    signing::read(&wholes(parts)?.pop().ok_or_else(missing)?.1)
 }
 
 fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {

@@ -257,12 +257,46 @@ mod tests {
     use super::*;
     use crate::vault::root::KekSecret;
 
+    fn a_root() -> Root {
+        let opening = OpeningNumber::first().unwrap();
+        let vault = VaultId(Uuid::from_u128(7));
+        Root { vault, epoch: 3, key: Secret::copy_of(&[9; 32]), page: [8; 16], opening }
+    }
+
+    #[test]
+    fn no_bit_and_no_byte_of_a_sector_can_change_unnoticed() {
+        let mirrors = [Noted { name: "/m".into(), confirmed: Some(3) }];
+        let bound = Some(Bound { index: 0x0150_0020, base: 7, epoch: 2 });
+        let seal = Seal::new(&KekSecret::Key(Secret::copy_of(&[1; 32]))).unwrap();
+        let good = encode(&a_root(), &seal, &mirrors, bound, 512).unwrap();
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(decode(&bytes, 512), Sector::Broken), "bit {bit}");
+            // Whoever has no key can make the sum fit, and no more.
+            let sum = Sha256::digest(&bytes[..480]);
+            bytes[480..].copy_from_slice(&sum);
+            match decode(&bytes, 512) {
+                Sector::Whole(record) if bytes == good => assert!(record.root(&seal).is_some()),
+                Sector::Whole(record) => assert!(record.root(&seal).is_none(), "bit {bit}"),
+                Sector::OtherFormat(format) => {
+                    assert!((128..160).contains(&bit) && format != FORMAT, "bit {bit}");
+                }
+                Sector::Broken => {}
+            }
+        }
+        for length in 0..good.len() {
+            assert!(matches!(decode(&good[..length], 512), Sector::Broken), "cut to {length}");
+            assert!(matches!(decode(&good[..length], length), Sector::Broken), "{length} long");
+        }
+        let longer = [good.as_slice(), &[0]].concat();
+        assert!(matches!(decode(&longer, 512), Sector::Broken));
+    }
+
     #[test]
     fn what_is_noted_comes_back_and_is_bound_to_the_key() {
-        let vault = VaultId(Uuid::from_u128(7));
-        let opening = OpeningNumber::first().unwrap();
-        let key = Secret::copy_of(&[9; 32]);
-        let root = Root { vault, epoch: 3, key, page: [8; 16], opening };
+        let root = a_root();
+        let opening = root.opening;
         let mirrors = [Noted { name: "/m".into(), confirmed: Some(3) }];
         for secret in [KekSecret::None, KekSecret::Key(Secret::copy_of(&[1; 32]))] {
             let seal = Seal::new(&secret).unwrap();

@@ -105,7 +105,7 @@ impl Signing {
 impl Keys {
     fn load(disk: &Disk) -> Result<Self, VaultError> {
         let history = disk.whole(&places::note(NoteKind::SigningKeys, &HISTORY))?;
-        let mut history = history.map(read).transpose()?;
+        let mut history = history.map(|note| read(&note)).transpose()?;
         if let Some(history) = &history
             && let Some(last) = history.current()
             && let Some(current) = secret(disk, last.key)?
@@ -127,9 +127,9 @@ impl Keys {
 }
 
 /// The history in its note.
-pub(super) fn read(note: Value) -> Result<History, VaultError> {
+pub(super) fn read(note: &[u8]) -> Result<History, VaultError> {
     let note = notes::content(NoteKind::SigningKeys, note)?;
-    let history: History = notes::from_json(NoteKind::SigningKeys, &note)?;
+    let history: History = notes::from_json(NoteKind::SigningKeys, note)?;
     match history.trouble() {
         None => Ok(history),
         Some(Odd::Form) => Err(VaultError::Damaged("the history of the signing keys".into())),
@@ -150,12 +150,12 @@ fn secret(disk: &Disk, key: SigningKeyId) -> Result<Option<SigningKey>, VaultErr
     let note = disk.whole(&places::note(NoteKind::SigningSecret, &key.0))?;
     let odd = || VaultError::Damaged("the secret of a signing key".into());
     let read = |note: Value| {
-        let note = notes::content(NoteKind::SigningSecret, note)?;
+        let note = notes::content(NoteKind::SigningSecret, &note)?;
         let mut secret = Secret::default();
         if note.len() != secret.len() {
             return Err(odd());
         }
-        secret.copy_from_slice(&note);
+        secret.copy_from_slice(note);
         let key_read = SigningKey::from_secret(&secret);
         if key_read.public().id() == key { Ok(key_read) } else { Err(odd()) }
     };

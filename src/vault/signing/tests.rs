@@ -27,7 +27,7 @@ async fn lived_in(vault: &Vault) -> History {
 }
 
 fn odd(history: &History) -> Option<Odd> {
-    match read(note(history).unwrap()) {
+    match read(&note(history).unwrap()) {
         Ok(_) => None,
         Err(VaultError::SigningKeyGap(key)) => Some(Odd::Gap(key)),
         Err(_) => Some(Odd::Form),
@@ -77,10 +77,10 @@ async fn a_note_that_is_flipped_cut_or_newer_is_no_history() {
     change_key(&vault, &KeyChange::Pin(successor)).await.unwrap();
     let text = notes::to_json(&vault.signing_history().unwrap()).unwrap();
     notes::tests::is_strict(NoteKind::SigningKeys, &text, &[], |text| {
-        read(notes::stored(text)).ok().map(|history| notes::to_json(&history).unwrap())
+        read(&notes::stored(text)).ok().map(|history| notes::to_json(&history).unwrap())
     });
     let text = String::from_utf8(text.to_vec()).unwrap();
-    let parse = |text: &[u8]| read(notes::stored(text));
+    let parse = |text: &[u8]| read(&notes::stored(text));
     let odd = |read| matches!(read, Err(VaultError::Damaged(_)));
     assert!(odd(parse(text.replacen(r#""log":1"#, r#""log":0"#, 1).as_bytes())));
     // No bit of a signature in it.

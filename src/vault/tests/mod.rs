@@ -17,6 +17,7 @@ mod fences;
 pub(super) mod folder;
 #[cfg(unix)]
 pub(super) mod forensic;
+mod forms;
 mod gates;
 mod keys;
 mod model;

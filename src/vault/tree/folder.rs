@@ -307,3 +307,53 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
         None => Err(VaultError::NotFound(name())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is changed in the header leads to no other vault unnoticed: it is refused, or names another
+    /// vault or another page store, which the slot and the folder do not have.
+    #[test]
+    fn no_bit_and_no_byte_of_a_header_can_change_unnoticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(HEADER);
+        let header = Header { vault: VaultId(Uuid::new_v4()), pages: PageStoreKind::Sqlite };
+        write_header(folder.path(), header).unwrap();
+        let good = fs::read(&file).unwrap();
+        let read = |bytes: &[u8]| {
+            fs::write(&file, bytes).unwrap();
+            read_header(folder.path()).map(|read| (read.vault, read.pages))
+        };
+        let as_written = (header.vault, header.pages);
+        assert_eq!(read(&good).unwrap(), as_written);
+        let mut other_vaults = 0;
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            match read(&bytes) {
+                // White space, and letters that are large.
+                Ok((vault, pages)) if vault == header.vault => assert_eq!(pages, header.pages),
+                Ok(_) => other_vaults += 1,
+                Err(VaultError::NewerFormat { found, .. }) => assert!(found > FORMAT),
+                Err(
+                    VaultError::Damaged(_)
+                    | VaultError::NotAVault(_)
+                    | VaultError::NotFound(_)
+                    | VaultError::NoPageStore(_),
+                ) => {}
+                Err(other) => panic!("bit {bit}: {other:?}"),
+            }
+        }
+        assert!(other_vaults > 32, "{other_vaults}");
+        for length in 0..good.len() - 1 {
+            assert!(matches!(read(&good[..length]), Err(VaultError::Damaged(_))), "{length}");
+        }
+        let good = String::from_utf8(good).unwrap();
+        for format in [2_u32, 9, u32::MAX] {
+            let newer = good.replace(": 1,", &format!(": {format},"));
+            let told = read(newer.as_bytes());
+            assert!(matches!(told, Err(VaultError::NewerFormat { found, .. }) if found == format));
+        }
+    }
+}

@@ -38,6 +38,7 @@ fn stated(kind: AnnouncementKind, by: &SigningKey, said: Said<'_>) -> Announceme
     said(&Body { sig, ..body })
 }
 
+#[derive(Clone, Copy)]
 enum Said<'a> {
     Key(&'a SigningKey, SigningKeyId),
     Distrusts(SigningKeyId),

@@ -7,8 +7,8 @@ use super::{
     super::{
         note::Note,
         open::RETIRE,
-        openings::OPENINGS,
-        page::{Items, Page},
+        openings::{OPENINGS, Openings, Whereabouts},
+        page::{Child, Entry, Items, Page, RootHead},
         retire::RetireList,
     },
     all,
@@ -19,7 +19,7 @@ use crate::{
     crypto::{Cipher, Secret},
     vault::{
         VaultError, VaultId,
-        root::{RootSlot, SECTOR_BYTES},
+        root::{OpeningNumber, RootSlot, SECTOR_BYTES},
         tree::Tree,
     },
 };
@@ -141,6 +141,86 @@ fn damage_to_one_page_is_contained() {
         for place in &beside {
             assert!(tree.get(&[*place]).unwrap().is_some());
         }
+    }
+}
+
+#[test]
+fn no_bit_and_no_byte_of_a_page_can_change_unnoticed() {
+    let (vault, id, key) = (VaultId(Uuid::from_u128(1)), [7; 16], Secret::copy_of(&[9; 32]));
+    let (other_key, identity) = (Secret::copy_of(&[8; 32]), Secret::copy_of(&[5; 32]));
+    let child = |low: &[u8], n| Child { low: low.to_vec(), id: [n; 16], key: other_key.clone() };
+    for (root, leaf) in [(false, true), (false, false), (true, true), (true, false)] {
+        let items = match leaf {
+            true => Items::Leaf(vec![
+                Entry { place: b"a", value: b"one" },
+                Entry { place: b"b", value: b"two" },
+            ]),
+            false => Items::Inner { level: 1, children: vec![child(b"", 1), child(b"m", 2)] },
+        };
+        let head = root.then(|| RootHead { epoch: 3, identity: identity.clone() });
+        let stored = Page::new(4, head, &items).seal(vault, &id, &key).unwrap();
+        let open = |bytes: &[u8]| Page::open(vault, &id, &key, root, bytes).map(drop);
+        open(&stored).unwrap();
+        let is_damaged = |read: Result<(), VaultError>| matches!(read, Err(VaultError::Damaged(told)) if told.contains("page 0707"));
+        for bit in 0..stored.len() * 8 {
+            let mut bytes = stored.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            // The first byte is the format.
+            let newer = bit < 8 && bytes[0] > 1;
+            match open(&bytes) {
+                Err(VaultError::NewerFormat { found, known: 1, .. }) if newer => {
+                    assert_eq!(found, u32::from(bytes[0]));
+                }
+                read => assert!(!newer && is_damaged(read), "root {root}, leaf {leaf}: bit {bit}"),
+            }
+        }
+        for length in 0..stored.len() {
+            assert!(is_damaged(open(&stored[..length])), "cut to {length}");
+        }
+        assert!(is_damaged(open(&[stored.as_slice(), &[0]].concat())));
+        // Another vault's, another page's, under another key, and one that is no root page or is one.
+        let elsewhere = VaultId(Uuid::from_u128(2));
+        for read in [
+            Page::open(elsewhere, &id, &key, root, &stored),
+            Page::open(vault, &[7; 16].map(|byte| byte + 1), &key, root, &stored),
+            Page::open(vault, &id, &other_key, root, &stored),
+            Page::open(vault, &id, &key, !root, &stored),
+        ] {
+            assert!(matches!(read.map(drop), Err(VaultError::Damaged(_))));
+        }
+    }
+}
+
+/// What does not open says nothing, and each kind of note is one of its own.
+#[test]
+fn no_bit_and_no_byte_of_a_small_note_can_change_unnoticed() {
+    let (vault, identity) = (VaultId(Uuid::from_u128(1)), Secret::copy_of(&[5; 32]));
+    let number = OpeningNumber::first().unwrap();
+    let openings = Openings { numbers: [number; 2], at: Whereabouts::default() };
+    let retire = RetireList { epoch: 3, added: vec![[1; 16]], replaced: vec![[2; 16], [3; 16]] };
+    type Opens = fn(VaultId, &Secret, &[u8]) -> bool;
+    let opens_openings: Opens =
+        |vault, identity, bytes| matches!(Openings::open(vault, identity, bytes), Ok(Some(_)));
+    let opens_retire: Opens =
+        |vault, identity, bytes| RetireList::open(vault, identity, bytes).is_ok();
+    let sealed = [
+        (openings.seal(vault, &identity).unwrap(), opens_openings, opens_retire),
+        (retire.seal(vault, &identity).unwrap(), opens_retire, opens_openings),
+    ];
+    for (stored, opens, other) in sealed {
+        assert!(opens(vault, &identity, &stored));
+        assert!(!other(vault, &identity, &stored));
+        assert!(!opens(VaultId(Uuid::from_u128(2)), &identity, &stored), "another vault's");
+        assert!(!opens(vault, &Secret::default(), &stored), "another vault's");
+        for bit in 0..stored.len() * 8 {
+            let mut bytes = stored.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!opens(vault, &identity, &bytes), "bit {bit}");
+        }
+        for length in 0..stored.len() {
+            assert!(!opens(vault, &identity, &stored[..length]), "cut to {length}");
+        }
+        assert!(!opens(vault, &identity, &[stored.as_slice(), &[0]].concat()));
     }
 }
 
