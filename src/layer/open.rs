@@ -57,7 +57,8 @@ impl<S: EventStore> Layer<S> {
                         unvouched = true;
                         event.withheld.extend(dead.then(|| {
                             let fields = stored.notes.fields.concat();
-                            let fields = if fields.is_empty() { vec!["*".to_owned()] } else { fields };
+                            let fields =
+                                if fields.is_empty() { vec!["*".to_owned()] } else { fields };
                             Withheld { why: Why::Unvouched, fields }
                         }));
                     }

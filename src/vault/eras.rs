@@ -24,6 +24,8 @@ use aes::{Aes256, cipher::KeyInit};
 use hmac::Hmac;
 use sha2::Sha256;
 
+#[cfg(feature = "backup")]
+use super::catalogue;
 use super::{
     NoteKind, VaultError,
     committer::Committer,
@@ -31,8 +33,6 @@ use super::{
     notes, places,
     tree::{Change, Place, Value},
 };
-#[cfg(feature = "backup")]
-use super::catalogue;
 use crate::{
     crypto::{Cipher, Secret, derive, keyed, random, random_secret},
     event::{ERA_BYTES, Era},

@@ -433,7 +433,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Some(Tagged::Forged) => {}
             Some(Tagged::UnknownEra) => {
-                self.found(Ill::UnknownEra, event, "its tag names an era that this vault never had");
+                self.found(
+                    Ill::UnknownEra,
+                    event,
+                    "its tag names an era that this vault never had",
+                );
                 if parts == 0 && !holes {
                     self.is_forgotten(event, "nobody can vouch for what it has in clear");
                 }

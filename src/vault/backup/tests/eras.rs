@@ -7,7 +7,10 @@ use crate::{
     event::{ErasureId, EventType, Json, KeyId, NewEvent, Why, Withheld},
     layer::Oubliette,
     policy::Policy,
-    store::{Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions, ReadOptions},
+    store::{
+        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
+        ReadOptions,
+    },
     vault::{Dead, Destruction, Doomed, OpenAs, Verdict},
 };
 
@@ -311,9 +314,8 @@ async fn an_event_under_a_key_that_is_newer_than_the_backup_says_so() {
 async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
     let place = Place::new();
     let store = MemoryStore::new();
-    let policy = || {
-        Policy::parse("[[stream]]\nmatch = \"user-{id}\"\npublic = [\"/town\"]\n").unwrap()
-    };
+    let policy =
+        || Policy::parse("[[stream]]\nmatch = \"user-{id}\"\npublic = [\"/town\"]\n").unwrap();
     let append = async |over: &Oubliette<MemoryStore>, data: &str| {
         let event = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse(data).unwrap());
         over.append_to(&stream("user-1"), ExpectedRevision::Any, vec![event]).await.unwrap();
@@ -334,7 +336,8 @@ async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
     append(&over, r#"{"name":"Ada","town":"Bonn"}"#).await;
     drop(over);
 
-    let back = Vault::open_as(&place.path("image"), place.path("image.root"), OpenAs::TheOne).unwrap();
+    let back =
+        Vault::open_as(&place.path("image"), place.path("image.root"), OpenAs::TheOne).unwrap();
     // There was another one that went on in the same era, and may go on.
     let own = back.core().naming.eras.current().unwrap();
     assert_ne!(own, first);
@@ -366,7 +369,8 @@ async fn an_event_that_is_newer_than_the_vault_ends_no_reading_once_its_key_is_d
     assert!(events.iter().all(|event| event.data.is_some() && event.withheld.is_empty()));
 
     let plan = over.plan(&subject("user-1")).await.unwrap();
-    let told: Vec<_> = plan.unvouched.iter().map(|told| (told.stream.as_str(), told.events)).collect();
+    let told: Vec<_> =
+        plan.unvouched.iter().map(|told| (told.stream.as_str(), told.events)).collect();
     assert_eq!((told, plan.unsealed), (vec![("user-1", 2)], vec![]));
     over.forget(&subject("user-1"), "ticket 1").await.unwrap();
     let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
@@ -386,7 +390,10 @@ async fn an_event_that_is_newer_than_the_vault_ends_no_reading_once_its_key_is_d
 async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
     use crate::{
         crypto::{EventTag, KEY_ID_BYTES, Token},
-        layer::{EventRef, document::{Document, parse}},
+        layer::{
+            EventRef,
+            document::{Document, parse},
+        },
         store::{StoreError, Unreadable},
     };
     let place = Place::new();
@@ -409,10 +416,14 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
         let id = crate::event::EventId::random();
         let at = stream("user-2");
         let event = EventRef { stream: &at, id, event_type: &kind };
-        let tag = |label: fn(&crate::vault::eras::EraKeys) -> &hmac::Hmac<sha2::Sha256>, over: &[u8], tokens: &[Token]| {
+        let tag = |label: fn(&crate::vault::eras::EraKeys) -> &hmac::Hmac<sha2::Sha256>,
+                   over: &[u8],
+                   tokens: &[Token]| {
             let bytes = *vault.id().0.as_bytes();
             let eras = &vault.core().naming.eras;
-            eras.with(found.era, |keys| EventTag::new(label(keys), &bytes, found.era, over, tokens)).unwrap().unwrap()
+            eras.with(found.era, |keys| EventTag::new(label(keys), &bytes, found.era, over, tokens))
+                .unwrap()
+                .unwrap()
         };
         let token = key.map(|key| {
             let mut bytes = vec![1, 1];
@@ -429,7 +440,9 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
         if holes {
             notes["holes"] = serde_json::json!({ "withheld": [["*"]], "bare": true });
             let said = crate::event::Holes {
-                shredded: vec![], withheld: vec![vec!["*".to_owned()]], bare: true,
+                shredded: vec![],
+                withheld: vec![vec!["*".to_owned()]],
+                bare: true,
             };
             let said = said.tagged_bytes(&at, id, &kind);
             notes["holes"]["mac"] = tag(|keys| &keys.holes, &said, &[]).to_string().into();
@@ -440,7 +453,9 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
         };
         notes["mac"] = "A".repeat(38).into();
         let (body, metadata) = written(&notes);
-        let Document::Stored(stored) = parse(&body.into(), Some(&metadata)).unwrap() else { panic!() };
+        let Document::Stored(stored) = parse(&body.into(), Some(&metadata)).unwrap() else {
+            panic!()
+        };
         let associated = stored.associated(&event.context());
         let tokens: Vec<Token> = token.into_iter().collect();
         notes["mac"] = tag(|keys| &keys.tags, &associated, &tokens).to_string().into();
@@ -455,10 +470,12 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
         let read = over.events(&stream("user-2"), ReadOptions::default()).await;
         (read, over.unsealed())
     };
-    let is = |read: Result<Vec<crate::event::RecordedEvent>, StoreError>, wanted: Unreadable| match read {
-        Err(StoreError::Unreadable { unreadable, .. }) => assert_eq!(unreadable, wanted),
-        other => panic!("{other:?}"),
-    };
+    let is =
+        |read: Result<Vec<crate::event::RecordedEvent>, StoreError>, wanted: Unreadable| match read
+        {
+            Err(StoreError::Unreadable { unreadable, .. }) => assert_eq!(unreadable, wanted),
+            other => panic!("{other:?}"),
+        };
     // The dead key of the backup's time over whatever was there: so is what is in clear, and a hole.
     let (shredded, _) = read(forged(Some(old), false)).await;
     assert_eq!(shredded.unwrap()[0].shredded.len(), 1);
@@ -505,7 +522,8 @@ async fn who_became_an_owner_after_the_backup_is_asked_for_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_vault_that_learns_that_it_was_put_back_begins_an_era_and_forgets_whom_it_asked_for_owners() {
+async fn a_vault_that_learns_that_it_was_put_back_begins_an_era_and_forgets_whom_it_asked_for_owners()
+ {
     let vault = Vault::in_memory().unwrap();
     key(&vault, "user-1", "user-1").await.unwrap();
     let looked = |vault: &Vault| vault.note(NoteKind::Owners, [0; 16]).unwrap().is_some();
@@ -515,5 +533,8 @@ async fn a_vault_that_learns_that_it_was_put_back_begins_an_era_and_forgets_whom
     vault.replay(vec![said]).await.unwrap();
     assert_ne!(vault.core().naming.eras.current().unwrap(), before);
     assert!(!looked(&vault));
-    assert_eq!(key(&vault, "user-2", "user-2").await.unwrap().id().era(), vault.core().naming.eras.current().unwrap());
+    assert_eq!(
+        key(&vault, "user-2", "user-2").await.unwrap().id().era(),
+        vault.core().naming.eras.current().unwrap()
+    );
 }
