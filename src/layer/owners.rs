@@ -151,7 +151,7 @@ impl<S: EventStore> Oubliette<S> {
             // Whoever writes past the layer once it is there may state what they like.
             Ok(Document::Clear) if !history.vouched => data = event.data.clone(),
             Ok(Document::Stored(mut stored)) => {
-                let ids = stored.tokens.iter().map(|token| token.key_id()).collect();
+                let ids: Vec<KeyId> = stored.tokens.iter().map(|token| token.key_id()).collect();
                 // Most events state nothing, and need not be opened.
                 let fates = match states || !vouched {
                     true => try_tokens(vault, &event, &mut stored)?,

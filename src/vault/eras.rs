@@ -187,16 +187,14 @@ impl Eras {
     /// another that goes on in the present one; and it does not know any more which owners the store names. Nothing,
     /// where that lies beneath a damaged page: what needs it says so.
     pub(super) fn part(&self, disk: &Disk) -> Result<(Vec<Change>, Option<EraKeys>), VaultError> {
-        let parting = || {
-            let (mut changes, keys) = self.begin()?;
-            for found in disk.walk(places::notes(NoteKind::Owners)) {
-                changes.push((found?.0, None));
+        let looked = disk.walk(places::notes(NoteKind::Owners));
+        let looked = looked.map(|found| found.map(|(place, _)| (place, None)));
+        match (self.begin(), looked.collect::<Result<Vec<_>, _>>()) {
+            (Ok((begun, keys)), Ok(looked)) => Ok(([begun, looked].concat(), Some(keys))),
+            (Err(VaultError::Damaged(_)), _) | (_, Err(VaultError::Damaged(_))) => {
+                Ok((Vec::new(), None))
             }
-            Ok((changes, Some(keys)))
-        };
-        match parting() {
-            Err(VaultError::Damaged(_)) => Ok((Vec::new(), None)),
-            parting => parting,
+            (Err(error), _) | (_, Err(error)) => Err(error),
         }
     }
 

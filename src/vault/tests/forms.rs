@@ -22,7 +22,7 @@ struct Form {
 
 fn key_record(class: Class) -> Vec<u8> {
     let entry = KeyEntry {
-        id: KeyId([7; 18]),
+        id: KeyId([7; 20]),
         secret: crate::crypto::Secret::copy_of(&[9; 32]),
         stream: stream("account-1"),
         subject: subject("user-1"),
@@ -73,7 +73,7 @@ fn subjects_record() -> Vec<u8> {
 }
 
 fn a_fence() -> Vec<u8> {
-    let spared = [(Generation(1), KeyId([1; 18])), (Generation(2), KeyId([2; 18]))];
+    let spared = [(Generation(1), KeyId([1; 20])), (Generation(2), KeyId([2; 20]))];
     let mut fence = FenceRecord { closed: true, ..FenceRecord::default() };
     fence.kill(Generation(1), Generation(2), ErasureId::now(), &spared.into());
     fence.kill(Generation(1), Generation(4), ErasureId::now(), &[spared[1]].into());

@@ -337,7 +337,7 @@ async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
     drop(over);
 
     let back =
-        Vault::open_as(&place.path("image"), place.path("image.root"), OpenAs::TheOne).unwrap();
+        Vault::open_as(&place.path("image"), &place.path("image.root"), OpenAs::TheOne).unwrap();
     // There was another one that went on in the same era, and may go on.
     let own = back.core().naming.eras.current().unwrap();
     assert_ne!(own, first);
