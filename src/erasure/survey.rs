@@ -154,6 +154,12 @@ impl<S: EventStore> Survey<'_, S> {
             found.unsealed += u64::from(self.is_theirs(event, data, metadata));
             return Ok(());
         };
+        let elsewhere = stored.notes.stream.as_ref().is_some_and(|noted| *noted != event.stream);
+        if elsewhere || (stored.notes.public.is_some() && !half) {
+            // Somebody moved it to here, or hides it: whose it is, nobody can say.
+            found.unsealed += 1;
+            return Ok(());
+        }
         let mut unknown = false;
         for token in &stored.tokens {
             let id = token.key_id();
@@ -183,9 +189,10 @@ impl<S: EventStore> Survey<'_, S> {
         stored.by_itself().ok()?.tagged(self.vault, EventRef::of(event))
     }
 
-    /// Whether an event of the type has the form of a tombstone, in which nothing personal has room.
+    /// Whether an event of the type has the form of a tombstone, in which nothing personal has room, and
+    /// is where it says.
     fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        Ok(!matches!(self.judge(event)?, Err(Unvouched::Odd(_))))
+        Ok(!matches!(self.judge(event)?, Err(Unvouched::Odd(_) | Unvouched::Misplaced)))
     }
 
     fn judge(&self, event: &RecordedEvent) -> Result<Result<Tombstone, Unvouched>, StoreError> {

@@ -1,9 +1,5 @@
 //! What a vault announces in its event store: the kinds, the form, and the bytes that are sealed and
-//! signed. `docs/format.md` specifies it.
-//!
-//! Everything is signed as it is read: over the canonical form of all members, those included that
-//! this program does not know. So a later form, too, can be told from a forged one, and what the vault
-//! said and this program does not understand is never passed over.
+//! signed. `docs/format.md` specifies it; what is signed, says [`spoken`](super::spoken).
 
 use std::{fmt, str::FromStr};
 
@@ -12,7 +8,8 @@ use uuid::Uuid;
 
 use super::{
     ANNOUNCED, ANNOUNCEMENTS, ErasureId, EventId, EventType, Json, JsonError, NewEvent,
-    RecordedEvent, Signature, SigningKeyId, Timestamp, VerifyingKey, framed,
+    RecordedEvent, Signature, SigningKeyId, Timestamp, VerifyingKey,
+    spoken::{named, spoken, without},
 };
 
 /// The form that this program writes.
@@ -278,11 +275,14 @@ impl Announcement {
     /// Of the canonical form: a store may spell numbers in other ways than they were signed in.
     fn read(id: EventId, canonical: String) -> Result<Self, JsonError> {
         let data = Json::composed(canonical);
+        if !data.tree().root().is_object() {
+            return Err(JsonError::Type("an announcement is an object".to_owned()));
+        }
         let head: Head = data.to()?;
         let body = match (head.format, head.kind.as_deref()) {
             (Some(FORMAT), Some(name)) => match AnnouncementKind::named(name) {
                 Some(kind) if kind.is_carried_out() => {
-                    data.to::<Body>().map_err(|_| Beyond::Form).and_then(|body| {
+                    data.to_exact::<Body>().map_err(|_| Beyond::Form).and_then(|body| {
                         if body.has_its_form() { Ok(body) } else { Err(Beyond::Form) }
                     })
                 }
@@ -325,8 +325,8 @@ impl Announcement {
     }
 
     fn bytes(&self, label: &[u8], left_out: &[&str]) -> Vec<u8> {
-        let text = without(&self.data, left_out);
-        framed(&[label, ANNOUNCEMENTS.as_bytes(), self.id.0.as_bytes(), text.as_bytes()])
+        let place: [&[u8]; 2] = [ANNOUNCEMENTS.as_bytes(), self.id.0.as_bytes()];
+        spoken(label, &place, &self.data, left_out)
     }
 }
 
@@ -339,22 +339,6 @@ impl Body {
             && self.proof.is_some() <= names
             && self.distrust.is_some() == distrusts
     }
-}
-
-/// The canonical form, without some of the members.
-fn without(data: &Json, left_out: &[&str]) -> String {
-    let paths: Vec<[&str; 1]> = left_out.iter().map(|name| [*name]).collect();
-    let paths: Vec<&[&str]> = paths.iter().map(|path| &path[..]).collect();
-    let mut text = String::new();
-    data.tree().root().canonical(&mut text, &paths);
-    text
-}
-
-/// A name that somebody else gave, made fit to be told.
-fn named(name: &str) -> String {
-    const LONGEST: usize = 40;
-    let plain = |c: char| c.is_ascii_lowercase() || c == '-';
-    if name.len() <= LONGEST && name.chars().all(plain) { name.to_owned() } else { "?".to_owned() }
 }
 
 impl Serialize for Announcement {

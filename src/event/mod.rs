@@ -17,6 +17,7 @@ mod opaque;
 mod owner;
 mod position;
 mod recorded;
+mod spoken;
 mod tombstone;
 
 pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
@@ -44,7 +45,8 @@ pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,
 };
-pub(crate) use tombstone::framed;
+pub(crate) use spoken::framed;
+pub(crate) use tombstone::SaidTombstone;
 pub use tombstone::{Cause, SUBJECT_FORGOTTEN, State, Tombstone, TombstoneError};
 
 /// The member that holds the tokens of a sealed payload; no payload of a user's may use it.

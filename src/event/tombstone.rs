@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Day, ErasureRef, EventId, Json, KeyId, Signature, SigningKeyId, StreamName, Subject};
+use super::{
+    Day, ErasureRef, EventId, Json, JsonError, KeyId, Signature, SigningKeyId, StreamName, Subject,
+    spoken::{named, spoken, without},
+};
 
 /// The event type of a tombstone. No user's event may have it.
 pub const SUBJECT_FORGOTTEN: &str = "SubjectForgotten";
@@ -37,31 +40,14 @@ pub struct Tombstone {
     pub sig: Signature,
 }
 
-/// What a tombstone says of a subject. This version carries out [`State::Forgotten`] alone. The other
-/// states have their bytes and their name, so that whoever meets one that the vault signed knows that
-/// they need a newer version: reading ends there with
-/// [`Unreadable::State`](crate::store::Unreadable::State).
+/// What a tombstone says of a subject. Whoever meets another state that the vault signed needs a newer
+/// version: reading ends there with [`Unreadable::State`](crate::store::Unreadable::State).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
     /// The keys are destroyed, for good.
     Forgotten,
-    /// Reserved: the keys are there, and nobody is to use them until that is lifted.
-    Suspended,
-    /// Reserved: the suspension with the same reference is over.
-    Lifted,
-}
-
-impl State {
-    /// Its name, as it is written and signed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Forgotten => "forgotten",
-            Self::Suspended => "suspended",
-            Self::Lifted => "lifted",
-        }
-    }
 }
 
 /// Why a stream received its tombstone. The plan of an erasure tells it; the tombstone does not.
@@ -103,40 +89,56 @@ impl Tombstone {
             key: SigningKeyId,
             sig: Signature,
         }
-        let malformed = |_| TombstoneError::Malformed;
         let Written { state, reference, day, keys, subject, key, sig } =
-            serde_json::from_str(data.as_str()).map_err(malformed)?;
-        Ok(Self { state, reference, day, keys, subject, key, sig })
+            data.to().map_err(|_| TombstoneError::Malformed)?;
+        let tombstone = Self { state, reference, day, keys, subject, key, sig };
+        if data.is_of(&tombstone) { Ok(tombstone) } else { Err(TombstoneError::Malformed) }
     }
 
-    /// What the signature is over: who speaks, where, and all that is said. `docs/format.md`
-    /// specifies it.
-    pub(crate) fn signed_bytes(&self, vault: Uuid, stream: &StreamName, id: EventId) -> Vec<u8> {
-        let keys: Vec<u8> = self.keys.iter().flat_map(|key| key.0).collect();
-        let subject = self.subject.as_ref().map_or("", Subject::as_str);
-        framed(&[
-            b"oubliette tombstone",
-            vault.as_bytes(),
-            stream.as_str().as_bytes(),
-            id.0.as_bytes(),
-            self.state.as_str().as_bytes(),
-            &self.reference.0,
-            self.day.to_string().as_bytes(),
-            &keys,
-            subject.as_bytes(),
-            &self.key.0,
-        ])
+    /// What the signature is to be over.
+    pub(crate) fn signed_bytes(
+        &self,
+        vault: Uuid,
+        stream: &StreamName,
+        id: EventId,
+    ) -> Result<Vec<u8>, JsonError> {
+        Ok(signed_bytes(&Json::of(self)?, vault, stream, id))
     }
 }
 
-/// The fields one after the other, each with its length in front in four bytes, so that none can
-/// be taken for a part of another.
-pub(crate) fn framed(fields: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(fields.iter().map(|field| 4 + field.len()).sum());
-    for field in fields {
-        // Each is far below 4 GiB.
-        bytes.extend_from_slice(&(field.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(field);
+/// A document that may be a tombstone, of this version or a later one: who signed it, and what it says
+/// as far as this program understands it.
+#[derive(Debug)]
+pub(crate) struct SaidTombstone {
+    pub(crate) key: SigningKeyId,
+    pub(crate) sig: Signature,
+    /// `Err`: not what this version writes; where the state has another name, that name.
+    pub(crate) body: Result<Tombstone, Option<String>>,
+    /// In canonical form.
+    data: Json,
+}
+
+impl SaidTombstone {
+    /// `None`: nobody signed it.
+    pub(crate) fn read(data: &Json) -> Option<Self> {
+        let data = Json::composed(without(data, &[]));
+        let tree = data.tree();
+        let text = |name| tree.root().member(name)?.string();
+        let key = text("key")?.parse().ok()?;
+        let sig = text("sig")?.parse().ok()?;
+        let another = || text("state").filter(|state| state != "forgotten");
+        let body = Tombstone::parse(&data).map_err(|_| another().map(|state| named(&state)));
+        Some(Self { key, sig, body, data: data.clone() })
     }
-    bytes
+
+    /// What the signature is over.
+    pub(crate) fn signed_bytes(&self, vault: Uuid, stream: &StreamName, id: EventId) -> Vec<u8> {
+        signed_bytes(&self.data, vault, stream, id)
+    }
+}
+
+/// Who speaks, where, and all that is said. `docs/format.md` specifies it.
+fn signed_bytes(said: &Json, vault: Uuid, stream: &StreamName, id: EventId) -> Vec<u8> {
+    let place: [&[u8]; 3] = [vault.as_bytes(), stream.as_str().as_bytes(), id.0.as_bytes()];
+    spoken(b"oubliette signed tombstone", &place, said, &["sig"])
 }

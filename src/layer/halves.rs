@@ -18,6 +18,7 @@ use super::{
     document::{Document, Notes},
     error::unreadable_event,
     opening::is_dead,
+    placement::logical_of,
 };
 use crate::{
     event::{EventId, RecordedEvent, StreamName},
@@ -71,7 +72,7 @@ pub(super) fn document_of(
 }
 
 enum Waiting {
-    Ready(Joined),
+    Ready(Result<Joined, StoreError>),
     /// For the private half with this id.
     Half(Found, EventId),
 }
@@ -110,7 +111,7 @@ impl<S: EventStore> Join<S> {
             let patience = if self.backwards { PATIENCE } else { 0 };
             let impatient = self.ended || self.queue.len() > patience;
             match self.queue.pop_front() {
-                Some(Waiting::Ready(joined)) => return Ok(Some(joined)),
+                Some(Waiting::Ready(joined)) => return joined.map(Some),
                 Some(Waiting::Half(found, id)) if impatient => {
                     return look_up(&self.layer, found, id).await.map(Some);
                 }
@@ -120,7 +121,9 @@ impl<S: EventStore> Join<S> {
             }
             match self.inner.next().await.transpose()? {
                 None => self.ended = true,
-                Some(Delivery::CaughtUp) => self.queue.push_back(Waiting::Ready(Joined::CaughtUp)),
+                Some(Delivery::CaughtUp) => {
+                    self.queue.push_back(Waiting::Ready(Ok(Joined::CaughtUp)))
+                }
                 Some(Delivery::Event(event)) => self.take(event),
             }
         }
@@ -132,6 +135,18 @@ impl<S: EventStore> Join<S> {
             return;
         }
         let notes = Notes::of(event.metadata.as_ref());
+        let logical = match logical_of(self.layer.policy(), &event.stream, &notes) {
+            Ok(logical) => logical,
+            Err(_) if event.is_tombstone() => {
+                // Anybody can write what looks like one, and stops no reader.
+                let found = Found { event, private: None };
+                return self.queue.push_back(Waiting::Ready(Ok(Joined::Event(found))));
+            }
+            Err(unreadable) => {
+                let error = unreadable_event(unreadable, &event);
+                return self.queue.push_back(Waiting::Ready(Err(error)));
+            }
+        };
         if notes.public.is_some() {
             let waits =
                 |waiting: &&mut Waiting| matches!(waiting, Waiting::Half(_, id) if *id == event.id);
@@ -148,17 +163,15 @@ impl<S: EventStore> Join<S> {
             }
             return;
         }
-        if let Some(logical) = &notes.stream {
-            event.stream = logical.clone();
-        }
+        event.stream = logical;
         let half = notes.private;
         let mut found = Found { event, private: None };
         self.queue.push_back(match half {
-            None => Waiting::Ready(Joined::Event(found)),
+            None => Waiting::Ready(Ok(Joined::Event(found))),
             Some(id) => match self.held.remove(&id) {
                 Some(private) => {
                     found.private = Some(Box::new(private));
-                    Waiting::Ready(Joined::Event(found))
+                    Waiting::Ready(Ok(Joined::Event(found)))
                 }
                 None => Waiting::Half(found, id),
             },
@@ -167,6 +180,24 @@ impl<S: EventStore> Join<S> {
 }
 
 impl<S: EventStore> Layer<S> {
+    /// The notes of an event in the readable half of a logical stream.
+    ///
+    /// # Errors
+    /// [`Unreadable::Misplaced`] where they are those of another stream's, or of a private half. Of what
+    /// looks like a tombstone, which stops no reader, judging it says so.
+    pub(super) fn notes_under(
+        &self,
+        event: &RecordedEvent,
+        logical: &StreamName,
+    ) -> Result<Notes, StoreError> {
+        let notes = Notes::of(event.metadata.as_ref());
+        let of_another = notes.stream.as_ref().is_some_and(|stream| stream != logical);
+        if (of_another || notes.public.is_some()) && !event.is_tombstone() {
+            return Err(unreadable_event(Unreadable::Misplaced, event));
+        }
+        Ok(notes)
+    }
+
     /// Whether the private half of an event would say nothing, because its keys are all destroyed.
     fn is_dead(&self, notes: &Notes) -> bool {
         let dead = |stub| self.vault().is_some_and(|vault| is_dead(vault, stub));
@@ -176,11 +207,11 @@ impl<S: EventStore> Layer<S> {
 
 impl Waiting {
     fn resolve(&mut self, private: RecordedEvent) {
-        let taken = std::mem::replace(self, Self::Ready(Joined::CaughtUp));
+        let taken = std::mem::replace(self, Self::Ready(Ok(Joined::CaughtUp)));
         *self = match taken {
             Self::Half(mut found, _) => {
                 found.private = Some(Box::new(private));
-                Self::Ready(Joined::Event(found))
+                Self::Ready(Ok(Joined::Event(found)))
             }
             ready @ Self::Ready(_) => ready,
         };
@@ -219,8 +250,8 @@ pub(super) fn join_one<S: EventStore>(
         let (layer, logical) = (Arc::clone(&layer), logical.clone());
         async move {
             let Some(mut event) = public.try_next().await? else { return Ok(None) };
+            let notes = layer.notes_under(&event, &logical)?;
             event.stream = logical;
-            let notes = Notes::of(event.metadata.as_ref());
             let mut found = Found { event, private: None };
             if let Some(id) = notes.private {
                 found.private = match next_is(&mut private, id).await {

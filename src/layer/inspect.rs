@@ -10,10 +10,11 @@ use super::{
     document::{Document, Notes, Stored},
     halves::{PATIENCE, document_of},
     opening::is_anothers,
+    placement::logical_of,
 };
 use crate::{
     crypto::{self, KeyId, Plaintext},
-    event::{EventId, RecordedEvent},
+    event::{EventId, RecordedEvent, StreamName},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
     vault::{KeyState, Tagged, Vault, VaultError},
 };
@@ -110,7 +111,8 @@ impl<S: EventStore> Specimens<S> {
                 continue;
             };
             let notes = Notes::of(event.metadata.as_ref());
-            if notes.public.is_some() {
+            let logical = logical_of(self.layer.policy(), &event.stream, &notes);
+            if notes.public.is_some() && (logical.is_ok() || self.is_of_no_rule(&notes)) {
                 // More than one append has: the oldest of them wait in vain.
                 if self.held.len() >= 2 * PATIENCE {
                     self.lone = self.held.drain().map(|(_, half)| half).collect();
@@ -118,30 +120,47 @@ impl<S: EventStore> Specimens<S> {
                 self.held.insert(event.id, event);
                 continue;
             }
+            let logical = match logical {
+                Ok(logical) => logical,
+                Err(unreadable) => {
+                    // What is told of the one goes for the other.
+                    notes.private.and_then(|id| self.held.remove(&id));
+                    return Ok(Some(Specimen {
+                        event,
+                        document: Err(unreadable),
+                        lone_half: false,
+                    }));
+                }
+            };
             let private = match notes.private {
                 None => None,
                 Some(id) => match self.held.remove(&id) {
                     Some(private) => Some(private),
-                    None => look_up(&self.layer, &event, &notes, id).await?,
+                    None => look_up(&self.layer, &logical, id).await?,
                 },
             };
-            if let Some(logical) = notes.stream {
-                event.stream = logical;
-            }
+            event.stream = logical;
             let document = document_of(&event, private.as_ref(), self.layer.vault());
             return Ok(Some(Specimen { event, document, lone_half: false }));
         }
     }
 }
 
+impl<S: EventStore> Specimens<S> {
+    /// Whether no rule of the policy splits the stream that is noted: another vault's policy may. Then its
+    /// public half, which has a tag, says whose both are.
+    fn is_of_no_rule(&self, notes: &Notes) -> bool {
+        let names = |logical| self.layer.policy().reading_plan(logical).split_names;
+        notes.stream.as_ref().is_some_and(|logical| names(logical).is_none())
+    }
+}
+
 /// Finds a private half in its stream.
 async fn look_up<S: EventStore>(
     layer: &Oubliette<S>,
-    event: &RecordedEvent,
-    notes: &Notes,
+    logical: &StreamName,
     id: EventId,
 ) -> Result<Option<RecordedEvent>, StoreError> {
-    let logical = notes.stream.as_ref().unwrap_or(&event.stream);
     let Some(names) = layer.policy().reading_plan(logical).split_names else {
         return Ok(None);
     };

@@ -11,7 +11,7 @@ use super::{
     tombstone::{self, Unvouched},
 };
 use crate::{
-    event::{RecordedEvent, Why, Withheld},
+    event::{Payload, RecordedEvent, Why, Withheld},
     store::{EventStore, StoreError, Unreadable},
     vault::Tagged,
 };
@@ -20,6 +20,10 @@ impl<S: EventStore> Layer<S> {
     /// Opens an event that was found in the store, as far as the vault can.
     pub(super) fn open(&self, found: Found) -> Result<RecordedEvent, StoreError> {
         let Found { mut event, private } = found;
+        if event.is_tombstone() {
+            self.vouch(&mut event)?;
+            return Ok(event);
+        }
         let opened =
             self.try_open(&event, private.as_deref()).map_err(|error| error.on_read(&event))?;
         self.count(&event, opened.unsealed, opened.unvouched);
@@ -29,13 +33,15 @@ impl<S: EventStore> Layer<S> {
         event.keys = opened.keys;
         event.shredded = opened.shredded;
         event.withheld = opened.withheld;
-        self.vouch(&mut event)?;
         Ok(event)
     }
 
     /// Opens the public half of a split event, which is read by its own name and stands under the
     /// logical one: what is public of it, if the tag does not say otherwise.
     pub(super) fn open_public(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
+        if event.is_tombstone() {
+            return self.vouch(event);
+        }
         let unreadable = |error: Unreadable| CodecError::from(error).on_read(event);
         let (mut unsealed, mut unvouched) = (false, false);
         match (Document::of(event).map_err(unreadable)?, self.vault()) {
@@ -69,30 +75,28 @@ impl<S: EventStore> Layer<S> {
         };
         self.count(event, unsealed, unvouched);
         event.metadata = Notes::strip(event.metadata.as_ref());
-        self.vouch(event)
+        Ok(())
     }
 
     fn count(&self, event: &RecordedEvent, unsealed: bool, unvouched: bool) {
-        // Tombstones and announcements are the layer's own words, in clear.
-        if event.is_tombstone() || event.is_announcement() {
+        // Announcements are the layer's own words, in clear.
+        if event.is_announcement() {
             return;
         }
         self.unsealed.fetch_add(unsealed.into(), Ordering::Relaxed);
         self.unvouched.fetch_add(unvouched.into(), Ordering::Relaxed);
     }
 
-    /// Gives an event, under its logical stream, the tombstone that it is, if the vault vouches
-    /// for it.
+    /// Gives an event of the tombstone's type, under its logical stream, the tombstone that it is, if the
+    /// vault vouches for it. No vault ever sealed such an event, so that it reads as it stands.
     fn vouch(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
-        if let Some(vault) = self.vault()
-            && event.is_tombstone()
-        {
+        if let Some(vault) = self.vault() {
             let judged = tombstone::judge(vault, event);
             let judged = judged.map_err(|error| CodecError::from(error).on_read(event))?;
             // Anybody may write what only looks like it, and stops no reader. What the vault says
             // must not be passed over because it is not understood.
             if let Err(Unvouched::Newer(state)) = judged {
-                return Err(unreadable_event(Unreadable::State(state.as_str()), event));
+                return Err(unreadable_event(Unreadable::State(state), event));
             }
             if let Ok(tombstone) = &judged
                 && tombstone::living(vault, tombstone).next().is_some()
@@ -100,6 +104,14 @@ impl<S: EventStore> Layer<S> {
                 return Err(unreadable_event(Unreadable::Undone, event));
             }
             event.tombstone = judged.ok().map(Box::new);
+        }
+        // Nobody signed them.
+        event.metadata = None;
+        // What is no JSON of ours (a member stands twice) is given as the bytes that it is.
+        if let Some(Payload::Json(json)) = &event.data
+            && json.try_tree().is_err()
+        {
+            event.data = Some(Payload::Bytes(json.as_str().as_bytes().into()));
         }
         Ok(())
     }
@@ -114,10 +126,7 @@ impl<S: EventStore> Layer<S> {
         self.codec.open_stored(id, document, || {
             // Only an event that has data reads as it stands.
             let data = event.data.clone();
-            (
-                data.unwrap_or_else(|| crate::event::Payload::Bytes([].into())),
-                event.metadata.clone(),
-            )
+            (data.unwrap_or_else(|| Payload::Bytes([].into())), event.metadata.clone())
         })
     }
 }

@@ -15,8 +15,8 @@ use lru::LruCache;
 use super::{Layer, document::Notes};
 use crate::{
     event::{Json, StreamName},
-    policy::SplitNames,
-    store::{EventStore, EventStoreExt, ReadOptions, StoreError},
+    policy::{Policy, SplitNames},
+    store::{EventStore, EventStoreExt, ReadOptions, StoreError, Unreadable},
 };
 
 /// How many streams' placements are kept in memory; each is some hundred bytes.
@@ -48,6 +48,27 @@ impl Placement {
                 Some(Notes { stream: Some(stream.clone()), ..Notes::default() }.to_metadata())
             }
         }
+    }
+}
+
+/// The logical stream of an event, by what its notes say and where it lies. Notes are not bound to that, so
+/// that they count only where the event lies in a half of the stream which they name. A private half must
+/// lie in the private one, everything else in the other, or in the stream itself.
+pub(super) fn logical_of(
+    policy: &Policy,
+    physical: &StreamName,
+    notes: &Notes,
+) -> Result<StreamName, Unreadable> {
+    let is_private = notes.public.is_some();
+    let Some(logical) = &notes.stream else {
+        return if is_private { Err(Unreadable::Misplaced) } else { Ok(physical.clone()) };
+    };
+    let half = |names: SplitNames| if is_private { names.private } else { names.public };
+    let itself = !is_private && logical == physical;
+    if itself || policy.reading_plan(logical).split_names.map(half).as_ref() == Some(physical) {
+        Ok(logical.clone())
+    } else {
+        Err(Unreadable::Misplaced)
     }
 }
 

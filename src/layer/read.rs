@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 use super::{
     CodecError, Layer,
     document::Notes,
+    error::unreadable_event,
     halves::{Found, Joined, join_all, join_one},
-    placement::Placement,
+    placement::{Placement, logical_of},
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
@@ -112,9 +113,15 @@ fn open_single<S: EventStore>(
     layer: &Layer<S>,
     event: RecordedEvent,
 ) -> Result<Option<RecordedEvent>, StoreError> {
-    // A private half that the policy no longer knows as one is still nobody's event.
-    if Notes::of(event.metadata.as_ref()).public.is_some() {
-        return Ok(None);
+    let notes = Notes::of(event.metadata.as_ref());
+    match logical_of(layer.policy(), &event.stream, &notes) {
+        // A private half that is read by its own name is nobody's event.
+        Ok(_) if notes.public.is_some() => return Ok(None),
+        // Anybody can write what looks like a tombstone, and stops no reader.
+        Err(unreadable) if !event.is_tombstone() => {
+            return Err(unreadable_event(unreadable, &event));
+        }
+        Ok(_) | Err(_) => {}
     }
     layer.open(Found { event, private: None }).map(Some)
 }
@@ -128,6 +135,7 @@ fn public_half<S: EventStore>(
     let events = layer.store.read(stream, options);
     let layer = Arc::clone(layer);
     let strip = move |mut event: RecordedEvent| {
+        layer.notes_under(&event, &logical)?;
         // Signed, as sealed, under the logical name.
         let physical = mem::replace(&mut event.stream, logical.clone());
         layer.open_public(&mut event)?;

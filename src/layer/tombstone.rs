@@ -1,18 +1,21 @@
 //! Tombstones as they are signed, and whether one in the store is this vault's word.
 
+use super::document::Notes;
 use crate::{
     event::{
-        ErasureId, EventId, KeyId, Payload, RecordedEvent, Signature, SigningKeyId, State,
-        StreamName, Subject, Tombstone, TombstoneError,
+        ErasureId, EventId, KeyId, Payload, RecordedEvent, SaidTombstone, Signature, SigningKeyId,
+        State, StreamName, Subject, Tombstone, TombstoneError,
     },
     vault::{KeyState, NoteKind, Vault, VaultError, Vouched},
 };
 
 /// Why an event of the tombstone's type says nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unvouched {
     /// It does not have the form.
     Odd(TombstoneError),
+    /// It notes another stream than it lies in.
+    Misplaced,
     /// It claims this vault's word, and is not.
     Forged,
     /// A key signed it of which this vault knows nothing; it names none of the vault's keys, and is in a
@@ -22,8 +25,9 @@ pub(crate) enum Unvouched {
     Compromised,
     /// Nothing in it is of this vault, as far as can be told.
     Foreign,
-    /// It is this vault's word, and a newer version of this program wrote it.
-    Newer(State),
+    /// It is this vault's word, and a newer version of this program wrote it: of a state with this name,
+    /// or in a form that is not known here.
+    Newer(Option<String>),
 }
 
 /// The signed tombstone of an erasure in a stream.
@@ -46,13 +50,16 @@ pub(crate) fn sign(
         key: SigningKeyId([0; 16]),
         sig: Signature([0; 64]),
     };
-    (tombstone.key, tombstone.sig) = vault.sign(|key| {
-        Tombstone { key, ..tombstone.clone() }.signed_bytes(vault.id().0, stream, id)
-    })?;
+    let bytes = |key| {
+        let said = Tombstone { key, ..tombstone.clone() };
+        said.signed_bytes(vault.id().0, stream, id).unwrap_or_default()
+    };
+    (tombstone.key, tombstone.sig) = vault.sign(bytes)?;
     Ok(tombstone)
 }
 
-/// The tombstone that an event is, under its logical stream; or why it is none.
+/// The tombstone that an event is, as it lies in the store, but under its logical stream; or why it is
+/// none.
 ///
 /// # Errors
 /// Those of a vault whose signing keys cannot be read.
@@ -61,19 +68,31 @@ pub(crate) fn judge(
     event: &RecordedEvent,
 ) -> Result<Result<Tombstone, Unvouched>, VaultError> {
     let odd = || Ok(Err(Unvouched::Odd(TombstoneError::Malformed)));
-    let Some(data) = event.data.as_ref().and_then(Payload::as_json) else { return odd() };
-    let tombstone = match Tombstone::parse(data) {
-        Ok(tombstone) => tombstone,
-        Err(error) => return Ok(Err(Unvouched::Odd(error))),
+    let data = event.data.as_ref().and_then(Payload::as_json);
+    let Some(said) = data.and_then(SaidTombstone::read) else { return odd() };
+    // Metadata are not signed, so that nothing may stand there but where it is.
+    if let Some(metadata) = &event.metadata {
+        let Some(stream) = Notes::of(Some(metadata)).stream else { return odd() };
+        let elsewhere = stream != event.stream;
+        let alone = Notes { stream: Some(stream), ..Notes::default() }.to_metadata();
+        if !metadata.is_same(&alone) {
+            return odd();
+        }
+        if elsewhere {
+            return Ok(Err(Unvouched::Misplaced));
+        }
+    }
+    let bytes = said.signed_bytes(vault.id().0, &event.stream, event.id);
+    let vouched = vault.vouches(said.key, &bytes, &said.sig)?;
+    let tombstone = match (said.body, vouched) {
+        (Ok(tombstone), _) => tombstone,
+        (Err(state), Vouched::Ours) => return Ok(Err(Unvouched::Newer(state))),
+        (Err(_), _) => return odd(),
     };
-    let bytes = tombstone.signed_bytes(vault.id().0, &event.stream, event.id);
-    Ok(match vault.vouches(tombstone.key, &bytes, &tombstone.sig)? {
-        Vouched::Ours if tombstone.state == State::Forgotten => Ok(tombstone),
-        Vouched::Ours => Err(Unvouched::Newer(tombstone.state)),
+    Ok(match vouched {
+        Vouched::Ours => Ok(tombstone),
         // An earlier restoration of the same backup, say, whose word the operator took.
-        Vouched::Compromised | Vouched::UnknownKey
-            if tombstone.state == State::Forgotten && is_so(vault, &event.stream, &tombstone)? =>
-        {
+        Vouched::Compromised | Vouched::UnknownKey if is_so(vault, &event.stream, &tombstone)? => {
             Ok(tombstone)
         }
         Vouched::Compromised => Err(Unvouched::Compromised),
@@ -166,8 +185,24 @@ mod tests {
         },
     };
 
-    /// A bank of a person who is there, in whose stream the vault says this.
-    async fn saying(state: State, forged: bool) -> Oubliette<MemoryStore> {
+    /// The text with a signature of the vault's over all of it.
+    fn signed(vault: &Vault, stream: &StreamName, id: EventId, text: &str) -> String {
+        let zeros = Signature([0; 64]);
+        let with = |key: SigningKeyId, sig: &Signature| {
+            format!(r#"{},"key":"{key}","sig":"{sig}"}}"#, text.strip_suffix('}').unwrap())
+        };
+        let bytes = |key| {
+            let said = SaidTombstone::read(&Json::parse(&with(key, &zeros)).unwrap()).unwrap();
+            said.signed_bytes(vault.id().0, stream, id)
+        };
+        let (key, sig) = vault.sign(bytes).unwrap();
+        with(key, &sig)
+    }
+
+    /// A bank of a person who is there, in whose stream this is written under this id.
+    async fn saying(
+        write: impl FnOnce(&Vault, &StreamName, EventId) -> String,
+    ) -> Oubliette<MemoryStore> {
         let policy = "[[stream]]\nmatch = 'user-{id}'\nlayout = 'split'\npublic = ['/id']";
         let vault = Vault::in_memory().unwrap();
         let policy = Policy::parse(policy).unwrap();
@@ -179,17 +214,8 @@ mod tests {
         bank.append_to(&stream, ExpectedRevision::Any, vec![registered]).await.unwrap();
 
         let id = EventId::random();
-        let erasure = ErasureId::now();
-        let mut said =
-            Tombstone { state, ..sign(&vault, id, &stream, erasure, vec![], None).unwrap() };
-        (said.key, said.sig) = vault
-            .sign(|key| Tombstone { key, ..said.clone() }.signed_bytes(vault.id().0, &stream, id))
-            .unwrap();
-        if forged {
-            said.day = "2020-01-01".parse().unwrap();
-        }
-        let mut event = NewEvent::new(named(SUBJECT_FORGOTTEN), Json::of(&said).unwrap());
-        event.id = id;
+        let data = Json::trusted(write(&vault, &stream, id));
+        let mut event = NewEvent::new(named(SUBJECT_FORGOTTEN), data).with_id(id);
         event.metadata = bank.layer.placement(&stream).await.unwrap().note(&stream);
         let half = StreamName::new(half).unwrap();
         bank.store()
@@ -198,6 +224,9 @@ mod tests {
             .unwrap();
         bank
     }
+
+    /// All of a tombstone but who signed it.
+    const SAID: &str = r#"{"state":"forgotten","ref":"AAAAAAAAAAAAAAAAAAAAAA","day":"2026-11-28","keys":[],"subject":"user-1"}"#;
 
     /// How each way of reading ends.
     async fn ends(bank: &Oubliette<MemoryStore>) -> [Result<usize, StoreError>; 4] {
@@ -224,22 +253,62 @@ mod tests {
         report.found.into_keys().collect()
     }
 
-    /// A program that does not know what is suspended must not go on as if nothing were.
+    /// What a newer version says must not be passed over as if it were nobody's.
     #[tokio::test]
     async fn what_the_vault_says_and_this_version_does_not_understand_ends_every_read() {
-        for (state, name) in [(State::Suspended, "suspended"), (State::Lifted, "lifted")] {
-            let bank = saying(state, false).await;
+        for (from, to, state) in [
+            ("\"forgotten\"", "\"suspended\"", Some("suspended")),
+            ("\"forgotten\"", "\"lifted\"", Some("lifted")),
+            ("\"forgotten\"", "\"held-for-court\"", Some("held-for-court")),
+            ("\"forgotten\"", "\"Erika, 12\"", Some("?")),
+            ("\"forgotten\"", "{\"forgotten\":null}", None),
+            ("\"user-1\"", "null", None),
+            ("{", "{\"until\":\"2031-01-01\",", None),
+            ("{", "{\"format\":2,", None),
+            ("\"day\":\"2026-11-28\",", "", None),
+        ] {
+            let later = SAID.replacen(from, to, 1);
+            assert_ne!(later, SAID);
+            let bank = saying(|vault, stream, id| signed(vault, stream, id, &later)).await;
             for end in ends(&bank).await {
                 let error = end.unwrap_err();
                 let told = error.to_string();
                 let StoreError::Unreadable { unreadable, .. } = error else { panic!("{told}") };
-                assert_eq!(unreadable, Unreadable::State(name));
-                assert!(told.contains(name) && told.contains("newer"), "{told}");
+                assert_eq!(unreadable, Unreadable::State(state.map(str::to_owned)));
+                assert!(told.contains("newer") && !told.contains("Erika"), "{told}");
+                assert!(state.is_none_or(|state| told.contains(state)), "{told}");
             }
             assert_eq!(ills(&bank).await, [Ill::NewerState]);
 
             // Whoever is not the vault stops nobody.
-            let bank = saying(state, true).await;
+            let forged = |vault: &Vault, stream: &StreamName, id| {
+                signed(vault, stream, id, SAID).replacen(from, to, 1)
+            };
+            let bank = saying(forged).await;
+            for end in ends(&bank).await {
+                assert_eq!(end.unwrap(), 2);
+            }
+            assert_eq!(ills(&bank).await, [Ill::ForgedTombstone]);
+        }
+    }
+
+    /// Nobody can say the vault's word in other words, nor stop a reader with what is no word at all.
+    #[tokio::test]
+    async fn what_is_no_tombstone_stops_no_reader() {
+        let list = |vault: &Vault, stream: &StreamName, id| {
+            let whole = signed(vault, stream, id, SAID);
+            let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
+            let names = ["state", "ref", "day", "keys", "subject", "key", "sig"];
+            serde_json::to_string(&names.map(|name| whole[name].clone())).unwrap()
+        };
+        let twice = |vault: &Vault, stream: &StreamName, id| {
+            signed(vault, stream, id, SAID).replacen('{', "{\"day\":\"2026-11-28\",", 1)
+        };
+        let tokens = |_: &Vault, _: &StreamName, _| r#"{"$sealed":["AAAA"]}"#.to_owned();
+        let nothing = |_: &Vault, _: &StreamName, _| "{".to_owned();
+        for bank in
+            [saying(list).await, saying(twice).await, saying(tokens).await, saying(nothing).await]
+        {
             for end in ends(&bank).await {
                 assert_eq!(end.unwrap(), 2);
             }
@@ -265,24 +334,24 @@ mod tests {
             })
             .collect();
         let text = |name: &str| vector[name].as_str().unwrap();
-        // What is no JSON of ours is never read.
-        let Ok(data) = Json::parse(text("data")) else { return ("malformed", vec![]) };
-        let tombstone = match Tombstone::parse(&data) {
-            Ok(tombstone) => tombstone,
-            Err(_) => return ("malformed", vec![]),
+        let Some(said) = SaidTombstone::read(&Json::trusted(text("data"))) else {
+            return ("malformed", vec![]);
         };
         let (stream, id) = (text("stream").parse().unwrap(), text("id").parse().unwrap());
-        let bytes = tombstone.signed_bytes(vault, &stream, id);
-        let told = match keys.iter().find(|key| key.id() == tombstone.key) {
-            None => "unknown key",
-            Some(key) if !key.verifies(&bytes, &tombstone.sig) => "forged",
-            Some(_) if tombstone.state != State::Forgotten => "reserved",
-            Some(_) => "good",
+        let bytes = said.signed_bytes(vault, &stream, id);
+        let signer = keys.iter().find(|key| key.id() == said.key);
+        let ours = signer.map(|key| key.verifies(&bytes, &said.sig));
+        let told = match (said.body, ours) {
+            (Ok(_), Some(true)) => "good",
+            (Err(_), Some(true)) => "newer",
+            (Err(_), _) => "malformed",
+            (Ok(_), Some(false)) => "forged",
+            (Ok(_), None) => "unknown key",
         };
         (told, bytes)
     }
 
-    /// The vectors of `docs/format.md`, which another program made.
+    /// The vectors of `docs/format.md`.
     #[test]
     fn the_vectors_are_told_apart() {
         let file = vectors();

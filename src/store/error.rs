@@ -153,7 +153,7 @@ impl fmt::Display for Refusal {
 
 /// What is wrong with an event that cannot be opened. Each is an alarm, and none means that
 /// somebody was forgotten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unreadable {
     /// The token, or what it is bound to (stream, id, type, public part, other tokens), was
@@ -195,12 +195,21 @@ pub enum Unreadable {
     /// for that: nobody knows whether somebody was forgotten.
     #[error("forged hole: this vault did not note that parts of this event are missing")]
     ForgedHole,
-    /// The vault says something here that a later version of this program understands.
+    /// The vault says something of a subject here that a later version of this program understands: a
+    /// state of this name, or in a form that is not known here.
     #[error(
-        "the vault says `{0}` of a subject here, which this version of the program does not \
-         understand; open it with the newer one that wrote it"
+        "the vault says {} of a subject here, which this version of the program does not understand; \
+         open it with the newer one that wrote it",
+        .0.as_ref().map_or("something".to_owned(), |state| format!("`{state}`"))
     )]
-    State(&'static str),
+    State(Option<String>),
+    /// It notes another stream than it lies in.
+    #[error(
+        "it notes that it belongs to a stream of which this is no half: somebody moved it, or the policy \
+         no longer has the rule that splits that stream; restore the event from a copy of the event \
+         store, or put the rule back"
+    )]
+    Misplaced,
     /// The store keeps no ciphertext of a sealed part any more, and its key lives.
     #[error("the sealed part was purged from the store, though nobody was forgotten by it")]
     Purged,

@@ -296,19 +296,24 @@ class History:
         self.keys[new], self.next[old] = statement["public"], new
         if "compromised" in statement: self.stolen.add(old)
 def read_tombstone(v, vault, keys):
-    """What a tombstone's signature is over, and its reference."""
-    t = json.loads(v["data"], object_pairs_hook=once)
+    """What a tombstone's signature is over, and its reference (section 8)."""
+    t = json.loads(v["data"], parse_int=Number, parse_float=Number, object_pairs_hook=once)
     try:
-        assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"}
-        ref, ids, key, sig = token(t["ref"]), [token(k) for k in t["keys"]], token(t["key"]), token(t["sig"])
-        assert len(ref) == len(key) == 16 and all(len(id) == 20 for id in ids) and len(sig) == 64
-        assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
+        key, sig = token(t["key"]), token(t["sig"])
+        assert len(key) == 16 and len(sig) == 64
     except Exception: raise AssertionError("malformed")
-    assert t["state"] in ("forgotten", "suspended", "lifted"), "malformed"
-    message = framed(b"oubliette tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes, t["state"].encode(), ref,
-                     t["day"].encode(), b"".join(ids), t.get("subject", "").encode(), key)
-    verify(keys, t["key"], message, sig, "unknown key", "forged")
-    assert t["state"] == "forgotten", "reserved"
+    message = framed(b"oubliette signed tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes,
+                     canonical({name: t[name] for name in t if name != "sig"}).encode())
+    wrong = None
+    try: verify(keys, t["key"], message, sig, "unknown key", "forged")
+    except AssertionError as error: wrong = str(error)
+    try:
+        assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"} and t["state"] == "forgotten"
+        ref, ids = token(t["ref"]), [token(k) for k in t["keys"]]
+        assert len(ref) == 16 and all(len(id) == 20 for id in ids) and isinstance(t.get("subject", ""), str)
+        assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
+    except Exception: raise AssertionError("malformed" if wrong else "newer")
+    assert not wrong, wrong
     return message, ref
 def reference(identity, erasure, stream):
     """What stands for an erasure in a stream (section 8)."""

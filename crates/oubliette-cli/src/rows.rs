@@ -35,7 +35,7 @@ use oubliette::event::{
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -308,10 +308,15 @@ impl<'a> Members<'a> {
     }
 
     /// A list of parts that are missing; empty where the member is not there.
-    fn parts<T: Deserialize<'a>>(&self, name: &'static str) -> Result<Vec<T>, RowError> {
+    fn parts<T: DeserializeOwned + Serialize>(
+        &self,
+        name: &'static str,
+    ) -> Result<Vec<T>, RowError> {
         match self.raw(name) {
             None | Some("null") => Ok(Vec::new()),
-            Some(text) => serde_json::from_str(text).map_err(|_| RowError::OddHoles(name)),
+            Some(text) => Json::parse(text)
+                .and_then(|list| list.to_exact())
+                .map_err(|_| RowError::OddHoles(name)),
         }
     }
 
@@ -486,6 +491,15 @@ mod tests {
             row.replace("\"ref\"", "\"erasure\""),
             row.replace("\"day\"", "\"more\":1,\"day\""),
             row.replace("[{", "{").replace("}]", "}"),
+            // What a loose reader takes for an object and its members.
+            row.replace("[{", "[[")
+                .replace("}]", "]]")
+                .replace("\"origin\":", "")
+                .replace("\"ref\":", "")
+                .replace("\"day\":", "")
+                .replace("\"keys\":", "")
+                .replace("\"fields\":", ""),
+            row.replace("\"day\"", "\"day\":\"1970-01-01\",\"day\""),
         ] {
             assert!(
                 matches!(parse(odd.as_bytes(), true), Err(RowError::OddHoles("shredded"))),
@@ -514,6 +528,7 @@ mod tests {
             (r#"{"stream":"s","type":"T","bytes":"","data":1}"#, "both there"),
             (r#"{"stream":"s","type":"SubjectForgotten","data":{}}"#, "tombstone"),
             (r#"{"stream":"s","type":"T","data":1,"shredded":[{}]}"#, "`shredded` is not a list"),
+            (r#"{"stream":"s","type":"T","withheld":[["no-vault",["*"]]]}"#, "`withheld` is not"),
             (
                 r#"{"stream":"s","type":"T","withheld":[{"why":"no-vault","fields":["*"]}]}"#,
                 "--with-holes",

@@ -298,6 +298,8 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         let Specimen { event, document, lone_half } = specimen;
         self.report.events.events += 1;
         match document {
+            // Of what it lies in nothing was taken apart that is asked for.
+            _ if event.is_tombstone() && !lone_half => self.tombstone(&event, tombstones)?,
             // Its holes, too, may say what is this vault's.
             Ok(Document::Stored(stored)) if anothers => {
                 if !self.has_forged_holes(&event, &stored)? {
@@ -314,7 +316,6 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 stated(self.layer, self.vault, &event, None, self.edges);
                 self.unreadable(&event, &unreadable);
             }
-            Ok(_) if event.is_tombstone() => self.tombstone(&event, tombstones)?,
             Ok(_) if event.is_announcement() => self.announcement(&event)?,
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
@@ -382,6 +383,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     fn unreadable(&mut self, event: &RecordedEvent, unreadable: &Unreadable) {
         let kind = match unreadable {
             Unreadable::Tampered => Ill::Tampered,
+            Unreadable::Misplaced => Ill::Misplaced,
             _ => Ill::Unreadable,
         };
         self.found(kind, event, unreadable.to_string());
@@ -523,6 +525,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 self.found(Ill::ForgedTombstone, event, error.to_string());
                 return Ok(());
             }
+            Err(Unvouched::Misplaced) => {
+                let what = "a tombstone that notes another stream than it lies in";
+                self.found(Ill::Misplaced, event, what);
+                return Ok(());
+            }
             Err(Unvouched::Stranger) if self.others.write_to(&event.stream) => {
                 let what = "it is signed by a key that this vault never had, in a stream to which \
                             another vault writes as well";
@@ -540,8 +547,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 return Ok(());
             }
             Err(Unvouched::Newer(state)) => {
-                let what = format!("the vault says `{}` of a subject here", state.as_str());
-                self.found(Ill::NewerState, event, what);
+                self.found(Ill::NewerState, event, Unreadable::State(state).to_string());
                 return Ok(());
             }
             Err(Unvouched::Foreign) => {

@@ -66,6 +66,8 @@ pub enum Ill {
     UnknownKey,
     /// A sealed part does not open in its place under its key.
     Tampered,
+    /// An event notes that it belongs to a stream of which it does not lie in a half.
+    Misplaced,
     /// An event's keys are dead, and no tag of this vault's vouches that it was ever sealed here.
     Untagged,
     /// An event can be read today, and nothing will vouch for it when its keys are gone.
@@ -234,6 +236,11 @@ impl Ill {
                 "the event was changed, moved or cut since it was sealed: restore it from a copy of \
                  the event store"
             }
+            Self::Misplaced => {
+                "somebody moved the event to another stream, or the policy no longer has the rule that \
+                 splits its stream: put the rule back, or restore both streams from a copy of the event \
+                 store. It is nobody's where it lies"
+            }
             Self::Untagged => {
                 "forged of a dead key's id, or its tag was removed: it says of nobody that they are \
                  forgotten, and forgetting somebody because of it would be a mistake. Restore the \
@@ -376,6 +383,7 @@ impl fmt::Display for Ill {
             Self::RecordWithoutFence => "record without fence",
             Self::UnknownKey => "unknown key id",
             Self::Tampered => "tampered",
+            Self::Misplaced => "misplaced",
             Self::Untagged => "untagged",
             Self::TagMissing => "tag missing",
             Self::OtherVault => "another vault's",

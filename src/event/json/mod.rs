@@ -28,6 +28,8 @@ pub(crate) use reader::Entry;
 /// How deep arrays and objects may nest, as in `serde_json`.
 pub const MAX_DEPTH: usize = 128;
 
+const OTHER_FORM: &str = "it has another form than the value is written in";
+
 /// Well-formed JSON text without duplicate keys. `Debug` tells its length, never its content.
 // Not an `Arc<str>`: that copies each text once more that was just made, and most were.
 #[derive(Clone, PartialEq, Eq)]
@@ -100,6 +102,30 @@ impl Json {
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, JsonError> {
         serde_json::from_str(&self.0).map_err(type_error)
     }
+
+    /// As [`Json::to`], where the JSON is one that the value would be written as, white space and the
+    /// order of members apart.
+    ///
+    /// For what others may have written: `serde` takes lists for structs, objects for names, `null` for
+    /// what is absent, and other spellings of ids, so that two readers could take one text differently.
+    ///
+    /// # Errors
+    /// [`JsonError::Type`] where it describes another type's, or does so in another form.
+    pub fn to_exact<T: DeserializeOwned + Serialize>(&self) -> Result<T, JsonError> {
+        let value = self.to()?;
+        if self.is_of(&value) { Ok(value) } else { Err(JsonError::Type(OTHER_FORM.to_owned())) }
+    }
+
+    /// Whether the value would be written as this, white space and the order of members apart.
+    pub(crate) fn is_of(&self, value: &impl Serialize) -> bool {
+        Self::of(value).is_ok_and(|written| self.is_same(&written))
+    }
+
+    /// Whether both are the same value, whatever its spelling.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.tree().root().to_canonical() == other.tree().root().to_canonical()
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

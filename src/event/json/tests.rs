@@ -156,3 +156,37 @@ fn errors_and_debug_output_hold_no_content() {
     let error = Json::parse("\"Ringelnatz\"").unwrap().to::<u32>().unwrap_err();
     assert!(!error.to_string().contains("Ringelnatz"));
 }
+
+#[test]
+fn a_value_has_one_form_where_that_is_asked_for() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Name {
+        One,
+    }
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Value {
+        name: Name,
+        id: uuid::Uuid,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        more: Option<u8>,
+    }
+    let id = uuid::Uuid::from_u128(0xab);
+    let exact = |text: &str| Json::parse(text).unwrap().to_exact::<Value>();
+    let written = format!(r#"{{"name":"one","id":"{id}","more":7}}"#);
+    let value = Value { name: Name::One, id, more: Some(7) };
+    assert_eq!(exact(&written), Ok(value));
+    // A store may spell it so.
+    let respelled = format!(r#"{{ "more": 7, "id": "{id}", "n\u0061me": "one" }}"#);
+    assert!(exact(&respelled).is_ok());
+    for (from, to) in
+        [("\"one\"", "{\"one\":null}"), (":7", ":null"), ("ab\"", "AB\""), ("{", "{\"unknown\":1,")]
+    {
+        let other = written.replacen(from, to, 1);
+        assert!(Json::parse(&other).unwrap().to::<Value>().is_ok(), "{other}");
+        assert!(exact(&other).is_err(), "{other}");
+    }
+    let list = format!(r#"["one","{id}",7]"#);
+    assert!(Json::parse(&list).unwrap().to::<Value>().is_ok());
+    assert!(exact(&list).is_err());
+}

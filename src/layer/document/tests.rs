@@ -200,10 +200,15 @@ fn old_events_read_as_clear_and_half_sealed_ones_are_malformed() {
         r#"{"$oubliette":{"sealed":"Bytes"}}"#,
         r#"{"$oubliette":{"fields":[["*"],["/a"]]}}"#,
         r#"{"$oubliette":{"private":"00000000-0000-0000-0000-00000000000A"}}"#,
+        r#"{"$oubliette":{"holes":[null,[["/a"]],null,null]}}"#,
+        r#"{"$oubliette":{"holes":{"withheld":[["/a"]],"bare":null}}}"#,
+        r#"{"$oubliette":{"holes":{"withheld":[["/a"]],"shredded":null}}}"#,
     ] {
         let read = parse(&data(r#"{"a":1}"#), Some(&json(text)));
         assert!(matches!(read, Err(Unreadable::Malformed(_))), "{text}");
     }
+    let written = json(r#"{"$oubliette":{"holes":{"withheld":[["/a"]]}}}"#);
+    assert!(matches!(parse(&data(r#"{"a":1}"#), Some(&written)), Ok(Document::Stored(_))));
 }
 
 #[test]

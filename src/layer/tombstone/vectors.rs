@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::{
     crypto::{KeyId, SigningKey},
-    event::{ErasureId, EventId, Signature, State, StreamName, Tombstone, framed},
+    event::{
+        ErasureId, EventId, Json, SaidTombstone, Signature, State, StreamName, Tombstone, framed,
+    },
     layer::document::vectors::{are_committed, hex},
     vault::reference_as_vector,
 };
@@ -32,10 +34,10 @@ fn id(number: u8) -> EventId {
 }
 
 /// A tombstone in a stream, and what its signature is over.
-fn made(state: State, stream: &str, event: EventId, dead: &[u8], by: u8) -> (Tombstone, Vec<u8>) {
+fn made(stream: &str, event: EventId, dead: &[u8], by: u8) -> (Tombstone, Vec<u8>) {
     let (stream, erasure) = (stream.parse::<StreamName>().unwrap(), ErasureId(ERASURE));
     let mut tombstone = Tombstone {
-        state,
+        state: State::Forgotten,
         reference: reference_as_vector(&identity(), erasure, &stream),
         day: erasure.day(),
         keys: dead.iter().map(|byte| KeyId([*byte; 20])).collect(),
@@ -43,9 +45,16 @@ fn made(state: State, stream: &str, event: EventId, dead: &[u8], by: u8) -> (Tom
         key: signer(by).public().id(),
         sig: signer(by).sign(b""),
     };
-    let bytes = tombstone.signed_bytes(VAULT, &stream, event);
+    let bytes = tombstone.signed_bytes(VAULT, &stream, event).unwrap();
     tombstone.sig = signer(by).sign(&bytes);
     (tombstone, bytes)
+}
+
+/// A document with another signature, over all of it as it is.
+fn signed(data: &str, stream: &str, event: EventId, by: u8) -> String {
+    let said = SaidTombstone::read(&Json::parse(data).unwrap()).unwrap();
+    let bytes = said.signed_bytes(VAULT, &stream.parse().unwrap(), event);
+    data.replacen(&said.sig.to_string(), &signer(by).sign(&bytes).to_string(), 1)
 }
 
 fn good() -> Vec<Value> {
@@ -61,7 +70,7 @@ fn good() -> Vec<Value> {
         ("by a later key of the history", "user-456", &[0xa1, 0xa2], LATER),
     ];
     let vector = |(number, (name, stream, dead, by)): (u8, (&str, &str, &[u8], u8))| {
-        let (tombstone, bytes) = made(State::Forgotten, stream, id(number), dead, by);
+        let (tombstone, bytes) = made(stream, id(number), dead, by);
         json!({
             "name": name, "stream": stream, "id": id(number).to_string(),
             "erasure": ERASURE.to_string(), "signed": hex(&bytes),
@@ -72,8 +81,8 @@ fn good() -> Vec<Value> {
 }
 
 fn bad() -> Vec<Value> {
-    let own = |state, by| made(state, "user-456", id(0), &[0xa1, 0xa2], by);
-    let (whole, bytes) = own(State::Forgotten, FIRST);
+    let own = |by| made("user-456", id(0), &[0xa1, 0xa2], by);
+    let (whole, bytes) = own(FIRST);
     let text = |tombstone: &Tombstone| serde_json::to_string(tombstone).unwrap();
     let mut bad = Vec::new();
     let mut add = |name: &str, error: &str, stream: &str, event: EventId, data: String| {
@@ -110,23 +119,36 @@ fn bad() -> Vec<Value> {
     let later = signer(LATER).public().id();
     here("under the id of another key of the history", "forged", edited(&|said| said.key = later));
     let own_stream: StreamName = "user-456".parse().unwrap();
-    let other_vault = whole.signed_bytes(OTHER_VAULT, &own_stream, id(0));
+    let other_vault = whole.signed_bytes(OTHER_VAULT, &own_stream, id(0)).unwrap();
     here("signed as another vault", "forged", resigned(signer(FIRST).sign(&other_vault)));
-    let label = framed(&[b"oubliette tombstone"]).len();
-    let purpose = [&framed(&[b"oubliette announcement"]), &bytes[label..]].concat();
+    let label = framed(&[b"oubliette signed tombstone"]).len();
+    let purpose = [&framed(&[b"oubliette signed announcement"]), &bytes[label..]].concat();
     here("signed for another purpose", "forged", resigned(signer(FIRST).sign(&purpose)));
-    let stranger = own(State::Forgotten, STRANGER).0;
+    let stranger = own(STRANGER).0;
     here("signed by a key that the vault never had", "unknown key", text(&stranger));
-    for (state, name) in [(State::Suspended, "suspended"), (State::Lifted, "lifted")] {
-        here(name, "reserved", text(&own(state, FIRST).0));
-        let unsigned = edited(&|tombstone| tombstone.state = state);
-        here(&format!("{name}, and not signed"), "forged", unsigned);
+    let subject = "\"subject\":\"user-456\"";
+    for (name, from, to) in [
+        ("suspended", "\"forgotten\"", "\"suspended\""),
+        ("lifted", "\"forgotten\"", "\"lifted\""),
+        ("a state that nobody knows", "\"forgotten\"", "\"gone\""),
+        ("a member more", "{", "{\"until\":\"2031-01-01\","),
+        ("a format", "{", "{\"format\":2,"),
+        ("a member that is an object", "{", "{\"by\":{\"b\":1,\"a\":[1e2]},"),
+        ("a name as an object", "\"forgotten\"", "{\"forgotten\":null}"),
+        ("null for what is absent", subject, "\"subject\":null"),
+        ("a member less", "\"day\":\"2023-06-30\",", ""),
+        ("a day in another spelling", "2023-06-30", "20230630"),
+    ] {
+        let other = replaced(from, to);
+        here(name, "newer", signed(&other, "user-456", id(0), FIRST));
+        here(&format!("{name}, and not signed"), "malformed", other.clone());
+        let stranger = other.replacen(&whole.key.to_string(), &stranger.key.to_string(), 1);
+        let stranger = signed(&stranger, "user-456", id(0), STRANGER);
+        here(&format!("{name}, signed by a stranger"), "malformed", stranger);
     }
-    here("a state that nobody knows", "malformed", replaced("\"forgotten\"", "\"gone\""));
     here("no signature", "malformed", replaced(&format!(",\"sig\":\"{sig}\""), ""));
     let key = whole.key;
     here("no key id", "malformed", replaced(&format!("\"key\":\"{key}\","), ""));
-    here("a member more", "malformed", replaced("{", "{\"cause\":\"request\","));
     here("a signature with padding", "malformed", replaced(&sig, &format!("{sig}==")));
     here("a signature a byte short", "malformed", replaced(&sig, &sig[..sig.len() - 2]));
     let reference = whole.reference.to_string();
@@ -135,10 +157,13 @@ fn bad() -> Vec<Value> {
         replaced(&reference, &format!("{}{last}", &reference[..reference.len() - 1]))
     });
     here("a day that is none", "malformed", replaced("2023-06-30", "2023-02-30"));
-    here("a day in another spelling", "malformed", replaced("2023-06-30", "20230630"));
     let day = "\"day\":\"2023-06-30\"";
     here("a member twice", "malformed", replaced(day, &format!("{day},{day}")));
     here("not an object", "malformed", "[]".to_owned());
+    here("a list of its members", "malformed", {
+        let Tombstone { reference, day, keys, key, .. } = &whole;
+        json!(["forgotten", reference, day, keys, "user-456", key, sig]).to_string()
+    });
     let dead = whole.keys[0].to_string();
     here("a key id of another length", "malformed", replaced(&dead, &dead[..dead.len() - 2]));
     add("in another stream", "forged", "user-789", id(0), text(&whole));

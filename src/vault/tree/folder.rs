@@ -20,7 +20,6 @@ use crate::{
 const HEADER: &str = "vault.json";
 const LOCK: &str = "lock";
 /// All that a vault's folder holds.
-#[cfg(feature = "backup")]
 const PARTS: [&str; 4] =
     [LOCK, HEADER, PageStoreKind::Sled.folder(), PageStoreKind::Sqlite.folder()];
 const FORMAT: u32 = 1;

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use oubliette::erasure::Announcement;
+use oubliette::{erasure::Announcement, event::Json};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -74,7 +74,7 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliEr
         if let Some(error) = half.take() {
             return Err(error);
         }
-        if let Ok(end) = serde_json::from_str::<End>(line) {
+        if let Ok(end) = Json::parse(line).and_then(|line| line.to_exact::<End>()) {
             if open.take().unwrap_or_default().end() != end && !even_cut {
                 return Err(CliError::failed(format!(
                     "line {at} ends a list that is not the one before it: lines are missing or were changed"
@@ -136,6 +136,10 @@ mod tests {
         }
         let more = none.replace("{\"ann", "{\"more\":1,\"ann");
         assert!(read(&more).is_err(), "{more}");
+        let list = none.replace("{\"announcements\":", "[").replace("\"sha256\":", "");
+        let list = list.replace("}}", "]}");
+        assert!(serde_json::from_str::<End>(&list).is_ok(), "{list}");
+        assert!(read(&list).is_err(), "{list}");
         assert!(parse(&b""[..], true).is_ok());
     }
 }
