@@ -25,10 +25,9 @@ use hmac::Hmac;
 use sha2::Sha256;
 
 #[cfg(feature = "backup")]
-use super::catalogue;
+use super::{catalogue, committer::Committer};
 use super::{
     NoteKind, VaultError,
-    committer::Committer,
     disk::{Disk, parts},
     notes, places,
     tree::{Change, Place, Value},
@@ -183,22 +182,8 @@ impl Eras {
         Ok((change, EraKeys::new(era, order, &secret)))
     }
 
-    /// What a vault writes that was put back, or may have been: it begins an era, because there is, or was,
-    /// another that goes on in the present one; and it does not know any more which owners the store names. Nothing,
-    /// where that lies beneath a damaged page: what needs it says so.
-    pub(super) fn part(&self, disk: &Disk) -> Result<(Vec<Change>, Option<EraKeys>), VaultError> {
-        let looked = disk.walk(places::notes(NoteKind::Owners));
-        let looked = looked.map(|found| found.map(|(place, _)| (place, None)));
-        match (self.begin(), looked.collect::<Result<Vec<_>, _>>()) {
-            (Ok((begun, keys)), Ok(looked)) => Ok(([begun, looked].concat(), Some(keys))),
-            (Err(VaultError::Damaged(_)), _) | (_, Err(VaultError::Damaged(_))) => {
-                Ok((Vec::new(), None))
-            }
-            (Err(error), _) | (_, Err(error)) => Err(error),
-        }
-    }
-
     /// After its note is on the disk.
+    #[cfg(feature = "backup")]
     pub(super) fn add(&self, keys: EraKeys) {
         let mut eras = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = eras.as_mut() {
@@ -210,17 +195,6 @@ impl Eras {
 /// The eras in these notes.
 pub(super) fn read(notes: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
     notes.iter().map(|(stem, note)| EraKeys::read(stem, note)).collect()
-}
-
-impl Committer {
-    /// Begins an era where the vault learns that it was put back.
-    pub(super) fn part(&mut self) -> Result<(), VaultError> {
-        let (changes, keys) = self.core.naming.eras.part(&self.core.disk)?;
-        self.changes.extend(changes);
-        self.commit()?;
-        keys.into_iter().for_each(|keys| self.core.naming.eras.add(keys));
-        Ok(())
-    }
 }
 
 #[cfg(feature = "backup")]

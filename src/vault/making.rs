@@ -75,13 +75,7 @@ impl Vault {
         let tree = Arc::new(Tree::open_as(folder, slot, how)?);
         if how == OpenAs::TheOne {
             let disk = Disk::new(Arc::clone(&tree));
-            let (parting, _) = Eras::load(&disk)?.part(&disk)?;
-            match disk.put(parting) {
-                Err(error @ VaultError::Damaged(_)) => {
-                    tracing::warn!(%error, "the vault begins no era of its own");
-                }
-                put => put?,
-            }
+            disk.put(notes::without_looked(&disk)?)?;
         }
         Self::over(tree, Limits::default())
     }

@@ -42,7 +42,7 @@ use super::{
     committer::{Committer, Job},
     disk::Disk,
     places,
-    tree::{Erasure, MAX_PLACE_BYTES, Value},
+    tree::{Change, Erasure, MAX_PLACE_BYTES, Value},
     wire::Reader,
 };
 
@@ -170,6 +170,16 @@ pub(super) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultError> {
             Ok(())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What a vault writes that was put back, or may have been: whom the events in the store name as owners, it does not
+/// know any more. Nothing, where that lies beneath a damaged page.
+pub(super) fn without_looked(disk: &Disk) -> Result<Vec<Change>, VaultError> {
+    let found = disk.walk(places::notes(NoteKind::Owners));
+    match found.map(|found| Ok((found?.0, None))).collect() {
+        Err(VaultError::Damaged(_)) => Ok(Vec::new()),
+        changes => changes,
     }
 }
 

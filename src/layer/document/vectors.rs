@@ -463,7 +463,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
     add("truncated-to-nothing", "truncated", with_tokens(&whole, &[String::new()]));
     add("cut-by-a-byte", "tampered", edited(&whole, |bytes| bytes.truncate(bytes.len() - 1)));
     add("extended", "tampered", edited(&whole, |bytes| bytes.push(0)));
-    add("nonce-flipped", "tampered", edited(&whole, |bytes| bytes[20] ^= 1));
+    add("nonce-flipped", "tampered", edited(&whole, |bytes| bytes[22] ^= 1));
     add("ciphertext-flipped", "tampered", edited(&whole, |bytes| bytes[40] ^= 1));
     let last = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
     add("tag-flipped", "tampered", edited(&whole, last));
