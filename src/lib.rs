@@ -19,7 +19,7 @@ mod runtime;
 pub mod store;
 pub mod vault;
 
-use oubliette_files::{durable, own};
+use oubliette_files::{durable, own, without_mark};
 
 /// The examples of the guide, which run as doctests.
 #[cfg(doctest)]

@@ -31,7 +31,7 @@ fn python_opens_every_good_vector_and_no_bad_one() {
         String::from_utf8_lossy(&checked.stderr)
     );
     let told = String::from_utf8(checked.stdout).unwrap();
-    for kind in ["good", "bad", "hole", "announcement", "tombstone"] {
+    for kind in ["good", "bad", "hole", "announcement", "tombstone", "signature"] {
         assert!(told.contains(&format!("{kind} vectors")), "{told}");
     }
 }

@@ -15,6 +15,8 @@ mod meddling;
 mod notes;
 #[path = "rolled_back/property.rs"]
 mod property;
+#[path = "rolled_back/unseen.rs"]
+mod unseen;
 #[path = "rolled_back/waiting.rs"]
 mod waiting;
 

@@ -57,3 +57,28 @@ impl VerifyingKey {
             .is_ok_and(|key| key.verify_strict(bytes, &signature).is_ok())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors of `docs/format.md`. OpenSSL takes eleven of the bad ones: keys, and an R, of small order.
+    #[test]
+    fn signatures_are_checked_strictly() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/signatures.json")).unwrap();
+        let bytes = |hex: &serde_json::Value| -> Vec<u8> {
+            let (pairs, _) = hex.as_str().unwrap().as_bytes().as_chunks::<2>();
+            let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+            pairs.iter().map(|pair| byte(pair)).collect()
+        };
+        for (kind, fits) in [("good", true), ("bad", false)] {
+            for vector in file[kind].as_array().unwrap() {
+                let key = VerifyingKey(bytes(&vector["public"]).try_into().unwrap());
+                let signature = Signature(bytes(&vector["sig"]).try_into().unwrap());
+                let verifies = key.verifies(&bytes(&vector["message"]), &signature);
+                assert_eq!(verifies, fits, "{}", vector["name"]);
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::{
         JsonError, Signature, SigningKeyId, Statement, StreamName, Timestamp,
     },
     store::StoreError,
-    vault::{Vault, VaultError, Verdict, Vouched},
+    vault::{History, Vault, VaultError, Verdict, Vouched},
 };
 
 /// Why something that says it is an announcement of this vault does not count.
@@ -64,7 +64,7 @@ impl<'a> Draft<'a> {
             format: 1,
             kind: self.kind,
             vault: vault.id().0,
-            log: vault.log_number()?,
+            log: vault.log()?,
             about: self.about,
             at: self.at,
             epoch: vault.epoch()?,
@@ -143,7 +143,7 @@ pub(super) fn open_by(
             Ok(None) => Err(Uncounted::TooNew),
             // The vault said it, so it is not passed over.
             Err(VaultError::NewerFormat { found, .. }) => {
-                Err(Uncounted::Beyond(Beyond::Format(found.into())))
+                Err(Uncounted::Beyond(Beyond::Format(found.to_string())))
             }
             Ok(Some(_)) | Err(_) => Err(Uncounted::Beyond(Beyond::Form)),
         },
@@ -151,6 +151,19 @@ pub(super) fn open_by(
         Vouched::Compromised => Err(understood(|verdict, _| Uncounted::Compromised(verdict))),
         Vouched::UnknownKey => Err(understood(Uncounted::Stranger)),
     })
+}
+
+/// As [`open`], by a history that may know more than the vault's.
+pub(super) fn judge(
+    said: &Announcement,
+    history: &History,
+    vault: &Vault,
+) -> Result<Result<Verdict, Uncounted>, VaultError> {
+    open_by(
+        said,
+        |key, bytes, sig| Ok(history.judge(key, bytes, sig)),
+        |erasure, associated, sealed| vault.open_verdict(erasure, associated, sealed),
+    )
 }
 
 /// Whether a holder of the vault, or of one of its backups, made it.
@@ -214,7 +227,7 @@ mod tests {
     use super::*;
     use crate::{
         event::Era,
-        vault::{History, Unlearned, open_vector},
+        vault::{Unlearned, open_vector},
     };
 
     fn files() -> [Value; 2] {

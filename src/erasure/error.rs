@@ -1,6 +1,8 @@
 //! Why an erasure, or a plan for one, failed.
 
-use super::{Erased, KeyChangeError, UnfitReason, Untouched};
+use uuid::Uuid;
+
+use super::{Erased, InDoubt, KeyChangeError, UnfitReason, Untouched};
 use crate::{
     event::{ErasureId, EventId, SigningKeyId, Subject},
     store::StoreError,
@@ -96,20 +98,34 @@ pub enum ErasureError {
          then ({}): whom they took is not known, and nothing personal may be served; restore a newer \
          backup; or, once everybody whom they took is forgotten again by name, say that an erasure is \
          dealt with (`--past-erasure`, or `erasure::pass_over`)",
-        list(.0)
+        statements(.0)
     )]
-    TooOld(Vec<ErasureId>),
+    TooOld(Vec<InDoubt>),
     /// The store announces erasures that open with this vault's secrets and are signed by a key that it does
     /// not know. A restoration made them, of which this vault knows nothing, and then people are forgotten who
     /// can be read here; or somebody who found a backup did. Only the operator can tell.
     #[error(
-        "the event store announces erasures ({}) that open with this vault's secrets and are signed by a \
-         key that it does not know: by another restoration, if this is a restored vault or an old image, or \
-         by somebody who found a backup; nothing personal may be served before you say which; to apply \
-         one, `--believe-erasure`; to pass over a forgery, `--past-erasure`",
-        list(.0)
+        "the event store announces erasures that open with this vault's secrets and are signed by a key that \
+         it does not know ({}): by another restoration, if this is a restored vault or an old image, or by \
+         somebody who found a backup; nothing personal may be served before you say which; to apply one, \
+         `--believe-erasure ID`; to pass over a forgery, `--past-erasure ID`; the id is the erasure's, or \
+         the event's where several events announce the erasure",
+        statements(.0)
     )]
-    UnknownSigner(Vec<ErasureId>),
+    UnknownSigner(Vec<InDoubt>),
+    /// Several announcements of one erasure are in doubt, and one of them is to be named. Nothing was done.
+    #[error(
+        "several announcements of that erasure are in doubt, and need not be by the same hand ({}): name the \
+         one that you mean by its event; of an erasure of very many subjects, each of its events",
+        statements(.0)
+    )]
+    SeveralStatements(Vec<InDoubt>),
+    /// No announcement that needs the operator's word has that id. Nothing was done.
+    #[error(
+        "{0} is neither an erasure nor an event of which an announcement is in doubt here; `oubliette verify` \
+         and the error on opening name them"
+    )]
+    NotInDoubt(Uuid),
     /// The vault announced what this version does not carry out: a hold, say. To serve people as if nothing
     /// had been said would break it.
     #[error(
@@ -130,15 +146,15 @@ pub enum ErasureError {
          does not know, to key {key}, which announced erasures ({}); nothing personal may be served \
          before you restore the missing events of oubliette-announcements, or a newer backup, or say of \
          each erasure whether to apply it (`--believe-erasure`) or to pass over it (`--past-erasure`)",
-        list(.erasures)
+        statements(.erasures)
     )]
     SigningKeyGap {
         /// The key that announced them.
         key: SigningKeyId,
         /// The key that it replaced.
         replaces: SigningKeyId,
-        /// The erasures.
-        erasures: Vec<ErasureId>,
+        /// The announcements of the erasures.
+        erasures: Vec<InDoubt>,
     },
     /// The signing key was not changed.
     #[error(transparent)]
@@ -198,6 +214,17 @@ pub enum ErasureError {
 }
 
 impl ErasureError {
+    /// Whether something announced needs the operator's word, or a newer program. Nothing else is the matter.
+    pub fn is_unclear(&self) -> bool {
+        matches!(
+            self,
+            Self::TooOld(_)
+                | Self::UnknownSigner(_)
+                | Self::SigningKeyGap { .. }
+                | Self::NotCarriedOut { .. }
+        )
+    }
+
     /// Whether what is decided waits for the event store. Nothing else is the matter.
     pub fn is_pending(&self) -> bool {
         matches!(
@@ -207,6 +234,18 @@ impl ErasureError {
                 | Self::KeyChangePending(_)
         )
     }
+}
+
+/// Each erasure, with the events that announce it and who signed them.
+fn statements(all: &[InDoubt]) -> String {
+    let of = |one: &InDoubt| {
+        format!("erasure {} in event {}, signed by {}", one.erasure, one.event, one.signer)
+    };
+    let mut names: Vec<_> = all.iter().take(NAMED).map(of).collect();
+    if all.len() > NAMED {
+        names.push(format!("and {} more", all.len() - NAMED));
+    }
+    names.join("; ")
 }
 
 /// What is pending where, and what to do.

@@ -96,6 +96,11 @@ impl Journal {
         self.earlier.push(std::mem::replace(&mut self.attempt, Uuid::new_v4()));
     }
 
+    /// Which attempt to announce it this is, from 1 on.
+    pub(super) fn attempts(&self) -> u32 {
+        u32::try_from(self.earlier.len()).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
     /// The id of a part of this attempt's announcement: repeated, the store knows it for what it is.
     pub(super) fn announcement(&self, part: usize) -> EventId {
         self.announcement_of(self.attempt, part)
@@ -156,6 +161,9 @@ pub struct ErasureRecord {
     pub at: Timestamp,
     /// Why, in the words of whoever asked for it.
     pub reason: String,
+    /// Which attempt to announce it this tells of, from 1 on. The erasure was carried out as the last one
+    /// said: it may have waited for the store, and others went on meanwhile.
+    pub attempt: u32,
     /// How many keys died.
     pub keys: u64,
     /// How many subjects lost keys.
@@ -198,6 +206,7 @@ impl ErasureRecord {
     pub(super) fn of(journal: &Journal) -> Self {
         Self {
             reason: journal.reason.clone(),
+            attempt: journal.attempts(),
             keys: journal.plan.keys(),
             subjects: journal.plan.subjects.len() as u64,
             streams: journal.plan.streams.len() as u64,
@@ -215,6 +224,7 @@ impl ErasureRecord {
             erasure,
             at: erasure.at(),
             reason: String::new(),
+            attempt: 0,
             keys: 0,
             subjects: 0,
             streams: 0,
@@ -232,6 +242,12 @@ impl ErasureRecord {
         }
     }
 
+    /// That of an attempt.
+    #[cfg(test)]
+    pub(super) fn attempted(erasure: ErasureId, attempt: u32) -> Self {
+        Self { attempt, ..Self::empty(erasure) }
+    }
+
     /// The record of an erasure of which nothing is known but that the operator dealt with it.
     pub(super) fn dealt_with(erasure: ErasureId) -> Self {
         let dealt_with = Some(Timestamp::now());
@@ -246,6 +262,11 @@ impl ErasureRecord {
         };
         let replayed = Some(Timestamp::now());
         Ok(Self { destroyed: true, announced: true, epoch: None, replayed, ..record })
+    }
+
+    /// The attempt of which the record in a note tells; 0 where there is none.
+    pub(super) fn attempt_in(note: &[u8]) -> u32 {
+        serde_json::from_slice::<Self>(note).map_or(0, |record| record.attempt)
     }
 
     pub(super) fn to_note(&self) -> Result<Zeroizing<Vec<u8>>, ErasureError> {

@@ -98,6 +98,12 @@ pub enum KeyChangeError {
         /// Whose it should be.
         vault: VaultId,
     },
+    /// It is in the history.
+    #[error(
+        "key {0} signed for this vault before, and cannot be its successor again; make another \
+         (`oubliette keys successor --out FILE`)"
+    )]
+    SignedBefore(SigningKeyId),
     /// A day to come.
     #[error("the key cannot have been stolen since {0}: that is still to come")]
     StillToCome(Timestamp),
@@ -154,6 +160,9 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
                 return Err(KeyChangeError::AlreadyPinned(pinned.key).into());
             }
             refuse_other(vault, successor)?;
+            if history.origin_of(successor.id()).is_some() {
+                return Err(KeyChangeError::SignedBefore(successor.id()).into());
+            }
             let public = successor.public();
             let statement = Statement { public, replaces: signs, compromised: None };
             let kind = AnnouncementKind::Successor;
@@ -382,12 +391,14 @@ async fn append<S: EventStore>(
         }
     }
     let mut mark = Mark::load(vault).map_err(known)?;
-    if mark.advance(said.len() as u64, appended.revision, last.id()) {
+    if mark.advance(said.len() as u64, appended.revision, last) {
         return mark.save(vault).await.map_err(known);
     }
     // Another vault over the same store, as a rule; or a copy of this one.
     if let Err(error) = look(layer, vault).await {
         tracing::warn!(%error, "what others announced is not known");
+        // The next one names this one all the same.
+        mark.save(vault).await.map_err(known)?;
     }
     Ok(())
 }

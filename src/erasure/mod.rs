@@ -47,6 +47,8 @@ pub use plan::{
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
-pub use witness::{RefusedStatement, Replayed, Witnessed, believe, export, pass_over, replay};
+pub use witness::{
+    InDoubt, RefusedStatement, Replayed, Witnessed, announced, believe, export, pass_over, replay,
+};
 
 pub use crate::event::{Announcement, AnnouncementError, AnnouncementKind};

@@ -194,8 +194,16 @@ impl<S: EventStore> Oubliette<S> {
         let run = async move {
             let vault = layer.vault().ok_or(ErasureError::NoVault)?;
             let _one_at_a_time = vault.erase_alone().await;
-            look(&layer, vault).await?;
+            let looked = look(&layer, vault).await;
+            if looked.as_ref().is_err_and(|error| !error.is_unclear()) {
+                return looked.map(|()| Vec::new());
+            }
+            // What is due needs nobody's decision, and a change of the signing key may be what ends a theft.
             let said = say_due(&layer, vault).await;
+            if let (Err(_), Err(error)) = (&looked, &said) {
+                tracing::warn!(%error, "what the vault has to say is still to be announced");
+            }
+            looked?;
             let resumed = resume(&layer, vault, None).await;
             said.and(resumed)
         };
@@ -203,7 +211,7 @@ impl<S: EventStore> Oubliette<S> {
         task.await.map_err(|_| ErasureError::Interrupted)?
     }
 
-    /// The records of all erasures that are decided, oldest first.
+    /// The records of all erasures that are decided, in the order of the instants at which they were, by the clock.
     ///
     /// # Errors
     /// Errors of the vault.
@@ -450,9 +458,10 @@ async fn carry_out<S: EventStore>(
     let mut record = match ErasureRecord::find(vault, journal.erasure)? {
         Some(record) => record,
         None => {
-            let record = ErasureRecord::of(journal);
-            let announced = announce(layer, vault, journal, &destruction, &record, &mut mark);
-            ErasureRecord { announced: announced.await?, destroyed: true, ..record }
+            let mut record = ErasureRecord::of(journal);
+            let announced = announce(layer, vault, journal, &destruction, &mut record, &mut mark);
+            record.announced = announced.await?;
+            ErasureRecord { destroyed: true, ..record }
         }
     };
     let destroyed = vault.destroy(&destruction, &record.to_note()?).await?;

@@ -35,7 +35,7 @@ async fn opened_beside(said: &Announcement, vault: &Vault) -> Result<(), Erasure
     Ok(())
 }
 
-const REST: &str = r#""log":1,"about":"01890a5d-ac96-774b-bcce-b302099a8057","at":"2026-11-28T00:00:00Z","epoch":1,"sealed":"AAAA""#;
+const REST: &str = r#""log":"AAAAAAAAAAAAAAAAAAAAAA","about":"01890a5d-ac96-774b-bcce-b302099a8057","at":"2026-11-28T00:00:00Z","epoch":1,"sealed":"AAAA""#;
 
 #[tokio::test]
 async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_does_not() {
@@ -59,6 +59,14 @@ async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_do
     told.push((format!(r#""format":2,"kind":"erasure",{REST}"#), "format 2".to_owned()));
     told.push((format!(r#""format":1,"kind":"erasure","more":1,{REST}"#), "form".to_owned()));
     told.push((format!(r#""format":1,{REST}"#), "form".to_owned()));
+    // Whatever stands there: it is the vault's word.
+    for kind in [r#"["hold"]"#, r#"{"name":"hold"}"#, "7", "null", r#""""#] {
+        told.push((format!(r#""format":1,"kind":{kind},{REST}"#), "`?`".to_owned()));
+    }
+    for format in [r#""2""#, "2.5", "18446744073709551616", "1e400", "[1]", "null", "-1"] {
+        let members = format!(r#""format":{format},"kind":"erasure",{REST}"#);
+        told.push((members, "an announcement of format".to_owned()));
+    }
     for (members, name) in told {
         let genuine = said(&vault, &members, true);
         match opened_beside(&genuine, &vault).await {
@@ -85,7 +93,95 @@ async fn an_announcement_has_one_reading() {
     let junk = NewEvent::new(event_type, Json::parse("[1]").unwrap());
     store.append(vec![Append::new(stream, ExpectedRevision::Any, vec![junk])]).await.unwrap();
     let bank = Oubliette::open(store, vault, Policy::sealed_by_default()).await.unwrap();
-    assert_eq!(bank.witnessed(), Default::default());
+    assert_eq!((bank.witnessed().odd.len(), bank.witnessed().unverifiable.len()), (1, 0));
+}
+
+/// Exports add it, and imports take it away.
+#[tokio::test]
+async fn no_announcement_has_a_member_id() {
+    let (vault, store) = (Vault::in_memory().unwrap(), MemoryStore::new());
+    let stream = StreamName::new(ANNOUNCEMENTS).unwrap();
+    let id = EventId::random();
+    let text = |key: &str, sig: &str| {
+        let of = vault.id();
+        let members = format!(r#""format":1,"kind":"erasure",{REST},"id":"{id}""#);
+        format!(r#"{{"vault":"{of}","key":"{key}","sig":"{sig}",{members}}}"#)
+    };
+    let event = |text: &str| {
+        let event_type = EventType::new(ANNOUNCED).unwrap();
+        NewEvent::new(event_type, Json::parse(text).unwrap()).with_id(id)
+    };
+    let none = "A".repeat(86);
+    let read = async |text: &str| {
+        let store = MemoryStore::new();
+        let events = vec![event(text)];
+        store
+            .append(vec![Append::new(stream.clone(), ExpectedRevision::Any, events)])
+            .await
+            .unwrap();
+        super::announced(&store).await.unwrap().remove(0)
+    };
+    let (key, _) = vault.sign(|_| vec![]).unwrap();
+    let unsigned = read(&text(&key.to_string(), &none)).await;
+    let (_, sig) = vault.sign(|_| unsigned.signed_bytes()).unwrap();
+    let events = vec![event(&text(&key.to_string(), &sig.to_string()))];
+    store.append(vec![Append::new(stream.clone(), ExpectedRevision::Any, events)]).await.unwrap();
+    let opened = Oubliette::open(store, vault, Policy::sealed_by_default()).await;
+    assert!(matches!(opened, Err(ErasureError::NotCarriedOut { .. })), "{opened:?}");
+}
+
+/// Which of two genuine statements of one erasure counts: an attacker who writes to the store chose it.
+#[tokio::test]
+async fn the_last_attempt_says_what_was_spared_in_whatever_order_the_store_has_them() {
+    use crate::vault::{Dead, Destruction, Doomed, KeyState};
+    for (spares_first, lives) in [(false, true), (true, false)] {
+        for order in [[0, 1], [1, 0]] {
+            for at_once in [true, false] {
+                let vault = Vault::in_memory().unwrap();
+                let policy = "[[stream]]\nmatch = \"room-{id}\"\nsubject = \"user-{/author}\"\n";
+                let policy = Policy::parse(policy).unwrap();
+                let bank =
+                    Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
+                for room in ["room-1", "room-2"] {
+                    let data = Json::parse(r#"{"author":1}"#).unwrap();
+                    let said = NewEvent::new(EventType::new("Said").unwrap(), data);
+                    let stream = StreamName::new(room).unwrap();
+                    let append = Append::new(stream, ExpectedRevision::Any, vec![said]);
+                    bank.append(vec![append]).await.unwrap();
+                }
+                let who = crate::event::Subject::of(&StreamName::new("user-1").unwrap());
+                let keys = vault.keys_of(&who).unwrap();
+                let erasure = crate::event::ErasureId::now();
+                let said: Vec<_> = [1, 2]
+                    .into_iter()
+                    .map(|attempt| {
+                        let doomed = vec![Doomed { subject: who.clone(), dead: Dead::All }];
+                        let spares = (attempt == 1) == spares_first;
+                        let spared = keys.iter().take(1).map(|key| key.id).filter(|_| spares);
+                        let spared = spared.collect();
+                        let destruction =
+                            Destruction { spared, ..Destruction::new(erasure, doomed) };
+                        let record = ErasureRecord::attempted(erasure, attempt);
+                        let verdict =
+                            vault.verdict(&destruction, &record.to_note().unwrap()).unwrap();
+                        let draft = super::announce::Draft::of(&verdict);
+                        draft.say(&vault, EventId::random(), None, None).unwrap()
+                    })
+                    .collect();
+                let told = order.map(|n| said[n].clone());
+                let (first, second) = told.split_at(if at_once { 2 } else { 1 });
+                // What is dead stays so: of two at different times the earlier may be the one that spared.
+                let dies_first = !at_once && order == [0, 1] && !spares_first;
+                for some in [first, second] {
+                    super::replay(&vault, some.to_vec()).await.unwrap();
+                }
+                let state = vault.opening_key(keys[0].id);
+                let live = matches!(state, Ok(KeyState::Live { .. }));
+                assert_eq!(live, lives && !dies_first, "{spares_first} {order:?} {at_once}");
+                assert!(!matches!(vault.opening_key(keys[1].id), Ok(KeyState::Live { .. })));
+            }
+        }
+    }
 }
 
 /// A bank with a subject whose erasure is journalled, as the vault has it then.

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The form that this program writes.
-const FORMAT: u64 = 1;
+const FORMAT: &str = "1";
 
 /// What an announcement is about. The names are fixed; most of them say what later versions do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for AnnouncementKind {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Beyond {
     /// It has a format of a later program.
-    Format(u64),
+    Format(String),
     /// Its kind is reserved, and this version does not carry it out.
     Reserved(AnnouncementKind),
     /// Its kind has a name that this program does not know.
@@ -144,14 +144,12 @@ pub struct Announcement {
     body: Result<Body, Beyond>,
 }
 
-/// What every announcement has, of whatever format and kind.
+/// What every announcement has, of whatever format and kind: all that a reader needs to check the
+/// signature. What else there is may be anything; were it parsed here, the vault's own word could be passed
+/// over for its form.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Head {
     vault: Uuid,
-    #[serde(default)]
-    format: Option<u64>,
-    #[serde(default)]
-    kind: Option<String>,
     /// Who signed, and the signature. What has none may be an announcement; it counts for nothing.
     #[serde(default)]
     key: Option<SigningKeyId>,
@@ -166,8 +164,8 @@ pub(crate) struct Body {
     pub(crate) format: u64,
     pub(crate) kind: AnnouncementKind,
     pub(crate) vault: Uuid,
-    /// Which log of the vault's it belongs to; a restored vault begins the next.
-    pub(crate) log: u32,
+    /// Which log of the vault's it belongs to: the key that began it. A restored vault begins another.
+    pub(crate) log: SigningKeyId,
     /// What it is about: the erasure's id; of a statement about keys, an id of its own.
     pub(crate) about: Uuid,
     pub(crate) at: Timestamp,
@@ -256,8 +254,8 @@ impl Announcement {
         self.body.as_ref().ok().and_then(|body| body.previous)
     }
 
-    /// The number of the log that the vault kept then.
-    pub fn log(&self) -> Option<u32> {
+    /// The log that the vault kept then, by the id of the signing key that began it.
+    pub fn log(&self) -> Option<SigningKeyId> {
         self.body.as_ref().ok().map(|body| body.log)
     }
 
@@ -279,24 +277,17 @@ impl Announcement {
             return Err(JsonError::Type("an announcement is an object".to_owned()));
         }
         let head: Head = data.to()?;
-        let body = match (head.format, head.kind.as_deref()) {
-            (Some(FORMAT), Some(name)) => match AnnouncementKind::named(name) {
-                Some(kind) if kind.is_carried_out() => {
-                    data.to_exact::<Body>().map_err(|_| Beyond::Form).and_then(|body| {
-                        if body.has_its_form() { Ok(body) } else { Err(Beyond::Form) }
-                    })
-                }
-                Some(kind) => Err(Beyond::Reserved(kind)),
-                None => Err(Beyond::Unknown(named(name))),
-            },
-            (Some(FORMAT), None) | (None, _) => Err(Beyond::Form),
-            (Some(format), _) => Err(Beyond::Format(format)),
-        };
+        let body = body(&data);
         Ok(Self { id, data, head, body })
     }
 
     pub(crate) fn body(&self) -> Result<&Body, &Beyond> {
         self.body.as_ref()
+    }
+
+    /// All that it says, in canonical form.
+    pub(crate) fn text(&self) -> &str {
+        self.data.as_str()
     }
 
     /// The event that it is.
@@ -330,6 +321,30 @@ impl Announcement {
     }
 }
 
+/// What an announcement says, as far as this program carries it out.
+fn body(data: &Json) -> Result<Body, Beyond> {
+    let tree = data.tree();
+    let member = |name| tree.root().member(name);
+    // Exports add it, and imports take it away: it is no announcement's own.
+    if member("id").is_some() {
+        return Err(Beyond::Form);
+    }
+    // In canonical form there is one spelling.
+    let format = member("format").ok_or(Beyond::Form)?.text();
+    if format != FORMAT {
+        return Err(Beyond::Format(number(format)));
+    }
+    let name = member("kind").ok_or(Beyond::Form)?.string().unwrap_or_default();
+    match AnnouncementKind::named(&name) {
+        Some(kind) if kind.is_carried_out() => {
+            let body = data.to_exact::<Body>().map_err(|_| Beyond::Form)?;
+            if body.has_its_form() { Ok(body) } else { Err(Beyond::Form) }
+        }
+        Some(kind) => Err(Beyond::Reserved(kind)),
+        None => Err(Beyond::Unknown(named(&name))),
+    }
+}
+
 impl Body {
     /// A statement names a key, with its proof; a distrust names one that is known; an erasure names none.
     fn has_its_form(&self) -> bool {
@@ -339,6 +354,13 @@ impl Body {
             && self.proof.is_some() <= names
             && self.distrust.is_some() == distrusts
     }
+}
+
+/// A format that somebody else gave, made fit to be told.
+fn number(text: &str) -> String {
+    const LONGEST: usize = 20;
+    let fit = text.len() <= LONGEST && text.bytes().all(|byte| byte.is_ascii_digit());
+    if fit { text.to_owned() } else { "?".to_owned() }
 }
 
 impl Serialize for Announcement {

@@ -3,10 +3,19 @@
 //! Two names that nobody can tell apart by sight must not be two people: whoever forgets the one would
 //! miss the other. So names are kept in Unicode's Normalization Form C, in which `é` is one character
 //! however it was typed, and have no characters that do not show. Case stays as it is.
+//!
+//! A name is hashed and bound by tags, so its form must never change. Unicode promises that for all
+//! characters that are assigned: text of such characters that is normalised stays so in every later
+//! version. A character that is not assigned may yet get a decomposition or a combining class, so it is
+//! refused. A later table only takes more names in.
 
 use std::borrow::Cow;
 
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+pub(crate) use unicode_normalization::UNICODE_VERSION;
+use unicode_normalization::{
+    IsNormalized, UnicodeNormalization, char::is_public_assigned, is_nfc_quick,
+};
+use zeroize::Zeroizing;
 
 /// The text in Normalization Form C.
 ///
@@ -24,19 +33,46 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
     one == other || !(one.is_ascii() && other.is_ascii()) && normalized(one) == normalized(other)
 }
 
-/// Characters that two different names could differ in without anybody seeing it, or of which
-/// nobody knows how they look: white space, controls, what is left out where it cannot be shown
-/// (zero-width and directional marks, variation selectors, fillers, tags), private use, and what is
-/// no character at all.
-pub(super) fn is_odd(c: char) -> bool {
-    c.is_whitespace()
+/// What is wrong with a character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Odd {
+    /// Two texts could differ in it without anybody seeing it, or nobody knows how it looks: white
+    /// space, controls, what is left out where it cannot be shown (zero-width and directional marks,
+    /// variation selectors, fillers, tags), private use.
+    Hidden,
+    /// Unicode has not assigned it, or says that it is no character: its form may change.
+    Unassigned,
+}
+
+/// Why a character may not be in a name.
+pub(crate) fn oddity(c: char) -> Option<Odd> {
+    let hidden = c.is_whitespace()
         || c.is_control()
         || matches!(c,
             // Blank, annotations, private use.
             '\u{2800}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E000}'..='\u{F8FF}'
-            | '\u{F0000}'..='\u{10FFFF}' | '\u{FDD0}'..='\u{FDEF}')
-        || u32::from(c) & 0xFFFE == 0xFFFE
-        || is_default_ignorable(c)
+            | '\u{F0000}'..='\u{FFFFD}' | '\u{100000}'..='\u{10FFFD}')
+        || is_default_ignorable(c);
+    match hidden {
+        true => Some(Odd::Hidden),
+        false => (!is_public_assigned(c)).then_some(Odd::Unassigned),
+    }
+}
+
+/// A secret text as whoever types it means it, after RFC 8265's profile for passwords: in Normalization
+/// Form C, with U+0020 for whatever other space a keyboard gives.
+///
+/// # Errors
+/// The first character that is neither a space nor one that a name may have, and the kind of it.
+pub(crate) fn typed(text: &str) -> Result<Zeroizing<String>, (char, Odd)> {
+    // No form is more than three times as long, so that no reallocation leaves a copy behind.
+    let mut typed = Zeroizing::new(String::with_capacity(3 * text.len()));
+    let space = |c: char| if c.is_whitespace() && !c.is_control() { ' ' } else { c };
+    typed.extend(text.chars().map(space).nfc());
+    match typed.chars().filter(|c| *c != ' ').find_map(|c| Some((c, oddity(c)?))) {
+        Some(odd) => Err(odd),
+        None => Ok(typed),
+    }
 }
 
 /// Unicode's property Default_Ignorable_Code_Point, from DerivedCoreProperties.txt (17.0). A test
@@ -67,6 +103,42 @@ mod tests {
         for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
             assert_eq!(is_default_ignorable(c), listed(c), "U+{:04X}", u32::from(c));
         }
+    }
+
+    /// `docs/format.md` says so. With an older table a name that is stored could be refused.
+    #[test]
+    fn the_tables_are_at_least_of_the_stated_version() {
+        assert!(UNICODE_VERSION >= (18, 0, 0), "{UNICODE_VERSION:?}");
+    }
+
+    #[test]
+    fn only_what_is_assigned_has_no_oddity() {
+        for c in (0..=u32::from(char::MAX)).filter_map(char::from_u32) {
+            if oddity(c).is_none() {
+                assert!(is_public_assigned(c), "U+{:04X}", u32::from(c));
+            }
+        }
+        for c in ['\u{378}', '\u{2FE0}', '\u{E0FFF}', '\u{FDD0}', '\u{FFFF}', '\u{10FFFF}'] {
+            assert!(oddity(c).is_some(), "{c:?}");
+        }
+        assert_eq!(oddity('\u{378}'), Some(Odd::Unassigned));
+        assert_eq!(oddity('\u{E000}'), Some(Odd::Hidden));
+        for c in ['a', 'é', '한', '語', '\u{113C7}', '🦉'] {
+            assert_eq!(oddity(c), None, "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_text_is_the_same_however_it_was_typed() {
+        assert_eq!(*typed("cafe\u{301} garten").unwrap(), "café garten");
+        assert_eq!(typed("caf\u{e9}\u{a0}garten").unwrap(), typed("cafe\u{301} garten").unwrap());
+        assert_eq!(*typed(" a  b ").unwrap(), " a  b ");
+        assert_eq!(typed("a\r"), Err(('\r', Odd::Hidden)));
+        assert_eq!(typed("a\u{200b}"), Err(('\u{200b}', Odd::Hidden)));
+        assert_eq!(typed("a\u{378}"), Err(('\u{378}', Odd::Unassigned)));
+        // What grows most is no longer than what was reserved.
+        let long = "\u{1D160}".repeat(100);
+        assert!(typed(&long).unwrap().len() <= 3 * long.len());
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod tombstone;
 pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
 pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
 pub(crate) use announcement::{Beyond, Body, Distrust, Statement};
-pub(crate) use characters::{normalized, same};
+pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
@@ -36,6 +36,7 @@ pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subje
 pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };
+pub(crate) use opaque::Digest;
 pub use opaque::{
     ERA_BYTES, Era, ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId,
     VerifyingKey,

@@ -3,12 +3,11 @@
 use std::{
     fmt,
     str::FromStr,
-    sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use uuid::{ContextV7, Uuid};
+use uuid::{NoContext, Uuid};
 
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident, $inner:ty) => {
@@ -78,12 +77,12 @@ id! {
 
 id! {
     /// The identity of one erasure: a version 7 UUID, so that it carries the instant at which
-    /// the erasure was decided.
+    /// the erasure was decided. A clock may be set back: the order of ids is not that of erasures.
     ErasureId
 }
 
-/// The identity of a vault, fixed when it is made. Its text is that of a UUID, in lower case and with
-/// hyphens.
+/// The identity of a vault, a random UUID (version 4), fixed when the vault is made. Its text is in lower
+/// case and with hyphens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VaultId(pub Uuid);
 
@@ -192,16 +191,15 @@ impl Timestamp {
         self.0
     }
 
-    /// A new UUID of version 7 that carries this instant, or 1970-01-01 where it is earlier. Those
-    /// of one process are in order.
+    /// A new UUID of version 7 that carries this instant, or 1970-01-01 where it is earlier.
     pub(crate) fn new_uuid(self) -> Uuid {
-        // `Uuid::now_v7` panics where the clock is before 1970. The context only keeps order.
-        static CONTEXT: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+        // `Uuid::now_v7` panics where the clock is before 1970. A context would keep the ids of one process in
+        // order, and so give one the instant of an earlier one where the clock was set back.
         let micros = u64::try_from(self.0).unwrap_or(0);
         let (seconds, rest) = (micros / 1_000_000, micros % 1_000_000);
         // A remainder below a million, so that its nanoseconds fit.
         let nanos = u32::try_from(rest * 1000).unwrap_or(0);
-        Uuid::new_v7(uuid::Timestamp::from_unix(&CONTEXT, seconds, nanos))
+        Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos))
     }
 }
 
@@ -363,10 +361,18 @@ mod tests {
         assert_eq!("-000001-01-01T00:00:00Z".parse::<Timestamp>(), Err(TimestampError));
     }
 
+    /// The day of an erasure is signed, and stands in every tombstone.
     #[test]
-    fn ids_of_one_moment_are_in_order() {
-        let ids: Vec<_> = (0..1000).map(|_| ErasureId::now()).collect();
-        assert!(ids.is_sorted());
+    fn an_id_carries_its_own_instant_after_the_clock_was_set_back() {
+        let now = Timestamp::now();
+        let ahead = Timestamp::from_micros(now.as_micros() + 90 * 86_400_000_000);
+        for instant in [ahead, now, ahead, now] {
+            let id = ErasureId(instant.new_uuid());
+            assert_eq!(id.at().as_micros() / 1000, instant.as_micros() / 1000);
+            assert_eq!(id.day(), instant.day());
+            assert_eq!(id.0.get_version_num(), 7);
+        }
+        assert_ne!(now.new_uuid(), now.new_uuid());
     }
 
     #[test]

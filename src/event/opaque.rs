@@ -12,10 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct OpaqueError(usize);
 
 macro_rules! opaque {
-    ($(#[$doc:meta])* $type:ident, $bytes:expr) => {
+    ($(#[$doc:meta])* $vis:vis $type:ident, $bytes:expr) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $type(pub [u8; $bytes]);
+        $vis struct $type(pub [u8; $bytes]);
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,7 +57,7 @@ pub const KEY_ID_BYTES: usize = 20;
 opaque! {
     /// The opaque id of a data key, as it is in tokens: only its vault can tell whose it is. It
     /// begins with the era of the vault in which it was made.
-    KeyId, KEY_ID_BYTES
+    pub KeyId, KEY_ID_BYTES
 }
 
 /// The length of an era's name, in bytes.
@@ -66,7 +66,7 @@ pub const ERA_BYTES: usize = 4;
 opaque! {
     /// An era of a vault: random bytes, which tell nobody else how many there were before, nor which of two
     /// was first.
-    Era, ERA_BYTES
+    pub Era, ERA_BYTES
 }
 
 impl KeyId {
@@ -80,22 +80,27 @@ impl KeyId {
 opaque! {
     /// What stands for an erasure in one stream: in each stream another, so that two streams do not
     /// show that one erasure was in both. Only the vault can tell which erasure it is.
-    ErasureRef, 16
+    pub ErasureRef, 16
 }
 
 opaque! {
     /// The id of a signing key, computed from its public key.
-    SigningKeyId, 16
+    pub SigningKeyId, 16
 }
 
 opaque! {
     /// The public key of a signing key (Ed25519).
-    VerifyingKey, 32
+    pub VerifyingKey, 32
 }
 
 opaque! {
     /// An Ed25519 signature.
-    Signature, 64
+    pub Signature, 64
+}
+
+opaque! {
+    /// A SHA-256 digest.
+    pub(crate) Digest, 32
 }
 
 #[cfg(test)]

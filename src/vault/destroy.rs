@@ -346,7 +346,7 @@ impl Committer {
 
 /// What each erasure took of each subject, in the order in which it was told. One that waited for
 /// the store may have been announced several times: the last says how it was in the end, what it spared
-/// among it, and what any of them calls dead is dead.
+/// among it, and what any of them calls dead is dead. Which is the last, whoever tells it says.
 fn joined(verdicts: &[Verdict]) -> Vec<(ErasureId, Taken)> {
     let mut order: HashMap<(ErasureId, Hash), usize> = HashMap::new();
     let mut all: Vec<(ErasureId, Taken)> = Vec::new();

@@ -297,6 +297,20 @@ pub enum VaultError {
         /// The newest format of it that this program knows.
         known: u32,
     },
+    /// A mirror of the root slot was written by a newer version, and the slot itself was not: it is an old
+    /// copy, or the newer program was stopped in between.
+    #[error(
+        "the mirror {mirror} has format {found}, this program knows up to {known}, and the root slot itself is \
+         older; use the newer program"
+    )]
+    NewerMirror {
+        /// The mirror's path.
+        mirror: String,
+        /// The format that it names.
+        found: u32,
+        /// The newest format that this program knows.
+        known: u32,
+    },
     /// The vault, or its backup, holds something of a kind that this program does not know. To pass over
     /// it might destroy what is held, or serve what is not to be served.
     #[error(

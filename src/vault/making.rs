@@ -7,7 +7,7 @@ use super::{
     core::Limits,
     disk::Disk,
     eras::Eras,
-    places,
+    notes, places,
     tree::{Erasure, Tree},
 };
 

@@ -8,8 +8,8 @@
 //! | 1 journal | of the erasure | JSON: `erasure`, `reason`, `plan`, `secret` (32 bytes as base64url), `attempt`, `earlier`, and `taken` where there is any (`src/erasure/journal.rs`) |
 //! | 2 erasure | of the erasure | JSON: its record, without names (`src/erasure/journal.rs`). Announcements and lists of erasures have a copy of it |
 //! | 3 backup | of the backup | JSON: its entry in the catalogue (see [`super::catalogue`]) |
-//! | 4 witness | zeros | JSON: `at` (revision and event), `last`, `newest`: how far announcements are known (`src/erasure/witness.rs`) |
-//! | 4 witness | of an erasure | the text `believed`: the operator believes a stranger's announcement of it |
+//! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `last`, `newest`: how far announcements are known (`src/erasure/witness/mark.rs`) |
+//! | 4 witness | of an erasure | JSON: `believed` and `passed`, lists of announcements of it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
 //! | 5 signing keys | zeros | JSON: the history (see [`super::signing`]) |
 //! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
 //! | 7 policy | zeros | the text of the adopted policy, UTF-8 |

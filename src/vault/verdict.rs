@@ -16,7 +16,7 @@ use super::{
     committer::Job,
     destroy::last_begun,
     eras::{EraKeys, Eras},
-    fence::{FenceRecord, Sparing},
+    fence::Sparing,
     inventory::Inventory,
     notes,
     places::{self, LAST_GENERATION},
@@ -118,11 +118,14 @@ impl Vault {
             let erasures: BTreeSet<ErasureId> =
                 killers.chain(later).chain(fence.whole.clone()).collect();
             for erasure in erasures {
+                let dead = fence.taken_by(erasure);
                 let taken = Taken {
                     pseudonym: *pseudonym,
-                    dead: fence.taken_by(erasure),
+                    // One that found its part dead is noted like one that took all. It took nothing, and
+                    // a generation may have lived on beside its part.
+                    whole: fence.whole.contains(&erasure) && !dead.is_empty(),
+                    dead,
                     spared: fence.left_by(erasure),
-                    whole: fence.whole.contains(&erasure) && nothing_lived(&fence, erasure),
                     closed: fence.closed,
                 };
                 let verdict = match verdicts.entry(erasure) {
@@ -164,6 +167,19 @@ impl Vault {
         for taken in &verdict.taken {
             let fence = self.core().disk.fence(&taken.pseudonym)?;
             if !fence.covers_all(taken) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the fences of all whom a verdict names tell of its erasure here.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn tells_of(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+        for taken in &verdict.taken {
+            if !self.core().disk.fence(&taken.pseudonym)?.names(verdict.erasure) {
                 return Ok(false);
             }
         }
@@ -285,20 +301,6 @@ fn unseal(eras: &Eras, associated: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<
         Some(Secret::copy_of(key.as_slice().try_into().ok()?))
     })?;
     Cipher::new(&key).open_blob(associated, sealed)
-}
-
-/// Whether no generation was left alive when an erasure was done. One that found its part dead
-/// already is noted in the fence like one that took all.
-fn nothing_lived(fence: &FenceRecord, erasure: ErasureId) -> bool {
-    let by_then = fence.dead.iter().filter(|&&(_, _, by)| by <= erasure);
-    let mut next = Generation::FIRST;
-    for (from, to, _) in by_then {
-        if *from > next {
-            return false;
-        }
-        next = to.next();
-    }
-    next > Generation::FIRST
 }
 
 fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {

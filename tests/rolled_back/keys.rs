@@ -6,8 +6,8 @@ use std::sync::{Arc, atomic::Ordering};
 use oubliette::{
     audit::verify::{Ill, VerifyNews, VerifyOptions},
     erasure::{
-        AnnouncementKind, Compromised, ErasureError, KeyChange, KeyChangeError, believe,
-        change_key, export, replay,
+        AnnouncementKind, Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export,
+        replay,
     },
     event::{SigningKeyId, Timestamp},
     layer::Oubliette,
@@ -87,12 +87,14 @@ async fn a_vault_put_back_learns_of_changes_of_the_key_and_of_what_the_new_one_s
         let second = if pinned { KeyOrigin::Successor } else { KeyOrigin::Rotated };
         let wanted = [KeyOrigin::Created, second, KeyOrigin::Rotated, KeyOrigin::Restored];
         assert_eq!(origins(vault), wanted);
-        assert_eq!(vault.log_number().unwrap(), 2);
+        let log = vault.log().unwrap();
+        assert_eq!(log, signs(vault));
         let keys = vault.signing_keys().unwrap();
         assert_eq!((keys[0].key, keys[0].until.is_some()), (first, true));
         assert!(keys[..3].iter().all(|info| info.compromised.is_none()));
         bank.forget(&subject("user-2"), "asked").await.unwrap();
-        assert_eq!(machine.announcements().await.last().unwrap().log(), Some(2));
+        assert_eq!(machine.announcements().await.last().unwrap().log(), Some(log));
+        assert_eq!(machine.announcements().await[0].log(), Some(first));
         assert_eq!(found(&bank).await, []);
         drop(bank);
         assert_eq!(machine.open().await.witnessed(), Default::default());
@@ -139,7 +141,7 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
     assert_eq!((told.replayed.len(), told.compromised.len()), (1, 1), "{told:?}");
 
     // Unless the operator says that it was no thief.
-    believe(&machine.vault(), malice).await.unwrap();
+    machine.believe(malice.0).await.unwrap();
     let bank = machine.open().await;
     assert_eq!(bank.witnessed().replayed, [malice]);
     assert_eq!(shapes(&bank).await, "pt pt pt pt");
@@ -230,7 +232,7 @@ async fn what_only_an_earlier_key_says_does_not_count_once_it_is_distrusted() {
         assert_eq!(machine.open().await.witnessed(), Default::default(), "told once");
     }
     // Unless the operator says that it was no thief.
-    believe(&machine.vault(), malice).await.unwrap();
+    machine.believe(malice.0).await.unwrap();
     assert_eq!(machine.open().await.witnessed().replayed, [malice]);
 }
 
@@ -354,11 +356,13 @@ async fn a_gap_in_the_history_of_keys_keeps_everything_closed_by_its_own_name() 
     machine.restore(&before);
     match machine.try_open().await.unwrap_err() {
         ErasureError::SigningKeyGap { key, replaces, erasures } => {
-            assert_eq!((key, replaces, erasures), (last, missing, vec![erased]));
+            let erasures: Vec<_> =
+                erasures.iter().map(|doubt| (doubt.erasure, doubt.signer)).collect();
+            assert_eq!((key, replaces, erasures), (last, missing, vec![(erased, last)]));
         }
         other => panic!("{other}"),
     }
-    believe(&machine.vault(), erased).await.unwrap();
+    machine.believe(erased.0).await.unwrap();
     let bank = machine.open().await;
     // The tombstones are signed by a key that it does not know, and what they say is so.
     assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
@@ -446,7 +450,7 @@ async fn a_file_of_erasures_brings_the_statements_along() {
     let replayed = replay(&vault, file).await.unwrap();
     assert_eq!((replayed.erasures.len(), replayed.unverifiable.len()), (1, 0));
     // A statement that was changed is told, and so is another vault's that is replayed here.
-    let changed = lines[1].replace(r#""log":1"#, r#""log":2"#).parse().unwrap();
+    let changed = lines[1].replace(r#""epoch":"#, r#""epoch":9"#).parse().unwrap();
     let replayed = replay(&vault, [changed]).await.unwrap();
     assert_eq!(replayed.unverifiable.len(), 1);
     let other = Vault::in_memory().unwrap();

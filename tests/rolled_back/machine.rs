@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use oubliette::{
-    erasure::{Announcement, ErasureError, KeyChange, change_key},
+    erasure::{self, Announcement, ErasureError, KeyChange, change_key},
     event::{ANNOUNCEMENTS, Position, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
@@ -23,6 +23,8 @@ use oubliette::{
     },
     vault::{OpenAs, Successor, Vault},
 };
+
+use uuid::Uuid;
 
 use crate::common::{
     all, bank_policy,
@@ -187,6 +189,11 @@ impl Machine {
         // It may be a copy of another machine's disk, with a slot of its own.
         let (vault, slot) = (vault(self.disk.path()), slot(self.disk.path()));
         Vault::open_as(&vault, &slot, OpenAs::TheOne).unwrap()
+    }
+
+    /// The operator takes a stranger's word for what is named so.
+    pub(crate) async fn believe(&self, named: Uuid) -> Result<(), ErasureError> {
+        erasure::believe(&self.vault(), &self.announcements().await, named).await
     }
 
     /// Makes and pins a successor of the key that signs.

@@ -2,9 +2,21 @@
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
 import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+class Ed25519PublicKey:
+    """Checks signatures strictly (section 9): `cryptography` takes keys and R of small order, too."""
+    P = 2**255 - 19
+    HALF = 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826  # y of two points of order 8
+    SMALL = {0, 1, P - 1, HALF, P - HALF}  # y of the eight points of small order
+    def __init__(self, raw): self.raw = raw
+    from_public_bytes = classmethod(lambda cls, raw: cls(raw))
+    def verify(self, sig, message):
+        for point in (self.raw, sig[:32]):
+            if int.from_bytes(point, "little") % 2**255 % self.P in self.SMALL: raise InvalidSignature
+        ed25519.Ed25519PublicKey.from_public_bytes(self.raw).verify(sig, message)
 
 Number = type("Number", (str,), {})  # a number's literal
 OWN = ("$sealed", "$oubliette")
@@ -231,6 +243,9 @@ def is_signed(line, key, public):
     except (InvalidSignature, AssertionError): return False
     return True
 def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", token(public))).digest()[:16])
+def is_key_id(text):
+    try: return len(token(text)) == 16
+    except AssertionError: return False
 def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 STATED = ("signing-key", "successor")
 KINDS = ("erasure", "distrust", *STATED)
@@ -251,11 +266,12 @@ class History:
         """Raises what is wrong with an announcement, and learns from a statement."""
         assert line["vault"] == self.vault, "another vault"
         kind, wrong = line.get("kind"), None
-        if int(line["format"]) != 1: wrong = "format"
+        if not isinstance(line["format"], Number) or number(line["format"]) != "1": wrong = "format"
         elif kind in LATER: wrong = "reserved"
         elif kind not in KINDS: wrong = "kind"
         elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
               or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
+        elif not is_key_id(line["log"]): wrong = "form"
         if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
         if kind == "distrust": return self.distrust(line, line["distrust"]["key"])
         if kind != "erasure": return self.learn(line, kind, line["statement"])
@@ -320,7 +336,7 @@ def reference(identity, erasure, stream):
     key = hmac.digest(hmac.digest(identity, b"oubliette vault 1: references", "sha256"), stream.encode(), "sha256")
     block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
     return block.update(erasure) + block.finalize()
-RECORD = {"erasure", "at", "reason", "keys", "subjects", "streams", "unsealed", "unknown_keys", "passed_over", "kept",
+RECORD = {"erasure", "at", "reason", "attempt", "keys", "subjects", "streams", "unsealed", "unknown_keys", "passed_over", "kept",
           "foreign", "done", "destroyed", "announced"}
 def read_record(text, erasure):
     """The record of an erasure (section 10)."""
@@ -408,7 +424,7 @@ for file in ("announcements", "distrust"):
         aad, text = open_announcement(v["line"], eras)
         opened = read_verdict(text, v["line"]["about"])
         assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
-        for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", Number(9))):
+        for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", b64(bytes(16)))):
             try: open_announcement({**v["line"], name: other}, eras)
             except Exception: continue
             assert False, f"{v['name']} opened with another {name}"
@@ -432,3 +448,13 @@ for v in file["bad"]:
     except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
     else: assert False, f"{v['name']} verifies, but is bad"
 print(f"{len(file['vectors'])} tombstone vectors, {len(file['bad'])} bad ones as they should be")
+
+file = json.loads((here / "signatures.json").read_text())
+def fits(v):
+    public, sig, message = (bytes.fromhex(v[name]) for name in ("public", "sig", "message"))
+    try: Ed25519PublicKey.from_public_bytes(public).verify(sig, message)
+    except InvalidSignature: return False
+    return True
+for v in file["good"]: assert fits(v), v["name"]
+for v in file["bad"]: assert not fits(v), f"{v['name']} verifies, but is bad"
+print(f"{len(file['good'])} signature vectors, {len(file['bad'])} bad ones as they should be")

@@ -7,13 +7,13 @@ use std::{
 
 use clap::Args;
 use oubliette::{
-    erasure::{KeyChange, Witnessed},
-    event::ErasureId,
+    erasure::{Announcement, KeyChange, Witnessed},
     layer::Oubliette,
     store::{Refusal, SqliteStore, StoreError},
     vault::{Kek, OpenAs, Passphrase},
 };
-use oubliette_folder::{Access, DataFolder, FormerPolicy, PolicyText};
+use oubliette_folder::{Access, DataFolder, FormerPolicy, Parts, PolicyText};
+use uuid::Uuid;
 
 use super::{
     exit::CliError,
@@ -67,13 +67,16 @@ pub(super) struct Globals {
     #[arg(long, global = true)]
     pub(super) past_counter: bool,
     /// Say that an erasure is dealt with which the vault announced and cannot open any more, because
-    /// it was put back too far: everybody whom it took is forgotten again by name. Once is enough
-    #[arg(long = "past-erasure", global = true, value_name = "ERASURE")]
-    pub(super) past_erasures: Vec<ErasureId>,
+    /// it was put back too far: everybody whom it took is forgotten again by name; or that an
+    /// announcement is a forgery. ID is the erasure's, or that of one of the events that announce it.
+    /// Once is enough
+    #[arg(long = "past-erasure", global = true, value_name = "ID")]
+    pub(super) past_erasures: Vec<Uuid>,
     /// Apply an erasure that an earlier restoration of this vault's backup announced, under a key that
-    /// this one does not know, or that only a compromised key announced. Once is enough
-    #[arg(long = "believe-erasure", global = true, value_name = "ERASURE")]
-    pub(super) believed_erasures: Vec<ErasureId>,
+    /// this one does not know, or that only a compromised key announced. ID is the erasure's, or that of
+    /// one of the events that announce it. Once is enough
+    #[arg(long = "believe-erasure", global = true, value_name = "ID")]
+    pub(super) believed_erasures: Vec<Uuid>,
     /// Open this folder as the only one of its root slot, though it was restored or is a copy: you
     /// make sure that no other folder is used with that slot. Once is enough
     #[arg(long, global = true, conflicts_with = "read_only")]
@@ -109,6 +112,16 @@ impl Globals {
         self.open(Access::Existing).await
     }
 
+    /// As [`Globals::open_existing`], with announcements that the user may name beside those of the store.
+    pub(super) async fn open_with_list(
+        &self,
+        listed: Vec<Announcement>,
+    ) -> Result<Store, CliError> {
+        self.refuse_no_vault()?;
+        let folder = self.unlocked()?.with_list(listed);
+        self.told(folder.open(Access::Existing, self.policy.as_deref()).await?)
+    }
+
     /// Opens the folder for a command that looks whether it is whole.
     pub(super) async fn open_to_audit(&self) -> Result<Store, CliError> {
         self.open(Access::Audit).await
@@ -129,7 +142,10 @@ impl Globals {
     pub(super) async fn open_with_key_change(&self, change: KeyChange) -> Result<Store, CliError> {
         self.refuse_no_vault()?;
         let folder = self.unlocked()?.with_key_change(Some(change));
-        let parts = folder.open(Access::Existing, self.policy.as_deref()).await?;
+        self.told(folder.open(Access::Existing, self.policy.as_deref()).await?)
+    }
+
+    fn told(&self, parts: Parts) -> Result<Store, CliError> {
         parts.notes.iter().for_each(|told| note(self.json, told));
         self.tell_of_witness(&parts.oubliette.witnessed());
         Ok(parts.oubliette)
@@ -226,6 +242,18 @@ impl Globals {
                      does not open: forged, changed, or a newer program's; not counted ({})",
                     output::count(unverifiable.len() as u64, "event"),
                     ids(&unverifiable)
+                ),
+            );
+        }
+        let odd: Vec<_> = witnessed.odd.iter().map(ToString::to_string).collect();
+        if !odd.is_empty() {
+            note(
+                self.json,
+                &format!(
+                    "{} in oubliette-announcements is no announcement: changed, or written by somebody \
+                     else ({})",
+                    output::count(odd.len() as u64, "event"),
+                    ids(&odd)
                 ),
             );
         }

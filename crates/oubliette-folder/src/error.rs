@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use super::folder::FORMAT;
 use oubliette::{
     erasure::ErasureError,
+    event::SigningKeyId,
     policy::PolicyErrors,
     store::{StoreError, sqlite::OpenError},
     vault::{VaultError, backup::BackupError},
@@ -155,8 +156,10 @@ pub enum FolderError {
     NothingToRestoreTo(PathBuf),
     /// Erasures that were to be applied to a restored vault.
     #[error(
-        "{0} of the given erasures are this vault's and do not open: changed, forged, or a newer \
-         program's; nothing was restored: take the file as `erasures export` wrote it"
+        "{0} of the given erasures are this vault's and do not count: changed, forged, or of a newer program; \
+         or an earlier restoration of the same backup announced them, under a key that no backup has; nothing \
+         was restored: take the file as `erasures export` wrote it; or, if it is that, restore without it, and \
+         answer what opening asks of each erasure (`--believe-erasure`)"
     )]
     ErasuresDoNotOpen(usize),
     /// Erasures that were to be applied to a restored vault, and that a key signed which was stolen.
@@ -166,6 +169,28 @@ pub enum FolderError {
          without, and say of each whether to apply it (`--believe-erasure`)"
     )]
     ErasuresOfCompromisedKey(usize),
+    /// None of the erasures that were to be applied to a restored vault is this vault's.
+    #[error(
+        "none of the {0} given erasures is this vault's: nothing was restored; take the file that \
+         `erasures export` wrote of the vault that is to be restored"
+    )]
+    ErasuresOfAnotherVault(usize),
+    /// The signing key was changed; what came afterwards failed.
+    #[error("the signing keys are changed, and {key} signs from now on; but {source}")]
+    AfterKeyChange {
+        /// The key that signs, or was pinned.
+        key: SigningKeyId,
+        /// What failed.
+        source: Box<FolderError>,
+    },
+    /// The vault was restored; opening it failed. Do not restore it again: open it, as the cause says.
+    #[error("the vault is restored, and its root slot is at {root}; but {source}")]
+    AfterRestoring {
+        /// Where the root slot is.
+        root: PathBuf,
+        /// What failed.
+        source: Box<FolderError>,
+    },
     /// A backup cannot be restored.
     #[error(transparent)]
     Backup(#[from] BackupError),

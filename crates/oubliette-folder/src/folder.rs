@@ -15,14 +15,14 @@ use super::{
     slot::{absolute_root, make_room},
 };
 use oubliette::{
-    erasure::{self, ErasureError, KeyChange},
-    event::ErasureId,
+    erasure::{self, Announcement, ErasureError, KeyChange},
     layer::Oubliette,
     policy::Policy,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
     vault::{Kek, OpenAs, Passphrase, Vault, VaultError, remove_unfinished},
 };
 use oubliette_files::{durable, own};
+use uuid::Uuid;
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
 pub(super) const FORMAT: u32 = 1;
@@ -40,8 +40,9 @@ pub struct DataFolder {
     pub(super) passphrase: Option<Passphrase>,
     pub(super) counter: Option<String>,
     pub(super) past_counter: bool,
-    pub(super) past_erasures: Vec<ErasureId>,
-    pub(super) believed_erasures: Vec<ErasureId>,
+    pub(super) past_erasures: Vec<Uuid>,
+    pub(super) believed_erasures: Vec<Uuid>,
+    pub(super) listed: Vec<Announcement>,
     pub(super) key_change: Option<KeyChange>,
     pub(super) how: OpenAs,
     pub(super) vault: Option<PathBuf>,
@@ -95,6 +96,7 @@ impl DataFolder {
             past_counter: false,
             past_erasures: Vec::new(),
             believed_erasures: Vec::new(),
+            listed: Vec::new(),
             key_change: None,
             how: OpenAs::Known,
             vault: None,
@@ -136,17 +138,24 @@ impl DataFolder {
         self
     }
 
-    /// Passing over these erasures; see [`erasure::pass_over`].
+    /// Passing over the announcements that are named so; see [`erasure::pass_over`].
     #[must_use]
-    pub fn past_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
-        self.past_erasures = erasures;
+    pub fn past_erasures(mut self, named: Vec<Uuid>) -> Self {
+        self.past_erasures = named;
         self
     }
 
-    /// Applying these erasures on a stranger's word; see [`erasure::believe`].
+    /// Applying the announcements that are named so, on a stranger's word; see [`erasure::believe`].
     #[must_use]
-    pub fn believed_erasures(mut self, erasures: Vec<ErasureId>) -> Self {
-        self.believed_erasures = erasures;
+    pub fn believed_erasures(mut self, named: Vec<Uuid>) -> Self {
+        self.believed_erasures = named;
+        self
+    }
+
+    /// With these announcements beside those of the event store, for what is named.
+    #[must_use]
+    pub fn with_list(mut self, listed: Vec<Announcement>) -> Self {
+        self.listed = listed;
         self
     }
 
@@ -352,15 +361,6 @@ impl DataFolder {
         if let Some(expected) = self.expected_epoch {
             vault.expect_epoch(expected)?;
         }
-        for erasure in &self.past_erasures {
-            erasure::pass_over(&vault, *erasure).await?;
-        }
-        for erasure in &self.believed_erasures {
-            erasure::believe(&vault, *erasure).await?;
-        }
-        if let Some(change) = &self.key_change {
-            erasure::change_key(&vault, change).await?;
-        }
         let mode = if read_only { OpenMode::ReadOnly } else { OpenMode::Existing };
         let store = SqliteStore::open_with(folder.events(), mode)?;
         let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
@@ -371,6 +371,15 @@ impl DataFolder {
                 vault: vault.id().to_string(),
             });
         }
+        let changed = match &self.key_change {
+            Some(change) => Some(erasure::change_key(&vault, change).await?),
+            None => None,
+        };
+        let after = |source| match changed {
+            Some(key) => FolderError::AfterKeyChange { key, source: Box::new(source) },
+            None => source,
+        };
+        self.decide(&vault, &store).await.map_err(after)?;
         let folders = [self.path.clone(), folder.vault(), folder.events()];
         let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
         if !read_only && noted.vault().is_none() {
@@ -384,7 +393,7 @@ impl DataFolder {
         if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
             notes.push(format!("what was set for the folder cannot be noted: {error}"));
         }
-        let policy = self.policy(&vault, access, given.as_ref(), &mut notes)?;
+        let policy = self.policy(&vault, access, given.as_ref(), &mut notes).map_err(after)?;
         let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
         let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
             Err(
@@ -394,9 +403,25 @@ impl DataFolder {
                 | ErasureError::SigningKeyGap { .. }
                 | ErasureError::UnknownSigner(_),
             ) if let Some((store, vault)) = audited => Oubliette::unresumed(store, vault, policy),
-            opened => opened?,
+            opened => opened.map_err(|error| after(error.into()))?,
         };
         Ok(Parts { oubliette, created_root: None, given, notes })
+    }
+
+    /// Notes what the operator says of announcements.
+    async fn decide(&self, vault: &Vault, store: &SqliteStore) -> Result<(), FolderError> {
+        if self.past_erasures.is_empty() && self.believed_erasures.is_empty() {
+            return Ok(());
+        }
+        let mut announced = erasure::announced(store).await?;
+        announced.extend(self.listed.iter().cloned());
+        for named in &self.past_erasures {
+            erasure::pass_over(vault, &announced, *named).await?;
+        }
+        for named in &self.believed_erasures {
+            erasure::believe(vault, &announced, *named).await?;
+        }
+        Ok(())
     }
 
     /// Where the root slot is, of a folder that is located.

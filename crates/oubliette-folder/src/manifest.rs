@@ -20,7 +20,7 @@ use super::{
     slot::{absolute_root, device},
 };
 use oubliette::vault::{Kek, PageStoreKind, Vault};
-use oubliette_files::durable;
+use oubliette_files::{durable, without_mark};
 
 /// What `oubliette.json` says in the version that this program knows: these members, and no others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,8 +127,7 @@ impl DataFolder {
             Err(source) => return Err(FolderError::Io { path: file, source }),
         };
         let not_ours = |_| self.without_manifest();
-        // Some editors put a mark before the text.
-        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&text);
+        let text = without_mark(&text);
         // The version first: only it says what the rest looks like.
         let Version { oubliette: found } = serde_json::from_slice(text).map_err(not_ours)?;
         if found > FORMAT {

@@ -80,6 +80,10 @@ impl DataFolder {
         drop(store);
         backup.refuse_other_vault(&wanted)?;
         // Before the slot is touched: an older vault that was moved aside opens until then.
+        let of_vault = |said: &Announcement| said.vault() == backup.vault().0;
+        if !erasures.is_empty() && !erasures.iter().any(of_vault) {
+            return Err(FolderError::ErasuresOfAnotherVault(erasures.len()));
+        }
         match unsuitable(&backup, &erasures) {
             Unsuitable { odd: 0, compromised: 0 } => {}
             Unsuitable { odd: 0, compromised } => {
@@ -118,7 +122,9 @@ impl DataFolder {
         // Before the vault takes its place: one whose slot nobody finds would be none.
         self.note(&noted)?;
         let restored = prepared.complete()?;
-        let parts = self.open(Access::Existing, None).await?;
+        let failed =
+            |source| FolderError::AfterRestoring { root: root.clone(), source: Box::new(source) };
+        let parts = self.open(Access::Existing, None).await.map_err(failed)?;
         let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());
         let left = noted_root.filter(elsewhere);
         Ok(RestoredFolder { restored, root, left, replayed, parts })

@@ -19,6 +19,7 @@ use oubliette::vault::{Kek, VaultError};
 use oubliette_files::{
     durable,
     own::{self, Refused},
+    without_mark,
 };
 
 /// What a file of ours says of its version, whichever it is.
@@ -67,12 +68,13 @@ impl Settings {
             opened => opened.map_err(VaultError::from)?,
         };
         own::refuse_shared(&opened, &path).map_err(VaultError::from)?;
-        let mut text = String::new();
-        let read = opened.read_to_string(&mut text);
+        let mut text = Vec::new();
+        let read = opened.read_to_end(&mut text);
         read.map_err(|source| FolderError::Io { path: path.clone(), source })?;
+        let text = without_mark(&text);
         let bad = |why: String| FolderError::BadSettings { path: path.clone(), why };
         // The version first: only it says what the rest looks like.
-        let version = serde_json::from_str(&text).map_err(|error| bad(error.to_string()));
+        let version = serde_json::from_slice(text).map_err(|error| bad(error.to_string()));
         let Version { oubliette: found } = version?;
         if found > FORMAT {
             return Err(FolderError::NewerFormat { path, found });
@@ -80,7 +82,7 @@ impl Settings {
         if found != FORMAT {
             return Err(bad(format!("version {found} was never released")));
         }
-        serde_json::from_str(&text).map(Some).map_err(|error| bad(error.to_string()))
+        serde_json::from_slice(text).map(Some).map_err(|error| bad(error.to_string()))
     }
 
     /// Notes them in a file, where they say anything that the folder alone does not tell.

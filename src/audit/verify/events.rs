@@ -17,8 +17,8 @@ use crate::{
     crypto::Plaintext,
     erasure::{self, Uncounted},
     event::{
-        Announcement, AnnouncementKind, ErasureId, Holes, KeyId, Payload, RecordedEvent,
-        StreamName, Subject, Timestamp,
+        ANNOUNCEMENTS, Announcement, AnnouncementKind, ErasureId, EventId, Holes, KeyId, Payload,
+        RecordedEvent, StreamName, Subject, Timestamp,
     },
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
@@ -57,6 +57,7 @@ pub(super) async fn verify<S: EventStore>(
     let most = options.keys_at_once.max(1);
     let (mut lot, mut edges) = keys.next_lot(vault, most);
     let mut tombstones: HashMap<ErasureId, u64> = HashMap::new();
+    let mut announced = Announced::default();
     let mut others = Others::default();
     let (mut pass, mut unused) = (1, 0);
     loop {
@@ -77,7 +78,7 @@ pub(super) async fn verify<S: EventStore>(
             }
             let (lot, edges, others) = (&mut lot, &mut edges, &mut others);
             let mut events = Events { layer, vault, books, report, tell, lot, edges, others };
-            events.judge(specimen, &mut tombstones)?;
+            events.judge(specimen, &mut tombstones, &mut announced)?;
         }
         tell(VerifyNews::Events { read, pass });
         let unseen: Vec<KeyId> = lot.unseen().collect();
@@ -108,6 +109,7 @@ pub(super) async fn verify<S: EventStore>(
     keys.tell(report, tell);
     report.vault.ownerless = keys.ownerless;
     report.vault.unused_keys = (!keys.broken).then_some(unused);
+    missing(vault, books, &announced, report, tell);
     for (erasure, record) in &books.records {
         let set = tombstones.get(erasure).copied().unwrap_or_default();
         if record.done && set < record.streams {
@@ -116,6 +118,42 @@ pub(super) async fn verify<S: EventStore>(
         }
     }
     Ok(())
+}
+
+/// What the vault's own announcements in the store are about.
+#[derive(Default)]
+struct Announced {
+    erasures: HashSet<ErasureId>,
+    statements: HashSet<EventId>,
+}
+
+/// What the vault knows to have announced, and is not there as it was: whoever changes an announcement makes
+/// it another vault's, or nobody's.
+fn missing(
+    vault: &Vault,
+    books: &Books,
+    announced: &Announced,
+    report: &mut VerifyReport,
+    tell: &mut (impl FnMut(VerifyNews) + Send),
+) {
+    // Beside a codec, the store is empty and bears witness to nothing.
+    if report.events.events == 0 {
+        return;
+    }
+    for (erasure, record) in &books.records {
+        let there = announced.erasures.contains(erasure) || record.dealt_with.is_some();
+        if record.announced && !there {
+            let what = "the vault knows that it was announced, and no event announces it";
+            report.found(Ill::AnnouncementMissing.at(Where::Erasure(*erasure), what), tell);
+        }
+    }
+    // Where the history cannot be read that is told already.
+    let (Ok(statements), Ok((due, _))) = (vault.key_statements(), vault.unsaid()) else { return };
+    let said = statements.iter().filter(|said| due.iter().all(|due| due.id() != said.id()));
+    for said in said.filter(|said| !announced.statements.contains(&said.id())) {
+        let what = format!("event {}, a statement about the signing keys, is not there", said.id());
+        report.found(Ill::AnnouncementMissing.at(Where::Vault, what), tell);
+    }
 }
 
 /// The keys of the vault, lot by lot.
@@ -291,6 +329,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         &mut self,
         specimen: Specimen,
         tombstones: &mut HashMap<ErasureId, u64>,
+        announced: &mut Announced,
     ) -> Result<(), AuditError> {
         mark(&specimen, self.lot);
         let tagged = specimen.tagged(self.vault);
@@ -316,7 +355,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 stated(self.layer, self.vault, &event, None, self.edges);
                 self.unreadable(&event, &unreadable);
             }
-            Ok(_) if event.is_announcement() => self.announcement(&event)?,
+            Ok(_) if event.is_announcement() => self.announcement(&event, announced)?,
+            Ok(_) if event.stream.as_str() == ANNOUNCEMENTS => {
+                let what = "it is in the stream of announcements, and is none";
+                self.found(Ill::ForgedAnnouncement, &event, what);
+            }
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
             Ok(Document::Clear) => self.clear(&event)?,
@@ -570,7 +613,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         Ok(())
     }
 
-    fn announcement(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
+    fn announcement(
+        &mut self,
+        event: &RecordedEvent,
+        announced: &mut Announced,
+    ) -> Result<(), AuditError> {
         let Some(said) = Announcement::of(event) else {
             self.found(Ill::ForgedAnnouncement, event, "it does not have the form of one");
             return Ok(());
@@ -579,11 +626,14 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             return Ok(());
         }
         if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
-            return self.statement(event, &said);
+            return self.statement(event, &said, announced);
         }
         match erasure::open(&said, self.vault)? {
-            Ok(_) => {}
+            Ok(verdict) => {
+                announced.erasures.insert(verdict.erasure);
+            }
             Err(Uncounted::TooNew) => {
+                announced.erasures.extend(said.erasure());
                 let known = |erasure| self.books.records.contains_key(&erasure);
                 if !said.erasure().is_some_and(known) {
                     let what = "this vault announced an erasure here, and cannot open it any more";
@@ -593,7 +643,10 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             // What the vault knows is so, whoever says it.
             Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(verdict, _))
                 if self.books.records.contains_key(&verdict.erasure)
-                    && self.vault.covers(&verdict)? => {}
+                    && self.vault.covers(&verdict)? =>
+            {
+                announced.erasures.insert(verdict.erasure);
+            }
             Err(Uncounted::Compromised(_)) => {
                 let what = "only a compromised signing key announces this erasure";
                 self.found(Ill::CompromisedWord, event, what);
@@ -610,8 +663,16 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     }
 
     /// A statement about the vault's signing keys.
-    fn statement(&mut self, event: &RecordedEvent, said: &Announcement) -> Result<(), AuditError> {
-        let Err(why) = self.vault.signing_history()?.learn(said) else { return Ok(()) };
+    fn statement(
+        &mut self,
+        event: &RecordedEvent,
+        said: &Announcement,
+        announced: &mut Announced,
+    ) -> Result<(), AuditError> {
+        let Err(why) = self.vault.signing_history()?.learn(said) else {
+            announced.statements.insert(event.id);
+            return Ok(());
+        };
         let kind = match why {
             Unlearned::Compromised { .. } => Ill::CompromisedWord,
             Unlearned::Gap { .. } if erasure::opens(said, self.vault) => Ill::SigningKeyGap,

@@ -92,8 +92,10 @@ pub enum Ill {
     NewerState,
     /// A tombstone that is another vault's, as far as can be told.
     ForeignTombstone,
-    /// An announcement names this vault, and is not its word.
+    /// An announcement names this vault, and is not its word; or what is in the stream of announcements is none.
     ForgedAnnouncement,
+    /// What the vault knows to have announced is not in the event store.
+    AnnouncementMissing,
     /// Only a compromised signing key says it, and the vault knows nothing of it.
     CompromisedWord,
     /// A statement leads to a signing key from one that the vault does not know.
@@ -145,6 +147,7 @@ impl Ill {
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
+            | Self::AnnouncementMissing
             | Self::OwnerNotNoted
             | Self::OwnerInClear
             | Self::MissedInPart
@@ -278,7 +281,16 @@ impl Ill {
             Self::ForgedTombstone => {
                 "forged, or changed since: somebody else can write to the event store. It says of \
                  nobody that they are forgotten, and readers get nothing of it. Forget nobody because \
-                 of it; find out who wrote it, and restore the stream from a copy of the event store"
+                 of it; find out who wrote it, and restore the stream from a copy of the event store. If \
+                 this vault was restored from a backup and was restored before, its earlier signing key \
+                 may have made it: then `--believe-erasure` with the announcement of that erasure makes \
+                 it count"
+            }
+            Self::AnnouncementMissing => {
+                "a vault that is restored from an earlier backup will not learn of it from this event store: \
+                 the store was put back, lost events, or somebody changed or removed it. Restore a newer copy \
+                 of the store, if there is one; keep what `oubliette erasures export` writes, and give it to \
+                 each restoration (`--erasures`)"
             }
             Self::ForeignTombstone => {
                 "none needed, if another vault shares this event store; if none does, it is forged, \
@@ -396,6 +408,7 @@ impl fmt::Display for Ill {
             Self::ForgedTombstone => "forged tombstone",
             Self::ForeignTombstone => "foreign tombstone",
             Self::ForgedAnnouncement => "forged announcement",
+            Self::AnnouncementMissing => "announcement missing",
             Self::CompromisedWord => "compromised word",
             Self::SigningKeyGap => "signing key gap",
             Self::RefusedStatement => "refused statement",

@@ -117,9 +117,10 @@ fn books(
     }
     for (erasure, record) in &books.records {
         let at = || Where::Erasure(*erasure);
-        // Of one that was applied again the vault cannot know; its tombstones are counted among
+        // Of one that was applied again, or that an operator dealt with, the vault cannot know; its tombstones are counted among
         // the events.
-        if !record.done && record.replayed.is_none() && !journals.contains(erasure) {
+        let by_journal = record.replayed.is_none() && record.dealt_with.is_none();
+        if !record.done && by_journal && !journals.contains(erasure) {
             let what = "it is not done, and the journal that would complete it is gone";
             report.found(Ill::ErasurePending.at(at(), what), tell);
         }

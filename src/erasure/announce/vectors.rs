@@ -30,6 +30,11 @@ fn signer(secret: u8) -> SigningKey {
     SigningKey::from_secret(&[secret; 32])
 }
 
+/// The log that a key began.
+fn log(by: u8) -> String {
+    signer(by).public().id().to_string()
+}
+
 fn numbered(number: u8) -> String {
     format!("6fa459ea-ee8a-5ca4-894e-db77e16000{number:02x}")
 }
@@ -48,7 +53,7 @@ struct Case {
 impl Case {
     fn new(id: &str, kind: &str, about: &str, at: &str, epoch: u8) -> Self {
         let line = json!({
-            "id": id, "format": 1, "kind": kind, "vault": VAULT, "log": 1, "about": about, "at": at,
+            "id": id, "format": 1, "kind": kind, "vault": VAULT, "log": log(STOLEN), "about": about, "at": at,
             "epoch": epoch,
         });
         Self { line, plaintext: plain(vec![], &[]), eras: vec![4], prover: None, by: PRESENT }
@@ -142,8 +147,14 @@ fn taken() -> Vec<Taken> {
 fn record() -> Vec<u8> {
     let erasure = ErasureId(ERASURE.parse().unwrap());
     let reason = "ticket 4711".to_owned();
-    let record =
-        ErasureRecord { reason, keys: 3, subjects: 2, streams: 2, ..ErasureRecord::empty(erasure) };
+    let record = ErasureRecord {
+        reason,
+        attempt: 1,
+        keys: 3,
+        subjects: 2,
+        streams: 2,
+        ..ErasureRecord::empty(erasure)
+    };
     record.to_note().unwrap().to_vec()
 }
 
@@ -209,7 +220,7 @@ fn vectors() -> Vec<Value> {
     two.eras = vec![3, 4];
     let about = "01890a5d-ac97-774b-bcce-b302099a8058";
     let other = Case::new(&numbered(2), "erasure", about, "2023-06-30T03:34:18.519Z", 18);
-    let other = other.with("log", 2).with("previous", numbered(1)).by(FIRST);
+    let other = other.with("log", log(STRANGER)).with("previous", numbered(1)).by(FIRST);
     vec![
         good("the first, of two subjects, of one of whom keys are spared", two),
         good(
@@ -285,7 +296,7 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     );
     add("as another event", "unsigned", set(line, "id", numbered(3).into()));
     add("at another epoch", "unsigned", set(line, "epoch", 18.into()));
-    add("of another log", "unsigned", set(line, "log", 2.into()));
+    add("of another log", "unsigned", set(line, "log", log(STRANGER).into()));
     add("as another kind", "unsigned", set(line, "kind", "hold".into()));
     add("what is sealed changed", "unsigned", flipped(line, "sealed"));
     let theirs = first().with("vault", OTHER_VAULT).line();
@@ -347,6 +358,14 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     add("a reserved kind that only a compromised key signs", "unsigned", hold.line());
     let pardon = first().sealing(plain(vec![], &[])).with("kind", "pardon");
     add("a kind of which nobody knows", "kind", pardon.line());
+    for kind in [json!(["hold"]), json!({"name": "hold"}), json!(7), Value::Null] {
+        let case = first().sealing(plain(vec![], &[])).with("kind", kind);
+        add("a kind that is no text", "kind", case.line());
+    }
+    for format in [json!("1"), json!(1.5), json!([1]), Value::Null] {
+        add("a format that is no number of ours", "format", first().with("format", format).line());
+    }
+    add("a log that is no key's id", "form", first().with("log", 1).line());
     add("a member of which nobody knows", "form", first().with("more", true).line());
     let later = first().with("format", 2).with("kind", "signing-key").by(SUCCESSOR);
     add("a later form that the pinned successor signed", "format", later.line());

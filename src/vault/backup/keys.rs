@@ -6,6 +6,7 @@ use age::x25519;
 use zeroize::Zeroizing;
 
 use super::BackupError;
+use crate::without_mark;
 
 /// How a secret identity begins, so that one in the wrong place is not repeated in a message.
 const SECRET: &str = "AGE-SECRET-KEY-";
@@ -36,7 +37,9 @@ impl Recipients {
     /// # Errors
     /// [`BackupError::Io`], and as [`Recipients::add`].
     pub fn add_file(&mut self, path: &Path) -> Result<(), BackupError> {
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(BackupError::io(path))?);
+        let bytes = Zeroizing::new(fs::read(path).map_err(BackupError::io(path))?);
+        let none = || BackupError::NotARecipient { what: path.display().to_string() };
+        let text = std::str::from_utf8(without_mark(&bytes)).map_err(|_| none())?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
@@ -80,7 +83,7 @@ impl Identities {
     pub fn from_file(path: &Path) -> Result<Self, BackupError> {
         let bytes = Zeroizing::new(fs::read(path).map_err(BackupError::io(path))?);
         let none = || BackupError::NotAnIdentity(path.into());
-        let text = std::str::from_utf8(&bytes).map_err(|_| none())?;
+        let text = std::str::from_utf8(without_mark(&bytes)).map_err(|_| none())?;
         let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
         let identities = lines.map(|line| x25519::Identity::from_str(line).map_err(|_| none()));
         let identities = identities.collect::<Result<Vec<_>, _>>()?;

@@ -96,7 +96,8 @@ impl VerifiedBackup {
         slot.renew(vault).map_err(|error| match error {
             source @ (VaultError::SlotOfAnotherVault { .. }
             | VaultError::SlotDamaged(_)
-            | VaultError::NewerFormat { .. }) => {
+            | VaultError::NewerFormat { .. }
+            | VaultError::NewerMirror { .. }) => {
                 BackupError::SlotThere { vault: vault.to_string(), source }
             }
             error => error.into(),

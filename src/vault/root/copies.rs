@@ -131,7 +131,7 @@ impl Slot {
     ///
     /// # Errors
     /// [`VaultError::SlotOfAnotherVault`], [`VaultError::SlotDamaged`],
-    /// [`VaultError::NewerFormat`]; [`VaultError::EpochTooLow`] where its counter tells of a newer
+    /// [`VaultError::NewerFormat`], [`VaultError::NewerMirror`]; [`VaultError::EpochTooLow`] where its counter tells of a newer
     /// root than is left, [`VaultError::Counter`]; those of the key-encryption key, and of opening a
     /// slot.
     #[cfg(feature = "backup")]
@@ -168,7 +168,7 @@ impl Slot {
             state.note_mirrors(found.newest.first().map(|(_, record)| &record.mirrors));
             state.bind = Some(found.newest.first().and_then(|(_, record)| record.counter));
         }
-        let of_mirrors = state.newest_mirror();
+        let of_mirrors = state.newest_mirror()?;
         let of_mirrors = of_mirrors.first().map(|(_, record)| (record.epoch, record.counter));
         if let (Some(None), Some((_, counter))) = (state.bind, of_mirrors) {
             state.bind = Some(counter);
@@ -304,7 +304,7 @@ impl State {
         let mut copy = Vec::new();
         if !self.read_only {
             self.note_mirrors(own.first().map(|(_, record)| &record.mirrors));
-            copy = self.newest_mirror();
+            copy = self.newest_mirror()?;
         }
         let age_of = |records: &[(usize, Box<Record>)]| records.first().map(|(_, r)| r.age());
         // The slot itself decides, unless a mirror is newer: then it is an old copy, or damaged.
@@ -403,16 +403,19 @@ impl State {
     }
 
     /// The newest records among all mirrors.
-    fn newest_mirror(&mut self) -> Vec<(usize, Box<Record>)> {
+    ///
+    /// # Errors
+    /// As of [`Mirror::look`].
+    fn newest_mirror(&mut self) -> Result<Vec<(usize, Box<Record>)>, VaultError> {
         let mut newest: Vec<(usize, Box<Record>)> = Vec::new();
         for mirror in &mut self.mirrors {
-            let found = mirror.look(self.vault);
+            let found = mirror.look(self.vault)?;
             let best = newest.first().map(|(_, record)| record.age());
             if found.first().is_some_and(|(_, record)| best.is_none_or(|b| b < record.age())) {
                 newest = found;
             }
         }
-        newest
+        Ok(newest)
     }
 
     /// Makes sure that what was read is on the medium.

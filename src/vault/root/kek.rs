@@ -18,7 +18,12 @@ use base64::{
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::{crypto::Secret, vault::VaultError};
+use crate::{
+    crypto::Secret,
+    event::{Odd, UNICODE_VERSION, typed},
+    vault::VaultError,
+    without_mark,
+};
 
 /// How long a command may take: a key management service far away, and a person who confirms.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -148,6 +153,21 @@ impl Passphrase {
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+
+    /// As whoever types it means it: two keyboards, or a terminal and a variable, may give other bytes for
+    /// the same `é`.
+    fn in_one_form(&self) -> Result<Self, String> {
+        typed(&self.0).map(Self).map_err(|(c, odd)| match odd {
+            Odd::Unassigned => format!(
+                "it has a character that Unicode {} has not assigned, so that its bytes may change",
+                UNICODE_VERSION.0
+            ),
+            Odd::Hidden if c.is_control() => {
+                "it has a control character, such as the end of a line".to_owned()
+            }
+            Odd::Hidden => "it has a character that does not show, or of private use".to_owned(),
+        })
+    }
 }
 
 impl fmt::Debug for Passphrase {
@@ -180,8 +200,8 @@ impl KekSecret {
         let key = match kek {
             Kek::None => return Ok(Self::None),
             Kek::Passphrase => {
-                let given = passphrase.cloned().ok_or_else(|| unusable("none was given".into()));
-                return given.map(Self::Passphrase);
+                let given = passphrase.ok_or_else(|| unusable("none was given".into()))?;
+                return given.in_one_form().map(Self::Passphrase).map_err(unusable);
             }
             Kek::File(path) => {
                 file(path, "the key-encryption key").and_then(|bytes| key(&bytes, true))
@@ -222,9 +242,17 @@ fn variable(name: &str) -> Result<Zeroizing<String>, String> {
 /// 32 bytes, raw or as text. What is there is never repeated in the message.
 fn key(bytes: &[u8], raw: bool) -> Result<Secret, String> {
     if raw && let Ok(key) = <&[u8; 32]>::try_from(bytes) {
+        // No key that was drawn at random looks so: it is half a key in digits, or a passphrase.
+        if bytes.iter().all(u8::is_ascii_graphic) {
+            return Err(
+                "32 bytes are there that are text, and so no random ones: a key has 32 random \
+                        bytes, raw, as 64 hexadecimal digits or in Base64"
+                    .to_owned(),
+            );
+        }
         return Ok(Secret::copy_of(key));
     }
-    let text = bytes.trim_ascii();
+    let text = without_mark(bytes).trim_ascii();
     if text.len() == 64
         && let Some(key) = hexadecimal(text)
     {
@@ -362,6 +390,7 @@ mod tests {
             format!("  {}\n", hex.to_uppercase()).into_bytes(),
             b"p6enp6enp6enp6enp6enp6enp6enp6enp6enp6enp6c=\n".to_vec(),
             b"p6enp6enp6enp6enp6enp6enp6enp6enp6enp6enp6c".to_vec(),
+            format!("\u{feff}{hex}\r\n").into_bytes(),
         ] {
             assert_eq!(*key(&text, true).unwrap(), KEY);
         }
@@ -378,8 +407,14 @@ mod tests {
             assert!(why.contains("32 bytes"), "{why}");
             assert!(!why.contains("short") && !why.contains("zzz"), "{why}");
         }
-        // Thirty-two letters in a variable are more likely half a key in digits than a whole one.
-        assert!(key(&[b'a'; 32], false).is_err());
+        // Sixteen bytes in digits, without a line feed and with one, are half a key: also where raw ones
+        // may be.
+        for raw in [false, true] {
+            for half in [&[b'a'; 32][..], b"0123456789abcdef0123456789abcdef\n"] {
+                let why = key(half, raw).unwrap_err();
+                assert!(why.contains("64 hexadecimal digits") && !why.contains("aaa"), "{why}");
+            }
+        }
     }
 
     #[test]
@@ -420,6 +455,31 @@ mod tests {
         match KekSecret::read(&command, None) {
             Ok(KekSecret::Key(key)) => assert_eq!(*key, KEY),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_passphrase_is_the_same_however_it_was_typed_and_never_repeated() {
+        let read = |text: &str| {
+            let given = Passphrase::new(text.to_owned());
+            match KekSecret::read(&Kek::Passphrase, given.as_ref()) {
+                Ok(KekSecret::Passphrase(read)) => Ok(read.bytes().to_vec()),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        assert_eq!(read("caf\u{e9}-garten"), Ok("café-garten".into()));
+        assert_eq!(read("cafe\u{301}-garten"), Ok("café-garten".into()));
+        assert_eq!(read("correct horse"), read("correct\u{a0}horse"));
+        assert_ne!(read("correct horse"), read("Correct horse"));
+        for (text, why) in [
+            ("hunter2\r", "the end of a line"),
+            ("hunter2\u{200b}", "does not show"),
+            ("hunter2\u{e000}", "private use"),
+            ("hunter2\u{378}", "not assigned"),
+        ] {
+            let told = read(text).unwrap_err();
+            assert!(told.contains(why) && !told.contains("hunter2"), "{told}");
         }
     }
 

@@ -60,12 +60,21 @@ impl Mirror {
     }
 
     /// Its newest records, if it is there; if not, it remembers why.
-    pub(super) fn look(&mut self, vault: Option<VaultId>) -> Vec<(usize, Box<Record>)> {
+    ///
+    /// # Errors
+    /// [`VaultError::NewerMirror`]: it is there, and may well be newer than the slot.
+    pub(super) fn look(
+        &mut self,
+        vault: Option<VaultId>,
+    ) -> Result<Vec<(usize, Box<Record>)>, VaultError> {
         match self.open(vault) {
-            Ok(open) => open.newest,
+            Ok(open) => Ok(open.newest),
+            Err(VaultError::NewerFormat { found, known, .. }) => {
+                Err(VaultError::NewerMirror { mirror: self.name.clone(), found, known })
+            }
             Err(error) => {
                 self.trouble = Some(trouble(&error));
-                Vec::new()
+                Ok(Vec::new())
             }
         }
     }

@@ -19,6 +19,10 @@
 //! | … | zero |
 //! | 32 | SHA-256 of all before, in every format |
 //!
+//! A passphrase is stretched by Argon2id (RFC 9106, version 0x13, 32 bytes) with the salt. What is stretched
+//! is its UTF-8 in Unicode's Normalization Form C, every space as U+0020. It has no controls, nothing
+//! that does not show, and no character that Unicode has not assigned.
+//!
 //! The wrapped key is bound to everything before the nonce, and everything from the opening's number
 //! up to the sum. A sector is of 4096 bytes in a file, and of 512 in a device.
 //!

@@ -12,7 +12,6 @@
 //!
 //! | member | what |
 //! | --- | --- |
-//! | `log` | the number of the log that the vault keeps, 1 or more |
 //! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
 //! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
 //! | `distrusts` | the announcements that distrust an earlier key; absent where there is none |
@@ -92,8 +91,6 @@ pub struct PinnedSuccessor {
 /// All that is noted of signing keys. It is in every backup; no secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct History {
-    /// Which log the vault keeps. A restored vault begins the next.
-    pub(super) log: u32,
     /// The oldest first. The last one is the one whose secret the vault has.
     pub(super) keys: Vec<SigningKeyInfo>,
     pub(super) successors: Vec<PinnedSuccessor>,
@@ -219,7 +216,6 @@ impl History {
             statement: None,
         };
         Self {
-            log: 1,
             keys: vec![first],
             successors: Vec::new(),
             distrusts: Vec::new(),
@@ -230,7 +226,7 @@ impl History {
 
     /// What is wrong with one that was read.
     pub(super) fn trouble(&self) -> Option<Odd> {
-        if self.keys.is_empty() || self.log == 0 {
+        if self.keys.is_empty() {
             return Some(Odd::Form);
         }
         let why = (!self.says_why()).then_some(Odd::Form);
@@ -251,10 +247,12 @@ impl History {
                     (KeyOrigin::Successor, Some(said)) => {
                         let replaced =
                             self.leads(earlier, said, info, AnnouncementKind::SigningKey);
-                        let pinned = |pin: &&PinnedSuccessor| pin.key == info.key;
-                        let pin = self.successors.iter().find(pinned);
-                        is_signed(said, &info.public)
-                            && replaced.zip(pin).is_some_and(|(old, pin)| pin.replaces == old.key)
+                        // The same key may have been pinned for an earlier one, and not been used.
+                        let pinned = |old: &SigningKeyInfo| {
+                            let of = |pin: &PinnedSuccessor| (pin.key, pin.replaces);
+                            self.successors.iter().any(|pin| of(pin) == (info.key, old.key))
+                        };
+                        is_signed(said, &info.public) && replaced.is_some_and(pinned)
                     }
                     _ => false,
                 }
@@ -286,6 +284,15 @@ impl History {
         let stated = Said::of(said).filter(|stated| stated.kind == kind && stated.key == to.key)?;
         let replaced = earlier.iter().find(|info| info.key == stated.statement.replaces);
         replaced.filter(|_| is_proved(said))
+    }
+
+    /// The log that the vault keeps, by the key that began it. A log begins whenever the vault makes a key
+    /// because it has no secret that signs, so that no two of one vault have the same name.
+    pub(super) fn log(&self) -> Option<SigningKeyId> {
+        let begins = |info: &&SigningKeyInfo| {
+            matches!(info.origin, KeyOrigin::Created | KeyOrigin::Restored)
+        };
+        self.keys.iter().rev().find(begins).map(|info| info.key)
     }
 
     pub(super) fn find(&self, key: SigningKeyId) -> Option<&SigningKeyInfo> {
@@ -470,7 +477,6 @@ impl History {
         if let Some(last) = self.keys.last_mut() {
             last.until.get_or_insert(since);
         }
-        self.log += 1;
         self.keys.push(SigningKeyInfo {
             key: public.id(),
             public,

@@ -179,13 +179,15 @@ impl Vault {
         self.core().signing.with(|keys| keys.history.successor().cloned())
     }
 
-    /// The number of the log that this vault keeps: 1 for a new one, and one more for each restoration. It
-    /// stands in each announcement.
+    /// The log that this vault keeps, by the id of the signing key that began it. It is in each announcement.
+    /// A vault that is restored, put back to before a change of its key, or given a root slot of its own begins
+    /// another.
     ///
     /// # Errors
     /// As [`Vault::signing_keys`].
-    pub fn log_number(&self) -> Result<u32, VaultError> {
-        self.core().signing.with(|keys| keys.history.log)
+    pub fn log(&self) -> Result<SigningKeyId, VaultError> {
+        let gap = || VaultError::Damaged("no signing key began a log".into());
+        self.core().signing.with(|keys| keys.history.log())?.ok_or_else(gap)
     }
 
     /// Signs what the bytes say, given the id of the key that will sign them.
@@ -295,6 +297,8 @@ impl Vault {
         new: Option<SigningKey>,
     ) -> Result<(), VaultError> {
         let (note, secret) = (note(&history)?, new.as_ref().map(secret_parts).transpose()?);
+        // What this program could not read again is not written: neither would it open, nor any backup.
+        read(&note)?;
         self.ask(|reply| Job::SigningKeys(note, secret, reply)).await?;
         self.core().signing.set(history, new);
         Ok(())

@@ -18,6 +18,7 @@ use crate::{
     event::{SigningKeyId, VerifyingKey},
     own::{self, Refused},
     vault::{VaultError, VaultId},
+    without_mark,
 };
 
 /// How the one line of a successor's file begins. The number is the version.
@@ -127,7 +128,7 @@ impl Successor {
         let mut bytes = Zeroizing::new(vec![0; MOST_BYTES]);
         let read = opened.read(&mut bytes).map_err(io)?;
         bytes.truncate(read);
-        let text = std::str::from_utf8(&bytes).ok();
+        let text = std::str::from_utf8(without_mark(&bytes)).ok();
         let mut lines = text.into_iter().flat_map(str::lines);
         let line = lines.find(|line| !line.starts_with('#') && !line.trim().is_empty());
         let none = || SuccessorError::NotASuccessor(path.display().to_string());

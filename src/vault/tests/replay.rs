@@ -83,6 +83,21 @@ async fn what_found_nothing_to_take_takes_nothing_elsewhere() {
     live(vault.opening_key(first.id()));
 }
 
+/// The order of ids is not that of erasures.
+#[tokio::test]
+async fn an_erasure_after_the_clock_was_set_back_took_all_where_it_is_told_again() {
+    let vault = over(&tree());
+    let id = |day: u128| ErasureId(uuid::Uuid::from_u128(day << 80 | 0x7000_8000_0000_0000_0000));
+    key(&vault, "s-1", "a").await.unwrap();
+    destroy(&vault, id(2), "a", spans(&[(1, 1)])).await.unwrap();
+    vault.reopen(&subject("a")).await.unwrap();
+    key(&vault, "s-1", "a").await.unwrap();
+    destroy(&vault, id(1), "a", Dead::All).await.unwrap();
+    let all: Vec<Verdict> = vault.verdicts().flat_map(Result::unwrap).collect();
+    let taken = |by| &all.iter().find(|verdict| verdict.erasure == by).unwrap().taken[0];
+    assert!(taken(id(1)).whole && !taken(id(2)).whole, "{all:?}");
+}
+
 #[tokio::test]
 async fn a_replay_that_fails_poisons() {
     let tree = tree();

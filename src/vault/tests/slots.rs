@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::Digest;
+
 use super::*;
 use crate::vault::{Kek, Passphrase, SlotConfig, WrappedBy, root::SECTORS_APART};
 
@@ -180,6 +182,41 @@ async fn an_old_or_damaged_slot_gives_way_to_a_newer_mirror() {
     assert!(matches!(opened, Err(VaultError::SlotDamaged(_))), "{opened:?}");
 }
 
+/// It may hold a root that is newer than the slot's: then the slot is an old copy.
+#[tokio::test]
+async fn a_mirror_of_a_newer_format_is_not_one_that_is_away() {
+    let world = World::new();
+    let vault = world.create();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap().id();
+    drop(vault);
+    let before = fs::read(world.at("usb/mirror")).unwrap();
+    let mut newer = before.clone();
+    for at in [0, SECTORS_APART] {
+        let sector = &mut newer[at..at + 4096];
+        sector[19] += 1;
+        let sum = sha2::Sha256::digest(&sector[..4096 - 32]);
+        sector[4096 - 32..].copy_from_slice(&sum);
+    }
+    fs::write(world.at("usb/mirror"), &newer).unwrap();
+    // Whether the caller names it or the slot does, and whether the slot itself is there.
+    for config in [world.config(), (&world.at("root")).into()] {
+        let told = world.open(config).unwrap_err();
+        assert!(matches!(&told, VaultError::NewerMirror { .. }), "{told:?}");
+        let told = told.to_string();
+        assert!(told.contains("usb/mirror") && told.contains("use the newer program"), "{told}");
+    }
+    let root = fs::read(world.at("root")).unwrap();
+    fs::remove_file(world.at("root")).unwrap();
+    assert!(matches!(world.open(world.config()), Err(VaultError::NewerMirror { .. })));
+    assert_eq!(fs::read(world.at("usb/mirror")).unwrap(), newer);
+    fs::write(world.at("root"), root).unwrap();
+    fs::set_permissions(world.at("root"), fs::Permissions::from_mode(0o600)).unwrap();
+    // To be read, mirrors have no part in it.
+    drop(Vault::open_as(&world.at("vault"), world.config(), OpenAs::ReadOnly).unwrap());
+    fs::write(world.at("usb/mirror"), before).unwrap();
+    live(world.open(world.config()).unwrap().opening_key(kept));
+}
+
 #[tokio::test]
 async fn a_damaged_mirror_is_mended_and_a_strangers_file_is_left_alone() {
     let world = World::new();
@@ -328,6 +365,33 @@ async fn the_root_is_wrapped_and_the_kek_can_be_changed() {
     fs::remove_file(world.at("root")).unwrap();
     let vault = world.open(world.config().with_kek(Kek::Passphrase, owl)).unwrap();
     live(vault.opening_key(kept));
+}
+
+#[tokio::test]
+async fn a_slot_opens_with_its_passphrase_in_whatever_form_it_is_typed() {
+    let world = World::new();
+    let vault = world.create();
+    let typed = |text: &str| Passphrase::new(text.to_owned());
+    vault.set_kek(&Kek::Passphrase, typed("caf\u{e9}-garten").as_ref()).await.unwrap();
+    // Nothing is wrapped by what could not be typed again.
+    for odd in ["owl\r", "owl\u{378}"] {
+        let refused = vault.set_kek(&Kek::Passphrase, typed(odd).as_ref()).await;
+        assert!(matches!(refused, Err(VaultError::KekUnusable { .. })), "{odd:?}");
+    }
+    drop(vault);
+    let open = |text| world.open(world.config().with_kek(Kek::Passphrase, typed(text)));
+    assert!(matches!(open("cafe-garten"), Err(VaultError::WrongKek(WrappedBy::Passphrase))));
+    drop(open("cafe\u{301}-garten").unwrap());
+    drop(open("caf\u{e9}-garten").unwrap());
+}
+
+/// Checks of others refuse an `origin` or a `vault` that is none.
+#[test]
+fn a_vaults_id_is_a_random_uuid() {
+    for _ in 0..8 {
+        let id = World::new().create().id().0;
+        assert_eq!((id.get_version_num(), id.get_variant()), (4, uuid::Variant::RFC4122), "{id}");
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use crate::{
     durable,
     own::{self, Refused},
     vault::{PageStoreKind, VaultError, VaultId},
+    without_mark,
 };
 
 const HEADER: &str = "vault.json";
@@ -286,8 +287,9 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
         }
         Err(error) => return Err(VaultError::from_io(error)),
     };
+    let text = without_mark(&text);
     let damaged = || VaultError::Damaged(format!("{HEADER} cannot be read"));
-    let Version { kind, format } = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    let Version { kind, format } = serde_json::from_slice(text).map_err(|_| damaged())?;
     if kind != KIND {
         return Err(VaultError::NotAVault(name()));
     }
@@ -295,7 +297,7 @@ pub(crate) fn read_header(folder: &Path) -> Result<Header, VaultError> {
         let what = "the vault's folder";
         return Err(VaultError::NewerFormat { what, found: format, known: FORMAT });
     }
-    let header: Written = serde_json::from_slice(&text).map_err(|_| damaged())?;
+    let header: Written = serde_json::from_slice(text).map_err(|_| damaged())?;
     if format != FORMAT {
         return Err(damaged());
     }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
 };
 
-use uuid::Uuid;
+use uuid::Builder;
 
 #[cfg(feature = "backup")]
 use super::{Place, Seed, Value, folder::FolderDraft};
@@ -76,7 +76,7 @@ impl Tree {
         shape: Shape,
         here: Whereabouts,
     ) -> Result<Self, VaultError> {
-        let vault = VaultId(Uuid::from_bytes(random()?));
+        let vault = VaultId(Builder::from_random_bytes(random()?).into_uuid());
         let (key, opening) = (random_secret()?, OpeningNumber::first()?);
         let root = Root { vault, epoch: 0, key, page: ids::inner()?, opening };
         let head = RootHead { epoch: 0, identity: random_secret()? };
@@ -179,7 +179,7 @@ impl Tree {
     ///
     /// # Errors
     /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NewerFormat`],
-    /// [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
+    /// [`VaultError::NewerMirror`], [`VaultError::InUse`], [`VaultError::SlotMissing`], [`VaultError::SlotOfAnotherVault`],
     /// [`VaultError::WrongKek`], [`VaultError::FolderCopied`], [`VaultError::FolderOld`],
     /// [`VaultError::SlotOld`], and those of pages that do not belong to the root.
     pub(crate) fn open_as(

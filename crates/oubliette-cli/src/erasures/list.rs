@@ -7,7 +7,7 @@ use std::{
 };
 
 use oubliette::{erasure::Announcement, event::Json};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::exit::CliError;
@@ -22,10 +22,26 @@ pub(super) struct End {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Total {
+    #[serde(deserialize_with = "count")]
     announcements: u64,
     /// In hexadecimal digits, of the lines before it, each without white space around it and with a line
     /// feed.
     sha256: String,
+}
+
+/// A line that is an end, or was one.
+#[derive(Deserialize)]
+struct Ends {
+    #[serde(rename = "end")]
+    _end: serde::de::IgnoredAny,
+}
+
+/// A whole number, which another program may have written as `1.0` or `1e0`.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = |float: f64| float.fract() == 0.0 && (0.0..9e15).contains(&float);
+    let count = number.as_u64().or_else(|| Some(number.as_f64().filter(|f| whole(*f))? as u64));
+    count.ok_or_else(|| serde::de::Error::custom("not a count"))
 }
 
 /// What the end says, as far as the list is known.
@@ -83,6 +99,10 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliEr
             }
             continue;
         }
+        if serde_json::from_str::<Ends>(line).is_ok() && !even_cut {
+            let said = format!("line {at} does not have the form of a list's end: it was changed");
+            return Err(CliError::failed(said).with_hint(HINT));
+        }
         open.get_or_insert_default().add(line);
         match line.parse::<Announcement>() {
             Ok(announcement) => announcements.push(announcement),
@@ -134,12 +154,18 @@ mod tests {
         for changed in [none.replace(":0", ":1"), none.replacen("e3b0", "e3b1", 1)] {
             assert!(read(&changed).unwrap_err().contains("missing"), "{changed}");
         }
+        for spelling in ["0.0", "0e0", "0.00E+1"] {
+            assert_eq!(read(&none.replace(":0", &format!(":{spelling}"))), Ok(0), "{spelling}");
+        }
         let more = none.replace("{\"ann", "{\"more\":1,\"ann");
-        assert!(read(&more).is_err(), "{more}");
+        let odd = ["0.5", "-1", "\"0\"", "1e99"].map(|odd| none.replace(":0", &format!(":{odd}")));
         let list = none.replace("{\"announcements\":", "[").replace("\"sha256\":", "");
         let list = list.replace("}}", "]}");
         assert!(serde_json::from_str::<End>(&list).is_ok(), "{list}");
-        assert!(read(&list).is_err(), "{list}");
+        for changed in odd.iter().chain([&more, &list]) {
+            let told = read(changed).unwrap_err();
+            assert!(told.contains("line 1 does not have the form of a list's end"), "{told}");
+        }
         assert!(parse(&b""[..], true).is_ok());
     }
 }

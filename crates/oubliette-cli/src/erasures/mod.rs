@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use oubliette::{
-    erasure::{ErasureError, ErasureRecord, export, replay},
+    erasure::{Announcement, ErasureError, ErasureRecord, export, replay},
     event::StreamName,
     store::{EventStore, ReadOptions},
     vault::{MirrorState, Vault},
@@ -191,8 +191,16 @@ async fn apply(
     out: &mut Out,
 ) -> Result<(), CliError> {
     let announcements = read(file, even_cut)?;
-    let store = globals.open_existing().await?;
+    let store = globals.open_with_list(announcements.clone()).await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
+    let of_vault = |said: &Announcement| said.vault() == vault.id().0;
+    if !announcements.is_empty() && !announcements.iter().any(of_vault) {
+        return Err(CliError::failed(format!(
+            "none of the {} in the list is this vault's: nothing was applied",
+            output::count(announcements.len() as u64, "announcement")
+        ))
+        .with_hint("take the file that `erasures export` wrote of this vault"));
+    }
     let replayed = replay(vault, announcements).await?;
     let mirrors = vault.stale_mirrors()?;
     if !mirrors.is_empty() {

@@ -141,7 +141,7 @@ fn erasures_from_a_file_are_applied_before_the_vault_can_be_found() {
     lose_vault(&world);
     let changed = ["--erasures", "changed.ndjson", "--even-cut"];
     let told = world.fails(1, &[&RESTORE[..], &changed].concat());
-    assert!(told.contains("do not open"), "{told}");
+    assert!(told.contains("do not count"), "{told}");
     assert!(!world.path("oubliette-data/vault").exists());
     let told = world.fails(1, &[&RESTORE[..], &["--erasures", "absent"]].concat());
     assert!(told.contains("absent"), "{told}");
@@ -393,6 +393,39 @@ fn the_age_command_line_opens_a_backup() {
     assert_eq!(world.data("user-2")[0]["name"], "Erika 2");
 }
 
+/// It counted as a list of which all is known.
+#[test]
+fn a_list_of_another_vaults_erasures_is_refused() {
+    let ((world, to), (other, _)) = (world(), world());
+    other.ok(&["forget", "user-1", "--reason", "asked", "--yes"]);
+    world.write("theirs.ndjson", other.ok(&["erasures", "export"]));
+    back_up(&world, &to, "copy.age");
+    let told = world.fails(1, &["erasures", "replay", "theirs.ndjson"]);
+    assert!(told.contains("is this vault's"), "{told}");
+    lose_vault(&world);
+    let told = world.fails(1, &[&RESTORE[..], &["--erasures", "theirs.ndjson"]].concat());
+    assert!(told.contains("is this vault's") && told.contains("nothing was restored"), "{told}");
+    assert!(!world.path("oubliette-data/vault").exists());
+    // One that says that nobody was forgotten is no other vault's.
+    world.ok(&RESTORE);
+    world.write("none.ndjson", world.ok(&["erasures", "export"]));
+    world.ok(&["erasures", "replay", "none.ndjson"]);
+}
+
+/// The list is whole, and the key that signed it is in no backup.
+#[test]
+fn the_list_of_an_earlier_restoration_is_refused_with_a_word_on_why() {
+    let (world, to) = world();
+    back_up(&world, &to, "copy.age");
+    lose_vault(&world);
+    world.ok(&RESTORE);
+    world.ok(&["forget", "user-1", "--reason", "asked", "--yes"]);
+    world.write("list.ndjson", world.ok(&["erasures", "export"]));
+    lose_vault(&world);
+    let told = world.fails(1, &[&RESTORE[..], &["--erasures", "list.ndjson"]].concat());
+    assert!(told.contains("earlier restoration") && told.contains("--believe-erasure"), "{told}");
+}
+
 #[test]
 fn a_restore_that_is_refused_leaves_the_vault_that_was_moved_away_as_it_was() {
     let (world, to) = world();
@@ -406,7 +439,7 @@ fn a_restore_that_is_refused_leaves_the_vault_that_was_moved_away_as_it_was() {
     let told = world.fails(1, &[&RESTORE[..], &changed].concat());
     assert!(told.contains("were changed"), "{told}");
     let told = world.fails(1, &[&RESTORE[..], &changed, &["--even-cut"]].concat());
-    assert!(told.contains("do not open"), "{told}");
+    assert!(told.contains("do not count"), "{told}");
     assert!(!vault.exists());
     fs::rename(&old, &vault).unwrap();
     assert_eq!(world.run(&["read", "user-1"]).code, 0);

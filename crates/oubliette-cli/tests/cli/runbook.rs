@@ -150,6 +150,7 @@ fn restored_twice() {
     lose_vault(&world);
     let told = world.fails(1, &restore);
     assert!(told.contains(&erasure) && told.contains("--believe-erasure"), "{told}");
+    assert!(told.contains("the vault is restored"), "{told}");
     follow(&world, "Restored twice", &[("ERASURE", &erasure)]);
     assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
     assert!(world.ok(&["read", "user-2"]).contains("Erika"));
@@ -193,6 +194,45 @@ fn stolen() {
     assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
     let keys = world.run(&["keys"]);
     assert!(keys.stdout.contains("compromised since 2026-11-20"), "{}", keys.stdout);
+}
+
+/// The change was made, and not announced: a vault that was restored then carried out what the thief had said.
+#[test]
+fn stolen_and_changed() {
+    let world = prepared();
+    let thief = tempfile::tempdir().unwrap();
+    copy(world.dir.path(), thief.path());
+    let data = thief.path().join("oubliette-data");
+    let slot = fs::read_dir(thief.path().join("state/oubliette")).unwrap().next().unwrap();
+    let slot = slot.unwrap().path();
+    let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
+    let as_thief = |args: &[&str]| {
+        world.ok(&[&["--dir", dir, "--root", root, "--this-is-the-one"], args].concat());
+    };
+    as_thief(&["forget", "user-2", "--reason", "malice", "--yes"]);
+    as_thief(&["keys", "rotate", "--without-successor"]);
+    as_thief(&["forget", "user-1", "--reason", "malice", "--yes"]);
+    copy(&data.join("events"), &world.path("oubliette-data/events"));
+
+    let first = commands("Stolen: folder and slot")[0];
+    let ran = types(&world, first, &[]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the signing keys are changed"), "{}", ran.stderr);
+    let event = ran.stderr.split_once("in event ").unwrap().1[..36].to_owned();
+    // A restored vault learns of it already.
+    let pinned = |world: &World| {
+        lose_vault(world);
+        let restore = ["restore", "vault.age", "--identity", "key.txt"];
+        let told = world.fails(1, &restore);
+        assert!(told.contains("the vault is restored") && told.contains(&event), "{told}");
+        follow(world, "Stolen, and the thief changed the key", &[("EVENT", &event)]);
+        assert!(world.ok(&["read", "user-1"]).contains("Erika"));
+        assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    };
+    follow(&world, "Stolen, and the thief changed the key", &[("EVENT", &event)]);
+    assert_eq!(history(&world), ["created stolen", "successor signs"]);
+    assert!(world.ok(&["read", "user-2"]).contains("Erika"));
+    pinned(&world);
 }
 
 #[test]
@@ -260,7 +300,7 @@ fn the_successors_file_is_lost() {
 fn every_section_with_commands_is_run() {
     let sections = PAGE.split("\n## ").skip(1);
     let with: Vec<_> = sections.filter(|text| text.contains("```sh")).collect();
-    assert_eq!(with.len(), 7, "a test for each");
+    assert_eq!(with.len(), 8, "a test for each");
 }
 
 #[test]

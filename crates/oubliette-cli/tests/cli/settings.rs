@@ -155,6 +155,17 @@ fn settings_that_others_may_write_are_not_taken() {
     assert!(world.fails(1, &["read", "s-1"]).contains("symbolic link"));
 }
 
+#[test]
+fn a_mark_that_an_editor_puts_before_the_settings_is_no_damage() {
+    let world = world();
+    world.ok(&["root", "mirror", "add", "mirror"]);
+    let noted = settings(&world);
+    let text = fs::read(&noted).unwrap();
+    fs::write(&noted, [b"\xef\xbb\xbf", &text[..]].concat()).unwrap();
+    assert_eq!(world.data("s-1"), ["kept"]);
+    assert!(world.ok(&["root"]).contains("mirror"));
+}
+
 /// A plain folder opens for whoever has the slot; one with settings says which are missing.
 #[test]
 fn a_folder_that_is_carried_elsewhere_says_what_is_to_be_given() {

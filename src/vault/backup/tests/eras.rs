@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     audit::verify::{Ill, VerifyOptions},
-    erasure::{ErasureError, believe, export, pass_over, replay},
+    erasure::{ErasureError, announced, believe, export, pass_over, replay},
     event::{ErasureId, EventType, Json, KeyId, NewEvent, Why, Withheld},
     layer::Oubliette,
     policy::Policy,
@@ -24,12 +24,18 @@ fn verdict(vault: &Vault, whose: &str) -> Verdict {
     vault.verdict(&Destruction::new(ErasureId::now(), doomed), b"").unwrap()
 }
 
-async fn bank(store: &MemoryStore, vault: Vault) -> Result<Oubliette<MemoryStore>, ErasureError> {
+pub(super) async fn bank(
+    store: &MemoryStore,
+    vault: Vault,
+) -> Result<Oubliette<MemoryStore>, ErasureError> {
     Oubliette::open(store.clone(), vault, Policy::sealed_by_default()).await
 }
 
 /// A store in which something of these is sealed, by the vault of the place.
-async fn lived_in(place: &Place, people: &[&str]) -> (MemoryStore, Oubliette<MemoryStore>) {
+pub(super) async fn lived_in(
+    place: &Place,
+    people: &[&str],
+) -> (MemoryStore, Oubliette<MemoryStore>) {
     let store = MemoryStore::new();
     let bank = bank(&store, place.vault()).await.unwrap();
     for who in people {
@@ -39,20 +45,22 @@ async fn lived_in(place: &Place, people: &[&str]) -> (MemoryStore, Oubliette<Mem
     (store, bank)
 }
 
-async fn is_read(bank: &Oubliette<MemoryStore>, who: &str) -> bool {
+pub(super) async fn is_read(bank: &Oubliette<MemoryStore>, who: &str) -> bool {
     bank.events(&stream(who), ReadOptions::default()).await.unwrap()[0].data.is_some()
 }
 
 fn is_a_strangers<T: std::fmt::Debug>(opened: Result<T, ErasureError>, erasure: ErasureId) {
     match opened {
-        Err(ErasureError::UnknownSigner(erasures)) => assert_eq!(erasures, [erasure]),
+        Err(ErasureError::UnknownSigner(doubts)) => {
+            assert_eq!(doubts.iter().map(|doubt| doubt.erasure).collect::<Vec<_>>(), [erasure]);
+        }
         other => panic!("{other:?}"),
     }
 }
 
 /// Who says that the erasure of user-1 is dealt with has dealt with it.
 async fn dealt_with(store: &MemoryStore, vault: Vault, erasure: ErasureId) {
-    pass_over(&vault, erasure).await.unwrap();
+    pass_over(&vault, &announced(store).await.unwrap(), erasure.0).await.unwrap();
     let bank = bank(store, vault).await.unwrap();
     bank.forget(&subject("user-1"), "ticket 1, again").await.unwrap();
     assert!(!is_read(&bank, "user-1").await);
@@ -183,7 +191,9 @@ async fn a_vault_put_back_further_than_its_announcements_reach_serves_nothing() 
     // Each time, not only the first.
     for _ in 0..2 {
         match bank(&store, place.restored()).await {
-            Err(ErasureError::TooOld(erasures)) => assert_eq!(erasures, [erased.erasure]),
+            Err(ErasureError::TooOld(doubts)) => {
+                assert_eq!((doubts.len(), doubts[0].erasure), (1, erased.erasure));
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -231,7 +241,8 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
 
     let second = again("second");
     is_a_strangers(bank(&store, second.clone()).await, erased.erasure);
-    believe(&second, erased.erasure).await.unwrap();
+    let said = announced(&store).await.unwrap();
+    believe(&second, &said, erased.erasure.0).await.unwrap();
     let second = bank(&store, second).await.unwrap();
     assert_eq!(second.witnessed().replayed, [erased.erasure]);
     assert!(!is_read(&second, "user-1").await && is_read(&second, "user-2").await);
@@ -244,7 +255,7 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
 
     // Who knows that it is a forgery passes over it.
     let third = again("third");
-    pass_over(&third, erased.erasure).await.unwrap();
+    pass_over(&third, &said, erased.erasure.0).await.unwrap();
     assert!(is_read(&bank(&store, third).await.unwrap(), "user-1").await);
 }
 
@@ -261,7 +272,7 @@ async fn an_image_from_before_a_restoration_serves_nobody_whom_that_forgot() {
     let erased = restored.forget(&subject("user-1"), "ticket 1").await.unwrap();
 
     is_a_strangers(bank(&store, image.clone()).await, erased.erasure);
-    believe(&image, erased.erasure).await.unwrap();
+    believe(&image, &announced(&store).await.unwrap(), erased.erasure.0).await.unwrap();
     let after = bank(&store, image.clone()).await.unwrap();
     assert_eq!(after.witnessed().replayed, [erased.erasure]);
     assert!(!is_read(&after, "user-1").await && is_read(&after, "user-2").await);
@@ -271,9 +282,9 @@ async fn an_image_from_before_a_restoration_serves_nobody_whom_that_forgot() {
     let forged = Destruction::new(erased.erasure, doomed);
     let thief = restored.vault().unwrap();
     thief.destroy(&forged, b"").await.unwrap();
-    let announced: Vec<_> = export(thief).map(Result::unwrap).collect();
-    assert!(!announced.is_empty());
-    let _ = replay(&image, announced).await;
+    let said: Vec<_> = export(thief).map(Result::unwrap).collect();
+    assert!(!said.is_empty());
+    is_a_strangers(replay(&image, said).await, erased.erasure);
     assert!(is_read(&after, "user-2").await);
 }
 

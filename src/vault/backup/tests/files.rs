@@ -1,7 +1,7 @@
 //! The file, and what lies where a vault is restored to.
 
 use super::*;
-use crate::vault::{Kek, Passphrase, SlotConfig};
+use crate::vault::{Kek, Passphrase, SlotConfig, Successor};
 
 #[tokio::test]
 async fn the_file_is_private_and_holds_nothing_in_clear() {
@@ -75,6 +75,37 @@ async fn a_vault_that_is_there_is_not_touched() {
     assert!(matches!(refused, Err(BackupError::VaultThere(_))), "{refused:?}");
     assert_eq!(std::fs::read(place.path("root")).unwrap(), before);
     Vault::open(&place.path("vault"), &place.path("root")).unwrap();
+}
+
+/// Some editors put a byte-order mark before a text. What people may have opened is read so.
+#[tokio::test]
+async fn a_mark_before_a_text_is_no_damage() {
+    let place = Place::new();
+    let vault = place.vault();
+    let marked = |name: &str| {
+        let text = std::fs::read(place.path(name)).unwrap();
+        std::fs::write(place.path(name), [b"\xef\xbb\xbf", &text[..]].concat()).unwrap();
+        place.path(name)
+    };
+    assert_eq!(Identities::from_file(&marked("key")).unwrap().0.len(), 1);
+    std::fs::write(place.path("to"), place.identity.to_public().to_string()).unwrap();
+    let mut recipients = Recipients::default();
+    recipients.add_file(&marked("to")).unwrap();
+    assert_eq!(recipients.texts(), place.recipients().texts());
+    let successor = Successor::generate(vault.id()).unwrap();
+    successor.save(&place.path("successor")).unwrap();
+    assert_eq!(Successor::load(&marked("successor")).unwrap().id(), successor.id());
+    drop(vault);
+    marked("vault/vault.json");
+    drop(Vault::open(&place.path("vault"), &place.path("root")).unwrap());
+    // One is passed over, and nothing else.
+    assert!(Vault::open(&place.path("vault"), &place.path("root")).is_ok());
+    marked("vault/vault.json");
+    let twice = Vault::open(&place.path("vault"), &place.path("root"));
+    assert!(matches!(twice, Err(VaultError::Damaged(_))), "{twice:?}");
+    std::fs::write(place.path("to"), [0xff, 0xfe, 0x61, 0]).unwrap();
+    let told = recipients.add_file(&place.path("to")).unwrap_err();
+    assert!(matches!(told, BackupError::NotARecipient { .. }), "{told}");
 }
 
 /// The older root is erased by it: with it, an old copy of the pages could be read.

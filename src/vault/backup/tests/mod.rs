@@ -1,6 +1,7 @@
 //! What must hold of backups.
 
 mod bad;
+mod doubt;
 mod eras;
 mod fenced;
 mod files;

@@ -19,7 +19,7 @@ fn stated(kind: AnnouncementKind, by: &SigningKey, said: Said<'_>) -> Announceme
         format: 1,
         kind,
         vault: uuid::Uuid::nil(),
-        log: 1,
+        log: SigningKeyId([0; 16]),
         about: Timestamp::now().new_uuid(),
         at: Timestamp::now(),
         epoch: 1,

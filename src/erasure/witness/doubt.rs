@@ -1,0 +1,206 @@
+//! Announcements that nobody but the operator can judge, and what the operator said of them.
+//!
+//! Whoever finds a backup of the vault can seal what opens here, and whoever has an earlier signing key can
+//! sign it: so an id says nothing. What the operator says is of one announcement, whatever else bears the
+//! same ids.
+
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        ErasureError, ErasureRecord, Uncounted,
+        announce::{judge, stream},
+    },
+    found::is_known,
+    mark::forget_mark,
+};
+use crate::{
+    event::{Announcement, Digest, ErasureId, EventId, SigningKeyId},
+    store::{EventStore, ReadOptions},
+    vault::{NoteKind, Vault, VaultError, notes},
+};
+
+/// An announcement of an erasure that the vault cannot judge by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct InDoubt {
+    /// The erasure.
+    pub erasure: ErasureId,
+    /// The event that announces it, wholly or in part.
+    pub event: EventId,
+    /// The signing key.
+    pub signer: SigningKeyId,
+    #[serde(skip)]
+    digest: Digest,
+}
+
+impl InDoubt {
+    /// `None`: it is no announcement of an erasure, or not signed.
+    pub(super) fn of(said: &Announcement) -> Option<Self> {
+        let (erasure, (signer, _)) = (said.erasure()?, said.signature()?);
+        let digest = Digest(Sha256::digest(said.signed_bytes()).into());
+        Some(Self { erasure, event: said.id(), signer, digest })
+    }
+
+    fn word(&self) -> Word {
+        Word { event: self.event, signer: self.signer, digest: self.digest }
+    }
+}
+
+/// One announcement, as a note names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Word {
+    event: EventId,
+    signer: SigningKeyId,
+    /// SHA-256 of the bytes that the signature is over: all that it says.
+    digest: Digest,
+}
+
+/// What the operator said of the announcements of one erasure: a note of the kind `Witness`, under the
+/// erasure's id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Words {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    believed: Vec<Word>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    passed: Vec<Word>,
+}
+
+impl Words {
+    /// A note that is not in form is refused: it would say of somebody that they are forgotten.
+    pub(super) fn of(vault: &Vault, erasure: ErasureId) -> Result<Self, VaultError> {
+        match vault.note(NoteKind::Witness, erasure.0.into_bytes())? {
+            None => Ok(Self::default()),
+            Some(note) => notes::from_json(NoteKind::Witness, &note),
+        }
+    }
+
+    pub(super) fn believes(&self, said: &InDoubt) -> bool {
+        self.believed.contains(&said.word())
+    }
+
+    pub(super) fn passes_over(&self, said: &InDoubt) -> bool {
+        self.passed.contains(&said.word())
+    }
+
+    async fn note(self, vault: &Vault, erasure: ErasureId) -> Result<(), VaultError> {
+        let note = notes::to_json(&self)?;
+        // What was read and did not count is read once more.
+        forget_mark(vault).await?;
+        vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), &note).await
+    }
+}
+
+/// What is announced in an event store, before there is a layer over it.
+///
+/// # Errors
+/// Those of the store.
+pub async fn announced<S: EventStore>(store: &S) -> Result<Vec<Announcement>, ErasureError> {
+    let events: Vec<_> = store.read(&stream()?, ReadOptions::default()).try_collect().await?;
+    Ok(events.iter().filter_map(Announcement::of).collect())
+}
+
+/// Says of an announcement that it is to be applied, though this vault does not know the key that signed
+/// it ([`ErasureError::UnknownSigner`]), or the key is compromised: the operator knows that an earlier
+/// restoration, or the vault itself, made it. It is applied when a layer over the vault is opened, or by
+/// [`replay`](super::replay).
+///
+/// `named` is the id of its event, or of the erasure where no other announcement of it is in doubt.
+///
+/// # Errors
+/// [`ErasureError::NotInDoubt`], [`ErasureError::SeveralStatements`]; errors of the vault.
+pub async fn believe(
+    vault: &Vault,
+    announced: &[Announcement],
+    named: Uuid,
+) -> Result<(), ErasureError> {
+    let Some((said, opens)) = find(vault, announced, named)? else { return Ok(()) };
+    if !opens {
+        return Err(ErasureError::TooOld(vec![said]));
+    }
+    let mut words = Words::of(vault, said.erasure)?;
+    words.passed.retain(|word| *word != said.word());
+    if !words.believes(&said) {
+        words.believed.push(said.word());
+    }
+    Ok(words.note(vault, said.erasure).await?)
+}
+
+/// Says of an announcement that it is not to be applied: it is a forgery; or everybody whom it took is
+/// forgotten again by name, or never was in what was put back, where the vault made it and cannot open it any
+/// more. Without that, a layer over the vault does not open ([`ErasureError::UnknownSigner`],
+/// [`ErasureError::TooOld`]).
+///
+/// `named` is as for [`believe`].
+///
+/// # Errors
+/// As [`believe`].
+pub async fn pass_over(
+    vault: &Vault,
+    announced: &[Announcement],
+    named: Uuid,
+) -> Result<(), ErasureError> {
+    let Some((said, opens)) = find(vault, announced, named)? else { return Ok(()) };
+    if !opens {
+        // The vault's own: it is an erasure, of which there is a record.
+        let record = ErasureRecord::dealt_with(said.erasure).to_note()?;
+        let id = said.erasure.0.into_bytes();
+        return Ok(vault.put_note(NoteKind::Erasure, id, &record).await?);
+    }
+    let mut words = Words::of(vault, said.erasure)?;
+    words.believed.retain(|word| *word != said.word());
+    if !words.passes_over(&said) {
+        words.passed.push(said.word());
+    }
+    Ok(words.note(vault, said.erasure).await?)
+}
+
+/// The one announcement in doubt that is named, and whether it opens. `None`: what is named is known here.
+fn find(
+    vault: &Vault,
+    announced: &[Announcement],
+    named: Uuid,
+) -> Result<Option<(InDoubt, bool)>, ErasureError> {
+    let mut history = vault.signing_history()?;
+    let of_vault = |said: &&Announcement| said.vault() == vault.id().0;
+    let ours: Vec<&Announcement> = announced.iter().filter(of_vault).collect();
+    history.learn_all(&ours);
+    let (mut found, mut known) = (Vec::new(), false);
+    for said in ours {
+        let Some(doubt) = InDoubt::of(said) else { continue };
+        if doubt.event.0 != named && doubt.erasure.0 != named {
+            continue;
+        }
+        let recorded = || vault.note(NoteKind::Erasure, doubt.erasure.0.into_bytes());
+        let opens = match judge(said, &history, vault)? {
+            Err(Uncounted::TooNew) if recorded()?.is_none() => false,
+            Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
+                if !is_known(vault, &verdict)? =>
+            {
+                true
+            }
+            Ok(_)
+            | Err(Uncounted::TooNew | Uncounted::Stranger(..) | Uncounted::Compromised(_)) => {
+                known = true;
+                continue;
+            }
+            Err(_) => continue,
+        };
+        if !found.contains(&(doubt.clone(), opens)) {
+            found.push((doubt, opens));
+        }
+    }
+    // Of what the vault itself signed and cannot open, the record is of the erasure.
+    found.dedup_by(|later, earlier| !later.1 && !earlier.1);
+    if found.len() > 1 {
+        let statements = found.into_iter().map(|(doubt, _)| doubt).collect();
+        return Err(ErasureError::SeveralStatements(statements));
+    }
+    match found.pop() {
+        None if !known => Err(ErasureError::NotInDoubt(named)),
+        found => Ok(found),
+    }
+}

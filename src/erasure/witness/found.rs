@@ -1,0 +1,256 @@
+//! What is found in announcements: what counts, what does not, and what nobody here can judge.
+
+use super::{
+    super::{
+        ErasureError, ErasureRecord, Uncounted,
+        announce::{self, open},
+        journal::Journal,
+    },
+    RefusedStatement,
+    doubt::{InDoubt, Words},
+    saying::SUBJECTS_PER_ANNOUNCEMENT,
+};
+use crate::{
+    event::{Announcement, AnnouncementKind, ErasureId, EventId, SigningKeyId},
+    vault::{NoteKind, Unlearned, Vault, VaultError, Verdict},
+};
+
+/// What is found in announcements.
+#[derive(Default)]
+pub(super) struct Found {
+    unknown: Vec<(EventId, Verdict)>,
+    pub(super) known: u64,
+    pub(super) foreign: u64,
+    pub(super) unverifiable: Vec<EventId>,
+    /// What only a compromised key says.
+    pub(super) compromised: Vec<(EventId, Verdict)>,
+    pub(super) keys: Vec<SigningKeyId>,
+    pub(super) distrusted: Vec<SigningKeyId>,
+    pub(super) refused: Vec<RefusedStatement>,
+    /// What this vault said and this program does not carry out.
+    beyond: Vec<(String, EventId)>,
+    /// What this vault announced and cannot open any more.
+    too_new: Vec<InDoubt>,
+    /// What a stranger to this restored vault announced with its secrets.
+    strangers: Vec<(InDoubt, Verdict)>,
+    /// Statements that lead to keys from such as the vault does not know.
+    gaps: Vec<(SigningKeyId, SigningKeyId)>,
+}
+
+impl Found {
+    /// Takes what is said of signing keys into the vault's history, before anything is judged by it: the
+    /// statement that a key is stolen comes after what the thief said.
+    pub(super) async fn learn(
+        &mut self,
+        vault: &Vault,
+        announcements: &[Announcement],
+    ) -> Result<(), ErasureError> {
+        let ours = |said: &&Announcement| {
+            said.vault() == vault.id().0 && said.kind().is_some_and(AnnouncementKind::is_of_keys)
+        };
+        let statements: Vec<_> = announcements.iter().filter(ours).collect();
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let mut history = vault.signing_history()?;
+        let learned = history.learn_all(&statements);
+        if !learned.is_empty() {
+            vault.has_learned(history.clone()).await?;
+        }
+        for body in learned.iter().filter_map(|said| said.body().ok()) {
+            self.keys.extend(body.statement.as_ref().map(|statement| statement.public.id()));
+            self.distrusted.extend(body.distrust.as_ref().map(|distrust| distrust.key));
+        }
+        for said in statements {
+            match history.learn(said) {
+                Ok(_) => {}
+                // Whoever writes to the store can name any keys; only a holder of the vault can seal.
+                Err(Unlearned::Forged) => self.unverifiable.push(said.id()),
+                Err(Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. })
+                    if !announce::opens(said, vault) =>
+                {
+                    self.unverifiable.push(said.id());
+                }
+                Err(why) => {
+                    if let Unlearned::Gap { key, replaces } = why {
+                        self.gaps.push((key, replaces));
+                    }
+                    self.refused.push(RefusedStatement { event: said.id(), why });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is this vault's own.
+    pub(super) fn take(
+        &mut self,
+        vault: &Vault,
+        announcement: &Announcement,
+    ) -> Result<bool, ErasureError> {
+        if announcement.vault() != vault.id().0 {
+            self.foreign += 1;
+            return Ok(false);
+        }
+        if announcement.kind().is_some_and(AnnouncementKind::is_of_keys) {
+            // Judged already.
+            let refused = self.refused.iter().map(|refused| refused.event);
+            let mut uncounted = self.unverifiable.iter().copied().chain(refused);
+            return Ok(!uncounted.any(|event| event == announcement.id()));
+        }
+        let opened = open(announcement, vault)?;
+        if let Err(Uncounted::Beyond(beyond)) = &opened {
+            self.beyond.push((beyond.to_string(), announcement.id()));
+            return Ok(true);
+        }
+        let Some(erasure) = announcement.erasure() else {
+            self.unverifiable.push(announcement.id());
+            return Ok(false);
+        };
+        let doubt = InDoubt::of(announcement);
+        let words = Words::of(vault, erasure)?;
+        let verdict = match (opened, doubt) {
+            (Ok(verdict), _) => verdict,
+            (Err(Uncounted::TooNew), Some(doubt)) => {
+                self.too_new.push(doubt);
+                return Ok(true);
+            }
+            (Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict)), _)
+                if is_known(vault, &verdict)? =>
+            {
+                self.known += 1;
+                return Ok(true);
+            }
+            (
+                Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict)),
+                Some(doubt),
+            ) if words.believes(&doubt) => *verdict,
+            // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
+            // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
+            (Err(Uncounted::Stranger(verdict, _)), Some(doubt)) => {
+                match words.passes_over(&doubt) {
+                    true => self.unverifiable.push(announcement.id()),
+                    false => self.strangers.push((doubt, *verdict)),
+                }
+                return Ok(false);
+            }
+            (Err(Uncounted::Compromised(verdict)), _) => {
+                self.compromised.push((announcement.id(), *verdict));
+                return Ok(true);
+            }
+            (Err(_), _) => {
+                self.unverifiable.push(announcement.id());
+                return Ok(false);
+            }
+        };
+        // What a journal announced is not done yet, and will be by that journal. One in a backup or
+        // an image may be of an earlier attempt than the one that was carried out in the end.
+        let own = match Journal::find(vault, verdict.erasure)? {
+            Some(journal) => {
+                let parts = journal.plan.subjects.len().div_ceil(SUBJECTS_PER_ANNOUNCEMENT).max(1);
+                journal.announced_as(announcement.id(), parts)
+            }
+            None => false,
+        };
+        if own || is_known(vault, &verdict)? {
+            self.known += 1;
+        } else {
+            self.unknown.push((announcement.id(), verdict));
+        }
+        Ok(true)
+    }
+
+    /// Applies what counts. Then what the vault knows is so, whoever says it: an erasure may be announced
+    /// again by a key that is known.
+    pub(super) async fn apply(
+        &mut self,
+        vault: &Vault,
+    ) -> Result<(Vec<ErasureId>, u64), ErasureError> {
+        let applied = apply(vault, std::mem::take(&mut self.unknown)).await?;
+        for (event, verdict) in std::mem::take(&mut self.compromised) {
+            if !is_known(vault, &verdict)? {
+                self.compromised.push((event, verdict));
+            }
+        }
+        for (doubt, verdict) in std::mem::take(&mut self.strangers) {
+            if !is_known(vault, &verdict)? {
+                self.strangers.push((doubt, verdict));
+            }
+        }
+        // The vault's own word is of one erasure, however often it is said: it is applied, or an operator
+        // took responsibility for it.
+        let noted = |doubt: &InDoubt| {
+            let note = vault.note(NoteKind::Erasure, doubt.erasure.0.into_bytes());
+            note.is_ok_and(|note| note.is_some())
+        };
+        self.too_new.retain(|doubt| !noted(doubt));
+        Ok(applied)
+    }
+
+    /// What nobody but the operator, or a newer program, can decide keeps everything closed.
+    pub(super) fn refuse_unclear(&self) -> Result<(), ErasureError> {
+        if let Some((what, _)) = self.beyond.first() {
+            let (what, events) = (what.clone(), self.beyond.iter().map(|(_, event)| *event));
+            return Err(ErasureError::NotCarriedOut { what, events: events.collect() });
+        }
+        if !self.too_new.is_empty() {
+            return Err(ErasureError::TooOld(self.too_new.clone()));
+        }
+        let erasures: Vec<_> = self.strangers.iter().map(|(doubt, _)| doubt.clone()).collect();
+        let led_to = |key: SigningKeyId| self.gaps.iter().find(|(to, _)| *to == key);
+        match erasures.iter().find_map(|doubt| led_to(doubt.signer)) {
+            Some(&(key, replaces)) => Err(ErasureError::SigningKeyGap { key, replaces, erasures }),
+            None if erasures.is_empty() => Ok(()),
+            None => Err(ErasureError::UnknownSigner(erasures)),
+        }
+    }
+}
+
+/// Whether the vault has a record of the erasure, and all that it took is dead here. Of an earlier attempt
+/// than the one that was carried out it is enough that the fences tell of the erasure: what the last one
+/// spared lives.
+pub(super) fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultError> {
+    let Some(record) = vault.note(NoteKind::Erasure, verdict.erasure.0.into_bytes())? else {
+        return Ok(false);
+    };
+    let attempt = ErasureRecord::attempt_in(&verdict.note);
+    let is_earlier = attempt < ErasureRecord::attempt_in(&record);
+    Ok((is_earlier && vault.tells_of(verdict)?) || vault.covers(verdict)?)
+}
+
+/// Applies what the vault does not know, in the order in which it was told: a clock may have been set back
+/// between two erasures. Returns the erasures, and how many keys they destroyed.
+async fn apply(
+    vault: &Vault,
+    mut unknown: Vec<(EventId, Verdict)>,
+) -> Result<(Vec<ErasureId>, u64), ErasureError> {
+    if unknown.is_empty() {
+        return Ok((Vec::new(), 0));
+    }
+    let mut erasures: Vec<ErasureId> = Vec::new();
+    for (_, verdict) in &unknown {
+        // One may come in several parts.
+        if !erasures.contains(&verdict.erasure) {
+            erasures.push(verdict.erasure);
+        }
+    }
+    // The last attempt says what was spared. Which one that is, is signed; where they stand is not. Two of
+    // one number are of a vault that was put back: then the order is any, but always the same.
+    unknown.sort_by_cached_key(|(event, verdict)| {
+        let told = erasures.iter().position(|erasure| *erasure == verdict.erasure);
+        (told, ErasureRecord::attempt_in(&verdict.note), *event)
+    });
+    let mut unknown: Vec<_> = unknown.into_iter().map(|(_, verdict)| verdict).collect();
+    for verdict in &mut unknown {
+        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note)?.to_note()?.to_vec();
+    }
+    let applied = async {
+        // Whoever shares the vault may be at work.
+        let _closure = vault.close(&vault.named(&unknown)?).await;
+        vault.replay(unknown).await
+    };
+    match applied.await {
+        Ok(destroyed) => Ok((erasures, destroyed.keys)),
+        Err(source) => Err(ErasureError::NotReplayed { erasures, source }),
+    }
+}

@@ -1,0 +1,151 @@
+//! How far the vault knows what is announced, and what the store has behind that.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::super::{ErasureError, announce::stream};
+use crate::{
+    event::{ANNOUNCED, Announcement, Digest, EventId, Payload, RecordedEvent, Revision, framed},
+    layer::Layer,
+    store::{Capability, Direction, EventStore, ReadAllOptions, ReadOptions, StoreError},
+    vault::{NoteKind, Vault, VaultError, notes},
+};
+
+/// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
+/// ids of erasures: see [`Words`].
+const MARK: [u8; 16] = [0; 16];
+
+/// An event of the stream of announcements, with all that it says: somebody may change it where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct At {
+    revision: Revision,
+    event: EventId,
+    /// SHA-256 of what it says.
+    digest: Digest,
+}
+
+impl At {
+    pub(super) fn of(event: &RecordedEvent) -> Self {
+        let mut text = String::new();
+        let said = match &event.data {
+            // A store may spell it in another way.
+            Some(Payload::Json(data)) => {
+                data.tree().root().canonical(&mut text, &[]);
+                text.as_bytes()
+            }
+            Some(Payload::Bytes(bytes)) => bytes,
+            None => b"",
+        };
+        Self::new(event.revision, event.id, event.event_type.as_str(), said)
+    }
+
+    fn new(revision: Revision, event: EventId, event_type: &str, said: &[u8]) -> Self {
+        let digest = Sha256::digest(framed(&[event_type.as_bytes(), said]));
+        Self { revision, event, digest: Digest(digest.into()) }
+    }
+}
+
+/// Has everything that was announced compared anew.
+pub(super) async fn forget_mark(vault: &Vault) -> Result<(), VaultError> {
+    vault.remove_note(NoteKind::Witness, MARK).await
+}
+
+/// How far the vault knows the announcements in the store: all of its own up to this event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::erasure) struct Mark {
+    /// The last event that was looked at, of whichever vault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) at: Option<At>,
+    /// The last announcement of its own up to there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last: Option<EventId>,
+    /// The last announcement that it made, which the next one names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::erasure) newest: Option<EventId>,
+}
+
+impl Mark {
+    /// A damaged mark is none: all that the store has is compared. One that a newer program wrote is an
+    /// error.
+    pub(in crate::erasure) fn load(vault: &Vault) -> Result<Self, VaultError> {
+        let note = vault.note(NoteKind::Witness, MARK)?;
+        Ok(note
+            .and_then(|note| notes::from_json(NoteKind::Witness, &note).ok())
+            .unwrap_or_default())
+    }
+
+    pub(in crate::erasure) async fn save(self, vault: &Vault) -> Result<(), VaultError> {
+        // Where nothing is written, the next one to open it looks again.
+        if Self::load(vault)? == self || vault.is_read_only() {
+            return Ok(());
+        }
+        let note = notes::to_json(&self)?;
+        vault.put_note(NoteKind::Witness, MARK, &note).await
+    }
+
+    /// After announcements of this vault's own were appended. `false`: others wrote in between,
+    /// and may have been copies of this vault.
+    pub(in crate::erasure) fn advance(
+        &mut self,
+        events: u64,
+        revision: Revision,
+        last: &Announcement,
+    ) -> bool {
+        let next = self.at.map_or(0, |at| at.revision.0 + 1);
+        self.newest = Some(last.id());
+        if revision.0.checked_sub(events - 1) != Some(next) {
+            return false;
+        }
+        let at = At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes());
+        (self.at, self.last) = (Some(at), Some(last.id()));
+        true
+    }
+}
+
+/// Whether there is nothing at all in the store: then it never held what was announced, as far as
+/// can be told, and nobody hides something by it that can still be read there.
+pub(super) async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError> {
+    if !layer.store.capabilities().has(Capability::ReadAll) {
+        return Ok(false);
+    }
+    let mut all = layer.store.read_all(ReadAllOptions::default());
+    let first = layer.next(&mut all).await.map_err(ErasureError::WitnessSilent)?;
+    Ok(first.is_none())
+}
+
+/// The events of the stream after a mark, in order; or, where it is no longer there, all that
+/// there are, and that it is missing.
+pub(super) async fn since<S: EventStore>(
+    layer: &Layer<S>,
+    mark: Option<At>,
+) -> Result<(Vec<RecordedEvent>, bool), StoreError> {
+    let stream = stream()?;
+    let Some(mark) = mark else {
+        let all = layer.store.read(&stream, ReadOptions::default());
+        return Ok((layer.rest(all).await?, false));
+    };
+    let mut found = Vec::new();
+    if layer.store.capabilities().has(Capability::ReadBackwards) {
+        let direction = Direction::Backwards;
+        let mut events =
+            layer.store.read(&stream, ReadOptions { direction, ..ReadOptions::default() });
+        while let Some(event) = layer.next(&mut events).await? {
+            if event.revision <= mark.revision {
+                if At::of(&event) == mark {
+                    found.reverse();
+                    return Ok((found, false));
+                }
+                break;
+            }
+            found.push(event);
+        }
+    } else {
+        let options = ReadOptions { from: Some(mark.revision), ..ReadOptions::default() };
+        let mut events = layer.store.read(&stream, options);
+        if layer.next(&mut events).await?.is_some_and(|first| At::of(&first) == mark) {
+            return Ok((layer.rest(events).await?, false));
+        }
+    }
+    let all = layer.store.read(&stream, ReadOptions::default());
+    Ok((layer.rest(all).await?, true))
+}

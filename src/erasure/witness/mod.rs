@@ -1,0 +1,287 @@
+//! The witness: what the event store has announced is compared with what the vault knows.
+//!
+//! A vault and its root slot that were rolled back together are whole and open well. That
+//! erasures were undone is known to somebody else alone: here, to the announcements in the event
+//! store, if that was not rolled back as well.
+//!
+//! `look` is what opening a layer does, [`replay`] the same with a list. Used by `erasure` alone; the data folder
+//! calls [`believe`] and [`pass_over`], and the command line [`export`].
+
+mod doubt;
+mod found;
+mod mark;
+mod saying;
+
+use serde::Serialize;
+
+pub use self::doubt::{InDoubt, announced, believe, pass_over};
+use self::{
+    found::Found,
+    mark::{At, is_empty, since},
+};
+pub(super) use self::{mark::Mark, saying::announce};
+use super::{ErasureError, announce::Draft};
+use crate::{
+    event::{Announcement, ErasureId, EventId, SigningKeyId},
+    layer::{Layer, Oubliette},
+    store::EventStore,
+    vault::{Unlearned, Vault},
+};
+
+/// What the announcements in the event store told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Witnessed {
+    /// The vault had been rolled back, or restored from a backup: these erasures were undone by
+    /// that, and were applied again.
+    pub replayed: Vec<ErasureId>,
+    /// Events that claim to be announcements of this vault and are not signed by it, or do not
+    /// open: forged, changed, or of a newer program. They do not count.
+    pub unverifiable: Vec<EventId>,
+    /// Events in the stream of announcements that are none: changed, or written by somebody else. They do
+    /// not count.
+    pub odd: Vec<EventId>,
+    /// Announcements of erasures that the vault does not know, and that only a signing key says which
+    /// somebody else has as well. They do not count.
+    pub compromised: Vec<EventId>,
+    /// Signing keys of the vault's that it learned of.
+    pub keys: Vec<SigningKeyId>,
+    /// Signing keys of the vault's of which it learned that they are compromised.
+    pub distrusted: Vec<SigningKeyId>,
+    /// Statements about signing keys that do not count.
+    pub refused: Vec<RefusedStatement>,
+    /// Whether announcements that the vault knows of are no longer in the store, or stand there
+    /// in another order: it was rolled back itself, or somebody removed them.
+    pub gap: bool,
+    /// Whether the store is empty, although the vault announced erasures before: it stands in for
+    /// another store, as beside a codec, or is not the one that was. It bears witness to nothing.
+    pub elsewhere: bool,
+}
+
+impl Witnessed {
+    fn add(&mut self, other: &Self) {
+        self.replayed.extend(&other.replayed);
+        self.unverifiable.extend(&other.unverifiable);
+        self.odd.extend(&other.odd);
+        self.compromised.extend(&other.compromised);
+        self.keys.extend(&other.keys);
+        self.distrusted.extend(&other.distrusted);
+        self.refused.extend(&other.refused);
+        self.gap |= other.gap;
+        self.elsewhere |= other.elsewhere;
+    }
+}
+
+/// A statement about signing keys that does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RefusedStatement {
+    /// The event.
+    pub event: EventId,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Unlearned,
+}
+
+/// What applying erasures again did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// The erasures that the vault had not known, in the order in which they were told.
+    pub erasures: Vec<ErasureId>,
+    /// How many keys they destroyed.
+    pub keys: u64,
+    /// How many announcements were of erasures that it knew.
+    pub known: u64,
+    /// How many were another vault's.
+    pub foreign: u64,
+    /// Those that claim to be this vault's and are not signed by it, or do not open: forged,
+    /// changed, or of a newer program. They do not count.
+    pub unverifiable: Vec<EventId>,
+    /// Those of erasures that the vault does not know, and that only a compromised key says. They do not
+    /// count.
+    pub compromised: Vec<EventId>,
+    /// The vault's epoch since.
+    pub epoch: u64,
+}
+
+/// Applies erasures again that a vault does not know, because it was restored from a backup or
+/// rolled back: what they took is destroyed and fenced, in one change of root. Repeatable.
+///
+/// For a vault that is restored before there is a layer over it; opening a layer does so by itself
+/// with what is announced in its store.
+///
+/// # Errors
+/// [`ErasureError::NotReplayed`]; errors of the vault.
+pub async fn replay(
+    vault: &Vault,
+    announcements: impl IntoIterator<Item = Announcement>,
+) -> Result<Replayed, ErasureError> {
+    let _one_at_a_time = vault.erase_alone().await;
+    let announcements: Vec<_> = announcements.into_iter().collect();
+    let mut found = Found::default();
+    found.learn(vault, &announcements).await?;
+    for announcement in &announcements {
+        found.take(vault, announcement)?;
+    }
+    let (erasures, keys) = found.apply(vault).await?;
+    found.refuse_unclear()?;
+    let Found { known, foreign, mut unverifiable, compromised, refused, .. } = found;
+    let compromised = compromised.into_iter().map(|(event, _)| event).collect();
+    unverifiable.extend(refused.iter().map(|refused| refused.event));
+    let epoch = vault.epoch()?;
+    Ok(Replayed { erasures, keys, known, foreign, unverifiable, compromised, epoch })
+}
+
+/// Announcements of all erasures that a vault knows, made anew from its fences and records: for a
+/// file that is kept apart from the vault, also where the events are lost. An erasure may come in
+/// several parts. Before them come the statements that lead to the key that signs them.
+pub fn export(
+    vault: &Vault,
+) -> impl Iterator<Item = Result<Announcement, ErasureError>> + Send + use<> {
+    let sealer = vault.clone();
+    let statements = match vault.key_statements() {
+        Ok(statements) => statements.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error.into())],
+    };
+    let erasures = vault.verdicts().flat_map(move |verdicts| {
+        let announcements = match verdicts {
+            Ok(verdicts) => verdicts
+                .iter()
+                .map(|verdict| Draft::of(verdict).say(&sealer, EventId::random(), None, None))
+                .collect(),
+            Err(error) => vec![Err(error.into())],
+        };
+        announcements.into_iter()
+    });
+    statements.into_iter().chain(erasures)
+}
+
+impl<S: EventStore> Oubliette<S> {
+    /// What the announcements in the event store have told since this layer was opened.
+    pub fn witnessed(&self) -> Witnessed {
+        // No code panics while it holds this lock.
+        self.layer.witnessed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Applies erasures again that the vault does not know; see [`replay`].
+    ///
+    /// # Errors
+    /// As [`replay`].
+    pub async fn replay(
+        &self,
+        announcements: impl IntoIterator<Item = Announcement> + Send,
+    ) -> Result<Replayed, ErasureError> {
+        let vault = self.vault().ok_or(ErasureError::NoVault)?;
+        let announcements: Vec<_> = announcements.into_iter().collect();
+        replay(vault, announcements).await
+    }
+}
+
+/// Reads what was announced since the vault last looked, and applies what it does not know. Only
+/// one erasure at a time may be under way.
+pub(super) async fn look<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+) -> Result<(), ErasureError> {
+    let mark = Mark::load(vault)?;
+    let (events, mut gap) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
+    let elsewhere = gap && events.is_empty() && is_empty(layer).await?;
+    let (mut announcements, mut odd) = (Vec::new(), Vec::new());
+    for event in &events {
+        match Announcement::of(event) {
+            Some(announcement) => announcements.push(announcement),
+            None => odd.push(event.id),
+        }
+    }
+    let mut found = Found::default();
+    found.learn(vault, &announcements).await?;
+    // Where all is compared anew, it is not known after which of them the first one comes.
+    let mut last = (!gap).then_some(mark.last);
+    for announcement in &announcements {
+        if found.take(vault, announcement)? {
+            gap |= last.is_some_and(|last| last != announcement.previous());
+            last = Some(Some(announcement.id()));
+        }
+    }
+    let (replayed, _) = found.apply(vault).await?;
+    // Before the mark moves: the next opening must find them as well.
+    found.refuse_unclear()?;
+    let at = events.last().map(At::of);
+    let at = if gap || at.is_some() { at } else { mark.at };
+    let last = last.flatten();
+    Mark { at, last, newest: last }.save(vault).await?;
+    let gap = gap && !elsewhere;
+    let Found { unverifiable, compromised, keys, distrusted, refused, .. } = found;
+    let compromised = compromised.into_iter().map(|(event, _)| event).collect();
+    let witnessed = Witnessed {
+        replayed,
+        unverifiable,
+        odd,
+        compromised,
+        keys,
+        distrusted,
+        refused,
+        gap,
+        elsewhere,
+    };
+    tell(vault, &witnessed);
+    // No code panics while it holds this lock.
+    let so_far = layer.witnessed.lock();
+    so_far.unwrap_or_else(std::sync::PoisonError::into_inner).add(&witnessed);
+    Ok(())
+}
+
+fn tell(vault: &Vault, witnessed: &Witnessed) {
+    let vault = vault.id();
+    for erasure in &witnessed.replayed {
+        tracing::warn!(
+            %vault, %erasure,
+            "the vault was rolled back or restored; an erasure announced since is applied again"
+        );
+    }
+    for event in &witnessed.unverifiable {
+        tracing::warn!(
+            %vault, %event,
+            "an event says that it announces an erasure of this vault, and is not signed by it or \
+             does not open: it is forged, changed, or a newer program's, and does not count"
+        );
+    }
+    for event in &witnessed.odd {
+        tracing::warn!(
+            %vault, %event,
+            "an event in the stream of announcements is none: it was changed, or somebody else wrote it"
+        );
+    }
+    for event in &witnessed.compromised {
+        tracing::warn!(
+            %vault, %event,
+            "an erasure is announced by a signing key alone that is compromised: it does not count"
+        );
+    }
+    for key in &witnessed.keys {
+        tracing::warn!(%vault, %key, "the vault was put back to before a statement about this key");
+    }
+    for key in &witnessed.distrusted {
+        tracing::warn!(
+            %vault, %key,
+            "the vault learned that this signing key is compromised: what only it says does not count"
+        );
+    }
+    for RefusedStatement { event, why } in &witnessed.refused {
+        tracing::warn!(%vault, %event, "a statement about signing keys does not count: {why}");
+    }
+    if witnessed.elsewhere {
+        tracing::info!(
+            %vault,
+            "the event store is empty, and the vault has announced erasures in another"
+        );
+    }
+    if witnessed.gap {
+        tracing::warn!(
+            %vault,
+            "announcements that this vault knows of are missing in the event store, or stand in \
+             another order: the store was rolled back, or they were removed"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! Having the store announce an erasure, before anything is destroyed.
+
+use super::{
+    super::{
+        ErasureError, ErasureRecord,
+        announce::{Draft, open, stream},
+        journal::Journal,
+        keys::say_due,
+    },
+    look,
+    mark::Mark,
+};
+use crate::{
+    event::{Announcement, ErasureId, EventId, NameError, NewEvent},
+    layer::Layer,
+    store::{Append, EventStore, ExpectedRevision, StoreError},
+    vault::{Destruction, Vault, Verdict},
+};
+
+/// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
+pub(super) const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
+/// How many times other events may have the ids of an announcement before something else is the
+/// matter than chance.
+const MOST_ATTEMPTS: usize = 8;
+
+/// Has the store announce the erasure. Returns whether it has: one that never takes such events
+/// cannot bear witness, and must not keep anybody's keys alive.
+pub(in crate::erasure) async fn announce<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    journal: &mut Journal,
+    destruction: &Destruction,
+    record: &mut ErasureRecord,
+    mark: &mut Mark,
+) -> Result<bool, ErasureError> {
+    let erasure = journal.erasure;
+    let pending = |error| match error {
+        ErasureError::KeyChangePending(source) => {
+            ErasureError::AnnouncementPending { erasure, source }
+        }
+        other => other,
+    };
+    // Whoever reads the announcement must know the key that signs it.
+    say_due(layer, vault).await.map_err(pending)?;
+    *mark = Mark::load(vault)?;
+    for _ in 0..MOST_ATTEMPTS {
+        let verdict = vault.verdict(destruction, &record.to_note()?)?;
+        let said = parts(vault, journal, mark.newest, verdict)?;
+        let (ids, events) = events_of(&said)?;
+        let append = Append::new(stream()?, ExpectedRevision::Any, events);
+        let appended = match layer.answer(layer.store.append(vec![append])).await {
+            Ok(appended) => appended.first().copied(),
+            Err(StoreError::IdInUse { .. }) => None,
+            Err(
+                error @ (StoreError::Invalid(_)
+                | StoreError::Unsupported(_)
+                | StoreError::Refused { .. }),
+            ) => {
+                tracing::warn!(
+                    %erasure, %error,
+                    "the event store does not take announcements of erasures: a vault that is \
+                     rolled back to before this one will not be found out by it"
+                );
+                return Ok(false);
+            }
+            Err(source) => return Err(ErasureError::AnnouncementPending { erasure, source }),
+        };
+        // An earlier attempt was answered, and the answer was lost; or another event has the id.
+        let is_new = appended.is_some_and(|appended| !appended.already);
+        if is_new || are_there(layer, vault, erasure, &ids).await? {
+            let next = appended.zip(said.last()).is_some_and(|(appended, last)| {
+                mark.advance(ids.len() as u64, appended.revision, last)
+            });
+            if !next {
+                // Another vault over the same store, as a rule; or a copy of this one.
+                match look(layer, vault).await {
+                    Ok(()) => *mark = Mark::load(vault)?,
+                    Err(error) => {
+                        tracing::warn!(%erasure, %error, "what others announced is not known");
+                    }
+                }
+            }
+            return Ok(true);
+        }
+        tracing::error!(
+            events = ?ids,
+            "another event has the id of an announcement, which nobody could foresee; it gets \
+             another id: find out who appended that event"
+        );
+        journal.try_anew();
+        journal.write(vault).await?;
+        record.attempt = journal.attempts();
+    }
+    let source = StoreError::IdInUse { id: journal.announcement(0), stream: stream()? };
+    Err(ErasureError::AnnouncementPending { erasure, source })
+}
+
+/// The parts of the announcement.
+fn parts(
+    vault: &Vault,
+    journal: &Journal,
+    mut previous: Option<EventId>,
+    mut verdict: Verdict,
+) -> Result<Vec<Announcement>, ErasureError> {
+    let taken = std::mem::take(&mut verdict.taken);
+    let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
+    if parts.is_empty() {
+        parts.push(&[]);
+    }
+    let mut said = Vec::with_capacity(parts.len());
+    for (part, taken) in parts.into_iter().enumerate() {
+        let id = journal.announcement(part);
+        verdict.taken = taken.to_vec();
+        said.push(Draft::of(&verdict).say(vault, id, previous, None)?);
+        previous = Some(id);
+    }
+    Ok(said)
+}
+
+fn events_of(said: &[Announcement]) -> Result<(Vec<EventId>, Vec<NewEvent>), StoreError> {
+    let invalid = |error: NameError| StoreError::Invalid(error.to_string());
+    let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
+    Ok((said.iter().map(Announcement::id).collect(), events.map_err(invalid)?))
+}
+
+/// Whether the events with these ids announce the erasure, in this vault's word.
+async fn are_there<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    erasure: ErasureId,
+    ids: &[EventId],
+) -> Result<bool, ErasureError> {
+    let pending = |source| ErasureError::AnnouncementPending { erasure, source };
+    let found = layer.find_in(&stream()?, ids.iter().copied().collect(), None).await;
+    let found = found.map_err(pending)?;
+    for event in &found {
+        let opened = Announcement::of(event).map(|announcement| open(&announcement, vault));
+        match opened.transpose()? {
+            Some(Ok(verdict)) if verdict.erasure == erasure => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(found.len() == ids.len())
+}

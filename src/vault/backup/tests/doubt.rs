@@ -1,0 +1,180 @@
+//! Announcements that only the operator can judge: a word for one of them is no word for another.
+
+use super::{
+    eras::{bank, is_read, lived_in},
+    *,
+};
+use crate::{
+    audit::verify::{Ill, VerifyOptions},
+    erasure::{
+        ErasureError, InDoubt, KeyChange, announced, believe, change_key, export, pass_over,
+    },
+    event::{ANNOUNCEMENTS, Announcement, ErasureId, StreamName},
+    store::{
+        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
+        ReadOptions,
+    },
+    vault::{Dead, Destruction, Doomed},
+};
+
+/// A backup, and a store in which a lost restoration of it announced that user-1 is forgotten.
+struct Doubtful {
+    place: Place,
+    store: MemoryStore,
+    erasure: ErasureId,
+    genuine: Announcement,
+}
+
+impl Doubtful {
+    async fn new() -> Self {
+        let place = Place::new();
+        let (store, lost) = lived_in(&place, &["user-1", "user-2"]).await;
+        place.back_up(lost.vault().unwrap(), "copy.age").await.unwrap();
+        drop(lost);
+        let first = bank(&store, restored(&place, "first")).await.unwrap();
+        let erasure = first.forget(&subject("user-1"), "ticket 1").await.unwrap().erasure;
+        drop(first);
+        let genuine = announced(&store).await.unwrap().remove(0);
+        Self { place, store, erasure, genuine }
+    }
+
+    fn again(&self) -> Vault {
+        restored(&self.place, "second")
+    }
+
+    /// Whoever found the backup announces that the same erasure took user-2.
+    async fn forge(&self) -> Announcement {
+        let finder = restored(&self.place, "finder");
+        let doomed = vec![Doomed { subject: subject("user-2"), dead: Dead::All }];
+        finder.destroy(&Destruction::new(self.erasure, doomed), b"").await.unwrap();
+        let forged = export(&finder).map(Result::unwrap).last().unwrap();
+        let events = vec![forged.to_event().unwrap()];
+        let stream = StreamName::new(ANNOUNCEMENTS).unwrap();
+        let append = Append::new(stream, ExpectedRevision::Any, events);
+        self.store.append(vec![append]).await.unwrap();
+        forged
+    }
+
+    async fn told(&self, vault: &Vault) -> Vec<InDoubt> {
+        match bank(&self.store, vault.clone()).await {
+            Err(ErasureError::UnknownSigner(doubts)) => doubts,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn restored(place: &Place, name: &str) -> Vault {
+    let (folder, slot) = (place.path(name), place.path(&format!("{name}.root")));
+    place.read("copy.age").unwrap().restore(&folder, &slot, |_| {}).unwrap();
+    Vault::open(&folder, &slot).unwrap()
+}
+
+#[tokio::test]
+async fn a_word_for_one_announcement_is_none_for_another_of_the_same_erasure() {
+    let world = Doubtful::new().await;
+    let (erasure, genuine, forged) = (world.erasure, world.genuine.id(), world.forge().await.id());
+    let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
+    let told = world.told(&vault).await;
+    let named: Vec<_> = told.iter().map(|doubt| (doubt.erasure, doubt.event)).collect();
+    assert_eq!(named, [(erasure, genuine), (erasure, forged)]);
+    assert_ne!(told[0].signer, told[1].signer);
+    let text = ErasureError::UnknownSigner(told.clone()).to_string();
+    for InDoubt { event, signer, .. } in &told {
+        assert!(text.contains(&event.to_string()) && text.contains(&signer.to_string()), "{text}");
+    }
+    let by_erasure =
+        [believe(&vault, &said, erasure.0).await, pass_over(&vault, &said, erasure.0).await];
+    for refused in by_erasure {
+        match refused {
+            Err(ErasureError::SeveralStatements(several)) => assert_eq!(several, told),
+            other => panic!("{other:?}"),
+        }
+    }
+    let stray = ErasureId::now().0;
+    let refused = believe(&vault, &said, stray).await;
+    assert!(matches!(refused, Err(ErasureError::NotInDoubt(id)) if id == stray));
+
+    believe(&vault, &said, genuine.0).await.unwrap();
+    assert_eq!(world.told(&vault).await, told[1..]);
+    pass_over(&vault, &said, forged.0).await.unwrap();
+    let second = bank(&world.store, vault.clone()).await.unwrap();
+    assert_eq!(second.witnessed().unverifiable, [forged]);
+    assert!(!is_read(&second, "user-1").await && is_read(&second, "user-2").await);
+    // What is known needs no word.
+    believe(&vault, &said, genuine.0).await.unwrap();
+}
+
+/// Under the id of the event that the operator has looked at.
+#[tokio::test]
+async fn a_word_is_for_what_is_said_and_not_for_an_id() {
+    let world = Doubtful::new().await;
+    let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
+    believe(&vault, &said, world.erasure.0).await.unwrap();
+    let forged = world.forge().await;
+    // The genuine one is gone, and the finder's stands in its place.
+    let all = world.store.read_all(ReadAllOptions::default());
+    let mut events: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(all).await.unwrap();
+    let at = events.iter().find(|event| event.id == world.genuine.id()).unwrap().revision;
+    events.retain(|event| event.id != world.genuine.id());
+    events.iter_mut().filter(|event| event.id == forged.id()).for_each(|event| event.revision = at);
+    let store = MemoryStore::new();
+    store.restore(events).await.unwrap();
+    match bank(&store, vault.clone()).await {
+        Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, forged.id()),
+        other => panic!("{other:?}"),
+    }
+    assert!(vault.keys_of(&subject("user-2")).unwrap().len() == 1);
+}
+
+#[tokio::test]
+async fn a_note_that_is_no_word_is_refused() {
+    let world = Doubtful::new().await;
+    let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
+    believe(&vault, &said, world.erasure.0).await.unwrap();
+    let id = *world.erasure.0.as_bytes();
+    let word = vault.note(NoteKind::Witness, id).unwrap().unwrap();
+    let word = String::from_utf8(word.to_vec()).unwrap();
+    let others = ["believed", "refused", "{}x", ""].map(str::to_owned);
+    let changed =
+        [("{", r#"{"more":1,"#), ("believed", "believes"), ("event", "evens"), (",", ", ")]
+            .map(|(from, to)| word.replacen(from, to, 1));
+    for note in others.iter().chain(&changed) {
+        vault.put_note(NoteKind::Witness, id, note.as_bytes()).await.unwrap();
+        match bank(&world.store, vault.clone()).await {
+            Err(ErasureError::Vault(VaultError::Damaged(_))) => {}
+            other => panic!("{note}: {other:?}"),
+        }
+    }
+    vault.put_note(NoteKind::Witness, id, word.as_bytes()).await.unwrap();
+    bank(&world.store, vault).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_passed_over_a_forgery_has_nothing_pending() {
+    let world = Doubtful::new().await;
+    let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
+    pass_over(&vault, &said, world.erasure.0).await.unwrap();
+    let second = bank(&world.store, vault).await.unwrap();
+    assert_eq!(second.erasures().unwrap(), []);
+    let report = second.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    assert!(!report.found.contains_key(&Ill::ErasurePending), "{:?}", report.found);
+    assert!(!report.found.contains_key(&Ill::AnnouncementMissing), "{:?}", report.found);
+}
+
+/// A thief announced something under a key of their own, before the owner changed the key.
+#[tokio::test]
+async fn a_change_of_the_key_is_announced_though_something_else_is_in_doubt() {
+    let world = Doubtful::new().await;
+    let vault = world.again();
+    let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
+    change_key(&vault, &change).await.unwrap();
+    assert_eq!(world.told(&vault).await[0].erasure, world.erasure);
+    assert_eq!(vault.unsaid().unwrap(), (vec![], false));
+    let said = announced(&world.store).await.unwrap();
+    assert_eq!((said.len(), said[1].kind().unwrap().as_str()), (2, "signing-key"));
+    pass_over(&vault, &said, world.erasure.0).await.unwrap();
+    let told = bank(&world.store, vault).await.unwrap().witnessed();
+    assert!(!told.gap && told.refused.is_empty(), "{told:?}");
+    let stream = StreamName::new(ANNOUNCEMENTS).unwrap();
+    assert_eq!(world.store.events(&stream, ReadOptions::default()).await.unwrap().len(), 2);
+}

@@ -1,0 +1,51 @@
+//! Announcements that were changed so that nobody is asked about them.
+
+use oubliette::{
+    audit::verify::{Ill, VerifyOptions},
+    event::{ANNOUNCEMENTS, EventType, RecordedEvent},
+    layer::Oubliette,
+    store::{EventStore, MemoryStore},
+};
+
+use crate::{common::*, machine::Machine, two_people};
+
+/// As whoever writes to the database does it.
+async fn with_changed(machine: &Machine, change: impl Fn(&mut RecordedEvent)) -> MemoryStore {
+    let mut events = everything(&machine.store).await;
+    let announced = events.iter_mut().filter(|event| event.stream.as_str() == ANNOUNCEMENTS);
+    announced.for_each(change);
+    let store = MemoryStore::new();
+    store.restore(events).await.unwrap();
+    store
+}
+
+/// Removed events were noticed; those that were made another vault's, or nobody's, were not.
+#[tokio::test]
+async fn announcements_that_were_made_somebody_elses_are_missed() {
+    let changes: [(&str, fn(&mut RecordedEvent)); 4] = [
+        ("none", |_| {}),
+        ("type", |event| event.event_type = EventType::new("X").unwrap()),
+        ("data", |event| event.data = Some(json("{}").into())),
+        ("vault", |event| {
+            let mut said: serde_json::Value = serde_json::from_str(&text(event)).unwrap();
+            said["vault"] = "886313e1-3b8a-4372-9b90-0c9aee199e5d".into();
+            event.data = Some(json(&said.to_string()).into());
+        }),
+    ];
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    machine.pin().await;
+    machine.open().await.forget(&subject("user-1"), "asked").await.unwrap();
+    for (name, change) in changes {
+        let store = with_changed(&machine, change).await;
+        let bank = Oubliette::open(store, machine.vault(), bank_policy()).await.unwrap();
+        let changed = name != "none";
+        let told = bank.witnessed();
+        assert_eq!(told.gap, changed, "{name}: {told:?}");
+        assert_eq!(told.odd.len(), if ["type", "data"].contains(&name) { 2 } else { 0 }, "{name}");
+        let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+        let count = |kind| report.found.get(&kind).copied().unwrap_or_default();
+        assert_eq!(count(Ill::AnnouncementMissing), if changed { 2 } else { 0 }, "{name}");
+        assert_eq!(count(Ill::ForgedAnnouncement), told.odd.len() as u64, "{name}");
+    }
+}
