@@ -421,10 +421,10 @@ fn forged(vector: &Value, number: u8, plaintext: &[u8]) -> Value {
     }
     edited(vector, |bytes| {
         let nonce = counting(number);
-        bytes.truncate(20);
+        bytes.truncate(22);
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(plaintext);
-        key(1).cipher().seal_with_nonce(nonce, &associated, bytes, 32).unwrap();
+        key(1).cipher().seal_with_nonce(nonce, &associated, bytes, 34).unwrap();
     })
 }
 

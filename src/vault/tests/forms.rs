@@ -121,7 +121,7 @@ fn no_bit_of_a_value_is_passed_over() {
             match again(&bytes) {
                 Ok(read) => assert_eq!(read, bytes, "{what}, bit {bit}"),
                 Err(VaultError::NewerFormat { .. }) => assert!(bit < 8, "{what}, bit {bit}"),
-                Err(VaultError::UnknownClass(_)) => assert_eq!(bit / 8, 75, "{what}, bit {bit}"),
+                Err(VaultError::UnknownClass(_)) => assert_eq!(bit / 8, 77, "{what}, bit {bit}"),
                 read => assert!(called_damaged(&read, what), "{what}, bit {bit}: {read:?}"),
             }
         }
