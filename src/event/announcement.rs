@@ -352,7 +352,10 @@ impl Body {
     fn has_its_form(&self) -> bool {
         let distrusts = self.kind == AnnouncementKind::Distrust;
         let names = self.kind.is_of_keys() && !distrusts;
+        // Who calls a key stolen puts another in its place at once.
+        let stolen = self.statement.as_ref().and_then(|statement| statement.compromised).is_some();
         self.statement.is_some() == names
+            && stolen <= (self.kind == AnnouncementKind::SigningKey)
             && self.proof.is_some() <= names
             && self.distrust.is_some() == distrusts
     }
