@@ -17,10 +17,13 @@ use oubliette::{
         Finding, Where,
         verify::{Ill, VerifyNews, VerifyOptions, VerifyReport},
     },
-    event::{EventId, EventType, NewEvent, RecordedEvent},
+    event::{EventId, EventType, NewEvent, Position, RecordedEvent},
     layer::Oubliette,
     policy::Policy,
-    store::{Append, EventStore, ExpectedRevision, MemoryStore, ReadAllOptions},
+    store::{
+        Append, EventStore, ExpectedRevision, MemoryStore, ReadAllOptions, StoreError,
+        sqlite::SqliteStore,
+    },
     vault::{OpenAs, Vault},
 };
 
@@ -305,4 +308,40 @@ async fn an_erasure_that_waits_for_its_tombstones_is_told() {
     bank.resume().await.unwrap();
     assert_eq!(kinds(&verify(&bank).await.1), []);
     assert_eq!(all(&bank, "user-1").await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_the_store_is_told_and_the_rest_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let bank = layer_over(SqliteStore::create(folder.path()).unwrap()).await;
+    for author in 1..=5 {
+        let said = format!(r#"{{"author":{author},"at":{author},"text":"hello"}}"#);
+        put(&bank, "room-1", event("Said", &said)).await.unwrap();
+    }
+    let (report, found) = verify(&bank).await;
+    assert_eq!((kinds(&found), report.vault.unused_keys), (vec![], Some(0)));
+    let db = rusqlite::Connection::open(folder.path().join("events.db")).unwrap();
+    let not_utf8 = "UPDATE event SET data = CAST(x'7bff7d' AS TEXT) WHERE position IN (1, 3, 4)";
+    assert_eq!(db.execute(not_utf8, []).unwrap(), 3);
+    let edited = r#"UPDATE event SET data = replace(data, '"at":5', '"at":6') WHERE position = 5"#;
+    assert_eq!(db.execute(edited, []).unwrap(), 1);
+
+    // Told once, however often the events are gone over.
+    for keys_at_once in [1, 1 << 10] {
+        let options = VerifyOptions { keys_at_once, ..VerifyOptions::default() };
+        let (report, found) = verify_by(&bank, options).await;
+        let damaged = |at| (Ill::DamagedEvent, format!("position {at} of the event store"));
+        let tampered = (Ill::Tampered, "room-1".to_owned());
+        assert_eq!(kinds(&found), [damaged(1), damaged(3), damaged(4), tampered]);
+        assert_eq!((report.events.events, report.vault.unused_keys), (2, None));
+        assert!(found[0].what.contains("not UTF-8"), "{}", found[0].what);
+    }
+    // A reader gets what is before it, and its place.
+    let mut read = bank
+        .store()
+        .read_all(ReadAllOptions { after: Some(Position::number(1)), ..ReadAllOptions::default() });
+    assert_eq!(read.try_next().await.unwrap().unwrap().position, Position::number(2));
+    let error = read.try_next().await.unwrap_err();
+    let three = Position::number(3);
+    assert!(matches!(error, StoreError::Damaged { position, .. } if position == three), "{error}");
 }

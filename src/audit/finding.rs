@@ -87,6 +87,8 @@ pub enum Where {
         /// The event's id.
         id: EventId,
     },
+    /// At a place in the store, of whose event nothing else can be told.
+    Position(Position),
     /// In a file that was searched.
     File {
         /// Its path, as it was reached.
@@ -115,6 +117,7 @@ impl fmt::Display for Where {
             Self::Event { stream, revision, position, .. } => {
                 write!(f, "{stream} revision {revision} (position {position})")
             }
+            Self::Position(position) => write!(f, "position {position} of the event store"),
             Self::File { path, inside, offset } => {
                 write!(f, "{}", path.display())?;
                 if !inside.is_empty() {

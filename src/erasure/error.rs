@@ -13,6 +13,13 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErasureError {
+    /// The vault is open to be read, and has something to write before anything may be served.
+    #[error(
+        "the vault is open to be read only, and something has to be written before it may be read: an erasure \
+         that was cut off or announced elsewhere, or a change of its signing key. Open it without --read-only \
+         once: that carries it out"
+    )]
+    NeedsWriting,
     /// Nothing here was ever sealed for this subject, and nothing depends on them.
     #[error(
         "subject {0} is unknown here: no key, no dependent stream and no earlier erasure; \

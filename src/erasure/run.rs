@@ -60,10 +60,12 @@ pub struct Erased {
     /// How many streams were not looked into for either, because their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten, as far as these were
-    /// looked into. Nobody looks again where it had been done already.
-    pub foreign: Vec<Foreign>,
-    /// Dependents that stay, and who keeps them. Nobody looks again where it had been done already.
-    pub kept: Vec<Kept>,
+    /// looked into. `None` where it had been done already: of that no more is known than its record counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Vec<Foreign>>,
+    /// Dependents that stay, and who keeps them. `None` where it had been done already, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Vec<Kept>>,
     /// Dependents that it may have had to reach, and did not: nobody has said whose they are. Where it
     /// had been done already, those of whom nobody has said so since.
     pub not_reached: Vec<NotReached>,
@@ -497,8 +499,8 @@ async fn carry_out<S: EventStore>(
         unknown_keys: journal.plan.unknown_key_events(),
         unvouched: journal.plan.unvouched.iter().map(|untouched| untouched.events).sum(),
         passed_over: journal.plan.passed_over,
-        foreign: journal.plan.foreign.clone(),
-        kept: journal.plan.kept.clone(),
+        foreign: Some(journal.plan.foreign.clone()),
+        kept: Some(journal.plan.kept.clone()),
         not_reached: journal.plan.not_reached.clone(),
         owners_unknown: journal.plan.owners_unknown,
         announced: record.announced,
@@ -580,8 +582,8 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         unknown_keys: count(|record| record.unknown_keys),
         unvouched: 0,
         passed_over: count(|record| record.passed_over),
-        foreign: vec![],
-        kept: vec![],
+        foreign: None,
+        kept: None,
         not_reached: vec![],
         owners_unknown: false,
         backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,

@@ -1,27 +1,45 @@
 //! What a vault announced and this version does not carry out is never passed over.
 
+use std::sync::Arc;
+
 use crate::{
-    erasure::{ErasureError, ErasureRecord, journal::Journal, witness::Mark},
+    erasure::{
+        Compromised, ErasureError, ErasureRecord, KeyChange, change_key, journal::Journal,
+        witness::Mark,
+    },
     event::{
         ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, EventType, Json, NewEvent, StreamName,
+        Timestamp,
     },
     layer::Oubliette,
     policy::Policy,
     store::{Append, EventStore, ExpectedRevision, MemoryStore},
-    vault::{NoteKind, Vault, VaultError, notes},
+    vault::{NoteKind, Successor, Vault, VaultError, notes},
 };
 
 /// An announcement with these members, signed by the vault if it is to be.
 fn said(vault: &Vault, members: &str, signed: bool) -> Announcement {
-    let (id, of) = (EventId::random(), vault.id());
-    let line = |key: &str, sig: &str| -> Announcement {
-        format!(r#"{{"id":"{id}","vault":"{of}","key":"{key}","sig":"{sig}",{members}}}"#)
-            .parse()
-            .unwrap()
-    };
-    let none = "A".repeat(86);
-    let (key, sig) = vault.sign(|key| line(&key.to_string(), &none).signed_bytes()).unwrap();
-    line(&key.to_string(), &if signed { sig.to_string() } else { none })
+    let id = EventId::random();
+    let line = |key: &str, sig: &str| line(id, vault, members, key, sig);
+    let (key, sig) = vault.sign(|key| line(&key.to_string(), &no_sig()).signed_bytes()).unwrap();
+    line(&key.to_string(), &if signed { sig.to_string() } else { no_sig() })
+}
+
+/// The same, signed by whoever has the file of a successor.
+fn said_by(successor: &Successor, vault: &Vault, members: &str) -> Announcement {
+    let (id, key) = (EventId::random(), successor.id().to_string());
+    let unsigned = line(id, vault, members, &key, &no_sig());
+    line(id, vault, members, &key, &successor.key().sign(&unsigned.signed_bytes()).to_string())
+}
+
+fn line(id: EventId, vault: &Vault, members: &str, key: &str, sig: &str) -> Announcement {
+    let of = vault.id();
+    let line = format!(r#"{{"id":"{id}","vault":"{of}","key":"{key}","sig":"{sig}",{members}}}"#);
+    line.parse().unwrap()
+}
+
+fn no_sig() -> String {
+    "A".repeat(86)
 }
 
 async fn opened_beside(said: &Announcement, vault: &Vault) -> Result<(), ErasureError> {
@@ -77,6 +95,36 @@ async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_do
             other => panic!("{members}: {other:?}"),
         }
         opened_beside(&said(&vault, &members, false), &vault).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_a_successor_that_was_stolen_or_given_up_cannot_close_the_vault() {
+    let hold = format!(r#""format":1,"kind":"hold",{REST}"#);
+    for stolen in [true, false] {
+        let vault = Vault::in_memory().unwrap();
+        let pin = async || {
+            let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+            change_key(&vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+            successor
+        };
+        let rotate = async |successor: Option<Arc<Successor>>, compromised| {
+            let without_successor = successor.is_none();
+            let change = KeyChange::Rotate { successor, compromised, without_successor };
+            change_key(&vault, &change).await.unwrap();
+        };
+        let found = pin().await;
+        if stolen {
+            rotate(Some(Arc::clone(&found)), None).await;
+            let by = Compromised { since: Timestamp::now(), keys: Vec::new() };
+            let next = pin().await;
+            rotate(Some(next), Some(by)).await;
+        } else {
+            rotate(None, None).await;
+        }
+        opened_beside(&said_by(&found, &vault, &hold), &vault).await.unwrap();
+        let closed = opened_beside(&said(&vault, &hold, true), &vault).await;
+        assert!(matches!(closed, Err(ErasureError::NotCarriedOut { .. })), "{closed:?}");
     }
 }
 

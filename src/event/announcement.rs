@@ -334,7 +334,9 @@ fn body(data: &Json) -> Result<Body, Beyond> {
     if format != FORMAT {
         return Err(Beyond::Format(number(format)));
     }
-    let name = member("kind").ok_or(Beyond::Form)?.string().unwrap_or_default();
+    // What is no text, or empty, is told as a name that nobody can tell.
+    let name = member("kind").ok_or(Beyond::Form)?.string();
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("?".into());
     match AnnouncementKind::named(&name) {
         Some(kind) if kind.is_carried_out() => {
             let body = data.to_exact::<Body>().map_err(|_| Beyond::Form)?;
@@ -350,7 +352,10 @@ impl Body {
     fn has_its_form(&self) -> bool {
         let distrusts = self.kind == AnnouncementKind::Distrust;
         let names = self.kind.is_of_keys() && !distrusts;
+        // Who calls a key stolen puts another in its place at once.
+        let stolen = self.statement.as_ref().and_then(|statement| statement.compromised).is_some();
         self.statement.is_some() == names
+            && stolen <= (self.kind == AnnouncementKind::SigningKey)
             && self.proof.is_some() <= names
             && self.distrust.is_some() == distrusts
     }

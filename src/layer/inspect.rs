@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     crypto::{self, KeyId, Plaintext},
-    event::{EventId, RecordedEvent, StreamName},
+    event::{EventId, Position, RecordedEvent, StreamName},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
     vault::{KeyState, Tagged, Vault, VaultError},
 };
@@ -78,7 +78,15 @@ pub(crate) enum TokenFate {
 impl<S: EventStore> Oubliette<S> {
     /// All events, in the order of their positions. Only a failure of the store ends it.
     pub(crate) fn specimens(&self) -> BoxStream<'static, Result<Specimen, StoreError>> {
-        let inner = self.store().read_all(ReadAllOptions::default());
+        self.specimens_after(None)
+    }
+
+    /// The same, of what is behind a position: of one at which the store is damaged.
+    pub(crate) fn specimens_after(
+        &self,
+        after: Option<Position>,
+    ) -> BoxStream<'static, Result<Specimen, StoreError>> {
+        let inner = self.store().read_all(ReadAllOptions { after, ..ReadAllOptions::default() });
         let state =
             Specimens { layer: self.clone(), inner, held: HashMap::new(), lone: Vec::new() };
         let next = |mut state: Specimens<S>| async move {

@@ -52,7 +52,7 @@ use crate::{
         Append, Appended, Capabilities, Capability, EventStore, EventStream, Filter,
         ReadAllOptions, ReadOptions, StoreError, Subscription,
     },
-    vault::Vault,
+    vault::{Vault, VaultError},
 };
 
 /// An event store that can forget: it wraps any [`EventStore`], and is one.
@@ -96,8 +96,8 @@ impl<S: EventStore> Oubliette<S> {
     /// cannot be asked what was announced; [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and
     /// [`ErasureError::SigningKeyGap`] where an announced erasure cannot be applied until the operator
     /// says what it is; [`ErasureError::NotCarriedOut`] where this version does not know what was
-    /// announced; [`ErasureError::NotReplayed`] where the vault fails to apply an erasure; errors of the
-    /// vault.
+    /// announced; [`ErasureError::NotReplayed`] where the vault fails to apply an erasure;
+    /// [`ErasureError::NeedsWriting`] where it is open to be read only; errors of the vault.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
         match oubliette.resume().await {
@@ -109,6 +109,9 @@ impl<S: EventStore> Oubliette<S> {
                 oubliette.layer.tell_completed(erased);
                 let pending = ErasureError::MirrorsPending { mirrors, erased: vec![] };
                 tracing::warn!("{pending}");
+            }
+            Err(ErasureError::Vault(VaultError::ReadOnly)) => {
+                return Err(ErasureError::NeedsWriting);
             }
             Err(error) => return Err(error),
         }

@@ -189,7 +189,7 @@ impl Rules {
         }
 
         let outcome = match data {
-            Some(_) => self.cut_payload(cut, &subject, captures, tree)?,
+            Some(_) => self.cut_payload(cut, &subject, captures, tree, copy)?,
             None => Outcome::Parts { public: None, parts: Vec::new() },
         };
         let mut carved = Carved {
@@ -352,13 +352,14 @@ impl Rules {
         subject: &Subject,
         captures: &[&str],
         tree: Option<Node<'_>>,
+        copy: bool,
     ) -> Result<Outcome, PolicyRefusal> {
         if cut.public.is_empty() && cut.fields.is_empty() {
             return Ok(if cut.whole { Outcome::Clear } else { Outcome::Whole });
         }
         match tree {
             Some(root) if root.kind() == Kind::Object => {
-                cut::cut(root, cut, subject, &Subjects { rules: self, captures, tree })
+                cut::cut(root, cut, subject, &Subjects { rules: self, captures, tree, copy })
             }
             // Fields cannot be found in what is no object: what they take out of a public
             // payload may be anywhere in it, so that none of it is public.
@@ -437,6 +438,8 @@ struct Subjects<'r> {
     rules: &'r Rules,
     captures: &'r [&'r str],
     tree: Option<Node<'r>>,
+    /// Whether what names them may be missing.
+    copy: bool,
 }
 
 impl FieldSubjects for Subjects<'_> {
@@ -451,6 +454,9 @@ impl FieldSubjects for Subjects<'_> {
         match Template::compose(template, what, self.captures, self.tree, stars)? {
             // Where there is no value there need be nobody whose it is.
             Composed::Missing(_) if value.kind() == Kind::Null => Ok(None),
+            Composed::Missing(pointer) if self.copy => {
+                Err(PolicyRefusal::FieldOfNobody { field: field.place.to_string(), pointer })
+            }
             composed => self.rules.composed(composed, what).map(Some),
         }
     }

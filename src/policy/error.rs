@@ -160,6 +160,19 @@ pub enum PolicyRefusal {
         /// The policy's pointer.
         pointer: String,
     },
+    /// Whose a readable field of a copy is, is not known: what names them is missing in the copy.
+    #[error(
+        "the field `{field}` of this copy is readable, and whose it is, the policy takes from `{pointer}`, which \
+         is missing in the copy: nobody's forgetting would reach the field. Make a hole of it: take the field out \
+         of `data`, and add {{\"fields\":[\"{field}\"],\"why\":\"not-copied\"}} to the row's list `withheld`; the \
+         original stays where it is"
+    )]
+    FieldOfNobody {
+        /// The policy's pointer to the field.
+        field: String,
+        /// The policy's pointer to what names its subject.
+        pointer: String,
+    },
     /// A template's pointer finds an object, an array or an empty string.
     #[error(
         "the policy takes the {what} of this event from `{pointer}`, where there is an object, \

@@ -97,6 +97,19 @@ pub enum StoreError {
     #[error("the vault failed: {0}")]
     Vault(#[source] BoxError),
 
+    /// The store has something at this position that it did not write. What is there before and behind it
+    /// can still be read.
+    #[error(
+        "the event at position {position} is damaged in the event store ({source}): restore it from a copy of \
+         the store; `verify` tells of all that are"
+    )]
+    Damaged {
+        /// The event's position.
+        position: Position,
+        /// The backend's own error.
+        source: BoxError,
+    },
+
     /// The store itself failed.
     #[error("the event store failed: {source}")]
     Backend {

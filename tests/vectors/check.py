@@ -260,7 +260,9 @@ class History:
         key = line.get("key")
         return is_signed(line, key, token(self.keys[key])) if key in self.keys else None
     def is_word(self, line):
-        known = {k: p for k, p in self.keys.items() if k not in self.stolen} | {key_id(p): p for p in self.pins.values()}
+        signs = [*self.keys][-1]
+        pins = [p for k, p in self.pins.items() if k == signs and k not in self.stolen]
+        known = {k: p for k, p in self.keys.items() if k not in self.stolen} | {key_id(p): p for p in pins}
         return any(is_signed(line, k, token(p)) for k, p in known.items())
     def judge(self, line, eras):
         """Raises what is wrong with an announcement, and learns from a statement."""
@@ -270,6 +272,7 @@ class History:
         elif kind in LATER: wrong = "reserved"
         elif kind not in KINDS: wrong = "kind"
         elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
+              or kind != "signing-key" and "compromised" in line.get("statement", {})
               or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
         elif not is_key_id(line["log"]): wrong = "form"
         if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")

@@ -374,6 +374,7 @@ pub(super) fn is_the_stores(error: &StoreError) -> bool {
     matches!(
         error,
         StoreError::Backend { .. }
+            | StoreError::Damaged { .. }
             | StoreError::Vault(_)
             | StoreError::Unsupported(_)
             | StoreError::Refused { refusal: Refusal::NoVault, .. }

@@ -142,10 +142,41 @@ pub(super) enum RowError {
     Both,
     #[error("parts of it are shredded or withheld; --with-holes imports it with these holes")]
     Holes,
-    #[error("`{0}` is not a list as `read` writes it")]
-    OddHoles(&'static str),
+    #[error("`{0}` is not a list as `read` writes it: {1}")]
+    OddHoles(&'static str, OddPart),
     #[error("a tombstone; --with-holes passes over it")]
     Tombstone,
+}
+
+/// Where a list of missing parts is wrong.
+#[derive(Debug)]
+pub(super) enum OddPart {
+    /// One of our own members.
+    Missing(String),
+    /// At this character of the list.
+    At(usize),
+    /// It has the parts, and not their form.
+    Spelling,
+}
+
+impl fmt::Display for OddPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(member) => write!(f, "a part of it has no `{member}`"),
+            Self::At(at) => write!(f, "it is wrong at or before its character {at}"),
+            Self::Spelling => f.write_str("its parts have another spelling"),
+        }
+    }
+}
+
+impl OddPart {
+    /// The error's own words quote what is there, but for the names of members that are not.
+    fn of<T: DeserializeOwned>(list: &str) -> Self {
+        let Err(error) = serde_json::from_str::<Vec<T>>(list) else { return Self::Spelling };
+        let text = error.to_string();
+        let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+        missing.map_or(Self::At(error.column()), |(member, _)| Self::Missing(member.to_owned()))
+    }
 }
 
 /// A row, understood.
@@ -316,7 +347,7 @@ impl<'a> Members<'a> {
             None | Some("null") => Ok(Vec::new()),
             Some(text) => Json::parse(text)
                 .and_then(|list| list.to_exact())
-                .map_err(|_| RowError::OddHoles(name)),
+                .map_err(|_| RowError::OddHoles(name, OddPart::of::<T>(text))),
         }
     }
 
@@ -485,26 +516,29 @@ mod tests {
         let holes = taken.holes.unwrap();
         assert_eq!(holes.withheld().count(), 0);
         assert_eq!(holes.shredded(), [Shredded { copied: true, ..part }]);
-        for odd in [
-            row.replace("1970", "70"),
-            row.replace("00005", "0000A"),
-            row.replace("\"ref\"", "\"erasure\""),
-            row.replace("\"day\"", "\"more\":1,\"day\""),
-            row.replace("[{", "{").replace("}]", "}"),
+        for (odd, told) in [
+            (row.replace("1970", "70"), "character"),
+            (row.replace("00005", "0000A"), "character"),
+            (row.replace("\"ref\":\"BwcHBwcHBwcHBwcHBwcHBw\",", ""), "no `ref`"),
+            (row.replace("\"ref\"", "\"erasure\""), "character 61"),
+            (row.replace("\"day\"", "\"more\":1,\"day\""), "character"),
+            (row.replace("[{", "{").replace("}]", "}"), "character"),
             // What a loose reader takes for an object and its members.
-            row.replace("[{", "[[")
-                .replace("}]", "]]")
-                .replace("\"origin\":", "")
-                .replace("\"ref\":", "")
-                .replace("\"day\":", "")
-                .replace("\"keys\":", "")
-                .replace("\"fields\":", ""),
-            row.replace("\"day\"", "\"day\":\"1970-01-01\",\"day\""),
+            (
+                row.replace("[{", "[[")
+                    .replace("}]", "]]")
+                    .replace("\"origin\":", "")
+                    .replace("\"ref\":", "")
+                    .replace("\"day\":", "")
+                    .replace("\"keys\":", "")
+                    .replace("\"fields\":", ""),
+                "another spelling",
+            ),
+            (row.replace("\"day\"", "\"day\":\"1970-01-01\",\"day\""), "character"),
         ] {
-            assert!(
-                matches!(parse(odd.as_bytes(), true), Err(RowError::OddHoles("shredded"))),
-                "{odd}"
-            );
+            let refused = parse(odd.as_bytes(), true).unwrap_err();
+            assert!(matches!(refused, RowError::OddHoles("shredded", _)), "{odd}");
+            assert!(refused.to_string().contains(told), "{refused}");
         }
     }
 

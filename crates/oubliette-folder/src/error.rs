@@ -21,6 +21,20 @@ pub enum FolderError {
     /// There is something else.
     #[error("{0} is not empty and not a data folder of ours; choose another with --dir")]
     NotOurs(PathBuf),
+    /// There is something where a new data folder's events or vault would begin.
+    #[error(
+        "there is no data folder at {}, and to begin one, {} must be empty; it is not. If it belongs to a \
+         data folder, say which (--dir); if not, choose another place ({option})",
+        folder.display(), path.display()
+    )]
+    Occupied {
+        /// The data folder that was to be made.
+        folder: PathBuf,
+        /// What is not empty.
+        path: PathBuf,
+        /// What says where it is to be.
+        option: &'static str,
+    },
     /// It has vault and events, and nothing that says that they belong together.
     #[error(
         "{0} is damaged: it has a vault and events, but its oubliette.json is missing or cannot be read; \
@@ -53,9 +67,11 @@ pub enum FolderError {
     )]
     EventsMissing(PathBuf),
     /// Events and vault do not belong together.
-    #[error("the events in {path} are sealed by vault {store}, but the vault there is {vault}")]
+    #[error(
+        "the events in {path} are sealed by vault {store}, but the vault of this data folder is {vault}"
+    )]
     VaultOfAnotherStore {
-        /// The folder.
+        /// The folder of the events.
         path: PathBuf,
         /// The vault that the events name.
         store: String,

@@ -235,6 +235,12 @@ impl DataFolder {
         if self.root.is_none() {
             usual_root()?;
         }
+        // Another process may have begun it since.
+        if let Err(error) = self.refuse_occupied(|_| false)
+            && matches!(self.look()?, Found::Nothing)
+        {
+            return Err(error);
+        }
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
@@ -255,6 +261,18 @@ impl DataFolder {
         made
     }
 
+    /// An error where there is something in the place of the events or of the vault, but for what an
+    /// attempt that was cut off left there.
+    fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
+        for (path, option) in [(self.events(), "--store"), (self.vault(), "--vault")] {
+            if !is_empty(&path)? && !left(&path) {
+                let folder = self.path.clone();
+                return Err(FolderError::Occupied { folder, path, option });
+            }
+        }
+        Ok(())
+    }
+
     async fn fill(
         &self,
         unfinished: Option<Noted>,
@@ -267,11 +285,7 @@ impl DataFolder {
         // What the cut-off attempt left is taken on; anything else that lies there is not ours.
         let theirs = Self::at(&self.path).located(&noted);
         let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
-        for inner in [folder.events(), folder.vault()] {
-            if !is_empty(&inner)? && !left(&inner) {
-                return Err(FolderError::NotOurs(inner));
-            }
-        }
+        folder.refuse_occupied(left)?;
         // A vault that was made before the machine stopped is as good as one made now. Half a
         // vault never sealed anything; but its slot is not ours to remove, because by now another
         // vault's may stand there.
@@ -366,7 +380,7 @@ impl DataFolder {
         let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
         if of_store != vault.id().to_string() {
             return Err(FolderError::VaultOfAnotherStore {
-                path: self.path.clone(),
+                path: folder.events(),
                 store: of_store,
                 vault: vault.id().to_string(),
             });

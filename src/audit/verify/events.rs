@@ -27,7 +27,7 @@ use crate::{
         try_tokens,
     },
     policy::EventFacts,
-    store::{EventStore, Unreadable},
+    store::{EventStore, StoreError, Unreadable},
     vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Unlearned, Vault, VaultError},
 };
 
@@ -60,11 +60,27 @@ pub(super) async fn verify<S: EventStore>(
     let mut announced = Announced::default();
     let mut others = Others::default();
     let (mut pass, mut unused) = (1, 0);
+    let mut damaged = false;
     loop {
         keys.tell(report, tell);
         let mut events = layer.specimens();
-        let mut read = 0;
-        while let Some(specimen) = events.try_next().await? {
+        let (mut read, mut passed_over) = (0, None);
+        loop {
+            let specimen = match events.try_next().await {
+                Ok(Some(specimen)) => specimen,
+                Ok(None) => break,
+                // The rest is looked at all the same. A store that goes in circles has failed.
+                Err(StoreError::Damaged { position, source }) if passed_over < Some(position) => {
+                    if pass == 1 {
+                        let at = Where::Position(position);
+                        report.found(Ill::DamagedEvent.at(at, source.to_string()), tell);
+                    }
+                    (damaged, passed_over) = (true, Some(position));
+                    events = layer.specimens_after(passed_over);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             read += 1;
             if u64::is_multiple_of(read, OFTEN) {
                 tell(VerifyNews::Events { read, pass });
@@ -81,7 +97,8 @@ pub(super) async fn verify<S: EventStore>(
             events.judge(specimen, &mut tombstones, &mut announced)?;
         }
         tell(VerifyNews::Events { read, pass });
-        let unseen: Vec<KeyId> = lot.unseen().collect();
+        // What a damaged event would have shown is not known.
+        let unseen: Vec<KeyId> = lot.unseen().filter(|_| !damaged).collect();
         for &id in &unseen {
             // Between the taking of the inventory and now it may have been destroyed.
             let Ok(Some(info)) = vault.key_info(id) else { continue };
@@ -90,7 +107,8 @@ pub(super) async fn verify<S: EventStore>(
             report.found(Ill::UnusedKey.at(at, "no event in the store is sealed under it"), tell);
         }
         // Of a stream whose events are elsewhere, nothing can be said.
-        for (edge, id) in edges.unseen().filter(|(_, id)| unseen.binary_search(id).is_err()) {
+        let unstated = edges.unseen().filter(|(_, id)| unseen.binary_search(id).is_err());
+        for (edge, id) in unstated.filter(|_| !damaged) {
             let Ok(Some(info)) = vault.key_info(id) else { continue };
             // Since the taking of the inventory it may have been given away.
             let owner = counting(vault, &info.subject)
@@ -108,8 +126,11 @@ pub(super) async fn verify<S: EventStore>(
     }
     keys.tell(report, tell);
     report.vault.ownerless = keys.ownerless;
-    report.vault.unused_keys = (!keys.broken).then_some(unused);
-    missing(vault, books, &announced, report, tell);
+    report.vault.unused_keys = (!keys.broken && !damaged).then_some(unused);
+    // One that is damaged may be an announcement.
+    if !damaged {
+        missing(vault, books, &announced, report, tell);
+    }
     for (erasure, record) in &books.records {
         let set = tombstones.get(erasure).copied().unwrap_or_default();
         if record.done && set < record.streams {

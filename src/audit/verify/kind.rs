@@ -80,6 +80,8 @@ pub enum Ill {
     /// An event's tag is of an era that the vault does not know; or an announcement of this vault's
     /// is sealed for later eras alone, so that it cannot be opened.
     UnknownEra,
+    /// The store has something at a position that it did not write.
+    DamagedEvent,
     /// A stored event does not have its form.
     Unreadable,
     /// Half of a split event is missing.
@@ -270,6 +272,10 @@ impl Ill {
                 "this vault was restored from a backup that is older than the event: restore a newer \
                  one; of an announcement, forget again by name, and say so with `--past-erasure`"
             }
+            Self::DamagedEvent => {
+                "restore it from a copy of the event store: readers get an error there. Which keys it uses and \
+                 what it says is not known; so no key is called unused, and no owner unstated"
+            }
             Self::Unreadable | Self::HalfMissing => {
                 "restore the event from a copy of the event store"
             }
@@ -402,6 +408,7 @@ impl fmt::Display for Ill {
             Self::ForgedHole => "forged hole",
             Self::NewerState => "newer state",
             Self::UnknownEra => "unknown era",
+            Self::DamagedEvent => "damaged event",
             Self::Unreadable => "unreadable",
             Self::HalfMissing => "half missing",
             Self::TombstonesMissing => "tombstones missing",

@@ -14,7 +14,9 @@ use crate::{
 const VAULT: &str = "886313e1-3b8a-4372-9b90-0c9aee199e5d";
 const OTHER_VAULT: &str = "6fa459ea-ee8a-5ca4-894e-db77e1600009";
 const ERASURE: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-/// Who signs, by the byte that the secret is made of. The vault never had the key of a stranger.
+/// Who signs, by the byte that the secret is made of. The vault never had the key of a stranger. What was
+/// stolen was a pinned successor itself, and used.
+const OLDEST: u8 = 8;
 const STOLEN: u8 = 1;
 const FIRST: u8 = 2;
 const PRESENT: u8 = 3;
@@ -53,7 +55,7 @@ struct Case {
 impl Case {
     fn new(id: &str, kind: &str, about: &str, at: &str, epoch: u8) -> Self {
         let line = json!({
-            "id": id, "format": 1, "kind": kind, "vault": VAULT, "log": log(STOLEN), "about": about, "at": at,
+            "id": id, "format": 1, "kind": kind, "vault": VAULT, "log": log(OLDEST), "about": about, "at": at,
             "epoch": epoch,
         });
         Self { line, plaintext: plain(vec![], &[]), eras: vec![4], prover: None, by: PRESENT }
@@ -199,7 +201,10 @@ fn good(name: &str, case: Case) -> Value {
 
 fn statements() -> Vec<Value> {
     let after = |case: Case, number| case.with("previous", numbered(number));
+    let oldest = statement(7, "successor", "2025-01-01T00:00:00Z", 19, STOLEN, OLDEST);
+    let begun = after(statement(8, "signing-key", "2025-07-01T00:00:00Z", 20, STOLEN, OLDEST), 7);
     let pinned = statement(11, "successor", "2026-01-01T00:00:00Z", 21, FIRST, STOLEN);
+    let pinned = after(pinned, 8);
     let mut used =
         after(statement(12, "signing-key", "2026-11-21T00:00:00Z", 22, FIRST, STOLEN), 11);
     used.line["statement"]["compromised"] = "2026-11-20T00:00:00Z".into();
@@ -208,6 +213,8 @@ fn statements() -> Vec<Value> {
     let next =
         after(statement(14, "successor", "2026-12-02T00:00:00Z", 24, SUCCESSOR, PRESENT), 13);
     vec![
+        good("the first key pins a successor", oldest),
+        good("which takes its place", begun.by(STOLEN)),
         good("a successor is pinned", pinned),
         good("it takes the place of a key that was stolen", used.by(FIRST)),
         good("a key without a successor signs the change itself", changed),
@@ -355,7 +362,11 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
         add(&format!("the reserved kind {kind}"), "reserved", case.line());
     }
     let hold = first().sealing(plain(vec![], &[])).with("kind", "hold").by(STOLEN);
-    add("a reserved kind that only a compromised key signs", "unsigned", hold.line());
+    add(
+        "a reserved kind that only a compromised key signs, which was a pinned successor",
+        "unsigned",
+        hold.line(),
+    );
     let pardon = first().sealing(plain(vec![], &[])).with("kind", "pardon");
     add("a kind of which nobody knows", "kind", pardon.line());
     for kind in [json!(["hold"]), json!({"name": "hold"}), json!(7), Value::Null] {
@@ -386,6 +397,9 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
         "not the successor",
         change(34, key, 6, PRESENT).line(),
     );
+    let mut successor = change(39, "successor", SUCCESSOR, PRESENT);
+    successor.line["statement"]["compromised"] = at.into();
+    add("a successor of a key that is said to be stolen", "form", successor.line());
     add("a second successor", "pinned before", change(35, "successor", 6, PRESENT).line());
     add("from a key that is not in the history", "gap", change(36, key, 7, STRANGER).line());
     let mut unproved = change(37, key, SUCCESSOR, PRESENT).by(SUCCESSOR);
@@ -393,7 +407,7 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     add("whoever names the key does not have it", "forged", unproved.line());
     let theirs = change(38, key, SUCCESSOR, PRESENT).by(SUCCESSOR).with("vault", OTHER_VAULT);
     add("the successor of another vault", "another vault", theirs.line());
-    let used = &statements[1]["line"];
+    let used = &statements[3]["line"];
     add("a bit of the statement's signature", "forged", flipped(used, "sig"));
     add("a bit of the proof", "forged", flipped(used, "proof"));
     add("without its proof", "forged", without(used, &["proof"]));
@@ -421,7 +435,7 @@ fn the_committed_announcements_are_what_is_written_today() {
     are_committed(
         "announcements.json",
         &json!({
-            "vault": VAULT, "eras": [era(3), era(4)], "keys": [stolen, key(FIRST), key(PRESENT)],
+            "vault": VAULT, "eras": [era(3), era(4)], "keys": [key(OLDEST), stolen, key(FIRST), key(PRESENT)],
             "successor": key(SUCCESSOR), "vectors": vectors, "statements": statements, "bad": bad,
         }),
     );

@@ -139,7 +139,7 @@ impl From<OpenError> for StoreError {
     }
 }
 
-/// What is in a [`StoreError::Backend`] of this store.
+/// What is in a [`StoreError::Backend`] or [`StoreError::Damaged`] of this store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqliteError {
@@ -160,13 +160,8 @@ pub enum SqliteError {
     #[error("the writer of the store has stopped")]
     Stopped,
     /// An event in the database is none that this program wrote.
-    #[error("the event at position {position} is damaged: {problem}")]
-    Damaged {
-        /// Its position.
-        position: i64,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+    #[error("{0}")]
+    Damaged(&'static str),
     /// A stream was polled outside of a Tokio runtime.
     #[error("reading needs a Tokio runtime")]
     NoRuntime,

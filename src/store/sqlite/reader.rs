@@ -180,22 +180,30 @@ impl Reader {
             let most = limit.min(PAGE);
             let mut page = Page { events: Vec::with_capacity(most), stopped_at: None };
             let mut bytes = 0;
-            let mut looked_at = 0;
+            let (mut looked_at, mut last) = (0, None);
             while let Some(row) = rows.next()? {
                 let row = EventRow { row, position: row.get(0)? };
-                let stream = row.stream(connection, streams)?;
-                let event_type = row.event_type(types)?;
-                if filter.is_none_or(|filter| filter.passes(&stream, &event_type)) {
-                    let event = row.event(stream, event_type)?;
-                    bytes += event.data.as_ref().map_or(0, |data| data.as_bytes().len());
-                    page.events.push(event);
+                let number = row.row.get(match scope {
+                    Scope::All => 0,
+                    Scope::Stream(_) => 2,
+                })?;
+                match row.passing(connection, streams, types, filter) {
+                    Ok(None) => {}
+                    Ok(Some(event)) => {
+                        bytes += event.data.as_ref().map_or(0, |data| data.as_bytes().len());
+                        page.events.push(event);
+                    }
+                    // What is before it is delivered first; the next page begins with it.
+                    Err(Problem::Damaged(..)) if last.is_some() => {
+                        page.stopped_at = last;
+                        break;
+                    }
+                    Err(problem) => return Err(problem),
                 }
                 looked_at += 1;
+                last = Some(number);
                 if page.events.len() >= most || bytes >= PAGE_BYTES || looked_at >= PAGE_ROWS {
-                    page.stopped_at = Some(row.row.get(match scope {
-                        Scope::All => 0,
-                        Scope::Stream(_) => 2,
-                    })?);
+                    page.stopped_at = last;
                     break;
                 }
             }
@@ -204,7 +212,14 @@ impl Reader {
         read().map_err(|problem| match problem {
             Problem::Sqlite(error) => SqliteError::from(error).into(),
             Problem::Damaged(position, problem) => {
-                SqliteError::Damaged { position, problem }.into()
+                let source = SqliteError::Damaged(problem);
+                match u64::try_from(position) {
+                    Ok(position) => {
+                        let position = Position::number(position);
+                        StoreError::Damaged { position, source: source.into() }
+                    }
+                    Err(_) => source.into(),
+                }
             }
         })
     }
@@ -252,6 +267,20 @@ impl EventRow<'_> {
 
     fn text(&self, column: usize, problem: &'static str) -> Result<&str, Problem> {
         self.row.get_ref(column)?.as_str().map_err(|_| self.damaged(problem))
+    }
+
+    /// The event, if the filter lets it through.
+    fn passing(
+        &self,
+        connection: &Connection,
+        streams: &mut HashMap<i64, StreamName>,
+        types: &mut HashSet<EventType>,
+        filter: Option<&Filter>,
+    ) -> Result<Option<RecordedEvent>, Problem> {
+        let stream = self.stream(connection, streams)?;
+        let event_type = self.event_type(types)?;
+        let passes = filter.is_none_or(|filter| filter.passes(&stream, &event_type));
+        passes.then(|| self.event(stream, event_type)).transpose()
     }
 
     fn stream(

@@ -1,7 +1,7 @@
 //! The number of an opening: fresh each time a vault is opened to be written to.
 //!
-//! It is in the slot, and the vault's pages know the last two. A folder whose pages do not know
-//! the slot's number is not the folder that was opened last.
+//! It is in the slot and in the vault's pages. A folder whose pages do not know the slot's number is not the
+//! folder that was opened last.
 
 use crate::{crypto::random, vault::VaultError};
 

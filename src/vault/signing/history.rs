@@ -373,12 +373,13 @@ impl History {
         }
     }
 
-    /// Whether a key of this history, or a successor that is pinned in it, signed an announcement: whatever
-    /// it says, it is the vault's word.
+    /// Whether an announcement is the vault's word, whatever it says: it is signed by a key of this history that
+    /// is not compromised, or by the successor that may take the place of the present one. Not by any that was
+    /// ever pinned: one that was used may be stolen since, and one that was given up may be found by anybody.
     pub(crate) fn is_word(&self, said: &Announcement) -> bool {
         let keys = self.keys.iter().filter(|info| info.compromised.is_none());
         let keys = keys.map(|info| &info.public);
-        keys.chain(self.successors.iter().map(|pin| &pin.public)).any(|key| is_signed(said, key))
+        keys.chain(self.successor().map(|pin| &pin.public)).any(|key| is_signed(said, key))
     }
 
     /// Takes a statement of this vault's into account. Returns whether it is new.

@@ -126,24 +126,46 @@ impl Tree {
         }
         // What the pages forget from here on must not come back in the slot.
         tree.slot.settle()?;
-        let root = tree.note_opening(here)?;
+        let root = tree.note_opening(here.clone(), as_the_one)?;
         tree.slot.write(&root)?;
+        tree.forget_number_before(here)?;
         tree.clean_up()?;
         Ok(tree)
     }
 
     /// Leaves a fresh number in the pages, durably, beside the one that is in the slot. Returns the
     /// root with it, which the slot is yet to take.
-    pub(super) fn note_opening(&self, here: Whereabouts) -> Result<Root, VaultError> {
+    ///
+    /// Opened as the one, the folder may be a copy with a copy of the slot: the number that was there is
+    /// in the other's slot as well, and must not open it here. So it is not kept; where a crash comes before the
+    /// slot has the new one, somebody must say again which folder is the one.
+    pub(super) fn note_opening(
+        &self,
+        here: Whereabouts,
+        as_the_one: bool,
+    ) -> Result<Root, VaultError> {
         let mut root = self.view()?.root.clone();
         let before = root.opening;
         root.opening = before.next()?;
-        let openings = Openings { numbers: [before, root.opening], at: here };
-        let puts = vec![(OPENINGS.to_vec(), openings.seal(root.vault, &self.identity)?)];
-        self.store.pages.apply(Batch { puts, ..Batch::default() })?;
+        let numbers = [if as_the_one { root.opening } else { before }, root.opening];
+        self.put_openings(&Openings { numbers, at: here })?;
         self.store.pages.flush()?;
         self.view.write().map_err(|_| VaultError::Poisoned)?.root = root.clone();
         Ok(root)
+    }
+
+    /// Of the two numbers only the slot's own, now that the slot has it: another slot that holds the one before is
+    /// a copy, and belongs to another folder. Not flushed, for this is no opening's condition: a crash that loses it
+    /// leaves both.
+    fn forget_number_before(&self, here: Whereabouts) -> Result<(), VaultError> {
+        let number = self.view()?.root.opening;
+        self.put_openings(&Openings { numbers: [number; 2], at: here })
+    }
+
+    fn put_openings(&self, openings: &Openings) -> Result<(), VaultError> {
+        let vault = self.view()?.root.vault;
+        let puts = vec![(OPENINGS.to_vec(), openings.seal(vault, &self.identity)?)];
+        self.store.pages.apply(Batch { puts, ..Batch::default() })
     }
 
     /// A tree in memory, which nobody else ever sees.
@@ -262,7 +284,7 @@ impl Tree {
         let store = Store::new(vault, Shape::default(), pages);
         let mut tree = Self::assemble(store, slot, root, page)?;
         tree.clean_up()?;
-        tree.note_opening(here)?;
+        tree.note_opening(here, false)?;
         tree._lock = Some(lock);
         Ok(tree)
     }

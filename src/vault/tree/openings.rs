@@ -2,9 +2,9 @@
 //!
 //! Two folders over one slot destroy each other: the first forgetting in one of them overwrites the
 //! root that the other needs. A copied folder is as whole as the one that it was copied from, so
-//! each opening leaves a fresh number: first in the pages, which keep the last two, then in the
-//! slot. Whichever folder is opened next after that and does not know the slot's number, is not the
-//! one that was opened last.
+//! each opening leaves a fresh number: first in the pages, beside the one that is in the slot, then in the
+//! slot; then the pages keep that one alone. Whichever folder is opened next after that and does not know the
+//! slot's number, is not the one that was opened last.
 //!
 //! Of a copy that is opened *before* the folder that it was copied from, the number says nothing:
 //! both know it. So the pages note as well where the folder was, and when it was made, which no
@@ -34,11 +34,11 @@ const NOTE: Note = Note {
     format: 1,
 };
 
-/// The last two numbers, and where the folder was.
+/// The numbers that the slot may hold, and where the folder was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Openings {
     /// The one that was in the slot, and the one that was to take its place: a crash in between
-    /// leaves the first or the second there.
+    /// leaves the first or the second there. Twice the same once the slot has it.
     pub(super) numbers: [OpeningNumber; 2],
     pub(super) at: Whereabouts,
 }

@@ -42,6 +42,23 @@ fn one_that_is_not_ours_is_left_as_it_is() {
 }
 
 #[test]
+fn events_that_belong_elsewhere_are_named_and_nothing_is_left_behind() {
+    let world = World::new();
+    for dir in ["one", "two"] {
+        world.ok(&["--dir", dir, "append", "s-1", "T", "--data", "1"]);
+    }
+    let append = ["append", "s-1", "T", "--data", "1"];
+    let elsewhere = ["--dir", "new", "--store", "one/events"];
+    let told = world.fails(1, &[&elsewhere[..], &append].concat());
+    for word in ["no data folder at", "one/events must be empty", "--dir", "(--store)"] {
+        assert!(told.contains(word), "{told}");
+    }
+    assert!(!world.path("new").exists());
+    let told = world.fails(1, &["--dir", "two", "--store", "one/events", "read", "s-1"]);
+    assert!(told.contains("the events in ") && told.contains("one/events are sealed"), "{told}");
+}
+
+#[test]
 fn one_of_a_newer_format_is_left_as_it_is() {
     let world = world();
     let manifest = world.path("oubliette-data/oubliette.json");

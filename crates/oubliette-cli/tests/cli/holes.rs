@@ -104,6 +104,47 @@ fn rows_with_holes_come_back_as_the_same_rows() {
     assert!(b.ok(&["verify"]).contains("3 holes of copied events"));
 }
 
+/// Nobody's forgetting in the copy would reach the field.
+#[test]
+fn a_readable_field_of_somebody_whose_name_is_gone_is_made_a_hole_by_hand() {
+    const LEDGER: &str = r#"
+[[stream]]
+match  = "ledger-{id}"
+layout = "inline"
+public = ["/amount"]
+[[stream.field]]
+pointer = "/counterparty/account"
+subject = "{/counterparty/user}"
+"#;
+    let (a, b) = (World::new(), World::new());
+    for world in [&a, &b] {
+        world.write("policy.toml", LEDGER);
+    }
+    let row = r#"{"stream":"ledger-9","type":"Booked","data":{"amount":5,"counterparty":{"user":"user-2","account":"4711"}}}"#;
+    let ran = a.feed(&["import", "-", "--source", "s", "--policy", "policy.toml"], row);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    a.ok(&["forget", "ledger-9", "--reason", "asked", "--yes"]);
+    let mut row = told(&export(&a, &[])).remove(0);
+    assert_eq!(row["data"], json!({"amount": 5, "counterparty": {"account": "4711"}}));
+
+    let import = ["--json", "import", "-", "--policy", "policy.toml", "--with-holes"];
+    let ran = b.feed(&import, row.to_string());
+    assert_eq!(ran.code, 1);
+    let why = rows(&ran.stdout)[0]["reason"].as_str().unwrap().to_owned();
+    let hole = json!({"fields": ["/counterparty/account"], "why": "not-copied"});
+    for word in ["`/counterparty/user`", "`withheld`", &hole.to_string()] {
+        assert!(why.contains(word), "{why}");
+    }
+    // As it says.
+    row["data"].as_object_mut().unwrap().remove("counterparty");
+    row["withheld"] = json!([hole]);
+    let ran = b.feed(&import, row.to_string());
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let copy = told(&export(&b, &[])).remove(0);
+    assert_eq!((&copy["data"], &copy["withheld"]), (&row["data"], &row["withheld"]));
+    assert_eq!(copy["shredded"], row["shredded"]);
+}
+
 #[test]
 fn what_a_reader_without_a_vault_exported_stays_withheld() {
     let (a, b) = (origin(), World::new());

@@ -91,6 +91,35 @@ fn a_key_that_was_replaced_changes_itself_no_more() {
 }
 
 #[test]
+fn a_successor_that_was_stolen_or_given_up_says_nothing_that_closes_the_vault() {
+    let keys: Vec<_> = (0..4).map(|_| SigningKey::generate().unwrap()).collect();
+    let [first, used, next, other] = &keys[..] else { panic!() };
+    let hold =
+        |by: &SigningKey| stated(AnnouncementKind::Hold, by, Said::Distrusts(by.public().id()));
+    let takes_over = |successor: &SigningKey, replaced: &SigningKey| {
+        let said = Said::Key(successor, replaced.public().id());
+        stated(AnnouncementKind::SigningKey, successor, said)
+    };
+    let mut history = History::begin(first.public());
+    assert!(!history.is_word(&hold(used)), "a stranger's");
+    assert_eq!(history.learn(&pins(first, used)), Ok(true));
+    assert!(history.is_word(&hold(used)), "it may take over at any time");
+    let pinned = history.clone();
+    for said in [takes_over(used, first), pins(used, next), takes_over(next, used)] {
+        assert_eq!(history.learn(&said), Ok(true));
+        assert!(history.is_word(&hold(used)), "nobody else has it");
+    }
+    assert_eq!(history.learn(&distrusts(next, used.public().id())), Ok(true));
+    assert!(!history.is_word(&hold(used)), "stolen");
+    assert!(history.is_word(&hold(next)) && history.is_word(&hold(first)));
+
+    let mut history = pinned;
+    history.change(&changes(first, other), false, true);
+    assert!(!history.is_word(&hold(used)), "given up");
+    assert!(history.is_word(&hold(other)) && history.is_word(&hold(first)));
+}
+
+#[test]
 fn only_a_later_key_that_is_trusted_distrusts_an_earlier_one() {
     let (keys, mut history) = chain(3);
     let [first, second, last] = ids(&keys)[..] else { panic!() };

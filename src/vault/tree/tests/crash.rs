@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::{Erasure, Shape, Tree},
+    super::{
+        Erasure, Shape, Tree,
+        openings::{OPENINGS, Openings, Whereabouts},
+    },
     all,
     disk::{Crash, Disk},
     forensic, range, set, tiny, unset, value,
@@ -333,6 +336,45 @@ fn openings_that_crash_one_after_the_other_leave_a_folder_that_knows_its_slot() 
     println!("{states} states");
 }
 
+/// A copy with a copy of the slot is opened as the one, and cut off. It must not open over the other's slot, which
+/// still has the number before.
+#[test]
+fn an_opening_as_the_one_that_is_cut_off_knows_no_number_before_beside_its_own() {
+    let disk = Disk::default();
+    drop(disk.create(tiny()).unwrap());
+    let before = disk.slot().read().unwrap().opening;
+    let open = |disk: &Disk| {
+        let (pages, slot) = (Box::new(disk.clone()), Box::new(disk.slot()));
+        Tree::open_here(pages, slot, tiny(), Whereabouts::default(), true)
+    };
+    let again = || disk.after(Crash::Process).remove(0);
+    let ways = {
+        let disk = again();
+        let steps = disk.steps() as usize;
+        open(&disk).unwrap();
+        disk.ways().split_off(steps)
+    };
+    let (mut unchanged, mut changed) = (0, 0);
+    for (step, ways) in (1..).zip(ways) {
+        for way in 0..ways {
+            let disk = again();
+            disk.crash_after(step, way);
+            assert!(open(&disk).is_err());
+            for disk in [Crash::Process, Crash::Power].map(|crash| disk.after(crash)).concat() {
+                let noted = disk.image().remove(OPENINGS).unwrap();
+                let tree = open(&disk).unwrap();
+                let known = Openings::open(tree.vault_id(), &tree.identity, &noted).unwrap();
+                match known.unwrap().numbers {
+                    numbers if numbers == [before; 2] => unchanged += 1,
+                    numbers if !numbers.contains(&before) => changed += 1,
+                    numbers => panic!("{before:?} beside its own: {numbers:?}"),
+                }
+            }
+        }
+    }
+    assert!(unchanged > 0 && changed > 0);
+}
+
 #[test]
 fn a_crash_while_creating_leaves_no_vault_or_an_empty_one() {
     let steps = {
@@ -407,7 +449,7 @@ fn a_slot_torn_at_any_byte_holds_the_root_before_or_the_one_after() {
     let tree = disk.create(tiny()).unwrap();
     let old = disk.sectors();
     tree.rotate_root().unwrap();
-    let new = disk.sectors();
+    let (new, pages) = (disk.sectors(), disk.image());
     for cut in 0..=SECTOR_BYTES {
         let torn = |index: usize| [&new[index][..cut], &old[index][cut..]].concat();
         // A tear in what both have in common is none: the last bytes of two sums may be equal.
@@ -419,6 +461,8 @@ fn a_slot_torn_at_any_byte_holds_the_root_before_or_the_one_after() {
         assert_eq!(disk.slot().read().unwrap().epoch, 1);
         // Opening makes both the same.
         if cut % 512 == 100 {
+            // The pages know the slot's number, and none of before.
+            disk.set_image(pages.clone());
             drop(disk.open(tiny()).unwrap());
             let [first, second] = disk.sectors();
             assert!(first == second && first[104..136] == new[0][104..136]);
