@@ -53,7 +53,7 @@ fn codec(criterion: &mut Criterion) {
     let ledger = Ledger::new("codec");
     let text = kibibyte();
     let cipher = Aes256Gcm::new((&SECRET).into());
-    let key = DataKey::from_bytes(KeyId([1; 18]), &SECRET);
+    let key = DataKey::from_bytes(KeyId([1; 20]), &SECRET);
     let stream = StreamName::new("user-456").unwrap();
     let event_type = EventType::new("UserRegistered").unwrap();
     let context = Context {

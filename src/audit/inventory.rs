@@ -239,7 +239,7 @@ mod tests {
         let row = |class| {
             let at = Timestamp::from_micros(0);
             let key = KeyInfo {
-                id: KeyId([7; 18]),
+                id: KeyId([7; 20]),
                 stream: StreamName::new("user-1").unwrap(),
                 subject: Subject::new("user-1").unwrap(),
                 class,
@@ -271,7 +271,7 @@ mod tests {
             serde_json::to_value(Row::Forgotten(forgotten_row(fence))).unwrap()
         };
         assert!(row(vec![]).get("spared").is_none());
-        let spared = row(vec![(Generation(1), KeyId([7; 18]))]);
-        assert_eq!(spared["spared"][0], KeyId([7; 18]).to_string());
+        let spared = row(vec![(Generation(1), KeyId([7; 20]))]);
+        assert_eq!(spared["spared"][0], KeyId([7; 20]).to_string());
     }
 }

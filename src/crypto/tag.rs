@@ -11,13 +11,13 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::{Token, base64url};
+use crate::event::{ERA_BYTES, Era};
 
 const VAULT_BYTES: usize = 8;
-const ERA_BYTES: usize = 2;
 const MAC_BYTES: usize = 16;
 const TAG_BYTES: usize = VAULT_BYTES + ERA_BYTES + MAC_BYTES;
 
-/// `vault(8) era(2) mac(16)`, as text in unpadded base64url: the beginning of the id of the vault that
+/// `vault(8) era(4) mac(16)`, as text in unpadded base64url: the beginning of the id of the vault that
 /// wrote an event, the era whose key made the MAC, and the MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventTag([u8; TAG_BYTES]);
@@ -27,14 +27,14 @@ impl EventTag {
     pub(crate) fn new(
         key: &Hmac<Sha256>,
         vault: &[u8; 16],
-        era: u16,
+        era: Era,
         associated: &[u8],
         tokens: &[Token],
     ) -> Self {
         let mac = covering(key, associated, tokens).finalize().into_bytes();
         let mut tag = [0; TAG_BYTES];
         tag[..VAULT_BYTES].copy_from_slice(&vault[..VAULT_BYTES]);
-        tag[VAULT_BYTES..VAULT_BYTES + ERA_BYTES].copy_from_slice(&era.to_be_bytes());
+        tag[VAULT_BYTES..VAULT_BYTES + ERA_BYTES].copy_from_slice(&era.0);
         tag[VAULT_BYTES + ERA_BYTES..].copy_from_slice(&mac[..MAC_BYTES]);
         Self(tag)
     }
@@ -49,9 +49,11 @@ impl EventTag {
         &self.0[..VAULT_BYTES]
     }
 
-    /// The number of the era that it names.
-    pub(crate) fn era(&self) -> u16 {
-        u16::from_be_bytes([self.0[VAULT_BYTES], self.0[VAULT_BYTES + 1]])
+    /// The era that it names.
+    pub(crate) fn era(&self) -> Era {
+        let mut era = Era([0; ERA_BYTES]);
+        era.0.copy_from_slice(&self.0[VAULT_BYTES..VAULT_BYTES + ERA_BYTES]);
+        era
     }
 
     /// Whether the MAC is the one of such an event, in constant time.

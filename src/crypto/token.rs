@@ -18,7 +18,7 @@ pub const MIN_TOKEN_BYTES: usize = BODY_AT + plaintext::HEAD_BYTES + TAG_BYTES;
 /// The length of a stub: a token without its ciphertext.
 const STUB_BYTES: usize = BODY_AT + TAG_BYTES;
 
-/// A sealed part: `version(1) alg(1) era(2) key-id(16) nonce(12) ciphertext tag(16)`. A `Token` always has a
+/// A sealed part: `version(1) alg(1) era(4) key-id(16) nonce(12) ciphertext tag(16)`. A `Token` always has a
 /// known version and algorithm, and is long enough. Whether it opens is not known.
 ///
 /// It may be a *stub*, of which the ciphertext is gone: what is left of a token that a store purged, and

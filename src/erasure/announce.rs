@@ -225,7 +225,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::vault::{Unlearned, open_vector};
+    use crate::{
+        event::Era,
+        vault::{Unlearned, open_vector},
+    };
 
     fn files() -> [Value; 2] {
         ["announcements.json", "distrust.json"].map(crate::layer::document::vectors::committed)
@@ -259,10 +262,10 @@ mod tests {
         (0..hex.len()).step_by(2).map(byte).collect()
     }
 
-    fn eras(file: &Value) -> Vec<(u16, [u8; 32])> {
+    fn eras(file: &Value) -> Vec<(Era, [u8; 32])> {
         let era = |era: &Value| {
-            let number = era["era"].as_u64().unwrap().try_into().unwrap();
-            (number, bytes(&era["secret"]).try_into().unwrap())
+            let name = era["era"].as_str().unwrap().parse().unwrap();
+            (name, bytes(&era["secret"]).try_into().unwrap())
         };
         file["eras"].as_array().unwrap().iter().map(era).collect()
     }

@@ -37,6 +37,9 @@ pub struct Plan {
     /// Streams of those who are forgotten with events that are sealed under keys which this vault does
     /// not have: whoever has those keys can read on.
     pub unknown_keys: Vec<Untouched>,
+    /// Streams with events that are newer than the vault, which was put back, though it has their keys:
+    /// once those are destroyed, nobody can vouch for the events any more.
+    pub unvouched: Vec<Untouched>,
     /// How many streams were not looked into for such events: their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten.
@@ -44,7 +47,8 @@ pub struct Plan {
     /// Dependents that it may have to reach, and does not: nobody has said whose they are.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know: some were stored before the
-    /// layer was, or before the present rules that name owners, and nobody looked since
+    /// layer was, before the present rules that name owners, or, where the vault was put back, since then, and nobody
+    /// looked
     /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
     pub owners_unknown: bool,
     /// Where it is done already: the mirrors of the root slot that may still hold a root from before
@@ -278,6 +282,7 @@ impl Plan {
             kept: vec![],
             unsealed: vec![],
             unknown_keys: vec![],
+            unvouched: vec![],
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
@@ -382,6 +387,7 @@ impl Plan {
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);
+        self.unvouched = earlier.unvouched;
         self.foreign = earlier.foreign;
     }
 

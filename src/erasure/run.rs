@@ -54,6 +54,9 @@ pub struct Erased {
     /// How many events in their streams are sealed under keys that this vault does not have, and stay
     /// readable to whoever has those.
     pub unknown_keys: u64,
+    /// For how many events nobody can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
+    /// had been done already.
+    pub unvouched: u64,
     /// How many streams were not looked into for either, because their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten, as far as these were
@@ -494,6 +497,7 @@ async fn carry_out<S: EventStore>(
         streams: journal.plan.streams.len() as u64,
         unsealed: journal.plan.unsealed_events(),
         unknown_keys: journal.plan.unknown_key_events(),
+        unvouched: journal.plan.unvouched.iter().map(|untouched| untouched.events).sum(),
         passed_over: journal.plan.passed_over,
         foreign: Some(journal.plan.foreign.clone()),
         kept: Some(journal.plan.kept.clone()),
@@ -576,6 +580,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         streams: count(|record| record.streams),
         unsealed: count(|record| record.unsealed),
         unknown_keys: count(|record| record.unknown_keys),
+        unvouched: 0,
         passed_over: count(|record| record.passed_over),
         foreign: None,
         kept: None,

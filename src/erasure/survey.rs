@@ -50,6 +50,7 @@ pub(super) async fn survey<S: EventStore>(
         let untouched = |events| Untouched { stream: stream.clone(), events };
         plan.unsealed.extend((found.unsealed > 0).then(|| untouched(found.unsealed)));
         plan.unknown_keys.extend((found.unknown > 0).then(|| untouched(found.unknown)));
+        plan.unvouched.extend((found.unvouched > 0).then(|| untouched(found.unvouched)));
         plan.foreign.extend(found.foreign.into_iter().map(|(subject, keys)| Foreign {
             stream: stream.clone(),
             subject,
@@ -75,6 +76,8 @@ struct Found {
     unsealed: u64,
     /// Events under keys that the vault does not have.
     unknown: u64,
+    /// Events under keys that it has, with a tag that is newer than the vault.
+    unvouched: u64,
     /// The keys in use.
     keys: HashSet<KeyId>,
     /// How many of them are other people's.
@@ -94,7 +97,7 @@ impl<S: EventStore> Survey<'_, S> {
             Ok(Document::Stored(stored)) => {
                 let known = stored.notes.stubs.iter().chain(&stored.tokens);
                 let known = known.map(Token::key_id).all(|id| self.vault.opening_key(id).is_ok());
-                known && self.is_ours(&first, stored)
+                known && self.tagged(&first, stored) == Some(Tagged::Ours)
             }
             _ => false,
         })
@@ -169,18 +172,21 @@ impl<S: EventStore> Survey<'_, S> {
             Ok(in_clear) => in_clear,
             Err(_) => (event.data.clone(), event.metadata.clone()),
         };
-        if half || !self.is_ours(event, stored) {
+        let sealed = !stored.tokens.is_empty() || !stored.notes.stubs.is_empty();
+        let tagged = if half { None } else { self.tagged(event, stored) };
+        if tagged == Some(Tagged::UnknownEra) && sealed && !unknown {
+            found.unvouched += 1;
+        }
+        if tagged != Some(Tagged::Ours) {
             let theirs = self.is_theirs(event, data.as_ref(), metadata.as_ref());
             found.unsealed += u64::from(theirs);
         }
         Ok(())
     }
 
-    /// Whether this vault's tag vouches for an event.
-    fn is_ours(&self, event: &RecordedEvent, stored: Stored) -> bool {
-        let ours =
-            |whole: Stored| whole.tagged(self.vault, EventRef::of(event)) == Some(Tagged::Ours);
-        stored.by_itself().is_ok_and(ours)
+    /// What the tag shows of an event, or of the public half of one.
+    fn tagged(&self, event: &RecordedEvent, stored: Stored) -> Option<Tagged> {
+        stored.by_itself().ok()?.tagged(self.vault, EventRef::of(event))
     }
 
     /// Whether an event of the type has the form of a tombstone, in which nothing personal has room, and

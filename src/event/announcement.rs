@@ -334,7 +334,9 @@ fn body(data: &Json) -> Result<Body, Beyond> {
     if format != FORMAT {
         return Err(Beyond::Format(number(format)));
     }
-    let name = member("kind").ok_or(Beyond::Form)?.string().unwrap_or_default();
+    // What is no text, or empty, is told as a name that nobody can tell.
+    let name = member("kind").ok_or(Beyond::Form)?.string();
+    let name = name.filter(|name| !name.is_empty()).unwrap_or("?".into());
     match AnnouncementKind::named(&name) {
         Some(kind) if kind.is_carried_out() => {
             let body = data.to_exact::<Body>().map_err(|_| Beyond::Form)?;

@@ -50,15 +50,19 @@ pub enum Why {
     NoVault,
     /// The event is a copy, and whoever made it could not open this part of the original.
     NotCopied,
+    /// Its key is destroyed, and nobody can say whether it was this event's: its tag is of an era that the
+    /// vault never had, because it was put back to before that, by a backup or an image.
+    Unvouched,
 }
 
 impl Why {
-    const ALL: [Self; 2] = [Self::NoVault, Self::NotCopied];
+    const ALL: [Self; 3] = [Self::NoVault, Self::NotCopied, Self::Unvouched];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::NoVault => "no-vault",
             Self::NotCopied => "not-copied",
+            Self::Unvouched => "unvouched",
         }
     }
 }

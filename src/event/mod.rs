@@ -38,7 +38,8 @@ pub use number::{
 };
 pub(crate) use opaque::Digest;
 pub use opaque::{
-    ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
+    ERA_BYTES, Era, ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId,
+    VerifyingKey,
 };
 pub use owner::OwnerChange;
 pub use position::{MAX_POSITION_BYTES, Position, PositionError};

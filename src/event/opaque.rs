@@ -52,12 +52,29 @@ macro_rules! opaque {
 }
 
 /// The length of a key's id, in bytes.
-pub const KEY_ID_BYTES: usize = 18;
+pub const KEY_ID_BYTES: usize = 20;
 
 opaque! {
     /// The opaque id of a data key, as it is in tokens: only its vault can tell whose it is. It
-    /// begins with the number of the vault's era in which it was made, two bytes, big-endian.
+    /// begins with the era of the vault in which it was made.
     pub KeyId, KEY_ID_BYTES
+}
+
+/// The length of an era's name, in bytes.
+pub const ERA_BYTES: usize = 4;
+
+opaque! {
+    /// An era of a vault: random bytes, which tell nobody else how many there were before, nor which of two
+    /// was first.
+    pub Era, ERA_BYTES
+}
+
+impl KeyId {
+    /// The era of the vault in which it was made.
+    pub fn era(&self) -> Era {
+        let [a, b, c, d, ..] = self.0;
+        Era([a, b, c, d])
+    }
 }
 
 opaque! {

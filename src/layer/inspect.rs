@@ -48,7 +48,7 @@ impl Specimen {
     }
 
     /// Whether nothing shows that this vault wrote it. The layer's own words, in clear, are not
-    /// counted so.
+    /// counted so, nor is what is newer than the vault.
     pub(crate) fn is_unsealed(&self, vault: &Vault) -> bool {
         let in_clear = match &self.document {
             Ok(Document::Clear) => true,
@@ -56,7 +56,8 @@ impl Specimen {
             Err(_) => false,
         };
         let own_words = self.event.is_tombstone() || self.event.is_announcement();
-        in_clear && !own_words && self.tagged(vault) != Some(Tagged::Ours)
+        let ours = matches!(self.tagged(vault), Some(Tagged::Ours | Tagged::UnknownEra));
+        in_clear && !own_words && !ours
     }
 }
 

@@ -77,6 +77,7 @@ pub(crate) struct Layer<S> {
     codec: Codec,
     placements: placement::Placements,
     unsealed: AtomicU64,
+    unvouched: AtomicU64,
     /// What the announcements in the store have told so far.
     pub(crate) witnessed: Mutex<Witnessed>,
     /// What was completed for callers who did not live to hear of it.
@@ -142,6 +143,7 @@ impl<S: EventStore> Oubliette<S> {
                 codec,
                 placements: placement::Placements::default(),
                 unsealed: AtomicU64::new(0),
+                unvouched: AtomicU64::new(0),
                 witnessed: Mutex::default(),
                 completed: Mutex::default(),
             }),
@@ -174,6 +176,12 @@ impl<S: EventStore> Oubliette<S> {
     /// what was there before the layer was, or was forged.
     pub fn unsealed(&self) -> u64 {
         self.layer.unsealed.load(Ordering::Relaxed)
+    }
+
+    /// How many events were read through this layer for which nobody can vouch: no part of them opens, and
+    /// they name an era that the vault never had, because it was put back to before that.
+    pub fn unvouched(&self) -> u64 {
+        self.layer.unvouched.load(Ordering::Relaxed)
     }
 }
 

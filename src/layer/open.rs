@@ -11,7 +11,7 @@ use super::{
     tombstone::{self, Unvouched},
 };
 use crate::{
-    event::{Payload, RecordedEvent},
+    event::{Payload, RecordedEvent, Why, Withheld},
     store::{EventStore, StoreError, Unreadable},
     vault::Tagged,
 };
@@ -26,9 +26,7 @@ impl<S: EventStore> Layer<S> {
         }
         let opened =
             self.try_open(&event, private.as_deref()).map_err(|error| error.on_read(&event))?;
-        if opened.unsealed {
-            self.count_unsealed(&event);
-        }
+        self.count(&event, opened.unsealed, opened.unvouched);
         event.data = opened.data;
         event.metadata = opened.metadata;
         event.subject = opened.subject;
@@ -45,9 +43,10 @@ impl<S: EventStore> Layer<S> {
             return self.vouch(event);
         }
         let unreadable = |error: Unreadable| CodecError::from(error).on_read(event);
-        let vouched = match (Document::of(event).map_err(unreadable)?, self.vault()) {
-            (_, None) => true,
-            (Document::Clear, Some(_)) => false,
+        let (mut unsealed, mut unvouched) = (false, false);
+        match (Document::of(event).map_err(unreadable)?, self.vault()) {
+            (_, None) => {}
+            (Document::Clear, Some(_)) => unsealed = true,
             (Document::Stored(stored), Some(vault)) => {
                 let id = EventRef::of(event);
                 stored.holes(vault, id).map_err(|error| error.on_read(event))?;
@@ -55,31 +54,37 @@ impl<S: EventStore> Layer<S> {
                 // As of the whole event, of which no part opens here.
                 let dead = stored.tokens.iter().any(|token| is_dead(vault, token));
                 match stored.tagged(vault, id) {
-                    Some(Tagged::Ours) => true,
+                    Some(Tagged::Ours) => {}
                     Some(Tagged::Forged) => return Err(unreadable(Unreadable::Tampered)),
                     Some(Tagged::OtherVault) if !stored.tokens.is_empty() => {
                         return Err(unreadable(Unreadable::OtherVault));
                     }
-                    Some(Tagged::UnknownEra) if dead => {
-                        return Err(unreadable(Unreadable::UnknownEra));
+                    Some(Tagged::UnknownEra) => {
+                        unvouched = true;
+                        event.withheld.extend(dead.then(|| {
+                            let fields = stored.notes.fields.concat();
+                            let fields =
+                                if fields.is_empty() { vec!["*".to_owned()] } else { fields };
+                            Withheld { why: Why::Unvouched, fields }
+                        }));
                     }
                     None if dead => return Err(unreadable(Unreadable::Untagged)),
-                    _ => false,
+                    _ => unsealed = true,
                 }
             }
         };
-        if !vouched {
-            self.count_unsealed(event);
-        }
+        self.count(event, unsealed, unvouched);
         event.metadata = Notes::strip(event.metadata.as_ref());
         Ok(())
     }
 
-    fn count_unsealed(&self, event: &RecordedEvent) {
+    fn count(&self, event: &RecordedEvent, unsealed: bool, unvouched: bool) {
         // Announcements are the layer's own words, in clear.
-        if !event.is_announcement() {
-            self.unsealed.fetch_add(1, Ordering::Relaxed);
+        if event.is_announcement() {
+            return;
         }
+        self.unsealed.fetch_add(unsealed.into(), Ordering::Relaxed);
+        self.unvouched.fetch_add(unvouched.into(), Ordering::Relaxed);
     }
 
     /// Gives an event of the tombstone's type, under its logical stream, the tombstone that it is, if the

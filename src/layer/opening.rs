@@ -104,8 +104,8 @@ pub(super) fn is_anothers(vault: &Vault, notes: &Notes, tokens: &[Token]) -> boo
 /// vault.
 pub(super) fn judge_holes(tagged: Option<Tagged>, others: bool) -> Result<(), Unreadable> {
     match tagged {
-        Some(Tagged::Ours) => Ok(()),
-        Some(Tagged::UnknownEra) => Err(Unreadable::UnknownEra),
+        // A part that opens is bound to the note, and so is the event's own tag, which is asked where none does.
+        Some(Tagged::Ours | Tagged::UnknownEra) => Ok(()),
         // All of it is theirs.
         Some(Tagged::OtherVault) if others => Err(Unreadable::OtherVault),
         Some(Tagged::OtherVault | Tagged::Forged) | None => Err(Unreadable::ForgedHole),
@@ -131,6 +131,9 @@ pub struct Opened {
     /// Whether nothing shows that this vault wrote it: it has no token, and no tag of the vault's. It
     /// is from before there was a codec, or forged.
     pub unsealed: bool,
+    /// Whether nobody can say if this vault wrote it: no part of it opens, and its tag is of an era that the
+    /// vault never had, because it was put back to before that.
+    pub unvouched: bool,
 }
 
 impl Codec {
@@ -150,6 +153,7 @@ impl Codec {
             shredded: Vec::new(),
             withheld: Vec::new(),
             unsealed: false,
+            unvouched: false,
         };
         let mut stored = match document {
             Document::Stored(stored) => stored,
@@ -164,6 +168,11 @@ impl Codec {
         }
         let plaintexts = self.unseal(event, &mut stored, &mut opened)?;
         self.add_holes(&stored, &mut opened);
+        if opened.unvouched {
+            // That a key is destroyed does not show that it was this event's.
+            let unsure = |part: Shredded| Withheld { why: Why::Unvouched, fields: part.fields };
+            opened.withheld.extend(opened.shredded.drain(..).map(unsure));
+        }
         (opened.data, opened.metadata) = stored.assemble(plaintexts)?;
         Ok(opened)
     }
@@ -228,7 +237,7 @@ impl Codec {
         match self.vault() {
             // A part that opened is bound to all key ids of the event, and to what is public of it.
             Some(vault) if plaintexts.is_empty() => {
-                opened.unsealed = !vouched(vault, stored, &associated, &dead)?;
+                vouch(vault, stored, &associated, &dead, opened)?;
             }
             Some(_) => {}
             None => opened.unsealed = stored.notes.mac.is_none() && opened.withheld.is_empty(),
@@ -256,23 +265,26 @@ fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyState, CodecEr
     }
 }
 
-/// Whether this vault's tag vouches for an event of which no part opened: these are all of its
-/// tokens. Of an event in clear without token or hole that it is not so is no error: it is somebody
-/// else's.
-fn vouched(
+/// Asks the tag of an event of which no part opened: these are all of its tokens. Of an event in clear
+/// without token or hole that it does not vouch for it is no error: it is somebody else's. Nor is an unknown era: what is
+/// newer than the vault must not end all reading, but says so.
+fn vouch(
     vault: &Vault,
     stored: &Stored,
     associated: &[u8],
     tokens: &[Token],
-) -> Result<bool, CodecError> {
+    opened: &mut Opened,
+) -> Result<(), CodecError> {
     let tag = stored.notes.mac.as_ref();
-    Err(match tag.map(|tag| vault.check_tag(tag, associated, tokens)).transpose()? {
-        Some(Tagged::Ours) => return Ok(true),
-        Some(Tagged::Forged) => Unreadable::Tampered,
-        _ if tokens.is_empty() && stored.notes.holes.is_none() => return Ok(false),
-        Some(Tagged::OtherVault) => Unreadable::OtherVault,
-        Some(Tagged::UnknownEra) => Unreadable::UnknownEra,
-        None => Unreadable::Untagged,
+    let tagged = tag.map(|tag| vault.check_tag(tag, associated, tokens)).transpose()?;
+    let in_clear = tokens.is_empty() && stored.notes.holes.is_none();
+    match tagged {
+        Some(Tagged::Ours) => {}
+        Some(Tagged::UnknownEra) => opened.unvouched = true,
+        Some(Tagged::Forged) => return Err(Unreadable::Tampered.into()),
+        Some(Tagged::OtherVault) | None if in_clear => opened.unsealed = true,
+        Some(Tagged::OtherVault) => return Err(Unreadable::OtherVault.into()),
+        None => return Err(Unreadable::Untagged.into()),
     }
-    .into())
+    Ok(())
 }

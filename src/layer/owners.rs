@@ -150,19 +150,28 @@ impl<S: EventStore> Oubliette<S> {
         match document {
             // Whoever writes past the layer once it is there may state what they like.
             Ok(Document::Clear) if !history.vouched => data = event.data.clone(),
-            Ok(Document::Stored(mut stored)) if vouched => {
-                history.vouched = true;
-                keys = stored.tokens.iter().map(|token| token.key_id()).collect();
+            Ok(Document::Stored(mut stored)) => {
+                let ids: Vec<KeyId> = stored.tokens.iter().map(|token| token.key_id()).collect();
                 // Most events state nothing, and need not be opened.
-                if states {
-                    let fates = try_tokens(vault, &event, &mut stored)?;
-                    let failed = fates.iter().any(|(_, fate)| matches!(fate, TokenFate::Failed(_)));
-                    let opened = fates.into_iter().filter_map(|(_, fate)| match fate {
+                let fates = match states || !vouched {
+                    true => try_tokens(vault, &event, &mut stored)?,
+                    false => Vec::new(),
+                };
+                let failed = fates.iter().any(|(_, fate)| matches!(fate, TokenFate::Failed(_)));
+                let opened: Vec<_> = fates
+                    .into_iter()
+                    .filter_map(|(_, fate)| match fate {
                         TokenFate::Open(plaintext) => Some(plaintext),
                         _ => None,
-                    });
-                    let whole = stored.assemble(opened.collect()).ok().filter(|_| !failed);
-                    data = whole.and_then(|(data, _)| data);
+                    })
+                    .collect();
+                // A part that opens vouches for all of the event, also where the tag is newer than the vault.
+                if vouched || (!failed && !opened.is_empty()) {
+                    history.vouched = true;
+                    keys = ids;
+                    if states && !failed {
+                        data = stored.assemble(opened).ok().and_then(|(data, _)| data);
+                    }
                 }
             }
             Ok(_) | Err(_) => {}

@@ -198,11 +198,10 @@ pub enum Unreadable {
     /// Another vault sealed it.
     #[error("another vault sealed this event; open it with that one")]
     OtherVault,
-    /// Its tag names this vault, and the tag or a key that is missing is of an era that this vault never
-    /// had.
+    /// Its tag names this vault, and its key, which is missing, is of an era that this vault never had.
     #[error(
-        "the event is newer than this vault, which was restored from a backup: its key or its tag is of an \
-         era that the vault never had; restore a newer backup"
+        "the event is newer than this vault, which was restored from a backup: its key is of an era that the \
+         vault never had; restore a newer backup"
     )]
     UnknownEra,
     /// It says that parts of it were missing when it was copied, and no tag of the vault's vouches

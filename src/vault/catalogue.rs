@@ -9,8 +9,8 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{NoteKind, Vault, VaultError, disk::Disk, eras::Era, notes, places, tree::Value};
-use crate::event::Timestamp;
+use super::{NoteKind, Vault, VaultError, disk::Disk, notes, places, tree::Value};
+use crate::event::{Era, Timestamp};
 
 /// The identity of one backup: a version 7 UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub struct Backup {
     pub expires: Timestamp,
     /// The root's epoch when it was begun: what was destroyed at a later one may be in it.
     pub epoch: u64,
-    /// The last era whose secrets it holds: it reads no key id and no announcement of a later one,
+    /// The last era whose secret it holds: it reads no key id and no announcement of a later one,
     /// but those announcements that were made while it was outstanding.
     pub era: Era,
     /// To whom it is sealed, as age recipients.

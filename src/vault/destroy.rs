@@ -98,6 +98,8 @@ impl Committer {
     /// Applies erasures that this vault does not know, all in one change of root: it was rolled
     /// back, or restored from a backup, and knows nobody's name for sure.
     pub(super) fn replay(&mut self, verdicts: &[Verdict]) -> Result<Destroyed, VaultError> {
+        // Of which it learns so: it was put back.
+        self.changes.extend(notes::without_looked(&self.core.disk)?);
         self.commit()?;
         let mut plan = Plan::default();
         for (erasure, taken) in joined(verdicts) {

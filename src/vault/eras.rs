@@ -7,45 +7,42 @@
 //! per backup. Two things still rest on the identity alone: the references in tombstones, and the ids
 //! of private halves. With a backup, however old, tombstones of one erasure can be joined.
 //!
+//! An era's name is four random bytes. So two vaults that came from one (by a backup, by an image) have no
+//! era in common but those from before, whatever became of either, and nobody else can count eras. Which was first is
+//! in the vault's notes alone.
+//!
 //! All eras stay known: a living key may be of any of them. So anyone who finds a backup reads the ids
 //! of its time and before, and can test guesses of names against them, for ever; of later ones they
 //! read nothing. Used by `places` (ids), `verdict` (announcements), `tag` (tags of events) and `backup`.
 
 use std::{
-    fmt,
+    collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use aes::{Aes256, cipher::KeyInit};
 use hmac::Hmac;
-use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+#[cfg(feature = "backup")]
+use super::{catalogue, committer::Committer};
 use super::{
     NoteKind, VaultError,
     disk::{Disk, parts},
     notes, places,
     tree::{Change, Place, Value},
 };
-#[cfg(feature = "backup")]
-use super::{catalogue, committer::Committer};
-use crate::crypto::{Cipher, RandomError, Secret, derive, keyed, random, random_secret};
-
-/// The number of an era. The first is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Era(pub u16);
-
-impl fmt::Display for Era {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use crate::{
+    crypto::{Cipher, Secret, derive, keyed, random, random_secret},
+    event::{ERA_BYTES, Era},
+};
 
 /// The keys of one era, one for each purpose.
 #[derive(Clone)]
 pub(super) struct EraKeys {
     pub(super) era: Era,
+    /// The first era of a vault has 1, and each a higher one than those that it knew when it began.
+    order: u64,
     /// Permutes the ids of data keys.
     pub(super) ids: Aes256,
     /// Wraps the keys of announcements.
@@ -57,33 +54,53 @@ pub(super) struct EraKeys {
 }
 
 impl EraKeys {
-    pub(super) fn new(era: Era, secret: &Secret) -> Self {
+    pub(super) fn new(era: Era, order: u64, secret: &Secret) -> Self {
         let ids = derive(secret, b"oubliette era 1: key ids");
         let announcements = derive(secret, b"oubliette era 1: announcements");
         let ids = Aes256::new((&*ids).into());
         let tags = keyed(&derive(secret, b"oubliette era 1: event tags"));
         let holes = keyed(&derive(secret, b"oubliette era 1: holes"));
-        Self { era, ids, announcements: Arc::new(Cipher::new(&announcements)), tags, holes }
+        Self { era, order, ids, announcements: Arc::new(Cipher::new(&announcements)), tags, holes }
     }
 
     /// The era that a note holds.
     fn read(stem: &[u8], note: &[u8]) -> Result<Self, VaultError> {
         let odd = || VaultError::Damaged("the secret of an era".into());
         let id = places::note_id(stem).ok_or_else(odd)?;
-        let (zeros, number) = id.split_last_chunk::<2>().ok_or_else(odd)?;
-        let era = Era(u16::from_be_bytes(*number));
+        let (order, era) = id.split_last_chunk::<ERA_BYTES>().ok_or_else(odd)?;
+        let (zeros, order) = order.split_last_chunk::<8>().ok_or_else(odd)?;
+        let (era, order) = (Era(*era), u64::from_be_bytes(*order));
         let note = notes::content(NoteKind::Era, note)?;
         let secret = <&[u8; 32]>::try_from(note).map_err(|_| odd())?;
-        if era.0 == 0 || zeros.iter().any(|byte| *byte != 0) {
+        if order == 0 || zeros.iter().any(|byte| *byte != 0) {
             return Err(odd());
         }
-        Ok(Self::new(era, &Secret::copy_of(secret)))
+        Ok(Self::new(era, order, &Secret::copy_of(secret)))
     }
 }
 
-/// All eras of a vault, in their order: readers share a list that is replaced as a whole. `None`:
-/// they lie beneath a damaged page.
-pub(super) struct Eras(RwLock<Option<Arc<Vec<EraKeys>>>>);
+/// All eras of a vault: readers share them, and a copy takes their place where one is added. `None`: they lie beneath
+/// a damaged page.
+pub(super) struct Eras(RwLock<Option<Arc<Known>>>);
+
+#[derive(Clone, Default)]
+struct Known {
+    eras: HashMap<Era, EraKeys>,
+    current: Option<Era>,
+}
+
+impl Known {
+    fn current(&self) -> Option<&EraKeys> {
+        self.eras.get(&self.current?)
+    }
+
+    fn add(&mut self, keys: EraKeys) {
+        if self.current().is_none_or(|current| current.order < keys.order) {
+            self.current = Some(keys.era);
+        }
+        self.eras.insert(keys.era, keys);
+    }
+}
 
 impl Eras {
     /// Reads the eras, and begins the first where there is none. Damage keeps nobody from opening the
@@ -91,7 +108,7 @@ impl Eras {
     pub(super) fn load(disk: &Disk) -> Result<Self, VaultError> {
         let eras = match disk.wholes(places::notes(NoteKind::Era)).and_then(|notes| read(&notes)) {
             Ok(eras) if eras.is_empty() => {
-                let (change, first) = begin(Era(1))?;
+                let (change, first) = Self::over(Vec::new()).begin()?;
                 disk.put(change)?;
                 vec![first]
             }
@@ -105,10 +122,12 @@ impl Eras {
     }
 
     pub(super) fn over(eras: Vec<EraKeys>) -> Self {
-        Self(RwLock::new(Some(Arc::new(eras))))
+        let mut known = Known::default();
+        eras.into_iter().for_each(|keys| known.add(keys));
+        Self(RwLock::new(Some(Arc::new(known))))
     }
 
-    fn all(&self) -> Result<Arc<Vec<EraKeys>>, VaultError> {
+    fn all(&self) -> Result<Arc<Known>, VaultError> {
         // No code panics while it holds this lock.
         let eras = self.0.read().unwrap_or_else(PoisonError::into_inner);
         eras.clone().ok_or_else(|| VaultError::Damaged("the secrets of the eras".into()))
@@ -120,8 +139,7 @@ impl Eras {
         era: Era,
         what: impl FnOnce(&EraKeys) -> T,
     ) -> Result<Option<T>, VaultError> {
-        let all = self.all()?;
-        Ok(all.binary_search_by_key(&era, |keys| keys.era).ok().map(|at| what(&all[at])))
+        Ok(self.all()?.eras.get(&era).map(what))
     }
 
     /// Does something with the keys of the era of all that is made now.
@@ -129,9 +147,8 @@ impl Eras {
         &self,
         what: impl FnOnce(&EraKeys) -> T,
     ) -> Result<T, VaultError> {
-        let all = self.all()?;
         let none = || VaultError::Damaged("there is no era".into());
-        all.last().map(what).ok_or_else(none)
+        self.all()?.current().map(what).ok_or_else(none)
     }
 
     /// The era of all that is made now.
@@ -139,44 +156,45 @@ impl Eras {
         self.with_current(|keys| keys.era)
     }
 
+    /// Whether an era began before another one, both being known.
+    pub(super) fn is_before(&self, era: Era, other: Era) -> Result<bool, VaultError> {
+        let known = self.all()?;
+        let order = |era: Era| known.eras.get(&era).map(|keys| keys.order);
+        Ok(order(era).zip(order(other)).is_some_and(|(era, other)| era < other))
+    }
+
+    /// A new era, unlike any that is known: what is to be written, and its keys.
+    pub(super) fn begin(&self) -> Result<(Vec<Change>, EraKeys), VaultError> {
+        let known = self.all()?;
+        let era = loop {
+            let era = Era(random()?);
+            if !known.eras.contains_key(&era) {
+                break era;
+            }
+        };
+        let order = known.current().map_or(0, |last| last.order).saturating_add(1);
+        let secret = random_secret()?;
+        let mut id = [0; 16];
+        id[4..12].copy_from_slice(&order.to_be_bytes());
+        id[12..].copy_from_slice(&era.0);
+        let note = notes::stored(secret.as_slice());
+        let change = parts(&places::note(NoteKind::Era, &id), &note)?;
+        Ok((change, EraKeys::new(era, order, &secret)))
+    }
+
     /// After its note is on the disk.
     #[cfg(feature = "backup")]
     pub(super) fn add(&self, keys: EraKeys) {
         let mut eras = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = eras.iter().flat_map(|eras| eras.iter().cloned());
-        *eras = Some(Arc::new(before.chain([keys]).collect()));
+        if let Some(known) = eras.as_mut() {
+            Arc::make_mut(known).add(keys);
+        }
     }
 }
 
-/// The eras in these notes, which are in the order of their places, and so of the eras.
+/// The eras in these notes.
 pub(super) fn read(notes: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
     notes.iter().map(|(stem, note)| EraKeys::read(stem, note)).collect()
-}
-
-/// A new era: what is to be written, and its keys.
-pub(super) fn begin(era: Era) -> Result<(Vec<Change>, EraKeys), VaultError> {
-    let secret = random_secret()?;
-    let mut id = [0; 16];
-    id[14..].copy_from_slice(&era.0.to_be_bytes());
-    let note = notes::stored(secret.as_slice());
-    let change = parts(&places::note(NoteKind::Era, &id), &note)?;
-    Ok((change, EraKeys::new(era, &secret)))
-}
-
-/// How far the era of a vault that parts from another lies from the last that both know, at most.
-const APART: u16 = 1024;
-
-/// The era of a vault that parts from another: of a restored one from the vault that was lost, of a copy
-/// with a slot of its own from the original. The other one goes on with the next few; a number that is
-/// not theirs lets nobody take one's ids for the other's. `None`: there are no more numbers, so that the
-/// last era goes on.
-pub(super) fn apart(last: Era) -> Result<Option<Era>, RandomError> {
-    let step = 2 + u16::from_be_bytes(random()?) % APART;
-    let next = last.0.checked_add(step).map(Era);
-    if next.is_none() {
-        tracing::warn!("the vault has no number left for an era of its own");
-    }
-    Ok(next)
 }
 
 #[cfg(feature = "backup")]
@@ -196,17 +214,12 @@ impl Committer {
 
     /// Ends the era: what is made from now on cannot be read with a backup that was made before.
     pub(super) fn end_era(&mut self) -> Result<Era, VaultError> {
-        let eras = &self.core.naming.eras;
-        let last = eras.current()?;
-        let Some(next) = last.0.checked_add(1) else {
-            tracing::warn!("the vault had 65,535 eras, and begins no further one");
-            return Ok(last);
-        };
-        let (change, keys) = begin(Era(next))?;
+        let (change, keys) = self.core.naming.eras.begin()?;
+        let era = keys.era;
         self.changes.extend(change);
         self.commit()?;
         // Ids are made by this thread, so that none was made in between.
         self.core.naming.eras.add(keys);
-        Ok(Era(next))
+        Ok(era)
     }
 }

@@ -17,7 +17,7 @@
 //! | 16 each | their ids |
 //! | | with flag 2: |
 //! | 4 | how many keys were spared, at least one |
-//! | 23 or 39 each | generation(4) key id(18) and 0; or 1 and the erasure(16) that took it later. In ascending order |
+//! | 25 or 41 each | generation(4) key id(20) and 0; or 1 and the erasure(16) that took it later. In ascending order |
 //!
 //! So the fence of somebody who was forgotten once, with nothing spared, has 50 bytes.
 

@@ -6,8 +6,8 @@ use super::{
     Moved, NoteKind, OpenAs, PageStoreKind, SlotConfig, Vault, VaultError,
     core::Limits,
     disk::Disk,
-    eras::{self, Eras},
-    places,
+    eras::Eras,
+    notes, places,
     tree::{Erasure, Tree},
 };
 
@@ -72,7 +72,12 @@ impl Vault {
         slot: impl Into<SlotConfig>,
         how: OpenAs,
     ) -> Result<Self, VaultError> {
-        Self::over(Tree::open_as(folder, slot, how)?.into(), Limits::default())
+        let tree = Arc::new(Tree::open_as(folder, slot, how)?);
+        if how == OpenAs::TheOne {
+            let disk = Disk::new(Arc::clone(&tree));
+            disk.put(notes::without_looked(&disk)?)?;
+        }
+        Self::over(tree, Limits::default())
     }
 
     /// Gives a copy of a vault's folder a root slot of its own, at `to`, with a fresh root, and opens
@@ -96,13 +101,12 @@ impl Vault {
         let tree = Arc::new(Tree::give_own_slot(folder, from.into(), to.into())?);
         let disk = Disk::new(Arc::clone(&tree));
         // It signs with a key of its own: otherwise what it announces would be the other's word, too.
-        let secret = places::notes(NoteKind::SigningSecret);
-        let remove_ranges = vec![(secret.start, secret.end)];
+        // Nor does it know what its store holds.
+        let kinds = [NoteKind::SigningSecret, NoteKind::Owners].map(places::notes);
+        let remove_ranges = kinds.into_iter().map(|kind| (kind.start, kind.end)).collect();
         let mut parting = Erasure { remove_ranges, ..Erasure::default() };
         // And names its keys by itself: both would make the same ids of different keys.
-        if let Some(next) = eras::apart(Eras::load(&disk)?.current()?)? {
-            parting.changes = eras::begin(next)?.0;
-        }
+        parting.changes = Eras::load(&disk)?.begin()?.0;
         // All in one step, which is the one that writes the slot.
         disk.erase(parting)?;
         drop(disk);

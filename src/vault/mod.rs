@@ -47,11 +47,11 @@ mod verdict;
 mod verify;
 mod wire;
 
+pub use crate::event::Era;
 pub use crate::event::VaultId;
 pub use catalogue::{Backup, BackupId, BackupState};
 #[cfg(feature = "drill")]
 pub(crate) use copy::{Copied, DeadKey, Fate};
-pub use eras::Era;
 pub use error::{VaultError, VaultIdText};
 pub use handle::{Admission, Closure, Vault};
 pub use pages::PageStoreKind;

@@ -13,9 +13,9 @@
 //! | 5 signing keys | zeros | JSON: the history (see [`super::signing`]) |
 //! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
 //! | 7 policy | zeros | the text of the adopted policy, UTF-8 |
-//! | 8 era | 14 zeros, the era's number(2) | 32 bytes: its secret (see [`super::eras`]) |
+//! | 8 era | 4 zeros, its order among the vault's eras(8), its name(4) | 32 bytes: its secret (see [`super::eras`]) |
 //! | 9 claim | of the event | `H(dependent)`(16), since when(8) in microseconds (see [`super::unsettled`]) |
-//! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read |
+//! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read. No backup has it |
 //!
 //! **One rule for all notes.** A program reads a note only if it knows the note's version, and would itself
 //! write the note with these very bytes.
@@ -42,7 +42,7 @@ use super::{
     committer::{Committer, Job},
     disk::Disk,
     places,
-    tree::{Erasure, MAX_PLACE_BYTES, Value},
+    tree::{Change, Erasure, MAX_PLACE_BYTES, Value},
     wire::Reader,
 };
 
@@ -170,6 +170,16 @@ pub(super) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultError> {
             Ok(())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What a vault writes that was put back, or may have been: whom the events in the store name as owners, it does not
+/// know any more. Nothing, where that lies beneath a damaged page.
+pub(super) fn without_looked(disk: &Disk) -> Result<Vec<Change>, VaultError> {
+    let found = disk.walk(places::notes(NoteKind::Owners));
+    match found.map(|found| Ok((found?.0, None))).collect() {
+        Err(VaultError::Damaged(_)) => Ok(Vec::new()),
+        changes => changes,
     }
 }
 

@@ -32,13 +32,16 @@ use uuid::Builder;
 
 use super::{
     NoteKind, VaultError,
-    eras::{Era, Eras},
+    eras::Eras,
     tree::Place,
     wire::{Writer, class_form},
 };
 use crate::{
     crypto::{KEY_ID_BYTES, KeyId, Secret, derive, keyed, random},
-    event::{Class, ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName, Subject},
+    event::{
+        Class, ERA_BYTES, ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName,
+        Subject,
+    },
 };
 
 /// A keyed hash of a name.
@@ -205,8 +208,8 @@ impl Naming {
             keys.era
         })?;
         let mut id = [0; KEY_ID_BYTES];
-        id[..2].copy_from_slice(&era.0.to_be_bytes());
-        id[2..].copy_from_slice(&block);
+        id[..ERA_BYTES].copy_from_slice(&era.0);
+        id[ERA_BYTES..].copy_from_slice(&block);
         Ok(KeyId(id))
     }
 
@@ -220,10 +223,9 @@ impl Naming {
 
     /// What an id says; `None`: it is of an era that this vault does not know.
     pub(super) fn hint(&self, id: KeyId) -> Result<Option<KeyHint>, VaultError> {
-        let [high, low, block @ ..] = id.0;
+        let [_, _, _, _, block @ ..] = id.0;
         let mut block = block.into();
-        let era = Era(u16::from_be_bytes([high, low]));
-        if self.eras.with(era, |keys| keys.ids.decrypt_block(&mut block))?.is_none() {
+        if self.eras.with(id.era(), |keys| keys.ids.decrypt_block(&mut block))?.is_none() {
             return Ok(None);
         }
         let block: [u8; 16] = block.into();
@@ -364,7 +366,8 @@ pub(super) fn notes(kind: NoteKind) -> Range<Place> {
 /// Whether what stands at this place is in no backup.
 #[cfg(feature = "backup")]
 pub(super) fn is_never_copied(place: &[u8]) -> bool {
-    place.starts_with(&[NOTES, NoteKind::SigningSecret as u8])
+    let kinds = [NoteKind::SigningSecret, NoteKind::Owners];
+    kinds.iter().any(|kind| place.starts_with(&[NOTES, *kind as u8]))
 }
 
 /// The id in the place of a part of a note.

@@ -6,7 +6,7 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 1 | version: 1 |
-//! | 18 | key id |
+//! | 20 | key id |
 //! | 32 | the key |
 //! | 4 | generation |
 //! | 8 | when it was made: microseconds since 1970-01-01 UTC |

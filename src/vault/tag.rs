@@ -1,9 +1,6 @@
 //! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
 
-use super::{
-    Vault, VaultError,
-    eras::{Era, EraKeys},
-};
+use super::{Vault, VaultError, eras::EraKeys};
 use crate::crypto::{EventTag, Token};
 
 /// What a tag shows.
@@ -24,7 +21,7 @@ impl Vault {
     pub(crate) fn tag(&self, associated: &[u8], tokens: &[Token]) -> Result<EventTag, VaultError> {
         let vault = self.id();
         self.core().naming.eras.with_current(|keys| {
-            EventTag::new(&keys.tags, vault.0.as_bytes(), keys.era.0, associated, tokens)
+            EventTag::new(&keys.tags, vault.0.as_bytes(), keys.era, associated, tokens)
         })
     }
 
@@ -33,7 +30,7 @@ impl Vault {
     pub(crate) fn tag_holes(&self, said: &[u8]) -> Result<EventTag, VaultError> {
         let vault = self.id();
         self.core().naming.eras.with_current(|keys| {
-            EventTag::new(&keys.holes, vault.0.as_bytes(), keys.era.0, said, &[])
+            EventTag::new(&keys.holes, vault.0.as_bytes(), keys.era, said, &[])
         })
     }
 
@@ -54,6 +51,14 @@ impl Vault {
         associated: &[u8],
         tokens: &[Token],
     ) -> Result<Tagged, VaultError> {
+        // Whoever found a backup can make tags of its eras for ever, but no event of such an era has a key that is
+        // newer.
+        let eras = &self.core().naming.eras;
+        for token in tokens {
+            if self.wrote(tag) && eras.is_before(tag.era(), token.key_id().era())? {
+                return Ok(Tagged::Forged);
+            }
+        }
         self.check(tag, |keys| tag.covers(&keys.tags, associated, tokens))
     }
 
@@ -65,7 +70,7 @@ impl Vault {
         if !self.wrote(tag) {
             return Ok(Tagged::OtherVault);
         }
-        Ok(match self.core().naming.eras.with(Era(tag.era()), covers)? {
+        Ok(match self.core().naming.eras.with(tag.era(), covers)? {
             Some(true) => Tagged::Ours,
             Some(false) => Tagged::Forged,
             None => Tagged::UnknownEra,

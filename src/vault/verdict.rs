@@ -15,7 +15,7 @@ use super::{
     Verdict,
     committer::Job,
     destroy::last_begun,
-    eras::{Era, EraKeys, Eras},
+    eras::{EraKeys, Eras},
     fence::Sparing,
     inventory::Inventory,
     notes,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     crypto::{BLOB_OVERHEAD, Cipher, KeyId, SECRET_BYTES, Secret, random_secret},
-    event::{ErasureId, Generation, Subject, Timestamp},
+    event::{ERA_BYTES, Era, ErasureId, Generation, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
@@ -254,10 +254,10 @@ impl VerifiedBackup {
 }
 
 /// The length of a message's key, wrapped for one era.
-pub(super) const WRAP_BYTES: usize = 2 + SECRET_BYTES + BLOB_OVERHEAD;
+pub(super) const WRAP_BYTES: usize = ERA_BYTES + SECRET_BYTES + BLOB_OVERHEAD;
 
 /// Seals under a fresh key, which is wrapped for each of these eras:
-/// `count(2) (era(2) blob of the key)* blob`, each blob with what is associated.
+/// `count(2) (era(4) blob of the key)* blob`, each blob with what is associated.
 fn seal_for(
     eras: &Eras,
     readers: &[Era],
@@ -269,12 +269,13 @@ fn seal_for(
     for era in readers {
         let wrap = |keys: &EraKeys| keys.announcements.seal_blob(associated, key.as_slice());
         if let Some(wrap) = eras.with(*era, wrap)? {
-            wraps.extend_from_slice(&era.0.to_be_bytes());
+            wraps.extend_from_slice(&era.0);
             wraps.extend_from_slice(&wrap?);
         }
     }
-    // No more than there are eras, whose numbers have two bytes.
-    let count = (wraps.len() / WRAP_BYTES) as u16;
+    let many =
+        |_| VaultError::Unsupported("more than 65,535 backups are neither retired nor expired");
+    let count = u16::try_from(wraps.len() / WRAP_BYTES).map_err(many)?;
     let sealed = Cipher::new(&key).seal_blob(associated, plain)?;
     Ok([&count.to_be_bytes()[..], &wraps, &sealed].concat())
 }
@@ -294,17 +295,16 @@ fn unseal(eras: &Eras, associated: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<
     let wraps = usize::from(u16::from_be_bytes(*count)) * WRAP_BYTES;
     let (wraps, sealed) = bytes.split_at_checked(wraps)?;
     let key = wraps.as_chunks::<WRAP_BYTES>().0.iter().find_map(|wrap| {
-        let (era, wrap) = wrap.split_first_chunk::<2>()?;
-        let era = Era(u16::from_be_bytes(*era));
+        let (era, wrap) = wrap.split_first_chunk()?;
         let open = |keys: &EraKeys| keys.announcements.open_blob(associated, wrap);
-        let key = eras.with(era, open).ok()???;
+        let key = eras.with(Era(*era), open).ok()???;
         Some(Secret::copy_of(key.as_slice().try_into().ok()?))
     })?;
     Cipher::new(&key).open_blob(associated, sealed)
 }
 
 fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
-    let size = |taken: &Taken| 25 + 8 * taken.dead.len() + 22 * taken.spared.len();
+    let size = |taken: &Taken| 25 + 8 * taken.dead.len() + 24 * taken.spared.len();
     let room: usize = verdict.taken.iter().map(size).sum();
     let mut to = Writer::new(16 + room + verdict.note.len());
     to.u8(VERSION);
@@ -394,9 +394,9 @@ impl Verdict {
 }
 
 /// Seals as [`Vault::seal_verdict`] does, under fixed keys and nonces, for the vectors of
-/// `docs/format.md`: for eras with these numbers and secrets.
+/// `docs/format.md`: for eras with these names and secrets.
 #[cfg(test)]
-pub(crate) fn seal_as_vector(eras: &[(u16, [u8; 32])], associated: &[u8], plain: &[u8]) -> Vec<u8> {
+pub(crate) fn seal_as_vector(eras: &[(Era, [u8; 32])], associated: &[u8], plain: &[u8]) -> Vec<u8> {
     const KEY: [u8; 32] = [7; 32];
     let blob = |cipher: &Cipher, nonce: u8, text: &[u8]| {
         let mut blob = vec![nonce; 12];
@@ -405,9 +405,9 @@ pub(crate) fn seal_as_vector(eras: &[(u16, [u8; 32])], associated: &[u8], plain:
         blob
     };
     let mut sealed = u16::try_from(eras.len()).unwrap().to_be_bytes().to_vec();
-    for ((number, secret), nonce) in eras.iter().zip(0x10..) {
-        let keys = EraKeys::new(Era(*number), &Secret::copy_of(secret));
-        sealed.extend_from_slice(&number.to_be_bytes());
+    for ((era, secret), nonce) in eras.iter().zip(0x10..) {
+        let keys = EraKeys::new(*era, 1, &Secret::copy_of(secret));
+        sealed.extend_from_slice(&era.0);
         sealed.extend_from_slice(&blob(&keys.announcements, nonce, &KEY));
     }
     sealed.extend_from_slice(&blob(&Cipher::new(&KEY), 0x41, plain));
@@ -417,12 +417,12 @@ pub(crate) fn seal_as_vector(eras: &[(u16, [u8; 32])], associated: &[u8], plain:
 /// Opens as [`Vault::open_verdict`] does, with these eras.
 #[cfg(test)]
 pub(crate) fn open_vector(
-    eras: &[(u16, [u8; 32])],
+    eras: &[(Era, [u8; 32])],
     erasure: ErasureId,
     associated: &[u8],
     sealed: &[u8],
 ) -> Result<Option<Verdict>, VaultError> {
-    let keys = |(number, secret): &(u16, _)| EraKeys::new(Era(*number), &Secret::copy_of(secret));
+    let keys = |(era, secret): &(Era, _)| EraKeys::new(*era, 1, &Secret::copy_of(secret));
     open_by(&Eras::over(eras.iter().map(keys).collect()), erasure, associated, sealed)
 }
 
@@ -446,8 +446,8 @@ mod tests {
         let era = |at: usize| {
             let era = &file["eras"][at];
             let secret = bytes(&era["secret"]).try_into().unwrap();
-            let number = u16::try_from(era["era"].as_u64().unwrap()).unwrap();
-            Eras::over(vec![EraKeys::new(Era(number), &Secret::copy_of(&secret))])
+            let era = era["era"].as_str().unwrap().parse().unwrap();
+            Eras::over(vec![EraKeys::new(era, 1, &Secret::copy_of(&secret))])
         };
         for (n, vector) in file["vectors"].as_array().unwrap().iter().enumerate() {
             let (line, opened) = (&vector["line"], &vector["opened"]);
@@ -502,18 +502,18 @@ mod tests {
         assert!(matches!(decode(erasure, &newer), Err(VaultError::NewerFormat { .. })));
         // Spared keys: at least one, each once, in order, of a generation that there can be.
         let sparing = |keys: &[(u32, u8)]| {
-            let spared = keys.iter().map(|(at, id)| (Generation(*at), KeyId([*id; 18]))).collect();
+            let spared = keys.iter().map(|(at, id)| (Generation(*at), KeyId([*id; 20]))).collect();
             verdict(Taken { spared, ..taken(1, 3) })
         };
         let list = sparing(&[(1, 1), (2, 1)]);
         let bytes = encode(&list);
-        assert_eq!(bytes.len(), good.len() + 4 + 2 * 22);
+        assert_eq!(bytes.len(), good.len() + 4 + 2 * 24);
         assert_eq!(decode(erasure, &bytes).unwrap(), list);
         for length in 0..bytes.len() {
             assert!(decode(erasure, &bytes[..length]).is_err(), "truncated to {length}");
         }
         let at = 1 + 4 + 16 + 1 + 4 + 8 + 4;
-        for (changed, to) in [(at + 3, 3), (at + 22 + 3, 1), (at, 1), (at - 1, 0), (at - 1, 3)] {
+        for (changed, to) in [(at + 3, 3), (at + 24 + 3, 1), (at, 1), (at - 1, 0), (at - 1, 3)] {
             let mut bytes = bytes.to_vec();
             bytes[changed] = to;
             assert!(decode(erasure, &bytes).is_err(), "byte {changed} is {to}");

@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use oubliette::{
     audit::verify::Ill,
-    event::{Json, NewEvent, RecordedEvent},
+    event::{Json, NewEvent, RecordedEvent, Why},
     layer::Oubliette,
     store::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError,
@@ -192,7 +192,7 @@ async fn a_hole_of_another_vault_on_the_same_store_is_told_from_a_forged_one() {
 
 /// The era of the vault that noted it is not known: it was restored from a backup before.
 #[tokio::test]
-async fn a_hole_that_was_noted_in_a_later_era_is_called_so() {
+async fn for_a_hole_that_was_noted_in_a_later_era_nobody_vouches() {
     let b = copied(&origin().await).await;
     let later = |mac: &mut Value| with_tag(mac, |tag| tag[8] = 0x7f);
     let wholly = raw(&b, "room-1").await.remove(0);
@@ -201,6 +201,10 @@ async fn a_hole_that_was_noted_in_a_later_era_is_called_so() {
         later(&mut n["mac"]);
     });
     let told = over(&b, vec![noted]).await;
-    assert_eq!(why(&told, "room-1").await, Some(Unreadable::UnknownEra));
+    // It ends no reading, and says of nobody that they are forgotten.
+    let read = told.events(&stream("room-1"), ReadOptions::default()).await.unwrap().remove(0);
+    assert!(read.data.is_none() && read.shredded.is_empty() && !read.withheld.is_empty());
+    assert!(read.withheld.iter().all(|part| matches!(part.why, Why::Unvouched | Why::NotCopied)));
+    assert_eq!((told.unsealed(), told.unvouched()), (0, 1));
     assert_eq!(verified(&told).await.0, [Ill::UnknownEra]);
 }

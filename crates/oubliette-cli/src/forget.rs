@@ -166,6 +166,14 @@ fn remainder(erased: &Erased) -> Vec<String> {
             is(erased.unknown_keys),
         ));
     }
+    if erased.unvouched > 0 {
+        lines.push(format!(
+            "{} of them {} newer than this vault, which was put back: nobody can vouch for {} any more",
+            output::count(erased.unvouched, "event"),
+            is(erased.unvouched),
+            if erased.unvouched == 1 { "it" } else { "them" },
+        ));
+    }
     if erased.passed_over > 0 {
         lines.push(format!(
             "{} not looked into for such events: the first event of each is sealed (`verify` reads them \
@@ -180,8 +188,8 @@ fn remainder(erased: &Erased) -> Vec<String> {
 }
 
 fn owners_unknown() -> String {
-    "it is not known whom this missed: events were stored before the vault or before the policy's \
-     owner rules, and may state owners (`owners rebuild` looks once for all)"
+    "it is not known whom this missed: events were stored before the vault, before the policy's owner \
+     rules or since the vault was backed up, and may state owners (`owners rebuild` looks once for all)"
         .to_owned()
 }
 
@@ -365,6 +373,15 @@ fn describe(plan: &Plan) -> String {
              --despite-unsealed",
             output::count(unsealed.events, "event"),
             unsealed.stream,
+        ));
+    }
+    for unvouched in &plan.unvouched {
+        text.push_str(&format!(
+            "\n{} in {} newer than this vault, which was put back: once the keys are destroyed, nobody can \
+             vouch for {}",
+            output::count(unvouched.events, "event"),
+            unvouched.stream,
+            if unvouched.events == 1 { "it" } else { "them" },
         ));
     }
     for unknown in &plan.unknown_keys {

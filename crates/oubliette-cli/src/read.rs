@@ -150,6 +150,17 @@ fn tell_unsealed(globals: &Globals, store: &Store) {
             ),
         );
     }
+    let unvouched = store.unvouched();
+    if unvouched > 0 && !globals.json {
+        note(
+            false,
+            &format!(
+                "{} newer than this vault, which was put back: nobody can vouch for {}",
+                output::count(unvouched, "event"),
+                if unvouched == 1 { "it" } else { "them" },
+            ),
+        );
+    }
 }
 
 /// Writes events; returns how many.

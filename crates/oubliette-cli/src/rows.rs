@@ -491,7 +491,7 @@ mod tests {
             origin: VaultId(uuid::Uuid::from_u128(5)),
             reference: ErasureRef([7; 16]),
             day: Timestamp::from_micros(0).day(),
-            keys: vec![KeyId([9; 18])],
+            keys: vec![KeyId([9; 20])],
             fields: vec!["*".to_owned()],
             copied: false,
         };

@@ -413,6 +413,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
 
     fn in_clear(&mut self, event: &RecordedEvent, why: &str) {
         self.report.events.unsealed += 1;
+        self.is_forgotten(event, why);
+    }
+
+    /// Whether something in clear is about somebody who is forgotten.
+    fn is_forgotten(&mut self, event: &RecordedEvent, why: &str) {
         let own = || vec![Subject::of(&event.stream)];
         let facts =
             EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
@@ -493,15 +498,22 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 self.found(Ill::Tampered, event, "its tag was made for another event");
             }
             Some(Tagged::Forged) => {}
+            Some(Tagged::UnknownEra) => {
+                self.found(
+                    Ill::UnknownEra,
+                    event,
+                    "its tag names an era that this vault never had",
+                );
+                if parts == 0 && !holes {
+                    self.is_forgotten(event, "nobody can vouch for what it has in clear");
+                }
+            }
             // In clear: not this vault's, and no more can be said.
             _ if parts == 0 && !holes => self.clear(event)?,
             // A key of this vault's is in it: only this vault could have written it.
             Some(Tagged::OtherVault) => {
                 let kind = if dead > 0 { Ill::Untagged } else { Ill::TagMissing };
                 self.found(kind, event, "its tag names another vault, and its key is this one's");
-            }
-            Some(Tagged::UnknownEra) => {
-                self.found(Ill::UnknownEra, event, "its tag names an era that is not known here");
             }
             None if dead > 0 || parts == 0 => {
                 self.found(Ill::Untagged, event, "nothing opens, and no tag vouches for it");
@@ -542,9 +554,6 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 return Ok(false);
             }
             Err(CodecError::Vault(error)) => return Err(error.into()),
-            Err(CodecError::Unreadable(Unreadable::UnknownEra)) => {
-                (Ill::UnknownEra, "the tag of its holes names an era that is not known here")
-            }
             Err(CodecError::Unreadable(Unreadable::ForgedHole)) => {
                 (Ill::ForgedHole, "this vault did not note that parts of it are missing")
             }

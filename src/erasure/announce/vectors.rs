@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{super::ErasureRecord, *};
 use crate::{
     crypto::KeyId,
-    event::Generation,
+    event::{Era, Generation},
     layer::document::vectors::{are_committed, hex},
     vault::{Taken, seal_as_vector},
 };
@@ -23,9 +23,9 @@ const PRESENT: u8 = 3;
 const SUCCESSOR: u8 = 4;
 const STRANGER: u8 = 5;
 
-fn era(number: u16) -> (u16, [u8; 32]) {
-    let from = (number as u8 - 3) * 32;
-    (number, std::array::from_fn(|at| from + at as u8))
+fn era(number: u8) -> (Era, [u8; 32]) {
+    let from = (number - 3) * 32;
+    (Era([0x0e, 0x7a, 0, number]), std::array::from_fn(|at| from + at as u8))
 }
 
 fn signer(secret: u8) -> SigningKey {
@@ -46,7 +46,7 @@ struct Case {
     /// All members that are in clear, but for who signed.
     line: Value,
     plaintext: Vec<u8>,
-    eras: Vec<u16>,
+    eras: Vec<u8>,
     /// Whose key a statement names.
     prover: Option<u8>,
     by: u8,
@@ -121,8 +121,8 @@ fn taken() -> Vec<Taken> {
     let rising: [u8; 16] = std::array::from_fn(|at| at as u8 * 0x11);
     let falling: [u8; 16] = std::array::from_fn(|at| (15 - at as u8) * 0x11);
     let key = |generation, byte| {
-        let mut id = [byte; 18];
-        id[..2].copy_from_slice(&[0, 3]);
+        let mut id = [byte; 20];
+        id[..4].copy_from_slice(&era(3).0.0);
         (Generation(generation), KeyId(id))
     };
     let spans = |spans: &[(u32, u32)]| {

@@ -5,7 +5,7 @@ use crate::{
 };
 
 pub(super) fn key(n: u8) -> DataKey {
-    DataKey::from_bytes(KeyId([n; 18]), &[n; 32])
+    DataKey::from_bytes(KeyId([n; 20]), &[n; 32])
 }
 
 pub(super) struct Place {
@@ -109,7 +109,7 @@ fn the_halves_of_a_split_event_join() {
         Notes { stream: Some(place.stream.clone()), private: Some(private_id), ..Notes::default() };
     let back =
         Notes { stream: Some(place.stream.clone()), public: Some(place.id), ..Notes::default() };
-    let tag = EventTag::parse(&"A".repeat(35)).unwrap();
+    let tag = EventTag::parse(&"A".repeat(38)).unwrap();
     for public in [None, Some("{}"), Some(r#"{"id":4}"#)] {
         let half = Draft::new(public.map(|text| json(text).into()), None, &front);
         let body = json(r#"{"a":1}"#);

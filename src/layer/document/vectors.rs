@@ -18,7 +18,9 @@ use crate::{
         Body, Context, DataKey, EventTag, KeyId, Purpose, SealPart, Secret, Token, derive, keyed,
         seal_with_nonces,
     },
-    event::{EventId, EventType, Fillings, Json, KEY_ID_BYTES, Payload, PolicyDigest, StreamName},
+    event::{
+        Era, EventId, EventType, Fillings, Json, KEY_ID_BYTES, Payload, PolicyDigest, StreamName,
+    },
 };
 
 const STREAM: &str = "user-456";
@@ -27,7 +29,9 @@ const ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0001);
 const PRIVATE_ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0002);
 const OTHER_ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0003);
 const VAULT: Uuid = Uuid::from_u128(0x8863_13e1_3b8a_4372_9b90_0c9a_ee19_9e5d);
-const ERA: u16 = 3;
+const ERA: Era = Era([0x0e, 0x7a, 0x00, 0x03]);
+/// Which of the secrets of the vectors is the one of that era.
+const ERA_SECRET: u8 = 3;
 const POLICY: PolicyDigest = PolicyDigest([0x50, 0x4f, 0x4c, 0x49, 0x43, 0x59, 0x30, 0x31]);
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -168,7 +172,7 @@ impl Case {
         let tokens = seal_with_nonces(&parts, &context, &digest, &nonces).unwrap();
         let associated = context.associated(tokens.iter().map(Token::key_id), &digest);
         let tags =
-            keyed(&derive(&Secret::copy_of(&secret(ERA as u8)), b"oubliette era 1: event tags"));
+            keyed(&derive(&Secret::copy_of(&secret(ERA_SECRET)), b"oubliette era 1: event tags"));
         let tag = EventTag::new(&tags, VAULT.as_bytes(), ERA, &associated, &tokens);
         let draft = draft.tagged(tag, &tokens);
         let mut vector = json!({
@@ -187,8 +191,8 @@ impl Case {
         for token in &tokens {
             let key = keys.iter().find(|key| key.id() == token.key_id()).unwrap();
             let bytes = token.as_bytes();
-            let nonce = bytes[20..32].try_into().unwrap();
-            plaintexts.push(hex(&key.cipher().open(nonce, &associated, &bytes[32..]).unwrap()));
+            let nonce = bytes[22..34].try_into().unwrap();
+            plaintexts.push(hex(&key.cipher().open(nonce, &associated, &bytes[34..]).unwrap()));
             opened.push(crate::crypto::open(token.clone(), key, &associated).unwrap());
         }
         let (data, metadata) = public.assemble(opened).unwrap();
@@ -417,10 +421,10 @@ fn forged(vector: &Value, number: u8, plaintext: &[u8]) -> Value {
     }
     edited(vector, |bytes| {
         let nonce = counting(number);
-        bytes.truncate(20);
+        bytes.truncate(22);
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(plaintext);
-        key(1).cipher().seal_with_nonce(nonce, &associated, bytes, 32).unwrap();
+        key(1).cipher().seal_with_nonce(nonce, &associated, bytes, 34).unwrap();
     })
 }
 
@@ -459,14 +463,14 @@ fn bad(good: &[Value]) -> Vec<Value> {
     add("truncated-to-nothing", "truncated", with_tokens(&whole, &[String::new()]));
     add("cut-by-a-byte", "tampered", edited(&whole, |bytes| bytes.truncate(bytes.len() - 1)));
     add("extended", "tampered", edited(&whole, |bytes| bytes.push(0)));
-    add("nonce-flipped", "tampered", edited(&whole, |bytes| bytes[20] ^= 1));
+    add("nonce-flipped", "tampered", edited(&whole, |bytes| bytes[22] ^= 1));
     add("ciphertext-flipped", "tampered", edited(&whole, |bytes| bytes[40] ^= 1));
     let last = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
     add("tag-flipped", "tampered", edited(&whole, last));
     add(
         "id-of-another-key",
         "tampered",
-        edited(&whole, |bytes| bytes[2..20].copy_from_slice(&id(2))),
+        edited(&whole, |bytes| bytes[2..22].copy_from_slice(&id(2))),
     );
     add("unknown-key", "key-missing", edited(&whole, |bytes| bytes[2] ^= 1));
     add("moved-to-another-event", "tampered", set(&whole, "id", &OTHER_ID.to_string()));
@@ -564,7 +568,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
     // Of a token that is purged everything is left but what could be read.
     add("purged", "purged", {
         edited(&whole, |bytes| {
-            bytes.drain(32..bytes.len() - 16);
+            bytes.drain(34..bytes.len() - 16);
         })
     });
     add("split-stub-of-another-token", "tampered", {
@@ -580,7 +584,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
         let notes = split["metadata"].as_str().unwrap();
         let at = notes.find("\"stubs\":[\"").unwrap() + 10;
         let mut vector = split.clone();
-        vector["metadata"] = [&notes[..at], &one, &notes[at + 64..]].concat().into();
+        vector["metadata"] = [&notes[..at], &one, &notes[at + 67..]].concat().into();
         vector
     });
     add("split-private-half-missing", "half-missing", {
@@ -620,7 +624,7 @@ fn the_committed_vectors_are_what_is_written_today() {
 }
 
 fn eras() -> Value {
-    json!([{ "era": ERA, "secret": hex(&secret(ERA as u8)) }])
+    json!([{ "era": ERA, "secret": hex(&secret(ERA_SECRET)) }])
 }
 
 /// A file of vectors.

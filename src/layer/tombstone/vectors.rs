@@ -40,7 +40,7 @@ fn made(stream: &str, event: EventId, dead: &[u8], by: u8) -> (Tombstone, Vec<u8
         state: State::Forgotten,
         reference: reference_as_vector(&identity(), erasure, &stream),
         day: erasure.day(),
-        keys: dead.iter().map(|byte| KeyId([*byte; 18])).collect(),
+        keys: dead.iter().map(|byte| KeyId([*byte; 20])).collect(),
         subject: (stream.as_str() == "user-456").then(|| "user-456".parse().unwrap()),
         key: signer(by).public().id(),
         sig: signer(by).sign(b""),
@@ -110,7 +110,7 @@ fn bad() -> Vec<Value> {
     });
     here("another day", "forged", replaced("2023-06-30", "2023-07-01"));
     here("another reference", "forged", edited(&|tombstone| tombstone.reference.0[0] ^= 1));
-    here("a key more", "forged", edited(&|tombstone| tombstone.keys.push(KeyId([0; 18]))));
+    here("a key more", "forged", edited(&|tombstone| tombstone.keys.push(KeyId([0; 20]))));
     here("the keys in another order", "forged", edited(&|tombstone| tombstone.keys.reverse()));
     here("no key", "forged", edited(&|tombstone| tombstone.keys.clear()));
     let other = "user-789".parse().unwrap();

@@ -7,7 +7,7 @@ use crate::vault::{
     Backup, NoteKind, Vault, VaultError, VaultId,
     core::Limits,
     disk::parts,
-    eras, notes, places,
+    notes, places,
     root::{Slot, SlotConfig},
     tree::{FolderDraft, Seed, Tree, is_free},
 };
@@ -71,10 +71,9 @@ impl VerifiedBackup {
         let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
         let stem = places::note(NoteKind::Backup, backup.backup.0.as_bytes());
         self.put(parts(&stem, &notes::stored(&backup.to_note()?))?);
-        let last = self.eras().current().unwrap_or(eras::Era(0));
-        if let Some(next) = eras::apart(last).map_err(VaultError::from)? {
-            self.put(eras::begin(next)?.0);
-        }
+        // What the lost vault made since is of another era, and so no id of it is taken for one of its own.
+        let (era, _) = self.eras().begin()?;
+        self.put(era);
         let seed = Seed { vault, identity: self.header.identity.clone(), epoch };
         let (loaded, keys) = (Cell::new(0), Cell::new(0));
         let values = self.values()?.inspect(|value| {

@@ -31,7 +31,7 @@ use super::{
     tree::{Change, Erasure, Place, Value},
 };
 #[cfg(feature = "backup")]
-use super::{backup::Delta, eras::Era};
+use super::{Era, backup::Delta};
 use crate::{
     crypto::{DataKey, KeyId, wipe_stack},
     event::{Class, EventId, Generation, Subject},

@@ -150,7 +150,7 @@ async fn each_class_dies_and_is_spared_by_itself() {
 /// What this version cannot read of a key it does not destroy, either, nor anything beside it.
 #[tokio::test]
 async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
-    for (byte, newer) in [(0, 2), (75, 0x41), (75, 0x81)] {
+    for (byte, newer) in [(0, 2), (77, 0x41), (77, 0x81)] {
         let tree = tree();
         let vault = over(&tree);
         let (ids, other) = filled(&vault).await;
@@ -158,7 +158,7 @@ async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
         let entry = core.find(ids[0]).unwrap().unwrap();
         let place = entry.place(&core.naming);
         let mut bytes = entry.encode().to_vec();
-        assert_eq!((bytes[0], bytes[75]), (1, 1), "version and layout");
+        assert_eq!((bytes[0], bytes[77]), (1, 1), "version and layout");
         bytes[byte] = newer;
         core.disk.put(vec![(place.clone(), Some(Value::new(bytes.clone())))]).unwrap();
         drop(vault);
@@ -186,7 +186,7 @@ async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
 #[test]
 fn an_empty_class_has_no_byte_and_what_does_not_have_the_form_is_refused() {
     let entry = |class| KeyEntry {
-        id: KeyId([7; 18]),
+        id: KeyId([7; 20]),
         secret: Default::default(),
         stream: stream("user-1"),
         subject: subject("user-1"),
@@ -198,9 +198,9 @@ fn an_empty_class_has_no_byte_and_what_does_not_have_the_form_is_refused() {
         layout: Layout::Split,
         policy: PolicyDigest([0; 8]),
     };
-    // 84, the name, and that the stream is the subject's own.
+    // 86, the name, and that the stream is the subject's own.
     let sizes = classes().map(|class| entry(class).encode().len());
-    assert_eq!(sizes, [92, 92 + 10, 92 + 4, 92 + 14]);
+    assert_eq!(sizes, [94, 94 + 10, 94 + 4, 94 + 14]);
     for class in classes() {
         let entry = entry(class);
         let good = entry.encode();
@@ -211,14 +211,14 @@ fn an_empty_class_has_no_byte_and_what_does_not_have_the_form_is_refused() {
         }
         assert!(KeyEntry::decode(&[good.as_slice(), &[0]].concat()).is_err());
         // Another form of class over the same bytes.
-        for form in (0..16).filter(|form| form << 4 | 2 != good[75]) {
+        for form in (0..16).filter(|form| form << 4 | 2 != good[77]) {
             let mut bytes = good.to_vec();
-            bytes[75] = form << 4 | 2;
+            bytes[77] = form << 4 | 2;
             assert!(KeyEntry::decode(&bytes).is_err(), "form {form}");
         }
     }
     let good = entry(class("marketing", "2026-12-31")).encode();
-    for (at, to) in [(good.len() - 2, 13), (good.len() - 1, 32), (92, 0), (93, b' '), (75, 0x33)] {
+    for (at, to) in [(good.len() - 2, 13), (good.len() - 1, 32), (94, 0), (95, b' '), (77, 0x33)] {
         let mut bytes = good.to_vec();
         bytes[at] = to;
         assert!(KeyEntry::decode(&bytes).is_err(), "byte {at} is {to}");

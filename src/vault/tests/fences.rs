@@ -9,7 +9,7 @@ async fn an_id_that_nobody_made_is_missing_and_not_shredded() {
     key(&vault, "user-1", "user-1").await.unwrap();
     forget(&vault, "user-1").await;
     for n in 0..200_u8 {
-        let id = KeyId([n; 18]);
+        let id = KeyId([n; 20]);
         assert!(
             matches!(vault.opening_key(id), Err(VaultError::KeyMissing(missing)) if missing == id)
         );
@@ -40,7 +40,7 @@ async fn a_key_that_vanished_without_an_erasure_is_missing() {
 async fn reading_makes_no_key() {
     let tree = tree();
     let vault = over(&tree);
-    assert!(vault.opening_key(KeyId([7; 18])).is_err());
+    assert!(vault.opening_key(KeyId([7; 20])).is_err());
     assert!(vault.keys_of(&subject("user-1")).unwrap().is_empty());
     assert_eq!(vault.standing(&subject("user-1")).unwrap(), Default::default());
     assert_eq!(living(&vault), (vec![], 0));

@@ -22,7 +22,7 @@ struct Form {
 
 fn key_record(class: Class) -> Vec<u8> {
     let entry = KeyEntry {
-        id: KeyId([7; 18]),
+        id: KeyId([7; 20]),
         secret: crate::crypto::Secret::copy_of(&[9; 32]),
         stream: stream("account-1"),
         subject: subject("user-1"),
@@ -73,7 +73,7 @@ fn subjects_record() -> Vec<u8> {
 }
 
 fn a_fence() -> Vec<u8> {
-    let spared = [(Generation(1), KeyId([1; 18])), (Generation(2), KeyId([2; 18]))];
+    let spared = [(Generation(1), KeyId([1; 20])), (Generation(2), KeyId([2; 20]))];
     let mut fence = FenceRecord { closed: true, ..FenceRecord::default() };
     fence.kill(Generation(1), Generation(2), ErasureId::now(), &spared.into());
     fence.kill(Generation(1), Generation(4), ErasureId::now(), &[spared[1]].into());
@@ -121,7 +121,7 @@ fn no_bit_of_a_value_is_passed_over() {
             match again(&bytes) {
                 Ok(read) => assert_eq!(read, bytes, "{what}, bit {bit}"),
                 Err(VaultError::NewerFormat { .. }) => assert!(bit < 8, "{what}, bit {bit}"),
-                Err(VaultError::UnknownClass(_)) => assert_eq!(bit / 8, 75, "{what}, bit {bit}"),
+                Err(VaultError::UnknownClass(_)) => assert_eq!(bit / 8, 77, "{what}, bit {bit}"),
                 read => assert!(called_damaged(&read, what), "{what}, bit {bit}: {read:?}"),
             }
         }

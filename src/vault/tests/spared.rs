@@ -253,7 +253,7 @@ async fn a_replay_of_what_is_known_closes_nobody_who_was_admitted_since() {
 
 #[test]
 fn a_fence_that_does_not_have_its_form_is_refused() {
-    let (one, two) = (KeyId([1; 18]), KeyId([2; 18]));
+    let (one, two) = (KeyId([1; 20]), KeyId([2; 20]));
     let mut fence = FenceRecord::default();
     let spared = BTreeSet::from([(Generation(1), one), (Generation(1), two)]);
     fence.kill(Generation(1), Generation(3), ErasureId::now(), &spared);

@@ -223,7 +223,7 @@ async fn what_does_not_have_its_form_or_stands_where_nothing_should_is_told() {
     assert_eq!(troubles(&vault), ["its fence is closed, and no generation is dead"]);
     let mut odd = FenceRecord::default();
     odd.kill(Generation(1), Generation(1), ErasureId::now(), &Default::default());
-    odd.spared.insert((Generation(2), KeyId([0; 18])), Some(ErasureId::now()));
+    odd.spared.insert((Generation(2), KeyId([0; 20])), Some(ErasureId::now()));
     let odd = odd.encode();
     put(&tree, fence.clone(), [&(odd.len() as u32).to_be_bytes()[..], &odd].concat());
     let why = "its fence spares a key of a generation that is not dead";

@@ -26,10 +26,10 @@ fn said(holes: &Holes) -> Vec<u8> {
 }
 
 fn of_era(label: &[u8]) -> hmac::Hmac<sha2::Sha256> {
-    keyed(&derive(&Secret::copy_of(&secret(ERA as u8)), label))
+    keyed(&derive(&Secret::copy_of(&secret(ERA_SECRET)), label))
 }
 
-fn tag(vault: Uuid, era: u16, said: &[u8]) -> EventTag {
+fn tag(vault: Uuid, era: Era, said: &[u8]) -> EventTag {
     EventTag::new(&of_era(b"oubliette era 1: holes"), vault.as_bytes(), era, said, &[])
 }
 
@@ -122,7 +122,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
         tag(VAULT, ERA, &whole.tagged_bytes(&stream, EventId(ID), &kind)).to_string()
     };
     let theirs = tag(OTHER_VAULT, ERA, &said(&whole)).to_string();
-    let later = tag(VAULT, ERA + 1, &said(&whole)).to_string();
+    let later = tag(VAULT, Era([0x0e, 0x7a, 0x00, 0x04]), &said(&whole)).to_string();
     let an_events = EventTag::new(
         &of_era(b"oubliette era 1: event tags"),
         VAULT.as_bytes(),
@@ -168,6 +168,10 @@ fn bad(good: &[Value]) -> Vec<Value> {
         n["holes"]["withheld"] = json!([["/iban", "*"]]);
     });
     add("of-an-era-that-is-not-known", "unknown-era", hole, &|n| {
+        n["holes"]["mac"] = later.clone().into();
+        n["mac"] = later.clone().into();
+    });
+    add("of-an-era-that-the-events-tag-is-not-of", "tampered", hole, &|n| {
         n["holes"]["mac"] = later.clone().into();
     });
     add("all-of-it-another-vaults", "other-vault", hole, &|n| {
@@ -256,6 +260,8 @@ fn told(vector: &Value) -> Result<Option<Payload>, Unreadable> {
     let covers = |tag: &EventTag| tag.covers(&tags, &associated, &stored.tokens);
     match mac.map(|mac| checked(&mac, covers)) {
         Some(Tagged::Ours) => {}
+        // What opens is bound to the tag of the holes.
+        Some(Tagged::UnknownEra) if opened.is_empty() => return Err(Unreadable::UnknownEra),
         None => return Err(Unreadable::Untagged),
         Some(_) => return Err(Unreadable::Tampered),
     }

@@ -2,22 +2,21 @@
 
 use super::*;
 use crate::{
-    audit::verify::VerifyOptions,
+    audit::verify::{Ill, VerifyOptions},
     erasure::{ErasureError, announced, believe, export, pass_over, replay},
-    event::{ErasureId, EventType, Json, KeyId, NewEvent},
+    event::{ErasureId, EventType, Json, KeyId, NewEvent, Why, Withheld},
     layer::Oubliette,
     policy::Policy,
-    store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
-    vault::{Dead, Destruction, Doomed, Verdict, eras::Era},
+    store::{
+        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
+        ReadOptions,
+    },
+    vault::{Dead, Destruction, Doomed, OpenAs, Verdict},
 };
-
-fn era(id: KeyId) -> Era {
-    Era(u16::from_be_bytes([id.0[0], id.0[1]]))
-}
 
 /// What the finder of this backup has: its places' secret and its eras.
 fn knows(backup: &VerifiedBackup, id: KeyId) -> bool {
-    backup.eras().with(era(id), |_| ()).unwrap().is_some()
+    backup.eras().with(id.era(), |_| ()).unwrap().is_some()
 }
 
 fn verdict(vault: &Vault, whose: &str) -> Verdict {
@@ -73,14 +72,14 @@ async fn ids_made_after_a_backup_are_noise_to_whoever_finds_it() {
     let vault = place.vault();
     let before = key(&vault, "user-1", "user-1").await.unwrap().id();
     let made = place.back_up(&vault, "copy.age").await.unwrap();
-    assert_eq!(made.era, era(before));
+    assert_eq!(made.era, before.era());
     let after = key(&vault, "user-2", "user-2").await.unwrap().id();
-    assert!(era(after) > era(before));
+    assert_ne!(after.era(), before.era());
     let found = place.read("copy.age").unwrap();
     assert!(knows(&found, before) && !knows(&found, after));
     // Under the secrets that it has, the same subject's id says nothing: it is of another era.
     let second = place.back_up(&vault, "second.age").await.unwrap();
-    assert_eq!(second.era, era(after));
+    assert_eq!(second.era, after.era());
     assert!(knows(&place.read("second.age").unwrap(), after));
     drop(vault);
 
@@ -90,7 +89,7 @@ async fn ids_made_after_a_backup_are_noise_to_whoever_finds_it() {
     live(vault.opening_key(after));
     let erasure = forget(&vault, "user-1").await;
     assert_eq!(shredded(vault.opening_key(before)), erasure);
-    assert!(era(key(&vault, "user-3", "user-3").await.unwrap().id()) > era(after));
+    assert_ne!(key(&vault, "user-3", "user-3").await.unwrap().id().era(), after.era());
 }
 
 #[tokio::test]
@@ -149,7 +148,7 @@ async fn a_restored_vault_takes_no_id_of_the_lost_one_for_its_own() {
     let missing = again.opening_key(lost);
     assert!(matches!(missing, Err(VaultError::KeyMissing(id)) if id == lost), "{missing:?}");
     let made = key(&again, "room-1", "user-1").await.unwrap().id();
-    assert!(era(made) > era(lost), "{made} {lost}");
+    assert_ne!(made.era(), lost.era());
     // Forgetting does not turn a missing key into a shredded one by guessing.
     forget(&again, "user-1").await;
     assert!(matches!(again.opening_key(lost), Err(VaultError::KeyMissing(_))));
@@ -163,17 +162,17 @@ async fn the_era_of_a_backup_that_was_cut_off_ends_with_the_next_opening() {
     let vault = place.vault();
     let made = place.back_up(&vault, "copy.age").await.unwrap();
     let during = key(&vault, "user-1", "user-1").await.unwrap().id();
-    assert!(era(during) > made.era);
-    let cut_off = Backup { era: era(during), keys: None, ..made };
+    assert_ne!(during.era(), made.era);
+    let cut_off = Backup { era: during.era(), keys: None, ..made };
     let note = serde_json::to_vec(&cut_off).unwrap();
     vault.put_note(NoteKind::Backup, *cut_off.backup.0.as_bytes(), &note).await.unwrap();
     drop(vault);
     let open = || Vault::open(&place.path("vault"), &place.path("root")).unwrap();
     let after = key(&open(), "user-2", "user-2").await.unwrap().id();
-    assert!(era(after) > era(during));
+    assert_ne!(after.era(), during.era());
     // Once, and not with every opening.
     let later = key(&open(), "user-3", "user-3").await.unwrap().id();
-    assert_eq!(era(later), era(after));
+    assert_eq!(later.era(), after.era());
 }
 
 /// A backup that was retired, and is restored all the same: what was announced since is sealed for
@@ -260,16 +259,6 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
     assert!(is_read(&bank(&store, third).await.unwrap(), "user-1").await);
 }
 
-#[test]
-fn a_vault_that_parts_from_another_takes_a_number_apart_and_overwrites_none() {
-    for last in [0, 1, 1000] {
-        let next = crate::vault::eras::apart(Era(last)).unwrap().unwrap();
-        assert!((last + 2..last + 2 + 1024).contains(&next.0), "{next}");
-    }
-    assert_eq!(crate::vault::eras::apart(Era(u16::MAX)).unwrap(), None);
-    assert_eq!(crate::vault::eras::apart(Era(u16::MAX - 1)).unwrap(), None);
-}
-
 /// The restored vault signs with a key of which the image knows nothing; what it says opens all the same.
 #[tokio::test]
 async fn an_image_from_before_a_restoration_serves_nobody_whom_that_forgot() {
@@ -328,4 +317,236 @@ async fn an_event_under_a_key_that_is_newer_than_the_backup_says_so() {
         "{newer}"
     );
     assert!(newer.to_string().contains("newer than this vault"), "{newer}");
+}
+
+/// A vault and its slot that were put back, as a machine's image is, while the events went on. The next era had the
+/// number of one that the events knew already.
+#[tokio::test]
+async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let policy =
+        || Policy::parse("[[stream]]\nmatch = \"user-{id}\"\npublic = [\"/town\"]\n").unwrap();
+    let append = async |over: &Oubliette<MemoryStore>, data: &str| {
+        let event = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse(data).unwrap());
+        over.append_to(&stream("user-1"), ExpectedRevision::Any, vec![event]).await.unwrap();
+    };
+    let over = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
+    append(&over, r#"{"name":"Ada"}"#).await;
+    drop(over);
+    let image = |from: &str, to: &str| {
+        crate::vault::tests::folder::copy_folder(&place.path(from), &place.path(to));
+        std::fs::copy(place.path("root"), place.path(&format!("{to}.root"))).unwrap();
+    };
+    image("vault", "image");
+    let went_on = Vault::open(&place.path("vault"), &place.path("root")).unwrap();
+    let first = went_on.core().naming.eras.current().unwrap();
+    place.back_up(&went_on, "lost.age").await.unwrap();
+    let over = Oubliette::open(store.clone(), went_on, policy()).await.unwrap();
+    append(&over, r#"{"town":"Bonn"}"#).await;
+    append(&over, r#"{"name":"Ada","town":"Bonn"}"#).await;
+    drop(over);
+
+    let back =
+        Vault::open_as(&place.path("image"), &place.path("image.root"), OpenAs::TheOne).unwrap();
+    // What it announces must open when the same image is put back once more.
+    assert_eq!(back.core().naming.eras.current().unwrap(), first);
+    place.back_up(&back, "copy.age").await.unwrap();
+    let over = Oubliette::open(store.clone(), back, policy()).await.unwrap();
+    append(&over, r#"{"town":"Köln"}"#).await;
+    let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    assert!(events.iter().all(|event| event.data.is_some() && event.withheld.is_empty()));
+    assert_eq!((events.len(), over.unsealed(), over.unvouched()), (4, 0, 1));
+    let report = over.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    assert_eq!(report.found.keys().copied().collect::<Vec<_>>(), [Ill::UnknownEra]);
+}
+
+/// What was appended after a backup, under a key that it has: it read well until its person was forgotten, and ended
+/// all reading from then on.
+#[tokio::test]
+async fn an_event_that_is_newer_than_the_vault_ends_no_reading_once_its_key_is_destroyed() {
+    let place = Place::new();
+    let (store, over) = lived_in(&place, &["user-1", "user-2"]).await;
+    place.back_up(over.vault().unwrap(), "copy.age").await.unwrap();
+    for who in ["user-1", "user-1", "user-2"] {
+        let moved = NewEvent::new(EventType::new("Moved").unwrap(), Json::parse("[2]").unwrap());
+        over.append_to(&stream(who), ExpectedRevision::Any, vec![moved]).await.unwrap();
+    }
+    drop(over);
+    place.restore("copy.age").unwrap();
+    let over = bank(&store, place.restored()).await.unwrap();
+    let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    assert!(events.iter().all(|event| event.data.is_some() && event.withheld.is_empty()));
+
+    let plan = over.plan(&subject("user-1")).await.unwrap();
+    let told: Vec<_> =
+        plan.unvouched.iter().map(|told| (told.stream.as_str(), told.events)).collect();
+    assert_eq!((told, plan.unsealed), (vec![("user-1", 2)], vec![]));
+    over.forget(&subject("user-1"), "ticket 1").await.unwrap();
+    let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
+    let why: Vec<_> = events.iter().map(|event| (event.shredded.len(), &event.withheld)).collect();
+    let unvouched = vec![Withheld { why: Why::Unvouched, fields: vec!["*".to_owned()] }];
+    assert_eq!(why[..3], [(1, &vec![]), (0, &unvouched), (0, &unvouched)]);
+    assert!(events[1].data.is_none() && events[3].tombstone.is_some());
+    assert_eq!((over.unvouched(), over.unsealed()), (2, 0));
+    use futures::TryStreamExt;
+    let all: Vec<_> = over.read_all(ReadAllOptions::default()).try_collect().await.unwrap();
+    assert!(all.len() >= 6);
+}
+
+/// Whoever found a backup knows the secrets of its eras for ever, and with the store to write makes tags. No later era
+/// can be claimed, and no key of one can be in an event with such a tag.
+#[tokio::test]
+async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
+    use crate::{
+        crypto::{EventTag, KEY_ID_BYTES, Token},
+        layer::{
+            EventRef,
+            document::{Document, parse},
+        },
+        store::{StoreError, Unreadable},
+    };
+    let place = Place::new();
+    let (store, over) = lived_in(&place, &["user-1", "user-2"]).await;
+    let vault = over.vault().unwrap().clone();
+    let found = place.back_up(&vault, "found.age").await.unwrap();
+    let kind = EventType::new("Moved").unwrap();
+    let moved = NewEvent::new(kind.clone(), Json::parse("[2]").unwrap());
+    over.append_to(&stream("user-3"), ExpectedRevision::Any, vec![moved]).await.unwrap();
+    let of = async |who: &str| {
+        over.events(&stream(who), ReadOptions::default()).await.unwrap()[0].keys[0]
+    };
+    let (old, new) = (of("user-1").await, of("user-3").await);
+    assert_eq!(old.era(), found.era);
+    for who in ["user-1", "user-3"] {
+        over.forget(&subject(who), "ticket 1").await.unwrap();
+    }
+    // With the secret of the backup's era, which the vault has as well.
+    let forged = |key: Option<KeyId>, holes: bool| {
+        let id = crate::event::EventId::random();
+        let at = stream("user-2");
+        let event = EventRef { stream: &at, id, event_type: &kind };
+        let tag = |label: fn(&crate::vault::eras::EraKeys) -> &hmac::Hmac<sha2::Sha256>,
+                   over: &[u8],
+                   tokens: &[Token]| {
+            let bytes = *vault.id().0.as_bytes();
+            let eras = &vault.core().naming.eras;
+            eras.with(found.era, |keys| EventTag::new(label(keys), &bytes, found.era, over, tokens))
+                .unwrap()
+                .unwrap()
+        };
+        let token = key.map(|key| {
+            let mut bytes = vec![1, 1];
+            bytes.extend_from_slice(&key.0);
+            bytes.resize(2 + KEY_ID_BYTES + 12 + 17 + 16, 7);
+            Token::from_bytes(bytes).unwrap()
+        });
+        let data = match &token {
+            Some(token) => format!("{{\"$sealed\":[\"{token}\"]}}"),
+            None if holes => "{}".to_owned(),
+            None => "\"I owe you 1000\"".to_owned(),
+        };
+        let mut notes = serde_json::json!({ "mac": "" });
+        if holes {
+            notes["holes"] = serde_json::json!({ "withheld": [["*"]], "bare": true });
+            let said = crate::event::Holes {
+                shredded: vec![],
+                withheld: vec![vec!["*".to_owned()]],
+                bare: true,
+            };
+            let said = said.tagged_bytes(&at, id, &kind);
+            notes["holes"]["mac"] = tag(|keys| &keys.holes, &said, &[]).to_string().into();
+        }
+        let written = |notes: &serde_json::Value| {
+            let metadata = Json::parse(&serde_json::json!({ "$oubliette": notes }).to_string());
+            (Json::parse(&data).unwrap(), metadata.unwrap())
+        };
+        notes["mac"] = "A".repeat(38).into();
+        let (body, metadata) = written(&notes);
+        let Document::Stored(stored) = parse(&body.into(), Some(&metadata)).unwrap() else {
+            panic!()
+        };
+        let associated = stored.associated(&event.context());
+        let tokens: Vec<Token> = token.into_iter().collect();
+        notes["mac"] = tag(|keys| &keys.tags, &associated, &tokens).to_string().into();
+        let (body, metadata) = written(&notes);
+        NewEvent::new(kind.clone(), body).with_id(id).with_metadata(metadata)
+    };
+    let read = async |event: NewEvent| {
+        let store = MemoryStore::new();
+        let append = Append::new(stream("user-2"), ExpectedRevision::Any, vec![event]);
+        store.append(vec![append]).await.unwrap();
+        let over = Oubliette::unresumed(store, vault.clone(), Policy::sealed_by_default());
+        let read = over.events(&stream("user-2"), ReadOptions::default()).await;
+        (read, over.unsealed())
+    };
+    let is =
+        |read: Result<Vec<crate::event::RecordedEvent>, StoreError>, wanted: Unreadable| match read
+        {
+            Err(StoreError::Unreadable { unreadable, .. }) => assert_eq!(unreadable, wanted),
+            other => panic!("{other:?}"),
+        };
+    // The dead key of the backup's time over whatever was there: so is what is in clear, and a hole.
+    let (shredded, _) = read(forged(Some(old), false)).await;
+    assert_eq!(shredded.unwrap()[0].shredded.len(), 1);
+    let (clear, unsealed) = read(forged(None, false)).await;
+    assert!(clear.unwrap()[0].data.is_some() && unsealed == 0);
+    let (hole, _) = read(forged(None, true)).await;
+    assert_eq!(hole.unwrap()[0].withheld[0].why, Why::NotCopied);
+    // Of a key that is newer they know as much, from the store: but no event of the era has it.
+    is(read(forged(Some(new), false)).await.0, Unreadable::Tampered);
+}
+
+/// Whom an event named as owner after the backup, nobody knew: forgetting the other owner took what was theirs.
+#[tokio::test]
+async fn who_became_an_owner_after_the_backup_is_asked_for_and_found_again() {
+    let place = Place::new();
+    let store = MemoryStore::new();
+    let policy = || {
+        Policy::parse(
+            "[[stream]]\nmatch = \"account-{id}\"\nowner = [ { event = \"Opened\", add = \"{/owner}\" } ]\n",
+        )
+        .unwrap()
+    };
+    let own = async |over: &Oubliette<MemoryStore>, who: &str| {
+        let stated = Json::parse(&format!("{{\"owner\":\"{who}\"}}")).unwrap();
+        let event = NewEvent::new(EventType::new("Opened").unwrap(), stated);
+        over.append_to(&stream("account-1"), ExpectedRevision::Any, vec![event]).await.unwrap();
+    };
+    let over = Oubliette::open(store.clone(), place.vault(), policy()).await.unwrap();
+    own(&over, "user-1").await;
+    assert!(!over.plan(&subject("user-1")).await.unwrap().owners_unknown);
+    place.back_up(over.vault().unwrap(), "copy.age").await.unwrap();
+    own(&over, "user-2").await;
+    drop(over);
+
+    place.restore("copy.age").unwrap();
+    let over = Oubliette::open(store, place.restored(), policy()).await.unwrap();
+    let plan = over.plan(&subject("user-1")).await.unwrap();
+    assert!(plan.owners_unknown && plan.kept.is_empty());
+    let rebuilt = over.rebuild_owners(false).await.unwrap();
+    assert_eq!((rebuilt.mended, rebuilt.left), (1, vec![]));
+    let plan = over.plan(&subject("user-1")).await.unwrap();
+    let kept: Vec<_> = plan.kept.iter().map(|kept| kept.subject.as_str()).collect();
+    assert_eq!((kept, plan.owners_unknown), (vec!["account-1"], false));
+}
+
+#[tokio::test]
+async fn a_vault_that_learns_that_it_was_put_back_knows_no_more_that_it_has_all_owners()
+ {
+    let vault = Vault::in_memory().unwrap();
+    key(&vault, "user-1", "user-1").await.unwrap();
+    let looked = |vault: &Vault| vault.note(NoteKind::Owners, [0; 16]).unwrap().is_some();
+    vault.put_note(NoteKind::Owners, [0; 16], &[7; 8]).await.unwrap();
+    let said = verdict(&vault, "user-1");
+    vault.replay(vec![said]).await.unwrap();
+    assert!(!looked(&vault));
+
+    let place = Place::new();
+    let vault = place.vault();
+    vault.put_note(NoteKind::Owners, [0; 16], &[7; 8]).await.unwrap();
+    drop(vault);
+    let open = |how| Vault::open_as(&place.path("vault"), &place.path("root"), how).unwrap();
+    assert!(looked(&open(OpenAs::Known)));
+    assert!(!looked(&open(OpenAs::TheOne)));
 }
