@@ -24,14 +24,14 @@ use aes::{Aes256, cipher::KeyInit};
 use hmac::Hmac;
 use sha2::Sha256;
 
-#[cfg(feature = "backup")]
-use super::{catalogue, committer::Committer};
 use super::{
     NoteKind, VaultError,
     disk::{Disk, parts},
     notes, places,
     tree::{Change, Place, Value},
 };
+#[cfg(feature = "backup")]
+use super::{catalogue, committer::Committer};
 use crate::{
     crypto::{Cipher, Secret, derive, keyed, random, random_secret},
     event::{ERA_BYTES, Era},

@@ -11,7 +11,7 @@ use crate::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
         ReadOptions,
     },
-    vault::{Dead, Destruction, Doomed, OpenAs, Verdict},
+    vault::{Dead, Destruction, Doomed, OpenAs, Verdict, tests::folder::copy_folder},
 };
 
 /// What the finder of this backup has: its places' secret and its eras.
@@ -335,7 +335,7 @@ async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
     append(&over, r#"{"name":"Ada"}"#).await;
     drop(over);
     let image = |from: &str, to: &str| {
-        crate::vault::tests::folder::copy_folder(&place.path(from), &place.path(to));
+        copy_folder(&place.path(from), &place.path(to));
         std::fs::copy(place.path("root"), place.path(&format!("{to}.root"))).unwrap();
     };
     image("vault", "image");
@@ -407,7 +407,7 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
         store::{StoreError, Unreadable},
     };
     let place = Place::new();
-    let (store, over) = lived_in(&place, &["user-1", "user-2"]).await;
+    let (_, over) = lived_in(&place, &["user-1", "user-2"]).await;
     let vault = over.vault().unwrap().clone();
     let found = place.back_up(&vault, "found.age").await.unwrap();
     let kind = EventType::new("Moved").unwrap();
@@ -532,8 +532,7 @@ async fn who_became_an_owner_after_the_backup_is_asked_for_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_vault_that_learns_that_it_was_put_back_knows_no_more_that_it_has_all_owners()
- {
+async fn a_vault_that_learns_that_it_was_put_back_knows_no_more_that_it_has_all_owners() {
     let vault = Vault::in_memory().unwrap();
     key(&vault, "user-1", "user-1").await.unwrap();
     let looked = |vault: &Vault| vault.note(NoteKind::Owners, [0; 16]).unwrap().is_some();
