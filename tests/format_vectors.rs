@@ -251,7 +251,7 @@ fn lost_its_mark(event: &Event) -> bool {
 fn without_tag(metadata: Option<&Json>) -> Option<String> {
     let text = metadata?.as_str();
     let Some(at) = text.find("\"mac\":\"") else { return Some(text.to_owned()) };
-    let (from, to) = (at + 7, at + 7 + 35);
+    let (from, to) = (at + 7, at + 7 + 38);
     Some([&text[..from], text.get(to..)?].concat())
 }
 

@@ -135,7 +135,7 @@ impl<S: EventStore> Join<S> {
             return;
         }
         let notes = Notes::of(event.metadata.as_ref());
-        let logical = match logical_of(self.layer.policy(), &event.stream, &notes) {
+        let logical = match logical_of(&self.layer.codec, &event.stream, &notes) {
             Ok(logical) => logical,
             Err(_) if event.is_tombstone() => {
                 // Anybody can write what looks like one, and stops no reader.

@@ -119,7 +119,7 @@ impl<S: EventStore> Specimens<S> {
                 continue;
             };
             let notes = Notes::of(event.metadata.as_ref());
-            let logical = logical_of(self.layer.policy(), &event.stream, &notes);
+            let logical = logical_of(&self.layer.layer.codec, &event.stream, &notes);
             if notes.public.is_some() && (logical.is_ok() || self.is_of_no_rule(&notes)) {
                 // More than one append has: the oldest of them wait in vain.
                 if self.held.len() >= 2 * PATIENCE {

@@ -12,10 +12,10 @@ use std::{
 
 use lru::LruCache;
 
-use super::{Layer, document::Notes};
+use super::{Codec, Layer, document::Notes};
 use crate::{
     event::{Json, StreamName},
-    policy::{Policy, SplitNames},
+    policy::SplitNames,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError, Unreadable},
 };
 
@@ -54,18 +54,25 @@ impl Placement {
 /// The logical stream of an event, by what its notes say and where it lies. Notes are not bound to that, so
 /// that they count only where the event lies in a half of the stream which they name. A private half must
 /// lie in the private one, everything else in the other, or in the stream itself.
+///
+/// A reader without a vault believes them: it opens nothing, and may have no policy that names halves.
 pub(super) fn logical_of(
-    policy: &Policy,
+    codec: &Codec,
     physical: &StreamName,
     notes: &Notes,
 ) -> Result<StreamName, Unreadable> {
+    if codec.vault().is_none() {
+        return Ok(notes.stream.as_ref().unwrap_or(physical).clone());
+    }
     let is_private = notes.public.is_some();
     let Some(logical) = &notes.stream else {
         return if is_private { Err(Unreadable::Misplaced) } else { Ok(physical.clone()) };
     };
     let half = |names: SplitNames| if is_private { names.private } else { names.public };
     let itself = !is_private && logical == physical;
-    if itself || policy.reading_plan(logical).split_names.map(half).as_ref() == Some(physical) {
+    if itself
+        || codec.policy().reading_plan(logical).split_names.map(half).as_ref() == Some(physical)
+    {
         Ok(logical.clone())
     } else {
         Err(Unreadable::Misplaced)

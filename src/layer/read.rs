@@ -114,7 +114,7 @@ fn open_single<S: EventStore>(
     event: RecordedEvent,
 ) -> Result<Option<RecordedEvent>, StoreError> {
     let notes = Notes::of(event.metadata.as_ref());
-    match logical_of(layer.policy(), &event.stream, &notes) {
+    match logical_of(&layer.codec, &event.stream, &notes) {
         // A private half that is read by its own name is nobody's event.
         Ok(_) if notes.public.is_some() => return Ok(None),
         // Anybody can write what looks like a tombstone, and stops no reader.

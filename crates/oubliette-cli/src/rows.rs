@@ -509,7 +509,7 @@ mod tests {
         shredded.data = None;
         shredded.shredded = vec![part.clone()];
         let row = write(&shredded);
-        let written = r#""shredded":[{"origin":"00000000-0000-0000-0000-000000000005","ref":"BwcHBwcHBwcHBwcHBwcHBw","day":"1970-01-01","keys":["CQkJCQkJCQkJCQkJCQkJCQkJ"],"fields":["*"]}]}"#;
+        let written = r#""shredded":[{"origin":"00000000-0000-0000-0000-000000000005","ref":"BwcHBwcHBwcHBwcHBwcHBw","day":"1970-01-01","keys":["CQkJCQkJCQkJCQkJCQkJCQkJCQk"],"fields":["*"]}]}"#;
         assert!(row.ends_with(written), "{row}");
         assert!(matches!(parse(row.as_bytes(), false), Err(RowError::Holes)));
         let Ok(Parsed::Event(taken)) = parse(row.as_bytes(), true) else { panic!() };
@@ -520,7 +520,7 @@ mod tests {
             (row.replace("1970", "70"), "character"),
             (row.replace("00005", "0000A"), "character"),
             (row.replace("\"ref\":\"BwcHBwcHBwcHBwcHBwcHBw\",", ""), "no `ref`"),
-            (row.replace("\"ref\"", "\"erasure\""), "character 61"),
+            (row.replace("\"ref\"", "\"erasure\""), "character"),
             (row.replace("\"day\"", "\"more\":1,\"day\""), "character"),
             (row.replace("[{", "{").replace("}]", "}"), "character"),
             // What a loose reader takes for an object and its members.

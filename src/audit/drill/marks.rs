@@ -66,6 +66,9 @@ const BEGINNINGS: [&[u8]; 4] = [b"AQE", b"AQF", b"AQG", b"AQH"];
 
 const SHORTEST_TEXT: usize = (MIN_TOKEN_BYTES * 4).div_ceil(3);
 
+/// As many whole groups of four letters as the bytes up to the end of the key's id take.
+const HEAD_TEXT: usize = (2 + KEY_ID_BYTES).div_ceil(3) * 4;
+
 /// Looks for them.
 pub(super) struct Marks(AhoCorasick);
 
@@ -138,8 +141,7 @@ fn text(bytes: &[u8], at: usize) -> Option<Found<'_>> {
     if !rest.get(..SHORTEST_TEXT)?.iter().all(|&byte| is_base64url(byte)) {
         return None;
     }
-    // 28 characters are the 20 bytes up to the end of the key's id, and one more.
-    let head = std::str::from_utf8(rest.get(..28)?).ok()?;
+    let head = std::str::from_utf8(rest.get(..HEAD_TEXT)?).ok()?;
     let head = from_base64url(head)?;
     let key = KeyId(head.get(2..2 + KEY_ID_BYTES)?.try_into().ok()?);
     // After a backslash a letter belongs to an escape: `\n` before a token is a line's end.
