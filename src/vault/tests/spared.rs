@@ -281,8 +281,8 @@ fn a_fence_that_does_not_have_its_form_is_refused() {
     // Span, erasures that took the whole, then the list: in order, and none twice.
     let list = 2 + 4 + 24 + 4 + 4;
     assert!(changed(list + 4, 3).is_err());
-    assert!(changed(list + 4 + 18, 7).is_err());
-    assert_eq!(good.len(), list + 39 + 23);
+    assert!(changed(list + 4 + 20, 7).is_err());
+    assert_eq!(good.len(), list + 41 + 25);
 }
 
 /// Through the layer, over a vault that was rolled back and told what it missed.

@@ -41,7 +41,7 @@ fn a_rollback_is_told_and_undone_and_an_expected_epoch_refuses_it() {
     assert!(refused.contains("rolled back together"), "{refused}");
 
     let closed = world.fails(1, &["--read-only", "verify"]);
-    assert!(closed.contains("announced elsewhere") && closed.contains("--read-only"), "{closed}");
+    assert!(closed.contains("announced since") && closed.contains("--read-only"), "{closed}");
 
     let read = world.run(&["--json", "read", "user-1"]);
     assert_eq!(read.code, 0, "{}", read.stderr);

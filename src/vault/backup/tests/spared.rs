@@ -265,11 +265,14 @@ impl World {
                 self.forget(vec![(0, Dead::All), (1, Dead::All)], spared).await;
             }
             Step::Again { which } => {
-                // One that took generations only may have found none, and is not remembered then.
-                let whole = |destruction: &Destruction| {
-                    destruction.doomed.iter().all(|doomed| doomed.dead == Dead::All)
+                // Only where the vault remembers it. One that found nothing of somebody is in no export, so that a
+                // vault which was put back and learned from one knows it of the others alone.
+                let vault = self.vault();
+                let remembered = |(told, sealed): &&(Destruction, Vec<u8>)| {
+                    let opened = vault.open_verdict(told.erasure, b"said", sealed).unwrap();
+                    opened.is_some_and(|verdict| vault.tells_of(&verdict).unwrap())
                 };
-                let mut told = self.told.iter().map(|(told, _)| told).filter(|told| whole(told));
+                let mut told = self.told.iter().filter(remembered).map(|(told, _)| told);
                 let many = told.clone().count();
                 if let Some(again) = which.checked_rem(many).and_then(|at| told.nth(at)) {
                     let again = again.clone();
