@@ -98,10 +98,10 @@ impl Committer {
     /// Applies erasures that this vault does not know, all in one change of root: it was rolled
     /// back, or restored from a backup, and knows nobody's name for sure.
     pub(super) fn replay(&mut self, verdicts: &[Verdict]) -> Result<Destroyed, VaultError> {
-        // Of which it learns so: it was put back.
-        self.changes.extend(notes::without_looked(&self.core.disk)?);
         self.commit()?;
         let mut plan = Plan::default();
+        // It was put back, and learns so by this.
+        plan.erasure.changes = notes::without_looked(&self.core.disk)?;
         for (erasure, taken) in joined(verdicts) {
             let fence = self.fence(&taken.pseudonym, &plan)?;
             match fence.whole.contains(&erasure) {
