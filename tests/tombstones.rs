@@ -548,6 +548,10 @@ async fn what_is_noted_as_a_half_and_is_none_is_not_hidden() {
         let hidden = hidden.await;
         assert!(misplaced(&hidden, name).await, "{name}");
         assert!(kinds(&hidden).await.contains(&Ill::Misplaced), "{name}");
+        // Whoever forgets its owner hears that something there is not sealed as it should be.
+        let whom = if name == "bankaccount-1" { "user-1" } else { "user-2" };
+        let plan = hidden.plan(&subject(whom)).await.unwrap();
+        assert_eq!(plan.unsealed_events(), 1, "{name}: {plan:?}");
     }
     // The private half itself is nobody's event, by whichever name.
     assert!(all(&bank, "user-private-2").await.is_empty());

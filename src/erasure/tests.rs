@@ -77,6 +77,12 @@ async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_do
     told.push((format!(r#""format":2,"kind":"erasure",{REST}"#), "format 2".to_owned()));
     told.push((format!(r#""format":1,"kind":"erasure","more":1,{REST}"#), "form".to_owned()));
     told.push((format!(r#""format":1,{REST}"#), "form".to_owned()));
+    // What the members would be read as is not all that was said.
+    let upper = REST.replace("bcce-b302099a8057", "BCCE-B302099A8057");
+    assert_ne!(upper, REST);
+    for rest in [format!(r#""previous":null,{REST}"#), upper] {
+        told.push((format!(r#""format":1,"kind":"erasure",{rest}"#), "form".to_owned()));
+    }
     // Whatever stands there: it is the vault's word.
     for kind in [r#"["hold"]"#, r#"{"name":"hold"}"#, "7", "null", r#""""#] {
         told.push((format!(r#""format":1,"kind":{kind},{REST}"#), "`?`".to_owned()));

@@ -313,6 +313,11 @@ mod tests {
                 assert_eq!(end.unwrap(), 2);
             }
             assert_eq!(ills(&bank).await, [Ill::ForgedTombstone]);
+            // Nor is a reader given JSON that is none.
+            let stream = StreamName::new("user-1").unwrap();
+            let read = bank.events(&stream, ReadOptions::default()).await.unwrap();
+            let mut json = read.iter().filter_map(|event| event.data.as_ref()?.as_json());
+            assert!(json.all(|json| json.try_tree().is_ok()));
         }
     }
 

@@ -73,6 +73,9 @@ async fn a_vault_put_back_learns_of_changes_of_the_key_and_of_what_the_new_one_s
         // And once more, by the key that has no successor.
         learned.push(rotate(&bank, &rotation(None, false)).await);
         let erased = bank.forget(&subject("user-1"), "asked").await.unwrap().erasure;
+        // Whose vault goes on goes on with its log.
+        assert_eq!(bank.vault().unwrap().log().unwrap(), first);
+        assert!(machine.announcements().await.iter().all(|said| said.log() == Some(first)));
         drop(bank);
         assert_eq!(machine.open().await.witnessed(), Default::default(), "not news to itself");
 

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     audit::verify::{Ill, VerifyOptions},
     erasure::{
-        ErasureError, InDoubt, KeyChange, announced, believe, change_key, export, pass_over,
+        ErasureError, InDoubt, KeyChange, announced, believe, change_key, export, pass_over, replay,
     },
     event::{ANNOUNCEMENTS, Announcement, ErasureId, StreamName},
     store::{
@@ -53,6 +53,25 @@ impl Doubtful {
         let append = Append::new(stream, ExpectedRevision::Any, events);
         self.store.append(vec![append]).await.unwrap();
         forged
+    }
+
+    /// What a finder says of the same erasure, under the id of the genuine announcement.
+    fn said_by(&self, finder: &Vault, whom: &str) -> Announcement {
+        let doomed = vec![Doomed { subject: subject(whom), dead: Dead::All }];
+        let verdict = finder.verdict(&Destruction::new(self.erasure, doomed), b"").unwrap();
+        let mut line = serde_json::to_value(&self.genuine).unwrap();
+        let mut with = |name: &str, value: String| -> Announcement {
+            line[name] = value.into();
+            line.to_string().parse().unwrap()
+        };
+        let (key, _) = finder.sign(|_| vec![]).unwrap();
+        let draft = with("key", key.to_string());
+        let mut sealed = String::new();
+        let bytes = finder.seal_verdict(&verdict, &draft.associated()).unwrap();
+        crate::crypto::base64url::encode(&bytes, &mut sealed);
+        let unsigned = with("sealed", sealed);
+        let (_, sig) = finder.sign(|_| unsigned.signed_bytes()).unwrap();
+        with("sig", sig.to_string())
     }
 
     async fn told(&self, vault: &Vault) -> Vec<InDoubt> {
@@ -124,6 +143,34 @@ async fn a_word_is_for_what_is_said_and_not_for_an_id() {
         other => panic!("{other:?}"),
     }
     assert!(vault.keys_of(&subject("user-2")).unwrap().len() == 1);
+}
+
+/// Whoever has the secrets of a backup chooses the ids, and says something else under them later.
+#[tokio::test]
+async fn a_word_is_for_all_that_is_said_under_an_id() {
+    let world = Doubtful::new().await;
+    let (vault, id) = (world.again(), world.genuine.id());
+    let (finder, other) = (restored(&world.place, "finder"), restored(&world.place, "other"));
+    let looked_at = [world.said_by(&finder, "user-1")];
+    let others =
+        [world.said_by(&finder, "user-2"), world.said_by(&other, "user-1"), world.genuine.clone()];
+    for passes_over in [false, true] {
+        match passes_over {
+            true => pass_over(&vault, &looked_at, id.0).await.unwrap(),
+            false => believe(&vault, &looked_at, id.0).await.unwrap(),
+        }
+        for said in &others {
+            assert_eq!((said.id(), said.erasure()), (id, Some(world.erasure)));
+            match replay(&vault, [said.clone()]).await {
+                Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, id),
+                other => panic!("{passes_over} {said:?}: {other:?}"),
+            }
+        }
+        for whom in ["user-1", "user-2"] {
+            assert_eq!(vault.keys_of(&subject(whom)).unwrap().len(), 1, "{passes_over} {whom}");
+        }
+    }
+    assert_eq!(replay(&vault, looked_at.clone()).await.unwrap().unverifiable, [id]);
 }
 
 #[tokio::test]

@@ -61,6 +61,19 @@ fn is_a_strangers<T: std::fmt::Debug>(opened: Result<T, ErasureError>, erasure: 
 /// Who says that the erasure of user-1 is dealt with has dealt with it.
 async fn dealt_with(store: &MemoryStore, vault: Vault, erasure: ErasureId) {
     pass_over(&vault, &announced(store).await.unwrap(), erasure.0).await.unwrap();
+    // Nothing waits for anybody, and nothing is missed where it was told from a list alone.
+    let all = store.read_all(ReadAllOptions::default());
+    let mut events: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(all).await.unwrap();
+    events.retain(|event| !event.is_announcement());
+    let silent = MemoryStore::new();
+    silent.restore(events).await.unwrap();
+    for store in [&silent, store] {
+        let bank = bank(store, vault.clone()).await.unwrap();
+        let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+        for ill in [Ill::ErasurePending, Ill::AnnouncementMissing] {
+            assert!(!report.found.contains_key(&ill), "{:?}", report.found);
+        }
+    }
     let bank = bank(store, vault).await.unwrap();
     bank.forget(&subject("user-1"), "ticket 1, again").await.unwrap();
     assert!(!is_read(&bank, "user-1").await);
