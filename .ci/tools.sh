@@ -22,9 +22,13 @@ python_packages() {
     fi
 }
 
-# cargo_tool NAME: `cargo NAME`, as it is installed, or as a built program.
+# cargo_tool NAME: `cargo NAME`, as it is installed, or as a built program. Its folder comes last on the path, so that
+# the Python beside it is not the one that tests run.
 cargo_tool() {
     cargo "$1" --version >/dev/null 2>&1 && return 0
-    python_packages "astral-dev-toolchain-cargo-$1" >/dev/null 2>&1
+    local tools="$target/cargo-tools"
+    (python="$tools" && python_packages "astral-dev-toolchain-cargo-$1") >/dev/null 2>&1
+    PATH="$PATH:$tools/bin:$tools-packages/bin"
+    export PATH
     cargo "$1" --version >/dev/null 2>&1
 }
