@@ -131,7 +131,7 @@ impl Said {
             match word.as_str() {
                 "COMMAND" => *word = "append".to_owned(),
                 "EVENT" | "$EVENT" | "$ERASURE" => {
-                    *word = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11".to_owned()
+                    *word = "6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11".to_owned();
                 }
                 "KEY" | "$KEY" => *word = "5YQDkV3PqkHn2mA7sZcB0w".to_owned(),
                 _ => {}
