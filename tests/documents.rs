@@ -237,3 +237,29 @@ fn no_room_calls_what_panics_outside_of_a_runtime_or_before_1970() {
     }
     assert!(files > 100, "{files}");
 }
+
+/// What the README says of the size of a token and of the tag, against a token and a tag.
+#[tokio::test]
+async fn the_readme_says_how_large_tokens_and_tags_are() {
+    use oubliette::{
+        event::{EventType, NewEvent, Payload, StreamName},
+        layer::Codec,
+        vault::Vault,
+    };
+    let codec = Codec::new(Vault::in_memory().unwrap(), Policy::sealed_by_default());
+    // Not JSON: of that the token is the data as it is.
+    let bytes = Payload::Bytes([7; 1000].into());
+    let event = NewEvent::new(EventType::new("Moved").unwrap(), bytes);
+    let sealed = codec.seal(&StreamName::new("user-1").unwrap(), event).await.unwrap();
+    let Payload::Bytes(token) = &sealed.data else { panic!("it is JSON") };
+    let metadata = sealed.metadata.as_ref().unwrap().as_str();
+    let (_, tag) = metadata.split_once(r#""mac":""#).unwrap();
+    let tag = tag.split('"').next().unwrap().len();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for said in [
+        format!("A token is {} bytes longer than what it seals", token.len() - 1000),
+        format!("a tag of {tag} characters"),
+    ] {
+        assert!(readme.contains(&said), "{said}");
+    }
+}

@@ -325,10 +325,6 @@ impl Announcement {
 fn body(data: &Json) -> Result<Body, Beyond> {
     let tree = data.tree();
     let member = |name| tree.root().member(name);
-    // Exports add it, and imports take it away: it is no announcement's own.
-    if member("id").is_some() {
-        return Err(Beyond::Form);
-    }
     // In canonical form there is one spelling.
     let format = member("format").ok_or(Beyond::Form)?.text();
     if format != FORMAT {

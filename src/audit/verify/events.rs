@@ -1,7 +1,7 @@
 //! The events' part: what became of each token's key, and what the events say of the vault.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::RandomState},
+    collections::{HashSet, hash_map::RandomState},
     hash::BuildHasher,
 };
 
@@ -9,26 +9,22 @@ use futures::TryStreamExt;
 
 use super::{
     Ill, VerifyNews, VerifyOptions, VerifyReport, owned,
+    said::Said,
     used::{Edges, Lot},
     vault::Books,
 };
 use crate::{
     audit::{AuditError, Where},
     crypto::Plaintext,
-    erasure::{self, Uncounted},
-    event::{
-        ANNOUNCEMENTS, Announcement, AnnouncementKind, ErasureId, EventId, Holes, KeyId, Payload,
-        RecordedEvent, StreamName, Subject, Timestamp,
-    },
+    event::{ANNOUNCEMENTS, Holes, KeyId, Payload, RecordedEvent, StreamName, Subject, Timestamp},
     layer::{
         CodecError, EventRef, Oubliette, Specimen, TokenFate,
         document::{Document, Notes, Stored},
-        tombstone::{self, Unvouched},
         try_tokens,
     },
     policy::EventFacts,
     store::{EventStore, StoreError, Unreadable},
-    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Unlearned, Vault, VaultError},
+    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Vault, VaultError},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -56,8 +52,7 @@ pub(super) async fn verify<S: EventStore>(
     };
     let most = options.keys_at_once.max(1);
     let (mut lot, mut edges) = keys.next_lot(vault, most);
-    let mut tombstones: HashMap<ErasureId, u64> = HashMap::new();
-    let mut announced = Announced::default();
+    let mut said = Said::default();
     let mut others = Others::default();
     let (mut pass, mut unused) = (1, 0);
     let mut damaged = false;
@@ -94,7 +89,7 @@ pub(super) async fn verify<S: EventStore>(
             }
             let (lot, edges, others) = (&mut lot, &mut edges, &mut others);
             let mut events = Events { layer, vault, books, report, tell, lot, edges, others };
-            events.judge(specimen, &mut tombstones, &mut announced)?;
+            events.judge(specimen, &mut said)?;
         }
         tell(VerifyNews::Events { read, pass });
         // What a damaged event would have shown is not known.
@@ -127,54 +122,8 @@ pub(super) async fn verify<S: EventStore>(
     keys.tell(report, tell);
     report.vault.ownerless = keys.ownerless;
     report.vault.unused_keys = (!keys.broken && !damaged).then_some(unused);
-    // One that is damaged may be an announcement.
-    if !damaged {
-        missing(vault, books, &announced, report, tell);
-    }
-    for (erasure, record) in &books.records {
-        let set = tombstones.get(erasure).copied().unwrap_or_default();
-        if record.done && set < record.streams {
-            let what = format!("{} tombstones were set, {set} are there", record.streams);
-            report.found(Ill::TombstonesMissing.at(Where::Erasure(*erasure), what), tell);
-        }
-    }
+    said.missing(vault, books, damaged, report, tell);
     Ok(())
-}
-
-/// What the vault's own announcements in the store are about.
-#[derive(Default)]
-struct Announced {
-    erasures: HashSet<ErasureId>,
-    statements: HashSet<EventId>,
-}
-
-/// What the vault knows to have announced, and is not there as it was: whoever changes an announcement makes
-/// it another vault's, or nobody's.
-fn missing(
-    vault: &Vault,
-    books: &Books,
-    announced: &Announced,
-    report: &mut VerifyReport,
-    tell: &mut (impl FnMut(VerifyNews) + Send),
-) {
-    // Beside a codec, the store is empty and bears witness to nothing.
-    if report.events.events == 0 {
-        return;
-    }
-    for (erasure, record) in &books.records {
-        let there = announced.erasures.contains(erasure) || record.dealt_with.is_some();
-        if record.announced && !there {
-            let what = "the vault knows that it was announced, and no event announces it";
-            report.found(Ill::AnnouncementMissing.at(Where::Erasure(*erasure), what), tell);
-        }
-    }
-    // Where the history cannot be read that is told already.
-    let (Ok(statements), Ok((due, _))) = (vault.key_statements(), vault.unsaid()) else { return };
-    let said = statements.iter().filter(|said| due.iter().all(|due| due.id() != said.id()));
-    for said in said.filter(|said| !announced.statements.contains(&said.id())) {
-        let what = format!("event {}, a statement about the signing keys, is not there", said.id());
-        report.found(Ill::AnnouncementMissing.at(Where::Vault, what), tell);
-    }
 }
 
 /// The keys of the vault, lot by lot.
@@ -319,7 +268,7 @@ fn mark(specimen: &Specimen, lot: &mut Lot) {
 
 /// The streams in which another vault's events are: eight bytes each.
 #[derive(Default)]
-struct Others {
+pub(super) struct Others {
     streams: HashSet<u64>,
     state: RandomState,
 }
@@ -329,29 +278,24 @@ impl Others {
         self.streams.insert(self.state.hash_one(stream));
     }
 
-    fn write_to(&self, stream: &StreamName) -> bool {
+    pub(super) fn write_to(&self, stream: &StreamName) -> bool {
         self.streams.contains(&self.state.hash_one(stream))
     }
 }
 
-struct Events<'a, S, T> {
+pub(super) struct Events<'a, S, T> {
     layer: &'a Oubliette<S>,
-    vault: &'a Vault,
-    books: &'a Books,
-    report: &'a mut VerifyReport,
+    pub(super) vault: &'a Vault,
+    pub(super) books: &'a Books,
+    pub(super) report: &'a mut VerifyReport,
     tell: &'a mut T,
     lot: &'a mut Lot,
     edges: &'a mut Edges,
-    others: &'a mut Others,
+    pub(super) others: &'a mut Others,
 }
 
 impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
-    fn judge(
-        &mut self,
-        specimen: Specimen,
-        tombstones: &mut HashMap<ErasureId, u64>,
-        announced: &mut Announced,
-    ) -> Result<(), AuditError> {
+    fn judge(&mut self, specimen: Specimen, said: &mut Said) -> Result<(), AuditError> {
         mark(&specimen, self.lot);
         let tagged = specimen.tagged(self.vault);
         let anothers = specimen.is_anothers(self.vault);
@@ -359,7 +303,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         self.report.events.events += 1;
         match document {
             // Of what it lies in nothing was taken apart that is asked for.
-            _ if event.is_tombstone() && !lone_half => self.tombstone(&event, tombstones)?,
+            _ if event.is_tombstone() && !lone_half => self.tombstone(&event, said)?,
             // Its holes, too, may say what is this vault's.
             Ok(Document::Stored(stored)) if anothers => {
                 if !self.has_forged_holes(&event, &stored)? {
@@ -376,7 +320,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 stated(self.layer, self.vault, &event, None, self.edges);
                 self.unreadable(&event, &unreadable);
             }
-            Ok(_) if event.is_announcement() => self.announcement(&event, announced)?,
+            Ok(_) if event.is_announcement() => self.announcement(&event, said)?,
             Ok(_) if event.stream.as_str() == ANNOUNCEMENTS => {
                 let what = "it is in the stream of announcements, and is none";
                 self.found(Ill::ForgedAnnouncement, &event, what);
@@ -434,7 +378,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         }
     }
 
-    fn found(&mut self, kind: Ill, event: &RecordedEvent, what: impl Into<String>) {
+    pub(super) fn found(&mut self, kind: Ill, event: &RecordedEvent, what: impl Into<String>) {
         let at = Where::Event {
             stream: event.stream.clone(),
             revision: event.revision,
@@ -575,137 +519,6 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             Err(VaultError::Damaged(_)) => self.report.vault.unchecked += 1,
             Err(error) => return Err(error.into()),
         }
-        Ok(())
-    }
-
-    fn tombstone(
-        &mut self,
-        event: &RecordedEvent,
-        tombstones: &mut HashMap<ErasureId, u64>,
-    ) -> Result<(), AuditError> {
-        let tombstone = match tombstone::judge(self.vault, event)? {
-            Ok(tombstone) => tombstone,
-            Err(Unvouched::Odd(error)) => {
-                self.found(Ill::ForgedTombstone, event, error.to_string());
-                return Ok(());
-            }
-            Err(Unvouched::Misplaced) => {
-                let what = "a tombstone that notes another stream than it lies in";
-                self.found(Ill::Misplaced, event, what);
-                return Ok(());
-            }
-            Err(Unvouched::Stranger) if self.others.write_to(&event.stream) => {
-                let what = "it is signed by a key that this vault never had, in a stream to which \
-                            another vault writes as well";
-                self.found(Ill::ForeignTombstone, event, what);
-                return Ok(());
-            }
-            Err(Unvouched::Forged | Unvouched::Stranger) => {
-                let what = "a tombstone here was not written by this vault";
-                self.found(Ill::ForgedTombstone, event, what);
-                return Ok(());
-            }
-            Err(Unvouched::Compromised) => {
-                let what = "only a compromised signing key says that somebody is forgotten here";
-                self.found(Ill::CompromisedWord, event, what);
-                return Ok(());
-            }
-            Err(Unvouched::Newer(state)) => {
-                self.found(Ill::NewerState, event, Unreadable::State(state).to_string());
-                return Ok(());
-            }
-            Err(Unvouched::Foreign) => {
-                let what =
-                    "it is signed by a key that this vault never had, and names nothing of it";
-                self.found(Ill::ForeignTombstone, event, what);
-                return Ok(());
-            }
-        };
-        self.report.events.tombstones += 1;
-        let erasure = self.vault.erasure(tombstone.reference, &event.stream);
-        *tombstones.entry(erasure).or_default() += 1;
-        if !self.books.records.contains_key(&erasure) && !self.books.fenced.contains(&erasure) {
-            let what = format!("the vault signed it, and knows no erasure {erasure}");
-            self.found(Ill::ErasureUnknown, event, what);
-        }
-        for id in tombstone::living(self.vault, &tombstone) {
-            self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
-        }
-        Ok(())
-    }
-
-    fn announcement(
-        &mut self,
-        event: &RecordedEvent,
-        announced: &mut Announced,
-    ) -> Result<(), AuditError> {
-        let Some(said) = Announcement::of(event) else {
-            self.found(Ill::ForgedAnnouncement, event, "it does not have the form of one");
-            return Ok(());
-        };
-        if said.vault() != self.vault.id().0 {
-            return Ok(());
-        }
-        if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
-            return self.statement(event, &said, announced);
-        }
-        match erasure::open(&said, self.vault)? {
-            Ok(verdict) => {
-                announced.erasures.insert(verdict.erasure);
-            }
-            Err(Uncounted::TooNew) => {
-                announced.erasures.extend(said.erasure());
-                let known = |erasure| self.books.records.contains_key(&erasure);
-                if !said.erasure().is_some_and(known) {
-                    let what = "this vault announced an erasure here, and cannot open it any more";
-                    self.found(Ill::UnknownEra, event, what);
-                }
-            }
-            // What the vault knows is so, whoever says it.
-            Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(verdict, _))
-                if self.books.records.contains_key(&verdict.erasure)
-                    && self.vault.covers(&verdict)? =>
-            {
-                announced.erasures.insert(verdict.erasure);
-            }
-            Err(Uncounted::Compromised(_)) => {
-                let what = "only a compromised signing key announces this erasure";
-                self.found(Ill::CompromisedWord, event, what);
-            }
-            Err(Uncounted::Beyond(beyond)) => {
-                self.found(Ill::NotCarriedOut, event, format!("the vault made {beyond}"));
-            }
-            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => {
-                let what = "it names this vault, and no key of this vault's signed it";
-                self.found(Ill::ForgedAnnouncement, event, what);
-            }
-        }
-        Ok(())
-    }
-
-    /// A statement about the vault's signing keys.
-    fn statement(
-        &mut self,
-        event: &RecordedEvent,
-        said: &Announcement,
-        announced: &mut Announced,
-    ) -> Result<(), AuditError> {
-        let Err(why) = self.vault.signing_history()?.learn(said) else {
-            announced.statements.insert(event.id);
-            return Ok(());
-        };
-        let kind = match why {
-            Unlearned::Compromised { .. } => Ill::CompromisedWord,
-            Unlearned::Gap { .. } if erasure::opens(said, self.vault) => Ill::SigningKeyGap,
-            Unlearned::UnknownSigner { .. } if erasure::opens(said, self.vault) => {
-                Ill::RefusedStatement
-            }
-            Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. } | Unlearned::Forged => {
-                Ill::ForgedAnnouncement
-            }
-            _ => Ill::RefusedStatement,
-        };
-        self.found(kind, event, why.to_string());
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 mod events;
 mod kind;
 mod owned;
+mod said;
 mod used;
 mod vault;
 

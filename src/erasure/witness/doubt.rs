@@ -122,10 +122,7 @@ pub async fn believe(
         return Err(ErasureError::TooOld(vec![said]));
     }
     let mut words = Words::of(vault, said.erasure)?;
-    words.passed.retain(|word| *word != said.word());
-    if !words.believes(&said) {
-        words.believed.push(said.word());
-    }
+    say(said.word(), &mut words.believed, &mut words.passed);
     Ok(words.note(vault, said.erasure).await?)
 }
 
@@ -151,11 +148,16 @@ pub async fn pass_over(
         return Ok(vault.put_note(NoteKind::Erasure, id, &record).await?);
     }
     let mut words = Words::of(vault, said.erasure)?;
-    words.believed.retain(|word| *word != said.word());
-    if !words.passes_over(&said) {
-        words.passed.push(said.word());
-    }
+    say(said.word(), &mut words.passed, &mut words.believed);
     Ok(words.note(vault, said.erasure).await?)
+}
+
+/// Says something of an announcement, once, and takes back the other thing that may be said of it.
+fn say(word: Word, now: &mut Vec<Word>, before: &mut Vec<Word>) {
+    before.retain(|other| *other != word);
+    if !now.contains(&word) {
+        now.push(word);
+    }
 }
 
 /// The one announcement in doubt that is named, and whether it opens. `None`: what is named is known here.

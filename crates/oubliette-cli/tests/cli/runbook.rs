@@ -165,21 +165,37 @@ fn folder_copied() {
     assert_eq!(history(&world), ["created signs", "pinned"]);
 }
 
+/// Who has a copy of folder and slot, goes on with them, and can write to the store.
+struct Thief(tempfile::TempDir);
+
+impl Thief {
+    fn of(world: &World) -> Self {
+        let thief = tempfile::tempdir().unwrap();
+        copy(world.dir.path(), thief.path());
+        Self(thief)
+    }
+
+    fn runs(&self, world: &World, args: &[&str]) {
+        let data = self.0.path().join("oubliette-data");
+        let slot = fs::read_dir(self.0.path().join("state/oubliette")).unwrap().next().unwrap();
+        let slot = slot.unwrap().path();
+        let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
+        world.ok(&[&["--dir", dir, "--root", root, "--this-is-the-one"], args].concat());
+    }
+
+    fn writes_to(&self, world: &World) {
+        let events = self.0.path().join("oubliette-data/events");
+        copy(&events, &world.path("oubliette-data/events"));
+    }
+}
+
 #[test]
 fn stolen() {
     let world = prepared();
     forget(&world, "user-1");
-    // Who has folder and slot goes on with them, over the same events.
-    let thief = tempfile::tempdir().unwrap();
-    copy(world.dir.path(), thief.path());
-    let data = thief.path().join("oubliette-data");
-    let slot = fs::read_dir(thief.path().join("state/oubliette")).unwrap().next().unwrap();
-    let slot = slot.unwrap().path();
-    let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
-    let as_thief = ["--dir", dir, "--root", root, "--this-is-the-one"];
-    let malice = ["forget", "user-2", "--reason", "malice", "--yes"];
-    world.ok(&[&as_thief[..], &malice].concat());
-    copy(&data.join("events"), &world.path("oubliette-data/events"));
+    let thief = Thief::of(&world);
+    thief.runs(&world, &["forget", "user-2", "--reason", "malice", "--yes"]);
+    thief.writes_to(&world);
 
     let said = follow(&world, "Stolen: folder and slot", &[]);
     for word in ["does not count any more", "compromised word", "not counted"] {
@@ -200,19 +216,11 @@ fn stolen() {
 #[test]
 fn stolen_and_changed() {
     let world = prepared();
-    let thief = tempfile::tempdir().unwrap();
-    copy(world.dir.path(), thief.path());
-    let data = thief.path().join("oubliette-data");
-    let slot = fs::read_dir(thief.path().join("state/oubliette")).unwrap().next().unwrap();
-    let slot = slot.unwrap().path();
-    let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
-    let as_thief = |args: &[&str]| {
-        world.ok(&[&["--dir", dir, "--root", root, "--this-is-the-one"], args].concat());
-    };
-    as_thief(&["forget", "user-2", "--reason", "malice", "--yes"]);
-    as_thief(&["keys", "rotate", "--without-successor"]);
-    as_thief(&["forget", "user-1", "--reason", "malice", "--yes"]);
-    copy(&data.join("events"), &world.path("oubliette-data/events"));
+    let thief = Thief::of(&world);
+    thief.runs(&world, &["forget", "user-2", "--reason", "malice", "--yes"]);
+    thief.runs(&world, &["keys", "rotate", "--without-successor"]);
+    thief.runs(&world, &["forget", "user-1", "--reason", "malice", "--yes"]);
+    thief.writes_to(&world);
 
     let first = commands("Stolen: folder and slot")[0];
     let ran = types(&world, first, &[]);
@@ -238,19 +246,11 @@ fn stolen_and_changed() {
 #[test]
 fn an_earlier_key_is_stolen() {
     let world = world();
-    // Who has folder and slot goes on with them, over the same events.
-    let thief = tempfile::tempdir().unwrap();
-    copy(world.dir.path(), thief.path());
-    let data = thief.path().join("oubliette-data");
-    let slot = fs::read_dir(thief.path().join("state/oubliette")).unwrap().next().unwrap();
-    let slot = slot.unwrap().path();
-    let (dir, root) = (data.to_str().unwrap(), slot.to_str().unwrap());
-    let as_thief = ["--dir", dir, "--root", root, "--this-is-the-one"];
-    let malice = ["forget", "user-2", "--reason", "malice", "--yes"];
-    world.ok(&[&as_thief[..], &malice].concat());
+    let thief = Thief::of(&world);
+    thief.runs(&world, &["forget", "user-2", "--reason", "malice", "--yes"]);
     let stolen = world.json(&["keys"]).remove(0)["key"].as_str().unwrap().to_owned();
     world.ok(&["keys", "rotate"]);
-    copy(&data.join("events"), &world.path("oubliette-data/events"));
+    thief.writes_to(&world);
 
     let told = world.fails(2, &["keys", "distrust", &stolen, "--compromised-since", "2999-01-01"]);
     assert!(told.contains("still to come"), "{told}");
