@@ -15,11 +15,14 @@ use std::{
 
 use common::*;
 use oubliette::{
-    audit::{KeyStanding, Row},
-    event::{EventId, Generation, OwnerChange, Timestamp},
+    audit::Row,
+    event::{EventId, Generation, Timestamp},
     layer::{Oubliette, RotateError},
     store::{EventStore, MemoryStore},
-    vault::{Claim, Vault, VaultError},
+    vault::{
+        KeyStanding, Vault, VaultError,
+        internals::{Claim, OwnerChange, Plumbing as _},
+    },
 };
 
 /// Streams, generations and states of all keys, in order.

@@ -28,7 +28,7 @@ use oubliette::{
         ExpectedRevision, Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError,
         Subscription, Unreadable,
     },
-    vault::Vault,
+    vault::{Vault, internals::Plumbing as _},
 };
 use serde_json::Value;
 

@@ -50,5 +50,3 @@ pub use run::{Erased, ForgetOptions, Progress, Reopened};
 pub use witness::{
     InDoubt, RefusedStatement, Replayed, Witnessed, announced, believe, export, pass_over, replay,
 };
-
-pub use crate::event::{Announcement, AnnouncementError, AnnouncementKind};

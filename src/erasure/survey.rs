@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Foreign, Plan, Untouched};
 use crate::{
-    crypto::{KeyId, Token},
-    event::{Json, Payload, RecordedEvent, StreamName, Subject, Tombstone},
+    crypto::Token,
+    event::{Json, KeyId, Payload, RecordedEvent, StreamName, Subject, Tombstone},
     layer::{
         CodecError, EventRef, Layer, Placement,
         document::{Document, Stored},

@@ -14,7 +14,7 @@ mod layout;
 mod name;
 mod number;
 mod opaque;
-mod owner;
+pub(crate) mod owner;
 mod position;
 mod recorded;
 mod spoken;
@@ -27,10 +27,8 @@ pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
-pub use json::{
-    Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
-    canonical_number,
-};
+pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
+pub use json::{Json, JsonError, MAX_DEPTH, canonical_number};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
@@ -41,7 +39,7 @@ pub use opaque::{
     ERA_BYTES, Era, ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId,
     VerifyingKey,
 };
-pub use owner::OwnerChange;
+pub(crate) use owner::OwnerChange;
 pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,

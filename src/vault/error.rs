@@ -4,8 +4,8 @@ use std::{io, path::PathBuf};
 
 use super::root::WrappedBy;
 use crate::{
-    crypto::{KeyId, RandomError},
-    event::{ErasureId, EventId, Generation, SigningKeyId, Subject},
+    crypto::RandomError,
+    event::{ErasureId, EventId, Generation, KeyId, SigningKeyId, Subject},
     own::Refused,
     runtime::NoRuntime,
 };

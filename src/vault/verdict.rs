@@ -24,8 +24,8 @@ use super::{
     wire::{Reader, Writer},
 };
 use crate::{
-    crypto::{BLOB_OVERHEAD, Cipher, KeyId, SECRET_BYTES, Secret, random_secret},
-    event::{ERA_BYTES, Era, ErasureId, Generation, Subject, Timestamp},
+    crypto::{BLOB_OVERHEAD, Cipher, SECRET_BYTES, Secret, random_secret},
+    event::{ERA_BYTES, Era, ErasureId, Generation, KeyId, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
@@ -60,7 +60,11 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn verdict(&self, destruction: &Destruction, note: &[u8]) -> Result<Verdict, VaultError> {
+    pub(crate) fn verdict(
+        &self,
+        destruction: &Destruction,
+        note: &[u8],
+    ) -> Result<Verdict, VaultError> {
         let core = self.core();
         let sparing = Sparing::of(&core.naming, &destruction.spared)?;
         let taken = destruction.doomed.iter().map(|doomed| {
@@ -90,7 +94,7 @@ impl Vault {
 
     /// What the fences say of all erasures so far, a few fences at a time: an erasure may come in
     /// several parts. Blocks for page reads.
-    pub fn verdicts(
+    pub(crate) fn verdicts(
         &self,
     ) -> impl Iterator<Item = Result<Vec<Verdict>, VaultError>> + Send + use<> {
         /// So that memory stays small, and that few erasures come in several parts.
@@ -146,7 +150,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn named(&self, verdicts: &[Verdict]) -> Result<Vec<Subject>, VaultError> {
+    pub(crate) fn named(&self, verdicts: &[Verdict]) -> Result<Vec<Subject>, VaultError> {
         let core = self.core();
         let mut names = Vec::new();
         for taken in verdicts.iter().flat_map(|verdict| &verdict.taken) {
@@ -163,7 +167,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+    pub(crate) fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
         for taken in &verdict.taken {
             let fence = self.core().disk.fence(&taken.pseudonym)?;
             if !fence.covers_all(taken) {
@@ -196,7 +200,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
-    pub async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {
+    pub(crate) async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {
         self.ask(|reply| Job::Replay(verdicts, reply)).await
     }
 
@@ -206,7 +210,7 @@ impl Vault {
     ///
     /// # Errors
     /// Those of randomness and storage.
-    pub fn seal_verdict(
+    pub(crate) fn seal_verdict(
         &self,
         verdict: &Verdict,
         associated: &[u8],
@@ -227,7 +231,7 @@ impl Vault {
     /// # Errors
     /// It opens, and says what this program does not understand: [`VaultError::NewerFormat`],
     /// [`VaultError::Damaged`].
-    pub fn open_verdict(
+    pub(crate) fn open_verdict(
         &self,
         erasure: ErasureId,
         associated: &[u8],
@@ -243,7 +247,7 @@ impl VerifiedBackup {
     ///
     /// # Errors
     /// As of [`Vault::open_verdict`].
-    pub fn open_verdict(
+    pub(crate) fn open_verdict(
         &self,
         erasure: ErasureId,
         associated: &[u8],

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::{super::ErasureRecord, *};
 use crate::{
-    crypto::KeyId,
-    event::{Era, Generation},
+    event::{Era, Generation, KeyId},
     layer::document::vectors::{are_committed, hex},
     vault::{Taken, seal_as_vector},
 };

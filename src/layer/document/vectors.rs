@@ -15,11 +15,12 @@ mod holes;
 use super::*;
 use crate::{
     crypto::{
-        Body, Context, DataKey, EventTag, KeyId, Purpose, SealPart, Secret, Token, derive, keyed,
+        Body, Context, DataKey, EventTag, Purpose, SealPart, Secret, Token, derive, keyed,
         seal_with_nonces,
     },
     event::{
-        Era, EventId, EventType, Fillings, Json, KEY_ID_BYTES, Payload, PolicyDigest, StreamName,
+        Era, EventId, EventType, Fillings, Json, KEY_ID_BYTES, KeyId, Payload, PolicyDigest,
+        StreamName,
     },
 };
 

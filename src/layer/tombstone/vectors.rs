@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    crypto::{KeyId, SigningKey},
+    crypto::SigningKey,
     event::{
-        ErasureId, EventId, Json, SaidTombstone, Signature, State, StreamName, Tombstone, framed,
+        ErasureId, EventId, Json, KeyId, SaidTombstone, Signature, State, StreamName, Tombstone,
+        framed,
     },
     layer::document::vectors::{are_committed, hex},
     vault::reference_as_vector,

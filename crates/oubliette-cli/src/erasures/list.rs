@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use oubliette::{erasure::Announcement, event::Json};
+use oubliette::event::{Announcement, Json};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 

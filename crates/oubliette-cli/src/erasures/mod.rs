@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use oubliette::{
-    erasure::{Announcement, ErasureError, ErasureRecord, export, replay},
-    event::StreamName,
+    erasure::{ErasureError, ErasureRecord, export, replay},
+    event::{Announcement, StreamName},
     store::{EventStore, ReadOptions},
     vault::{MirrorState, Vault},
 };
