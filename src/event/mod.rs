@@ -35,9 +35,9 @@ pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };
 pub(crate) use opaque::Digest;
+pub(crate) use opaque::{ERA_BYTES, Era};
 pub use opaque::{
-    ERA_BYTES, Era, ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId,
-    VerifyingKey,
+    ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
 };
 pub(crate) use owner::OwnerChange;
 pub use position::{MAX_POSITION_BYTES, Position, PositionError};

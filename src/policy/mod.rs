@@ -4,7 +4,7 @@
 //! new event type or a renamed one is sealed by default; without any rule everything in a stream
 //! is personal and the stream is its own subject. `docs/policy.md` describes the language.
 //!
-//! The layer asks it on every append ([`Policy::carve`]); reading never does, because a sealed
+//! The layer asks it on every append (`Policy::carve`); reading never does, because a sealed
 //! event says itself what its tokens fill. This room knows of [`crate::event`] and of nothing
 //! else: no store, no key.
 
