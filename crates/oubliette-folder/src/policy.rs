@@ -164,10 +164,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let (data, vault) = (DataFolder::at(place.path()), Vault::in_memory().unwrap());
         let known = "[[stream]]\nmatch = \"user-{id}\"\n";
-        let adopt = |text: &str| {
-            let noting = vault.put_note(NoteKind::Policy, ADOPTED, text.as_bytes());
-            futures::executor::block_on(noting).unwrap();
-        };
+        let adopt = |text: &str| futures::executor::block_on(vault.adopt_policy(text)).unwrap();
         adopt(known);
         data.adopted(&vault).unwrap();
         for newer in ["retain = \"10 years\"\n", "[[hold]]\nname = \"case\"\n"] {
@@ -176,8 +173,7 @@ mod tests {
             for refused in [data.adopted(&vault).map(drop), data.settled_policy(&vault).map(drop)] {
                 assert!(matches!(refused, Err(FolderError::Policy { .. })), "{refused:?}");
             }
-            let noted = vault.note(NoteKind::Policy, ADOPTED).unwrap().unwrap();
-            assert_eq!(noted.as_slice(), text.as_bytes());
+            assert_eq!(vault.adopted_policy().unwrap(), text);
         }
     }
 }
