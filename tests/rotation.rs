@@ -16,12 +16,12 @@ use std::{
 use common::*;
 use oubliette::{
     audit::Row,
-    event::{EventId, Generation, Timestamp},
+    event::{EventId, Generation, OwnerChange, Timestamp},
     layer::{Oubliette, RotateError},
     store::{EventStore, MemoryStore},
     vault::{
         KeyStanding, Vault, VaultError,
-        internals::{Claim, OwnerChange, Plumbing as _},
+        internals::{Claim, Plumbing as _},
     },
 };
 

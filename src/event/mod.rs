@@ -14,7 +14,7 @@ mod layout;
 mod name;
 mod number;
 mod opaque;
-pub(crate) mod owner;
+mod owner;
 mod position;
 mod recorded;
 mod spoken;
@@ -39,7 +39,7 @@ pub(crate) use opaque::{ERA_BYTES, Era};
 pub use opaque::{
     ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
 };
-pub(crate) use owner::OwnerChange;
+pub use owner::OwnerChange;
 pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,

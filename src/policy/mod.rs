@@ -13,6 +13,7 @@ mod check;
 mod compile;
 mod cut;
 mod error;
+mod explain;
 mod file;
 pub(crate) mod guard;
 mod load;
@@ -25,6 +26,7 @@ use std::{path::Path, sync::Arc};
 
 pub(crate) use carve::{Body, Carved, EventFacts, Part};
 pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
+pub use explain::{Explanation, SealedFor};
 pub use guard::Looks;
 
 use crate::event::{

@@ -17,7 +17,6 @@ pub use super::{
         KeyState, NoteKind, Standing,
     },
 };
-pub use crate::event::owner::OwnerChange;
 use crate::{
     crypto::DataKey,
     event::{EventId, Generation, KeyId, SigningKeyId, Subject},

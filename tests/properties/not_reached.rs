@@ -3,8 +3,8 @@
 use oubliette::{
     audit::verify::{Ill, VerifyOptions, VerifyReport},
     erasure::{Erased, ForgetOptions, UnfitReason},
-    event::EventId,
-    vault::internals::{Claim, OwnerChange, Plumbing as _},
+    event::{EventId, OwnerChange},
+    vault::internals::{Claim, Plumbing as _},
 };
 
 use super::*;

@@ -212,7 +212,7 @@ async fn an_open_claim_counts_only_if_the_event_of_its_id_states_it() {
     let claim = |account: &str, event, owner: &str| oubliette::vault::internals::Claim {
         subject: subject(account),
         event,
-        change: oubliette::vault::internals::OwnerChange::Add(subject(owner)),
+        change: oubliette::event::OwnerChange::Add(subject(owner)),
         any: false,
         content: [7; 32],
         stored: false,
