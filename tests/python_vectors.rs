@@ -32,8 +32,18 @@ fn python_opens_every_good_vector_and_no_bad_one() {
     );
     let told = String::from_utf8(checked.stdout).unwrap();
     for kind in [
-        "good", "bad", "hole", "announcement", "tombstone", "signature", "value", "position",
-        "row", "list", "successor", "backup",
+        "good",
+        "bad",
+        "hole",
+        "announcement",
+        "tombstone",
+        "signature",
+        "value",
+        "position",
+        "row",
+        "list",
+        "successor",
+        "backup",
     ] {
         assert!(told.contains(&format!("{kind} vector")), "{told}");
     }
