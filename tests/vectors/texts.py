@@ -40,7 +40,7 @@ def successor(raw, vault, public):
     lines = [line for line in text.split("\n") if line.strip() and line[0] != "#"]
     words = re.split(r"[ \t\r]+", lines[0].strip(" \t\r")) if lines else [""]
     version = words[0].removeprefix("OUBLIETTE-SUCCESSOR-")
-    assert words[0] != version and re.fullmatch(r"[1-9][0-9]{0,8}", version), error
+    assert words[0] != version and re.fullmatch(r"[1-9][0-9]*", version), error
     assert version == "1", "newer"
     assert len(lines) == 1 and len(words) == 3 and len(raw) <= 4096, error
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", words[1]), error
@@ -56,7 +56,7 @@ def erasures(text):
     """The lines of a list of erasures, or of several."""
     found, open = [], []
     for number_of, line in enumerate(text.split("\n")):
-        line = (line.removeprefix("\ufeff") if number_of == 0 else line).strip()
+        line = (line.removeprefix("\ufeff") if number_of == 0 else line).strip(" \t\r")
         if not line: continue
         said = strict(line, "no announcement")
         if isinstance(said, dict) and "end" in said:

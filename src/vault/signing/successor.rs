@@ -150,12 +150,11 @@ impl Successor {
         let mut words = lines.next().ok_or_else(none)?.split_ascii_whitespace();
         let version = words.next().and_then(|word| word.strip_prefix(MARK)).ok_or_else(none)?;
         if version != VERSION {
-            // As long as any number of ours will be.
-            let is_number = (1..=9).contains(&version.len())
-                && !version.starts_with('0')
-                && version.bytes().all(|byte| byte.is_ascii_digit());
-            let newer = || SuccessorError::Newer { file: file(), version: version.to_owned() };
-            return Err(if is_number { newer() } else { none() });
+            // Without zeros in front: then any number but 1 is a higher one.
+            let is_number = version.bytes().all(|b| b.is_ascii_digit());
+            let newer = is_number && !version.is_empty() && !version.starts_with('0');
+            let (file, version) = (file(), version.to_owned());
+            return Err(if newer { SuccessorError::Newer { file, version } } else { none() });
         }
         let (of, secret) = match (words.next(), words.next(), words.next(), lines.next()) {
             (Some(of), Some(secret), None, None) if bytes.len() <= MOST_BYTES => (of, secret),

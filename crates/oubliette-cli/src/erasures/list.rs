@@ -57,7 +57,7 @@ pub(super) struct Sum {
 impl Sum {
     pub(super) fn add(&mut self, line: &str) {
         self.announcements += 1;
-        self.digest.update(line.trim());
+        self.digest.update(bare(line));
         self.digest.update(b"\n");
     }
 
@@ -65,6 +65,11 @@ impl Sum {
         let sha256 = self.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         End { end: Total { announcements: self.announcements, sha256 } }
     }
+}
+
+/// A line without the white space around it: JSON's, so that all readers see the same.
+fn bare(line: &str) -> &str {
+    line.trim_matches([' ', '\t', '\r'])
 }
 
 /// What is wrong with a list. `docs/format.md` has these names.
@@ -115,7 +120,7 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, ListE
     for (number, line) in lines.lines().enumerate() {
         let line = line?;
         let line = if number == 0 { line.trim_start_matches('\u{feff}') } else { &line };
-        if line.trim().is_empty() {
+        if bare(line).is_empty() {
             continue;
         }
         let at = number + 1;
@@ -154,3 +159,58 @@ const HINT: &str = "take a whole list, as `erasures export` writes it; with --ev
 
 #[cfg(test)]
 mod vectors;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<usize, String> {
+        let read = parse(text.as_bytes(), false);
+        read.map(|list| list.len()).map_err(|error| error.to_string())
+    }
+
+    fn end(lines: &[&str]) -> String {
+        let mut sum = Sum::default();
+        lines.iter().for_each(|line| sum.add(line));
+        serde_json::to_string(&sum.end()).unwrap()
+    }
+
+    /// Of announcements as this vault signed them: whatever is changed in a list, it is refused as a whole.
+    #[test]
+    fn no_bit_and_no_byte_of_a_list_can_change_unnoticed() {
+        let vectors = crate::vectors::committed("announcements.json");
+        let lines = vectors["vectors"].as_array().unwrap().iter().take(1);
+        let lines: Vec<String> = lines.map(|vector| vector["line"].to_string()).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let whole = [lines.join("\n"), end(&lines)].join("\n") + "\n";
+        assert_eq!(read(&whole), Ok(1));
+        let named = |bytes: &[u8], what: &str, at: usize| {
+            let refused = parse(bytes, false);
+            let Err(told) = refused else { panic!("{what} {at}: {refused:?}") };
+            let told = told.to_string();
+            let names = [
+                "lines are missing or were changed",
+                "the form of a list's end",
+                "has no end",
+                "line 1: ",
+                "line 2: ",
+                // What is no text at all.
+                "UTF-8",
+            ];
+            assert!(names.iter().any(|name| told.contains(name)), "{what} {at}: {told}");
+        };
+        let bytes = whole.as_bytes();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            named(&flipped, "bit", bit);
+        }
+        // Without its last line feed it is the same list.
+        for at in 0..bytes.len() - 1 {
+            named(&bytes[..at], "cut to", at);
+            let mut shorter = bytes.to_vec();
+            shorter.remove(at);
+            named(&shorter, "byte", at);
+        }
+    }
+}

@@ -131,21 +131,3 @@ fn the_committed_successors_files_are_what_is_written_today() {
         }),
     );
 }
-
-/// Of the words for people any change is one; of the others none.
-#[test]
-fn no_bit_and_no_byte_of_a_successors_line_can_change_unnoticed() {
-    let text = made().text().to_string();
-    let line = text.lines().last().unwrap().as_bytes();
-    for at in 0..line.len() {
-        let cut = [&line[..at], &line[at + 1..]].concat();
-        assert_ne!(named(&cut), "good", "without byte {at}");
-        for bit in 0..8 {
-            let mut changed = line.to_vec();
-            changed[at] ^= 1 << bit;
-            // A line that begins with `#` is for people: then there is no other.
-            let blank = line[at] == b' ' && changed[at].is_ascii_whitespace();
-            assert!(blank || named(&changed) != "good", "{}", changed.escape_ascii());
-        }
-    }
-}

@@ -100,6 +100,7 @@ fn bad() -> Vec<Value> {
             last("{\"end\":{\"announcements\":2,\"sha256\":7}}"),
         ),
         ("a member more", "odd end", last(&end.replace("{\"ann", "{\"more\":1,\"ann"))),
+        ("a line of white space that is not JSON's", "no announcement", format!("\u{a0}\n{whole}")),
         ("a member more beside it", "odd end", last(&end.replace("{\"end", "{\"more\":1,\"end"))),
         ("an end that is a list", "odd end", last(&format!("{{\"end\":[2,\"{digest}\"]}}"))),
         ("an end that is nothing", "odd end", last("{\"end\":null}")),
@@ -126,30 +127,6 @@ fn bad() -> Vec<Value> {
 #[test]
 fn the_committed_lists_are_what_is_written_today() {
     are_committed("lists.json", &json!({ "good": good(), "bad": bad() }));
-}
-
-/// What is read in spite of a change is the same list.
-#[test]
-fn no_bit_and_no_byte_of_a_list_can_change_unnoticed() {
-    let [statement, _] = lines();
-    let text = format!("{statement}\n{}\n", end(&[&statement]));
-    let whole = parse(text.as_bytes(), false).unwrap();
-    let mut refused = 0;
-    for at in 0..text.len() {
-        let cut = [&text.as_bytes()[..at], &text.as_bytes()[at + 1..]].concat();
-        let flipped = (0..8).map(|bit| {
-            let mut bytes = text.clone().into_bytes();
-            bytes[at] ^= 1 << bit;
-            bytes
-        });
-        for bytes in flipped.chain([cut]) {
-            match parse(bytes.as_slice(), false) {
-                Ok(list) => assert_eq!(list, whole, "{}", bytes.escape_ascii()),
-                Err(_) => refused += 1,
-            }
-        }
-    }
-    assert!(refused > 9 * (text.len() - 5), "{refused} of {}", 9 * text.len());
 }
 
 /// With `--even-cut` a list counts as far as it goes; only its last line may be half a one.
