@@ -9,6 +9,8 @@ mod common;
 mod gaps;
 #[path = "rolled_back/keys.rs"]
 mod keys;
+#[path = "rolled_back/limits.rs"]
+mod limits;
 #[path = "rolled_back/machine.rs"]
 mod machine;
 #[path = "rolled_back/meddling.rs"]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     crypto::KeyId,
-    event::{EventId, Generation, OwnerChange, Subject, Timestamp},
+    event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp},
 };
 
 impl Vault {
@@ -130,6 +130,15 @@ impl Vault {
     /// [`VaultError::Damaged`] where the eras cannot be read.
     pub(crate) fn knows_era_of(&self, id: KeyId) -> Result<bool, VaultError> {
         Ok(self.core().naming.hint(id)?.is_some())
+    }
+
+    /// Whether a key of this id, living or dead, may be one of a stream's. Of another stream's key, "yes" comes out
+    /// once in 65,536 times; "no" is certain.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] where the eras cannot be read.
+    pub(crate) fn may_be_key_of(&self, id: KeyId, stream: &StreamName) -> Result<bool, VaultError> {
+        self.core().naming.may_be_key_of(id, stream)
     }
 
     /// Walks over every living key and every fence, in the order of places, in constant memory.

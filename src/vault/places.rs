@@ -221,6 +221,13 @@ impl Naming {
             && place.ends_with(&hint.generation.0.to_be_bytes())
     }
 
+    /// Whether a key of this id may be a stream's: an id has the beginning of the stream's hash. If not, it is not,
+    /// as long as there are no keys but those of the empty class.
+    pub(super) fn may_be_key_of(&self, id: KeyId, stream: &StreamName) -> Result<bool, VaultError> {
+        let hash = self.stream(stream, &Class::default());
+        Ok(self.hint(id)?.is_none_or(|hint| hash.starts_with(&hint.stream)))
+    }
+
     /// What an id says; `None`: it is of an era that this vault does not know.
     pub(super) fn hint(&self, id: KeyId) -> Result<Option<KeyHint>, VaultError> {
         let [_, _, _, _, block @ ..] = id.0;

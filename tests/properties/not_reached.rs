@@ -287,6 +287,9 @@ async fn nothing_hides_an_event_in_clear_from_the_count() {
         let bank = Oubliette::unresumed(store, bank.vault().unwrap().clone(), bank_policy());
         let plan = bank.plan(&subject("erika-1")).await.unwrap();
         assert_eq!(plan.unsealed_events(), 1, "{data} {metadata:?}");
+        let refused = bank.forget(&subject("erika-1"), "ticket 1").await;
+        let refused = matches!(&refused, Err(ErasureError::Unsealed { .. }));
+        assert!(refused, "{data} {metadata:?}");
     }
     // Nor the stream of the private halves, which nobody reads by its name.
     put(&store, "user-private-2", clear(&format!("{{{name}}}"), None)).await.unwrap();

@@ -578,4 +578,84 @@ mod tests {
         }
         assert!(matches!(parse(&[0xff], false), Err(RowError::NotUtf8(0))));
     }
+
+    /// What a row says, member by member.
+    fn said(row: Row) -> [String; 7] {
+        let Row { stream, id, event_type, subject, metadata, data, holes, .. } = row;
+        [
+            stream.to_string(),
+            format!("{id:?}"),
+            event_type.to_string(),
+            format!("{subject:?}"),
+            // `Debug` shows nothing of what they hold.
+            metadata.map_or_else(String::new, |json| json.as_str().to_owned()),
+            format!("{:?}", data.as_bytes()),
+            holes.map_or_else(String::new, |holes| {
+                let withheld: Vec<_> = holes.withheld().map(|part| part.fields).collect();
+                format!("{:?} {withheld:?}", holes.shredded())
+            }),
+        ]
+    }
+
+    /// No seal is over a row. But what is changed in one is refused, or shows in the member that it was changed in.
+    #[test]
+    fn a_changed_bit_of_a_row_is_refused_or_shows_where_it_is() {
+        let rows = [
+            r#"{"stream":"s-1","revision":3,"position":"9","id":"6fa459ea-ee8a-4ca4-894e-db77e1603500","type":"Moved","subject":"s-1","recorded":"1970-01-01T00:00:00Z","metadata":{"trace":"a"},"data":{"to":"Bonn","n":1.50},"keys":["CQkJCQkJCQkJCQkJCQkJCQkJCQk"],"shredded":[{"origin":"00000000-0000-0000-0000-000000000005","ref":"BwcHBwcHBwcHBwcHBwcHBw","day":"1970-01-01","keys":["CQkJCQkJCQkJCQkJCQkJCQkJCQk"],"fields":["/name"]}],"withheld":[{"why":"no-vault","fields":["/iban"]}]}"#,
+            r#"{"stream":"s-1","type":"Sent","restored":"1970-01-01T00:00:00Z","bytes":"AJ//AA=="}"#,
+        ];
+        // In the order of `said`; the others are passed over.
+        let members = ["stream", "id", "type", "subject", "metadata", "data", "shredded"];
+        for row in rows {
+            let taken = |bytes: &[u8]| match parse(bytes, true) {
+                Ok(Parsed::Event(row)) => Some(said(row)),
+                Ok(Parsed::Tombstone) => panic!("a tombstone"),
+                Err(_) => None,
+            };
+            let whole = taken(row.as_bytes()).unwrap();
+            // The member that a byte is of, and whether it is of its name.
+            let member = |at: usize| {
+                let begins = NAMES.map(|name| (row.find(&format!("\"{name}\":")), name));
+                let before = begins.into_iter().filter(|(begin, _)| begin.is_some_and(|b| b <= at));
+                let Some((Some(begin), name)) = before.max() else { return ("", true) };
+                let of = match name {
+                    "bytes" => "data",
+                    "withheld" => "shredded",
+                    name => name,
+                };
+                (of, at < begin + name.len() + 2)
+            };
+            let mut shown = 0;
+            let mut check = |bytes: &[u8], at: usize| {
+                let Some(now) = taken(bytes) else { return };
+                let (member, is_name) = member(at);
+                assert!(!is_name, "byte {at}: another member, or none");
+                let differs = |n: &usize| now[*n] != whole[*n];
+                let differ: Vec<&str> = (0..7).filter(differs).map(|n| members[n]).collect();
+                shown += differ.len();
+                match differ.as_slice() {
+                    [one] => assert_eq!(*one, member, "byte {at}"),
+                    // Another spelling of the same, or nothing that is taken.
+                    [] => {
+                        let passed = ["revision", "position", "recorded", "restored", "keys"];
+                        let same = ["id", "shredded"].contains(&member);
+                        assert!(same || passed.contains(&member), "byte {at}");
+                    }
+                    more => panic!("byte {at}: {more:?}"),
+                }
+            };
+            for bit in 0..row.len() * 8 {
+                let mut bytes = row.as_bytes().to_vec();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                check(&bytes, bit / 8);
+            }
+            for at in 0..row.len() {
+                let mut bytes = row.as_bytes().to_vec();
+                bytes.remove(at);
+                check(&bytes, at);
+                assert!(parse(&row.as_bytes()[..at], true).is_err(), "cut to {at}");
+            }
+            assert!(shown > 50, "{shown}");
+        }
+    }
 }

@@ -267,6 +267,30 @@ fn one_sector_lost_or_damaged_loses_nobody() {
     });
 }
 
+/// One that a newer program wrote is not called damaged, and is left as it is.
+#[test]
+fn a_sector_of_a_newer_format_in_a_token_is_named_as_such() {
+    with_token("a_sector_of_a_newer_format_in_a_token_is_named_as_such", async |token| {
+        drop(Vault::create(&token.vault(), token.config()).unwrap());
+        let put = |label: &str, bytes: &[u8]| {
+            let session = token.session();
+            session.destroy_object(objects(&session, Some(label))[0]).unwrap();
+            plant(&session, label, bytes, true);
+        };
+        for label in ["vault-1.0", "vault-1.1"] {
+            let whole = sector(&token.session(), label);
+            let newer = shared::of_format(&whole, 5);
+            put(label, &newer);
+            let opened = Vault::open(&token.vault(), token.config());
+            let named = matches!(opened, Err(VaultError::NewerFormat { found: 5, known: 4, .. }));
+            assert!(named, "{opened:?}");
+            assert!(sector(&token.session(), label) == newer);
+            put(label, &whole);
+        }
+        drop(Vault::open(&token.vault(), token.config()).unwrap());
+    });
+}
+
 #[test]
 fn what_is_wrong_with_a_token_is_said() {
     with_token("what_is_wrong_with_a_token_is_said", async |token| {

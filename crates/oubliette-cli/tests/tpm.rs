@@ -102,6 +102,14 @@ impl Tpm {
         assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
         read.stdout
     }
+
+    fn write(&self, index: &str, bytes: &[u8]) {
+        let file = self.folder.path().join("sector");
+        std::fs::write(&file, bytes).unwrap();
+        let file = file.to_str().unwrap();
+        let wrote = self.tool(&["tpm2_nvwrite", index, "-C", index, "-P", "str:owl", "-i", file]);
+        assert!(wrote.status.success(), "{}", String::from_utf8_lossy(&wrote.stderr));
+    }
 }
 
 fn auth(text: &str) -> Option<Passphrase> {
@@ -182,6 +190,26 @@ async fn what_is_wrong_with_a_tpm_is_said() {
     drop(Vault::open(&tpm.vault(), tpm.config()).unwrap());
     let told = said(tpm.index().over("swtpm:path=/nowhere"));
     assert!(told.contains("tpm:0x01500016") && told.contains("/nowhere"), "{told}");
+}
+
+/// One that a newer program wrote is not called damaged, and is left as it is.
+#[tokio::test]
+async fn a_sector_of_a_newer_format_in_a_tpm_is_named_as_such() {
+    let Some(tpm) = Tpm::start() else { return };
+    drop(Vault::create(&tpm.vault(), tpm.config()).unwrap());
+    for index in ["0x01500016", "0x01500017"] {
+        let whole = tpm.sector(index);
+        let newer = shared::of_format(&whole, 5);
+        tpm.write(index, &newer);
+        for how in [OpenAs::Known, OpenAs::TheOne, OpenAs::ReadOnly] {
+            let opened = Vault::open_as(&tpm.vault(), tpm.config(), how);
+            let newer = matches!(opened, Err(VaultError::NewerFormat { found: 5, known: 4, .. }));
+            assert!(newer, "{opened:?}");
+        }
+        assert!(tpm.sector(index) == newer);
+        tpm.write(index, &whole);
+    }
+    drop(Vault::open(&tpm.vault(), tpm.config()).unwrap());
 }
 
 /// The number of the opening is in the TPM as well.

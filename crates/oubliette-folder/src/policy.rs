@@ -168,3 +168,31 @@ impl DataFolder {
 fn is_absent(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word may be the one that says what is to be sealed, or kept.
+    #[test]
+    fn a_policy_with_a_word_of_a_newer_program_is_refused_and_left_as_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let (data, vault) = (DataFolder::at(place.path()), Vault::in_memory().unwrap());
+        let known = "[[stream]]\nmatch = \"user-{id}\"\n";
+        let adopt = |text: &str| {
+            let noting = vault.put_note(NoteKind::Policy, ADOPTED, text.as_bytes());
+            futures::executor::block_on(noting).unwrap();
+        };
+        adopt(known);
+        data.adopted(&vault).unwrap();
+        for newer in ["retain = \"10 years\"\n", "[[hold]]\nname = \"case\"\n"] {
+            let text = [known, newer].concat();
+            adopt(&text);
+            for refused in [data.adopted(&vault).map(drop), data.settled_policy(&vault).map(drop)] {
+                assert!(matches!(refused, Err(FolderError::Policy { .. })), "{refused:?}");
+            }
+            let noted = vault.note(NoteKind::Policy, ADOPTED).unwrap().unwrap();
+            assert_eq!(noted.as_slice(), text.as_bytes());
+        }
+    }
+}

@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use super::{
     Ill, VerifyNews, VerifyOptions, VerifyReport, owned,
     said::Said,
+    tag::Seen,
     used::{Edges, Lot},
     vault::Books,
 };
@@ -335,7 +336,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
 
     /// An event from before the layer, or written past it: it may be about somebody who is
     /// forgotten.
-    fn clear(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
+    pub(super) fn clear(&mut self, event: &RecordedEvent) -> Result<(), AuditError> {
         self.in_clear(event, "it was never sealed");
         stated(self.layer, self.vault, event, event.data.as_ref(), self.edges);
         match &event.data {
@@ -361,7 +362,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     }
 
     /// Whether something in clear is about somebody who is forgotten.
-    fn is_forgotten(&mut self, event: &RecordedEvent, why: &str) {
+    pub(super) fn is_forgotten(&mut self, event: &RecordedEvent, why: &str) {
         let own = || vec![Subject::of(&event.stream)];
         let facts =
             EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
@@ -408,9 +409,9 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             stated(self.layer, self.vault, event, None, self.edges);
             return Ok(());
         }
-        let holes = stored.notes.holes.is_some();
+        let mut seen = Seen { holes: stored.notes.holes.is_some(), ..Seen::default() };
         let mut opened: Vec<Plaintext> = Vec::new();
-        let (parts, mut dead, mut failed) = (stored.tokens.len(), 0, false);
+        let parts = stored.tokens.len();
         let (mut sealed_for, present) = (Vec::new(), self.layer.policy().digest());
         for (id, fate) in try_tokens(self.vault, event, &mut stored)? {
             match fate {
@@ -423,47 +424,21 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                     }
                     opened.push(plaintext);
                 }
-                TokenFate::Shredded => dead += 1,
+                TokenFate::Shredded => seen.dead.push(id),
                 TokenFate::Missing => {
                     self.report.events.unknown += 1;
                     self.found(Ill::UnknownKey, event, format!("no key {id} in this vault"));
                 }
                 TokenFate::Failed(unreadable) => {
-                    failed = true;
+                    seen.failed = true;
                     self.unreadable(event, &unreadable);
                 }
                 // The damaged page is told already.
                 TokenFate::Lost => self.report.events.lost += 1,
             }
         }
-        match tagged {
-            Some(Tagged::Ours) => self.report.events.shredded += dead,
-            Some(Tagged::Forged) if !failed => {
-                self.found(Ill::Tampered, event, "its tag was made for another event");
-            }
-            Some(Tagged::Forged) => {}
-            Some(Tagged::UnknownEra) => {
-                self.found(
-                    Ill::UnknownEra,
-                    event,
-                    "its tag names an era that this vault never had",
-                );
-                if parts == 0 && !holes {
-                    self.is_forgotten(event, "nobody can vouch for what it has in clear");
-                }
-            }
-            // In clear: not this vault's, and no more can be said.
-            _ if parts == 0 && !holes => self.clear(event)?,
-            // A key of this vault's is in it: only this vault could have written it.
-            Some(Tagged::OtherVault) => {
-                let kind = if dead > 0 { Ill::Untagged } else { Ill::TagMissing };
-                self.found(kind, event, "its tag names another vault, and its key is this one's");
-            }
-            None if dead > 0 || parts == 0 => {
-                self.found(Ill::Untagged, event, "nothing opens, and no tag vouches for it");
-            }
-            None => self.found(Ill::TagMissing, event, "a sealed event without a tag"),
-        }
+        (seen.parts, seen.open) = (parts, !opened.is_empty());
+        self.tag(event, tagged, &seen)?;
         let data = match stored.assemble(opened) {
             Ok((data, _)) => data,
             Err(unreadable) => {

@@ -68,6 +68,8 @@ pub enum Ill {
     Tampered,
     /// An event notes that it belongs to a stream of which it does not lie in a half.
     Misplaced,
+    /// An event names a destroyed key that was never a key of its stream, and no tag vouches for it.
+    BorrowedKey,
     /// An event's keys are dead, and no tag of this vault's vouches that it was ever sealed here.
     Untagged,
     /// An event can be read today, and nothing will vouch for it when its keys are gone.
@@ -251,6 +253,12 @@ impl Ill {
                  splits its stream: put the rule back, or restore both streams from a copy of the event \
                  store. It is nobody's where it lies"
             }
+            Self::BorrowedKey => {
+                "forged: somebody who can write to the event store put a dead key's id over this event, to \
+                 have it pass for a forgotten person's. It says of nobody that they are forgotten, and \
+                 forgetting somebody because of it would be a mistake. Restore the event from a copy of \
+                 the event store"
+            }
             Self::Untagged => {
                 "forged of a dead key's id, or its tag was removed: it says of nobody that they are \
                  forgotten, and forgetting somebody because of it would be a mistake. Restore the \
@@ -416,6 +424,7 @@ impl fmt::Display for Ill {
             Self::UnknownKey => "unknown key id",
             Self::Tampered => "tampered",
             Self::Misplaced => "misplaced",
+            Self::BorrowedKey => "borrowed key",
             Self::Untagged => "untagged",
             Self::TagMissing => "tag missing",
             Self::OtherVault => "another vault's",

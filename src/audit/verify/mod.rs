@@ -13,6 +13,7 @@ mod events;
 mod kind;
 mod owned;
 mod said;
+mod tag;
 mod used;
 mod vault;
 

@@ -24,7 +24,7 @@ const FILE: &str = "pages.db";
 
 /// Says that a database is one of these: `OubP`.
 const APPLICATION: i64 = 0x4F75_6250;
-const FORMAT: i64 = 1;
+const FORMAT: u32 = 1;
 
 /// How long to wait for SQLite's own locks. Nobody else uses the file; a checkpoint holds one for
 /// moments.
@@ -57,6 +57,7 @@ impl SqlitePages {
         let mut options = OpenOptions::new();
         own::open(&file, options.read(true).write(true).create(true).truncate(false))?;
         let mut writer = connect(&file)?;
+        refuse_newer(&writer)?;
         prepare(&mut writer).map_err(failed)?;
         // What a process wrote that was killed before it synced is visible now, and relied upon
         // from now on.
@@ -97,14 +98,31 @@ fn connect(file: &Path) -> Result<Connection, VaultError> {
     Ok(connection)
 }
 
+/// A number that is noted in the head of the database.
+fn number(db: &Connection, of: &str) -> rusqlite::Result<i64> {
+    db.pragma_query_value(None, of, |row| row.get(0))
+}
+
+/// Refuses what a newer program made. It must not be called damaged: that says to go back to a backup.
+fn refuse_newer(db: &Connection) -> Result<(), VaultError> {
+    let (whose, found) = (number(db, "application_id"), number(db, "user_version"));
+    match (whose.map_err(failed)?, found.map_err(failed)?) {
+        (APPLICATION, found) if found > i64::from(FORMAT) => Err(VaultError::NewerFormat {
+            what: "the vault's database of pages",
+            found: u32::try_from(found).unwrap_or(u32::MAX),
+            known: FORMAT,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Prepares the connection that writes, and makes the table in an empty database.
 fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
-    let number =
-        |db: &Connection, of: &str| db.pragma_query_value(None, of, |row| row.get::<_, i64>(0));
     let fresh = number(db, "schema_version")? == 0;
     if !fresh
-        && (number(db, "application_id")?, number(db, "user_version")?) != (APPLICATION, FORMAT)
+        && (number(db, "application_id")?, number(db, "user_version")?)
+            != (APPLICATION, i64::from(FORMAT))
     {
         return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None));
     }
@@ -257,6 +275,93 @@ mod tests {
         fs::write(temp.path().join(FILE), "no database at all, and longer than its header is")
             .unwrap();
         assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+    }
+
+    #[test]
+    fn pages_of_a_newer_program_are_not_called_damaged() {
+        let temp = tempfile::tempdir().unwrap();
+        drop(SqlitePages::open(temp.path()).unwrap());
+        let file = temp.path().join(FILE);
+        let set = |what: &str, to: i64| {
+            let other = Connection::open(&file).unwrap();
+            other.execute_batch(&format!("PRAGMA {what} = {to}")).unwrap();
+        };
+        for version in [2, i64::from(i32::MAX)] {
+            set("user_version", version);
+            let before = fs::read(&file).unwrap();
+            match SqlitePages::open(temp.path()).map(drop).unwrap_err() {
+                VaultError::NewerFormat { found, known: 1, .. } => {
+                    assert_eq!(i64::from(found), version);
+                }
+                other => panic!("{other}"),
+            }
+            assert!(fs::read(&file).unwrap() == before);
+        }
+        set("user_version", 0);
+        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+        set("user_version", 1);
+        drop(SqlitePages::open(temp.path()).unwrap());
+        // Somebody else's database has numbers of its own.
+        set("application_id", 7);
+        set("user_version", 2);
+        assert!(matches!(SqlitePages::open(temp.path()), Err(VaultError::Damaged(_))));
+    }
+
+    /// SQLite has no sums. What a page of the vault holds is under a seal; the database around it gives it, gives
+    /// something else under its name, or fails.
+    #[test]
+    fn a_database_of_pages_with_a_bit_flipped_or_cut_off_fails_by_name() {
+        let temp = tempfile::tempdir().unwrap();
+        let pages = SqlitePages::open(temp.path()).unwrap();
+        let names: Vec<Vec<u8>> = (0..4u8).map(|n| vec![n; 16]).collect();
+        let puts = names.iter().map(|name| (name.clone(), vec![name[0]; 600])).collect();
+        pages.apply(Batch { puts, ..Batch::default() }).unwrap();
+        pages.flush().unwrap();
+        drop(pages);
+        let file = temp.path().join(FILE);
+        let whole = fs::read(&file).unwrap();
+        let flipped = (0..whole.len()).step_by(101).map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            bytes
+        });
+        let head = (0..100).map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            bytes
+        });
+        let cut = (1..whole.len()).step_by(1021).map(|length| whole[..length].to_vec());
+        let is_named = |error: VaultError| match error {
+            VaultError::Damaged(_) | VaultError::NewerFormat { .. } | VaultError::Storage(_) => {}
+            other => panic!("{other:?}"),
+        };
+        let mut refused = 0;
+        for bytes in head.chain(flipped).chain(cut) {
+            for rest in ["-wal", "-shm"] {
+                let _ = fs::remove_file(beside(&file, rest));
+            }
+            fs::write(&file, bytes).unwrap();
+            match SqlitePages::open(temp.path()) {
+                Err(error) => {
+                    refused += 1;
+                    is_named(error);
+                }
+                Ok(pages) => {
+                    for name in &names {
+                        if let Err(error) = pages.get(name) {
+                            refused += 1;
+                            is_named(error);
+                        }
+                    }
+                    let mut seen = 0;
+                    match pages.names(&mut |_| seen += 1) {
+                        Ok(()) => assert!(seen <= 2 * names.len(), "{seen}"),
+                        Err(error) => is_named(error),
+                    }
+                }
+            }
+        }
+        assert!(refused > 30, "{refused}");
     }
 
     #[test]

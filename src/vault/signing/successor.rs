@@ -135,9 +135,11 @@ impl Successor {
         let mut words = line.ok_or_else(none)?.split_ascii_whitespace();
         let version = words.next().and_then(|word| word.strip_prefix(MARK)).ok_or_else(none)?;
         if version != VERSION {
-            let is_number = !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit());
+            // Without zeros in front: then any number but 1 is a higher one.
+            let is_number = version.bytes().all(|b| b.is_ascii_digit());
+            let newer = is_number && !version.is_empty() && !version.starts_with('0');
             let version = version.to_owned();
-            return Err(if is_number { SuccessorError::Newer { file, version } } else { none() });
+            return Err(if newer { SuccessorError::Newer { file, version } } else { none() });
         }
         let of = words.next().and_then(|word| word.parse().ok()).map(VaultId).ok_or_else(none)?;
         let secret = words.next().and_then(base64url::decode).map(Zeroizing::new);

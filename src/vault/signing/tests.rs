@@ -206,17 +206,25 @@ fn a_successors_file_is_private_and_what_is_none_is_refused_by_name() {
         fs::write(&path, text).unwrap();
         Successor::load(&path).unwrap_err()
     };
-    let newer = refused(&text.replace("SUCCESSOR-1", "SUCCESSOR-2"));
-    assert!(matches!(newer, SuccessorError::Newer { .. }), "{newer}");
+    for version in ["2", "10", "99999999999999999999"] {
+        let newer = refused(&text.replace("SUCCESSOR-1", &format!("SUCCESSOR-{version}")));
+        assert!(matches!(&newer, SuccessorError::Newer { version: told, .. } if told == version));
+    }
     for cut in 1..secret.len() {
         let end = text.trim_end().len() - cut;
         let error = refused(&text[..end]);
         assert!(matches!(error, SuccessorError::NotASuccessor(_)), "{error}");
         assert!(!error.to_string().contains(&secret[..10]), "{error}");
     }
-    for odd in
-        ["", "a letter", "OUBLIETTE-SUCCESSOR-1", "OUBLIETTE-SUCCESSOR-x 1 2", "AGE-SECRET-KEY-1"]
-    {
+    for odd in [
+        "",
+        "a letter",
+        "OUBLIETTE-SUCCESSOR-1",
+        "OUBLIETTE-SUCCESSOR-0 1 2",
+        "OUBLIETTE-SUCCESSOR-01 1 2",
+        "OUBLIETTE-SUCCESSOR-x 1 2",
+        "AGE-SECRET-KEY-1",
+    ] {
         assert!(matches!(refused(odd), SuccessorError::NotASuccessor(_)), "{odd}");
     }
     assert!(matches!(Successor::load(&folder.path().join("absent")), Err(SuccessorError::Io(..))));
@@ -228,5 +236,49 @@ fn a_successors_file_is_private_and_what_is_none_is_refused_by_name() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let told = Successor::load(&path).unwrap_err();
         assert!(told.to_string().contains("chmod 600"), "{told}");
+    }
+}
+
+/// Nothing in the file vouches for it: a changed one is another vault's, or another key, and no such key is
+/// taken for the one that is pinned.
+#[test]
+fn no_bit_and_no_byte_of_a_successors_file_makes_it_the_same_successor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("successor.key");
+    let vault = crate::vault::VaultId(uuid::Uuid::new_v4());
+    let successor = Successor::generate(vault).unwrap();
+    successor.save(&path).unwrap();
+    let good = fs::read(&path).unwrap();
+    // What is before it is for people.
+    let said = good.iter().rposition(|byte| *byte == b'O').unwrap();
+    let said = good[..=said].windows(2).rposition(|two| two == b"\nO").map_or(0, |at| at + 1);
+    let load = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Successor::load(&path)
+    };
+    let (mut others, mut newer) = (0, 0);
+    for bit in said * 8..(good.len() - 1) * 8 {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        match load(&bytes) {
+            // A digit of the vault's id in upper case is the same digit.
+            Ok(read) if (read.id(), read.vault()) == (successor.id(), vault) => {
+                assert!(bytes.eq_ignore_ascii_case(&good), "bit {bit}");
+            }
+            Ok(_) => others += 1,
+            Err(SuccessorError::Newer { .. }) => newer += 1,
+            Err(SuccessorError::NotASuccessor(_)) => {}
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+    }
+    assert!(others > 100 && newer == 3, "{others}, {newer}");
+    for at in 0..good.len() - 1 {
+        let mut bytes = good.clone();
+        bytes.remove(at);
+        let shorter = [load(&good[..at]), load(&bytes)];
+        for read in shorter.into_iter().flatten() {
+            // A byte less for people.
+            assert!(at < said && (read.id(), read.vault()) == (successor.id(), vault), "byte {at}");
+        }
     }
 }

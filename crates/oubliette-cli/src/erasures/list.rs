@@ -168,4 +168,46 @@ mod tests {
         }
         assert!(parse(&b""[..], true).is_ok());
     }
+
+    /// Of announcements as this vault signed them: whatever is changed in a list, it is refused as a whole.
+    #[test]
+    fn no_bit_and_no_byte_of_a_list_can_change_unnoticed() {
+        let vectors =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/announcements.json");
+        let vectors: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(vectors).unwrap()).unwrap();
+        let lines = vectors["vectors"].as_array().unwrap().iter().take(1);
+        let lines: Vec<String> = lines.map(|vector| vector["line"].to_string()).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let whole = [lines.join("\n"), end(&lines)].join("\n") + "\n";
+        assert_eq!(read(&whole), Ok(1));
+        let named = |bytes: &[u8], what: &str, at: usize| {
+            let refused = parse(bytes, false);
+            let Err(told) = refused else { panic!("{what} {at}: {refused:?}") };
+            let told = format!("{told:?}");
+            let names = [
+                "lines are missing or were changed",
+                "the form of a list's end",
+                "has no end",
+                "line 1: ",
+                "line 2: ",
+                // What is no text at all.
+                "UTF-8",
+            ];
+            assert!(names.iter().any(|name| told.contains(name)), "{what} {at}: {told}");
+        };
+        let bytes = whole.as_bytes();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            named(&flipped, "bit", bit);
+        }
+        // Without its last line feed it is the same list.
+        for at in 0..bytes.len() - 1 {
+            named(&bytes[..at], "cut to", at);
+            let mut shorter = bytes.to_vec();
+            shorter.remove(at);
+            named(&shorter, "byte", at);
+        }
+    }
 }

@@ -301,6 +301,22 @@ async fn an_image_from_before_a_restoration_serves_nobody_whom_that_forgot() {
     assert!(is_read(&after, "user-2").await);
 }
 
+/// What was forgotten since a backup was made the backup has, until the store says so.
+#[tokio::test]
+async fn whom_a_backup_brings_back_the_stores_announcements_forget_again() {
+    let place = Place::new();
+    let (store, lost) = lived_in(&place, &["user-1", "user-2"]).await;
+    place.back_up(lost.vault().unwrap(), "copy.age").await.unwrap();
+    let erasure = lost.forget(&subject("user-1"), "ticket 1").await.unwrap().erasure;
+    drop(lost);
+    place.restore("copy.age").unwrap();
+    let vault = place.restored();
+    live(vault.opening_key(vault.keys_of(&subject("user-1")).unwrap()[0].id));
+    let back = bank(&store, vault).await.unwrap();
+    assert_eq!(back.witnessed().replayed, [erasure]);
+    assert!(!is_read(&back, "user-1").await && is_read(&back, "user-2").await);
+}
+
 /// Nobody can say whose it was, but that it is newer than the vault, the id of its key and its tag do.
 #[tokio::test]
 async fn an_event_under_a_key_that_is_newer_than_the_backup_says_so() {
@@ -402,6 +418,9 @@ async fn an_event_that_is_newer_than_the_vault_ends_no_reading_once_its_key_is_d
     assert_eq!(why[..3], [(1, &vec![]), (0, &unvouched), (0, &unvouched)]);
     assert!(events[1].data.is_none() && events[3].tombstone.is_some());
     assert_eq!((over.unvouched(), over.unsealed()), (2, 0));
+    let report = over.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    // Those of user-1, and the one of user-2, whose key lives.
+    assert_eq!(report.found, [(Ill::UnknownEra, 3)].into());
     use futures::TryStreamExt;
     let all: Vec<_> = over.read_all(ReadAllOptions::default()).try_collect().await.unwrap();
     assert!(all.len() >= 6);

@@ -153,6 +153,29 @@ fn no_destroyed_key_is_found_by_who_has_every_byte_ever_written() {
     assert!(destroyed > 0);
 }
 
+/// All that was ever in the vault's folder, and no root slot.
+#[test]
+fn the_folder_without_its_slot_opens_no_page_and_names_nobody() {
+    let case = Life::live(0, 4, Store::Recorded(Sabotage::None));
+    let pages = case.archive.pages();
+    let sealed: Vec<Sealed> =
+        pages.iter().filter_map(|(name, page)| Sealed::stored(&case.vault, name, page)).collect();
+    let all: Vec<Vec<u8>> = pages.iter().map(|(_, page)| page.clone()).collect();
+    let read = Loot::gather(&sealed, &all, &case.wanted(), Trials::Every);
+    assert_eq!((read.opened.len(), read.keys.len()), (0, 0), "of {} pages", sealed.len());
+    assert!((0..all.len()).all(|at| read.found_from(at).is_empty()));
+    let named = |who: &str| {
+        all.iter().any(|page| page.windows(who.len()).any(|found| found == who.as_bytes()))
+    };
+    assert!(!named("user-") && !named("account-"));
+    // With the slot, the same pages say all of it.
+    let slot = case.moments.last().unwrap().slot.clone();
+    let loot = Loot::gather(&sealed, &[slot], &case.wanted(), Trials::Every);
+    let texts = loot.readable_from(0);
+    assert!(!loot.found_from(0).is_empty(), "too weak to mean something");
+    assert!(texts.iter().any(|text| text.bytes.windows(5).any(|found| found == b"user-")));
+}
+
 #[test]
 fn no_destroyed_key_is_found_in_a_vault_made_and_opened_as_by_its_users() {
     for seed in 0..rounds(1) {

@@ -6,13 +6,13 @@ use uuid::Uuid;
 use super::{
     super::{
         note::Note,
-        open::RETIRE,
+        open::{EPOCH, RETIRE},
         openings::{OPENINGS, Openings, Whereabouts},
         page::{Child, Entry, Items, Page, RootHead},
         retire::RetireList,
     },
     all,
-    disk::{Crash, Disk},
+    disk::{Crash, Disk, Image},
     forensic, set, tiny, unset,
 };
 use crate::{
@@ -260,6 +260,47 @@ fn a_bad_root_page_is_an_error() {
     }
 }
 
+/// It is not sealed: whoever writes to the folder can change it.
+#[test]
+fn the_epoch_beside_the_pages_only_words_an_error() {
+    let (disk, tree) = filled();
+    let before = disk.image();
+    tree.erase(vec![unset([7])]).unwrap();
+    drop(tree);
+    let (whole, sectors) = (disk.image(), disk.sectors());
+    let stored = whole[EPOCH].clone();
+    assert_eq!(stored, 1u64.to_be_bytes());
+    let flipped = (0..stored.len() * 8).map(|bit| {
+        let mut bytes = stored.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        Some(bytes)
+    });
+    let cut = (0..stored.len()).map(|length| Some(stored[..length].to_vec()));
+    let longer = [Some([stored.as_slice(), &[0]].concat()), None];
+    for changed in flipped.chain(cut).chain(longer) {
+        let opened = |mut image: Image| {
+            match &changed {
+                Some(bytes) => image.insert(EPOCH.to_vec(), bytes.clone()),
+                None => image.remove(EPOCH),
+            };
+            disk.set_image(image);
+            disk.set_sectors(sectors.clone());
+            disk.open(tiny())
+        };
+        assert_eq!(all(&opened(whole.clone()).unwrap()).len(), 59, "{changed:?}");
+        let old = opened(before.clone()).map(drop);
+        assert!(
+            matches!(
+                old,
+                Err(VaultError::RolledBack { .. }
+                    | VaultError::SlotOutdated { .. }
+                    | VaultError::Damaged(_))
+            ),
+            "{changed:?}: {old:?}"
+        );
+    }
+}
+
 #[test]
 fn a_damaged_retire_list_keeps_nobody_out() {
     let (disk, tree) = filled();
@@ -334,12 +375,22 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
     use sha2::{Digest, Sha256};
     let (disk, tree) = filled();
     drop(tree);
-    let mut sectors = disk.sectors();
-    sectors[1][19] = 5;
-    let sum = Sha256::digest(&sectors[1][..SECTOR_BYTES - 32]);
-    sectors[1][SECTOR_BYTES - 32..].copy_from_slice(&sum);
-    disk.set_sectors(sectors);
-    assert!(matches!(disk.open(tiny()), Err(VaultError::NewerFormat { found: 5, known: 4, .. })));
+    let whole = disk.sectors();
+    // Whatever is in the other sector.
+    for at in 0..2 {
+        let opened = |format| {
+            let mut sectors = whole.clone();
+            sectors[at][19] = format;
+            let sum = Sha256::digest(&sectors[at][..SECTOR_BYTES - 32]);
+            sectors[at][SECTOR_BYTES - 32..].copy_from_slice(&sum);
+            disk.set_sectors(sectors);
+            disk.open(tiny()).map(drop)
+        };
+        let newer = opened(5);
+        assert!(matches!(newer, Err(VaultError::NewerFormat { found: 5, known: 4, .. })));
+        let older = opened(3);
+        assert!(matches!(older, Err(VaultError::SlotDamaged(told)) if told.contains("format 3")));
+    }
 }
 
 /// To go on without it would be to write over what a newer program keeps there.

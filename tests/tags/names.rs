@@ -1,0 +1,168 @@
+//! What somebody who writes to the store can put there: each has a name of its own.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use oubliette::{
+    audit::verify::{Ill, VerifyOptions},
+    event::{RecordedEvent, SUBJECT_FORGOTTEN},
+    store::{MemoryStore, Unreadable},
+};
+
+use super::*;
+
+/// What is in place of the event of user-2, who lives.
+async fn told(
+    events: Vec<RecordedEvent>,
+    layer: &Oubliette<MemoryStore>,
+) -> (Option<Unreadable>, Vec<Ill>, u64) {
+    let told = over(events, layer).await;
+    let report = told.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    (why(&told, "user-2").await, ills(&told).await, report.events.unsealed)
+}
+
+/// The event with the key id of another one over its token.
+fn with_key_of(event: &RecordedEvent, dead: &RecordedEvent) -> RecordedEvent {
+    let token = |event: &RecordedEvent| {
+        let text = text(event);
+        let (_, after) = text.split_once(r#""$sealed":[""#).unwrap();
+        after.split_once('"').unwrap().0.to_owned()
+    };
+    let (own, theirs) = (token(event), token(dead));
+    let bytes = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text).unwrap();
+    let mut forged = bytes(&own);
+    forged[2..22].copy_from_slice(&bytes(&theirs)[2..22]);
+    let data = text(event).replace(&own, &BASE64_URL_SAFE_NO_PAD.encode(forged));
+    with_data(event, &data)
+}
+
+fn with_data(event: &RecordedEvent, data: &str) -> RecordedEvent {
+    let mut event = event.clone();
+    event.data = Some(json(data).into());
+    event
+}
+
+fn with_metadata(event: &RecordedEvent, metadata: Option<&str>) -> RecordedEvent {
+    let mut event = event.clone();
+    event.metadata = metadata.map(json);
+    event
+}
+
+/// Of a key id two bytes say of which stream it is. So of two dead keys one may pass for a key of this
+/// stream, once in 65,536 times, but not both.
+#[tokio::test]
+async fn a_dead_keys_id_over_a_living_event_is_a_borrowed_key() {
+    let (store, layer) = world().await;
+    put(&layer, "user-3", event("UserRegistered", r#"{"colour":"red","name":"Ada"}"#))
+        .await
+        .unwrap();
+    layer.forget(&subject("user-3"), "asked").await.unwrap();
+    let living = raw(&store, "user-2").await.remove(0);
+    let other_vault = {
+        let (store, _) = world().await;
+        raw(&store, "user-2").await.remove(0)
+    };
+    type Forge = fn(&RecordedEvent, &RecordedEvent, &RecordedEvent) -> RecordedEvent;
+    let forgeries: [(&str, Unreadable, Forge); 6] = [
+        ("the key id", Unreadable::Tampered, |living, dead, _| with_key_of(living, dead)),
+        ("the token", Unreadable::Tampered, |living, dead, _| with_data(living, &text(dead))),
+        ("and the tag", Unreadable::Tampered, |_, dead, _| dead.clone()),
+        ("and no tag", Unreadable::Untagged, |_, dead, _| with_metadata(dead, None)),
+        ("and the tag of another vault", Unreadable::OtherVault, |_, dead, other| {
+            let mut forged = dead.clone();
+            forged.metadata = other.metadata.clone();
+            forged
+        }),
+        ("and a tag of no era", Unreadable::Tampered, |_, dead, _| {
+            let metadata = dead.metadata.as_ref().unwrap().as_str().to_owned();
+            let (before, after) = metadata.split_once(r#""mac":""#).unwrap();
+            let (mac, after) = after.split_once('"').unwrap();
+            let mut mac = BASE64_URL_SAFE_NO_PAD.decode(mac).unwrap();
+            mac[8] ^= 1;
+            let mac = BASE64_URL_SAFE_NO_PAD.encode(mac);
+            with_metadata(dead, Some(&format!(r#"{before}"mac":"{mac}"{after}"#)))
+        }),
+    ];
+    for (name, error, forge) in forgeries {
+        let mut names = Vec::new();
+        for who in ["user-1", "user-3"] {
+            let dead = raw(&store, who).await.remove(0);
+            let mut forged = forge(&living, &dead, &other_vault);
+            (forged.stream, forged.id) = (living.stream.clone(), living.id);
+            let (why, ills, _) = told(vec![forged], &layer).await;
+            // With a tag of no era that the vault knows, nobody is said to be forgotten, and nothing ends.
+            let expected = if name == "and a tag of no era" { None } else { Some(error.clone()) };
+            assert_eq!(why, expected, "{name}");
+            assert_eq!(ills.len(), 1, "{name}: {ills:?}");
+            names.extend(ills);
+        }
+        assert!(names.contains(&Ill::BorrowedKey), "{name}: {names:?}");
+    }
+    // Where the key is of this stream, somebody changed what was sealed here, and that is another name.
+    let mut dead = raw(&store, "user-1").await;
+    dead[0].metadata = None;
+    let told = over(dead, &layer).await;
+    assert_eq!(ills(&told).await, [Ill::Untagged]);
+}
+
+/// What the tag is for, thing by thing. That of a dead key's id is above.
+#[tokio::test]
+async fn each_thing_that_can_be_forged_has_a_name_of_its_own() {
+    let (store, layer) = world().await;
+    let living = raw(&store, "user-2").await.remove(0);
+    let dead = raw(&store, "user-1").await;
+    let changed = with_data(&dead[0], &text(&dead[0]).replace("blue", "red"));
+    assert_eq!(ills(&over(vec![changed], &layer).await).await, [Ill::Tampered]);
+
+    let clear = with_data(&living, r#"{"colour":"blue","name":"Erika"}"#);
+    let unsealed = with_metadata(&clear, None);
+    assert_eq!(told(vec![unsealed], &layer).await, (None, vec![], 1));
+    // Under the tag of what was there it is an event that was changed.
+    let (why, ills, unsealed) = told(vec![clear], &layer).await;
+    assert_eq!((why, ills, unsealed), (Some(Unreadable::Tampered), vec![Ill::Tampered], 0));
+
+    let metadata = living.metadata.as_ref().unwrap().as_str();
+    let holes = metadata.replacen(
+        r#""$oubliette":{"#,
+        r#""$oubliette":{"holes":{"withheld":[["/name"]]},"#,
+        1,
+    );
+    let hole = with_metadata(&living, Some(&holes));
+    let expected = (Some(Unreadable::ForgedHole), vec![Ill::ForgedHole], 0);
+    assert_eq!(told(vec![hole], &layer).await, expected);
+
+    let mut tombstone = dead.iter().find(|event| event.is_tombstone()).unwrap().clone();
+    assert_eq!(tombstone.event_type.as_str(), SUBJECT_FORGOTTEN);
+    tombstone.stream = living.stream.clone();
+    assert_eq!(told(vec![tombstone], &layer).await, (None, vec![Ill::ForgedTombstone], 0));
+
+    let (theirs, _) = world().await;
+    let theirs = raw(&theirs, "user-2").await;
+    let expected = (Some(Unreadable::OtherVault), vec![Ill::OtherVault], 0);
+    assert_eq!(told(theirs, &layer).await, expected);
+
+    // The genuine ones.
+    assert_eq!(told(vec![living], &layer).await, (None, vec![], 0));
+    let genuine = over(dead, &layer).await;
+    assert_eq!(super::ills(&genuine).await, []);
+}
+
+/// What binds an event is its stream, id and type. The order is the store's.
+#[tokio::test]
+async fn events_that_are_removed_or_put_in_another_order_are_not_noticed() {
+    let (store, layer) = world().await;
+    for colour in ["red", "green"] {
+        let data = format!(r#"{{"colour":"{colour}","name":"Erika"}}"#);
+        put(&layer, "user-2", event("UserMoved", &data)).await.unwrap();
+    }
+    let whole = raw(&store, "user-2").await;
+    for kept in [vec![0, 2], vec![0, 1], vec![2, 0, 1]] {
+        let events: Vec<_> = kept.iter().map(|&at| whole[at].clone()).collect();
+        assert_eq!(told(events.clone(), &layer).await, (None, vec![], 0), "{kept:?}");
+        let read = all(&over(events, &layer).await, "user-2").await;
+        let ids: Vec<_> = read.iter().map(|event| event.id).collect();
+        assert_eq!(ids, kept.iter().map(|&at| whole[at].id).collect::<Vec<_>>());
+        assert_eq!(shape(&read), "c".repeat(kept.len()));
+    }
+    // One that is there again, in its own place, after what came later was removed.
+    let again = vec![whole[0].clone()];
+    assert_eq!(told(again, &layer).await, (None, vec![], 0));
+}
