@@ -197,11 +197,15 @@ impl Naming {
     /// again at the same place (after a restored backup, say) has another id; permuted, so that
     /// ids do not link a person's streams to each other.
     pub(super) fn mint(&self, key: &Place) -> Result<KeyId, VaultError> {
+        self.id_of(key, random()?)
+    }
+
+    fn id_of(&self, key: &Place, salt: [u8; 3]) -> Result<KeyId, VaultError> {
         let mut block = [0; 16];
         block[..8].copy_from_slice(&key[1..1 + SUBJECT_PREFIX]);
         block[8..10].copy_from_slice(&key[HASH_END + 1..HASH_END + 1 + STREAM_PREFIX]);
         block[10..13].copy_from_slice(&key[HASH_END + 18..HASH_END + 21]);
-        block[13..].copy_from_slice(&random::<3>()?);
+        block[13..].copy_from_slice(&salt);
         let mut block = block.into();
         let era = self.eras.with_current(|keys| {
             keys.ids.encrypt_block(&mut block);
@@ -211,6 +215,12 @@ impl Naming {
         id[..ERA_BYTES].copy_from_slice(&era.0);
         id[ERA_BYTES..].copy_from_slice(&block);
         Ok(KeyId(id))
+    }
+
+    /// As [`Naming::mint`], for vectors.
+    #[cfg(test)]
+    pub(super) fn mint_as_vector(&self, key: &Place, salt: [u8; 3]) -> KeyId {
+        self.id_of(key, salt).unwrap()
     }
 
     /// Whether an id says the place that its key stands at.
