@@ -3,19 +3,18 @@
 //! must open for ever. What a reader gets of each, or its error, [`reader`] finds out by the program's own way.
 //! `tests/format_vectors.rs` opens those that need no vault through the public functions.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 mod bad;
+#[path = "../../../tests/common/vectors.rs"]
+mod files;
 mod good;
 mod holes;
 mod reader;
 mod world;
+
+pub(crate) use files::{are_committed, committed, hex, is_wanted, path};
 
 use super::*;
 use crate::{
@@ -34,10 +33,6 @@ const ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0001);
 const PRIVATE_ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0002);
 const OTHER_ID: Uuid = Uuid::from_u128(0x0190_a6c0_0000_7000_8000_0000_0000_0003);
 const POLICY: PolicyDigest = PolicyDigest([0x50, 0x4f, 0x4c, 0x49, 0x43, 0x59, 0x30, 0x31]);
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn counting<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|i| from.wrapping_add(u8::try_from(i).unwrap()))
@@ -327,24 +322,4 @@ fn the_committed_vectors_are_what_is_written_today() {
 #[test]
 fn every_bad_vector_fails_with_its_own_error() {
     have_their_names(&bad::vectors(&good::vectors()));
-}
-
-/// A file of vectors.
-pub(crate) fn committed(name: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(path(name)).unwrap()).unwrap()
-}
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
-}
-
-/// Compares a file with what it should be, and makes it if it is not there and that is asked for.
-pub(crate) fn are_committed(name: &str, file: &Value) {
-    let text = serde_json::to_string_pretty(file).unwrap() + "\n";
-    let path = path(name);
-    if !path.exists() && std::env::var_os("OUBLIETTE_WRITE_VECTORS").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &text).unwrap();
-    }
-    assert!(fs::read_to_string(&path).unwrap() == text, "{name} differs");
 }
