@@ -1,6 +1,8 @@
 //! Reads vectors as the program does: out of a store, through the layer and through the codec, with a vault that
 //! has exactly the eras and keys that the file states. So no vector says another error than the program.
 
+use std::sync::LazyLock;
+
 use futures::{TryStreamExt, executor::block_on};
 
 use super::*;
@@ -115,14 +117,14 @@ async fn in_its_stream(vector: &Value) -> Option<Result<Seen, Unreadable>> {
 
 /// Through the codec, whose caller keeps events in one piece where they belong.
 fn by_codec(vector: &Value) -> Result<Seen, Unreadable> {
-    let codec = Codec::new(vault(), policy());
+    static CODEC: LazyLock<Codec> = LazyLock::new(|| Codec::new(vault(), policy()));
     let event_type = EventType::new(&word(vector, "type")).unwrap();
     let event = EventRef {
         stream: &stream(&word(vector, "stream")),
         id: word(vector, "id").parse().unwrap(),
         event_type: &event_type,
     };
-    let opened = match codec.open(event, &data(vector), metadata(vector).as_ref()) {
+    let opened = match CODEC.open(event, &data(vector), metadata(vector).as_ref()) {
         Err(CodecError::Unreadable(unreadable)) => return Err(unreadable),
         opened => opened.unwrap(),
     };
