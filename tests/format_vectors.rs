@@ -190,7 +190,8 @@ fn every_good_vector_opens_to_what_it_says() {
         let associated = stored.associated(&event.context());
         assert_eq!(&hex(&associated), vector.associated.as_ref().unwrap(), "{name}");
         let opened = vector.opened.as_ref().unwrap();
-        let expected = Read::Opened(opened.data.as_ref().map(payload), json(opened.metadata.as_ref()));
+        let expected =
+            Read::Opened(opened.data.as_ref().map(payload), json(opened.metadata.as_ref()));
         assert!(event.read(&keys) == expected, "{name}");
     }
 }

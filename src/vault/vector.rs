@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     crypto::{KeyId, Secret},
-    event::{Class, Era, ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+    event::{
+        Class, Era, ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp,
+    },
 };
 
 /// What is in the vault of some vectors, and nothing else.

@@ -188,9 +188,13 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
     };
     let private = Some("private");
     let half = |edit: &dyn Fn(&mut Value)| noted(&split, private, edit);
-    add("split-private-half-with-a-tag", "tampered", half(&|n| {
-        n["mac"] = "A".repeat(38).into();
-    }));
+    add(
+        "split-private-half-with-a-tag",
+        "tampered",
+        half(&|n| {
+            n["mac"] = "A".repeat(38).into();
+        }),
+    );
     add("split-private-half-with-fields", "tampered", half(&|n| n["fields"] = json!([["*"]])));
     add("split-private-half-with-others", "tampered", half(&|n| n["others"] = true.into()));
     add("split-private-half-with-data-in-clear", "tampered", {
@@ -213,9 +217,13 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
     let public = |edit: &dyn Fn(&mut Value)| noted(&split, None, edit);
     add("split-without-stubs", "tampered", public(&|n| without(n, "stubs")));
     add("split-without-private", "malformed", public(&|n| without(n, "private")));
-    add("stubs-of-nothing", "malformed", noted(&whole, None, &|n| {
-        n["stubs"] = json!(["AQE".to_owned() + &"A".repeat(64)]);
-    }));
+    add(
+        "stubs-of-nothing",
+        "malformed",
+        noted(&whole, None, &|n| {
+            n["stubs"] = json!(["AQE".to_owned() + &"A".repeat(64)]);
+        }),
+    );
 
     // Where an event lies.
     let lies = |vector: &Value, physical: &str| set(vector, "in", physical);
@@ -224,12 +232,20 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
     add("moved-with-its-note", "misplaced", lies(&of_stream(STREAM), "user-457"));
     add("split-public-half-moved", "misplaced", lies(&split, "user-public-457"));
     add("split-public-half-in-the-private-one", "misplaced", lies(&split, "user-private-456"));
-    add("a-half-of-nothing", "misplaced", noted(&whole, None, &|n| {
-        n["public"] = OTHER_ID.to_string().into();
-    }));
-    add("hidden-as-a-private-half", "misplaced", noted(&whole, None, &|n| {
-        (n["stream"], n["public"]) = (STREAM.into(), OTHER_ID.to_string().into());
-    }));
+    add(
+        "a-half-of-nothing",
+        "misplaced",
+        noted(&whole, None, &|n| {
+            n["public"] = OTHER_ID.to_string().into();
+        }),
+    );
+    add(
+        "hidden-as-a-private-half",
+        "misplaced",
+        noted(&whole, None, &|n| {
+            (n["stream"], n["public"]) = (STREAM.into(), OTHER_ID.to_string().into());
+        }),
+    );
 
     // What the vault knows of the keys.
     let sealed = |number: u8, key: u8, by: By| {
@@ -244,7 +260,11 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
     add("key-of-a-later-era-under-todays-tag", "unknown-era", sealed(0x35, OF_LATER, ours));
     add("unknown-key", "unknown-era", edited(&whole, |bytes| bytes[2] ^= 1));
     add("of-another-vault", "other-vault", sealed(0x36, OF_THEIRS, By::AnotherVault));
-    add("never-made-under-another-vaults-tag", "other-vault", sealed(0x37, NEVER, By::AnotherVault));
+    add(
+        "never-made-under-another-vaults-tag",
+        "other-vault",
+        sealed(0x37, NEVER, By::AnotherVault),
+    );
 
     // Of an event of which no part opens.
     let dead = |number: u8, by: By| sealed(number, DEAD, by);
@@ -252,13 +272,21 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
     add("shredded-without-a-tag", "untagged", dead(0x38, By::Nobody));
     add("shredded-under-another-vaults-tag", "other-vault", dead(0x39, By::AnotherVault));
     add("shredded-under-a-tag-of-an-earlier-era", "tampered", dead(0x3a, By::Us(FIRST)));
-    add("shredded-and-its-tag-flipped", "tampered", noted(&gone, None, &|n| {
-        let mac = n["mac"].as_str().unwrap();
-        let last = if mac.ends_with('A') { "Q" } else { "A" };
-        n["mac"] = [&mac[..mac.len() - 2], "A", last].concat().into();
-    }));
+    add(
+        "shredded-and-its-tag-flipped",
+        "tampered",
+        noted(&gone, None, &|n| {
+            let mac = n["mac"].as_str().unwrap();
+            let last = if mac.ends_with('A') { "Q" } else { "A" };
+            n["mac"] = [&mac[..mac.len() - 2], "A", last].concat().into();
+        }),
+    );
     add("shredded-and-moved", "tampered", set(&gone, "id", &OTHER_ID.to_string()));
-    add("shredded-and-public-data-added", "tampered", replaced(&gone, "data", "{\"$", "{\"a\":1,\"$"));
+    add(
+        "shredded-and-public-data-added",
+        "tampered",
+        replaced(&gone, "data", "{\"$", "{\"a\":1,\"$"),
+    );
     add("shredded-and-its-token-flipped", "tampered", edited(&gone, last));
     add("a-dead-keys-id-over-a-living-event", "tampered", {
         edited(&whole, |bytes| bytes[2..22].copy_from_slice(&id(DEAD).0))
@@ -295,8 +323,16 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
     add("whole-beside-fields", "malformed", parts(0x45, town, some));
 
     // Of which kind the payload is.
-    add("sealed-bytes-over-json", "tampered", noted(&whole, None, &|n| n["sealed"] = "bytes".into()));
-    add("clear-bytes-over-json", "malformed", noted(&whole, None, &|n| n["clear"] = "bytes".into()));
+    add(
+        "sealed-bytes-over-json",
+        "tampered",
+        noted(&whole, None, &|n| n["sealed"] = "bytes".into()),
+    );
+    add(
+        "clear-bytes-over-json",
+        "malformed",
+        noted(&whole, None, &|n| n["clear"] = "bytes".into()),
+    );
     add("clear-bytes-not-noted", "malformed", {
         noted(&find("public-bytes"), None, &|n| without(n, "clear"))
     });
@@ -318,4 +354,3 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
     add("no-notes", "malformed", set(&whole, "metadata", r#"{"$oubliette":{}}"#));
     bad
 }
-

@@ -227,4 +227,3 @@ fn rewritten(fields: &Value) -> Value {
     vector["opened"]["data"]["json"] = opened.into();
     vector
 }
-

@@ -90,9 +90,13 @@ fn good() -> Vec<Value> {
         ),
         (
             two.clone(),
-            Case::new("noted-in-a-later-era", "what opens vouches for it", vec![(OWN, rest, "", 0)])
-                .notes(noted_in(LATER, &two))
-                .by(By::Us(LATER)),
+            Case::new(
+                "noted-in-a-later-era",
+                "what opens vouches for it",
+                vec![(OWN, rest, "", 0)],
+            )
+            .notes(noted_in(LATER, &two))
+            .by(By::Us(LATER)),
         ),
     ];
     let vector = |(number, (holes, case)): (u8, (Holes, Case))| {

@@ -11,8 +11,8 @@ use crate::{
     layer::{Codec, CodecError, EventRef, Oubliette},
     policy::Policy,
     store::{
-        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions, ReadOptions,
-        StoreError,
+        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
+        ReadOptions, StoreError,
     },
 };
 
@@ -166,9 +166,7 @@ impl Seen {
     fn to_json(&self) -> Value {
         let data = self.data.as_ref().map_or(Value::Null, payload);
         let mut seen = json!({ "data": data, "metadata": text(self.metadata.as_ref()) });
-        let list = |name, list: Value| {
-            (list != json!([])).then_some((name, list))
-        };
+        let list = |name, list: Value| (list != json!([])).then_some((name, list));
         let members = [
             self.subject.as_ref().map(|subject| ("subject", subject.as_str().into())),
             list("keys", json!(self.keys)),
