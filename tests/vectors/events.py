@@ -65,22 +65,30 @@ def holes_of(notes):
         assert len(token(part["ref"])) == 16 and all(len(token(k)) == 20 for k in part["keys"])
         assert datetime.date.fromisoformat(part["day"]).isoformat() == part["day"]
     return h
+def is_later(v):
+    """Whether the notes of an event say that they are of a later version (section 5)."""
+    return isinstance(v, Number) and re.fullmatch(r"[1-9]\d*", v) is not None and 1 < int(v) < 2**32
 def notes_of(meta):
     """The notes of section 5."""
     if "$oubliette" not in meta: return {}
+    notes = meta["$oubliette"]
+    assert isinstance(notes, dict) and notes, "malformed"
+    if "v" in notes: raise AssertionError("version" if is_later(notes["v"]) else "malformed")
     try:
-        notes = meta["$oubliette"]
-        assert isinstance(notes, dict) and notes
         assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "stubs", "mac"}
         if "stream" in notes: name(notes["stream"])
         for half in {"private", "public"} & set(notes): assert str(uuid.UUID(notes[half])) == notes[half]
         assert notes.get("sealed", "bytes") == notes.get("clear", "bytes") == "bytes" and notes.get("others", True) is True
         assert "mac" not in notes or len(token(notes["mac"])) == 28
-        assert "stubs" not in notes or notes["stubs"] and all(len(token_of(token(s))) == 50 for s in notes["stubs"])
+        stubs = list(map(token, notes.get("stubs", [])))
+        assert "stubs" not in notes or stubs
         fields = notes.get("fields", [["*"]])
         assert fields and all(isinstance(part, list) and all(type(f) is str for f in part) for part in fields)
         holes_of(notes)
     except Exception: raise AssertionError("malformed")
+    assert all(s[:1] == b"\1" for s in stubs), "version"
+    assert all(s[1:2] == b"\1" for s in stubs), "algorithm"
+    assert all(len(s) == 50 for s in stubs), "malformed"
     return notes
 def said(h, stream, id, kind):
     """What the tag of the holes is over."""

@@ -189,7 +189,7 @@ pub(super) fn named(error: &Unreadable) -> &'static str {
         Unreadable::KeyMissing => "key-missing",
         Unreadable::NotBase64 => "not-base64",
         Unreadable::Truncated => "truncated",
-        Unreadable::Version(_) => "version",
+        Unreadable::Version(_) | Unreadable::NotesVersion(_) => "version",
         Unreadable::Algorithm(_) => "algorithm",
         Unreadable::Malformed(_) => "malformed",
         Unreadable::Untagged => "untagged",
