@@ -45,6 +45,8 @@ mod tree;
 mod types;
 mod under_way;
 mod unsettled;
+#[cfg(test)]
+mod vector;
 mod verdict;
 mod verify;
 mod wire;
@@ -84,6 +86,8 @@ pub(crate) use types::{
 pub use types::{Epoch, KeyStanding, Owner};
 pub(crate) use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};
+#[cfg(test)]
+pub(crate) use vector::{VectorKey, VectorVault};
 #[cfg(test)]
 pub(crate) use verdict::{open_vector, seal_as_vector};
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};

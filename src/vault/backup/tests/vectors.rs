@@ -11,7 +11,8 @@ use super::*;
 use crate::{
     crypto::Secret,
     event::{
-        Announcement, Class, Era, ErasureId, Generation, KeyId, Layout, PolicyDigest, VaultId, framed,
+        Announcement, Class, Era, ErasureId, Generation, KeyId, Layout, PolicyDigest, VaultId,
+        framed,
     },
     layer::document::vectors::{are_committed, committed, hex, is_wanted, path},
     vault::{
