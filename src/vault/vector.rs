@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    NoteKind, Vault, VaultId,
+    NoteKind, Vault,
     core::Limits,
     disk::{Disk, parts},
     eras::{EraKeys, Eras},
@@ -20,7 +20,7 @@ use crate::{
     crypto::Secret,
     event::{
         Class, Era, ErasureId, Generation, KeyId, Layout, PolicyDigest, StreamName, Subject,
-        Timestamp,
+        Timestamp, VaultId,
     },
 };
 
