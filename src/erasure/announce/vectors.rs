@@ -198,7 +198,7 @@ fn good(name: &str, case: Case) -> Value {
             }
             told
         });
-        let record = String::from_utf8(self::record()).unwrap();
+        let record = String::from_utf8(record()).unwrap();
         json!({ "taken": taken.collect::<Vec<_>>(), "record": record })
     } else {
         json!({ "taken": [], "record": "" })
@@ -379,7 +379,7 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     );
     let of_record = |edit: &dyn Fn(Vec<u8>) -> Vec<u8>| {
         // The record's version and text are the last that is sealed, after their length.
-        let text = subjects(&taken());
+        let mut text = subjects(&taken());
         let record = edit([&[1], record().as_slice()].concat());
         text.extend_from_slice(&u32::try_from(record.len()).unwrap().to_be_bytes());
         first().sealing([text, record].concat()).line()

@@ -17,7 +17,7 @@ use super::{
         announce::{judge, stream},
     },
     found::{is_final, is_known},
-    mark::forget_mark,
+    mark::Mark,
 };
 use crate::{
     event::{Announcement, Beyond, Digest, ErasureId, EventId, SigningKeyId},
@@ -108,7 +108,7 @@ impl Words {
     async fn note(self, vault: &Vault, event: EventId) -> Result<(), VaultError> {
         let note = notes::to_json(&self)?;
         // What was read and did not count is read once more.
-        forget_mark(vault).await?;
+        Mark::rewind(vault).await?;
         vault.put_note(NoteKind::Believed, event.0.into_bytes(), &note).await
     }
 }

@@ -40,6 +40,10 @@ pub(super) struct Found {
     finals: BTreeSet<ErasureId>,
     /// Statements that lead to keys from such as the vault does not know.
     gaps: Vec<(SigningKeyId, SigningKeyId)>,
+    /// Announcements of this vault's that are there: whatever they say is known, or dealt with.
+    pub(super) there: BTreeSet<EventId>,
+    /// Those that the vault's own word names as the ones before it.
+    pub(super) named: BTreeSet<EventId>,
 }
 
 impl Found {
@@ -81,6 +85,8 @@ impl Found {
                         self.gaps.push((key, replaces));
                     }
                     self.refused.push(RefusedStatement { event: said.id(), why });
+                    // It takes nobody.
+                    self.there.insert(said.id());
                 }
             }
         }
@@ -93,6 +99,21 @@ impl Found {
         vault: &Vault,
         announcement: &Announcement,
     ) -> Result<bool, ErasureError> {
+        let is_own = self.judge(vault, announcement)?;
+        if is_own {
+            self.there.insert(announcement.id());
+            // Whoever stole a key closes nothing with it.
+            if let Some(previous) = announcement.previous()
+                && (vault.signing_history()?.is_word(announcement)
+                    || is_believed(vault, announcement)?)
+            {
+                self.named.insert(previous);
+            }
+        }
+        Ok(is_own)
+    }
+
+    fn judge(&mut self, vault: &Vault, announcement: &Announcement) -> Result<bool, ErasureError> {
         if announcement.vault() != vault.id().0 {
             self.foreign += 1;
             return Ok(false);
@@ -137,6 +158,8 @@ impl Found {
             // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
             Err(Uncounted::Stranger(content)) => {
+                // Where nobody gets to know what it is, nothing is opened.
+                self.there.insert(announcement.id());
                 match (words(vault, announcement, content.as_ref().err())?, content) {
                     (Some((doubt, words)), Ok(verdict)) if words.believes(&doubt) => *verdict,
                     (Some((doubt, words)), content) if !words.passes_over(&doubt) => {
@@ -232,6 +255,12 @@ fn words(
 pub(super) fn is_final(vault: &Vault, erasure: Option<ErasureId>) -> bool {
     let record = erasure.map(|erasure| ErasureRecord::find(vault, erasure));
     matches!(record, Some(Ok(Some(record))) if record.is_final())
+}
+
+/// Whether an operator vouched for it.
+fn is_believed(vault: &Vault, said: &Announcement) -> Result<bool, VaultError> {
+    let known = words(vault, said, None)?;
+    Ok(known.is_some_and(|(doubt, words)| words.believes(&doubt)))
 }
 
 /// Whether the vault has a record of the erasure, and all that it took is dead here. Of an earlier attempt

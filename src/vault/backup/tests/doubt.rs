@@ -89,7 +89,7 @@ impl Doubtful {
         let all = self.store.read_all(ReadAllOptions::default());
         let mut events: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(all).await.unwrap();
         let genuine = events.iter_mut().find(|event| event.id == self.genuine.id()).unwrap();
-        genuine.data = said.to_event().unwrap().data;
+        genuine.data = Some(said.to_event().unwrap().data);
         let store = MemoryStore::new();
         store.restore(events).await.unwrap();
         store
