@@ -143,9 +143,7 @@ pub(super) fn open_by(
         (Vouched::Ours, None) => Err(Uncounted::TooNew),
         // Nor is what a vault may have said that came from the same backup.
         (Vouched::UnknownKey, Some(content)) => Err(Uncounted::Stranger(content.map(Box::new))),
-        (Vouched::Compromised, Some(Ok(verdict))) => {
-            Err(Uncounted::Compromised(Box::new(verdict)))
-        }
+        (Vouched::Compromised, Some(Ok(verdict))) => Err(Uncounted::Compromised(Box::new(verdict))),
         (Vouched::Forged | Vouched::Compromised | Vouched::UnknownKey, _) => {
             Err(Uncounted::Unsigned)
         }
@@ -172,18 +170,15 @@ fn content(
         Ok(Some(verdict)) if ErasureRecord::replayed(erasure, &verdict.note).is_ok() => {
             Some(Ok(verdict))
         }
-        Err(VaultError::NewerFormat { found, .. }) => {
-            Some(Err(Beyond::Format(found.to_string())))
-        }
+        Err(VaultError::NewerFormat { found, .. }) => Some(Err(Beyond::Format(found.to_string()))),
         Ok(Some(_)) | Err(_) => Some(Err(Beyond::Form)),
     }
 }
 
 /// Whether a holder of the vault, or of one of its backups, sealed it for who signs it.
 pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
-    let open = |erasure, associated: &[u8], sealed: &[u8]| {
-        vault.open_verdict(erasure, associated, sealed)
-    };
+    let open =
+        |erasure, associated: &[u8], sealed: &[u8]| vault.open_verdict(erasure, associated, sealed);
     content(said, open).is_some()
 }
 

@@ -182,14 +182,13 @@ async fn no_id_in_a_strangers_event_closes_the_vault() {
             signed_by(&stranger, &vault, &members, false),
             said(&vault, &members, false),
         ];
-        for said in signed {
+        for (n, said) in signed.iter().enumerate() {
             // An id of notes of the vault's own.
-            for event in [EventId::random(), EventId(about)] {
+            let events = [Some(EventId::random()), (n == 0).then_some(EventId(about))];
+            for event in events.into_iter().flatten() {
                 let said = said.to_event().unwrap().with_id(event);
                 let append = Append::new(stream(ANNOUNCEMENTS), ExpectedRevision::Any, vec![said]);
-                if store.append(vec![append]).await.is_err() {
-                    continue;
-                }
+                store.append(vec![append]).await.unwrap();
                 let told = open().await.unwrap().witnessed();
                 assert_eq!(told.unverifiable, [event], "{about} {event}");
             }

@@ -250,7 +250,7 @@ fn vectors() -> Vec<Value> {
 fn subjects(taken: &[Taken]) -> Vec<u8> {
     let size = |taken: &Taken| {
         let spared = taken.spared.len();
-        25 + 8 * taken.dead.len() + if spared > 0 { 4 + 24 * spared } else { 0 }
+        21 + 8 * taken.dead.len() + if spared > 0 { 4 + 24 * spared } else { 0 }
     };
     let length = 5 + taken.iter().map(size).sum::<usize>();
     plain(taken.to_vec(), &[])[..length].to_vec()
@@ -266,7 +266,9 @@ fn odd_orders() -> Vec<(&'static str, Vec<u8>)> {
         plain.extend_from_slice(&[7; 16]);
         plain.push(flags);
         plain.extend_from_slice(&(spans.len() as u32).to_be_bytes());
-        plain.extend(spans.iter().flat_map(|(from, to)| [from.to_be_bytes(), to.to_be_bytes()]).flatten());
+        plain.extend(
+            spans.iter().flat_map(|(from, to)| [from.to_be_bytes(), to.to_be_bytes()]).flatten(),
+        );
         plain
     };
     vec![

@@ -20,7 +20,7 @@ use super::{
     mark::Mark,
 };
 use crate::{
-    event::{Announcement, Beyond, Digest, ErasureId, EventId, SigningKeyId},
+    event::{Announcement, AnnouncementKind, Beyond, Digest, ErasureId, EventId, SigningKeyId},
     store::{EventStore, ReadOptions},
     vault::{NoteKind, Vault, VaultError, notes},
 };
@@ -195,6 +195,9 @@ fn find(
     history.learn_all(&ours);
     let (mut found, mut known) = (Vec::new(), false);
     for said in ours {
+        if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
+            continue;
+        }
         if said.id().0 != named && said.erasure().is_none_or(|erasure| erasure.0 != named) {
             continue;
         }
@@ -206,10 +209,7 @@ fn find(
                 (true, None)
             }
             Err(Uncounted::Stranger(Err(beyond))) => (true, Some(beyond)),
-            // A statement about keys is judged elsewhere.
-            _ if said.erasure().is_none() => continue,
-            Ok(_)
-            | Err(Uncounted::TooNew | Uncounted::Stranger(_) | Uncounted::Compromised(_)) => {
+            Ok(_) | Err(Uncounted::TooNew | Uncounted::Stranger(_) | Uncounted::Compromised(_)) => {
                 known = true;
                 continue;
             }

@@ -104,7 +104,7 @@ impl Found {
             self.there.insert(announcement.id());
             // Whoever stole a key closes nothing with it.
             if let Some(previous) = announcement.previous()
-                && (vault.signing_history()?.is_word(announcement)
+                && (vault.with_signing_history(|history| history.is_word(announcement))?
                     || is_believed(vault, announcement)?)
             {
                 self.named.insert(previous);

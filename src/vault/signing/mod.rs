@@ -208,7 +208,10 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::signing_keys`].
-    pub(crate) fn as_signer<T>(&self, what: impl FnOnce(&SigningKey) -> T) -> Result<T, VaultError> {
+    pub(crate) fn as_signer<T>(
+        &self,
+        what: impl FnOnce(&SigningKey) -> T,
+    ) -> Result<T, VaultError> {
         self.core().signing.with(|keys| what(&keys.current))
     }
 

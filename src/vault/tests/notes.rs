@@ -99,7 +99,7 @@ async fn the_inventory_walks_over_everything_once() {
 async fn a_vault_with_a_kind_of_note_that_this_program_does_not_know_does_not_open() {
     let newer = NoteKind::LAST as u8 + 1;
     for (place, told) in [
-        (vec![3, newer], "notes of kind 11"),
+        (vec![3, newer], "notes of kind 12"),
         (vec![3, u8::MAX], "notes of kind 255"),
         (vec![4, 0], "kind 4"),
         (vec![u8::MAX; 22], "kind 255"),

@@ -265,7 +265,10 @@ async fn nobody_is_asked_about_what_the_signer_that_it_names_did_not_sign() {
         let forged = [
             announcement(world.resealed(&finder, whom, false, &[])),
             // With a key that does not have that id.
-            signed(&finder, world.resealed(&finder, whom, false, &[("public", other.clone().into())])),
+            signed(
+                &finder,
+                world.resealed(&finder, whom, false, &[("public", other.clone().into())]),
+            ),
             signed(&finder, world.resealed(&finder, whom, false, &[])),
         ];
         for (n, said) in forged.iter().enumerate() {
@@ -275,7 +278,10 @@ async fn nobody_is_asked_about_what_the_signer_that_it_names_did_not_sign() {
                 believe(&vault, std::slice::from_ref(said), world.erasure.0).await,
                 pass_over(&vault, std::slice::from_ref(said), said.id().0).await,
             ] {
-                assert!(matches!(refused, Err(ErasureError::NotInDoubt(_))), "{whom} {n} {refused:?}");
+                assert!(
+                    matches!(refused, Err(ErasureError::NotInDoubt(_))),
+                    "{whom} {n} {refused:?}"
+                );
             }
             let bank = bank(&store, vault.clone()).await.unwrap();
             assert_eq!(bank.witnessed().unverifiable, [said.id()], "{whom} {n}");
