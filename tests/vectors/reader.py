@@ -294,7 +294,7 @@ class History:
         public = signer(line)
         if wrong and self.is_word(public): raise AssertionError(wrong)
         if not wrong and kind == "distrust": return self.distrust(public, line["distrust"]["key"])
-        if not wrong and kind != "erasure": return self.learn(line, public, kind, line["statement"])
+        if not wrong and kind != "erasure": return self.learn(line, kind, line["statement"])
         assert public, "unsigned"
         try:
             text = open_announcement(line, eras)[1]
@@ -313,7 +313,8 @@ class History:
         if key not in order: return
         assert order.index(key) < order.index(signer), "not later"
         self.stolen.add(key)
-    def learn(self, line, public, kind, statement):
+    def learn(self, line, kind, statement):
+        public = signer(line)
         new, old = key_id(statement["public"]), statement["replaces"]
         try: Ed25519PublicKey.from_public_bytes(token(statement["public"])).verify(
             token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "sig"))
