@@ -96,11 +96,17 @@ async fn a_dead_keys_id_over_a_living_event_is_a_borrowed_key() {
         }
         assert!(names.contains(&Ill::BorrowedKey), "{name}: {names:?}");
     }
-    // Where the key is of this stream, somebody changed what was sealed here, and that is another name.
+    // Where the key is of this stream, something of it was changed, or its tag removed: those are other names.
     let mut dead = raw(&store, "user-1").await;
     dead[0].metadata = None;
-    let told = over(dead, &layer).await;
-    assert_eq!(ills(&told).await, [Ill::Untagged]);
+    assert_eq!(ills(&over(dead.clone(), &layer).await).await, [Ill::Untagged]);
+    layer.reopen(&subject("user-1")).await.unwrap();
+    let data = r#"{"colour":"green","name":"Erika"}"#;
+    put(&layer, "user-1", event("UserMoved", data)).await.unwrap();
+    let back = raw(&store, "user-1").await.pop().unwrap();
+    let forged = with_key_of(&back, &dead[0]);
+    assert_eq!(ills(&over(vec![forged], &layer).await).await, [Ill::Tampered]);
+    assert_eq!(ills(&over(vec![back], &layer).await).await, []);
 }
 
 /// With the genuine events there is nothing to tell, and readers read them.
