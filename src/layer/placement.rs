@@ -143,7 +143,11 @@ impl<S: EventStore> Layer<S> {
         let first = self.answer(self.store.events(physical, options)).await?;
         Ok(first.first().is_some_and(|event| {
             physical == logical
-                || Notes::of(event.metadata.as_ref()).stream.as_ref() == Some(logical)
+                || match Notes::of(event.metadata.as_ref()) {
+                    Ok(notes) => notes.stream.as_ref() == Some(logical),
+                    // Whose it is, nobody can say: whoever reads the stream comes to it, and is told.
+                    Err(_) => true,
+                }
         }))
     }
 }

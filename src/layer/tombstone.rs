@@ -72,7 +72,9 @@ pub(crate) fn judge(
     let Some(said) = data.and_then(SaidTombstone::read) else { return odd() };
     // Metadata are not signed, so that nothing may stand there but where it is.
     if let Some(metadata) = &event.metadata {
-        let Some(stream) = Notes::of(Some(metadata)).stream else { return odd() };
+        let Ok(Notes { stream: Some(stream), .. }) = Notes::of(Some(metadata)) else {
+            return odd();
+        };
         let elsewhere = stream != event.stream;
         let alone = Notes { stream: Some(stream), ..Notes::default() }.to_metadata();
         if !metadata.is_same(&alone) {
