@@ -121,7 +121,13 @@ fn the_halves_of_a_split_event_join() {
         let second = || stored(&private_half.0, private_half.1.as_ref()).unwrap();
         let joined = first().join(place.id, second(), private_id).unwrap();
         let opened = open_all(&joined, &[&key]).unwrap();
-        assert_eq!(joined.assemble(opened).unwrap().0, Some(body.into()));
+        let read = joined.assemble(opened);
+        if public.is_some_and(|text| text != "{}") {
+            // A payload that is sealed whole has nothing in clear.
+            assert!(matches!(read, Err(Unreadable::Malformed(_))), "{read:?}");
+        } else {
+            assert_eq!(read.unwrap().0, Some(body.into()));
+        }
         let swapped = first().join(place.id, second(), EventId::random());
         assert_eq!(swapped.unwrap_err(), Unreadable::Tampered);
         // By itself it still knows which tokens it had.
@@ -217,5 +223,33 @@ fn what_was_spoiled_in_the_store_does_not_pass_for_clear() {
     for spoiled in [r#"{"$sealed":["AQE"]}x"#, r#"{"$sealed":["AQE"]"#, "not json", ""] {
         let data = Payload::Json(Json::trusted(spoiled));
         assert!(matches!(parse(&data, None), Err(Unreadable::Malformed(_))), "{spoiled}");
+    }
+}
+
+/// Whoever asks for the notes alone decides by them where an event belongs.
+#[test]
+fn notes_that_cannot_be_read_are_not_taken_for_none() {
+    let of = |text: &str| Notes::of(Some(&json(text)));
+    assert_eq!(Notes::of(None), Ok(Notes::default()));
+    assert_eq!(of(r#"{"a":"\u0001"}"#), Ok(Notes::default()));
+    let stream = StreamName::new("user-456").unwrap();
+    for name in ["$oubliette", r"\u0024oubliette", r"$o\u0075bliette"] {
+        let read = of(&format!(r#"{{"{name}":{{"stream":"user-456"}}}}"#)).unwrap();
+        assert_eq!(read.stream.as_ref(), Some(&stream), "{name}");
+        assert!(of(&format!(r#"{{"{name}":{{"stream":7}}}}"#)).is_err());
+        let later = of(&format!(r#"{{"{name}":{{"stream":"user-456","v":2}}}}"#));
+        assert_eq!(later, Err(Unreadable::NotesVersion(2)));
+    }
+}
+
+#[test]
+fn only_a_later_number_is_a_newer_programs() {
+    for newer in
+        [Unreadable::Version(2), Unreadable::Algorithm(255), Unreadable::NotesVersion(u32::MAX)]
+    {
+        assert!(newer.is_newer(), "{newer}");
+    }
+    for other in [Unreadable::Version(0), Unreadable::Algorithm(0), Unreadable::Tampered] {
+        assert!(!other.is_newer(), "{other}");
     }
 }
