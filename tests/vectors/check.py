@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
-import base64, datetime, hashlib, hmac, json, pathlib, re, uuid
+import base64, datetime, hashlib, hmac, json, pathlib, re, unicodedata, uuid
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -314,25 +314,36 @@ class History:
         assert pin is None or pinned, "not the successor"
         self.keys[new], self.next[old] = statement["public"], new
         if "compromised" in statement: self.stolen.add(old)
-def read_tombstone(v, vault, keys):
+def is_name(text):
+    """Section 3, as far as the tables of this Python know it."""
+    return (type(text) is str and 0 < len(text.encode()) < 256 and not text.startswith("$") and unicodedata.is_normalized("NFC", text)
+            and all(unicodedata.category(c) not in ("Cc", "Cf", "Cn", "Co", "Zs", "Zl", "Zp") for c in text))
+def read_tombstone(v, vault, keys, stolen, living):
     """What a tombstone's signature is over, and its reference (section 8)."""
     t = json.loads(v["data"], parse_int=Number, parse_float=Number, object_pairs_hook=once)
     try:
         key, sig = token(t["key"]), token(t["sig"])
         assert len(key) == 16 and len(sig) == 64
+        if (meta := json.loads(v["metadata"] or "{}", object_pairs_hook=once)):
+            assert set(meta) == {"$oubliette"} and set(meta["$oubliette"]) == {"stream"}
     except Exception: raise AssertionError("malformed")
+    assert not meta or meta["$oubliette"]["stream"] == v["stream"], "misplaced"
     message = framed(b"oubliette signed tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes,
                      canonical({name: t[name] for name in t if name != "sig"}).encode())
     wrong = None
-    try: verify(keys, t["key"], message, sig, "unknown key", "forged")
+    try:
+        verify(keys, t["key"], message, sig, "unknown key", "forged")
+        assert t["key"] not in stolen, "compromised"
     except AssertionError as error: wrong = str(error)
     try:
         assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"} and t["state"] == "forgotten"
         ref, ids = token(t["ref"]), [token(k) for k in t["keys"]]
-        assert len(ref) == 16 and all(len(id) == 20 for id in ids) and isinstance(t.get("subject", ""), str)
+        assert len(ref) == 16 and all(len(id) == 20 for id in ids) and ids == sorted(set(ids))
+        assert "subject" not in t or is_name(t["subject"])
         assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
     except Exception: raise AssertionError("malformed" if wrong else "newer")
     assert not wrong, wrong
+    assert not living & set(t["keys"]), "undone"
     return message, ref
 def reference(identity, erasure, stream):
     """What stands for an erasure in a stream (section 8)."""
@@ -443,11 +454,12 @@ for file in ("announcements", "distrust"):
 
 file = json.loads((here / "tombstones.json").read_text())
 identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])
+stolen, living = {key["key"] for key in file["keys"] if key["compromised"]}, set(file["living"])
 for v in file["vectors"]:
-    message, ref = read_tombstone(v, vault, keys)
+    message, ref = read_tombstone(v, vault, keys, stolen, living)
     assert (message.hex(), ref) == (v["signed"], reference(identity, uuid.UUID(v["erasure"]).bytes, v["stream"])), v["name"]
 for v in file["bad"]:
-    try: read_tombstone(v, vault, keys)
+    try: read_tombstone(v, vault, keys, stolen, living)
     except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
     else: assert False, f"{v['name']} verifies, but is bad"
 print(f"{len(file['vectors'])} tombstone vectors, {len(file['bad'])} bad ones as they should be")
