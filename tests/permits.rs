@@ -461,6 +461,9 @@ async fn a_fresh_stand_in_is_no_gap_and_one_that_lost_its_announcements_is() {
         vec![event("Came", 7)],
     );
     oubliette::store::EventStore::append(&other, vec![append]).await.unwrap();
+    let closed = Oubliette::open(store.clone(), vault.clone(), policy()).await.unwrap_err();
+    assert!(matches!(closed, oubliette::erasure::ErasureError::WitnessGap(_)), "{closed}");
+    oubliette::erasure::accept_gaps(&vault, "ops").await.unwrap();
     let layer = Oubliette::open(store, vault, policy()).await.unwrap();
     assert!(layer.witnessed().gap && !layer.witnessed().elsewhere);
 }

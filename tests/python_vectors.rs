@@ -31,7 +31,23 @@ fn python_opens_every_good_vector_and_no_bad_one() {
         String::from_utf8_lossy(&checked.stderr)
     );
     let told = String::from_utf8(checked.stdout).unwrap();
-    for kind in ["good", "bad", "hole", "announcement", "tombstone", "signature"] {
-        assert!(told.contains(&format!("{kind} vectors")), "{told}");
+    for kind in [
+        "good",
+        "bad",
+        "hole",
+        "announcement",
+        "tombstone",
+        "signature",
+        "value",
+        "position",
+        "row",
+        "list",
+        "successor",
+        "backup",
+    ] {
+        assert!(told.contains(&format!("{kind} vector")), "{told}");
+    }
+    for kind in ["tokens", "tombstones", "announcements", "lists", "successors", "backup"] {
+        assert!(told.contains(&format!("{kind}: each of")), "{told}");
     }
 }

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "rolled_back/gaps.rs"]
+mod gaps;
 #[path = "rolled_back/keys.rs"]
 mod keys;
 #[path = "rolled_back/limits.rs"]

@@ -109,7 +109,8 @@ async fn over(
     vault_of: &Oubliette<MemoryStore>,
 ) -> Oubliette<MemoryStore> {
     let vault = vault_of.vault().unwrap().clone();
-    Oubliette::open(forged(events).await, vault, policy()).await.unwrap()
+    // Without what the vault announced.
+    Oubliette::unresumed(forged(events).await, vault, policy())
 }
 
 #[tokio::test]
@@ -285,7 +286,8 @@ async fn split_over(
 ) -> Oubliette<MemoryStore> {
     let vault = vault_of.vault().unwrap().clone();
     let policy = Policy::parse(SPLIT).unwrap();
-    Oubliette::open(forged(events).await, vault, policy).await.unwrap()
+    // Without what the vault announced.
+    Oubliette::unresumed(forged(events).await, vault, policy)
 }
 
 /// The tag is asked also by those who read the public half alone.

@@ -163,6 +163,29 @@ pub enum ErasureError {
         /// The announcements of the erasures.
         erasures: Vec<InDoubt>,
     },
+    /// Announcements of the vault's are missing in the event store: whom they took is not known, and nothing is
+    /// served until somebody accepts that by name ([`erasure::accept_gaps`](super::accept_gaps)).
+    #[error(
+        "announcements of this vault are missing in the event store ({}): they were removed, or lost \
+         with the store. Whom they took is not known, and nothing personal may be served. Restore the missing events \
+         of oubliette-announcements. Where nobody has them, apply the last list that was kept elsewhere, and say who \
+         accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any \
+         command, and forget again by name who was forgotten since",
+        events_named(.0)
+    )]
+    WitnessGap(Vec<EventId>),
+    /// No announcement is missing that somebody has yet to accept. Nothing was done.
+    #[error(
+        "no gap in what was announced waits for anybody's word; say `--past-gap` when the error asks for it, and not \
+         in advance: it is of what was found"
+    )]
+    NoGap,
+    /// Nobody is named who accepts a gap. Nothing was done.
+    #[error(
+        "say who accepts the gap: a person, a role or the number of a ticket, in at most 200 bytes; it is kept in the \
+         vault, so no e-mail address or the like"
+    )]
+    UnfitName,
     /// The signing key was not changed.
     #[error(transparent)]
     KeyChange(#[from] KeyChangeError),
@@ -229,6 +252,7 @@ impl ErasureError {
                 | Self::UnknownSigner(_)
                 | Self::SigningKeyGap { .. }
                 | Self::NotCarriedOut { .. }
+                | Self::WitnessGap(_)
         )
     }
 

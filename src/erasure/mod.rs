@@ -1,8 +1,8 @@
 //! Forgetting: from plan to tombstones.
 //!
 //! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
-//! Before there is a layer, the data folder calls [`replay`], [`believe`] and [`pass_over`], and the command
-//! line [`export`]. `audit` reads records and announcements.
+//! Before there is a layer, the data folder calls [`replay`], [`believe`], [`pass_over`] and [`accept_gaps`], and
+//! the command line [`export`] and [`gaps`]. `audit` reads records and announcements.
 //! The order of the steps is what makes it safe:
 //!
 //! 1. **Look** into the streams concerned for events that were never sealed, which forgetting does not
@@ -50,7 +50,8 @@ pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
 pub(crate) use witness::is_believed;
 pub use witness::{
-    InDoubt, RefusedStatement, Replayed, Witnessed, announced, believe, export, pass_over, replay,
+    Acceptance, Gap, InDoubt, RefusedStatement, Replayed, Witnessed, accept_gaps, announced,
+    believe, export, gaps, pass_over, replay,
 };
 
 pub use crate::event::{Announcement, AnnouncementError, AnnouncementKind};

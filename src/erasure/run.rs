@@ -190,7 +190,7 @@ impl<S: EventStore> Oubliette<S> {
     /// [`ErasureError::MirrorsPending`] where a mirror still cannot be overwritten;
     /// [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`], [`ErasureError::SigningKeyGap`],
     /// [`ErasureError::NotCarriedOut`] and [`ErasureError::NotReplayed`] where something announced is
-    /// not applied: then nothing may be served. Errors of the vault.
+    /// not applied, and [`ErasureError::WitnessGap`] where something is missing: then nothing may be served. Errors of the vault.
     pub async fn resume(&self) -> Result<Vec<Erased>, ErasureError> {
         let layer = Arc::clone(&self.layer);
         let run = async move {

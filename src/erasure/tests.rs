@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     erasure::{
-        Compromised, ErasureError, ErasureRecord, KeyChange, change_key, journal::Journal,
-        witness::Mark,
+        Compromised, ErasureError, ErasureRecord, KeyChange, change_key,
+        journal::Journal,
+        witness::{Mark, gap},
     },
     event::{
         ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, EventType, Json, NewEvent, StreamName,
@@ -317,7 +318,11 @@ async fn what_a_newer_program_noted_closes_the_layer_and_stays() {
     let subject = crate::event::Subject::new("user-1").unwrap();
     let erasure = bank.forget(&subject, "ticket 1").await.unwrap().erasure;
     drop(bank);
-    for (kind, id) in [(NoteKind::Journal, erasure.0.into_bytes()), (NoteKind::Witness, [0; 16])] {
+    for (kind, id) in [
+        (NoteKind::Journal, erasure.0.into_bytes()),
+        (NoteKind::Witness, [0; 16]),
+        (NoteKind::Witness, gap::GAPS),
+    ] {
         let content = vault.note(kind, id).unwrap();
         vault.put_newer_note(kind, id, b"{\"new\":1}").await.unwrap();
         let policy = Policy::sealed_by_default();

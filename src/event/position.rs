@@ -158,8 +158,10 @@ impl<'de> Deserialize<'de> for Position {
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
+    use serde_json::json;
 
     use super::*;
+    use crate::layer::document::vectors::{are_committed, committed, hex};
 
     fn lengths() -> impl Strategy<Value = Vec<u8>> {
         // Small bytes too, because zeros in front are what a text might lose.
@@ -178,50 +180,86 @@ mod tests {
         assert_eq!(format!("{:?}", Position::pair(1, 2)), "Position(1-2)");
     }
 
+    /// No text of these is a position, and why.
+    const BAD: [(&str, &str); 36] = [
+        ("nothing", ""),
+        ("a space", " "),
+        ("no byte", "x"),
+        ("a hyphen", "-"),
+        ("half a byte", "x0"),
+        ("a capital digit", "x0A"),
+        ("a capital x", "X0a"),
+        ("a zero before the x", "0x0a"),
+        ("a space behind bytes", "x0a "),
+        ("a space in front", " 1"),
+        ("a space behind", "1 "),
+        ("a plus sign", "+1"),
+        ("a minus sign", "-1"),
+        ("a zero in front", "01"),
+        ("zero twice", "00"),
+        ("a pair without its second number", "1-"),
+        ("a pair with a minus sign", "-1-2"),
+        ("a pair with a plus sign", "1-+2"),
+        ("a pair with a zero in front", "1-02"),
+        ("three numbers", "1-2-3"),
+        ("two hyphens", "1--2"),
+        ("a fraction", "1.0"),
+        ("an exponent", "1e3"),
+        ("a slash", "1/2"),
+        ("more than eight bytes", "18446744073709551616"),
+        ("a pair with more than eight bytes", "1-18446744073709551616"),
+        ("a number in hexadecimal digits", "x000000000000002a"),
+        ("a pair in hexadecimal digits", "x000000000000002a0000000000000011"),
+        ("a letter that is no digit", "xé"),
+        ("a byte with a sign", "x+1"),
+        ("a byte with a minus sign", "x-1"),
+        ("an Arabic digit", "\u{661}"),
+        ("a wide digit", "\u{ff11}"),
+        ("a zero byte behind", "1\0"),
+        ("base64", "MQ"),
+        ("null", "null"),
+    ];
+
+    /// The vectors of `docs/format.md`.
     #[test]
-    fn bad_texts_are_no_positions() {
+    fn the_committed_positions_are_what_is_written_today() {
+        let numbers = [0, 9, 10, 42, u64::MAX].map(Position::number);
+        let pairs = [(0, 0), (9, 10), (10, 9), (42, 17), (u64::MAX, u64::MAX)];
+        let pairs = pairs.map(|(first, second)| Position::pair(first, second));
+        let of = |bytes: &[u8]| Position::of_bytes(bytes).unwrap();
+        let short = [of(&[0, 0, 0]), of(&[0x0b, 0x1c, 0x2d]), of(&[0xff; 3])];
+        let long = [of(&[0; 24]), of(&[0xff; 24])];
+        let others = [&[0x2a][..], &[0; 7], &[0; 9], &[0xab; 15], &[0xcd; 17]].map(of);
+        // Each list is of one store.
+        let stores: [&[Position]; 4] = [&numbers, &pairs, &short, &long];
+        let good = stores.iter().map(|store| {
+            assert!(store.is_sorted());
+            let told = store.iter().map(|at| json!({ "text": at, "bytes": hex(at.as_bytes()) }));
+            told.collect::<Vec<_>>()
+        });
+        let good = good.chain(
+            others.iter().map(|at| vec![json!({ "text": at, "bytes": hex(at.as_bytes()) })]),
+        );
         let too_long = format!("x{}", "00".repeat(25));
-        for bad in [
-            "",
-            " ",
-            "x",
-            "-",
-            "x0",
-            "x0A",
-            "X0a",
-            "0x0a",
-            "x0a ",
-            " 1",
-            "1 ",
-            "+1",
-            "-1",
-            "01",
-            "00",
-            "1-",
-            "-1-2",
-            "1-+2",
-            "1-02",
-            "1-2-3",
-            "1--2",
-            "1.0",
-            "1e3",
-            "1/2",
-            "18446744073709551616",
-            "1-18446744073709551616",
-            "x000000000000002a",                 // a number
-            "x000000000000002a0000000000000011", // a pair
-            "xé",
-            "x+1",
-            "x-1",
-            "\u{661}",  // an Arabic digit
-            "\u{ff11}", // a wide digit
-            "1\0",
-            "MQ",
-            "null",
-            &too_long,
-        ] {
-            assert_eq!(bad.parse::<Position>(), Err(PositionError), "{bad:?}");
+        let bad = BAD.iter().copied().chain([("25 bytes", too_long.as_str())]);
+        let bad = bad.map(|(name, text)| {
+            assert_eq!(text.parse::<Position>(), Err(PositionError), "{text:?}");
+            json!({ "name": name, "text": text, "error": "not a position" })
+        });
+        are_committed(
+            "positions.json",
+            &json!({ "stores": good.collect::<Vec<_>>(), "bad": bad.collect::<Vec<_>>() }),
+        );
+        for store in committed("positions.json")["stores"].as_array().unwrap() {
+            for vector in store.as_array().unwrap() {
+                let read: Position = vector["text"].as_str().unwrap().parse().unwrap();
+                assert_eq!(hex(read.as_bytes()), vector["bytes"]);
+            }
         }
+    }
+
+    #[test]
+    fn what_is_too_short_or_too_long_or_no_text_is_no_position() {
         assert_eq!(Position::of_bytes(&[]), Err(PositionError));
         assert_eq!(Position::of_bytes(&[0; 25]), Err(PositionError));
         assert_eq!(Position::of_bytes(&[0; 264]), Err(PositionError));

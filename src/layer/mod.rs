@@ -95,7 +95,8 @@ impl<S: EventStore> Oubliette<S> {
     /// After each of these nothing may be served. [`ErasureError::WitnessSilent`] where the store
     /// cannot be asked what was announced; [`ErasureError::TooOld`], [`ErasureError::UnknownSigner`] and
     /// [`ErasureError::SigningKeyGap`] where an announced erasure cannot be applied until the operator
-    /// says what it is; [`ErasureError::NotCarriedOut`] where this version does not know what was
+    /// says what it is; [`ErasureError::WitnessGap`] where announcements are missing, until somebody
+    /// accepts that; [`ErasureError::NotCarriedOut`] where this version does not know what was
     /// announced; [`ErasureError::NotReplayed`] where the vault fails to apply an erasure;
     /// [`ErasureError::NeedsWriting`] where it is open to be read only; errors of the vault.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {

@@ -3,6 +3,9 @@
 //! An entry is durable before the first byte of its file is written, and stays until someone says
 //! that the file is gone. So an erasure, at whatever moment it comes, can name every backup that
 //! still holds what it destroyed.
+//!
+//! An entry is a note: a JSON object with the members of [`Backup`], all of them and in their order. `keys` and
+//! `retired` are `null` where there is nothing; times are RFC 3339, the era is base64url.
 
 use std::{fmt, str::FromStr};
 

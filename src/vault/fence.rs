@@ -12,7 +12,7 @@
 //! | 1 | version: 1 |
 //! | 1 | flags: 1, new keys are refused (*closed*); 2, keys were spared. Others are errors |
 //! | 4 | how many dead spans |
-//! | 24 each | a span: first generation(4) last generation(4) erasure(16). They do not overlap |
+//! | 24 each | a span: first generation(4) last generation(4) erasure(16). In ascending order, without overlap, 1 ≤ first ≤ last < 2²⁴ |
 //! | 4 | how many erasures took the whole subject |
 //! | 16 each | their ids |
 //! | | with flag 2: |
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     Fence, Taken, VaultError,
-    places::{Hash, Naming, SUBJECT_PREFIX},
+    places::{Hash, LAST_GENERATION, Naming, SUBJECT_PREFIX},
     tree::Value,
     types::Spared,
     wire::{Reader, Writer},
@@ -235,8 +235,14 @@ impl FenceRecord {
             return Err(from.odd());
         }
         let mut dead = Vec::new();
+        let mut next = Generation::FIRST;
         for _ in 0..from.u32()? {
-            dead.push((Generation(from.u32()?), Generation(from.u32()?), ErasureId(from.id()?)));
+            let (first, last) = (Generation(from.u32()?), Generation(from.u32()?));
+            if first < next || last < first || last.0 > LAST_GENERATION {
+                return Err(from.odd());
+            }
+            next = last.next();
+            dead.push((first, last, ErasureId(from.id()?)));
         }
         let mut whole = Vec::new();
         for _ in 0..from.u32()? {

@@ -10,6 +10,7 @@
 //! | 3 backup | of the backup | JSON: its entry in the catalogue (see [`super::catalogue`]) |
 //! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `last`, `newest`: how far announcements are known (`src/erasure/witness/mark.rs`) |
 //! | 4 witness | of an erasure | JSON: `believed` and `passed`, lists of announcements of it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
+//! | 4 witness | 15 zeros, 1 | JSON: `gaps`, a list of announcements that are missing, each by its `event`, when it was `found`, and, where somebody `accepted` it, `by` whom and `at` what time (`src/erasure/witness/gap.rs`) |
 //! | 5 signing keys | zeros | JSON: the history (see [`super::signing`]) |
 //! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
 //! | 7 policy | zeros | the text of the adopted policy, UTF-8 |

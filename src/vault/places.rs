@@ -14,7 +14,20 @@
 //! the whole(4), each has at most 8192 bytes of it, and they are numbered from 0.
 //!
 //! So all that there is of one subject is one range, and its fence stands apart. `H` is a keyed
-//! hash: HMAC-SHA-256, cut to 16 bytes. Two of n names collide with odds n² / 2¹²⁹: nothing, at
+//! hash: HMAC-SHA-256, cut to 16 bytes. Its key is HMAC-SHA-256 with the vault's identity as key over the text
+//! `oubliette vault 1: names`. Hashed are, in UTF-8:
+//!
+//! | `H` | what is hashed |
+//! | --- | --- |
+//! | of a subject, a dependent | `subject`, a zero byte, the name |
+//! | of a stream, the class being empty | `stream`, a zero byte, the name |
+//! | of a stream and a class | `class and stream`, a zero byte, the form(1) and the bytes of the class as in the key's record, the name |
+//!
+//! A key id is the name of an era(4) and one block of AES-256, encrypted under HMAC-SHA-256 with the era's secret as key
+//! over the text `oubliette era 1: key ids`: the first 8 bytes of `H(subject)`, the first 2 of `H(stream)` or
+//! `H(class, stream)`, the last 3 of the generation, and 3 random ones.
+//!
+//! Two of n names collide with odds n² / 2¹²⁹: nothing, at
 //! any n that a vault can hold.
 //!
 //! A class is hashed together with the stream. So a key of any class stands among its subject's keys, its
@@ -197,11 +210,15 @@ impl Naming {
     /// again at the same place (after a restored backup, say) has another id; permuted, so that
     /// ids do not link a person's streams to each other.
     pub(super) fn mint(&self, key: &Place) -> Result<KeyId, VaultError> {
+        self.id_of(key, random()?)
+    }
+
+    fn id_of(&self, key: &Place, salt: [u8; 3]) -> Result<KeyId, VaultError> {
         let mut block = [0; 16];
         block[..8].copy_from_slice(&key[1..1 + SUBJECT_PREFIX]);
         block[8..10].copy_from_slice(&key[HASH_END + 1..HASH_END + 1 + STREAM_PREFIX]);
         block[10..13].copy_from_slice(&key[HASH_END + 18..HASH_END + 21]);
-        block[13..].copy_from_slice(&random::<3>()?);
+        block[13..].copy_from_slice(&salt);
         let mut block = block.into();
         let era = self.eras.with_current(|keys| {
             keys.ids.encrypt_block(&mut block);
@@ -211,6 +228,12 @@ impl Naming {
         id[..ERA_BYTES].copy_from_slice(&era.0);
         id[ERA_BYTES..].copy_from_slice(&block);
         Ok(KeyId(id))
+    }
+
+    /// As [`Naming::mint`], for the vectors of backups.
+    #[cfg(all(test, feature = "backup"))]
+    pub(super) fn mint_as_vector(&self, key: &Place, salt: [u8; 3]) -> KeyId {
+        self.id_of(key, salt).unwrap()
     }
 
     /// Whether an id says the place that its key stands at.

@@ -478,7 +478,7 @@ mod tests {
 
     /// No text that was changed is misread; each is refused.
     #[test]
-    fn what_does_not_have_the_form_is_refused() {
+    fn no_bit_and_no_byte_of_a_verdict_is_passed_over() {
         let taken = |from, to| Taken {
             pseudonym: [7; 16],
             dead: vec![(Generation(from), Generation(to))],
@@ -511,6 +511,22 @@ mod tests {
         assert_eq!(decode(erasure, &bytes).unwrap(), list);
         for length in 0..bytes.len() {
             assert!(decode(erasure, &bytes[..length]).is_err(), "truncated to {length}");
+        }
+        // Whatever bit is changed, it is refused, or is another verdict.
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            match decode(erasure, &flipped) {
+                Ok(read) => assert_eq!(*encode(&read), flipped, "bit {bit}"),
+                Err(VaultError::NewerFormat { found, .. }) => {
+                    // The version of the plaintext, or of the record at its end.
+                    let versions = [0, bytes.len() - 5];
+                    assert!(versions.contains(&(bit / 8)), "bit {bit}");
+                    assert_eq!(found, u32::from(flipped[bit / 8]), "bit {bit}");
+                }
+                Err(VaultError::Damaged(_)) => {}
+                Err(other) => panic!("bit {bit}: {other}"),
+            }
         }
         let at = 1 + 4 + 16 + 1 + 4 + 8 + 4;
         for (changed, to) in [(at + 3, 3), (at + 24 + 3, 1), (at, 1), (at - 1, 0), (at - 1, 3)] {

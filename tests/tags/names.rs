@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use oubliette::{
     audit::verify::{Ill, VerifyOptions},
-    event::{RecordedEvent, SUBJECT_FORGOTTEN},
+    event::RecordedEvent,
     store::{MemoryStore, Unreadable},
 };
 
@@ -96,53 +96,78 @@ async fn a_dead_keys_id_over_a_living_event_is_a_borrowed_key() {
         }
         assert!(names.contains(&Ill::BorrowedKey), "{name}: {names:?}");
     }
-    // Where the key is of this stream, somebody changed what was sealed here, and that is another name.
+    // Where the key is of this stream, something of it was changed, or its tag removed: those are other names.
     let mut dead = raw(&store, "user-1").await;
     dead[0].metadata = None;
-    let told = over(dead, &layer).await;
-    assert_eq!(ills(&told).await, [Ill::Untagged]);
+    assert_eq!(ills(&over(dead.clone(), &layer).await).await, [Ill::Untagged]);
+    layer.reopen(&subject("user-1")).await.unwrap();
+    let data = r#"{"colour":"green","name":"Erika"}"#;
+    put(&layer, "user-1", event("UserMoved", data)).await.unwrap();
+    let back = raw(&store, "user-1").await.pop().unwrap();
+    let forged = with_key_of(&back, &dead[0]);
+    assert_eq!(ills(&over(vec![forged], &layer).await).await, [Ill::Tampered]);
+    assert_eq!(ills(&over(vec![back], &layer).await).await, []);
 }
 
-/// What the tag is for, thing by thing. That of a dead key's id is above.
+/// With the genuine events there is nothing to tell, and readers read them.
 #[tokio::test]
-async fn each_thing_that_can_be_forged_has_a_name_of_its_own() {
+async fn what_nobody_touched_has_no_name() {
+    let (store, layer) = world().await;
+    let living = raw(&store, "user-2").await;
+    assert_eq!(told(living, &layer).await, (None, vec![], 0));
+    let dead = over(raw(&store, "user-1").await, &layer).await;
+    assert_eq!((why(&dead, "user-1").await, ills(&dead).await), (None, vec![]));
+}
+
+#[tokio::test]
+async fn a_public_part_that_was_changed_after_the_forgetting_is_tampered() {
+    let (store, layer) = world().await;
+    let dead = raw(&store, "user-1").await.remove(0);
+    let changed = with_data(&dead, &text(&dead).replace("blue", "red"));
+    let over = over(vec![changed], &layer).await;
+    assert_eq!(ills(&over).await, [Ill::Tampered]);
+    assert_eq!(why(&over, "user-1").await, Some(Unreadable::Tampered));
+}
+
+#[tokio::test]
+async fn a_forged_event_in_clear_is_unsealed_and_under_a_genuine_tag_tampered() {
     let (store, layer) = world().await;
     let living = raw(&store, "user-2").await.remove(0);
-    let dead = raw(&store, "user-1").await;
-    let changed = with_data(&dead[0], &text(&dead[0]).replace("blue", "red"));
-    assert_eq!(ills(&over(vec![changed], &layer).await).await, [Ill::Tampered]);
-
     let clear = with_data(&living, r#"{"colour":"blue","name":"Erika"}"#);
     let unsealed = with_metadata(&clear, None);
     assert_eq!(told(vec![unsealed], &layer).await, (None, vec![], 1));
-    // Under the tag of what was there it is an event that was changed.
     let (why, ills, unsealed) = told(vec![clear], &layer).await;
     assert_eq!((why, ills, unsealed), (Some(Unreadable::Tampered), vec![Ill::Tampered], 0));
+}
 
+#[tokio::test]
+async fn a_hole_that_nobody_noted_is_a_forged_hole() {
+    let (store, layer) = world().await;
+    let living = raw(&store, "user-2").await.remove(0);
     let metadata = living.metadata.as_ref().unwrap().as_str();
-    let holes = metadata.replacen(
-        r#""$oubliette":{"#,
-        r#""$oubliette":{"holes":{"withheld":[["/name"]]},"#,
-        1,
-    );
-    let hole = with_metadata(&living, Some(&holes));
+    let notes = r#""$oubliette":{"#;
+    let hole = [notes, r#""holes":{"withheld":[["/name"]]},"#].concat();
+    let hole = with_metadata(&living, Some(&metadata.replacen(notes, &hole, 1)));
     let expected = (Some(Unreadable::ForgedHole), vec![Ill::ForgedHole], 0);
     assert_eq!(told(vec![hole], &layer).await, expected);
+}
 
-    let mut tombstone = dead.iter().find(|event| event.is_tombstone()).unwrap().clone();
-    assert_eq!(tombstone.event_type.as_str(), SUBJECT_FORGOTTEN);
-    tombstone.stream = living.stream.clone();
+#[tokio::test]
+async fn a_tombstone_in_somebody_elses_stream_is_a_forged_tombstone() {
+    let (store, layer) = world().await;
+    let dead = raw(&store, "user-1").await;
+    let mut tombstone = dead.into_iter().find(RecordedEvent::is_tombstone).unwrap();
+    tombstone.stream = stream("user-2");
     assert_eq!(told(vec![tombstone], &layer).await, (None, vec![Ill::ForgedTombstone], 0));
+}
 
+#[tokio::test]
+async fn an_event_that_another_vault_wrote_is_another_vaults() {
     let (theirs, _) = world().await;
+    let (_, layer) = world().await;
     let theirs = raw(&theirs, "user-2").await;
     let expected = (Some(Unreadable::OtherVault), vec![Ill::OtherVault], 0);
     assert_eq!(told(theirs, &layer).await, expected);
-
-    // The genuine ones.
-    assert_eq!(told(vec![living], &layer).await, (None, vec![], 0));
-    let genuine = over(dead, &layer).await;
-    assert_eq!(super::ills(&genuine).await, []);
 }
 
 /// What binds an event is its stream, id and type. The order is the store's.

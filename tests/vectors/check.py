@@ -1,400 +1,22 @@
 #!/usr/bin/env python3
-"""Opens every vector of docs/format.md, written from that page alone; every bad one must fail."""
-import base64, datetime, hashlib, hmac, json, pathlib, re, unicodedata, uuid
-from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-class Ed25519PublicKey:
-    """Checks signatures strictly (section 9): `cryptography` takes keys and R of small order, too."""
-    P = 2**255 - 19
-    HALF = 0x5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826  # y of two points of order 8
-    SMALL = {0, 1, P - 1, HALF, P - HALF}  # y of the eight points of small order
-    def __init__(self, raw): self.raw = raw
-    from_public_bytes = classmethod(lambda cls, raw: cls(raw))
-    def verify(self, sig, message):
-        for point in (self.raw, sig[:32]):
-            if int.from_bytes(point, "little") % 2**255 % self.P in self.SMALL: raise InvalidSignature
-        ed25519.Ed25519PublicKey.from_public_bytes(self.raw).verify(sig, message)
-
-Number = type("Number", (str,), {})  # a number's literal
-OWN = ("$sealed", "$oubliette")
-def load(text):
-    return json.loads(text, parse_int=Number, parse_float=Number)
-def number(literal):
-    """The one spelling of a number's value (section 3)."""
-    sign, whole, fraction, exponent = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]\+?(-?\d+))?", literal).groups("")
-    digits = (whole + fraction).lstrip("0")
-    power = len(whole) - (len(whole + fraction) - len(digits)) - 1
-    digits = digits.rstrip("0")
-    if not digits: return "0"
-    if len(exponent.lstrip("-0")) > 18: return literal
-    power += int(exponent or 0)
-    if not -40 <= power < 40: return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{power}"
-    if power < 0: return f"{sign}0.{'0' * (-power - 1)}{digits}"
-    digits = digits.ljust(power + 1, "0")
-    return sign + digits[:power + 1] + ("." + digits[power + 1:] if digits[power + 1:] else "")
-def canonical(v):
-    if isinstance(v, Number): return number(v)
-    if isinstance(v, (bool, int)): return json.dumps(v)
-    if isinstance(v, dict): return "{%s}" % ",".join(f"{canonical(k)}:{canonical(v[k])}" for k in sorted(v))
-    if isinstance(v, list): return "[%s]" % ",".join(map(canonical, v))
-    return json.dumps(v, ensure_ascii=False)
-def field(b): return len(b).to_bytes(4, "big") + b
-def token(text):
-    assert type(text) is str, "malformed"
-    try: raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError: raise AssertionError("not-base64")
-    assert base64.urlsafe_b64encode(raw).rstrip(b"=") == text.encode(), "not-base64"
-    return raw
-def once(pairs):
-    assert len({name for name, _ in pairs}) == len(pairs), "malformed"
-    return dict(pairs)
-def holes_of(notes):
-    """What was missing of a copy (section 5), if it has the form."""
-    if "holes" not in notes: return {}
-    try:
-        h = notes["holes"]
-        assert set(h) <= {"shredded", "withheld", "bare", "mac"} and set(h) & {"shredded", "withheld"}
-        assert all(h[k] for k in set(h) & {"shredded", "withheld"}) and h.get("bare", True) is True
-        assert "mac" not in h or len(token(h["mac"])) == 28
-        for part in h.get("shredded", []):
-            assert set(part) == {"origin", "ref", "day", "keys", "fields"} and str(uuid.UUID(part["origin"])) == part["origin"]
-            assert len(token(part["ref"])) == 16 and all(len(token(k)) == 20 for k in part["keys"])
-            assert datetime.date.fromisoformat(part["day"]).isoformat() == part["day"]
-        return h
-    except Exception: raise AssertionError("malformed")
-def said(h, v):
-    """What the tag of the holes is over."""
-    def fields(names): return framed(*(name.encode() for name in names))
-    shredded = [framed(uuid.UUID(p["origin"]).bytes, token(p["ref"]), p["day"].encode(), b"".join(map(token, p["keys"])),
-                       fields(p["fields"])) for p in h.get("shredded", [])]
-    withheld = [framed(fields(part)) for part in h.get("withheld", [])]
-    return framed(b"oubliette holes", v["stream"].encode(), uuid.UUID(v["id"]).bytes, v["type"].encode(),
-                  bytes([h.get("bare", False)]), b"".join(shredded), b"".join(withheld))
-def check_holes(v, vault, eras):
-    """Whether the vault vouches for what is missing of a copy."""
-    notes = take(v["data"], v["metadata"])[3]
-    if not (h := holes_of(notes)): return
-    tag = token(h["mac"]) if "mac" in h else b""
-    if tag and tag[:8] != vault[:8] and "mac" in notes and token(notes["mac"])[:8] != vault[:8]: raise AssertionError("other-vault")
-    assert tag[:8] == vault[:8], "forged-hole"
-    era, text = tag[8:12], said(h, v)
-    if era not in eras: return  # as the event's own tag
-    assert hmac.digest(of_era(eras[era], b"holes"), len(text).to_bytes(8, "big") + text, "sha256")[:16] == tag[12:], "forged-hole"
-def take(data, metadata):
-    """Tokens, public data and bound metadata (canonical), notes."""
-    meta = load(metadata) if metadata else {}
-    notes, lists, public = meta.get("$oubliette", {}), [], b""
-    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "stubs", "mac"}, "malformed"
-    bare = holes_of(notes).get("bare", False)
-    assert all(len(token(s)) == 50 for s in notes.get("stubs", [])) and ("stubs" in notes) == ("private" in notes), "stubs"
-    if "$sealed" in meta: lists.append(meta.pop("$sealed"))
-    bound = {k: notes[k] for k in notes if k not in ("mac", "stubs")}
-    if bound: meta["$oubliette"] = bound
-    elif notes: del meta["$oubliette"]
-    if "bytes" in data:
-        raw = bytes.fromhex(data["bytes"])
-        if notes.get("sealed") == "bytes": return [raw], b"", canonical(meta).encode(), notes
-        public = raw
-    else:
-        body = load(data["json"])
-        if isinstance(body, dict) and "$sealed" in body:
-            lists.append(body.pop("$sealed"))
-            public = canonical(body).encode() if body else b""
-        else: public = canonical(body).encode()
-    if bare and public == b"{}": public = b""
-    assert not (bare and public), "malformed"
-    if not lists and "mac" in {**notes, **holes_of(notes)} and "private" not in notes: return [], public, canonical(meta).encode(), notes
-    if "private" in notes: return [], b"" if public == b"{}" else public, canonical(meta).encode(), notes
-    assert len(lists) == 1 and isinstance(lists[0], list) and lists[0], "tokens"
-    assert "fields" not in notes or len(notes["fields"]) == len(lists[0]), "tokens dropped"
-    return [token(t) for t in lists[0]], public, canonical(meta).encode() if meta else b"", notes
-def take_sealed(half):
-    """Whether a half is sealed at all."""
-    return "$sealed" in load(half["data"].get("json", "{}")) or "$oubliette" in load(half["metadata"] or "{}")
-def pieces(text):
-    """What stands between the commas of an object or array."""
-    depth, start, found = 0, 1, []
-    for m in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', text):
-        depth += (m[0] in "[{") - (m[0] in "]}")
-        if (depth, m[0]) == (1, ",") or depth == 0: found.append(text[start:m.start()]); start = m.end()
-    return found if found != [""] and (len(found) > 1 or found[0].strip()) else []
-def split(piece):
-    """Key (None for an element), all before the value, the value, the white space after it."""
-    head, key = re.match(r'(\s*(?:("(?:[^"\\]|\\.)*")\s*:\s*)?)', piece).groups()
-    value = piece[len(head):]
-    load(value)
-    return key and load(key), head, value.rstrip(), value[len(value.rstrip()):]
-def fillings(text):
-    """Container, index, piece."""
-    found, at = [], 0
-    while at < len(text):
-        m = re.compile(rb"(0|[1-9]\d*) (0|[1-9]\d*) (0|[1-9]\d*) ").match(text, at)
-        parent, index, length = map(int, m.groups())
-        at = m.end() + parent + length
-        assert at <= len(text), "lengths"
-        pointer = text[m.end():at - length].decode()
-        assert re.fullmatch(r"(/([^~/]|~[01])*)*", pointer), "pointer"
-        steps = [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
-        found.append((steps, index, text[at - length:at].decode()))
-        split(found[-1][2])
-    return found
-def skeleton(value):
-    v = load(value)
-    return v == {} or isinstance(v, list) and all(x is None for x in v)
-def fill(value, todo, hidden=()):
-    """A container's text with what is filled into it."""
-    own, below = [f for f in todo if not f[0]], [f for f in todo if f[0]]
-    is_object, here = value[0] == "{", [split(p) for p in pieces(value)]
-    assert is_object or value[0] == "[", "no place"
-    here = [p for p in here if p[0] not in hidden]
-    for _, index, piece in sorted(own, key=lambda f: (f[1], skeleton(split(f[2])[2]))):
-        new = split(piece)
-        assert is_object == (new[0] is not None), "a member without a key, or an element with one"
-        at = next((i for i, p in enumerate(here) if p[0] == new[0]), None) if is_object else index
-        if is_object and at is None: here.insert(index, new)
-        elif not (skeleton(new[2]) and here[at][2][0] in "[{"): here[at] = new
-    for i, (key, head, inner, tail) in enumerate(here):
-        deeper = [(s[1:], *rest) for s, *rest in below if s[0] == (key if is_object else str(i))]
-        below = [f for f in below if f[0][0] != (key if is_object else str(i))]
-        if deeper: here[i] = (key, head, fill(inner, deeper), tail)
-    assert not below, "no place"
-    return value[0] + ",".join(h + v + t for _, h, v, t in here) + value[-1]
-def named(error):
-    """The name of an error (section 7)."""
-    if isinstance(error, InvalidTag): return "tampered"
-    own = ("tampered", "key-missing", "purged", "not-base64", "truncated", "version", "algorithm", "half-missing")
-    return str(error) if str(error) in own else "malformed"
-def open_event(v, keys):
-    tokens, public, meta, notes = take(v["data"], v["metadata"])
-    if "private" in notes and ("private" not in v or not take_sealed(v["private"])): raise AssertionError("half-missing")
-    if "private" in v:
-        tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
-        assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"], "tampered"
-        assert set(back) <= {"stream", "public", "sealed"}, "tampered"
-        assert [t[:34] + t[-16:] for t in tokens] == list(map(token, notes["stubs"])), "tampered"
-    digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
-    event_id = bytes.fromhex(v["id"].replace("-", ""))
-    aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
-                               v["type"].encode(), b"".join(t[2:22] for t in tokens), digest]))
-    opened, body, about, whole = [], [], [], None
-    for t in tokens:
-        assert t[:1] in (b"\1", b""), "version"
-        assert t[1:2] in (b"\1", b""), "algorithm"
-        assert len(t) != 50, "purged"
-        assert len(t) >= 67, "truncated"
-        assert t[2:22].hex() in keys, "key-missing"
-        text = AESGCM(keys[t[2:22].hex()]).decrypt(t[22:34], t[34:], aad)
-        m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
-        metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
-        assert len(text) >= 17 + m + b and not any(text[17 + m + b:]), "lengths or padding"
-        assert text[0] <= 3 and (text[0] or not part), "form"
-        about += fillings(metadata)
-        if text[0] == 1: load(part.decode()); whole = {"json": part.decode()}
-        if text[0] == 2: body += fillings(part)
-        if text[0] == 3: whole = {"bytes": part.hex()}
-        opened.append(text)
-    data = whole or v["data"]
-    if whole is None and "json" in data and (body or "$sealed" in load(data["json"])):
-        data = {"json": fill(data["json"] if public else "{}", body, OWN)}
-    if whole is None and public == b"" and holes_of(notes).get("bare"): data = None
-    told = fill(v["metadata"] or "{}", about, OWN)
-    return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
-
-def spoken(label, line, *left_out):
-    """An announcement's bytes: its place and the canonical form of its members, without some (section 10)."""
-    members = canonical({k: v for k, v in line.items() if k not in ("id", *left_out)}).encode()
-    return framed(label, b"oubliette-announcements", uuid.UUID(line["id"]).bytes, members)
-def associated(line): return spoken(b"oubliette announcement", line, "sealed", "proof", "key", "sig")
-def of_era(secret, label): return hmac.digest(secret, b"oubliette era 1: " + label, "sha256")
-def open_announcement(line, eras):
-    """Associated data and plaintext of an announcement, by whichever of these eras it is sealed for."""
-    aad, raw = associated(line), token(line["sealed"])
-    end = 2 + 64 * int.from_bytes(raw[:2], "big")
-    wraps = {raw[at:at + 4]: raw[at + 4:at + 64] for at in range(2, end, 64)}
-    era = next(era for era in wraps if era in eras)
-    key = AESGCM(of_era(eras[era], b"announcements")).decrypt(wraps[era][:12], wraps[era][12:], aad)
-    return aad, AESGCM(key).decrypt(raw[end:end + 12], raw[end + 12:], aad)
-def check_tag(v, vault, eras):
-    """Whether the tag vouches for an event (section 5)."""
-    tokens, _, _, notes = take(v["data"], v["metadata"])
-    if "private" in notes: tokens = list(map(token, notes["stubs"]))
-    tag, aad = token(notes["mac"]), bytes.fromhex(v["associated"])
-    assert len(tag) == 28 and tag[:8] == vault[:8], "another vault's"
-    assert tag[8:12] in eras, "unknown-era"
-    key, text = of_era(eras[tag[8:12]], b"event tags"), len(aad).to_bytes(8, "big") + aad
-    for t in tokens: text += t[2:22] + t[22:34] + t[-16:]
-    assert hmac.digest(key, text, "sha256")[:16] == tag[12:], "forged"
-def framed(*fields): return b"".join(map(field, fields))
-def history(keys):
-    """Signing keys by their ids (section 9)."""
-    found = {key["key"]: token(key["public"]) for key in keys}
-    for id, public in found.items(): assert token(id) == hashlib.sha256(framed(b"oubliette signing key", public)).digest()[:16]
-    return found
-def verify(keys, key, message, sig, unknown, wrong):
-    assert key in keys, unknown
-    try: Ed25519PublicKey.from_public_bytes(keys[key]).verify(sig, message)
-    except InvalidSignature: raise AssertionError(wrong)
-def is_signed(line, key, public):
-    if line.get("key") != key or "sig" not in line: return False
-    try: Ed25519PublicKey.from_public_bytes(public).verify(token(line["sig"]), spoken(b"oubliette signed announcement", line, "sig"))
-    except (InvalidSignature, AssertionError): return False
-    return True
-def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", token(public))).digest()[:16])
-def is_key_id(text):
-    try: return len(token(text)) == 16
-    except AssertionError: return False
-def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-STATED = ("signing-key", "successor")
-KINDS = ("erasure", "distrust", *STATED)
-LATER = [f"{kind}{end}" for kind in ("hold", "suspension", "restriction", "link") for end in ("", "-lifted")] + ["erasure-lifted"]
-MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "key", "sig"}
-class History:
-    """A vault's signing keys: who signs, who signed, who is to (section 9)."""
-    def __init__(self, vault, public):
-        self.vault, self.keys, self.pins, self.stolen, self.next = vault, {key_id(public): public}, {}, set(), {}
-    def is_of_ours(self, line):
-        """Whether a key of the history signed it; None: it names none of them."""
-        key = line.get("key")
-        return is_signed(line, key, token(self.keys[key])) if key in self.keys else None
-    def is_word(self, line):
-        signs = [*self.keys][-1]
-        pins = [p for k, p in self.pins.items() if k == signs and k not in self.stolen]
-        known = {k: p for k, p in self.keys.items() if k not in self.stolen} | {key_id(p): p for p in pins}
-        return any(is_signed(line, k, token(p)) for k, p in known.items())
-    def judge(self, line, eras):
-        """Raises what is wrong with an announcement, and learns from a statement."""
-        assert line["vault"] == self.vault, "another vault"
-        kind, wrong = line.get("kind"), None
-        if not isinstance(line["format"], Number) or number(line["format"]) != "1": wrong = "format"
-        elif kind in LATER: wrong = "reserved"
-        elif kind not in KINDS: wrong = "kind"
-        elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
-              or kind != "signing-key" and "compromised" in line.get("statement", {})
-              or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
-        elif not is_key_id(line["log"]): wrong = "form"
-        if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
-        if kind == "distrust": return self.distrust(line, line["distrust"]["key"])
-        if kind != "erasure": return self.learn(line, kind, line["statement"])
-        ours = self.is_of_ours(line)
-        assert "sig" in line and "key" in line and ours is not False, "unsigned"
-        try: wrong = read_verdict(open_announcement(line, eras)[1], line["about"]) and None
-        except (StopIteration, InvalidTag): wrong = "too new"
-        except AssertionError as error: wrong = "format" if str(error) == "format" else "form"
-        if ours is None or line["key"] in self.stolen:
-            raise AssertionError("unsigned" if wrong else "stranger" if ours is None else "compromised")
-        assert not wrong, wrong
-    def distrust(self, line, key):
-        """Only a later key that is trusted may. Here no successor waits for a restored vault's key."""
-        order, signer = list(self.keys), line.get("key")
-        assert signer in order, "unknown signer"
-        assert is_signed(line, signer, token(self.keys[signer])), "forged"
-        assert signer not in self.stolen, "compromised"
-        if key not in order: return
-        assert order.index(key) < order.index(signer), "not later"
-        self.stolen.add(key)
-    def learn(self, line, kind, statement):
-        new, old = key_id(statement["public"]), statement["replaces"]
-        assert old in self.keys, "gap"
-        pin = self.pins.get(old)
-        pinned = kind == "signing-key" and pin == statement["public"] and is_signed(line, new, token(pin))
-        assert pinned or is_signed(line, old, token(self.keys[old])), "forged"
-        try: Ed25519PublicKey.from_public_bytes(token(statement["public"])).verify(
-            token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "key", "sig"))
-        except (InvalidSignature, KeyError): raise AssertionError("forged")
-        if (pin == statement["public"]) if kind == "successor" else self.next.get(old) == new: return
-        assert old not in self.stolen, "compromised"
-        assert old not in self.next and new not in self.keys, "replaced"
-        if kind == "successor":
-            assert pin is None, "pinned before"
-            self.pins[old] = statement["public"]
-            return
-        assert pin is None or pinned, "not the successor"
-        self.keys[new], self.next[old] = statement["public"], new
-        if "compromised" in statement: self.stolen.add(old)
-def is_name(text):
-    """Section 3, as far as the tables of this Python know it."""
-    return (type(text) is str and 0 < len(text.encode()) < 256 and not text.startswith("$") and unicodedata.is_normalized("NFC", text)
-            and all(unicodedata.category(c) not in ("Cc", "Cf", "Cn", "Co", "Zs", "Zl", "Zp") for c in text))
-def read_tombstone(v, vault, keys, stolen, living):
-    """What a tombstone's signature is over, and its reference (section 8)."""
-    t = json.loads(v["data"], parse_int=Number, parse_float=Number, object_pairs_hook=once)
-    try:
-        key, sig = token(t["key"]), token(t["sig"])
-        assert len(key) == 16 and len(sig) == 64
-        if (meta := json.loads(v["metadata"] or "{}", object_pairs_hook=once)):
-            assert set(meta) == {"$oubliette"} and set(meta["$oubliette"]) == {"stream"}
-    except Exception: raise AssertionError("malformed")
-    assert not meta or meta["$oubliette"]["stream"] == v["stream"], "misplaced"
-    message = framed(b"oubliette signed tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes,
-                     canonical({name: t[name] for name in t if name != "sig"}).encode())
-    wrong = None
-    try:
-        verify(keys, t["key"], message, sig, "unknown key", "forged")
-        assert t["key"] not in stolen, "compromised"
-    except AssertionError as error: wrong = str(error)
-    try:
-        assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"} and t["state"] == "forgotten"
-        ref, ids = token(t["ref"]), [token(k) for k in t["keys"]]
-        assert len(ref) == 16 and all(len(id) == 20 for id in ids) and ids == sorted(set(ids))
-        assert "subject" not in t or is_name(t["subject"])
-        assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
-    except Exception: raise AssertionError("malformed" if wrong else "newer")
-    assert not wrong, wrong
-    assert not living & set(t["keys"]), "undone"
-    return message, ref
-def reference(identity, erasure, stream):
-    """What stands for an erasure in a stream (section 8)."""
-    key = hmac.digest(hmac.digest(identity, b"oubliette vault 1: references", "sha256"), stream.encode(), "sha256")
-    block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
-    return block.update(erasure) + block.finalize()
-RECORD = {"erasure", "at", "reason", "attempt", "keys", "subjects", "streams", "unsealed", "unknown_keys", "passed_over", "kept",
-          "foreign", "done", "destroyed", "announced"}
-def read_record(text, erasure):
-    """The record of an erasure (section 10)."""
-    assert text[0] == 1, "format"
-    record = json.loads(text[1:], object_pairs_hook=once)
-    assert RECORD <= set(record) <= RECORD | {"epoch", "replayed", "dealt_with"} and record["erasure"] == erasure
-    assert json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode() == text[1:], "another spelling"
-    return text[1:].decode()
-def read_verdict(text, erasure):
-    """Who loses what, by pseudonym, and the record."""
-    at, taken = 0, []
-    def take(n):
-        nonlocal at
-        at += n
-        assert at <= len(text), "truncated"
-        return text[at - n:at]
-    def number(): return int.from_bytes(take(4), "big")
-    assert take(1) == b"\1", "format"
-    for _ in range(number()):
-        pseudonym, flags = take(16).hex(), take(1)[0]
-        assert flags < 8, "flags"
-        taken.append({"pseudonym": pseudonym, "whole": bool(flags & 1), "closed": bool(flags & 2),
-                      "dead": [[number(), number()] for _ in range(number())]})
-        if flags & 4:
-            spared = [[number(), take(20).hex()] for _ in range(number())]
-            assert spared == sorted(spared) and spared, "spared"
-            taken[-1]["spared"] = spared
-    record = take(number())
-    assert at == len(text), "something follows"
-    try: record = read_record(record, erasure) if record else ""
-    except ValueError: raise AssertionError("form")
-    return {"taken": taken, "record": record}
+"""Opens every vector of docs/format.md, written from that page and those that it names; every bad one must fail."""
+import copy, hashlib, json, pathlib, re, sys, uuid
+sys.dont_write_bytecode = True
+from cryptography.exceptions import InvalidTag
+import age, texts, vault as vaults
+from reader import *
 
 here = pathlib.Path(__file__).parent
-for name in ("good", "bad"):
-    file = json.loads((here / f"{name}.json").read_text())
+for kind in ("good", "bad"):
+    file = json.loads((here / f"{kind}.json").read_text())
     keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
     vault, eras = uuid.UUID(file["vault"]).bytes, {token(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}
     for v in file["vectors"]:
         try: aad, digest, opened, read = open_event(v, keys)
         except Exception as error:
-            assert name == "bad" and named(error) == v["error"], (v["name"], repr(error))
+            assert kind == "bad" and named(error) == v["error"], (v["name"], repr(error))
             continue
-        assert name == "good", f"{v['name']} opened, but is bad"
+        assert kind == "good", f"{v['name']} opened, but is bad"
         assert (aad.hex(), digest.hex()) == (v["associated"], v["digest"]), v["name"]
         assert [text.hex() for text in opened] == v["plaintexts"], v["name"]
         assert read == v["opened"], (v["name"], read)
@@ -404,7 +26,7 @@ for name in ("good", "bad"):
             try: wrong()
             except AssertionError as error: assert str(error) == "forged", v["name"]
             else: assert False, f"a tag vouches for what it was not made for: {v['name']}"
-    print(f"{len(file['vectors'])} {name} vectors as they should be")
+    print(f"{len(file['vectors'])} {kind} vectors as they should be")
 
 file = json.loads((here / "holes.json").read_text())
 keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
@@ -438,10 +60,10 @@ for file in ("announcements", "distrust"):
         aad, text = open_announcement(v["line"], eras)
         opened = read_verdict(text, v["line"]["about"])
         assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
-        for name, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", b64(bytes(16)))):
-            try: open_announcement({**v["line"], name: other}, eras)
+        for member, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", str(uuid.uuid4())), ("log", b64(bytes(16)))):
+            try: open_announcement({**v["line"], member: other}, eras)
             except Exception: continue
-            assert False, f"{v['name']} opened with another {name}"
+            assert False, f"{v['name']} opened with another {member}"
         known.judge(v["line"], eras)
         assert spoken(b"oubliette signed announcement", v["line"], "sig").hex() == v["signed"], v["name"]
     for key in file["keys"]: assert known.keys[key["key"]] == key["public"] and (key["key"] in known.stolen) == ("compromised" in key)
@@ -473,3 +95,126 @@ def fits(v):
 for v in file["good"]: assert fits(v), v["name"]
 for v in file["bad"]: assert not fits(v), f"{v['name']} verifies, but is bad"
 print(f"{len(file['good'])} signature vectors, {len(file['bad'])} bad ones as they should be")
+
+def refused(v, read):
+    """A bad vector must fail with its own error."""
+    try: read()
+    except AssertionError as error:
+        assert str(error).split(":")[0] == v["error"] and v.get("what", "") in str(error), (v["name"], str(error))
+    else: assert False, f"{v['name']} is taken, but is bad"
+
+file = json.loads((here / "values.json").read_text())
+for v in file["json"]: assert canonical(texts.value(v["text"])) == v["canonical"], v["text"]
+for v in file["bad"]: refused(v, lambda: texts.value(v["text"]))
+for v in file["names"]: assert name(v["text"]) == v["name"], v["text"]
+for v in file["badNames"]: refused(v, lambda: name(v["text"]))
+print(f"{len(file['json'])} value vectors, {len(file['names'])} names, {len(file['bad']) + len(file['badNames'])} bad ones as they should be")
+
+file = json.loads((here / "positions.json").read_text())
+for store in file["stores"]:
+    raw = [texts.position(v["text"]) for v in store]
+    assert [one.hex() for one in raw] == [v["bytes"] for v in store] and raw == sorted(raw) and len({*map(len, raw)}) == 1
+for v in file["bad"]: refused(v, lambda: texts.position(v["text"]))
+print(f"{sum(map(len, file['stores']))} position vectors, {len(file['bad'])} bad ones as they should be")
+
+file = json.loads((here / "rows.json").read_text())
+for v in file["good"]: assert texts.row(v["row"].encode(), True) == v["taken"], (v["name"], texts.row(v["row"].encode(), True))
+for v in file["bad"]:
+    row = bytes.fromhex(v["hex"]) if "hex" in v else v["row"].encode()
+    refused(v, lambda: texts.row(row, False))
+    if "unless" in v: texts.row(row, True)
+    else: refused(v, lambda: texts.row(row, True))
+print(f"{len(file['good'])} row vectors, {len(file['bad'])} bad ones as they should be")
+
+file = json.loads((here / "lists.json").read_text())
+for v in file["good"]: assert len(texts.erasures(v["text"])) == v["announcements"], v["name"]
+for v in file["bad"]: refused(v, lambda: texts.erasures(v["text"]))
+print(f"{len(file['good'])} list vectors, {len(file['bad'])} bad ones as they should be")
+
+file = json.loads((here / "successors.json").read_text())
+def successor(raw): return texts.successor(raw, file["vault"], file["public"])
+assert key_id(file["public"]) == file["key"]
+for v in file["good"]: assert successor(v["text"].encode()).hex() == file["secret"], v["name"]
+for v in file["bad"]: refused(v, lambda: successor(bytes.fromhex(v["hex"]) if "hex" in v else v["text"].encode()))
+print(f"{len(file['good'])} successor vectors, {len(file['bad'])} bad ones as they should be")
+
+file, sealed = json.loads((here / "backup.json").read_text()), (here / "backup.age").read_bytes()
+secret, whole = age.identity(file["identity"]), bytes.fromhex(file["plaintext"]) + bytes(file["zeros"])
+assert age.unseal(sealed, secret) == whole
+read, signers = vaults.read_backup(whole)
+assert read == file["opened"], read
+def changed(of, edits):
+    for edit in reversed(edits): of = of[:edit["at"]] + bytes.fromhex(edit["put"]) + of[edit["at"] + edit["cut"]:]
+    return of
+for v in file["bad"]:
+    if "plaintext" in v: refused(v, lambda: vaults.read_backup(changed(whole, v["plaintext"])))
+    else: refused(v, lambda: age.unseal(changed(sealed, v["file"]) if "file" in v else sealed, age.identity(v.get("identity", file["identity"]))))
+print(f"1 backup vector, {len(file['bad'])} bad ones as they should be")
+
+def sweep(whole, same, every=1, lengths=()):
+    """What has a bit flipped, every nth of them, or is cut to these lengths, is refused, or is the same all the same."""
+    changes = [(bit // 8, whole[:bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1:])
+               for bit in (range(0, 8 * len(whole), every) if every else ())] + [(n, whole[:n]) for n in lengths]
+    for at, changed in changes:
+        try: found = same(changed)
+        except (AssertionError, InvalidTag, KeyError, ValueError, TypeError, AttributeError): continue
+        assert found, f"a change at byte {at} passes: {changed}"
+    return len(changes)
+def told(title, count): print(f"{title}: each of {count} changes is found")
+
+file, count = json.loads((here / "good.json").read_text()), 0
+keys = {i: bytes.fromhex(k) for i, k in file["keys"].items()}
+for v in file["vectors"]:
+    halves = [half[part] for half in (v, v.get("private", {})) for part in ("data", "metadata") if half.get(part)]
+    sealed_in = [load(half["json"] if "json" in half else "{}") if isinstance(half, dict) else load(half) for half in halves]
+    for text in [text for part in sealed_in if isinstance(part, dict) for text in part.get("$sealed", ())]:
+        def same(raw):
+            other = json.loads(json.dumps(v).replace(text, b64(raw)))
+            open_event(other, keys)
+            return other == v
+        count += sweep(token(text), same, 3)
+told("tokens", count)
+
+file, count = json.loads((here / "tombstones.json").read_text()), 0
+vault, signers_of = uuid.UUID(file["vault"]).bytes, history(file["keys"])
+for v in file["vectors"]:
+    def same(raw):
+        read_tombstone({**v, "data": raw.decode()}, vault, signers_of, stolen, living)
+        return load(raw.decode()) == load(v["data"])
+    count += sweep(v["data"].encode(), same, 7)
+told("tombstones", count)
+
+count = 0
+for kind in ("announcements", "distrust"):
+    file = load((here / f"{kind}.json").read_text())
+    eras, seen = {token(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}, set()
+    known = History(file["vault"], file["keys"][0]["public"])
+    for v in file["statements"] + file["vectors"]:
+        line = v["line"]
+        if line["kind"] not in seen:
+            def same(raw):
+                other = texts.value(raw.decode())
+                copy.deepcopy(known).judge(other, eras)
+                return {**other, "id": str(uuid.UUID(other["id"]))} == line
+            assert same(canonical(line).encode())
+            count += sweep(canonical(line).encode(), same, 11)
+        seen.add(line["kind"])
+        known.judge(line, eras)
+told("announcements", count)
+
+file = json.loads((here / "lists.json").read_text())
+whole = file["good"][1]["text"].encode()
+told("lists", sweep(whole, lambda raw: texts.erasures(raw.decode()) == texts.erasures(whole.decode()), 5, range(len(whole) - 1)))
+
+file = json.loads((here / "successors.json").read_text())
+line = file["good"][1]["text"].encode()
+told("successors", sweep(line, lambda raw: (raw.split(), successor(raw).hex()) == (line.split(), file["secret"]), 1, range(len(line))))
+
+rest = sealed.index(b"\n--- ") + 64
+sampled = range(rest, len(sealed), 499)
+def same(raw):
+    age.unseal(raw, secret)
+    return raw == sealed
+count = sweep(sealed[:rest], lambda raw: same(raw + sealed[rest:])) + sweep(sealed, same, 0, [*range(rest), *sampled])
+for at in sampled: count += sweep(sealed[at:at + 1], lambda raw: same(sealed[:at] + raw + sealed[at + 1:]), 5)
+told("backup", count)

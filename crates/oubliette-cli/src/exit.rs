@@ -188,9 +188,10 @@ impl From<ErasureError> for CliError {
         match error {
             ErasureError::Vault(error) => error.into(),
             ErasureError::Store(error) => error.into(),
-            ErasureError::NoVault | ErasureError::UnfitReason(_) | ErasureError::KeyChange(_) => {
-                Self::usage(error)
-            }
+            ErasureError::NoVault
+            | ErasureError::UnfitReason(_)
+            | ErasureError::UnfitName
+            | ErasureError::KeyChange(_) => Self::usage(error),
             error => Self::failed(error),
         }
     }

@@ -30,6 +30,9 @@ mod rotate;
 mod rows;
 mod signals;
 mod vault;
+#[cfg(test)]
+#[path = "../../../tests/common/vectors.rs"]
+mod vectors;
 mod verify;
 mod watch;
 

@@ -72,6 +72,10 @@ pub(super) struct Globals {
     /// Once is enough
     #[arg(long = "past-erasure", global = true, value_name = "ID")]
     pub(super) past_erasures: Vec<Uuid>,
+    /// Say who accepts that announcements are missing in the event store, which keeps everything closed: a
+    /// person, a role or a ticket, which is kept. Once is enough, and it is of what the error named
+    #[arg(long, global = true, value_name = "WHO")]
+    pub(super) past_gap: Option<String>,
     /// Apply an erasure that an earlier restoration of this vault's backup announced, under a key that
     /// this one does not know, or that only a compromised key announced. ID is the erasure's, or that of
     /// one of the events that announce it. Once is enough
@@ -165,6 +169,7 @@ impl Globals {
             .with_store(self.store.clone())
             .with_expected_epoch(self.expect_epoch)
             .past_counter(self.past_counter)
+            .past_gap(self.past_gap.clone())
             .past_erasures(self.past_erasures.clone())
             .believed_erasures(self.believed_erasures.clone())
             .open_as(match (self.read_only, self.this_is_the_one) {
@@ -290,8 +295,9 @@ impl Globals {
         if witnessed.gap {
             note(
                 self.json,
-                "announcements of erasures are missing in the event store: it was rolled back, or \
-                 they were removed; it cannot tell of a rollback of the vault to before then",
+                "announcements that this vault knew are in another place or order in the event store, or missing, \
+                 which was accepted: the store was moved or put back, or they were removed; `oubliette verify` \
+                 tells of what is missing",
             );
         }
     }

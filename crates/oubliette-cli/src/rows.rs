@@ -410,6 +410,9 @@ impl<'a> Members<'a> {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use oubliette::event::{ErasureRef, KeyId, Position, Revision, Shredded, Timestamp, VaultId};
 

@@ -40,6 +40,7 @@ pub struct DataFolder {
     pub(super) passphrase: Option<Passphrase>,
     pub(super) counter: Option<String>,
     pub(super) past_counter: bool,
+    pub(super) past_gap: Option<String>,
     pub(super) past_erasures: Vec<Uuid>,
     pub(super) believed_erasures: Vec<Uuid>,
     pub(super) listed: Vec<Announcement>,
@@ -94,6 +95,7 @@ impl DataFolder {
             passphrase: None,
             counter: None,
             past_counter: false,
+            past_gap: None,
             past_erasures: Vec::new(),
             believed_erasures: Vec::new(),
             listed: Vec::new(),
@@ -135,6 +137,13 @@ impl DataFolder {
     #[must_use]
     pub fn with_settings(mut self, settings: Option<PathBuf>) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Accepting, in this name, that announcements are missing; see [`erasure::accept_gaps`].
+    #[must_use]
+    pub fn past_gap(mut self, by: Option<String>) -> Self {
+        self.past_gap = by;
         self
     }
 
@@ -394,8 +403,20 @@ impl DataFolder {
             None => source,
         };
         self.decide(&vault, &store).await.map_err(after)?;
+        let accepted = match &self.past_gap {
+            Some(by) => {
+                erasure::accept_gaps(&vault, by).await.map_err(|error| after(error.into()))?
+            }
+            None => Vec::new(),
+        };
         let folders = [self.path.clone(), folder.vault(), folder.events()];
         let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
+        notes.extend(accepted.iter().map(|gap| {
+            format!(
+                "announcement {} is missing, which is accepted from now on; `verify` tells of it",
+                gap.event
+            )
+        }));
         if !read_only && noted.vault().is_none() {
             self.note_anew(&vault)?;
             notes.push(
@@ -414,6 +435,7 @@ impl DataFolder {
                 ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
                 | ErasureError::TooOld(_)
                 | ErasureError::NotCarriedOut { .. }
+                | ErasureError::WitnessGap(_)
                 | ErasureError::SigningKeyGap { .. }
                 | ErasureError::UnknownSigner(_),
             ) if let Some((store, vault)) = audited => Oubliette::unresumed(store, vault, policy),

@@ -136,6 +136,10 @@ pub enum Ill {
     ForgottenInClear,
     /// A key that no event uses.
     UnusedKey,
+    /// An announcement of the vault's is missing in the event store, and nobody accepted that.
+    WitnessGap,
+    /// An announcement of the vault's is missing in the event store, and somebody accepted that.
+    AcceptedGap,
 }
 
 impl Ill {
@@ -144,6 +148,7 @@ impl Ill {
         match self {
             Self::UnsettledClaim
             | Self::UnusedKey
+            | Self::AcceptedGap
             | Self::OrphanPage
             | Self::ForeignTombstone
             | Self::UncountedTombstone
@@ -324,6 +329,15 @@ impl Ill {
                 "none needed, if another vault shares this event store; if none does, it is forged, \
                  and somebody else can write to the store. It says nothing of this vault's subjects"
             }
+            Self::WitnessGap => {
+                "the vault serves nothing until it is back, or somebody accepts by name that it is not: restore the \
+                 missing events of oubliette-announcements; or apply the last list that was kept elsewhere, \
+                 `oubliette --past-gap WHO erasures replay FILE`"
+            }
+            Self::AcceptedGap => {
+                "none, if everybody who had been forgotten by it is forgotten again: if the vault was put back, they \
+                 can be read in it"
+            }
             Self::ForgedAnnouncement => {
                 "forged, or changed since: it does not count, and nobody is forgotten by it. \
                  Somebody who can write to the event store made it; where it opens and is only not \
@@ -439,6 +453,8 @@ impl fmt::Display for Ill {
             Self::UnknownSigner => "unknown signer",
             Self::UncountedTombstone => "uncounted tombstone",
             Self::ForeignTombstone => "foreign tombstone",
+            Self::WitnessGap => "gap in what was announced",
+            Self::AcceptedGap => "accepted gap in what was announced",
             Self::ForgedAnnouncement => "forged announcement",
             Self::AnnouncementMissing => "announcement missing",
             Self::CompromisedWord => "compromised word",

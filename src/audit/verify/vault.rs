@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Ill, VerifyNews, VerifyReport};
 use crate::{
     audit::{AuditError, Finding, Where, finding::hex},
-    erasure::ErasureRecord,
+    erasure::{self, Acceptance, ErasureRecord, Gap},
     event::{ErasureId, Subject, Timestamp},
     runtime,
     vault::{
@@ -66,6 +66,7 @@ pub(super) async fn verify(
     (totals.keys, totals.owners, totals.fences) = (keys, owners, fences);
     totals.unchecked = unchecked;
     let books = books(vault, erasures, report, tell);
+    gaps(vault, report, tell);
     orphans(vault, report, tell);
     overdue(vault, report, tell);
     stale(vault, report, tell)?;
@@ -242,5 +243,23 @@ fn flawed(flaw: Flaw) -> Finding<Ill> {
         ),
         Flaw::Slot(why) => Ill::SlotDiffers.at(Where::Vault, why),
         Flaw::RetireList => Ill::RetireList.at(Where::Vault, "it does not open"),
+    }
+}
+
+/// Announcements that are missing, also where somebody accepted that.
+fn gaps(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+    let Ok(gaps) = erasure::gaps(vault) else {
+        let what = "the note of missing announcements does not have its form";
+        return report.found(Ill::OddRecord.at(Where::Vault, what), tell);
+    };
+    for Gap { event, found, accepted, .. } in gaps {
+        let what = format!("announcement {event} is missing in the event store, since {found}");
+        let finding = match accepted {
+            None => Ill::WitnessGap.at(Where::Vault, what),
+            Some(Acceptance { by, at, .. }) => {
+                Ill::AcceptedGap.at(Where::Vault, format!("{what}; accepted by {by}, {at}"))
+            }
+        };
+        report.found(finding, tell);
     }
 }

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+mod distrust;
+
 use super::{super::ErasureRecord, *};
 use crate::{
     crypto::KeyId,

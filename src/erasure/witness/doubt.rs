@@ -15,7 +15,7 @@ use super::{
         announce::{judge, stream},
     },
     found::is_known,
-    mark::forget_mark,
+    mark::Mark,
 };
 use crate::{
     event::{Announcement, Digest, ErasureId, EventId, SigningKeyId},
@@ -89,7 +89,7 @@ impl Words {
     async fn note(self, vault: &Vault, erasure: ErasureId) -> Result<(), VaultError> {
         let note = notes::to_json(&self)?;
         // What was read and did not count is read once more.
-        forget_mark(vault).await?;
+        Mark::rewind(vault).await?;
         vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), &note).await
     }
 }

@@ -1,5 +1,7 @@
 //! What is found in announcements: what counts, what does not, and what nobody here can judge.
 
+use std::collections::BTreeSet;
+
 use super::{
     super::{
         ErasureError, ErasureRecord, Uncounted,
@@ -35,6 +37,10 @@ pub(super) struct Found {
     strangers: Vec<(InDoubt, Verdict)>,
     /// Statements that lead to keys from such as the vault does not know.
     gaps: Vec<(SigningKeyId, SigningKeyId)>,
+    /// Announcements of this vault's that are there: whatever they say is known, or dealt with.
+    pub(super) there: BTreeSet<EventId>,
+    /// Those that the vault's own word names as the ones before it.
+    pub(super) named: BTreeSet<EventId>,
 }
 
 impl Found {
@@ -76,6 +82,8 @@ impl Found {
                         self.gaps.push((key, replaces));
                     }
                     self.refused.push(RefusedStatement { event: said.id(), why });
+                    // It takes nobody.
+                    self.there.insert(said.id());
                 }
             }
         }
@@ -88,6 +96,21 @@ impl Found {
         vault: &Vault,
         announcement: &Announcement,
     ) -> Result<bool, ErasureError> {
+        let is_own = self.judge(vault, announcement)?;
+        if is_own {
+            self.there.insert(announcement.id());
+            // Whoever stole a key closes nothing with it.
+            if let Some(previous) = announcement.previous()
+                && (vault.signing_history()?.is_word(announcement)
+                    || is_believed(vault, announcement)?)
+            {
+                self.named.insert(previous);
+            }
+        }
+        Ok(is_own)
+    }
+
+    fn judge(&mut self, vault: &Vault, announcement: &Announcement) -> Result<bool, ErasureError> {
         if announcement.vault() != vault.id().0 {
             self.foreign += 1;
             return Ok(false);
@@ -128,6 +151,8 @@ impl Found {
             // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
             (Err(Uncounted::Stranger(verdict, _)), Some(doubt)) => {
+                // Where nobody gets to know what it is, nothing is opened.
+                self.there.insert(announcement.id());
                 match words.passes_over(&doubt) {
                     true => self.unverifiable.push(announcement.id()),
                     false => self.strangers.push((doubt, *verdict)),
@@ -204,6 +229,12 @@ impl Found {
             None => Err(ErasureError::UnknownSigner(erasures)),
         }
     }
+}
+
+/// Whether an operator vouched for it.
+fn is_believed(vault: &Vault, said: &Announcement) -> Result<bool, VaultError> {
+    let Some(doubt) = InDoubt::of(said) else { return Ok(false) };
+    Ok(Words::of(vault, doubt.erasure)?.believes(&doubt))
 }
 
 /// Whether the vault has a record of the erasure, and all that it took is dead here. Of an earlier attempt

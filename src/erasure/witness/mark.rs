@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
-/// ids of erasures: see [`Words`].
+/// ids of erasures (`Words` in [`super::doubt`]), or are of [gaps](super::gap).
 const MARK: [u8; 16] = [0; 16];
 
 /// An event of the stream of announcements, with all that it says: somebody may change it where it stands.
@@ -45,11 +45,6 @@ impl At {
     }
 }
 
-/// Has everything that was announced compared anew.
-pub(super) async fn forget_mark(vault: &Vault) -> Result<(), VaultError> {
-    vault.remove_note(NoteKind::Witness, MARK).await
-}
-
 /// How far the vault knows the announcements in the store: all of its own up to this event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::erasure) struct Mark {
@@ -72,6 +67,12 @@ impl Mark {
         Ok(note
             .and_then(|note| notes::from_json(NoteKind::Witness, &note).ok())
             .unwrap_or_default())
+    }
+
+    /// Has everything that was announced compared anew. Which announcements should be there is known all the
+    /// same.
+    pub(super) async fn rewind(vault: &Vault) -> Result<(), VaultError> {
+        Self { at: None, ..Self::load(vault)? }.save(vault).await
     }
 
     pub(in crate::erasure) async fn save(self, vault: &Vault) -> Result<(), VaultError> {

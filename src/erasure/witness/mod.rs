@@ -5,21 +5,23 @@
 //! store, if that was not rolled back as well.
 //!
 //! `look` is what opening a layer does, [`replay`] the same with a list. Used by `erasure` alone; the data folder
-//! calls [`believe`] and [`pass_over`], and the command line [`export`].
+//! calls [`believe`], [`pass_over`] and [`accept_gaps`], and the command line [`export`] and [`gaps`].
 
 mod doubt;
 mod found;
+pub(super) mod gap;
 mod mark;
+mod reading;
 mod saying;
 
 use serde::Serialize;
 
 pub(crate) use self::doubt::is_believed;
-pub use self::doubt::{InDoubt, announced, believe, pass_over};
-use self::{
-    found::Found,
-    mark::{At, is_empty, since},
+pub use self::{
+    doubt::{InDoubt, announced, believe, pass_over},
+    gap::{Acceptance, Gap, accept_gaps, gaps},
 };
+use self::{found::Found, gap::Missing, reading::Reading};
 pub(super) use self::{mark::Mark, saying::announce};
 use super::{ErasureError, announce::Draft};
 use crate::{
@@ -51,8 +53,9 @@ pub struct Witnessed {
     pub distrusted: Vec<SigningKeyId>,
     /// Statements about signing keys that do not count.
     pub refused: Vec<RefusedStatement>,
-    /// Whether announcements that the vault knows of are no longer in the store, or stand there
-    /// in another order: it was rolled back itself, or somebody removed them.
+    /// Whether announcements that the vault knows of are no longer in the store, or in another place or order: the
+    /// store was put back or moved, or somebody removed them. Where some are missing, somebody
+    /// [accepted](accept_gaps) that, or there would be no layer.
     pub gap: bool,
     /// Whether the store is empty, although the vault announced erasures before: it stands in for
     /// another store, as beside a codec, or is not the one that was. It bears witness to nothing.
@@ -186,51 +189,30 @@ pub(super) async fn look<S: EventStore>(
     vault: &Vault,
 ) -> Result<(), ErasureError> {
     let mark = Mark::load(vault)?;
-    let (events, mut gap) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
-    let elsewhere = gap && events.is_empty() && is_empty(layer).await?;
-    let (mut announcements, mut odd) = (Vec::new(), Vec::new());
-    for event in &events {
-        match Announcement::of(event) {
-            Some(announcement) => announcements.push(announcement),
-            None => odd.push(event.id),
-        }
+    let mut read = Reading::since(layer, vault, mark).await?;
+    let mut missing = Missing::of(vault, &mark, &read)?;
+    if !read.is_whole && !missing.is_accepted() {
+        // Behind the mark it may be in its place: a copy of this vault went on from before the mark, or somebody
+        // put it back. It counts only if it is judged.
+        let whole = Reading::since(layer, vault, Mark { at: None, ..mark }).await?;
+        missing = Missing::of(vault, &mark, &whole)?;
+        read = whole.after(read);
     }
-    let mut found = Found::default();
-    found.learn(vault, &announcements).await?;
-    // Where all is compared anew, it is not known after which of them the first one comes.
-    let mut last = (!gap).then_some(mark.last);
-    for announcement in &announcements {
-        if found.take(vault, announcement)? {
-            gap |= last.is_some_and(|last| last != announcement.previous());
-            last = Some(Some(announcement.id()));
-        }
-    }
-    let (replayed, _) = found.apply(vault).await?;
-    // Before the mark moves: the next opening must find them as well.
-    found.refuse_unclear()?;
-    let at = events.last().map(At::of);
-    let at = if gap || at.is_some() { at } else { mark.at };
-    let last = last.flatten();
-    Mark { at, last, newest: last }.save(vault).await?;
-    let gap = gap && !elsewhere;
-    let Found { unverifiable, compromised, keys, distrusted, refused, .. } = found;
-    let compromised = compromised.into_iter().map(|(event, _)| event).collect();
-    let witnessed = Witnessed {
-        replayed,
-        unverifiable,
-        odd,
-        compromised,
-        keys,
-        distrusted,
-        refused,
-        gap,
-        elsewhere,
+    let is_complete = missing.is_empty();
+    // A store in which there is nothing bears no witness.
+    let judged = match read.elsewhere {
+        true => Ok(()),
+        false => missing.judge(vault, &read).await,
     };
+    if judged.is_ok() {
+        read.mark(mark).save(vault).await?;
+    }
+    let witnessed = read.tell(is_complete);
     tell(vault, &witnessed);
     // No code panics while it holds this lock.
     let so_far = layer.witnessed.lock();
     so_far.unwrap_or_else(std::sync::PoisonError::into_inner).add(&witnessed);
-    Ok(())
+    judged
 }
 
 fn tell(vault: &Vault, witnessed: &Witnessed) {
@@ -281,8 +263,8 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
     if witnessed.gap {
         tracing::warn!(
             %vault,
-            "announcements that this vault knows of are missing in the event store, or stand in \
-             another order: the store was rolled back, or they were removed"
+            "announcements that this vault knows of are missing in the event store, or are in another \
+             place or order: the store was put back or moved, or they were removed"
         );
     }
 }

@@ -11,6 +11,8 @@ mod filling;
 mod node;
 mod pointer;
 mod reader;
+#[cfg(test)]
+mod vectors;
 
 use std::{fmt, sync::Arc};
 

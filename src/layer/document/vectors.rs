@@ -2,15 +2,14 @@
 //! committed ones are still what this program writes. They never change: what once was sealed
 //! must open for ever. `tests/format_vectors.rs` opens them through the public functions.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+#[path = "../../../tests/common/vectors.rs"]
+mod files;
 mod holes;
+
+pub(crate) use files::{are_committed, committed, hex, is_wanted, path};
 
 use super::*;
 use crate::{
@@ -33,10 +32,6 @@ const ERA: Era = Era([0x0e, 0x7a, 0x00, 0x03]);
 /// Which of the secrets of the vectors is the one of that era.
 const ERA_SECRET: u8 = 3;
 const POLICY: PolicyDigest = PolicyDigest([0x50, 0x4f, 0x4c, 0x49, 0x43, 0x59, 0x30, 0x31]);
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn counting<const N: usize>(from: u8) -> [u8; N] {
     std::array::from_fn(|i| from.wrapping_add(u8::try_from(i).unwrap()))
@@ -625,24 +620,4 @@ fn the_committed_vectors_are_what_is_written_today() {
 
 fn eras() -> Value {
     json!([{ "era": ERA, "secret": hex(&secret(ERA_SECRET)) }])
-}
-
-/// A file of vectors.
-pub(crate) fn committed(name: &str) -> Value {
-    serde_json::from_str(&fs::read_to_string(path(name)).unwrap()).unwrap()
-}
-
-fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
-}
-
-/// Compares a file with what it should be, and makes it if it is not there and that is asked for.
-pub(crate) fn are_committed(name: &str, file: &Value) {
-    let text = serde_json::to_string_pretty(file).unwrap() + "\n";
-    let path = path(name);
-    if !path.exists() && std::env::var_os("OUBLIETTE_WRITE_VECTORS").is_some() {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &text).unwrap();
-    }
-    assert!(fs::read_to_string(&path).unwrap() == text, "{name} differs");
 }

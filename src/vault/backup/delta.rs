@@ -9,6 +9,7 @@ use crate::vault::{
 };
 
 /// One change, as it ended.
+#[cfg_attr(test, derive(Clone))]
 pub(in crate::vault) enum Delta {
     /// This is there now.
     Value(Place, Value),

@@ -224,6 +224,12 @@ impl History {
         }
     }
 
+    /// When its last key began to sign.
+    #[cfg(test)]
+    pub(crate) fn signing_since(&self) -> Timestamp {
+        self.keys.last().unwrap().since
+    }
+
     /// What is wrong with one that was read.
     pub(super) fn trouble(&self) -> Option<Odd> {
         if self.keys.is_empty() {

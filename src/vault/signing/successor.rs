@@ -1,8 +1,16 @@
 //! A successor of the signing key: made in advance, kept elsewhere.
 //!
-//! Its file is text of at most 4096 bytes. Lines that begin with `#` and empty ones are for people. The first
-//! other line is `OUBLIETTE-SUCCESSOR-1`, the vault's id and the secret (32 bytes as base64url), with blanks between.
-//! The number is the version; a higher one is refused as [`SuccessorError::Newer`].
+//! Its file is text of at most 4096 bytes, UTF-8, and a byte-order mark before it is passed over. Lines that begin
+//! with `#`, and those of nothing but white space, are for people. There is exactly one other line: the words
+//! `OUBLIETTE-SUCCESSOR-1`, the vault's id (lower case, with hyphens) and the secret (the 32 bytes of an Ed25519
+//! private key of RFC 8032, as base64url without padding), with spaces or tabs between them. The number is the
+//! version. A reader looks at it first, and refuses a higher one as [`SuccessorError::Newer`]; whatever else is not
+//! so is [`SuccessorError::NotASuccessor`].
+//!
+//! Nothing in it tells a changed secret from another: the vault does, which has pinned the public key.
+
+#[cfg(test)]
+mod vectors;
 
 use std::{
     fmt,
@@ -96,9 +104,14 @@ impl Successor {
     /// # Errors
     /// [`SuccessorError::Io`], also where there is something already.
     pub fn save(&self, path: &Path) -> Result<(), SuccessorError> {
+        crate::durable::make(path, self.text().as_bytes())
+            .map_err(|error| SuccessorError::Io(path.display().to_string(), error))
+    }
+
+    fn text(&self) -> Zeroizing<String> {
         let mut secret = Zeroizing::new(String::new());
         base64url::encode(self.key.secret().as_slice(), &mut secret);
-        let text = Zeroizing::new(format!(
+        Zeroizing::new(format!(
             "# The successor of the signing key of vault {vault}.\n\
              # Public key: {public}\n\
              # Keep it offline, and apart from the vault, its root slot and its backups. Whoever has it can\n\
@@ -107,9 +120,7 @@ impl Successor {
             vault = self.vault,
             public = self.public(),
             secret = secret.as_str(),
-        ));
-        crate::durable::make(path, text.as_bytes())
-            .map_err(|error| SuccessorError::Io(path.display().to_string(), error))
+        ))
     }
 
     /// Reads a successor's file.
@@ -117,35 +128,43 @@ impl Successor {
     /// # Errors
     /// [`SuccessorError`].
     pub fn load(path: &Path) -> Result<Self, SuccessorError> {
-        let file = path.display().to_string();
         let io = |error| SuccessorError::Io(path.display().to_string(), error);
-        let mut opened =
+        let opened =
             own::open(path, OpenOptions::new().read(true)).map_err(|refused| match refused {
                 Refused::Io(error) => io(error),
                 refused => VaultError::from(refused).into(),
             })?;
         own::refuse_shared(&opened, path).map_err(VaultError::from)?;
-        let mut bytes = Zeroizing::new(vec![0; MOST_BYTES]);
-        let read = opened.read(&mut bytes).map_err(io)?;
-        bytes.truncate(read);
-        let text = std::str::from_utf8(without_mark(&bytes)).ok();
-        let mut lines = text.into_iter().flat_map(str::lines);
-        let line = lines.find(|line| !line.starts_with('#') && !line.trim().is_empty());
-        let none = || SuccessorError::NotASuccessor(path.display().to_string());
-        let mut words = line.ok_or_else(none)?.split_ascii_whitespace();
+        // With more room than is read, so that nothing is moved and left behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(2 * MOST_BYTES));
+        opened.take(MOST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
+        Self::read(&bytes, path)
+    }
+
+    fn read(bytes: &[u8], path: &Path) -> Result<Self, SuccessorError> {
+        let file = || path.display().to_string();
+        let none = || SuccessorError::NotASuccessor(file());
+        let text = std::str::from_utf8(without_mark(bytes)).map_err(|_| none())?;
+        let mut lines =
+            text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+        let mut words = lines.next().ok_or_else(none)?.split_ascii_whitespace();
         let version = words.next().and_then(|word| word.strip_prefix(MARK)).ok_or_else(none)?;
         if version != VERSION {
             // Without zeros in front: then any number but 1 is a higher one.
             let is_number = version.bytes().all(|b| b.is_ascii_digit());
             let newer = is_number && !version.is_empty() && !version.starts_with('0');
-            let version = version.to_owned();
+            let (file, version) = (file(), version.to_owned());
             return Err(if newer { SuccessorError::Newer { file, version } } else { none() });
         }
-        let of = words.next().and_then(|word| word.parse().ok()).map(VaultId).ok_or_else(none)?;
-        let secret = words.next().and_then(base64url::decode).map(Zeroizing::new);
-        let secret = secret.ok_or_else(none)?;
+        let (of, secret) = match (words.next(), words.next(), words.next(), lines.next()) {
+            (Some(of), Some(secret), None, None) if bytes.len() <= MOST_BYTES => (of, secret),
+            _ => return Err(none()),
+        };
+        let vault = of.parse().map(VaultId).ok().filter(|vault| vault.to_string() == of);
+        let secret = base64url::decode(secret).map(Zeroizing::new).ok_or_else(none)?;
         let secret = <&[u8; 32]>::try_from(secret.as_slice()).map_err(|_| none())?;
-        Ok(Self { vault: of, key: SigningKey::from_secret(&Secret::copy_of(secret)) })
+        let key = SigningKey::from_secret(&Secret::copy_of(secret));
+        Ok(Self { vault: vault.ok_or_else(none)?, key })
     }
 }
 

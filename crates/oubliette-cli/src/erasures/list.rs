@@ -2,11 +2,14 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, stdin},
+    io::{self, BufRead, BufReader, stdin},
     path::Path,
 };
 
-use oubliette::{erasure::Announcement, event::Json};
+use oubliette::{
+    erasure::{Announcement, AnnouncementError},
+    event::Json,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -54,7 +57,7 @@ pub(super) struct Sum {
 impl Sum {
     pub(super) fn add(&mut self, line: &str) {
         self.announcements += 1;
-        self.digest.update(line.trim());
+        self.digest.update(bare(line));
         self.digest.update(b"\n");
     }
 
@@ -64,17 +67,51 @@ impl Sum {
     }
 }
 
+/// A line without the white space around it: JSON's, so that all readers see the same.
+fn bare(line: &str) -> &str {
+    line.trim_matches([' ', '\t', '\r'])
+}
+
+/// What is wrong with a list. `docs/format.md` has these names.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("line {line}: {said}")]
+    NoAnnouncement { line: usize, said: AnnouncementError },
+    #[error(
+        "line {0} ends a list that is not the one before it: lines are missing or were changed"
+    )]
+    OtherEnd(usize),
+    #[error("line {0} does not have the form of a list's end: it was changed")]
+    OddEnd(usize),
+    #[error(
+        "the list of erasures has no end: it was cut off, or a disk was full when it was written"
+    )]
+    NoEnd,
+}
+
+impl From<ListError> for CliError {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::Io(error) => error.into(),
+            ListError::NoAnnouncement { .. } => Self::usage(error),
+            error => Self::failed(error).with_hint(HINT),
+        }
+    }
+}
+
 /// The announcements in a file; `-` is stdin. Several lists may follow each other.
 pub(crate) fn read(file: &Path, even_cut: bool) -> Result<Vec<Announcement>, CliError> {
     if file == Path::new("-") {
-        return parse(stdin().lock(), even_cut);
+        return Ok(parse(stdin().lock(), even_cut)?);
     }
     let open = File::open(file);
     let named = |error| CliError::failed(format!("{}: {error}", file.display()));
-    parse(BufReader::new(open.map_err(named)?), even_cut)
+    Ok(parse(BufReader::new(open.map_err(named)?), even_cut)?)
 }
 
-fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliError> {
+fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, ListError> {
     let mut announcements = Vec::new();
     // Of the list that has not ended; `None`: the last line was an end.
     let mut open = Some(Sum::default());
@@ -83,7 +120,7 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliEr
     for (number, line) in lines.lines().enumerate() {
         let line = line?;
         let line = if number == 0 { line.trim_start_matches('\u{feff}') } else { &line };
-        if line.trim().is_empty() {
+        if bare(line).is_empty() {
             continue;
         }
         let at = number + 1;
@@ -92,22 +129,18 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliEr
         }
         if let Ok(end) = Json::parse(line).and_then(|line| line.to_exact::<End>()) {
             if open.take().unwrap_or_default().end() != end && !even_cut {
-                return Err(CliError::failed(format!(
-                    "line {at} ends a list that is not the one before it: lines are missing or were changed"
-                ))
-                .with_hint(HINT));
+                return Err(ListError::OtherEnd(at));
             }
             continue;
         }
         if serde_json::from_str::<Ends>(line).is_ok() && !even_cut {
-            let said = format!("line {at} does not have the form of a list's end: it was changed");
-            return Err(CliError::failed(said).with_hint(HINT));
+            return Err(ListError::OddEnd(at));
         }
         open.get_or_insert_default().add(line);
         match line.parse::<Announcement>() {
             Ok(announcement) => announcements.push(announcement),
-            Err(error) => {
-                let error = CliError::usage(format!("line {at}: {error}"));
+            Err(said) => {
+                let error = ListError::NoAnnouncement { line: at, said };
                 if !even_cut {
                     return Err(error);
                 }
@@ -116,10 +149,7 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, CliEr
         }
     }
     if open.is_some() && !even_cut {
-        return Err(CliError::failed(
-            "the list of erasures has no end: it was cut off, or a disk was full when it was written",
-        )
-        .with_hint(HINT));
+        return Err(ListError::NoEnd);
     }
     Ok(announcements)
 }
@@ -128,12 +158,15 @@ const HINT: &str = "take a whole list, as `erasures export` writes it; with --ev
                     applied, and who else was forgotten can be read again";
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<usize, String> {
         let read = parse(text.as_bytes(), false);
-        read.map(|list| list.len()).map_err(|error| format!("{error:?}"))
+        read.map(|list| list.len()).map_err(|error| error.to_string())
     }
 
     fn end(lines: &[&str]) -> String {
@@ -142,40 +175,10 @@ mod tests {
         serde_json::to_string(&sum.end()).unwrap()
     }
 
-    #[test]
-    fn a_list_ends_or_is_refused() {
-        let none = end(&[]);
-        assert_eq!(read(&format!("{none}\n")), Ok(0), "nobody was forgotten, and that is said");
-        assert_eq!(read(&format!("\u{feff}{none}\r\n\r\n{none}")), Ok(0));
-        for endless in ["", "\n\n", "\u{feff}", &none[..none.len() - 1], &none[..20]] {
-            assert!(read(endless).is_err(), "{endless}");
-        }
-        assert!(read(&end(&["x"])).unwrap_err().contains("missing"));
-        for changed in [none.replace(":0", ":1"), none.replacen("e3b0", "e3b1", 1)] {
-            assert!(read(&changed).unwrap_err().contains("missing"), "{changed}");
-        }
-        for spelling in ["0.0", "0e0", "0.00E+1"] {
-            assert_eq!(read(&none.replace(":0", &format!(":{spelling}"))), Ok(0), "{spelling}");
-        }
-        let more = none.replace("{\"ann", "{\"more\":1,\"ann");
-        let odd = ["0.5", "-1", "\"0\"", "1e99"].map(|odd| none.replace(":0", &format!(":{odd}")));
-        let list = none.replace("{\"announcements\":", "[").replace("\"sha256\":", "");
-        let list = list.replace("}}", "]}");
-        assert!(serde_json::from_str::<End>(&list).is_ok(), "{list}");
-        for changed in odd.iter().chain([&more, &list]) {
-            let told = read(changed).unwrap_err();
-            assert!(told.contains("line 1 does not have the form of a list's end"), "{told}");
-        }
-        assert!(parse(&b""[..], true).is_ok());
-    }
-
     /// Of announcements as this vault signed them: whatever is changed in a list, it is refused as a whole.
     #[test]
     fn no_bit_and_no_byte_of_a_list_can_change_unnoticed() {
-        let vectors =
-            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/announcements.json");
-        let vectors: serde_json::Value =
-            serde_json::from_slice(&std::fs::read(vectors).unwrap()).unwrap();
+        let vectors = crate::vectors::committed("announcements.json");
         let lines = vectors["vectors"].as_array().unwrap().iter().take(1);
         let lines: Vec<String> = lines.map(|vector| vector["line"].to_string()).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -184,7 +187,7 @@ mod tests {
         let named = |bytes: &[u8], what: &str, at: usize| {
             let refused = parse(bytes, false);
             let Err(told) = refused else { panic!("{what} {at}: {refused:?}") };
-            let told = format!("{told:?}");
+            let told = told.to_string();
             let names = [
                 "lines are missing or were changed",
                 "the form of a list's end",

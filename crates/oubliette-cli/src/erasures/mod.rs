@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use oubliette::{
-    erasure::{Announcement, ErasureError, ErasureRecord, export, replay},
+    erasure::{Announcement, ErasureError, ErasureRecord, export, gaps, replay},
     event::StreamName,
     store::{EventStore, ReadOptions},
     vault::{MirrorState, Vault},
@@ -81,6 +81,13 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     let store = globals.open_existing().await?;
     let records = store.erasures()?;
     let stale = store.vault().map(Vault::stale_mirrors).transpose()?.unwrap_or_default();
+    for gap in store.vault().map(gaps).transpose()?.unwrap_or_default() {
+        let accepted = gap.accepted.map_or_else(String::new, |accepted| {
+            format!("; accepted by {}, {}", output::printable(&accepted.by), accepted.at)
+        });
+        let text = format!("announcement {} is missing in the event store", gap.event);
+        note(globals.json, &format!("{text}, since {}{accepted}", gap.found));
+    }
     if globals.json {
         records.iter().try_for_each(|record| out.json(record))?;
         return Ok(());

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::{
+    backup::keygen,
     folders::{copy, empty},
     world::{World, rows},
 };
@@ -69,4 +70,102 @@ fn a_rollback_is_told_and_undone_and_an_expected_epoch_refuses_it() {
     assert!(ran.code == 1 && ran.stderr.contains("did not sign"), "{}", ran.stderr);
     let junk = world.write("junk", format!("{exported}{{}}\n"));
     assert!(world.fails(2, &["erasures", "replay", junk.to_str().unwrap()]).contains("line 3"));
+}
+
+#[test]
+fn a_gap_in_what_was_announced_keeps_everything_closed_until_somebody_accepts_it() {
+    let world = World::new();
+    for user in ["user-1", "user-2", "user-3"] {
+        world.ok(&["append", user, "UserRegistered", "--data", r#"{"name":"Erika"}"#]);
+    }
+    let image = tempfile::tempdir().unwrap();
+    copy(world.dir.path(), image.path());
+    for user in ["user-1", "user-2"] {
+        world.ok(&["forget", user, "--reason", "asked", "--yes"]);
+    }
+    let list = world.ok(&["erasures", "export"]);
+    let list = world.write("erasures.ndjson", &list);
+    put_back(image.path(), world.dir.path());
+    let db = rusqlite::Connection::open(world.path("oubliette-data/events/events.db")).unwrap();
+    let first = "DELETE FROM event WHERE position = (SELECT min(position) FROM event WHERE type = 'Announced')";
+    assert_eq!(db.execute(first, []).unwrap(), 1);
+    drop(db);
+
+    for args in [&["read", "user-1"][..], &["append", "user-3", "T", "--data", "1"]] {
+        let closed = world.fails(1, args);
+        assert!(
+            closed.contains("missing in the event store") && closed.contains("--past-gap"),
+            "{closed}"
+        );
+    }
+    let ran = world.run(&["verify"]);
+    assert!(ran.code == 1 && ran.stdout.contains("gap in what was announced"), "{}", ran.stdout);
+    world.ok(&["drill", list.to_str().unwrap()]);
+    // What is public is nobody's.
+    assert!(world.ok(&["--no-vault", "read", "user-3"]).contains("UserRegistered"));
+    world.fails(2, &["--past-gap", "anna@example.org", "read", "user-3"]);
+    // As the error says, with the list that was kept.
+    let replay = ["--past-gap", "ticket 12", "erasures", "replay", list.to_str().unwrap()];
+    world.ok(&replay);
+    assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
+    assert!(world.ok(&["read", "user-3"]).contains("Erika"));
+    let told = world.run(&["verify"]).stdout;
+    assert!(told.contains("accepted by ticket 12"), "{told}");
+    assert!(world.fails(1, &replay).contains("no gap"));
+    let told = world.run(&["erasures"]).stderr;
+    assert!(told.contains("missing in the event store") && told.contains("ticket 12"), "{told}");
+}
+
+/// A vault that may not be written to notes no gap; it is found all the same.
+#[test]
+fn a_gap_is_found_where_nothing_can_be_noted() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "UserRegistered", "--data", r#"{"name":"Erika"}"#]);
+    world.ok(&["forget", "user-1", "--reason", "asked", "--yes"]);
+    let db = rusqlite::Connection::open(world.path("oubliette-data/events/events.db")).unwrap();
+    assert_eq!(db.execute("DELETE FROM event WHERE type = 'Announced'", []).unwrap(), 1);
+    drop(db);
+    for _ in 0..2 {
+        let closed = world.fails(1, &["--read-only", "read", "user-1"]);
+        assert!(closed.contains("--past-gap"), "{closed}");
+        let refused = world.fails(1, &["--read-only", "--past-gap", "ops", "read", "user-1"]);
+        assert!(refused.contains("read only"), "{refused}");
+    }
+}
+
+/// The restored vault stands, and is closed until somebody accepts what it cannot know. Its backups know who did.
+#[test]
+fn a_vault_restored_over_a_gap_waits_and_its_backups_know_who_accepted_it() {
+    let world = World::new();
+    let to = keygen(&world, "key.txt");
+    let recipients = world.write("recipients.txt", to);
+    let back_up = |file: &str| {
+        let recipients = recipients.to_str().unwrap();
+        world.ok(&["backup", "--recipients-file", recipients, "--expires", "90d", file]);
+    };
+    let restore = |args: &[&str]| {
+        std::fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
+        world.run(&[&["restore", "--identity", "key.txt"], args].concat())
+    };
+    for user in ["user-1", "user-2"] {
+        world.ok(&["append", user, "UserRegistered", "--data", r#"{"name":"Erika"}"#]);
+    }
+    back_up("before.age");
+    for user in ["user-1", "user-2"] {
+        world.ok(&["forget", user, "--reason", "asked", "--yes"]);
+    }
+    let db = rusqlite::Connection::open(world.path("oubliette-data/events/events.db")).unwrap();
+    let first = "DELETE FROM event WHERE position = (SELECT min(position) FROM event WHERE type = 'Announced')";
+    assert_eq!(db.execute(first, []).unwrap(), 1);
+    drop(db);
+    let ran = restore(&["before.age"]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    let told = ran.stderr;
+    assert!(told.contains("the vault is restored") && told.contains("--past-gap"), "{told}");
+    world.fails(1, &["read", "user-2"]);
+    world.ok(&["--past-gap", "ticket 12", "read", "user-2"]);
+    back_up("after.age");
+    assert_eq!(restore(&["after.age"]).code, 0);
+    let told = world.run(&["verify"]).stdout;
+    assert!(told.contains("accepted by ticket 12"), "{told}");
 }

@@ -9,6 +9,7 @@ mod load;
 mod scale;
 mod signing;
 mod spared;
+mod vectors;
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,215 @@
+//! Gaps: announcements of the vault's that the event store does not have any more.
+//!
+//! Each announcement names the one that its vault made or saw last before it. One that is named and not there
+//! was removed, or was lost with the events. Whom it took is not known, and where the vault was put back, they
+//! can be read in it. So nothing is served until somebody says by name that it is accepted. Until then the mark
+//! stays where it is, so that what comes back is applied.
+//!
+//! What was accepted stays noted, and `verify` goes on telling of it. Nothing names the newest
+//! announcements: where all of these are missing, only a vault that knows them can tell.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{super::ErasureError, mark::Mark, reading::Reading};
+use crate::{
+    event::{EventId, Timestamp},
+    policy::guard::check_text,
+    vault::{NoteKind, Vault, VaultError, notes},
+};
+
+/// The id of the note of the kind `Witness` that holds the [`Gaps`].
+pub(in crate::erasure) const GAPS: [u8; 16] = 1_u128.to_be_bytes();
+
+/// An announcement of the vault's that the event store does not have any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Gap {
+    /// Its event.
+    pub event: EventId,
+    /// When it was missed for the first time.
+    pub found: Timestamp,
+    /// Who said that what is personal is to be served all the same; `None`: nobody yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<Acceptance>,
+}
+
+/// Who accepted a [`Gap`], and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Acceptance {
+    /// As they called themselves.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// All that the vault noted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Gaps {
+    gaps: Vec<Gap>,
+}
+
+impl Gap {
+    fn is_accepted(&self, event: &EventId) -> bool {
+        self.event == *event && self.accepted.is_some()
+    }
+}
+
+impl Gaps {
+    /// A note that does not have its form is an error, and keeps everything closed.
+    fn load(vault: &Vault) -> Result<Self, VaultError> {
+        match vault.note(NoteKind::Witness, GAPS)? {
+            None => Ok(Self::default()),
+            Some(note) => notes::from_json(NoteKind::Witness, &note),
+        }
+    }
+
+    async fn save(&self, vault: &Vault) -> Result<(), VaultError> {
+        vault.put_note(NoteKind::Witness, GAPS, &notes::to_json(self)?).await
+    }
+
+    /// Those that nobody has accepted.
+    fn open(&self) -> impl Iterator<Item = EventId> {
+        self.gaps.iter().filter(|gap| gap.accepted.is_none()).map(|gap| gap.event)
+    }
+}
+
+/// The announcements of which a vault knows that its event store had not got them, the earliest found first:
+/// those that keep it closed, and those that somebody accepted.
+///
+/// # Errors
+/// Errors of the vault.
+pub fn gaps(vault: &Vault) -> Result<Vec<Gap>, VaultError> {
+    Ok(Gaps::load(vault)?.gaps)
+}
+
+/// Says who accepts that announcements are missing ([`ErasureError::WitnessGap`]): the next layer over the vault
+/// opens without them, and who had been forgotten by them and is not forgotten here can be read. First restore the
+/// missing events, or [replay](super::replay) a list that was kept elsewhere.
+///
+/// `by` stays in the vault: a person, a role or a ticket. Returns what it accepted. It is of what was found, and of
+/// nothing that is missed later.
+///
+/// # Errors
+/// [`ErasureError::UnfitName`]; [`ErasureError::NoGap`] where nothing waits for it; errors of the vault.
+pub async fn accept_gaps(vault: &Vault, by: &str) -> Result<Vec<Gap>, ErasureError> {
+    if by.trim().is_empty() || by.len() > LONGEST_NAME || check_text(by).is_err() {
+        return Err(ErasureError::UnfitName);
+    }
+    if vault.is_read_only() {
+        // What it misses is not noted, and could not be accepted.
+        return Err(VaultError::ReadOnly.into());
+    }
+    let _one_at_a_time = vault.erase_alone().await;
+    let mut noted = Gaps::load(vault)?;
+    let (at, mut accepted) = (Timestamp::now(), Vec::new());
+    for gap in noted.gaps.iter_mut().filter(|gap| gap.accepted.is_none()) {
+        gap.accepted = Some(Acceptance { by: by.to_owned(), at });
+        accepted.push(gap.clone());
+    }
+    if accepted.is_empty() {
+        return Err(ErasureError::NoGap);
+    }
+    noted.save(vault).await?;
+    Ok(accepted)
+}
+
+/// The longest name of somebody who accepts a gap, in bytes.
+const LONGEST_NAME: usize = 200;
+
+/// What is missing of the announcements that should be there: the last ones that the vault knew, those that
+/// it missed before, and those that its own word names.
+pub(super) struct Missing {
+    noted: Gaps,
+    events: BTreeSet<EventId>,
+}
+
+impl Missing {
+    pub(super) fn of(vault: &Vault, mark: &Mark, read: &Reading) -> Result<Self, VaultError> {
+        let noted = Gaps::load(vault)?;
+        let known = [mark.last, mark.newest].into_iter().flatten();
+        let expected = known.chain(noted.open()).chain(read.found.named.iter().copied());
+        // What the mark was set behind is there, for all that is known.
+        let is_there = |event: &EventId| {
+            read.found.there.contains(event) || (!read.is_whole && mark.last == Some(*event))
+        };
+        let events = expected.filter(|event| !is_there(event)).collect();
+        Ok(Self { noted, events })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Whether all of it is accepted.
+    pub(super) fn is_accepted(&self) -> bool {
+        let accepted = |event| self.noted.gaps.iter().any(|gap| gap.is_accepted(event));
+        self.events.iter().all(accepted)
+    }
+
+    /// Notes it; an error where nobody has accepted all of it.
+    pub(super) async fn judge(self, vault: &Vault, read: &Reading) -> Result<(), ErasureError> {
+        let mut noted = self.noted.clone();
+        // What came back is missing no more, also where somebody had accepted that.
+        noted.gaps.retain(|gap| match gap.accepted {
+            None => self.events.contains(&gap.event),
+            Some(_) => !read.found.there.contains(&gap.event),
+        });
+        let found = Timestamp::now();
+        for event in self.events {
+            if noted.gaps.iter().all(|gap| gap.event != event) {
+                noted.gaps.push(Gap { event, found, accepted: None });
+            }
+        }
+        // Where nothing is written, the next one to open it finds the same.
+        if noted != self.noted && !vault.is_read_only() {
+            noted.save(vault).await?;
+        }
+        let open: Vec<_> = noted.open().collect();
+        if open.is_empty() { Ok(()) } else { Err(ErasureError::WitnessGap(open)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{layer::Oubliette, policy::Policy, store::MemoryStore};
+
+    /// One that is accepted, and one that is not.
+    fn two() -> Gaps {
+        let found = Timestamp::from_micros(1_795_910_400_000_000);
+        let at = Timestamp::from_micros(1_795_910_400_000_001);
+        let accepted = Some(Acceptance { by: "ticket 12".to_owned(), at });
+        let gap = |accepted| Gap { event: EventId::random(), found, accepted };
+        Gaps { gaps: vec![gap(accepted), gap(None)] }
+    }
+
+    #[test]
+    fn no_other_bytes_are_read_for_a_note_of_gaps() {
+        let kind = NoteKind::Witness;
+        notes::tests::is_strict(kind, &notes::to_json(&two()).unwrap(), &["accepted"], |text| {
+            let read: Gaps = notes::from_json(kind, text).ok()?;
+            Some(notes::to_json(&read).unwrap())
+        });
+    }
+
+    /// One that is damaged may have said that something is missing.
+    #[tokio::test]
+    async fn a_note_of_gaps_that_does_not_have_its_form_keeps_everything_closed() {
+        let vault = Vault::in_memory().unwrap();
+        two().save(&vault).await.unwrap();
+        let note = vault.note(NoteKind::Witness, GAPS).unwrap().unwrap();
+        for cut in [&note[..note.len() - 1], &note[1..], b"{}", b""] {
+            vault.put_note(NoteKind::Witness, GAPS, cut).await.unwrap();
+            let policy = Policy::sealed_by_default();
+            let opened = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await;
+            let closed = opened.map(drop).unwrap_err();
+            assert!(matches!(closed, ErasureError::Vault(VaultError::Damaged(_))), "{closed}");
+            let refused = accept_gaps(&vault, "ops").await.map(drop).unwrap_err();
+            assert!(matches!(refused, ErasureError::Vault(VaultError::Damaged(_))), "{refused}");
+            assert_eq!(*vault.note(NoteKind::Witness, GAPS).unwrap().unwrap(), cut);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! One reading of the stream of announcements, from the mark on or from its beginning.
+
+use super::{
+    super::ErasureError,
+    Witnessed,
+    found::Found,
+    mark::{At, Mark, is_empty, since},
+};
+use crate::{
+    event::{Announcement, ErasureId, EventId},
+    layer::Layer,
+    store::EventStore,
+    vault::Vault,
+};
+
+/// What was read, judged and applied.
+pub(super) struct Reading {
+    /// Whether all that the store has was read, and not only what came behind the mark.
+    pub(super) is_whole: bool,
+    /// Whether there is nothing in the store, although the vault knew announcements.
+    pub(super) elsewhere: bool,
+    pub(super) found: Found,
+    /// Whether the mark's event is not there any more.
+    lost: bool,
+    /// Whether one names another before it than stands there.
+    disordered: bool,
+    /// The last event, of whichever vault.
+    at: Option<At>,
+    /// The last announcement of the vault's own.
+    last: Option<EventId>,
+    /// Events that are no announcements.
+    odd: Vec<EventId>,
+    /// Erasures that were applied again.
+    replayed: Vec<ErasureId>,
+}
+
+impl Reading {
+    /// Reads what comes behind the mark, or, where its event is not there, all.
+    pub(super) async fn since<S: EventStore>(
+        layer: &Layer<S>,
+        vault: &Vault,
+        mark: Mark,
+    ) -> Result<Self, ErasureError> {
+        let (events, lost) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
+        let elsewhere = lost && events.is_empty() && is_empty(layer).await?;
+        let (mut announcements, mut odd) = (Vec::new(), Vec::new());
+        for event in &events {
+            match Announcement::of(event) {
+                Some(announcement) => announcements.push(announcement),
+                None => odd.push(event.id),
+            }
+        }
+        let mut found = Found::default();
+        found.learn(vault, &announcements).await?;
+        let is_whole = lost || mark.at.is_none();
+        // Where all is compared anew, it is not known after which of them the first one comes.
+        let knows_first = !is_whole || (!lost && mark.last.is_none());
+        let (mut last, mut disordered) = (knows_first.then_some(mark.last), false);
+        for announcement in &announcements {
+            if found.take(vault, announcement)? {
+                disordered |= last.is_some_and(|last| last != announcement.previous());
+                last = Some(Some(announcement.id()));
+            }
+        }
+        let (replayed, _) = found.apply(vault).await?;
+        // Before the mark moves: the next opening must find them as well.
+        found.refuse_unclear()?;
+        let at = events.last().map(At::of);
+        let last = last.flatten();
+        Ok(Self { is_whole, elsewhere, found, lost, disordered, at, last, odd, replayed })
+    }
+
+    /// With what an earlier reading told, of part of the same.
+    pub(super) fn after(mut self, earlier: Self) -> Self {
+        self.replayed.splice(0..0, earlier.replayed);
+        self.found.keys.splice(0..0, earlier.found.keys);
+        self.found.distrusted.splice(0..0, earlier.found.distrusted);
+        self.disordered |= earlier.disordered;
+        self
+    }
+
+    /// How far the announcements are known from now on.
+    pub(super) fn mark(&self, before: Mark) -> Mark {
+        let at = if self.is_whole || self.at.is_some() { self.at } else { before.at };
+        Mark { at, last: self.last, newest: self.last }
+    }
+
+    /// What it told. `is_complete`: nothing is missing.
+    pub(super) fn tell(self, is_complete: bool) -> Witnessed {
+        let Self { elsewhere, found, lost, disordered, odd, replayed, .. } = self;
+        let Found { unverifiable, compromised, keys, distrusted, refused, .. } = found;
+        let compromised = compromised.into_iter().map(|(event, _)| event).collect();
+        let gap = (lost || disordered || !is_complete) && !elsewhere;
+        Witnessed {
+            replayed,
+            unverifiable,
+            odd,
+            compromised,
+            keys,
+            distrusted,
+            refused,
+            gap,
+            elsewhere,
+        }
+    }
+}
