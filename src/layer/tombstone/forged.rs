@@ -177,7 +177,7 @@ async fn what_is_so_and_a_stranger_signed_says_nothing() {
         forged.push(signed(&bank, &event, &none, &stranger));
     }
     // Whoever has the identity, from an old backup, makes the reference for any stream.
-    let elsewhere = RecordedEvent { stream: stream("user-2"), ..again(&forged[0]) };
+    let elsewhere = RecordedEvent { stream: stream("user-2"), metadata: None, ..again(&forged[0]) };
     let reference = vault.reference(erasure, &elsewhere.stream);
     let moved = Tombstone { reference, subject: None, ..read(&forged[0]) };
     forged.push(signed(&bank, &elsewhere, &moved, &stranger));
@@ -234,7 +234,8 @@ async fn what_a_stolen_key_signed_never_counts_and_the_vault_says_it_again() {
         theirs.push(ours(&bank, &event, &read(&event)));
         theirs.push(ours(&bank, &again(&event), &Tombstone { keys: vec![], ..read(&event) }));
     }
-    let elsewhere = RecordedEvent { stream: stream("user-2"), ..again(&genuine[0]) };
+    let elsewhere =
+        RecordedEvent { stream: stream("user-2"), metadata: None, ..again(&genuine[0]) };
     let reference = vault.reference(erasure, &elsewhere.stream);
     let moved = Tombstone { reference, subject: None, ..read(&genuine[0]) };
     theirs.push(ours(&bank, &elsewhere, &moved));
@@ -287,7 +288,7 @@ async fn tombstones_that_are_set_again_are_those_that_were() {
     let room = stream("room-9");
     let append = Append::new(room.clone(), ExpectedRevision::Any, vec![copy]);
     bank.store().append(vec![append]).await.unwrap();
-    let elsewhere = RecordedEvent { stream: stream("room-8"), ..again(&was[0]) };
+    let elsewhere = RecordedEvent { stream: stream("room-8"), metadata: None, ..again(&was[0]) };
     plant(&bank, &signed(&bank, &elsewhere, &read(&was[0]), &SigningKey::generate().unwrap()))
         .await;
     steal(&bank).await;
