@@ -187,7 +187,7 @@ fn every_good_vector_opens_to_what_it_says() {
 fn every_bad_vector_fails_with_its_own_error() {
     let file = read("bad");
     let keys = keys(&file);
-    assert_eq!(file.vectors.len(), 55);
+    assert_eq!(file.vectors.len(), 68);
     for vector in &file.vectors {
         let error = match Event::from(vector).read(&keys) {
             Read::Failed(error) => error,
@@ -199,7 +199,7 @@ fn every_bad_vector_fails_with_its_own_error() {
             Unreadable::Purged => "purged",
             Unreadable::NotBase64 => "not-base64",
             Unreadable::Truncated => "truncated",
-            Unreadable::Version(2) => "version",
+            Unreadable::Version(2) | Unreadable::NotesVersion(2..) => "version",
             Unreadable::Algorithm(2) => "algorithm",
             Unreadable::Malformed(_) => "malformed",
             Unreadable::HalfMissing => "half-missing",

@@ -146,7 +146,7 @@ async fn a_hole_that_is_copied_is_still_one_and_tells_where_it_was_made() {
         (report.events.holes, report.events.shredded, report.events.unsealed),
         (holes, 0, 0)
     );
-    assert_eq!((b.unsealed(), b.count_unsealed().await.unwrap()), (0, 0));
+    assert_eq!((b.unsealed(), b.count_unsealed().await.unwrap().unsealed), (0, 0));
 
     // A copy of the copy is the same once more.
     let c = copied(&b).await;

@@ -504,7 +504,7 @@ async fn the_announcements_are_nobodys_events() {
         assert!(!told.contains(secret), "{told}");
     }
     assert_eq!(bank.unsealed(), 0);
-    assert_eq!(bank.count_unsealed().await.unwrap(), 0);
+    assert_eq!(bank.count_unsealed().await.unwrap().unsealed, 0);
 
     let refused = async |name: &str, event: NewEvent| {
         let answer = put(&bank, name, event).await;

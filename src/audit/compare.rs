@@ -25,12 +25,14 @@ pub struct Compared {
     pub in_clear: u64,
     /// Events that state owners of whom the vault does not know.
     pub owners_not_noted: u64,
+    /// Events that a newer program wrote: what they are, only that one can say.
+    pub newer: u64,
 }
 
 impl Compared {
-    /// Whether a forgetting under that policy would miss something.
+    /// Whether a forgetting under that policy would miss something, as far as this program can say.
     pub fn differs(&self) -> bool {
-        self.other_subject + self.in_clear + self.owners_not_noted > 0
+        self.other_subject + self.in_clear + self.owners_not_noted + self.newer > 0
     }
 }
 
@@ -49,6 +51,7 @@ impl<S: EventStore> Oubliette<S> {
             if specimen.event.is_tombstone() || specimen.event.is_announcement() {
                 continue;
             }
+            compared.newer += u64::from(specimen.is_newer());
             let (in_clear, anothers) = (specimen.is_unsealed(vault), specimen.is_anothers(vault));
             let Specimen { event, document, .. } = specimen;
             let Some((data, sealed_for)) = opened(vault, &event, document)? else { continue };

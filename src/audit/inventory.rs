@@ -117,6 +117,16 @@ pub struct DeadSpan {
     pub to: Generation,
 }
 
+/// Events of which this vault cannot say that it wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Unsealed {
+    /// Nothing shows it.
+    pub unsealed: u64,
+    /// A newer program wrote them, and only that one can say.
+    pub newer: u64,
+}
+
 /// The inventory in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
@@ -133,6 +143,8 @@ pub struct Totals {
     pub ownerless: u64,
     /// Events in the store of which nothing shows that this vault wrote them; `None`: not counted.
     pub unsealed: Option<u64>,
+    /// Events in the store that a newer program wrote; `None`: not counted.
+    pub newer: Option<u64>,
     /// The vault's epoch. Noted elsewhere, it finds a vault out that was rolled back.
     pub epoch: u64,
 }
@@ -172,19 +184,20 @@ impl<S: EventStore> Oubliette<S> {
         }))
     }
 
-    /// Counts the events in the store of which nothing shows that this vault wrote them, by reading
-    /// them all: those from before the layer, and forged ones.
+    /// Counts the events in the store of which nothing shows that this vault wrote them: those from
+    /// before the layer, and forged ones; and those that a newer program wrote. It reads them all.
     ///
     /// # Errors
     /// Errors of the store.
-    pub async fn count_unsealed(&self) -> Result<u64, AuditError> {
+    pub async fn count_unsealed(&self) -> Result<Unsealed, AuditError> {
         let vault = self.vault().ok_or(AuditError::NoVault)?;
         let mut events = self.specimens();
-        let mut unsealed = 0;
+        let mut counted = Unsealed::default();
         while let Some(specimen) = events.try_next().await? {
-            unsealed += u64::from(specimen.is_unsealed(vault));
+            counted.unsealed += u64::from(specimen.is_unsealed(vault));
+            counted.newer += u64::from(specimen.is_newer());
         }
-        Ok(unsealed)
+        Ok(counted)
     }
 }
 

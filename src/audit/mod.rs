@@ -13,7 +13,7 @@ pub mod verify;
 
 pub use compare::Compared;
 pub use finding::{Finding, Severity, Where};
-pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, Row, Totals};
+pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, Row, Totals, Unsealed};
 
 pub use crate::vault::KeyStanding;
 

@@ -57,6 +57,21 @@ pub enum ErasureError {
         /// How many events, in which streams.
         unknown: Vec<Untouched>,
     },
+    /// A newer program wrote events in the streams of those who would be forgotten, and this one can say
+    /// neither whose they are nor under which keys. Nothing was done.
+    #[error(
+        "a newer program wrote {} in {}, and this one cannot say whether forgetting {subject} would reach {} \
+         ({}); forget with the newer program; or forget all the same (`--despite-newer`, or the option of \
+         that name)",
+        events(newer), streams(newer), if total(newer) == 1 { "it" } else { "them" },
+        by_stream(newer)
+    )]
+    Newer {
+        /// Who was to be forgotten.
+        subject: Subject,
+        /// How many events, in which streams.
+        newer: Vec<Untouched>,
+    },
     /// The reason may not be kept.
     #[error(transparent)]
     UnfitReason(#[from] UnfitReason),

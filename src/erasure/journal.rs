@@ -172,7 +172,8 @@ pub struct ErasureRecord {
     pub streams: u64,
     /// How many events about those who were forgotten were never sealed.
     pub unsealed: u64,
-    /// How many events of those who were forgotten are sealed under keys that the vault did not have.
+    /// How many events of those who were forgotten are sealed under keys that the vault did not have, or that a
+    /// newer program knows.
     pub unknown_keys: u64,
     /// How many streams were not looked into for such events.
     pub passed_over: u64,
@@ -211,7 +212,7 @@ impl ErasureRecord {
             subjects: journal.plan.subjects.len() as u64,
             streams: journal.plan.streams.len() as u64,
             unsealed: journal.plan.unsealed_events(),
-            unknown_keys: journal.plan.unknown_key_events(),
+            unknown_keys: journal.plan.unknown_key_events() + journal.plan.newer_events(),
             passed_over: journal.plan.passed_over,
             kept: journal.plan.kept.len() as u64,
             foreign: journal.plan.foreign.len() as u64,

@@ -40,6 +40,10 @@ pub struct Plan {
     /// Streams with events that are newer than the vault, which was put back, though it has their keys:
     /// once those are destroyed, nobody can vouch for the events any more.
     pub unvouched: Vec<Untouched>,
+    /// Streams with events that a newer program wrote: whose they are, and whether forgetting reaches them,
+    /// only that one can say. Of a stream in two halves there may be more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newer: Vec<Untouched>,
     /// How many streams were not looked into for such events: their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten.
@@ -283,6 +287,7 @@ impl Plan {
             unsealed: vec![],
             unknown_keys: vec![],
             unvouched: vec![],
+            newer: vec![],
             passed_over: 0,
             foreign: vec![],
             not_reached: vec![],
@@ -387,7 +392,7 @@ impl Plan {
         self.passed_over = earlier.passed_over;
         self.pass_over_since(earlier.streams.len());
         (self.unsealed, self.unknown_keys) = (earlier.unsealed, earlier.unknown_keys);
-        self.unvouched = earlier.unvouched;
+        (self.unvouched, self.newer) = (earlier.unvouched, earlier.newer);
         self.foreign = earlier.foreign;
     }
 
@@ -409,6 +414,11 @@ impl Plan {
     /// How many events of those who are forgotten are sealed under keys that this vault does not have.
     pub fn unknown_key_events(&self) -> u64 {
         self.unknown_keys.iter().map(|untouched| untouched.events).sum()
+    }
+
+    /// How many events a newer program wrote in the streams that lose keys.
+    pub fn newer_events(&self) -> u64 {
+        self.newer.iter().map(|untouched| untouched.events).sum()
     }
 
     /// How many keys die.

@@ -29,6 +29,9 @@ pub struct ForgetOptions {
     /// Forget also where events in the subject's streams are sealed under keys that this vault does not
     /// have, and stay readable to whoever has them.
     pub despite_unknown_keys: bool,
+    /// Forget also where a newer program wrote events in the streams that lose keys: whether forgetting
+    /// reaches those, only that program can say.
+    pub despite_newer: bool,
 }
 
 /// What an erasure did.
@@ -57,7 +60,10 @@ pub struct Erased {
     /// For how many events nobody can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
     /// had been done already.
     pub unvouched: u64,
-    /// How many streams were not looked into for either, because their first event is sealed.
+    /// How many events a newer program wrote in the streams that lost keys: whether it reached them, only that
+    /// one can say. Where it had been done already, they are among [`Self::unknown_keys`].
+    pub newer: u64,
+    /// How many streams were not looked into for any of these, because their first event is sealed.
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten, as far as these were
     /// looked into. `None` where it had been done already: of that no more is known than its record counts.
@@ -301,6 +307,10 @@ async fn look_first<S: EventStore>(
     keep_existing(layer, &mut plan).await?;
     survey(layer, vault, &mut plan, Look::WhereNeeded).await?;
     let subject = subject.clone();
+    // First, because what a newer program wrote is not to be removed.
+    if !plan.newer.is_empty() && !options.despite_newer {
+        return Err(ErasureError::Newer { subject, newer: plan.newer });
+    }
     if !plan.unsealed.is_empty() && !options.despite_unsealed {
         return Err(ErasureError::Unsealed { subject, unsealed: plan.unsealed });
     }
@@ -498,6 +508,7 @@ async fn carry_out<S: EventStore>(
         unsealed: journal.plan.unsealed_events(),
         unknown_keys: journal.plan.unknown_key_events(),
         unvouched: journal.plan.unvouched.iter().map(|untouched| untouched.events).sum(),
+        newer: journal.plan.newer_events(),
         passed_over: journal.plan.passed_over,
         foreign: Some(journal.plan.foreign.clone()),
         kept: Some(journal.plan.kept.clone()),
@@ -581,6 +592,7 @@ fn already(vault: &Vault, subject: &Subject, erasure: ErasureId) -> Result<Erase
         unsealed: count(|record| record.unsealed),
         unknown_keys: count(|record| record.unknown_keys),
         unvouched: 0,
+        newer: 0,
         passed_over: count(|record| record.passed_over),
         foreign: None,
         kept: None,

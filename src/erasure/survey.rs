@@ -15,7 +15,7 @@ use crate::{
         tombstone::{self, Unvouched},
     },
     policy::EventFacts,
-    store::{EventStore, EventStoreExt, ReadOptions, StoreError},
+    store::{Direction, EventStore, EventStoreExt, ReadOptions, StoreError},
     vault::{KeyState, Tagged, Vault},
 };
 
@@ -24,7 +24,8 @@ use crate::{
 pub(super) enum Look {
     /// At every event of every stream.
     Everywhere,
-    /// Streams are passed over whose first event is sealed, unless they may hold what is others'.
+    /// Streams are passed over whose first event is sealed, unless they may hold what is others', or a newer
+    /// program wrote the last.
     WhereNeeded,
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn survey<S: EventStore>(
     for affected in &plan.streams {
         let stream = &affected.stream;
         let shared = affected.own && layer.policy().reading_plan(stream).lets_others_in;
-        if look == Look::WhereNeeded && !shared && survey.begins_sealed(stream).await? {
+        if look == Look::WhereNeeded && !shared && survey.is_sealed(stream).await? {
             plan.passed_over += 1;
             continue;
         }
@@ -51,6 +52,7 @@ pub(super) async fn survey<S: EventStore>(
         plan.unsealed.extend((found.unsealed > 0).then(|| untouched(found.unsealed)));
         plan.unknown_keys.extend((found.unknown > 0).then(|| untouched(found.unknown)));
         plan.unvouched.extend((found.unvouched > 0).then(|| untouched(found.unvouched)));
+        plan.newer.extend((found.newer() > 0).then(|| untouched(found.newer())));
         plan.foreign.extend(found.foreign.into_iter().map(|(subject, keys)| Foreign {
             stream: stream.clone(),
             subject,
@@ -78,17 +80,32 @@ struct Found {
     unknown: u64,
     /// Events under keys that it has, with a tag that is newer than the vault.
     unvouched: u64,
+    /// Events that a newer program wrote; and private halves, of which one may belong to one of these.
+    newer: [u64; 2],
     /// The keys in use.
     keys: HashSet<KeyId>,
     /// How many of them are other people's.
     foreign: BTreeMap<Subject, u64>,
 }
 
+impl Found {
+    /// How many events a newer program wrote, at least.
+    fn newer(&self) -> u64 {
+        self.newer[0].max(self.newer[1])
+    }
+}
+
 impl<S: EventStore> Survey<'_, S> {
-    /// Whether this vault sealed the first event of a stream: then it is taken that it sealed them all.
-    async fn begins_sealed(&self, stream: &StreamName) -> Result<bool, StoreError> {
+    /// Whether this vault sealed the first event of a stream, and no newer program wrote the last: then it is
+    /// taken that all are as the first.
+    async fn is_sealed(&self, stream: &StreamName) -> Result<bool, StoreError> {
         let Some(mut first) = self.layer.first_of(stream).await? else { return Ok(false) };
         first.stream = stream.clone();
+        // Who went back to this program from a newer one has its events behind this one's.
+        let last = self.layer.end_of(stream, Direction::Backwards).await?;
+        if last.is_some_and(|last| Document::of(&last).is_err_and(|error| error.is_newer())) {
+            return Ok(false);
+        }
         if first.is_tombstone() {
             // Anybody can give an event that type.
             return Ok(self.judge(&first)?.is_ok());
@@ -149,10 +166,18 @@ impl<S: EventStore> Survey<'_, S> {
         if event.is_announcement() || (event.is_tombstone() && self.has_form(event)?) {
             return Ok(());
         }
-        let Ok(Document::Stored(stored)) = Document::of(event) else {
-            let (data, metadata) = (event.data.as_ref(), event.metadata.as_ref());
-            found.unsealed += u64::from(self.is_theirs(event, data, metadata));
-            return Ok(());
+        let stored = match Document::of(event) {
+            Ok(Document::Stored(stored)) => stored,
+            // Whose it is and under which keys, only a newer program can say.
+            Err(unreadable) if unreadable.is_newer() => {
+                found.newer[usize::from(half)] += 1;
+                return Ok(());
+            }
+            Ok(Document::Clear) | Err(_) => {
+                let (data, metadata) = (event.data.as_ref(), event.metadata.as_ref());
+                found.unsealed += u64::from(self.is_theirs(event, data, metadata));
+                return Ok(());
+            }
         };
         let elsewhere = stored.notes.stream.as_ref().is_some_and(|noted| *noted != event.stream);
         if elsewhere || (stored.notes.public.is_some() && !half) {
@@ -223,8 +248,17 @@ impl<S: EventStore> Layer<S> {
         &self,
         stream: &StreamName,
     ) -> Result<Option<RecordedEvent>, StoreError> {
+        self.end_of(stream, Direction::Forwards).await
+    }
+
+    /// The first event of a stream, or backwards the last, as it lies in the store.
+    async fn end_of(
+        &self,
+        stream: &StreamName,
+        direction: Direction,
+    ) -> Result<Option<RecordedEvent>, StoreError> {
         let readable = self.placement(stream).await?.readable(stream);
-        let first = ReadOptions { limit: Some(1), ..ReadOptions::default() };
-        Ok(self.answer(self.store.events(&readable, first)).await?.pop())
+        let end = ReadOptions { limit: Some(1), direction, ..ReadOptions::default() };
+        Ok(self.answer(self.store.events(&readable, end)).await?.pop())
     }
 }

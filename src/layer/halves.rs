@@ -134,9 +134,10 @@ impl<S: EventStore> Join<S> {
         if event.is_announcement() {
             return;
         }
-        let notes = Notes::of(event.metadata.as_ref());
-        let logical = match logical_of(&self.layer.codec, &event.stream, &notes) {
-            Ok(logical) => logical,
+        let placed = Notes::of(event.metadata.as_ref())
+            .and_then(|notes| Ok((logical_of(&self.layer.codec, &event.stream, &notes)?, notes)));
+        let (logical, notes) = match placed {
+            Ok(placed) => placed,
             Err(_) if event.is_tombstone() => {
                 // Anybody can write what looks like one, and stops no reader.
                 let found = Found { event, private: None };
@@ -183,19 +184,25 @@ impl<S: EventStore> Layer<S> {
     /// The notes of an event in the readable half of a logical stream.
     ///
     /// # Errors
-    /// [`Unreadable::Misplaced`] where they are those of another stream's, or of a private half. Of what
-    /// looks like a tombstone, which stops no reader, judging it says so.
+    /// [`Unreadable::Misplaced`] where they are those of another stream's, or of a private half; others where
+    /// they cannot be read. Of what looks like a tombstone, which stops no reader, judging it says so.
     pub(super) fn notes_under(
         &self,
         event: &RecordedEvent,
         logical: &StreamName,
     ) -> Result<Notes, StoreError> {
-        let notes = Notes::of(event.metadata.as_ref());
-        let of_another = notes.stream.as_ref().is_some_and(|stream| stream != logical);
-        if (of_another || notes.public.is_some()) && !event.is_tombstone() {
-            return Err(unreadable_event(Unreadable::Misplaced, event));
+        let placed = Notes::of(event.metadata.as_ref()).and_then(|notes| {
+            let of_another = notes.stream.as_ref().is_some_and(|stream| stream != logical);
+            if of_another || notes.public.is_some() {
+                Err(Unreadable::Misplaced)
+            } else {
+                Ok(notes)
+            }
+        });
+        match placed {
+            Err(_) if event.is_tombstone() => Ok(Notes::default()),
+            placed => placed.map_err(|unreadable| unreadable_event(unreadable, event)),
         }
-        Ok(notes)
     }
 
     /// Whether the private half of an event would say nothing, because its keys are all destroyed.

@@ -43,8 +43,14 @@ impl Specimen {
             _ if self.event.is_tombstone() || self.event.is_announcement() => false,
             Ok(Document::Stored(stored)) => stored.is_anothers(vault),
             Ok(Document::Clear) => false,
-            Err(_) => is_anothers(vault, &Notes::of(self.event.metadata.as_ref()), &[]),
+            Err(_) => Notes::of(self.event.metadata.as_ref())
+                .is_ok_and(|notes| is_anothers(vault, &notes, &[])),
         }
+    }
+
+    /// Whether a newer program wrote it, as far as it says so.
+    pub(crate) fn is_newer(&self) -> bool {
+        self.document.as_ref().is_err_and(Unreadable::is_newer)
     }
 
     /// Whether nothing shows that this vault wrote it. The layer's own words, in clear, are not
@@ -108,7 +114,9 @@ impl<S: EventStore> Specimens<S> {
     async fn next(&mut self) -> Result<Option<Specimen>, StoreError> {
         loop {
             if let Some(event) = self.lone.pop() {
-                let document = Err(Unreadable::HalfMissing);
+                // A later public half does not lead to it; then it is late itself.
+                let newer = Document::of(&event).err().filter(Unreadable::is_newer);
+                let document = Err(newer.unwrap_or(Unreadable::HalfMissing));
                 return Ok(Some(Specimen { event, document, lone_half: true }));
             }
             let Some(mut event) = self.inner.try_next().await? else {
@@ -118,7 +126,13 @@ impl<S: EventStore> Specimens<S> {
                 self.lone = self.held.drain().map(|(_, half)| half).collect();
                 continue;
             };
-            let notes = Notes::of(event.metadata.as_ref());
+            let notes = match Notes::of(event.metadata.as_ref()) {
+                Ok(notes) => notes,
+                Err(unreadable) => {
+                    let document = Err(unreadable);
+                    return Ok(Some(Specimen { event, document, lone_half: false }));
+                }
+            };
             let logical = logical_of(&self.layer.layer.codec, &event.stream, &notes);
             if notes.public.is_some() && (logical.is_ok() || self.is_of_no_rule(&notes)) {
                 // More than one append has: the oldest of them wait in vain.

@@ -57,6 +57,9 @@ pub struct OwnersRebuilt {
     pub mended: u64,
     /// How many changed while the store was read, and were left as they are. Repeat it.
     pub skipped: u64,
+    /// How many events a newer program wrote: whom they state, only that one can say. So nothing is noted of
+    /// the store as a whole, and `plan` and `forget` still say that they do not know whom they miss.
+    pub newer: u64,
     /// What cannot be mended.
     pub left: Vec<NotMended>,
 }
@@ -106,6 +109,7 @@ impl<S: EventStore> Oubliette<S> {
         let mut events = self.specimens();
         while let Some(specimen) = events.try_next().await? {
             rebuilt.events += 1;
+            rebuilt.newer += u64::from(specimen.is_newer());
             self.read_into(vault, specimen, &mut histories, &mut rebuilt)?;
         }
         rebuilt.streams = histories.len() as u64;
@@ -114,7 +118,7 @@ impl<S: EventStore> Oubliette<S> {
         for (stream, history) in histories {
             mend(&self.layer, vault, stream, history, &mut rebuilt).await?;
         }
-        if !dry_run && rebuilt.skipped == 0 {
+        if !dry_run && rebuilt.skipped == 0 && rebuilt.newer == 0 {
             self.layer.mark_looked(vault).await?;
         }
         Ok(rebuilt)

@@ -102,9 +102,10 @@ impl Placements {
 }
 
 impl<S: EventStore> Layer<S> {
-    /// An event as it lies in the store, under its logical stream. `None`: it is a private half, or misplaced.
+    /// An event as it lies in the store, under its logical stream. `None`: it is a private half, misplaced,
+    /// or of a newer program.
     pub(crate) fn under_its_stream(&self, mut event: RecordedEvent) -> Option<RecordedEvent> {
-        let notes = Notes::of(event.metadata.as_ref());
+        let notes = Notes::of(event.metadata.as_ref()).ok()?;
         let logical = logical_of(&self.codec, &event.stream, &notes).ok()?;
         event.stream = logical;
         notes.public.is_none().then_some(event)
@@ -151,7 +152,11 @@ impl<S: EventStore> Layer<S> {
         let first = self.answer(self.store.events(physical, options)).await?;
         Ok(first.first().is_some_and(|event| {
             physical == logical
-                || Notes::of(event.metadata.as_ref()).stream.as_ref() == Some(logical)
+                || match Notes::of(event.metadata.as_ref()) {
+                    Ok(notes) => notes.stream.as_ref() == Some(logical),
+                    // Whose it is, nobody can say: whoever reads the stream comes to it, and is told.
+                    Err(_) => true,
+                }
         }))
     }
 }

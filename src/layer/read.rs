@@ -113,10 +113,13 @@ fn open_single<S: EventStore>(
     layer: &Layer<S>,
     event: RecordedEvent,
 ) -> Result<Option<RecordedEvent>, StoreError> {
-    let notes = Notes::of(event.metadata.as_ref());
-    match logical_of(&layer.codec, &event.stream, &notes) {
+    let placed = Notes::of(event.metadata.as_ref()).and_then(|notes| {
+        logical_of(&layer.codec, &event.stream, &notes)?;
+        Ok(notes)
+    });
+    match placed {
         // A private half that is read by its own name is nobody's event.
-        Ok(_) if notes.public.is_some() => return Ok(None),
+        Ok(notes) if notes.public.is_some() => return Ok(None),
         // Anybody can write what looks like a tombstone, and stops no reader.
         Err(unreadable) if !event.is_tombstone() => {
             return Err(unreadable_event(unreadable, &event));

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::{
     CodecError, Layer,
     document::Notes,
+    error::unreadable_event,
     halves::Found,
     placement::Placement,
     sealing::{Witness, Work},
@@ -47,6 +48,14 @@ impl Ends {
     }
 }
 
+/// What an event in the store says, as far as a claim is to be judged by it.
+enum Said {
+    /// Its content, and the owner changes that it states.
+    Readable { content: [u8; 32], changes: Vec<OwnerChange> },
+    /// A newer program wrote it.
+    Newer,
+}
+
 impl<S: EventStore> Witness for Layer<S> {
     type Error = StoreError;
     const BY_CALLER: bool = false;
@@ -74,14 +83,15 @@ impl<S: EventStore> Layer<S> {
             return Ok(());
         }
         let found = self.evidence(&dependent.stream(), &open).await?;
-        let evidence = |event| {
-            let found = found.get(&event).map(|(content, changes)| Evidence::Found {
-                content: *content,
-                changes: changes.clone(),
-            });
-            (event, found.unwrap_or(Evidence::Nothing))
+        let evidence = |event| match found.get(&event) {
+            None => Some((event, Evidence::Nothing)),
+            Some(Said::Readable { content, changes }) => {
+                Some((event, Evidence::Found { content: *content, changes: changes.clone() }))
+            }
+            // Whether it states what was claimed, only a newer program can say: the claim stays open.
+            Some(Said::Newer) => None,
         };
-        let evidence = open.into_iter().map(evidence).collect();
+        let evidence = open.into_iter().filter_map(evidence).collect();
         vault.settle_by(dependent, evidence).await.map_err(vault_error)
     }
 
@@ -96,9 +106,8 @@ impl<S: EventStore> Layer<S> {
             let ids = claims.iter().map(|claim| claim.event).collect();
             let found = self.evidence(&subject.stream(), &ids).await?;
             let states = |claim: &&Claim| {
-                found.get(&claim.event).is_some_and(|(content, changes)| {
-                    *content == claim.content || changes.contains(&claim.change)
-                })
+                matches!(found.get(&claim.event), Some(Said::Readable { content, changes })
+                    if *content == claim.content || changes.contains(&claim.change))
             };
             if !claims.iter().all(states) {
                 return Ok(false);
@@ -107,22 +116,29 @@ impl<S: EventStore> Layer<S> {
         Ok(true)
     }
 
-    /// The content of these events in a stream, and the owner changes that they state.
+    /// What these events in a stream say.
     async fn evidence(
         &self,
         stream: &StreamName,
         ids: &HashSet<EventId>,
-    ) -> Result<HashMap<EventId, ([u8; 32], Vec<OwnerChange>)>, StoreError> {
+    ) -> Result<HashMap<EventId, Said>, StoreError> {
         let mut evidence = HashMap::with_capacity(ids.len());
         for found in self.find(stream, ids.clone(), Ends::default()).await? {
             let event = &found.event;
             // What does not open still stands there in part, and nothing counts but what was
             // claimed before.
-            let opened = self.try_open(event, found.private.as_deref()).ok();
-            let data = opened.and_then(|opened| opened.data).or_else(|| event.data.clone());
+            let opened = self.try_open(event, found.private.as_deref());
+            if let Err(CodecError::Unreadable(unreadable)) = &opened
+                && unreadable.is_newer()
+            {
+                evidence.insert(event.id, Said::Newer);
+                continue;
+            }
+            let data = opened.ok().and_then(|opened| opened.data).or_else(|| event.data.clone());
             let Some(data) = data else { continue };
             let changes = self.codec.policy().stated_owners(stream, &event.event_type, &data);
-            evidence.insert(event.id, (content(&event.event_type, &data), changes));
+            let content = content(&event.event_type, &data);
+            evidence.insert(event.id, Said::Readable { content, changes });
         }
         Ok(evidence)
     }
@@ -143,7 +159,9 @@ impl<S: EventStore> Layer<S> {
                 .try_open(stored, found.private.as_deref())
                 .map_err(|error| error.on_read(stored))?;
             // A copy has the same holes each time; what is missing besides was lost here.
-            let holes = Notes::of(stored.metadata.as_ref()).holes.map(|noted| noted.holes);
+            let notes = Notes::of(stored.metadata.as_ref());
+            let notes = notes.map_err(|unreadable| unreadable_event(unreadable, stored))?;
+            let holes = notes.holes.map(|noted| noted.holes);
             let copied = holes.as_ref().map_or(0, Holes::count);
             let gone = opened.shredded.len() + opened.withheld.len() > copied;
             let same_data = opened.data.is_none_or(|data| gone || is_same(&asked.data, &data));
@@ -165,7 +183,8 @@ impl<S: EventStore> Layer<S> {
     ) -> Result<Vec<Found>, StoreError> {
         let placement = self.placement(stream).await?;
         let events = self.find_in(&placement.readable(stream), ids, ends.readable).await?;
-        let half_of = |event: &RecordedEvent| Notes::of(event.metadata.as_ref()).private;
+        // Of what cannot be read, opening it says so.
+        let half_of = |event: &RecordedEvent| Notes::of(event.metadata.as_ref()).ok()?.private;
         let mut halves: HashMap<EventId, RecordedEvent> = HashMap::new();
         if let Placement::Split(names) = &placement {
             let ids = events.iter().filter_map(half_of).collect();

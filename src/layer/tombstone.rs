@@ -99,7 +99,9 @@ fn claimed(event: &RecordedEvent) -> Result<SaidTombstone, Unvouched> {
     if let Some(metadata) = &event.metadata
         && !metadata.is_same(&Json::trusted("{}".to_owned()))
     {
-        let stream = Notes::of(Some(metadata)).stream.ok_or_else(|| odd.clone())?;
+        let Ok(Notes { stream: Some(stream), .. }) = Notes::of(Some(metadata)) else {
+            return Err(odd);
+        };
         let elsewhere = stream != event.stream;
         let alone = Notes { stream: Some(stream), ..Notes::default() }.to_metadata();
         if !metadata.is_same(&alone) {

@@ -183,11 +183,24 @@ pub enum Unreadable {
     #[error("the token is truncated")]
     Truncated,
     /// The token is of a version that this program does not know.
-    #[error("the token has format version {0}, newer than this program")]
+    #[error(
+        "the token has format version {0}, which this program does not know; open it with the newer one that \
+         wrote it"
+    )]
     Version(u8),
     /// The token is of an algorithm that this program does not know.
-    #[error("the token has the unknown algorithm {0}")]
+    #[error(
+        "the token has the algorithm {0}, which this program does not know; open it with the newer one that \
+         wrote it"
+    )]
     Algorithm(u8),
+    /// What the layer noted with the event is of a version that this program does not know. Nothing else of
+    /// the event was looked at.
+    #[error(
+        "the event's notes (`$oubliette`) have version {0}, which this program does not know; open it with the \
+         newer one that wrote it"
+    )]
+    NotesVersion(u32),
     /// The stored event does not have a sealed event's form.
     #[error("the stored event is malformed: {0}")]
     Malformed(&'static str),
@@ -235,6 +248,19 @@ pub enum Unreadable {
     /// The private half of a split event is not there, and not all of its keys are destroyed.
     #[error("the private half of a split event is missing from the store")]
     HalfMissing,
+}
+
+impl Unreadable {
+    /// Whether a newer program wrote the event, as far as it says so itself. Then it is neither damaged nor in
+    /// clear, and what this program cannot know of it is what the newer one knows.
+    pub fn is_newer(&self) -> bool {
+        match self {
+            // No program ever wrote a zero there.
+            Self::Version(unknown) | Self::Algorithm(unknown) => *unknown != 0,
+            Self::NotesVersion(_) => true,
+            _ => false,
+        }
+    }
 }
 
 impl StoreError {

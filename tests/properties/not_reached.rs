@@ -296,10 +296,28 @@ async fn nothing_hides_an_event_in_clear_from_the_count() {
     assert_eq!(bank.plan(&subject("user-2")).await.unwrap().unsealed_events(), 1);
     // What the vault wrote in clear, and other vaults' tombstones, are nothing of the kind.
     let other = layer_over(store.clone()).await;
-    let options = ForgetOptions { despite_unsealed: true, despite_unknown_keys: true };
+    let options =
+        ForgetOptions { despite_unsealed: true, despite_unknown_keys: true, ..Default::default() };
     put(&other, "erika-3", event("Moved", r#"{"town":"Bonn"}"#)).await.unwrap();
     other.forget_with(&subject("erika-3"), "ticket 1", options, |_| {}).await.unwrap();
     assert_eq!(bank.plan(&subject("erika-3")).await.unwrap().unsealed_events(), 0);
+}
+
+/// The guard is for what comes. A store may have such names from before the layer, or from before a later
+/// version of the guard.
+#[tokio::test]
+async fn a_stored_name_that_an_append_would_refuse_is_read_and_forgotten() {
+    let store = MemoryStore::new();
+    for name in ["room-anna@example.org", "user-DE89370400440532013000"] {
+        put(&store, name, event("Registered", r#"{"name":"Anna"}"#)).await.unwrap();
+        let bank = layer_over(store.clone()).await;
+        let refused = put(&bank, name, event("Moved", r#"{"town":"Ulm"}"#)).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Refused { .. }), "{refused}");
+        assert_eq!(shape(&all(&bank, name).await), "c");
+        assert_eq!(bank.plan(&subject(name)).await.unwrap().unsealed_events(), 1);
+        despite(&bank, name).await;
+        assert_eq!(bank.erasures().unwrap().len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -96,13 +96,19 @@ def check_holes(v, vault, eras):
     era, text = tag[8:12], said(h, v)
     if era not in eras: return  # as the event's own tag
     assert hmac.digest(of_era(eras[era], b"holes"), len(text).to_bytes(8, "big") + text, "sha256")[:16] == tag[12:], "forged-hole"
+def is_later(v):
+    """Whether the notes of an event say that they are of a later version (section 5)."""
+    return isinstance(v, Number) and re.fullmatch(r"[1-9]\d*", v) is not None and 1 < int(v) < 2**32
 def take(data, metadata):
     """Tokens, public data and bound metadata (canonical), notes."""
     meta = load(metadata) if metadata else {}
     notes, lists, public = meta.get("$oubliette", {}), [], b""
+    if "v" in notes: raise AssertionError("version" if is_later(notes["v"]) else "malformed")
     assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "stubs", "mac"}, "malformed"
-    bare = holes_of(notes).get("bare", False)
-    assert all(len(token(s)) == 50 for s in notes.get("stubs", [])) and ("stubs" in notes) == ("private" in notes), "stubs"
+    bare, stubs = holes_of(notes).get("bare", False), list(map(token, notes.get("stubs", [])))
+    assert all(s[:1] == b"\1" for s in stubs), "version"
+    assert all(s[1:2] == b"\1" for s in stubs), "algorithm"
+    assert all(len(s) == 50 for s in stubs) and ("stubs" in notes) == ("private" in notes), "stubs"
     if "$sealed" in meta: lists.append(meta.pop("$sealed"))
     bound = {k: notes[k] for k in notes if k not in ("mac", "stubs")}
     if bound: meta["$oubliette"] = bound

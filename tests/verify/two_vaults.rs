@@ -51,8 +51,11 @@ async fn what_another_vaults_events_state_is_nothing_of_this_ones() {
 #[tokio::test]
 async fn tombstones_of_another_vault_are_its_own_also_in_a_stream_of_both() {
     let [ours, theirs] = two_banks().await;
-    let options =
-        oubliette::erasure::ForgetOptions { despite_unknown_keys: true, despite_unsealed: true };
+    let options = oubliette::erasure::ForgetOptions {
+        despite_unknown_keys: true,
+        despite_unsealed: true,
+        ..Default::default()
+    };
     theirs.forget_with(&subject("user-7"), "asked", options, |_| {}).await.unwrap();
     let found = told(&ours).await;
     assert!(found.iter().all(|(kind, _)| *kind == Ill::ForeignTombstone), "{found:?}");
@@ -118,8 +121,11 @@ async fn nothing_of_this_vaults_hides_behind_the_tag_of_another() {
         found.map(|(kind, _)| kind).filter(|kind| *kind != Ill::UnusedKey).collect::<Vec<_>>()
     };
     assert_eq!(swapped(&ours).await, [Ill::TagMissing]);
-    let options =
-        oubliette::erasure::ForgetOptions { despite_unknown_keys: true, despite_unsealed: true };
+    let options = oubliette::erasure::ForgetOptions {
+        despite_unknown_keys: true,
+        despite_unsealed: true,
+        ..Default::default()
+    };
     ours.forget_with(&subject("user-1"), "asked", options, |_| {}).await.unwrap();
     assert_eq!(swapped(&ours).await, [Ill::Untagged]);
     // In clear, under the other's tag.

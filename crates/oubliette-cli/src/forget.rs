@@ -40,7 +40,9 @@ Examples:
 Events that were never sealed, because they are from before the layer, stay readable. Where there
 are some about the subject, forgetting is refused; remove them from the store first, or say
 --despite-unsealed. The same goes for events that are sealed under keys which this vault does not
-have, because another vault sealed them or this one lost them: --despite-unknown-keys.
+have, because another vault sealed them or this one lost them: --despite-unknown-keys. And for events
+that a newer version of this program wrote: forget with that one, or say --despite-newer. Remove none of
+those.
 
 Nothing brings the events back afterwards. It may be repeated without a second effect, and is
 completed by the next command if the machine stops half-way. The reason is kept for good: name no
@@ -60,6 +62,9 @@ pub(super) struct ForgetArgs {
     /// Forget also where events of the subject are sealed under keys that this vault does not have
     #[arg(long)]
     despite_unknown_keys: bool,
+    /// Forget also where a newer program wrote events of which this one cannot say whose they are
+    #[arg(long)]
+    despite_newer: bool,
 }
 
 /// Admit a forgotten subject again, under new keys; what was forgotten stays so
@@ -108,6 +113,7 @@ pub(super) async fn forget(
     let options = ForgetOptions {
         despite_unsealed: args.despite_unsealed,
         despite_unknown_keys: args.despite_unknown_keys,
+        despite_newer: args.despite_newer,
     };
     let tell = move |progress| told.tell(progress);
     let erased = store.forget_with(&args.subject, &args.reason, options, tell).await;
@@ -160,10 +166,18 @@ fn remainder(erased: &Erased) -> Vec<String> {
     }
     if erased.unknown_keys > 0 {
         lines.push(format!(
-            "{} of them {} sealed under keys that this vault does not have, and can be read by whoever \
+            "{} of them {} sealed under keys that this vault does not have{}, and can be read by whoever \
              has those",
             output::count(erased.unknown_keys, "event"),
             is(erased.unknown_keys),
+            if erased.already { ", or that a newer program knows" } else { "" },
+        ));
+    }
+    if erased.newer > 0 {
+        lines.push(format!(
+            "a newer program wrote {} in these streams: whether this reached {}, only that one can say",
+            output::count(erased.newer, "event"),
+            if erased.newer == 1 { "it" } else { "them" },
         ));
     }
     if erased.unvouched > 0 {
@@ -373,6 +387,14 @@ fn describe(plan: &Plan) -> String {
              --despite-unsealed",
             output::count(unsealed.events, "event"),
             unsealed.stream,
+        ));
+    }
+    for newer in &plan.newer {
+        text.push_str(&format!(
+            "\na newer program wrote {} in {}, and this one cannot say whose: forget with that one; here \
+             forgetting is refused without --despite-newer",
+            output::count(newer.events, "event"),
+            newer.stream,
         ));
     }
     for unvouched in &plan.unvouched {

@@ -78,7 +78,8 @@ pub(super) async fn run(
         }
         Format::Csv => csv(rows, out)?,
     }
-    totals.unsealed = Some(store.count_unsealed().await?);
+    let counted = store.count_unsealed().await?;
+    (totals.unsealed, totals.newer) = (Some(counted.unsealed), Some(counted.newer));
     totals.epoch = store.vault().map_or(Ok(0), Vault::epoch)?;
     match format {
         Format::Table => out.line(&in_words(&totals))?,
@@ -111,6 +112,9 @@ fn in_words(totals: &Totals) -> String {
     }
     if let Some(unsealed @ 1..) = totals.unsealed {
         words.push_str(&format!(", {} never sealed", output::count(unsealed, "event")));
+    }
+    if let Some(newer @ 1..) = totals.newer {
+        words.push_str(&format!(", {} by a newer program", output::count(newer, "event")));
     }
     words.push_str(&format!("; the vault is at epoch {}", totals.epoch));
     words

@@ -64,9 +64,15 @@ pub(super) async fn run(
                 output::count(rebuilt.skipped, "stream")
             ))?;
         }
+        if rebuilt.newer > 0 {
+            out.line(&format!(
+                "{} by a newer program: whom they state is not known; repeat it with that one",
+                output::count(rebuilt.newer, "event")
+            ))?;
+        }
         rebuilt.left.iter().try_for_each(|left| out.line(&in_words(left)))?;
     }
-    if rebuilt.left.is_empty() && rebuilt.skipped == 0 {
+    if rebuilt.left.is_empty() && rebuilt.skipped == 0 && rebuilt.newer == 0 {
         Ok(())
     } else {
         Err(CliError::Told(Exit::Failed))

@@ -106,6 +106,7 @@ fn otherwise(compared: &Compared) -> Vec<String> {
         "sealed for somebody else than this policy names; forgetting whom it names does not reach them \
          (`verify` names each)",
     );
+    say(compared.newer, "by a newer program, and not compared; use that one");
     say(compared.in_clear, "in clear, though this policy would seal them; they stay so");
     lines
 }

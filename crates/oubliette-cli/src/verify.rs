@@ -107,6 +107,9 @@ fn in_words(report: &VerifyReport) -> Vec<String> {
     if events.unsealed > 0 {
         line.push_str(&format!(", {} never sealed", count(events.unsealed, "event")));
     }
+    if events.newer > 0 {
+        line.push_str(&format!(", {} by a newer program", count(events.newer, "event")));
+    }
     if vault.ownerless > 0 {
         let keys = count(vault.ownerless, "key");
         line.push_str(&format!(", {keys} without an owner (no forgetting reaches them)"));

@@ -93,8 +93,9 @@ pub(super) async fn verify<S: EventStore>(
             events.judge(specimen, &mut said)?;
         }
         tell(VerifyNews::Events { read, pass });
-        // What a damaged event would have shown is not known.
-        let unseen: Vec<KeyId> = lot.unseen().filter(|_| !damaged).collect();
+        // What a damaged event would have shown is not known, nor what a newer program knows.
+        let hidden = damaged || report.events.newer > 0;
+        let unseen: Vec<KeyId> = lot.unseen().filter(|_| !hidden).collect();
         for &id in &unseen {
             // Between the taking of the inventory and now it may have been destroyed.
             let Ok(Some(info)) = vault.key_info(id) else { continue };
@@ -104,7 +105,7 @@ pub(super) async fn verify<S: EventStore>(
         }
         // Of a stream whose events are elsewhere, nothing can be said.
         let unstated = edges.unseen().filter(|(_, id)| unseen.binary_search(id).is_err());
-        for (edge, id) in unstated.filter(|_| !damaged) {
+        for (edge, id) in unstated.filter(|_| !hidden) {
             let Ok(Some(info)) = vault.key_info(id) else { continue };
             // Since the taking of the inventory it may have been given away.
             let owner = counting(vault, &info.subject)
@@ -122,7 +123,8 @@ pub(super) async fn verify<S: EventStore>(
     }
     keys.tell(report, tell);
     report.vault.ownerless = keys.ownerless;
-    report.vault.unused_keys = (!keys.broken && !damaged).then_some(unused);
+    let hidden = damaged || report.events.newer > 0;
+    report.vault.unused_keys = (!keys.broken && !hidden).then_some(unused);
     said.missing(vault, books, damaged, report, tell);
     Ok(())
 }
@@ -391,6 +393,10 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
 
     fn unreadable(&mut self, event: &RecordedEvent, unreadable: &Unreadable) {
         let kind = match unreadable {
+            newer if newer.is_newer() => {
+                self.report.events.newer += 1;
+                Ill::Newer
+            }
             Unreadable::Tampered => Ill::Tampered,
             Unreadable::Misplaced => Ill::Misplaced,
             _ => Ill::Unreadable,

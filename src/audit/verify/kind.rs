@@ -86,6 +86,8 @@ pub enum Ill {
     DamagedEvent,
     /// A stored event does not have its form.
     Unreadable,
+    /// A newer version of this program wrote the event.
+    Newer,
     /// Half of a split event is missing.
     HalfMissing,
     /// An erasure has fewer tombstones than it set.
@@ -291,6 +293,11 @@ impl Ill {
                 "this vault was restored from a backup that is older than the event: restore a newer \
                  one; of an announcement, forget again by name, and say so with `--past-erasure`"
             }
+            Self::Newer => {
+                "nothing is wrong with it, as far as this program can say: verify it with the newer one that wrote \
+                 it, and leave it where it is. Which keys it uses and what it says is not known here; so no \
+                 key is called unused, and no owner unstated"
+            }
             Self::DamagedEvent => {
                 "restore it from a copy of the event store: readers get an error there. Which keys it uses and \
                  what it says is not known; so no key is called unused, and no owner unstated"
@@ -447,6 +454,7 @@ impl fmt::Display for Ill {
             Self::UnknownEra => "unknown era",
             Self::DamagedEvent => "damaged event",
             Self::Unreadable => "unreadable",
+            Self::Newer => "newer event",
             Self::HalfMissing => "half missing",
             Self::TombstonesMissing => "tombstones missing",
             Self::ForgedTombstone => "forged tombstone",

@@ -120,6 +120,8 @@ pub struct EventTotals {
     pub lost: u64,
     /// Events in clear of which nothing shows that this vault wrote them.
     pub unsealed: u64,
+    /// Events that a newer program wrote.
+    pub newer: u64,
     /// Events that another vault wrote, as far as can be told; in clear, they are unsealed as well.
     pub other_vaults: u64,
     /// How many tombstones this vault signed.

@@ -44,6 +44,9 @@ pub struct NotedHoles {
     pub mac: Option<EventTag>,
 }
 
+/// The member in which later notes say their version. Those of version 1 do not have it.
+const VERSION_KEY: &str = "v";
+
 const NOT_NOTES: Unreadable = Unreadable::Malformed("`$oubliette` is not as the layer writes it");
 
 impl Notes {
@@ -52,12 +55,18 @@ impl Notes {
         *self == Self::default()
     }
 
-    /// The notes in an event's metadata. Where what stands there is not as the layer writes it,
-    /// there are none, and opening the event will say so.
-    pub(crate) fn of(metadata: Option<&Json>) -> Self {
-        let noted = |json: &&Json| json.as_str().contains(LAYER_KEY);
-        let read = |json: &Json| Self::of_metadata(json.tree().root()).ok();
-        metadata.filter(noted).and_then(read).unwrap_or_default()
+    /// The notes in an event's metadata; none where there are none. Notes that cannot be read are not *no*
+    /// notes: an event that lies in a half, say, would pass for one that does not.
+    ///
+    /// # Errors
+    /// As when the event is opened.
+    pub(crate) fn of(metadata: Option<&Json>) -> Result<Self, Unreadable> {
+        // A store, or somebody else, may have written the name with escapes.
+        let noted = |text: &str| text.contains(LAYER_KEY) || text.contains("\\u00");
+        match metadata.filter(|json| noted(json.as_str())) {
+            Some(json) => Self::of_metadata(json.try_tree().map_err(|_| NOT_NOTES)?.root()),
+            None => Ok(Self::default()),
+        }
     }
 
     /// The notes in an event's metadata; none where there are none.
@@ -129,6 +138,11 @@ impl Notes {
         if !node.is_object() {
             return Err(NOT_NOTES);
         }
+        // Before all else: what the other members of later notes look like, only a later program knows.
+        if let Some(version) = node.member(VERSION_KEY) {
+            let later = version.text().parse().ok().filter(|version| *version > 1);
+            return Err(later.map_or(NOT_NOTES, Unreadable::NotesVersion));
+        }
         for value in node.children() {
             match value.key().ok_or(NOT_NOTES)?.as_ref() {
                 "stream" => {
@@ -145,7 +159,7 @@ impl Notes {
                     let text = value.string().ok_or(NOT_NOTES)?;
                     notes.mac = Some(EventTag::parse(&text).ok_or(NOT_NOTES)?);
                 }
-                "stubs" => notes.stubs = read_stubs(value).ok_or(NOT_NOTES)?,
+                "stubs" => notes.stubs = read_stubs(value)?,
                 "fields" => notes.fields = read_fields(value).ok_or(NOT_NOTES)?,
                 _ => return Err(NOT_NOTES),
             }
@@ -221,10 +235,17 @@ fn read_fields(value: Node<'_>) -> Option<Vec<Vec<String>>> {
     lists.children().map(read).collect()
 }
 
-fn read_stubs(value: Node<'_>) -> Option<Vec<Token>> {
-    let stub = |item: Node<'_>| Token::parse(&item.string()?).ok().filter(Token::is_stub);
-    let list = Some(value).filter(|value| value.kind() == Kind::Array && !value.is_empty())?;
-    list.children().map(stub).collect()
+fn read_stubs(value: Node<'_>) -> Result<Vec<Token>, Unreadable> {
+    let stub = |item: Node<'_>| match Token::parse(&item.string().ok_or(NOT_NOTES)?) {
+        Ok(token) if token.is_stub() => Ok(token),
+        // Stubs of later tokens are as late as those.
+        Err(error) if Unreadable::from(error).is_newer() => Err(error.into()),
+        Ok(_) | Err(_) => Err(NOT_NOTES),
+    };
+    if value.kind() != Kind::Array || value.is_empty() {
+        return Err(NOT_NOTES);
+    }
+    value.children().map(stub).collect()
 }
 
 fn quoted(text: &str) -> String {

@@ -101,7 +101,11 @@ impl Text {
 pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unreadable> {
     let metadata = metadata.map(|json| Text::read(json, &[SEALED_KEY, LAYER_KEY])).transpose()?;
     let (aside, notes) = match &metadata {
-        Some(text) => (tokens_in(text.root())?, Notes::of_metadata(text.root())?),
+        Some(text) => {
+            // First, because they say of which version all is that stands here.
+            let notes = Notes::of_metadata(text.root())?;
+            (tokens_in(text.root())?, notes)
+        }
         None => (None, Notes::default()),
     };
     let (tokens, public) = match data {

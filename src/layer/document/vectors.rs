@@ -582,6 +582,40 @@ fn bad(good: &[Value]) -> Vec<Value> {
         vector["metadata"] = [&notes[..at], &one, &notes[at + 67..]].concat().into();
         vector
     });
+    add("split-stub-of-a-later-version", "version", {
+        let notes = split["metadata"].as_str().unwrap();
+        let at = notes.find("\"stubs\":[\"").unwrap() + 10;
+        let mut stub = crate::crypto::base64url::decode(&notes[at..at + 67]).unwrap();
+        stub[0] = 2;
+        let mut text = String::new();
+        crate::crypto::base64url::encode(&stub, &mut text);
+        set(&split, "metadata", &[&notes[..at], &text, &notes[at + 67..]].concat())
+    });
+    // What else stands in an event is not looked at once its notes are of a later version.
+    let noted = |vector: &Value, notes: &str| {
+        set(vector, "metadata", &format!(r#"{{"$oubliette":{{{notes}}}}}"#))
+    };
+    add("notes-of-a-later-version", "version", noted(&whole, r#""v":2"#));
+    add("notes-of-a-later-version-with-more", "version", {
+        noted(&whole, r#""mac":{"none":1},"v":4294967295,"new":[null]"#)
+    });
+    add("notes-of-a-later-version-beside-what-is-none", "version", {
+        noted(&replaced(&whole, "data", &format!("[\"{one}\"]"), "{}"), r#""v":3"#)
+    });
+    let in_clear = replaced(&whole, "data", "$sealed", "plate");
+    add("notes-of-a-later-version-in-clear", "version", noted(&in_clear, r#""v":2"#));
+    for (name, version) in [
+        ("notes-that-say-this-version", "1"),
+        ("notes-of-version-0", "0"),
+        ("notes-of-a-version-below-0", "-2"),
+        ("notes-of-a-version-in-quotes", "\"2\""),
+        ("notes-of-a-version-with-a-point", "2.0"),
+        ("notes-of-a-version-with-an-exponent", "2e0"),
+        ("notes-of-a-version-that-is-too-large", "4294967296"),
+        ("notes-of-no-version", "null"),
+    ] {
+        add(name, "malformed", noted(&whole, &format!(r#""v":{version}"#)));
+    }
     add("split-private-half-missing", "half-missing", {
         let mut vector = split.clone();
         vector.as_object_mut().unwrap().remove("private").unwrap();

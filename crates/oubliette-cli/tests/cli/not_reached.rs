@@ -13,9 +13,14 @@ use super::world::World;
 
 /// Writes an event past the layer, as one from before it would lie there.
 fn clear(world: &World, stream: &str) {
+    past_the_layer(world, stream, None);
+}
+
+fn past_the_layer(world: &World, stream: &str, metadata: Option<&str>) {
     let store = SqliteStore::open(world.path("oubliette-data/events")).unwrap();
     let data = Json::parse(r#"{"name":"Erika"}"#).unwrap();
-    let event = NewEvent::new(EventType::new("Registered").unwrap(), data);
+    let mut event = NewEvent::new(EventType::new("Registered").unwrap(), data);
+    event.metadata = metadata.map(|text| Json::parse(text).unwrap());
     let stream = StreamName::new(stream).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -44,6 +49,45 @@ fn clear_events_are_counted_and_forgetting_is_refused() {
 
     let erased = &world.json(&["forget", "user-1", "--reason", "ticket 2", "--yes"])[0];
     assert_eq!((&erased["unsealed"], &erased["passed_over"]), (&json!(0), &json!(1)));
+}
+
+#[test]
+fn what_a_newer_program_wrote_is_called_so_by_every_command() {
+    let world = World::new();
+    world.ok(&["append", "erika-1", "Registered"]);
+    past_the_layer(&world, "erika-1", Some(r#"{"$oubliette":{"v":2,"new":true}}"#));
+    for command in [&["read", "erika-1"][..], &["read-all"], &["--json", "read-all"]] {
+        // What stands before it was told already.
+        let told = world.run(command);
+        assert_eq!(told.code, 1, "{}", told.stdout);
+        let told = told.stderr;
+        assert!(told.contains("have version 2") && told.contains("newer one"), "{told}");
+    }
+    let plan = &world.json(&["plan", "erika-1"])[0];
+    assert_eq!(plan["newer"], json!([{"stream": "erika-1", "events": 1}]));
+    assert_eq!(plan["unsealed"], json!([]));
+    let planned = world.ok(&["plan", "erika-1"]);
+    assert!(planned.contains("a newer program wrote 1 event in erika-1"), "{planned}");
+    assert!(!planned.contains("never sealed"), "{planned}");
+    let counted = world.ok(&["inventory"]);
+    assert!(counted.contains("1 event by a newer program"), "{counted}");
+    assert!(!counted.contains("never sealed"), "{counted}");
+    let verified = world.run(&["verify"]);
+    assert_eq!(verified.code, 1);
+    assert!(verified.stdout.contains("newer event"), "{}", verified.stdout);
+    assert!(!verified.stdout.contains("restore"), "{}", verified.stdout);
+    assert!(world.run(&["owners", "rebuild"]).stdout.contains("by a newer program"));
+
+    let forget = ["forget", "erika-1", "--reason", "ticket 1", "--yes"];
+    let refused = world.fails(1, &forget);
+    assert!(refused.contains("a newer program wrote 1 event in 1 stream"), "{refused}");
+    assert!(!refused.contains("remove"), "{refused}");
+    let others = ["--despite-unsealed", "--despite-unknown-keys"];
+    world.fails(1, &[forget.as_slice(), &others].concat());
+    let forgotten = world.ok(&[forget.as_slice(), &["--despite-newer"]].concat());
+    assert!(forgotten.contains("a newer program wrote 1 event in these streams"), "{forgotten}");
+    let again = world.ok(&forget);
+    assert!(again.contains("or that a newer program knows"), "{again}");
 }
 
 #[test]
