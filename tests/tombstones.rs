@@ -11,24 +11,16 @@ mod rival;
 
 use std::collections::BTreeSet;
 
-use common::{
-    all, bank_policy, event, everything, json, layer, layer_over, put, shape, stream, subject,
-};
+use common::{all, bank_policy, event, json, layer, layer_over, put, shape, stream, subject};
 use futures::{StreamExt, TryStreamExt};
 use oubliette::{
     audit::{
         Finding,
         verify::{Ill, VerifyNews, VerifyOptions},
     },
-    event::{
-        Content, ErasureRef, EventId, EventType, Json, NewEvent, RecordedEvent, SUBJECT_FORGOTTEN,
-        StreamName,
-    },
+    event::{ErasureRef, EventId, EventType, Json, NewEvent, RecordedEvent, SUBJECT_FORGOTTEN},
     layer::Oubliette,
-    store::{
-        Append, Delivery, EventStore, EventStoreExt, ExpectedRevision, Filter, MemoryStore,
-        ReadAllOptions, ReadOptions, StoreError, Unreadable,
-    },
+    store::{Append, Delivery, EventStore, ExpectedRevision, Filter, MemoryStore, ReadAllOptions},
     vault::Vault,
 };
 use serde_json::Value;
