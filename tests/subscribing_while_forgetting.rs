@@ -102,3 +102,35 @@ async fn nothing_is_missed_or_repeated_and_tombstones_arrive() {
         assert!(seen.values().all(|&count| count == EACH));
     }
 }
+
+/// Also where the filter names other types, and while it waits for what comes; whoever keeps a view of one type
+/// hears of every erasure.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_by_type_always_lets_tombstones_through() {
+    let bank = layer().await;
+    for who in ["user-1", "user-2"] {
+        put(&bank, who, event("Registered", r#"{"name":"Erika"}"#)).await.unwrap();
+        put(&bank, who, event("Moved", r#"{"to":"Bonn"}"#)).await.unwrap();
+    }
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    let types = vec![event("Moved", "{}").event_type];
+    let mut subscription = bank.subscribe(None, Filter { event_types: types, ..Filter::default() });
+    let mut seen = Vec::new();
+    while seen.len() < 5 {
+        let next = tokio::time::timeout(Duration::from_secs(60), subscription.next()).await;
+        match next.expect("the tombstone does not come").unwrap().unwrap() {
+            Delivery::Event(event) => {
+                seen.push((event.stream.to_string(), event.tombstone.is_some()));
+            }
+            Delivery::CaughtUp => {
+                put(&bank, "user-2", event("Registered", r#"{"name":"Erika"}"#)).await.unwrap();
+                put(&bank, "user-2", event("Moved", r#"{"to":"Wien"}"#)).await.unwrap();
+                bank.forget(&subject("user-2"), "asked").await.unwrap();
+            }
+        }
+    }
+    let of = |who: &str, tombstone| (who.to_owned(), tombstone);
+    let moved = [of("user-1", false), of("user-2", false), of("user-1", true)];
+    let expected = moved.into_iter().chain([of("user-2", false), of("user-2", true)]);
+    assert_eq!(seen, expected.collect::<Vec<_>>());
+}

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{ErasureError, ErasureRecord};
 #[cfg(feature = "backup")]
-use crate::vault::backup::VerifiedBackup;
+use crate::vault::{Unlearned, backup::VerifiedBackup};
 use crate::{
     crypto::{SigningKey, base64url},
     event::{
@@ -174,7 +174,7 @@ pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
     !matches!(opened, Ok(None))
 }
 
-/// How many of these announcements are the word of the vault that a backup is of, and do not count there.
+/// What of these announcements is said in the name of the vault that a backup is of, and does not count there.
 /// Where it is none, [`replay`](super::replay) takes them all.
 #[cfg(feature = "backup")]
 pub fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> Unsuitable {
@@ -183,8 +183,8 @@ pub fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> Unsuitable 
     let (statements, erasures): (Vec<_>, Vec<_>) =
         ours.partition(|said| said.kind().is_some_and(AnnouncementKind::is_of_keys));
     history.learn_all(&statements);
-    let mut odd = statements.iter().filter(|said| history.learn(said).is_err()).count();
-    let mut compromised = 0;
+    let unlearned = statements.iter().find_map(|said| history.learn(said).err());
+    let (mut odd, mut compromised) = (0, 0);
     for said in erasures {
         let opened = open_by(
             said,
@@ -197,14 +197,17 @@ pub fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> Unsuitable 
             _ => odd += 1,
         }
     }
-    Unsuitable { odd, compromised }
+    Unsuitable { unlearned, odd, compromised }
 }
 
 /// What [`unsuitable`] counts.
 #[cfg(feature = "backup")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unsuitable {
-    /// Those that are forged, changed or cut.
+    /// Why the first of the statements about keys does not count, where one does not. Without it, nothing
+    /// that a later key says counts either.
+    pub unlearned: Option<Unlearned>,
+    /// The erasures that are forged, changed or cut.
     pub odd: usize,
     /// Those that only a key says that was compromised by then.
     pub compromised: usize,

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     erasure::{
-        Compromised, ErasureError, ErasureRecord, KeyChange, change_key,
-        journal::Journal,
-        witness::{Mark, gap},
+        Compromised, ErasureError, ErasureRecord, KeyChange, change_key, journal::Journal,
+        witness::Mark,
     },
     event::{
         ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, EventType, Json, NewEvent, StreamName,
@@ -321,7 +320,7 @@ async fn what_a_newer_program_noted_closes_the_layer_and_stays() {
     for (kind, id) in [
         (NoteKind::Journal, erasure.0.into_bytes()),
         (NoteKind::Witness, [0; 16]),
-        (NoteKind::Witness, gap::GAPS),
+        (NoteKind::Witness, 1_u128.to_be_bytes()),
     ] {
         let content = vault.note(kind, id).unwrap();
         vault.put_newer_note(kind, id, b"{\"new\":1}").await.unwrap();

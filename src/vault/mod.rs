@@ -43,6 +43,8 @@ mod tree;
 mod types;
 mod under_way;
 mod unsettled;
+#[cfg(test)]
+mod vector;
 mod verdict;
 mod verify;
 mod wire;
@@ -81,6 +83,8 @@ pub use types::{
 };
 pub use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};
+#[cfg(test)]
+pub(crate) use vector::{VectorKey, VectorVault};
 #[cfg(test)]
 pub(crate) use verdict::{open_vector, seal_as_vector};
 pub(crate) use verify::{Judged, KeyTrouble, Trouble};

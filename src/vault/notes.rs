@@ -23,8 +23,9 @@
 //!
 //! - A higher version is [`VaultError::NewerFormat`]. No member of it is looked at.
 //! - A member that is unknown, missing or there twice, and JSON in any other spelling, is
-//!   [`VaultError::Damaged`], or an error of the room that reads the note. A member that is left out says
-//!   "none", "no" or an empty list, and the writer leaves it out whenever that is so.
+//!   [`VaultError::Damaged`], or an error of the room that reads the note. Each type says of which members
+//!   that holds that they are left out where there is nothing to say (`skip_serializing_if`). All others are
+//!   always there, also as `null`, `false`, 0 or an empty list.
 //! - A kind of note that the program does not know keeps the vault closed, and its backup from being
 //!   restored: [`VaultError::UnknownKind`].
 //!

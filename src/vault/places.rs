@@ -230,8 +230,8 @@ impl Naming {
         Ok(KeyId(id))
     }
 
-    /// As [`Naming::mint`], for the vectors of backups.
-    #[cfg(all(test, feature = "backup"))]
+    /// As [`Naming::mint`], for vectors.
+    #[cfg(test)]
     pub(super) fn mint_as_vector(&self, key: &Place, salt: [u8; 3]) -> KeyId {
         self.id_of(key, salt).unwrap()
     }

@@ -209,6 +209,11 @@ async fn an_open_gap_outlives_another_store_and_another_word() {
     forget(&machine, &["user-1"]).await;
     let newest = *said(&machine).await.last().unwrap();
     machine.store.tamper(without(&[newest]));
+    // Also where nobody has missed it yet.
+    let before = machine.image();
+    machine.believe(theirs.0).await.unwrap();
+    is_closed_over(&machine, &[newest]).await;
+    machine.restore(&before);
     is_closed_over(&machine, &[newest]).await;
     Oubliette::open(MemoryStore::new(), machine.vault(), bank_policy()).await.unwrap();
     is_closed_over(&machine, &[newest]).await;

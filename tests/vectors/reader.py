@@ -1,4 +1,4 @@
-"""Reads events, tombstones and announcements, written from docs/format.md alone."""
+"""Reads tombstones and announcements, written from docs/format.md alone."""
 import base64, datetime, hashlib, hmac, json, re, unicodedata, uuid
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -18,7 +18,6 @@ class Ed25519PublicKey:
         ed25519.Ed25519PublicKey.from_public_bytes(self.raw).verify(sig, message)
 
 Number = type("Number", (str,), {})  # a number's literal
-OWN = ("$sealed", "$oubliette")
 def load(text):
     return json.loads(text, parse_int=Number, parse_float=Number)
 def number(literal):
@@ -64,75 +63,6 @@ def token(text):
 def once(pairs):
     assert len({name for name, _ in pairs}) == len(pairs), "malformed"
     return dict(pairs)
-def holes_of(notes):
-    """What was missing of a copy (section 5), if it has the form."""
-    if "holes" not in notes: return {}
-    try:
-        h = notes["holes"]
-        assert set(h) <= {"shredded", "withheld", "bare", "mac"} and set(h) & {"shredded", "withheld"}
-        assert all(h[k] for k in set(h) & {"shredded", "withheld"}) and h.get("bare", True) is True
-        assert "mac" not in h or len(token(h["mac"])) == 28
-        for part in h.get("shredded", []):
-            assert set(part) == {"origin", "ref", "day", "keys", "fields"} and str(uuid.UUID(part["origin"])) == part["origin"]
-            assert len(token(part["ref"])) == 16 and all(len(token(k)) == 20 for k in part["keys"])
-            assert datetime.date.fromisoformat(part["day"]).isoformat() == part["day"]
-        return h
-    except Exception: raise AssertionError("malformed")
-def said(h, v):
-    """What the tag of the holes is over."""
-    def fields(names): return framed(*(name.encode() for name in names))
-    shredded = [framed(uuid.UUID(p["origin"]).bytes, token(p["ref"]), p["day"].encode(), b"".join(map(token, p["keys"])),
-                       fields(p["fields"])) for p in h.get("shredded", [])]
-    withheld = [framed(fields(part)) for part in h.get("withheld", [])]
-    return framed(b"oubliette holes", v["stream"].encode(), uuid.UUID(v["id"]).bytes, v["type"].encode(),
-                  bytes([h.get("bare", False)]), b"".join(shredded), b"".join(withheld))
-def check_holes(v, vault, eras):
-    """Whether the vault vouches for what is missing of a copy."""
-    notes = take(v["data"], v["metadata"])[3]
-    if not (h := holes_of(notes)): return
-    tag = token(h["mac"]) if "mac" in h else b""
-    if tag and tag[:8] != vault[:8] and "mac" in notes and token(notes["mac"])[:8] != vault[:8]: raise AssertionError("other-vault")
-    assert tag[:8] == vault[:8], "forged-hole"
-    era, text = tag[8:12], said(h, v)
-    if era not in eras: return  # as the event's own tag
-    assert hmac.digest(of_era(eras[era], b"holes"), len(text).to_bytes(8, "big") + text, "sha256")[:16] == tag[12:], "forged-hole"
-def is_later(v):
-    """Whether the notes of an event say that they are of a later version (section 5)."""
-    return isinstance(v, Number) and re.fullmatch(r"[1-9]\d*", v) is not None and 1 < int(v) < 2**32
-def take(data, metadata):
-    """Tokens, public data and bound metadata (canonical), notes."""
-    meta = load(metadata) if metadata else {}
-    notes, lists, public = meta.get("$oubliette", {}), [], b""
-    if "v" in notes: raise AssertionError("version" if is_later(notes["v"]) else "malformed")
-    assert set(notes) <= {"stream", "private", "public", "sealed", "clear", "others", "fields", "holes", "stubs", "mac"}, "malformed"
-    bare, stubs = holes_of(notes).get("bare", False), list(map(token, notes.get("stubs", [])))
-    assert all(s[:1] == b"\1" for s in stubs), "version"
-    assert all(s[1:2] == b"\1" for s in stubs), "algorithm"
-    assert all(len(s) == 50 for s in stubs) and ("stubs" in notes) == ("private" in notes), "stubs"
-    if "$sealed" in meta: lists.append(meta.pop("$sealed"))
-    bound = {k: notes[k] for k in notes if k not in ("mac", "stubs")}
-    if bound: meta["$oubliette"] = bound
-    elif notes: del meta["$oubliette"]
-    if "bytes" in data:
-        raw = bytes.fromhex(data["bytes"])
-        if notes.get("sealed") == "bytes": return [raw], b"", canonical(meta).encode(), notes
-        public = raw
-    else:
-        body = load(data["json"])
-        if isinstance(body, dict) and "$sealed" in body:
-            lists.append(body.pop("$sealed"))
-            public = canonical(body).encode() if body else b""
-        else: public = canonical(body).encode()
-    if bare and public == b"{}": public = b""
-    assert not (bare and public), "malformed"
-    if not lists and "mac" in {**notes, **holes_of(notes)} and "private" not in notes: return [], public, canonical(meta).encode(), notes
-    if "private" in notes: return [], b"" if public == b"{}" else public, canonical(meta).encode(), notes
-    assert len(lists) == 1 and isinstance(lists[0], list) and lists[0], "tokens"
-    assert "fields" not in notes or len(notes["fields"]) == len(lists[0]), "tokens dropped"
-    return [token(t) for t in lists[0]], public, canonical(meta).encode() if meta else b"", notes
-def take_sealed(half):
-    """Whether a half is sealed at all."""
-    return "$sealed" in load(half["data"].get("json", "{}")) or "$oubliette" in load(half["metadata"] or "{}")
 def pieces(text):
     """What stands between the commas of an object or array."""
     depth, start, found = 0, 1, []
@@ -146,82 +76,6 @@ def split(piece):
     value = piece[len(head):]
     load(value)
     return key and load(key), head, value.rstrip(), value[len(value.rstrip()):]
-def fillings(text):
-    """Container, index, piece."""
-    found, at = [], 0
-    while at < len(text):
-        m = re.compile(rb"(0|[1-9]\d*) (0|[1-9]\d*) (0|[1-9]\d*) ").match(text, at)
-        parent, index, length = map(int, m.groups())
-        at = m.end() + parent + length
-        assert at <= len(text), "lengths"
-        pointer = text[m.end():at - length].decode()
-        assert re.fullmatch(r"(/([^~/]|~[01])*)*", pointer), "pointer"
-        steps = [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
-        found.append((steps, index, text[at - length:at].decode()))
-        split(found[-1][2])
-    return found
-def skeleton(value):
-    v = load(value)
-    return v == {} or isinstance(v, list) and all(x is None for x in v)
-def fill(value, todo, hidden=()):
-    """A container's text with what is filled into it."""
-    own, below = [f for f in todo if not f[0]], [f for f in todo if f[0]]
-    is_object, here = value[0] == "{", [split(p) for p in pieces(value)]
-    assert is_object or value[0] == "[", "no place"
-    here = [p for p in here if p[0] not in hidden]
-    for _, index, piece in sorted(own, key=lambda f: (f[1], skeleton(split(f[2])[2]))):
-        new = split(piece)
-        assert is_object == (new[0] is not None), "a member without a key, or an element with one"
-        at = next((i for i, p in enumerate(here) if p[0] == new[0]), None) if is_object else index
-        if is_object and at is None: here.insert(index, new)
-        elif not (skeleton(new[2]) and here[at][2][0] in "[{"): here[at] = new
-    for i, (key, head, inner, tail) in enumerate(here):
-        deeper = [(s[1:], *rest) for s, *rest in below if s[0] == (key if is_object else str(i))]
-        below = [f for f in below if f[0][0] != (key if is_object else str(i))]
-        if deeper: here[i] = (key, head, fill(inner, deeper), tail)
-    assert not below, "no place"
-    return value[0] + ",".join(h + v + t for _, h, v, t in here) + value[-1]
-def named(error):
-    """The name of an error (section 7)."""
-    if isinstance(error, InvalidTag): return "tampered"
-    own = ("tampered", "key-missing", "purged", "not-base64", "truncated", "version", "algorithm", "half-missing")
-    return str(error) if str(error) in own else "malformed"
-def open_event(v, keys):
-    tokens, public, meta, notes = take(v["data"], v["metadata"])
-    if "private" in notes and ("private" not in v or not take_sealed(v["private"])): raise AssertionError("half-missing")
-    if "private" in v:
-        tokens, _, _, back = take(v["private"]["data"], v["private"]["metadata"])
-        assert (back["stream"], back["public"]) == (notes["stream"], v["id"]) and notes["private"] == v["private"]["id"], "tampered"
-        assert set(back) <= {"stream", "public", "sealed"}, "tampered"
-        assert [t[:34] + t[-16:] for t in tokens] == list(map(token, notes["stubs"])), "tampered"
-    digest = hashlib.sha256(public + meta + len(public).to_bytes(8, "big")).digest()
-    event_id = bytes.fromhex(v["id"].replace("-", ""))
-    aad = b"".join(map(field, [b"\1", b"\1", bytes([v["purpose"]]), v["stream"].encode(), event_id,
-                               v["type"].encode(), b"".join(t[2:22] for t in tokens), digest]))
-    opened, body, about, whole = [], [], [], None
-    for t in tokens:
-        assert t[:1] in (b"\1", b""), "version"
-        assert t[1:2] in (b"\1", b""), "algorithm"
-        assert len(t) != 50, "purged"
-        assert len(t) >= 67, "truncated"
-        assert t[2:22].hex() in keys, "key-missing"
-        text = AESGCM(keys[t[2:22].hex()]).decrypt(t[22:34], t[34:], aad)
-        m, b = (int.from_bytes(text[at:at + 4], "big") for at in (9, 13))
-        metadata, part = text[17:17 + m], text[17 + m:17 + m + b]
-        assert len(text) >= 17 + m + b and not any(text[17 + m + b:]), "lengths or padding"
-        assert text[0] <= 3 and (text[0] or not part), "form"
-        about += fillings(metadata)
-        if text[0] == 1: load(part.decode()); whole = {"json": part.decode()}
-        if text[0] == 2: body += fillings(part)
-        if text[0] == 3: whole = {"bytes": part.hex()}
-        opened.append(text)
-    data = whole or v["data"]
-    if whole is None and "json" in data and (body or "$sealed" in load(data["json"])):
-        data = {"json": fill(data["json"] if public else "{}", body, OWN)}
-    if whole is None and public == b"" and holes_of(notes).get("bare"): data = None
-    told = fill(v["metadata"] or "{}", about, OWN)
-    return aad, digest, opened, {"data": data, "metadata": told if pieces(told) else None}
-
 def spoken(label, line, *left_out):
     """An announcement's bytes: its place and the canonical form of its members, without some (section 10)."""
     members = canonical({k: v for k, v in line.items() if k not in ("id", *left_out)}).encode()
@@ -236,16 +90,6 @@ def open_announcement(line, eras):
     era = next(era for era in wraps if era in eras)
     key = AESGCM(of_era(eras[era], b"announcements")).decrypt(wraps[era][:12], wraps[era][12:], aad)
     return aad, AESGCM(key).decrypt(raw[end:end + 12], raw[end + 12:], aad)
-def check_tag(v, vault, eras):
-    """Whether the tag vouches for an event (section 5)."""
-    tokens, _, _, notes = take(v["data"], v["metadata"])
-    if "private" in notes: tokens = list(map(token, notes["stubs"]))
-    tag, aad = token(notes["mac"]), bytes.fromhex(v["associated"])
-    assert len(tag) == 28 and tag[:8] == vault[:8], "another vault's"
-    assert tag[8:12] in eras, "unknown-era"
-    key, text = of_era(eras[tag[8:12]], b"event tags"), len(aad).to_bytes(8, "big") + aad
-    for t in tokens: text += t[2:22] + t[22:34] + t[-16:]
-    assert hmac.digest(key, text, "sha256")[:16] == tag[12:], "forged"
 def framed(*fields): return b"".join(map(field, fields))
 def history(keys):
     """Signing keys by their ids (section 9)."""

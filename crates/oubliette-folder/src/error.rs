@@ -8,7 +8,7 @@ use oubliette::{
     event::SigningKeyId,
     policy::PolicyErrors,
     store::{StoreError, sqlite::OpenError},
-    vault::{VaultError, backup::BackupError},
+    vault::{Unlearned, VaultError, backup::BackupError},
 };
 
 /// Why a folder could not be opened. Nothing was changed.
@@ -178,6 +178,12 @@ pub enum FolderError {
          answer what opening asks of each erasure (`--believe-erasure`)"
     )]
     ErasuresDoNotOpen(usize),
+    /// A statement about signing keys among the erasures that were to be applied to a restored vault.
+    #[error(
+        "a statement about signing keys among the given erasures does not count: {0}; nothing was restored: \
+         take the whole file as `erasures export` wrote it"
+    )]
+    StatementDoesNotCount(Unlearned),
     /// Erasures that were to be applied to a restored vault, and that a key signed which was stolen.
     #[error(
         "{0} of the given erasures are announced by a signing key alone that is compromised: nothing was \

@@ -50,7 +50,8 @@ impl DataFolder {
     /// # Errors
     /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
     /// [`BackupError::VaultThere`], [`BackupError::SlotThere`],
-    /// [`FolderError::ErasuresDoNotOpen`], [`FolderError::NotText`]. Then there is no vault.
+    /// [`FolderError::ErasuresDoNotOpen`], [`FolderError::StatementDoesNotCount`],
+    /// [`FolderError::NotText`]. Then there is no vault.
     pub async fn restore(
         &self,
         backup: VerifiedBackup,
@@ -85,8 +86,11 @@ impl DataFolder {
             return Err(FolderError::ErasuresOfAnotherVault(erasures.len()));
         }
         match unsuitable(&backup, &erasures) {
-            Unsuitable { odd: 0, compromised: 0 } => {}
-            Unsuitable { odd: 0, compromised } => {
+            Unsuitable { unlearned: None, odd: 0, compromised: 0 } => {}
+            Unsuitable { unlearned: Some(why), .. } => {
+                return Err(FolderError::StatementDoesNotCount(why));
+            }
+            Unsuitable { odd: 0, compromised, .. } => {
                 return Err(FolderError::ErasuresOfCompromisedKey(compromised));
             }
             Unsuitable { odd, .. } => return Err(FolderError::ErasuresDoNotOpen(odd)),

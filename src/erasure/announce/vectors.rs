@@ -169,6 +169,9 @@ fn first() -> Case {
 
 fn good(name: &str, case: Case) -> Value {
     let (said, case) = case.made();
+    // The program would write the same.
+    let written = Announcement::new(said.id(), said.body().unwrap()).unwrap();
+    assert_eq!(written, said, "{name}");
     let record = case.plaintext.len() - 1;
     let mut vector = json!({
         "name": name,

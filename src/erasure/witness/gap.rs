@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The id of the note of the kind `Witness` that holds the [`Gaps`].
-pub(in crate::erasure) const GAPS: [u8; 16] = 1_u128.to_be_bytes();
+const GAPS: [u8; 16] = 1_u128.to_be_bytes();
 
 /// An announcement of the vault's that the event store does not have any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@
 
 mod doubt;
 mod found;
-pub(super) mod gap;
+mod gap;
 mod mark;
 mod reading;
 mod saying;

@@ -108,6 +108,9 @@ pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unread
         }
         None => (None, Notes::default()),
     };
+    if notes.private.is_none() && !notes.stubs.is_empty() {
+        return Err(Unreadable::Malformed("stubs are noted of no private half"));
+    }
     let (tokens, public) = match data {
         Payload::Bytes(bytes) if notes.sealed_bytes => {
             (Some(vec![Token::from_bytes(bytes.to_vec())?]), None)
@@ -294,7 +297,10 @@ impl Stored {
             (Some(_), false, _) => {
                 Err(Unreadable::Malformed("a part is the whole payload, and another fields of it"))
             }
-            (Some(whole), true, _) => Ok(Some(whole)),
+            (Some(_), true, Some(_)) => {
+                Err(Unreadable::Malformed("a part is the whole payload, and data stand beside it"))
+            }
+            (Some(whole), true, None) => Ok(Some(whole)),
             // The halves of a split event keep no public `{}` apart from no public data: of data of
             // which nothing is sealed, and nothing stands in clear, there was nothing.
             (None, true, None) if self.parts > 0 && !gaps && !self.is_bare() => {

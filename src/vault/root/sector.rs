@@ -19,14 +19,29 @@
 //! | … | zero |
 //! | 32 | SHA-256 of all before, in every format |
 //!
-//! A passphrase is stretched by Argon2id (RFC 9106, version 0x13, 32 bytes) with the salt. What is stretched
+//! A passphrase is stretched to 32 bytes by Argon2id (RFC 9106, version 0x13) with the salt. What is stretched
 //! is its UTF-8 in Unicode's Normalization Form C, every space as U+0020. It has no controls, nothing
-//! that does not show, and no character that Unicode has not assigned.
+//! that does not show, and no character that Unicode has not assigned. The AES key is HMAC-SHA-256 with
+//! these 32 bytes, or with the key-encryption key, as key, over the text
+//! `oubliette root slot, wrapping, format 2` (the 2 is part of the text, and no version) and the salt.
 //!
-//! The wrapped key is bound to everything before the nonce, and everything from the opening's number
-//! up to the sum. A sector is of 4096 bytes in a file, and of 512 in a device.
+//! The associated data of the wrapped key are the 92 bytes before the nonce, and then everything from the opening's
+//! number up to the sum.
 //!
-//! A sector of another format is refused by its number.
+//! Two sectors are a slot:
+//!
+//! | where | length | sector 0 | sector 1 |
+//! | --- | --- | --- | --- |
+//! | file | 4096 | at byte 0 | at byte 2²⁰ (zeros are between them) |
+//! | TPM 2.0 | 512 | the index | the index after it |
+//! | PKCS#11 token | 512 | the private data object labelled `NAME.0` | `NAME.1` |
+//!
+//! A sector that is not whole counts for nothing: its sum does not fit, or what is before it does not have this form. Of two
+//! that are whole the one with the higher epoch counts, then the one with the higher number of the opening (count, then
+//! random bytes). Two of different vaults are damage. A mirror is a file like the slot; its root takes the place of the
+//! slot's own only where it is higher in that order.
+//!
+//! A sector of another format whose sum fits is refused by its number.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;

@@ -1,4 +1,13 @@
 //! A vault's folder: what says that it is one, and who has it open.
+//!
+//! `vault.json` is a JSON object with these members, and no others:
+//!
+//! | member | what |
+//! | --- | --- |
+//! | `kind` | `"oubliette vault"` |
+//! | `format` | 1 |
+//! | `vault` | the vault's id; `null` while one is being restored here |
+//! | `pages` | where its pages are: `"sled"` or `"sqlite"` |
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

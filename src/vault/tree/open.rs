@@ -23,7 +23,7 @@ use super::{
 #[cfg(feature = "backup")]
 use crate::vault::root::Slot;
 use crate::{
-    crypto::{random, random_secret},
+    crypto::{Secret, random, random_secret},
     durable, own,
     vault::{
         PageStoreKind, VaultError, VaultId,
@@ -77,9 +77,20 @@ impl Tree {
         here: Whereabouts,
     ) -> Result<Self, VaultError> {
         let vault = VaultId(Builder::from_random_bytes(random()?).into_uuid());
+        Self::create_of(pages, slot, shape, here, vault, random_secret()?)
+    }
+
+    fn create_of(
+        pages: Box<dyn PageStore>,
+        slot: Box<dyn RootSlot>,
+        shape: Shape,
+        here: Whereabouts,
+        vault: VaultId,
+        identity: Secret,
+    ) -> Result<Self, VaultError> {
         let (key, opening) = (random_secret()?, OpeningNumber::first()?);
         let root = Root { vault, epoch: 0, key, page: ids::inner()?, opening };
-        let head = RootHead { epoch: 0, identity: random_secret()? };
+        let head = RootHead { epoch: 0, identity };
         let openings = Openings { numbers: [opening; 2], at: here };
         let openings = openings.seal(vault, &head.identity)?;
         let page = Page::new(1, Some(head), &Items::Leaf(Vec::new()));
@@ -172,6 +183,14 @@ impl Tree {
     pub(crate) fn in_memory() -> Result<Self, VaultError> {
         let (pages, slot) = (MemoryPages::default(), MemorySlot::default());
         Self::create(Box::new(pages), Box::new(slot), Shape::default())
+    }
+
+    /// The same, with this id and identity, for the vectors of `docs/format.md`.
+    #[cfg(test)]
+    pub(crate) fn as_vector(vault: VaultId, identity: Secret) -> Result<Self, VaultError> {
+        let (pages, slot) = (MemoryPages::default(), MemorySlot::default());
+        let (shape, here) = (Shape::default(), Whereabouts::default());
+        Self::create_of(Box::new(pages), Box::new(slot), shape, here, vault, identity)
     }
 
     /// Makes a vault's tree: such pages in `folder`, the root slot where the configuration says.

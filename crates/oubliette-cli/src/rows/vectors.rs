@@ -314,7 +314,7 @@ fn bad() -> Vec<Value> {
     });
     let mut told: Vec<_> = told.collect();
     let only = [
-        ("holes that nobody asked for", "holes", holes(shredded.clone())),
+        ("holes that nobody asked for", "holes", holes(shredded)),
         (
             "a tombstone",
             "tombstone",

@@ -426,6 +426,28 @@ fn the_list_of_an_earlier_restoration_is_refused_with_a_word_on_why() {
     assert!(told.contains("earlier restoration") && told.contains("--believe-erasure"), "{told}");
 }
 
+/// No erasure is blamed for it.
+#[test]
+fn a_list_that_lacks_a_statement_about_keys_is_refused_by_that_name() {
+    let (world, to) = world();
+    back_up(&world, &to, "copy.age");
+    for _ in 0..2 {
+        world.ok(&["keys", "rotate"]);
+    }
+    world.ok(&["forget", "user-1", "--reason", "asked", "--yes"]);
+    let list = world.ok(&["erasures", "export"]);
+    let (first, rest) = list.split_once('\n').unwrap();
+    assert!(first.contains("signing-key"), "{first}");
+    world.write("list.ndjson", rest);
+    lose_vault(&world);
+    let lacking = ["--erasures", "list.ndjson", "--even-cut"];
+    let told = world.fails(1, &[&RESTORE[..], &lacking].concat());
+    let named = told.contains("a statement about signing keys") && told.contains("is missing");
+    assert!(named && !told.contains("of the given erasures"), "{told}");
+    world.write("list.ndjson", list);
+    world.ok(&[&RESTORE[..], &["--erasures", "list.ndjson"]].concat());
+}
+
 #[test]
 fn a_restore_that_is_refused_leaves_the_vault_that_was_moved_away_as_it_was() {
     let (world, to) = world();

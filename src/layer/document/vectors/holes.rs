@@ -1,13 +1,7 @@
 //! The vectors of copied events: what is missing of them, and what only says so.
 
-use super::*;
-use crate::{
-    event::{Day, ErasureRef, Holes, LAYER_KEY, Shredded, VaultId},
-    layer::opening::judge_holes,
-    vault::Tagged,
-};
-
-const OTHER_VAULT: Uuid = Uuid::from_u128(0x0f0e_0d0c_0b0a_4908_8706_0504_0302_0100);
+use super::{reader::told_quickly, *};
+use crate::event::{Day, ErasureRef, Holes, LAYER_KEY, Shredded, VaultId};
 
 fn gone(from: u8, keys: &[u8], fields: &[&str]) -> Shredded {
     Shredded {
@@ -25,16 +19,21 @@ fn said(holes: &Holes) -> Vec<u8> {
     holes.tagged_bytes(&place.stream, EventId(ID), &place.event_type)
 }
 
-fn of_era(label: &[u8]) -> hmac::Hmac<sha2::Sha256> {
-    keyed(&derive(&Secret::copy_of(&secret(ERA_SECRET)), label))
+fn keyed_for(era: Era, label: &[u8]) -> hmac::Hmac<sha2::Sha256> {
+    keyed(&derive(&Secret::copy_of(&of_era(era)), label))
 }
 
 fn tag(vault: Uuid, era: Era, said: &[u8]) -> EventTag {
-    EventTag::new(&of_era(b"oubliette era 1: holes"), vault.as_bytes(), era, said, &[])
+    let key = keyed_for(era, b"oubliette era 1: holes");
+    EventTag::new(&key, vault.as_bytes(), era, said, &[])
 }
 
 fn noted(holes: &Holes) -> Notes {
-    let mac = tag(VAULT, ERA, &said(holes));
+    noted_in(ERA, holes)
+}
+
+fn noted_in(era: Era, holes: &Holes) -> Notes {
+    let mac = tag(VAULT, era, &said(holes));
     Notes { holes: Some(NotedHoles::new(holes.clone(), mac)), ..Notes::default() }
 }
 
@@ -51,11 +50,12 @@ fn good() -> Vec<Value> {
         bare: false,
     };
     let rest = Body::Json(r#"{"town": "Bonn"}"#);
+    let town = Body::Fields(list(&[("", 1, r#""town":"Bonn""#)]));
     let cases = [
         (all.clone(), Case::new("hole", "nothing was readable", vec![]).notes(noted(&all))),
         (
             two.clone(),
-            Case::new("holes", "what was readable is sealed anew", vec![(1, rest, "", 0)])
+            Case::new("holes", "what was readable is sealed anew", vec![(OWN, rest, "", 0)])
                 .metadata(r#"{"traceparent":"00-01"}"#)
                 .notes(noted(&two)),
         ),
@@ -67,52 +67,55 @@ fn good() -> Vec<Value> {
         ),
         (
             two.clone(),
-            Case {
-                split: true,
-                ..Case::new("split-holes", "on the public half", vec![(1, rest, "", 0)])
-            }
-            .public(r#"{"id":456}"#)
-            .notes(Notes {
-                stream: Some(StreamName::new(STREAM).unwrap()),
-                private: Some(EventId(PRIVATE_ID)),
-                ..noted(&two)
-            }),
+            Case::new("split-holes", "on the public half", vec![(OWN, town, "", 0)])
+                .public(r#"{"id":456}"#)
+                .notes(noted(&two))
+                .split(),
         ),
         (
             all.clone(),
             Case { split: true, ..Case::new("split-hole", "a public half alone", vec![]) }
                 .notes(Notes { stream: Some(StreamName::new(STREAM).unwrap()), ..noted(&all) }),
         ),
+        (
+            two.clone(),
+            Case::new("holes-and-shredded", "the rest is shredded, too", vec![(DEAD, rest, "", 0)])
+                .notes(noted(&two)),
+        ),
+        (
+            all.clone(),
+            Case::new("of-a-later-era", "both tags are: nobody vouches for it", vec![])
+                .notes(noted_in(LATER, &all))
+                .by(By::Us(LATER)),
+        ),
+        (
+            two.clone(),
+            Case::new(
+                "noted-in-a-later-era",
+                "what opens vouches for it",
+                vec![(OWN, rest, "", 0)],
+            )
+            .notes(noted_in(LATER, &two))
+            .by(By::Us(LATER)),
+        ),
     ];
     let vector = |(number, (holes, case)): (u8, (Holes, Case))| {
-        let mut vector = case.vector(number);
-        // With nothing in the other half there is none.
-        if vector["private"]["data"]["json"] == "{}" {
-            vector.as_object_mut().unwrap().remove("private");
-        }
+        let mut vector = case.good(number);
         vector["said"] = hex(&said(&holes)).into();
-        vector["opened"]["shredded"] = json!(holes.shredded);
-        vector["opened"]["withheld"] = json!(holes.withheld);
         vector
     };
-    (1u8..).zip(cases).map(vector).collect()
+    (0x50u8..).zip(cases).map(vector).collect()
 }
 
 fn bad(good: &[Value]) -> Vec<Value> {
     let (hole, holes, unopened) = (&good[0], &good[1], &good[2]);
     let mut bad = Vec::new();
     let mut add = |name: &str, error: &str, vector: &Value, edit: &dyn Fn(&mut Value)| {
-        let mut vector = vector.clone();
-        let members = vector.as_object_mut().unwrap();
-        for member in ["opened", "plaintexts", "digest", "associated", "about", "said"] {
-            members.remove(member);
-        }
+        let mut vector = called(name, error, vector.clone());
         let text = vector["metadata"].as_str().unwrap();
         let mut metadata: Value = serde_json::from_str(text).unwrap();
         edit(&mut metadata["$oubliette"]);
         vector["metadata"] = metadata.to_string().into();
-        vector["name"] = name.into();
-        vector["error"] = error.into();
         bad.push(vector);
     };
     let forged = "forged-hole";
@@ -121,10 +124,10 @@ fn bad(good: &[Value]) -> Vec<Value> {
         let (stream, kind) = (StreamName::new("user-457").unwrap(), Place::event().event_type);
         tag(VAULT, ERA, &whole.tagged_bytes(&stream, EventId(ID), &kind)).to_string()
     };
-    let theirs = tag(OTHER_VAULT, ERA, &said(&whole)).to_string();
-    let later = tag(VAULT, Era([0x0e, 0x7a, 0x00, 0x04]), &said(&whole)).to_string();
+    let theirs = tag(OTHER_VAULT, THEIRS, &said(&whole)).to_string();
+    let later = tag(VAULT, LATER, &said(&whole)).to_string();
     let an_events = EventTag::new(
-        &of_era(b"oubliette era 1: event tags"),
+        &keyed_for(ERA, b"oubliette era 1: event tags"),
         VAULT.as_bytes(),
         ERA,
         &said(&whole),
@@ -166,10 +169,6 @@ fn bad(good: &[Value]) -> Vec<Value> {
     add("not-bare", forged, hole, &|n| drop_member(&mut n["holes"], "bare"));
     add("withheld-as-one-part", forged, unopened, &|n| {
         n["holes"]["withheld"] = json!([["/iban", "*"]]);
-    });
-    add("of-an-era-that-is-not-known", "unknown-era", hole, &|n| {
-        n["holes"]["mac"] = later.clone().into();
-        n["mac"] = later.clone().into();
     });
     add("of-an-era-that-the-events-tag-is-not-of", "tampered", hole, &|n| {
         n["holes"]["mac"] = later.clone().into();
@@ -213,88 +212,12 @@ fn bad(good: &[Value]) -> Vec<Value> {
     bad
 }
 
-fn json_of(vector: &Value, of: &str) -> Option<Json> {
-    vector[of].as_str().map(|text| Json::parse(text).unwrap())
-}
-
-fn stored(vector: &Value) -> Result<Stored, Unreadable> {
-    let read = |half: &Value| {
-        let data = Json::parse(half["data"]["json"].as_str().unwrap()).unwrap();
-        match parse(&data.into(), json_of(half, "metadata").as_ref())? {
-            Document::Stored(stored) => Ok::<_, Unreadable>(stored),
-            Document::Clear => panic!("reads as clear"),
-        }
-    };
-    let public = read(vector)?;
-    match vector.get("private") {
-        None => Ok(public),
-        Some(half) => public.join(EventId(ID), read(half)?, EventId(PRIVATE_ID)),
-    }
-}
-
-fn checked(tag: &EventTag, fits: impl FnOnce(&EventTag) -> bool) -> Tagged {
-    match (VAULT.as_bytes().starts_with(tag.vault()), tag.era() == ERA) {
-        (false, _) => Tagged::OtherVault,
-        (true, false) => Tagged::UnknownEra,
-        (true, true) if fits(tag) => Tagged::Ours,
-        (true, true) => Tagged::Forged,
-    }
-}
-
-/// Reads as the layer does: the holes first, then the tokens, then the event's own tag.
-fn told(vector: &Value) -> Result<Option<Payload>, Unreadable> {
-    let stored = stored(vector)?;
-    let (place, mac) = (Place::event(), stored.notes.mac);
-    if let Some(NotedHoles { holes, mac: tag }) = &stored.notes.holes {
-        let key = of_era(b"oubliette era 1: holes");
-        let tagged = tag.map(|tag| checked(&tag, |tag| tag.covers(&key, &said(holes), &[])));
-        let others = mac.is_some_and(|mac| !VAULT.as_bytes().starts_with(mac.vault()));
-        judge_holes(tagged, others)?;
-    }
-    let associated = stored.associated(&place.context());
-    let mut opened = Vec::new();
-    for token in &stored.tokens {
-        opened.push(crate::crypto::open(token.clone(), &key(1), &associated)?);
-    }
-    let tags = of_era(b"oubliette era 1: event tags");
-    let covers = |tag: &EventTag| tag.covers(&tags, &associated, &stored.tokens);
-    match mac.map(|mac| checked(&mac, covers)) {
-        Some(Tagged::Ours) => {}
-        // What opens is bound to the tag of the holes.
-        Some(Tagged::UnknownEra) if opened.is_empty() => return Err(Unreadable::UnknownEra),
-        None => return Err(Unreadable::Untagged),
-        Some(_) => return Err(Unreadable::Tampered),
-    }
-    Ok(stored.assemble(opened)?.0)
-}
-
 #[test]
-fn holes_are_written_so_and_each_bad_one_has_its_name() {
+fn the_committed_holes_are_what_is_written_today_and_each_bad_one_has_its_name() {
     let good = good();
     let bad = bad(&good);
-    let file = json!({
-        "vault": VAULT.to_string(), "eras": eras(), "keys": keys(), "vectors": good, "bad": bad,
-    });
-    are_committed("holes.json", &file);
-    for vector in &good {
-        let opened = told(vector).unwrap().as_ref().map_or(Value::Null, payload);
-        assert_eq!(opened, vector["opened"]["data"], "{}", vector["name"]);
-        let holes = stored(vector).unwrap().notes.holes.unwrap().holes;
-        assert_eq!(json!(holes.shredded), vector["opened"]["shredded"]);
-        assert_eq!(hex(&said(&holes)), vector["said"]);
-    }
-    for vector in &bad {
-        let name = match told(vector).unwrap_err() {
-            Unreadable::ForgedHole => "forged-hole",
-            Unreadable::Tampered => "tampered",
-            Unreadable::Untagged => "untagged",
-            Unreadable::OtherVault => "other-vault",
-            Unreadable::UnknownEra => "unknown-era",
-            Unreadable::Malformed(_) => "malformed",
-            other => panic!("{}: {other}", vector["name"]),
-        };
-        assert_eq!(vector["error"], name, "{}", vector["name"]);
-    }
+    have_their_names(&bad);
+    are_committed("holes.json", &file(json!({ "vectors": good, "bad": bad })));
 }
 
 /// Every bit of what is noted matters: what still reads is the same event.
@@ -302,6 +225,10 @@ fn holes_are_written_so_and_each_bad_one_has_its_name() {
 fn no_bit_of_a_copys_notes_can_change_unnoticed() {
     let mut changes = 0;
     for vector in good() {
+        // The codec has no halves.
+        if vector.get("in").is_some() {
+            continue;
+        }
         let text = vector["metadata"].as_str().unwrap();
         let canonical = |text: &Json| text.tree().root().to_canonical();
         let whole = canonical(&Json::parse(text).unwrap());
@@ -316,9 +243,28 @@ fn no_bit_of_a_copys_notes_can_change_unnoticed() {
             }
             let mut forged = vector.clone();
             forged["metadata"] = changed.into();
-            assert!(told(&forged).is_err(), "{} reads with bit {bit} changed", vector["name"]);
+            let read = told_quickly(&forged);
+            // While a key lives it vouches for the event, and the tag is not asked.
+            let lives = vector["plaintexts"] != json!([]);
+            if lives && without_tag(&forged) == without_tag(&vector) {
+                assert_eq!(read.as_ref(), Ok(&vector["opened"]), "{}", vector["name"]);
+                continue;
+            }
+            // What is of an era that the vault does not know says so.
+            let unvouched = read.as_ref().is_ok_and(|read| read["unvouched"] == true);
+            assert!(read.is_err() || unvouched, "{} reads with bit {bit} changed", vector["name"]);
             changes += 1;
         }
     }
     assert!(changes > 1000, "{changes}");
+}
+
+/// The metadata of a vector without the event's own tag, if it has the form of one.
+fn without_tag(vector: &Value) -> Value {
+    let mut metadata: Value = serde_json::from_str(vector["metadata"].as_str().unwrap()).unwrap();
+    let notes = metadata[LAYER_KEY].as_object_mut().unwrap();
+    if notes.get("mac").and_then(Value::as_str).is_some_and(|mac| EventTag::parse(mac).is_some()) {
+        notes.remove("mac");
+    }
+    metadata
 }
