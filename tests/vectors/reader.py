@@ -226,9 +226,10 @@ def read_verdict(text, erasure):
         assert flags < 8, "flags"
         taken.append({"pseudonym": pseudonym, "whole": bool(flags & 1), "closed": bool(flags & 2),
                       "dead": [[number(), number()] for _ in range(number())]})
+        assert all(1 <= first <= last < 2**24 for first, last in taken[-1]["dead"]), "a span"
         if flags & 4:
             spared = [[number(), take(20).hex()] for _ in range(number())]
-            assert spared == sorted(spared) and spared, "spared"
+            assert spared and all(one < other for one, other in zip(spared, spared[1:])), "spared"
             taken[-1]["spared"] = spared
     record = take(number())
     assert at == len(text), "something follows"

@@ -349,6 +349,15 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
             record
         }),
     );
+    let mut odd = |name: &str, change: &dyn Fn(&mut Vec<Taken>)| {
+        let mut taken = taken();
+        change(&mut taken);
+        add(name, "form", first().sealing(plain(taken, &record())).line());
+    };
+    let span = |from, to| (Generation(from), Generation(to));
+    odd("a span that ends before it begins", &|taken| taken[0].dead = vec![span(4, 1)]);
+    odd("a span from generation 0 on", &|taken| taken[0].dead = vec![span(0, 4)]);
+    odd("a span beyond the last generation", &|taken| taken[0].dead = vec![span(1, 1 << 24)]);
     let mut tail = plain(taken(), &record());
     tail.push(0);
     add("something follows what is sealed", "form", first().sealing(tail).line());

@@ -225,3 +225,31 @@ fn what_was_spoiled_in_the_store_does_not_pass_for_clear() {
         assert!(matches!(parse(&data, None), Err(Unreadable::Malformed(_))), "{spoiled}");
     }
 }
+
+/// Whoever asks for the notes alone decides by them where an event belongs.
+#[test]
+fn notes_that_cannot_be_read_are_not_taken_for_none() {
+    let of = |text: &str| Notes::of(Some(&json(text)));
+    assert_eq!(Notes::of(None), Ok(Notes::default()));
+    assert_eq!(of(r#"{"a":"\u0001"}"#), Ok(Notes::default()));
+    let stream = StreamName::new("user-456").unwrap();
+    for name in ["$oubliette", r"\u0024oubliette", r"$o\u0075bliette"] {
+        let read = of(&format!(r#"{{"{name}":{{"stream":"user-456"}}}}"#)).unwrap();
+        assert_eq!(read.stream.as_ref(), Some(&stream), "{name}");
+        assert!(of(&format!(r#"{{"{name}":{{"stream":7}}}}"#)).is_err());
+        let later = of(&format!(r#"{{"{name}":{{"stream":"user-456","v":2}}}}"#));
+        assert_eq!(later, Err(Unreadable::NotesVersion(2)));
+    }
+}
+
+#[test]
+fn only_a_later_number_is_a_newer_programs() {
+    for newer in
+        [Unreadable::Version(2), Unreadable::Algorithm(255), Unreadable::NotesVersion(u32::MAX)]
+    {
+        assert!(newer.is_newer(), "{newer}");
+    }
+    for other in [Unreadable::Version(0), Unreadable::Algorithm(0), Unreadable::Tampered] {
+        assert!(!other.is_newer(), "{other}");
+    }
+}
