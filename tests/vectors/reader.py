@@ -177,25 +177,32 @@ class History:
         assert pin is None or pinned, "not the successor"
         self.keys[new], self.next[old] = statement["public"], new
         if "compromised" in statement: self.stolen.add(old)
-def read_tombstone(v, vault, keys):
+def read_tombstone(v, vault, keys, stolen, living):
     """What a tombstone's signature is over, and its reference (section 8)."""
     t = json.loads(v["data"], parse_int=Number, parse_float=Number, object_pairs_hook=once)
     try:
         key, sig = token(t["key"]), token(t["sig"])
         assert len(key) == 16 and len(sig) == 64
+        if (meta := json.loads(v["metadata"] or "{}", object_pairs_hook=once)):
+            assert set(meta) == {"$oubliette"} and set(meta["$oubliette"]) == {"stream"}
     except Exception: raise AssertionError("malformed")
+    assert not meta or meta["$oubliette"]["stream"] == v["stream"], "misplaced"
     message = framed(b"oubliette signed tombstone", vault, v["stream"].encode(), uuid.UUID(v["id"]).bytes,
                      canonical({name: t[name] for name in t if name != "sig"}).encode())
     wrong = None
-    try: verify(keys, t["key"], message, sig, "unknown key", "forged")
+    try:
+        verify(keys, t["key"], message, sig, "unknown key", "forged")
+        assert t["key"] not in stolen, "compromised"
     except AssertionError as error: wrong = str(error)
     try:
         assert set(t) - {"subject"} == {"state", "ref", "day", "keys", "key", "sig"} and t["state"] == "forgotten"
         ref, ids = token(t["ref"]), [token(k) for k in t["keys"]]
-        assert len(ref) == 16 and all(len(id) == 20 for id in ids) and isinstance(t.get("subject", ""), str)
+        assert len(ref) == 16 and all(len(id) == 20 for id in ids) and ids == sorted(set(ids))
+        assert "subject" not in t or name(t["subject"]) == t["subject"]
         assert datetime.date.fromisoformat(t["day"]).isoformat() == t["day"]
     except Exception: raise AssertionError("malformed" if wrong else "newer")
     assert not wrong, wrong
+    assert not living & set(t["keys"]), "undone"
     return message, ref
 def reference(identity, erasure, stream):
     """What stands for an erasure in a stream (section 8)."""

@@ -94,6 +94,15 @@ impl Words {
     }
 }
 
+/// Whether the operator believed an announcement by this key, which the vault does not know, or knows to be stolen.
+pub(crate) fn is_believed(vault: &Vault, signer: SigningKeyId) -> Result<bool, VaultError> {
+    // Notes of this kind are not all words.
+    let words = vault.notes(NoteKind::Witness)?;
+    let mut words =
+        words.iter().filter_map(|(_, note)| notes::from_json(NoteKind::Witness, note).ok());
+    Ok(words.any(|words: Words| words.believed.iter().any(|word| word.signer == signer)))
+}
+
 /// What is announced in an event store, before there is a layer over it.
 ///
 /// # Errors
@@ -123,6 +132,8 @@ pub async fn believe(
     }
     let mut words = Words::of(vault, said.erasure)?;
     say(said.word(), &mut words.believed, &mut words.passed);
+    // Whoever knows this vault, and not that key, must hear of it as well.
+    vault.change_keys(vault.signing_history()?, &[], true, None).await?;
     Ok(words.note(vault, said.erasure).await?)
 }
 
