@@ -4,13 +4,14 @@
 //! The vault changes first, durably, and says so afterwards: what is not said yet is *due*, and is said
 //! before anything else is announced. Where the earlier key's word does not count any more (it was stolen,
 //! or no key that others know leads to the one that signed last), everything that the vault knows
-//! of erasures is announced again under the new one.
+//! of erasures is announced again under the new one, and their tombstones are set again.
 
 use std::sync::Arc;
 
 use super::{
     ErasureError,
     announce::{Draft, open, stream},
+    retell::set_again,
     witness::{Mark, look},
 };
 use crate::{
@@ -358,6 +359,10 @@ pub(super) async fn say_due<S: EventStore>(
             }
             append(layer, vault, &said).await.map_err(ErasureError::KeyChangePending)?;
         }
+    }
+    let set = set_again(layer, vault).await?;
+    if set > 0 {
+        tracing::info!(vault = %vault.id(), tombstones = set, "tombstones are set again, under the present key");
     }
     Ok(vault.has_repeated().await?)
 }

@@ -29,6 +29,7 @@ mod journal;
 mod keys;
 mod plan;
 mod reason;
+mod retell;
 mod run;
 mod survey;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use plan::{
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
+pub(crate) use witness::is_believed;
 pub use witness::{
     Acceptance, Gap, InDoubt, RefusedStatement, Replayed, Witnessed, accept_gaps, announced,
     believe, export, gaps, pass_over, replay,

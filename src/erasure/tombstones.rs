@@ -6,7 +6,11 @@
 
 use super::{AffectedStream, ErasureError, Progress, journal::Journal};
 use crate::{
-    event::{ErasureRef, EventType, Json, NewEvent, SUBJECT_FORGOTTEN, StreamName, Subject},
+    crypto::KeyId,
+    event::{
+        ErasureId, ErasureRef, EventId, EventType, Json, NewEvent, SUBJECT_FORGOTTEN, StreamName,
+        Subject,
+    },
     layer::{Layer, tombstone},
     store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},
     vault::Vault,
@@ -19,14 +23,18 @@ const TOMBSTONES_PER_APPEND: usize = 256;
 /// chance.
 const MOST_IDS: u32 = 8;
 
+/// How many tombstones are set in one append.
+pub(super) fn at_once<S: EventStore>(layer: &Layer<S>) -> usize {
+    let atomic = layer.store.capabilities().has(Capability::AtomicMultiStream);
+    if atomic { TOMBSTONES_PER_APPEND } else { 1 }
+}
+
 pub(super) async fn set_tombstones<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
     journal: &mut Journal,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<(), ErasureError> {
-    let at_once = layer.store.capabilities().has(Capability::AtomicMultiStream);
-    let per_append = if at_once { TOMBSTONES_PER_APPEND } else { 1 };
     // Neither the depth nor the name of a stream is to be read off their order.
     let mut due: Vec<(ErasureRef, AffectedStream)> = journal
         .plan
@@ -36,7 +44,7 @@ pub(super) async fn set_tombstones<S: EventStore>(
         .collect();
     due.sort_unstable_by_key(|(reference, _)| *reference);
     let mut written = 0;
-    for group in due.chunks(per_append) {
+    for group in due.chunks(at_once(layer)) {
         set_group(layer, vault, journal, group).await?;
         written += group.len();
         progress(Progress::Tombstones(written));
@@ -138,14 +146,27 @@ async fn append<S: EventStore>(
 ) -> Result<Append, ErasureError> {
     let (erasure, stream) = (journal.erasure, &affected.stream);
     let pending = |source| ErasureError::TombstonesPending { erasure, source };
-    let id = journal.tombstone(stream);
     let keys = affected.keys.iter().filter_map(|key| key.parse().ok()).collect();
-    let subject = affected.own.then(|| Subject::of(stream));
+    let id = journal.tombstone(stream);
+    appended(layer, vault, id, (erasure, stream), keys, affected.own, pending).await
+}
+
+/// The append of a signed tombstone. `own`: the stream is that of the one who is forgotten.
+pub(super) async fn appended<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    id: EventId,
+    (erasure, stream): (ErasureId, &StreamName),
+    keys: Vec<KeyId>,
+    own: bool,
+    pending: impl Fn(StoreError) -> ErasureError,
+) -> Result<Append, ErasureError> {
+    let subject = own.then(|| Subject::of(stream));
     let tombstone = tombstone::sign(vault, id, stream, erasure, keys, subject)?;
     let invalid = |error: &dyn std::fmt::Display| pending(StoreError::Invalid(error.to_string()));
     let data = Json::of(&tombstone).map_err(|error| invalid(&error))?;
     let event_type = EventType::new(SUBJECT_FORGOTTEN).map_err(|error| invalid(&error))?;
-    let placement = layer.placement(stream).await.map_err(pending)?;
+    let placement = layer.placement(stream).await.map_err(&pending)?;
     let mut event = NewEvent::new(event_type, data).with_id(id);
     event.metadata = placement.note(stream);
     Ok(Append::new(placement.readable(stream), ExpectedRevision::Any, vec![event]))

@@ -27,8 +27,8 @@ pub struct Tombstone {
     pub reference: ErasureRef,
     /// The day in UTC on which the erasure was decided.
     pub day: Day,
-    /// The ids of the data keys that died in this stream, as they stand in its tokens, in their
-    /// order.
+    /// The ids of the data keys that died in this stream, as they stand in its tokens: each once, in the order of
+    /// their bytes.
     pub keys: Vec<KeyId>,
     /// Who is forgotten: named only in the subject's own stream, because in a shared one it
     /// would publish for ever who was a member.
@@ -91,6 +91,10 @@ impl Tombstone {
         }
         let Written { state, reference, day, keys, subject, key, sig } =
             data.to().map_err(|_| TombstoneError::Malformed)?;
+        // In one way only, because it is signed.
+        if !keys.is_sorted_by(|a, b| a < b) {
+            return Err(TombstoneError::Malformed);
+        }
         let tombstone = Self { state, reference, day, keys, subject, key, sig };
         if data.is_of(&tombstone) { Ok(tombstone) } else { Err(TombstoneError::Malformed) }
     }

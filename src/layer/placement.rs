@@ -14,7 +14,7 @@ use lru::LruCache;
 
 use super::{Codec, Layer, document::Notes};
 use crate::{
-    event::{Json, StreamName},
+    event::{Json, RecordedEvent, StreamName},
     policy::SplitNames,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError, Unreadable},
 };
@@ -102,6 +102,15 @@ impl Placements {
 }
 
 impl<S: EventStore> Layer<S> {
+    /// An event as it lies in the store, under its logical stream. `None`: it is a private half, misplaced,
+    /// or of a newer program.
+    pub(crate) fn under_its_stream(&self, mut event: RecordedEvent) -> Option<RecordedEvent> {
+        let notes = Notes::of(event.metadata.as_ref()).ok()?;
+        let logical = logical_of(&self.codec, &event.stream, &notes).ok()?;
+        event.stream = logical;
+        notes.public.is_none().then_some(event)
+    }
+
     /// Where a stream lies, or will lie once it has events.
     pub(crate) async fn placement(&self, stream: &StreamName) -> Result<Placement, StoreError> {
         if let Some(placement) = self.placements.known(stream) {

@@ -3,8 +3,8 @@
 use super::document::Notes;
 use crate::{
     event::{
-        ErasureId, EventId, KeyId, Payload, RecordedEvent, SaidTombstone, Signature, SigningKeyId,
-        State, StreamName, Subject, Tombstone, TombstoneError,
+        ErasureId, EventId, Json, KeyId, Payload, RecordedEvent, SaidTombstone, Signature,
+        SigningKeyId, State, StreamName, Subject, Tombstone, TombstoneError,
     },
     vault::{KeyState, NoteKind, Vault, VaultError, Vouched},
 };
@@ -16,18 +16,26 @@ pub(crate) enum Unvouched {
     Odd(TombstoneError),
     /// It notes another stream than it lies in.
     Misplaced,
-    /// It claims this vault's word, and is not.
+    /// It names a key of this vault's, which did not sign it.
     Forged,
-    /// A key signed it of which this vault knows nothing; it names none of the vault's keys, and is in a
-    /// stream, or about a subject, that the vault knows.
-    Stranger,
-    /// Only a signing key says so that somebody else has as well, and the vault knows nothing of it.
-    Compromised,
-    /// Nothing in it is of this vault, as far as can be told.
-    Foreign,
+    /// It names a key of which this vault knows nothing.
+    UnknownKey(Box<Tombstone>),
+    /// Only a signing key says so that somebody else has as well.
+    Compromised(Box<Tombstone>),
     /// It is this vault's word, and a newer version of this program wrote it: of a state with this name,
     /// or in a form that is not known here.
     Newer(Option<String>),
+}
+
+/// Whose a tombstone is that says nothing here, as far as the vault can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Touches {
+    /// It speaks of an erasure or a key of this vault's.
+    Ours,
+    /// It is in a stream, or about a subject, that the vault knows.
+    Known,
+    /// Nothing in it is of this vault.
+    Nothing,
 }
 
 /// The signed tombstone of an erasure in a stream.
@@ -41,6 +49,7 @@ pub(crate) fn sign(
 ) -> Result<Tombstone, VaultError> {
     // Their order must not tell in which order they were found.
     keys.sort_unstable();
+    keys.dedup();
     let mut tombstone = Tombstone {
         state: State::Forgotten,
         reference: vault.reference(erasure, stream),
@@ -61,50 +70,61 @@ pub(crate) fn sign(
 /// The tombstone that an event is, as it lies in the store, but under its logical stream; or why it is
 /// none.
 ///
+/// It counts if a key of the vault's history signed it that nobody else has, and never because what it says is so:
+/// whoever writes to the store can repeat that where it does harm, after its subject was admitted again, say,
+/// and can leave something out. See `docs/decisions/0023-the-history-of-signing-keys.md`.
+///
 /// # Errors
 /// Those of a vault whose signing keys cannot be read.
 pub(crate) fn judge(
     vault: &Vault,
     event: &RecordedEvent,
 ) -> Result<Result<Tombstone, Unvouched>, VaultError> {
-    let odd = || Ok(Err(Unvouched::Odd(TombstoneError::Malformed)));
+    let said = match claimed(event) {
+        Ok(said) => said,
+        Err(unvouched) => return Ok(Err(unvouched)),
+    };
+    let bytes = said.signed_bytes(vault.id().0, &event.stream, event.id);
+    let vouched = vault.vouches(said.key, &bytes, &said.sig)?;
+    Ok(weighed(said, vouched))
+}
+
+/// What an event says, by whomever: it is signed, and nothing stands beside it.
+fn claimed(event: &RecordedEvent) -> Result<SaidTombstone, Unvouched> {
+    let odd = Unvouched::Odd(TombstoneError::Malformed);
     let data = event.data.as_ref().and_then(Payload::as_json);
-    let Some(said) = data.and_then(SaidTombstone::read) else { return odd() };
-    // Metadata are not signed, so that nothing may stand there but where it is.
-    if let Some(metadata) = &event.metadata {
+    let said = data.and_then(SaidTombstone::read).ok_or_else(|| odd.clone())?;
+    // Metadata are not signed, so that nothing may stand there but where it is. Some stores give `{}` back where
+    // nothing was.
+    if let Some(metadata) = &event.metadata
+        && !metadata.is_same(&Json::trusted("{}".to_owned()))
+    {
         let Ok(Notes { stream: Some(stream), .. }) = Notes::of(Some(metadata)) else {
-            return odd();
+            return Err(odd);
         };
         let elsewhere = stream != event.stream;
         let alone = Notes { stream: Some(stream), ..Notes::default() }.to_metadata();
         if !metadata.is_same(&alone) {
-            return odd();
+            return Err(odd);
         }
         if elsewhere {
-            return Ok(Err(Unvouched::Misplaced));
+            return Err(Unvouched::Misplaced);
         }
     }
-    let bytes = said.signed_bytes(vault.id().0, &event.stream, event.id);
-    let vouched = vault.vouches(said.key, &bytes, &said.sig)?;
-    let tombstone = match (said.body, vouched) {
-        (Ok(tombstone), _) => tombstone,
-        (Err(state), Vouched::Ours) => return Ok(Err(Unvouched::Newer(state))),
-        (Err(_), _) => return odd(),
-    };
-    Ok(match vouched {
-        Vouched::Ours => Ok(tombstone),
-        // An earlier restoration of the same backup, say, whose word the operator took.
-        Vouched::Compromised | Vouched::UnknownKey if is_so(vault, &event.stream, &tombstone)? => {
-            Ok(tombstone)
-        }
-        Vouched::Compromised => Err(Unvouched::Compromised),
-        Vouched::Forged => Err(Unvouched::Forged),
-        Vouched::UnknownKey if names_keys_of(vault, &tombstone)? => Err(Unvouched::Forged),
-        Vouched::UnknownKey if knows_whom(vault, &event.stream, &tombstone)? => {
-            Err(Unvouched::Stranger)
-        }
-        Vouched::UnknownKey => Err(Unvouched::Foreign),
-    })
+    Ok(said)
+}
+
+/// The tombstone in what is said. What the vault says in a form that is not known here is not passed over; what
+/// anybody else says so is nothing.
+fn weighed(said: SaidTombstone, vouched: Vouched) -> Result<Tombstone, Unvouched> {
+    match (said.body, vouched) {
+        (Ok(tombstone), Vouched::Ours) => Ok(tombstone),
+        (Ok(tombstone), Vouched::Compromised) => Err(Unvouched::Compromised(Box::new(tombstone))),
+        (Ok(tombstone), Vouched::UnknownKey) => Err(Unvouched::UnknownKey(Box::new(tombstone))),
+        (Ok(_), Vouched::Forged) => Err(Unvouched::Forged),
+        (Err(state), Vouched::Ours) => Err(Unvouched::Newer(state)),
+        (Err(_), _) => Err(Unvouched::Odd(TombstoneError::Malformed)),
+    }
 }
 
 /// The keys that live though a tombstone of this vault's says that they are destroyed: the vault was put
@@ -117,297 +137,67 @@ pub(crate) fn living<'a>(
     tombstone.keys.iter().copied().filter(lives)
 }
 
-/// Whether the vault knows all that a tombstone says: then it is so, whoever says it. The day on which a
-/// thief of a key says something is theirs to choose, so that no date is believed.
-fn is_so(vault: &Vault, stream: &StreamName, tombstone: &Tombstone) -> Result<bool, VaultError> {
-    let erasure = vault.erasure(tombstone.reference, stream);
-    if vault.note(NoteKind::Erasure, erasure.0.into_bytes())?.is_none()
+/// Whether nothing in a tombstone contradicts what the vault knows of its erasure. It does not count for that: nobody
+/// knows whether it is all that was to be said, nor when it was set. It only says how loud `verify` has to be.
+pub(crate) fn agrees(
+    vault: &Vault,
+    stream: &StreamName,
+    tombstone: &Tombstone,
+) -> Result<bool, VaultError> {
+    let (erasure, own) = (vault.erasure(tombstone.reference, stream), Subject::of(stream));
+    if !is_recorded(vault, erasure)?
         || tombstone.day != erasure.day()
-        || tombstone.subject.as_ref().is_some_and(|subject| *subject != Subject::of(stream))
+        || tombstone.subject.as_ref().is_some_and(|subject| *subject != own)
     {
         return Ok(false);
     }
     for key in &tombstone.keys {
         match vault.opening_key(*key) {
-            Ok(KeyState::Shredded { erasure: by }) if by == erasure => {}
+            Ok(KeyState::Shredded { erasure: by })
+                if by == erasure && vault.may_be_key_of(*key, stream)? => {}
             Ok(_) | Err(VaultError::KeyMissing(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
     }
-    let fence = match &tombstone.subject {
-        Some(subject) => vault.standing(subject)?.fence,
-        None => return Ok(!tombstone.keys.is_empty()),
-    };
+    if tombstone.subject.is_none() {
+        return Ok(!tombstone.keys.is_empty());
+    }
+    let fence = vault.standing(&own)?.fence;
     Ok(fence.is_some_and(|fence| fence.dead.iter().any(|(_, _, by)| *by == erasure)))
 }
 
-/// Whether a tombstone calls a key of this vault's dead.
-fn names_keys_of(vault: &Vault, tombstone: &Tombstone) -> Result<bool, VaultError> {
+/// What a tombstone by a key that is not known has to do with this vault.
+pub(crate) fn touches(
+    vault: &Vault,
+    stream: &StreamName,
+    tombstone: &Tombstone,
+) -> Result<Touches, VaultError> {
+    if is_recorded(vault, vault.erasure(tombstone.reference, stream))? {
+        return Ok(Touches::Ours);
+    }
     for key in &tombstone.keys {
         match vault.opening_key(*key) {
-            Ok(KeyState::Live { .. } | KeyState::Shredded { .. }) => return Ok(true),
+            Ok(KeyState::Live { .. } | KeyState::Shredded { .. }) => return Ok(Touches::Ours),
             Err(VaultError::KeyMissing(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(false)
-}
-
-/// Whether a tombstone is in a stream of this vault's, or about a subject of its.
-fn knows_whom(
-    vault: &Vault,
-    stream: &StreamName,
-    tombstone: &Tombstone,
-) -> Result<bool, VaultError> {
     for subject in [Some(Subject::of(stream)), tombstone.subject.clone()].into_iter().flatten() {
         let standing = vault.standing(&subject)?;
         if standing.fence.is_some() || standing.current.is_some() {
-            return Ok(true);
+            return Ok(Touches::Known);
         }
     }
-    Ok(false)
+    Ok(Touches::Nothing)
 }
 
+fn is_recorded(vault: &Vault, erasure: ErasureId) -> Result<bool, VaultError> {
+    Ok(vault.note(NoteKind::Erasure, erasure.0.into_bytes())?.is_some())
+}
+
+#[cfg(test)]
+mod forged;
+#[cfg(test)]
+mod tests;
 #[cfg(test)]
 mod vectors;
-
-#[cfg(test)]
-mod tests {
-    use futures::TryStreamExt;
-
-    use super::*;
-    use crate::{
-        audit::verify::{Ill, VerifyOptions},
-        event::{EventType, Json, NewEvent, SUBJECT_FORGOTTEN, VerifyingKey},
-        layer::Oubliette,
-        policy::Policy,
-        store::{
-            Append, Delivery, EventStore, EventStoreExt, ExpectedRevision, Filter, MemoryStore,
-            ReadAllOptions, ReadOptions, StoreError, Unreadable,
-        },
-    };
-
-    /// The text with a signature of the vault's over all of it.
-    fn signed(vault: &Vault, stream: &StreamName, id: EventId, text: &str) -> String {
-        let zeros = Signature([0; 64]);
-        let with = |key: SigningKeyId, sig: &Signature| {
-            format!(r#"{},"key":"{key}","sig":"{sig}"}}"#, text.strip_suffix('}').unwrap())
-        };
-        let bytes = |key| {
-            let said = SaidTombstone::read(&Json::parse(&with(key, &zeros)).unwrap()).unwrap();
-            said.signed_bytes(vault.id().0, stream, id)
-        };
-        let (key, sig) = vault.sign(bytes).unwrap();
-        with(key, &sig)
-    }
-
-    /// A bank of a person who is there, in whose stream this is written under this id.
-    async fn saying(
-        write: impl FnOnce(&Vault, &StreamName, EventId) -> String,
-    ) -> Oubliette<MemoryStore> {
-        let policy = "[[stream]]\nmatch = 'user-{id}'\nlayout = 'split'\npublic = ['/id']";
-        let vault = Vault::in_memory().unwrap();
-        let policy = Policy::parse(policy).unwrap();
-        let bank = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
-        let (stream, half) = (StreamName::new("user-1").unwrap(), "user-public-1");
-        let named = |name: &str| EventType::new(name).unwrap();
-        let data = Json::parse(r#"{"id":1,"name":"Erika"}"#).unwrap();
-        let registered = NewEvent::new(named("UserRegistered"), data);
-        bank.append_to(&stream, ExpectedRevision::Any, vec![registered]).await.unwrap();
-
-        let id = EventId::random();
-        let data = Json::trusted(write(&vault, &stream, id));
-        let mut event = NewEvent::new(named(SUBJECT_FORGOTTEN), data).with_id(id);
-        event.metadata = bank.layer.placement(&stream).await.unwrap().note(&stream);
-        let half = StreamName::new(half).unwrap();
-        bank.store()
-            .append(vec![Append::new(half, ExpectedRevision::Any, vec![event])])
-            .await
-            .unwrap();
-        bank
-    }
-
-    /// All of a tombstone but who signed it.
-    const SAID: &str = r#"{"state":"forgotten","ref":"AAAAAAAAAAAAAAAAAAAAAA","day":"2026-11-28","keys":[],"subject":"user-1"}"#;
-
-    /// How each way of reading ends.
-    async fn ends(bank: &Oubliette<MemoryStore>) -> [Result<usize, StoreError>; 4] {
-        let read = async |name: &str| {
-            let name = StreamName::new(name).unwrap();
-            bank.events(&name, ReadOptions::default()).await.map(|events| events.len())
-        };
-        let all: Result<Vec<_>, _> = bank.read_all(ReadAllOptions::default()).try_collect().await;
-        let filter =
-            Filter { event_types: vec![EventType::new("Other").unwrap()], ..Filter::default() };
-        let until = |delivery: &Delivery| std::future::ready(Ok(*delivery != Delivery::CaughtUp));
-        let told: Result<Vec<_>, _> =
-            bank.subscribe(None, filter).try_take_while(until).try_collect().await;
-        [
-            read("user-1").await,
-            read("user-public-1").await,
-            all.map(|events| events.len()),
-            told.map(|told| told.len() + 1),
-        ]
-    }
-
-    async fn ills(bank: &Oubliette<MemoryStore>) -> Vec<Ill> {
-        let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-        report.found.into_keys().collect()
-    }
-
-    /// What a newer version says must not be passed over as if it were nobody's.
-    #[tokio::test]
-    async fn what_the_vault_says_and_this_version_does_not_understand_ends_every_read() {
-        for (from, to, state) in [
-            ("\"forgotten\"", "\"suspended\"", Some("suspended")),
-            ("\"forgotten\"", "\"lifted\"", Some("lifted")),
-            ("\"forgotten\"", "\"held-for-court\"", Some("held-for-court")),
-            ("\"forgotten\"", "\"Erika, 12\"", Some("?")),
-            ("\"forgotten\"", "{\"forgotten\":null}", None),
-            ("\"user-1\"", "null", None),
-            ("{", "{\"until\":\"2031-01-01\",", None),
-            ("{", "{\"format\":2,", None),
-            ("\"day\":\"2026-11-28\",", "", None),
-        ] {
-            let later = SAID.replacen(from, to, 1);
-            assert_ne!(later, SAID);
-            let bank = saying(|vault, stream, id| signed(vault, stream, id, &later)).await;
-            for end in ends(&bank).await {
-                let error = end.unwrap_err();
-                let told = error.to_string();
-                let StoreError::Unreadable { unreadable, .. } = error else { panic!("{told}") };
-                assert_eq!(unreadable, Unreadable::State(state.map(str::to_owned)));
-                assert!(told.contains("newer") && !told.contains("Erika"), "{told}");
-                assert!(state.is_none_or(|state| told.contains(state)), "{told}");
-            }
-            assert_eq!(ills(&bank).await, [Ill::NewerState]);
-
-            // Whoever is not the vault stops nobody.
-            let forged = |vault: &Vault, stream: &StreamName, id| {
-                signed(vault, stream, id, SAID).replacen(from, to, 1)
-            };
-            let bank = saying(forged).await;
-            for end in ends(&bank).await {
-                assert_eq!(end.unwrap(), 2);
-            }
-            assert_eq!(ills(&bank).await, [Ill::ForgedTombstone]);
-        }
-    }
-
-    /// Nobody can say the vault's word in other words, nor stop a reader with what is no word at all.
-    #[tokio::test]
-    async fn what_is_no_tombstone_stops_no_reader() {
-        let list = |vault: &Vault, stream: &StreamName, id| {
-            let whole = signed(vault, stream, id, SAID);
-            let whole: serde_json::Value = serde_json::from_str(&whole).unwrap();
-            let names = ["state", "ref", "day", "keys", "subject", "key", "sig"];
-            serde_json::to_string(&names.map(|name| whole[name].clone())).unwrap()
-        };
-        let twice = |vault: &Vault, stream: &StreamName, id| {
-            signed(vault, stream, id, SAID).replacen('{', "{\"day\":\"2026-11-28\",", 1)
-        };
-        let tokens = |_: &Vault, _: &StreamName, _| r#"{"$sealed":["AAAA"]}"#.to_owned();
-        let nothing = |_: &Vault, _: &StreamName, _| "{".to_owned();
-        for bank in
-            [saying(list).await, saying(twice).await, saying(tokens).await, saying(nothing).await]
-        {
-            for end in ends(&bank).await {
-                assert_eq!(end.unwrap(), 2);
-            }
-            assert_eq!(ills(&bank).await, [Ill::ForgedTombstone]);
-            // Nor is a reader given JSON that is none.
-            let stream = StreamName::new("user-1").unwrap();
-            let read = bank.events(&stream, ReadOptions::default()).await.unwrap();
-            let mut json = read.iter().filter_map(|event| event.data.as_ref()?.as_json());
-            assert!(json.all(|json| json.try_tree().is_ok()));
-        }
-    }
-
-    fn vectors() -> serde_json::Value {
-        crate::layer::document::vectors::committed("tombstones.json")
-    }
-
-    /// What is said of a tombstone by a vault with the signing keys of the vectors, and what is signed.
-    fn told(file: &serde_json::Value, vector: &serde_json::Value) -> (&'static str, Vec<u8>) {
-        let vault = file["vault"].as_str().unwrap().parse().unwrap();
-        let keys: Vec<VerifyingKey> = file["keys"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|key| {
-                let public: VerifyingKey = key["public"].as_str().unwrap().parse().unwrap();
-                assert_eq!(public.id().to_string(), key["key"]);
-                public
-            })
-            .collect();
-        let text = |name: &str| vector[name].as_str().unwrap();
-        let Some(said) = SaidTombstone::read(&Json::trusted(text("data"))) else {
-            return ("malformed", vec![]);
-        };
-        let (stream, id) = (text("stream").parse().unwrap(), text("id").parse().unwrap());
-        let bytes = said.signed_bytes(vault, &stream, id);
-        let signer = keys.iter().find(|key| key.id() == said.key);
-        let ours = signer.map(|key| key.verifies(&bytes, &said.sig));
-        let told = match (said.body, ours) {
-            (Ok(_), Some(true)) => "good",
-            (Err(_), Some(true)) => "newer",
-            (Err(_), _) => "malformed",
-            (Ok(_), Some(false)) => "forged",
-            (Ok(_), None) => "unknown key",
-        };
-        (told, bytes)
-    }
-
-    /// The vectors of `docs/format.md`.
-    #[test]
-    fn the_vectors_are_told_apart() {
-        let file = vectors();
-        for vector in file["vectors"].as_array().unwrap() {
-            let (told, bytes) = told(&file, vector);
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!((told, &*hex), ("good", vector["signed"].as_str().unwrap()), "{vector}");
-            // It is written as it was read.
-            let data = Json::parse(vector["data"].as_str().unwrap()).unwrap();
-            assert_eq!(Json::of(&Tombstone::parse(&data).unwrap()).unwrap(), data);
-        }
-        for vector in file["bad"].as_array().unwrap() {
-            assert_eq!(told(&file, vector).0, vector["error"].as_str().unwrap(), "{vector}");
-        }
-    }
-
-    /// Whatever still reads as a tombstone of this vault's is the same one.
-    #[test]
-    fn no_bit_and_no_byte_of_a_tombstone_can_change_unnoticed() {
-        let file = vectors();
-        let mut read = 0;
-        for vector in file["vectors"].as_array().unwrap() {
-            let text = vector["data"].as_str().unwrap();
-            let whole = Tombstone::parse(&Json::parse(text).unwrap()).unwrap();
-            let flipped = (0..text.len() * 8).map(|bit| {
-                let mut bytes = text.as_bytes().to_vec();
-                bytes[bit / 8] ^= 1 << (bit % 8);
-                bytes
-            });
-            let cut = (0..text.len()).map(|at| {
-                let mut bytes = text.as_bytes().to_vec();
-                bytes.remove(at);
-                bytes
-            });
-            let short = (0..text.len()).map(|length| text.as_bytes()[..length].to_vec());
-            for bytes in flipped.chain(cut).chain(short) {
-                let Ok(text) = String::from_utf8(bytes) else { continue };
-                let mut changed = vector.clone();
-                changed["data"] = text.as_str().into();
-                let (told, _) = told(&file, &changed);
-                let other = Json::parse(&text).ok().and_then(|data| Tombstone::parse(&data).ok());
-                let Some(other) = other else {
-                    assert_eq!(told, "malformed", "{text}");
-                    continue;
-                };
-                read += u32::from(other != whole);
-                assert_eq!(told == "good", other == whole, "{told}: {text}");
-            }
-        }
-        assert!(read > 1_000, "{read}");
-    }
-}

@@ -354,7 +354,7 @@ async fn a_thief_of_the_key_closes_nothing_by_a_gap_of_theirs() {
     change_key(&machine.vault(), &change).await.unwrap();
     let bank = machine.open().await;
     assert_eq!(bank.witnessed().compromised.len(), 1);
-    assert_eq!(shapes(&bank).await, "pt pt cf cf");
+    assert_eq!(shapes(&bank).await, "pft pft cf cf");
     assert_eq!(gaps(bank.vault().unwrap()).unwrap(), []);
     drop(bank);
     // Unless the operator says that it was the vault itself.

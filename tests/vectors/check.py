@@ -66,11 +66,12 @@ for file in ("announcements", "distrust"):
 
 file = json.loads((here / "tombstones.json").read_text())
 identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])
+stolen, living = {key["key"] for key in file["keys"] if key["compromised"]}, set(file["living"])
 for v in file["vectors"]:
-    message, ref = read_tombstone(v, vault, keys)
+    message, ref = read_tombstone(v, vault, keys, stolen, living)
     assert (message.hex(), ref) == (v["signed"], reference(identity, uuid.UUID(v["erasure"]).bytes, v["stream"])), v["name"]
 for v in file["bad"]:
-    try: read_tombstone(v, vault, keys)
+    try: read_tombstone(v, vault, keys, stolen, living)
     except AssertionError as error: assert str(error) == v["error"], (v["name"], error)
     else: assert False, f"{v['name']} verifies, but is bad"
 print(f"{len(file['vectors'])} tombstone vectors, {len(file['bad'])} bad ones as they should be")
@@ -162,7 +163,7 @@ file, count = json.loads((here / "tombstones.json").read_text()), 0
 vault, signers_of = uuid.UUID(file["vault"]).bytes, history(file["keys"])
 for v in file["vectors"]:
     def same(raw):
-        read_tombstone({**v, "data": raw.decode()}, vault, signers_of)
+        read_tombstone({**v, "data": raw.decode()}, vault, signers_of, stolen, living)
         return load(raw.decode()) == load(v["data"])
     count += sweep(v["data"].encode(), same, 7)
 told("tombstones", count)

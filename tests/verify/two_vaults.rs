@@ -69,7 +69,7 @@ async fn tombstones_of_another_vault_are_its_own_also_in_a_stream_of_both() {
     planted.metadata = Some(json(r#"{"$oubliette":{"stream":"user-1"}}"#));
     plant(&ours, "user-public-1", planted).await;
     let found = told(&ours).await;
-    assert!(found.contains(&(Ill::ForgedTombstone, "user-1".into())), "{found:?}");
+    assert!(found.contains(&(Ill::UnknownSigner, "user-1".into())), "{found:?}");
 }
 
 /// The other vault knows that nobody can open it any more; this one cannot.

@@ -92,8 +92,13 @@ pub enum Ill {
     HalfMissing,
     /// An erasure has fewer tombstones than it set.
     TombstonesMissing,
-    /// An event of the tombstone's type speaks of what is this vault's, and is not its word.
+    /// An event of the tombstone's type claims to be this vault's word, and is not.
     ForgedTombstone,
+    /// A tombstone speaks of what is this vault's, and names a signing key that the vault never had.
+    UnknownSigner,
+    /// A tombstone that does not count, because a compromised key signed it, or one of which only an announcement
+    /// was believed; and it says nothing that the vault knows to be otherwise.
+    UncountedTombstone,
     /// The vault says of a subject what only a newer version of this program understands.
     NewerState,
     /// A tombstone that is another vault's, as far as can be told.
@@ -102,7 +107,7 @@ pub enum Ill {
     ForgedAnnouncement,
     /// What the vault knows to have announced is not in the event store.
     AnnouncementMissing,
-    /// Only a compromised signing key says it, and the vault knows nothing of it.
+    /// Only a compromised signing key says it, and the vault knows nothing of it, or knows otherwise.
     CompromisedWord,
     /// A statement leads to a signing key from one that the vault does not know.
     SigningKeyGap,
@@ -148,6 +153,7 @@ impl Ill {
             | Self::AcceptedGap
             | Self::OrphanPage
             | Self::ForeignTombstone
+            | Self::UncountedTombstone
             | Self::OtherVault => Severity::Notice,
             Self::RetireList
             | Self::OwnerEdgeStale
@@ -301,16 +307,24 @@ impl Ill {
             }
             Self::TombstonesMissing => {
                 "the keys are destroyed all the same, but readers of these streams are not told: the \
-                 event store was put back to before the erasure, or lost events; restore a newer copy \
-                 of it, if there is one"
+                 event store was put back to before the erasure, lost events, or somebody changed them; restore \
+                 a newer copy of it, if there is one. Where a stolen key had signed them, none is set again in the \
+                 stream of somebody who was admitted again since"
             }
             Self::ForgedTombstone => {
                 "forged, or changed since: somebody else can write to the event store. It says of \
                  nobody that they are forgotten, and readers get nothing of it. Forget nobody because \
-                 of it; find out who wrote it, and restore the stream from a copy of the event store. If \
-                 this vault was restored from a backup and was restored before, its earlier signing key \
-                 may have made it: then `--believe-erasure` with the announcement of that erasure makes \
-                 it count"
+                 of it; find out who wrote it, and restore the stream from a copy of the event store"
+            }
+            Self::UnknownSigner => {
+                "it does not count, and readers get nothing of it: anybody who can write to the event store can \
+                 have written it. Forget nobody because of it. If this vault was restored from a backup, and was \
+                 restored before, its earlier signing key may have made it: then the announcement of that \
+                 erasure, by a key that is known or believed (`--believe-erasure`), is what counts"
+            }
+            Self::UncountedTombstone => {
+                "none needed: readers get nothing of it, and the vault says itself what it knows of that \
+                 erasure"
             }
             Self::AnnouncementMissing => {
                 "a vault that is restored from an earlier backup will not learn of it from this event store: \
@@ -444,6 +458,8 @@ impl fmt::Display for Ill {
             Self::HalfMissing => "half missing",
             Self::TombstonesMissing => "tombstones missing",
             Self::ForgedTombstone => "forged tombstone",
+            Self::UnknownSigner => "unknown signer",
+            Self::UncountedTombstone => "uncounted tombstone",
             Self::ForeignTombstone => "foreign tombstone",
             Self::WitnessGap => "gap in what was announced",
             Self::AcceptedGap => "accepted gap in what was announced",

@@ -1,14 +1,17 @@
 //! What the vault said in the store, tombstones and announcements: whether each is its own word, and whether
 //! all of it is there.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher,
+};
 
 use super::{Ill, VerifyNews, VerifyReport, events::Events, vault::Books};
 use crate::{
     audit::{AuditError, Where},
-    erasure::{self, Uncounted},
-    event::{Announcement, AnnouncementKind, ErasureId, EventId, RecordedEvent},
-    layer::tombstone::{self, Unvouched},
+    erasure::{self, ErasureRecord, Uncounted},
+    event::{Announcement, AnnouncementKind, ErasureId, EventId, RecordedEvent, Tombstone},
+    layer::tombstone::{self, Touches, Unvouched},
     store::{EventStore, Unreadable},
     vault::{Unlearned, Vault},
 };
@@ -16,8 +19,9 @@ use crate::{
 /// What of it is in the store.
 #[derive(Default)]
 pub(super) struct Said {
-    /// How many tombstones each erasure set.
-    tombstones: HashMap<ErasureId, u64>,
+    /// The streams with a tombstone of each erasure, eight bytes each: one may be set again.
+    tombstones: HashMap<ErasureId, HashSet<u64>>,
+    state: RandomState,
     /// The erasures that are announced.
     erasures: HashSet<ErasureId>,
     /// The events that state something about the signing keys.
@@ -41,7 +45,7 @@ impl Said {
             self.unannounced(vault, books, report, tell);
         }
         for (erasure, record) in &books.records {
-            let set = self.tombstones.get(erasure).copied().unwrap_or_default();
+            let set = self.tombstones.get(erasure).map_or(0, HashSet::len) as u64;
             if record.done && set < record.streams {
                 let what = format!("{} tombstones were set, {set} are there", record.streams);
                 report.found(Ill::TombstonesMissing.at(Where::Erasure(*erasure), what), tell);
@@ -93,36 +97,24 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 self.found(Ill::Misplaced, event, what);
                 return Ok(());
             }
-            Err(Unvouched::Stranger) if self.others.write_to(&event.stream) => {
-                let what = "it is signed by a key that this vault never had, in a stream to which \
-                            another vault writes as well";
-                self.found(Ill::ForeignTombstone, event, what);
-                return Ok(());
-            }
-            Err(Unvouched::Forged | Unvouched::Stranger) => {
+            Err(Unvouched::Forged) => {
                 let what = "a tombstone here was not written by this vault";
                 self.found(Ill::ForgedTombstone, event, what);
                 return Ok(());
             }
-            Err(Unvouched::Compromised) => {
-                let what = "only a compromised signing key says that somebody is forgotten here";
-                self.found(Ill::CompromisedWord, event, what);
+            Err(Unvouched::UnknownKey(tombstone)) => return self.strangers(event, &tombstone),
+            Err(Unvouched::Compromised(tombstone)) => {
+                self.compromised(event, &tombstone)?;
                 return Ok(());
             }
             Err(Unvouched::Newer(state)) => {
                 self.found(Ill::NewerState, event, Unreadable::State(state).to_string());
                 return Ok(());
             }
-            Err(Unvouched::Foreign) => {
-                let what =
-                    "it is signed by a key that this vault never had, and names nothing of it";
-                self.found(Ill::ForeignTombstone, event, what);
-                return Ok(());
-            }
         };
         self.report.events.tombstones += 1;
         let erasure = self.vault.erasure(tombstone.reference, &event.stream);
-        *said.tombstones.entry(erasure).or_default() += 1;
+        said.tombstones.entry(erasure).or_default().insert(said.state.hash_one(&event.stream));
         if !self.books.records.contains_key(&erasure) && !self.books.fenced.contains(&erasure) {
             let what = format!("the vault signed it, and knows no erasure {erasure}");
             self.found(Ill::ErasureUnknown, event, what);
@@ -130,6 +122,57 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         for id in tombstone::living(self.vault, &tombstone) {
             self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
         }
+        Ok(())
+    }
+
+    /// One by a key that this vault does not know. It says nothing here; whose it is decides how loud that is told.
+    fn strangers(
+        &mut self,
+        event: &RecordedEvent,
+        tombstone: &Tombstone,
+    ) -> Result<(), AuditError> {
+        if erasure::is_believed(self.vault, tombstone.key)?
+            && tombstone::agrees(self.vault, &event.stream, tombstone)?
+        {
+            let what =
+                "it names a signing key whose announcement was believed, and agrees with the vault";
+            self.found(Ill::UncountedTombstone, event, what);
+            return Ok(());
+        }
+        let (kind, what) = match tombstone::touches(self.vault, &event.stream, tombstone)? {
+            Touches::Known if self.others.write_to(&event.stream) => (
+                Ill::ForeignTombstone,
+                "it is signed by a key that this vault never had, in a stream to which another vault \
+                 writes as well",
+            ),
+            Touches::Ours | Touches::Known => {
+                (Ill::UnknownSigner, "it names a signing key that this vault never had")
+            }
+            Touches::Nothing => (
+                Ill::ForeignTombstone,
+                "it is signed by a key that this vault never had, and names nothing of it",
+            ),
+        };
+        self.found(kind, event, what);
+        Ok(())
+    }
+
+    fn compromised(
+        &mut self,
+        event: &RecordedEvent,
+        tombstone: &Tombstone,
+    ) -> Result<(), AuditError> {
+        let (kind, what) = match tombstone::agrees(self.vault, &event.stream, tombstone)? {
+            true => (
+                Ill::UncountedTombstone,
+                "a compromised key signed it, and it agrees with the vault",
+            ),
+            false => (
+                Ill::CompromisedWord,
+                "only a compromised signing key says that somebody is forgotten here",
+            ),
+        };
+        self.found(kind, event, what);
         Ok(())
     }
 
@@ -154,14 +197,14 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Err(Uncounted::TooNew) => {
                 told.erasures.extend(said.erasure());
-                let known = |erasure| self.books.records.contains_key(&erasure);
-                if !said.erasure().is_some_and(known) {
+                let record = said.erasure().and_then(|erasure| self.books.records.get(&erasure));
+                if !record.is_some_and(ErasureRecord::is_final) {
                     let what = "this vault announced an erasure here, and cannot open it any more";
                     self.found(Ill::UnknownEra, event, what);
                 }
             }
             // What the vault knows is so, whoever says it.
-            Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(verdict, _))
+            Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(Ok(verdict)))
                 if self.books.records.contains_key(&verdict.erasure)
                     && self.vault.covers(&verdict)? =>
             {

@@ -16,6 +16,7 @@ mod saying;
 
 use serde::Serialize;
 
+pub(crate) use self::doubt::is_believed;
 pub use self::{
     doubt::{InDoubt, announced, believe, pass_over},
     gap::{Acceptance, Gap, accept_gaps, gaps},

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     crypto::SigningKey,
     event::{
-        ErasureId, EventId, Json, KeyId, SaidTombstone, Signature, State, StreamName, Tombstone,
-        framed,
+        ErasureId, EventId, Json, KeyId, SaidTombstone, Signature, SigningKeyId, State, StreamName,
+        Tombstone, framed,
     },
     layer::document::vectors::{are_committed, hex},
     vault::reference_as_vector,
@@ -21,6 +21,10 @@ const ERASURE: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057)
 const FIRST: u8 = 1;
 const LATER: u8 = 2;
 const STRANGER: u8 = 3;
+/// Somebody else has this key of the history as well.
+const STOLEN: u8 = 4;
+/// A key that the vault has: none of the others.
+const LIVING: u8 = 0xb1;
 
 fn identity() -> [u8; 32] {
     std::array::from_fn(|at| at as u8)
@@ -58,8 +62,13 @@ fn signed(data: &str, stream: &str, event: EventId, by: u8) -> String {
     data.replacen(&said.sig.to_string(), &signer(by).sign(&bytes).to_string(), 1)
 }
 
+/// What is noted of a stream in a public half.
+fn noted(stream: &str) -> String {
+    format!(r#"{{"$oubliette":{{"stream":"{stream}"}}}}"#)
+}
+
 fn good() -> Vec<Value> {
-    let cases: [(&str, &str, &[u8], u8); 4] = [
+    let cases: [(&str, &str, &[u8], u8); 6] = [
         ("in the subject's own stream", "user-456", &[0xa1, 0xa2], FIRST),
         (
             "in a shared stream: nobody is named, and the reference is another",
@@ -69,12 +78,19 @@ fn good() -> Vec<Value> {
         ),
         ("in a stream that was wholly public: no key died", "list-ü", &[], FIRST),
         ("by a later key of the history", "user-456", &[0xa1, 0xa2], LATER),
+        ("in a public half", "user-456", &[0xa1, 0xa2], FIRST),
+        ("from a store that gives `{}` back where nothing was", "user-456", &[0xa1], FIRST),
     ];
     let vector = |(number, (name, stream, dead, by)): (u8, (&str, &str, &[u8], u8))| {
         let (tombstone, bytes) = made(stream, id(number), dead, by);
+        let metadata = match number {
+            4 => Some(noted(stream)),
+            5 => Some("{}".to_owned()),
+            _ => None,
+        };
         json!({
             "name": name, "stream": stream, "id": id(number).to_string(),
-            "erasure": ERASURE.to_string(), "signed": hex(&bytes),
+            "erasure": ERASURE.to_string(), "signed": hex(&bytes), "metadata": metadata,
             "data": serde_json::to_string(&tombstone).unwrap(),
         })
     };
@@ -88,7 +104,8 @@ fn bad() -> Vec<Value> {
     let mut bad = Vec::new();
     let mut add = |name: &str, error: &str, stream: &str, event: EventId, data: String| {
         bad.push(json!({
-            "name": name, "error": error, "stream": stream, "id": event.to_string(), "data": data,
+            "name": name, "error": error, "stream": stream, "id": event.to_string(),
+            "metadata": null, "data": data,
         }));
     };
     let mut here =
@@ -111,8 +128,7 @@ fn bad() -> Vec<Value> {
     });
     here("another day", "forged", replaced("2023-06-30", "2023-07-01"));
     here("another reference", "forged", edited(&|tombstone| tombstone.reference.0[0] ^= 1));
-    here("a key more", "forged", edited(&|tombstone| tombstone.keys.push(KeyId([0; 20]))));
-    here("the keys in another order", "forged", edited(&|tombstone| tombstone.keys.reverse()));
+    here("a key more", "forged", edited(&|tombstone| tombstone.keys.insert(0, KeyId([0; 20]))));
     here("no key", "forged", edited(&|tombstone| tombstone.keys.clear()));
     let other = "user-789".parse().unwrap();
     here("another subject", "forged", edited(&|said| said.subject = Some(Clone::clone(&other))));
@@ -127,6 +143,15 @@ fn bad() -> Vec<Value> {
     here("signed for another purpose", "forged", resigned(signer(FIRST).sign(&purpose)));
     let stranger = own(STRANGER).0;
     here("signed by a key that the vault never had", "unknown key", text(&stranger));
+    here("under an id and a signature of zeros", "unknown key", {
+        edited(&|said| (said.key, said.sig) = (SigningKeyId([0; 16]), Signature([0; 64])))
+    });
+    here("a bit of the signing key's id", "unknown key", edited(&|said| said.key.0[0] ^= 1));
+    here("signed by a key that somebody else has as well", "compromised", text(&own(STOLEN).0));
+    here("a key that lives", "undone", text(&made("user-456", id(0), &[0xa1, LIVING], FIRST).0));
+    let [a, b] = [0, 1].map(|at| format!("\"{}\"", whole.keys[at]));
+    let keys = format!("[{a},{b}]");
+    let (reversed, repeated) = (format!("[{b},{a}]"), format!("[{a},{a},{b}]"));
     let subject = "\"subject\":\"user-456\"";
     for (name, from, to) in [
         ("suspended", "\"forgotten\"", "\"suspended\""),
@@ -139,6 +164,10 @@ fn bad() -> Vec<Value> {
         ("null for what is absent", subject, "\"subject\":null"),
         ("a member less", "\"day\":\"2023-06-30\",", ""),
         ("a day in another spelling", "2023-06-30", "20230630"),
+        ("a day in the year 0", "2023-06-30", "0000-01-01"),
+        ("a subject that is no name", subject, "\"subject\":\"user 456\""),
+        ("the keys in another order", &keys, &reversed),
+        ("a key twice", &keys, &repeated),
     ] {
         let other = replaced(from, to);
         here(name, "newer", signed(&other, "user-456", id(0), FIRST));
@@ -169,6 +198,21 @@ fn bad() -> Vec<Value> {
     here("a key id of another length", "malformed", replaced(&dead, &dead[..dead.len() - 2]));
     add("in another stream", "forged", "user-789", id(0), text(&whole));
     add("as another event", "forged", "user-456", id(5), text(&whole));
+    let mut beside = |name: &str, error: &str, stream: &str, metadata: String| {
+        bad.push(json!({
+            "name": name, "error": error, "stream": stream, "id": id(0).to_string(),
+            "metadata": metadata, "data": text(&whole),
+        }));
+    };
+    beside("metadata that note another stream", "misplaced", "user-789", noted("user-456"));
+    for (name, metadata) in [
+        ("metadata without a note", r#"{"a":1}"#.to_owned()),
+        ("metadata beside the note", noted("user-456").replacen('{', r#"{"a":1,"#, 1)),
+        ("another note", r#"{"$oubliette":{"stream":"user-456","others":true}}"#.to_owned()),
+        ("a note that is empty", r#"{"$oubliette":{}}"#.to_owned()),
+    ] {
+        beside(name, "malformed", "user-456", metadata);
+    }
     bad
 }
 
@@ -176,13 +220,17 @@ fn bad() -> Vec<Value> {
 fn the_committed_tombstones_are_what_is_written_today() {
     let key = |secret: u8| {
         let public = signer(secret).public();
-        json!({ "key": public.id().to_string(), "public": public.to_string() })
+        let compromised = secret == STOLEN;
+        json!({
+            "key": public.id().to_string(), "public": public.to_string(), "compromised": compromised,
+        })
     };
     are_committed(
         "tombstones.json",
         &json!({
             "identity": hex(&identity()), "vault": VAULT.to_string(),
-            "keys": [key(FIRST), key(LATER)], "vectors": good(), "bad": bad(),
+            "keys": [key(FIRST), key(STOLEN), key(LATER)],
+            "living": [KeyId([LIVING; 20]).to_string()], "vectors": good(), "bad": bad(),
         }),
     );
 }

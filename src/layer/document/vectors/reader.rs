@@ -62,7 +62,7 @@ async fn store(vector: &Value) -> MemoryStore {
         let of = half["in"].as_str().or(vector["stream"].as_str()).unwrap();
         let event = NewEvent {
             metadata: metadata(half),
-            ..NewEvent::new(EventType::new(&word(vector, "type")).unwrap(), data(half))
+            ..NewEvent::new(EventType::new(word(vector, "type")).unwrap(), data(half))
         };
         let event = event.with_id(word(half, "id").parse().unwrap());
         let append = Append::new(stream(of), ExpectedRevision::Any, vec![event]);
@@ -118,7 +118,7 @@ async fn in_its_stream(vector: &Value) -> Option<Result<Seen, Unreadable>> {
 /// Through the codec, whose caller keeps events in one piece where they belong.
 fn by_codec(vector: &Value) -> Result<Seen, Unreadable> {
     static CODEC: LazyLock<Codec> = LazyLock::new(|| Codec::new(vault(), policy()));
-    let event_type = EventType::new(&word(vector, "type")).unwrap();
+    let event_type = EventType::new(word(vector, "type")).unwrap();
     let event = EventRef {
         stream: &stream(&word(vector, "stream")),
         id: word(vector, "id").parse().unwrap(),

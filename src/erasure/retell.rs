@@ -1,0 +1,158 @@
+//! Setting tombstones again that a key signed whose word does not count, or not with everybody.
+//!
+//! A tombstone counts by its signature alone. Once a signing key is called compromised, none of its tombstones counts, the
+//! genuine ones included. Nor does one that an earlier restoration set, of which only the announcement was
+//! believed. So the vault says again what it knows, under the key that signs now. What the old ones say is not
+//! looked at: they may leave out a key, or stand in a stream that nobody's forgetting reached. What counts is which dead keys
+//! the events have, as far as their tags vouch for them, and whom the fences name.
+//!
+//! In the own stream of somebody who was admitted again none is set. It would come after what they have said since, and
+//! a reader would take it for the end of that as well.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{
+    ErasureError, ErasureRecord,
+    journal::Journal,
+    tombstones::{appended, at_once},
+};
+use crate::{
+    crypto::{KeyId, Token},
+    event::{ErasureId, EventId, RecordedEvent, StreamName, Subject},
+    layer::{EventRef, Layer, document::Document, tombstone},
+    store::{EventStore, ReadAllOptions, StoreError},
+    vault::{History, KeyOrigin, KeyState, Tagged, Vault, VaultError},
+};
+
+/// Reads the whole store, and sets each tombstone that is due and not there. Repeatable: what an earlier call set counts as
+/// there. Returns how many it set.
+///
+/// It keeps the name of each stream in memory, and the dead key ids of those in which somebody is forgotten.
+pub(super) async fn set_again<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+) -> Result<usize, ErasureError> {
+    let pending = ErasureError::KeyChangePending;
+    let mut told = Told::new(vault)?;
+    let (mut after, mut events) = (None, layer.store.read_all(ReadAllOptions::default()));
+    loop {
+        match layer.next(&mut events).await {
+            Ok(Some(event)) => {
+                // A private half says nothing that the public one does not say.
+                if let Some(event) = layer.under_its_stream(event) {
+                    told.look_at(&event)?;
+                }
+            }
+            Ok(None) => break,
+            // What is damaged there shows nothing. A store that goes in circles has failed.
+            Err(StoreError::Damaged { position, .. }) if after < Some(position) => {
+                after = Some(position);
+                let options = ReadAllOptions { after, ..ReadAllOptions::default() };
+                events = layer.store.read_all(options);
+            }
+            Err(source) => return Err(pending(source)),
+        }
+    }
+    let due = told.due()?;
+    for group in due.chunks(at_once(layer)) {
+        let mut appends = Vec::with_capacity(group.len());
+        for (stream, erasure, keys, own) in group {
+            let id = EventId::random();
+            let append =
+                appended(layer, vault, id, (*erasure, stream), keys.clone(), *own, pending);
+            appends.push(append.await?);
+        }
+        layer.answer(layer.store.append(appends)).await.map_err(pending)?;
+    }
+    Ok(due.len())
+}
+
+/// In which stream which erasure, the keys that it took there, and whether the stream is the subject's own.
+type Due = (StreamName, ErasureId, Vec<KeyId>, bool);
+
+/// What the events tell.
+struct Told<'a> {
+    vault: &'a Vault,
+    history: History,
+    seen: HashSet<StreamName>,
+    dead: BTreeMap<(StreamName, ErasureId), BTreeSet<KeyId>>,
+    /// Those with a tombstone that counts with everybody who knows this vault.
+    there: HashSet<(StreamName, ErasureId)>,
+}
+
+impl<'a> Told<'a> {
+    fn new(vault: &'a Vault) -> Result<Self, VaultError> {
+        let history = vault.signing_history()?;
+        let (seen, dead, there) = (HashSet::new(), BTreeMap::new(), HashSet::new());
+        Ok(Self { vault, history, seen, dead, there })
+    }
+
+    fn look_at(&mut self, event: &RecordedEvent) -> Result<(), VaultError> {
+        let (vault, stream) = (self.vault, &event.stream);
+        if event.is_announcement() {
+            return Ok(());
+        }
+        if event.is_tombstone() {
+            if let Ok(tombstone) = tombstone::judge(vault, event)? {
+                // No statement leads to a key that a restored vault made: others do not know it.
+                let key = tombstone.key;
+                let is_led_to = self.history.origin_of(key) != Some(KeyOrigin::Restored);
+                if is_led_to || key == self.history.signs() {
+                    let erasure = vault.erasure(tombstone.reference, stream);
+                    self.there.insert((stream.clone(), erasure));
+                }
+            }
+            return Ok(());
+        }
+        if self.seen.insert(stream.clone())
+            && let Some(fence) = vault.standing(&Subject::of(stream))?.fence
+        {
+            for (_, _, erasure) in fence.dead {
+                self.dead.entry((stream.clone(), erasure)).or_default();
+            }
+        }
+        let Ok(Document::Stored(stored)) = Document::of(event) else { return Ok(()) };
+        let ids = stored.notes.stubs.iter().chain(&stored.tokens).map(Token::key_id);
+        let ids: Vec<KeyId> = ids.collect();
+        let tagged = stored.by_itself().ok().and_then(|s| s.tagged(vault, EventRef::of(event)));
+        if tagged != Some(Tagged::Ours) {
+            return Ok(());
+        }
+        for id in ids {
+            match vault.opening_key(id) {
+                Ok(KeyState::Shredded { erasure }) if vault.may_be_key_of(id, stream)? => {
+                    self.dead.entry((stream.clone(), erasure)).or_default().insert(id);
+                }
+                Ok(_) | Err(VaultError::KeyMissing(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is to be set, in the order of the references, from which nothing can be told.
+    fn due(self) -> Result<Vec<Due>, ErasureError> {
+        let Self { vault, dead, there, .. } = self;
+        let mut due = Vec::new();
+        for ((stream, erasure), keys) in dead {
+            if there.contains(&(stream.clone(), erasure)) {
+                continue;
+            }
+            // One that is under way sets its own.
+            if ErasureRecord::find(vault, erasure)?.is_none()
+                || Journal::find(vault, erasure)?.is_some()
+            {
+                continue;
+            }
+            let fence = vault.standing(&Subject::of(&stream))?.fence;
+            let took = |by: &(_, _, ErasureId)| by.2 == erasure;
+            let fence = fence.filter(|fence| fence.dead.iter().any(took));
+            if fence.as_ref().is_some_and(|fence| !fence.closed) {
+                continue;
+            }
+            due.push((stream, erasure, keys.into_iter().collect(), fence.is_some()));
+        }
+        due.sort_by_cached_key(|(stream, erasure, ..)| vault.reference(*erasure, stream));
+        Ok(due)
+    }
+}

@@ -1,0 +1,312 @@
+//! Tombstones before a vault that knows the erasure: what is so counts no more than what is not, where
+//! another hand wrote it.
+
+use futures::TryStreamExt;
+
+use super::*;
+use crate::{
+    audit::verify::{Ill, VerifyOptions},
+    crypto::SigningKey,
+    erasure::{Compromised, KeyChange, change_key},
+    event::{EventType, Json, NewEvent, RecordedEvent, Timestamp},
+    layer::Oubliette,
+    policy::Policy,
+    store::{
+        Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
+        ReadOptions,
+    },
+};
+
+type Bank = Oubliette<MemoryStore>;
+
+const POLICY: &str = r#"
+[[stream]]
+match = "user-{id}"
+layout = "split"
+public = ["/id"]
+
+[[stream]]
+match = "room-{id}"
+subject = "user-{/author}"
+"#;
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+async fn append(bank: &Bank, to: &str, data: &str) {
+    let event = NewEvent::new(EventType::new("Said").unwrap(), Json::parse(data).unwrap());
+    bank.append_to(&stream(to), ExpectedRevision::Any, vec![event]).await.unwrap();
+}
+
+/// The first is forgotten, and had a word in two rooms; the second is not.
+async fn bank() -> (Bank, ErasureId) {
+    let policy = Policy::parse(POLICY).unwrap();
+    let bank = Bank::open(MemoryStore::new(), Vault::in_memory().unwrap(), policy).await.unwrap();
+    for user in [1, 2] {
+        append(&bank, &format!("user-{user}"), &format!(r#"{{"id":{user},"name":"Erika"}}"#)).await;
+        for room in ["room-1", "room-2"] {
+            append(&bank, room, &format!(r#"{{"author":{user},"text":"first"}}"#)).await;
+        }
+    }
+    let erased = bank.forget(&"user-1".parse().unwrap(), "asked").await.unwrap();
+    (bank, erased.erasure)
+}
+
+/// The tombstones in the store, each under its logical stream.
+async fn tombstones(bank: &Bank) -> Vec<RecordedEvent> {
+    let all: Vec<_> = bank.store().read_all(ReadAllOptions::default()).try_collect().await.unwrap();
+    let logical = all.into_iter().filter_map(|event| bank.layer.under_its_stream(event));
+    logical.filter(RecordedEvent::is_tombstone).collect()
+}
+
+fn judged(bank: &Bank, event: &RecordedEvent) -> Result<Tombstone, Unvouched> {
+    judge(bank.vault().unwrap(), event).unwrap()
+}
+
+fn read(event: &RecordedEvent) -> Tombstone {
+    Tombstone::parse(event.data.as_ref().unwrap().as_json().unwrap()).unwrap()
+}
+
+fn said(of: &RecordedEvent, tombstone: &Tombstone) -> RecordedEvent {
+    RecordedEvent { data: Some(Json::of(tombstone).unwrap().into()), ..of.clone() }
+}
+
+/// The same, signed for this place by somebody.
+fn signed(
+    bank: &Bank,
+    of: &RecordedEvent,
+    tombstone: &Tombstone,
+    by: &SigningKey,
+) -> RecordedEvent {
+    let mut tombstone = Tombstone { key: by.public().id(), ..tombstone.clone() };
+    let vault = bank.vault().unwrap().id().0;
+    tombstone.sig = by.sign(&tombstone.signed_bytes(vault, &of.stream, of.id).unwrap());
+    said(of, &tombstone)
+}
+
+/// The same, signed by the vault.
+fn ours(bank: &Bank, of: &RecordedEvent, tombstone: &Tombstone) -> RecordedEvent {
+    let vault = bank.vault().unwrap();
+    let mut tombstone = tombstone.clone();
+    let bytes = |key| {
+        let said = Tombstone { key, ..tombstone.clone() };
+        said.signed_bytes(vault.id().0, &of.stream, of.id).unwrap()
+    };
+    (tombstone.key, tombstone.sig) = vault.sign(bytes).unwrap();
+    said(of, &tombstone)
+}
+
+/// As the store has it, in the stream in which it is to be found.
+async fn plant(bank: &Bank, event: &RecordedEvent) {
+    let placement = bank.layer.placement(&event.stream).await.unwrap();
+    let mut new = NewEvent::new(event.event_type.clone(), event.data.clone().unwrap());
+    new = new.with_id(event.id);
+    new.metadata = placement.note(&event.stream);
+    let append = Append::new(placement.readable(&event.stream), ExpectedRevision::Any, vec![new]);
+    bank.store().append(vec![append]).await.unwrap();
+}
+
+fn again(event: &RecordedEvent) -> RecordedEvent {
+    RecordedEvent { id: EventId::random(), ..event.clone() }
+}
+
+async fn ills(bank: &Bank) -> Vec<Ill> {
+    let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    report.found.into_keys().collect()
+}
+
+/// How many tombstones a reader of a stream gets.
+async fn told(bank: &Bank, name: &str) -> usize {
+    let events = bank.events(&stream(name), ReadOptions::default()).await.unwrap();
+    events.iter().filter(|event| event.tombstone.is_some()).count()
+}
+
+#[tokio::test]
+async fn no_bit_of_a_tombstone_can_change_unnoticed_before_a_vault_that_knows_its_erasure() {
+    let (bank, _) = bank().await;
+    let mut read = 0;
+    for event in tombstones(&bank).await {
+        judged(&bank, &event).unwrap();
+        let text = event.data.as_ref().unwrap().as_json().unwrap().as_str().to_owned();
+        for bit in 0..text.len() * 8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let Ok(changed) = String::from_utf8(bytes) else { continue };
+            let data = Json::trusted(changed.clone());
+            let form = Json::parse(&changed).ok().and_then(|data| Tombstone::parse(&data).ok());
+            let other = RecordedEvent { data: Some(data.into()), ..event.clone() };
+            assert!(judged(&bank, &other).is_err(), "{changed}");
+            read += u32::from(form.is_some());
+        }
+        for bit in 0..128 {
+            let mut id = event.id.0.into_bytes();
+            id[bit / 8] ^= 1 << (bit % 8);
+            let id = EventId(uuid::Uuid::from_bytes(id));
+            assert!(judged(&bank, &RecordedEvent { id, ..event.clone() }).is_err());
+        }
+    }
+    assert!(read > 1_000, "{read}");
+}
+
+/// All that stands there is so, and nobody of this vault's wrote it.
+#[tokio::test]
+async fn what_is_so_and_a_stranger_signed_says_nothing() {
+    let (bank, erasure) = bank().await;
+    let (vault, stranger) = (bank.vault().unwrap(), SigningKey::generate().unwrap());
+    let zeros = |tombstone: &Tombstone| {
+        let (key, sig) = (SigningKeyId([0; 16]), Signature([0; 64]));
+        Tombstone { key, sig, ..tombstone.clone() }
+    };
+    let mut forged = Vec::new();
+    for event in tombstones(&bank).await {
+        let tombstone = read(&event);
+        let none = Tombstone { keys: vec![], ..tombstone.clone() };
+        // In its place.
+        assert!(judged(&bank, &event).is_ok());
+        for tombstone in [&tombstone, &none] {
+            let zero = said(&event, &zeros(tombstone));
+            let signed = signed(&bank, &event, tombstone, &stranger);
+            for event in [zero, signed] {
+                assert!(matches!(judged(&bank, &event), Err(Unvouched::UnknownKey(_))));
+            }
+        }
+        // Beside it.
+        let event = again(&event);
+        forged.push(said(&event, &zeros(&tombstone)));
+        forged.push(signed(&bank, &event, &none, &stranger));
+    }
+    // Whoever has the identity, from an old backup, makes the reference for any stream.
+    let elsewhere = RecordedEvent { stream: stream("user-2"), metadata: None, ..again(&forged[0]) };
+    let reference = vault.reference(erasure, &elsewhere.stream);
+    let moved = Tombstone { reference, subject: None, ..read(&forged[0]) };
+    forged.push(signed(&bank, &elsewhere, &moved, &stranger));
+    for event in &forged {
+        assert!(matches!(judged(&bank, event), Err(Unvouched::UnknownKey(_))), "{event:?}");
+        plant(&bank, &again(event)).await;
+    }
+    for (name, count) in [("user-1", 1), ("user-2", 0), ("room-1", 1), ("room-2", 1)] {
+        assert_eq!(told(&bank, name).await, count, "{name}");
+    }
+    assert_eq!(ills(&bank).await, [Ill::UnknownSigner]);
+}
+
+/// In two ways, each of them signed by the vault. It never writes so.
+#[tokio::test]
+async fn keys_in_another_order_or_named_twice_are_a_newer_programs_word() {
+    let (bank, _) = bank().await;
+    let room = tombstones(&bank).await.into_iter().find(|event| event.stream == stream("room-1"));
+    let room = room.unwrap();
+    let one = read(&room).keys[0];
+    let other = read(&tombstones(&bank).await[0]).keys[0];
+    let mut keys = vec![one, KeyId([0xff; 20]), other];
+    keys.sort();
+    let whole = Tombstone { keys: keys.clone(), ..read(&room) };
+    let with =
+        |keys: &[KeyId]| ours(&bank, &room, &Tombstone { keys: keys.to_vec(), ..whole.clone() });
+    keys.dedup();
+    assert!(judged(&bank, &with(&keys)).is_ok());
+    let reversed: Vec<_> = keys.iter().rev().copied().collect();
+    for keys in [reversed, vec![one, one]] {
+        assert_eq!(judged(&bank, &with(&keys)), Err(Unvouched::Newer(None)), "{keys:?}");
+    }
+}
+
+async fn steal(bank: &Bank) {
+    let compromised = Some(Compromised { since: Timestamp::now(), keys: Vec::new() });
+    let change = KeyChange::Rotate { successor: None, compromised, without_successor: false };
+    change_key(bank.vault().unwrap(), &change).await.unwrap();
+}
+
+/// However true it is: it may come after a reopening, leave a key out, or stand where nobody was forgotten.
+#[tokio::test]
+async fn what_a_stolen_key_signed_never_counts_and_the_vault_says_it_again() {
+    let (bank, erasure) = bank().await;
+    let vault = bank.vault().unwrap().clone();
+    let genuine = tombstones(&bank).await;
+    assert_eq!(genuine.len(), 3);
+    bank.reopen(&"user-1".parse().unwrap()).await.unwrap();
+    append(&bank, "user-1", r#"{"id":1,"name":"Erika again"}"#).await;
+    // The thief's, in time.
+    let mut theirs = Vec::new();
+    for event in &genuine {
+        let event = again(event);
+        theirs.push(ours(&bank, &event, &read(&event)));
+        theirs.push(ours(&bank, &again(&event), &Tombstone { keys: vec![], ..read(&event) }));
+    }
+    let elsewhere =
+        RecordedEvent { stream: stream("user-2"), metadata: None, ..again(&genuine[0]) };
+    let reference = vault.reference(erasure, &elsewhere.stream);
+    let moved = Tombstone { reference, subject: None, ..read(&genuine[0]) };
+    theirs.push(ours(&bank, &elsewhere, &moved));
+    for event in &theirs {
+        plant(&bank, event).await;
+    }
+
+    steal(&bank).await;
+    for event in genuine.iter().chain(&theirs) {
+        assert!(matches!(judged(&bank, event), Err(Unvouched::Compromised(_))), "{event:?}");
+    }
+    for name in ["user-1", "user-2", "room-1", "room-2"] {
+        assert_eq!(told(&bank, name).await, 0, "{name}");
+    }
+    bank.resume().await.unwrap();
+    // In the rooms, the same; not over what she has said since, nor where nobody was forgotten.
+    let is_new = |event: &RecordedEvent| judged(&bank, event).is_ok();
+    let new: Vec<_> = tombstones(&bank).await.into_iter().filter(is_new).collect();
+    let rooms: Vec<_> = genuine.iter().filter(|event| event.stream != stream("user-1")).collect();
+    assert_eq!(new.len(), rooms.len());
+    for room in rooms {
+        let again = new.iter().find(|event| event.stream == room.stream).unwrap();
+        let (was, is) = (read(room), read(again));
+        assert_eq!((was.reference, was.day, was.keys), (is.reference, is.day, is.keys));
+        assert_eq!((was.subject, was.state), (is.subject, is.state));
+    }
+    for (name, count) in [("user-1", 0), ("user-2", 0), ("room-1", 1), ("room-2", 1)] {
+        assert_eq!(told(&bank, name).await, count, "{name}");
+    }
+    let found = ills(&bank).await;
+    let expected = [Ill::TombstonesMissing, Ill::UncountedTombstone, Ill::CompromisedWord];
+    assert_eq!(found, expected);
+    // Once.
+    let before = tombstones(&bank).await.len();
+    bank.resume().await.unwrap();
+    vault.change_keys(vault.signing_history().unwrap(), &[], true, None).await.unwrap();
+    bank.resume().await.unwrap();
+    assert_eq!(tombstones(&bank).await.len(), before);
+}
+
+/// Somebody who is forgotten, and was not admitted again, is told in their own stream as before.
+#[tokio::test]
+async fn tombstones_that_are_set_again_are_those_that_were() {
+    let (bank, _) = bank().await;
+    let was = tombstones(&bank).await;
+    // What anybody can put elsewhere leads to none: an event under dead keys, or a stranger's word.
+    let raw = bank.store().events(&stream("room-1"), ReadOptions::default()).await.unwrap();
+    let mut copy = NewEvent::new(raw[0].event_type.clone(), raw[0].data.clone().unwrap());
+    copy.metadata = raw[0].metadata.clone();
+    let room = stream("room-9");
+    let append = Append::new(room.clone(), ExpectedRevision::Any, vec![copy]);
+    bank.store().append(vec![append]).await.unwrap();
+    let elsewhere = RecordedEvent { stream: stream("room-8"), metadata: None, ..again(&was[0]) };
+    plant(&bank, &signed(&bank, &elsewhere, &read(&was[0]), &SigningKey::generate().unwrap()))
+        .await;
+    steal(&bank).await;
+    bank.resume().await.unwrap();
+    let says = |event: &RecordedEvent| {
+        let Tombstone { reference, keys, subject, .. } = read(event);
+        (event.stream.clone(), reference, keys, subject)
+    };
+    let mut is: Vec<_> = tombstones(&bank).await;
+    is.retain(|event| judged(&bank, event).is_ok());
+    let in_order: Vec<_> = is.iter().map(|event| read(event).reference).collect();
+    assert!(in_order.is_sorted(), "{in_order:?}");
+    let (mut was, mut is): (Vec<_>, Vec<_>) =
+        (was.iter().map(says).collect(), is.iter().map(says).collect());
+    was.sort();
+    is.sort();
+    assert_eq!(was, is);
+    let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+    assert_eq!((report.events.tombstones, report.found[&Ill::UncountedTombstone]), (3, 3));
+    assert!(!report.found.contains_key(&Ill::TombstonesMissing), "{report:?}");
+}
