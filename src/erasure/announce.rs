@@ -10,7 +10,7 @@ use crate::{
     crypto::{SigningKey, base64url},
     event::{
         ANNOUNCEMENTS, Announcement, AnnouncementKind, Beyond, Body, Distrust, ErasureId, EventId,
-        JsonError, Signature, SigningKeyId, Statement, StreamName, Timestamp,
+        JsonError, Statement, StreamName, Timestamp,
     },
     store::StoreError,
     vault::{History, Vault, VaultError, Verdict, Vouched},
@@ -19,11 +19,12 @@ use crate::{
 /// Why something that says it is an announcement of this vault does not count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Uncounted {
-    /// It has no signature, or not one of a key in the vault's history.
+    /// The key that it gives did not sign it; or that key is not in the vault's history, and it does not open.
     Unsigned,
     /// It opens, so that a holder of the vault or of a backup made it, and is signed by a key that the
-    /// vault does not know: an earlier restoration of the same backup, or whoever found one.
-    Stranger(Box<Verdict>, SigningKeyId),
+    /// vault does not know: an earlier restoration of the same backup, or whoever found one. What it says,
+    /// if this program understands it.
+    Stranger(Result<Box<Verdict>, Beyond>),
     /// It opens, and is signed by a key of the vault's that somebody else has as well.
     Compromised(Box<Verdict>),
     /// This vault signed it, and this program does not carry out what it says.
@@ -73,26 +74,27 @@ impl<'a> Draft<'a> {
             distrust: self.distrust,
             sealed: String::new(),
             proof: None,
+            public: None,
             key: None,
             sig: None,
         };
-        let odd = |error: JsonError| VaultError::Storage(Box::new(error));
-        let draft = Announcement::new(id, &body).map_err(odd)?;
-        let mut sealed = String::new();
-        base64url::encode(&vault.seal_verdict(self.verdict, &draft.associated())?, &mut sealed);
-        let proof = prover.map(|key| key.sign(&draft.proof_bytes()));
-        let body = Body { sealed, proof, ..body };
-        let signed = |key| Announcement::new(id, &Body { key: Some(key), ..body.clone() });
-        let bytes = |key| signed(key).map(|said| said.signed_bytes()).unwrap_or_default();
-        let (key, sig) = match by {
-            Some(by) => {
-                let key = by.public().id();
-                (key, by.sign(&bytes(key)))
-            }
-            None => vault.sign(bytes)?,
+        let signed = |by: &SigningKey| {
+            let public = by.public();
+            let body = Body { public: Some(public), key: Some(public.id()), ..body };
+            let odd = |error: JsonError| VaultError::Storage(Box::new(error));
+            let draft = Announcement::new(id, &body).map_err(odd)?;
+            let mut sealed = String::new();
+            base64url::encode(&vault.seal_verdict(self.verdict, &draft.associated())?, &mut sealed);
+            let proof = prover.map(|key| key.sign(&draft.proof_bytes()));
+            let body = Body { sealed, proof, ..body };
+            let unsigned = Announcement::new(id, &body).map_err(odd)?;
+            let body = Body { sig: Some(by.sign(&unsigned.signed_bytes())), ..body };
+            Ok(Announcement::new(id, &body).map_err(odd)?)
         };
-        let body = Body { key: Some(key), sig: Some(sig), ..body };
-        Ok(Announcement::new(id, &body).map_err(odd)?)
+        match by {
+            Some(by) => signed(by),
+            None => vault.as_signer(signed)?,
+        }
     }
 }
 
@@ -104,53 +106,7 @@ pub(crate) fn open(
     said: &Announcement,
     vault: &Vault,
 ) -> Result<Result<Verdict, Uncounted>, VaultError> {
-    if let Err(beyond) = said.body() {
-        let uncounted = match vault.signing_history()?.is_word(said) {
-            true => Uncounted::Beyond(beyond.clone()),
-            false => Uncounted::Unsigned,
-        };
-        return Ok(Err(uncounted));
-    }
-    open_by(
-        said,
-        |key, bytes, sig| vault.vouches(key, bytes, sig),
-        |erasure, associated, sealed| vault.open_verdict(erasure, associated, sealed),
-    )
-}
-
-pub(super) fn open_by(
-    said: &Announcement,
-    vouches: impl FnOnce(SigningKeyId, &[u8], &Signature) -> Result<Vouched, VaultError>,
-    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Verdict>, VaultError>,
-) -> Result<Result<Verdict, Uncounted>, VaultError> {
-    let (Ok(body), Some((key, sig))) = (said.body(), said.signature()) else {
-        return Ok(Err(Uncounted::Unsigned));
-    };
-    let vouched = vouches(key, &said.signed_bytes(), sig)?;
-    let sealed = base64url::decode(&body.sealed).unwrap_or_default();
-    let erasure = ErasureId(body.about);
-    let opened = || open(erasure, &said.associated(), &sealed);
-    // What anybody may have made who found a backup counts only if it is understood.
-    let understood = |uncounted: fn(Box<Verdict>, SigningKeyId) -> Uncounted| match opened() {
-        Ok(Some(verdict)) => uncounted(Box::new(verdict), key),
-        _ => Uncounted::Unsigned,
-    };
-    Ok(match vouched {
-        Vouched::Ours => match opened() {
-            Ok(Some(verdict)) if ErasureRecord::replayed(erasure, &verdict.note).is_ok() => {
-                Ok(verdict)
-            }
-            Ok(None) => Err(Uncounted::TooNew),
-            // The vault said it, so it is not passed over.
-            Err(VaultError::NewerFormat { found, .. }) => {
-                Err(Uncounted::Beyond(Beyond::Format(found.to_string())))
-            }
-            Ok(Some(_)) | Err(_) => Err(Uncounted::Beyond(Beyond::Form)),
-        },
-        Vouched::Forged => Err(Uncounted::Unsigned),
-        Vouched::Compromised => Err(understood(|verdict, _| Uncounted::Compromised(verdict))),
-        Vouched::UnknownKey => Err(understood(Uncounted::Stranger)),
-    })
+    vault.with_signing_history(|history| judge(said, history, vault))
 }
 
 /// As [`open`], by a history that may know more than the vault's.
@@ -158,20 +114,72 @@ pub(super) fn judge(
     said: &Announcement,
     history: &History,
     vault: &Vault,
-) -> Result<Result<Verdict, Uncounted>, VaultError> {
-    open_by(
-        said,
-        |key, bytes, sig| Ok(history.judge(key, bytes, sig)),
-        |erasure, associated, sealed| vault.open_verdict(erasure, associated, sealed),
-    )
+) -> Result<Verdict, Uncounted> {
+    open_by(said, history, |erasure, associated, sealed| {
+        vault.open_verdict(erasure, associated, sealed)
+    })
 }
 
-/// Whether a holder of the vault, or of one of its backups, made it.
+/// First who signed it, then whether it opens, then what it says: so that nothing is believed, asked or
+/// looked up because of what anybody may have written.
+pub(super) fn open_by(
+    said: &Announcement,
+    history: &History,
+    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Verdict>, VaultError>,
+) -> Result<Verdict, Uncounted> {
+    if let Err(beyond) = said.body()
+        && history.is_word(said)
+    {
+        return Err(Uncounted::Beyond(beyond.clone()));
+    }
+    let vouched = history.vouches(said);
+    if vouched == Vouched::Forged {
+        return Err(Uncounted::Unsigned);
+    }
+    match (vouched, content(said, open)) {
+        (Vouched::Ours, Some(Ok(verdict))) => Ok(verdict),
+        // The vault said it, so it is not passed over.
+        (Vouched::Ours, Some(Err(beyond))) => Err(Uncounted::Beyond(beyond)),
+        (Vouched::Ours, None) => Err(Uncounted::TooNew),
+        // Nor is what a vault may have said that came from the same backup.
+        (Vouched::UnknownKey, Some(content)) => Err(Uncounted::Stranger(content.map(Box::new))),
+        (Vouched::Compromised, Some(Ok(verdict))) => Err(Uncounted::Compromised(Box::new(verdict))),
+        (Vouched::Forged | Vouched::Compromised | Vouched::UnknownKey, _) => {
+            Err(Uncounted::Unsigned)
+        }
+    }
+}
+
+/// What an announcement says, as far as it is sealed. `None`: it does not open.
+fn content(
+    said: &Announcement,
+    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Verdict>, VaultError>,
+) -> Option<Result<Verdict, Beyond>> {
+    let body = said.body();
+    // Whether it opens does not depend on what it is about.
+    let erasure = ErasureId(body.map_or(Uuid::nil(), |body| body.about));
+    let sealed = base64url::decode(&said.sealed()).unwrap_or_default();
+    let opened = open(erasure, &said.associated(), &sealed);
+    if !matches!(opened, Ok(None))
+        && let Err(beyond) = body
+    {
+        return Some(Err(beyond.clone()));
+    }
+    match opened {
+        Ok(None) => None,
+        Ok(Some(verdict)) if ErasureRecord::replayed(erasure, &verdict.note).is_ok() => {
+            Some(Ok(verdict))
+        }
+        Err(VaultError::NewerFormat { found, .. }) => Some(Err(Beyond::Format(found.to_string()))),
+        Ok(Some(_)) | Err(_) => Some(Err(Beyond::Form)),
+    }
+}
+
+/// Whether a holder of the vault, or of one of its backups, sealed it for who signs it.
 pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
-    let Ok(body) = said.body() else { return false };
-    let sealed = base64url::decode(&body.sealed).unwrap_or_default();
-    let opened = vault.open_verdict(ErasureId(body.about), &said.associated(), &sealed);
-    !matches!(opened, Ok(None))
+    let open =
+        |erasure, associated: &[u8], sealed: &[u8]| vault.open_verdict(erasure, associated, sealed);
+    content(said, open).is_some()
 }
 
 /// What of these announcements is said in the name of the vault that a backup is of, and does not count there.
@@ -186,15 +194,13 @@ pub fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> Unsuitable 
     let unlearned = statements.iter().find_map(|said| history.learn(said).err());
     let (mut odd, mut compromised) = (0, 0);
     for said in erasures {
-        let opened = open_by(
-            said,
-            |key, bytes, sig| Ok(history.judge(key, bytes, sig)),
-            |erasure, associated, sealed| backup.open_verdict(erasure, associated, sealed),
-        );
+        let opened = open_by(said, &history, |erasure, associated, sealed| {
+            backup.open_verdict(erasure, associated, sealed)
+        });
         match opened {
-            Ok(Ok(_)) => {}
-            Ok(Err(Uncounted::Compromised(_))) => compromised += 1,
-            _ => odd += 1,
+            Ok(_) => {}
+            Err(Uncounted::Compromised(_)) => compromised += 1,
+            Err(_) => odd += 1,
         }
     }
     Unsuitable { unlearned, odd, compromised }
@@ -278,14 +284,6 @@ mod tests {
         if said.vault().to_string() != file["vault"].as_str().unwrap() {
             return "another vault";
         }
-        match said.body() {
-            Err(_) if !history.is_word(said) => return "unsigned",
-            Err(Beyond::Format(_)) => return "format",
-            Err(Beyond::Reserved(_)) => return "reserved",
-            Err(Beyond::Unknown(_)) => return "kind",
-            Err(Beyond::Form) => return "form",
-            Ok(_) => {}
-        }
         if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
             return match history.clone().learn(said) {
                 Ok(_) => "good",
@@ -299,20 +297,20 @@ mod tests {
                 Err(Unlearned::UnknownSigner { .. }) => "unknown signer",
             };
         }
-        let vouches = |key, bytes: &[u8], sig: &_| Ok(history.judge(key, bytes, sig));
         let eras = eras(file);
         let open = |erasure, associated: &[u8], sealed: &[u8]| {
             open_vector(&eras, erasure, associated, sealed)
         };
-        match open_by(said, vouches, open).unwrap() {
+        match open_by(said, history, open) {
             Ok(_) => "good",
             Err(Uncounted::Unsigned) => "unsigned",
             Err(Uncounted::Stranger(..)) => "stranger",
             Err(Uncounted::TooNew) => "too new",
             Err(Uncounted::Compromised(_)) => "compromised",
             Err(Uncounted::Beyond(Beyond::Format(_))) => "format",
+            Err(Uncounted::Beyond(Beyond::Reserved(_))) => "reserved",
+            Err(Uncounted::Beyond(Beyond::Unknown(_))) => "kind",
             Err(Uncounted::Beyond(Beyond::Form)) => "form",
-            Err(other) => panic!("{other:?}"),
         }
     }
 

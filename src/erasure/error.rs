@@ -123,15 +123,16 @@ pub enum ErasureError {
         statements(.0)
     )]
     TooOld(Vec<InDoubt>),
-    /// The store announces erasures that open with this vault's secrets and are signed by a key that it does
-    /// not know. A restoration made them, of which this vault knows nothing, and then people are forgotten who
-    /// can be read here; or somebody who found a backup did. Only the operator can tell.
+    /// The store announces erasures, or what this version does not understand. They open with this vault's
+    /// secrets, and a key signed them that it does not know. A restoration made them, of which this vault knows
+    /// nothing, and then people are forgotten who can be read here; or somebody who found a backup did. Only the
+    /// operator can tell.
     #[error(
-        "the event store announces erasures that open with this vault's secrets and are signed by a key that \
+        "the event store announces what opens with this vault's secrets and is signed by a key that \
          it does not know ({}): by another restoration, if this is a restored vault or an old image, or by \
-         somebody who found a backup; nothing personal may be served before you say which; to apply one, \
+         somebody who found a backup; nothing personal may be served before you say which; to apply an erasure, \
          `--believe-erasure ID`; to pass over a forgery, `--past-erasure ID`; the id is the erasure's, or \
-         the event's where several events announce the erasure",
+         the event's where several events announce the erasure, or where it is no erasure",
         statements(.0)
     )]
     UnknownSigner(Vec<InDoubt>),
@@ -164,8 +165,8 @@ pub enum ErasureError {
     /// This vault was put back to before a change of its signing key, and the announcement of that change, or
     /// of an earlier one, is missing in the event store.
     #[error(
-        "the history of signing keys has a gap: the event store leads from key {replaces}, which this vault \
-         does not know, to key {key}, which announced erasures ({}); nothing personal may be served \
+        "the history of signing keys has a gap: key {key} says that it took the place of key {replaces}, this \
+         vault knows neither, and key {key} announced erasures ({}); nothing personal may be served \
          before you restore the missing events of oubliette-announcements, or a newer backup, or say of \
          each erasure whether to apply it (`--believe-erasure`) or to pass over it (`--past-erasure`)",
         statements(.erasures)
@@ -173,7 +174,7 @@ pub enum ErasureError {
     SigningKeyGap {
         /// The key that announced them.
         key: SigningKeyId,
-        /// The key that it replaced.
+        /// The key that it replaced, as it says.
         replaces: SigningKeyId,
         /// The announcements of the erasures.
         erasures: Vec<InDoubt>,
@@ -282,12 +283,9 @@ impl ErasureError {
     }
 }
 
-/// Each erasure, with the events that announce it and who signed them.
+/// Each announcement, with its event and who signed it.
 fn statements(all: &[InDoubt]) -> String {
-    let of = |one: &InDoubt| {
-        format!("erasure {} in event {}, signed by {}", one.erasure, one.event, one.signer)
-    };
-    let mut names: Vec<_> = all.iter().take(NAMED).map(of).collect();
+    let mut names: Vec<_> = all.iter().take(NAMED).map(InDoubt::to_string).collect();
     if all.len() > NAMED {
         names.push(format!("and {} more", all.len() - NAMED));
     }

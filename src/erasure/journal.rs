@@ -197,7 +197,7 @@ pub struct ErasureRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed: Option<Timestamp>,
     /// When the operator said that it is dealt with, because the vault could not open what it had
-    /// announced of it, or did not know who had. Then it was not applied.
+    /// announced of it. That was not applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dealt_with: Option<Timestamp>,
 }
@@ -249,10 +249,19 @@ impl ErasureRecord {
         Self { attempt, ..Self::empty(erasure) }
     }
 
-    /// The record of an erasure of which nothing is known but that the operator dealt with it.
-    pub(super) fn dealt_with(erasure: ErasureId) -> Self {
+    /// The record of an erasure that the operator dealt with. Nothing else may be known of it, or an earlier
+    /// attempt was applied.
+    pub(super) fn dealt_with(vault: &Vault, erasure: ErasureId) -> Result<Self, ErasureError> {
         let dealt_with = Some(Timestamp::now());
-        Self { destroyed: true, announced: true, dealt_with, ..Self::empty(erasure) }
+        let known = Self::find(vault, erasure)?.unwrap_or_else(|| Self::empty(erasure));
+        Ok(Self { destroyed: true, announced: true, dealt_with, ..known })
+    }
+
+    /// Whether no later attempt took more: the erasure was carried out when this was noted, or the operator
+    /// answers for it. One that was applied as it was announced may have been tried again since.
+    pub(crate) fn is_final(&self) -> bool {
+        let carried_out = self.destroyed && self.replayed.is_none();
+        carried_out || self.done || self.dealt_with.is_some()
     }
 
     /// The record of an erasure that is applied again, as it was announced; some were without one.

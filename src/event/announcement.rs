@@ -1,7 +1,7 @@
 //! What a vault announces in its event store: the kinds, the form, and the bytes that are sealed and
 //! signed. `docs/format.md` specifies it; what is signed, says [`spoken`](super::spoken).
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
@@ -145,12 +145,15 @@ pub struct Announcement {
 }
 
 /// What every announcement has, of whatever format and kind: all that a reader needs to check the
-/// signature. What else there is may be anything; were it parsed here, the vault's own word could be passed
-/// over for its form.
+/// signature, and to see whether a holder of the vault made it. What else there is may be anything; were it
+/// parsed here, the vault's own word could be passed over for its form.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 struct Head {
     vault: Uuid,
-    /// Who signed, and the signature. What has none may be an announcement; it counts for nothing.
+    /// Who signed, by the key and by its id, and the signature. What has none may be an announcement; it
+    /// counts for nothing.
+    #[serde(default)]
+    public: Option<VerifyingKey>,
     #[serde(default)]
     key: Option<SigningKeyId>,
     #[serde(default)]
@@ -180,6 +183,10 @@ pub(crate) struct Body {
     /// The signature of the key that a statement is about: whoever names it has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proof: Option<Signature>,
+    /// The key that signs. Without it nobody could check the signature of a key that they do not know, and
+    /// whom it names would be whoever somebody wrote there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) public: Option<VerifyingKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<SigningKeyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -295,19 +302,27 @@ impl Announcement {
         Ok(NewEvent::new(EventType::new(ANNOUNCED)?, self.data.clone()).with_id(self.id))
     }
 
-    /// Who signed, and the signature.
-    pub(crate) fn signature(&self) -> Option<(SigningKeyId, &Signature)> {
-        Some((self.head.key?, self.head.sig.as_ref()?))
+    /// Who signed, as it says: the key, its id, and the signature. Nothing of it is checked here.
+    pub(crate) fn signature(&self) -> Option<(VerifyingKey, SigningKeyId, &Signature)> {
+        Some((self.head.public?, self.head.key?, self.head.sig.as_ref()?))
     }
 
-    /// What the seal covers besides: all that is said in clear, and where.
+    /// What is sealed of it, as text; empty where that is none.
+    pub(crate) fn sealed(&self) -> String {
+        let tree = self.data.tree();
+        let sealed = tree.root().member("sealed").and_then(|sealed| sealed.string());
+        sealed.map(Cow::into_owned).unwrap_or_default()
+    }
+
+    /// What the seal covers besides: all that is said in clear, where, and who signs it. So nobody puts
+    /// their signature under what somebody else sealed.
     pub(crate) fn associated(&self) -> Vec<u8> {
-        self.bytes(b"oubliette announcement", &["sealed", "proof", "key", "sig"])
+        self.bytes(b"oubliette announcement", &["sealed", "proof", "sig"])
     }
 
     /// What the key that a statement is about signs.
     pub(crate) fn proof_bytes(&self) -> Vec<u8> {
-        self.bytes(b"oubliette proof of possession", &["sealed", "proof", "key", "sig"])
+        self.bytes(b"oubliette proof of possession", &["sealed", "proof", "sig"])
     }
 
     /// What the signature is over.
@@ -345,6 +360,7 @@ fn body(data: &Json) -> Result<Body, Beyond> {
 
 impl Body {
     /// A statement names a key, with its proof; a distrust names one that is known; an erasure names none.
+    /// What it is about has an id that carries the instant.
     fn has_its_form(&self) -> bool {
         let distrusts = self.kind == AnnouncementKind::Distrust;
         let names = self.kind.is_of_keys() && !distrusts;
@@ -354,6 +370,7 @@ impl Body {
             && stolen <= (self.kind == AnnouncementKind::SigningKey)
             && self.proof.is_some() <= names
             && self.distrust.is_some() == distrusts
+            && self.at.is_in(self.about)
     }
 }
 

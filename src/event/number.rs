@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use uuid::{NoContext, Uuid};
+use uuid::{NoContext, Uuid, Variant};
 
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident, $inner:ty) => {
@@ -200,6 +200,12 @@ impl Timestamp {
         // A remainder below a million, so that its nanoseconds fit.
         let nanos = u32::try_from(rest * 1000).unwrap_or(0);
         Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanos))
+    }
+
+    /// Whether a UUID is of version 7 and carries this instant, to the millisecond.
+    pub(crate) fn is_in(self, id: Uuid) -> bool {
+        let is_one = id.get_version_num() == 7 && id.get_variant() == Variant::RFC4122;
+        is_one && i64::try_from(id.as_u128() >> 80) == Ok(self.0.div_euclid(1000))
     }
 }
 

@@ -9,7 +9,6 @@
 //! | 2 erasure | of the erasure | JSON: its record, without names (`src/erasure/journal.rs`). Announcements and lists of erasures have a copy of it |
 //! | 3 backup | of the backup | JSON: its entry in the catalogue (see [`super::catalogue`]) |
 //! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `last`, `newest`: how far announcements are known (`src/erasure/witness/mark.rs`) |
-//! | 4 witness | of an erasure | JSON: `believed` and `passed`, lists of announcements of it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
 //! | 4 witness | 15 zeros, 1 | JSON: `gaps`, a list of announcements that are missing, each by its `event`, when it was `found`, and, where somebody `accepted` it, `by` whom and `at` what time (`src/erasure/witness/gap.rs`) |
 //! | 5 signing keys | zeros | JSON: the history (see [`super::signing`]) |
 //! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
@@ -17,6 +16,7 @@
 //! | 8 era | 4 zeros, its order among the vault's eras(8), its name(4) | 32 bytes: its secret (see [`super::eras`]) |
 //! | 9 claim | of the event | `H(dependent)`(16), since when(8) in microseconds (see [`super::unsettled`]) |
 //! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read. No backup has it |
+//! | 11 believed | of an event | JSON: `believed` and `passed`, lists of announcements in it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
 //!
 //! **One rule for all notes.** A program reads a note only if it knows the note's version, and would itself
 //! write the note with these very bytes.
@@ -65,8 +65,12 @@ impl NoteKind {
             Self::Era => "the secret of an era",
             Self::Claim => "the note of an owner claim",
             Self::Owners => "the note on owner rules",
+            Self::Believed => "the note on announcements in doubt",
         }
     }
+
+    /// The last one.
+    pub(crate) const LAST: Self = Self::Believed;
 
     /// The kind with this number.
     fn of(number: u8) -> Option<Self> {
@@ -82,6 +86,7 @@ impl NoteKind {
             Era,
             Claim,
             Owners,
+            Believed,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == number)
     }
@@ -161,7 +166,7 @@ pub(super) fn refuse_newer(place: &[u8], value: &[u8]) -> Result<(), VaultError>
 /// An error where a vault holds a kind of note that this program does not know, or anything after all notes.
 /// Whatever lies beneath a damaged page is not seen.
 pub(super) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultError> {
-    let from = places::after_notes(NoteKind::Owners);
+    let from = places::after_notes(NoteKind::LAST);
     match disk.tree().range(&from, &[u8::MAX; MAX_PLACE_BYTES], 1) {
         Ok(found) => match found.first() {
             Some((place, _)) => Err(VaultError::UnknownKind(places::unknown(place))),
@@ -411,8 +416,8 @@ pub(crate) mod tests {
         }
         let known = (0..=u8::MAX).filter_map(NoteKind::of).count();
         assert_eq!(
-            (known, NoteKind::of(0), NoteKind::of(NoteKind::Owners as u8 + 1)),
-            (10, None, None)
+            (known, NoteKind::of(0), NoteKind::of(NoteKind::LAST as u8 + 1)),
+            (11, None, None)
         );
     }
 }

@@ -292,8 +292,7 @@ pub enum NoteKind {
     Erasure = 2,
     /// An entry of the catalogue of backups.
     Backup = 3,
-    /// How far the announcements in the event store are known; and the erasures that an operator
-    /// believes though a stranger signed their announcements.
+    /// How far the announcements in the event store are known.
     Witness = 4,
     /// The history of the signing keys.
     SigningKeys = 5,
@@ -307,4 +306,7 @@ pub enum NoteKind {
     Claim = 9,
     /// Under which owner rules the whole event store was looked through for owners. One, of eight bytes.
     Owners = 10,
+    /// What the operator said of announcements that the vault cannot judge by itself. Under the id of an event,
+    /// which whoever writes to the store chooses.
+    Believed = 11,
 }

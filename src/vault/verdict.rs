@@ -32,6 +32,8 @@ const VERSION: u8 = 1;
 const WHOLE: u8 = 1;
 const CLOSED: u8 = 2;
 const SPARED: u8 = 4;
+/// What is sealed is filled up to a multiple of so many bytes: its length tells little of how many subjects there are.
+const STEP: usize = 256;
 
 impl Vault {
     /// How often the root changed: with every erasure, and now and then besides. It never falls,
@@ -218,7 +220,10 @@ impl Vault {
         readers.push(eras.current()?);
         readers.sort();
         readers.dedup();
-        seal_for(eras, &readers, &encode(verdict), associated)
+        let plain = encode(verdict);
+        // What this program could not read again would close every vault that opens it.
+        decode(verdict.erasure, &plain)?;
+        seal_for(eras, &readers, &plain, associated)
     }
 
     /// Opens what [`Vault::seal_verdict`] sealed. `None`: it is not of this vault, or was changed, or is
@@ -305,11 +310,12 @@ fn unseal(eras: &Eras, associated: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<
 
 fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
     let size = |taken: &Taken| 25 + 8 * taken.dead.len() + 24 * taken.spared.len();
-    let room: usize = verdict.taken.iter().map(size).sum();
-    let mut to = Writer::new(16 + room + verdict.note.len());
+    let taken = in_order(&verdict.taken);
+    let room: usize = taken.iter().map(size).sum();
+    let mut to = Writer::new(STEP + 16 + room + verdict.note.len());
     to.u8(VERSION);
-    to.count(verdict.taken.len());
-    for taken in &verdict.taken {
+    to.count(taken.len());
+    for taken in &taken {
         to.bytes(&taken.pseudonym);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let spared = flag(!taken.spared.is_empty(), SPARED);
@@ -333,26 +339,52 @@ fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
     };
     to.count(note.len());
     to.bytes(&note);
+    to.fill(STEP);
     to.done()
+}
+
+/// In the one spelling: subjects in ascending order, spans too, none of which touch.
+fn in_order(taken: &[Taken]) -> Vec<Taken> {
+    let mut taken = taken.to_vec();
+    taken.sort_by_key(|taken| taken.pseudonym);
+    for Taken { dead, .. } in &mut taken {
+        dead.sort_unstable();
+        dead.dedup_by(|later, earlier| {
+            let touches = later.0 <= earlier.1.next();
+            if touches {
+                earlier.1 = earlier.1.max(later.1);
+            }
+            touches
+        });
+    }
+    taken
 }
 
 fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
     let mut from = Reader::new("an announcement", bytes);
     from.version(VERSION)?;
-    let mut taken = Vec::new();
+    let mut taken: Vec<Taken> = Vec::new();
     for _ in 0..from.u32()? {
         let pseudonym = from.array()?;
+        if taken.last().is_some_and(|last| last.pseudonym >= pseudonym) {
+            return Err(from.odd());
+        }
         let flags = from.u8()?;
         if flags & !(WHOLE | CLOSED | SPARED) != 0 {
             return Err(from.odd());
         }
-        let mut dead = Vec::new();
+        let mut dead: Vec<(Generation, Generation)> = Vec::new();
         for _ in 0..from.u32()? {
-            let (first, last) = (from.u32()?, from.u32()?);
-            if first == 0 || last < first || last > LAST_GENERATION {
+            let (first, last) = (Generation(from.u32()?), Generation(from.u32()?));
+            let follows = dead.last().is_none_or(|(_, before)| before.next() < first);
+            if first < Generation::FIRST || last < first || last.0 > LAST_GENERATION || !follows {
                 return Err(from.odd());
             }
-            dead.push((Generation(first), Generation(last)));
+            dead.push((first, last));
+        }
+        // Whoever takes all takes something.
+        if flags & WHOLE != 0 && dead.is_empty() {
+            return Err(from.odd());
         }
         let mut spared = BTreeSet::new();
         if flags & SPARED != 0 {
@@ -381,7 +413,7 @@ fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
         [] => Vec::new(),
         note => notes::content(NoteKind::Erasure, note)?.to_vec(),
     };
-    from.end()?;
+    from.end_filled()?;
     Ok(Verdict { erasure, taken, note })
 }
 
@@ -490,10 +522,10 @@ mod tests {
         let verdict = |taken| Verdict { erasure, taken: vec![taken], note: b"note".to_vec() };
         let good = encode(&verdict(taken(1, 3)));
         assert_eq!(decode(erasure, &good).unwrap(), verdict(taken(1, 3)));
-        for length in 0..good.len() {
+        let end = 5 + 21 + 8 + 4 + 5;
+        for length in 0..end {
             assert!(decode(erasure, &good[..length]).is_err(), "truncated to {length}");
         }
-        assert!(decode(erasure, &[good.as_slice(), b"x"].concat()).is_err());
         for (from, to) in [(0, 1), (3, 2), (1, LAST_GENERATION + 1), (1, u32::MAX)] {
             assert!(decode(erasure, &encode(&verdict(taken(from, to)))).is_err(), "{from} to {to}");
         }
@@ -507,9 +539,8 @@ mod tests {
         };
         let list = sparing(&[(1, 1), (2, 1)]);
         let bytes = encode(&list);
-        assert_eq!(bytes.len(), good.len() + 4 + 2 * 24);
         assert_eq!(decode(erasure, &bytes).unwrap(), list);
-        for length in 0..bytes.len() {
+        for length in 0..end + 4 + 2 * 24 {
             assert!(decode(erasure, &bytes[..length]).is_err(), "truncated to {length}");
         }
         // Whatever bit is changed, it is refused, or is another verdict.
@@ -520,7 +551,7 @@ mod tests {
                 Ok(read) => assert_eq!(*encode(&read), flipped, "bit {bit}"),
                 Err(VaultError::NewerFormat { found, .. }) => {
                     // The version of the plaintext, or of the record at its end.
-                    let versions = [0, bytes.len() - 5];
+                    let versions = [0, end + 4 + 2 * 24 - 5];
                     assert!(versions.contains(&(bit / 8)), "bit {bit}");
                     assert_eq!(found, u32::from(flipped[bit / 8]), "bit {bit}");
                 }
@@ -529,7 +560,7 @@ mod tests {
             }
         }
         let at = 1 + 4 + 16 + 1 + 4 + 8 + 4;
-        for (changed, to) in [(at + 3, 3), (at + 24 + 3, 1), (at, 1), (at - 1, 0), (at - 1, 3)] {
+        for (changed, to) in [(at + 3, 3), (at + 24 + 3, 1), (at, 1), (at - 1, 0), (at - 1, 4)] {
             let mut bytes = bytes.to_vec();
             bytes[changed] = to;
             assert!(decode(erasure, &bytes).is_err(), "byte {changed} is {to}");
@@ -537,5 +568,89 @@ mod tests {
         let mut flags = good.to_vec();
         flags[21] = 8;
         assert!(decode(erasure, &flags).is_err());
+    }
+
+    fn taken(pseudonym: u8, dead: &[(u32, u32)]) -> Taken {
+        Taken {
+            pseudonym: [pseudonym; 16],
+            dead: dead.iter().map(|(from, to)| (Generation(*from), Generation(*to))).collect(),
+            spared: BTreeSet::new(),
+            whole: false,
+            closed: false,
+        }
+    }
+
+    /// However a plan or a fence lists them. Else two readers could take the same bytes for two things.
+    #[test]
+    fn what_an_announcement_takes_has_one_spelling() {
+        let erasure = ErasureId::now();
+        let verdict = |taken| Verdict { erasure, taken, note: Vec::new() };
+        let one = encode(&verdict(vec![taken(1, &[(1, 3), (5, 6)]), taken(2, &[(7, 7)])]));
+        let other = encode(&verdict(vec![
+            taken(2, &[(7, 7)]),
+            taken(1, &[(5, 5), (2, 3), (6, 6), (1, 2)]),
+        ]));
+        assert_eq!(one, other);
+        assert_eq!(encode(&decode(erasure, &one).unwrap()), one);
+        // As nobody writes it. A subject has 21 bytes, and 8 for each span.
+        let (first, second) = (&one[5..42], &one[42..71]);
+        let rest = &one[71..];
+        assert_eq!([&one[..5], first, second, rest].concat(), *one);
+        for odd in [[second, first], [first, first]] {
+            assert!(decode(erasure, &[&one[..5], &odd.concat(), rest].concat()).is_err());
+        }
+        let spelled = |dead: &[(u32, u32)]| {
+            let mut plain = one[..5].to_vec();
+            plain[4] = 1;
+            plain.extend_from_slice(&[1; 16]);
+            plain.push(0);
+            plain.extend_from_slice(&(dead.len() as u32).to_be_bytes());
+            let spans = dead.iter().flat_map(|(from, to)| [from.to_be_bytes(), to.to_be_bytes()]);
+            plain.extend(spans.flatten());
+            plain.extend_from_slice(&[0; 4]);
+            decode(erasure, &plain)
+        };
+        assert_eq!(spelled(&[(1, 2), (4, 4)]).unwrap().taken, [taken(1, &[(1, 2), (4, 4)])]);
+        for odd in [[(4, 4), (1, 2)], [(1, 2), (1, 2)], [(1, 2), (2, 3)], [(1, 2), (3, 4)]] {
+            assert!(spelled(&odd).is_err(), "{odd:?}");
+        }
+        // Whoever takes all takes something.
+        let mut all = encode(&verdict(vec![taken(1, &[])]));
+        assert!(decode(erasure, &all).is_ok());
+        all[21] = WHOLE;
+        assert!(decode(erasure, &all).is_err());
+    }
+
+    #[test]
+    fn the_length_of_an_announcement_tells_little_and_what_fills_it_is_nothing() {
+        let erasure = ErasureId::now();
+        let verdict = |subjects: u8, note: &[u8]| {
+            let taken = (0..subjects).map(|subject| taken(subject, &[(1, 1)])).collect();
+            Verdict { erasure, taken, note: note.to_vec() }
+        };
+        let lengths = (0..40).map(|subjects| encode(&verdict(subjects, b"ticket 4711")).len());
+        let lengths: BTreeSet<_> = lengths.collect();
+        assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [256, 512, 768, 1024, 1280]);
+        let plain = encode(&verdict(1, b"ticket 4711"));
+        let end = 5 + 29 + 4 + 12;
+        for at in end..plain.len() {
+            let mut changed = plain.to_vec();
+            changed[at] = 1;
+            assert!(decode(erasure, &changed).is_err(), "byte {at}");
+        }
+        for length in [end, end + 1, plain.len() + 1000] {
+            let mut filled = plain.to_vec();
+            filled.resize(length, 0);
+            assert_eq!(decode(erasure, &filled).unwrap(), verdict(1, b"ticket 4711"));
+        }
+    }
+
+    /// What is announced is never taken back.
+    #[test]
+    fn what_could_not_be_read_again_is_not_sealed() {
+        let vault = Vault::in_memory().unwrap();
+        let taken = vec![taken(1, &[(1, 1)]), taken(1, &[(2, 2)])];
+        let verdict = Verdict { erasure: ErasureId::now(), taken, note: Vec::new() };
+        assert!(matches!(vault.seal_verdict(&verdict, b""), Err(VaultError::Damaged(_))));
     }
 }

@@ -81,6 +81,12 @@ impl Writer {
         }
     }
 
+    /// Zeros up to a multiple of so many bytes.
+    pub(super) fn fill(&mut self, step: usize) {
+        let length = self.0.len().next_multiple_of(step) - self.0.len();
+        self.bytes(&vec![0; length]);
+    }
+
     pub(super) fn done(self) -> Value {
         self.0
     }
@@ -192,5 +198,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn end(self) -> Result<(), VaultError> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.odd()) }
+    }
+
+    /// As [`Self::end`], behind what [`Writer::fill`] wrote.
+    pub(super) fn end_filled(self) -> Result<(), VaultError> {
+        if self.rest.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(self.odd()) }
     }
 }

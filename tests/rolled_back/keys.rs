@@ -369,7 +369,7 @@ async fn a_gap_in_the_history_of_keys_keeps_everything_closed_by_its_own_name() 
         ErasureError::SigningKeyGap { key, replaces, erasures } => {
             let erasures: Vec<_> =
                 erasures.iter().map(|doubt| (doubt.erasure, doubt.signer)).collect();
-            assert_eq!((key, replaces, erasures), (last, missing, vec![(erased, last)]));
+            assert_eq!((key, replaces, erasures), (last, missing, vec![(Some(erased), last)]));
         }
         other => panic!("{other}"),
     }

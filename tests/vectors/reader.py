@@ -80,7 +80,7 @@ def spoken(label, line, *left_out):
     """An announcement's bytes: its place and the canonical form of its members, without some (section 10)."""
     members = canonical({k: v for k, v in line.items() if k not in ("id", *left_out)}).encode()
     return framed(label, b"oubliette-announcements", uuid.UUID(line["id"]).bytes, members)
-def associated(line): return spoken(b"oubliette announcement", line, "sealed", "proof", "key", "sig")
+def associated(line): return spoken(b"oubliette announcement", line, "sealed", "proof", "sig")
 def of_era(secret, label): return hmac.digest(secret, b"oubliette era 1: " + label, "sha256")
 def open_announcement(line, eras):
     """Associated data and plaintext of an announcement, by whichever of these eras it is sealed for."""
@@ -100,11 +100,14 @@ def verify(keys, key, message, sig, unknown, wrong):
     assert key in keys, unknown
     try: Ed25519PublicKey.from_public_bytes(keys[key]).verify(sig, message)
     except InvalidSignature: raise AssertionError(wrong)
-def is_signed(line, key, public):
-    if line.get("key") != key or "sig" not in line: return False
-    try: Ed25519PublicKey.from_public_bytes(public).verify(token(line["sig"]), spoken(b"oubliette signed announcement", line, "sig"))
-    except (InvalidSignature, AssertionError): return False
-    return True
+def signer(line):
+    """The key that an announcement gives, if that has the id that it names and signed it; nobody else is told of."""
+    try:
+        public = token(line["public"])
+        assert len(public) == 32 and key_id(line["public"]) == line["key"]
+        Ed25519PublicKey.from_public_bytes(public).verify(token(line["sig"]), spoken(b"oubliette signed announcement", line, "sig"))
+    except (InvalidSignature, AssertionError, KeyError): return None
+    return line["public"]
 def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", token(public))).digest()[:16])
 def is_key_id(text):
     try: return len(token(text)) == 16
@@ -113,20 +116,20 @@ def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 STATED = ("signing-key", "successor")
 KINDS = ("erasure", "distrust", *STATED)
 LATER = [f"{kind}{end}" for kind in ("hold", "suspension", "restriction", "link") for end in ("", "-lifted")] + ["erasure-lifted"]
-MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "key", "sig"}
+MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "public", "key", "sig"}
+def is_id_of(about, at):
+    """Whether an id is of version 7 and carries an instant, to the millisecond."""
+    about, at = uuid.UUID(about), datetime.datetime.fromisoformat(at.replace("Z", "+00:00"))
+    millis = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(milliseconds=1)
+    return about.version == 7 and about.int >> 80 == millis
 class History:
     """A vault's signing keys: who signs, who signed, who is to (section 9)."""
     def __init__(self, vault, public):
         self.vault, self.keys, self.pins, self.stolen, self.next = vault, {key_id(public): public}, {}, set(), {}
-    def is_of_ours(self, line):
-        """Whether a key of the history signed it; None: it names none of them."""
-        key = line.get("key")
-        return is_signed(line, key, token(self.keys[key])) if key in self.keys else None
-    def is_word(self, line):
+    def is_word(self, public):
         signs = [*self.keys][-1]
         pins = [p for k, p in self.pins.items() if k == signs and k not in self.stolen]
-        known = {k: p for k, p in self.keys.items() if k not in self.stolen} | {key_id(p): p for p in pins}
-        return any(is_signed(line, k, token(p)) for k, p in known.items())
+        return public in [p for k, p in self.keys.items() if k not in self.stolen] + pins
     def judge(self, line, eras):
         """Raises what is wrong with an announcement, and learns from a statement."""
         assert line["vault"] == self.vault, "another vault"
@@ -137,36 +140,40 @@ class History:
         elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
               or kind != "signing-key" and "compromised" in line.get("statement", {})
               or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
-        elif not is_key_id(line["log"]): wrong = "form"
-        if wrong: raise AssertionError(wrong if self.is_word(line) else "unsigned")
-        if kind == "distrust": return self.distrust(line, line["distrust"]["key"])
-        if kind != "erasure": return self.learn(line, kind, line["statement"])
-        ours = self.is_of_ours(line)
-        assert "sig" in line and "key" in line and ours is not False, "unsigned"
-        try: wrong = read_verdict(open_announcement(line, eras)[1], line["about"]) and None
-        except (StopIteration, InvalidTag): wrong = "too new"
+        elif not is_key_id(line["log"]) or not is_id_of(line["about"], line["at"]): wrong = "form"
+        public = signer(line)
+        if wrong and self.is_word(public): raise AssertionError(wrong)
+        if not wrong and kind == "distrust": return self.distrust(public, line["distrust"]["key"])
+        if not wrong and kind != "erasure": return self.learn(line, kind, line["statement"])
+        assert public, "unsigned"
+        try:
+            text = open_announcement(line, eras)[1]
+            wrong = wrong or (read_verdict(text, line["about"]) and None)
+        except (StopIteration, InvalidTag): raise AssertionError("too new" if self.is_word(public) and line["key"] in self.keys else "unsigned")
         except AssertionError as error: wrong = "format" if str(error) == "format" else "form"
-        if ours is None or line["key"] in self.stolen:
-            raise AssertionError("unsigned" if wrong else "stranger" if ours is None else "compromised")
+        assert line["key"] in self.keys, "stranger"
+        assert line["key"] not in self.stolen, "unsigned" if wrong else "compromised"
         assert not wrong, wrong
-    def distrust(self, line, key):
+    def distrust(self, public, key):
         """Only a later key that is trusted may. Here no successor waits for a restored vault's key."""
-        order, signer = list(self.keys), line.get("key")
+        assert public, "forged"
+        order, signer = list(self.keys), key_id(public)
         assert signer in order, "unknown signer"
-        assert is_signed(line, signer, token(self.keys[signer])), "forged"
         assert signer not in self.stolen, "compromised"
         if key not in order: return
         assert order.index(key) < order.index(signer), "not later"
         self.stolen.add(key)
     def learn(self, line, kind, statement):
+        public = signer(line)
         new, old = key_id(statement["public"]), statement["replaces"]
-        assert old in self.keys, "gap"
-        pin = self.pins.get(old)
-        pinned = kind == "signing-key" and pin == statement["public"] and is_signed(line, new, token(pin))
-        assert pinned or is_signed(line, old, token(self.keys[old])), "forged"
         try: Ed25519PublicKey.from_public_bytes(token(statement["public"])).verify(
-            token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "key", "sig"))
+            token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "sig"))
         except (InvalidSignature, KeyError): raise AssertionError("forged")
+        assert public, "forged"
+        assert old in self.keys, "gap" if line["key"] in (old, new) else "forged"
+        pin = self.pins.get(old)
+        pinned = kind == "signing-key" and pin == statement["public"] == public
+        assert pinned or public == self.keys[old], "forged"
         if (pin == statement["public"]) if kind == "successor" else self.next.get(old) == new: return
         assert old not in self.stolen, "compromised"
         assert old not in self.next and new not in self.keys, "replaced"
@@ -231,15 +238,18 @@ def read_verdict(text, erasure):
     for _ in range(number()):
         pseudonym, flags = take(16).hex(), take(1)[0]
         assert flags < 8, "flags"
-        taken.append({"pseudonym": pseudonym, "whole": bool(flags & 1), "closed": bool(flags & 2),
-                      "dead": [[number(), number()] for _ in range(number())]})
-        assert all(1 <= first <= last < 2**24 for first, last in taken[-1]["dead"]), "a span"
+        assert not taken or taken[-1]["pseudonym"] < pseudonym, "order of subjects"
+        dead = [[number(), number()] for _ in range(number())]
+        assert dead or not flags & 1, "all, and nothing"
+        assert all(1 <= first <= last < 2**24 for first, last in dead), "span"
+        assert all(last + 1 < first for (_, last), (first, _) in zip(dead, dead[1:])), "order of spans"
+        taken.append({"pseudonym": pseudonym, "whole": bool(flags & 1), "closed": bool(flags & 2), "dead": dead})
         if flags & 4:
             spared = [[number(), take(20).hex()] for _ in range(number())]
             assert spared and all(one < other for one, other in zip(spared, spared[1:])), "spared"
             taken[-1]["spared"] = spared
     record = take(number())
-    assert at == len(text), "something follows"
+    assert not any(text[at:]), "something follows"
     try: record = read_record(record, erasure) if record else ""
     except ValueError: raise AssertionError("form")
     return {"taken": taken, "record": record}

@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 import reader
 from reader import History, Number, b64, framed, key_id, once, token
 
-KINDS = range(1, 11)  # of notes
+KINDS = range(1, 12)  # of notes
 FORMS = {(1, 1): 22, (1, 2): 38, (1, 3): 34, (2,): 21, (3,): 22}  # how many bytes a place has
 class Bytes:
     """Reads from its beginning; whatever is missing or left is an error of this name."""

@@ -9,7 +9,7 @@ use std::{
 use super::{Ill, VerifyNews, VerifyReport, events::Events, vault::Books};
 use crate::{
     audit::{AuditError, Where},
-    erasure::{self, Uncounted},
+    erasure::{self, ErasureRecord, Uncounted},
     event::{Announcement, AnnouncementKind, ErasureId, EventId, RecordedEvent, Tombstone},
     layer::tombstone::{self, Touches, Unvouched},
     store::{EventStore, Unreadable},
@@ -197,14 +197,14 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Err(Uncounted::TooNew) => {
                 told.erasures.extend(said.erasure());
-                let known = |erasure| self.books.records.contains_key(&erasure);
-                if !said.erasure().is_some_and(known) {
+                let record = said.erasure().and_then(|erasure| self.books.records.get(&erasure));
+                if !record.is_some_and(ErasureRecord::is_final) {
                     let what = "this vault announced an erasure here, and cannot open it any more";
                     self.found(Ill::UnknownEra, event, what);
                 }
             }
             // What the vault knows is so, whoever says it.
-            Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(verdict, _))
+            Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(Ok(verdict)))
                 if self.books.records.contains_key(&verdict.erasure)
                     && self.vault.covers(&verdict)? =>
             {

@@ -43,6 +43,12 @@ fn numbered(number: u8) -> String {
     format!("6fa459ea-ee8a-5ca4-894e-db77e16000{number:02x}")
 }
 
+/// The id of what was decided at an instant.
+fn about(at: &str, number: u8) -> String {
+    let millis = at.parse::<Timestamp>().unwrap().as_micros() as u128 / 1000;
+    Uuid::from_u128(millis << 80 | 0x774b << 64 | 0xbcce << 48 | u128::from(number)).to_string()
+}
+
 /// An announcement to be made.
 struct Case {
     /// All members that are in clear, but for who signed.
@@ -84,6 +90,9 @@ impl Case {
 
     fn made(mut self) -> (Announcement, Self) {
         let eras: Vec<_> = self.eras.iter().map(|number| era(*number)).collect();
+        let public = signer(self.by).public();
+        self.line["public"] = public.to_string().into();
+        self.line["key"] = public.id().to_string().into();
         let mut sealed = String::new();
         let bytes = seal_as_vector(&eras, &self.said().associated(), &self.plaintext);
         base64url::encode(&bytes, &mut sealed);
@@ -92,7 +101,6 @@ impl Case {
             let proof = signer(prover).sign(&self.said().proof_bytes());
             self.line["proof"] = proof.to_string().into();
         }
-        self.line["key"] = signer(self.by).public().id().to_string().into();
         self.line["sig"] = signer(self.by).sign(&self.said().signed_bytes()).to_string().into();
         (self.said(), self)
     }
@@ -104,7 +112,7 @@ impl Case {
 
 /// A statement that leads from one key to another.
 fn statement(number: u8, kind: &str, at: &str, epoch: u8, of: u8, replaces: u8) -> Case {
-    let (id, about) = (numbered(number), numbered(number + 90));
+    let (id, about) = (numbered(number), about(at, number));
     let mut case = Case::new(&id, kind, &about, at, epoch);
     case.line["statement"] = json!({
         "public": signer(of).public().to_string(),
@@ -172,7 +180,6 @@ fn good(name: &str, case: Case) -> Value {
     // The program would write the same.
     let written = Announcement::new(said.id(), said.body().unwrap()).unwrap();
     assert_eq!(written, said, "{name}");
-    let record = case.plaintext.len() - 1;
     let mut vector = json!({
         "name": name,
         "associated": hex(&said.associated()),
@@ -183,7 +190,7 @@ fn good(name: &str, case: Case) -> Value {
     if case.prover.is_some() {
         vector["proved"] = hex(&said.proof_bytes()).into();
     }
-    vector["opened"] = if record > 8 {
+    vector["opened"] = if case.plaintext != plain(vec![], &[]) {
         let taken = taken().into_iter().map(|taken| {
             let span = |(from, to): &(Generation, Generation)| json!([from.0, to.0]);
             let mut told = json!({
@@ -196,7 +203,7 @@ fn good(name: &str, case: Case) -> Value {
             }
             told
         });
-        let record = String::from_utf8(self::record()).unwrap();
+        let record = String::from_utf8(record()).unwrap();
         json!({ "taken": taken.collect::<Vec<_>>(), "record": record })
     } else {
         json!({ "taken": [], "record": "" })
@@ -239,6 +246,41 @@ fn vectors() -> Vec<Value> {
             "one of another log that names the one before, takes nothing, and is signed by an earlier key",
             other,
         ),
+    ]
+}
+
+/// What is sealed before the record.
+fn subjects(taken: &[Taken]) -> Vec<u8> {
+    let size = |taken: &Taken| {
+        let spared = taken.spared.len();
+        21 + 8 * taken.dead.len() + if spared > 0 { 4 + 24 * spared } else { 0 }
+    };
+    let length = 5 + taken.iter().map(size).sum::<usize>();
+    plain(taken.to_vec(), &[])[..length].to_vec()
+}
+
+/// Subjects and spans in orders in which nobody writes them.
+fn odd_orders() -> Vec<(&'static str, Vec<u8>)> {
+    let all = taken();
+    let [first, second] = [0, 1].map(|n| subjects(&all[n..=n])[5..].to_vec());
+    let two = |one: &[u8], other: &[u8]| [&[1, 0, 0, 0, 2], one, other].concat();
+    let spans = |spans: &[(u32, u32)], flags: u8| {
+        let mut plain = vec![1, 0, 0, 0, 1];
+        plain.extend_from_slice(&[7; 16]);
+        plain.push(flags);
+        plain.extend_from_slice(&(spans.len() as u32).to_be_bytes());
+        plain.extend(
+            spans.iter().flat_map(|(from, to)| [from.to_be_bytes(), to.to_be_bytes()]).flatten(),
+        );
+        plain
+    };
+    vec![
+        ("subjects in another order", two(&second, &first)),
+        ("a subject twice", two(&first, &first)),
+        ("spans in another order", spans(&[(4, 4), (1, 2)], 0)),
+        ("spans that overlap", spans(&[(1, 2), (2, 4)], 0)),
+        ("spans that touch", spans(&[(1, 2), (3, 4)], 0)),
+        ("all of a subject, and no span", spans(&[], 1)),
     ]
 }
 
@@ -294,7 +336,27 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     );
     let newer = |text: &[u8]| [&[2], &text[1..]].concat();
     let strange = first().by(STRANGER).sealing(newer(&plain(taken(), &record())));
-    add("signed by a key that the vault never had, and newer inside", "unsigned", strange.line());
+    add("signed by a key that the vault never had, and newer inside", "stranger", strange.line());
+    for (name, member, value) in [
+        ("in a later format", "format", json!(2)),
+        ("of a reserved kind", "kind", json!("hold")),
+        ("of a kind of which nobody knows", "kind", json!("pardon")),
+        ("with a member of which nobody knows", "more", json!(true)),
+    ] {
+        let case = || first().by(STRANGER).with(member, value.clone());
+        add(
+            &format!("signed by a key that the vault never had, {name}"),
+            "stranger",
+            case().line(),
+        );
+        let mut closed = case();
+        closed.eras = vec![5];
+        add(
+            &format!("signed by a key that the vault never had, {name}, and it does not open"),
+            "unsigned",
+            closed.line(),
+        );
+    }
     let mut later = first();
     later.eras = vec![5];
     add("sealed for later eras alone", "too new", later.line());
@@ -324,8 +386,7 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     );
     let of_record = |edit: &dyn Fn(Vec<u8>) -> Vec<u8>| {
         // The record's version and text are the last that is sealed, after their length.
-        let mut text = plain(taken(), &[]);
-        text.truncate(text.len() - 4);
+        let mut text = subjects(&taken());
         let record = edit([&[1], record().as_slice()].concat());
         text.extend_from_slice(&u32::try_from(record.len()).unwrap().to_be_bytes());
         first().sealing([text, record].concat()).line()
@@ -359,8 +420,37 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     odd("a span from generation 0 on", &|taken| taken[0].dead = vec![span(0, 4)]);
     odd("a span beyond the last generation", &|taken| taken[0].dead = vec![span(1, 1 << 24)]);
     let mut tail = plain(taken(), &record());
-    tail.push(0);
+    tail.push(1);
     add("something follows what is sealed", "form", first().sealing(tail).line());
+    let mut filled = plain(taken(), &record());
+    *filled.last_mut().unwrap() = 1;
+    add("what is sealed is filled with something", "form", first().sealing(filled).line());
+    for (name, subjects) in odd_orders() {
+        add(name, "form", first().sealing([subjects, vec![0; 4]].concat()).line());
+    }
+    for (name, id) in [
+        ("an erasure whose id is all zeros", Uuid::nil().to_string()),
+        ("an erasure whose id is of version 4", VAULT.to_owned()),
+        ("an erasure whose id carries another millisecond", ERASURE.replace("ac96", "ac97")),
+    ] {
+        add(name, "form", first().with("about", id).line());
+    }
+    let mut later =
+        statement(42, "signing-key", "2026-12-03T00:00:00Z", 52, SUCCESSOR, PRESENT).by(SUCCESSOR);
+    later.line["about"] = about("2026-12-03T00:00:00.001Z", 42).into();
+    add("a statement whose id carries another millisecond", "form", later.line());
+    add("without the key that signs", "unsigned", without(line, &["public"]));
+    let other = signer(FIRST).public().to_string();
+    add("with a key that does not have the id", "unsigned", set(line, "public", other.into()));
+    let mut other = first().sealing(plain(vec![], &[])).line();
+    other["sig"] = line["sig"].clone();
+    add("what was signed, with something else sealed in it", "unsigned", other);
+    let (stranger, mut theirs) = (signer(STRANGER), line.clone());
+    theirs["public"] = stranger.public().to_string().into();
+    theirs["key"] = stranger.public().id().to_string().into();
+    let bytes = theirs.to_string().parse::<Announcement>().unwrap().signed_bytes();
+    theirs["sig"] = stranger.sign(&bytes).to_string().into();
+    add("what the vault sealed, signed by somebody else", "unsigned", theirs);
     for kind in [
         "erasure-lifted",
         "hold",
@@ -416,6 +506,13 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     add("a successor of a key that is said to be stolen", "form", successor.line());
     add("a second successor", "pinned before", change(35, "successor", 6, PRESENT).line());
     add("from a key that is not in the history", "gap", change(36, key, 7, STRANGER).line());
+    let change = |number| change(number, key, 7, STRANGER);
+    add("from such a key, which did not sign it", "forged", change(40).by(OLDEST).line());
+    let mut unproved = change(41);
+    unproved.prover = Some(STRANGER);
+    add("from such a key, to one that did not sign it", "forged", unproved.line());
+    let change =
+        |number, kind, of, replaces| statement(number, kind, at, number + 10, of, replaces);
     let mut unproved = change(37, key, SUCCESSOR, PRESENT).by(SUCCESSOR);
     unproved.prover = Some(STRANGER);
     add("whoever names the key does not have it", "forged", unproved.line());

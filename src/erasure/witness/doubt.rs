@@ -4,6 +4,8 @@
 //! sign it: so an id says nothing. What the operator says is of one announcement, whatever else bears the
 //! same ids.
 
+use std::fmt;
+
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,35 +16,40 @@ use super::{
         ErasureError, ErasureRecord, Uncounted,
         announce::{judge, stream},
     },
-    found::is_known,
+    found::{is_final, is_known},
     mark::Mark,
 };
 use crate::{
-    event::{Announcement, Digest, ErasureId, EventId, SigningKeyId},
+    event::{Announcement, AnnouncementKind, Beyond, Digest, ErasureId, EventId, SigningKeyId},
     store::{EventStore, ReadOptions},
     vault::{NoteKind, Vault, VaultError, notes},
 };
 
-/// An announcement of an erasure that the vault cannot judge by itself.
+/// An announcement that the vault cannot judge by itself. All that is told of it is signed by the key that it names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct InDoubt {
-    /// The erasure.
-    pub erasure: ErasureId,
+    /// The erasure; `None`: this version does not understand what is announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<ErasureId>,
     /// The event that announces it, wholly or in part.
     pub event: EventId,
     /// The signing key.
     pub signer: SigningKeyId,
     #[serde(skip)]
     digest: Digest,
+    /// What this version does not understand of it.
+    #[serde(skip)]
+    beyond: Option<Beyond>,
 }
 
 impl InDoubt {
-    /// `None`: it is no announcement of an erasure, or not signed.
-    pub(super) fn of(said: &Announcement) -> Option<Self> {
-        let (erasure, (signer, _)) = (said.erasure()?, said.signature()?);
+    /// Of an announcement whose signature was checked by the key that it gives.
+    pub(super) fn of(said: &Announcement, beyond: Option<&Beyond>) -> Option<Self> {
+        let (_, signer, _) = said.signature()?;
         let digest = Digest(Sha256::digest(said.signed_bytes()).into());
-        Some(Self { erasure, event: said.id(), signer, digest })
+        let (erasure, beyond) = (said.erasure(), beyond.cloned());
+        Some(Self { erasure, event: said.id(), signer, digest, beyond })
     }
 
     fn word(&self) -> Word {
@@ -59,8 +66,20 @@ struct Word {
     digest: Digest,
 }
 
-/// What the operator said of the announcements of one erasure: a note of the kind `Witness`, under the
-/// erasure's id.
+impl fmt::Display for InDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.erasure, &self.beyond) {
+            (Some(erasure), None) => write!(f, "erasure {erasure}")?,
+            (Some(erasure), Some(beyond)) => write!(f, "erasure {erasure}, {beyond},")?,
+            (None, Some(beyond)) => write!(f, "{beyond}")?,
+            (None, None) => write!(f, "an announcement")?,
+        }
+        write!(f, " in event {}, signed by {}", self.event, self.signer)
+    }
+}
+
+/// What the operator said of the announcements in one event: a note of the kind `Believed`, under the event's
+/// id. Whoever writes to the store chooses that, so that no other note may be of that kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Words {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -71,10 +90,10 @@ pub(super) struct Words {
 
 impl Words {
     /// A note that is not in form is refused: it would say of somebody that they are forgotten.
-    pub(super) fn of(vault: &Vault, erasure: ErasureId) -> Result<Self, VaultError> {
-        match vault.note(NoteKind::Witness, erasure.0.into_bytes())? {
+    pub(super) fn of(vault: &Vault, event: EventId) -> Result<Self, VaultError> {
+        match vault.note(NoteKind::Believed, event.0.into_bytes())? {
             None => Ok(Self::default()),
-            Some(note) => notes::from_json(NoteKind::Witness, &note),
+            Some(note) => notes::from_json(NoteKind::Believed, &note),
         }
     }
 
@@ -86,11 +105,11 @@ impl Words {
         self.passed.contains(&said.word())
     }
 
-    async fn note(self, vault: &Vault, erasure: ErasureId) -> Result<(), VaultError> {
+    async fn note(self, vault: &Vault, event: EventId) -> Result<(), VaultError> {
         let note = notes::to_json(&self)?;
         // What was read and did not count is read once more.
         Mark::rewind(vault).await?;
-        vault.put_note(NoteKind::Witness, erasure.0.into_bytes(), &note).await
+        vault.put_note(NoteKind::Believed, event.0.into_bytes(), &note).await
     }
 }
 
@@ -120,7 +139,8 @@ pub async fn announced<S: EventStore>(store: &S) -> Result<Vec<Announcement>, Er
 /// `named` is the id of its event, or of the erasure where no other announcement of it is in doubt.
 ///
 /// # Errors
-/// [`ErasureError::NotInDoubt`], [`ErasureError::SeveralStatements`]; errors of the vault.
+/// [`ErasureError::NotInDoubt`], [`ErasureError::SeveralStatements`]; [`ErasureError::NotCarriedOut`] where this
+/// version does not understand it; errors of the vault.
 pub async fn believe(
     vault: &Vault,
     announced: &[Announcement],
@@ -130,11 +150,15 @@ pub async fn believe(
     if !opens {
         return Err(ErasureError::TooOld(vec![said]));
     }
-    let mut words = Words::of(vault, said.erasure)?;
+    if let Some(beyond) = &said.beyond {
+        let (what, events) = (beyond.to_string(), vec![said.event]);
+        return Err(ErasureError::NotCarriedOut { what, events });
+    }
+    let mut words = Words::of(vault, said.event)?;
     say(said.word(), &mut words.believed, &mut words.passed);
     // Whoever knows this vault, and not that key, must hear of it as well.
     vault.change_keys(vault.signing_history()?, &[], true, None).await?;
-    Ok(words.note(vault, said.erasure).await?)
+    Ok(words.note(vault, said.event).await?)
 }
 
 /// Says of an announcement that it is not to be applied: it is a forgery; or everybody whom it took is
@@ -152,15 +176,14 @@ pub async fn pass_over(
     named: Uuid,
 ) -> Result<(), ErasureError> {
     let Some((said, opens)) = find(vault, announced, named)? else { return Ok(()) };
-    if !opens {
+    if let (false, Some(erasure)) = (opens, said.erasure) {
         // The vault's own: it is an erasure, of which there is a record.
-        let record = ErasureRecord::dealt_with(said.erasure).to_note()?;
-        let id = said.erasure.0.into_bytes();
-        return Ok(vault.put_note(NoteKind::Erasure, id, &record).await?);
+        let record = ErasureRecord::dealt_with(vault, erasure)?.to_note()?;
+        return Ok(vault.put_note(NoteKind::Erasure, erasure.0.into_bytes(), &record).await?);
     }
-    let mut words = Words::of(vault, said.erasure)?;
+    let mut words = Words::of(vault, said.event)?;
     say(said.word(), &mut words.passed, &mut words.believed);
-    Ok(words.note(vault, said.erasure).await?)
+    Ok(words.note(vault, said.event).await?)
 }
 
 /// Says something of an announcement, once, and takes back the other thing that may be said of it.
@@ -183,25 +206,27 @@ fn find(
     history.learn_all(&ours);
     let (mut found, mut known) = (Vec::new(), false);
     for said in ours {
-        let Some(doubt) = InDoubt::of(said) else { continue };
-        if doubt.event.0 != named && doubt.erasure.0 != named {
+        if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
             continue;
         }
-        let recorded = || vault.note(NoteKind::Erasure, doubt.erasure.0.into_bytes());
-        let opens = match judge(said, &history, vault)? {
-            Err(Uncounted::TooNew) if recorded()?.is_none() => false,
-            Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict))
+        if said.id().0 != named && said.erasure().is_none_or(|erasure| erasure.0 != named) {
+            continue;
+        }
+        let (opens, beyond) = match judge(said, &history, vault) {
+            Err(Uncounted::TooNew) if !is_final(vault, said.erasure()) => (false, None),
+            Err(Uncounted::Stranger(Ok(verdict)) | Uncounted::Compromised(verdict))
                 if !is_known(vault, &verdict)? =>
             {
-                true
+                (true, None)
             }
-            Ok(_)
-            | Err(Uncounted::TooNew | Uncounted::Stranger(..) | Uncounted::Compromised(_)) => {
+            Err(Uncounted::Stranger(Err(beyond))) => (true, Some(beyond)),
+            Ok(_) | Err(Uncounted::TooNew | Uncounted::Stranger(_) | Uncounted::Compromised(_)) => {
                 known = true;
                 continue;
             }
             Err(_) => continue,
         };
+        let Some(doubt) = InDoubt::of(said, beyond.as_ref()) else { continue };
         if !found.contains(&(doubt.clone(), opens)) {
             found.push((doubt, opens));
         }

@@ -13,7 +13,7 @@ use super::{
     saying::SUBJECTS_PER_ANNOUNCEMENT,
 };
 use crate::{
-    event::{Announcement, AnnouncementKind, ErasureId, EventId, SigningKeyId},
+    event::{Announcement, AnnouncementKind, Beyond, ErasureId, EventId, SigningKeyId},
     vault::{NoteKind, Unlearned, Vault, VaultError, Verdict},
 };
 
@@ -33,8 +33,11 @@ pub(super) struct Found {
     beyond: Vec<(String, EventId)>,
     /// What this vault announced and cannot open any more.
     too_new: Vec<InDoubt>,
-    /// What a stranger to this restored vault announced with its secrets.
-    strangers: Vec<(InDoubt, Verdict)>,
+    /// What a stranger to this restored vault announced with its secrets. `None`: this program does not
+    /// understand it.
+    strangers: Vec<(InDoubt, Option<Verdict>)>,
+    /// Erasures of which all that they took can be read here.
+    finals: BTreeSet<ErasureId>,
     /// Statements that lead to keys from such as the vault does not know.
     gaps: Vec<(SigningKeyId, SigningKeyId)>,
     /// Announcements of this vault's that are there: whatever they say is known, or dealt with.
@@ -101,7 +104,7 @@ impl Found {
             self.there.insert(announcement.id());
             // Whoever stole a key closes nothing with it.
             if let Some(previous) = announcement.previous()
-                && (vault.signing_history()?.is_word(announcement)
+                && (vault.with_signing_history(|history| history.is_word(announcement))?
                     || is_believed(vault, announcement)?)
             {
                 self.named.insert(previous);
@@ -121,53 +124,59 @@ impl Found {
             let mut uncounted = self.unverifiable.iter().copied().chain(refused);
             return Ok(!uncounted.any(|event| event == announcement.id()));
         }
-        let opened = open(announcement, vault)?;
-        if let Err(Uncounted::Beyond(beyond)) = &opened {
-            self.beyond.push((beyond.to_string(), announcement.id()));
-            return Ok(true);
-        }
-        let Some(erasure) = announcement.erasure() else {
-            self.unverifiable.push(announcement.id());
-            return Ok(false);
-        };
-        let doubt = InDoubt::of(announcement);
-        let words = Words::of(vault, erasure)?;
-        let verdict = match (opened, doubt) {
-            (Ok(verdict), _) => verdict,
-            (Err(Uncounted::TooNew), Some(doubt)) => {
-                self.too_new.push(doubt);
+        let verdict = match open(announcement, vault)? {
+            Ok(verdict) => verdict,
+            Err(Uncounted::Beyond(beyond)) => {
+                self.beyond.push((beyond.to_string(), announcement.id()));
                 return Ok(true);
             }
-            (Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict)), _)
+            Err(Uncounted::TooNew) => {
+                self.too_new.extend(InDoubt::of(announcement, None));
+                return Ok(true);
+            }
+            Err(Uncounted::Unsigned) => {
+                self.unverifiable.push(announcement.id());
+                return Ok(false);
+            }
+            Err(Uncounted::Stranger(Ok(verdict)) | Uncounted::Compromised(verdict))
                 if is_known(vault, &verdict)? =>
             {
                 self.known += 1;
                 return Ok(true);
             }
-            (
-                Err(Uncounted::Stranger(verdict, _) | Uncounted::Compromised(verdict)),
-                Some(doubt),
-            ) if words.believes(&doubt) => *verdict,
+            // Only now does an id that the announcement bears lead to what the vault noted of it.
+            Err(Uncounted::Compromised(verdict)) => {
+                match words(vault, announcement, None)? {
+                    Some((doubt, words)) if words.believes(&doubt) => {}
+                    _ => {
+                        self.compromised.push((announcement.id(), *verdict));
+                        return Ok(true);
+                    }
+                }
+                *verdict
+            }
             // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
-            (Err(Uncounted::Stranger(verdict, _)), Some(doubt)) => {
+            Err(Uncounted::Stranger(content)) => {
                 // Where nobody gets to know what it is, nothing is opened.
                 self.there.insert(announcement.id());
-                match words.passes_over(&doubt) {
-                    true => self.unverifiable.push(announcement.id()),
-                    false => self.strangers.push((doubt, *verdict)),
+                match (words(vault, announcement, content.as_ref().err())?, content) {
+                    (Some((doubt, words)), Ok(verdict)) if words.believes(&doubt) => *verdict,
+                    (Some((doubt, words)), content) if !words.passes_over(&doubt) => {
+                        self.strangers.push((doubt, content.ok().map(|verdict| *verdict)));
+                        return Ok(false);
+                    }
+                    _ => {
+                        self.unverifiable.push(announcement.id());
+                        return Ok(false);
+                    }
                 }
-                return Ok(false);
-            }
-            (Err(Uncounted::Compromised(verdict)), _) => {
-                self.compromised.push((announcement.id(), *verdict));
-                return Ok(true);
-            }
-            (Err(_), _) => {
-                self.unverifiable.push(announcement.id());
-                return Ok(false);
             }
         };
+        let record = ErasureRecord::read(verdict.erasure, &verdict.note);
+        if record.is_ok_and(|record| record.is_final()) {
+            self.finals.insert(verdict.erasure);
+        }
         // What a journal announced is not done yet, and will be by that journal. One in a backup or
         // an image may be of an earlier attempt than the one that was carried out in the end.
         let own = match Journal::find(vault, verdict.erasure)? {
@@ -198,17 +207,18 @@ impl Found {
             }
         }
         for (doubt, verdict) in std::mem::take(&mut self.strangers) {
-            if !is_known(vault, &verdict)? {
+            let known = verdict.as_ref().map(|verdict| is_known(vault, verdict)).transpose()?;
+            if known != Some(true) {
                 self.strangers.push((doubt, verdict));
             }
         }
-        // The vault's own word is of one erasure, however often it is said: it is applied, or an operator
-        // took responsibility for it.
-        let noted = |doubt: &InDoubt| {
-            let note = vault.note(NoteKind::Erasure, doubt.erasure.0.into_bytes());
-            note.is_ok_and(|note| note.is_some())
-        };
-        self.too_new.retain(|doubt| !noted(doubt));
+        // The vault's own word is of one erasure, however often it is said. That it was applied as an earlier
+        // attempt announced it says nothing of a later one, which may have taken more.
+        let finals = &self.finals;
+        let is_told = |erasure: &ErasureId| finals.contains(erasure);
+        self.too_new.retain(|doubt| {
+            !doubt.erasure.as_ref().is_some_and(is_told) && !is_final(vault, doubt.erasure)
+        });
         Ok(applied)
     }
 
@@ -231,10 +241,26 @@ impl Found {
     }
 }
 
+/// What the operator said of an announcement in doubt.
+fn words(
+    vault: &Vault,
+    said: &Announcement,
+    beyond: Option<&Beyond>,
+) -> Result<Option<(InDoubt, Words)>, VaultError> {
+    let doubt = InDoubt::of(said, beyond);
+    doubt.map(|doubt| Ok((doubt.clone(), Words::of(vault, doubt.event)?))).transpose()
+}
+
+/// Whether the vault has a record of the erasure by which no later attempt took more.
+pub(super) fn is_final(vault: &Vault, erasure: Option<ErasureId>) -> bool {
+    let record = erasure.map(|erasure| ErasureRecord::find(vault, erasure));
+    matches!(record, Some(Ok(Some(record))) if record.is_final())
+}
+
 /// Whether an operator vouched for it.
 fn is_believed(vault: &Vault, said: &Announcement) -> Result<bool, VaultError> {
-    let Some(doubt) = InDoubt::of(said) else { return Ok(false) };
-    Ok(Words::of(vault, doubt.erasure)?.believes(&doubt))
+    let known = words(vault, said, None)?;
+    Ok(known.is_some_and(|(doubt, words)| words.believes(&doubt)))
 }
 
 /// Whether the vault has a record of the erasure, and all that it took is dead here. Of an earlier attempt

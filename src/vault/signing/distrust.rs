@@ -8,13 +8,13 @@ use std::cmp::Reverse;
 
 use super::{
     History, Unlearned,
-    history::{SigningKeyInfo, is_signed},
+    history::{SigningKeyInfo, is_signed, signer_of},
 };
 use crate::event::{Announcement, AnnouncementKind, Distrust, SigningKeyId, Timestamp};
 
 /// What an announcement distrusts, and who says so.
 fn said_of(said: &Announcement) -> Option<(Distrust, SigningKeyId)> {
-    Some((said.body().ok()?.distrust?, said.signature()?.0))
+    Some((said.body().ok()?.distrust?, said.signature()?.1))
 }
 
 impl History {
@@ -38,7 +38,7 @@ impl History {
         }
         // The later key's word goes first: it may say that the earlier one has none.
         distrusts.sort_by_key(|said| {
-            Reverse(said.signature().and_then(|(signer, _)| self.position(signer)))
+            Reverse(said.signature().and_then(|(_, signer, _)| self.position(signer)))
         });
         learned.extend(distrusts.into_iter().filter(|said| self.learn(said) == Ok(true)));
         learned
@@ -47,6 +47,9 @@ impl History {
     /// Takes into account that an earlier key is distrusted. Returns whether it is new.
     pub(super) fn learn_distrust(&mut self, said: &Announcement) -> Result<bool, Unlearned> {
         let (Distrust { key, .. }, signer) = said_of(said).ok_or(Unlearned::Forged)?;
+        if signer_of(said).is_none() {
+            return Err(Unlearned::Forged);
+        }
         let Some(by) = self.position(signer) else {
             return Err(Unlearned::UnknownSigner { signer });
         };

@@ -110,8 +110,8 @@ pub(crate) struct History {
 pub enum Unlearned {
     /// It replaces a key of which the vault knows nothing.
     #[error(
-        "it leads from signing key {replaces} to {key}, and the vault knows nothing of the first: the \
-         announcement of an earlier change is missing"
+        "it says that signing key {key} takes the place of {replaces}, and the vault knows nothing of the \
+         latter: the announcement of an earlier change is missing"
     )]
     Gap {
         /// The key that it names.
@@ -182,7 +182,7 @@ struct Said<'a> {
 impl<'a> Said<'a> {
     fn of(said: &'a Announcement) -> Option<Self> {
         let body = said.body().ok()?;
-        let (statement, (signer, _)) = (body.statement.as_ref()?, said.signature()?);
+        let (statement, (_, signer, _)) = (body.statement.as_ref()?, said.signature()?);
         let (key, kind, at) = (statement.public.id(), body.kind, body.at);
         Some(Self { statement, key, kind, at, signer })
     }
@@ -197,10 +197,17 @@ fn is_proved(said: &Announcement) -> bool {
     })
 }
 
+/// The key that signed an announcement, whether or not anybody knows it: the one that it gives, if that has
+/// the id that it names, and made the signature. Nothing is believed, or told to anybody as somebody's, before
+/// that.
+pub(super) fn signer_of(said: &Announcement) -> Option<VerifyingKey> {
+    let (public, key, signature) = said.signature()?;
+    let is_so = key == public.id() && public.verifies(&said.signed_bytes(), signature);
+    is_so.then_some(public)
+}
+
 pub(super) fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
-    said.signature().is_some_and(|(key, signature)| {
-        key == by.id() && by.verifies(&said.signed_bytes(), signature)
-    })
+    said.signature().is_some_and(|(public, ..)| public == *by) && signer_of(said).is_some()
 }
 
 impl History {
@@ -379,6 +386,17 @@ impl History {
         }
     }
 
+    /// Judges who signed an announcement.
+    pub(crate) fn vouches(&self, said: &Announcement) -> Vouched {
+        let Some(public) = signer_of(said) else { return Vouched::Forged };
+        match self.find(public.id()) {
+            None => Vouched::UnknownKey,
+            Some(known) if known.public != public => Vouched::Forged,
+            Some(known) if known.compromised.is_some() => Vouched::Compromised,
+            Some(_) => Vouched::Ours,
+        }
+    }
+
     /// Whether an announcement is the vault's word, whatever it says: it is signed by a key of this history that
     /// is not compromised, or by the successor that may take the place of the present one. Not by any that was
     /// ever pinned: one that was used may be stolen since, and one that was given up may be found by anybody.
@@ -398,14 +416,20 @@ impl History {
         }
         let stated = Said::of(said).ok_or(Unlearned::Forged)?;
         let Said { statement, key, signer, .. } = stated;
+        // Who names a key has it, or nothing is told of either.
+        if signer_of(said).is_none() || !is_proved(said) {
+            return Err(Unlearned::Forged);
+        }
         let Some(old) = self.find(statement.replaces) else {
-            return Err(Unlearned::Gap { key, replaces: statement.replaces });
+            let may_say_so = signer == statement.replaces || signer == key;
+            let gap = Unlearned::Gap { key, replaces: statement.replaces };
+            return Err(if may_say_so { gap } else { Unlearned::Forged });
         };
         let by_itself = is_signed(said, &old.public);
         let successor = self.successor_of(old.key);
         let by_successor = stated.kind == AnnouncementKind::SigningKey
             && successor.is_some_and(|pin| pin.key == key && is_signed(said, &pin.public));
-        if !(by_itself || by_successor) || !is_proved(said) {
+        if !(by_itself || by_successor) {
             return Err(Unlearned::Forged);
         }
         let is_known = match stated.kind {

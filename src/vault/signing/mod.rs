@@ -204,6 +204,17 @@ impl Vault {
         })
     }
 
+    /// Does something with the key that signs. It must not ask for signing keys meanwhile.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub(crate) fn as_signer<T>(
+        &self,
+        what: impl FnOnce(&SigningKey) -> T,
+    ) -> Result<T, VaultError> {
+        self.core().signing.with(|keys| what(&keys.current))
+    }
+
     /// What a signature over these bytes is worth, by any key of the history.
     ///
     /// # Errors
@@ -215,6 +226,17 @@ impl Vault {
         signature: &Signature,
     ) -> Result<Vouched, VaultError> {
         self.core().signing.with(|keys| keys.history.judge(key, bytes, signature))
+    }
+
+    /// Asks the history something. That must not ask for signing keys in turn.
+    ///
+    /// # Errors
+    /// As [`Vault::signing_keys`].
+    pub(crate) fn with_signing_history<T>(
+        &self,
+        what: impl FnOnce(&History) -> T,
+    ) -> Result<T, VaultError> {
+        self.core().signing.with(|keys| what(&keys.history))
     }
 
     /// The history as it is now.

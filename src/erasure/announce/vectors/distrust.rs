@@ -12,7 +12,7 @@ const NOTICED: &str = "2026-11-28T00:00:00Z";
 const SINCE: &str = "2026-10-01T00:00:00Z";
 
 fn case(number: u8, kind: &str, at: &str) -> Case {
-    let case = Case::new(&numbered(number), kind, &numbered(number + 90), at, number + 20);
+    let case = Case::new(&numbered(number), kind, &about(at, number), at, number + 20);
     case.with("log", log(STOLEN_FIRST))
 }
 

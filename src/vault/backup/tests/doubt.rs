@@ -1,5 +1,7 @@
 //! Announcements that only the operator can judge: a word for one of them is no word for another.
 
+use serde_json::{Value, json};
+
 use super::{
     eras::{bank, is_read, lived_in},
     *,
@@ -14,7 +16,7 @@ use crate::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
         ReadOptions,
     },
-    vault::{Dead, Destruction, Doomed},
+    vault::{Dead, Destruction, Doomed, Unlearned},
 };
 
 /// A backup, and a store in which a lost restoration of it announced that user-1 is forgotten.
@@ -55,23 +57,42 @@ impl Doubtful {
         forged
     }
 
-    /// What a finder says of the same erasure, under the id of the genuine announcement.
+    /// What a finder says of the same erasure, under the id of the genuine announcement, and signs.
     fn said_by(&self, finder: &Vault, whom: &str) -> Announcement {
+        signed(finder, self.resealed(finder, whom, true, &[]))
+    }
+
+    /// The genuine announcement with something else sealed in it, and with other members; by the finder, or as if
+    /// the genuine signer had.
+    fn resealed(&self, finder: &Vault, whom: &str, own: bool, with: &[(&str, Value)]) -> Value {
         let doomed = vec![Doomed { subject: subject(whom), dead: Dead::All }];
         let verdict = finder.verdict(&Destruction::new(self.erasure, doomed), b"").unwrap();
         let mut line = serde_json::to_value(&self.genuine).unwrap();
-        let mut with = |name: &str, value: String| -> Announcement {
-            line[name] = value.into();
-            line.to_string().parse().unwrap()
-        };
-        let (key, _) = finder.sign(|_| vec![]).unwrap();
-        let draft = with("key", key.to_string());
+        for (name, value) in with {
+            line[name] = value.clone();
+        }
+        if own {
+            let public = finder.as_signer(|key| key.public()).unwrap();
+            line["public"] = public.to_string().into();
+            line["key"] = public.id().to_string().into();
+        }
+        let draft: Announcement = line.to_string().parse().unwrap();
         let mut sealed = String::new();
         let bytes = finder.seal_verdict(&verdict, &draft.associated()).unwrap();
         crate::crypto::base64url::encode(&bytes, &mut sealed);
-        let unsigned = with("sealed", sealed);
-        let (_, sig) = finder.sign(|_| unsigned.signed_bytes()).unwrap();
-        with("sig", sig.to_string())
+        line["sealed"] = sealed.into();
+        line
+    }
+
+    /// The store, with this in the place of the genuine announcement.
+    async fn with_instead(&self, said: &Announcement) -> MemoryStore {
+        let all = self.store.read_all(ReadAllOptions::default());
+        let mut events: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(all).await.unwrap();
+        let genuine = events.iter_mut().find(|event| event.id == self.genuine.id()).unwrap();
+        genuine.data = Some(said.to_event().unwrap().data);
+        let store = MemoryStore::new();
+        store.restore(events).await.unwrap();
+        store
     }
 
     async fn told(&self, vault: &Vault) -> Vec<InDoubt> {
@@ -80,6 +101,13 @@ impl Doubtful {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn signed(by: &Vault, mut line: Value) -> Announcement {
+    let unsigned: Announcement = line.to_string().parse().unwrap();
+    let (_, sig) = by.sign(|_| unsigned.signed_bytes()).unwrap();
+    line["sig"] = sig.to_string().into();
+    line.to_string().parse().unwrap()
 }
 
 fn restored(place: &Place, name: &str) -> Vault {
@@ -95,7 +123,7 @@ async fn a_word_for_one_announcement_is_none_for_another_of_the_same_erasure() {
     let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
     let told = world.told(&vault).await;
     let named: Vec<_> = told.iter().map(|doubt| (doubt.erasure, doubt.event)).collect();
-    assert_eq!(named, [(erasure, genuine), (erasure, forged)]);
+    assert_eq!(named, [(Some(erasure), genuine), (Some(erasure), forged)]);
     assert_ne!(told[0].signer, told[1].signer);
     let text = ErasureError::UnknownSigner(told.clone()).to_string();
     for InDoubt { event, signer, .. } in &told {
@@ -178,21 +206,21 @@ async fn a_note_that_is_no_word_is_refused() {
     let world = Doubtful::new().await;
     let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
     believe(&vault, &said, world.erasure.0).await.unwrap();
-    let id = *world.erasure.0.as_bytes();
-    let word = vault.note(NoteKind::Witness, id).unwrap().unwrap();
+    let id = *world.genuine.id().0.as_bytes();
+    let word = vault.note(NoteKind::Believed, id).unwrap().unwrap();
     let word = String::from_utf8(word.to_vec()).unwrap();
     let others = ["believed", "refused", "{}x", ""].map(str::to_owned);
     let changed =
         [("{", r#"{"more":1,"#), ("believed", "believes"), ("event", "evens"), (",", ", ")]
             .map(|(from, to)| word.replacen(from, to, 1));
     for note in others.iter().chain(&changed) {
-        vault.put_note(NoteKind::Witness, id, note.as_bytes()).await.unwrap();
+        vault.put_note(NoteKind::Believed, id, note.as_bytes()).await.unwrap();
         match bank(&world.store, vault.clone()).await {
             Err(ErasureError::Vault(VaultError::Damaged(_))) => {}
             other => panic!("{note}: {other:?}"),
         }
     }
-    vault.put_note(NoteKind::Witness, id, word.as_bytes()).await.unwrap();
+    vault.put_note(NoteKind::Believed, id, word.as_bytes()).await.unwrap();
     bank(&world.store, vault).await.unwrap();
 }
 
@@ -215,7 +243,7 @@ async fn a_change_of_the_key_is_announced_though_something_else_is_in_doubt() {
     let vault = world.again();
     let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
     change_key(&vault, &change).await.unwrap();
-    assert_eq!(world.told(&vault).await[0].erasure, world.erasure);
+    assert_eq!(world.told(&vault).await[0].erasure, Some(world.erasure));
     assert_eq!(vault.unsaid().unwrap(), (vec![], false));
     let said = announced(&world.store).await.unwrap();
     assert_eq!((said.len(), said[1].kind().unwrap().as_str()), (2, "signing-key"));
@@ -224,4 +252,116 @@ async fn a_change_of_the_key_is_announced_though_something_else_is_in_doubt() {
     assert!(!told.gap && told.refused.is_empty(), "{told:?}");
     let stream = StreamName::new(ANNOUNCEMENTS).unwrap();
     assert_eq!(world.store.events(&stream, ReadOptions::default()).await.unwrap().len(), 2);
+}
+
+/// The finder of a backup lays their own content under the name of the genuine signer, in its place.
+#[tokio::test]
+async fn nobody_is_asked_about_what_the_signer_that_it_names_did_not_sign() {
+    let world = Doubtful::new().await;
+    let finder = restored(&world.place, "finder");
+    let other = finder.as_signer(|key| key.public().to_string()).unwrap();
+    let announcement = |line: Value| line.to_string().parse::<Announcement>().unwrap();
+    for whom in ["user-2", "user-99"] {
+        let forged = [
+            announcement(world.resealed(&finder, whom, false, &[])),
+            // With a key that does not have that id.
+            signed(
+                &finder,
+                world.resealed(&finder, whom, false, &[("public", other.clone().into())]),
+            ),
+            signed(&finder, world.resealed(&finder, whom, false, &[])),
+        ];
+        for (n, said) in forged.iter().enumerate() {
+            let store = world.with_instead(said).await;
+            let vault = restored(&world.place, &format!("{whom}-{n}"));
+            for refused in [
+                believe(&vault, std::slice::from_ref(said), world.erasure.0).await,
+                pass_over(&vault, std::slice::from_ref(said), said.id().0).await,
+            ] {
+                assert!(
+                    matches!(refused, Err(ErasureError::NotInDoubt(_))),
+                    "{whom} {n} {refused:?}"
+                );
+            }
+            let bank = bank(&store, vault.clone()).await.unwrap();
+            assert_eq!(bank.witnessed().unverifiable, [said.id()], "{whom} {n}");
+            assert_eq!(vault.keys_of(&subject("user-2")).unwrap().len(), 1, "{whom} {n}");
+        }
+    }
+}
+
+/// Whoever writes to the store puts a signature of their own under what the vault sealed.
+#[tokio::test]
+async fn what_is_sealed_is_sealed_for_who_signs_it() {
+    let world = Doubtful::new().await;
+    let stranger = Vault::in_memory().unwrap();
+    let public = stranger.as_signer(|key| key.public()).unwrap();
+    let mut line = serde_json::to_value(&world.genuine).unwrap();
+    line["public"] = public.to_string().into();
+    line["key"] = public.id().to_string().into();
+    let taken = signed(&stranger, line);
+    let store = world.with_instead(&taken).await;
+    let bank = bank(&store, world.again()).await.unwrap();
+    assert_eq!(bank.witnessed().unverifiable, [taken.id()]);
+}
+
+/// An image or another restoration learns from the store what a newer program said, as it does of what this one
+/// understands.
+#[tokio::test]
+async fn what_a_stranger_says_and_this_version_does_not_understand_closes_the_vault() {
+    let world = Doubtful::new().await;
+    let first = restored(&world.place, "newer");
+    let plain = |whom: &str, with: &[(&str, Value)]| world.resealed(&first, whom, true, with);
+    let newer = [
+        (plain("user-1", &[("format", json!(2))]), "format 2"),
+        (plain("user-1", &[("format", json!(2)), ("more", json!({"a": [1]}))]), "format 2"),
+        (plain("user-1", &[("kind", json!("hold"))]), "`hold`"),
+        (plain("user-1", &[("kind", json!("something-new"))]), "`something-new`"),
+        (plain("user-1", &[("more", json!(true))]), "an unknown form"),
+    ];
+    for (n, (line, what)) in newer.into_iter().enumerate() {
+        let said = signed(&first, line.clone());
+        let store = world.with_instead(&said).await;
+        let vault = restored(&world.place, &format!("image-{n}"));
+        let closed = bank(&store, vault.clone()).await.map(drop).unwrap_err();
+        let text = closed.to_string();
+        assert!(text.contains(what) && text.contains(&said.id().to_string()), "{text}");
+        assert!(matches!(closed, ErasureError::UnknownSigner(_)), "{text}");
+        // Nobody can apply it with this version.
+        let id = said.id().0;
+        let refused = believe(&vault, std::slice::from_ref(&said), id).await;
+        assert!(matches!(refused, Err(ErasureError::NotCarriedOut { .. })), "{refused:?}");
+        pass_over(&vault, std::slice::from_ref(&said), id).await.unwrap();
+        assert_eq!(bank(&store, vault).await.unwrap().witnessed().unverifiable, [said.id()]);
+        // Whoever has no backup closes nothing, whatever they sign.
+        let mut unopened = line;
+        unopened["sealed"] = "AAAA".into();
+        let said = signed(&first, unopened);
+        let store = world.with_instead(&said).await;
+        let vault = restored(&world.place, &format!("other-{n}"));
+        assert_eq!(bank(&store, vault).await.unwrap().witnessed().unverifiable, [said.id()]);
+    }
+}
+
+/// The signature is whoever's, and says nothing of a key that they name.
+#[tokio::test]
+async fn an_unproved_statement_names_nobody() {
+    let world = Doubtful::new().await;
+    let finder = restored(&world.place, "finder");
+    let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
+    change_key(&finder, &change).await.unwrap();
+    let (said, _) = finder.unsaid().unwrap();
+    let mut line = serde_json::to_value(&said[0]).unwrap();
+    let genuine = serde_json::to_value(&world.genuine).unwrap();
+    let vault = world.again();
+    let why = |line: &Value| {
+        let said: Announcement = line.to_string().parse().unwrap();
+        vault.signing_history().unwrap().learn(&said).unwrap_err()
+    };
+    assert!(matches!(why(&line), Unlearned::Gap { .. }));
+    // As if it led to the genuine signer: without a proof, and without that signature.
+    line["statement"]["public"] = genuine["public"].clone();
+    let unproved = signed(&finder, line.clone());
+    assert_eq!(why(&serde_json::to_value(&unproved).unwrap()), Unlearned::Forged);
+    assert_eq!(why(&line), Unlearned::Forged);
 }

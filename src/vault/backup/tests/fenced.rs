@@ -217,7 +217,7 @@ async fn a_backup_with_a_key_of_a_newer_form_is_refused_by_name() {
 #[tokio::test]
 async fn a_backup_that_holds_what_this_program_does_not_know_is_refused_before_anything_is_made() {
     use crate::vault::{NoteKind, disk::parts, notes};
-    let later = NoteKind::Owners as u8 + 1;
+    let later = NoteKind::LAST as u8 + 1;
     let note = |kind: u8, version: u8| {
         let mut content = notes::stored(b"{}");
         content[0] = version;

@@ -298,7 +298,7 @@ fn bad_plaintexts() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> 
             said.and(&place, b"").plaintext()
         }),
         ("a kind of note that is not known", "unknown kind", "", {
-            said.and(&[&[3, 11][..], &[0; 20]].concat(), &[0, 0, 0, 1, 1]).plaintext()
+            said.and(&[&[3, 12][..], &[0; 20]].concat(), &[0, 0, 0, 1, 1]).plaintext()
         }),
         ("a newer note", "newer format", "", said.with(&catalogue, |note| note[4] = 2).plaintext()),
         ("a newer key", "newer format", "", said.with(&key, |key| key[0] = 2).plaintext()),

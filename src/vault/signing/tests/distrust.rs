@@ -15,19 +15,21 @@ fn stated(kind: AnnouncementKind, by: &SigningKey, said: Said<'_>) -> Announceme
         }
         Said::Distrusts(key) => (None, Some(Distrust { key, compromised: Timestamp::now() }), None),
     };
+    let at = Timestamp::now();
     let body = Body {
         format: 1,
         kind,
         vault: uuid::Uuid::nil(),
         log: SigningKeyId([0; 16]),
-        about: Timestamp::now().new_uuid(),
-        at: Timestamp::now(),
+        about: at.new_uuid(),
+        at,
         epoch: 1,
         previous: None,
         statement,
         distrust,
         sealed: "AAAA".to_owned(),
         proof: None,
+        public: Some(by.public()),
         key: Some(by.public().id()),
         sig: None,
     };
