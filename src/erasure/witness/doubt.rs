@@ -115,11 +115,13 @@ impl Words {
 
 /// Whether the operator believed an announcement by this key, which the vault does not know, or knows to be stolen.
 pub(crate) fn is_believed(vault: &Vault, signer: SigningKeyId) -> Result<bool, VaultError> {
-    // Notes of this kind are not all words.
-    let words = vault.notes(NoteKind::Witness)?;
-    let mut words =
-        words.iter().filter_map(|(_, note)| notes::from_json(NoteKind::Witness, note).ok());
-    Ok(words.any(|words: Words| words.believed.iter().any(|word| word.signer == signer)))
+    for (_, note) in vault.notes(NoteKind::Believed)? {
+        let words: Words = notes::from_json(NoteKind::Believed, &note)?;
+        if words.believed.iter().any(|word| word.signer == signer) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What is announced in an event store, before there is a layer over it.
