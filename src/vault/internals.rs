@@ -24,7 +24,7 @@ use crate::{
 
 /// The steps that erasure and layer are made of. Their documentation is at the vault's methods of the same
 /// names.
-#[allow(missing_docs, clippy::missing_errors_doc)]
+#[allow(missing_docs, clippy::missing_errors_doc, clippy::type_complexity)]
 pub trait Plumbing {
     fn sealing_key(
         &self,
