@@ -17,9 +17,9 @@ use aes_gcm::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use hmac::{Hmac, Mac};
 use oubliette::{
-    crypto::{Body, Context, DataKey, KeyId, PublicDigest, Purpose, SealPart, open, seal},
-    event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
-    layer::document::{Document, Draft, Notes, parse},
+    crypto::internals::{Body, Context, DataKey, PublicDigest, Purpose, SealPart, open, seal},
+    event::{EventId, EventType, Json, KeyId, Payload, PolicyDigest, StreamName},
+    layer::internals::{Document, Draft, Notes, parse},
 };
 use pair::{Ledger, Pair};
 use rand::{TryRng, rngs::SysRng};

@@ -19,6 +19,21 @@ mod runtime;
 pub mod store;
 pub mod vault;
 
+// What most programs name.
+pub use erasure::{Erased, ErasureError, Plan};
+pub use event::{
+    Content, EventId, EventType, Json, NewEvent, Payload, RecordedEvent, StreamName, Subject,
+    Tombstone,
+};
+pub use layer::{Codec, Oubliette};
+pub use policy::Policy;
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
+pub use store::{
+    EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError,
+};
+pub use vault::{Vault, VaultError};
+
 use oubliette_files::{durable, own, without_mark};
 
 /// The examples of the guide, which run as doctests.

@@ -149,7 +149,7 @@ async fn what_one_transaction_stores_is_sealed_in_one_call() {
 /// What a store of another kind makes of JSON: white space of its own, sorted keys, strings and
 /// numbers respelled.
 fn respelled(json: &Json) -> Json {
-    let canonical = json.tree().root().to_canonical();
+    let canonical = json.to_canonical();
     Json::parse(&canonical.replace("\":", "\" : ").replace("\\/", "/")).unwrap()
 }
 
@@ -239,13 +239,13 @@ proptest! {
 }
 
 async fn exchange(policy: &str, made: Event) -> Result<(), TestCaseError> {
+    let splits = policy.contains("layout = 'split'");
     let policy = Policy::parse(policy).map_err(|why| TestCaseError::reject(why.to_string()))?;
-    let splits = policy.rule_for(&stream("s-1")).unwrap().split.is_some();
     let both = Both::over(policy).await;
     let mut written = event(made.event_type, "null");
     (written.data, written.metadata) = (made.data.clone(), made.metadata.clone());
     written.subject = made.subject.then(|| subject("user-1"));
-    let expected_metadata = made.metadata.filter(|json| !json.tree().root().is_empty());
+    let expected_metadata = made.metadata.filter(|json| json.to_canonical() != "{}");
     let expected = (Some(made.data), expected_metadata);
 
     let sealed = both.codec.seal(&stream("s-1"), written.clone()).await;
@@ -255,6 +255,7 @@ async fn exchange(policy: &str, made: Event) -> Result<(), TestCaseError> {
     }
     // What one refuses, the other refuses.
     written.id = oubliette::event::EventId::random();
+    let explained = both.layer.policy().explain(&stream("s-1"), &written);
     prop_assert_eq!(put(&both.layer, "s-1", written).await.is_err(), refused);
     if refused {
         return Err(TestCaseError::reject("both refuse it"));
@@ -267,6 +268,21 @@ async fn exchange(policy: &str, made: Event) -> Result<(), TestCaseError> {
     let own = both.layer.last(&stream("s-1")).await.unwrap().unwrap();
     prop_assert_eq!((&own.data, &own.metadata), (&expected.0, &expected.1));
     prop_assert_eq!(&own.subject, &read.subject);
+
+    // The policy foretold what a reader without the vault sees, and what they do not.
+    let explained = explained.map_err(|refusal| TestCaseError::fail(refusal.to_string()))?;
+    let blind = Oubliette::without_vault(both.layer.store().clone(), both.layer.policy().clone());
+    let seen = blind.last(&stream("s-1")).await.unwrap().unwrap();
+    // A public half of nothing and one of `{}` are stored alike.
+    let shown =
+        |data: &Option<Payload>| data.as_ref().map(plain).filter(|text| !splits || text != "{}");
+    prop_assert_eq!(shown(&seen.data), shown(&explained.data));
+    prop_assert_eq!(
+        seen.metadata.as_ref().map(Json::to_canonical),
+        explained.metadata.as_ref().map(Json::to_canonical)
+    );
+    // A reader without the vault is not told which fields a part has; and each part has a key of its own.
+    prop_assert_eq!(own.keys.len(), explained.sealed.len());
 
     if !splits {
         // As the layer stored it, the codec opens it; and both stored the same but for the tokens.
@@ -281,7 +297,7 @@ async fn exchange(policy: &str, made: Event) -> Result<(), TestCaseError> {
     }
     other.metadata = other.metadata.as_ref().map(respelled);
     let (data, metadata) = open(&both.codec, &other);
-    let canonical = |json: &Json| json.tree().root().to_canonical();
+    let canonical = |json: &Json| json.to_canonical();
     match (&data, &expected.0) {
         (Some(Payload::Json(one)), Some(Payload::Json(other))) => {
             prop_assert_eq!(canonical(one), canonical(other));
@@ -290,6 +306,11 @@ async fn exchange(policy: &str, made: Event) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(metadata.as_ref().map(canonical), expected.1.as_ref().map(canonical));
     Ok(())
+}
+
+/// A payload in a form that does not depend on how it is spelled.
+fn plain(data: &Payload) -> String {
+    data.as_json().map_or_else(|| format!("{:?}", data.as_bytes()), Json::to_canonical)
 }
 
 /// The public half of which nothing is public is stored as `{}`, and was taken for it.

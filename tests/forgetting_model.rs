@@ -30,9 +30,10 @@ use futures::TryStreamExt;
 use model::Model;
 use oubliette::{
     audit::verify::{Ill, VerifyOptions},
-    crypto::KeyId,
     erasure::{ErasureError, Kept, Plan},
-    event::{ErasureId, EventId, EventType, Json, NewEvent, RecordedEvent, StreamName, Subject},
+    event::{
+        ErasureId, EventId, EventType, Json, KeyId, NewEvent, RecordedEvent, StreamName, Subject,
+    },
     layer::Oubliette,
     policy::Policy,
     store::{Append, EventStore, ExpectedRevision, ReadAllOptions, StoreError},

@@ -5,9 +5,9 @@
 #![allow(clippy::unwrap_used)]
 
 use oubliette::{
-    crypto::{Context, DataKey, KeyId, MIN_TOKEN_BYTES, Plaintext, Purpose, Token, open},
-    event::{EventId, EventType, Json, Payload, StreamName},
-    layer::document::{Document, Stored, parse},
+    crypto::internals::{Context, DataKey, MIN_TOKEN_BYTES, Plaintext, Purpose, Token, open},
+    event::{EventId, EventType, Json, KeyId, Payload, StreamName},
+    layer::internals::{Document, Stored, parse},
     store::Unreadable,
 };
 use serde::Deserialize;
@@ -207,10 +207,10 @@ fn one_bit_off(text: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
 
 /// Variants of a JSON text that differ in one bit, are still JSON, and mean something else.
 fn variants(json: &Json) -> Vec<Json> {
-    let canonical = json.tree().root().to_canonical();
+    let canonical = json.to_canonical();
     one_bit_off(json.as_str().as_bytes())
         .filter_map(|(_, changed)| Json::parse(std::str::from_utf8(&changed).ok()?).ok())
-        .filter(|changed| changed.tree().root().to_canonical() != canonical)
+        .filter(|changed| changed.to_canonical() != canonical)
         .collect()
 }
 
@@ -227,7 +227,8 @@ fn payload_variants(payload: &Payload) -> Vec<Payload> {
 /// that never was: the layer counts those. It shows its ciphertext then, and nothing else.
 fn lost_its_mark(event: &Event) -> bool {
     let has = |json: Option<&Json>, key: &str| {
-        json.is_some_and(|json| json.tree().root().member(key).is_some())
+        let value = json.and_then(|json| json.to::<serde_json::Value>().ok());
+        value.is_some_and(|value| value.get(key).is_some())
     };
     let data = event.data.as_json();
     let metadata = event.metadata.as_ref();

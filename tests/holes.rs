@@ -27,7 +27,7 @@ use oubliette::{
     store::{
         Append, Appended, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, StoreError,
     },
-    vault::Vault,
+    vault::{Vault, internals::Plumbing as _},
 };
 
 type Layer = Oubliette<MemoryStore>;

@@ -14,10 +14,10 @@ use oubliette::{
     audit::verify::{Ill, VerifyOptions},
     erasure::NotReached,
     event::{EventId, EventType, Json, NewEvent, Payload, StreamName, Subject},
-    layer::{Codec, CodecError, EventRef, Oubliette, Sealed, Settled},
+    layer::{Codec, CodecError, EventRef, Oubliette, Sealed},
     policy::Policy,
     store::MemoryStore,
-    vault::{Vault, VaultError},
+    vault::{Settled, Vault, VaultError},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 

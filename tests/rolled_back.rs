@@ -30,13 +30,13 @@ use common::*;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use machine::Machine;
 use oubliette::{
-    erasure::{Announcement, ErasureError, export, replay},
-    event::{ANNOUNCED, ANNOUNCEMENTS, NewEvent, RecordedEvent},
+    erasure::{ErasureError, export, replay},
+    event::{ANNOUNCED, ANNOUNCEMENTS, Announcement, NewEvent, RecordedEvent},
     store::{
         Append, Capabilities, Capability, Delivery, EventStore, EventStoreExt, ExpectedRevision,
         Filter, MemoryStore, ReadAllOptions, ReadOptions, StoreError, Unreadable,
     },
-    vault::{Vault, VaultError},
+    vault::{Vault, VaultError, internals::Plumbing as _},
 };
 
 /// Someone with an account, and somebody else.
@@ -572,7 +572,7 @@ async fn one_part_of_an_erasure_does_not_stand_for_all_of_it() {
     machine.store.tamper(|_| Vec::new());
     // A part: what the same vault says of an erasure of that id that took somebody else alone.
     let part = {
-        use oubliette::vault::{Dead, Destruction, Doomed};
+        use oubliette::vault::internals::{Dead, Destruction, Doomed};
         let bank = machine.open().await;
         let doomed = vec![Doomed { subject: subject("bankaccount-1"), dead: Dead::All }];
         let vault = bank.vault().unwrap();

@@ -15,11 +15,14 @@ use std::{
 
 use common::*;
 use oubliette::{
-    audit::{KeyStanding, Row},
+    audit::Row,
     event::{EventId, Generation, OwnerChange, Timestamp},
     layer::{Oubliette, RotateError},
     store::{EventStore, MemoryStore},
-    vault::{Claim, Vault, VaultError},
+    vault::{
+        KeyStanding, Vault, VaultError,
+        internals::{Claim, Plumbing as _},
+    },
 };
 
 /// Streams, generations and states of all keys, in order.

@@ -7,7 +7,10 @@ use oubliette::{
     layer::Oubliette,
     policy::Policy,
     store::{EventStoreExt as _, ExpectedRevision, SqliteStore},
-    vault::{Dead, Destruction, Doomed, Vault},
+    vault::{
+        Vault,
+        internals::{Dead, Destruction, Doomed, Plumbing as _},
+    },
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

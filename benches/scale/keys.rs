@@ -9,9 +9,11 @@ use std::{
 };
 
 use oubliette::{
-    crypto::KeyId,
-    event::{Layout, PolicyDigest, StreamName, Subject},
-    vault::{KeyRequest, Vault},
+    event::{KeyId, Layout, PolicyDigest, StreamName, Subject},
+    vault::{
+        Vault,
+        internals::{KeyRequest, Plumbing as _},
+    },
 };
 use tokio::runtime::Runtime;
 

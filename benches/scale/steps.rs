@@ -7,8 +7,11 @@ use std::{
 };
 
 use oubliette::{
-    crypto::{KEY_ID_BYTES, KeyId},
-    vault::{InventoryEntry, KeyState, Vault},
+    event::{KEY_ID_BYTES, KeyId},
+    vault::{
+        Vault,
+        internals::{InventoryEntry, KeyState, Plumbing as _},
+    },
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

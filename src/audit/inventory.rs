@@ -242,10 +242,7 @@ fn forgotten_row(fence: Fence) -> ForgottenRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        crypto::KeyId,
-        event::{Class, PolicyDigest},
-    };
+    use crate::event::{Class, KeyId, PolicyDigest};
 
     #[test]
     fn a_row_tells_of_class_and_spared_keys_where_there_are_any() {

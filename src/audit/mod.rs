@@ -15,7 +15,5 @@ pub use compare::Compared;
 pub use finding::{Finding, Severity, Where};
 pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, Row, Totals, Unsealed};
 
-pub use crate::vault::KeyStanding;
-
 #[cfg(doc)]
 use crate::layer::Oubliette;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Cipher, Secret};
-pub use crate::event::{KEY_ID_BYTES, KeyId};
+pub(crate) use crate::event::{KEY_ID_BYTES, KeyId};
 
 /// A data key (DEK): AES-256-GCM for one stream, subject and generation. It seals and opens, and
 /// never shows its secret, which is wiped when the last holder lets go.

@@ -9,6 +9,8 @@ pub(crate) mod base64url;
 mod blob;
 mod context;
 mod derive;
+#[doc(hidden)]
+pub mod internals;
 mod key;
 mod nonce;
 mod plaintext;
@@ -27,15 +29,15 @@ pub use aead::{OpenError, RandomError};
 pub(crate) use base64url::decode as from_base64url;
 pub(crate) use blob::BLOB_OVERHEAD;
 pub(crate) use context::PublicHash;
-pub use context::{Context, PublicDigest, Purpose};
+pub(crate) use context::{Context, PublicDigest, Purpose};
 pub(crate) use derive::{derive, keyed};
-pub use key::{DataKey, KEY_ID_BYTES, KeyId};
-pub use plaintext::{Body, Plaintext};
+pub(crate) use key::{DataKey, KEY_ID_BYTES, KeyId};
+pub(crate) use plaintext::{Body, Plaintext};
 #[cfg(test)]
 pub(crate) use seal::seal_with_nonces;
-pub use seal::{SealError, SealPart, UnsealError, open, seal};
+pub(crate) use seal::{SealError, SealPart, UnsealError, open, seal};
 pub(crate) use sign::SigningKey;
 #[cfg(feature = "drill")]
 pub(crate) use stray::can_read;
-pub use tag::EventTag;
-pub use token::{AES_256_GCM, MIN_TOKEN_BYTES, Token, TokenError, VERSION};
+pub(crate) use tag::EventTag;
+pub(crate) use token::{MIN_TOKEN_BYTES, Token, TokenError};

@@ -17,7 +17,7 @@ pub enum Body<'a> {
     /// The whole JSON payload, byte for byte.
     Json(&'a str),
     /// Some fields of it: fillings as text, see
-    /// [`Fillings`](crate::event::Fillings).
+    /// `event::Fillings`.
     Fields(&'a str),
     /// The whole of a payload that is not JSON.
     Bytes(&'a [u8]),

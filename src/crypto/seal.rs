@@ -16,7 +16,7 @@ pub struct SealPart<'a> {
     /// What it holds of the body.
     pub body: Body<'a>,
     /// What it holds of the metadata: fillings as text, see
-    /// [`Fillings`](crate::event::Fillings); empty where it holds nothing of it.
+    /// `event::Fillings`; empty where it holds nothing of it.
     pub metadata: &'a str,
     /// Zero bytes are added up to a multiple of this many bytes, so that lengths tell less; 0
     /// and 1 add none.

@@ -51,8 +51,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        crypto::{Body, Context, DataKey, KeyId, PublicDigest, Purpose, SealPart, seal},
-        event::{EventId, EventType, PolicyDigest, StreamName},
+        crypto::{Body, Context, DataKey, PublicDigest, Purpose, SealPart, seal},
+        event::{EventId, EventType, KeyId, PolicyDigest, StreamName},
     };
 
     #[test]

@@ -5,9 +5,9 @@ use std::fmt;
 use super::{KEY_ID_BYTES, KeyId, NONCE_BYTES, TAG_BYTES, base64url, plaintext};
 
 /// The format's version that this program writes, and the only one that it reads.
-pub const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 /// AES-256-GCM with a random 96-bit nonce.
-pub const AES_256_GCM: u8 = 1;
+pub(crate) const AES_256_GCM: u8 = 1;
 
 const KEY_ID_AT: usize = 2;
 pub(super) const NONCE_AT: usize = KEY_ID_AT + KEY_ID_BYTES;

@@ -18,11 +18,11 @@ use crate::{
     crypto::SigningKey,
     event::{
         Announcement, AnnouncementKind, Distrust, ErasureId, EventId, NameError, SigningKeyId,
-        Statement, Timestamp,
+        Statement, Timestamp, VaultId,
     },
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
-    vault::{History, KeyOrigin, PinnedSuccessor, Successor, Vault, VaultId, Verdict},
+    vault::{History, KeyOrigin, PinnedSuccessor, Successor, Vault, Verdict},
 };
 
 /// How many announcements are made again in one append.

@@ -53,5 +53,3 @@ pub use witness::{
     Acceptance, Gap, InDoubt, RefusedStatement, Replayed, Witnessed, accept_gaps, announced,
     believe, export, gaps, pass_over, replay,
 };
-
-pub use crate::event::{Announcement, AnnouncementError, AnnouncementKind};

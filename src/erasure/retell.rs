@@ -17,8 +17,8 @@ use super::{
     tombstones::{appended, at_once},
 };
 use crate::{
-    crypto::{KeyId, Token},
-    event::{ErasureId, EventId, RecordedEvent, StreamName, Subject},
+    crypto::Token,
+    event::{ErasureId, EventId, KeyId, RecordedEvent, StreamName, Subject},
     layer::{EventRef, Layer, document::Document, tombstone},
     store::{EventStore, ReadAllOptions, StoreError},
     vault::{History, KeyOrigin, KeyState, Tagged, Vault, VaultError},

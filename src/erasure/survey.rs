@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Foreign, Plan, Untouched};
 use crate::{
-    crypto::{KeyId, Token},
-    event::{Json, Payload, RecordedEvent, StreamName, Subject, Tombstone},
+    crypto::Token,
+    event::{Json, KeyId, Payload, RecordedEvent, StreamName, Subject, Tombstone},
     layer::{
         CodecError, EventRef, Layer, Placement,
         document::{Document, Stored},
@@ -101,7 +101,11 @@ impl<S: EventStore> Survey<'_, S> {
     async fn is_sealed(&self, stream: &StreamName) -> Result<bool, StoreError> {
         let Some(mut first) = self.layer.first_of(stream).await? else { return Ok(false) };
         first.stream = stream.clone();
-        // Who went back to this program from a newer one has its events behind this one's.
+        // Who went back to this program from a newer one has its events behind this one's. Where the last
+        // cannot be asked for, each event is looked at.
+        if self.layer.newest_first().direction == Direction::Forwards {
+            return Ok(false);
+        }
         let last = self.layer.end_of(stream, Direction::Backwards).await?;
         if last.is_some_and(|last| Document::of(&last).is_err_and(|error| error.is_newer())) {
             return Ok(false);

@@ -6,10 +6,9 @@
 
 use super::{AffectedStream, ErasureError, Progress, journal::Journal};
 use crate::{
-    crypto::KeyId,
     event::{
-        ErasureId, ErasureRef, EventId, EventType, Json, NewEvent, SUBJECT_FORGOTTEN, StreamName,
-        Subject,
+        ErasureId, ErasureRef, EventId, EventType, Json, KeyId, NewEvent, SUBJECT_FORGOTTEN,
+        StreamName, Subject,
     },
     layer::{Layer, tombstone},
     store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},

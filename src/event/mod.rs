@@ -27,19 +27,17 @@ pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
-pub use json::{
-    Filling, Fillings, Json, JsonError, Kind, MAX_DEPTH, Node, Pointer, PointerError, Step, Tree,
-    canonical_number,
-};
+pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
+pub use json::{Json, JsonError, MAX_DEPTH, canonical_number};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};
 pub use number::{
     Day, DayError, ErasureId, EventId, Generation, Revision, Timestamp, TimestampError, VaultId,
 };
 pub(crate) use opaque::Digest;
+pub(crate) use opaque::{ERA_BYTES, Era};
 pub use opaque::{
-    ERA_BYTES, Era, ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId,
-    VerifyingKey,
+    ErasureRef, KEY_ID_BYTES, KeyId, OpaqueError, Signature, SigningKeyId, VerifyingKey,
 };
 pub use owner::OwnerChange;
 pub use position::{MAX_POSITION_BYTES, Position, PositionError};

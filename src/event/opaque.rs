@@ -61,7 +61,7 @@ opaque! {
 }
 
 /// The length of an era's name, in bytes.
-pub const ERA_BYTES: usize = 4;
+pub(crate) const ERA_BYTES: usize = 4;
 
 opaque! {
     /// An era of a vault: random bytes, which tell nobody else how many there were before, nor which of two

@@ -13,8 +13,8 @@ use super::{
     placement::logical_of,
 };
 use crate::{
-    crypto::{self, KeyId, Plaintext},
-    event::{EventId, Position, RecordedEvent, StreamName},
+    crypto::{self, Plaintext},
+    event::{EventId, KeyId, Position, RecordedEvent, StreamName},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
     vault::{KeyState, Tagged, Vault, VaultError},
 };

@@ -8,10 +8,12 @@
 
 mod append;
 mod codec;
-pub mod document;
+pub(crate) mod document;
 mod error;
 mod halves;
 mod inspect;
+#[doc(hidden)]
+pub mod internals;
 mod open;
 mod opening;
 mod owners;
@@ -43,7 +45,6 @@ pub(crate) use placement::Placement;
 pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
 
-pub use crate::vault::{OpenClaim, Settled};
 use crate::{
     erasure::{Erased, ErasureError, Witnessed},
     event::{Position, RecordedEvent, StreamName},

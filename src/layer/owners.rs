@@ -15,9 +15,8 @@ use serde::Serialize;
 
 use super::{Layer, Oubliette, Specimen, TokenFate, document::Document, try_tokens};
 use crate::{
-    crypto::KeyId,
     event::{
-        EventId, Generation, OwnerChange, Payload, PolicyDigest, RecordedEvent, StreamName,
+        EventId, Generation, KeyId, OwnerChange, Payload, PolicyDigest, RecordedEvent, StreamName,
         Subject, Timestamp,
     },
     store::{EventStore, ReadAllOptions, StoreError},

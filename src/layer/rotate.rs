@@ -84,7 +84,7 @@ pub struct Sweeping {
 
 impl<S: EventStore> Oubliette<S> {
     /// New keys for all that is sealed for a subject from now on, in any stream. What is there
-    /// opens as before, and forgetting reaches all of it. See [`Vault::rotate`].
+    /// opens as before, and forgetting reaches all of it.
     ///
     /// # Errors
     /// [`RotateError::UnknownSubject`]; [`VaultError::Forgotten`]; other errors of vault and store.

@@ -23,7 +23,7 @@ const OWN_STREAMS: &str = "oubliette-";
 
 /// What is known of an event besides its content.
 #[derive(Debug, Clone, Copy)]
-pub struct EventFacts<'e> {
+pub(crate) struct EventFacts<'e> {
     /// The (logical) stream that it is appended to.
     pub stream: &'e StreamName,
     /// The event's type.
@@ -35,7 +35,7 @@ pub struct EventFacts<'e> {
 /// An event cut into what is public and whose the rest is.
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Carved {
+pub(crate) struct Carved {
     /// How it lies in the store.
     pub layout: Layout,
     /// Whose the rest is.
@@ -62,7 +62,7 @@ pub struct Carved {
 /// What is sealed under the key of (stream, `subject`).
 #[derive(Clone)]
 #[non_exhaustive]
-pub struct Part {
+pub(crate) struct Part {
     /// The subject under whose key it is sealed.
     pub subject: Subject,
     /// What of the payload it holds.
@@ -77,7 +77,7 @@ pub struct Part {
 /// What of a payload a part holds. `Debug` shows no content.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Body {
+pub(crate) enum Body {
     /// Nothing.
     Nothing,
     /// All of it, byte for byte.

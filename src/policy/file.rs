@@ -14,7 +14,7 @@ use crate::event::Layout;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct PolicyFile {
+pub(crate) struct PolicyFile {
     /// Pointers into an event's metadata that are in clear, besides the correlation id, the
     /// causation id and the trace headers.
     #[serde(default)]
@@ -31,7 +31,7 @@ pub struct PolicyFile {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct StreamRule {
+pub(crate) struct StreamRule {
     /// The pattern of the names: literals and `{captures}`.
     #[serde(rename = "match")]
     pub pattern: Spanned<String>,
@@ -60,7 +60,7 @@ pub struct StreamRule {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct TypeRule {
+pub(crate) struct TypeRule {
     /// Replaces the stream's `public`; `[]` makes nothing public.
     pub public: Option<Vec<Spanned<String>>>,
     /// Replaces the stream's fields.
@@ -71,7 +71,7 @@ pub struct TypeRule {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct FieldRule {
+pub(crate) struct FieldRule {
     /// Which field.
     pub pointer: Spanned<String>,
     /// What of it stays readable: `first N`, `last N` or `year`.
@@ -86,7 +86,7 @@ pub struct FieldRule {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct OwnerRule {
+pub(crate) struct OwnerRule {
     /// The event type.
     pub event: Spanned<String>,
     /// The subject who becomes an owner.
@@ -101,7 +101,7 @@ pub struct OwnerRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Otherwise {
+pub(crate) enum Otherwise {
     /// The stream is its own subject.
     Stream,
     /// The event may name its subject; where it names nobody, the stream is its own.
@@ -112,7 +112,7 @@ pub enum Otherwise {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum OnOwnerForgotten {
+pub(crate) enum OnOwnerForgotten {
     /// It is shredded with its last owner.
     #[default]
     Shred,

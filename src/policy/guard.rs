@@ -33,7 +33,7 @@ impl fmt::Display for Looks {
 ///
 /// # Errors
 /// What it looks like.
-pub fn check_name(name: &str) -> Result<(), Looks> {
+pub(crate) fn check_name(name: &str) -> Result<(), Looks> {
     if is_email(name) {
         Err(Looks::Email)
     } else if has_iban(name) {
@@ -55,7 +55,7 @@ const MOST_GROUPS: usize = 9;
 ///
 /// # Errors
 /// What something in it looks like.
-pub fn check_text(text: &str) -> Result<(), Looks> {
+pub(crate) fn check_text(text: &str) -> Result<(), Looks> {
     let words: Vec<&str> = text.split_whitespace().collect();
     for from in 0..words.len() {
         let mut name = String::new();

@@ -4,7 +4,7 @@
 //! new event type or a renamed one is sealed by default; without any rule everything in a stream
 //! is personal and the stream is its own subject. `docs/policy.md` describes the language.
 //!
-//! The layer asks it on every append ([`Policy::carve`]); reading never does, because a sealed
+//! The layer asks it on every append (`Policy::carve`); reading never does, because a sealed
 //! event says itself what its tokens fill. This room knows of [`crate::event`] and of nothing
 //! else: no store, no key.
 
@@ -13,8 +13,9 @@ mod check;
 mod compile;
 mod cut;
 mod error;
-pub mod file;
-pub mod guard;
+mod explain;
+mod file;
+pub(crate) mod guard;
 mod load;
 mod pattern;
 mod place;
@@ -23,8 +24,9 @@ mod template;
 
 use std::{path::Path, sync::Arc};
 
-pub use carve::{Body, Carved, EventFacts, Part};
+pub(crate) use carve::{Body, Carved, EventFacts, Part};
 pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
+pub use explain::{Explanation, SealedFor};
 pub use guard::Looks;
 
 use crate::event::{
@@ -39,7 +41,7 @@ pub struct Policy(Arc<Rules>);
 /// What the policy says of a stream, whatever its events hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct StreamPlan {
+pub(crate) struct StreamPlan {
     /// How its events lie in the store.
     pub layout: Layout,
     /// The names of its halves, where the layout is [`Layout::Split`].
@@ -58,7 +60,7 @@ pub struct StreamPlan {
 /// The names of a split stream's halves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct SplitNames {
+pub(crate) struct SplitNames {
     /// Such as `user-public-456`.
     pub public: StreamName,
     /// Such as `user-private-456`.
@@ -110,7 +112,7 @@ impl Policy {
 
     /// Names the rules by which streams get owners, as [`Policy::digest`] names the whole; `None`: no
     /// rule names owners.
-    pub fn owner_digest(&self) -> Option<PolicyDigest> {
+    pub(crate) fn owner_digest(&self) -> Option<PolicyDigest> {
         self.0.owner_digest
     }
 
@@ -121,7 +123,7 @@ impl Policy {
     }
 
     /// Tokens are padded to multiples of so many bytes; `None`: they are not padded.
-    pub fn pad(&self) -> Option<usize> {
+    pub(crate) fn pad(&self) -> Option<usize> {
         self.0.pad
     }
 
@@ -130,14 +132,14 @@ impl Policy {
     /// # Errors
     /// [`PolicyRefusal`] where nobody may append to a stream of this name: a half of a split
     /// stream, a name of the layer's own, or one that looks like personal data.
-    pub fn rule_for(&self, stream: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
+    pub(crate) fn rule_for(&self, stream: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
         self.0.check_stream(stream)?;
         self.0.plan(stream)
     }
 
     /// What the policy says of a stream that is to be read: as [`Policy::rule_for`], but streams
     /// of every name may be read.
-    pub fn reading_plan(&self, stream: &StreamName) -> StreamPlan {
+    pub(crate) fn reading_plan(&self, stream: &StreamName) -> StreamPlan {
         self.0.plan(stream).unwrap_or(StreamPlan {
             layout: Layout::Sealed,
             split: None,
@@ -150,18 +152,9 @@ impl Policy {
 
     /// The stream whose public half has this name (`user-public-456` → `user-456`), where a rule
     /// splits it.
-    pub fn logical_of_public(&self, stream: &StreamName) -> Option<StreamName> {
-        self.logical(stream, true)
-    }
-
-    /// As [`Policy::logical_of_public`], for the private half.
-    pub fn logical_of_private(&self, stream: &StreamName) -> Option<StreamName> {
-        self.logical(stream, false)
-    }
-
-    fn logical(&self, stream: &StreamName, public: bool) -> Option<StreamName> {
-        let (logical, half) = self.0.logical(stream.as_str())?;
-        if half != public || self.0.logical(&logical).is_some() {
+    pub(crate) fn logical_of_public(&self, stream: &StreamName) -> Option<StreamName> {
+        let (logical, public) = self.0.logical(stream.as_str())?;
+        if !public || self.0.logical(&logical).is_some() {
             return None;
         }
         StreamName::new(logical).ok()
@@ -175,7 +168,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyRefusal`]; the event must then not be appended.
-    pub fn carve(
+    pub(crate) fn carve(
         &self,
         facts: &EventFacts<'_>,
         data: &Payload,
@@ -190,7 +183,7 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyRefusal`]; also where something must be sealed and nobody can say for whom.
-    pub fn carve_copy(
+    pub(crate) fn carve_copy(
         &self,
         facts: &EventFacts<'_>,
         data: Option<&Payload>,
@@ -202,7 +195,7 @@ impl Policy {
 
 impl Policy {
     /// Whether events of this type state owners of the stream.
-    pub fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
+    pub(crate) fn states_owners(&self, stream: &StreamName, event_type: &EventType) -> bool {
         self.0.states_owners(stream, event_type)
     }
 
@@ -212,13 +205,13 @@ impl Policy {
     }
 
     /// The types of events by which a stream gets an owner; empty where its rule declares none.
-    pub fn owner_events(&self, stream: &StreamName) -> Vec<String> {
+    pub(crate) fn owner_events(&self, stream: &StreamName) -> Vec<String> {
         self.0.owner_events(stream)
     }
 
     /// The owner changes that a stored event states, as far as its content is readable and says
     /// what the rules expect.
-    pub fn stated_owners(
+    pub(crate) fn stated_owners(
         &self,
         stream: &StreamName,
         event_type: &EventType,

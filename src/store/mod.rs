@@ -22,9 +22,7 @@ use std::fmt;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-pub use crate::event::{
-    Content, EventId, EventType, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
-};
+use crate::event::{Position, RecordedEvent, StreamName};
 pub use check::{check_appends, check_restored};
 pub(crate) use check::{check_for_layer, lacking};
 pub use error::{BoxError, Current, Refusal, StoreError, Unreadable};

@@ -19,8 +19,8 @@ use lru::LruCache;
 
 use super::{KeyState, records::today};
 use crate::{
-    crypto::{DataKey, KeyId},
-    event::{ErasureId, Generation, StreamName, Subject},
+    crypto::DataKey,
+    event::{ErasureId, Generation, KeyId, StreamName, Subject},
 };
 
 /// Locks are spread over so many shards.

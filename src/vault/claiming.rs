@@ -27,13 +27,16 @@ impl Vault {
     /// [`VaultError::Unsettled`] where an earlier claim of a subject is open;
     /// [`VaultError::Forgotten`] where the subject or the owner is; [`VaultError::NoGeneration`] where
     /// what the event began is dead.
-    pub async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<Generation>>, VaultError> {
+    pub(crate) async fn claim(
+        &self,
+        claims: &[Claim],
+    ) -> Result<Vec<Option<Generation>>, VaultError> {
         self.ask(|reply| Job::Claim(claims.to_vec(), false, reply)).await
     }
 
     /// Announces that these events are about to be written, before they are claimed: until the
     /// answer is dropped, nobody's [`Vault::settle`] withdraws their claims.
-    pub fn begin_claims(&self, events: Vec<EventId>) -> UnderWay {
+    pub(crate) fn begin_claims(&self, events: Vec<EventId>) -> UnderWay {
         self.core().under_way.begin(events)
     }
 
@@ -47,7 +50,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub async fn settle(
+    pub(crate) async fn settle(
         &self,
         subject: &Subject,
         events: &[EventId],
@@ -62,7 +65,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub async fn settle_by(
+    pub(crate) async fn settle_by(
         &self,
         subject: &Subject,
         found: Vec<(EventId, Evidence)>,

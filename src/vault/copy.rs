@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    KeyState, PageStoreKind, Vault, VaultError, VaultId, pages::PageStore, places,
-    records::KeyEntry, root::Root, tree::read_header,
+    KeyState, PageStoreKind, Vault, VaultError, pages::PageStore, places, records::KeyEntry,
+    root::Root, tree::read_header,
 };
 use crate::{
-    crypto::{KeyId, Secret},
-    event::ErasureId,
+    crypto::Secret,
+    event::{ErasureId, KeyId, VaultId},
 };
 
 /// A key that can be read from a copy, and not from the vault.

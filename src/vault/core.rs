@@ -18,8 +18,8 @@ use super::{
     under_way,
 };
 use crate::{
-    crypto::{DataKey, KeyId},
-    event::{ErasureId, Subject, Timestamp},
+    crypto::DataKey,
+    event::{ErasureId, KeyId, Subject, Timestamp},
 };
 
 /// What a vault may hold in memory, and when a key is replaced.

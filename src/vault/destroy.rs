@@ -14,10 +14,7 @@ use super::{
     tree::Erasure,
     types::Spared,
 };
-use crate::{
-    crypto::KeyId,
-    event::{ErasureId, Generation, Subject},
-};
+use crate::event::{ErasureId, Generation, KeyId, Subject};
 
 /// What a destruction will change.
 #[derive(Default)]
@@ -51,7 +48,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
-    pub async fn destroy(
+    pub(crate) async fn destroy(
         &self,
         destruction: &Destruction,
         note: &[u8],
@@ -64,7 +61,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub async fn reopen(&self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
+    pub(crate) async fn reopen(&self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
         self.ask(|reply| Job::Reopen(subject.clone(), reply)).await
     }
 }

@@ -4,8 +4,8 @@ use std::{io, path::PathBuf};
 
 use super::root::WrappedBy;
 use crate::{
-    crypto::{KeyId, RandomError},
-    event::{ErasureId, EventId, Generation, SigningKeyId, Subject},
+    crypto::RandomError,
+    event::{ErasureId, EventId, Generation, KeyId, SigningKeyId, Subject},
     own::Refused,
     runtime::NoRuntime,
 };
@@ -23,7 +23,8 @@ pub enum VaultError {
         erasure: ErasureId,
     },
     /// An append that was to change the subject's owners was cut off, so that the generation of
-    /// new keys is open until someone who can see the store calls [`Vault::settle`](super::Vault::settle).
+    /// new keys is open until someone who can see the store calls
+    /// [`Codec::settle`](crate::layer::Codec::settle), or the layer looks there itself.
     #[error(
         "subject {subject}: whether event {event} was stored must be settled first; whoever sealed it \
          with a codec looks into their store and calls `Codec::settle`, or runs `oubliette settle`"

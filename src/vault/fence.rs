@@ -30,10 +30,7 @@ use super::{
     types::Spared,
     wire::{Reader, Writer},
 };
-use crate::{
-    crypto::KeyId,
-    event::{ErasureId, Generation},
-};
+use crate::event::{ErasureId, Generation, KeyId};
 
 const VERSION: u8 = 1;
 const CLOSED: u8 = 1;

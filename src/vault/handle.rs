@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    KeyRequest, KeyState, Opening, VaultError, VaultId,
+    KeyRequest, KeyState, Opening, VaultError,
     committer::{Committer, Job, Reply, Wanted},
     core::{Core, Limits},
     disk::Disk,
@@ -19,8 +19,8 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    crypto::{DataKey, KeyId, wipe_stack},
-    event::{ErasureId, ErasureRef, EventId, StreamName, Subject},
+    crypto::{DataKey, wipe_stack},
+    event::{ErasureId, ErasureRef, EventId, KeyId, StreamName, Subject, VaultId},
 };
 
 /// A vault that is open. Clones are the same vault.
@@ -64,7 +64,7 @@ impl fmt::Debug for Vault {
 /// runs. It belongs to the task that appends, so that a caller who drops a future changes nothing.
 #[derive(Debug)]
 #[must_use]
-pub struct Admission {
+pub(crate) struct Admission {
     _pass: Pass,
 }
 
@@ -161,7 +161,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Forgotten`] where one of them is.
-    pub async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
+    pub(crate) async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
         self.admit_for(opening, None).await
     }
 
@@ -170,7 +170,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::admit`].
-    pub async fn admit_for(
+    pub(crate) async fn admit_for(
         &self,
         opening: Opening,
         lasting: Option<Duration>,
@@ -197,7 +197,7 @@ impl Vault {
     /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`], unless the request names the
     /// generation (that of its own claim, or the one before it);
     /// [`VaultError::NoGeneration`] where it names one that is dead or was never begun.
-    pub async fn sealing_key(
+    pub(crate) async fn sealing_key(
         &self,
         request: KeyRequest<'_>,
         seals: u32,
@@ -223,12 +223,12 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::KeyMissing`] where neither a key nor a fence explains the id.
-    pub fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
+    pub(crate) fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
         self.open.core.state(id)
     }
 
     /// What stands for an erasure in a stream, in its tombstone and beside what is shredded.
-    pub fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
+    pub(crate) fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
         self.open.core.naming.reference(erasure, stream)
     }
 
@@ -239,20 +239,20 @@ impl Vault {
     }
 
     /// The id that the private half of an event has.
-    pub fn half_id(&self, event: EventId) -> EventId {
+    pub(crate) fn half_id(&self, event: EventId) -> EventId {
         self.open.core.naming.half(event)
     }
 
     /// Waits until no other erasure is under way, and keeps others waiting until the answer is
     /// dropped: two that close each other's subjects would wait for ever.
-    pub async fn erase_alone(&self) -> impl Send + use<> {
+    pub(crate) async fn erase_alone(&self) -> impl Send + use<> {
         Arc::clone(&self.open.erasing).lock_owned().await
     }
 
     /// Blocks new appends for these subjects and waits for those in flight. When the closure is
     /// dropped, blocked appends go on, or are refused if the subject is forgotten by then. Several
     /// closures may exist at a time; only one of them may be extended, or two could wait for each other.
-    pub async fn close(&self, subjects: &[Subject]) -> Closure {
+    pub(crate) async fn close(&self, subjects: &[Subject]) -> Closure {
         Closure { shut: self.open.gates.close(subjects).await }
     }
 
@@ -268,7 +268,7 @@ impl Vault {
 
 impl Closure {
     /// Closes further subjects.
-    pub async fn extend(&mut self, subjects: &[Subject]) {
+    pub(crate) async fn extend(&mut self, subjects: &[Subject]) {
         self.shut.extend(subjects).await;
     }
 }

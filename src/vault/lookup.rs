@@ -6,17 +6,14 @@ use super::{
     InventoryEntry, KeyInfo, Standing, Vault, VaultError, fence::FenceRecord, inventory::Inventory,
     places, records::KeyEntry,
 };
-use crate::{
-    crypto::KeyId,
-    event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp},
-};
+use crate::event::{EventId, Generation, KeyId, OwnerChange, StreamName, Subject, Timestamp};
 
 impl Vault {
     /// Returns the state of a subject.
     ///
     /// # Errors
     /// Storage errors.
-    pub fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
+    pub(crate) fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
         let core = &self.core();
         let hash = core.naming.subject(subject);
         let fence = core.disk.fence(&hash)?;
@@ -98,7 +95,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
+    pub(crate) fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
         let core = &self.core();
         core.dependents(&core.naming.subject(owner))
     }
@@ -107,7 +104,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
+    pub(crate) fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
         let core = &self.core();
         let hash = core.naming.subject(subject);
         let record = core.own_record(&hash)?.unwrap_or_default();
@@ -142,14 +139,14 @@ impl Vault {
     }
 
     /// Walks over every living key and every fence, in the order of places, in constant memory.
-    pub fn inventory(
+    pub(crate) fn inventory(
         &self,
     ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
         Inventory::new(Arc::clone(self.core()))
     }
 
     /// Returns the subject's keyed pseudonym, as fences carry it.
-    pub fn pseudonym(&self, subject: &Subject) -> [u8; 16] {
+    pub(crate) fn pseudonym(&self, subject: &Subject) -> [u8; 16] {
         self.core().naming.subject(subject)
     }
 }

@@ -22,6 +22,8 @@ mod error;
 mod fence;
 mod gate;
 mod handle;
+#[doc(hidden)]
+pub mod internals;
 mod inventory;
 mod kept;
 mod lookup;
@@ -49,13 +51,12 @@ mod verdict;
 mod verify;
 mod wire;
 
-pub use crate::event::Era;
-pub use crate::event::VaultId;
 pub use catalogue::{Backup, BackupId, BackupState};
 #[cfg(feature = "drill")]
 pub(crate) use copy::{Copied, DeadKey, Fate};
 pub use error::{VaultError, VaultIdText};
-pub use handle::{Admission, Closure, Vault};
+pub use handle::Vault;
+pub(crate) use handle::{Admission, Closure};
 pub use pages::PageStoreKind;
 pub(crate) use places::in_words;
 #[cfg(test)]
@@ -70,18 +71,20 @@ pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
 pub(crate) use signing::History;
+pub(crate) use signing::Vouched;
 pub use signing::{
-    KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned, Vouched,
+    KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned,
 };
 pub(crate) use stating::Stating;
 pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
-pub use tree::{Moved, OpenAs, remove_unfinished};
-pub use types::{
-    Claim, Dead, Destroyed, Destruction, Doomed, Epoch, Evidence, Fence, InventoryEntry, KeyInfo,
-    KeyRequest, KeyStanding, KeyState, NoteKind, Opening, Owner, Spared, Standing, Taken, Verdict,
+pub use tree::{Moved, OpenAs};
+pub(crate) use types::{
+    Claim, Dead, Destroyed, Destruction, Doomed, Evidence, Fence, InventoryEntry, KeyInfo,
+    KeyRequest, KeyState, NoteKind, Opening, Standing, Taken, Verdict,
 };
-pub use under_way::UnderWay;
+pub use types::{Epoch, KeyStanding, Owner};
+pub(crate) use under_way::UnderWay;
 pub use unsettled::{OpenClaim, Settled};
 #[cfg(test)]
 pub(crate) use vector::{VectorKey, VectorVault};

@@ -190,7 +190,33 @@ pub(super) fn without_looked(disk: &Disk) -> Result<Vec<Change>, VaultError> {
     }
 }
 
+/// The id of the one note of the kind *policy*.
+const ADOPTED: [u8; 16] = [0; 16];
+
 impl Vault {
+    /// The text of the policy that was adopted for what is sealed with this vault; empty if none was.
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`] if a newer program wrote it; storage errors.
+    pub fn adopted_policy(&self) -> Result<String, VaultError> {
+        let text = self.note(NoteKind::Policy, ADOPTED)?.map(|note| note.to_vec());
+        String::from_utf8(text.unwrap_or_default())
+            .map_err(|_| VaultError::Damaged("the adopted policy is not UTF-8".into()))
+    }
+
+    /// Keeps the text of a policy as the one that was adopted. It is durable on return. The vault does
+    /// not read it: it is for programs that refuse to work under another one than they worked under before.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn adopt_policy(&self, text: &str) -> Result<(), VaultError> {
+        // No note is as good as an empty one.
+        if self.adopted_policy()? != text {
+            self.put_note(NoteKind::Policy, ADOPTED, text.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
     /// Writes a note durably, in the place of one of that kind and id.
     ///
     /// Only the room that a kind belongs to knows what its notes mean, and believes what it finds: a note
@@ -198,7 +224,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub async fn put_note(
+    pub(crate) async fn put_note(
         &self,
         kind: NoteKind,
         id: [u8; 16],
@@ -212,7 +238,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub async fn remove_note(&self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
+    pub(crate) async fn remove_note(&self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
         self.ask(|reply| Job::RemoveNote(kind, id, reply)).await
     }
 
@@ -220,7 +246,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::NewerFormat`] if a newer program wrote it; storage errors.
-    pub fn note(
+    pub(crate) fn note(
         &self,
         kind: NoteKind,
         id: [u8; 16],
@@ -234,7 +260,10 @@ impl Vault {
     /// # Errors
     /// As of [`Vault::note`].
     #[allow(clippy::type_complexity)]
-    pub fn notes(&self, kind: NoteKind) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
+    pub(crate) fn notes(
+        &self,
+        kind: NoteKind,
+    ) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
         let odd = || VaultError::Damaged("a note stands at an odd place".into());
         let notes = self.core().disk.wholes(places::notes(kind))?;
         let notes = notes.into_iter().map(|(stem, note)| {

@@ -50,10 +50,10 @@ use super::{
     wire::{Writer, class_form},
 };
 use crate::{
-    crypto::{KEY_ID_BYTES, KeyId, Secret, derive, keyed, random},
+    crypto::{Secret, derive, keyed, random},
     event::{
-        Class, ERA_BYTES, ErasureId, ErasureRef, EventId, Generation, OwnerChange, StreamName,
-        Subject,
+        Class, ERA_BYTES, ErasureId, ErasureRef, EventId, Generation, KEY_ID_BYTES, KeyId,
+        OwnerChange, StreamName, Subject,
     },
 };
 

@@ -45,8 +45,10 @@ use super::{
     wire::{Reader, Writer, class_form},
 };
 use crate::{
-    crypto::{KeyId, Secret},
-    event::{Class, EventId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp},
+    crypto::Secret,
+    event::{
+        Class, EventId, Generation, KeyId, Layout, PolicyDigest, StreamName, Subject, Timestamp,
+    },
 };
 
 const VERSION: u8 = 1;

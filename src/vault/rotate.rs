@@ -22,7 +22,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`], as for [`Vault::sealing_key`].
-    pub async fn rotate(&self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
+    pub(crate) async fn rotate(&self, subject: &Subject) -> Result<Option<Generation>, VaultError> {
         self.rotate_if(subject, None).await
     }
 
@@ -31,7 +31,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::rotate`].
-    pub async fn rotate_past(
+    pub(crate) async fn rotate_past(
         &self,
         subject: &Subject,
         generation: Generation,

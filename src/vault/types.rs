@@ -5,17 +5,17 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    crypto::{DataKey, KeyId},
+    crypto::DataKey,
     event::{
-        Class, ErasureId, EventId, Generation, Layout, OwnerChange, PolicyDigest, StreamName,
-        Subject, Timestamp,
+        Class, ErasureId, EventId, Generation, KeyId, Layout, OwnerChange, PolicyDigest,
+        StreamName, Subject, Timestamp,
     },
 };
 
 /// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
 #[derive(Debug, Clone, Default)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// Subjects whose keys are needed, and owners that are named.
     pub shared: Vec<Subject>,
     /// Subjects whose generation is about to change.
@@ -75,7 +75,7 @@ pub struct Claim {
 /// What the store holds under the id of a claim's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// No event, as far as somebody looked. A claim that is its writer's to settle stays open.
     Nothing,
     /// The claim's event was not written and will not be: its writer says so.
@@ -148,7 +148,7 @@ pub struct Fence {
 }
 
 /// A key of a dead generation that its erasure spared: the generation, and the key's id.
-pub type Spared = (Generation, KeyId);
+pub(crate) type Spared = (Generation, KeyId);
 
 /// The state of a key, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
 /// knows no suspended key, and nobody can tell it that one is compromised.
@@ -249,7 +249,7 @@ impl Destruction {
 /// What an erasure takes of one subject, by pseudonym: so that it can be applied by a vault that
 /// does not know the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// The keyed pseudonym of the subject.
     pub pseudonym: [u8; 16],
     /// The generations that die, both ends inclusive.
@@ -264,7 +264,7 @@ pub struct Taken {
 
 /// An erasure without names: what a vault that was rolled back needs to apply it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The erasure's id.
     pub erasure: ErasureId,
     /// What it takes, of whom.

@@ -19,7 +19,7 @@ pub(super) struct Events(Mutex<HashMap<EventId, usize>>);
 /// while it lives, none of them is withdrawn by [`Vault::settle`](super::Vault::settle).
 #[derive(Debug)]
 #[must_use]
-pub struct UnderWay {
+pub(crate) struct UnderWay {
     all: Arc<Events>,
     events: Vec<EventId>,
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    NoteKind, Vault, VaultId,
+    NoteKind, Vault,
     core::Limits,
     disk::{Disk, parts},
     eras::{EraKeys, Eras},
@@ -17,9 +17,10 @@ use super::{
     tree::{Change, Tree},
 };
 use crate::{
-    crypto::{KeyId, Secret},
+    crypto::Secret,
     event::{
-        Class, Era, ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject, Timestamp,
+        Class, Era, ErasureId, Generation, KeyId, Layout, PolicyDigest, StreamName, Subject,
+        Timestamp, VaultId,
     },
 };
 

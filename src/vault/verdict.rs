@@ -24,8 +24,8 @@ use super::{
     wire::{Reader, Writer},
 };
 use crate::{
-    crypto::{BLOB_OVERHEAD, Cipher, KeyId, SECRET_BYTES, Secret, random_secret},
-    event::{ERA_BYTES, Era, ErasureId, Generation, Subject, Timestamp},
+    crypto::{BLOB_OVERHEAD, Cipher, SECRET_BYTES, Secret, random_secret},
+    event::{ERA_BYTES, Era, ErasureId, Generation, KeyId, Subject, Timestamp},
 };
 
 const VERSION: u8 = 1;
@@ -62,7 +62,11 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn verdict(&self, destruction: &Destruction, note: &[u8]) -> Result<Verdict, VaultError> {
+    pub(crate) fn verdict(
+        &self,
+        destruction: &Destruction,
+        note: &[u8],
+    ) -> Result<Verdict, VaultError> {
         let core = self.core();
         let sparing = Sparing::of(&core.naming, &destruction.spared)?;
         let taken = destruction.doomed.iter().map(|doomed| {
@@ -92,7 +96,7 @@ impl Vault {
 
     /// What the fences say of all erasures so far, a few fences at a time: an erasure may come in
     /// several parts. Blocks for page reads.
-    pub fn verdicts(
+    pub(crate) fn verdicts(
         &self,
     ) -> impl Iterator<Item = Result<Vec<Verdict>, VaultError>> + Send + use<> {
         /// So that memory stays small, and that few erasures come in several parts.
@@ -148,7 +152,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn named(&self, verdicts: &[Verdict]) -> Result<Vec<Subject>, VaultError> {
+    pub(crate) fn named(&self, verdicts: &[Verdict]) -> Result<Vec<Subject>, VaultError> {
         let core = self.core();
         let mut names = Vec::new();
         for taken in verdicts.iter().flat_map(|verdict| &verdict.taken) {
@@ -165,7 +169,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+    pub(crate) fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
         for taken in &verdict.taken {
             let fence = self.core().disk.fence(&taken.pseudonym)?;
             if !fence.covers_all(taken) {
@@ -198,7 +202,7 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
-    pub async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {
+    pub(crate) async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {
         self.ask(|reply| Job::Replay(verdicts, reply)).await
     }
 
@@ -208,7 +212,7 @@ impl Vault {
     ///
     /// # Errors
     /// Those of randomness and storage.
-    pub fn seal_verdict(
+    pub(crate) fn seal_verdict(
         &self,
         verdict: &Verdict,
         associated: &[u8],
@@ -232,7 +236,7 @@ impl Vault {
     /// # Errors
     /// It opens, and says what this program does not understand: [`VaultError::NewerFormat`],
     /// [`VaultError::Damaged`].
-    pub fn open_verdict(
+    pub(crate) fn open_verdict(
         &self,
         erasure: ErasureId,
         associated: &[u8],
@@ -248,7 +252,7 @@ impl VerifiedBackup {
     ///
     /// # Errors
     /// As of [`Vault::open_verdict`].
-    pub fn open_verdict(
+    pub(crate) fn open_verdict(
         &self,
         erasure: ErasureId,
         associated: &[u8],

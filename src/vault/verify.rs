@@ -12,10 +12,7 @@ use super::{
     records::{KeyEntry, SubjectRecord},
     tree::{Flaw, Place, Seen, Walked},
 };
-use crate::{
-    crypto::KeyId,
-    event::{ErasureId, EventId, Generation, StreamName, Subject},
-};
+use crate::event::{ErasureId, EventId, Generation, KeyId, StreamName, Subject};
 
 /// Random nonces allow 2³² seals under one key (NIST SP 800-38D, section 8.3).
 const MOST_SEALS: u64 = 1 << 32;

@@ -5,7 +5,10 @@ use oubliette::{
     layer::Oubliette,
     policy::Policy,
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
-    vault::{NoteKind, Vault},
+    vault::{
+        Vault,
+        internals::{NoteKind, Plumbing as _},
+    },
 };
 
 const POLICY: &str = r#"

@@ -1,9 +1,11 @@
 //! What the tests of root slots in devices share.
 
 use oubliette::{
-    crypto::KeyId,
-    event::{ErasureId, Layout, PolicyDigest, StreamName, Subject},
-    vault::{Dead, Destruction, Doomed, KeyRequest, Vault},
+    event::{ErasureId, KeyId, Layout, PolicyDigest, StreamName, Subject},
+    vault::{
+        Vault,
+        internals::{Dead, Destruction, Doomed, KeyRequest, Plumbing as _},
+    },
 };
 use sha2::{Digest, Sha256};
 

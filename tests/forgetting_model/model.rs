@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oubliette::{crypto::KeyId, event::EventId};
+use oubliette::event::{EventId, KeyId};
 
 use crate::writes::{Kind, Write};
 

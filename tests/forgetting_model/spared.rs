@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use oubliette::{
-    crypto::KeyId,
     erasure::{export, replay},
-    event::{ErasureId, RecordedEvent, Subject},
+    event::{ErasureId, KeyId, RecordedEvent, Subject},
     layer::RotateError,
-    vault::{Dead, Destruction, Doomed, KeyInfo, KeyState, VaultError},
+    vault::{
+        VaultError,
+        internals::{Dead, Destruction, Doomed, KeyInfo, KeyState, Plumbing as _},
+    },
 };
 
 use crate::{World, notes::note_of, subject};

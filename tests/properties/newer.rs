@@ -7,7 +7,7 @@ use oubliette::{
     erasure::ForgetOptions,
     event::{EventId, OwnerChange, RecordedEvent},
     store::{ReadAllOptions, ReadOptions},
-    vault::Claim,
+    vault::internals::{Claim, Plumbing as _},
 };
 
 use super::*;

@@ -4,7 +4,7 @@ use oubliette::{
     audit::verify::{Ill, VerifyOptions, VerifyReport},
     erasure::{Erased, ForgetOptions, UnfitReason},
     event::{EventId, OwnerChange},
-    vault::Claim,
+    vault::internals::{Claim, Plumbing as _},
 };
 
 use super::*;

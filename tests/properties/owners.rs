@@ -1,5 +1,7 @@
 //! Owners: what is somebody else's stays, whatever is claimed, sold or shared.
 
+use oubliette::vault::internals::Plumbing as _;
+
 use super::*;
 
 #[tokio::test]
@@ -207,7 +209,7 @@ async fn an_open_claim_counts_only_if_the_event_of_its_id_states_it() {
     let noted = event("Noted", r#"{"memo":"n"}"#);
     put(&bank, "bankaccount-2", noted.clone()).await.unwrap();
     let vault = bank.vault().unwrap();
-    let claim = |account: &str, event, owner: &str| oubliette::vault::Claim {
+    let claim = |account: &str, event, owner: &str| oubliette::vault::internals::Claim {
         subject: subject(account),
         event,
         change: oubliette::event::OwnerChange::Add(subject(owner)),

@@ -5,13 +5,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use oubliette::{
     audit::verify::{Ill, VerifyNews, VerifyOptions},
-    erasure::{
-        AnnouncementKind, Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export,
-        replay,
-    },
-    event::{SigningKeyId, Timestamp},
+    erasure::{Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export, replay},
+    event::{AnnouncementKind, SigningKeyId, Timestamp},
     layer::Oubliette,
-    vault::{KeyOrigin, Successor, Unlearned, Vault},
+    vault::{KeyOrigin, Successor, Unlearned, Vault, internals::Plumbing as _},
 };
 
 use crate::{

@@ -13,8 +13,8 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use oubliette::{
-    erasure::{self, Announcement, ErasureError, KeyChange, change_key},
-    event::{ANNOUNCEMENTS, Position, RecordedEvent, StreamName},
+    erasure::{self, ErasureError, KeyChange, change_key},
+    event::{ANNOUNCEMENTS, Announcement, Position, RecordedEvent, StreamName},
     layer::Oubliette,
     policy::Policy,
     store::{

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use oubliette::{
-    crypto::KeyId,
-    erasure::{Announcement, export, replay},
-    event::{Content, ErasureId, RecordedEvent},
+    erasure::{export, replay},
+    event::{Announcement, Content, ErasureId, KeyId, RecordedEvent},
     layer::{Oubliette, RotateError},
     policy::Policy,
     store::{EventStoreExt, ReadOptions, StoreError, Unreadable},
-    vault::{Dead, Destruction, Doomed, VaultError},
+    vault::{
+        VaultError,
+        internals::{Dead, Destruction, Doomed, Plumbing as _},
+    },
 };
 use proptest::prelude::*;
 

@@ -7,6 +7,7 @@ use oubliette::{
     event::{Content, EventId, EventType, NewEvent, RecordedEvent, SUBJECT_FORGOTTEN},
     layer::Oubliette,
     store::MemoryStore,
+    vault::internals::Plumbing as _,
 };
 use serde_json::Value;
 

@@ -106,7 +106,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-fn json(option: &str, text: &str) -> Result<Json, CliError> {
+pub(super) fn json(option: &str, text: &str) -> Result<Json, CliError> {
     Json::parse(text).map_err(|error| {
         CliError::usage(format!("{option} is refused: {error}"))
             .with_hint("a string needs its quotes: --data '\"text\"'")

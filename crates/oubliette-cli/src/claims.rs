@@ -3,7 +3,8 @@
 use clap::Args;
 use oubliette::{
     event::EventId,
-    layer::{Codec, OpenClaim, Settled},
+    layer::Codec,
+    vault::{OpenClaim, Settled},
 };
 
 use super::{

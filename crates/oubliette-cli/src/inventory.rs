@@ -3,9 +3,9 @@
 use clap::{Args, ValueEnum};
 use comfy_table::Color;
 use oubliette::{
-    audit::{AuditError, ForgottenRow, KeyRow, KeyStanding, Row, Totals},
+    audit::{AuditError, ForgottenRow, KeyRow, Row, Totals},
     event::{Subject, Timestamp},
-    vault::Vault,
+    vault::{KeyStanding, Vault},
 };
 use serde::Serialize;
 

@@ -220,7 +220,7 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Drill(args) => drill::run(&globals, args, &mut out).await,
         // It has ended by now.
         Command::DrillReader(_) => Ok(()),
-        Command::Policy(args) => policy::run(&globals, &args, &mut out).await,
+        Command::Policy(args) => policy::run(&globals, args, &mut out).await,
         Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
     };
     // What was said before an error is said, too; and where it cannot be, that is.

@@ -7,7 +7,8 @@ use std::{
 
 use clap::Args;
 use oubliette::{
-    erasure::{Announcement, KeyChange, Witnessed},
+    erasure::{KeyChange, Witnessed},
+    event::Announcement,
     layer::Oubliette,
     store::{Refusal, SqliteStore, StoreError},
     vault::{Kek, OpenAs, Passphrase},

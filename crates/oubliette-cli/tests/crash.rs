@@ -27,7 +27,12 @@ use common::{
     folders::{copy, empty},
     *,
 };
-use oubliette::{event::EventId, layer::Oubliette, store::SqliteStore, vault::VaultError};
+use oubliette::{
+    event::EventId,
+    layer::Oubliette,
+    store::SqliteStore,
+    vault::{VaultError, internals::Plumbing as _},
+};
 use oubliette_folder::{Access, FolderError};
 use world::{Acknowledged, World};
 

@@ -21,11 +21,11 @@ use std::{
 use age::secrecy::ExposeSecret;
 use common::*;
 use oubliette::{
-    crypto::KeyId,
-    event::{ErasureId, Layout, PolicyDigest, Timestamp},
+    event::{ErasureId, KeyId, Layout, PolicyDigest, Timestamp},
     vault::{
-        Dead, Destruction, Doomed, KeyRequest, KeyState, PageStoreKind, Vault, VaultError,
+        PageStoreKind, Vault, VaultError,
         backup::{BackupError, Identities, Recipients, VerifiedBackup},
+        internals::{Dead, Destruction, Doomed, KeyRequest, KeyState, Plumbing as _},
     },
 };
 use oubliette_folder::{Access, DataFolder};

@@ -25,7 +25,8 @@ use cryptoki::{
     types::AuthPin,
 };
 use oubliette::vault::{
-    Kek, KeyState, OpenAs, Passphrase, Pkcs11Object, SlotConfig, SlotPlace, Vault, VaultError,
+    Kek, OpenAs, Passphrase, Pkcs11Object, SlotConfig, SlotPlace, Vault, VaultError,
+    internals::{KeyState, Plumbing as _},
 };
 
 use self::{

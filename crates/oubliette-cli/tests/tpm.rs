@@ -20,7 +20,8 @@ use std::{
 };
 
 use oubliette::vault::{
-    Kek, KeyState, OpenAs, Passphrase, SlotConfig, SlotPlace, TpmIndex, Vault, VaultError,
+    Kek, OpenAs, Passphrase, SlotConfig, SlotPlace, TpmIndex, Vault, VaultError,
+    internals::{KeyState, Plumbing as _},
 };
 
 use self::{

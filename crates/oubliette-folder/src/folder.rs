@@ -15,11 +15,12 @@ use super::{
     slot::{absolute_root, make_room},
 };
 use oubliette::{
-    erasure::{self, Announcement, ErasureError, KeyChange},
+    erasure::{self, ErasureError, KeyChange},
+    event::Announcement,
     layer::Oubliette,
     policy::Policy,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, remove_unfinished},
+    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, internals::remove_unfinished},
 };
 use oubliette_files::{durable, own};
 use uuid::Uuid;

@@ -12,12 +12,9 @@ use std::{
 use super::{DataFolder, FolderError};
 use oubliette::{
     policy::{Policy, PolicyErrors},
-    vault::{NoteKind, Vault, VaultError},
+    vault::Vault,
 };
 use oubliette_files::durable;
-
-/// There is one of each vault's.
-const ADOPTED: [u8; 16] = [0; 16];
 
 /// A policy, and the text that it was read from.
 #[derive(Debug, Clone)]
@@ -80,10 +77,7 @@ impl DataFolder {
     /// # Errors
     /// [`FolderError::Vault`]; [`FolderError::Policy`] where this program does not understand it.
     pub fn adopted(&self, vault: &Vault) -> Result<PolicyText, FolderError> {
-        let note = vault.note(NoteKind::Policy, ADOPTED)?.map(|note| note.to_vec());
-        let text = String::from_utf8(note.unwrap_or_default())
-            .map_err(|_| VaultError::Damaged("the adopted policy is not UTF-8".into()))?;
-        PolicyText::parse(text, "the adopted policy")
+        PolicyText::parse(vault.adopted_policy()?, "the adopted policy")
     }
 
     /// Makes a policy the one that the folder works under, and writes it into `policy.toml`. Returns
@@ -106,7 +100,7 @@ impl DataFolder {
             durable::replace(&path, text).map_err(|source| FolderError::Io { path, source })?;
         }
         // A crash before this leaves a changed file, which is told.
-        self.note_adopted(vault, text).await?;
+        vault.adopt_policy(&policy.text).await?;
         Ok(former)
     }
 
@@ -123,16 +117,7 @@ impl DataFolder {
             None => durable::remove(&path),
         };
         put_back.map_err(|source| FolderError::Io { path, source })?;
-        self.note_adopted(vault, former.adopted.text.as_bytes()).await
-    }
-
-    async fn note_adopted(&self, vault: &Vault, text: &[u8]) -> Result<(), FolderError> {
-        let noted = vault.note(NoteKind::Policy, ADOPTED)?;
-        // No note is as good as an empty one.
-        if noted.as_ref().map_or(&[][..], |noted| noted.as_slice()) != text {
-            vault.put_note(NoteKind::Policy, ADOPTED, text).await?;
-        }
-        Ok(())
+        Ok(vault.adopt_policy(&former.adopted.text).await?)
     }
 
     fn policy_bytes(&self) -> Result<Option<Vec<u8>>, FolderError> {
@@ -179,10 +164,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let (data, vault) = (DataFolder::at(place.path()), Vault::in_memory().unwrap());
         let known = "[[stream]]\nmatch = \"user-{id}\"\n";
-        let adopt = |text: &str| {
-            let noting = vault.put_note(NoteKind::Policy, ADOPTED, text.as_bytes());
-            futures::executor::block_on(noting).unwrap();
-        };
+        let adopt = |text: &str| futures::executor::block_on(vault.adopt_policy(text)).unwrap();
         adopt(known);
         data.adopted(&vault).unwrap();
         for newer in ["retain = \"10 years\"\n", "[[hold]]\nname = \"case\"\n"] {
@@ -191,8 +173,7 @@ mod tests {
             for refused in [data.adopted(&vault).map(drop), data.settled_policy(&vault).map(drop)] {
                 assert!(matches!(refused, Err(FolderError::Policy { .. })), "{refused:?}");
             }
-            let noted = vault.note(NoteKind::Policy, ADOPTED).unwrap().unwrap();
-            assert_eq!(noted.as_slice(), text.as_bytes());
+            assert_eq!(vault.adopted_policy().unwrap(), text);
         }
     }
 }

@@ -12,11 +12,13 @@ use super::{
     slot::{absolute_root, device, make_room},
 };
 use oubliette::{
-    erasure::{Announcement, Replayed, Unsuitable, replay, unsuitable},
+    erasure::{Replayed, Unsuitable, replay, unsuitable},
+    event::Announcement,
     store::{SqliteStore, sqlite::OpenMode},
     vault::{
         Vault, VaultError,
-        backup::{BackupError, Restored, VerifiedBackup, is_free},
+        backup::{BackupError, Restored, VerifiedBackup},
+        internals::is_free,
     },
 };
 

@@ -6,7 +6,7 @@
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::vault::VaultId;
+use crate::event::VaultId;
 
 /// What every backup begins with, once decrypted.
 pub(super) const BEGINNING: &[u8; 16] = b"OUBLIETTE BACKUP";

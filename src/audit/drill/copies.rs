@@ -10,7 +10,10 @@ use super::{
     marks::Stray,
     reader::{CopyReader, Pages, ReaderError},
 };
-use crate::vault::{Copied, DeadKey, PageStoreKind, Vault, VaultError, VaultId};
+use crate::{
+    event::VaultId,
+    vault::{Copied, DeadKey, PageStoreKind, Vault, VaultError},
+};
 
 /// A folder that may be a copy of the vault's.
 pub(super) struct Candidate {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     audit::{AuditError, Where, finding::hex},
-    crypto::KeyId,
+    event::KeyId,
     vault::{DeadKey, Fate, KeyState, Trace, VaultError},
 };
 

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     audit::AuditError,
-    crypto::{KEY_ID_BYTES, KeyId, MIN_TOKEN_BYTES, Secret, can_read, from_base64url},
+    crypto::{MIN_TOKEN_BYTES, Secret, can_read, from_base64url},
+    event::{KEY_ID_BYTES, KeyId},
     vault::{BEGINNING, Trace, VaultError, trace},
 };
 

@@ -22,7 +22,8 @@ use super::{
 };
 use crate::{
     audit::{AuditError, Finding, Where},
-    crypto::{KeyId, Secret},
+    crypto::Secret,
+    event::KeyId,
     vault::{Backup, DeadKey, Vault},
 };
 

@@ -1,7 +1,10 @@
 //! Which keys are used, and which owners are stated: a lot of them at a time, as many as memory may
 //! hold.
 
-use crate::{crypto::KeyId, event::Subject, vault::Vault};
+use crate::{
+    event::{KeyId, Subject},
+    vault::Vault,
+};
 
 /// Key ids, each with whether it was seen.
 pub(super) struct Lot {

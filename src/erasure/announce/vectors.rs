@@ -7,8 +7,7 @@ mod distrust;
 
 use super::{super::ErasureRecord, *};
 use crate::{
-    crypto::KeyId,
-    event::{Era, Generation},
+    event::{Era, Generation, KeyId},
     layer::document::vectors::{are_committed, hex},
     vault::{Taken, seal_as_vector},
 };

@@ -22,7 +22,7 @@ impl Sink for String {
 impl Node<'_> {
     /// The value in canonical form: no white space, members sorted by the UTF-8 of their keys,
     /// strings with the escapes of RFC 8785, numbers as [`canonical_number`] writes them.
-    pub fn to_canonical(&self) -> String {
+    pub(crate) fn to_canonical(&self) -> String {
         let mut text = String::new();
         self.canonical(&mut text, &[]);
         text

@@ -11,7 +11,7 @@ use super::{
 /// What one token holds of a document: members and elements, each as it was written, white space
 /// and all, and where it belongs.
 #[derive(Debug)]
-pub struct Fillings<'a> {
+pub(crate) struct Fillings<'a> {
     text: &'a str,
     entries: Vec<Entry>,
     list: Vec<Place>,
@@ -26,7 +26,7 @@ struct Place {
 
 /// A member or an element that was cut out of a document.
 #[derive(Debug, Clone)]
-pub struct Filling<'a> {
+pub(crate) struct Filling<'a> {
     /// The container that it belongs into.
     pub parent: Pointer,
     /// Which member or element it was there, so that the order comes back.
@@ -42,7 +42,7 @@ impl<'a> Fillings<'a> {
     ///
     /// # Errors
     /// [`JsonError`] where the text is something else.
-    pub fn read(text: &'a str) -> Result<Self, JsonError> {
+    pub(crate) fn read(text: &'a str) -> Result<Self, JsonError> {
         let other = || JsonError::Type(OTHER.to_owned());
         let mut fillings = Self { text, entries: Vec::new(), list: Vec::new() };
         let mut at = 0;
@@ -76,7 +76,7 @@ impl<'a> Fillings<'a> {
     ///
     /// # Errors
     /// [`JsonError`] where a parent is no pointer that a document can have.
-    pub fn iter(&self) -> impl Iterator<Item = Result<Filling<'_>, JsonError>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Filling<'_>, JsonError>> {
         self.list.iter().map(|place| {
             let parent = self.text[place.parent.clone()].parse().ok();
             let parent = parent.filter(|parent: &Pointer| parent.steps().len() < MAX_DEPTH);

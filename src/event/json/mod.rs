@@ -22,9 +22,9 @@ use serde_json::value::RawValue;
 pub(crate) use canonical::Sink;
 pub use canonical::canonical_number;
 pub(crate) use filling::fill;
-pub use filling::{Filling, Fillings};
-pub use node::{Kind, Node, Tree};
-pub use pointer::{Pointer, PointerError, Step};
+pub(crate) use filling::{Filling, Fillings};
+pub(crate) use node::{Kind, Node, Tree};
+pub(crate) use pointer::{Pointer, Step};
 pub(crate) use reader::Entry;
 
 /// How deep arrays and objects may nest, as in `serde_json`.
@@ -125,7 +125,14 @@ impl Json {
 
     /// Whether both are the same value, whatever its spelling.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.tree().root().to_canonical() == other.tree().root().to_canonical()
+        self.to_canonical() == other.to_canonical()
+    }
+
+    /// The value in its one canonical spelling: no white space, members sorted by the UTF-8 of their keys,
+    /// strings with the escapes of RFC 8785, numbers as [`canonical_number`] writes them. Two texts that a
+    /// store may give back for each other have the same.
+    pub fn to_canonical(&self) -> String {
+        self.tree().root().to_canonical()
     }
 
     /// The text.
@@ -134,7 +141,7 @@ impl Json {
     }
 
     /// Where each value of the text stands.
-    pub fn tree(&self) -> Tree<'_> {
+    pub(crate) fn tree(&self) -> Tree<'_> {
         // The text was read once already, when it was taken.
         self.try_tree().unwrap_or_else(|_| Tree::null())
     }

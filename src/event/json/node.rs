@@ -9,14 +9,14 @@ use super::{
 
 /// A text and where its values are: one flat list, made in one pass. It takes nothing out of
 /// the text, so that what is put together from its pieces is spelled as it was.
-pub struct Tree<'t> {
+pub(crate) struct Tree<'t> {
     text: &'t str,
     entries: Vec<Entry>,
 }
 
 /// One value of a [`Tree`].
 #[derive(Clone, Copy)]
-pub struct Node<'t> {
+pub(crate) struct Node<'t> {
     text: &'t str,
     entries: &'t [Entry],
     at: usize,
@@ -25,7 +25,7 @@ pub struct Node<'t> {
 /// What kind of value a [`Node`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
-pub enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool,
     Number,
@@ -45,7 +45,7 @@ impl<'t> Tree<'t> {
     }
 
     /// The whole.
-    pub fn root(&self) -> Node<'_> {
+    pub(crate) fn root(&self) -> Node<'_> {
         Node { text: self.text, entries: &self.entries, at: 0 }
     }
 
@@ -65,33 +65,33 @@ impl<'t> Node<'t> {
     }
 
     /// What kind of value it is.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.entry().kind
     }
 
     /// Whether it is an object.
-    pub fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         self.kind() == Kind::Object
     }
 
     /// The value as spelled.
-    pub fn text(&self) -> &'t str {
+    pub(crate) fn text(&self) -> &'t str {
         &self.text[self.entry().at as usize..self.entry().end as usize]
     }
 
     /// All that is the member's or element's own: the text between the commas or brackets around
     /// it, white space and key included.
-    pub fn piece(&self) -> &'t str {
+    pub(crate) fn piece(&self) -> &'t str {
         &self.text[self.entry().from as usize..self.entry().to as usize]
     }
 
     /// What of [`Node::piece`] is before the value.
-    pub fn before(&self) -> &'t str {
+    pub(crate) fn before(&self) -> &'t str {
         &self.text[self.entry().from as usize..self.entry().at as usize]
     }
 
     /// What of [`Node::piece`] is after the value.
-    pub fn after(&self) -> &'t str {
+    pub(crate) fn after(&self) -> &'t str {
         &self.text[self.entry().end as usize..self.entry().to as usize]
     }
 
@@ -101,13 +101,13 @@ impl<'t> Node<'t> {
     }
 
     /// The key's characters, where it is a member's value.
-    pub fn key(&self) -> Option<Cow<'t, str>> {
+    pub(crate) fn key(&self) -> Option<Cow<'t, str>> {
         let spelling = self.spelling();
         if spelling.is_empty() { None } else { reader::unescape(spelling) }
     }
 
     /// The values of an object's members, or an array's elements, in the text's order.
-    pub fn children(&self) -> impl Iterator<Item = Node<'t>> + use<'t> {
+    pub(crate) fn children(&self) -> impl Iterator<Item = Node<'t>> + use<'t> {
         let (text, entries, end) = (self.text, self.entries, self.entry().next as usize);
         let mut next = self.at + 1;
         std::iter::from_fn(move || {
@@ -118,7 +118,7 @@ impl<'t> Node<'t> {
     }
 
     /// The value of a member, where the node is an object that has it.
-    pub fn member(&self, key: &str) -> Option<Node<'t>> {
+    pub(crate) fn member(&self, key: &str) -> Option<Node<'t>> {
         if !self.is_object() {
             return None;
         }
@@ -126,7 +126,7 @@ impl<'t> Node<'t> {
     }
 
     /// The node that a pointer names.
-    pub fn find(&self, pointer: &Pointer) -> Option<Node<'t>> {
+    pub(crate) fn find(&self, pointer: &Pointer) -> Option<Node<'t>> {
         pointer.steps().iter().try_fold(*self, |node, step| node.child(step))
     }
 
@@ -139,18 +139,18 @@ impl<'t> Node<'t> {
     }
 
     /// Whether it is an object or array without anything in it.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         matches!(self.kind(), Kind::Array | Kind::Object) && self.children().next().is_none()
     }
 
     /// The characters of a string; `None` for every other kind of node.
-    pub fn string(&self) -> Option<Cow<'t, str>> {
+    pub(crate) fn string(&self) -> Option<Cow<'t, str>> {
         if self.kind() == Kind::String { reader::unescape(self.text()) } else { None }
     }
 
     /// What a scalar says: a string's characters, the canonical form of a number, or a truth
     /// value. `None` for null, arrays and objects.
-    pub fn scalar(&self) -> Option<Cow<'t, str>> {
+    pub(crate) fn scalar(&self) -> Option<Cow<'t, str>> {
         match self.kind() {
             Kind::Null | Kind::Array | Kind::Object => None,
             Kind::String => self.string(),
@@ -160,7 +160,7 @@ impl<'t> Node<'t> {
     }
 
     /// Whether it is an object without members.
-    pub fn is_empty_object(&self) -> bool {
+    pub(crate) fn is_empty_object(&self) -> bool {
         self.is_object() && self.is_empty()
     }
 

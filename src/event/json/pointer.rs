@@ -4,22 +4,22 @@ use std::{fmt, str::FromStr};
 
 /// Names one place in a JSON document, such as `/counterparty/iban`; the empty one is the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Pointer(Vec<Step>);
+pub(crate) struct Pointer(Vec<Step>);
 
 /// One step of a pointer: a member's key, or an element's index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Step(String);
+pub(crate) struct Step(String);
 
 /// A text is not a JSON pointer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a JSON pointer: it must be empty or begin with '/', and '~' must be followed by 0 or 1"
 )]
-pub struct PointerError(String);
+pub(crate) struct PointerError(String);
 
 impl Step {
     /// The step's characters, unescaped.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -32,18 +32,18 @@ impl Step {
 
 impl Pointer {
     /// The pointer to the whole document.
-    pub fn root() -> Self {
+    pub(crate) fn root() -> Self {
         Self::default()
     }
 
     /// The steps from the root.
-    pub fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.0
     }
 
     /// This pointer and one step more.
     #[must_use]
-    pub fn join(&self, step: impl Into<String>) -> Self {
+    pub(crate) fn join(&self, step: impl Into<String>) -> Self {
         let mut steps = self.0.clone();
         steps.push(Step(step.into()));
         Self(steps)

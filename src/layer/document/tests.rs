@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    crypto::{Body, Context, DataKey, EventTag, KeyId, Plaintext, Purpose, SealPart, open, seal},
-    event::{EventId, EventType, Json, Payload, PolicyDigest, StreamName},
+    crypto::{Body, Context, DataKey, EventTag, Plaintext, Purpose, SealPart, open, seal},
+    event::{EventId, EventType, Json, KeyId, Payload, PolicyDigest, StreamName},
 };
 
 pub(super) fn key(n: u8) -> DataKey {

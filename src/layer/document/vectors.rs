@@ -19,10 +19,10 @@ pub(crate) use files::{are_committed, committed, hex, is_wanted, path};
 use super::*;
 use crate::{
     crypto::{
-        Body, Context, DataKey, EventTag, KeyId, Purpose, SealPart, Secret, Token, derive, keyed,
+        Body, Context, DataKey, EventTag, Purpose, SealPart, Secret, Token, derive, keyed,
         seal_with_nonces,
     },
-    event::{Era, EventId, EventType, Fillings, Json, Payload, PolicyDigest, StreamName},
+    event::{Era, EventId, EventType, Fillings, Json, KeyId, Payload, PolicyDigest, StreamName},
 };
 use reader::{named, told};
 use world::*;

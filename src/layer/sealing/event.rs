@@ -1,8 +1,8 @@
 //! One event from carved to stored form.
 
 use crate::{
-    crypto::{self, Body, DataKey, KeyId, SealPart, Token},
-    event::{NewEvent, Payload},
+    crypto::{self, Body, DataKey, SealPart, Token},
+    event::{KeyId, NewEvent, Payload},
     layer::{
         CodecError, EventRef,
         document::{Draft, NotedHoles, Notes},

@@ -8,8 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Witness, Work};
 use crate::{
-    crypto::KeyId,
-    event::{EventId, NewEvent, Subject},
+    event::{EventId, KeyId, NewEvent, Subject},
     policy::Carved,
     vault::{Admission, KeyState, Settled, UnderWay, Vault, VaultError},
 };

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 
 use crate::{
     event::{EventId, EventType, Json, NewEvent, StreamName, Subject},
-    layer::{Codec, EventRef, Oubliette, Sealed, Settled},
+    layer::{Codec, EventRef, Oubliette, Sealed},
     policy::Policy,
     store::MemoryStore,
-    vault::Vault,
+    vault::{Settled, Vault},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

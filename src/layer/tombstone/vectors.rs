@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    crypto::{KeyId, SigningKey},
+    crypto::SigningKey,
     event::{
-        ErasureId, EventId, Json, SaidTombstone, Signature, SigningKeyId, State, StreamName,
+        ErasureId, EventId, Json, KeyId, SaidTombstone, Signature, SigningKeyId, State, StreamName,
         Tombstone, framed,
     },
     layer::document::vectors::{are_committed, hex},

@@ -76,8 +76,7 @@ fn the_halves_of_a_split_are_no_streams_to_append_to() {
         let name = stream(name);
         assert!(matches!(policy.rule_for(&name), Err(PolicyRefusal::PhysicalName { .. })));
         let logical = stream("acme/user-1");
-        assert_eq!(policy.logical_of_public(&name), public.then(|| logical.clone()));
-        assert_eq!(policy.logical_of_private(&name), (!public).then_some(logical));
+        assert_eq!(policy.logical_of_public(&name), public.then_some(logical));
     }
     assert_eq!(policy.logical_of_public(&stream("acme/user-1")), None);
     assert_eq!(policy.logical_of_public(&stream("user-public-1")), None);

@@ -37,9 +37,9 @@ use zeroize::Zeroizing;
 use super::Delta;
 use crate::{
     crypto::Secret,
-    event::Timestamp,
+    event::{Timestamp, VaultId},
     vault::{
-        BackupId, VaultId,
+        BackupId,
         tree::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value},
     },
 };

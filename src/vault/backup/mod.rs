@@ -34,5 +34,3 @@ pub use error::BackupError;
 pub use keys::{Identities, Recipients};
 pub use restore::{Prepared, Restored};
 pub use verify::VerifiedBackup;
-
-pub use super::tree::is_free;

@@ -3,13 +3,16 @@
 use std::{cell::Cell, path::Path};
 
 use super::{BackupError, VerifiedBackup};
-use crate::vault::{
-    Backup, NoteKind, Vault, VaultError, VaultId,
-    core::Limits,
-    disk::parts,
-    notes, places,
-    root::{Slot, SlotConfig},
-    tree::{FolderDraft, Seed, Tree, is_free},
+use crate::{
+    event::VaultId,
+    vault::{
+        Backup, NoteKind, Vault, VaultError,
+        core::Limits,
+        disk::parts,
+        notes, places,
+        root::{Slot, SlotConfig},
+        tree::{FolderDraft, Seed, Tree, is_free},
+    },
 };
 
 /// After how many places progress is told.

@@ -21,9 +21,9 @@ use super::{
     format::{Fault, Header, Item, Reader},
 };
 use crate::{
-    event::{Signature, SigningKeyId, Timestamp},
+    event::{Signature, SigningKeyId, Timestamp, VaultId},
     vault::{
-        Backup, BackupId, History, NoteKind, VaultError, VaultId, Vouched,
+        Backup, BackupId, History, NoteKind, VaultError, Vouched,
         disk::Wholes,
         eras::{self, Eras},
         fence::FenceRecord,

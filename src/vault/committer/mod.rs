@@ -19,6 +19,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
+#[cfg(feature = "backup")]
+use super::backup::Delta;
 use super::{
     Admission, Claim, Destroyed, Destruction, Evidence, NoteKind, VaultError, Verdict,
     cache::{Address, Current, Warm},
@@ -30,11 +32,9 @@ use super::{
     stating::Stating,
     tree::{Change, Erasure, Place, Value},
 };
-#[cfg(feature = "backup")]
-use super::{Era, backup::Delta};
 use crate::{
-    crypto::{DataKey, KeyId, wipe_stack},
-    event::{Class, EventId, Generation, Subject},
+    crypto::{DataKey, wipe_stack},
+    event::{Class, Era, EventId, Generation, KeyId, Subject},
 };
 
 /// How many jobs one write serves at most.

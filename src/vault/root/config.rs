@@ -11,7 +11,7 @@ use super::{
     counter::Asked,
     kek::{Kek, Passphrase},
 };
-use crate::vault::{VaultError, VaultId};
+use crate::{event::VaultId, vault::VaultError};
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
 #[derive(Debug, Clone)]

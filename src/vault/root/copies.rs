@@ -23,7 +23,7 @@ use super::{
     slot::Pair,
     wrap::Seal,
 };
-use crate::vault::{VaultError, VaultId};
+use crate::{event::VaultId, vault::VaultError};
 
 /// The slot.
 pub(crate) struct Slot(Mutex<State>);

@@ -8,7 +8,7 @@ use super::{
     sector::{Noted, Record},
     slot::Pair,
 };
-use crate::vault::{VaultError, VaultId};
+use crate::{event::VaultId, vault::VaultError};
 
 /// The mirror. Its file is opened for each use: a device may have gone, and come back, since.
 pub(super) struct Mirror {

@@ -56,8 +56,9 @@ use std::{fmt, path::PathBuf};
 
 use serde::Serialize;
 
-use super::{VaultError, VaultId};
+use super::VaultError;
 use crate::crypto::Secret;
+use crate::event::VaultId;
 
 /// What the slot holds.
 #[derive(Clone)]

@@ -55,7 +55,8 @@ use super::{
 };
 use crate::{
     crypto::{NONCE_BYTES, Secret, TAG_BYTES},
-    vault::{VaultError, VaultId},
+    event::VaultId,
+    vault::VaultError,
 };
 
 /// The length of a sector, in bytes: the unit in which today's drives write.

@@ -7,7 +7,7 @@ use super::{
     OpeningNumber, Root,
     sector::{FORMAT, MAGIC, SECTOR_BYTES},
 };
-use crate::{crypto::Secret, vault::VaultId};
+use crate::{crypto::Secret, event::VaultId};
 
 /// What every sector begins with, in every format.
 pub(crate) const BEGINNING: &[u8; 16] = MAGIC;

@@ -185,7 +185,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::signing_keys`].
-    pub fn log(&self) -> Result<SigningKeyId, VaultError> {
+    pub(crate) fn log(&self) -> Result<SigningKeyId, VaultError> {
         let gap = || VaultError::Damaged("no signing key began a log".into());
         self.core().signing.with(|keys| keys.history.log())?.ok_or_else(gap)
     }
@@ -219,7 +219,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::signing_keys`].
-    pub fn vouches(
+    pub(crate) fn vouches(
         &self,
         key: SigningKeyId,
         bytes: &[u8],

@@ -23,9 +23,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     crypto::{Secret, SigningKey, base64url},
-    event::{SigningKeyId, VerifyingKey},
+    event::{SigningKeyId, VaultId, VerifyingKey},
     own::{self, Refused},
-    vault::{VaultError, VaultId},
+    vault::VaultError,
     without_mark,
 };
 

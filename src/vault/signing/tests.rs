@@ -192,7 +192,7 @@ async fn the_secret_of_a_key_that_was_replaced_is_gone() {
 fn a_successors_file_is_private_and_what_is_none_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("successor.key");
-    let vault = crate::vault::VaultId(uuid::Uuid::new_v4());
+    let vault = crate::event::VaultId(uuid::Uuid::new_v4());
     let successor = Successor::generate(vault).unwrap();
     successor.save(&path).unwrap();
     let again = Successor::load(&path).unwrap();
@@ -245,7 +245,7 @@ fn a_successors_file_is_private_and_what_is_none_is_refused_by_name() {
 fn no_bit_and_no_byte_of_a_successors_file_makes_it_the_same_successor() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("successor.key");
-    let vault = crate::vault::VaultId(uuid::Uuid::new_v4());
+    let vault = crate::event::VaultId(uuid::Uuid::new_v4());
     let successor = Successor::generate(vault).unwrap();
     successor.save(&path).unwrap();
     let good = fs::read(&path).unwrap();

@@ -43,8 +43,8 @@ use super::{
     VaultError, core::Limits, tree::Tree,
 };
 use crate::{
-    crypto::{DataKey, KeyId},
-    event::{ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject},
+    crypto::DataKey,
+    event::{ErasureId, Generation, KeyId, Layout, PolicyDigest, StreamName, Subject},
 };
 
 /// Faults that a test injects into the writes of one vault.

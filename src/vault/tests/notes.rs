@@ -147,7 +147,7 @@ fn no_other_bytes_are_read_for_an_entry_of_the_catalogue() {
         created: crate::event::Timestamp::from_micros(1_000_000),
         expires: crate::event::Timestamp::from_micros(9_000_000),
         epoch: 4,
-        era: crate::vault::Era([0, 0, 0, 2]),
+        era: crate::event::Era([0, 0, 0, 2]),
         recipients: vec!["age1abc".to_owned()],
         file: "copy.age".to_owned(),
         keys: Some(3),

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     crypto::Secret,
-    vault::{VaultError, VaultId, pages::Batch},
+    event::VaultId,
+    vault::{VaultError, pages::Batch},
 };
 
 /// After how many seals the root's key is replaced, far below the 2³² that random nonces allow.

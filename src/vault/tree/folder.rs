@@ -22,8 +22,9 @@ use uuid::Uuid;
 
 use crate::{
     durable,
+    event::VaultId,
     own::{self, Refused},
-    vault::{PageStoreKind, VaultError, VaultId},
+    vault::{PageStoreKind, VaultError},
     without_mark,
 };
 

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     crypto::{Secret, random_secret},
+    event::VaultId,
     vault::{
-        VaultError, VaultId,
+        VaultError,
         pages::{Batch, PageStore},
         root::{OpeningNumber, Root, RootSlot},
     },

@@ -78,10 +78,11 @@ use self::{
     store::Store,
 };
 use super::{
-    VaultError, VaultId,
+    VaultError,
     root::{Root, RootSlot, SlotChange, SlotState},
 };
 use crate::crypto::Secret;
+use crate::event::VaultId;
 
 /// Where a value stands: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
 pub(crate) type Place = Vec<u8>;

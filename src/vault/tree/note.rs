@@ -22,7 +22,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     crypto::{Cipher, NONCE_BYTES, Secret},
-    vault::{VaultError, VaultId},
+    event::VaultId,
+    vault::VaultError,
 };
 
 /// What is kept under a name.

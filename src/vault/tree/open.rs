@@ -24,9 +24,11 @@ use super::{
 use crate::vault::root::Slot;
 use crate::{
     crypto::{Secret, random, random_secret},
-    durable, own,
+    durable,
+    event::VaultId,
+    own,
     vault::{
-        PageStoreKind, VaultError, VaultId,
+        PageStoreKind, VaultError,
         pages::{Batch, MemoryPages, PageStore},
         root::{MemorySlot, OpeningNumber, Root, RootSlot, SlotConfig},
     },

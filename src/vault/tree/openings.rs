@@ -22,7 +22,8 @@ use std::{
 use super::{folder::read_header, note::Note};
 use crate::{
     crypto::Secret,
-    vault::{VaultError, VaultId, root::OpeningNumber},
+    event::VaultId,
+    vault::{VaultError, root::OpeningNumber},
 };
 
 /// The name under which the page store keeps it.

@@ -39,7 +39,8 @@ use zeroize::Zeroizing;
 use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place};
 use crate::{
     crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
-    vault::{VaultError, VaultId},
+    event::VaultId,
+    vault::VaultError,
 };
 
 /// The name of a page: random, and new whenever its key is.

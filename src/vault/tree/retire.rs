@@ -4,10 +4,7 @@
 //! It is sealed under a key derived from the vault's identity, like all that the page store holds.
 
 use super::{note::Note, page::PageId};
-use crate::{
-    crypto::Secret,
-    vault::{VaultError, VaultId},
-};
+use crate::{crypto::Secret, event::VaultId, vault::VaultError};
 
 const NOTE: Note =
     Note { purpose: b"oubliette retire list", what: "the list of pages to retire", format: 1 };

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     crypto::SECRET_BYTES,
-    vault::{VaultError, VaultId, pages::PageStore},
+    event::VaultId,
+    vault::{VaultError, pages::PageStore},
 };
 
 /// The pages of one vault.

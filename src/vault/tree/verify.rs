@@ -15,8 +15,9 @@ use super::{
 use crate::vault::copy::CopiedPages;
 use crate::{
     crypto::Secret,
+    event::VaultId,
     vault::{
-        VaultError, VaultId,
+        VaultError,
         pages::{Batch, PageStore},
         root::Root,
     },

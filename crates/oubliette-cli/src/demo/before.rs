@@ -8,7 +8,10 @@ use std::{
 use oubliette::{
     event::{Json, Payload, RecordedEvent},
     store::{Current, EventStoreExt, ExpectedRevision, ReadOptions, StoreError},
-    vault::{InventoryEntry, OpenAs, Vault},
+    vault::{
+        OpenAs, Vault,
+        internals::{InventoryEntry, Plumbing as _},
+    },
 };
 
 use super::{

@@ -6,10 +6,7 @@ use std::{
     path::Path,
 };
 
-use oubliette::{
-    erasure::{Announcement, AnnouncementError},
-    event::Json,
-};
+use oubliette::event::{Announcement, AnnouncementError, Json};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 

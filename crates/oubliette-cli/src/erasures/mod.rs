@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use futures::TryStreamExt;
 use oubliette::{
-    erasure::{Announcement, ErasureError, ErasureRecord, export, gaps, replay},
-    event::StreamName,
+    erasure::{ErasureError, ErasureRecord, export, gaps, replay},
+    event::{Announcement, StreamName},
     store::{EventStore, ReadOptions},
     vault::{MirrorState, Vault},
 };

@@ -32,6 +32,7 @@ mod settings;
 #[cfg(unix)]
 #[path = "../../../../tests/device/skip.rs"]
 mod skip;
+mod trying;
 mod vault;
 mod walk;
 mod world;

@@ -6,6 +6,7 @@ use oubliette::{
     event::{ErasureId, EventId, RecordedEvent, Tombstone},
     layer::Oubliette,
     store::SqliteStore,
+    vault::internals::Plumbing as _,
 };
 
 use crate::{

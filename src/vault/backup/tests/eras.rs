@@ -432,7 +432,8 @@ async fn an_event_that_is_newer_than_the_vault_ends_no_reading_once_its_key_is_d
 #[tokio::test]
 async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
     use crate::{
-        crypto::{EventTag, KEY_ID_BYTES, Token},
+        crypto::{EventTag, Token},
+        event::KEY_ID_BYTES,
         layer::{
             EventRef,
             document::{Document, parse},

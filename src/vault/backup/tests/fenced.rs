@@ -1,14 +1,16 @@
 //! Property 9: no key of a dead generation comes back by a restore.
 
 use super::*;
-use crate::vault::{
-    VaultId,
-    backup::{
-        delta::Delta,
-        format::{Header, Writer},
+use crate::{
+    event::VaultId,
+    vault::{
+        backup::{
+            delta::Delta,
+            format::{Header, Writer},
+        },
+        places,
+        tree::{Place as At, Value},
     },
-    places,
-    tree::{Place as At, Value},
 };
 
 /// All values of a vault.

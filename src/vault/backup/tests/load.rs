@@ -8,8 +8,8 @@ use std::sync::{
 
 use super::*;
 use crate::{
-    crypto::{DataKey, KeyId},
-    event::{EventId, OwnerChange},
+    crypto::DataKey,
+    event::{EventId, KeyId, OwnerChange},
     vault::{
         Claim, InventoryEntry, backup::delta::Delta, committer::Job, places, tests::claims::claim,
     },

@@ -11,10 +11,9 @@ use std::time::Instant;
 
 use super::*;
 use crate::{
-    crypto::{KeyId, random_secret},
-    event::{Class, Generation, Layout, PolicyDigest},
+    crypto::random_secret,
+    event::{Class, Generation, KeyId, Layout, PolicyDigest, VaultId},
     vault::{
-        VaultId,
         core::Limits,
         pages::SledPages,
         places::Naming,

@@ -10,8 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    crypto::KeyId,
-    event::{ErasureId, Generation},
+    event::{ErasureId, Generation, KeyId},
     vault::{
         Dead, Destruction, Doomed, InventoryEntry, KeyState, Verdict,
         tests::classes::{class, key_of_class},

@@ -9,11 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::{
-    crypto::{KeyId, Secret},
-    event::{Announcement, Class, ErasureId, Generation, Layout, PolicyDigest, framed},
+    crypto::Secret,
+    event::{
+        Announcement, Class, Era, ErasureId, Generation, KeyId, Layout, PolicyDigest, VaultId,
+        framed,
+    },
     layer::document::vectors::{are_committed, committed, hex, is_wanted, path},
     vault::{
-        BackupId, Era, History, VaultId,
+        BackupId, History,
         backup::{
             Delta,
             format::{Header, WASH_BYTES, Writer},

@@ -11,10 +11,8 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     crypto::Secret,
-    vault::{
-        VaultId,
-        root::{KekSecret, OpeningNumber, Root, RootSlot, Slot},
-    },
+    event::VaultId,
+    vault::root::{KekSecret, OpeningNumber, Root, RootSlot, Slot},
 };
 
 /// What is in a token: number, name, content.

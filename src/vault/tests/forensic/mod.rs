@@ -24,7 +24,7 @@ use life::{Life, Store};
 
 use super::long_runs;
 use crate::{
-    crypto::KeyId,
+    event::KeyId,
     vault::{
         NoteKind, Vault,
         tree::{Sabotage, Shape},

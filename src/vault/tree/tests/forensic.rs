@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     crypto::{Cipher, Secret},
-    vault::{VaultId, root::RootSlot},
+    event::VaultId,
+    vault::root::RootSlot,
 };
 
 /// Tries every key that it knows on every page, and goes on with the keys that it finds.

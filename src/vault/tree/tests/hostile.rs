@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     crypto::{Cipher, Secret},
+    event::VaultId,
     vault::{
-        VaultError, VaultId,
+        VaultError,
         root::{OpeningNumber, RootSlot, SECTOR_BYTES},
         tree::Tree,
     },

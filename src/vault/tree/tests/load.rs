@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     crypto::random_secret,
+    event::VaultId,
     vault::{
-        VaultError, VaultId,
+        VaultError,
         pages::MemoryPages,
         root::MemorySlot,
         tree::{Shape, Tree},

@@ -1,4 +1,6 @@
-//! Checking a policy, and making one the folder's.
+//! Checking a policy, trying it on an event, and making one the folder's.
+
+mod trial;
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +49,7 @@ somebody adopts it or puts it back. Reading goes on.")]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    Try(trial::TryArgs),
     /// Print the policy that the folder works under
     #[command(after_help = "\
 Example:
@@ -56,11 +59,12 @@ Example:
 
 pub(super) async fn run(
     globals: &Globals,
-    args: &PolicyArgs,
+    args: PolicyArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    match &args.command {
-        PolicyCommand::Check { file } => check(globals, file, out),
+    match args.command {
+        PolicyCommand::Check { file } => check(globals, &file, out),
+        PolicyCommand::Try(args) => trial::run(globals, args, out),
         PolicyCommand::Adopt { file } => adopt(globals, file.as_deref(), out).await,
         PolicyCommand::Show => show(globals, out).await,
     }
