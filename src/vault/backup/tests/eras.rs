@@ -269,7 +269,11 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
 
     // Who knows that it is a forgery passes over it.
     let third = again("third");
-    pass_over(&third, &said, erased.erasure.0).await.unwrap();
+    // The second restoration announced what it believed, under its own key.
+    let said = announced(&store).await.unwrap();
+    for event in [said[0].id(), said[1].id()] {
+        pass_over(&third, &said, event.0).await.unwrap();
+    }
     assert!(is_read(&bank(&store, third).await.unwrap(), "user-1").await);
 }
 
