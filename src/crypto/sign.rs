@@ -12,9 +12,16 @@ use crate::event::{Signature, SigningKeyId, VerifyingKey, framed};
 pub(crate) struct SigningKey(Box<ed25519_dalek::SigningKey>);
 
 impl SigningKey {
-    /// A new one from the operating system's generator.
+    /// A new one from the operating system's generator. No id of one begins with `-`: on a command line it would
+    /// pass for an option.
     pub(crate) fn generate() -> Result<Self, RandomError> {
-        random_secret().map(|secret| Self::from_secret(&secret))
+        loop {
+            let secret = random_secret()?;
+            let key = Self::from_secret(&secret);
+            if !key.public().id().to_string().starts_with('-') {
+                return Ok(key);
+            }
+        }
     }
 
     pub(crate) fn from_secret(secret: &[u8; SECRET_BYTES]) -> Self {
@@ -61,6 +68,15 @@ impl VerifyingKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One in 64 did, and `oubliette keys distrust` took it for options.
+    #[test]
+    fn no_id_of_a_key_begins_as_an_option_does() {
+        for _ in 0..600 {
+            let id = SigningKey::generate().unwrap().public().id().to_string();
+            assert!(!id.starts_with('-'), "{id}");
+        }
+    }
 
     /// The vectors of `docs/format.md`. OpenSSL takes eleven of the bad ones: keys, and an R, of small order.
     #[test]

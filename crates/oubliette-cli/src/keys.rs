@@ -75,8 +75,8 @@ The change is announced in the event store, so that a vault that is restored lea
 With --compromised-since nothing counts any more that only the earlier key says, whatever date it
 bears, nor what a key says that a restored vault made for itself meanwhile. --distrust names
 other keys that were stolen as well. What this vault knows of erasures it announces again under the
-new key; tombstones count as far as it knows what they say. The key changes before anything that an
-earlier one announced is applied.
+new key, and it sets its tombstones again. The key changes before anything that an earlier one
+announced is applied.
 
 Make a backup afterwards.")]
     Rotate {
@@ -103,7 +103,7 @@ Examples:
 The key that signs now says so in the event store, so that a vault that is restored from an earlier
 backup learns of it there. Whatever date it bears, nothing counts any more that only an earlier key
 says which is named here. What this vault knows of erasures it announces again under the key that
-signs; tombstones count as far as it knows what they say. A key can distrust none that came after it.
+signs, and it sets its tombstones again. A key can distrust none that came after it.
 
 Where the key that signs now was stolen as well, change it:
 `oubliette keys rotate --compromised-since WHEN --distrust KEY`.
