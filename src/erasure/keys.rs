@@ -313,7 +313,11 @@ fn state(
     let at = Timestamp::now();
     let about = at.new_uuid();
     let verdict = Verdict { erasure: ErasureId(about), taken: Vec::new(), note: Vec::new() };
-    let previous = Mark::load(vault)?.newest;
+    // What the key of a restored vault said, only that vault knows. It is all said again after the successor took
+    // over, who would name what others miss.
+    let history = vault.signing_history()?;
+    let begins = by.is_some() && history.origin_of(history.signs()) == Some(KeyOrigin::Restored);
+    let previous = Mark::load(vault)?.newest.filter(|_| !begins);
     let (statement, distrust) = match said {
         Said::Statement(statement, prover) => (Some((statement, prover)), None),
         Said::Distrust(distrust) => (None, Some(distrust)),

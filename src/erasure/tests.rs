@@ -208,7 +208,7 @@ async fn an_attempt_that_opens_does_not_answer_for_one_that_does_not() {
         let draft = super::announce::Draft::of(&verdict);
         draft.say(vault, EventId::random(), None, None).unwrap()
     };
-    let first = ErasureRecord::attempted(erasure, 1);
+    let first = ErasureRecord { keys: 3, subjects: 2, ..ErasureRecord::attempted(erasure, 1) };
     let over = ErasureRecord { destroyed: true, ..first.clone() };
     for (record, is_over) in [(&first, false), (&over, true)] {
         for order in [[0, 1], [1, 0]] {
@@ -239,7 +239,11 @@ async fn an_attempt_that_opens_does_not_answer_for_one_that_does_not() {
                 super::pass_over(&vault, &said, erasure.0).await.unwrap();
             }
             let bank = open().await.unwrap();
-            assert_eq!(bank.erasures().unwrap()[0].dealt_with.is_some(), !is_over, "{order:?}");
+            let record = bank.erasures().unwrap().remove(0);
+            assert_eq!(record.dealt_with.is_some(), !is_over, "{order:?}");
+            // What the attempt took that was applied stays noted.
+            assert_eq!((record.keys, record.subjects), (3, 2), "{order:?}");
+            assert!(record.replayed.is_some(), "{order:?}");
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event::{Announcement, AnnouncementKind, Beyond, ErasureId, EventId, SigningKeyId},
-    vault::{NoteKind, Unlearned, Vault, VaultError, Verdict},
+    vault::{NoteKind, Unlearned, Vault, VaultError, Verdict, Vouched},
 };
 
 /// What is found in announcements.
@@ -40,7 +40,9 @@ pub(super) struct Found {
     finals: BTreeSet<ErasureId>,
     /// Statements that lead to keys from such as the vault does not know.
     gaps: Vec<(SigningKeyId, SigningKeyId)>,
-    /// Announcements of this vault's that are there: whatever they say is known, or dealt with.
+    /// Announcements of this vault's that are there: whatever they say is known, or dealt with. They are known by
+    /// their ids alone, and whoever writes to the store chooses those. So only such are among them as a key of the
+    /// history signed, or an operator believes.
     pub(super) there: BTreeSet<EventId>,
     /// Those that the vault's own word names as the ones before it.
     pub(super) named: BTreeSet<EventId>,
@@ -85,8 +87,12 @@ impl Found {
                         self.gaps.push((key, replaces));
                     }
                     self.refused.push(RefusedStatement { event: said.id(), why });
-                    // It takes nobody.
-                    self.there.insert(said.id());
+                    // It takes nobody. Of an unknown signer it may stand where another one did.
+                    let signed =
+                        matches!(history.vouches(said), Vouched::Ours | Vouched::Compromised);
+                    if signed || history.is_word(said) {
+                        self.there.insert(said.id());
+                    }
                 }
             }
         }
@@ -138,11 +144,14 @@ impl Found {
                 self.unverifiable.push(announcement.id());
                 return Ok(false);
             }
-            Err(Uncounted::Stranger(Ok(verdict)) | Uncounted::Compromised(verdict))
-                if is_known(vault, &verdict)? =>
-            {
+            Err(Uncounted::Compromised(verdict)) if is_known(vault, &verdict)? => {
                 self.known += 1;
                 return Ok(true);
+            }
+            // It may stand where the vault's own word did, under the id of that.
+            Err(Uncounted::Stranger(Ok(verdict))) if is_known(vault, &verdict)? => {
+                self.known += 1;
+                return Ok(is_believed(vault, announcement)?);
             }
             // Only now does an id that the announcement bears lead to what the vault noted of it.
             Err(Uncounted::Compromised(verdict)) => {
@@ -158,8 +167,6 @@ impl Found {
             // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
             Err(Uncounted::Stranger(content)) => {
-                // Where nobody gets to know what it is, nothing is opened.
-                self.there.insert(announcement.id());
                 match (words(vault, announcement, content.as_ref().err())?, content) {
                     (Some((doubt, words)), Ok(verdict)) if words.believes(&doubt) => *verdict,
                     (Some((doubt, words)), content) if !words.passes_over(&doubt) => {

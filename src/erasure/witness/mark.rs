@@ -71,7 +71,7 @@ impl Mark {
 
     /// Has everything that was announced compared anew. Which announcements should be there is known all the
     /// same.
-    pub(super) async fn rewind(vault: &Vault) -> Result<(), VaultError> {
+    pub(in crate::erasure) async fn rewind(vault: &Vault) -> Result<(), VaultError> {
         Self { at: None, ..Self::load(vault)? }.save(vault).await
     }
 

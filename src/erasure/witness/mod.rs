@@ -200,10 +200,13 @@ pub(super) async fn look<S: EventStore>(
     }
     let is_complete = missing.is_empty();
     // A store in which there is nothing bears no witness.
-    let judged = match read.elsewhere {
+    let complete = match read.elsewhere {
         true => Ok(()),
         false => missing.judge(vault, &read).await,
     };
+    // What is missing is noted by then, also where something else keeps everything closed. The mark does not move
+    // in either case: the next opening must find both.
+    let judged = read.found.refuse_unclear().and(complete);
     if judged.is_ok() {
         read.mark(mark).save(vault).await?;
     }

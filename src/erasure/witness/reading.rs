@@ -58,13 +58,13 @@ impl Reading {
         let (mut last, mut disordered) = (knows_first.then_some(mark.last), false);
         for announcement in &announcements {
             if found.take(vault, announcement)? {
-                disordered |= last.is_some_and(|last| last != announcement.previous());
+                let names_another =
+                    |last| announcement.previous().is_some() && last != announcement.previous();
+                disordered |= last.is_some_and(names_another);
                 last = Some(Some(announcement.id()));
             }
         }
         let (replayed, _) = found.apply(vault).await?;
-        // Before the mark moves: the next opening must find them as well.
-        found.refuse_unclear()?;
         let at = events.last().map(At::of);
         let last = last.flatten();
         Ok(Self { is_whole, elsewhere, found, lost, disordered, at, last, odd, replayed })

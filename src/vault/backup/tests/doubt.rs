@@ -16,7 +16,7 @@ use crate::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
         ReadOptions,
     },
-    vault::{Dead, Destruction, Doomed, Unlearned},
+    vault::{Dead, Destruction, Doomed, Unlearned, Verdict},
 };
 
 /// A backup, and a store in which a lost restoration of it announced that user-1 is forgotten.
@@ -72,15 +72,9 @@ impl Doubtful {
             line[name] = value.clone();
         }
         if own {
-            let public = finder.as_signer(|key| key.public()).unwrap();
-            line["public"] = public.to_string().into();
-            line["key"] = public.id().to_string().into();
+            name_signer(finder, &mut line);
         }
-        let draft: Announcement = line.to_string().parse().unwrap();
-        let mut sealed = String::new();
-        let bytes = finder.seal_verdict(&verdict, &draft.associated()).unwrap();
-        crate::crypto::base64url::encode(&bytes, &mut sealed);
-        line["sealed"] = sealed.into();
+        seal(finder, &verdict, &mut line);
         line
     }
 
@@ -103,14 +97,30 @@ impl Doubtful {
     }
 }
 
-fn signed(by: &Vault, mut line: Value) -> Announcement {
+/// Says of an announcement that this vault is to sign it.
+pub(super) fn name_signer(by: &Vault, line: &mut Value) {
+    let public = by.as_signer(|key| key.public()).unwrap();
+    line["public"] = public.to_string().into();
+    line["key"] = public.id().to_string().into();
+}
+
+/// Seals this in it.
+pub(super) fn seal(by: &Vault, verdict: &Verdict, line: &mut Value) {
+    let draft: Announcement = line.to_string().parse().unwrap();
+    let mut sealed = String::new();
+    let bytes = by.seal_verdict(verdict, &draft.associated()).unwrap();
+    crate::crypto::base64url::encode(&bytes, &mut sealed);
+    line["sealed"] = sealed.into();
+}
+
+pub(super) fn signed(by: &Vault, mut line: Value) -> Announcement {
     let unsigned: Announcement = line.to_string().parse().unwrap();
     let (_, sig) = by.sign(|_| unsigned.signed_bytes()).unwrap();
     line["sig"] = sig.to_string().into();
     line.to_string().parse().unwrap()
 }
 
-fn restored(place: &Place, name: &str) -> Vault {
+pub(super) fn restored(place: &Place, name: &str) -> Vault {
     let (folder, slot) = (place.path(name), place.path(&format!("{name}.root")));
     place.read("copy.age").unwrap().restore(&folder, &slot, |_| {}).unwrap();
     Vault::open(&folder, &slot).unwrap()

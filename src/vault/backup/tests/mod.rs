@@ -6,6 +6,7 @@ mod eras;
 mod fenced;
 mod files;
 mod load;
+mod masked;
 mod scale;
 mod signing;
 mod spared;

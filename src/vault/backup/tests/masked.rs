@@ -1,0 +1,172 @@
+//! Whoever finds a backup, and writes to the store, can put an announcement of their own where one of the vault's
+//! was, under the same event id. It hides nothing.
+
+use serde_json::{Value, json};
+
+use super::{
+    doubt::{name_signer, restored, seal, signed},
+    eras::{bank, is_read, lived_in},
+    *,
+};
+use crate::{
+    erasure::{ErasureError, KeyChange, accept_gaps, announced, change_key, gaps, pass_over},
+    event::{Announcement, ErasureId, EventId},
+    store::{EventStore, MemoryStore, ReadAllOptions},
+    vault::{Dead, Destruction, Doomed, Verdict},
+};
+
+/// A store that announces that user-9 is forgotten, and, since the backup, user-2 and user-3.
+struct Announced {
+    place: Place,
+    store: MemoryStore,
+    said: Vec<Announcement>,
+}
+
+impl Announced {
+    async fn new() -> Self {
+        let place = Place::new();
+        let (store, own) = lived_in(&place, &["user-1", "user-2", "user-3", "user-9"]).await;
+        own.forget(&subject("user-9"), "ticket 0").await.unwrap();
+        place.back_up(own.vault().unwrap(), "copy.age").await.unwrap();
+        for who in ["user-2", "user-3"] {
+            own.forget(&subject(who), "ticket 1").await.unwrap();
+        }
+        drop(own);
+        let said = announced(&store).await.unwrap();
+        assert_eq!(said[2].previous(), Some(said[1].id()));
+        Self { place, store, said }
+    }
+
+    /// What the finder of the backup says in the place of one of them.
+    fn mask(
+        &self,
+        nth: usize,
+        finder: &Vault,
+        verdict: &Verdict,
+        with: &[(&str, Value)],
+    ) -> Announcement {
+        let mut line = serde_json::to_value(&self.said[nth]).unwrap();
+        line["about"] = verdict.erasure.to_string().into();
+        line["at"] = verdict.erasure.at().to_string().into();
+        for (name, value) in with {
+            line[name] = value.clone();
+        }
+        name_signer(finder, &mut line);
+        seal(finder, verdict, &mut line);
+        signed(finder, line)
+    }
+
+    /// The store, with this in the place of the one whose id it bears, and without tombstones.
+    async fn with(&self, mask: Option<&Announcement>) -> MemoryStore {
+        let all = self.store.read_all(ReadAllOptions::default());
+        let mut events: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(all).await.unwrap();
+        events.retain(|event| !event.is_tombstone());
+        for event in &mut events {
+            if let Some(mask) = mask.filter(|mask| mask.id() == event.id) {
+                event.data = Some(mask.to_event().unwrap().data);
+            }
+        }
+        let store = MemoryStore::new();
+        store.restore(events).await.unwrap();
+        store
+    }
+}
+
+/// An erasure of user-1 of which nobody else knows.
+fn unknown(finder: &Vault) -> Verdict {
+    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+    finder.verdict(&Destruction::new(ErasureId::now(), doomed), b"").unwrap()
+}
+
+async fn is_closed_over(store: &MemoryStore, vault: &Vault, missing: EventId) {
+    for _ in 0..2 {
+        match bank(store, vault.clone()).await {
+            Err(ErasureError::WitnessGap(events)) => assert_eq!(events, [missing]),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_masked_all_are_forgotten_again() {
+    let world = Announced::new().await;
+    let again = bank(&world.with(None).await, restored(&world.place, "again")).await.unwrap();
+    assert_eq!(again.witnessed().replayed.len(), 2, "the test of the test");
+    assert!(!is_read(&again, "user-2").await && is_read(&again, "user-1").await);
+}
+
+/// An erasure that everybody knows takes nobody.
+#[tokio::test]
+async fn a_strangers_word_of_a_known_erasure_hides_no_missing_announcement() {
+    let world = Announced::new().await;
+    let (finder, again) = (restored(&world.place, "finder"), restored(&world.place, "again"));
+    let known = world.said[0].erasure().unwrap();
+    let verdicts = finder.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
+    let mask = world.mask(1, &finder, &verdicts.unwrap(), &[]);
+    is_closed_over(&world.with(Some(&mask)).await, &again, world.said[1].id()).await;
+    // Nor where it is the last that the vault knew.
+    let own = Vault::open(&world.place.path("vault"), &world.place.path("root")).unwrap();
+    let verdicts = finder.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
+    let mask = world.mask(2, &finder, &verdicts.unwrap(), &[]);
+    is_closed_over(&world.with(Some(&mask)).await, &own, world.said[2].id()).await;
+}
+
+#[tokio::test]
+async fn a_strangers_statement_about_keys_hides_no_missing_announcement() {
+    let world = Announced::new().await;
+    let (finder, again) = (restored(&world.place, "finder"), restored(&world.place, "again"));
+    let (nobody, about) = (Vec::new(), ErasureId::now());
+    let verdict = Verdict { erasure: about, taken: nobody, note: Vec::new() };
+    let (_, key, _) = world.said[0].signature().unwrap();
+    let distrust = json!({ "key": key.to_string(), "compromised": world.said[0].erasure().unwrap().at().to_string() });
+    let with = [("kind", json!("distrust")), ("distrust", distrust)];
+    let mask = world.mask(1, &finder, &verdict, &with);
+    is_closed_over(&world.with(Some(&mask)).await, &again, world.said[1].id()).await;
+    let past = accept_gaps(&again, "ticket 2").await.unwrap();
+    assert_eq!(past.len(), 1);
+    let opened = bank(&world.with(Some(&mask)).await, again).await.unwrap();
+    assert_eq!(opened.vault().unwrap().signing_history().unwrap().compromised(key), None);
+}
+
+/// Who passes over it has said nothing of what it stands for.
+#[tokio::test]
+async fn a_strangers_word_that_is_passed_over_hides_no_missing_announcement() {
+    let world = Announced::new().await;
+    let (finder, again) = (restored(&world.place, "finder"), restored(&world.place, "again"));
+    let mask = world.mask(1, &finder, &unknown(&finder), &[]);
+    let store = world.with(Some(&mask)).await;
+    match bank(&store, again.clone()).await {
+        Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, mask.id()),
+        other => panic!("{other:?}"),
+    }
+    // It is noted, although something else is told first.
+    assert_eq!(gaps(&again).unwrap().len(), 1);
+    pass_over(&again, &announced(&store).await.unwrap(), mask.id().0).await.unwrap();
+    is_closed_over(&store, &again, world.said[1].id()).await;
+    accept_gaps(&again, "ticket 2").await.unwrap();
+    let opened = bank(&store, again).await.unwrap();
+    assert!(is_read(&opened, "user-1").await);
+}
+
+/// What the vault says next comes right after its mark, whatever stands there now.
+#[tokio::test]
+async fn a_change_of_key_opens_nothing_where_the_last_announcement_is_in_doubt() {
+    let world = Announced::new().await;
+    let finder = restored(&world.place, "finder");
+    let own = Vault::open(&world.place.path("vault"), &world.place.path("root")).unwrap();
+    let mask = world.mask(2, &finder, &unknown(&finder), &[]);
+    let store = world.with(Some(&mask)).await;
+    let is_closed = async || match bank(&store, own.clone()).await {
+        Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, mask.id()),
+        other => panic!("{other:?}"),
+    };
+    is_closed().await;
+    let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
+    change_key(&own, &change).await.unwrap();
+    for _ in 0..3 {
+        is_closed().await;
+    }
+    let said = announced(&store).await.unwrap();
+    assert_eq!(said.len(), 4, "the change is announced all the same");
+    assert_eq!(said[3].previous(), Some(mask.id()));
+}
