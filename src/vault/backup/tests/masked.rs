@@ -9,10 +9,12 @@ use super::{
     *,
 };
 use crate::{
-    erasure::{ErasureError, KeyChange, accept_gaps, announced, change_key, gaps, pass_over},
+    erasure::{
+        Compromised, ErasureError, KeyChange, accept_gaps, announced, change_key, gaps, pass_over,
+    },
     event::{Announcement, ErasureId, EventId},
     store::{EventStore, MemoryStore, ReadAllOptions},
-    vault::{Dead, Destruction, Doomed, Verdict},
+    vault::{Dead, Destruction, Doomed, OpenAs, Verdict, tests::folder::copy_folder},
 };
 
 /// A store that announces that user-9 is forgotten, and, since the backup, user-2 and user-3.
@@ -37,25 +39,6 @@ impl Announced {
         Self { place, store, said }
     }
 
-    /// What the finder of the backup says in the place of one of them.
-    fn mask(
-        &self,
-        nth: usize,
-        finder: &Vault,
-        verdict: &Verdict,
-        with: &[(&str, Value)],
-    ) -> Announcement {
-        let mut line = serde_json::to_value(&self.said[nth]).unwrap();
-        line["about"] = verdict.erasure.to_string().into();
-        line["at"] = verdict.erasure.at().to_string().into();
-        for (name, value) in with {
-            line[name] = value.clone();
-        }
-        name_signer(finder, &mut line);
-        seal(finder, verdict, &mut line);
-        signed(finder, line)
-    }
-
     /// The store, with this in the place of the one whose id it bears, and without tombstones.
     async fn with(&self, mask: Option<&Announcement>) -> MemoryStore {
         let all = self.store.read_all(ReadAllOptions::default());
@@ -70,6 +53,24 @@ impl Announced {
         store.restore(events).await.unwrap();
         store
     }
+}
+
+/// What the finder of the backup says in the place of one of them.
+fn said_instead(
+    place: &Announcement,
+    finder: &Vault,
+    verdict: &Verdict,
+    with: &[(&str, Value)],
+) -> Announcement {
+    let mut line = serde_json::to_value(place).unwrap();
+    line["about"] = verdict.erasure.to_string().into();
+    line["at"] = verdict.erasure.at().to_string().into();
+    for (name, value) in with {
+        line[name] = value.clone();
+    }
+    name_signer(finder, &mut line);
+    seal(finder, verdict, &mut line);
+    signed(finder, line)
 }
 
 /// An erasure of user-1 of which nobody else knows.
@@ -102,12 +103,12 @@ async fn a_strangers_word_of_a_known_erasure_hides_no_missing_announcement() {
     let (finder, again) = (restored(&world.place, "finder"), restored(&world.place, "again"));
     let known = world.said[0].erasure().unwrap();
     let verdicts = finder.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
-    let mask = world.mask(1, &finder, &verdicts.unwrap(), &[]);
+    let mask = said_instead(&world.said[1], &finder, &verdicts.unwrap(), &[]);
     is_closed_over(&world.with(Some(&mask)).await, &again, world.said[1].id()).await;
     // Nor where it is the last that the vault knew.
     let own = Vault::open(&world.place.path("vault"), &world.place.path("root")).unwrap();
     let verdicts = finder.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
-    let mask = world.mask(2, &finder, &verdicts.unwrap(), &[]);
+    let mask = said_instead(&world.said[2], &finder, &verdicts.unwrap(), &[]);
     is_closed_over(&world.with(Some(&mask)).await, &own, world.said[2].id()).await;
 }
 
@@ -120,7 +121,7 @@ async fn a_strangers_statement_about_keys_hides_no_missing_announcement() {
     let (_, key, _) = world.said[0].signature().unwrap();
     let distrust = json!({ "key": key.to_string(), "compromised": world.said[0].erasure().unwrap().at().to_string() });
     let with = [("kind", json!("distrust")), ("distrust", distrust)];
-    let mask = world.mask(1, &finder, &verdict, &with);
+    let mask = said_instead(&world.said[1], &finder, &verdict, &with);
     is_closed_over(&world.with(Some(&mask)).await, &again, world.said[1].id()).await;
     let past = accept_gaps(&again, "ticket 2").await.unwrap();
     assert_eq!(past.len(), 1);
@@ -133,7 +134,7 @@ async fn a_strangers_statement_about_keys_hides_no_missing_announcement() {
 async fn a_strangers_word_that_is_passed_over_hides_no_missing_announcement() {
     let world = Announced::new().await;
     let (finder, again) = (restored(&world.place, "finder"), restored(&world.place, "again"));
-    let mask = world.mask(1, &finder, &unknown(&finder), &[]);
+    let mask = said_instead(&world.said[1], &finder, &unknown(&finder), &[]);
     let store = world.with(Some(&mask)).await;
     match bank(&store, again.clone()).await {
         Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, mask.id()),
@@ -154,7 +155,7 @@ async fn a_change_of_key_opens_nothing_where_the_last_announcement_is_in_doubt()
     let world = Announced::new().await;
     let finder = restored(&world.place, "finder");
     let own = Vault::open(&world.place.path("vault"), &world.place.path("root")).unwrap();
-    let mask = world.mask(2, &finder, &unknown(&finder), &[]);
+    let mask = said_instead(&world.said[2], &finder, &unknown(&finder), &[]);
     let store = world.with(Some(&mask)).await;
     let is_closed = async || match bank(&store, own.clone()).await {
         Err(ErasureError::UnknownSigner(doubts)) => assert_eq!(doubts[0].event, mask.id()),
@@ -169,4 +170,33 @@ async fn a_change_of_key_opens_nothing_where_the_last_announcement_is_in_doubt()
     let said = announced(&store).await.unwrap();
     assert_eq!(said.len(), 4, "the change is announced all the same");
     assert_eq!(said[3].previous(), Some(mask.id()));
+}
+
+/// What `docs/threat-model.md` discloses: such a key is in the history, and only an id says what is missing.
+#[tokio::test]
+async fn whoever_has_a_backup_and_a_distrusted_key_can_hide_a_missing_announcement() {
+    let world = Announced::new().await;
+    let path = |name: &str| world.place.path(name);
+    copy_folder(&path("vault"), &path("thief"));
+    std::fs::copy(path("root"), path("thief.root")).unwrap();
+    let thief = Vault::open_as(&path("thief"), &path("thief.root"), OpenAs::TheOne).unwrap();
+    let own = Vault::open(&path("vault"), &path("root")).unwrap();
+    let since = Timestamp::now();
+    let rotate =
+        |compromised| KeyChange::Rotate { successor: None, compromised, without_successor: false };
+    let stolen = Some(Compromised { since, keys: vec![] });
+    change_key(&own, &rotate(stolen)).await.unwrap();
+    let over = bank(&world.store, own.clone()).await.unwrap();
+    let last = over.forget(&subject("user-1"), "ticket 1").await.unwrap().erasure;
+    change_key(&own, &rotate(None)).await.unwrap();
+    over.resume().await.unwrap();
+    let said = announced(&world.store).await.unwrap();
+    let place = said.iter().find(|said| said.erasure() == Some(last)).unwrap();
+    let known = world.said[0].erasure().unwrap();
+    let verdicts = thief.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
+    let mask = said_instead(place, &thief, &verdicts.unwrap(), &[]);
+    let again = bank(&world.with(Some(&mask)).await, restored(&world.place, "again")).await;
+    let again = again.unwrap();
+    assert!(is_read(&again, "user-1").await && !is_read(&again, "user-2").await);
+    assert_eq!(gaps(again.vault().unwrap()).unwrap(), []);
 }
