@@ -182,11 +182,11 @@ async fn the_successor_distrusts_what_a_restored_vault_signed_with_too() {
     use KeyOrigin::{Created, Restored, Successor as Pinned};
     assert_eq!(told, [(Created, true), (Restored, true), (Pinned, false)]);
     // The pin, the change and the distrust wait for the event store, and survive closing.
-    assert_eq!(restored.unsaid().unwrap().0.len(), 3);
+    assert_eq!(restored.unsaid().unwrap().statements.len(), 3);
     drop(restored);
-    assert_eq!(place.restored().unsaid().unwrap().0.len(), 3);
+    assert_eq!(place.restored().unsaid().unwrap().statements.len(), 3);
     // The vault that was not lost takes the change, and knows nothing of the other key.
-    let (said, _) = place.restored().unsaid().unwrap();
+    let said = place.restored().unsaid().unwrap().statements;
     let mut own = vault.signing_history().unwrap();
     let learned = own.learn_all(&said.iter().collect::<Vec<_>>());
     assert_eq!((learned.len(), own.learn(&said[2])), (1, Ok(false)));
