@@ -35,7 +35,7 @@ const HISTORY: [u8; 16] = [0; 16];
 
 /// What a signature is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vouched {
+pub(crate) enum Vouched {
     /// A key of this vault's history made it.
     Ours,
     /// A key of this vault's history made it, which somebody else has as well.

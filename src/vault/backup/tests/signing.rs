@@ -200,8 +200,8 @@ async fn a_restored_vault_signs_with_a_key_of_its_own_and_knows_the_earlier_ones
     let (before, signature) = vault.sign(|_| message.clone()).unwrap();
     place.back_up(&vault, "copy.age").await.unwrap();
     let backup = place.read("copy.age").unwrap();
-    assert_eq!(backup.vouches(before, &message, &signature), Vouched::Ours);
-    assert_eq!(backup.vouches(before, b"another", &signature), Vouched::Forged);
+    assert_eq!(backup.signing_history().judge(before, &message, &signature), Vouched::Ours);
+    assert_eq!(backup.signing_history().judge(before, b"another", &signature), Vouched::Forged);
     place.restore("copy.age").unwrap();
 
     let again = place.restored();
