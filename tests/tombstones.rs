@@ -1,6 +1,8 @@
 //! What stands in the store after a forgetting: it joins nothing, nobody keeps it out, and nobody
 //! but the vault can say it.
 
+#[path = "tombstones/again.rs"]
+mod again;
 mod common;
 #[path = "tombstones/forged.rs"]
 mod forged;
@@ -243,6 +245,6 @@ fn note(text: &str) -> Option<Json> {
     Some(json(&format!(r#"{{"$oubliette":{text}}}"#)))
 }
 
-async fn kinds(bank: &Oubliette<MemoryStore>) -> BTreeSet<Ill> {
+async fn kinds<S: EventStore>(bank: &Oubliette<S>) -> BTreeSet<Ill> {
     found(bank).await.iter().map(|finding| finding.kind).collect()
 }

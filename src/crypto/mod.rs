@@ -40,4 +40,6 @@ pub(crate) use sign::SigningKey;
 #[cfg(feature = "drill")]
 pub(crate) use stray::can_read;
 pub(crate) use tag::EventTag;
-pub(crate) use token::{MIN_TOKEN_BYTES, Token, TokenError};
+#[cfg(feature = "drill")]
+pub(crate) use token::MIN_TOKEN_BYTES;
+pub(crate) use token::{Token, TokenError};

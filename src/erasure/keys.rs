@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::{
     ErasureError,
     announce::{Draft, open, stream},
-    retell::set_again,
+    retell::{Untold, set_again},
     witness::{Mark, look},
 };
 use crate::{
@@ -331,11 +331,11 @@ pub(super) async fn say_due<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
 ) -> Result<(), ErasureError> {
-    let (due, repeat) = vault.unsaid()?;
-    if (due.is_empty() && !repeat) || vault.is_read_only() {
+    if vault.is_read_only() {
         return Ok(());
     }
-    for said in due {
+    let due = vault.unsaid()?;
+    for said in due.statements {
         match append(layer, vault, std::slice::from_ref(&said)).await {
             Ok(()) => vault.has_said(said.id()).await?,
             Err(error) if refuses(&error) => {
@@ -349,9 +349,19 @@ pub(super) async fn say_due<S: EventStore>(
             Err(source) => return Err(ErasureError::KeyChangePending(source)),
         }
     }
-    if !repeat {
-        return Ok(());
+    if due.repeat {
+        announce_again(layer, vault).await?;
+        // Before anything else can fail: what is announced again has new ids each time, and stays for ever.
+        vault.has_repeated().await?;
     }
+    if due.retell { set_tombstones_again(layer, vault).await } else { Ok(()) }
+}
+
+/// Announces all erasures under the key that signs now.
+async fn announce_again<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+) -> Result<(), ErasureError> {
     let mut previous = Mark::load(vault)?.newest;
     for verdicts in vault.verdicts() {
         for some in verdicts?.chunks(AT_ONCE) {
@@ -364,11 +374,31 @@ pub(super) async fn say_due<S: EventStore>(
             append(layer, vault, &said).await.map_err(ErasureError::KeyChangePending)?;
         }
     }
-    let set = set_again(layer, vault).await?;
-    if set > 0 {
-        tracing::info!(vault = %vault.id(), tombstones = set, "tombstones are set again, under the present key");
+    Ok(())
+}
+
+/// A tombstone that the store does not take holds up nobody's forgetting: it is tried again when the layer opens.
+async fn set_tombstones_again<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+) -> Result<(), ErasureError> {
+    match set_again(layer, vault).await {
+        Ok(set) => {
+            if set > 0 {
+                let vault = vault.id();
+                tracing::info!(%vault, tombstones = set, "tombstones are set again, under the present key");
+            }
+            Ok(vault.has_retold().await?)
+        }
+        Err(Untold::Store(error)) => {
+            tracing::warn!(
+                vault = %vault.id(), %error,
+                "not all tombstones could be set again under the present key; it is tried again when the layer opens"
+            );
+            Ok(())
+        }
+        Err(Untold::Own(error)) => Err(error),
     }
-    Ok(vault.has_repeated().await?)
 }
 
 fn refuses(error: &StoreError) -> bool {

@@ -20,7 +20,7 @@ use crate::{
     crypto::Token,
     event::{ErasureId, EventId, KeyId, RecordedEvent, StreamName, Subject},
     layer::{EventRef, Layer, document::Document, tombstone},
-    store::{EventStore, ReadAllOptions, StoreError},
+    store::{Append, EventStore, ReadAllOptions, StoreError},
     vault::{History, KeyOrigin, KeyState, Tagged, Vault, VaultError},
 };
 
@@ -31,8 +31,7 @@ use crate::{
 pub(super) async fn set_again<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
-) -> Result<usize, ErasureError> {
-    let pending = ErasureError::KeyChangePending;
+) -> Result<usize, Untold> {
     let mut told = Told::new(vault)?;
     let (mut after, mut events) = (None, layer.store.read_all(ReadAllOptions::default()));
     loop {
@@ -50,21 +49,83 @@ pub(super) async fn set_again<S: EventStore>(
                 let options = ReadAllOptions { after, ..ReadAllOptions::default() };
                 events = layer.store.read_all(options);
             }
-            Err(source) => return Err(pending(source)),
+            Err(source) => return Err(Untold::Store(source)),
         }
     }
     let due = told.due()?;
-    for group in due.chunks(at_once(layer)) {
-        let mut appends = Vec::with_capacity(group.len());
-        for (stream, erasure, keys, own) in group {
-            let id = EventId::random();
-            let append =
-                appended(layer, vault, id, (*erasure, stream), keys.clone(), *own, pending);
-            appends.push(append.await?);
-        }
-        layer.answer(layer.store.append(appends)).await.map_err(pending)?;
+    let mut setting = Setting { layer, group: Vec::new(), set: 0, refused: None };
+    for (stream, erasure, keys, own) in due {
+        let (id, pending) = (EventId::random(), ErasureError::KeyChangePending);
+        let append = appended(layer, vault, id, (erasure, &stream), keys, own, pending);
+        setting.take(append.await.map_err(Untold::of)?).await;
     }
-    Ok(due.len())
+    setting.flush().await;
+    setting.refused.map_or(Ok(setting.set), |error| Err(Untold::Store(error)))
+}
+
+/// Tombstones on their way into the store, many in one append.
+struct Setting<'a, S> {
+    layer: &'a Layer<S>,
+    group: Vec<Append>,
+    set: usize,
+    /// The last one that the store did not take.
+    refused: Option<StoreError>,
+}
+
+impl<S: EventStore> Setting<'_, S> {
+    async fn take(&mut self, append: Append) {
+        // A store takes no stream twice in one append. Two erasures may have reached one stream.
+        let is_there = self.group.iter().any(|other| other.stream == append.stream);
+        if is_there || self.group.len() >= at_once(self.layer) {
+            self.flush().await;
+        }
+        self.group.push(append);
+    }
+
+    async fn flush(&mut self) {
+        let group = std::mem::take(&mut self.group);
+        if group.is_empty() {
+            return;
+        }
+        let Err(error) = self.layer.answer(self.layer.store.append(group.clone())).await else {
+            self.set += group.len();
+            return;
+        };
+        if group.len() == 1 {
+            self.refused = Some(error);
+            return;
+        }
+        // One that the store does not take keeps it from none of the others.
+        for append in group {
+            match self.layer.answer(self.layer.store.append(vec![append])).await {
+                Ok(_) => self.set += 1,
+                Err(error) => self.refused = Some(error),
+            }
+        }
+    }
+}
+
+/// Why not all tombstones are set again.
+pub(super) enum Untold {
+    /// The event store did not answer, or did not take one of them.
+    Store(StoreError),
+    /// Anything else.
+    Own(ErasureError),
+}
+
+impl Untold {
+    fn of(error: ErasureError) -> Self {
+        match error {
+            ErasureError::KeyChangePending(source) => Self::Store(source),
+            other => Self::Own(other),
+        }
+    }
+}
+
+impl<E: Into<ErasureError>> From<E> for Untold {
+    fn from(error: E) -> Self {
+        Self::of(error.into())
+    }
 }
 
 /// In which stream which erasure, the keys that it took there, and whether the stream is the subject's own.

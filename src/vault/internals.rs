@@ -8,10 +8,12 @@ use std::{future::Future, sync::Arc};
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "backup")]
+pub use super::tree::is_free;
 use super::{Vault, VaultError};
 pub use super::{
     handle::Closure,
-    tree::{is_free, remove_unfinished},
+    tree::remove_unfinished,
     types::{
         Claim, Dead, Destroyed, Destruction, Doomed, Fence, InventoryEntry, KeyInfo, KeyRequest,
         KeyState, NoteKind, Standing,

@@ -131,15 +131,19 @@ pub fn shape(events: &[RecordedEvent]) -> String {
 pub struct NoTombstones {
     pub inner: MemoryStore,
     pub refuse: Arc<AtomicBool>,
+    /// The one stream that takes none; `None`: no stream does.
+    pub only: Option<StreamName>,
 }
 
 #[async_trait]
 impl EventStore for NoTombstones {
     async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         let tombstone = |event: &NewEvent| event.event_type.as_str() == SUBJECT_FORGOTTEN;
-        if self.refuse.load(Ordering::SeqCst)
-            && appends.iter().any(|append| append.events.iter().any(tombstone))
-        {
+        let refused = |append: &Append| {
+            self.only.as_ref().is_none_or(|only| *only == append.stream)
+                && append.events.iter().any(tombstone)
+        };
+        if self.refuse.load(Ordering::SeqCst) && appends.iter().any(refused) {
             return Err(StoreError::backend(true, "the store is away"));
         }
         self.inner.append(appends).await

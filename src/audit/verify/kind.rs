@@ -92,6 +92,8 @@ pub enum Ill {
     HalfMissing,
     /// An erasure has fewer tombstones than it set.
     TombstonesMissing,
+    /// The vault has tombstones to set again under the key that signs, and has not set all of them.
+    TombstonesDue,
     /// An event of the tombstone's type claims to be this vault's word, and is not.
     ForgedTombstone,
     /// A tombstone speaks of what is this vault's, and names a signing key that the vault never had.
@@ -164,6 +166,7 @@ impl Ill {
             | Self::ErasurePending
             | Self::FenceWithoutRecord
             | Self::TombstonesMissing
+            | Self::TombstonesDue
             | Self::AnnouncementMissing
             | Self::OwnerNotNoted
             | Self::OwnerInClear
@@ -311,6 +314,10 @@ impl Ill {
                  a newer copy of it, if there is one. Where a stolen key had signed them, none is set again in the \
                  stream of somebody who was admitted again since"
             }
+            Self::TombstonesDue => {
+                "open the folder with the event store at hand (`read` will do): it is tried each time, and a \
+                 warning says what the event store answered. Forgetting goes on meanwhile"
+            }
             Self::ForgedTombstone => {
                 "forged, or changed since: somebody else can write to the event store. It says of \
                  nobody that they are forgotten, and readers get nothing of it. Forget nobody because \
@@ -457,6 +464,7 @@ impl fmt::Display for Ill {
             Self::Newer => "newer event",
             Self::HalfMissing => "half missing",
             Self::TombstonesMissing => "tombstones missing",
+            Self::TombstonesDue => "tombstones due",
             Self::ForgedTombstone => "forged tombstone",
             Self::UnknownSigner => "unknown signer",
             Self::UncountedTombstone => "uncounted tombstone",

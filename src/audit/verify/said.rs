@@ -68,9 +68,14 @@ impl Said {
             }
         }
         // Where the history cannot be read that is told already.
-        let (Ok(statements), Ok((due, _))) = (vault.key_statements(), vault.unsaid()) else {
+        let (Ok(statements), Ok(due)) = (vault.key_statements(), vault.unsaid()) else {
             return;
         };
+        if due.retell {
+            let what = "not all tombstones are set again since the signing key was changed, or a word believed";
+            report.found(Ill::TombstonesDue.at(Where::Vault, what), tell);
+        }
+        let due = due.statements;
         let said = statements.iter().filter(|said| due.iter().all(|due| due.id() != said.id()));
         for said in said.filter(|said| !self.statements.contains(&said.id())) {
             let what =

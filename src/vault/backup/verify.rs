@@ -21,9 +21,9 @@ use super::{
     format::{Fault, Header, Item, Reader},
 };
 use crate::{
-    event::{Signature, SigningKeyId, Timestamp, VaultId},
+    event::{Timestamp, VaultId},
     vault::{
-        Backup, BackupId, History, NoteKind, VaultError, Vouched,
+        Backup, BackupId, History, NoteKind, VaultError,
         disk::Wholes,
         eras::{self, Eras},
         fence::FenceRecord,
@@ -143,11 +143,6 @@ impl VerifiedBackup {
             signing,
             fences,
         })
-    }
-
-    /// What a signature over these bytes is worth, by the history of signing keys in it.
-    pub fn vouches(&self, key: SigningKeyId, bytes: &[u8], signature: &Signature) -> Vouched {
-        self.signing.judge(key, bytes, signature)
     }
 
     /// The history of signing keys in it.

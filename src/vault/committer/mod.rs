@@ -32,9 +32,11 @@ use super::{
     stating::Stating,
     tree::{Change, Erasure, Place, Value},
 };
+#[cfg(feature = "backup")]
+use crate::event::Era;
 use crate::{
     crypto::{DataKey, wipe_stack},
-    event::{Class, Era, EventId, Generation, KeyId, Subject},
+    event::{Class, EventId, Generation, KeyId, Subject},
 };
 
 /// How many jobs one write serves at most.

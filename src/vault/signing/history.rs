@@ -17,6 +17,7 @@
 //! | `distrusts` | the announcements that distrust an earlier key; absent where there is none |
 //! | `due` | the ids of the statements that the event store has not taken yet |
 //! | `repeat` | whether all erasures are still to be announced once more |
+//! | `retell` | whether tombstones are still to be set again; absent where not |
 //!
 //! Of a key, `until`, `compromised` and `statement` may be absent. `origin` is `created`, `restored`,
 //! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the note is read;
@@ -101,6 +102,16 @@ pub(crate) struct History {
     /// Whether all erasures are still to be announced once more, because an earlier key's word does not
     /// count everywhere.
     pub(super) repeat: bool,
+    /// Whether tombstones are still to be set again, for the same reason. The announcements come first, and are
+    /// not made anew because a tombstone waits.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(super) retell: bool,
+}
+
+// What `serde` asks is a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_not(retell: &bool) -> bool {
+    !retell
 }
 
 /// Why a statement about signing keys does not count.
@@ -228,6 +239,7 @@ impl History {
             distrusts: Vec::new(),
             due: Vec::new(),
             repeat: false,
+            retell: false,
         }
     }
 

@@ -35,7 +35,7 @@ const HISTORY: [u8; 16] = [0; 16];
 
 /// What a signature is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vouched {
+pub(crate) enum Vouched {
     /// A key of this vault's history made it.
     Ours,
     /// A key of this vault's history made it, which somebody else has as well.
@@ -162,6 +162,17 @@ fn secret(disk: &Disk, key: SigningKeyId) -> Result<Option<SigningKey>, VaultErr
     note.map(read).transpose()
 }
 
+/// What a vault has to say to its event store, in this order.
+#[derive(Debug)]
+pub(crate) struct Unsaid {
+    /// The statements about keys that it has not taken yet.
+    pub(crate) statements: Vec<Announcement>,
+    /// Whether all erasures are to be announced again.
+    pub(crate) repeat: bool,
+    /// Whether tombstones are to be set again.
+    pub(crate) retell: bool,
+}
+
 impl Vault {
     /// The signing keys that this vault ever had, the oldest first. The last one signs.
     ///
@@ -255,16 +266,19 @@ impl Vault {
         self.core().signing.with(|keys| keys.history.statements().cloned().collect())
     }
 
-    /// The statements that the event store has not taken yet, and whether all erasures are to be announced
-    /// again after them.
+    /// What the event store has not been told yet.
     ///
     /// # Errors
     /// As [`Vault::signing_keys`].
-    pub(crate) fn unsaid(&self) -> Result<(Vec<Announcement>, bool), VaultError> {
+    pub(crate) fn unsaid(&self) -> Result<Unsaid, VaultError> {
         self.core().signing.with(|keys| {
             let history = &keys.history;
             let due = |said: &&Announcement| history.due.contains(&said.id());
-            (history.statements().filter(due).cloned().collect(), history.repeat)
+            Unsaid {
+                statements: history.statements().filter(due).cloned().collect(),
+                repeat: history.repeat,
+                retell: history.retell,
+            }
         })
     }
 
@@ -279,6 +293,13 @@ impl Vault {
     pub(crate) async fn has_repeated(&self) -> Result<(), VaultError> {
         let mut history = self.signing_history()?;
         history.repeat = false;
+        self.write_history(history, None).await
+    }
+
+    /// Notes that all tombstones are set again.
+    pub(crate) async fn has_retold(&self) -> Result<(), VaultError> {
+        let mut history = self.signing_history()?;
+        history.retell = false;
         self.write_history(history, None).await
     }
 
@@ -299,7 +320,7 @@ impl Vault {
     }
 
     /// Notes a history that this vault changed by statements of its own, which the event store has to
-    /// take. `repeat`: all erasures are to be announced again. The secret of a key that was
+    /// take. `repeat`: all erasures are to be announced again, and their tombstones set again. The secret of a key that was
     /// replaced is destroyed.
     pub(crate) async fn change_keys(
         &self,
@@ -310,6 +331,7 @@ impl Vault {
     ) -> Result<(), VaultError> {
         history.due.extend(said.iter().map(Announcement::id));
         history.repeat |= repeat;
+        history.retell |= repeat;
         self.write_history(history, new).await
     }
 

@@ -138,6 +138,11 @@ async fn a_note_that_is_flipped_cut_or_newer_is_no_history() {
     let successor = Arc::new(Successor::generate(vault.id()).unwrap());
     change_key(&vault, &KeyChange::Pin(successor)).await.unwrap();
     let text = notes::to_json(&vault.signing_history().unwrap()).unwrap();
+    let again = History { retell: true, ..vault.signing_history().unwrap() };
+    let again = notes::to_json(&again).unwrap();
+    notes::tests::is_strict(NoteKind::SigningKeys, &again, &["retell"], |text| {
+        read(&notes::stored(text)).ok().map(|history| notes::to_json(&history).unwrap())
+    });
     notes::tests::is_strict(NoteKind::SigningKeys, &text, &[], |text| {
         read(&notes::stored(text)).ok().map(|history| notes::to_json(&history).unwrap())
     });

@@ -254,7 +254,8 @@ async fn a_change_of_the_key_is_announced_though_something_else_is_in_doubt() {
     let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
     change_key(&vault, &change).await.unwrap();
     assert_eq!(world.told(&vault).await[0].erasure, Some(world.erasure));
-    assert_eq!(vault.unsaid().unwrap(), (vec![], false));
+    let due = vault.unsaid().unwrap();
+    assert!(due.statements.is_empty() && !due.repeat && !due.retell);
     let said = announced(&world.store).await.unwrap();
     assert_eq!((said.len(), said[1].kind().unwrap().as_str()), (2, "signing-key"));
     pass_over(&vault, &said, world.erasure.0).await.unwrap();
@@ -360,7 +361,7 @@ async fn an_unproved_statement_names_nobody() {
     let finder = restored(&world.place, "finder");
     let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
     change_key(&finder, &change).await.unwrap();
-    let (said, _) = finder.unsaid().unwrap();
+    let said = finder.unsaid().unwrap().statements;
     let mut line = serde_json::to_value(&said[0]).unwrap();
     let genuine = serde_json::to_value(&world.genuine).unwrap();
     let vault = world.again();

@@ -182,11 +182,11 @@ async fn the_successor_distrusts_what_a_restored_vault_signed_with_too() {
     use KeyOrigin::{Created, Restored, Successor as Pinned};
     assert_eq!(told, [(Created, true), (Restored, true), (Pinned, false)]);
     // The pin, the change and the distrust wait for the event store, and survive closing.
-    assert_eq!(restored.unsaid().unwrap().0.len(), 3);
+    assert_eq!(restored.unsaid().unwrap().statements.len(), 3);
     drop(restored);
-    assert_eq!(place.restored().unsaid().unwrap().0.len(), 3);
+    assert_eq!(place.restored().unsaid().unwrap().statements.len(), 3);
     // The vault that was not lost takes the change, and knows nothing of the other key.
-    let (said, _) = place.restored().unsaid().unwrap();
+    let said = place.restored().unsaid().unwrap().statements;
     let mut own = vault.signing_history().unwrap();
     let learned = own.learn_all(&said.iter().collect::<Vec<_>>());
     assert_eq!((learned.len(), own.learn(&said[2])), (1, Ok(false)));
@@ -200,8 +200,8 @@ async fn a_restored_vault_signs_with_a_key_of_its_own_and_knows_the_earlier_ones
     let (before, signature) = vault.sign(|_| message.clone()).unwrap();
     place.back_up(&vault, "copy.age").await.unwrap();
     let backup = place.read("copy.age").unwrap();
-    assert_eq!(backup.vouches(before, &message, &signature), Vouched::Ours);
-    assert_eq!(backup.vouches(before, b"another", &signature), Vouched::Forged);
+    assert_eq!(backup.signing_history().judge(before, &message, &signature), Vouched::Ours);
+    assert_eq!(backup.signing_history().judge(before, b"another", &signature), Vouched::Forged);
     place.restore("copy.age").unwrap();
 
     let again = place.restored();

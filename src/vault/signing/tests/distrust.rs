@@ -191,8 +191,9 @@ async fn who_was_distrusted_by_a_key_that_is_distrusted_stays_so_for_those_who_a
     change_key(&vault, &rotate(Some(stolen(&[second])))).await.unwrap();
     let own = vault.signing_history().unwrap();
     assert_eq!(compromised(&own), [0, 1, 2]);
-    let (mut said, repeat) = vault.unsaid().unwrap();
-    assert!(repeat);
+    let due = vault.unsaid().unwrap();
+    assert!(due.repeat && due.retell);
+    let mut said = due.statements;
     for backwards in [false, true] {
         let mut restored = History::begin(first);
         restored.learn_all(&said.iter().collect::<Vec<_>>());
@@ -256,9 +257,10 @@ async fn what_is_to_be_said_is_due_until_the_event_store_has_taken_it_and_no_lon
     let since = Timestamp::now();
     let distrust = KeyChange::Distrust(Compromised { since, keys: vec![key] });
     change_key(&vault, &distrust).await.unwrap();
-    let (due, repeat) = vault.unsaid().unwrap();
-    assert_eq!((due.len(), repeat), (2, true));
+    let due = vault.unsaid().unwrap();
+    assert_eq!((due.statements.len(), due.repeat, due.retell), (2, true, true));
     let policy = Policy::sealed_by_default();
     Oubliette::open(MemoryStore::new(), vault.clone(), policy).await.unwrap();
-    assert_eq!(vault.unsaid().unwrap(), (vec![], false));
+    let due = vault.unsaid().unwrap();
+    assert!(due.statements.is_empty() && !due.repeat && !due.retell);
 }
