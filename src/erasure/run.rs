@@ -206,8 +206,8 @@ impl<S: EventStore> Oubliette<S> {
             if looked.as_ref().is_err_and(|error| !error.is_unclear()) {
                 return looked.map(|()| Vec::new());
             }
-            let (due, repeat) = vault.unsaid()?;
-            if looked.is_err() && (repeat || !due.is_empty()) {
+            let due = vault.unsaid()?;
+            if looked.is_err() && (due.repeat || !due.statements.is_empty()) {
                 // What is in doubt may stand in the place of the mark's own event. What is said now would
                 // then come next, and would carry the mark past it.
                 Mark::rewind(vault).await?;
