@@ -101,10 +101,13 @@ pub(super) async fn forget(
             .with_hint(format!("`oubliette plan {}` shows what would go", args.subject)));
     }
     let store = globals.open_existing().await?;
-    if asks {
-        let plan = store.plan(&args.subject).await?;
-        if plan.already.is_none() {
+    let plan = store.plan(&args.subject).await?;
+    if plan.already.is_none() {
+        if asks {
             to_stderr(&describe(&plan));
+        }
+        refuse(args, &plan)?;
+        if asks {
             confirm(&args.subject)?;
         }
     }
@@ -133,6 +136,24 @@ pub(super) async fn forget(
         out.line(&in_words(&erased))?;
         remainder(&erased).iter().try_for_each(|line| out.line(line))?;
         outstanding(&erased.backups).iter().try_for_each(|line| out.line(line))?;
+    }
+    Ok(())
+}
+
+/// Refuses what the plan says is refused. Forgetting itself passes over streams whose first event is sealed; the plan
+/// reads them, and what people are told is to hold.
+fn refuse(args: &ForgetArgs, plan: &Plan) -> Result<(), ErasureError> {
+    let (subject, unsealed) = (args.subject.clone(), plan.unsealed.clone());
+    if !unsealed.is_empty() && !args.despite_unsealed {
+        return Err(ErasureError::Unsealed { subject, unsealed });
+    }
+    let unknown = plan.unknown_keys.clone();
+    if !unknown.is_empty() && !args.despite_unknown_keys {
+        return Err(ErasureError::UnknownKeys { subject, unknown });
+    }
+    let newer = plan.newer.clone();
+    if !newer.is_empty() && !args.despite_newer {
+        return Err(ErasureError::Newer { subject, newer });
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ Examples:
       (by the policy.toml of the data folder, adopted or not)
   oubliette policy try draft.toml --stream account-1 --type AccountOpened --data '{\"owner\":\"user-456\"}'
 
-Exit code 1 where the event would be refused.")]
+Exit code 1 where the policy would refuse the event. Who is forgotten is not looked up: no vault is asked.")]
 pub(super) struct TryArgs {
     /// The policy, TOML; the folder's policy.toml without it
     #[arg(value_name = "FILE")]

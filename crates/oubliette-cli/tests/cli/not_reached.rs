@@ -51,6 +51,23 @@ fn clear_events_are_counted_and_forgetting_is_refused() {
     assert_eq!((&erased["unsealed"], &erased["passed_over"]), (&json!(0), &json!(1)));
 }
 
+/// The plan said so, and `forget` went on: it looks at the first event of a stream.
+#[test]
+fn what_the_plan_says_is_refused_is_refused() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "Registered"]);
+    clear(&world, "user-1");
+    let planned = world.ok(&["plan", "user-1"]);
+    assert!(planned.contains("refused without --despite-unsealed"), "{planned}");
+    let forget = ["forget", "user-1", "--reason", "ticket 1", "--yes"];
+    let refused = world.fails(1, &forget);
+    assert!(refused.contains("1 event in 1 stream was never sealed"), "{refused}");
+    assert!(world.ok(&["read", "user-1"]).contains("clear"));
+    world.ok(&[forget.as_slice(), &["--despite-unsealed"]].concat());
+    // Again, there is nothing to refuse.
+    world.ok(&forget);
+}
+
 #[test]
 fn what_a_newer_program_wrote_is_called_so_by_every_command() {
     let world = World::new();
