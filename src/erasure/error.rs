@@ -185,7 +185,7 @@ pub enum ErasureError {
         "announcements of this vault are missing in the event store ({}): they were removed, or lost \
          with the store. Whom they took is not known, and nothing personal may be served. Restore the missing events \
          of oubliette-announcements. Where nobody has them, apply the last list that was kept elsewhere, and say who \
-         accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any \
+         accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any later \
          command, and forget again by name who was forgotten since",
         events_named(.0)
     )]

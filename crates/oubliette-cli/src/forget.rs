@@ -9,7 +9,9 @@ use clap::Args;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
-    erasure::{Erased, ErasureError, Foreign, ForgetOptions, NotReached, Plan, Progress},
+    erasure::{
+        Erased, ErasureError, Foreign, ForgetOptions, NotReached, Plan, Progress, Untouched,
+    },
     event::{Cause, Generation, Subject, Timestamp},
     vault::{Backup, BackupState},
 };
@@ -134,7 +136,8 @@ pub(super) async fn forget(
         out.json(&erased)?;
     } else {
         out.line(&in_words(&erased))?;
-        remainder(&erased).iter().try_for_each(|line| out.line(line))?;
+        let planned = planned(&plan, &erased);
+        remainder(&erased).iter().chain(&planned).try_for_each(|line| out.line(line))?;
         outstanding(&erased.backups).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
@@ -143,7 +146,13 @@ pub(super) async fn forget(
 /// Refuses what the plan says is refused. Forgetting itself passes over streams whose first event is sealed; the plan
 /// reads them, and what people are told is to hold.
 fn refuse(args: &ForgetArgs, plan: &Plan) -> Result<(), ErasureError> {
-    let (subject, unsealed) = (args.subject.clone(), plan.unsealed.clone());
+    let subject = args.subject.clone();
+    // First: what a newer program wrote is not to be removed.
+    let newer = plan.newer.clone();
+    if !newer.is_empty() && !args.despite_newer {
+        return Err(ErasureError::Newer { subject, newer });
+    }
+    let unsealed = plan.unsealed.clone();
     if !unsealed.is_empty() && !args.despite_unsealed {
         return Err(ErasureError::Unsealed { subject, unsealed });
     }
@@ -151,11 +160,24 @@ fn refuse(args: &ForgetArgs, plan: &Plan) -> Result<(), ErasureError> {
     if !unknown.is_empty() && !args.despite_unknown_keys {
         return Err(ErasureError::UnknownKeys { subject, unknown });
     }
-    let newer = plan.newer.clone();
-    if !newer.is_empty() && !args.despite_newer {
-        return Err(ErasureError::Newer { subject, newer });
-    }
     Ok(())
+}
+
+/// What the plan counted in streams that forgetting passed over.
+fn planned(plan: &Plan, erased: &Erased) -> Vec<String> {
+    let all = |of: &[Untouched]| of.iter().map(|stream| stream.events).sum::<u64>();
+    let more = [
+        (all(&plan.unsealed), erased.unsealed, "never sealed, and can still be read"),
+        (all(&plan.unknown_keys), erased.unknown_keys, "under keys that this vault does not have"),
+        (
+            all(&plan.newer),
+            erased.newer,
+            "of a newer program, and whether this reached them only that can say",
+        ),
+    ];
+    let more = more.into_iter().filter(|(planned, told, _)| planned > told);
+    more.map(|(planned, _, what)| format!("as planned, {} {what}", output::count(planned, "event")))
+        .collect()
 }
 
 /// Says on stderr what an erasure did of which nobody else is told.
