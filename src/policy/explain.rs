@@ -51,7 +51,7 @@ impl Policy {
     /// let event = NewEvent::new(EventType::new("UserRegistered")?, data);
     /// let explained = policy.explain(&StreamName::new("user-456")?, &event)?;
     ///
-    /// assert_eq!(explained.data.unwrap().as_json().unwrap().as_str(), r#"{"colour":"blue"}"#);
+    /// assert_eq!(explained.data, Some(Json::parse(r#"{"colour": "blue"}"#)?.into()));
     /// assert_eq!(explained.sealed[0].subject.as_str(), "user-456");
     /// assert_eq!(explained.sealed[0].fields, ["*"]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
