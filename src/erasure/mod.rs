@@ -48,7 +48,7 @@ pub use plan::{
 };
 pub use reason::UnfitReason;
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
-pub(crate) use witness::is_believed;
+pub(crate) use witness::believes_key;
 pub use witness::{
     Acceptance, Gap, InDoubt, RefusedStatement, Replayed, Witnessed, accept_gaps, announced,
     believe, export, gaps, pass_over, replay,

@@ -292,7 +292,7 @@ pub enum NoteKind {
     Erasure = 2,
     /// An entry of the catalogue of backups.
     Backup = 3,
-    /// How far the announcements in the event store are known.
+    /// How far the announcements in the event store are known, and which of them are missing there.
     Witness = 4,
     /// The history of the signing keys.
     SigningKeys = 5,

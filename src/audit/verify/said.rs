@@ -136,7 +136,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         event: &RecordedEvent,
         tombstone: &Tombstone,
     ) -> Result<(), AuditError> {
-        if erasure::is_believed(self.vault, tombstone.key)?
+        if erasure::believes_key(self.vault, tombstone.key)?
             && tombstone::agrees(self.vault, &event.stream, tombstone)?
         {
             let what =

@@ -114,7 +114,7 @@ impl Words {
 }
 
 /// Whether the operator believed an announcement by this key, which the vault does not know, or knows to be stolen.
-pub(crate) fn is_believed(vault: &Vault, signer: SigningKeyId) -> Result<bool, VaultError> {
+pub(crate) fn believes_key(vault: &Vault, signer: SigningKeyId) -> Result<bool, VaultError> {
     for (_, note) in vault.notes(NoteKind::Believed)? {
         let words: Words = notes::from_json(NoteKind::Believed, &note)?;
         if words.believed.iter().any(|word| word.signer == signer) {

@@ -11,8 +11,8 @@ use crate::{
     vault::{NoteKind, Vault, VaultError, notes},
 };
 
-/// The id of the note of the kind `Witness` that holds the [`Mark`]. The others of that kind have the
-/// ids of erasures (`Words` in [`super::doubt`]), or are of [gaps](super::gap).
+/// The id of the note of the kind `Witness` that holds the [`Mark`]. The other one of that kind is of
+/// [gaps](super::gap).
 const MARK: [u8; 16] = [0; 16];
 
 /// An event of the stream of announcements, with all that it says: somebody may change it where it stands.
