@@ -313,11 +313,7 @@ fn state(
     let at = Timestamp::now();
     let about = at.new_uuid();
     let verdict = Verdict { erasure: ErasureId(about), taken: Vec::new(), note: Vec::new() };
-    // What the key of a restored vault said, only that vault knows. It is all said again after the successor took
-    // over, who would name what others miss.
-    let history = vault.signing_history()?;
-    let begins = by.is_some() && history.origin_of(history.signs()) == Some(KeyOrigin::Restored);
-    let previous = Mark::load(vault)?.newest.filter(|_| !begins);
+    let previous = Mark::load(vault)?.newest;
     let (statement, distrust) = match said {
         Said::Statement(statement, prover) => (Some((statement, prover)), None),
         Said::Distrust(distrust) => (None, Some(distrust)),
@@ -368,8 +364,9 @@ async fn announce_again<S: EventStore>(
             let mut said = Vec::with_capacity(some.len());
             for verdict in some {
                 let id = EventId::random();
-                said.push(Draft::of(verdict).say(vault, id, previous, None)?);
-                previous = Some(id);
+                let announcement = Draft::of(verdict).say(vault, id, previous, None)?;
+                previous = Some(announcement.reference());
+                said.push(announcement);
             }
             append(layer, vault, &said).await.map_err(ErasureError::KeyChangePending)?;
         }
@@ -417,7 +414,9 @@ async fn append<S: EventStore>(
     let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
     let append = Append::new(stream()?, ExpectedRevision::Any, events.map_err(invalid)?);
     let appended = layer.answer(layer.store.append(vec![append])).await?;
-    let (Some(appended), Some(last)) = (appended.first(), said.last()) else { return Ok(()) };
+    let (Some(appended), Some(mut last)) = (appended.first(), said.last().cloned()) else {
+        return Ok(());
+    };
     let known = |error: crate::vault::VaultError| StoreError::Vault(Box::new(error));
     if appended.already {
         // The answer to an earlier attempt was lost; or somebody else's event has the id.
@@ -428,9 +427,12 @@ async fn append<S: EventStore>(
         if !said.iter().all(there) {
             return Err(StoreError::IdInUse { id: last.id(), stream: stream()? });
         }
+        // The next one names what is there.
+        let is_last = |found: &Announcement| found.id() == last.id();
+        last = found.into_iter().find(is_last).unwrap_or(last);
     }
     let mut mark = Mark::load(vault).map_err(known)?;
-    if mark.advance(said.len() as u64, appended.revision, last) {
+    if mark.advance(said.len() as u64, appended.revision, &last) {
         return mark.save(vault).await.map_err(known);
     }
     // Another vault over the same store, as a rule; or a copy of this one.

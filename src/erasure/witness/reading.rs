@@ -7,7 +7,7 @@ use super::{
     mark::{At, Mark, is_empty, since},
 };
 use crate::{
-    event::{Announcement, ErasureId, EventId},
+    event::{Announcement, AnnouncementRef, ErasureId, EventId},
     layer::Layer,
     store::EventStore,
     vault::Vault,
@@ -27,7 +27,7 @@ pub(super) struct Reading {
     /// The last event, of whichever vault.
     at: Option<At>,
     /// The last announcement of the vault's own.
-    last: Option<EventId>,
+    last: Option<AnnouncementRef>,
     /// Events that are no announcements.
     odd: Vec<EventId>,
     /// Erasures that were applied again.
@@ -58,10 +58,8 @@ impl Reading {
         let (mut last, mut disordered) = (knows_first.then_some(mark.last), false);
         for announcement in &announcements {
             if found.take(vault, announcement)? {
-                let names_another =
-                    |last| announcement.previous().is_some() && last != announcement.previous();
-                disordered |= last.is_some_and(names_another);
-                last = Some(Some(announcement.id()));
+                disordered |= last.is_some_and(|last| last != announcement.follows());
+                last = Some(Some(announcement.reference()));
             }
         }
         let (replayed, _) = found.apply(vault).await?;
