@@ -244,7 +244,7 @@ impl History {
     }
 
     /// When its last key began to sign.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "backup"))]
     pub(crate) fn signing_since(&self) -> Timestamp {
         self.keys.last().unwrap().since
     }
