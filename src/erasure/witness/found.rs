@@ -68,9 +68,22 @@ impl Found {
         if !learned.is_empty() {
             vault.has_learned(history.clone()).await?;
         }
+        // One may be pinned, and used; or distrusted by several.
+        let add = |keys: &mut Vec<SigningKeyId>, key| {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        };
         for body in learned.iter().filter_map(|said| said.body().ok()) {
-            self.keys.extend(body.statement.as_ref().map(|statement| statement.public.id()));
-            self.distrusted.extend(body.distrust.as_ref().map(|distrust| distrust.key));
+            if let Some(statement) = &body.statement {
+                add(&mut self.keys, statement.public.id());
+                if statement.compromised.is_some() {
+                    add(&mut self.distrusted, statement.replaces);
+                }
+            }
+            if let Some(distrust) = &body.distrust {
+                add(&mut self.distrusted, distrust.key);
+            }
         }
         for said in statements {
             match history.learn(said) {

@@ -56,10 +56,17 @@ impl Reading {
         // Where all is compared anew, it is not known after which of them the first one comes.
         let knows_first = !is_whole || (!lost && mark.last.is_none());
         let (mut last, mut disordered) = (knows_first.then_some(mark.last), false);
+        // What comes after the last one and does not count: a later one may name it as well.
+        let mut passed = None;
         for announcement in &announcements {
+            let follows = announcement.follows();
+            let in_order = |last| follows == last || (passed.is_some() && follows == passed);
+            let in_order = last.is_none_or(in_order);
             if found.take(vault, announcement)? {
-                disordered |= last.is_some_and(|last| last != announcement.follows());
-                last = Some(Some(announcement.reference()));
+                disordered |= !in_order;
+                (last, passed) = (Some(Some(announcement.reference())), None);
+            } else if in_order {
+                passed = Some(announcement.reference());
             }
         }
         let (replayed, _) = found.apply(vault).await?;
