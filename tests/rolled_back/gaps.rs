@@ -162,6 +162,32 @@ async fn a_vault_that_knows_them_misses_the_newest() {
 }
 
 /// What is removed in two places is two gaps, and each is accepted or comes back for itself.
+/// What is told again is sealed anew, and what stands in the store is what was told first.
+#[tokio::test]
+async fn an_announcement_whose_answer_was_lost_is_named_as_it_stands() {
+    let machine = Machine::new();
+    let bank = machine.open().await;
+    two_people(&bank).await;
+    drop(bank);
+    let before = machine.image();
+    let bank = machine.open().await;
+    machine.store.after_announcing(true);
+    let pending = bank.forget(&subject("user-1"), "asked").await.unwrap_err();
+    assert!(matches!(pending, ErasureError::AnnouncementPending { .. }), "{pending}");
+    machine.store.after_announcing(false);
+    assert_eq!(bank.resume().await.unwrap().len(), 1);
+    bank.forget(&subject("user-2"), "asked").await.unwrap();
+    drop(bank);
+    let said = machine.announcements().await;
+    assert_eq!((said.len(), said[1].previous()), (2, Some(said[0].id())));
+    assert_eq!(machine.open().await.witnessed(), Default::default());
+
+    machine.restore(&before);
+    let bank = machine.open().await;
+    assert_eq!((bank.witnessed().replayed.len(), bank.witnessed().gap), (2, false));
+    assert_eq!(shapes(&bank).await, "pt pt pt pt");
+}
+
 #[tokio::test]
 async fn each_gap_waits_for_itself() {
     let machine = four_people().await;
