@@ -450,7 +450,7 @@ async fn append<S: EventStore>(
         last = found.into_iter().find(is_last).unwrap_or(last);
     }
     let mut mark = Mark::load(vault).map_err(known)?;
-    if mark.advance(said.len() as u64, appended.revision, &last) {
+    if mark.advance(said.len() as u64, Some(appended.revision), &last) {
         return mark.save(vault).await.map_err(known);
     }
     // Another vault over the same store, as a rule; or a copy of this one.

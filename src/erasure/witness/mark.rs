@@ -87,16 +87,17 @@ impl Mark {
         vault.put_note(NoteKind::Witness, MARK, &note).await
     }
 
-    /// After announcements of this vault's own were appended. `false`: others wrote in between,
-    /// and may have been copies of this vault.
+    /// After announcements of this vault's own were appended, where the last of them is at `revision`. `false`:
+    /// that is not known, or others wrote in between, and may have been copies of this vault.
     pub(in crate::erasure) fn advance(
         &mut self,
         events: u64,
-        revision: Revision,
+        revision: Option<Revision>,
         last: &Announcement,
     ) -> bool {
         let next = self.at.map_or(0, |at| at.revision.0 + 1);
         self.newest = Some(last.reference());
+        let Some(revision) = revision else { return false };
         if revision.0.checked_sub(events - 1) != Some(next) {
             return false;
         }

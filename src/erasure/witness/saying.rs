@@ -72,9 +72,8 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
             false => last_there(layer, vault, erasure, &ids).await?,
         };
         if let Some(last) = last {
-            let next = appended
-                .is_some_and(|appended| mark.advance(ids.len() as u64, appended.revision, &last));
-            if !next {
+            let revision = appended.map(|appended| appended.revision);
+            if !mark.advance(ids.len() as u64, revision, &last) {
                 // Another vault over the same store, as a rule; or a copy of this one.
                 match look(layer, vault).await {
                     Ok(()) => *mark = Mark::load(vault)?,
