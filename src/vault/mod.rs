@@ -44,8 +44,6 @@ mod vector;
 pub(crate) use admission::in_flight::InFlight;
 pub(crate) use commit::stating::Stating;
 pub use commit::unsettled::{OpenClaim, Settled};
-#[cfg(test)]
-pub(crate) use commit::verdict::{open_vector, seal_as_vector};
 pub use error::{VaultError, VaultIdText};
 pub use handle::Vault;
 pub(crate) use handle::{Admission, Closure};
@@ -58,7 +56,10 @@ pub(crate) use reading::{
 };
 pub use records::catalogue::{Backup, BackupId, BackupState};
 #[cfg(test)]
-pub(crate) use records::places::reference_as_vector;
+pub(crate) use records::{
+    announced::{open_vector, seal_as_vector},
+    places::reference_as_vector,
+};
 pub(crate) use records::{notes, places::in_words};
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};

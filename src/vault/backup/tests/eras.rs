@@ -139,7 +139,7 @@ async fn an_announcement_opens_for_the_backups_that_are_outstanding_and_for_no_o
         changed[at] ^= 1;
         let opened = vault.open_verdict(said.erasure, b"about", &changed).unwrap();
         // The other reader's wrap is its own affair; either suffices.
-        let spare = (2..2 + 2 * crate::vault::commit::verdict::WRAP_BYTES).contains(&at);
+        let spare = (2..2 + 2 * crate::vault::records::announced::WRAP_BYTES).contains(&at);
         assert_eq!(opened.as_ref(), spare.then_some(&said), "{at}");
         assert_eq!(
             vault.open_verdict(said.erasure, b"about", &sealed[..at]).unwrap(),
