@@ -13,7 +13,7 @@
 //!
 //! All eras stay known: a living key may be of any of them. So anyone who finds a backup reads the ids
 //! of its time and before, and can test guesses of names against them, for ever; of later ones they
-//! read nothing. Used by `places` (ids), `verdict` (announcements), `tag` (tags of events) and `backup`.
+//! read nothing. Used by `places` (ids), `announced`, `tag` (tags of events) and `backup`.
 
 use std::{
     collections::HashMap,

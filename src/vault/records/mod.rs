@@ -1,8 +1,9 @@
 //! What is recorded, and where it is in the tree.
 //!
-//! `places` is the table of all keys in the tree; `entries`, `fence`, `claims`, `notes`, `eras` and `catalogue` are what
-//! is at them, and state their bytes as tables; `announced` is what leaves the vault in announcements; `wire` writes and reads those bytes; `disk` is the tree with these
-//! types. Used by `commit`, which changes records, by `reading`, and by backups. It decides nothing.
+//! `places` is the table of all places in the tree. `entries`, `fence`, `claims`, `notes`, `eras` and `catalogue` are
+//! what is at them, and state their bytes as tables. `announced` is what leaves the vault in announcements. `wire` writes
+//! and reads all these bytes; `disk` is the tree with these types. Used by `commit`, which changes records, by `reading`,
+//! `signing` and `backup`. It decides nothing.
 
 pub(in crate::vault) mod announced;
 pub(in crate::vault) mod catalogue;
