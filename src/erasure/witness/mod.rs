@@ -16,10 +16,10 @@ mod saying;
 
 use serde::Serialize;
 
-pub(crate) use self::doubt::believes_key;
+pub(crate) use self::doubt::{believes_key, is_passed_over};
 pub use self::{
     doubt::{InDoubt, announced, believe, pass_over},
-    gap::{Acceptance, Gap, accept_gaps, gaps},
+    gap::{Acceptance, Gap, accept_gaps, check_name, gaps},
 };
 use self::{found::Found, gap::Missing, reading::Reading};
 pub(super) use self::{mark::Mark, saying::announce};
