@@ -186,11 +186,13 @@ pub enum ErasureError {
         /// The announcements of the erasures.
         erasures: Vec<InDoubt>,
     },
-    /// Announcements of the vault's are missing in the event store: whom they took is not known, and nothing is
-    /// served until somebody accepts that by name ([`erasure::accept_gaps`](super::accept_gaps)).
+    /// Announcements of the vault's are missing in the event store. Whom they took can be read here, unless the vault
+    /// knows of those erasures without them; so nothing is served until somebody accepts that by name
+    /// ([`erasure::accept_gaps`](super::accept_gaps)).
     #[error(
         "announcements of this vault are missing in the event store ({}): they were removed, or lost \
-         with the store. Whom they took is not known, and nothing personal may be served. Restore the missing events \
+         with the store. Whom they took can be read here, unless this vault knows of those erasures without them; so \
+         nothing personal may be served before somebody says that it may. Restore the missing events \
          of oubliette-announcements. Where nobody has them, apply the last list that was kept elsewhere, and say who \
          accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any \
          command, and forget again by name who was forgotten since",

@@ -256,7 +256,7 @@ fn gaps(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyN
         return report.found(Ill::OddRecord.at(Where::Vault, what), tell);
     };
     for Gap { event, found, accepted, .. } in gaps {
-        let what = format!("announcement {event} is missing in the event store, since {found}");
+        let what = format!("announcement {event} is missing in the event store; noticed {found}");
         let finding = match accepted {
             None => Ill::WitnessGap.at(Where::Vault, what),
             Some(Acceptance { by, at, .. }) => {

@@ -99,7 +99,7 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
             format!("; accepted by {}, {}", output::printable(&accepted.by), accepted.at)
         });
         let text = format!("announcement {} is missing in the event store", gap.event);
-        note(globals.json, &format!("{text}, since {}{accepted}", gap.found));
+        note(globals.json, &format!("{text}; noticed {}{accepted}", gap.found));
     }
     if globals.json {
         records.iter().try_for_each(|record| out.json(record))?;
