@@ -9,8 +9,8 @@ use crate::vault::{Unlearned, backup::VerifiedBackup};
 use crate::{
     crypto::{SigningKey, base64url},
     event::{
-        ANNOUNCEMENTS, Announcement, AnnouncementKind, Beyond, Body, Distrust, ErasureId, EventId,
-        JsonError, Statement, StreamName, Timestamp,
+        ANNOUNCEMENTS, Announcement, AnnouncementKind, AnnouncementRef, Beyond, Body, Distrust,
+        ErasureId, EventId, JsonError, Statement, StreamName, Timestamp,
     },
     store::StoreError,
     vault::{History, Vault, VaultError, Verdict, Vouched},
@@ -57,7 +57,7 @@ impl<'a> Draft<'a> {
         self,
         vault: &Vault,
         id: EventId,
-        previous: Option<EventId>,
+        previous: Option<AnnouncementRef>,
         by: Option<&SigningKey>,
     ) -> Result<Announcement, ErasureError> {
         let (statement, prover) = self.statement.unzip();

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     crypto::SigningKey,
     event::{
-        Announcement, AnnouncementKind, Distrust, ErasureId, EventId, NameError, SigningKeyId,
-        Statement, Timestamp, VaultId,
+        Announcement, AnnouncementKind, AnnouncementRef, Distrust, ErasureId, EventId, NameError,
+        SigningKeyId, Statement, Timestamp, VaultId,
     },
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
@@ -155,6 +155,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
     let _one_at_a_time = vault.erase_alone().await;
     let mut history = vault.signing_history()?;
     let signs = history.signs();
+    let mut chain = Chain::of(vault, &history)?;
     match change {
         KeyChange::Pin(successor) => {
             if let Some(pinned) = history.successor() {
@@ -167,7 +168,8 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             let public = successor.public();
             let statement = Statement { public, replaces: signs, compromised: None };
             let kind = AnnouncementKind::Successor;
-            let said = state(vault, kind, Said::Statement(statement, successor.key()), None)?;
+            let said = Said::Statement(statement, successor.key());
+            let said = chain.state(vault, kind, said, None)?;
             history.pin(&said);
             vault.change_keys(history, &[said], false, None).await?;
             Ok(successor.id())
@@ -185,7 +187,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             let statement = Statement { public: key.public(), replaces, compromised: since };
             let by = is_successor.then_some(&key);
             let kind = AnnouncementKind::SigningKey;
-            let mut said = vec![state(vault, kind, Said::Statement(statement, &key), by)?];
+            let mut said = vec![chain.state(vault, kind, Said::Statement(statement, &key), by)?];
             // No statement leads to a key that was made when the vault was restored: what it said is
             // not known to others by anything but this.
             let restored = history.origin_of(signs) == Some(KeyOrigin::Restored);
@@ -194,7 +196,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             history.change(&said[0], is_successor, true);
             if let Some(Compromised { since, keys }) = compromised {
                 let keys = between.iter().chain(keys);
-                said.extend(distrust(vault, &mut history, keys, *since, Some(&key))?);
+                said.extend(chain.distrust(vault, &mut history, keys, *since, Some(&key))?);
             }
             let (id, repeat) = (key.public().id(), compromised.is_some() || restored);
             vault.change_keys(history, &said, repeat, Some(key)).await?;
@@ -209,7 +211,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
                 return Err(KeyChangeError::SuccessorWaits { key, successor }.into());
             }
             let Compromised { since, keys } = compromised;
-            let said = distrust(vault, &mut history, keys, *since, None)?;
+            let said = chain.distrust(vault, &mut history, keys, *since, None)?;
             vault.change_keys(history, &said, true, None).await?;
             Ok(signs)
         }
@@ -268,34 +270,6 @@ fn to_come(
     }
 }
 
-/// Distrusts these keys, as far as they are not yet, and those of which only these said that they are
-/// compromised. By the key that signs now, or by another that is about to.
-fn distrust<'a>(
-    vault: &Vault,
-    history: &mut History,
-    keys: impl IntoIterator<Item = &'a SigningKeyId>,
-    since: Timestamp,
-    by: Option<&SigningKey>,
-) -> Result<Vec<Announcement>, ErasureError> {
-    let mut said = Vec::new();
-    let mut say = |history: &mut History, key, compromised| {
-        let distrust = Said::Distrust(Distrust { key, compromised });
-        let announcement = state(vault, AnnouncementKind::Distrust, distrust, by)?;
-        history.distrust(&announcement);
-        said.push(announcement);
-        Ok::<_, ErasureError>(())
-    };
-    for &key in keys {
-        if history.compromised(key).is_none() {
-            say(history, key, since)?;
-        }
-    }
-    for (key, since) in history.unsupported() {
-        say(history, key, since)?;
-    }
-    Ok(said)
-}
-
 /// What is stated of keys.
 enum Said<'a> {
     /// A key, which proves that whoever states it has it.
@@ -303,27 +277,67 @@ enum Said<'a> {
     Distrust(Distrust),
 }
 
-/// A statement about keys. It seals nothing, but that it opens shows that a holder of the vault made it.
-fn state(
-    vault: &Vault,
-    kind: AnnouncementKind,
-    said: Said<'_>,
-    by: Option<&SigningKey>,
-) -> Result<Announcement, ErasureError> {
-    let at = Timestamp::now();
-    let about = at.new_uuid();
-    let verdict = Verdict { erasure: ErasureId(about), taken: Vec::new(), note: Vec::new() };
-    // What the key of a restored vault said, only that vault knows. It is all said again after the successor took
-    // over, who would name what others miss.
-    let history = vault.signing_history()?;
-    let begins = by.is_some() && history.origin_of(history.signs()) == Some(KeyOrigin::Restored);
-    let previous = Mark::load(vault)?.newest.filter(|_| !begins);
-    let (statement, distrust) = match said {
-        Said::Statement(statement, prover) => (Some((statement, prover)), None),
-        Said::Distrust(distrust) => (None, Some(distrust)),
-    };
-    let draft = Draft { kind, about, at, statement, distrust, verdict: &verdict };
-    draft.say(vault, EventId::random(), previous, by)
+/// The announcement that the next statement names as the one before it.
+struct Chain(Option<AnnouncementRef>);
+
+impl Chain {
+    /// What is due is said first, in the order in which it was stated.
+    fn of(vault: &Vault, history: &History) -> Result<Self, ErasureError> {
+        match history.due().last() {
+            Some(due) => Ok(Self(Some(due.reference()))),
+            None => Ok(Self(Mark::load(vault)?.newest)),
+        }
+    }
+
+    /// A statement about keys. It seals nothing, but that it opens shows that a holder of the vault made it.
+    fn state(
+        &mut self,
+        vault: &Vault,
+        kind: AnnouncementKind,
+        said: Said<'_>,
+        by: Option<&SigningKey>,
+    ) -> Result<Announcement, ErasureError> {
+        let at = Timestamp::now();
+        let about = at.new_uuid();
+        let verdict = Verdict { erasure: ErasureId(about), taken: Vec::new(), note: Vec::new() };
+        let (statement, distrust) = match said {
+            Said::Statement(statement, prover) => (Some((statement, prover)), None),
+            Said::Distrust(distrust) => (None, Some(distrust)),
+        };
+        let draft = Draft { kind, about, at, statement, distrust, verdict: &verdict };
+        let announcement = draft.say(vault, EventId::random(), self.0, by)?;
+        self.0 = Some(announcement.reference());
+        Ok(announcement)
+    }
+
+    /// Distrusts these keys, as far as they are not yet, and those of which only these said that they are
+    /// compromised. By the key that signs now, or by another that is about to.
+    fn distrust<'a>(
+        &mut self,
+        vault: &Vault,
+        history: &mut History,
+        keys: impl IntoIterator<Item = &'a SigningKeyId>,
+        since: Timestamp,
+        by: Option<&SigningKey>,
+    ) -> Result<Vec<Announcement>, ErasureError> {
+        let mut said = Vec::new();
+        let mut say = |history: &mut History, key, compromised| {
+            let distrust = Said::Distrust(Distrust { key, compromised });
+            let announcement = self.state(vault, AnnouncementKind::Distrust, distrust, by)?;
+            history.distrust(&announcement);
+            said.push(announcement);
+            Ok::<_, ErasureError>(())
+        };
+        for &key in keys {
+            if history.compromised(key).is_none() {
+                say(history, key, since)?;
+            }
+        }
+        for (key, since) in history.unsupported() {
+            say(history, key, since)?;
+        }
+        Ok(said)
+    }
 }
 
 /// Has the store say what is due. One that never takes announcements keeps nobody waiting.
@@ -368,8 +382,9 @@ async fn announce_again<S: EventStore>(
             let mut said = Vec::with_capacity(some.len());
             for verdict in some {
                 let id = EventId::random();
-                said.push(Draft::of(verdict).say(vault, id, previous, None)?);
-                previous = Some(id);
+                let announcement = Draft::of(verdict).say(vault, id, previous, None)?;
+                previous = Some(announcement.reference());
+                said.push(announcement);
             }
             append(layer, vault, &said).await.map_err(ErasureError::KeyChangePending)?;
         }
@@ -417,7 +432,9 @@ async fn append<S: EventStore>(
     let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
     let append = Append::new(stream()?, ExpectedRevision::Any, events.map_err(invalid)?);
     let appended = layer.answer(layer.store.append(vec![append])).await?;
-    let (Some(appended), Some(last)) = (appended.first(), said.last()) else { return Ok(()) };
+    let (Some(appended), Some(mut last)) = (appended.first(), said.last().cloned()) else {
+        return Ok(());
+    };
     let known = |error: crate::vault::VaultError| StoreError::Vault(Box::new(error));
     if appended.already {
         // The answer to an earlier attempt was lost; or somebody else's event has the id.
@@ -428,9 +445,12 @@ async fn append<S: EventStore>(
         if !said.iter().all(there) {
             return Err(StoreError::IdInUse { id: last.id(), stream: stream()? });
         }
+        // The next one names what is there.
+        let is_last = |found: &Announcement| found.id() == last.id();
+        last = found.into_iter().find(is_last).unwrap_or(last);
     }
     let mut mark = Mark::load(vault).map_err(known)?;
-    if mark.advance(said.len() as u64, appended.revision, last) {
+    if mark.advance(said.len() as u64, Some(appended.revision), &last) {
         return mark.save(vault).await.map_err(known);
     }
     // Another vault over the same store, as a rule; or a copy of this one.

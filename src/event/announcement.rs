@@ -4,10 +4,11 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
-    ANNOUNCED, ANNOUNCEMENTS, ErasureId, EventId, EventType, Json, JsonError, NewEvent,
+    ANNOUNCED, ANNOUNCEMENTS, Digest, ErasureId, EventId, EventType, Json, JsonError, NewEvent,
     RecordedEvent, Signature, SigningKeyId, Timestamp, VerifyingKey,
     spoken::{named, spoken, without},
 };
@@ -174,7 +175,7 @@ pub(crate) struct Body {
     pub(crate) at: Timestamp,
     pub(crate) epoch: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) previous: Option<EventId>,
+    pub(crate) previous: Option<AnnouncementRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) statement: Option<Statement>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,6 +192,16 @@ pub(crate) struct Body {
     pub(crate) key: Option<SigningKeyId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) sig: Option<Signature>,
+}
+
+/// Names one announcement: by its event, and by all that it says. An event id alone names none, because whoever
+/// writes to the store chooses what stands under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AnnouncementRef {
+    pub(crate) event: EventId,
+    /// SHA-256 of the bytes that the signature is over.
+    pub(crate) digest: Digest,
 }
 
 /// What is said of a signing key.
@@ -258,7 +269,18 @@ impl Announcement {
 
     /// The announcement that the vault had made or seen last before; `None`: none, or exported.
     pub fn previous(&self) -> Option<EventId> {
+        self.follows().map(|previous| previous.event)
+    }
+
+    /// That announcement, and no other in its place.
+    pub(crate) fn follows(&self) -> Option<AnnouncementRef> {
         self.body.as_ref().ok().and_then(|body| body.previous)
+    }
+
+    /// Names it.
+    pub(crate) fn reference(&self) -> AnnouncementRef {
+        let digest = Digest(Sha256::digest(self.signed_bytes()).into());
+        AnnouncementRef { event: self.id, digest }
     }
 
     /// The log that the vault kept then, by the id of the signing key that began it.

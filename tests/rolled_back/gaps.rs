@@ -162,6 +162,37 @@ async fn a_vault_that_knows_them_misses_the_newest() {
 }
 
 /// What is removed in two places is two gaps, and each is accepted or comes back for itself.
+/// What is told again is sealed anew, and what stands in the store is what was told first.
+#[tokio::test]
+async fn an_announcement_whose_answer_was_lost_is_named_as_it_stands() {
+    // Whether or not what others announced can be read again by then.
+    for in_doubt in [false, true] {
+        let machine = four_people().await;
+        forget(&machine, &["user-3", "user-4"]).await;
+        let (before, said_before) = (machine.image(), said(&machine).await);
+        let bank = machine.open().await;
+        machine.store.after_announcing(true);
+        let pending = bank.forget(&subject("user-1"), "asked").await.unwrap_err();
+        assert!(matches!(pending, ErasureError::AnnouncementPending { .. }), "{pending}");
+        machine.store.after_announcing(false);
+        if in_doubt {
+            machine.store.tamper(without(&said_before[1..]));
+        }
+        // What waits is done first.
+        bank.forget(&subject("user-2"), "asked").await.unwrap();
+        drop(bank);
+        machine.store.tamper(|all| all);
+        let said = machine.announcements().await;
+        assert_eq!((said.len(), said[3].previous()), (4, Some(said[2].id())));
+        assert!(!machine.open().await.witnessed().gap);
+
+        machine.restore(&before);
+        let bank = machine.open().await;
+        assert_eq!((bank.witnessed().replayed.len(), bank.witnessed().gap), (2, false));
+        assert!(shapes(&bank).await.starts_with("pt pt pt pt"));
+    }
+}
+
 #[tokio::test]
 async fn each_gap_waits_for_itself() {
     let machine = four_people().await;

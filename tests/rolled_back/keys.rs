@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use oubliette::{
     audit::verify::{Ill, VerifyNews, VerifyOptions},
     erasure::{Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export, replay},
-    event::{AnnouncementKind, SigningKeyId, Timestamp},
+    event::{Announcement, AnnouncementKind, RecordedEvent, SigningKeyId, Timestamp},
     layer::Oubliette,
     vault::{KeyOrigin, Successor, Unlearned, Vault, internals::Plumbing as _},
 };
@@ -371,8 +371,7 @@ async fn a_gap_in_the_history_of_keys_keeps_everything_closed_by_its_own_name() 
         other => panic!("{other}"),
     }
     machine.believe(erased.0).await.unwrap();
-    // It names the statement before it, whose signer nobody here knows.
-    let bank = machine.open_past_a_gap().await;
+    let bank = machine.open().await;
     // Its tombstones are signed by a key that the vault does not know: it sets its own.
     assert_eq!(shapes(&bank).await, "pft pft c c");
     let told = found(&bank).await;
@@ -441,6 +440,65 @@ async fn a_store_that_is_away_hears_of_the_change_later_and_once() {
     assert_eq!(bank.witnessed().replayed.len(), 1);
     assert!(!bank.witnessed().gap);
     assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
+}
+
+/// Several changes while the store is away, of several statements each: others read them as one history, and miss
+/// each that is missing.
+#[tokio::test]
+async fn each_statement_about_keys_names_the_one_before_it() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    machine.open().await.forget(&subject("user-1"), "asked").await.unwrap();
+    let before = machine.image();
+    let vault = machine.vault();
+    let first = signs(&vault);
+    let second = change_key(&vault, &rotation(None, false)).await.unwrap();
+    let successor = Arc::new(Successor::generate(vault.id()).unwrap());
+    change_key(&vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
+    change_key(&vault, &KeyChange::Distrust(stolen(&[first]))).await.unwrap();
+    change_key(&vault, &rotation(Some(&successor), true)).await.unwrap();
+    drop(vault);
+    let bank = machine.open().await;
+    assert_eq!(bank.witnessed(), Default::default());
+    drop(bank);
+
+    let said = machine.announcements().await;
+    let kinds: Vec<_> = said.iter().filter_map(Announcement::kind).collect();
+    let wanted = [
+        AnnouncementKind::Erasure,
+        AnnouncementKind::SigningKey,
+        AnnouncementKind::Successor,
+        AnnouncementKind::Distrust,
+        AnnouncementKind::SigningKey,
+        AnnouncementKind::Distrust,
+        AnnouncementKind::Erasure,
+    ];
+    assert_eq!(kinds, wanted);
+    for pair in said.windows(2) {
+        assert_eq!(pair[1].previous(), Some(pair[0].id()));
+    }
+    assert_eq!(machine.open().await.witnessed(), Default::default(), "not news to itself");
+
+    machine.restore(&before);
+    let told = machine.open().await.witnessed();
+    assert_eq!(
+        (&told.keys[..], &told.distrusted[..]),
+        (&[second, successor.id()][..], &[second, first][..])
+    );
+    // What the compromised one said of another stands in the chain.
+    assert!(!told.gap && told.refused.len() == 1 && told.unverifiable.is_empty(), "{told:?}");
+
+    // Those that a key names whose word counts.
+    for missing in [3, 5] {
+        machine.restore(&before);
+        let id = said[missing].id();
+        let without = move |events: Vec<RecordedEvent>| {
+            events.into_iter().filter(|event| event.id != id).collect()
+        };
+        machine.store.tamper(without);
+        let closed = machine.try_open().await.unwrap_err();
+        assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [id]), "{closed}");
+    }
 }
 
 #[tokio::test]

@@ -61,7 +61,9 @@ async fn a_changed_announcement_does_not_count_and_is_told() {
             }
             "format" => replaced(event, r#""format":1"#, r#""format":2"#),
             "previous" => {
-                let previous = format!(r#""previous":"{}","sealed""#, EventId::random());
+                let (other, digest) = (EventId::random(), "A".repeat(43));
+                let previous =
+                    format!(r#""previous":{{"event":"{other}","digest":"{digest}"}},"sealed""#);
                 replaced(event, r#""sealed""#, &previous);
             }
             _ => event.id = EventId::random(),

@@ -112,6 +112,11 @@ def key_id(public): return b64(hashlib.sha256(framed(b"oubliette signing key", t
 def is_key_id(text):
     try: return len(token(text)) == 16
     except AssertionError: return False
+def is_reference(named):
+    """Whether this names an announcement, by its event and the digest of what was signed."""
+    try: return set(named) == {"event", "digest"} and str(uuid.UUID(named["event"])) == named["event"] and len(token(named["digest"])) == 32
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError): return False
+def reference_of(line): return {"event": line["id"], "digest": b64(hashlib.sha256(spoken(b"oubliette signed announcement", line, "sig")).digest())}
 def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 STATED = ("signing-key", "successor")
 KINDS = ("erasure", "distrust", *STATED)
@@ -141,6 +146,7 @@ class History:
               or kind != "signing-key" and "compromised" in line.get("statement", {})
               or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
         elif not is_key_id(line["log"]) or not is_id_of(line["about"], line["at"]): wrong = "form"
+        elif "previous" in line and not is_reference(line["previous"]): wrong = "form"
         public = signer(line)
         if wrong and self.is_word(public): raise AssertionError(wrong)
         if not wrong and kind == "distrust": return self.distrust(public, line["distrust"]["key"])

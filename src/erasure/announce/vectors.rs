@@ -49,6 +49,7 @@ fn about(at: &str, number: u8) -> String {
 }
 
 /// An announcement to be made.
+#[derive(Clone)]
 struct Case {
     /// All members that are in clear, but for who signed.
     line: Value,
@@ -71,6 +72,12 @@ impl Case {
     fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
         self.line[member] = value.into();
         self
+    }
+
+    /// Says that the vault announced that one last before.
+    fn after(self, before: &Self) -> Self {
+        let (before, _) = before.clone().made();
+        self.with("previous", serde_json::to_value(before.reference()).unwrap())
     }
 
     fn by(mut self, by: u8) -> Self {
@@ -211,23 +218,23 @@ fn good(name: &str, case: Case) -> Value {
 }
 
 fn statements() -> Vec<Value> {
-    let after = |case: Case, number| case.with("previous", numbered(number));
     let oldest = statement(7, "successor", "2025-01-01T00:00:00Z", 19, STOLEN, OLDEST);
-    let begun = after(statement(8, "signing-key", "2025-07-01T00:00:00Z", 20, STOLEN, OLDEST), 7);
+    let begun = statement(8, "signing-key", "2025-07-01T00:00:00Z", 20, STOLEN, OLDEST);
+    let begun = begun.by(STOLEN).after(&oldest);
     let pinned = statement(11, "successor", "2026-01-01T00:00:00Z", 21, FIRST, STOLEN);
-    let pinned = after(pinned, 8);
-    let mut used =
-        after(statement(12, "signing-key", "2026-11-21T00:00:00Z", 22, FIRST, STOLEN), 11);
+    let pinned = pinned.after(&begun);
+    let mut used = statement(12, "signing-key", "2026-11-21T00:00:00Z", 22, FIRST, STOLEN);
     used.line["statement"]["compromised"] = "2026-11-20T00:00:00Z".into();
-    let changed =
-        after(statement(13, "signing-key", "2026-12-01T00:00:00Z", 23, PRESENT, FIRST), 12);
-    let next =
-        after(statement(14, "successor", "2026-12-02T00:00:00Z", 24, SUCCESSOR, PRESENT), 13);
+    let used = used.by(FIRST).after(&pinned);
+    let changed = statement(13, "signing-key", "2026-12-01T00:00:00Z", 23, PRESENT, FIRST);
+    let changed = changed.after(&used);
+    let next = statement(14, "successor", "2026-12-02T00:00:00Z", 24, SUCCESSOR, PRESENT);
+    let next = next.after(&changed);
     vec![
         good("the first key pins a successor", oldest),
-        good("which takes its place", begun.by(STOLEN)),
+        good("which takes its place", begun),
         good("a successor is pinned", pinned),
-        good("it takes the place of a key that was stolen", used.by(FIRST)),
+        good("it takes the place of a key that was stolen", used),
         good("a key without a successor signs the change itself", changed),
         good("the next successor", next),
     ]
@@ -238,7 +245,7 @@ fn vectors() -> Vec<Value> {
     two.eras = vec![3, 4];
     let about = "01890a5d-ac97-774b-bcce-b302099a8058";
     let other = Case::new(&numbered(2), "erasure", about, "2023-06-30T03:34:18.519Z", 18);
-    let other = other.with("log", log(STRANGER)).with("previous", numbered(1)).by(FIRST);
+    let other = other.with("log", log(STRANGER)).after(&two).by(FIRST);
     vec![
         good("the first, of two subjects, of one of whom keys are spared", two),
         good(
@@ -378,6 +385,14 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     add("another vault's", "another vault", theirs);
     add("only a compromised key says it", "compromised", first().by(STOLEN).line());
     add("a later format", "format", first().with("format", 2).line());
+    let named = |value: Value| first().with("previous", value).line();
+    let digest = first().made().0.reference().digest.to_string();
+    add("names the one before by its event alone", "form", named(numbered(2).into()));
+    add("the same, as an object", "form", named(json!({ "event": numbered(2) })));
+    let cut = json!({ "event": numbered(2), "digest": digest[..42] });
+    add("names the one before by a digest that is cut", "form", named(cut));
+    let more = json!({ "event": numbered(2), "digest": digest, "more": 1 });
+    add("says more of the one before", "form", named(more));
     add(
         "a later format of what is sealed",
         "format",

@@ -8,7 +8,6 @@ use std::fmt;
 
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
@@ -47,7 +46,7 @@ impl InDoubt {
     /// Of an announcement whose signature was checked by the key that it gives.
     pub(super) fn of(said: &Announcement, beyond: Option<&Beyond>) -> Option<Self> {
         let (_, signer, _) = said.signature()?;
-        let digest = Digest(Sha256::digest(said.signed_bytes()).into());
+        let digest = said.reference().digest;
         let (erasure, beyond) = (said.erasure(), beyond.cloned());
         Some(Self { erasure, event: said.id(), signer, digest, beyond })
     }

@@ -13,8 +13,10 @@ use super::{
     saying::SUBJECTS_PER_ANNOUNCEMENT,
 };
 use crate::{
-    event::{Announcement, AnnouncementKind, Beyond, ErasureId, EventId, SigningKeyId},
-    vault::{NoteKind, Unlearned, Vault, VaultError, Verdict, Vouched},
+    event::{
+        Announcement, AnnouncementKind, AnnouncementRef, Beyond, ErasureId, EventId, SigningKeyId,
+    },
+    vault::{NoteKind, Unlearned, Vault, VaultError, Verdict},
 };
 
 /// What is found in announcements.
@@ -40,12 +42,10 @@ pub(super) struct Found {
     finals: BTreeSet<ErasureId>,
     /// Statements that lead to keys from such as the vault does not know.
     gaps: Vec<(SigningKeyId, SigningKeyId)>,
-    /// Announcements of this vault's that are there: whatever they say is known, or dealt with. They are known by
-    /// their ids alone, and whoever writes to the store chooses those. So only such are among them as a key of the
-    /// history signed, or an operator believes.
-    pub(super) there: BTreeSet<EventId>,
+    /// Announcements of this vault's that are there, whoever signed them: whatever they say is known, or dealt with.
+    pub(super) there: BTreeSet<AnnouncementRef>,
     /// Those that the vault's own word names as the ones before it.
-    pub(super) named: BTreeSet<EventId>,
+    pub(super) named: BTreeSet<AnnouncementRef>,
 }
 
 impl Found {
@@ -68,9 +68,22 @@ impl Found {
         if !learned.is_empty() {
             vault.has_learned(history.clone()).await?;
         }
+        // One may be pinned, and used; or distrusted by several.
+        let add = |keys: &mut Vec<SigningKeyId>, key| {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        };
         for body in learned.iter().filter_map(|said| said.body().ok()) {
-            self.keys.extend(body.statement.as_ref().map(|statement| statement.public.id()));
-            self.distrusted.extend(body.distrust.as_ref().map(|distrust| distrust.key));
+            if let Some(statement) = &body.statement {
+                add(&mut self.keys, statement.public.id());
+                if statement.compromised.is_some() {
+                    add(&mut self.distrusted, statement.replaces);
+                }
+            }
+            if let Some(distrust) = &body.distrust {
+                add(&mut self.distrusted, distrust.key);
+            }
         }
         for said in statements {
             match history.learn(said) {
@@ -87,12 +100,8 @@ impl Found {
                         self.gaps.push((key, replaces));
                     }
                     self.refused.push(RefusedStatement { event: said.id(), why });
-                    // It takes nobody. Of an unknown signer it may stand where another one did.
-                    let signed =
-                        matches!(history.vouches(said), Vouched::Ours | Vouched::Compromised);
-                    if signed || history.is_word(said) {
-                        self.there.insert(said.id());
-                    }
+                    // It takes nobody.
+                    self.there.insert(said.reference());
                 }
             }
         }
@@ -107,9 +116,9 @@ impl Found {
     ) -> Result<bool, ErasureError> {
         let is_own = self.judge(vault, announcement)?;
         if is_own {
-            self.there.insert(announcement.id());
+            self.there.insert(announcement.reference());
             // Whoever stole a key closes nothing with it.
-            if let Some(previous) = announcement.previous()
+            if let Some(previous) = announcement.follows()
                 && (vault.with_signing_history(|history| history.is_word(announcement))?
                     || is_believed(vault, announcement)?)
             {
@@ -148,9 +157,9 @@ impl Found {
                 self.known += 1;
                 return Ok(true);
             }
-            // It may stand where the vault's own word did, under the id of that.
             Err(Uncounted::Stranger(Ok(verdict))) if is_known(vault, &verdict)? => {
                 self.known += 1;
+                self.there.insert(announcement.reference());
                 return Ok(is_believed(vault, announcement)?);
             }
             // Only now does an id that the announcement bears lead to what the vault noted of it.
@@ -167,6 +176,8 @@ impl Found {
             // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
             Err(Uncounted::Stranger(content)) => {
+                // Where nobody gets to know what it is, nothing is opened.
+                self.there.insert(announcement.reference());
                 match (words(vault, announcement, content.as_ref().err())?, content) {
                     (Some((doubt, words)), Ok(verdict)) if words.believes(&doubt) => *verdict,
                     (Some((doubt, words)), content) if !words.passes_over(&doubt) => {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::ErasureError, mark::Mark, reading::Reading};
 use crate::{
-    event::{EventId, Timestamp},
+    event::{AnnouncementRef, Digest, EventId, Timestamp},
     policy::guard::check_text,
     vault::{NoteKind, Vault, VaultError, notes},
 };
@@ -28,6 +28,8 @@ const GAPS: [u8; 16] = 1_u128.to_be_bytes();
 pub struct Gap {
     /// Its event.
     pub event: EventId,
+    /// What it said: another one in its place is not it.
+    digest: Digest,
     /// When it was missed for the first time.
     pub found: Timestamp,
     /// Who said that what is personal is to be served all the same; `None`: nobody yet.
@@ -52,8 +54,12 @@ struct Gaps {
 }
 
 impl Gap {
-    fn is_accepted(&self, event: &EventId) -> bool {
-        self.event == *event && self.accepted.is_some()
+    fn announcement(&self) -> AnnouncementRef {
+        AnnouncementRef { event: self.event, digest: self.digest }
+    }
+
+    fn is_accepted(&self, missing: &AnnouncementRef) -> bool {
+        self.announcement() == *missing && self.accepted.is_some()
     }
 }
 
@@ -71,8 +77,8 @@ impl Gaps {
     }
 
     /// Those that nobody has accepted.
-    fn open(&self) -> impl Iterator<Item = EventId> {
-        self.gaps.iter().filter(|gap| gap.accepted.is_none()).map(|gap| gap.event)
+    fn open(&self) -> impl Iterator<Item = AnnouncementRef> {
+        self.gaps.iter().filter(|gap| gap.accepted.is_none()).map(Gap::announcement)
     }
 }
 
@@ -123,7 +129,7 @@ const LONGEST_NAME: usize = 200;
 /// it missed before, and those that its own word names.
 pub(super) struct Missing {
     noted: Gaps,
-    events: BTreeSet<EventId>,
+    announcements: BTreeSet<AnnouncementRef>,
 }
 
 impl Missing {
@@ -132,21 +138,21 @@ impl Missing {
         let known = [mark.last, mark.newest].into_iter().flatten();
         let expected = known.chain(noted.open()).chain(read.found.named.iter().copied());
         // What the mark was set behind is there, for all that is known.
-        let is_there = |event: &EventId| {
-            read.found.there.contains(event) || (!read.is_whole && mark.last == Some(*event))
+        let is_there = |named: &AnnouncementRef| {
+            read.found.there.contains(named) || (!read.is_whole && mark.last == Some(*named))
         };
-        let events = expected.filter(|event| !is_there(event)).collect();
-        Ok(Self { noted, events })
+        let announcements = expected.filter(|named| !is_there(named)).collect();
+        Ok(Self { noted, announcements })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        self.announcements.is_empty()
     }
 
     /// Whether all of it is accepted.
     pub(super) fn is_accepted(&self) -> bool {
-        let accepted = |event| self.noted.gaps.iter().any(|gap| gap.is_accepted(event));
-        self.events.iter().all(accepted)
+        let accepted = |missing| self.noted.gaps.iter().any(|gap| gap.is_accepted(missing));
+        self.announcements.iter().all(accepted)
     }
 
     /// Notes it; an error where nobody has accepted all of it.
@@ -154,20 +160,21 @@ impl Missing {
         let mut noted = self.noted.clone();
         // What came back is missing no more, also where somebody had accepted that.
         noted.gaps.retain(|gap| match gap.accepted {
-            None => self.events.contains(&gap.event),
-            Some(_) => !read.found.there.contains(&gap.event),
+            None => self.announcements.contains(&gap.announcement()),
+            Some(_) => !read.found.there.contains(&gap.announcement()),
         });
         let found = Timestamp::now();
-        for event in self.events {
-            if noted.gaps.iter().all(|gap| gap.event != event) {
-                noted.gaps.push(Gap { event, found, accepted: None });
+        for missing in self.announcements {
+            if noted.gaps.iter().all(|gap| gap.announcement() != missing) {
+                let AnnouncementRef { event, digest } = missing;
+                noted.gaps.push(Gap { event, digest, found, accepted: None });
             }
         }
         // Where nothing is written, the next one to open it finds the same.
         if noted != self.noted && !vault.is_read_only() {
             noted.save(vault).await?;
         }
-        let open: Vec<_> = noted.open().collect();
+        let open: Vec<_> = noted.open().map(|missing| missing.event).collect();
         if open.is_empty() { Ok(()) } else { Err(ErasureError::WitnessGap(open)) }
     }
 }
@@ -182,7 +189,8 @@ mod tests {
         let found = Timestamp::from_micros(1_795_910_400_000_000);
         let at = Timestamp::from_micros(1_795_910_400_000_001);
         let accepted = Some(Acceptance { by: "ticket 12".to_owned(), at });
-        let gap = |accepted| Gap { event: EventId::random(), found, accepted };
+        let digest = Digest([7; 32]);
+        let gap = |accepted| Gap { event: EventId::random(), digest, found, accepted };
         Gaps { gaps: vec![gap(accepted), gap(None)] }
     }
 

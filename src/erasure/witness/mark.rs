@@ -5,7 +5,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::{ErasureError, announce::stream};
 use crate::{
-    event::{ANNOUNCED, Announcement, Digest, EventId, Payload, RecordedEvent, Revision, framed},
+    event::{
+        ANNOUNCED, Announcement, AnnouncementRef, Digest, EventId, Payload, RecordedEvent,
+        Revision, framed,
+    },
     layer::Layer,
     store::{Capability, Direction, EventStore, ReadAllOptions, ReadOptions, StoreError},
     vault::{NoteKind, Vault, VaultError, notes},
@@ -53,10 +56,10 @@ pub(in crate::erasure) struct Mark {
     pub(super) at: Option<At>,
     /// The last announcement of its own up to there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last: Option<EventId>,
+    pub(super) last: Option<AnnouncementRef>,
     /// The last announcement that it made, which the next one names.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::erasure) newest: Option<EventId>,
+    pub(in crate::erasure) newest: Option<AnnouncementRef>,
 }
 
 impl Mark {
@@ -84,21 +87,22 @@ impl Mark {
         vault.put_note(NoteKind::Witness, MARK, &note).await
     }
 
-    /// After announcements of this vault's own were appended. `false`: others wrote in between,
-    /// and may have been copies of this vault.
+    /// After announcements of this vault's own were appended, where the last of them is at `revision`. `false`:
+    /// that is not known, or others wrote in between, and may have been copies of this vault.
     pub(in crate::erasure) fn advance(
         &mut self,
         events: u64,
-        revision: Revision,
+        revision: Option<Revision>,
         last: &Announcement,
     ) -> bool {
         let next = self.at.map_or(0, |at| at.revision.0 + 1);
-        self.newest = Some(last.id());
+        self.newest = Some(last.reference());
+        let Some(revision) = revision else { return false };
         if revision.0.checked_sub(events - 1) != Some(next) {
             return false;
         }
         let at = At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes());
-        (self.at, self.last) = (Some(at), Some(last.id()));
+        (self.at, self.last) = (Some(at), self.newest);
         true
     }
 }

@@ -7,7 +7,7 @@ use super::{
     mark::{At, Mark, is_empty, since},
 };
 use crate::{
-    event::{Announcement, ErasureId, EventId},
+    event::{Announcement, AnnouncementRef, ErasureId, EventId},
     layer::Layer,
     store::EventStore,
     vault::Vault,
@@ -27,7 +27,7 @@ pub(super) struct Reading {
     /// The last event, of whichever vault.
     at: Option<At>,
     /// The last announcement of the vault's own.
-    last: Option<EventId>,
+    last: Option<AnnouncementRef>,
     /// Events that are no announcements.
     odd: Vec<EventId>,
     /// Erasures that were applied again.
@@ -56,12 +56,17 @@ impl Reading {
         // Where all is compared anew, it is not known after which of them the first one comes.
         let knows_first = !is_whole || (!lost && mark.last.is_none());
         let (mut last, mut disordered) = (knows_first.then_some(mark.last), false);
+        // What comes after the last one and does not count: a later one may name it as well.
+        let mut passed = None;
         for announcement in &announcements {
+            let follows = announcement.follows();
+            let in_order = |last| follows == last || (passed.is_some() && follows == passed);
+            let in_order = last.is_none_or(in_order);
             if found.take(vault, announcement)? {
-                let names_another =
-                    |last| announcement.previous().is_some() && last != announcement.previous();
-                disordered |= last.is_some_and(names_another);
-                last = Some(Some(announcement.id()));
+                disordered |= !in_order;
+                (last, passed) = (Some(Some(announcement.reference())), None);
+            } else if in_order {
+                passed = Some(announcement.reference());
             }
         }
         let (replayed, _) = found.apply(vault).await?;

@@ -11,7 +11,7 @@ use super::{
     mark::Mark,
 };
 use crate::{
-    event::{Announcement, ErasureId, EventId, NameError, NewEvent},
+    event::{Announcement, AnnouncementRef, ErasureId, EventId, NameError, NewEvent},
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
     vault::{Destruction, Vault, Verdict},
@@ -67,11 +67,13 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
         };
         // An earlier attempt was answered, and the answer was lost; or another event has the id.
         let is_new = appended.is_some_and(|appended| !appended.already);
-        if is_new || are_there(layer, vault, erasure, &ids).await? {
-            let next = appended.zip(said.last()).is_some_and(|(appended, last)| {
-                mark.advance(ids.len() as u64, appended.revision, last)
-            });
-            if !next {
+        let last = match is_new {
+            true => said.last().cloned(),
+            false => last_there(layer, vault, erasure, &ids).await?,
+        };
+        if let Some(last) = last {
+            let revision = appended.map(|appended| appended.revision);
+            if !mark.advance(ids.len() as u64, revision, &last) {
                 // Another vault over the same store, as a rule; or a copy of this one.
                 match look(layer, vault).await {
                     Ok(()) => *mark = Mark::load(vault)?,
@@ -99,7 +101,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
 fn parts(
     vault: &Vault,
     journal: &Journal,
-    mut previous: Option<EventId>,
+    mut previous: Option<AnnouncementRef>,
     mut verdict: Verdict,
 ) -> Result<Vec<Announcement>, ErasureError> {
     let taken = std::mem::take(&mut verdict.taken);
@@ -111,8 +113,9 @@ fn parts(
     for (part, taken) in parts.into_iter().enumerate() {
         let id = journal.announcement(part);
         verdict.taken = taken.to_vec();
-        said.push(Draft::of(&verdict).say(vault, id, previous, None)?);
-        previous = Some(id);
+        let announcement = Draft::of(&verdict).say(vault, id, previous, None)?;
+        previous = Some(announcement.reference());
+        said.push(announcement);
     }
     Ok(said)
 }
@@ -123,22 +126,27 @@ fn events_of(said: &[Announcement]) -> Result<(Vec<EventId>, Vec<NewEvent>), Sto
     Ok((said.iter().map(Announcement::id).collect(), events.map_err(invalid)?))
 }
 
-/// Whether the events with these ids announce the erasure, in this vault's word.
-async fn are_there<S: EventStore>(
+/// The last of the events with these ids, if they all announce the erasure in this vault's word. What an earlier
+/// attempt said is sealed in another way, and the next announcement names what is there.
+async fn last_there<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
     erasure: ErasureId,
     ids: &[EventId],
-) -> Result<bool, ErasureError> {
+) -> Result<Option<Announcement>, ErasureError> {
     let pending = |source| ErasureError::AnnouncementPending { erasure, source };
     let found = layer.find_in(&stream()?, ids.iter().copied().collect(), None).await;
     let found = found.map_err(pending)?;
+    let mut last = None;
     for event in &found {
-        let opened = Announcement::of(event).map(|announcement| open(&announcement, vault));
-        match opened.transpose()? {
-            Some(Ok(verdict)) if verdict.erasure == erasure => {}
-            _ => return Ok(false),
+        let Some(announcement) = Announcement::of(event) else { return Ok(None) };
+        match open(&announcement, vault)? {
+            Ok(verdict) if verdict.erasure == erasure => {}
+            _ => return Ok(None),
+        }
+        if ids.last() == Some(&announcement.id()) {
+            last = Some(announcement);
         }
     }
-    Ok(found.len() == ids.len())
+    Ok(last.filter(|_| found.len() == ids.len()))
 }

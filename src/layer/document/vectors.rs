@@ -14,7 +14,9 @@ mod holes;
 mod reader;
 mod world;
 
-pub(crate) use files::{are_committed, committed, hex, is_wanted, path};
+pub(crate) use files::{are_committed, committed, hex};
+#[cfg(feature = "backup")]
+pub(crate) use files::{is_wanted, path};
 
 use super::*;
 use crate::{

@@ -15,7 +15,7 @@
 //! | `keys` | the oldest first, at least one: `key` (its id), `public`, `since`, `until`, `origin`, `compromised`, `statement` |
 //! | `successors` | all that were ever pinned: `key`, `public`, `since`, `replaces`, `statement` |
 //! | `distrusts` | the announcements that distrust an earlier key; absent where there is none |
-//! | `due` | the ids of the statements that the event store has not taken yet |
+//! | `due` | the ids of the statements that the event store has not taken yet, in the order in which they were made |
 //! | `repeat` | whether all erasures are still to be announced once more |
 //! | `retell` | whether tombstones are still to be set again; absent where not |
 //!
@@ -244,7 +244,7 @@ impl History {
     }
 
     /// When its last key began to sign.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "backup"))]
     pub(crate) fn signing_since(&self) -> Timestamp {
         self.keys.last().unwrap().since
     }
@@ -539,6 +539,12 @@ impl History {
         });
         // Whoever distrusts must be known first.
         of_keys.chain(&self.distrusts)
+    }
+
+    /// Those of them that the event store has not taken yet, in the order in which they were made: each names
+    /// the one before it.
+    pub(crate) fn due(&self) -> impl DoubleEndedIterator<Item = &Announcement> {
+        self.due.iter().filter_map(|due| self.statements().find(|said| said.id() == *due))
     }
 }
 

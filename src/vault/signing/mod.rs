@@ -273,9 +273,8 @@ impl Vault {
     pub(crate) fn unsaid(&self) -> Result<Unsaid, VaultError> {
         self.core().signing.with(|keys| {
             let history = &keys.history;
-            let due = |said: &&Announcement| history.due.contains(&said.id());
             Unsaid {
-                statements: history.statements().filter(due).cloned().collect(),
+                statements: history.due().cloned().collect(),
                 repeat: history.repeat,
                 retell: history.retell,
             }

@@ -118,9 +118,12 @@ impl Said {
         said
     }
 
+    /// The same without the value that begins at a place.
     fn without(&self, place: &[u8]) -> Self {
         let mut said = self.clone();
         said.walk.remove(place).unwrap();
+        let stem = &place[..place.len() - 4];
+        said.walk.retain(|other, _| other.len() != place.len() || !other.starts_with(stem));
         said
     }
 
