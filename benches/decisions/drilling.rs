@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{Bench, event, folder, layer, put};
 
 /// How long what is searched is, packed or not.
-const BYTES: usize = 2 << 20;
+const BYTES: usize = 256 << 10;
 /// How many people have values that are searched for.
 const PEOPLE: usize = 1_000;
 
@@ -57,13 +57,13 @@ pub(crate) fn cases(bench: &mut Bench<'_>) {
         start.elapsed()
     };
     for (case, path) in [
-        ("drilling 2 MiB of a log, against its SHA-256", file("log", text.as_bytes())),
+        ("drilling 256 KiB of a log, against its SHA-256", file("log", text.as_bytes())),
         (
-            "drilling 2 MiB of a log in gzip, against the SHA-256 of the packed file",
+            "drilling 256 KiB of a log in gzip, against the SHA-256 of the packed file",
             file("log.gz", &packed.finish().unwrap()),
         ),
-        ("drilling 2 MiB of noise, against its SHA-256", file("noise", &noise)),
-        ("drilling 2.7 MiB of base64, against its SHA-256", file("base64", base64.as_bytes())),
+        ("drilling 256 KiB of noise, against its SHA-256", file("noise", &noise)),
+        ("drilling 341 KiB of base64, against its SHA-256", file("base64", base64.as_bytes())),
         ("drilling an empty file, which gathers 2,000 values, against its SHA-256", empty),
     ] {
         bench.pair("22", case, 1, |_| digest(&path), |_| drill(&path));

@@ -134,7 +134,7 @@ async fn drained(from: &impl EventStore) -> Duration {
 
 fn decisions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decisions");
-    group.sample_size(20).warm_up_time(Duration::from_millis(300));
+    group.sample_size(25).warm_up_time(Duration::from_millis(300));
     group.measurement_time(Duration::from_secs(1));
     let ledger = Ledger::new("decisions");
     let mut bench = Bench { group, ledger, runtime: Runtime::new().unwrap() };

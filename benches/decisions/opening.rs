@@ -13,7 +13,7 @@ use oubliette::{
 use crate::{Bench, folder, layer, noted, policy, put, stream, subject, timed};
 
 /// How many erasures are announced.
-const ERASURES: usize = 1_000;
+const ERASURES: usize = 200;
 /// How often the signing key is changed.
 const CHANGES: usize = 10;
 
@@ -85,10 +85,10 @@ fn witness(bench: &mut Bench<'_>) {
         took
     };
     for (decision, case, with) in [
-        ("9", "opening a layer over 1,000 announcements that the vault knows, against one", &many),
+        ("9", "opening a layer over 200 announcements that the vault knows, against one", &many),
         (
             "35",
-            "opening a layer over 1,000 announcements of which the newest is missing, against one that is there",
+            "opening a layer over 200 announcements of which the newest is missing, against one that is there",
             &missing,
         ),
     ] {

@@ -75,7 +75,7 @@ fn permits(bench: &mut Bench<'_>) {
     bench.pair(
         "30",
         "`seal` and `stored()` of the first event of a stream on disk, which states an owner, against one that does not",
-        10,
+        2,
         |times| (first.borrow_mut())("Noted", times),
         |times| (first.borrow_mut())("Opened", times),
     );

@@ -33,7 +33,7 @@ owner  = [ { event = "Opened", add = "{/owner}" } ]
 
 fn folder(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("folder");
-    group.sample_size(20).warm_up_time(Duration::from_millis(300));
+    group.sample_size(25).warm_up_time(Duration::from_millis(300));
     group.measurement_time(Duration::from_secs(2));
     let runtime = Runtime::new().unwrap();
     let space = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
