@@ -18,6 +18,8 @@ pub mod policy;
 mod runtime;
 pub mod store;
 pub mod vault;
+#[doc(hidden)]
+pub mod words;
 
 // What most programs name.
 pub use erasure::{Erased, ErasureError, Plan};

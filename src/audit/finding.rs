@@ -4,7 +4,9 @@ use std::{fmt, path::PathBuf};
 
 use serde::Serialize;
 
-use crate::event::{ErasureId, EventId, Position, Revision, StreamName, Subject};
+use crate::event::{
+    ErasureId, EventId, Position, RecordedEvent, Revision, SigningKeyId, StreamName, Subject,
+};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -44,6 +46,20 @@ pub struct Finding<K> {
     pub what: String,
     /// What to do about it.
     pub cure: &'static str,
+    /// The signing key that what was found names, where that is what it is about. Another may have signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<SigningKeyId>,
+}
+
+impl<K> Finding<K> {
+    /// Where it knows more than what is to be done about most of its kind.
+    pub(super) fn cured(self, cure: &'static str) -> Self {
+        Self { cure, ..self }
+    }
+
+    pub(super) fn by(self, signer: impl Into<Option<SigningKeyId>>) -> Self {
+        Self { signer: signer.into(), ..self }
+    }
 }
 
 /// Where something was found.
@@ -100,6 +116,14 @@ pub enum Where {
         #[serde(skip_serializing_if = "Option::is_none")]
         offset: Option<u64>,
     },
+}
+
+impl Where {
+    pub(super) fn of(event: &RecordedEvent) -> Self {
+        let RecordedEvent { stream, revision, position, id, .. } = event;
+        let (stream, revision) = (stream.clone(), *revision);
+        Self::Event { stream, revision, position: *position, id: *id }
+    }
 }
 
 impl fmt::Display for Where {

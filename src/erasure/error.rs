@@ -7,6 +7,7 @@ use crate::{
     event::{ErasureId, EventId, SigningKeyId, Subject},
     store::StoreError,
     vault::{MirrorState, VaultError},
+    words::{agree, count},
 };
 
 /// Why an erasure failed.
@@ -32,7 +33,9 @@ pub enum ErasureError {
         "{} in {} {} never sealed, and would stay readable after {subject} is forgotten ({}); remove \
          them from the store, or forget all the same (`--despite-unsealed`, or the option of that \
          name)",
-        events(unsealed), streams(unsealed), if total(unsealed) == 1 { "was" } else { "were" },
+        events(unsealed),
+        streams(unsealed),
+        agree(total(unsealed), "was", "were"),
         by_stream(unsealed)
     )]
     Unsealed {
@@ -48,7 +51,9 @@ pub enum ErasureError {
          after {subject} is forgotten here ({}); forget in the vault that sealed them, or restore the \
          backup that has the keys; or forget all the same (`--despite-unknown-keys`, or the option of \
          that name)",
-        events(unknown), streams(unknown), if total(unknown) == 1 { "is" } else { "are" },
+        events(unknown),
+        streams(unknown),
+        agree(total(unknown), "is", "are"),
         by_stream(unknown)
     )]
     UnknownKeys {
@@ -63,7 +68,9 @@ pub enum ErasureError {
         "a newer program wrote {} in {}, and this one cannot say whether forgetting {subject} would reach {} \
          ({}); forget with the newer program; or forget all the same (`--despite-newer`, or the option of \
          that name)",
-        events(newer), streams(newer), if total(newer) == 1 { "it" } else { "them" },
+        events(newer),
+        streams(newer),
+        agree(total(newer), "it", "them"),
         by_stream(newer)
     )]
     Newer {
@@ -179,21 +186,23 @@ pub enum ErasureError {
         /// The announcements of the erasures.
         erasures: Vec<InDoubt>,
     },
-    /// Announcements of the vault's are missing in the event store: whom they took is not known, and nothing is
-    /// served until somebody accepts that by name ([`erasure::accept_gaps`](super::accept_gaps)).
+    /// Announcements of the vault's are missing in the event store. Whom they took can be read here, unless the vault
+    /// knows of those erasures without them; so nothing is served until somebody accepts that by name
+    /// ([`erasure::accept_gaps`](super::accept_gaps)).
     #[error(
         "announcements of this vault are missing in the event store ({}): they were removed, or lost \
-         with the store. Whom they took is not known, and nothing personal may be served. Restore the missing events \
+         with the store. Whom they took can be read here, unless this vault knows of those erasures without them; so \
+         nothing personal may be served before somebody says that it may. Restore the missing events \
          of oubliette-announcements. Where nobody has them, apply the last list that was kept elsewhere, and say who \
-         accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any later \
+         accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any \
          command, and forget again by name who was forgotten since",
         events_named(.0)
     )]
     WitnessGap(Vec<EventId>),
     /// No announcement is missing that somebody has yet to accept. Nothing was done.
     #[error(
-        "no gap in what was announced waits for anybody's word; say `--past-gap` when the error asks for it, and not \
-         in advance: it is of what was found"
+        "no announcement is missing that waits for anybody's word: leave `--past-gap` out; it is of what is missing \
+         when it is said, and of nothing later"
     )]
     NoGap,
     /// Nobody is named who accepts a gap. Nothing was done.
@@ -323,17 +332,11 @@ fn total(untouched: &[Untouched]) -> u64 {
 }
 
 fn events(untouched: &[Untouched]) -> String {
-    match total(untouched) {
-        1 => "1 event".to_owned(),
-        events => format!("{events} events"),
-    }
+    count(total(untouched), "event")
 }
 
 fn streams(untouched: &[Untouched]) -> String {
-    match untouched.len() {
-        1 => "1 stream".to_owned(),
-        streams => format!("{streams} streams"),
-    }
+    count(untouched.len() as u64, "stream")
 }
 
 /// How many streams an error names.

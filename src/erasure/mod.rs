@@ -46,10 +46,10 @@ pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
 pub use plan::{
     AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Untouched,
 };
-pub use reason::UnfitReason;
+pub use reason::{UnfitReason, check_reason};
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
 pub(crate) use witness::believes_key;
 pub use witness::{
     Acceptance, Gap, InDoubt, RefusedStatement, Replayed, Witnessed, accept_gaps, announced,
-    believe, export, gaps, pass_over, replay,
+    believe, check_name, export, gaps, pass_over, replay,
 };

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ErasureError,
+    ErasureError, ForgetOptions,
     doom::{Doom, Fates, Stays},
 };
 use crate::{
@@ -25,6 +25,10 @@ pub struct Plan {
     /// The erasure that did it, where it is done already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub already: Option<ErasureId>,
+    /// The erasure of the subject that is decided and waits for the event store, no key being destroyed yet. It
+    /// is carried out as it was decided.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none", default)]
+    pub decided: Option<ErasureId>,
     /// Whose keys die: the subject, and all who depend on them.
     pub subjects: Vec<AffectedSubject>,
     /// The streams that lose events, each of which gets a tombstone.
@@ -281,6 +285,7 @@ impl Plan {
         Self {
             subject: subject.clone(),
             already,
+            decided: None,
             subjects: vec![],
             streams: vec![],
             kept: vec![],
@@ -404,6 +409,31 @@ impl Plan {
     /// Of dependents, only the generations that had begun when this was planned.
     pub(super) fn confine(&mut self) {
         self.subjects.iter_mut().for_each(AffectedSubject::confine);
+    }
+
+    /// Whether forgetting goes on with these options, over what the plan found and forgetting does not reach.
+    /// An erasure that is decided goes on whatever they are.
+    ///
+    /// # Errors
+    /// [`ErasureError::Newer`], [`ErasureError::Unsealed`] and [`ErasureError::UnknownKeys`], each of which
+    /// names the option that goes on all the same.
+    pub fn check(&self, options: &ForgetOptions) -> Result<(), ErasureError> {
+        if self.decided.is_some() {
+            return Ok(());
+        }
+        let subject = self.subject.clone();
+        // First, because what a newer program wrote is not to be removed.
+        if !self.newer.is_empty() && !options.despite_newer {
+            return Err(ErasureError::Newer { subject, newer: self.newer.clone() });
+        }
+        if !self.unsealed.is_empty() && !options.despite_unsealed {
+            return Err(ErasureError::Unsealed { subject, unsealed: self.unsealed.clone() });
+        }
+        if !self.unknown_keys.is_empty() && !options.despite_unknown_keys {
+            let unknown = self.unknown_keys.clone();
+            return Err(ErasureError::UnknownKeys { subject, unknown });
+        }
+        Ok(())
     }
 
     /// How many events in clear are, or may be, about those who are forgotten.

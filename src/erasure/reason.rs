@@ -2,7 +2,6 @@
 //!
 //! It stays with the record of the erasure, which is kept for good and names nobody.
 
-use super::ErasureError;
 use crate::{
     event::{Subject, normalized},
     policy::guard::{Looks, check_text},
@@ -29,15 +28,19 @@ pub enum UnfitReason {
     NamesTheSubject,
 }
 
-/// Refuses a reason that says whose request it was.
-pub(super) fn check_reason(reason: &str, subject: &Subject) -> Result<(), ErasureError> {
+/// Whether a reason may be kept with the record of an erasure: it must not say whose request it was. Forgetting
+/// asks the same before all else; a program may ask before it opens anything.
+///
+/// # Errors
+/// [`UnfitReason`].
+pub fn check_reason(reason: &str, subject: &Subject) -> Result<(), UnfitReason> {
     if reason.trim().is_empty() {
-        return Err(UnfitReason::Empty.into());
+        return Err(UnfitReason::Empty);
     }
     if names(&normalized(reason), subject.as_str()) {
-        return Err(UnfitReason::NamesTheSubject.into());
+        return Err(UnfitReason::NamesTheSubject);
     }
-    check_text(reason).map_err(|looks| UnfitReason::Personal(looks).into())
+    check_text(reason).map_err(UnfitReason::Personal)
 }
 
 /// Whether a name is in a text as a word of its own.
@@ -58,11 +61,10 @@ mod tests {
         let subject = Subject::new("user-456").unwrap();
         let check = |reason: &str| match check_reason(reason, &subject) {
             Ok(()) => None,
-            Err(ErasureError::UnfitReason(unfit)) => {
+            Err(unfit) => {
                 assert!(!unfit.to_string().contains("456"));
                 Some(unfit)
             }
-            Err(other) => panic!("{other}"),
         };
         for fit in ["ticket 4711", "request 2026-117", "asked by letter on 3 May 2026", "user-4567"]
         {
@@ -74,7 +76,7 @@ mod tests {
         }
         let accented = Subject::new("user-\u{e9}").unwrap();
         let decomposed = check_reason("user-e\u{301} asked", &accented);
-        assert!(matches!(decomposed, Err(ErasureError::UnfitReason(UnfitReason::NamesTheSubject))));
+        assert_eq!(decomposed, Err(UnfitReason::NamesTheSubject));
         for (personal, looks) in [
             ("anna@example.org asked", Looks::Email),
             ("mail from <anna@example.org>", Looks::Email),

@@ -6,8 +6,7 @@
 //! looked at: they may leave out a key, or stand in a stream that nobody's forgetting reached. What counts is which dead keys
 //! the events have, as far as their tags vouch for them, and whom the fences name.
 //!
-//! In the own stream of somebody who was admitted again none is set. It would come after what they have said since, and
-//! a reader would take it for the end of that as well.
+//! In the own stream of somebody who was admitted again none is set: see [`tombstone::lives_on`].
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -205,13 +204,11 @@ impl<'a> Told<'a> {
             {
                 continue;
             }
-            let fence = vault.standing(&Subject::of(&stream))?.fence;
-            let took = |by: &(_, _, ErasureId)| by.2 == erasure;
-            let fence = fence.filter(|fence| fence.dead.iter().any(took));
-            if fence.as_ref().is_some_and(|fence| !fence.closed) {
+            if tombstone::lives_on(vault, &stream, erasure)? {
                 continue;
             }
-            due.push((stream, erasure, keys.into_iter().collect(), fence.is_some()));
+            let own = tombstone::own_fence(vault, &stream, erasure)?.is_some();
+            due.push((stream, erasure, keys.into_iter().collect(), own));
         }
         due.sort_by_cached_key(|(stream, erasure, ..)| vault.reference(*erasure, stream));
         Ok(due)

@@ -32,6 +32,10 @@ pub struct ForgetOptions {
     /// Forget also where a newer program wrote events in the streams that lose keys: whether forgetting
     /// reaches those, only that program can say.
     pub despite_newer: bool,
+    /// Look at every event of the streams that lose keys, as [`Oubliette::plan`] does. Otherwise a stream whose
+    /// first event is sealed, and whose last one no newer program wrote, is passed over, and counted
+    /// ([`Erased::passed_over`]): what is not met there is neither refused nor counted.
+    pub look_everywhere: bool,
 }
 
 /// What an erasure did.
@@ -133,6 +137,7 @@ impl<S: EventStore> Oubliette<S> {
             let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
             plan.mirrors = pending_mirrors(vault, epoch)?;
         }
+        plan.decided = decided(vault, subject)?;
         survey(&self.layer, vault, &mut plan, Look::Everywhere).await?;
         Ok(plan)
     }
@@ -145,8 +150,9 @@ impl<S: EventStore> Oubliette<S> {
     /// future changes nothing: the erasure runs to its end.
     ///
     /// # Errors
-    /// Before anything is decided: [`ErasureError::UnknownSubject`], [`ErasureError::Unsealed`],
-    /// [`ErasureError::UnfitReason`] and errors of vault and store. After it: [`ErasureError::AnnouncementPending`], no key being destroyed yet;
+    /// Before anything is decided: [`ErasureError::UnfitReason`], before anything is read;
+    /// [`ErasureError::UnknownSubject`]; those of [`Plan::check`]; and errors of vault and store. After it:
+    /// [`ErasureError::AnnouncementPending`], no key being destroyed yet;
     /// [`ErasureError::TombstonesPending`], all of them being destroyed; and
     /// [`ErasureError::MirrorsPending`], for as long as it must not be called forgotten.
     pub async fn forget(&self, subject: &Subject, reason: &str) -> Result<Erased, ErasureError> {
@@ -271,12 +277,14 @@ async fn forget<S: EventStore>(
     check_reason(reason, subject)?;
     let vault = layer.vault().ok_or(ErasureError::NoVault)?;
     let _one_at_a_time = vault.erase_alone().await;
+    let mut waits = None;
     match resume(layer, vault, Some(subject)).await {
         Ok(completed) => layer.tell_completed(completed),
         // Somebody else's erasure waits for the store: that must not keep this subject's keys
-        // alive. One of this subject's own is not decided twice.
-        Err(error) if error.is_pending() && !is_decided(vault, subject)? => {
+        // alive. One of this subject's own is not decided twice, whatever the options are now.
+        Err(error) if error.is_pending() && decided(vault, subject)?.is_none() => {
             tracing::warn!(%error, "an earlier erasure waits for the event store");
+            waits = Some(error);
         }
         // It will be told of this erasure, too.
         Err(ErasureError::MirrorsPending { erased, .. }) => layer.tell_completed(erased),
@@ -289,6 +297,11 @@ async fn forget<S: EventStore>(
     refuse_unknown(vault, &plan)?;
     plan.take_survey(surveyed);
     if let Some(erasure) = plan.already {
+        if let Some(ErasureError::TombstonesPending { erasure: of, source }) = waits
+            && of == erasure
+        {
+            return Err(ErasureError::TombstonesPending { erasure, source });
+        }
         let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
         let Plan { not_reached, owners_unknown, .. } = plan;
         let already = already(vault, subject, erasure)?;
@@ -311,29 +324,20 @@ async fn look_first<S: EventStore>(
     settle_all(layer, vault, subject).await?;
     let mut plan = Plan::make(vault, subject)?;
     keep_existing(layer, &mut plan).await?;
-    survey(layer, vault, &mut plan, Look::WhereNeeded).await?;
-    let subject = subject.clone();
-    // First, because what a newer program wrote is not to be removed.
-    if !plan.newer.is_empty() && !options.despite_newer {
-        return Err(ErasureError::Newer { subject, newer: plan.newer });
-    }
-    if !plan.unsealed.is_empty() && !options.despite_unsealed {
-        return Err(ErasureError::Unsealed { subject, unsealed: plan.unsealed });
-    }
-    if !plan.unknown_keys.is_empty() && !options.despite_unknown_keys {
-        return Err(ErasureError::UnknownKeys { subject, unknown: plan.unknown_keys });
-    }
+    let look = if options.look_everywhere { Look::Everywhere } else { Look::WhereNeeded };
+    survey(layer, vault, &mut plan, look).await?;
+    plan.check(&options)?;
     Ok(plan)
 }
 
-/// Whether an erasure of this subject waits, no key being destroyed yet.
-fn is_decided(vault: &Vault, subject: &Subject) -> Result<bool, ErasureError> {
+/// The erasure of this subject that waits, no key being destroyed yet.
+fn decided(vault: &Vault, subject: &Subject) -> Result<Option<ErasureId>, ErasureError> {
     for journal in Journal::all(vault)? {
         if journal.plan.subject == *subject && !is_destroyed(vault, &journal)? {
-            return Ok(true);
+            return Ok(Some(journal.erasure));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// The note is written in the batch that destroys the keys.

@@ -6,7 +6,7 @@ use crate::{
         ErasureId, EventId, Json, KeyId, Payload, RecordedEvent, SaidTombstone, Signature,
         SigningKeyId, State, StreamName, Subject, Tombstone, TombstoneError,
     },
-    vault::{KeyState, NoteKind, Vault, VaultError, Vouched},
+    vault::{Fence, KeyState, NoteKind, Vault, VaultError, Vouched},
 };
 
 /// Why an event of the tombstone's type says nothing.
@@ -16,8 +16,8 @@ pub(crate) enum Unvouched {
     Odd(TombstoneError),
     /// It notes another stream than it lies in.
     Misplaced,
-    /// It names a key of this vault's, which did not sign it.
-    Forged,
+    /// It names this key of the vault's, which did not sign it.
+    Forged(SigningKeyId),
     /// It names a key of which this vault knows nothing.
     UnknownKey(Box<Tombstone>),
     /// Only a signing key says so that somebody else has as well.
@@ -121,7 +121,7 @@ fn weighed(said: SaidTombstone, vouched: Vouched) -> Result<Tombstone, Unvouched
         (Ok(tombstone), Vouched::Ours) => Ok(tombstone),
         (Ok(tombstone), Vouched::Compromised) => Err(Unvouched::Compromised(Box::new(tombstone))),
         (Ok(tombstone), Vouched::UnknownKey) => Err(Unvouched::UnknownKey(Box::new(tombstone))),
-        (Ok(_), Vouched::Forged) => Err(Unvouched::Forged),
+        (Ok(tombstone), Vouched::Forged) => Err(Unvouched::Forged(tombstone.key)),
         (Err(state), Vouched::Ours) => Err(Unvouched::Newer(state)),
         (Err(_), _) => Err(Unvouched::Odd(TombstoneError::Malformed)),
     }
@@ -144,10 +144,10 @@ pub(crate) fn agrees(
     stream: &StreamName,
     tombstone: &Tombstone,
 ) -> Result<bool, VaultError> {
-    let (erasure, own) = (vault.erasure(tombstone.reference, stream), Subject::of(stream));
+    let erasure = vault.erasure(tombstone.reference, stream);
     if !is_recorded(vault, erasure)?
         || tombstone.day != erasure.day()
-        || tombstone.subject.as_ref().is_some_and(|subject| *subject != own)
+        || tombstone.subject.as_ref().is_some_and(|subject| *subject != Subject::of(stream))
     {
         return Ok(false);
     }
@@ -162,8 +162,28 @@ pub(crate) fn agrees(
     if tombstone.subject.is_none() {
         return Ok(!tombstone.keys.is_empty());
     }
-    let fence = vault.standing(&own)?.fence;
-    Ok(fence.is_some_and(|fence| fence.dead.iter().any(|(_, _, by)| *by == erasure)))
+    Ok(own_fence(vault, stream, erasure)?.is_some())
+}
+
+/// The fence of a stream's own subject, if the erasure took them.
+pub(crate) fn own_fence(
+    vault: &Vault,
+    stream: &StreamName,
+    erasure: ErasureId,
+) -> Result<Option<Fence>, VaultError> {
+    let fence = vault.standing(&Subject::of(stream))?.fence;
+    Ok(fence.filter(|fence| fence.dead.iter().any(|(_, _, by)| *by == erasure)))
+}
+
+/// Whether the erasure took the stream's own subject, and they were admitted again since, or a part of them lives.
+/// The vault sets no tombstone of it there again: it would come after what they have said since, and a reader would
+/// take it for the end of that as well.
+pub(crate) fn lives_on(
+    vault: &Vault,
+    stream: &StreamName,
+    erasure: ErasureId,
+) -> Result<bool, VaultError> {
+    Ok(own_fence(vault, stream, erasure)?.is_some_and(|fence| !fence.closed))
 }
 
 /// What a tombstone by a key that is not known has to do with this vault.

@@ -4,7 +4,10 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use oubliette::{
-    audit::verify::{Ill, VerifyNews, VerifyOptions},
+    audit::{
+        Finding, Where,
+        verify::{Ill, VerifyNews, VerifyOptions},
+    },
     erasure::{Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export, replay},
     event::{Announcement, AnnouncementKind, RecordedEvent, SigningKeyId, Timestamp},
     layer::Oubliette,
@@ -39,15 +42,19 @@ fn signs(vault: &Vault) -> SigningKeyId {
     vault.signing_keys().unwrap().last().unwrap().key
 }
 
-async fn found(bank: &Oubliette<Announcements>) -> Vec<Ill> {
+async fn findings(bank: &Oubliette<Announcements>) -> Vec<Finding<Ill>> {
     let mut found = Vec::new();
     let take = |news| {
         if let VerifyNews::Found(finding) = news {
-            found.push(finding.kind);
+            found.push(finding);
         }
     };
     bank.verify(VerifyOptions::default(), take).await.unwrap();
     found
+}
+
+async fn found(bank: &Oubliette<Announcements>) -> Vec<Ill> {
+    findings(bank).await.into_iter().map(|finding| finding.kind).collect()
 }
 
 /// As a service does it: the key changes, and the store is told.
@@ -147,6 +154,21 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
     let told = machine.open().await.witnessed();
     assert_eq!((told.replayed.len(), told.compromised.len()), (1, 1), "{told:?}");
 
+    // Each names the key, the event and the erasure, and what applies it.
+    let bank = machine.open().await;
+    let stolen = bank.vault().unwrap().signing_keys().unwrap()[0].key;
+    let findings = findings(&bank).await;
+    let words = findings.iter().filter(|finding| finding.kind == Ill::CompromisedWord);
+    for finding in words {
+        let Where::Event { id, .. } = &finding.at else { panic!("{finding:?}") };
+        assert_eq!(finding.signer, Some(stolen));
+        for word in [stolen.to_string(), id.to_string(), malice.to_string()] {
+            assert!(finding.what.contains(&word), "{word}: {finding:?}");
+        }
+        assert!(finding.cure.contains("--believe-erasure"), "{finding:?}");
+    }
+    drop(bank);
+
     // Unless the operator says that it was no thief.
     machine.believe(malice.0).await.unwrap();
     let bank = machine.open().await;
@@ -183,7 +205,10 @@ async fn a_thief_of_the_key_cannot_change_it_where_a_successor_is_pinned() {
     let [refused] = bank.witnessed().refused[..] else { panic!("{:?}", bank.witnessed()) };
     assert_eq!(refused.why, Unlearned::Compromised { key });
     assert_eq!(bank.witnessed().keys, [successor.id()]);
-    assert_eq!(found(&bank).await, [Ill::CompromisedWord]);
+    let [said] = &findings(&bank).await[..] else { panic!() };
+    assert_eq!((said.kind, said.signer), (Ill::CompromisedWord, Some(key)));
+    assert!(said.what.contains(&refused.event.to_string()), "{said:?}");
+    assert!(!said.cure.contains("-erasure"), "nothing applies a statement: {said:?}");
     // What the thief's key says next is nobody's.
     thief.open().await.forget(&subject("user-2"), "malice").await.unwrap();
     drop(bank);

@@ -24,10 +24,11 @@ Examples:
   generate-event | oubliette append user-456 UserMoved --data -
   oubliette append repository-1 StarAdded --subject user-7
   oubliette append user-456 UserMoved --id 6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11
-      (the same id again is a retry: it is answered as done, and nothing is written twice)
+      (the same id again is a retry: it is answered as done, and nothing is
+      written twice)
 
-With --policy the event is appended under that policy, which the folder adopts with it. If the event
-is refused, the folder keeps the policy that it had.")]
+With --policy the event is appended under that policy, which the folder adopts
+with it. If the event is refused, the folder keeps the policy that it had.")]
 pub(super) struct AppendArgs {
     /// The stream
     stream: StreamName,

@@ -13,6 +13,7 @@ use oubliette::{
 use serde::Serialize;
 
 use super::{
+    allowed::Touches,
     clock::expiry,
     erasures,
     exit::CliError,
@@ -27,15 +28,18 @@ use super::{
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 Examples:
-  age-keygen -o key.txt                 (once; keep it elsewhere, never beside the backups)
+  age-keygen -o key.txt
+      (once; keep it elsewhere, never beside the backups)
   oubliette backup --to age1… --expires 90d vault-2026-05.age
   oubliette backup list
-  oubliette backup retire 0198…         (after the file was destroyed)
+  oubliette backup retire 0198c2de-6f0d-7d6e-8c1e-4c539d0b5b6c
+      (after the file was destroyed)
   oubliette restore vault-2026-05.age --identity key.txt
 
-A backup holds the keys of everybody who is not forgotten yet, and forgetting does not reach it:
-until it is destroyed or expires, `forget` names it. Only the vault is in it; back up the events
-as you back up any database, and keep policy.toml.")]
+A backup holds the keys of everybody who is not forgotten yet, and forgetting
+does not reach it: until you say that it is destroyed (`backup retire`),
+`forget` names it. Only the vault is in it; back up the events as you back up
+any database, and keep policy.toml.")]
 pub(super) struct BackupArgs {
     #[command(subcommand)]
     command: Option<BackupCommand>,
@@ -65,11 +69,22 @@ enum BackupCommand {
     #[command(after_help = "Example:\n  oubliette backup list --json")]
     List,
     /// Record that a backup no longer exists: its file, and every copy of it, is destroyed
-    #[command(after_help = "Example:\n  oubliette backup retire 0198c2de-…")]
+    #[command(
+        after_help = "Example:\n  oubliette backup retire 0198c2de-6f0d-7d6e-8c1e-4c539d0b5b6c"
+    )]
     Retire {
         /// Its id, as `backup list` prints it
         id: BackupId,
     },
+}
+
+impl BackupArgs {
+    pub(super) fn touches(&self) -> Touches {
+        match self.command {
+            Some(BackupCommand::List) => Touches::Vault,
+            None | Some(BackupCommand::Retire { .. }) => Touches::Changes,
+        }
+    }
 }
 
 /// Make the vault anew from a backup, beside its events
@@ -77,15 +92,22 @@ enum BackupCommand {
 #[command(after_help = "\
 Examples:
   oubliette restore vault-2026-05.age --identity key.txt
-  oubliette restore vault-2026-05.age --identity key.txt --erasures erasures.ndjson
+  oubliette restore vault-2026-05.age --identity key.txt \\
+      --erasures erasures.ndjson
 
-Who was forgotten after the backup was made stays so: erasures that the events announce are
-applied again before anything is read, and so are those in --erasures (which `erasures export`
-wrote). What neither knows cannot be known: forget again by name.
+Who was forgotten after the backup was made stays so: erasures that the events
+announce are applied again before anything is read, and so are those in
+--erasures (which `erasures export` wrote). What neither knows cannot be known:
+forget again by name.
 
-The backup is read through and checked before anything is written. The vault gets a new root key
-in a new root slot (--root says where). Keys that were made after the backup are not in it: events
-that were sealed with them cannot be read again.")]
+Where announcements are missing in the event store, the vault is restored, and
+stays closed until somebody accepts that by name: --past-gap WHO says so with
+the same command, or with a later one.
+
+The backup is read through and checked before anything is written. The vault
+gets a new root key in a new root slot (--root says where). Keys that were made
+after the backup are not in it: events that were sealed with them cannot be read
+again.")]
 pub(super) struct RestoreArgs {
     /// The backup
     file: PathBuf,
@@ -123,6 +145,9 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
         return Err(CliError::usage("FILE and --expires are needed"));
     };
     refuse_dash("FILE", &file)?;
+    if expires <= Timestamp::now() {
+        return Err(BackupError::ExpiresInThePast(expires).into());
+    }
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let watch = Spinner::new("places written");
@@ -209,7 +234,6 @@ pub(super) async fn restore(
     args: RestoreArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    globals.refuse_no_vault()?;
     refuse_dash("FILE", &args.file)?;
     refuse_dash("--identity", &args.identity)?;
     let identities = Identities::from_file(&args.identity)?;

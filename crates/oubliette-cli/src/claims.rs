@@ -21,9 +21,10 @@ Examples:
   oubliette claims
   oubliette claims --json | jq -r .event
 
-A program that seals events with the codec, and stores them itself, says afterwards whether an event
-was stored. One that was killed in between did not. Look into its store for each event listed here, and
-say what you found with `oubliette settle`. `verify` warns of each claim until then.")]
+A program that seals events with the codec, and stores them itself, says
+afterwards whether an event was stored. One that was killed in between did not.
+Look into its store for each event listed here, and say what you found with
+`oubliette settle`. `verify` warns of each claim until then.")]
 pub(super) struct ClaimsArgs {}
 
 /// Say whether a sealed event was stored, so that the owner that it states counts, or does not
@@ -34,10 +35,11 @@ Examples:
   oubliette settle 6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11 --rejected
       (the event is not in the program's store, and will not be)
   oubliette settle 6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11 --acknowledge
-      (its owner was forgotten before that was said; the stream is to stay all the same)
+      (its owner was forgotten before that was said; the stream is to stay all
+      the same)
 
-Exit code 1 where something is left to do: the owner was forgotten already, so that the stream is to be
-forgotten by name; or nothing is open under this id.")]
+Exit code 1 where something is left to do: the owner was forgotten already, so
+that the stream is to be forgotten by name; or nothing is open under this id.")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct SettleArgs {
     /// The event's id, as `claims` lists it

@@ -51,6 +51,51 @@ fn every_option_in_the_documents_exists() {
     assert!(seen >= 30, "{seen}");
 }
 
+/// All commands, with their help as it is shown.
+fn helps() -> Vec<(String, String)> {
+    let (mut helps, mut commands) = (Vec::new(), vec![(String::new(), Args::command())]);
+    while let Some((path, mut command)) = commands.pop() {
+        command.build();
+        let path = format!("{path} {}", command.get_name());
+        commands.extend(command.get_subcommands().map(|sub| (path.clone(), sub.clone())));
+        for help in [command.render_help(), command.render_long_help()] {
+            helps.push((path.clone(), help.to_string()));
+        }
+    }
+    helps
+}
+
+#[test]
+fn every_help_fits_on_80_columns() {
+    let wide = |line: &&str| line.chars().count() > 80;
+    for (path, help) in helps() {
+        let wide: Vec<&str> = help.lines().filter(wide).collect();
+        assert!(wide.is_empty(), "{path}: {wide:#?}");
+    }
+}
+
+#[test]
+fn every_example_in_a_help_parses() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for (path, help) in helps() {
+        let help = help.replace("\\\n      ", "");
+        let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
+        for line in lines.filter(|line| !line.starts_with(' ')) {
+            // Behind two spaces it says what it is for, behind a bar the next program begins.
+            let parts = line.split(" | ").flat_map(|part| part.split(" || "));
+            for part in parts.map(|part| part.trim().split("  ").next().unwrap_or_default()) {
+                if part.starts_with("oubliette ") && !part.ends_with("...") {
+                    seen += 1;
+                    let words = part.split_once(" > ").map_or(part, |(command, _)| command);
+                    wrong.extend(fault(&Said::new(&path, words, true)));
+                }
+            }
+        }
+    }
+    assert!(seen >= 120, "{seen}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Why a command cannot be typed so; `None`: it can.
 fn fault(said: &Said) -> Option<String> {
     use ErrorKind::{

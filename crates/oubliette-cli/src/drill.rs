@@ -27,29 +27,36 @@ Examples:
   oubliette drill /backups /var/log/bank dump.sql
   oubliette drill /backups --needles forgotten.txt --json > drill.ndjson
 
-Give it everything that is a copy, or may hold one: backups, database dumps, old data folders, log
-files, the disk image of a test system. Folders are searched with all that is in them; links are not
-followed. It looks for what would bring somebody back, as whoever found the files would:
+Give it everything that is a copy, or may hold one: backups, database dumps, old
+data folders, log files, the disk image of a test system. Folders are searched
+with all that is in them; links are not followed. It looks for what would bring
+somebody back, as whoever found the files would:
 
-  roots        copies of the vault's root slot, at any byte of any file. An earlier root opens
-               old copies of the vault: that is the one thing that must be physically gone.
-  copies       of the vault's folder. Each is read under today's root, and under every root
-               found anywhere in the paths: a key that an erasure destroyed must not be there.
-  tokens       sealed parts, in JSON, SQL dumps, databases, anything. Those of the forgotten are
-               tried under every destroyed key that was found.
-  clear text   values that are sealed in the store, of at least 6 characters or digits, standing
-               in clear: in a log, say. At most 50000 of them; none that stands in a public field,
-               too; no common words, to which --ignore adds. Case, composition (NFC, NFD) and
-               escapes do not matter. Of the forgotten nobody has the values any more but you: name them with
-               --needles, one a line. No finding shows a value.
+  roots        copies of the vault's root slot, at any byte of any file. An
+               earlier root opens old copies of the vault: that is the one thing
+               that must be physically gone.
+  copies       of the vault's folder. Each is read under today's root, and under
+               every root found anywhere in the paths: a key that an erasure
+               destroyed must not be there.
+  tokens       sealed parts, in JSON, SQL dumps, databases, anything. Those of
+               the forgotten are tried under every destroyed key that was found.
+  clear text   values that are sealed in the store, of at least 6 characters or
+               digits, standing in clear: in a log, say. At most 50000 of them;
+               none that stands in a public field, too; no common words, to
+               which --ignore adds. Case, composition (NFC, NFD) and escapes do
+               not matter. Of the forgotten nobody has the values any more but
+               you: name them with --needles, one a line. No finding shows a
+               value.
 
-What is packed with gzip, zlib or zip, or written in base64 or hexadecimal digits, is searched wherever
-it begins, also in each other. What cannot be looked into is told as that. Nothing that
-is searched is opened for writing. Copies of the vault are copied to the temporary
-folder (TMPDIR) and opened there by a process that has no rights but on that copy.
+What is packed with gzip, zlib or zip, or written in base64 or hexadecimal
+digits, is searched wherever it begins, also in each other. What cannot be
+looked into is told as that. Nothing that is searched is opened for writing.
+Copies of the vault are copied to the temporary folder (TMPDIR) and opened there
+by a process that has no rights but on that copy.
 
-Exit code 0: everything was looked into, and there are nothing but notices. 1: warnings or errors, each
-with what to do about it; also where something was not looked into, so that nothing can be said.
+Exit code 0: everything was looked into, and there are nothing but notices. 1:
+warnings or errors, each with what to do about it; also where something was not
+looked into, so that nothing can be said.
 
 In CI, after restoring last night's backups to /restored:
   oubliette --dir /srv/data drill /restored --needles forgotten.txt || alert")]
@@ -114,7 +121,9 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
     let drilled = store
         .drill(options, |news| match news {
             DrillNews::Found(finding) => findings.take(finding, out),
-            DrillNews::Values { read } => watch.count(format!("{read} events read for values")),
+            DrillNews::Values { read } => {
+                watch.count(format!("{} read for values", count(read, "event")))
+            }
             DrillNews::Searched { bytes, of, pass: 1 } => watch.part("searched", bytes, of),
             DrillNews::Searched { bytes, of, .. } => {
                 watch.part("searched again, with destroyed keys", bytes, of);
@@ -195,10 +204,7 @@ fn in_words(report: &DrillReport) -> Vec<String> {
             count(report.unpacked, "byte"),
             count(report.values, "value"),
             count(report.roots, "root"),
-            match report.copies {
-                1 => "1 copy".to_owned(),
-                copies => format!("{copies} copies"),
-            },
+            count(report.copies, "copy"),
         ),
         format!(
             "{} of the living, {} shredded, {} of unknown keys",
@@ -218,8 +224,9 @@ fn in_words(report: &DrillReport) -> Vec<String> {
         ));
     }
     if report.passed_over > 0 {
-        let passed = count(report.passed_over, "link, pipe or socket");
-        lines.push(format!("{passed} passed over: nothing in them that is not searched"));
+        let passed = count(report.passed_over, "entry");
+        lines
+            .push(format!("{passed} passed over: links, pipes or sockets, with nothing to search"));
     }
     let [errors, warnings, notices] =
         [Severity::Error, Severity::Warning, Severity::Notice].map(|of| report.count(of));

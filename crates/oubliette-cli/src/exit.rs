@@ -164,6 +164,7 @@ impl From<FolderError> for CliError {
             FolderError::Store(error) => error.into(),
             FolderError::Erasure(error) => error.into(),
             FolderError::Backup(error) => error.into(),
+            error @ FolderError::Contradiction { .. } => Self::usage(error),
             error => Self::failed(error),
         }
     }

@@ -16,12 +16,14 @@ pub(super) struct Findings<K> {
     json: bool,
     rows: Vec<Finding<K>>,
     seen: BTreeMap<K, u64>,
+    /// What to do, also about those that are not shown.
+    cures: Vec<(Severity, K, &'static str)>,
     failed: Option<io::Error>,
 }
 
 impl<K: Copy + Ord + Display + Serialize> Findings<K> {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, rows: Vec::new(), seen: BTreeMap::new(), failed: None }
+        Self { json, rows: Vec::new(), seen: BTreeMap::new(), cures: vec![], failed: None }
     }
 
     pub(super) fn take(&mut self, finding: Finding<K>, out: &mut Out) {
@@ -33,12 +35,16 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
         }
         let seen = self.seen.entry(finding.kind).or_default();
         *seen += 1;
+        let cure = (finding.severity, finding.kind, finding.cure);
+        if !self.cures.contains(&cure) {
+            self.cures.push(cure);
+        }
         if *seen <= SHOWN {
             self.rows.push(finding);
         }
     }
 
-    /// The table, the worst first, and what to do about each kind.
+    /// The table, the worst first, and what to do about each kind: one kind may have several cures.
     pub(super) fn tell(mut self, out: &mut Out) -> io::Result<()> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -47,12 +53,9 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
             return Ok(());
         }
         self.rows.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.kind.cmp(&b.kind)));
+        self.cures.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut table = output::table(&["severity", "finding", "where", "what"]);
-        let mut cures: Vec<(K, &'static str)> = Vec::new();
         for finding in &self.rows {
-            if cures.iter().all(|(kind, _)| *kind != finding.kind) {
-                cures.push((finding.kind, finding.cure));
-            }
             output::add(
                 &mut table,
                 vec![
@@ -65,7 +68,7 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
         }
         out.table(table)?;
         out.line("")?;
-        for (kind, cure) in cures {
+        for (_, kind, cure) in self.cures {
             let seen = self.seen.get(&kind).copied().unwrap_or_default();
             let more = if seen > SHOWN { format!(" ({seen} in all)") } else { String::new() };
             let kind = output::stdout_style().strong(&kind.to_string());

@@ -10,7 +10,7 @@ use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
     erasure::{
-        Erased, ErasureError, Foreign, ForgetOptions, NotReached, Plan, Progress, Untouched,
+        Erased, ErasureError, Foreign, ForgetOptions, NotReached, Plan, Progress, check_reason,
     },
     event::{Cause, Generation, Subject, Timestamp},
     vault::{Backup, BackupState},
@@ -19,7 +19,7 @@ use oubliette::{
 use super::{
     exit::{CliError, Exit},
     open::Globals,
-    output::{self, Out, cell, note, number, stderr_style, stdout_style, to_stderr},
+    output::{self, Out, agree, cell, note, number, stderr_style, stdout_style, to_stderr},
     read::time,
 };
 
@@ -39,16 +39,18 @@ Examples:
       (on a terminal: shows the plan and asks)
   oubliette forget user-456 --reason 'ticket 4711' --yes
 
-Events that were never sealed, because they are from before the layer, stay readable. Where there
-are some about the subject, forgetting is refused; remove them from the store first, or say
---despite-unsealed. The same goes for events that are sealed under keys which this vault does not
-have, because another vault sealed them or this one lost them: --despite-unknown-keys. And for events
-that a newer version of this program wrote: forget with that one, or say --despite-newer. Remove none of
-those.
+Events that were never sealed, because they are from before the layer, stay
+readable. Where there are some about the subject, forgetting is refused; remove
+them from the store first, or say --despite-unsealed. The same goes for events
+that are sealed under keys which this vault does not have, because another vault
+sealed them or this one lost them: --despite-unknown-keys. And for events that a
+newer version of this program wrote: forget with that one, or say
+--despite-newer. Remove none of those.
 
-Nothing brings the events back afterwards. It may be repeated without a second effect, and is
-completed by the next command if the machine stops half-way. The reason is kept for good: name no
-one. One that holds an e-mail address, an account number or the like is refused.")]
+Nothing brings the events back afterwards. It may be repeated without a second
+effect, and is completed by the next command if the machine stops half-way. The
+reason is kept for good: name no one. One that holds an e-mail address, an
+account number or the like is refused.")]
 pub(super) struct ForgetArgs {
     /// Who
     subject: Subject,
@@ -97,29 +99,30 @@ pub(super) async fn forget(
     args: &ForgetArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
+    check_reason(&args.reason, &args.subject).map_err(CliError::usage)?;
     let asks = !args.yes;
     if asks && !(stdin().is_terminal() && stderr().is_terminal()) {
         return Err(CliError::usage("forgetting cannot be undone: say --yes")
             .with_hint(format!("`oubliette plan {}` shows what would go", args.subject)));
     }
+    let options = ForgetOptions {
+        despite_unsealed: args.despite_unsealed,
+        despite_unknown_keys: args.despite_unknown_keys,
+        despite_newer: args.despite_newer,
+        // As the plan looks, so that what it says is refused is refused.
+        look_everywhere: true,
+    };
     let store = globals.open_existing().await?;
-    let plan = store.plan(&args.subject).await?;
-    if plan.already.is_none() {
-        if asks {
+    if asks {
+        let plan = store.plan(&args.subject).await?;
+        if plan.already.is_none() && plan.decided.is_none() {
             to_stderr(&describe(&plan));
-        }
-        refuse(args, &plan)?;
-        if asks {
+            plan.check(&options)?;
             confirm(&args.subject)?;
         }
     }
     let bar = Arc::new(Bar::default());
     let told = Arc::clone(&bar);
-    let options = ForgetOptions {
-        despite_unsealed: args.despite_unsealed,
-        despite_unknown_keys: args.despite_unknown_keys,
-        despite_newer: args.despite_newer,
-    };
     let tell = move |progress| told.tell(progress);
     let erased = store.forget_with(&args.subject, &args.reason, options, tell).await;
     bar.finish();
@@ -136,48 +139,10 @@ pub(super) async fn forget(
         out.json(&erased)?;
     } else {
         out.line(&in_words(&erased))?;
-        let planned = planned(&plan, &erased);
-        remainder(&erased).iter().chain(&planned).try_for_each(|line| out.line(line))?;
+        remainder(&erased).iter().try_for_each(|line| out.line(line))?;
         outstanding(&erased.backups).iter().try_for_each(|line| out.line(line))?;
     }
     Ok(())
-}
-
-/// Refuses what the plan says is refused. Forgetting itself passes over streams whose first event is sealed; the plan
-/// reads them, and what people are told is to hold.
-fn refuse(args: &ForgetArgs, plan: &Plan) -> Result<(), ErasureError> {
-    let subject = args.subject.clone();
-    // First: what a newer program wrote is not to be removed.
-    let newer = plan.newer.clone();
-    if !newer.is_empty() && !args.despite_newer {
-        return Err(ErasureError::Newer { subject, newer });
-    }
-    let unsealed = plan.unsealed.clone();
-    if !unsealed.is_empty() && !args.despite_unsealed {
-        return Err(ErasureError::Unsealed { subject, unsealed });
-    }
-    let unknown = plan.unknown_keys.clone();
-    if !unknown.is_empty() && !args.despite_unknown_keys {
-        return Err(ErasureError::UnknownKeys { subject, unknown });
-    }
-    Ok(())
-}
-
-/// What the plan counted in streams that forgetting passed over.
-fn planned(plan: &Plan, erased: &Erased) -> Vec<String> {
-    let all = |of: &[Untouched]| of.iter().map(|stream| stream.events).sum::<u64>();
-    let more = [
-        (all(&plan.unsealed), erased.unsealed, "never sealed, and can still be read"),
-        (all(&plan.unknown_keys), erased.unknown_keys, "under keys that this vault does not have"),
-        (
-            all(&plan.newer),
-            erased.newer,
-            "of a newer program, and whether this reached them only that can say",
-        ),
-    ];
-    let more = more.into_iter().filter(|(planned, told, _)| planned > told);
-    more.map(|(planned, _, what)| format!("as planned, {} {what}", output::count(planned, "event")))
-        .collect()
 }
 
 /// Says on stderr what an erasure did of which nobody else is told.
@@ -192,11 +157,9 @@ pub(super) fn tell_completed(json: bool, erased: &Erased) {
 /// What is to be said of what forgetting did not reach. Of an erasure that was done already, as it was
 /// then.
 fn remainder(erased: &Erased) -> Vec<String> {
-    let is = |count: u64| match (erased.already, count) {
-        (false, 1) => "is",
-        (false, _) => "are",
-        (true, 1) => "was",
-        (true, _) => "were",
+    let is = |count: u64| match erased.already {
+        false => agree(count, "is", "are"),
+        true => agree(count, "was", "were"),
     };
     let mut lines: Vec<String> = erased.not_reached.iter().map(open_claim).collect();
     lines.extend(erased.owners_unknown.then(owners_unknown));
@@ -204,7 +167,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
         lines.push(format!(
             "{} about them {} never sealed and can still be read",
             output::count(erased.unsealed, "event"),
-            if erased.unsealed == 1 { "was" } else { "were" },
+            agree(erased.unsealed, "was", "were"),
         ));
     }
     if erased.unknown_keys > 0 {
@@ -220,7 +183,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
         lines.push(format!(
             "a newer program wrote {} in these streams: whether this reached {}, only that one can say",
             output::count(erased.newer, "event"),
-            if erased.newer == 1 { "it" } else { "them" },
+            agree(erased.newer, "it", "them"),
         ));
     }
     if erased.unvouched > 0 {
@@ -228,7 +191,7 @@ fn remainder(erased: &Erased) -> Vec<String> {
             "{} of them {} newer than this vault, which was put back: nobody can vouch for {} any more",
             output::count(erased.unvouched, "event"),
             is(erased.unvouched),
-            if erased.unvouched == 1 { "it" } else { "them" },
+            agree(erased.unvouched, "it", "them"),
         ));
     }
     if erased.passed_over > 0 {
@@ -368,7 +331,20 @@ fn describe(plan: &Plan) -> String {
         }
         return text;
     }
-    let mut text = format!(
+    let waits = plan.decided.map(|erasure| {
+        format!(
+            "Erasure {erasure} of {} is decided and waits for the event store; the next command that opens the \
+             vault carries it out, as it was decided.\n",
+            plan.subject
+        )
+    });
+    let mut text = waits.unwrap_or_default();
+    // What is decided is not refused any more.
+    let refused = |option: &str| match plan.decided {
+        None => format!(": forgetting is refused without {option}"),
+        Some(_) => String::new(),
+    };
+    text += &format!(
         "Forgetting {} destroys {} of {}, and sets {}.\n",
         plan.subject,
         output::count(plan.keys(), "key"),
@@ -426,18 +402,18 @@ fn describe(plan: &Plan) -> String {
     }
     for unsealed in &plan.unsealed {
         text.push_str(&format!(
-            "\n{} in {} never sealed, and will stay readable: forgetting is refused without \
-             --despite-unsealed",
+            "\n{} in {} never sealed, and will stay readable{}",
             output::count(unsealed.events, "event"),
             unsealed.stream,
+            refused("--despite-unsealed"),
         ));
     }
     for newer in &plan.newer {
         text.push_str(&format!(
-            "\na newer program wrote {} in {}, and this one cannot say whose: forget with that one; here \
-             forgetting is refused without --despite-newer",
+            "\na newer program wrote {} in {}, and this one cannot say whose: forget with that one{}",
             output::count(newer.events, "event"),
             newer.stream,
+            refused("--despite-newer").replacen(": ", "; here ", 1),
         ));
     }
     for unvouched in &plan.unvouched {
@@ -446,15 +422,15 @@ fn describe(plan: &Plan) -> String {
              vouch for {}",
             output::count(unvouched.events, "event"),
             unvouched.stream,
-            if unvouched.events == 1 { "it" } else { "them" },
+            agree(unvouched.events, "it", "them"),
         ));
     }
     for unknown in &plan.unknown_keys {
         text.push_str(&format!(
-            "\n{} in {} sealed under keys that this vault does not have: forgetting is refused without \
-             --despite-unknown-keys",
+            "\n{} in {} sealed under keys that this vault does not have{}",
             output::count(unknown.events, "event"),
             unknown.stream,
+            refused("--despite-unknown-keys"),
         ));
     }
     text.trim_end().to_owned()

@@ -26,13 +26,14 @@ Examples:
   oubliette inventory --json | jq 'select(.kind == \"totals\")'
   oubliette inventory --format csv > keys.csv
 
-States and dates are those of NIST SP 800-57 part 1: an active key seals and opens, a deactivated
-one only opens what it sealed, a destroyed one is gone with all that it sealed; pre-activation is
-the key of an owner change whose append is not settled yet.
+States and dates are those of NIST SP 800-57 part 1: an active key seals and
+opens, a deactivated one only opens what it sealed, a destroyed one is gone with
+all that it sealed; pre-activation is the key of an owner change whose append is
+not settled yet.
 
-No form of it holds key material. Of the forgotten, a pseudonym is left, no name. In CSV, a name that
-a spreadsheet would take for a formula (it begins with = + - @) has a ' before it; JSON has names
-as they are.")]
+No form of it holds key material. Of the forgotten, a pseudonym is left, no
+name. In CSV, a name that a spreadsheet would take for a formula (it begins with
+= + - @) has a ' before it; JSON has names as they are.")]
 pub(super) struct InventoryArgs {
     /// How to write it; --json is short for json
     #[arg(long, value_enum)]
@@ -106,7 +107,7 @@ fn in_words(totals: &Totals) -> String {
     );
     if totals.ownerless > 0 {
         words.push_str(&format!(
-            ", {} without an owner (no forgetting reaches them)",
+            ", {} without an owner, which no forgetting reaches",
             output::count(totals.ownerless, "key")
         ));
     }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
+    allowed::Touches,
     exit::CliError,
     open::{Globals, Store},
     output::{self, Out, cell, note},
@@ -37,10 +38,11 @@ Examples:
   oubliette keys distrust KEY --compromised-since 2026-01-31
       (of an earlier key, whose id the list has)
 
-The secret of the key that signs is in the vault's folder and in no backup. So a vault that is
-restored from a backup makes a key of its own, and knows the earlier ones. Whoever has a copy of the
-folder and its root slot has the secret as well, and can sign a change of the key. A successor that
-was pinned before, and is kept elsewhere, is what they do not have: where one is pinned, nothing
+The secret of the key that signs is in the vault's folder and in no backup. So a
+vault that is restored from a backup makes a key of its own, and knows the
+earlier ones. Whoever has a copy of the folder and its root slot has the secret
+as well, and can sign a change of the key. A successor that was pinned before,
+and is kept elsewhere, is what they do not have: where one is pinned, nothing
 else can take the key's place.
 
 docs/signing-keys.md says what to do when a key is lost or stolen, step by step.")]
@@ -54,9 +56,10 @@ pub(super) struct KeysArgs {
 enum KeysCommand {
     /// Make the key that is to follow the present one, and write its secret to a file for you to keep elsewhere
     #[command(after_help = "\
-The vault notes the public key and announces it. The secret is in the file alone, which only you may
-read: keep it offline, apart from the vault, its root slot and its backups. Then make a backup: a
-vault that is restored from an earlier one does not know of the successor by itself.")]
+The vault notes the public key and announces it. The secret is in the file
+alone, which only you may read: keep it offline, apart from the vault, its root
+slot and its backups. Then make a backup: a vault that is restored from an
+earlier one does not know of the successor by itself.")]
     Successor {
         /// The file to write; it must not exist, nor lie in the data folder
         #[arg(long, value_name = "FILE")]
@@ -71,12 +74,13 @@ Examples:
       (the pinned one takes over; pin the next one afterwards)
   oubliette keys rotate --successor successor.key --compromised-since 2026-11-20
 
-The change is announced in the event store, so that a vault that is restored learns of it there.
-With --compromised-since nothing counts any more that only the earlier key says, whatever date it
-bears, nor what a key says that a restored vault made for itself meanwhile. --distrust names
-other keys that were stolen as well. What this vault knows of erasures it announces again under the
-new key, and it sets its tombstones again. The key changes before anything that an earlier one
-announced is applied.
+The change is announced in the event store, so that a vault that is restored
+learns of it there. With --compromised-since nothing counts any more that only
+the earlier key says, whatever date it bears, nor what a key says that a
+restored vault made for itself meanwhile. --distrust names other keys that were
+stolen as well. What this vault knows of erasures it announces again under the
+new key, and it sets its tombstones again. The key changes before anything that
+an earlier one announced is applied.
 
 Make a backup afterwards.")]
     Rotate {
@@ -100,13 +104,14 @@ Examples:
       (which keys there were, and when each signed)
   oubliette keys distrust 5YQDkV3PqkHn2mA7sZcB0w --compromised-since 2026-01-31
 
-The key that signs now says so in the event store, so that a vault that is restored from an earlier
-backup learns of it there. Whatever date it bears, nothing counts any more that only an earlier key
-says which is named here. What this vault knows of erasures it announces again under the key that
-signs, and it sets its tombstones again. A key can distrust none that came after it.
+The key that signs now says so in the event store, so that a vault that is
+restored from an earlier backup learns of it there. Whatever date it bears,
+nothing counts any more that only an earlier key says which is named here. What
+this vault knows of erasures it announces again under the key that signs, and it
+sets its tombstones again. A key can distrust none that came after it.
 
-Where the key that signs now was stolen as well, change it:
-`oubliette keys rotate --compromised-since WHEN --distrust KEY`.
+Where the key that signs now was stolen as well, change it: `oubliette keys
+rotate --compromised-since WHEN --distrust KEY`.
 
 Make a backup afterwards.")]
     Distrust {
@@ -119,11 +124,25 @@ Make a backup afterwards.")]
     },
 }
 
+impl KeysArgs {
+    pub(super) fn touches(&self) -> Touches {
+        if self.command.is_some() { Touches::Changes } else { Touches::Vault }
+    }
+}
+
 fn key(text: &str) -> Result<SigningKeyId, String> {
     text.parse().map_err(|_| "not the id of a signing key: `oubliette keys` lists them".to_owned())
 }
 
 fn instant(text: &str) -> Result<Timestamp, String> {
+    let instant = moment(text)?;
+    if instant > Timestamp::now() {
+        return Err("it is still to come".to_owned());
+    }
+    Ok(instant)
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(instant) = text.parse() {
         return Ok(instant);
     }
@@ -183,6 +202,8 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
         let state = match key.compromised {
             Some(at) => format!("compromised since {}", time(&at.to_string())),
             None if number == last => "signs".to_owned(),
+            // It was learned of, and goes on signing where its secret is.
+            None if key.until.is_none() => "signs elsewhere".to_owned(),
             None => "retired".to_owned(),
         };
         let row = [

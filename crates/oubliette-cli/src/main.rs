@@ -3,6 +3,7 @@
 //! [`Args`] says what there is to say, one module a command says how it is done, [`exit`] how it
 //! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
 
+mod allowed;
 mod append;
 mod backup;
 mod claims;
@@ -42,6 +43,7 @@ use clap::{Parser, Subcommand};
 use oubliette::audit::drill::READER;
 use tracing_subscriber::EnvFilter;
 
+use allowed::Touches;
 use exit::{CliError, Exit};
 use open::Globals;
 use output::Out;
@@ -53,24 +55,26 @@ A first walk:
   oubliette read user-456
   oubliette plan user-456
   oubliette forget user-456 --reason 'asked for it' --yes
-  oubliette read user-456            the events are there and say that they are shredded
-  oubliette inventory                no key of theirs is left
+  oubliette read user-456      (the events are there, and say they are shredded)
+  oubliette inventory          (no key of theirs is left)
 
 Or watch a bank forget a customer, in a temporary folder:
   oubliette demo
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 conflict (expected revision)
-  4 forgotten: a key of a forgotten subject was needed   5 vault in use by another process
+  4 forgotten: a key of a forgotten subject was needed
+  5 vault in use by another process
 
-With --json, stdout holds one JSON value a line and nothing else; errors are JSON on stderr.
-OUBLIETTE_LOG=debug shows what the library does (on stderr). NO_COLOR=1 switches colours off.
+With --json, stdout holds one JSON value a line and nothing else; errors are
+JSON on stderr. OUBLIETTE_LOG=debug shows what the library does (on stderr).
+NO_COLOR=1 switches colours off.
 `oubliette help COMMAND` explains a command, with examples.";
 
 /// An event store that can forget: every stream is encrypted under a key of its own, and to
 /// forget a person is to destroy their keys.
 #[derive(Debug, Parser)]
-#[command(name = "oubliette", version, after_help = FIRST_WALK, max_term_width = 100)]
+#[command(name = "oubliette", version, after_help = FIRST_WALK, max_term_width = 80)]
 #[command(
     disable_help_subcommand = false,
     subcommand_required = true,
@@ -115,21 +119,57 @@ enum Command {
     Vault(vault::VaultArgs),
 }
 
+impl Command {
+    fn touches(&self) -> Touches {
+        match self {
+            Self::Demo | Self::DrillReader(_) => Touches::Nothing,
+            Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) => Touches::Events,
+            Self::Plan(_) | Self::Claims(_) | Self::Inventory(_) | Self::Drill(_) => Touches::Vault,
+            Self::Import(_)
+            | Self::Append(_)
+            | Self::Forget(_)
+            | Self::Reopen(_)
+            | Self::Settle(_)
+            | Self::Rotate(_)
+            | Self::Restore(_) => Touches::Changes,
+            Self::Erasures(args) => args.touches(),
+            Self::Keys(args) => args.touches(),
+            Self::Backup(args) => args.touches(),
+            Self::Verify(args) => args.touches(),
+            Self::Policy(args) => args.touches(),
+            Self::Owners(args) => args.touches(),
+            Self::Root(args) => args.touches(),
+            Self::Vault(args) => args.touches(),
+        }
+    }
+
+    /// Whether `--policy` says anything to it. A restored vault has its own, and the commands of `policy` are
+    /// given a file.
+    fn takes_policy(&self) -> bool {
+        let has_its_own = matches!(self, Self::Restore(_) | Self::Policy(_));
+        !has_its_own && !matches!(self.touches(), Touches::Nothing | Touches::Places)
+    }
+}
+
 /// Runs the command that the process was started with.
 fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
     private::keep_files_private();
-    let args = match Args::try_parse() {
+    let mut args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),
     };
+    args.globals.add_said_before();
     if let Command::DrillReader(args) = &args.command {
         return drill::reader(args).into();
     }
     log();
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
+    }
+    if let Err(error) = args.globals.check(args.command.touches(), args.command.takes_policy()) {
+        return error.tell(args.globals.json).into();
     }
     let (json, copies) = (args.globals.json, args.globals.read_only);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

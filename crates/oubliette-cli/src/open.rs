@@ -20,7 +20,7 @@ use super::{
     exit::CliError,
     forget::tell_completed,
     kek::KekParser,
-    output::{self, note},
+    output::{self, agree, note},
 };
 
 /// What every command understands.
@@ -74,7 +74,8 @@ pub(super) struct Globals {
     #[arg(long = "past-erasure", global = true, value_name = "ID")]
     pub(super) past_erasures: Vec<Uuid>,
     /// Say who accepts that announcements are missing in the event store, which keeps everything closed: a
-    /// person, a role or a ticket, which is kept. Once is enough, and it is of what the error named
+    /// person, a role or a ticket, which is kept. It is of what this command finds missing, and once is
+    /// enough; where nothing is missing, the command fails
     #[arg(long, global = true, value_name = "WHO")]
     pub(super) past_gap: Option<String>,
     /// Apply an erasure that an earlier restoration of this vault's backup announced, under a key that
@@ -84,9 +85,10 @@ pub(super) struct Globals {
     pub(super) believed_erasures: Vec<Uuid>,
     /// Open this folder as the only one of its root slot, though it was restored or is a copy: you
     /// make sure that no other folder is used with that slot. Once is enough
-    #[arg(long, global = true, conflicts_with = "read_only")]
+    #[arg(long, global = true)]
     pub(super) this_is_the_one: bool,
-    /// Look into the folder and write nothing, whatever it is: a copy, or on a disk that is read-only
+    /// Look into the folder and change nothing, whatever it is: a copy, or on a disk that is read-only.
+    /// Beside the events SQLite may leave two files, events.db-shm and events.db-wal, without content
     #[arg(long, global = true)]
     pub(super) read_only: bool,
     /// The policy to work under, for this command. `append` and `import` also adopt it for the folder
@@ -122,7 +124,6 @@ impl Globals {
         &self,
         listed: Vec<Announcement>,
     ) -> Result<Store, CliError> {
-        self.refuse_no_vault()?;
         let folder = self.unlocked()?.with_list(listed);
         self.told(folder.open(Access::Existing, self.policy.as_deref()).await?)
     }
@@ -145,7 +146,6 @@ impl Globals {
 
     /// Opens the folder and changes the signing keys, before anything is done that an earlier key says.
     pub(super) async fn open_with_key_change(&self, change: KeyChange) -> Result<Store, CliError> {
-        self.refuse_no_vault()?;
         let folder = self.unlocked()?.with_key_change(Some(change));
         self.told(folder.open(Access::Existing, self.policy.as_deref()).await?)
     }
@@ -180,17 +180,6 @@ impl Globals {
             })
     }
 
-    /// An error where the user said not to open the vault.
-    pub(super) fn refuse_no_vault(&self) -> Result<(), CliError> {
-        if self.no_vault {
-            return Err(CliError::usage(
-                "this command needs the vault, --no-vault says not to open it",
-            )
-            .with_hint("--no-vault is for read, read-all and subscribe"));
-        }
-        Ok(())
-    }
-
     /// The folder, with the passphrase of its root slot, if it has one.
     pub(super) fn unlocked(&self) -> Result<DataFolder, CliError> {
         let folder = self.folder();
@@ -206,7 +195,6 @@ impl Globals {
     }
 
     async fn open_with(&self, access: Access) -> Result<(Store, Option<PolicyText>), CliError> {
-        self.refuse_no_vault()?;
         let parts = self.unlocked()?.open(access, self.policy.as_deref()).await?;
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
@@ -244,9 +232,12 @@ impl Globals {
             note(
                 self.json,
                 &format!(
-                    "{} in oubliette-announcements claims to be this vault's, and is not signed by it or \
-                     does not open: forged, changed, or a newer program's; not counted ({})",
+                    "{} in oubliette-announcements {} to be this vault's, and {} not signed by it or \
+                     {} not open: forged, changed, or a newer program's; not counted ({})",
                     output::count(unverifiable.len() as u64, "event"),
+                    agree(unverifiable.len() as u64, "claims", "claim"),
+                    agree(unverifiable.len() as u64, "is", "are"),
+                    agree(unverifiable.len() as u64, "does", "do"),
                     ids(&unverifiable)
                 ),
             );
@@ -256,9 +247,9 @@ impl Globals {
             note(
                 self.json,
                 &format!(
-                    "{} in oubliette-announcements is no announcement: changed, or written by somebody \
-                     else ({})",
+                    "{} in oubliette-announcements {}: changed, or written by somebody else ({})",
                     output::count(odd.len() as u64, "event"),
+                    agree(odd.len() as u64, "is no announcement", "are no announcements"),
                     ids(&odd)
                 ),
             );
@@ -279,7 +270,7 @@ impl Globals {
         let compromised: Vec<_> = witnessed.compromised.iter().map(ToString::to_string).collect();
         if !compromised.is_empty() {
             let text = format!(
-                "{} of erasures in oubliette-announcements by a compromised signing key alone: not \
+                "{} in oubliette-announcements, of erasures, by a compromised signing key alone: not \
                  counted ({})",
                 output::count(compromised.len() as u64, "announcement"),
                 ids(&compromised)

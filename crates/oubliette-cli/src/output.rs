@@ -9,6 +9,7 @@ use comfy_table::{
     Attribute, Cell, Color, ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle,
     Table, TableStyle,
 };
+pub(super) use oubliette::words::{agree, count};
 use serde::Serialize;
 
 /// Stdout, buffered. Nothing but results goes there.
@@ -269,12 +270,6 @@ fn hostile(c: char) -> bool {
             | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// `1 event`, `2 events`.
-pub(super) fn count(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,11 +278,5 @@ mod tests {
     fn what_would_move_the_cursor_is_shown_as_an_escape() {
         assert_eq!(printable("a\u{1b}[2Jb\u{9b}\u{202e}c"), "a\\u001b[2Jb\\u009b\\u202ec");
         assert_eq!(printable("{\n \"ü\": 1}"), "{  \"ü\": 1}");
-    }
-
-    #[test]
-    fn counts_are_said_as_people_say_them() {
-        assert_eq!(count(1, "event"), "1 event");
-        assert_eq!(count(0, "key"), "0 keys");
     }
 }

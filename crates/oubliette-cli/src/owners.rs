@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use oubliette::layer::NotMended;
 
 use super::{
+    allowed::Touches,
     exit::{CliError, Exit},
     open::Globals,
     output::{self, Out},
@@ -21,21 +22,31 @@ enum OwnersCommand {
     /// Read the whole store once under the present policy, and note what it says of owners
     #[command(after_help = "\
 Examples:
-  oubliette owners rebuild --dry-run      (what it would note, and what it cannot mend)
+  oubliette owners rebuild --dry-run
+      (what it would note, and what it cannot mend)
   oubliette owners rebuild
 
-Owners are noted as events are appended. What was stored before there was a vault, or before the
-policy named owners, stated them to nobody, and a forgetting does not reach it. Until this has run,
-`plan` and `forget` say that they do not know whom they miss.
+Owners are noted as events are appended. What was stored before there was a
+vault, or before the policy named owners, stated them to nobody, and a
+forgetting does not reach it. Until this has run, `plan` and `forget` say that
+they do not know whom they miss.
 
-A change of hands that nobody noted began no generation: what was sealed before and after it has one key
-and goes with the last of its owners. Such streams are named, and so are those with an owner who is
-forgotten already; forget them by name where they should go. Then the exit code is 1.")]
+A change of hands that nobody noted began no generation: what was sealed before
+and after it has one key and goes with the last of its owners. Such streams are
+named, and so are those with an owner who is forgotten already; forget them by
+name where they should go. Then the exit code is 1.")]
     Rebuild {
         /// Change nothing
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+impl OwnersArgs {
+    pub(super) fn touches(&self) -> Touches {
+        let OwnersCommand::Rebuild { dry_run } = self.command;
+        if dry_run { Touches::Vault } else { Touches::Changes }
+    }
 }
 
 pub(super) async fn run(
@@ -66,7 +77,7 @@ pub(super) async fn run(
         }
         if rebuilt.newer > 0 {
             out.line(&format!(
-                "{} by a newer program: whom they state is not known; repeat it with that one",
+                "{} by a newer program: which owners those state is not known; repeat it with that one",
                 output::count(rebuilt.newer, "event")
             ))?;
         }

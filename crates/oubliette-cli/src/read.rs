@@ -14,7 +14,7 @@ use oubliette::{
 use super::{
     exit::CliError,
     open::{Globals, Store},
-    output::{self, Out, cell, coloured, note, number, printable},
+    output::{self, Out, agree, cell, coloured, note, number, printable},
     rows, signals,
 };
 
@@ -27,13 +27,14 @@ const TABLE: usize = 1000;
 #[command(after_help = "\
 Examples:
   oubliette read user-456
-  oubliette read user-456 --backwards --limit 1          (the last event)
+  oubliette read user-456 --backwards --limit 1  (the last event)
   oubliette read user-456 --from 10 --json
-  oubliette read user-456 --no-vault                     (what is public)
-  oubliette read user-public-456                         (the public half of a split stream)
+  oubliette read user-456 --no-vault             (what is public)
+  oubliette read user-public-456
+      (the public half of a split stream)
 
-A payload that cannot be read says why: `shredded` is gone for good, `withheld` is what this
-reader may not open now. `--json` writes rows that `import` takes.")]
+A payload that cannot be read says why: `shredded` is gone for good, `withheld`
+is what this reader may not open now. `--json` writes rows that `import` takes.")]
 pub(super) struct ReadArgs {
     /// The stream
     stream: StreamName,
@@ -49,9 +50,9 @@ pub(super) struct ReadArgs {
 #[command(after_help = "\
 Examples:
   oubliette read-all --limit 20
-  oubliette read-all --backwards --limit 20              (the newest)
-  oubliette read-all --after 1000                        (what came after that position)
-  oubliette read-all --json > events.ndjson              (`import` takes it back)")]
+  oubliette read-all --backwards --limit 20   (the newest)
+  oubliette read-all --after 1000             (what came after that position)
+  oubliette read-all --json > events.ndjson   (`import` takes it back)")]
 pub(super) struct ReadAllArgs {
     /// Only events after this position, as the store wrote it (with --backwards, before it)
     #[arg(long, value_name = "POSITION")]
@@ -84,8 +85,8 @@ Examples:
   oubliette subscribe --stream-prefix account- --type MoneyDeposited --json
   oubliette subscribe --after 1000 --until-caught-up
 
-With --json, {\"caughtUp\":true} stands between what was there and what comes. A vault has one
-process at a time: to watch while others write, use --no-vault.")]
+With --json, {\"caughtUp\":true} stands between what was there and what comes. A
+vault has one process at a time: to watch while others write, use --no-vault.")]
 pub(super) struct SubscribeArgs {
     /// Only events after this position, as the store wrote it
     #[arg(long, value_name = "POSITION")]
@@ -157,7 +158,7 @@ fn tell_unsealed(globals: &Globals, store: &Store) {
             &format!(
                 "{} newer than this vault, which was put back: nobody can vouch for {}",
                 output::count(unvouched, "event"),
-                if unvouched == 1 { "it" } else { "them" },
+                agree(unvouched, "it", "them"),
             ),
         );
     }

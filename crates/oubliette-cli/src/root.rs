@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use oubliette::vault::{Kek, MirrorState, Vault, VaultError};
 
 use super::{
+    allowed::Touches,
     exit::CliError,
     kek::KekParser,
     open::{Globals, Store, passphrase},
@@ -17,10 +18,11 @@ use super::{
 #[command(after_help = "\
 Examples:
   oubliette root
-  oubliette --root /media/new/bank.root root     (and notes for you that the slot is there now)
+  oubliette --root /media/new/bank.root root
+      (and notes for you that the slot is there now)
   oubliette root kek passphrase
-  oubliette root kek 'command:aws kms decrypt --ciphertext-blob fileb:///etc/kek.bin \\
-      --query Plaintext --output text'
+  oubliette root kek 'command:aws kms decrypt --query Plaintext \\
+      --ciphertext-blob fileb:///etc/kek.bin --output text'
   oubliette root mirror add /media/stick/oubliette.root
   oubliette root mirror retire /media/stick/oubliette.root
   oubliette root counter bind tpm:0x01500020
@@ -37,12 +39,13 @@ enum What {
 KEK is one of
   none          whoever reads the slot has the root key
   passphrase    asked for on the terminal, or in OUBLIETTE_NEW_PASSPHRASE
-  file:PATH     a file with a key of 32 bytes: raw, as 64 hexadecimal digits, or in Base64
+  file:PATH     a file with a key of 32 bytes: raw, as 64 hexadecimal digits, or
+                in Base64
   env:VAR       a variable with such a key, as text
   command:CMD   a command that writes such a key, so that any KMS can keep it
 
-The vault's pages stay as they are, and so does the root key: an earlier copy of the slot opens with
-the earlier KEK until the next erasure.")]
+The vault's pages stay as they are, and so does the root key: an earlier copy of
+the slot opens with the earlier KEK until the next erasure.")]
     Kek {
         /// The new one
         #[arg(value_name = "KEK", value_parser = KekParser)]
@@ -52,10 +55,11 @@ the earlier KEK until the next erasure.")]
     Mirror(MirrorArgs),
     /// Give a copy of a data folder a root slot of its own, so that the two are vaults apart
     #[command(after_help = "\
-For a folder that was copied, with `cp -r` or as a whole disk: until then both folders have one root slot,
-and only one of them opens. What is forgotten in one of the two afterwards lives on in the other. The
-slot that they had in common is read, and stays the other folder's, with its mirrors and its counter;
---kek says what wraps it, and the new one as well.")]
+For a folder that was copied, with `cp -r` or as a whole disk: until then both
+folders have one root slot, and only one of them opens. What is forgotten in one
+of the two afterwards lives on in the other. The slot that they had in common is
+read, and stays the other folder's, with its mirrors and its counter; --kek says
+what wraps it, and the new one as well.")]
     Own {
         /// Where the new one is to be; in the user's state directory, if left out
         #[arg(value_name = "PLACE")]
@@ -75,8 +79,9 @@ struct CounterArgs {
 enum CounterWhat {
     /// Bind the slot to a counter, from the present epoch on; it is made, unless it is there
     #[command(after_help = "\
-The counter is raised with every new root, and a vault that is behind it does not open. After an old
-state was restored on purpose, and erasures since were repeated, bind it anew:
+The counter is raised with every new root, and a vault that is behind it does
+not open. After an old state was restored on purpose, and erasures since were
+repeated, bind it anew:
   oubliette --past-counter erasures replay erasures.ndjson
   oubliette --past-counter root counter bind tpm:0x01500020")]
     Bind {
@@ -115,9 +120,22 @@ enum MirrorWhat {
     },
 }
 
+impl RootArgs {
+    pub(super) fn touches(&self) -> Touches {
+        match self.what {
+            None => Touches::Vault,
+            Some(What::Own { .. }) => Touches::Places,
+            Some(What::Kek { .. } | What::Mirror(_) | What::Counter(_)) => Touches::Changes,
+        }
+    }
+}
+
 pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Result<(), CliError> {
     if let Some(What::Own { place }) = &args.what {
         return own(globals, place.clone(), out);
+    }
+    if let Some(What::Counter(CounterArgs { what: CounterWhat::Bind { index } })) = &args.what {
+        judge(index)?;
     }
     let mut folder = globals.folder();
     if let Some(What::Kek { new }) = &args.what {
@@ -200,7 +218,6 @@ fn did(what: &Option<What>) -> Option<String> {
 }
 
 fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
-    globals.refuse_no_vault()?;
     let root = globals.unlocked()?.give_own_slot(place)?;
     out.did(format!("the folder has a root slot of its own, {}", root.display()));
     if globals.json {
@@ -212,14 +229,23 @@ fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), C
 }
 
 #[cfg(feature = "tpm")]
+fn judge(index: &str) -> Result<oubliette::vault::TpmIndex, CliError> {
+    index.parse().map_err(CliError::usage)
+}
+
+#[cfg(feature = "tpm")]
 async fn bind(vault: &Vault, index: &str) -> Result<(), CliError> {
-    let index: oubliette::vault::TpmIndex = index.parse().map_err(CliError::usage)?;
-    Ok(vault.bind_counter(&index).await?)
+    Ok(vault.bind_counter(&judge(index)?).await?)
 }
 
 #[cfg(not(feature = "tpm"))]
-async fn bind(_: &Vault, _: &str) -> Result<(), CliError> {
+fn judge(_: &str) -> Result<(), CliError> {
     Err(CliError::usage("this program was built without the feature `tpm`"))
+}
+
+#[cfg(not(feature = "tpm"))]
+async fn bind(_: &Vault, index: &str) -> Result<(), CliError> {
+    judge(index)
 }
 
 fn vault(store: &Store) -> Result<&Vault, CliError> {

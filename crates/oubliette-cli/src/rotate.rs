@@ -24,20 +24,24 @@ use super::{
 #[command(after_help = "\
 Examples:
   oubliette rotate user-456
-  oubliette rotate --older-than 1y --yes      for a yearly job; 90d, 6mo, 2y 6mo…
-  oubliette rotate --older-than 0s --yes      everybody: after somebody saw the keys
+  oubliette rotate --older-than 1y --yes
+      (for a yearly job; or 90d, 6mo, '2y 6mo')
+  oubliette rotate --older-than 0s --yes
+      (everybody: after somebody saw the keys)
   oubliette rotate --root-key
 
-A subject's new events, in all their streams, are sealed under new keys from then on. Older keys
-stay, deactivated: they open what they sealed. Nothing is encrypted anew, nobody is forgotten
-by it, and a forgetting reaches old and new keys alike. Subjects whose keys are old enough are
-rotated as a whole. It may be broken off and repeated: who was rotated is not rotated again.
-Long before a key has sealed 2^32 payloads this happens by itself.
+A subject's new events, in all their streams, are sealed under new keys from
+then on. Older keys stay, deactivated: they open what they sealed. Nothing is
+encrypted anew, nobody is forgotten by it, and a forgetting reaches old and new
+keys alike. Subjects whose keys are old enough are rotated as a whole. It may be
+broken off and repeated: who was rotated is not rotated again. Long before a key
+has sealed 2^32 payloads this happens by itself.
 
---root-key replaces the root key in the root slot, and no other: older copies of the slot open nothing
-that is written from then on under fresh keys. Who has read the old slot AND the vault's folder
-knows the other keys, too; --older-than 0s replaces all that seal, with the pages they stand in.
-Copies of the root slot are outdated after each of the three: make a new one.")]
+--root-key replaces the root key in the root slot, and no other: older copies of
+the slot open nothing that is written from then on under fresh keys. Who has
+read the old slot AND the vault's folder knows the other keys, too; --older-than
+0s replaces all that seal, with the pages they stand in. Copies of the root slot
+are outdated after each of the three: destroy them.")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct RotateArgs {
     /// Whose keys
@@ -133,7 +137,7 @@ async fn old(globals: &Globals, yes: bool, age: Span, out: &mut Out) -> Result<(
     }
     if swept.unsettled > 0 {
         return Err(CliError::failed(format!(
-            "{} left as they are: owner changes that were cut off cannot be settled now",
+            "{} left as before: an owner change that was cut off cannot be settled now",
             output::count(swept.unsettled, "subject")
         ))
         .with_hint("repeat it later; who was rotated is not rotated again"));

@@ -4,7 +4,13 @@ use clap::{Args, Subcommand};
 use oubliette::vault::PageStoreKind;
 use serde_json::json;
 
-use super::{exit::CliError, open::Globals, output::Out, watch::Spinner};
+use super::{
+    allowed::Touches,
+    exit::CliError,
+    open::Globals,
+    output::{Out, count},
+    watch::Spinner,
+};
 
 /// Show what the vault keeps its pages in, or move them
 #[derive(Debug, Args)]
@@ -14,13 +20,15 @@ Examples:
   oubliette vault move --pages sqlite
   oubliette vault move --pages sled
 
-The vault keeps its sealed pages in sled, or in SQLite. Both keep the same promises. sled is
-the default; SQLite is the better choice on a file system that cannot write a file through (not ext4,
-XFS or Btrfs), and where you trust its record more than you need speed.
+The vault keeps its sealed pages in sled, or in SQLite. Both keep the same
+promises. sled is the default; SQLite is the better choice on a file system that
+cannot write a file through (not ext4, XFS or Btrfs), and where you trust its
+record more than you need speed.
 
-Nobody may have the vault open. Every page is copied as it is and read again before the new store
-takes the old one's place, in one step. After a failure or a crash the old one is in force, and the
-move can be repeated. It needs as much room again as the pages take. Root and keys stay as they are.")]
+Nobody may have the vault open. Every page is copied as it is and read again
+before the new store takes the old one's place, in one step. After a failure or
+a crash the old one is in force, and the move can be repeated. It needs as much
+room again as the pages take. Root and keys stay as they are.")]
 pub(super) struct VaultArgs {
     #[command(subcommand)]
     what: Option<What>,
@@ -40,12 +48,17 @@ fn kind(text: &str) -> Result<PageStoreKind, String> {
     text.parse().map_err(|_| "not sled and not sqlite".to_owned())
 }
 
+impl VaultArgs {
+    pub(super) fn touches(&self) -> Touches {
+        if self.what.is_some() { Touches::Places } else { Touches::Nothing }
+    }
+}
+
 pub(super) async fn run(
     globals: &Globals,
     args: &VaultArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    globals.refuse_no_vault()?;
     let Some(What::Move { pages }) = args.what else {
         let kind = globals.folder().page_store()?;
         if globals.json {
@@ -62,8 +75,10 @@ pub(super) async fn run(
     let did = match moved.from == moved.to {
         true => format!("The vault's pages are in {} already.", moved.to),
         false => format!(
-            "{} pages moved from {} to {}, and read again. Root and keys are as they were.",
-            moved.pages, moved.from, moved.to
+            "{} moved from {} to {}, and read again. Root and keys are as they were.",
+            count(moved.pages, "page"),
+            moved.from,
+            moved.to
         ),
     };
     out.did(did.trim_end_matches('.'));

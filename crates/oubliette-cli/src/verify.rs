@@ -8,6 +8,7 @@ use oubliette::audit::{
 use serde::Serialize;
 
 use super::{
+    allowed::Touches,
     exit::{CliError, Exit},
     findings::Findings,
     open::Globals,
@@ -22,19 +23,30 @@ Examples:
   oubliette verify
   oubliette verify --json | jq 'select(.severity == \"error\")'
 
-It walks over all pages of the vault and checks that each opens and stands where it should; that no
-key is there which an erasure destroyed; that owners and dependents, erasures and fences agree. Then
-it reads all events: every sealed part must open, or an erasure must explain why it does not, and
-every erasure must have its tombstones. Damage is told, with what lies beneath it, and passed over.
+It walks over all pages of the vault and checks that each opens and stands where
+it should; that no key is there which an erasure destroyed; that owners and
+dependents, erasures and fences agree. Then it reads all events: every sealed
+part must open, or an erasure must explain why it does not, and every erasure
+must have its tombstones. Damage is told, with what lies beneath it, and passed
+over.
 
-Exit code 0: nothing but notices. 1: warnings or errors, each with what to do about it.
+Exit code 0: nothing but notices. 1: warnings or errors, each with what to do
+about it.
 
-Nothing is changed, but with --repair pages of the vault that belong to nothing are removed. While
-the vault's pages are walked over, nobody else has it open: run it when appends may wait.")]
+Of the vault nothing is changed, but an erasure that was cut off is completed
+first, as with every command; with --repair pages that belong to nothing are
+removed; with --read-only nothing is written. While the vault's pages are walked
+over, nobody else has it open: run it when appends may wait.")]
 pub(super) struct VerifyArgs {
     /// Remove pages of the vault that belong to nothing
     #[arg(long)]
     repair: bool,
+}
+
+impl VerifyArgs {
+    pub(super) fn touches(&self) -> Touches {
+        if self.repair { Touches::Changes } else { Touches::Vault }
+    }
 }
 
 pub(super) async fn run(
@@ -50,9 +62,9 @@ pub(super) async fn run(
         .verify(options, |news| match news {
             VerifyNews::Found(finding) => findings.take(finding, out),
             VerifyNews::Vault(part) => watch.part("of the vault", (part * 1000.0) as u64, 1000),
-            VerifyNews::Events { read, pass: 1 } => watch.count(format!("{read} events")),
+            VerifyNews::Events { read, pass: 1 } => watch.count(count(read, "event")),
             VerifyNews::Events { read, pass } => {
-                watch.count(format!("{read} events, pass {pass} for unused keys"));
+                watch.count(format!("{}, pass {pass} for unused keys", count(read, "event")));
             }
             _ => {}
         })
@@ -112,7 +124,7 @@ fn in_words(report: &VerifyReport) -> Vec<String> {
     }
     if vault.ownerless > 0 {
         let keys = count(vault.ownerless, "key");
-        line.push_str(&format!(", {keys} without an owner (no forgetting reaches them)"));
+        line.push_str(&format!(", {keys} without an owner, which no forgetting reaches"));
     }
     lines.push(line);
     if vault.unchecked > 0 {

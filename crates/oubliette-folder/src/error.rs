@@ -9,7 +9,9 @@ use oubliette::{
     policy::PolicyErrors,
     store::{StoreError, sqlite::OpenError},
     vault::{Unlearned, VaultError, backup::BackupError},
+    words::{agree, count},
 };
+use uuid::Uuid;
 
 /// Why a folder could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -172,10 +174,11 @@ pub enum FolderError {
     NothingToRestoreTo(PathBuf),
     /// Erasures that were to be applied to a restored vault.
     #[error(
-        "{0} of the given erasures are this vault's and do not count: changed, forged, or of a newer program; \
+        "of the given erasures, {} of this vault's {}: changed, forged, or of a newer program; \
          or an earlier restoration of the same backup announced them, under a key that no backup has; nothing \
          was restored: take the file as `erasures export` wrote it; or, if it is that, restore without it, and \
-         answer what opening asks of each erasure (`--believe-erasure`)"
+         answer what opening asks of each erasure (`--believe-erasure`)",
+        .0, agree(*.0 as u64, "does not count", "do not count")
     )]
     ErasuresDoNotOpen(usize),
     /// A statement about signing keys among the erasures that were to be applied to a restored vault.
@@ -186,15 +189,17 @@ pub enum FolderError {
     StatementDoesNotCount(Unlearned),
     /// Erasures that were to be applied to a restored vault, and that a key signed which was stolen.
     #[error(
-        "{0} of the given erasures are announced by a signing key alone that is compromised: nothing was \
+        "of the given erasures, {} {} announced by a signing key alone that is compromised: nothing was \
          restored; take a file that `erasures export` wrote after the key was changed, or restore \
-         without, and say of each whether to apply it (`--believe-erasure`)"
+         without, and say of each whether to apply it (`--believe-erasure`)",
+        .0, agree(*.0 as u64, "is", "are")
     )]
     ErasuresOfCompromisedKey(usize),
     /// None of the erasures that were to be applied to a restored vault is this vault's.
     #[error(
-        "none of the {0} given erasures is this vault's: nothing was restored; take the file that \
-         `erasures export` wrote of the vault that is to be restored"
+        "the given list has {}, and none of this vault's: nothing was restored; take the file that \
+         `erasures export` wrote of the vault that is to be restored",
+        count(*.0 as u64, "erasure")
     )]
     ErasuresOfAnotherVault(usize),
     /// The signing key was changed; what came afterwards failed.
@@ -204,6 +209,17 @@ pub enum FolderError {
         key: SigningKeyId,
         /// What failed.
         source: Box<FolderError>,
+    },
+    /// One announcement is to be applied and to be passed over.
+    #[error(
+        "{}: say one of the two, `--believe-erasure` or `--past-erasure`; nothing was changed",
+        both(.believed, .passed)
+    )]
+    Contradiction {
+        /// What is to be applied.
+        believed: Uuid,
+        /// What is to be passed over: the same, or its erasure, or one of its events.
+        passed: Uuid,
     },
     /// The vault was restored; opening it failed. Do not restore it again: open it, as the cause says.
     #[error("the vault is restored, and its root slot is at {root}; but {source}")]
@@ -224,4 +240,13 @@ pub enum FolderError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+fn both(believed: &Uuid, passed: &Uuid) -> String {
+    if believed == passed {
+        return format!("{believed} is to be applied, and to be passed over");
+    }
+    format!(
+        "{believed} is to be applied, and {passed}, which is of the same announcement, to be passed over"
+    )
 }

@@ -141,34 +141,6 @@ impl DataFolder {
         self
     }
 
-    /// Accepting, in this name, that announcements are missing; see [`erasure::accept_gaps`].
-    #[must_use]
-    pub fn past_gap(mut self, by: Option<String>) -> Self {
-        self.past_gap = by;
-        self
-    }
-
-    /// Passing over the announcements that are named so; see [`erasure::pass_over`].
-    #[must_use]
-    pub fn past_erasures(mut self, named: Vec<Uuid>) -> Self {
-        self.past_erasures = named;
-        self
-    }
-
-    /// Applying the announcements that are named so, on a stranger's word; see [`erasure::believe`].
-    #[must_use]
-    pub fn believed_erasures(mut self, named: Vec<Uuid>) -> Self {
-        self.believed_erasures = named;
-        self
-    }
-
-    /// With these announcements beside those of the event store, for what is named.
-    #[must_use]
-    pub fn with_list(mut self, listed: Vec<Announcement>) -> Self {
-        self.listed = listed;
-        self
-    }
-
     /// Changing the signing key as soon as the vault is open, before what earlier keys announced is applied;
     /// see [`erasure::change_key`].
     #[must_use]
@@ -212,6 +184,7 @@ impl DataFolder {
     /// [`FolderError`]. A folder that is not ours is left as it is, and beside old events no new
     /// vault is made.
     pub async fn open(&self, access: Access, policy: Option<&Path>) -> Result<Parts, FolderError> {
+        self.check()?;
         // Read before anything is made, so that a mistake in it leaves nothing behind.
         let given = policy.map(PolicyText::load).transpose()?;
         if access == Access::WithoutVault {
@@ -232,6 +205,7 @@ impl DataFolder {
                     && self.how != OpenAs::ReadOnly
                     && self.expected_epoch.is_none_or(|epoch| epoch == 0) =>
             {
+                self.refuse_words()?;
                 self.make(given).await
             }
             Found::Nothing | Found::Unfinished(_) => Err(FolderError::NotFound(self.path.clone())),
@@ -395,6 +369,7 @@ impl DataFolder {
                 vault: vault.id().to_string(),
             });
         }
+        let announced = self.announced(&store).await?;
         let changed = match &self.key_change {
             Some(change) => Some(erasure::change_key(&vault, change).await?),
             None => None,
@@ -403,21 +378,9 @@ impl DataFolder {
             Some(key) => FolderError::AfterKeyChange { key, source: Box::new(source) },
             None => source,
         };
-        self.decide(&vault, &store).await.map_err(after)?;
-        let accepted = match &self.past_gap {
-            Some(by) => {
-                erasure::accept_gaps(&vault, by).await.map_err(|error| after(error.into()))?
-            }
-            None => Vec::new(),
-        };
+        self.decide(&vault, &announced).await.map_err(after)?;
         let folders = [self.path.clone(), folder.vault(), folder.events()];
         let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
-        notes.extend(accepted.iter().map(|gap| {
-            format!(
-                "announcement {} is missing, which is accepted from now on; `verify` tells of it",
-                gap.event
-            )
-        }));
         if !read_only && noted.vault().is_none() {
             self.note_anew(&vault)?;
             notes.push(
@@ -430,8 +393,9 @@ impl DataFolder {
             notes.push(format!("what was set for the folder cannot be noted: {error}"));
         }
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes).map_err(after)?;
-        let audited = (access == Access::Audit).then(|| (store.clone(), vault.clone()));
-        let oubliette = match Oubliette::open(store, vault, policy.clone()).await {
+        let opened = self.open_layer(&store, &vault, &policy, &mut notes).await;
+        let oubliette = match opened {
+            // Who accepts a gap is told where that was not asked.
             Err(
                 ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
                 | ErasureError::TooOld(_)
@@ -439,26 +403,12 @@ impl DataFolder {
                 | ErasureError::WitnessGap(_)
                 | ErasureError::SigningKeyGap { .. }
                 | ErasureError::UnknownSigner(_),
-            ) if let Some((store, vault)) = audited => Oubliette::unresumed(store, vault, policy),
+            ) if access == Access::Audit && self.past_gap.is_none() => {
+                Oubliette::unresumed(store, vault, policy)
+            }
             opened => opened.map_err(|error| after(error.into()))?,
         };
         Ok(Parts { oubliette, created_root: None, given, notes })
-    }
-
-    /// Notes what the operator says of announcements.
-    async fn decide(&self, vault: &Vault, store: &SqliteStore) -> Result<(), FolderError> {
-        if self.past_erasures.is_empty() && self.believed_erasures.is_empty() {
-            return Ok(());
-        }
-        let mut announced = erasure::announced(store).await?;
-        announced.extend(self.listed.iter().cloned());
-        for named in &self.past_erasures {
-            erasure::pass_over(vault, &announced, *named).await?;
-        }
-        for named in &self.believed_erasures {
-            erasure::believe(vault, &announced, *named).await?;
-        }
-        Ok(())
     }
 
     /// Where the root slot is, of a folder that is located.

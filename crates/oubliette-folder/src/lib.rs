@@ -9,6 +9,7 @@
 mod error;
 mod folder;
 mod manifest;
+mod operator;
 mod pages;
 mod policy;
 mod restore;

@@ -53,13 +53,15 @@ impl DataFolder {
     /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
     /// [`BackupError::VaultThere`], [`BackupError::SlotThere`],
     /// [`FolderError::ErasuresDoNotOpen`], [`FolderError::StatementDoesNotCount`],
-    /// [`FolderError::NotText`]. Then there is no vault.
+    /// [`FolderError::NotText`], those of [`DataFolder::check`]. Then there is no vault. Where it is there, and
+    /// opening it failed, [`FolderError::AfterRestoring`].
     pub async fn restore(
         &self,
         backup: VerifiedBackup,
         erasures: Vec<Announcement>,
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<RestoredFolder, FolderError> {
+        self.check()?;
         let nothing = || FolderError::NothingToRestoreTo(self.events());
         let (folder, noted) = match self.look() {
             Ok(Found::Ours(noted)) => (self.located(&noted), noted),
@@ -80,6 +82,7 @@ impl DataFolder {
         }
         let store = SqliteStore::open_with(folder.events(), OpenMode::Existing)?;
         let wanted = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
+        self.announced(&store).await?;
         drop(store);
         backup.refuse_other_vault(&wanted)?;
         // Before the slot is touched: an older vault that was moved aside opens until then.

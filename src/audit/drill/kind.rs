@@ -141,7 +141,7 @@ impl Leak {
 
     pub(super) fn at(self, at: Where, what: impl Into<String>) -> Finding<Self> {
         let (severity, cure) = (self.severity(), self.cure());
-        Finding { kind: self, severity, at, what: what.into(), cure }
+        Finding { kind: self, severity, at, what: what.into(), cure, signer: None }
     }
 }
 

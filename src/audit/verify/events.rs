@@ -15,7 +15,7 @@ use super::{
     vault::Books,
 };
 use crate::{
-    audit::{AuditError, Where},
+    audit::{AuditError, Finding, Where},
     crypto::Plaintext,
     event::{ANNOUNCEMENTS, Holes, KeyId, Payload, RecordedEvent, StreamName, Subject, Timestamp},
     layer::{
@@ -382,13 +382,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
     }
 
     pub(super) fn found(&mut self, kind: Ill, event: &RecordedEvent, what: impl Into<String>) {
-        let at = Where::Event {
-            stream: event.stream.clone(),
-            revision: event.revision,
-            position: event.position,
-            id: event.id,
-        };
-        self.report.found(kind.at(at, what), self.tell);
+        self.tell(kind.at(Where::of(event), what));
+    }
+
+    pub(super) fn tell(&mut self, finding: Finding<Ill>) {
+        self.report.found(finding, self.tell);
     }
 
     fn unreadable(&mut self, event: &RecordedEvent, unreadable: &Unreadable) {

@@ -98,8 +98,9 @@ pub enum Ill {
     ForgedTombstone,
     /// A tombstone speaks of what is this vault's, and names a signing key that the vault never had.
     UnknownSigner,
-    /// A tombstone that does not count, because a compromised key signed it, or one of which only an announcement
-    /// was believed; and it says nothing that the vault knows to be otherwise.
+    /// A tombstone that does not count, and says nothing that the vault knows to be otherwise: a compromised key
+    /// signed it, or one of which only an announcement was believed; or one that the vault never had, beside a tombstone
+    /// of the same erasure that counts.
     UncountedTombstone,
     /// The vault says of a subject what only a newer version of this program understands.
     NewerState,
@@ -107,6 +108,9 @@ pub enum Ill {
     ForeignTombstone,
     /// An announcement names this vault, and is not its word; or what is in the stream of announcements is none.
     ForgedAnnouncement,
+    /// An announcement that opens with this vault's secrets, by a key that the vault never had: only the operator can
+    /// say whether it counts.
+    AnnouncementInDoubt,
     /// What the vault knows to have announced is not in the event store.
     AnnouncementMissing,
     /// Only a compromised signing key says it, and the vault knows nothing of it, or knows otherwise.
@@ -179,7 +183,7 @@ impl Ill {
         }
     }
 
-    /// What to do about it.
+    /// What to do about it. A finding may know more: then it has a cure of its own.
     pub fn cure(self) -> &'static str {
         match self {
             Self::DamagedPage => {
@@ -293,8 +297,7 @@ impl Ill {
                  there"
             }
             Self::UnknownEra => {
-                "this vault was restored from a backup that is older than the event: restore a newer \
-                 one; of an announcement, forget again by name, and say so with `--past-erasure`"
+                "this vault was restored from a backup that is older than the event: restore a newer one"
             }
             Self::Newer => {
                 "nothing is wrong with it, as far as this program can say: verify it with the newer one that wrote \
@@ -311,8 +314,7 @@ impl Ill {
             Self::TombstonesMissing => {
                 "the keys are destroyed all the same, but readers of these streams are not told: the \
                  event store was put back to before the erasure, lost events, or somebody changed them; restore \
-                 a newer copy of it, if there is one. Where a stolen key had signed them, none is set again in the \
-                 stream of somebody who was admitted again since"
+                 a newer copy of it, if there is one"
             }
             Self::TombstonesDue => {
                 "open the folder with the event store at hand (`read` will do): it is tried each time, and a \
@@ -325,9 +327,8 @@ impl Ill {
             }
             Self::UnknownSigner => {
                 "it does not count, and readers get nothing of it: anybody who can write to the event store can \
-                 have written it. Forget nobody because of it. If this vault was restored from a backup, and was \
-                 restored before, its earlier signing key may have made it: then the announcement of that \
-                 erasure, by a key that is known or believed (`--believe-erasure`), is what counts"
+                 have written it, another restoration of this vault among them. Forget nobody because of it; find \
+                 out who wrote it"
             }
             Self::UncountedTombstone => {
                 "none needed: readers get nothing of it, and the vault says itself what it knows of that \
@@ -353,16 +354,16 @@ impl Ill {
                  can be read in it"
             }
             Self::ForgedAnnouncement => {
-                "forged, or changed since: it does not count, and nobody is forgotten by it. \
-                 Somebody who can write to the event store made it; where it opens and is only not \
-                 signed, they also have a backup of this vault. If this vault was restored from a \
-                 backup and was restored before, its earlier signing key may have made it: see \
-                 `oubliette keys`"
+                "forged, or changed since: it does not count, and nobody is forgotten by it. Somebody who can write to \
+                 the event store made it"
+            }
+            Self::AnnouncementInDoubt => {
+                "nothing personal is served until somebody says which: `--believe-erasure` and the id of the event, if \
+                 another restoration of this vault announced it, or this one before it was put back; `--past-erasure`, if \
+                 somebody did who found a backup"
             }
             Self::CompromisedWord => {
-                "it does not count, and readers get nothing of it: whoever stole the key can have written \
-                 it. If you know that your own vault did (it was put back since), say so with \
-                 `--believe-erasure`"
+                "it does not count, and readers get nothing of it: whoever stole the key can have written it"
             }
             Self::SigningKeyGap => {
                 "this vault was put back to before a change of its signing key, and the announcement of \
@@ -417,7 +418,7 @@ impl Ill {
 
     pub(super) fn at(self, at: Where, what: impl Into<String>) -> Finding<Self> {
         let (severity, cure) = (self.severity(), self.cure());
-        Finding { kind: self, severity, at, what: what.into(), cure }
+        Finding { kind: self, severity, at, what: what.into(), cure, signer: None }
     }
 }
 
@@ -472,6 +473,7 @@ impl fmt::Display for Ill {
             Self::WitnessGap => "gap in what was announced",
             Self::AcceptedGap => "accepted gap in what was announced",
             Self::ForgedAnnouncement => "forged announcement",
+            Self::AnnouncementInDoubt => "announcement in doubt",
             Self::AnnouncementMissing => "announcement missing",
             Self::CompromisedWord => "compromised word",
             Self::SigningKeyGap => "signing key gap",

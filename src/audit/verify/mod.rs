@@ -5,15 +5,17 @@
 //! tampered with, which tombstones are there. Damage is told and passed over; only a store or a
 //! vault that fails as a whole ends it.
 //!
-//! Memory: 16 bytes for each page of the vault and each erasure, and up to 35 for each of
+//! Memory: 16 bytes for each page of the vault and each erasure, 8 for each tombstone, and up to 35 for each of
 //! [`VerifyOptions::keys_at_once`]. Where there are more keys than that, the events are read once
-//! more for each further lot.
+//! more for each further lot. Where another restoration set tombstones, some 150 bytes for each of these that is read
+//! before the vault's own, at most eight of one erasure in one stream.
 
 mod events;
 mod kind;
 mod owned;
 mod said;
 mod tag;
+mod tombstones;
 mod used;
 mod vault;
 

@@ -1,29 +1,36 @@
-//! What the vault said in the store, tombstones and announcements: whether each is its own word, and whether
-//! all of it is there.
+//! What the vault announced: whether each announcement is its own word, and whether all of them are there.
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::RandomState},
-    hash::BuildHasher,
-};
+use std::collections::{HashMap, HashSet};
 
-use super::{Ill, VerifyNews, VerifyReport, events::Events, vault::Books};
+use super::{Ill, VerifyNews, VerifyReport, events::Events, tombstones::Tombstones, vault::Books};
 use crate::{
     audit::{AuditError, Where},
     erasure::{self, ErasureRecord, Uncounted},
-    event::{Announcement, AnnouncementKind, ErasureId, EventId, RecordedEvent, Tombstone},
-    layer::tombstone::{self, Touches, Unvouched},
-    store::{EventStore, Unreadable},
+    event::{Announcement, AnnouncementKind, ErasureId, EventId, RecordedEvent, SigningKeyId},
+    store::EventStore,
     vault::{Unlearned, Vault},
 };
+
+/// What to do about an erasure that only a compromised key announces.
+const IF_OURS: &str = "it does not count: whoever stole the key can have written it. If you know that your own vault did \
+     (it was put back since), say so with `--believe-erasure` and the id of the event";
+
+/// What to do about one that the vault itself made, and cannot open any more.
+const FORGET_AGAIN: &str = "this vault was restored from a backup that is older than the announcement: restore a newer one; or \
+     forget again by name whom it took, and say so with `--past-erasure` and the id of the erasure";
+
+/// What to do about what another vault of the same backup may have announced, and this version does not know.
+const IF_NEWER: &str = "nothing personal is served until then: use the newer version of this program that knows it; or, if it is \
+     a forgery, say so with `--past-erasure` and the id of the event";
 
 /// What of it is in the store.
 #[derive(Default)]
 pub(super) struct Said {
-    /// The streams with a tombstone of each erasure, eight bytes each: one may be set again.
-    tombstones: HashMap<ErasureId, HashSet<u64>>,
-    state: RandomState,
+    pub(super) tombstones: Tombstones,
     /// The erasures that are announced.
     erasures: HashSet<ErasureId>,
+    /// Those of which only the operator can say whether they are, each with an event that announces it.
+    pub(super) doubts: HashMap<ErasureId, EventId>,
     /// The events that state something about the signing keys.
     statements: HashSet<EventId>,
 }
@@ -32,7 +39,7 @@ impl Said {
     /// What the vault knows to have said, and is not there as it was: whoever changes an announcement makes
     /// it another vault's, or nobody's.
     pub(super) fn missing(
-        &self,
+        self,
         vault: &Vault,
         books: &Books,
         damaged: bool,
@@ -44,13 +51,14 @@ impl Said {
         if !damaged && report.events.events > 0 {
             self.unannounced(vault, books, report, tell);
         }
-        for (erasure, record) in &books.records {
-            let set = self.tombstones.get(erasure).map_or(0, HashSet::len) as u64;
-            if record.done && set < record.streams {
-                let what = format!("{} tombstones were set, {set} are there", record.streams);
-                report.found(Ill::TombstonesMissing.at(Where::Erasure(*erasure), what), tell);
-            }
-        }
+        self.tombstones.missing(books, report, tell);
+    }
+
+    /// Where an erasure is announced, and nobody has said yet whether that counts: the end of a sentence about it.
+    pub(super) fn in_doubt(&self, erasure: ErasureId) -> String {
+        let event = self.doubts.get(&erasure);
+        let told = |event| format!("; event {event} announces erasure {erasure}, and is in doubt");
+        event.map(told).unwrap_or_default()
     }
 
     fn unannounced(
@@ -86,101 +94,6 @@ impl Said {
 }
 
 impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
-    pub(super) fn tombstone(
-        &mut self,
-        event: &RecordedEvent,
-        said: &mut Said,
-    ) -> Result<(), AuditError> {
-        let tombstone = match tombstone::judge(self.vault, event)? {
-            Ok(tombstone) => tombstone,
-            Err(Unvouched::Odd(error)) => {
-                self.found(Ill::ForgedTombstone, event, error.to_string());
-                return Ok(());
-            }
-            Err(Unvouched::Misplaced) => {
-                let what = "a tombstone that notes another stream than it lies in";
-                self.found(Ill::Misplaced, event, what);
-                return Ok(());
-            }
-            Err(Unvouched::Forged) => {
-                let what = "a tombstone here was not written by this vault";
-                self.found(Ill::ForgedTombstone, event, what);
-                return Ok(());
-            }
-            Err(Unvouched::UnknownKey(tombstone)) => return self.strangers(event, &tombstone),
-            Err(Unvouched::Compromised(tombstone)) => {
-                self.compromised(event, &tombstone)?;
-                return Ok(());
-            }
-            Err(Unvouched::Newer(state)) => {
-                self.found(Ill::NewerState, event, Unreadable::State(state).to_string());
-                return Ok(());
-            }
-        };
-        self.report.events.tombstones += 1;
-        let erasure = self.vault.erasure(tombstone.reference, &event.stream);
-        said.tombstones.entry(erasure).or_default().insert(said.state.hash_one(&event.stream));
-        if !self.books.records.contains_key(&erasure) && !self.books.fenced.contains(&erasure) {
-            let what = format!("the vault signed it, and knows no erasure {erasure}");
-            self.found(Ill::ErasureUnknown, event, what);
-        }
-        for id in tombstone::living(self.vault, &tombstone) {
-            self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
-        }
-        Ok(())
-    }
-
-    /// One by a key that this vault does not know. It says nothing here; whose it is decides how loud that is told.
-    fn strangers(
-        &mut self,
-        event: &RecordedEvent,
-        tombstone: &Tombstone,
-    ) -> Result<(), AuditError> {
-        if erasure::believes_key(self.vault, tombstone.key)?
-            && tombstone::agrees(self.vault, &event.stream, tombstone)?
-        {
-            let what =
-                "it names a signing key whose announcement was believed, and agrees with the vault";
-            self.found(Ill::UncountedTombstone, event, what);
-            return Ok(());
-        }
-        let (kind, what) = match tombstone::touches(self.vault, &event.stream, tombstone)? {
-            Touches::Known if self.others.write_to(&event.stream) => (
-                Ill::ForeignTombstone,
-                "it is signed by a key that this vault never had, in a stream to which another vault \
-                 writes as well",
-            ),
-            Touches::Ours | Touches::Known => {
-                (Ill::UnknownSigner, "it names a signing key that this vault never had")
-            }
-            Touches::Nothing => (
-                Ill::ForeignTombstone,
-                "it is signed by a key that this vault never had, and names nothing of it",
-            ),
-        };
-        self.found(kind, event, what);
-        Ok(())
-    }
-
-    fn compromised(
-        &mut self,
-        event: &RecordedEvent,
-        tombstone: &Tombstone,
-    ) -> Result<(), AuditError> {
-        let (kind, what) = match tombstone::agrees(self.vault, &event.stream, tombstone)? {
-            true => (
-                Ill::UncountedTombstone,
-                "a compromised key signed it, and it agrees with the vault",
-            ),
-            false => (
-                Ill::CompromisedWord,
-                "only a compromised signing key says that somebody is forgotten here",
-            ),
-        };
-        self.found(kind, event, what);
-        Ok(())
-    }
-
     pub(super) fn announcement(
         &mut self,
         event: &RecordedEvent,
@@ -196,6 +109,12 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         if said.kind().is_some_and(AnnouncementKind::is_of_keys) {
             return self.statement(event, &said, told);
         }
+        let signer = said.signature().map(|(_, signer, _)| signer);
+        let by = |signer: Option<SigningKeyId>| match signer {
+            Some(signer) => format!("key {signer}"),
+            None => "no key".to_owned(),
+        };
+        let (id, by) = (event.id, by(signer));
         match erasure::open(&said, self.vault)? {
             Ok(verdict) => {
                 told.erasures.insert(verdict.erasure);
@@ -204,8 +123,13 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 told.erasures.extend(said.erasure());
                 let record = said.erasure().and_then(|erasure| self.books.records.get(&erasure));
                 if !record.is_some_and(ErasureRecord::is_final) {
-                    let what = "this vault announced an erasure here, and cannot open it any more";
-                    self.found(Ill::UnknownEra, event, what);
+                    let erasure = said.erasure().map(|erasure| format!(" {erasure}"));
+                    let what = format!(
+                        "event {id}: this vault announced erasure{}, signed by {by}, and cannot open it any more",
+                        erasure.unwrap_or_default()
+                    );
+                    let finding = Ill::UnknownEra.at(Where::of(event), what).by(signer);
+                    self.tell(finding.cured(FORGET_AGAIN));
                 }
             }
             // What the vault knows is so, whoever says it.
@@ -215,16 +139,45 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             {
                 told.erasures.insert(verdict.erasure);
             }
-            Err(Uncounted::Compromised(_)) => {
-                let what = "only a compromised signing key announces this erasure";
-                self.found(Ill::CompromisedWord, event, what);
+            Err(Uncounted::Compromised(verdict)) => {
+                told.doubts.insert(verdict.erasure, event.id);
+                let what = format!(
+                    "event {id}: only {by}, which is compromised, announces erasure {}",
+                    verdict.erasure
+                );
+                let finding = Ill::CompromisedWord.at(Where::of(event), what).by(signer);
+                self.tell(finding.cured(IF_OURS));
             }
             Err(Uncounted::Beyond(beyond)) => {
-                self.found(Ill::NotCarriedOut, event, format!("the vault made {beyond}"));
+                self.found(
+                    Ill::NotCarriedOut,
+                    event,
+                    format!("event {id}: the vault made {beyond}"),
+                );
             }
-            Err(Uncounted::Unsigned | Uncounted::Stranger(..)) => {
-                let what = "it names this vault, and no key of this vault's signed it";
-                self.found(Ill::ForgedAnnouncement, event, what);
+            Err(Uncounted::Stranger(content)) => {
+                let signed = format!("event {id}: {by}, which this vault never had, announces");
+                let finding = |what| Ill::AnnouncementInDoubt.at(Where::of(event), what).by(signer);
+                let finding = match content {
+                    Ok(verdict) => {
+                        told.doubts.insert(verdict.erasure, id);
+                        finding(format!(
+                            "{signed} erasure {}, with this vault's secrets",
+                            verdict.erasure
+                        ))
+                    }
+                    Err(beyond) => {
+                        finding(format!("{signed}, with this vault's secrets, {beyond}"))
+                            .cured(IF_NEWER)
+                    }
+                };
+                self.tell(finding);
+            }
+            Err(Uncounted::Unsigned) => {
+                let what = format!(
+                    "event {id}: it names this vault, and {by} as its signer, and is not its word"
+                );
+                self.tell(Ill::ForgedAnnouncement.at(Where::of(event), what).by(signer));
             }
         }
         Ok(())
@@ -252,7 +205,9 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             _ => Ill::RefusedStatement,
         };
-        self.found(kind, event, why.to_string());
+        let signer = said.signature().map(|(_, signer, _)| signer);
+        let what = format!("event {}: {why}", event.id);
+        self.tell(kind.at(Where::of(event), what).by(signer));
         Ok(())
     }
 }

@@ -38,8 +38,11 @@ pub(super) async fn verify(
     report: &mut VerifyReport,
     tell: &mut (impl FnMut(VerifyNews) + Send),
 ) -> Result<Books, AuditError> {
-    // What is only in memory is on the disk afterwards, and is judged as everything else.
-    vault.flush().await?;
+    // What is only in memory is on the disk afterwards, and is judged as everything else. Where nothing is written,
+    // there is nothing of the kind.
+    if !vault.is_read_only() {
+        vault.flush().await?;
+    }
     let (sender, mut news) = mpsc::channel(AHEAD);
     let judging = {
         let vault = vault.clone();
@@ -253,7 +256,7 @@ fn gaps(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyN
         return report.found(Ill::OddRecord.at(Where::Vault, what), tell);
     };
     for Gap { event, found, accepted, .. } in gaps {
-        let what = format!("announcement {event} is missing in the event store, since {found}");
+        let what = format!("announcement {event} is missing in the event store; noticed {found}");
         let finding = match accepted {
             None => Ill::WitnessGap.at(Where::Vault, what),
             Some(Acceptance { by, at, .. }) => {

@@ -91,6 +91,18 @@ pub fn gaps(vault: &Vault) -> Result<Vec<Gap>, VaultError> {
     Ok(Gaps::load(vault)?.gaps)
 }
 
+/// Whether somebody may be called so who accepts that announcements are missing: it is kept in the vault.
+/// [`accept_gaps`] asks the same; a program may ask before it opens anything.
+///
+/// # Errors
+/// [`ErasureError::UnfitName`].
+pub fn check_name(by: &str) -> Result<(), ErasureError> {
+    if by.trim().is_empty() || by.len() > LONGEST_NAME || check_text(by).is_err() {
+        return Err(ErasureError::UnfitName);
+    }
+    Ok(())
+}
+
 /// Says who accepts that announcements are missing ([`ErasureError::WitnessGap`]): the next layer over the vault
 /// opens without them, and who had been forgotten by them and is not forgotten here can be read. First restore the
 /// missing events, or [replay](super::replay) a list that was kept elsewhere.
@@ -101,9 +113,7 @@ pub fn gaps(vault: &Vault) -> Result<Vec<Gap>, VaultError> {
 /// # Errors
 /// [`ErasureError::UnfitName`]; [`ErasureError::NoGap`] where nothing waits for it; errors of the vault.
 pub async fn accept_gaps(vault: &Vault, by: &str) -> Result<Vec<Gap>, ErasureError> {
-    if by.trim().is_empty() || by.len() > LONGEST_NAME || check_text(by).is_err() {
-        return Err(ErasureError::UnfitName);
-    }
+    check_name(by)?;
     if vault.is_read_only() {
         // What it misses is not noted, and could not be accepted.
         return Err(VaultError::ReadOnly.into());

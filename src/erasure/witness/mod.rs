@@ -19,7 +19,7 @@ use serde::Serialize;
 pub(crate) use self::doubt::believes_key;
 pub use self::{
     doubt::{InDoubt, announced, believe, pass_over},
-    gap::{Acceptance, Gap, accept_gaps, gaps},
+    gap::{Acceptance, Gap, accept_gaps, check_name, gaps},
 };
 use self::{found::Found, gap::Missing, reading::Reading};
 pub(super) use self::{mark::Mark, saying::announce};

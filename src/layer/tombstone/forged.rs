@@ -5,7 +5,10 @@ use futures::TryStreamExt;
 
 use super::*;
 use crate::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::{
+        Finding, Where,
+        verify::{Ill, VerifyNews, VerifyOptions},
+    },
     crypto::SigningKey,
     erasure::{Compromised, KeyChange, change_key},
     event::{EventType, Json, NewEvent, RecordedEvent, Timestamp},
@@ -188,7 +191,96 @@ async fn what_is_so_and_a_stranger_signed_says_nothing() {
     for (name, count) in [("user-1", 1), ("user-2", 0), ("room-1", 1), ("room-2", 1)] {
         assert_eq!(told(&bank, name).await, count, "{name}");
     }
-    assert_eq!(ills(&bank).await, [Ill::UnknownSigner]);
+    // What agrees with the vault, beside its own, is nothing to be seen to.
+    assert_eq!(ills(&bank).await, [Ill::UnknownSigner, Ill::UncountedTombstone]);
+}
+
+/// What `verify` finds where the store has these events, in this order, and the announcements.
+async fn found_in(bank: &Bank, events: &[RecordedEvent]) -> Vec<Finding<Ill>> {
+    let vault = bank.vault().unwrap().clone();
+    let over = Bank::unresumed(MemoryStore::new(), vault, bank.policy().clone());
+    let all = bank.store().read_all(ReadAllOptions::default()).try_collect::<Vec<_>>().await;
+    let announced = all.unwrap().into_iter().filter(RecordedEvent::is_announcement);
+    over.store().restore(announced.collect()).await.unwrap();
+    for event in events {
+        plant(&over, event).await;
+    }
+    let mut found = Vec::new();
+    let take = |news| match news {
+        VerifyNews::Found(finding) => found.push(finding),
+        _ => {}
+    };
+    over.verify(VerifyOptions::default(), take).await.unwrap();
+    // Here are no events but these.
+    let of_keys = [Ill::UnusedKey, Ill::OwnerNotStated];
+    found.retain(|finding| !of_keys.contains(&finding.kind));
+    found
+}
+
+fn kinds(found: &[Finding<Ill>]) -> Vec<Ill> {
+    found.iter().map(|finding| finding.kind).collect()
+}
+
+/// Each restoration of a backup signs with a key of its own, and sets tombstones of what it believes of the others.
+/// That was an error for ever.
+#[tokio::test]
+async fn a_strangers_tombstone_that_agrees_is_uncounted_beside_one_that_counts_and_an_error_alone()
+{
+    let (bank, _) = bank().await;
+    let set = tombstones(&bank).await;
+    let stranger = SigningKey::generate().unwrap();
+    let theirs = |event: &RecordedEvent| {
+        let event = again(event);
+        signed(&bank, &event, &read(&event), &stranger)
+    };
+    let same: Vec<RecordedEvent> = set.iter().map(theirs).collect();
+    // Before it or behind it.
+    for (first, then) in [(&same, &set), (&set, &same)] {
+        let found = found_in(&bank, &[&first[..], then].concat()).await;
+        assert_eq!(kinds(&found), [Ill::UncountedTombstone; 3]);
+        for finding in &found {
+            assert_eq!(finding.signer, Some(stranger.public().id()));
+        }
+    }
+    // In another stream it is no witness for this one.
+    for missing in 0..3 {
+        let mut rest = set.clone();
+        let stream = rest.remove(missing).stream;
+        let found = found_in(&bank, &[&same[..], &rest].concat()).await;
+        let uncounted = Ill::UncountedTombstone;
+        let expected = [uncounted, uncounted, Ill::UnknownSigner, Ill::TombstonesMissing];
+        assert_eq!(kinds(&found), expected);
+        let at = matches!(&found[2].at, Where::Event { stream: at, .. } if *at == stream);
+        assert!(at && found[2].cure.contains("restore the stream"), "{:?}", found[2]);
+    }
+    // What does not agree stays an error, wherever it is.
+    for event in &set {
+        let another = event.stream == stream("room-1");
+        let day = Tombstone { day: "2020-01-01".parse().unwrap(), ..read(event) };
+        let other = signed(&bank, &again(event), &day, &stranger);
+        let found = found_in(&bank, &[&set[..], &[other]].concat()).await;
+        assert_eq!(kinds(&found), [Ill::UnknownSigner], "{another}");
+    }
+}
+
+/// Whoever writes to the store can write very many of them.
+#[tokio::test]
+async fn no_more_than_some_tombstones_of_strangers_are_held_for_each_stream() {
+    let (bank, _) = bank().await;
+    let set = tombstones(&bank).await;
+    let room = set.iter().find(|event| event.stream == stream("room-1")).unwrap();
+    let stranger = SigningKey::generate().unwrap();
+    let theirs: Vec<_> = (0..20)
+        .map(|_| again(room))
+        .map(|event| signed(&bank, &event, &read(&event), &stranger))
+        .collect();
+    let count = |found: &[Finding<Ill>], kind| kinds(found).iter().filter(|k| **k == kind).count();
+    let found = found_in(&bank, &[&theirs[..], &set].concat()).await;
+    assert_eq!(count(&found, Ill::UncountedTombstone), 8);
+    assert_eq!((count(&found, Ill::UnknownSigner), found.len()), (12, 20));
+    // Behind the one that counts, none is held.
+    let found = found_in(&bank, &[&set[..], &theirs].concat()).await;
+    assert_eq!(kinds(&found), [Ill::UncountedTombstone; 20]);
 }
 
 /// In two ways, each of them signed by the vault. It never writes so.
@@ -266,14 +358,39 @@ async fn what_a_stolen_key_signed_never_counts_and_the_vault_says_it_again() {
         assert_eq!(told(&bank, name).await, count, "{name}");
     }
     let found = ills(&bank).await;
-    let expected = [Ill::TombstonesMissing, Ill::UncountedTombstone, Ill::CompromisedWord];
-    assert_eq!(found, expected);
+    assert_eq!(found, [Ill::UncountedTombstone, Ill::CompromisedWord]);
     // Once.
     let before = tombstones(&bank).await.len();
     bank.resume().await.unwrap();
     vault.change_keys(vault.signing_history().unwrap(), &[], true, None).await.unwrap();
     bank.resume().await.unwrap();
     assert_eq!(tombstones(&bank).await.len(), before);
+}
+
+/// The vault sets none in the own stream of somebody who was admitted again. That it was not there was a warning for
+/// ever.
+#[tokio::test]
+async fn no_tombstone_is_missed_where_the_vault_sets_none_again_and_each_other_is() {
+    let (bank, _) = bank().await;
+    bank.reopen(&"user-1".parse().unwrap()).await.unwrap();
+    append(&bank, "user-1", r#"{"id":1,"name":"Erika again"}"#).await;
+    steal(&bank).await;
+    bank.resume().await.unwrap();
+    let all = tombstones(&bank).await;
+    let found = found_in(&bank, &all).await;
+    assert_eq!(kinds(&found), [Ill::UncountedTombstone; 3]);
+    for (missing, gone) in all.iter().enumerate() {
+        let mut rest = all.clone();
+        rest.remove(missing);
+        let found = found_in(&bank, &rest).await;
+        let missed = found.iter().find(|finding| finding.kind == Ill::TombstonesMissing);
+        // One that does not count in a room is not missed: the vault set another.
+        let counts = judged(&bank, gone).is_ok();
+        let is_last = counts || gone.stream == stream("user-1");
+        assert_eq!(missed.is_some(), is_last, "{gone:?}");
+        let what = missed.map_or("", |finding| finding.what.as_str());
+        assert_eq!(what.ends_with("and 1 are not to be set again"), counts, "{what}");
+    }
 }
 
 /// Somebody who is forgotten, and was not admitted again, is told in their own stream as before.

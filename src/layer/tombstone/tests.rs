@@ -196,7 +196,7 @@ fn told(file: &serde_json::Value, vector: &serde_json::Value) -> (&'static str, 
         }
         Err(Unvouched::Odd(_)) => "malformed",
         Err(Unvouched::Misplaced) => unreachable!(),
-        Err(Unvouched::Forged) => "forged",
+        Err(Unvouched::Forged(_)) => "forged",
         Err(Unvouched::UnknownKey(_)) => "unknown key",
         Err(Unvouched::Compromised(_)) => "compromised",
         Err(Unvouched::Newer(_)) => "newer",

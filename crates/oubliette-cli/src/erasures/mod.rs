@@ -16,6 +16,7 @@ use oubliette::{
 use self::list::Sum;
 pub(super) use self::list::read;
 use super::{
+    allowed::Touches,
     exit::CliError,
     open::Globals,
     output::{self, Out, cell, note, number},
@@ -28,14 +29,17 @@ use super::{
 Examples:
   oubliette erasures --json
   oubliette erasures --stream room-7
-      (which erasures the tombstones of a stream are of: the stream itself does not tell)
+      (which erasures the tombstones of a stream are of: the stream itself does
+      not tell)
   oubliette erasures export > erasures.ndjson
-      (keep it apart from the vault and its backups; its last line says that it is whole)
+      (keep it apart from the vault and its backups; its last line says that it
+      is whole)
   oubliette erasures replay erasures.ndjson
       (after the vault was restored, where the event store cannot tell)
 
-The epoch is the vault's when the keys were destroyed. The newest, noted elsewhere, finds a vault
-out that was rolled back: oubliette --expect-epoch N ...")]
+The epoch is the vault's when the keys were destroyed. The newest, noted
+elsewhere, finds a vault out that was rolled back: oubliette --expect-epoch N
+...")]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ErasuresArgs {
     /// Only those that reached this stream: each of its tombstones, and the erasure that it is of
@@ -58,6 +62,15 @@ enum ErasuresCommand {
         #[arg(long)]
         even_cut: bool,
     },
+}
+
+impl ErasuresArgs {
+    pub(super) fn touches(&self) -> Touches {
+        match self.command {
+            None | Some(ErasuresCommand::Export) => Touches::Vault,
+            Some(ErasuresCommand::Replay { .. }) => Touches::Changes,
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -86,7 +99,7 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
             format!("; accepted by {}, {}", output::printable(&accepted.by), accepted.at)
         });
         let text = format!("announcement {} is missing in the event store", gap.event);
-        note(globals.json, &format!("{text}, since {}{accepted}", gap.found));
+        note(globals.json, &format!("{text}; noticed {}{accepted}", gap.found));
     }
     if globals.json {
         records.iter().try_for_each(|record| out.json(record))?;
@@ -203,7 +216,7 @@ async fn apply(
     let of_vault = |said: &Announcement| said.vault() == vault.id().0;
     if !announcements.is_empty() && !announcements.iter().any(of_vault) {
         return Err(CliError::failed(format!(
-            "none of the {} in the list is this vault's: nothing was applied",
+            "the list has {}, and none of this vault's: nothing was applied",
             output::count(announcements.len() as u64, "announcement")
         ))
         .with_hint("take the file that `erasures export` wrote of this vault"));
@@ -227,12 +240,18 @@ async fn apply(
         out.line(&did)?;
     }
     if replayed.foreign > 0 {
-        note(globals.json, &format!("{} passed over: another vault's", replayed.foreign));
+        note(
+            globals.json,
+            &format!(
+                "{} passed over: another vault's",
+                output::count(replayed.foreign, "announcement")
+            ),
+        );
     }
     if !replayed.compromised.is_empty() {
         let text = format!(
-            "{} passed over: a compromised signing key alone announces them",
-            replayed.compromised.len()
+            "{} passed over: by a compromised signing key alone",
+            output::count(replayed.compromised.len() as u64, "announcement")
         );
         note(globals.json, &text);
     }
@@ -240,8 +259,8 @@ async fn apply(
         return Ok(());
     }
     Err(CliError::failed(format!(
-        "{} that this vault did not sign, or that do not open, were not applied: forged, changed, or \
-         a newer program's",
+        "{} not applied: this vault did not sign it, or it does not open: forged, changed, or a newer \
+         program's",
         output::count(replayed.unverifiable.len() as u64, "line")
     )))
 }

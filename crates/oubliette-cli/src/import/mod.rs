@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::{
     exit::{CliError, Exit},
     open::Globals,
-    output::{Out, note, stderr_style, to_stderr},
+    output::{Out, agree, count, note, stderr_style, to_stderr},
 };
 use lines::{Batch, Ids, Lines, Stop};
 use place::{Outcome, Placer};
@@ -28,28 +28,31 @@ use place::{Outcome, Placer};
 /// Import events, one JSON object a line (NDJSON)
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A row is {\"stream\",\"type\",\"data\",\"subject\"?,\"id\"?,\"metadata\"?}; what `read --json` writes is
-one, too. `data` is kept as it is spelled. A payload that is not JSON stands in \"bytes\", as base64,
-in place of \"data\".
+A row is {\"stream\",\"type\",\"data\",\"subject\"?,\"id\"?,\"metadata\"?}; what `read
+--json` writes is one, too. `data` is kept as it is spelled. A payload that is
+not JSON stands in \"bytes\", as base64, in place of \"data\".
 
 Examples:
   oubliette import events.ndjson --policy policy.toml
   oubliette read-all --json | oubliette --dir elsewhere import -
   generate | oubliette import - --source nightly-2026-05-03
 
-When a line is bad, later lines of its stream are not imported: owners depend on the order of
-events. Repair it and repeat the same import. A line of which not even the stream can be told costs
-only itself.
+When a line is bad, later lines of its stream are not imported: owners depend on
+the order of events. Repair it and repeat the same import. A line of which not
+even the stream can be told costs only itself.
 
-A row without an id gets one from the name of its source and its line number, so that the same
-import may be repeated, also after a crash: what is there already is not doubled. The name is the
-file's path, unless --source says another: use it where the file moves, or its lines change.
+A row without an id gets one from the name of its source and its line number, so
+that the same import may be repeated, also after a crash: what is there already
+is not doubled. The name is the file's path, unless --source says another: use
+it where the file moves, or its lines change.
 
-With --policy the rows are imported under that policy. The folder adopts it before the first of them
-is stored, and keeps the one that it had if all are refused.
+With --policy the rows are imported under that policy. The folder adopts it
+before the first of them is stored, and keeps the one that it had if all are
+refused.
 
-Bad lines are listed with their numbers and reasons, and other streams go on. Exit code 1 if there
-were any; 4 if none was bad, but some belong to forgotten subjects and were refused.")]
+Bad lines are listed with their numbers and reasons, and other streams go on.
+Exit code 1 if there were any; 4 if none was bad, but some belong to forgotten
+subjects and were refused.")]
 pub(super) struct ImportArgs {
     /// The file; `-` is stdin
     #[arg(value_name = "FILE|-")]
@@ -138,12 +141,10 @@ pub(super) async fn run(
         note(
             globals.json,
             &format!(
-                "{} when they were recorded; the store notes when it stores them, and the earlier times \
-                 are not kept: put a time that you need into the payload",
-                match summary.recorded {
-                    1 => "1 row says".to_owned(),
-                    rows => format!("{rows} rows say"),
-                },
+                "{} {} when it was recorded; the store notes when it stores a row, and the earlier time \
+                 is not kept: put a time that you need into the payload",
+                count(summary.recorded, "row"),
+                agree(summary.recorded, "says", "say each"),
             ),
         );
     }
@@ -212,13 +213,13 @@ fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
     let Summary { imported, already, forgotten, bad, held, skipped, .. } = summary;
     let mut words = format!("{imported} imported, {already} already there, {bad} bad");
     if *held > 0 {
-        words.push_str(&format!(", {held} held back behind bad lines of their streams"));
+        words.push_str(&format!(", {held} held back behind a bad line of the stream"));
     }
     if *forgotten > 0 {
         words.push_str(&format!(", {forgotten} refused (subject forgotten)"));
     }
     if *skipped > 0 {
-        words.push_str(&format!(", {skipped} tombstones passed over"));
+        words.push_str(&format!(", {} passed over", count(*skipped, "tombstone")));
     }
     out.did(&words);
     if json {

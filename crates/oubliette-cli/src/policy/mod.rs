@@ -9,6 +9,7 @@ use oubliette::{audit::Compared, policy::Policy, vault::VaultError};
 use oubliette_folder::PolicyText;
 
 use super::{
+    allowed::Touches,
     exit::CliError,
     open::Globals,
     output::{self, Out, note, stdout_style},
@@ -38,12 +39,15 @@ Exit code 1 where it has errors; warnings are no errors.")]
     /// Make a policy the one that the folder works under, from the next event on
     #[command(after_help = "\
 Examples:
-  oubliette policy adopt                  (after policy.toml in the data folder was edited)
-  oubliette policy adopt policy.toml      (and copy it into the data folder)
+  oubliette policy adopt
+      (after policy.toml in the data folder was edited)
+  oubliette policy adopt policy.toml
+      (and copy it into the data folder)
 
-The vault keeps the adopted policy, sealed, because whoever may write into the data folder could
-change policy.toml. If that says something else than what was adopted, nothing is appended until
-somebody adopts it or puts it back. Reading goes on.")]
+The vault keeps the adopted policy, sealed, because whoever may write into the
+data folder could change policy.toml. If that says something else than what was
+adopted, nothing is appended until somebody adopts it or puts it back. Reading
+goes on.")]
     Adopt {
         /// The policy, TOML; the folder's policy.toml without it
         #[arg(value_name = "FILE")]
@@ -55,6 +59,16 @@ somebody adopts it or puts it back. Reading goes on.")]
 Example:
   oubliette policy show > policy.toml")]
     Show,
+}
+
+impl PolicyArgs {
+    pub(super) fn touches(&self) -> Touches {
+        match self.command {
+            PolicyCommand::Check { .. } | PolicyCommand::Try(_) => Touches::Nothing,
+            PolicyCommand::Show => Touches::Vault,
+            PolicyCommand::Adopt { .. } => Touches::Changes,
+        }
+    }
 }
 
 pub(super) async fn run(

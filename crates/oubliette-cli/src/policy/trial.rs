@@ -20,11 +20,14 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  oubliette policy try --stream user-456 --type UserRegistered --data '{\"surname\":\"Ringelnatz\"}'
+  oubliette policy try --stream user-456 --type UserRegistered \\
+      --data '{\"surname\":\"Ringelnatz\"}'
       (by the policy.toml of the data folder, adopted or not)
-  oubliette policy try draft.toml --stream account-1 --type AccountOpened --data '{\"owner\":\"user-456\"}'
+  oubliette policy try draft.toml --stream account-1 --type AccountOpened \\
+      --data '{\"owner\":\"user-456\"}'
 
-Exit code 1 where the policy would refuse the event. Who is forgotten is not looked up: no vault is asked.")]
+Exit code 1 where the policy would refuse the event. Who is forgotten is not
+looked up: no vault is asked.")]
 pub(super) struct TryArgs {
     /// The policy, TOML; the folder's policy.toml without it
     #[arg(value_name = "FILE")]

@@ -57,10 +57,10 @@ fn a_copy_is_looked_into_and_nothing_is_written() {
     world.ok(&["--dir", "staging", "--read-only", "inventory"]);
     world.ok(&["--dir", "staging", "--read-only", "root"]);
     let refused = world.run(&[&["--dir", "staging", "--read-only"], &FORGET[..]].concat());
-    assert!(refused.code == 1 && refused.stderr.contains("read only"), "{}", refused.stderr);
+    assert!(refused.code == 2 && refused.stderr.contains("write nothing"), "{}", refused.stderr);
     let append = ["append", "user-3", "X", "--data", "1"];
     let refused = world.run(&[&["--dir", "staging", "--read-only"], &append[..]].concat());
-    assert!(refused.code == 1, "{}", refused.stderr);
+    assert!(refused.code == 2, "{}", refused.stderr);
     assert!((bytes("staging"), bytes("state")) == before);
     world.fails(2, &["--read-only", "--this-is-the-one", "read", "user-1"]);
 }

@@ -23,6 +23,7 @@ mod links;
 mod memory;
 mod not_reached;
 mod old_table;
+mod options;
 mod owners;
 mod rolled_back;
 mod root;

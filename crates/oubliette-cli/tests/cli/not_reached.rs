@@ -4,12 +4,12 @@ use oubliette::{
     event::{EventType, Json, NewEvent, StreamName},
     layer::Codec,
     policy::Policy,
-    store::{EventStoreExt, ExpectedRevision, SqliteStore},
+    store::{EventStoreExt, ExpectedRevision, ReadOptions, SqliteStore},
     vault::Vault,
 };
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, rows};
 
 /// Writes an event past the layer, as one from before it would lie there.
 fn clear(world: &World, stream: &str) {
@@ -48,7 +48,7 @@ fn clear_events_are_counted_and_forgetting_is_refused() {
     assert!(found.stdout.contains("forgotten-in-clear"), "{}", found.stdout);
 
     let erased = &world.json(&["forget", "user-1", "--reason", "ticket 2", "--yes"])[0];
-    assert_eq!((&erased["unsealed"], &erased["passed_over"]), (&json!(0), &json!(1)));
+    assert_eq!((&erased["unsealed"], &erased["passed_over"]), (&json!(0), &json!(0)));
 }
 
 /// The plan said so, and `forget` went on: it looks at the first event of a stream.
@@ -63,8 +63,10 @@ fn what_the_plan_says_is_refused_is_refused() {
     let refused = world.fails(1, &forget);
     assert!(refused.contains("1 event in 1 stream was never sealed"), "{refused}");
     assert!(world.ok(&["read", "user-1"]).contains("clear"));
-    let done = world.ok(&[forget.as_slice(), &["--despite-unsealed"]].concat());
-    assert!(done.contains("as planned, 1 event never sealed, and can still be read"), "{done}");
+    let json = ["--json", "--despite-unsealed"];
+    let done = world.ok(&[forget.as_slice(), &json].concat());
+    let done = &rows(&done)[0];
+    assert_eq!((&done["unsealed"], &done["passed_over"]), (&json!(1), &json!(0)), "{done}");
     // Again, there is nothing to refuse.
     world.ok(&forget);
 }
@@ -106,6 +108,126 @@ fn what_a_newer_program_wrote_is_called_so_by_every_command() {
     assert!(forgotten.contains("a newer program wrote 1 event in these streams"), "{forgotten}");
     let again = world.ok(&forget);
     assert!(again.contains("or that a newer program knows"), "{again}");
+}
+
+/// Another vault's event behind one of this vault's, in the same stream.
+fn of_another_vault(world: &World, stream: &str) {
+    let other = World::new();
+    other.ok(&["append", stream, "Registered", "--data", r#"{"name":"Erika"}"#]);
+    let name = StreamName::new(stream).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let theirs = SqliteStore::open(other.path("oubliette-data/events")).unwrap();
+        let event = theirs.events(&name, ReadOptions::default()).await.unwrap().remove(0);
+        let mut new = NewEvent::new(event.event_type, event.data.unwrap()).with_id(event.id);
+        new.metadata = event.metadata;
+        let store = SqliteStore::open(world.path("oubliette-data/events")).unwrap();
+        store.append_to(&name, ExpectedRevision::Any, vec![new]).await.unwrap();
+    });
+}
+
+/// All of it behind a first event that this vault sealed: forgetting itself would pass over it. Each is asked
+/// for by its own option, what is newer first, and all that was passed over is counted.
+#[test]
+fn forgetting_asks_for_each_thing_that_it_does_not_reach_and_counts_it() {
+    let newer = r#"{"$oubliette":{"v":2,"new":true}}"#;
+    let [unknown, late] = ["--despite-unknown-keys", "--despite-newer"];
+    for (has_unknown, has_newer) in [(true, false), (false, true), (true, true)] {
+        let world = World::new();
+        world.ok(&["append", "user-1", "Registered"]);
+        if has_unknown {
+            of_another_vault(&world, "user-1");
+        }
+        if has_newer {
+            past_the_layer(&world, "user-1", Some(newer));
+        }
+        let forget = ["forget", "user-1", "--reason", "ticket 1", "--yes"];
+        let with = |options: &[&'static str]| [&forget[..], options].concat();
+        if has_newer {
+            for options in [&[][..], &[unknown], &["--despite-unsealed", unknown]] {
+                let told = world.fails(1, &with(options));
+                assert!(told.contains(late) && !told.contains(unknown), "{told}");
+            }
+        }
+        if has_unknown {
+            for options in [&[late][..], &[late, "--despite-unsealed"]] {
+                let told = world.fails(1, &with(options));
+                assert!(told.contains(unknown), "{told}");
+            }
+        }
+        assert_eq!(world.json(&["erasures"]).len(), 0);
+        let planned = world.json(&["plan", "user-1"]).remove(0);
+        let erased = rows(&world.ok(&with(&[unknown, late, "--json"]))).remove(0);
+        for (what, is_there) in [("unknown_keys", has_unknown), ("newer", has_newer)] {
+            assert_eq!(erased[what], u64::from(is_there), "{what}: {erased}");
+            let of_plan = planned.get(what).and_then(|of| of.as_array()).map_or(0, Vec::len);
+            assert_eq!(of_plan, usize::from(is_there), "{what}: {planned}");
+        }
+        assert_eq!(erased["passed_over"], 0);
+    }
+}
+
+/// The store takes no announcement: no key is destroyed yet, and what was asked for then counts.
+#[test]
+fn what_is_decided_needs_no_option_a_second_time() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "Registered"]);
+    clear(&world, "user-1");
+    let events = world.path("oubliette-data/events/events.db");
+    let on_events = |sql: &str| {
+        let db = rusqlite::Connection::open(&events).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+    on_events(
+        "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.type = 'Announced' \
+         BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    let forget = ["forget", "user-1", "--reason", "ticket 1", "--yes"];
+    assert!(world.fails(1, &forget).contains("--despite-unsealed"));
+    let decided = world.fails(1, &[&forget[..], &["--despite-unsealed"]].concat());
+    assert!(decided.contains("is decided, but not done"), "{decided}");
+    let again = world.fails(1, &forget);
+    assert!(again.contains("is decided, but not done"), "{again}");
+    assert!(!again.contains("--despite-unsealed"), "{again}");
+    let erasure = world.json(&["erasures"]).remove(0)["erasure"].clone();
+    let planned = world.json(&["plan", "user-1"]).remove(0);
+    assert_eq!(planned["decided"], erasure);
+    let told = world.ok(&["plan", "user-1"]);
+    assert!(told.contains("is decided and waits"), "{told}");
+    assert!(told.contains("never sealed") && !told.contains("refused"), "{told}");
+
+    on_events("DROP TRIGGER full");
+    let done = world.run(&forget);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    // It was completed before it was repeated.
+    assert!(done.stderr.contains("user-1 is forgotten"), "{}", done.stderr);
+    let record = world.json(&["erasures"]).remove(0);
+    assert_eq!((&record["erasure"], &record["unsealed"]), (&erasure, &json!(1)));
+    assert_eq!(world.json(&["plan", "user-1"])[0].get("decided"), None);
+}
+
+/// The keys are gone, and the store takes no tombstone.
+#[test]
+fn forgetting_again_does_not_call_done_what_still_waits_for_tombstones() {
+    let world = World::new();
+    world.ok(&["append", "user-1", "Registered"]);
+    let events = world.path("oubliette-data/events/events.db");
+    let on_events = |sql: &str| {
+        let db = rusqlite::Connection::open(&events).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+    on_events(
+        "CREATE TRIGGER full BEFORE INSERT ON event WHEN NEW.type = 'SubjectForgotten' \
+         BEGIN SELECT RAISE(ABORT, 'full'); END",
+    );
+    let forget = ["forget", "user-1", "--reason", "ticket 1", "--yes"];
+    for _ in 0..2 {
+        let told = world.fails(1, &forget);
+        assert!(told.contains("tombstones are still to be written"), "{told}");
+    }
+    on_events("DROP TRIGGER full");
+    world.ok(&forget);
+    assert!(world.ok(&["read", "user-1"]).contains("SubjectForgotten"));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::{fs, process::Stdio};
 
+use serde_json::Value;
+
 use crate::{
     backup::keygen,
     folders::copy,
-    world::{Ran, World},
+    world::{Ran, World, rows},
 };
 
 const PAGE: &str = include_str!("../../../../docs/signing-keys.md");
@@ -86,7 +88,7 @@ fn lose_vault(world: &World) {
 
 /// Origin and state of each key.
 fn history(world: &World) -> Vec<String> {
-    let row = |row: &serde_json::Value| {
+    let row = |row: &Value| {
         let signs = if row["signs"] == true { " signs" } else { "" };
         let stolen = if row["compromised"].is_string() { " stolen" } else { "" };
         format!("{}{signs}{stolen}", row["origin"].as_str().unwrap())
@@ -141,6 +143,10 @@ fn lost() {
     let tombstones = rows.iter().filter(|row| row["type"] == "SubjectForgotten");
     let counts: Vec<_> = tombstones.map(|row| row["data"].is_object()).collect();
     assert_eq!(counts, [false, true]);
+    // The other one was an error for ever.
+    let rows = world.json(&["verify"]);
+    let kinds: Vec<_> = rows.iter().filter_map(|row| row["finding"].as_str()).collect();
+    assert_eq!(kinds, ["uncounted-tombstone"]);
     assert_eq!(history(&world), ["created", "successor", "restored signs", "pinned"]);
 }
 
@@ -156,6 +162,20 @@ fn restored_twice() {
     let told = world.fails(1, &restore);
     assert!(told.contains(&erasure) && told.contains("--believe-erasure"), "{told}");
     assert!(told.contains("the vault is restored"), "{told}");
+    // What there is to be said, and of which event, for people and for programs.
+    let table = world.run(&["verify"]).stdout;
+    let rows = rows(&world.run(&["--json", "verify"]).stdout);
+    for kind in ["announcement in doubt", "unknown signer"] {
+        let is_it = |row: &&Value| row["finding"] == *kind.replace(' ', "-");
+        let row = rows.iter().find(is_it).unwrap();
+        let (event, signer) = (&row["where"]["event"]["id"], &row["signer"]);
+        let (event, signer) = (event.as_str().unwrap(), signer.as_str().unwrap());
+        let what = row["what"].as_str().unwrap();
+        assert!([event, signer, &*erasure].iter().all(|word| what.contains(word)), "{row}");
+        let cure = row["cure"].as_str().unwrap();
+        assert!(cure.contains("--believe-erasure") && cure.contains("--past-erasure"), "{row}");
+        assert!(table.contains(&format!("{kind}: {cure}")), "{table}");
+    }
     follow(&world, "Restored twice", &[("ERASURE", &erasure)]);
     assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
     assert!(world.ok(&["read", "user-2"]).contains("Erika"));

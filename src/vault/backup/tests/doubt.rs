@@ -7,11 +7,16 @@ use super::{
     *,
 };
 use crate::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::{
+        Finding, Where,
+        verify::{Ill, VerifyNews, VerifyOptions},
+    },
     erasure::{
         ErasureError, InDoubt, KeyChange, announced, believe, change_key, export, pass_over, replay,
     },
     event::{ANNOUNCEMENTS, Announcement, ErasureId, StreamName},
+    layer::Oubliette,
+    policy::Policy,
     store::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
         ReadOptions,
@@ -375,4 +380,65 @@ async fn an_unproved_statement_names_nobody() {
     let unproved = signed(&finder, line.clone());
     assert_eq!(why(&serde_json::to_value(&unproved).unwrap()), Unlearned::Forged);
     assert_eq!(why(&line), Unlearned::Forged);
+}
+
+/// What `verify` finds before anybody said anything, of one kind.
+async fn found(store: &MemoryStore, vault: &Vault, kind: Ill) -> Vec<Finding<Ill>> {
+    let over = Oubliette::unresumed(store.clone(), vault.clone(), Policy::sealed_by_default());
+    let mut found = Vec::new();
+    let take = |news| match news {
+        VerifyNews::Found(finding) if finding.kind == kind => found.push(finding),
+        _ => {}
+    };
+    over.verify(VerifyOptions::default(), take).await.unwrap();
+    found
+}
+
+fn asks(finding: &Finding<Ill>) -> [bool; 2] {
+    ["--believe-erasure", "--past-erasure"].map(|option| finding.cure.contains(option))
+}
+
+/// What verify told was the same for a forgery and for the word of another restoration, and named nobody.
+#[tokio::test]
+async fn a_finding_names_the_signer_and_the_event_and_the_options_where_they_are_the_cure() {
+    let world = Doubtful::new().await;
+    let (vault, genuine) = (world.again(), world.genuine.id());
+    let signer = world.genuine.signature().unwrap().1;
+    let names = |finding: &Finding<Ill>, words: &[String]| {
+        let Where::Event { id, .. } = finding.at else { panic!("{finding:?}") };
+        assert_eq!(finding.signer, Some(signer));
+        for word in words.iter().chain(&[id.to_string(), signer.to_string()]) {
+            assert!(finding.what.contains(word), "{word}: {finding:?}");
+        }
+        assert_eq!(serde_json::to_value(finding).unwrap()["signer"], signer.to_string());
+    };
+    // By another restoration: its announcement, and the tombstone.
+    let [said] = &found(&world.store, &vault, Ill::AnnouncementInDoubt).await[..] else { panic!() };
+    names(said, &[genuine.to_string(), world.erasure.to_string()]);
+    assert_eq!(asks(said), [true, true], "{}", said.cure);
+    let [set] = &found(&world.store, &vault, Ill::UnknownSigner).await[..] else { panic!() };
+    names(set, &[genuine.to_string(), world.erasure.to_string()]);
+    assert_eq!(asks(set), [true, true], "{}", set.cure);
+    assert!(found(&world.store, &vault, Ill::ForgedAnnouncement).await.is_empty());
+
+    // Of another form, which nothing but a newer program applies; and one that nobody signed.
+    let finder = restored(&world.place, "finder");
+    let mut line = world.resealed(&finder, "user-2", true, &[("kind", "hold".into())]);
+    let store = world.with_instead(&signed(&finder, line.clone())).await;
+    let [newer] = &found(&store, &vault, Ill::AnnouncementInDoubt).await[..] else { panic!() };
+    assert_eq!(asks(newer), [false, true], "{}", newer.cure);
+    assert!(newer.what.contains(&genuine.to_string()) && newer.what.contains("`hold`"));
+    line["sig"] = "A".repeat(86).into();
+    let store = world.with_instead(&line.to_string().parse().unwrap()).await;
+    let [forged] = &found(&store, &vault, Ill::ForgedAnnouncement).await[..] else { panic!() };
+    assert_eq!(asks(forged), [false, false], "{}", forged.cure);
+    let finders = finder.as_signer(|key| key.public()).unwrap().id();
+    assert_eq!(forged.signer, Some(finders));
+    assert!(
+        forged.what.contains(&genuine.to_string()) && forged.what.contains(&finders.to_string())
+    );
+    // Without an announcement, nobody can believe anything.
+    let [set] = &found(&store, &vault, Ill::UnknownSigner).await[..] else { panic!() };
+    assert_eq!(asks(set), [false, false], "{}", set.cure);
+    names(set, &[]);
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     audit::verify::{Ill, VerifyOptions},
-    erasure::{ErasureError, announced, believe, export, pass_over, replay},
+    erasure::{ErasureError, accept_gaps, announced, believe, export, pass_over, replay},
     event::{ErasureId, EventType, Json, KeyId, NewEvent, Why, Withheld},
     layer::Oubliette,
     policy::Policy,
@@ -275,6 +275,49 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
         pass_over(&third, &said, event.0).await.unwrap();
     }
     assert!(is_read(&bank(&store, third).await.unwrap(), "user-1").await);
+}
+
+/// Each of them announced the erasure and set tombstones, under a key of its own. The tombstones of the one whose word
+/// nobody needed to believe were an error for ever.
+#[tokio::test]
+async fn tombstones_of_other_restorations_are_no_error_once_the_vault_knows_the_erasure() {
+    let place = Place::new();
+    let (store, lost) = lived_in(&place, &["user-1", "user-2"]).await;
+    place.back_up(lost.vault().unwrap(), "copy.age").await.unwrap();
+    drop(lost);
+    let again = |name: &str| {
+        let (folder, slot) = (place.path(name), place.path(&format!("{name}.root")));
+        place.read("copy.age").unwrap().restore(&folder, &slot, |_| {}).unwrap();
+        Vault::open(&folder, &slot).unwrap()
+    };
+    let first = bank(&store, again("first")).await.unwrap();
+    let erased = first.forget(&subject("user-1"), "ticket 1").await.unwrap().erasure;
+    let second = again("second");
+    believe(&second, &announced(&store).await.unwrap(), erased.0).await.unwrap();
+    let second = bank(&store, second).await.unwrap();
+
+    // The third believes the second, and nothing that the first said.
+    let third = again("third");
+    let said = announced(&store).await.unwrap();
+    believe(&third, &said, said.last().unwrap().id().0).await.unwrap();
+    let closed = bank(&store, third.clone()).await.map(drop).unwrap_err();
+    assert!(
+        matches!(closed, ErasureError::WitnessGap(_)),
+        "it names what the first said: {closed}"
+    );
+    accept_gaps(&third, "ticket 2").await.unwrap();
+    let third = bank(&store, third).await.unwrap();
+    // And the second learns of what the third set, behind its own.
+    let kinds = async |bank: &Oubliette<MemoryStore>| {
+        let mut report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
+        report.found.remove(&Ill::AcceptedGap);
+        report.found
+    };
+    for bank in [&second, &third] {
+        assert_eq!(kinds(bank).await, [(Ill::UncountedTombstone, 2)].into());
+    }
+    // The first did not ask anybody: the others' announcements say what it knows.
+    assert_eq!(kinds(&first).await, [(Ill::UncountedTombstone, 2)].into());
 }
 
 /// The restored vault signs with a key of which the image knows nothing; what it says opens all the same.

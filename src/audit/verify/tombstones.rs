@@ -1,0 +1,265 @@
+//! Tombstones: whether each is the vault's own word, and whether all that it set are there.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::RandomState},
+    hash::BuildHasher,
+};
+
+use super::{Ill, VerifyNews, VerifyReport, events::Events, said::Said, vault::Books};
+use crate::{
+    audit::{AuditError, Where},
+    erasure,
+    event::{ErasureId, Position, RecordedEvent, SigningKeyId, StreamName, Tombstone},
+    layer::tombstone::{self, Touches, Unvouched},
+    store::{EventStore, Unreadable},
+};
+
+/// How many tombstones of one erasure in one stream wait until one is found there that counts: as many as other
+/// restorations of a backup may have set. What comes after them is not known for one of these.
+const MOST_WAITING: usize = 8;
+
+/// What to do where the erasure is announced, and nobody has said yet whether that counts.
+const SAY_WHICH: &str = "it does not count until somebody says so of its erasure: if this vault decided that before it was \
+     put back, or another restoration of it did, `--believe-erasure ID`, and the vault sets a tombstone of its own; \
+     if it is a forgery, `--past-erasure ID`. Forget nobody because of it";
+
+/// What to do where none stands beside it that counts.
+const NONE_COUNTS: &str = "it does not count, and readers get nothing of it: anybody who can write to the event store can have \
+     written it. The vault's own tombstone is not there: restore the stream from a copy of the event store that has it";
+
+/// Which of them are in the store.
+#[derive(Default)]
+pub(super) struct Tombstones {
+    /// The streams in which one of each erasure counts, eight bytes each: one may be set again.
+    counted: HashMap<ErasureId, HashSet<u64>>,
+    /// Those in which one is that does not count, and where the vault sets none again.
+    left_out: HashMap<ErasureId, HashSet<u64>>,
+    /// Those by keys that are not known, and that agree with the vault, by their erasure and stream: until one
+    /// is found there that counts.
+    waiting: HashMap<(ErasureId, u64), Vec<Waiting>>,
+    state: RandomState,
+}
+
+struct Waiting {
+    position: Position,
+    at: Where,
+    signer: SigningKeyId,
+}
+
+impl Tombstones {
+    /// Notes one that counts. Returns those that waited for it.
+    fn count(&mut self, erasure: ErasureId, stream: &StreamName) -> Vec<Waiting> {
+        let stream = self.state.hash_one(stream);
+        self.counted.entry(erasure).or_default().insert(stream);
+        self.waiting.remove(&(erasure, stream)).unwrap_or_default()
+    }
+
+    fn counts(&self, erasure: ErasureId, stream: &StreamName) -> bool {
+        let stream = self.state.hash_one(stream);
+        self.counted.get(&erasure).is_some_and(|streams| streams.contains(&stream))
+    }
+
+    fn leave_out(&mut self, erasure: ErasureId, stream: &StreamName) {
+        self.left_out.entry(erasure).or_default().insert(self.state.hash_one(stream));
+    }
+
+    /// Whether there is room for it.
+    fn wait(&mut self, erasure: ErasureId, event: &RecordedEvent, signer: SigningKeyId) -> bool {
+        let stream = self.state.hash_one(&event.stream);
+        let waiting = self.waiting.entry((erasure, stream)).or_default();
+        let has_room = waiting.len() < MOST_WAITING;
+        if has_room {
+            let (position, at) = (event.position, Where::of(event));
+            waiting.push(Waiting { position, at, signer });
+        }
+        has_room
+    }
+
+    /// What the vault set and is not there; and what waited for it in vain.
+    pub(super) fn missing(
+        self,
+        books: &Books,
+        report: &mut VerifyReport,
+        tell: &mut (impl FnMut(VerifyNews) + Send),
+    ) {
+        let Self { counted, left_out, waiting, .. } = self;
+        let mut waiting: Vec<_> = waiting.into_values().flatten().collect();
+        waiting.sort_unstable_by_key(|waiting| waiting.position);
+        for Waiting { at, signer, .. } in waiting {
+            let what = format!(
+                "{} names key {signer}, which this vault never had; it agrees with the vault, and no tombstone \
+                 that counts is here",
+                named(&at)
+            );
+            report.found(Ill::UnknownSigner.at(at, what).by(signer).cured(NONE_COUNTS), tell);
+        }
+        let none = HashSet::new();
+        for (erasure, record) in &books.records {
+            let there = counted.get(erasure).unwrap_or(&none);
+            let not_again = left_out.get(erasure).unwrap_or(&none).difference(there).count() as u64;
+            let there = there.len() as u64;
+            if record.done && there + not_again < record.streams {
+                let mut what = format!("{} tombstones were set, {there} are there", record.streams);
+                if not_again > 0 {
+                    what.push_str(&format!(", and {not_again} are not to be set again"));
+                }
+                report.found(Ill::TombstonesMissing.at(Where::Erasure(*erasure), what), tell);
+            }
+        }
+    }
+}
+
+/// An event, as the options on the command line take it.
+fn named(at: &Where) -> String {
+    match at {
+        Where::Event { id, .. } => format!("event {id}"),
+        other => other.to_string(),
+    }
+}
+
+impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
+    pub(super) fn tombstone(
+        &mut self,
+        event: &RecordedEvent,
+        said: &mut Said,
+    ) -> Result<(), AuditError> {
+        let tombstone = match tombstone::judge(self.vault, event)? {
+            Ok(tombstone) => tombstone,
+            Err(Unvouched::Odd(error)) => {
+                self.found(Ill::ForgedTombstone, event, format!("event {}: {error}", event.id));
+                return Ok(());
+            }
+            Err(Unvouched::Misplaced) => {
+                let what = "a tombstone that notes another stream than it lies in";
+                self.found(Ill::Misplaced, event, what);
+                return Ok(());
+            }
+            Err(Unvouched::Forged(signer)) => {
+                let what = format!(
+                    "event {} names key {signer} of this vault's, which did not sign it",
+                    event.id
+                );
+                self.tell(Ill::ForgedTombstone.at(Where::of(event), what).by(signer));
+                return Ok(());
+            }
+            Err(Unvouched::UnknownKey(tombstone)) => {
+                return self.strangers(event, &tombstone, said);
+            }
+            Err(Unvouched::Compromised(tombstone)) => {
+                return self.compromised(event, &tombstone, said);
+            }
+            Err(Unvouched::Newer(state)) => {
+                self.found(Ill::NewerState, event, Unreadable::State(state).to_string());
+                return Ok(());
+            }
+        };
+        self.report.events.tombstones += 1;
+        let erasure = self.vault.erasure(tombstone.reference, &event.stream);
+        for Waiting { at, signer, .. } in said.tombstones.count(erasure, &event.stream) {
+            self.beside_one_that_counts(at, signer);
+        }
+        if !self.books.records.contains_key(&erasure) && !self.books.fenced.contains(&erasure) {
+            let what = format!("the vault signed it, and knows no erasure {erasure}");
+            self.found(Ill::ErasureUnknown, event, what);
+        }
+        for id in tombstone::living(self.vault, &tombstone) {
+            self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
+        }
+        Ok(())
+    }
+
+    /// One by a key that this vault does not know. It says nothing here; whose it is decides how loud that is told.
+    fn strangers(
+        &mut self,
+        event: &RecordedEvent,
+        tombstone: &Tombstone,
+        said: &mut Said,
+    ) -> Result<(), AuditError> {
+        let (vault, stream, signer) = (self.vault, &event.stream, tombstone.key);
+        let (erasure, at) = (vault.erasure(tombstone.reference, stream), Where::of(event));
+        if tombstone::agrees(vault, stream, tombstone)? {
+            let counts = said.tombstones.counts(erasure, stream);
+            // Behind the one that counts, it would be set over somebody who was admitted again since.
+            let late = counts && tombstone::lives_on(vault, stream, erasure)?;
+            if !late && erasure::believes_key(vault, signer)? {
+                self.is_left_out(event, erasure, said)?;
+                let what = format!(
+                    "key {signer} signed it, of which an announcement was believed; it agrees with the vault"
+                );
+                self.tell(Ill::UncountedTombstone.at(at, what).by(signer));
+                return Ok(());
+            }
+            if !late && counts {
+                self.beside_one_that_counts(at, signer);
+                return Ok(());
+            }
+            if !late && said.tombstones.wait(erasure, event, signer) {
+                return Ok(());
+            }
+        }
+        let names = format!("event {} names key {signer}, which this vault never had", event.id);
+        let (kind, why) = match tombstone::touches(vault, stream, tombstone)? {
+            Touches::Known if self.others.write_to(stream) => (
+                Ill::ForeignTombstone,
+                "; it is in a stream to which another vault writes as well".to_owned(),
+            ),
+            Touches::Nothing => (Ill::ForeignTombstone, ", and nothing of this vault".to_owned()),
+            Touches::Ours | Touches::Known => (Ill::UnknownSigner, said.in_doubt(erasure)),
+        };
+        let finding = kind.at(at, names + &why).by(signer);
+        self.tell(match kind == Ill::UnknownSigner && said.doubts.contains_key(&erasure) {
+            true => finding.cured(SAY_WHICH),
+            false => finding,
+        });
+        Ok(())
+    }
+
+    fn beside_one_that_counts(&mut self, at: Where, signer: SigningKeyId) {
+        let what = format!(
+            "it names key {signer}, which this vault never had; it agrees with the vault, and a tombstone that \
+             counts is here as well"
+        );
+        self.tell(Ill::UncountedTombstone.at(at, what).by(signer));
+    }
+
+    fn compromised(
+        &mut self,
+        event: &RecordedEvent,
+        tombstone: &Tombstone,
+        said: &mut Said,
+    ) -> Result<(), AuditError> {
+        let (stream, signer, at) = (&event.stream, tombstone.key, Where::of(event));
+        let erasure = self.vault.erasure(tombstone.reference, stream);
+        if tombstone::agrees(self.vault, stream, tombstone)? {
+            self.is_left_out(event, erasure, said)?;
+            let what =
+                format!("key {signer} signed it, which is compromised; it agrees with the vault");
+            self.tell(Ill::UncountedTombstone.at(at, what).by(signer));
+            return Ok(());
+        }
+        let what = format!(
+            "event {}: only key {signer}, which is compromised, says that somebody is forgotten here{}",
+            event.id,
+            said.in_doubt(erasure)
+        );
+        let finding = Ill::CompromisedWord.at(at, what).by(signer);
+        self.tell(match said.doubts.contains_key(&erasure) {
+            true => finding.cured(SAY_WHICH),
+            false => finding,
+        });
+        Ok(())
+    }
+
+    /// Notes that one does not count, where the vault sets none again.
+    fn is_left_out(
+        &self,
+        event: &RecordedEvent,
+        erasure: ErasureId,
+        said: &mut Said,
+    ) -> Result<(), AuditError> {
+        if tombstone::lives_on(self.vault, &event.stream, erasure)? {
+            said.tombstones.leave_out(erasure, &event.stream);
+        }
+        Ok(())
+    }
+}
