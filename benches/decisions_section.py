@@ -29,8 +29,8 @@ def page_of(number):
 def section(cases):
     yield "## What decisions cost in time"
     yield ""
-    yield "Written by `./bench decisions`. Each row compares two ways of doing something; those of the vault's and the"
-    yield "events' disk say so, and all others have both in memory."
+    yield "Written by `./bench decisions`. Each row compares two ways of doing something. Vault and store are in memory"
+    yield "where a row names neither disk, nor SQLite, nor a folder."
     yield ""
     rows = []
     for case in cases:

@@ -127,7 +127,7 @@ async fn a_tombstone_has_the_bytes_that_decision_20_says() {
     assert_eq!(said["keys"][0].to_string().len() + 1, 30);
 }
 
-/// Decisions 23, 35 and 36: 256 bytes of what is sealed, and what names the announcement before.
+/// Decisions 23, 24, 35 and 36: 256 bytes of what is sealed, and what names the announcement before.
 #[tokio::test]
 async fn what_is_announced_has_the_bytes_that_the_decisions_say() {
     let bank = Bank::new().await;
@@ -143,6 +143,9 @@ async fn what_is_announced_has_the_bytes_that_the_decisions_say() {
     }
     let erasures = bank.announced().await;
     assert_eq!(erasures, [1200, 1315, 1315, 1657]);
+    let said: Value = json(&text(&bank.stored(ANNOUNCEMENTS).await[1])).to().unwrap();
+    let member = |name: &str| said[name].to_string().len() + format!(r#""{name}":,"#).len();
+    assert_eq!(["kind", "log", "previous", "public"].map(member), [17, 31, 115, 55]);
 
     let history = || bank.notes(NoteKind::SigningKeys)[0];
     let made = history();

@@ -135,7 +135,8 @@ async fn drained(from: &impl EventStore) -> Duration {
 fn decisions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decisions");
     group.sample_size(25).warm_up_time(Duration::from_millis(300));
-    group.measurement_time(Duration::from_secs(1));
+    // Criterion's own estimates are not reported.
+    group.measurement_time(Duration::from_secs(1)).nresamples(1_000);
     let ledger = Ledger::new("decisions");
     let mut bench = Bench { group, ledger, runtime: Runtime::new().unwrap() };
     opening::cases(&mut bench);

@@ -45,7 +45,7 @@ fn vaults(bench: &mut Bench<'_>) {
     drop(changed);
     bench.pair(
         "23",
-        "opening a vault to be read whose signing key was changed ten times, against never",
+        "opening a vault on disk to be read whose signing key was changed ten times, against never",
         1,
         timed(|| open("one", OpenAs::ReadOnly).unwrap()),
         timed(|| open("changed", OpenAs::ReadOnly).unwrap()),

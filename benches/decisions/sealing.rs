@@ -65,7 +65,7 @@ fn permits(bench: &mut Bench<'_>) {
             .collect();
         let start = Instant::now();
         for name in names {
-            let event = event(kind, r#"{"owner":"user-1","amount":7}"#);
+            let event = event(kind, r#"{"owner":"user-1","memo":"a debt"}"#);
             let sealed = handle.block_on(codec.seal(&name, event)).unwrap();
             handle.block_on(sealed.stored()).unwrap();
         }
