@@ -48,8 +48,8 @@ pub use plan::{
 };
 pub use reason::{UnfitReason, check_reason};
 pub use run::{Erased, ForgetOptions, Progress, Reopened};
-pub(crate) use witness::believes_key;
 pub use witness::{
     Acceptance, Gap, InDoubt, RefusedStatement, Replayed, Witnessed, accept_gaps, announced,
     believe, check_name, export, gaps, pass_over, replay,
 };
+pub(crate) use witness::{believes_key, is_passed_over};

@@ -139,6 +139,13 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             {
                 told.erasures.insert(verdict.erasure);
             }
+            Err(Uncounted::Compromised(_) | Uncounted::Stranger(_))
+                if erasure::is_passed_over(self.vault, &said)? =>
+            {
+                let what =
+                    format!("event {id}: {by} signed it, and somebody said that it is passed over");
+                self.tell(Ill::ForgedAnnouncement.at(Where::of(event), what).by(signer));
+            }
             Err(Uncounted::Compromised(verdict)) => {
                 told.doubts.insert(verdict.erasure, event.id);
                 let what = format!(

@@ -123,6 +123,13 @@ pub(crate) fn believes_key(vault: &Vault, signer: SigningKeyId) -> Result<bool, 
     Ok(false)
 }
 
+/// Whether the operator said of this announcement that it is not to be applied. Asked only of one whose signature was
+/// checked.
+pub(crate) fn is_passed_over(vault: &Vault, said: &Announcement) -> Result<bool, VaultError> {
+    let Some(doubt) = InDoubt::of(said, None) else { return Ok(false) };
+    Ok(Words::of(vault, doubt.event)?.passes_over(&doubt))
+}
+
 /// What is announced in an event store, before there is a layer over it.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ mod saying;
 
 use serde::Serialize;
 
-pub(crate) use self::doubt::believes_key;
+pub(crate) use self::doubt::{believes_key, is_passed_over};
 pub use self::{
     doubt::{InDoubt, announced, believe, pass_over},
     gap::{Acceptance, Gap, accept_gaps, check_name, gaps},

@@ -285,6 +285,11 @@ fn stolen_and_changed() {
     };
     follow(&world, "Stolen, and the thief changed the key", &[("EVENT", &event)]);
     assert_eq!(history(&world), ["created stolen", "successor signs"]);
+    // Nothing asks again what was said.
+    let found = rows(&world.run(&["--json", "verify"]).stdout);
+    let found: Vec<_> = found.iter().filter(|row| row["where"]["event"]["id"] == *event).collect();
+    assert_eq!((found.len(), &found[0]["finding"]), (1, &"forged-announcement".into()));
+    assert!(found[0]["what"].as_str().unwrap().contains("passed over"), "{}", found[0]);
     assert!(world.ok(&["read", "user-2"]).contains("Erika"));
     pinned(&world);
 }
