@@ -4,10 +4,13 @@ use super::{classes::class, *};
 use crate::{
     event::{Class, EventId, Timestamp},
     vault::{
-        Epoch, NoteKind, Owner, disk,
-        fence::FenceRecord,
-        notes, places,
-        records::{KeyEntry, Stated, SubjectRecord},
+        Epoch, NoteKind, Owner,
+        records::{
+            disk,
+            entries::{KeyEntry, Stated, SubjectRecord},
+            fence::FenceRecord,
+            notes, places,
+        },
         root::{SECTOR_BYTES, SECTORS_APART},
     },
 };
