@@ -214,12 +214,20 @@ pub enum ErasureError {
     /// The signing key was not changed.
     #[error(transparent)]
     KeyChange(#[from] KeyChangeError),
-    /// The signing key is changed, and the event store has not been told yet.
+    /// What was decided about the signing keys (a change, a successor, a distrust) is noted in the vault, and the
+    /// event store has not been told yet.
     #[error(
-        "the signing key is changed, and the event store did not take the announcement of it; it is tried \
-         again before the next erasure and on opening: {0}"
+        "what was decided about the signing keys holds here, and the event store did not take the announcement \
+         of it; it is tried again before the next erasure and on opening: {0}"
     )]
     KeyChangePending(#[source] StoreError),
+    /// The word of an earlier signing key does not count everywhere any more, and the event store has not been told
+    /// yet of all erasures under the one that signs now.
+    #[error(
+        "not all erasures that the vault knows could be announced again under the key that signs now; it is \
+         tried again before the next erasure and on opening: {0}"
+    )]
+    RepeatPending(#[source] StoreError),
     /// The keys are destroyed, but not every tombstone could be written. The rest follows when
     /// the layer is opened again, or with `resume`.
     #[error(
@@ -288,6 +296,7 @@ impl ErasureError {
             Self::AnnouncementPending { .. }
                 | Self::TombstonesPending { .. }
                 | Self::KeyChangePending(_)
+                | Self::RepeatPending(_)
         )
     }
 }

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use super::{
     ErasureError,
     announce::{Draft, open, stream},
-    retell::{Untold, set_again},
+    retell::set_again,
+    tombstones::Untold,
     witness::{Mark, look},
 };
 use crate::{
@@ -352,7 +353,7 @@ pub(super) async fn say_due<S: EventStore>(
     for said in due.statements {
         match append(layer, vault, std::slice::from_ref(&said)).await {
             Ok(()) => vault.has_said(said.id()).await?,
-            Err(error) if refuses(&error) => {
+            Err(Untold::Store(error)) if refuses(&error) => {
                 tracing::warn!(
                     %error,
                     "the event store does not take announcements: a vault that is put back will not \
@@ -360,7 +361,7 @@ pub(super) async fn say_due<S: EventStore>(
                 );
                 return Ok(());
             }
-            Err(source) => return Err(ErasureError::KeyChangePending(source)),
+            Err(untold) => return Err(untold.or(ErasureError::KeyChangePending)),
         }
     }
     if due.repeat {
@@ -386,7 +387,8 @@ async fn announce_again<S: EventStore>(
                 previous = Some(announcement.reference());
                 said.push(announcement);
             }
-            append(layer, vault, &said).await.map_err(ErasureError::KeyChangePending)?;
+            let appended = append(layer, vault, &said).await;
+            appended.map_err(|untold| untold.or(ErasureError::RepeatPending))?;
         }
     }
     Ok(())
@@ -427,15 +429,14 @@ async fn append<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
     said: &[Announcement],
-) -> Result<(), StoreError> {
-    let invalid = |error: NameError| StoreError::Invalid(error.to_string());
+) -> Result<(), Untold> {
+    let invalid = |error: NameError| Untold::Store(StoreError::Invalid(error.to_string()));
     let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
     let append = Append::new(stream()?, ExpectedRevision::Any, events.map_err(invalid)?);
     let appended = layer.answer(layer.store.append(vec![append])).await?;
     let (Some(appended), Some(mut last)) = (appended.first(), said.last().cloned()) else {
         return Ok(());
     };
-    let known = |error: crate::vault::VaultError| StoreError::Vault(Box::new(error));
     if appended.already {
         // The answer to an earlier attempt was lost; or somebody else's event has the id.
         let ids = said.iter().map(Announcement::id).collect();
@@ -443,21 +444,22 @@ async fn append<S: EventStore>(
         let found: Vec<_> = found.iter().filter_map(Announcement::of).collect();
         let there = |said: &Announcement| found.iter().any(|found| is_it(vault, found, said));
         if !said.iter().all(there) {
-            return Err(StoreError::IdInUse { id: last.id(), stream: stream()? });
+            let in_use = StoreError::IdInUse { id: last.id(), stream: stream()? };
+            return Err(Untold::Store(in_use));
         }
         // The next one names what is there.
         let is_last = |found: &Announcement| found.id() == last.id();
         last = found.into_iter().find(is_last).unwrap_or(last);
     }
-    let mut mark = Mark::load(vault).map_err(known)?;
+    let mut mark = Mark::load(vault)?;
     if mark.advance(said.len() as u64, Some(appended.revision), &last) {
-        return mark.save(vault).await.map_err(known);
+        return Ok(mark.save(vault).await?);
     }
     // Another vault over the same store, as a rule; or a copy of this one.
     if let Err(error) = look(layer, vault).await {
         tracing::warn!(%error, "what others announced is not known");
         // The next one names this one all the same.
-        mark.save(vault).await.map_err(known)?;
+        mark.save(vault).await?;
     }
     Ok(())
 }

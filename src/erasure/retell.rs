@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::{
     ErasureError, ErasureRecord,
     journal::Journal,
-    tombstones::{appended, at_once},
+    tombstones::{Untold, appended, at_once},
 };
 use crate::{
     crypto::Token,
@@ -54,9 +54,8 @@ pub(super) async fn set_again<S: EventStore>(
     let due = told.due()?;
     let mut setting = Setting { layer, group: Vec::new(), set: 0, refused: None };
     for (stream, erasure, keys, own) in due {
-        let (id, pending) = (EventId::random(), ErasureError::KeyChangePending);
-        let append = appended(layer, vault, id, (erasure, &stream), keys, own, pending);
-        setting.take(append.await.map_err(Untold::of)?).await;
+        let append = appended(layer, vault, EventId::random(), (erasure, &stream), keys, own);
+        setting.take(append.await?).await;
     }
     setting.flush().await;
     setting.refused.map_or(Ok(setting.set), |error| Err(Untold::Store(error)))
@@ -101,29 +100,6 @@ impl<S: EventStore> Setting<'_, S> {
                 Err(error) => self.refused = Some(error),
             }
         }
-    }
-}
-
-/// Why not all tombstones are set again.
-pub(super) enum Untold {
-    /// The event store did not answer, or did not take one of them.
-    Store(StoreError),
-    /// Anything else.
-    Own(ErasureError),
-}
-
-impl Untold {
-    fn of(error: ErasureError) -> Self {
-        match error {
-            ErasureError::KeyChangePending(source) => Self::Store(source),
-            other => Self::Own(other),
-        }
-    }
-}
-
-impl<E: Into<ErasureError>> From<E> for Untold {
-    fn from(error: E) -> Self {
-        Self::of(error.into())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     },
     layer::{Layer, tombstone},
     store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError},
-    vault::Vault,
+    vault::{Vault, VaultError},
 };
 
 /// How many streams get their tombstones in one append, where the store can do that.
@@ -147,7 +147,44 @@ async fn append<S: EventStore>(
     let pending = |source| ErasureError::TombstonesPending { erasure, source };
     let keys = affected.keys.iter().filter_map(|key| key.parse().ok()).collect();
     let id = journal.tombstone(stream);
-    appended(layer, vault, id, (erasure, stream), keys, affected.own, pending).await
+    let append = appended(layer, vault, id, (erasure, stream), keys, affected.own);
+    append.await.map_err(|untold| untold.or(pending))
+}
+
+/// Why something is not in the event store that the vault has to say there.
+pub(super) enum Untold {
+    /// The event store did not answer, or did not take it.
+    Store(StoreError),
+    /// Anything else.
+    Own(ErasureError),
+}
+
+impl Untold {
+    /// The error that says what waits for the store.
+    pub(super) fn or(self, pending: impl FnOnce(StoreError) -> ErasureError) -> ErasureError {
+        match self {
+            Self::Store(source) => pending(source),
+            Self::Own(error) => error,
+        }
+    }
+}
+
+impl From<StoreError> for Untold {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<VaultError> for Untold {
+    fn from(error: VaultError) -> Self {
+        Self::Own(error.into())
+    }
+}
+
+impl From<ErasureError> for Untold {
+    fn from(error: ErasureError) -> Self {
+        Self::Own(error)
+    }
 }
 
 /// The append of a signed tombstone. `own`: the stream is that of the one who is forgotten.
@@ -158,14 +195,14 @@ pub(super) async fn appended<S: EventStore>(
     (erasure, stream): (ErasureId, &StreamName),
     keys: Vec<KeyId>,
     own: bool,
-    pending: impl Fn(StoreError) -> ErasureError,
-) -> Result<Append, ErasureError> {
+) -> Result<Append, Untold> {
     let subject = own.then(|| Subject::of(stream));
     let tombstone = tombstone::sign(vault, id, stream, erasure, keys, subject)?;
-    let invalid = |error: &dyn std::fmt::Display| pending(StoreError::Invalid(error.to_string()));
+    let invalid =
+        |error: &dyn std::fmt::Display| Untold::Store(StoreError::Invalid(error.to_string()));
     let data = Json::of(&tombstone).map_err(|error| invalid(&error))?;
     let event_type = EventType::new(SUBJECT_FORGOTTEN).map_err(|error| invalid(&error))?;
-    let placement = layer.placement(stream).await.map_err(&pending)?;
+    let placement = layer.placement(stream).await?;
     let mut event = NewEvent::new(event_type, data).with_id(id);
     event.metadata = placement.note(stream);
     Ok(Append::new(placement.readable(stream), ExpectedRevision::Any, vec![event]))

@@ -105,7 +105,7 @@ impl<S: EventStore> Oubliette<S> {
         match oubliette.resume().await {
             Ok(completed) => oubliette.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
-                tracing::warn!(%error, "an erasure waits for the event store");
+                tracing::warn!(%error, "what the vault has to say waits for the event store");
             }
             Err(ErasureError::MirrorsPending { mirrors, erased }) => {
                 oubliette.layer.tell_completed(erased);

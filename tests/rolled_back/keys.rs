@@ -446,6 +446,7 @@ async fn a_store_that_is_away_hears_of_the_change_later_and_once() {
     change_key(bank.vault().unwrap(), &rotation(None, false)).await.unwrap();
     let pending = bank.resume().await.unwrap_err();
     assert!(matches!(pending, ErasureError::KeyChangePending(_)) && pending.is_pending());
+    assert!(pending.to_string().contains("decided about the signing keys"), "{pending}");
     // An erasure waits for it: nobody would know the key that announces it.
     let waits = bank.forget(&subject("user-1"), "asked").await.unwrap_err();
     assert!(matches!(waits, ErasureError::AnnouncementPending { .. }), "{waits}");
@@ -465,6 +466,29 @@ async fn a_store_that_is_away_hears_of_the_change_later_and_once() {
     assert_eq!(bank.witnessed().replayed.len(), 1);
     assert!(!bank.witnessed().gap);
     assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
+}
+
+/// The store hears of a change that makes an earlier word void, and is away before it has the rest.
+#[tokio::test]
+async fn what_waits_for_the_store_is_called_what_it_is() {
+    let machine = Machine::new();
+    two_people(&machine.open().await).await;
+    let bank = machine.open().await;
+    bank.forget(&subject("user-1"), "asked").await.unwrap();
+    change_key(bank.vault().unwrap(), &rotation(None, true)).await.unwrap();
+    let statements = machine.announcements().await.len();
+    // The change, and that the earlier key is compromised.
+    *machine.store.leaves.lock().unwrap() = Some(1);
+    let pending = bank.resume().await.unwrap_err();
+    assert_eq!(machine.announcements().await.len(), statements + 1);
+    assert!(matches!(pending, ErasureError::RepeatPending(_)) && pending.is_pending(), "{pending}");
+    assert!(pending.to_string().contains("announced again"), "{pending}");
+    // An erasure waits for it as well.
+    let waits = bank.forget(&subject("user-2"), "asked").await.unwrap_err();
+    assert!(matches!(waits, ErasureError::AnnouncementPending { .. }), "{waits}");
+    *machine.store.leaves.lock().unwrap() = None;
+    bank.resume().await.unwrap();
+    assert!(bank.erasures().unwrap().iter().all(|record| record.done));
 }
 
 /// Several changes while the store is away, of several statements each: others read them as one history, and miss

@@ -40,6 +40,8 @@ pub(crate) struct Announcements {
     inner: MemoryStore,
     /// Fails each append of an announcement, having written nothing.
     pub(crate) away: Arc<AtomicBool>,
+    /// So from the append of an announcement on that comes after so many.
+    pub(crate) leaves: Arc<Mutex<Option<usize>>>,
     /// Fails each append of an announcement, having written it.
     after: Arc<AtomicBool>,
     /// Does not take them at all.
@@ -98,7 +100,13 @@ fn down() -> StoreError {
 impl EventStore for Announcements {
     async fn append(&self, appends: Vec<Append>) -> Result<Vec<Appended>, StoreError> {
         let ours = appends.iter().any(|append| append.stream.as_str() == ANNOUNCEMENTS);
-        if ours && self.away.load(Ordering::SeqCst) {
+        let has_left = ours
+            && self.leaves.lock().unwrap().as_mut().is_some_and(|left| {
+                let is_over = *left == 0;
+                *left = left.saturating_sub(1);
+                is_over
+            });
+        if has_left || (ours && self.away.load(Ordering::SeqCst)) {
             return Err(down());
         }
         if ours && self.refuse.load(Ordering::SeqCst) {

@@ -35,7 +35,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
 ) -> Result<bool, ErasureError> {
     let erasure = journal.erasure;
     let pending = |error| match error {
-        ErasureError::KeyChangePending(source) => {
+        ErasureError::KeyChangePending(source) | ErasureError::RepeatPending(source) => {
             ErasureError::AnnouncementPending { erasure, source }
         }
         other => other,

@@ -141,10 +141,10 @@ pub(super) async fn run(
         note(
             globals.json,
             &format!(
-                "{} {} when it was recorded; the store notes when it stores a row, and the earlier time \
-                 is not kept: put a time that you need into the payload",
+                "{} {} recorded; the store notes when it stores them, and the earlier times are not kept: \
+                 put a time that you need into the payload",
                 count(summary.recorded, "row"),
-                agree(summary.recorded, "says", "say each"),
+                agree(summary.recorded, "says when it was", "say when they were"),
             ),
         );
     }
@@ -213,7 +213,8 @@ fn tell(json: bool, summary: &Summary, out: &mut Out) -> Result<(), CliError> {
     let Summary { imported, already, forgotten, bad, held, skipped, .. } = summary;
     let mut words = format!("{imported} imported, {already} already there, {bad} bad");
     if *held > 0 {
-        words.push_str(&format!(", {held} held back behind a bad line of the stream"));
+        let behind = agree(*held, "a bad line of its stream", "bad lines of their streams");
+        words.push_str(&format!(", {held} held back behind {behind}"));
     }
     if *forgotten > 0 {
         words.push_str(&format!(", {forgotten} refused (subject forgotten)"));

@@ -57,7 +57,7 @@ fn bad_lines_are_listed_and_cost_only_themselves() {
     let people = world.run(&["import", "rows.ndjson"]);
     assert_eq!(
         people.stdout,
-        "0 imported, 2 already there, 6 bad, 1 held back behind bad lines of their streams\n"
+        "0 imported, 2 already there, 6 bad, 1 held back behind a bad line of its stream\n"
     );
     assert!(
         people.stderr.contains("line 5: `stream`: a stream name must not"),

@@ -139,7 +139,7 @@ async fn an_announcement_opens_for_the_backups_that_are_outstanding_and_for_no_o
         changed[at] ^= 1;
         let opened = vault.open_verdict(said.erasure, b"about", &changed).unwrap();
         // The other reader's wrap is its own affair; either suffices.
-        let spare = (2..2 + 2 * crate::vault::verdict::WRAP_BYTES).contains(&at);
+        let spare = (2..2 + 2 * crate::vault::records::announced::WRAP_BYTES).contains(&at);
         assert_eq!(opened.as_ref(), spare.then_some(&said), "{at}");
         assert_eq!(
             vault.open_verdict(said.erasure, b"about", &sealed[..at]).unwrap(),
@@ -499,15 +499,18 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
         let id = crate::event::EventId::random();
         let at = stream("user-2");
         let event = EventRef { stream: &at, id, event_type: &kind };
-        let tag = |label: fn(&crate::vault::eras::EraKeys) -> &hmac::Hmac<sha2::Sha256>,
-                   over: &[u8],
-                   tokens: &[Token]| {
-            let bytes = *vault.id().0.as_bytes();
-            let eras = &vault.core().naming.eras;
-            eras.with(found.era, |keys| EventTag::new(label(keys), &bytes, found.era, over, tokens))
+        let tag =
+            |label: fn(&crate::vault::records::eras::EraKeys) -> &hmac::Hmac<sha2::Sha256>,
+             over: &[u8],
+             tokens: &[Token]| {
+                let bytes = *vault.id().0.as_bytes();
+                let eras = &vault.core().naming.eras;
+                eras.with(found.era, |keys| {
+                    EventTag::new(label(keys), &bytes, found.era, over, tokens)
+                })
                 .unwrap()
                 .unwrap()
-        };
+            };
         let token = key.map(|key| {
             let mut bytes = vec![1, 1];
             bytes.extend_from_slice(&key.0);
