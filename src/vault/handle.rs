@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use super::{
     KeyRequest, KeyState, Opening, VaultError,
-    committer::{Committer, Job, Reply, Wanted},
-    core::{Core, Limits},
-    disk::Disk,
-    gate::{Gates, Pass, Shut},
+    admission::gate::{Gates, Pass, Shut},
+    commit::committer::{Committer, Job, Reply, Wanted},
+    records::disk::Disk,
+    shared::{Core, Limits},
     tree::Tree,
 };
 use crate::{

@@ -4,10 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     Moved, NoteKind, OpenAs, PageStoreKind, SlotConfig, Vault, VaultError,
-    core::Limits,
-    disk::Disk,
-    eras::Eras,
-    notes, places,
+    records::{disk::Disk, eras::Eras, notes, places},
+    shared::Limits,
     tree::{Erasure, Tree},
 };
 

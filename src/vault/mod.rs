@@ -4,63 +4,63 @@
 //! verify, drill), the data folder and the command line (making, opening, backups), and by programs that make
 //! and open a vault. It knows of events and keys, and of no store: an event is to it an id that somebody
 //! says is, or is not, in the store.
+//!
+//! | room | what it is for | uses |
+//! | --- | --- | --- |
+//! | `handle`, `making`, `slot_changes` | [`Vault`] as its callers hold it: opening, admitting, how its root is kept | all below |
+//! | `admission` | who may append for whom, and what is in flight | |
+//! | `commit` | every change, by one thread, durable before it is answered | `records`, `tree` |
+//! | `reading` | what is looked up, walked, judged; what is kept in memory | `records`, `tree` |
+//! | `signing` | the keys that sign what the vault says | `commit`, `records` |
+//! | `backup` | the vault in one file, and back | `commit`, `records`, `signing` |
+//! | `records` | what is recorded, where, and in which bytes | `tree` |
+//! | `tree` | the erasable map: sealed pages under one root key | `pages`, `root` |
+//! | `pages` | where pages are stored: sled or SQLite | |
+//! | `root` | the slot that holds the root key, and its copies | |
 
+mod admission;
 #[cfg(feature = "backup")]
 pub mod backup;
-mod cache;
-mod catalogue;
-mod claiming;
-mod claims;
-mod committer;
-#[cfg(feature = "drill")]
-mod copy;
-mod core;
-mod destroy;
-mod disk;
-mod eras;
+mod commit;
 mod error;
-mod fence;
-mod gate;
 mod handle;
 #[doc(hidden)]
 pub mod internals;
-mod inventory;
-mod kept;
-mod lookup;
 mod making;
-pub(crate) mod notes;
 mod pages;
-mod places;
+mod reading;
 mod records;
 mod root;
-mod rotate;
+mod shared;
 mod signing;
-mod stating;
-mod tag;
-#[cfg(feature = "backup")]
-mod tap;
+mod slot_changes;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod types;
-mod under_way;
-mod unsettled;
 #[cfg(test)]
 mod vector;
-mod verdict;
-mod verify;
-mod wire;
 
-pub use catalogue::{Backup, BackupId, BackupState};
-#[cfg(feature = "drill")]
-pub(crate) use copy::{Copied, DeadKey, Fate};
+pub(crate) use admission::in_flight::InFlight;
+pub(crate) use commit::stating::Stating;
+pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{VaultError, VaultIdText};
 pub use handle::Vault;
 pub(crate) use handle::{Admission, Closure};
 pub use pages::PageStoreKind;
-pub(crate) use places::in_words;
+#[cfg(feature = "drill")]
+pub(crate) use reading::copy::{Copied, DeadKey, Fate};
+pub(crate) use reading::{
+    tag::Tagged,
+    verify::{Judged, KeyTrouble, Trouble},
+};
+pub use records::catalogue::{Backup, BackupId, BackupState};
 #[cfg(test)]
-pub(crate) use places::reference_as_vector;
+pub(crate) use records::{
+    announced::{open_vector, seal_as_vector},
+    places::reference_as_vector,
+};
+pub(crate) use records::{notes, places::in_words};
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
@@ -70,13 +70,10 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
-pub(crate) use signing::History;
-pub(crate) use signing::Vouched;
+pub(crate) use signing::{History, Vouched};
 pub use signing::{
     KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned,
 };
-pub(crate) use stating::Stating;
-pub(crate) use tag::Tagged;
 pub(crate) use tree::Flaw;
 pub use tree::{Moved, OpenAs};
 pub(crate) use types::{
@@ -84,10 +81,5 @@ pub(crate) use types::{
     KeyRequest, KeyState, NoteKind, Opening, Standing, Taken, Verdict,
 };
 pub use types::{Epoch, KeyStanding, Owner};
-pub(crate) use under_way::UnderWay;
-pub use unsettled::{OpenClaim, Settled};
 #[cfg(test)]
 pub(crate) use vector::{VectorKey, VectorVault};
-#[cfg(test)]
-pub(crate) use verdict::{open_vector, seal_as_vector};
-pub(crate) use verify::{Judged, KeyTrouble, Trouble};

@@ -7,13 +7,15 @@ use uuid::Uuid;
 
 use super::{
     NoteKind, Vault,
-    core::Limits,
-    disk::{Disk, parts},
-    eras::{EraKeys, Eras},
-    fence::FenceRecord,
-    notes,
-    places::{self, Naming},
-    records::KeyEntry,
+    records::{
+        disk::{Disk, parts},
+        entries::KeyEntry,
+        eras::{EraKeys, Eras},
+        fence::FenceRecord,
+        notes,
+        places::{self, Naming},
+    },
+    shared::Limits,
     tree::{Change, Tree},
 };
 use crate::{

@@ -10,7 +10,7 @@ use super::{Witness, Work};
 use crate::{
     event::{EventId, KeyId, NewEvent, Subject},
     policy::Carved,
-    vault::{Admission, KeyState, Settled, UnderWay, Vault, VaultError},
+    vault::{Admission, InFlight, KeyState, Settled, Vault, VaultError},
 };
 
 /// The right to store what was sealed, until it ends.
@@ -32,7 +32,7 @@ struct Stating {
     /// Whether an earlier attempt left them open: then this one's failure says nothing.
     is_retry: bool,
     /// While it lives, nobody who looks into the store withdraws them.
-    under_way: UnderWay,
+    in_flight: InFlight,
 }
 
 impl Permit {
@@ -49,7 +49,7 @@ impl Permit {
                     subject: Subject::of(&work.stream),
                     event: event.id,
                     is_retry: vault.is_callers(event.id)?,
-                    under_way: vault.begin_claims(vec![event.id]),
+                    in_flight: vault.begin_claims(vec![event.id]),
                 });
             }
         }
@@ -76,8 +76,8 @@ impl Permit {
 
     async fn settle(mut self, stored: bool) -> Result<Settled, VaultError> {
         let mut settled = if stored { Settled::Stored } else { Settled::Withdrawn };
-        for Stating { event, under_way, .. } in std::mem::take(&mut self.claims) {
-            drop(under_way);
+        for Stating { event, in_flight, .. } in std::mem::take(&mut self.claims) {
+            drop(in_flight);
             match self.vault.settle_for_caller(event, stored).await? {
                 // Somebody who found it in a store was quicker, or it counted long ago.
                 Settled::Unknown => {}

@@ -2,9 +2,7 @@
 
 use crate::vault::{
     VaultError,
-    disk::Disk,
-    places,
-    tap::Changed,
+    records::{disk::Disk, places, tap::Changed},
     tree::{Place, Value},
 };
 

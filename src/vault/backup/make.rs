@@ -15,9 +15,9 @@ use crate::{
     runtime,
     vault::{
         Backup, BackupId, NoteKind, Vault, VaultError,
-        committer::Job,
-        core::Core,
-        places,
+        commit::committer::Job,
+        records::places,
+        shared::Core,
         tree::{MAX_PLACE_BYTES, Place},
     },
 };

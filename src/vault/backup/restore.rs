@@ -7,10 +7,9 @@ use crate::{
     event::VaultId,
     vault::{
         Backup, NoteKind, Vault, VaultError,
-        core::Limits,
-        disk::parts,
-        notes, places,
+        records::{disk::parts, notes, places},
         root::{Slot, SlotConfig},
+        shared::Limits,
         tree::{FolderDraft, Seed, Tree, is_free},
     },
 };

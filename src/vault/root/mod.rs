@@ -1,7 +1,7 @@
 //! The root slot: the one place of a vault that must be physically erasable. It holds the root
 //! key, and nothing else does.
 //!
-//! The slot is read and overwritten by `tree` alone. `kept` and the committer ask `tree` for changes of how
+//! The slot is read and overwritten by `tree` alone. `slot_changes` and the committer ask `tree` for changes of how
 //! it keeps the root; `backup` makes the slot of a restored vault; a drill looks for traces of slots. What
 //! callers say of a slot (`SlotConfig`, `Kek`) is public. Forgetting ends with overwriting this slot: when
 //! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed anew

@@ -20,9 +20,11 @@ pub use successor::{Successor, SuccessorError};
 
 use super::{
     NoteKind, Vault, VaultError,
-    committer::{Committer, Job},
-    disk::{Disk, parts},
-    notes, places,
+    commit::committer::{Committer, Job},
+    records::{
+        disk::{Disk, parts},
+        notes, places,
+    },
     tree::{Erasure, Value},
 };
 use crate::{

@@ -7,7 +7,11 @@ use super::*;
 use crate::{
     crypto::random_secret,
     event::{Class, Timestamp},
-    vault::{KeyInfo, places, records::KeyEntry, tree::Value},
+    vault::{
+        KeyInfo,
+        records::{entries::KeyEntry, places},
+        tree::Value,
+    },
 };
 
 pub(in crate::vault) fn class(category: &str, period: &str) -> Class {

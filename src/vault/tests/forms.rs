@@ -6,8 +6,10 @@ use crate::{
     event::{Class, EventId, Timestamp},
     vault::{
         Epoch, Owner,
-        fence::FenceRecord,
-        records::{KeyEntry, Stated, SubjectRecord},
+        records::{
+            entries::{KeyEntry, Stated, SubjectRecord},
+            fence::FenceRecord,
+        },
     },
 };
 

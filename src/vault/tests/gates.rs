@@ -33,7 +33,7 @@ impl<'a> Asked<'a> {
 #[tokio::test]
 async fn a_closure_drains_and_the_forgotten_are_refused() {
     let vault = over(&tree());
-    let under_way = vault.admit(shared(&["a", "b"])).await.unwrap();
+    let in_flight = vault.admit(shared(&["a", "b"])).await.unwrap();
     let names = [subject("a")];
     let mut closing = Box::pin(vault.close(&names));
     assert!(closing.as_mut().now_or_never().is_none(), "an append is under way");
@@ -41,7 +41,7 @@ async fn a_closure_drains_and_the_forgotten_are_refused() {
     assert!(now.is_none(), "closing subjects admit nobody");
     let (_, other) = Asked::new(&vault, shared(&["b", "c"]));
     assert!(other.unwrap().is_ok(), "others go on");
-    drop(under_way);
+    drop(in_flight);
     let closure = closing.await;
     assert!(waiting.now().is_none());
     let erasure = forget(&vault, "a").await;
@@ -69,12 +69,12 @@ async fn closures_overlap_and_are_extended() {
     let vault = over(&tree());
     let mut first = vault.close(&[subject("a"), subject("a")]).await;
     let second = vault.close(&[subject("a")]).await;
-    let under_way = vault.admit(shared(&["b"])).await.unwrap();
+    let in_flight = vault.admit(shared(&["b"])).await.unwrap();
     let further = [subject("b"), subject("a")];
     {
         let mut extending = Box::pin(first.extend(&further));
         assert!(extending.as_mut().now_or_never().is_none());
-        drop(under_way);
+        drop(in_flight);
         extending.await;
     }
     let (mut a, _) = Asked::new(&vault, shared(&["a"]));
@@ -89,13 +89,13 @@ async fn closures_overlap_and_are_extended() {
 #[tokio::test]
 async fn a_closure_that_is_given_up_while_draining_closes_nothing() {
     let vault = over(&tree());
-    let under_way = vault.admit(shared(&["a"])).await.unwrap();
+    let in_flight = vault.admit(shared(&["a"])).await.unwrap();
     let names = [subject("a")];
     let mut closing = Box::pin(vault.close(&names));
     assert!(closing.as_mut().now_or_never().is_none());
     drop(closing);
     assert!(Asked::new(&vault, shared(&["a"])).1.unwrap().is_ok());
-    drop(under_way);
+    drop(in_flight);
     assert!(vault.admit(exclusive(&["a"])).await.is_ok());
 }
 

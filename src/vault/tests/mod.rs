@@ -40,7 +40,7 @@ use std::sync::{
 
 use super::{
     Dead, Destroyed, Destruction, Doomed, InventoryEntry, KeyRequest, KeyState, OpenAs, Vault,
-    VaultError, core::Limits, tree::Tree,
+    VaultError, shared::Limits, tree::Tree,
 };
 use crate::{
     crypto::DataKey,
@@ -113,7 +113,7 @@ pub(super) fn over(tree: &Arc<Tree>) -> Vault {
 pub(super) fn is_bare(tree: &Tree) -> bool {
     let all = tree.range(&[0], &[255], usize::MAX).unwrap();
     use super::NoteKind::{Era, SigningKeys, SigningSecret};
-    let own = [SigningKeys, SigningSecret, Era].map(super::places::notes);
+    let own = [SigningKeys, SigningSecret, Era].map(super::records::places::notes);
     all.iter().all(|(place, _)| own.iter().any(|notes| notes.contains(place)))
 }
 

@@ -184,7 +184,7 @@ proptest! {
 
     #[test]
     fn damaged_records_are_errors_and_no_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        use crate::vault::{fence::FenceRecord, records::{KeyEntry, SubjectRecord}};
+        use crate::vault::records::{entries::{KeyEntry, SubjectRecord}, fence::FenceRecord};
         let mut bytes = bytes;
         let _ = (KeyEntry::decode(&bytes), SubjectRecord::decode(&bytes), FenceRecord::decode(&bytes));
         if let Some(version) = bytes.first_mut() {

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::vault::{NoteKind, disk::parts, notes, places};
+use crate::vault::{
+    NoteKind,
+    records::{disk::parts, notes, places},
+};
 
 #[tokio::test]
 async fn a_note_of_any_size_comes_back_and_goes() {

@@ -369,7 +369,7 @@ async fn a_rotated_root_changes_nothing_but_the_root() {
 
 #[test]
 fn a_record_of_another_version_is_refused() {
-    use crate::vault::{fence::FenceRecord, records::SubjectRecord};
+    use crate::vault::records::{entries::SubjectRecord, fence::FenceRecord};
     let mut record = SubjectRecord::default_for(&FenceRecord::default());
     let begun = record.begin_generation().unwrap();
     record.go_on_with(begun);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::vault::{Verdict, fence::FenceRecord, tree::Erasure};
+use crate::vault::{Verdict, records::fence::FenceRecord, tree::Erasure};
 
 /// Removes a key from the tree, as damage would.
 pub(in crate::vault) fn lose(vault: &Vault, id: KeyId) {
@@ -218,7 +218,7 @@ async fn what_a_fence_knows_is_spared_though_its_id_cannot_be_read() {
     let tree = tree();
     let vault = over(&tree);
     let image = Arc::new(tree.twin());
-    vault.ask(crate::vault::committer::Job::EndEra).await.unwrap();
+    vault.ask(crate::vault::commit::committer::Job::EndEra).await.unwrap();
     let [_, spared, ..] = filled(&vault).await;
     let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
     let destruction = |spared| {

@@ -8,11 +8,13 @@ use crate::{
     event::{EventId, OwnerChange},
     vault::{
         KeyTrouble, Trouble,
-        disk::Disk,
-        eras::Eras,
-        fence::FenceRecord,
-        places::{self, Naming},
-        records::KeyEntry,
+        records::{
+            disk::Disk,
+            entries::KeyEntry,
+            eras::Eras,
+            fence::FenceRecord,
+            places::{self, Naming},
+        },
         tree::Value,
     },
 };

@@ -12,7 +12,7 @@ use super::{
     retire::RetireList,
 };
 #[cfg(feature = "drill")]
-use crate::vault::copy::CopiedPages;
+use crate::vault::reading::copy::CopiedPages;
 use crate::{
     crypto::Secret,
     event::VaultId,

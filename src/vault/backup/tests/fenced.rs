@@ -8,7 +8,7 @@ use crate::{
             delta::Delta,
             format::{Header, Writer},
         },
-        places,
+        records::places,
         tree::{Place as At, Value},
     },
 };
@@ -218,7 +218,10 @@ async fn a_backup_with_a_key_of_a_newer_form_is_refused_by_name() {
 /// What a newer program keeps in a vault, a hold for one, an older one must not restore without.
 #[tokio::test]
 async fn a_backup_that_holds_what_this_program_does_not_know_is_refused_before_anything_is_made() {
-    use crate::vault::{NoteKind, disk::parts, notes};
+    use crate::vault::{
+        NoteKind,
+        records::{disk::parts, notes},
+    };
     let later = NoteKind::LAST as u8 + 1;
     let note = |kind: u8, version: u8| {
         let mut content = notes::stored(b"{}");

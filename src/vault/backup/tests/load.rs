@@ -11,7 +11,8 @@ use crate::{
     crypto::DataKey,
     event::{EventId, KeyId, OwnerChange},
     vault::{
-        Claim, InventoryEntry, backup::delta::Delta, committer::Job, places, tests::claims::claim,
+        Claim, InventoryEntry, backup::delta::Delta, commit::committer::Job, records::places,
+        tests::claims::claim,
     },
 };
 

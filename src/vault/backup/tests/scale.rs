@@ -14,11 +14,10 @@ use crate::{
     crypto::random_secret,
     event::{Class, Generation, KeyId, Layout, PolicyDigest, VaultId},
     vault::{
-        core::Limits,
         pages::SledPages,
-        places::Naming,
-        records::KeyEntry,
+        records::{entries::KeyEntry, places::Naming},
         root::MemorySlot,
+        shared::Limits,
         tree::{Seed, Shape, Tree, Value, Whereabouts},
     },
 };
@@ -45,7 +44,7 @@ fn tell(what: &str, began: Instant) {
 /// A vault of so many people with one key each, made without sealing anything.
 fn vault_of(keys: u64, folder: &Path) -> Vault {
     let identity = random_secret().unwrap();
-    let naming = Naming::new(&identity, crate::vault::eras::Eras::over(Vec::new()));
+    let naming = Naming::new(&identity, crate::vault::records::eras::Eras::over(Vec::new()));
     let name = |n: u64| subject(&format!("user-{n}"));
     let mut order: Vec<_> = (0..keys).map(|n| (naming.subject(&name(n)), n)).collect();
     order.sort_unstable();

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     erasure::{KeyChange, change_key},
-    vault::{KeyOrigin, Successor, Vouched, notes, places},
+    vault::{
+        KeyOrigin, Successor, Vouched,
+        records::{notes, places},
+    },
 };
 
 #[tokio::test]

@@ -20,9 +20,9 @@ use crate::{
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
     vault::{
         InventoryEntry, KeyState, OpenAs, PageStoreKind, Vault,
-        core::Limits,
         pages::SledPages,
         root::{RootSlot, Slot},
+        shared::Limits,
         tests::{Chance, stream, subject},
         tree::{Sabotage, Shape, Tree},
     },

@@ -17,16 +17,15 @@ use std::{
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use super::super::page::{Page, PageId};
 use crate::{
     crypto::{self, Body, Context, DataKey, PublicDigest, Purpose, SECRET_BYTES, SealPart, Secret},
     event::{ErasureId, EventId, EventType, Layout, PolicyDigest, StreamName, Subject},
     vault::{
         Dead, Destruction, Doomed, KeyRequest, KeyState, Vault,
         pages::{PageStore, SledPages},
-        places,
-        records::KeyEntry,
+        records::{entries::KeyEntry, places},
         root::{RootSlot, Slot},
+        tree::page::{Page, PageId},
     },
 };
 

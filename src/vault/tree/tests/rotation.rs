@@ -13,7 +13,7 @@ use crate::{
     event::{ErasureId, Generation, Layout, PolicyDigest, StreamName, Subject},
     vault::{
         KeyRequest, Vault,
-        core::Limits,
+        shared::Limits,
         tests::{destroy, spans},
     },
 };

@@ -1,0 +1,398 @@
+//! The one writer: a thread that takes jobs in order, puts as many as are there into one write,
+//! and answers when that is on the disk.
+//!
+//! What is planned but not written yet is: `planned` keys, `changes`, and the records in
+//! [`Core::unsaved`]. A settlement waits there for the next write, since it costs nobody
+//! anything: should it be lost, the claim is found unsettled and asked about again.
+
+mod keys;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{Receiver, TryRecvError},
+    },
+};
+
+use tokio::sync::oneshot;
+
+use super::stating::Stating;
+#[cfg(feature = "backup")]
+use crate::event::Era;
+#[cfg(feature = "backup")]
+use crate::vault::backup::Delta;
+use crate::{
+    crypto::{DataKey, wipe_stack},
+    event::{Class, EventId, Generation, KeyId, Subject},
+    vault::{
+        Admission, Claim, Destroyed, Destruction, Evidence, NoteKind, VaultError, Verdict,
+        reading::cache::{Address, Current, Warm},
+        records::{
+            entries::{KeyEntry, SubjectRecord, today},
+            fence::FenceRecord,
+            places::{self, Hash},
+        },
+        root::SlotChange,
+        shared::Core,
+        tree::{Change, Erasure, Place, Value},
+    },
+};
+
+/// How many jobs one write serves at most.
+const MOST_JOBS: usize = 1024;
+/// How many settlements wait for a write of somebody else's at most.
+const MOST_UNSAVED: usize = 1024;
+/// How many counts one write takes when all are written.
+const COUNTS_PER_WRITE: usize = 1024;
+pub(in crate::vault) use keys::{Planned, Wanted};
+
+pub(in crate::vault) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
+
+/// What the committer is asked to do.
+pub(in crate::vault) enum Job {
+    Seal(Wanted, Reply<Arc<DataKey>>),
+    /// And whether the caller has to settle them: nobody else can see their store.
+    Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
+    NoteOwners(Stating, Reply<()>),
+    /// Told when it is written, if it says so; else at once.
+    Settle(Hash, Vec<(EventId, Evidence)>, bool, Reply<()>),
+    Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
+    Replay(Vec<Verdict>, Reply<Destroyed>),
+    Reopen(Subject, Reply<Option<Generation>>),
+    PutNote(NoteKind, [u8; 16], Value, Reply<()>),
+    RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    /// The history, and the secret of a new key.
+    SigningKeys(Value, Option<Vec<Change>>, Reply<()>),
+    Slot(SlotChange, Reply<()>),
+    /// Who, past which generation, and the hold on the subject's gate.
+    Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
+    RotateRoot(Reply<u64>),
+    #[cfg(feature = "backup")]
+    EndEra(Reply<Era>),
+    Flush(Reply<()>),
+    /// From when on a backup is told of all changes.
+    #[cfg(feature = "backup")]
+    OpenTap(Reply<()>),
+    /// The end of a backup: what changed last, read while nothing is written.
+    #[cfg(feature = "backup")]
+    CloseTap(Reply<Vec<Delta>>),
+}
+
+type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
+
+pub(in crate::vault) struct Committer {
+    pub(in crate::vault) core: Arc<Core>,
+    pub(in crate::vault) changes: BTreeMap<Place, Option<Value>>,
+    /// From where to where this write takes fresh page keys along. What stays there is among the
+    /// changes.
+    pub(in crate::vault) renewed: Vec<(Place, Place)>,
+    /// In order of places, so that of one stream's keys the newest generation is published last
+    /// and stays warm.
+    pub(in crate::vault) planned: BTreeMap<Place, Planned>,
+    /// The ids of the keys that this write makes.
+    minted: HashSet<KeyId>,
+    waiting: Vec<Waiting>,
+    /// Keys no longer warm, whose unused seals are to be given back.
+    pub(in crate::vault) returns: Vec<(Address, Arc<Warm>)>,
+    /// The same, of so few seals that no page is written for them before all counts are. What does
+    /// not find room here counts as used: nobody should pay a second write for a new key because
+    /// later ones take its place in memory.
+    /// No key that is destroyed waits here.
+    pub(in crate::vault) owed: HashMap<Address, Arc<Warm>>,
+    currents: HashMap<Hash, Weak<AtomicU32>>,
+}
+
+impl Committer {
+    pub(in crate::vault) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            changes: BTreeMap::new(),
+            renewed: Vec::new(),
+            planned: BTreeMap::new(),
+            minted: HashSet::new(),
+            waiting: Vec::new(),
+            returns: Vec::new(),
+            owed: HashMap::new(),
+            currents: HashMap::new(),
+        }
+    }
+
+    /// Works until nobody can ask for anything any more.
+    pub(in crate::vault) fn run(mut self, jobs: &Receiver<Job>) {
+        #[cfg(feature = "backup")]
+        if let Err(error) = self.end_exposed_era() {
+            tracing::warn!(%error, "a backup that was cut off may read what is made from now on");
+        }
+        while let Ok(job) = jobs.recv() {
+            self.take(job);
+            for _ in 1..MOST_JOBS {
+                match jobs.try_recv() {
+                    Ok(job) => self.take(job),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            if !self.waiting.is_empty() || self.core.unsaved().len() > MOST_UNSAVED {
+                // Anyone who waits is told; nobody else needs to know.
+                let _ = self.commit();
+            }
+        }
+        if let Err(error) = self.flush() {
+            tracing::warn!(%error, "the vault could not write its last counts");
+        }
+        drop(self);
+        wipe_stack();
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Seal(wanted, reply) => match self.seal(wanted) {
+                Ok((key, true)) => answer(reply, Ok(key)),
+                Ok((key, false)) => self.when_written(reply, key),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::Claim(claims, by_caller, reply) => match self.claim(&claims, by_caller) {
+                Ok(generations) => self.when_written(reply, generations),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::NoteOwners(stating, reply) => match self.note_owners(&stating) {
+                Ok(()) => self.when_written(reply, ()),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::Settle(subject, found, durably, reply) => match self.settle(subject, &found) {
+                Ok(()) if durably => self.when_written(reply, ()),
+                settled => answer(reply, settled),
+            },
+            Job::Destroy(destruction, note, reply) => {
+                let destroyed = self.destroy(&destruction, &note);
+                wipe_stack();
+                answer(reply, destroyed);
+            }
+            Job::Replay(verdicts, reply) => {
+                let replayed = self.replay(&verdicts);
+                wipe_stack();
+                answer(reply, replayed);
+            }
+            Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
+            Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
+                Ok(()) => self.when_written(reply, ()),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
+            Job::SigningKeys(note, secret, reply) => {
+                let written = self.write_signing_keys(&note, secret);
+                wipe_stack();
+                answer(reply, written);
+            }
+            Job::Slot(change, reply) => {
+                let changed = self.core.disk.tree().change_slot(change);
+                // Then memory answers nothing any more, either.
+                if self.core.disk.tree().refuse_poisoned().is_err() {
+                    self.core.disk.poison();
+                }
+                wipe_stack();
+                answer(reply, changed);
+            }
+            Job::Rotate(subject, past, admission, reply) => match self.rotate(&subject, past) {
+                Ok(generation) => self.waiting.push(Box::new(move |result| {
+                    drop(admission);
+                    answer(reply, result.map(|()| generation));
+                })),
+                Err(error) => {
+                    drop(admission);
+                    answer(reply, Err(error));
+                }
+            },
+            Job::RotateRoot(reply) => {
+                let epoch = self.rotate_root();
+                wipe_stack();
+                answer(reply, epoch);
+            }
+            #[cfg(feature = "backup")]
+            Job::EndEra(reply) => {
+                let era = self.end_era();
+                wipe_stack();
+                answer(reply, era);
+            }
+            Job::Flush(reply) => answer(reply, self.flush()),
+            #[cfg(feature = "backup")]
+            Job::OpenTap(reply) => {
+                // What is planned and not written yet is not in the tree: it comes by the tap.
+                self.core.disk.tap.open();
+                answer(reply, self.core.disk.check());
+            }
+            #[cfg(feature = "backup")]
+            Job::CloseTap(reply) => {
+                let last = self.commit().and_then(|()| Delta::read(&self.core.disk));
+                self.core.disk.tap.close();
+                answer(reply, last);
+            }
+        }
+    }
+
+    fn when_written<T: Send + 'static>(&mut self, reply: Reply<T>, value: T) {
+        self.waiting.push(Box::new(move |result| answer(reply, result.map(|()| value))));
+    }
+
+    /// New keys have a living generation.
+    pub(in crate::vault) fn skip_dead(
+        &self,
+        record: &mut SubjectRecord,
+        fence: &FenceRecord,
+    ) -> Result<(), VaultError> {
+        if fence.is_dead(record.current) {
+            let begun = record.begin_generation()?;
+            record.go_on_with(begun);
+        }
+        Ok(())
+    }
+
+    /// Turns a subject's warm keys off, but for those of this generation.
+    pub(in crate::vault) fn announce(&self, subject: &Hash, current: Option<Generation>) {
+        if let Some(cell) = self.currents.get(subject).and_then(Weak::upgrade) {
+            cell.store(current.map_or(0, |generation| generation.0), Ordering::Release);
+        }
+    }
+
+    fn current(&mut self, subject: Hash) -> Current {
+        if self.currents.len() > 2 * self.core.limits.cached_keys {
+            self.currents.retain(|_, cell| cell.strong_count() > 0);
+        }
+        if let Some(cell) = self.currents.get(&subject).and_then(Weak::upgrade) {
+            return cell;
+        }
+        let cell = Current::default();
+        self.currents.insert(subject, Arc::downgrade(&cell));
+        cell
+    }
+
+    /// Writes everything that is planned, and tells those who wait.
+    pub(in crate::vault) fn commit(&mut self) -> Result<(), VaultError> {
+        let result = self.write();
+        // Before anybody is told: of what is gone then nothing must be left, here either.
+        wipe_stack();
+        let mut waiting = std::mem::take(&mut self.waiting);
+        match result {
+            Ok(()) => {
+                waiting.drain(..).for_each(|reply| reply(Ok(())));
+                Ok(())
+            }
+            Err(error) => {
+                self.core.disk.poison();
+                let shared = Arc::new(error);
+                waiting.drain(..).for_each(|reply| reply(Err(again(&shared))));
+                Err(again(&shared))
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), VaultError> {
+        self.core.disk.check()?;
+        let mut planned = std::mem::take(&mut self.planned);
+        let mut changes = std::mem::take(&mut self.changes);
+        self.minted.clear();
+        let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
+        for (address, warm) in std::mem::take(&mut self.returns) {
+            let hash = self.core.naming.subject(&address.1);
+            let place = self.core.naming.key(&hash, &address.0, &Class::default(), warm.generation);
+            let entry = match planned.get_mut(&place) {
+                Some(planned) => Some(&mut planned.entry),
+                None => {
+                    if !given_back.contains_key(&place)
+                        && let Some(entry) = self.core.disk.key(&place)?
+                    {
+                        given_back.insert(place.clone(), entry);
+                    }
+                    given_back.get_mut(&place)
+                }
+            };
+            // A key that is destroyed meanwhile has no count any more.
+            if let Some(entry) = entry.filter(|entry| entry.id == warm.key.id()) {
+                entry.reserved -= warm.give_back().min(entry.reserved);
+                entry.last_day = entry.last_day.max(warm.last_day());
+            }
+        }
+        for planned in planned.values_mut() {
+            planned.entry.last_day = today();
+        }
+        let entries = planned.iter().map(|(place, planned)| (place, &planned.entry));
+        for (place, entry) in entries.chain(&given_back) {
+            changes.insert(place.clone(), Some(entry.encode()));
+        }
+        let unsaved = self.core.unsaved().clone();
+        for (hash, record) in &unsaved {
+            let stem = places::record(hash);
+            changes.extend(self.core.disk.set_whole(&stem, &record.encode())?);
+        }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let changes = changes.into_iter().collect();
+        let remove_ranges = std::mem::take(&mut self.renewed);
+        if remove_ranges.is_empty() {
+            self.core.disk.put(changes)?;
+        } else {
+            self.core.disk.erase(Erasure { remove_ranges, changes })?;
+        }
+        self.core.unsaved().clear();
+        for planned in planned.into_values() {
+            self.publish(planned);
+        }
+        Ok(())
+    }
+
+    /// Writes everything that is only in memory, the exact counts among it.
+    fn flush(&mut self) -> Result<(), VaultError> {
+        self.commit()?;
+        let mut warm = self.core.cache.all_warm();
+        warm.extend(std::mem::take(&mut self.owed));
+        warm.retain(|(_, warm)| warm.left() > 0);
+        // Neighbours in one write share their pages.
+        warm.sort_by_cached_key(|((_, subject), _)| self.core.naming.subject(subject));
+        while !warm.is_empty() {
+            let rest = warm.split_off(warm.len().min(COUNTS_PER_WRITE));
+            self.returns.extend(std::mem::replace(&mut warm, rest));
+            self.commit()?;
+        }
+        Ok(())
+    }
+}
+
+/// Answers the one who asked; who no longer waits need not know.
+fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
+    let _ = reply.send(result);
+}
+
+/// One failure, told to many.
+fn again(error: &Arc<VaultError>) -> VaultError {
+    match &**error {
+        VaultError::Poisoned => VaultError::Poisoned,
+        VaultError::Damaged(what) => VaultError::Damaged(what.clone()),
+        VaultError::DiskFull(_) => VaultError::DiskFull(Box::new(Shared(Arc::clone(error)))),
+        _ => VaultError::Storage(Box::new(Shared(Arc::clone(error)))),
+    }
+}
+
+struct Shared(Arc<VaultError>);
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The one around it says already that the storage failed.
+        match &*self.0 {
+            VaultError::Storage(source) | VaultError::DiskFull(source) => {
+                fmt::Display::fmt(source, f)
+            }
+            other => fmt::Display::fmt(other, f),
+        }
+    }
+}
+
+impl std::error::Error for Shared {}

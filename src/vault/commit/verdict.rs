@@ -1,0 +1,229 @@
+//! Erasures without names: made from a destruction or from fences, compared with what the vault knows, and applied
+//! again. How they are sealed is in `records::announced`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
+
+use super::{committer::Job, destroy::last_begun};
+use crate::{
+    event::{Era, ErasureId, Generation, Subject, Timestamp},
+    vault::{
+        Dead, Destroyed, Destruction, Fence, InventoryEntry, NoteKind, Taken, Vault, VaultError,
+        Verdict,
+        reading::inventory::Inventory,
+        records::{announced, entries::KeyEntry, fence::Sparing, places},
+    },
+};
+
+impl Vault {
+    /// How often the root changed: with every erasure, and now and then besides. It never falls,
+    /// except by a rollback.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn epoch(&self) -> Result<u64, VaultError> {
+        self.core().disk.tree().epoch()
+    }
+
+    /// Refuses a vault whose epoch is lower than one that was noted elsewhere.
+    ///
+    /// # Errors
+    /// [`VaultError::EpochTooLow`].
+    pub fn expect_epoch(&self, expected: u64) -> Result<(), VaultError> {
+        let found = self.epoch()?;
+        match found < expected {
+            true => Err(VaultError::EpochTooLow { found, expected, counter: None }),
+            false => Ok(()),
+        }
+    }
+
+    /// What a destruction will take, with the generations that exist now. To be asked while its
+    /// subjects are closed.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn verdict(
+        &self,
+        destruction: &Destruction,
+        note: &[u8],
+    ) -> Result<Verdict, VaultError> {
+        let core = self.core();
+        let sparing = Sparing::of(&core.naming, &destruction.spared)?;
+        let taken = destruction.doomed.iter().map(|doomed| {
+            let pseudonym = core.naming.subject(&doomed.subject);
+            let fence = core.disk.fence(&pseudonym)?;
+            let record = core.record(&pseudonym, &fence)?;
+            let last = last_begun(&fence, &record);
+            let dead: Vec<_> = match &doomed.dead {
+                Dead::All => vec![(Generation::FIRST, last)],
+                Dead::Spans(spans) => spans
+                    .iter()
+                    .map(|(from, to)| (*from.max(&Generation::FIRST), *to.min(&last)))
+                    .filter(|(from, to)| from <= to)
+                    .collect(),
+            };
+            let whole = doomed.dead == Dead::All;
+            let settled = record.open_generation().is_none();
+            let current =
+                settled && dead.iter().any(|(from, to)| (*from..=*to).contains(&record.current));
+            let mut spared = sparing.keys_of(&pseudonym, &fence);
+            spared.retain(|(at, _)| dead.iter().any(|(from, to)| (*from..=*to).contains(at)));
+            Ok(Taken { pseudonym, dead, spared, whole, closed: whole || fence.closed || current })
+        });
+        let taken = taken.collect::<Result<_, VaultError>>()?;
+        Ok(Verdict { erasure: destruction.erasure, taken, note: note.to_vec() })
+    }
+
+    /// What the fences say of all erasures so far, a few fences at a time: an erasure may come in
+    /// several parts. Blocks for page reads.
+    pub(crate) fn verdicts(
+        &self,
+    ) -> impl Iterator<Item = Result<Vec<Verdict>, VaultError>> + Send + use<> {
+        /// So that memory stays small, and that few erasures come in several parts.
+        const FENCES: usize = 1024;
+        let vault = self.clone();
+        let mut fences = Inventory::of_fences(Arc::clone(self.core()));
+        std::iter::from_fn(move || {
+            let some: Result<Vec<_>, _> = fences.by_ref().take(FENCES).collect();
+            match some {
+                Ok(some) if some.is_empty() => None,
+                Ok(some) => Some(vault.by_erasure(&some)),
+                Err(error) => Some(Err(error)),
+            }
+        })
+    }
+
+    /// The erasures of these fences.
+    fn by_erasure(&self, entries: &[InventoryEntry]) -> Result<Vec<Verdict>, VaultError> {
+        let mut verdicts: BTreeMap<ErasureId, Verdict> = BTreeMap::new();
+        for entry in entries {
+            let InventoryEntry::Fence(Fence { pseudonym, .. }) = entry else { continue };
+            let fence = self.core().disk.fence(pseudonym)?;
+            let killers = fence.dead.iter().map(|&(_, _, by)| by);
+            let later = fence.spared.values().flatten().copied();
+            let erasures: BTreeSet<ErasureId> =
+                killers.chain(later).chain(fence.whole.clone()).collect();
+            for erasure in erasures {
+                let dead = fence.taken_by(erasure);
+                let taken = Taken {
+                    pseudonym: *pseudonym,
+                    // One that found its part dead is noted like one that took all. It took nothing, and
+                    // a generation may have lived on beside its part.
+                    whole: fence.whole.contains(&erasure) && !dead.is_empty(),
+                    dead,
+                    spared: fence.left_by(erasure),
+                    closed: fence.closed,
+                };
+                let verdict = match verdicts.entry(erasure) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(new) => {
+                        let note = self.note(NoteKind::Erasure, *erasure.0.as_bytes())?;
+                        let note = note.map(|note| note.to_vec()).unwrap_or_default();
+                        new.insert(Verdict { erasure, taken: Vec::new(), note })
+                    }
+                };
+                verdict.taken.push(taken);
+            }
+        }
+        Ok(verdicts.into_values().collect())
+    }
+
+    /// The names of those of the condemned who have keys here: nobody else can be appending.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn named(&self, verdicts: &[Verdict]) -> Result<Vec<Subject>, VaultError> {
+        let core = self.core();
+        let mut names = Vec::new();
+        for taken in verdicts.iter().flat_map(|verdict| &verdict.taken) {
+            if let Some(found) = core.disk.walk(places::keys(&taken.pseudonym)).next() {
+                names.push(KeyEntry::decode(&found?.1)?.subject);
+            }
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Whether all that a verdict names is dead here.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+        for taken in &verdict.taken {
+            let fence = self.core().disk.fence(&taken.pseudonym)?;
+            if !fence.covers_all(taken) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the fences of all whom a verdict names tell of its erasure here.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) fn tells_of(&self, verdict: &Verdict) -> Result<bool, VaultError> {
+        for taken in &verdict.taken {
+            if !self.core().disk.fence(&taken.pseudonym)?.names(verdict.erasure) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Applies erasures that this vault does not know, because it was rolled back or restored, in
+    /// one batch and one change of root: what they took is destroyed and fenced as then, by
+    /// pseudonym, also where this vault never knew of the subject. Repeatable.
+    ///
+    /// It believes every verdict that it is given, and waits for no append in flight. Take verdicts
+    /// only from announcements whose signature was checked: [`erasure::replay`](crate::erasure::replay)
+    /// does both.
+    ///
+    /// # Errors
+    /// Storage errors, after which the vault is poisoned.
+    pub(crate) async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {
+        self.ask(|reply| Job::Replay(verdicts, reply)).await
+    }
+
+    /// Seals a verdict for this vault and for all that may yet be restored: under the present era,
+    /// and under those that backups hold which are neither retired nor expired. Whoever finds an
+    /// expired one cannot open what is announced from then on.
+    ///
+    /// # Errors
+    /// Those of randomness and storage.
+    pub(crate) fn seal_verdict(
+        &self,
+        verdict: &Verdict,
+        associated: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        let eras = &self.core().naming.eras;
+        let now = Timestamp::now();
+        let outstanding = self.backups()?.into_iter().filter(|backup| backup.is_outstanding(now));
+        let mut readers: Vec<Era> = outstanding.map(|backup| backup.era).collect();
+        readers.push(eras.current()?);
+        readers.sort();
+        readers.dedup();
+        let plain = announced::encode(verdict);
+        // What this program could not read again would close every vault that opens it.
+        announced::decode(verdict.erasure, &plain)?;
+        announced::seal_for(eras, &readers, &plain, associated)
+    }
+
+    /// Opens what [`Vault::seal_verdict`] sealed. `None`: it is not of this vault, or was changed, or is
+    /// sealed for eras that this vault does not know.
+    ///
+    /// # Errors
+    /// It opens, and says what this program does not understand: [`VaultError::NewerFormat`],
+    /// [`VaultError::Damaged`].
+    pub(crate) fn open_verdict(
+        &self,
+        erasure: ErasureId,
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Option<Verdict>, VaultError> {
+        announced::open_by(&self.core().naming.eras, erasure, associated, sealed)
+    }
+}

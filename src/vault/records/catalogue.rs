@@ -1,0 +1,154 @@
+//! The catalogue of backups: what the vault knows of the copies of itself.
+//!
+//! An entry is durable before the first byte of its file is written, and stays until someone says
+//! that the file is gone. So an erasure, at whatever moment it comes, can name every backup that
+//! still holds what it destroyed.
+//!
+//! An entry is a note: a JSON object with the members of [`Backup`], all of them and in their order. `keys` and
+//! `retired` are `null` where there is nothing; times are RFC 3339, the era is base64url.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{disk::Disk, notes, places};
+use crate::{
+    event::{Era, Timestamp},
+    vault::{NoteKind, Vault, VaultError, tree::Value},
+};
+
+/// The identity of one backup: a version 7 UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BackupId(pub Uuid);
+
+impl fmt::Display for BackupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl FromStr for BackupId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// A backup, as the catalogue has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Backup {
+    /// The backup's id.
+    pub backup: BackupId,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// The day by which its file is to be destroyed. It counts as gone once somebody
+    /// [says so](Vault::retire_backup).
+    pub expires: Timestamp,
+    /// The root's epoch when it was begun: what was destroyed at a later one may be in it.
+    pub epoch: u64,
+    /// The last era whose secret it holds: it reads no key id and no announcement of a later one,
+    /// but those announcements that were made while it was outstanding.
+    pub era: Era,
+    /// To whom it is sealed, as age recipients.
+    pub recipients: Vec<String>,
+    /// The name that its file was given, without its folder.
+    pub file: String,
+    /// About how many keys it holds; `None`: it was never completed, and what was written of it
+    /// may lie beside the place where it was to be.
+    pub keys: Option<u64>,
+    /// Since when it is known to be gone.
+    pub retired: Option<Timestamp>,
+}
+
+/// The state of a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum BackupState {
+    /// It can be restored.
+    Valid,
+    /// It was cut off; what there is of its file holds keys all the same.
+    Incomplete,
+    /// Its day has passed, and nobody said that it is destroyed.
+    Expired,
+    /// It no longer exists.
+    Retired,
+}
+
+impl Backup {
+    /// Returns its state at this moment.
+    pub fn state(&self, at: Timestamp) -> BackupState {
+        match self {
+            Self { retired: Some(_), .. } => BackupState::Retired,
+            Self { expires, .. } if *expires <= at => BackupState::Expired,
+            Self { keys: None, .. } => BackupState::Incomplete,
+            Self { .. } => BackupState::Valid,
+        }
+    }
+
+    /// Whether keys that were destroyed at this epoch may still be had from it. That its day has
+    /// passed destroys no file, and a clock may be wrong: until somebody says that it is gone, it counts.
+    pub(crate) fn holds(&self, epoch: Option<u64>) -> bool {
+        self.retired.is_none() && epoch.is_none_or(|epoch| self.epoch < epoch)
+    }
+
+    /// Whether it may still be restored, so that what is announced must be readable with it.
+    pub(in crate::vault) fn is_outstanding(&self, at: Timestamp) -> bool {
+        !matches!(self.state(at), BackupState::Retired | BackupState::Expired)
+    }
+
+    pub(in crate::vault) fn to_note(&self) -> Result<Value, VaultError> {
+        notes::to_json(self)
+    }
+}
+
+/// All entries.
+pub(in crate::vault) fn entries(disk: &Disk) -> Result<Vec<Backup>, VaultError> {
+    let kind = NoteKind::Backup;
+    let entries = disk.wholes(places::notes(kind))?.into_iter();
+    entries.map(|(_, note)| notes::from_json(kind, notes::content(kind, &note)?)).collect()
+}
+
+impl Vault {
+    /// The catalogue of backups, oldest first.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn backups(&self) -> Result<Vec<Backup>, VaultError> {
+        let mut backups = entries(&self.core().disk)?;
+        backups.sort_by_key(|backup| backup.backup);
+        Ok(backups)
+    }
+
+    /// The backups from which keys that were destroyed at this epoch may still be had: begun
+    /// before, and not retired. `None`: destroyed at an epoch that is not known, so that all there are
+    /// count.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn backups_before(&self, epoch: Option<u64>) -> Result<Vec<Backup>, VaultError> {
+        let mut backups = self.backups()?;
+        backups.retain(|backup| backup.holds(epoch));
+        Ok(backups)
+    }
+
+    /// Records that a backup no longer exists. `None`: the catalogue has no such backup. One that
+    /// is retired already stays as it is.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn retire_backup(&self, id: BackupId) -> Result<Option<Backup>, VaultError> {
+        let Some(mut backup) = self.backups()?.into_iter().find(|backup| backup.backup == id)
+        else {
+            return Ok(None);
+        };
+        if backup.retired.is_none() {
+            backup.retired = Some(Timestamp::now());
+            self.put_note(NoteKind::Backup, *id.0.as_bytes(), &backup.to_note()?).await?;
+        }
+        Ok(Some(backup))
+    }
+}

@@ -1,0 +1,229 @@
+//! Eras: the secrets that a vault replaces, so that a backup does not read what comes after it.
+//!
+//! The vault's identity cannot change: the places of all keys are hashes under it. It is in every
+//! backup, and anyone who finds an expired one has it for ever. So the ids of data keys, the
+//! announcements of erasures and the tags of events are made under secrets of an *era*. An era ends
+//! when a backup is made; tokens, announcements and tags name theirs. The price is one note of 32 bytes
+//! per backup. Two things still rest on the identity alone: the references in tombstones, and the ids
+//! of private halves. With a backup, however old, tombstones of one erasure can be joined.
+//!
+//! An era's name is four random bytes. So two vaults that came from one (by a backup, by an image) have no
+//! era in common but those from before, whatever became of either, and nobody else can count eras. Which was first is
+//! in the vault's notes alone.
+//!
+//! All eras stay known: a living key may be of any of them. So anyone who finds a backup reads the ids
+//! of its time and before, and can test guesses of names against them, for ever; of later ones they
+//! read nothing. Used by `places` (ids), `announced`, `tag` (tags of events) and `backup`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use aes::{Aes256, cipher::KeyInit};
+use hmac::Hmac;
+use sha2::Sha256;
+
+#[cfg(feature = "backup")]
+use super::catalogue;
+use super::{
+    disk::{Disk, parts},
+    notes, places,
+};
+#[cfg(feature = "backup")]
+use crate::vault::commit::committer::Committer;
+use crate::{
+    crypto::{Cipher, Secret, derive, keyed, random, random_secret},
+    event::{ERA_BYTES, Era},
+    vault::{
+        NoteKind, VaultError,
+        tree::{Change, Place, Value},
+    },
+};
+
+/// The keys of one era, one for each purpose.
+#[derive(Clone)]
+pub(in crate::vault) struct EraKeys {
+    pub(in crate::vault) era: Era,
+    /// The first era of a vault has 1, and each a higher one than those that it knew when it began.
+    order: u64,
+    /// Permutes the ids of data keys.
+    pub(in crate::vault) ids: Aes256,
+    /// Wraps the keys of announcements.
+    pub(in crate::vault) announcements: Arc<Cipher>,
+    /// Makes the tags of events.
+    pub(in crate::vault) tags: Hmac<Sha256>,
+    /// Makes the tags of the holes in copied events.
+    pub(in crate::vault) holes: Hmac<Sha256>,
+}
+
+impl EraKeys {
+    pub(in crate::vault) fn new(era: Era, order: u64, secret: &Secret) -> Self {
+        let ids = derive(secret, b"oubliette era 1: key ids");
+        let announcements = derive(secret, b"oubliette era 1: announcements");
+        let ids = Aes256::new((&*ids).into());
+        let tags = keyed(&derive(secret, b"oubliette era 1: event tags"));
+        let holes = keyed(&derive(secret, b"oubliette era 1: holes"));
+        Self { era, order, ids, announcements: Arc::new(Cipher::new(&announcements)), tags, holes }
+    }
+
+    /// The era that a note holds.
+    fn read(stem: &[u8], note: &[u8]) -> Result<Self, VaultError> {
+        let odd = || VaultError::Damaged("the secret of an era".into());
+        let id = places::note_id(stem).ok_or_else(odd)?;
+        let (order, era) = id.split_last_chunk::<ERA_BYTES>().ok_or_else(odd)?;
+        let (zeros, order) = order.split_last_chunk::<8>().ok_or_else(odd)?;
+        let (era, order) = (Era(*era), u64::from_be_bytes(*order));
+        let note = notes::content(NoteKind::Era, note)?;
+        let secret = <&[u8; 32]>::try_from(note).map_err(|_| odd())?;
+        if order == 0 || zeros.iter().any(|byte| *byte != 0) {
+            return Err(odd());
+        }
+        Ok(Self::new(era, order, &Secret::copy_of(secret)))
+    }
+}
+
+/// All eras of a vault: readers share them, and a copy takes their place where one is added. `None`: they lie beneath
+/// a damaged page.
+pub(in crate::vault) struct Eras(RwLock<Option<Arc<Known>>>);
+
+#[derive(Clone, Default)]
+struct Known {
+    eras: HashMap<Era, EraKeys>,
+    current: Option<Era>,
+}
+
+impl Known {
+    fn current(&self) -> Option<&EraKeys> {
+        self.eras.get(&self.current?)
+    }
+
+    fn add(&mut self, keys: EraKeys) {
+        if self.current().is_none_or(|current| current.order < keys.order) {
+            self.current = Some(keys.era);
+        }
+        self.eras.insert(keys.era, keys);
+    }
+}
+
+impl Eras {
+    /// Reads the eras, and begins the first where there is none. Damage keeps nobody from opening the
+    /// vault: what needs an era says so.
+    pub(in crate::vault) fn load(disk: &Disk) -> Result<Self, VaultError> {
+        let eras = match disk.wholes(places::notes(NoteKind::Era)).and_then(|notes| read(&notes)) {
+            Ok(eras) if eras.is_empty() => {
+                let (change, first) = Self::over(Vec::new()).begin()?;
+                disk.put(change)?;
+                vec![first]
+            }
+            Err(error @ VaultError::Damaged(_)) => {
+                tracing::warn!(%error, "the secrets of the eras cannot be read");
+                return Ok(Self(RwLock::new(None)));
+            }
+            eras => eras?,
+        };
+        Ok(Self::over(eras))
+    }
+
+    pub(in crate::vault) fn over(eras: Vec<EraKeys>) -> Self {
+        let mut known = Known::default();
+        eras.into_iter().for_each(|keys| known.add(keys));
+        Self(RwLock::new(Some(Arc::new(known))))
+    }
+
+    fn all(&self) -> Result<Arc<Known>, VaultError> {
+        // No code panics while it holds this lock.
+        let eras = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        eras.clone().ok_or_else(|| VaultError::Damaged("the secrets of the eras".into()))
+    }
+
+    /// Does something with the keys of an era; `None` if this vault does not know it.
+    pub(in crate::vault) fn with<T>(
+        &self,
+        era: Era,
+        what: impl FnOnce(&EraKeys) -> T,
+    ) -> Result<Option<T>, VaultError> {
+        Ok(self.all()?.eras.get(&era).map(what))
+    }
+
+    /// Does something with the keys of the era of all that is made now.
+    pub(in crate::vault) fn with_current<T>(
+        &self,
+        what: impl FnOnce(&EraKeys) -> T,
+    ) -> Result<T, VaultError> {
+        let none = || VaultError::Damaged("there is no era".into());
+        self.all()?.current().map(what).ok_or_else(none)
+    }
+
+    /// The era of all that is made now.
+    pub(in crate::vault) fn current(&self) -> Result<Era, VaultError> {
+        self.with_current(|keys| keys.era)
+    }
+
+    /// Whether an era began before another one, both being known.
+    pub(in crate::vault) fn is_before(&self, era: Era, other: Era) -> Result<bool, VaultError> {
+        let known = self.all()?;
+        let order = |era: Era| known.eras.get(&era).map(|keys| keys.order);
+        Ok(order(era).zip(order(other)).is_some_and(|(era, other)| era < other))
+    }
+
+    /// A new era, unlike any that is known: what is to be written, and its keys.
+    pub(in crate::vault) fn begin(&self) -> Result<(Vec<Change>, EraKeys), VaultError> {
+        let known = self.all()?;
+        let era = loop {
+            let era = Era(random()?);
+            if !known.eras.contains_key(&era) {
+                break era;
+            }
+        };
+        let order = known.current().map_or(0, |last| last.order).saturating_add(1);
+        let secret = random_secret()?;
+        let mut id = [0; 16];
+        id[4..12].copy_from_slice(&order.to_be_bytes());
+        id[12..].copy_from_slice(&era.0);
+        let note = notes::stored(secret.as_slice());
+        let change = parts(&places::note(NoteKind::Era, &id), &note)?;
+        Ok((change, EraKeys::new(era, order, &secret)))
+    }
+
+    /// After its note is on the disk.
+    #[cfg(feature = "backup")]
+    pub(in crate::vault) fn add(&self, keys: EraKeys) {
+        let mut eras = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = eras.as_mut() {
+            Arc::make_mut(known).add(keys);
+        }
+    }
+}
+
+/// The eras in these notes.
+pub(in crate::vault) fn read(notes: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
+    notes.iter().map(|(stem, note)| EraKeys::read(stem, note)).collect()
+}
+
+#[cfg(feature = "backup")]
+impl Committer {
+    /// Ends the era if a backup may hold its secret: one that was cut off by a crash, in whatever state its
+    /// file is, has not ended it.
+    pub(in crate::vault) fn end_exposed_era(&mut self) -> Result<(), VaultError> {
+        if self.core.disk.tree().is_read_only() {
+            return Ok(());
+        }
+        let current = self.core.naming.eras.current()?;
+        if catalogue::entries(&self.core.disk)?.iter().any(|backup| backup.era == current) {
+            self.end_era()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the era: what is made from now on cannot be read with a backup that was made before.
+    pub(in crate::vault) fn end_era(&mut self) -> Result<Era, VaultError> {
+        let (change, keys) = self.core.naming.eras.begin()?;
+        let era = keys.era;
+        self.changes.extend(change);
+        self.commit()?;
+        // Ids are made by this thread, so that none was made in between.
+        self.core.naming.eras.add(keys);
+        Ok(era)
+    }
+}

@@ -1,0 +1,19 @@
+//! What is recorded, and where it is in the tree.
+//!
+//! `places` is the table of all places in the tree. `entries`, `fence`, `claims`, `notes`, `eras` and `catalogue` are
+//! what is at them, and state their bytes as tables. `announced` is what leaves the vault in announcements. `wire` writes
+//! and reads all these bytes; `disk` is the tree with these types. Used by `commit`, which changes records, by `reading`,
+//! `signing` and `backup`. It decides nothing.
+
+pub(in crate::vault) mod announced;
+pub(in crate::vault) mod catalogue;
+pub(in crate::vault) mod claims;
+pub(in crate::vault) mod disk;
+pub(in crate::vault) mod entries;
+pub(in crate::vault) mod eras;
+pub(in crate::vault) mod fence;
+pub(crate) mod notes;
+pub(in crate::vault) mod places;
+#[cfg(feature = "backup")]
+pub(in crate::vault) mod tap;
+pub(in crate::vault) mod wire;

@@ -1,0 +1,454 @@
+//! Notes: what the vault and the rooms above it keep in the tree, sealed and removable for good.
+//!
+//! A note is at `3 ‖ kind ‖ id ‖ part` (see [`super::places`]). Its first byte is its version: 1, of every
+//! kind so far. The table says what follows. All numbers are big-endian; JSON is UTF-8.
+//!
+//! | kind | id | note |
+//! | --- | --- | --- |
+//! | 1 journal | of the erasure | JSON: `erasure`, `reason`, `plan`, `secret` (32 bytes as base64url), `attempt`, `earlier`, and `taken` where there is any (`src/erasure/journal.rs`) |
+//! | 2 erasure | of the erasure | JSON: its record, without names (`src/erasure/journal.rs`). Announcements and lists of erasures have a copy of it |
+//! | 3 backup | of the backup | JSON: its entry in the catalogue (see [`super::catalogue`]) |
+//! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `last`, `newest`: how far announcements are known (`src/erasure/witness/mark.rs`) |
+//! | 4 witness | 15 zeros, 1 | JSON: `gaps`, a list of announcements that are missing, each by its `event`, when it was `found`, and, where somebody `accepted` it, `by` whom and `at` what time (`src/erasure/witness/gap.rs`) |
+//! | 5 signing keys | zeros | JSON: the history (see [`super::super::signing`]) |
+//! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
+//! | 7 policy | zeros | the text of the adopted policy, UTF-8 |
+//! | 8 era | 4 zeros, its order among the vault's eras(8), its name(4) | 32 bytes: its secret (see [`super::eras`]) |
+//! | 9 claim | of the event | `H(dependent)`(16), since when(8) in microseconds (see [`super::super::commit::unsettled`]) |
+//! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read. No backup has it |
+//! | 11 believed | of an event | JSON: `believed` and `passed`, lists of announcements in it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
+//!
+//! **One rule for all notes.** A program reads a note only if it knows the note's version, and would itself
+//! write the note with these very bytes.
+//!
+//! - A higher version is [`VaultError::NewerFormat`]. No member of it is looked at.
+//! - A member that is unknown, missing or there twice, and JSON in any other spelling, is
+//!   [`VaultError::Damaged`], or an error of the room that reads the note. Each type says of which members
+//!   that holds that they are left out where there is nothing to say (`skip_serializing_if`). All others are
+//!   always there, also as `null`, `false`, 0 or an empty list.
+//! - A kind of note that the program does not know keeps the vault closed, and its backup from being
+//!   restored: [`VaultError::UnknownKind`].
+//!
+//! So a later program that has more to say writes the next version of that note, which an older one
+//! refuses when it comes to it. What an older one must not even come near (a hold, say) is a kind of its own.
+//! There is one exception: a damaged note of kind 4 and id 0 is as good as none. Then all announcements
+//! are compared, which is always right.
+
+use std::io;
+
+use serde::{Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
+
+use super::{disk::Disk, places, wire::Reader};
+use crate::vault::{
+    NoteKind, Vault, VaultError,
+    commit::committer::{Committer, Job},
+    tree::{Change, Erasure, MAX_PLACE_BYTES, Value},
+};
+
+/// The version of every kind of note.
+const VERSION: u8 = 1;
+
+impl NoteKind {
+    /// What a note of this kind is, for messages.
+    fn what(self) -> &'static str {
+        match self {
+            Self::Journal => "the journal of an erasure",
+            Self::Erasure => "the record of an erasure",
+            Self::Backup => "an entry of the catalogue of backups",
+            Self::Witness => "the note on announced erasures",
+            Self::SigningKeys => "the history of the signing keys",
+            Self::SigningSecret => "the secret of a signing key",
+            Self::Policy => "the note of the adopted policy",
+            Self::Era => "the secret of an era",
+            Self::Claim => "the note of an owner claim",
+            Self::Owners => "the note on owner rules",
+            Self::Believed => "the note on announcements in doubt",
+        }
+    }
+
+    /// The last one.
+    pub(crate) const LAST: Self = Self::Believed;
+
+    /// The kind with this number.
+    fn of(number: u8) -> Option<Self> {
+        use NoteKind::*;
+        let kinds = [
+            Journal,
+            Erasure,
+            Backup,
+            Witness,
+            SigningKeys,
+            SigningSecret,
+            Policy,
+            Era,
+            Claim,
+            Owners,
+            Believed,
+        ];
+        kinds.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// A note as it is stored.
+pub(in crate::vault) fn stored(content: &[u8]) -> Value {
+    let mut note = Zeroizing::new(Vec::with_capacity(1 + content.len()));
+    note.push(VERSION);
+    note.extend_from_slice(content);
+    note
+}
+
+/// What a stored note says.
+pub(in crate::vault) fn content(kind: NoteKind, stored: &[u8]) -> Result<&[u8], VaultError> {
+    let mut note = Reader::new(kind.what(), stored);
+    note.version(VERSION)?;
+    Ok(note.rest())
+}
+
+/// The content of a note that is JSON.
+pub(crate) fn to_json(note: &impl Serialize) -> Result<Value, VaultError> {
+    let text = serde_json::to_vec(note).map_err(|error| VaultError::Storage(Box::new(error)))?;
+    Ok(Zeroizing::new(text))
+}
+
+/// What the content of a note says that is JSON, if [`to_json`] makes the same bytes of it.
+///
+/// That one comparison finds every member that is unknown, missing or there twice, at whatever depth.
+/// Attributes of each type would not: serde takes an absent `Option` for none.
+pub(crate) fn from_json<T: Serialize + DeserializeOwned>(
+    kind: NoteKind,
+    content: &[u8],
+) -> Result<T, VaultError> {
+    let odd = || VaultError::Damaged(format!("{} does not have its form", kind.what()));
+    let note: T = serde_json::from_slice(content).map_err(|_| odd())?;
+    let mut rest = Same(content);
+    match serde_json::to_writer(&mut rest, &note) {
+        Ok(()) if rest.0.is_empty() => Ok(note),
+        _ => Err(odd()),
+    }
+}
+
+/// Takes what is written only if it is what comes next here. So no second copy is made of what may be
+/// secret.
+struct Same<'a>(&'a [u8]);
+
+impl io::Write for Same<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An error where a value is of a kind, or a note of a version, that this program does not know. The
+/// value is what one place holds.
+pub(in crate::vault) fn refuse_newer(place: &[u8], value: &[u8]) -> Result<(), VaultError> {
+    let unknown = || VaultError::UnknownKind(places::unknown(place));
+    if places::kind_of(place) == places::Kind::Odd {
+        return Err(unknown());
+    }
+    let Some(number) = places::note_number(place) else { return Ok(()) };
+    let kind = NoteKind::of(number).ok_or_else(unknown)?;
+    if !places::is_first_part(place) {
+        return Ok(());
+    }
+    // Before the version there is the length of the whole.
+    let mut note = Reader::new(kind.what(), value);
+    note.bytes(4)?;
+    note.version(VERSION)
+}
+
+/// An error where a vault holds a kind of note that this program does not know, or anything after all notes.
+/// Whatever lies beneath a damaged page is not seen.
+pub(in crate::vault) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultError> {
+    let from = places::after_notes(NoteKind::LAST);
+    match disk.tree().range(&from, &[u8::MAX; MAX_PLACE_BYTES], 1) {
+        Ok(found) => match found.first() {
+            Some((place, _)) => Err(VaultError::UnknownKind(places::unknown(place))),
+            None => Ok(()),
+        },
+        Err(error @ VaultError::Damaged(_)) => {
+            tracing::warn!(%error, "whether the vault is a newer program's cannot be seen");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a vault writes that was put back, or may have been: whom the events in the store name as owners, it does not
+/// know any more. Nothing, where that lies beneath a damaged page.
+pub(in crate::vault) fn without_looked(disk: &Disk) -> Result<Vec<Change>, VaultError> {
+    let found = disk.walk(places::notes(NoteKind::Owners));
+    match found.map(|found| Ok((found?.0, None))).collect() {
+        Err(VaultError::Damaged(_)) => Ok(Vec::new()),
+        changes => changes,
+    }
+}
+
+/// The id of the one note of the kind *policy*.
+const ADOPTED: [u8; 16] = [0; 16];
+
+impl Vault {
+    /// The text of the policy that was adopted for what is sealed with this vault; empty if none was.
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`] if a newer program wrote it; storage errors.
+    pub fn adopted_policy(&self) -> Result<String, VaultError> {
+        let text = self.note(NoteKind::Policy, ADOPTED)?.map(|note| note.to_vec());
+        String::from_utf8(text.unwrap_or_default())
+            .map_err(|_| VaultError::Damaged("the adopted policy is not UTF-8".into()))
+    }
+
+    /// Keeps the text of a policy as the one that was adopted. It is durable on return. The vault does
+    /// not read it: it is for programs that refuse to work under another one than they worked under before.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub async fn adopt_policy(&self, text: &str) -> Result<(), VaultError> {
+        // No note is as good as an empty one.
+        if self.adopted_policy()? != text {
+            self.put_note(NoteKind::Policy, ADOPTED, text.as_bytes()).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a note durably, in the place of one of that kind and id.
+    ///
+    /// Only the room that a kind belongs to knows what its notes mean, and believes what it finds: a note
+    /// that you write for it can keep the vault from opening, or an erasure from being carried out.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) async fn put_note(
+        &self,
+        kind: NoteKind,
+        id: [u8; 16],
+        note: &[u8],
+    ) -> Result<(), VaultError> {
+        let note = stored(note);
+        self.ask(|reply| Job::PutNote(kind, id, note, reply)).await
+    }
+
+    /// Removes a note physically.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub(crate) async fn remove_note(&self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
+        self.ask(|reply| Job::RemoveNote(kind, id, reply)).await
+    }
+
+    /// One note.
+    ///
+    /// # Errors
+    /// [`VaultError::NewerFormat`] if a newer program wrote it; storage errors.
+    pub(crate) fn note(
+        &self,
+        kind: NoteKind,
+        id: [u8; 16],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let note = self.core().disk.whole(&places::note(kind, &id))?;
+        note.map(|note| Ok(Zeroizing::new(content(kind, &note)?.to_vec()))).transpose()
+    }
+
+    /// All notes of a kind.
+    ///
+    /// # Errors
+    /// As of [`Vault::note`].
+    #[allow(clippy::type_complexity)]
+    pub(crate) fn notes(
+        &self,
+        kind: NoteKind,
+    ) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
+        let odd = || VaultError::Damaged("a note stands at an odd place".into());
+        let notes = self.core().disk.wholes(places::notes(kind))?;
+        let notes = notes.into_iter().map(|(stem, note)| {
+            let content = Zeroizing::new(content(kind, &note)?.to_vec());
+            Ok((places::note_id(&stem).ok_or_else(odd)?, content))
+        });
+        notes.collect()
+    }
+}
+
+#[cfg(test)]
+impl Vault {
+    /// Writes a note of the version after the one that this program knows.
+    pub(crate) async fn put_newer_note(
+        &self,
+        kind: NoteKind,
+        id: [u8; 16],
+        note: &[u8],
+    ) -> Result<(), VaultError> {
+        let mut note = stored(note);
+        note[0] = VERSION + 1;
+        self.ask(|reply| Job::PutNote(kind, id, note, reply)).await
+    }
+}
+
+impl Committer {
+    /// Plans a note, as it is to be stored.
+    pub(in crate::vault) fn put_note(
+        &mut self,
+        kind: NoteKind,
+        id: [u8; 16],
+        note: &[u8],
+    ) -> Result<(), VaultError> {
+        self.core.disk.check()?;
+        let stem = places::note(kind, &id);
+        // Notes still to be written may be of the same id.
+        if self.changes.range(stem.clone()..places::beginning_with(&stem).end).next().is_some() {
+            self.commit()?;
+        }
+        let changes = self.core.disk.set_whole(&stem, note)?;
+        self.changes.extend(changes);
+        Ok(())
+    }
+
+    pub(in crate::vault) fn remove_note(
+        &mut self,
+        kind: NoteKind,
+        id: [u8; 16],
+    ) -> Result<(), VaultError> {
+        self.commit()?;
+        let range = places::beginning_with(&places::note(kind, &id));
+        if self.core.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
+            return Ok(());
+        }
+        let mut erasure = Erasure::default();
+        if kind == NoteKind::Journal {
+            // A journal that a crash took away before it counted left its bytes under the keys of
+            // these pages, and names who was then forgotten by another. So wherever a journal may
+            // have stood gets fresh keys.
+            let all = places::notes(kind);
+            for found in self.core.disk.walk(all.clone()) {
+                let (place, value) = found?;
+                if !range.contains(&place) {
+                    erasure.changes.push((place, Some(value)));
+                }
+            }
+            erasure.remove_ranges.push((all.start, all.end));
+        } else {
+            erasure.remove_ranges.push((range.start, range.end));
+        }
+        self.core.disk.erase(erasure)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::ops::Range;
+
+    use super::*;
+
+    /// Where the members are in a JSON text, of every object in it.
+    fn members(text: &[u8]) -> Vec<Range<usize>> {
+        let (mut found, mut open, mut in_string) = (Vec::new(), Vec::<(bool, usize)>::new(), false);
+        let mut at = 0;
+        while let Some(byte) = text.get(at) {
+            match (byte, in_string) {
+                (b'\\', true) => at += 1,
+                (b'"', _) => in_string = !in_string,
+                (b'{' | b'[', false) => open.push((*byte == b'{', at + 1)),
+                (b',' | b'}' | b']', false) => {
+                    let (is_object, start) = open.last_mut().unwrap();
+                    if *is_object && *start < at {
+                        found.push(*start..at);
+                    }
+                    *start = at + 1;
+                    if *byte != b',' {
+                        open.pop();
+                    }
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        found
+    }
+
+    /// Checks the rule for a note that is JSON: it is read as it was written, and nothing else is read for
+    /// it. `read` writes again what it read. Members that may be absent, where they say nothing, are named.
+    pub(crate) fn is_strict(
+        kind: NoteKind,
+        text: &[u8],
+        may_be_absent: &[&str],
+        read: impl Fn(&[u8]) -> Option<Value>,
+    ) {
+        let is =
+            |read: Option<Value>, text: &[u8]| read.is_some_and(|read| read.as_slice() == text);
+        let told = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        assert!(is(read(text), text), "{}", told(text));
+        let members = members(text);
+        assert!(members.len() > 1);
+        for Range { start, end } in members {
+            let (before, member, after) = (&text[..start], &text[start..end], &text[end..]);
+            let more = [before, br#""unknown":1,"#, member, after].concat();
+            assert!(read(&more).is_none(), "{}", told(&more));
+            let twice = [before, member, b",", member, after].concat();
+            assert!(read(&twice).is_none(), "{}", told(&twice));
+            let name = told(member.split(|byte| *byte == b'"').nth(1).unwrap());
+            let less = match (before.strip_suffix(b","), after.strip_prefix(b",")) {
+                (_, Some(after)) => [before, after].concat(),
+                (Some(before), None) => [before, after].concat(),
+                (None, None) => [before, after].concat(),
+            };
+            match read(&less) {
+                Some(_) => assert!(may_be_absent.contains(&&*name), "{}", told(&less)),
+                None => assert!(!may_be_absent.contains(&&*name), "{}", told(&less)),
+            }
+        }
+        // Whatever is read of other bytes is another note, and would be written so.
+        let stride = 1 + text.len() / 1000;
+        let flipped = (0..text.len() * 8).step_by(stride).map(|bit| {
+            let mut changed = text.to_vec();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            changed
+        });
+        let cut = (0..text.len()).step_by(stride);
+        let cut = cut.map(|at| [&text[..at], &text[at + 1..]].concat());
+        let spaced = [[text, b" "].concat(), [b" ", text].concat()];
+        for changed in flipped.chain(cut).chain(spaced) {
+            let again = read(&changed);
+            assert!(again.is_none() || is(again, &changed), "{}", told(&changed));
+        }
+        for length in (0..text.len()).step_by(stride) {
+            assert!(read(&text[..length]).is_none(), "the first {length} bytes");
+        }
+        has_a_version(kind, text);
+    }
+
+    /// A note of a later version is refused by that name, one of none is damaged.
+    pub(crate) fn has_a_version(kind: NoteKind, of: &[u8]) {
+        let note = stored(of);
+        assert_eq!(content(kind, &note).unwrap(), of);
+        for version in (0..=255).filter(|version| *version != VERSION) {
+            let mut changed = note.clone();
+            changed[0] = version;
+            match content(kind, &changed) {
+                Err(error @ VaultError::NewerFormat { found, known: 1, .. }) if version > 1 => {
+                    assert_eq!(found, u32::from(version));
+                    assert!(error.to_string().contains("written by a newer program"), "{error}");
+                }
+                Err(VaultError::Damaged(_)) if version == 0 => {}
+                other => panic!("version {version}: {other:?}"),
+            }
+        }
+        assert!(matches!(content(kind, b""), Err(VaultError::Damaged(_))));
+    }
+
+    #[test]
+    fn every_kind_of_note_has_a_version() {
+        for number in 0..=u8::MAX {
+            let Some(kind) = NoteKind::of(number) else { continue };
+            assert_eq!(kind as u8, number);
+            has_a_version(kind, b"text");
+        }
+        let known = (0..=u8::MAX).filter_map(NoteKind::of).count();
+        assert_eq!(
+            (known, NoteKind::of(0), NoteKind::of(NoteKind::LAST as u8 + 1)),
+            (11, None, None)
+        );
+    }
+}

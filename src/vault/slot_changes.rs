@@ -1,0 +1,109 @@
+//! How the root is kept: methods of [`Vault`].
+
+use std::path::Path;
+
+#[cfg(feature = "tpm")]
+use super::TpmIndex;
+use super::{
+    Kek, MirrorState, Passphrase, SlotState, Vault, VaultError,
+    commit::committer::Job,
+    root::{KekSecret, SlotChange},
+};
+use crate::runtime;
+
+impl Vault {
+    /// Where the root slot is, and how it and its mirrors stand.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn root_slot(&self) -> Result<SlotState, VaultError> {
+        self.core().disk.tree().slot()
+    }
+
+    /// The mirrors of the root slot that may hold an earlier root: until they are overwritten, what
+    /// was forgotten since can be read with them. And its counter, if that does not tell the present
+    /// epoch: a rollback to before what was forgotten since would not be detected.
+    ///
+    /// # Errors
+    /// [`VaultError::Poisoned`].
+    pub fn stale_mirrors(&self) -> Result<Vec<MirrorState>, VaultError> {
+        let SlotState { mut mirrors, counter, .. } = self.root_slot()?;
+        mirrors.extend(counter);
+        mirrors.retain(|mirror| mirror.stale);
+        Ok(mirrors)
+    }
+
+    /// Tries again to overwrite the mirrors that could not be reached, and to raise the counter.
+    /// Opening does the same.
+    ///
+    /// # Errors
+    /// Where the slot itself fails; that a mirror still cannot be reached is no error.
+    pub async fn retry_mirrors(&self) -> Result<(), VaultError> {
+        if self.is_read_only() {
+            // Nothing was written that they could have missed.
+            return Ok(());
+        }
+        self.change_slot(SlotChange::Retry).await
+    }
+
+    /// Wraps the root by another key-encryption key. The tree stays as it is, and so does the root:
+    /// with an earlier copy of the slot and the earlier key it can still be had, until the
+    /// next erasure.
+    ///
+    /// # Errors
+    /// [`VaultError::KekUnusable`], after which nothing has changed.
+    pub async fn set_kek(
+        &self,
+        kek: &Kek,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<(), VaultError> {
+        let (kek, passphrase) = (kek.clone(), passphrase.cloned());
+        // A command may take its time.
+        let read = move || KekSecret::read(&kek, passphrase.as_ref());
+        let secret = runtime::spawn_blocking(read)?.await;
+        let secret = secret.map_err(|error| VaultError::Storage(Box::new(error)))??;
+        self.change_slot(SlotChange::Kek(secret)).await
+    }
+
+    /// Makes a mirror of the root slot; where there is one of this vault's already, takes it on.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub async fn add_mirror(&self, path: &Path) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::AddMirror(path.to_owned())).await
+    }
+
+    /// Wipes a mirror of the root slot and removes it. `lost`: it cannot be reached, and the
+    /// caller answers for it that it is destroyed.
+    ///
+    /// # Errors
+    /// [`VaultError::Mirror`].
+    pub async fn retire_mirror(&self, path: &Path, lost: bool) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::RetireMirror { path: path.to_owned(), lost }).await
+    }
+
+    /// Binds the root slot to a counter of a TPM, from the present epoch on: opening refuses a vault
+    /// and a slot that are behind it. It is made where it is not there; each vault needs one of its
+    /// own. Binding anew is how the owner goes on after a rollback was dealt with.
+    ///
+    /// # Errors
+    /// [`VaultError::Counter`], [`VaultError::Unsupported`] where it is bound to another one; after
+    /// either nothing has changed.
+    #[cfg(feature = "tpm")]
+    pub async fn bind_counter(&self, counter: &TpmIndex) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::BindCounter(counter.clone())).await
+    }
+
+    /// Binds the root slot to no counter any more, and destroys the one that it was bound to. `lost`:
+    /// it cannot be reached.
+    ///
+    /// # Errors
+    /// [`VaultError::Counter`] where it cannot be destroyed; the slot no longer notes it.
+    pub async fn release_counter(&self, lost: bool) -> Result<(), VaultError> {
+        self.change_slot(SlotChange::ReleaseCounter { lost }).await
+    }
+
+    async fn change_slot(&self, change: SlotChange) -> Result<(), VaultError> {
+        self.ask(|reply| Job::Slot(change, reply)).await
+    }
+}
