@@ -292,6 +292,51 @@ async fn a_fork_is_no_gap() {
     }
 }
 
+/// It was told as missing, or in another place or order.
+#[tokio::test]
+async fn two_copies_at_work_at_once_are_told_as_that_and_another_order_is_not() {
+    // Also where the copy was made before anything was announced.
+    for copied_after in [1, 0] {
+        let machine = four_people().await;
+        let before = machine.image();
+        forget(&machine, &["user-1"][..copied_after]).await;
+        let other = Machine::new().over_the_store_of(&machine);
+        other.restore(&machine.image());
+        let (one, two) = (machine.open().await, other.open().await);
+        for (bank, user) in [(&two, "user-2"), (&one, "user-3"), (&two, "user-4")] {
+            bank.forget(&subject(user), "asked").await.unwrap();
+        }
+        // As soon as each can know it, and once.
+        let forks = said(&machine).await.split_off(copied_after + 1);
+        let told =
+            |bank: &Oubliette<Announcements>| (bank.witnessed().forked, bank.witnessed().gap);
+        assert_eq!(told(&one), (forks[..1].to_vec(), false));
+        assert_eq!(told(&two), (forks.clone(), false));
+        drop((one, two));
+        assert_eq!(told(&other.open().await), (vec![], false));
+        // The other one has not read the last.
+        assert_eq!(told(&machine.open().await), (forks[1..].to_vec(), false));
+        assert_eq!(told(&machine.open().await), (vec![], false));
+        // A vault from before reads all of it.
+        machine.restore(&before);
+        assert_eq!(told(&machine.open().await), (forks.clone(), false));
+        // Where the order was changed, or something is missing, nobody can say.
+        machine.restore(&before);
+        machine.store.tamper(|mut events| {
+            let revisions: Vec<_> = events.iter().map(|event| event.revision).collect();
+            events.reverse();
+            let numbered = events.iter_mut().zip(revisions);
+            numbered.for_each(|(event, revision)| event.revision = revision);
+            events
+        });
+        assert_eq!(told(&machine.open().await), (vec![], true));
+        machine.restore(&before);
+        let first = said(&machine).await.pop().unwrap();
+        machine.store.tamper(without(&[first]));
+        assert_eq!(told(&machine.open_past_a_gap().await), (vec![], true));
+    }
+}
+
 /// A vault that is new to the store, or another one, misses nothing of what this one said.
 #[tokio::test]
 async fn what_another_vault_misses_closes_nothing() {

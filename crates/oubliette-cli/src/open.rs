@@ -284,6 +284,17 @@ impl Globals {
             );
             note(self.json, &text);
         }
+        if !witnessed.forked.is_empty() {
+            let forked: Vec<_> = witnessed.forked.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "two copies of this vault were at work at once, and announced without knowing of each other ({} in \
+                 oubliette-announcements: {}). All of it is applied here, but keys that the other made are unknown: find \
+                 out which of them goes on, and stop the other",
+                output::count(forked.len() as u64, "event"),
+                ids(&forked)
+            );
+            note(self.json, &text);
+        }
         if witnessed.gap {
             note(
                 self.json,

@@ -53,6 +53,10 @@ pub struct Witnessed {
     pub distrusted: Vec<SigningKeyId>,
     /// Statements about signing keys that do not count.
     pub refused: Vec<RefusedStatement>,
+    /// Announcements that name, as the last one that their vault knew, another than the one before them, and that one
+    /// stands further back: two copies of this vault were at work at once. None is missing; all of them are applied.
+    /// Not told where something seems to be in another order.
+    pub forked: Vec<EventId>,
     /// Whether announcements that the vault knows of are no longer in the store, or in another place or order: the
     /// store was put back or moved, or somebody removed them. Where some are missing, somebody
     /// [accepted](accept_gaps) that, or there would be no layer.
@@ -71,6 +75,7 @@ impl Witnessed {
         self.keys.extend(&other.keys);
         self.distrusted.extend(&other.distrusted);
         self.refused.extend(&other.refused);
+        self.forked.extend(&other.forked);
         self.gap |= other.gap;
         self.elsewhere |= other.elsewhere;
     }
@@ -256,6 +261,12 @@ fn tell(vault: &Vault, witnessed: &Witnessed) {
     }
     for RefusedStatement { event, why } in &witnessed.refused {
         tracing::warn!(%vault, %event, "a statement about signing keys does not count: {why}");
+    }
+    for event in &witnessed.forked {
+        tracing::warn!(
+            %vault, %event,
+            "an announcement does not know the one before it: two copies of this vault were at work at once"
+        );
     }
     if witnessed.elsewhere {
         tracing::info!(

@@ -1,4 +1,11 @@
 //! One reading of the stream of announcements, from the mark on or from its beginning.
+//!
+//! Each announcement names the one that its vault made or saw last before it. Where one names another than stands before
+//! it, there is a *fork* if that one stands further back: two copies of the vault were at work at once, and one did
+//! not know what the other had announced meanwhile. If it does not stand further back, it is missing, or somebody
+//! changed the order; then nothing is said of forks, because an order that was changed looks like them.
+
+use std::collections::BTreeSet;
 
 use super::{
     super::ErasureError,
@@ -22,8 +29,10 @@ pub(super) struct Reading {
     pub(super) found: Found,
     /// Whether the mark's event is not there any more.
     lost: bool,
-    /// Whether one names another before it than stands there.
-    disordered: bool,
+    /// Those that name another than stands before them, and that does not stand further back.
+    unplaced: Vec<EventId>,
+    /// Those that name one that stands further back.
+    forked: Vec<EventId>,
     /// The last event, of whichever vault.
     at: Option<At>,
     /// The last announcement of the vault's own.
@@ -55,32 +64,48 @@ impl Reading {
         let is_whole = lost || mark.at.is_none();
         // Where all is compared anew, it is not known after which of them the first one comes.
         let knows_first = !is_whole || (!lost && mark.last.is_none());
-        let (mut last, mut disordered) = (knows_first.then_some(mark.last), false);
+        let mut last = knows_first.then_some(mark.last);
+        let mut seen: BTreeSet<_> = last.flatten().into_iter().collect();
+        let (mut unplaced, mut forked) = (Vec::new(), Vec::new());
         // What comes after the last one and does not count: a later one may name it as well.
         let mut passed = None;
         for announcement in &announcements {
             let follows = announcement.follows();
             let in_order = |last| follows == last || (passed.is_some() && follows == passed);
             let in_order = last.is_none_or(in_order);
-            if found.take(vault, announcement)? {
-                disordered |= !in_order;
-                (last, passed) = (Some(Some(announcement.reference())), None);
-            } else if in_order {
-                passed = Some(announcement.reference());
+            let is_own = found.take(vault, announcement)?;
+            if !is_own && !in_order {
+                continue;
             }
+            let reference = announcement.reference();
+            if is_own {
+                // What names none was said when its vault had seen none.
+                let is_fork = follows.is_none_or(|named| seen.contains(&named));
+                match in_order {
+                    true => {}
+                    false if is_fork => forked.push(reference.event),
+                    false => unplaced.push(reference.event),
+                }
+                (last, passed) = (Some(Some(reference)), None);
+            } else {
+                passed = Some(reference);
+            }
+            seen.insert(reference);
         }
         let (replayed, _) = found.apply(vault).await?;
         let at = events.last().map(At::of);
         let last = last.flatten();
-        Ok(Self { is_whole, elsewhere, found, lost, disordered, at, last, odd, replayed })
+        Ok(Self { is_whole, elsewhere, found, lost, unplaced, forked, at, last, odd, replayed })
     }
 
-    /// With what an earlier reading told, of part of the same.
+    /// With what an earlier reading told, of part of the same. Of what it could not place this one says where it belongs;
+    /// forks before that part were told when they came.
     pub(super) fn after(mut self, earlier: Self) -> Self {
         self.replayed.splice(0..0, earlier.replayed);
         self.found.keys.splice(0..0, earlier.found.keys);
         self.found.distrusted.splice(0..0, earlier.found.distrusted);
-        self.disordered |= earlier.disordered;
+        self.forked
+            .retain(|event| earlier.forked.contains(event) || earlier.unplaced.contains(event));
         self
     }
 
@@ -92,10 +117,13 @@ impl Reading {
 
     /// What it told. `is_complete`: nothing is missing.
     pub(super) fn tell(self, is_complete: bool) -> Witnessed {
-        let Self { elsewhere, found, lost, disordered, odd, replayed, .. } = self;
+        let Self { elsewhere, found, lost, unplaced, mut forked, odd, replayed, .. } = self;
         let Found { unverifiable, compromised, keys, distrusted, refused, .. } = found;
         let compromised = compromised.into_iter().map(|(event, _)| event).collect();
-        let gap = (lost || disordered || !is_complete) && !elsewhere;
+        let gap = (lost || !unplaced.is_empty() || !is_complete) && !elsewhere;
+        if !unplaced.is_empty() {
+            forked.clear();
+        }
         Witnessed {
             replayed,
             unverifiable,
@@ -104,6 +132,7 @@ impl Reading {
             keys,
             distrusted,
             refused,
+            forked,
             gap,
             elsewhere,
         }
