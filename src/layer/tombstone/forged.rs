@@ -206,9 +206,10 @@ async fn found_in(bank: &Bank, events: &[RecordedEvent]) -> Vec<Finding<Ill>> {
         plant(&over, event).await;
     }
     let mut found = Vec::new();
-    let take = |news| match news {
-        VerifyNews::Found(finding) => found.push(finding),
-        _ => {}
+    let take = |news| {
+        if let VerifyNews::Found(finding) = news {
+            found.push(finding);
+        }
     };
     over.verify(VerifyOptions::default(), take).await.unwrap();
     // Here are no events but these.
