@@ -122,7 +122,7 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
         .drill(options, |news| match news {
             DrillNews::Found(finding) => findings.take(finding, out),
             DrillNews::Values { read } => {
-                watch.count(format!("{} read for values", count(read, "event")))
+                watch.count(format!("{} read for values", count(read, "event")));
             }
             DrillNews::Searched { bytes, of, pass: 1 } => watch.part("searched", bytes, of),
             DrillNews::Searched { bytes, of, .. } => {

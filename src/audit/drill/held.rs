@@ -17,6 +17,7 @@ use crate::{
     audit::{AuditError, Where, finding::hex},
     event::KeyId,
     vault::{DeadKey, Fate, KeyState, Trace, VaultError},
+    words,
 };
 
 /// The newest format that a root slot may have in years: what names a higher one is no slot, but
@@ -167,12 +168,12 @@ impl Run<'_> {
             self.found(Leak::ClearText.at(at(path, &Place { inside, offset }), what));
         }
         if held.unknown > 0 {
-            let what = format!("{} sealed parts of unknown keys", held.unknown);
+            let what = format!("{} of unknown keys", words::count(held.unknown, "sealed part"));
             self.found(Leak::UnknownTokens.at(whole(path), what));
         }
         for (key, (count, place)) in held.opened {
             let from = self.keys.get(&key).map_or("", |(_, from)| from);
-            let parts = if count == 1 { "1 sealed part" } else { &format!("{count} sealed parts") };
+            let parts = words::count(count, "sealed part");
             let what = format!("{parts} under key {key}, {from}");
             self.found(Leak::TokenOpens.at(at(path, &place), what));
         }
@@ -213,8 +214,9 @@ impl Run<'_> {
             let what = match self.backups.iter().filter(|backup| backup.retired.is_none()).count() {
                 0 => "encrypted with age".to_owned(),
                 count => format!(
-                    "encrypted with age; by its name it is none of the {count} backups of this \
-                     vault that are not retired"
+                    "encrypted with age; by its name it is none of the backups of this vault, of which {count} \
+                     {} not retired",
+                    words::agree(count as u64, "is", "are")
                 ),
             };
             self.found(Leak::Encrypted.at(at, what));

@@ -25,6 +25,7 @@ use crate::{
     crypto::Secret,
     event::KeyId,
     vault::{Backup, DeadKey, Vault},
+    words::count,
 };
 
 /// How many destroyed keys are tried on sealed parts. All are told.
@@ -75,7 +76,7 @@ pub(super) fn run(
         tell,
     };
     if left_out > 0 {
-        let what = format!("{left_out} sealed values are not searched for");
+        let what = format!("{} not searched for", count(left_out, "sealed value"));
         run.found(Leak::ValuesLeftOut.at(Where::Vault, what));
     }
     for path in &options.paths {

@@ -12,6 +12,7 @@ use crate::{
     event::{ErasureId, Position, RecordedEvent, SigningKeyId, StreamName, Tombstone},
     layer::tombstone::{self, Touches, Unvouched},
     store::{EventStore, Unreadable},
+    words::{agree, count},
 };
 
 /// How many tombstones of one erasure in one stream wait until one is found there that counts: as many as other
@@ -99,9 +100,15 @@ impl Tombstones {
             let not_again = left_out.get(erasure).unwrap_or(&none).difference(there).count() as u64;
             let there = there.len() as u64;
             if record.done && there + not_again < record.streams {
-                let mut what = format!("{} tombstones were set, {there} are there", record.streams);
+                let mut what = format!(
+                    "{} {} set, {there} {} there",
+                    count(record.streams, "tombstone"),
+                    agree(record.streams, "was", "were"),
+                    agree(there, "is", "are"),
+                );
                 if not_again > 0 {
-                    what.push_str(&format!(", and {not_again} are not to be set again"));
+                    let are = agree(not_again, "is", "are");
+                    what.push_str(&format!(", and {not_again} {are} not to be set again"));
                 }
                 report.found(Ill::TombstonesMissing.at(Where::Erasure(*erasure), what), tell);
             }

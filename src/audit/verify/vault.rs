@@ -14,6 +14,7 @@ use crate::{
     vault::{
         BackupState, Flaw, Judged, KeyTrouble, NoteKind, Trouble, Vault, VaultError, in_words,
     },
+    words::count,
 };
 
 /// What the vault's books say of erasures.
@@ -129,7 +130,7 @@ fn books(
             report.found(Ill::ErasurePending.at(at(), what), tell);
         }
         if record.keys > 0 && !books.fenced.contains(erasure) {
-            let what = format!("it destroyed {} keys, and no fence names it", record.keys);
+            let what = format!("it destroyed {}, and no fence names it", count(record.keys, "key"));
             report.found(Ill::RecordWithoutFence.at(at(), what), tell);
         }
     }

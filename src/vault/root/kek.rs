@@ -23,6 +23,7 @@ use crate::{
     event::{Odd, UNICODE_VERSION, typed},
     vault::VaultError,
     without_mark,
+    words::count,
 };
 
 /// How long a command may take: a key management service far away, and a person who confirms.
@@ -270,8 +271,8 @@ fn key(bytes: &[u8], raw: bool) -> Result<Secret, String> {
         }
     }
     Err(format!(
-        "{} bytes are there that are no key: it must be 32 bytes{}, as 64 hexadecimal digits or in Base64",
-        bytes.len(),
+        "what is there is no key, but {}: it must be 32 bytes{}, as 64 hexadecimal digits or in Base64",
+        count(bytes.len() as u64, "byte"),
         if raw { ", raw" } else { "" }
     ))
 }

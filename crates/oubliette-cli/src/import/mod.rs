@@ -312,7 +312,7 @@ impl Watch {
 
     fn at(&self, bytes: u64, lines: u64) {
         if let Some(bar) = &self.0 {
-            bar.set_message(format!("{lines} lines"));
+            bar.set_message(count(lines, "line"));
             if bar.length().is_some() {
                 bar.set_position(bytes);
             } else {
