@@ -390,7 +390,7 @@ async fn no_tombstone_is_missed_where_the_vault_sets_none_again_and_each_other_i
         let is_last = counts || gone.stream == stream("user-1");
         assert_eq!(missed.is_some(), is_last, "{gone:?}");
         let what = missed.map_or("", |finding| finding.what.as_str());
-        assert_eq!(what.ends_with("and 1 are not to be set again"), counts, "{what}");
+        assert_eq!(what.ends_with("and 1 is not to be set again"), counts, "{what}");
     }
 }
 
