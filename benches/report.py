@@ -153,7 +153,12 @@ def page(cases):
     yield "## How it was measured"
     yield ""
     yield (ROOT / "benches" / "method.md").read_text().strip()
-    import scale_section  # which needs this module
+    import decisions_section  # which needs this module
+
+    if decisions_section.marked():
+        yield ""
+        yield decisions_section.marked()
+    import scale_section  # likewise
 
     if scale_section.marked():
         yield ""

@@ -1,4 +1,20 @@
 //! What would go, and what stays.
+//!
+//! In the journal of an erasure its plan is a JSON object with these members, in the order of [`Plan`]:
+//!
+//! | member | what |
+//! | --- | --- |
+//! | `subject` | who asked |
+//! | `subjects` | a list, each with `subject`, `depth`, `through` (a name; absent for who asked), `generations` (a list of pairs, both ends inclusive; absent: all), `begun`, `keys` |
+//! | `streams` | a list, each with `stream`, `cause` (`request` or `owner-forgotten`), `depth`, `keys` (a list of ids), `sealed_about`, `own` |
+//! | `kept` | a list, each with `subject`, `by` (a list, each with `subject`, `unknown`), `in_part` (a list of names) |
+//! | `unsealed`, `unknown_keys`, `unvouched`, `newer` | lists, each of `stream` and `events`; an empty `newer` is absent |
+//! | `passed_over` | a number |
+//! | `foreign` | a list, each with `stream`, `subject`, `keys` |
+//! | `not_reached` | a list, each with `subject`, `event`, `owner_forgotten` (absent where `false`) |
+//! | `owners_unknown` | `true` or `false` |
+//!
+//! `newer` comes before `passed_over`. A journal has no `already`, `decided` or `mirrors`: these are for whoever asks.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "backup")]
 pub use super::tree::is_free;
-use super::{Vault, VaultError};
+use super::{Opening, Vault, VaultError};
 pub use super::{
     handle::Closure,
     tree::remove_unfinished,
@@ -52,6 +52,7 @@ pub trait Plumbing {
         stored: bool,
     ) -> impl Future<Output = Result<(), VaultError>> + Send;
 
+    fn pass(&self, subjects: &[Subject]) -> impl Future<Output = Result<(), VaultError>> + Send;
     fn close(&self, subjects: &[Subject]) -> impl Future<Output = Closure> + Send;
     fn destroy(
         &self,
@@ -103,6 +104,12 @@ impl Plumbing for Vault {
         stored: bool,
     ) -> Result<(), VaultError> {
         self.settle(subject, events, stored).await
+    }
+
+    /// Is admitted for these subjects, as an append is, and lets go at once.
+    async fn pass(&self, subjects: &[Subject]) -> Result<(), VaultError> {
+        let opening = Opening { shared: subjects.to_vec(), exclusive: Vec::new() };
+        self.admit(opening).await.map(drop)
     }
 
     async fn close(&self, subjects: &[Subject]) -> Closure {

@@ -4,6 +4,15 @@
 //! that the vault, its slot and the event store name. The place of the root slot is a hint: a file
 //! there must be this user's, and the slot of this vault. The id of the settings leads to what this
 //! user noted, or to nothing.
+//!
+//! The file is a JSON object with these members, and no others:
+//!
+//! | member | what |
+//! | --- | --- |
+//! | `oubliette` | the version: 1 |
+//! | `vault` | the id of the vault; `null` as long as the folder is being made |
+//! | `settings` | the id under which a user's settings are found ([`super::settings`]); may be absent |
+//! | `root` | the path of the root slot, where that is a file; else absent |
 
 use std::{
     fs, io,

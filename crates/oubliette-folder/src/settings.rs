@@ -4,6 +4,18 @@
 //! that is loaded, a file to write the root key to, a folder to work in: such things are taken from
 //! the command line, from the environment, and from here, `$XDG_CONFIG_HOME/oubliette/<id>.json`.
 //! The folder names no more than the id.
+//!
+//! The file is a JSON object with these members, and no others:
+//!
+//! | member | what |
+//! | --- | --- |
+//! | `oubliette` | the version: 1 |
+//! | `vault` | the id of the vault; `null` as long as it is being made |
+//! | `root` | where the root slot is: a path, or the URI of a device (`tpm:…`, `pkcs11:…`); `null`: it is not noted |
+//! | `mirrors` | paths of its mirrors; absent where there is none |
+//! | `kek` | where the key-encryption key comes from: `passphrase`, `file:PATH`, `env:VAR`, `command:CMD`; absent where there is none |
+//! | `counter` | the counter that bears witness of the slot; absent where there is none |
+//! | `vault_at`, `store_at` | where the vault and the event store are; absent where they are in the data folder |
 
 use std::{
     fs::OpenOptions,

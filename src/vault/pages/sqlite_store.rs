@@ -5,6 +5,16 @@
 //! the log at every commit and before its header is used again, and the database before a
 //! checkpoint lets the log go; SQLite also syncs the folder when it has made the log. It does not
 //! sync the folder for the database itself: that is done here.
+//!
+//! The database is `pages.db` in the folder `pages.sqlite`, and has version 1:
+//!
+//! | in it | what |
+//! | --- | --- |
+//! | application id | 0x4F756250, `OubP` |
+//! | user version | the version: 1. A higher one is refused by its number |
+//! | `pages(name, content)` | both blobs, each name once: pages as `tree/page.rs` has them, under their ids, and notes as `tree/note.rs` has them |
+//!
+//! An empty database gets these. A database with other marks is damaged. Nothing else in it is looked at.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -4,8 +4,18 @@
 //! that the file is gone. So an erasure, at whatever moment it comes, can name every backup that
 //! still holds what it destroyed.
 //!
-//! An entry is a note: a JSON object with the members of [`Backup`], all of them and in their order. `keys` and
-//! `retired` are `null` where there is nothing; times are RFC 3339, the era is base64url.
+//! An entry is a note: a JSON object with these members, all of them and in this order.
+//!
+//! | member | what |
+//! | --- | --- |
+//! | `backup` | its id: a UUID of version 7 |
+//! | `created`, `expires` | when it was begun, and by when its file is to be destroyed: instants as `docs/format.md` has them |
+//! | `epoch` | the vault's epoch when it was begun |
+//! | `era` | the last era whose secret it holds: base64url |
+//! | `recipients` | to whom it is sealed: a list of age recipients |
+//! | `file` | the name of its file, without its folder |
+//! | `keys` | about how many keys it holds; `null`: it was never completed |
+//! | `retired` | since when it is known to be gone; `null`: it is not |
 
 use std::{fmt, str::FromStr};
 

@@ -32,10 +32,21 @@
 //! | 1 | version: 3 |
 //! | 4 | the generation of new keys |
 //! | 4 | the highest generation ever begun |
-//! | list | epochs: first generation(4), the open claim's event or none, *any*(1), owners: name, the open claim's event or none |
-//! | list | what events stated: event(16), open(1), content(16), changes: hash(16) each, generation begun(4) or 0 |
+//! | list | epochs of its owners: first generation(4), the open claim's event or none, *any*(1), owners: name, the open claim's event or none |
+//! | list | what events stated: event(16), open(1), content(16) or zeros, a list of changes: hash(16) each, generation begun(4) or 0 |
 //! | list | names of former owners |
 //! | list | when generations began: generation(4) microseconds(8) |
+//!
+//! An epoch begins when owners change. It has nothing to do with the vault's epoch. A claim is open as long as nobody has
+//! said whether its event is stored; then *content* is not zero. *Content* and *hash* are keyed hashes as `H` is (see
+//! [`super::places`]):
+//!
+//! | hash | what is hashed |
+//! | --- | --- |
+//! | of a change | `add owner`, `remove owner` or `replace owner`, a zero byte, the owner's name |
+//! | of a content | `content`, a zero byte, a digest: SHA-256 over the data, then `json` or `bytes`, a space and the event's type, then the length of the data(8) |
+//!
+//! The data are those of the event before it was sealed: JSON in canonical form, or bytes.
 
 use super::{
     fence::FenceRecord,

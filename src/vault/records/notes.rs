@@ -5,7 +5,7 @@
 //!
 //! | kind | id | note |
 //! | --- | --- | --- |
-//! | 1 journal | of the erasure | JSON: `erasure`, `reason`, `plan`, `secret` (32 bytes as base64url), `attempt`, `earlier`, and `taken` where there is any (`src/erasure/journal.rs`) |
+//! | 1 journal | of the erasure | JSON: `erasure`, `reason`, `plan`, `secret` (32 bytes as base64url), `attempt`, `earlier`, and `taken` where there is any (`src/erasure/journal.rs`; the plan: `src/erasure/plan.rs`) |
 //! | 2 erasure | of the erasure | JSON: its record, without names (`src/erasure/journal.rs`). Announcements and lists of erasures have a copy of it |
 //! | 3 backup | of the backup | JSON: its entry in the catalogue (see [`super::catalogue`]) |
 //! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `last`, `newest`: how far announcements are known (`src/erasure/witness/mark.rs`) |
@@ -17,6 +17,10 @@
 //! | 9 claim | of the event | `H(dependent)`(16), since when(8) in microseconds (see [`super::super::commit::unsettled`]) |
 //! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read. No backup has it |
 //! | 11 believed | of an event | JSON: `believed` and `passed`, lists of announcements in it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
+//!
+//! In notes of kind 4, the `digest` in `at` is SHA-256 over the type of the event, and its data in canonical form or its
+//! bytes, each with its length(4) before it. Every other `digest` in notes of the kinds 4 and 11 is SHA-256 over what the
+//! announcement's signature is over.
 //!
 //! **One rule for all notes.** A program reads a note only if it knows the note's version, and would itself
 //! write the note with these very bytes.

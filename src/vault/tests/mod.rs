@@ -27,6 +27,7 @@ mod notes;
 mod races;
 mod replay;
 mod rotation;
+mod sizes;
 #[cfg(unix)]
 mod slots;
 pub(super) mod spared;

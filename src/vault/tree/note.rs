@@ -12,7 +12,7 @@
 //!
 //! | name | purpose | the plaintext, big-endian |
 //! | --- | --- | --- |
-//! | `openings` | `oubliette openings` | the number of the last opening but one(16) and of the last(16), when the folder was made(16) in nanoseconds since 1970 or 0, its path |
+//! | `openings` | `oubliette openings` | the number that is in the root slot(16) and the one that takes its place(16), the same twice as soon as the slot has it; when the folder was made(16) in nanoseconds since 1970 or 0, its path |
 //! | `epoch` | | not sealed: the epoch(8) that the page store reached at least. It only tells one wrong state from another |
 //! | `retire` | `oubliette retire list` | epoch(8), how many pages were added(4), their ids(16 each), the ids of those that they replace(16 each) |
 
