@@ -260,6 +260,8 @@ fn one_option_accepts_the_gap_that_the_very_command_finds() {
         assert!(ran.code == 0 || command == ["verify"], "{command:?}: {}", ran.stderr);
         let accepted = format!("announcement {missing} is missing, which is accepted from now on");
         assert!(ran.stderr.contains(&accepted), "{command:?}: {}", ran.stderr);
+        // What is there is applied, and that is told as well.
+        assert!(ran.stderr.contains("1 erasure announced since applied again"), "{}", ran.stderr);
         world.ok(&["read", "user-3"]);
         let told = world.run(&["verify"]).stdout;
         assert!(told.contains("accepted by ticket 12"), "{command:?}: {told}");
