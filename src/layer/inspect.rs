@@ -126,6 +126,12 @@ impl<S: EventStore> Specimens<S> {
                 self.lone = self.held.drain().map(|(_, half)| half).collect();
                 continue;
             };
+            if event.is_announcement() {
+                // Only what is signed counts of it: no note beside it, and no token in it.
+                event.metadata = None;
+                let document = Ok(Document::Clear);
+                return Ok(Some(Specimen { event, document, lone_half: false }));
+            }
             let notes = match Notes::of(event.metadata.as_ref()) {
                 Ok(notes) => notes,
                 Err(unreadable) => {

@@ -111,8 +111,13 @@ pub(super) fn subscribe<S: EventStore>(
 /// Opens an event that lies in one stream.
 fn open_single<S: EventStore>(
     layer: &Layer<S>,
-    event: RecordedEvent,
+    mut event: RecordedEvent,
 ) -> Result<Option<RecordedEvent>, StoreError> {
+    if event.is_announcement() {
+        // Nobody signed them.
+        event.metadata = None;
+        return Ok(Some(event));
+    }
     let placed = Notes::of(event.metadata.as_ref()).and_then(|notes| {
         logical_of(&layer.codec, &event.stream, &notes)?;
         Ok(notes)

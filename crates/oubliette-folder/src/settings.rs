@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | `oubliette` | the version: 1 |
 //! | `vault` | the id of the vault; `null` as long as it is being made |
-//! | `root` | where the root slot is: a path, or the URI of a device (`tpm2:…`, `pkcs11:…`); `null`: it is not noted |
+//! | `root` | where the root slot is: a path, or the URI of a device (`tpm:…`, `pkcs11:…`); `null`: it is not noted |
 //! | `mirrors` | paths of its mirrors; absent where there is none |
 //! | `kek` | where the key-encryption key comes from: `passphrase`, `file:PATH`, `env:VAR`, `command:CMD`; absent where there is none |
 //! | `counter` | the counter that bears witness of the slot; absent where there is none |

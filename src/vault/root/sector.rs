@@ -12,7 +12,7 @@
 //! | 16 | salt; zero where nothing wraps |
 //! | 12 | nonce; zero where nothing wraps |
 //! | 48 | root key and tag, AES-256-GCM; where nothing wraps: root key and zeros |
-//! | 16 | the number of the opening: a count (8), random bytes (8) |
+//! | 16 | the opening number: a count (8), random bytes (8) |
 //! | 20 | the counter: its index (4), what it read (8) at which epoch (8); zero where there is none |
 //! | 2 | number of mirrors |
 //! | … | each mirror: 2 bytes of length, its name, 8 bytes: 1 + the epoch that it is known to hold alone, or 0 |
@@ -25,7 +25,7 @@
 //! these 32 bytes, or with the key-encryption key, as key, over the text
 //! `oubliette root slot, wrapping, format 2` (the 2 is part of the text, and no version) and the salt.
 //!
-//! The associated data of the wrapped key are the 92 bytes before the nonce, and then everything from the opening's
+//! The associated data of the wrapped key are the 92 bytes before the nonce, and then everything from the opening
 //! number up to the sum.
 //!
 //! Two sectors are a slot:
@@ -37,7 +37,7 @@
 //! | PKCS#11 token | 512 | the private data object labelled `NAME.0` | `NAME.1` |
 //!
 //! A sector that is not whole counts for nothing: its sum does not fit, or what is before it does not have this form. Of two
-//! that are whole the one with the higher epoch counts, then the one with the higher number of the opening (count, then
+//! that are whole the one with the higher epoch counts, then the one with the higher opening number (count, then
 //! random bytes). Two of different vaults are damage. A mirror is a file like the slot; its root takes the place of the
 //! slot's own only where it is higher in that order.
 //!
