@@ -46,7 +46,7 @@ pub use rotate::{RotateError, Rotated, Sweeping, Swept};
 pub use sealed::Sealed;
 
 use crate::{
-    erasure::{Erased, ErasureError, Witnessed},
+    erasure::{Erased, ErasureError, Gap, Witnessed, accept_gaps},
     event::{Position, RecordedEvent, StreamName},
     policy::Policy,
     store::{
@@ -102,13 +102,41 @@ impl<S: EventStore> Oubliette<S> {
     /// [`ErasureError::NeedsWriting`] where it is open to be read only; errors of the vault.
     pub async fn open(store: S, vault: Vault, policy: Policy) -> Result<Self, ErasureError> {
         let oubliette = Self::over(store, Codec::new(vault, policy));
-        match oubliette.resume().await {
-            Ok(completed) => oubliette.layer.tell_completed(completed),
+        oubliette.begin().await?;
+        Ok(oubliette)
+    }
+
+    /// As [`Oubliette::open`], over a gap in what was announced: what this opening finds to be missing is
+    /// [accepted](accept_gaps) in this name, and returned.
+    ///
+    /// # Errors
+    /// As [`Oubliette::open`] and [`accept_gaps`]; [`ErasureError::NoGap`] where nothing is missing, so that nobody
+    /// accepts for good what is not known yet.
+    pub async fn open_past_gap(
+        store: S,
+        vault: Vault,
+        policy: Policy,
+        by: &str,
+    ) -> Result<(Self, Vec<Gap>), ErasureError> {
+        let oubliette = Self::over(store, Codec::new(vault.clone(), policy));
+        match oubliette.begin().await {
+            Err(ErasureError::WitnessGap(_)) => {}
+            begun => return begun.and(Err(ErasureError::NoGap)),
+        }
+        let accepted = accept_gaps(&vault, by).await?;
+        oubliette.begin().await?;
+        Ok((oubliette, accepted))
+    }
+
+    /// Does what must be done before anything is served.
+    async fn begin(&self) -> Result<(), ErasureError> {
+        match self.resume().await {
+            Ok(completed) => self.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
                 tracing::warn!(%error, "what the vault has to say waits for the event store");
             }
             Err(ErasureError::MirrorsPending { mirrors, erased }) => {
-                oubliette.layer.tell_completed(erased);
+                self.layer.tell_completed(erased);
                 let pending = ErasureError::MirrorsPending { mirrors, erased: vec![] };
                 tracing::warn!("{pending}");
             }
@@ -117,10 +145,10 @@ impl<S: EventStore> Oubliette<S> {
             }
             Err(error) => return Err(error),
         }
-        if let Some(vault) = oubliette.vault() {
-            oubliette.layer.mark_if_empty(vault).await?;
+        match self.vault() {
+            Some(vault) => Ok(self.layer.mark_if_empty(vault).await?),
+            None => Ok(()),
         }
-        Ok(oubliette)
     }
 
     /// Wraps a store for reading without its vault: public parts are readable, every sealed part

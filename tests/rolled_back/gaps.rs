@@ -120,6 +120,36 @@ async fn a_vault_put_back_over_a_gap_serves_nothing_until_somebody_accepts_it_by
     is_closed_over(&machine, &said[1..]).await;
 }
 
+/// In one step: what is there is applied, and that is told; what is missing is accepted.
+#[tokio::test]
+async fn an_opening_accepts_the_gap_that_it_finds_and_none_in_advance() {
+    let (machine, said) = put_back().await;
+    machine.store.tamper(without(&said[..1]));
+    let open = |by| {
+        let (store, vault) = (machine.store.clone(), machine.vault());
+        Oubliette::open_past_gap(store, vault, bank_policy(), by)
+    };
+    let unfit = open(" ").await.map(drop).unwrap_err();
+    assert!(matches!(unfit, ErasureError::UnfitName), "{unfit}");
+    is_closed_over(&machine, &said[..1]).await;
+
+    let (machine, said) = put_back().await;
+    machine.store.tamper(without(&said[..1]));
+    let open = |by| {
+        let (store, vault) = (machine.store.clone(), machine.vault());
+        Oubliette::open_past_gap(store, vault, bank_policy(), by)
+    };
+    let (bank, accepted) = open("ticket 12").await.unwrap();
+    let events: Vec<_> = accepted.iter().map(|gap| gap.event).collect();
+    assert_eq!(events, said[..1]);
+    assert_eq!(bank.witnessed().replayed.len(), 1);
+    assert_eq!(shapes(&bank).await, "! ! pt pt");
+    drop(bank);
+    let advance = open("ticket 13").await.map(drop).unwrap_err();
+    assert!(matches!(advance, ErasureError::NoGap), "{advance}");
+    drop(machine.open().await);
+}
+
 #[tokio::test]
 async fn what_comes_back_is_applied_and_nobody_has_to_accept_anything() {
     let (machine, said) = put_back().await;

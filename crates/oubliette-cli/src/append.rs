@@ -23,6 +23,7 @@ Examples:
       (exit code 3, and nothing written, unless revision 5 is the stream's last)
   generate-event | oubliette append user-456 UserMoved --data -
   oubliette append repository-1 StarAdded --subject user-7
+      (where the policy lets events of the stream name their subject)
   oubliette append user-456 UserMoved --id 6f0dbd6e-3c1e-4c53-9d0b-5b6c5f5f4d11
       (the same id again is a retry: it is answered as done, and nothing is
       written twice)

@@ -41,14 +41,15 @@ Examples:
 
 Events that were never sealed, because they are from before the layer, stay
 readable. Where there are some about the subject, forgetting is refused; remove
-them from the store first, or say --despite-unsealed. The same goes for events
-that are sealed under keys which this vault does not have, because another vault
-sealed them or this one lost them: --despite-unknown-keys. And for events that a
-newer version of this program wrote: forget with that one, or say
---despite-newer. Remove none of those.
+them from the store first, or say --despite-unsealed. It is refused as well
+where events are sealed under keys which this vault does not have, because
+another vault sealed them or this one lost them (--despite-unknown-keys), and
+where a newer version of this program wrote some: forget with that one, or say
+--despite-newer. Do not remove events of these two kinds.
 
 Nothing brings the events back afterwards. It may be repeated without a second
-effect, and is completed by the next command if the machine stops half-way. The
+effect. Once it is decided, the next command completes it if the machine stops
+half-way or the event store does not answer; no option need be repeated. The
 reason is kept for good: name no one. One that holds an e-mail address, an
 account number or the like is refused.")]
 pub(super) struct ForgetArgs {

@@ -35,8 +35,8 @@ about it.
 
 Of the vault nothing is changed, but an erasure that was cut off is completed
 first, as with every command; with --repair pages that belong to nothing are
-removed; with --read-only nothing is written. While the vault's pages are walked
-over, nobody else has it open: run it when appends may wait.")]
+removed; with --read-only nothing is written. As with every command, no other
+process may have the vault open.")]
 pub(super) struct VerifyArgs {
     /// Remove pages of the vault that belong to nothing
     #[arg(long)]

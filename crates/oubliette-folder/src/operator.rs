@@ -16,7 +16,7 @@ use oubliette::{
 impl DataFolder {
     /// Accepting, in this name, that announcements are missing: those that are missing when the folder is opened,
     /// also where nobody had found that before. Where none is missing, opening fails with
-    /// [`ErasureError::NoGap`], so that nobody says it for good. See [`erasure::accept_gaps`].
+    /// [`ErasureError::NoGap`], so that nobody says it for good. See [`Oubliette::open_past_gap`].
     #[must_use]
     pub fn past_gap(mut self, by: Option<String>) -> Self {
         self.past_gap = by;
@@ -121,19 +121,15 @@ impl DataFolder {
         policy: &Policy,
         notes: &mut Vec<String>,
     ) -> Result<Oubliette<SqliteStore>, ErasureError> {
-        let open = || Oubliette::open(store.clone(), vault.clone(), policy.clone());
-        let by = match (open().await, &self.past_gap) {
-            (Err(ErasureError::WitnessGap(_)), Some(by)) => by,
-            (Ok(_), Some(_)) => return Err(ErasureError::NoGap),
-            (opened, _) => return opened,
-        };
-        let accepted = erasure::accept_gaps(vault, by).await?;
+        let (store, vault, policy) = (store.clone(), vault.clone(), policy.clone());
+        let Some(by) = &self.past_gap else { return Oubliette::open(store, vault, policy).await };
+        let (oubliette, accepted) = Oubliette::open_past_gap(store, vault, policy, by).await?;
         notes.extend(accepted.iter().map(|gap| {
             format!(
                 "announcement {} is missing, which is accepted from now on; `verify` tells of it",
                 gap.event
             )
         }));
-        open().await
+        Ok(oubliette)
     }
 }

@@ -1,7 +1,7 @@
 //! Gaps: announcements of the vault's that the event store does not have any more.
 //!
 //! Each announcement names the one that its vault made or saw last before it. One that is named and not there
-//! was removed, or was lost with the events. Whom it took is not known, and where the vault was put back, they
+//! was removed, or was lost with the events. A vault that was put back may not know whom it took, and then they
 //! can be read in it. So nothing is served until somebody says by name that it is accepted. Until then the mark
 //! stays where it is, so that what comes back is applied.
 //!

@@ -206,9 +206,10 @@ async fn found_in(bank: &Bank, events: &[RecordedEvent]) -> Vec<Finding<Ill>> {
         plant(&over, event).await;
     }
     let mut found = Vec::new();
-    let take = |news| match news {
-        VerifyNews::Found(finding) => found.push(finding),
-        _ => {}
+    let take = |news| {
+        if let VerifyNews::Found(finding) = news {
+            found.push(finding);
+        }
     };
     over.verify(VerifyOptions::default(), take).await.unwrap();
     // Here are no events but these.
@@ -389,7 +390,7 @@ async fn no_tombstone_is_missed_where_the_vault_sets_none_again_and_each_other_i
         let is_last = counts || gone.stream == stream("user-1");
         assert_eq!(missed.is_some(), is_last, "{gone:?}");
         let what = missed.map_or("", |finding| finding.what.as_str());
-        assert_eq!(what.ends_with("and 1 are not to be set again"), counts, "{what}");
+        assert_eq!(what.ends_with("and 1 is not to be set again"), counts, "{what}");
     }
 }
 

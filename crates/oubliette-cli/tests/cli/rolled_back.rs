@@ -2,6 +2,13 @@
 
 use std::path::Path;
 
+use oubliette::{
+    layer::Oubliette,
+    policy::Policy,
+    store::SqliteStore,
+    vault::{OpenAs, Vault},
+};
+
 use crate::{
     backup::keygen,
     folders::{copy, empty},
@@ -116,6 +123,42 @@ fn a_gap_in_what_was_announced_keeps_everything_closed_until_somebody_accepts_it
     assert!(told.contains("missing in the event store") && told.contains("ticket 12"), "{told}");
 }
 
+/// Two copies of a machine over one event store, each of which forgot somebody before it heard of the other.
+#[test]
+fn two_copies_of_a_vault_that_were_at_work_at_once_are_told_as_that() {
+    let world = World::new();
+    for user in ["user-1", "user-2", "user-3"] {
+        world.ok(&["append", user, "UserRegistered", "--data", r#"{"name":"Erika"}"#]);
+    }
+    let [image, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    copy(world.dir.path(), image.path());
+    copy(world.dir.path(), other.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(world.path("oubliette-data/events")).unwrap();
+        let open = async |machine: &Path| {
+            let mut slots = std::fs::read_dir(machine.join("state/oubliette")).unwrap();
+            let (slot, vault) = (slots.next().unwrap().unwrap().path(), "oubliette-data/vault");
+            let vault = Vault::open_as(&machine.join(vault), slot.as_path(), OpenAs::TheOne);
+            let policy = Policy::sealed_by_default();
+            Oubliette::open(store.clone(), vault.unwrap(), policy).await.unwrap()
+        };
+        let (one, two) = (open(world.dir.path()).await, open(other.path()).await);
+        for (bank, user) in [(two, "user-2"), (one, "user-1")] {
+            bank.forget(&user.parse().unwrap(), "asked").await.unwrap();
+        }
+    });
+    put_back(image.path(), world.dir.path());
+    let told = world.run(&["--json", "read", "user-3"]);
+    assert!(told.code == 0 && told.stdout.contains("Erika"), "{}", told.stderr);
+    let notes = rows(&told.stderr);
+    let is_it =
+        |row: &&serde_json::Value| row["note"].to_string().contains("two copies of this vault");
+    assert_eq!(notes.iter().filter(is_it).count(), 1, "{}", told.stderr);
+    assert!(!told.stderr.contains("another place or order"), "{}", told.stderr);
+    assert_eq!(world.run(&["read", "user-1"]).stderr, "", "told once");
+}
+
 /// A vault that may not be written to notes no gap; it is found all the same.
 #[test]
 fn a_gap_is_found_where_nothing_can_be_noted() {
@@ -217,6 +260,8 @@ fn one_option_accepts_the_gap_that_the_very_command_finds() {
         assert!(ran.code == 0 || command == ["verify"], "{command:?}: {}", ran.stderr);
         let accepted = format!("announcement {missing} is missing, which is accepted from now on");
         assert!(ran.stderr.contains(&accepted), "{command:?}: {}", ran.stderr);
+        // What is there is applied, and that is told as well.
+        assert!(ran.stderr.contains("1 erasure announced since applied again"), "{}", ran.stderr);
         world.ok(&["read", "user-3"]);
         let told = world.run(&["verify"]).stdout;
         assert!(told.contains("accepted by ticket 12"), "{command:?}: {told}");
