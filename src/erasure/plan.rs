@@ -14,7 +14,7 @@
 //! | `not_reached` | a list, each with `subject`, `event`, `owner_forgotten` (absent where `false`) |
 //! | `owners_unknown` | `true` or `false` |
 //!
-//! `newer` comes before `passed_over`. A journal has no `already`, `decided` or `mirrors`: these are for whoever asks.
+//! A journal has no `already`, `decided` or `mirrors`: these are for whoever asks.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
