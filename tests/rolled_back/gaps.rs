@@ -191,6 +191,30 @@ async fn a_vault_that_knows_them_misses_the_newest() {
     assert_eq!(shapes(&machine.open().await).await, "pt pt pt pt");
 }
 
+/// It said that nobody knows whom they took, and called the day on which it was noticed the one since when.
+#[tokio::test]
+async fn what_is_told_of_a_gap_is_true_of_a_vault_that_knows_the_erasures_and_of_one_that_does_not()
+{
+    for knows in [true, false] {
+        let (machine, said) = put_back().await;
+        if knows {
+            drop(machine.open().await);
+        }
+        // One that knows them misses the newest; the other, what the newest names.
+        let missing = if knows { &said[1..] } else { &said[..1] };
+        machine.store.tamper(without(missing));
+        let closed = machine.try_open().await.unwrap_err().to_string();
+        assert!(closed.contains("unless this vault knows of those erasures"), "{closed}");
+        assert!(!closed.contains("not known"), "{closed}");
+        let over = Oubliette::unresumed(machine.store.clone(), machine.vault(), bank_policy());
+        let found = found(&over).await;
+        let (_, what) = found.iter().find(|(kind, _)| *kind == Ill::WitnessGap).unwrap();
+        let [gap] = &gaps(over.vault().unwrap()).unwrap()[..] else { panic!() };
+        assert_eq!(what.split_once("noticed ").unwrap().1, gap.found.to_string());
+        assert!(!what.contains("since"), "{what}");
+    }
+}
+
 /// What is removed in two places is two gaps, and each is accepted or comes back for itself.
 /// What is told again is sealed anew, and what stands in the store is what was told first.
 #[tokio::test]

@@ -34,7 +34,7 @@ fn key_of(class: Class) -> usize {
 
 /// Decision 25, and 5 before it.
 #[test]
-fn keys_and_fences_have_the_bytes_that_decision_25_says() {
+fn keys_and_fences_have_the_bytes_that_decisions_5_and_25_say() {
     let [plain, category, period, both] = [
         class("", ""),
         class("marketing", ""),
@@ -56,6 +56,13 @@ fn keys_and_fences_have_the_bytes_that_decision_25_says() {
     };
     let spared = [1, 2].map(|n| (Generation(n), KeyId([n as u8; 20])));
     let none = fence(&[], false);
+    let mut again = FenceRecord { closed: true, ..FenceRecord::default() };
+    for generation in [1, 2] {
+        let erasure = ErasureId::now();
+        again.kill(Generation(generation), Generation(generation), erasure, &[].into());
+        again.whole.push(erasure);
+    }
+    assert_eq!(again.encode().len() - none, 40);
     assert_eq!((none, fence(&spared[..1], false) - none), (50, 4 + 25));
     assert_eq!(fence(&spared, false) - none, 4 + 2 * 25);
     assert_eq!(fence(&spared, true) - none, 4 + 2 * 41);
