@@ -29,6 +29,7 @@ mod rolled_back;
 mod root;
 mod rotation;
 mod runbook;
+mod second_reader;
 mod settings;
 #[cfg(unix)]
 #[path = "../../../../tests/device/skip.rs"]
