@@ -36,6 +36,7 @@ fn python_opens_every_good_vector_and_no_bad_one() {
         "bad",
         "hole",
         "announcement",
+        "history",
         "tombstone",
         "signature",
         "value",

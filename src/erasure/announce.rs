@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use crate::{
         event::Era,
-        vault::{Unlearned, open_vector},
+        vault::{Unlearned, history_as_vector, open_vector},
     };
 
     fn files() -> [Value; 2] {
@@ -331,6 +331,28 @@ mod tests {
             }
             for (vector, line) in lines(&file["bad"]) {
                 assert_eq!(told(&file, &history, &line), vector["error"], "{vector}");
+            }
+        }
+    }
+
+    /// Where no statement leads to a key, the vector gives the history as its note has it.
+    #[test]
+    fn a_successor_that_waits_is_the_only_one_for_the_key_that_a_restored_vault_made() {
+        let file = crate::layer::document::vectors::committed("histories.json");
+        let read = |text: &Value| history_as_vector(text.as_str().unwrap().as_bytes()).unwrap();
+        for given in file["histories"].as_array().unwrap() {
+            let history = read(&given["history"]);
+            for (vector, said) in lines(&given["vectors"]) {
+                assert_eq!(told(&file, &history, &said), "good", "{vector}");
+                let mut after = history.clone();
+                let learned = after.learn(&said) == Ok(true);
+                assert_eq!(learned, vector["leaves"].is_string(), "{vector}");
+                if learned {
+                    assert_eq!(after, read(&vector["leaves"]), "{vector}");
+                }
+            }
+            for (vector, said) in lines(&given["bad"]) {
+                assert_eq!(told(&file, &history, &said), vector["error"], "{vector}");
             }
         }
     }

@@ -70,6 +70,8 @@ pub use root::{
 pub use root::{Pkcs11Object, Pkcs11UriError};
 #[cfg(feature = "tpm")]
 pub use root::{TpmIndex, TpmIndexError};
+#[cfg(test)]
+pub(crate) use signing::history_as_vector;
 pub(crate) use signing::{History, Vouched};
 pub use signing::{
     KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned,

@@ -108,6 +108,39 @@ async fn a_vault_put_back_learns_of_changes_of_the_key_and_of_what_the_new_one_s
     }
 }
 
+/// What the vault had made for itself stayed the last key, behind the one that took its place: nothing led to that
+/// one any more, and the vault did not open again.
+#[tokio::test]
+async fn a_vault_put_back_twice_learns_of_the_change_of_a_key_that_it_had_made_for_itself() {
+    for pinned in [false, true] {
+        let machine = Machine::new();
+        two_people(&machine.open().await).await;
+        let before = machine.image();
+        rotate(&machine.open().await, &rotation(None, false)).await;
+        machine.restore(&before);
+        let made = signs(machine.open().await.vault().unwrap());
+        let successor = if pinned { Some(machine.pin().await) } else { None };
+        let before = machine.image();
+        let learned = rotate(&machine.open().await, &rotation(successor.as_ref(), false)).await;
+        let erased = machine.open().await.forget(&subject("user-1"), "asked").await.unwrap();
+
+        machine.restore(&before);
+        let bank = machine.open().await;
+        let told = bank.witnessed();
+        assert_eq!((&told.keys, &told.replayed), (&vec![learned], &vec![erased.erasure]));
+        let vault = bank.vault().unwrap();
+        let next = if pinned { KeyOrigin::Successor } else { KeyOrigin::Rotated };
+        let wanted = [KeyOrigin::Created, KeyOrigin::Rotated, KeyOrigin::Restored, next];
+        assert_eq!(origins(vault), [&wanted[..], &[KeyOrigin::Restored]].concat());
+        assert!(![made, learned].contains(&signs(vault)), "what was replaced signs no more");
+        assert_eq!(found(&bank).await, []);
+        drop(bank);
+        let bank = machine.open().await;
+        assert_eq!(bank.witnessed(), Default::default());
+        bank.forget(&subject("user-2"), "asked").await.unwrap();
+    }
+}
+
 /// Someone took an image of the machine, with folder and slot: they have the key that signs.
 #[tokio::test]
 async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over() {

@@ -67,6 +67,18 @@ for file in ("announcements", "distrust"):
         else: assert False, f"{v['name']} counts, but is bad"
     print(f"{len(file['vectors'])} announcement vectors, {len(file['statements'])} statements of keys, {len(file['bad'])} bad ones as they should be")
 
+file = load((here / "histories.json").read_text())
+eras, counts = {token(e["era"]): bytes.fromhex(e["secret"]) for e in file["eras"]}, [0, 0]
+for given in file["histories"]:
+    known = vaults.read_history(file["vault"], given["history"].encode())
+    for v in given["vectors"]:
+        after, leaves = copy.deepcopy(known), vaults.read_history(file["vault"], v.get("leaves", given["history"]).encode())
+        after.judge(v["line"], eras)
+        assert vars(after) == vars(leaves) and list(after.keys) == list(leaves.keys), (given["name"], v["name"])
+    for v in given["bad"]: refused(v, lambda: copy.deepcopy(known).judge(v["line"], eras))
+    counts = [counts[0] + len(given["vectors"]), counts[1] + len(given["bad"])]
+print(f"{counts[0]} history vectors, {counts[1]} bad ones as they should be")
+
 file = json.loads((here / "tombstones.json").read_text())
 identity, vault, keys = bytes.fromhex(file["identity"]), uuid.UUID(file["vault"]).bytes, history(file["keys"])
 stolen, living = {key["key"] for key in file["keys"] if key["compromised"]}, set(file["living"])
@@ -128,7 +140,7 @@ file, sealed = json.loads((here / "backup.json").read_text()), (here / "backup.a
 secret, whole = age.identity(file["identity"]), bytes.fromhex(file["plaintext"]) + bytes(file["zeros"])
 assert age.unseal(sealed, secret) == whole
 read, signers = vaults.read_backup(whole)
-assert read == file["opened"], read
+assert read == file["opened"], {member for member in read if read[member] != file["opened"].get(member)}
 def changed(of, edits):
     for edit in reversed(edits): of = of[:edit["at"]] + bytes.fromhex(edit["put"]) + of[edit["at"] + edit["cut"]:]
     return of

@@ -122,19 +122,55 @@ STATED = ("signing-key", "successor")
 KINDS = ("erasure", "distrust", *STATED)
 LATER = [f"{kind}{end}" for kind in ("hold", "suspension", "restriction", "link") for end in ("", "-lifted")] + ["erasure-lifted"]
 MEMBERS = {"id", "format", "kind", "vault", "log", "about", "at", "epoch", "sealed", "public", "key", "sig"}
+def instant(text):
+    """The one spelling of an instant (section 10)."""
+    found = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{0,5}[1-9]))?Z", text, re.ASCII)
+    assert found, "form"
+    *whole, fraction = found.groups("")
+    at = datetime.datetime(*map(int, whole), int(fraction.ljust(6, "0")))
+    assert at <= datetime.datetime(9999, 12, 30, 22), "form"
+    return at
 def is_id_of(about, at):
     """Whether an id is of version 7 and carries an instant, to the millisecond."""
-    about, at = uuid.UUID(about), datetime.datetime.fromisoformat(at.replace("Z", "+00:00"))
-    millis = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(milliseconds=1)
-    return about.version == 7 and about.int >> 80 == millis
+    text, about = about, uuid.UUID(about)
+    return str(about) == text and about.version == 7 and about.int >> 80 == (at - datetime.datetime(1970, 1, 1)) // datetime.timedelta(milliseconds=1)
+def has_form(line):
+    """Whether the members are those of a kind that is carried out (section 10)."""
+    kind = line["kind"]
+    try:
+        present = set(line) - {"previous", "proof", "statement", "distrust"}
+        assert MEMBERS - {"public", "key", "sig"} <= present <= MEMBERS and type(line["sealed"]) is str
+        assert ("statement" in line) == (kind in STATED) and ("distrust" in line) == (kind == "distrust")
+        assert "proof" not in line or kind in STATED and len(token(line["proof"])) == 64
+        said = line.get("statement", line.get("distrust", {}))
+        if "statement" in line: assert set(said) - {"compromised"} == {"public", "replaces"} and len(token(said["public"])) == 32 and is_key_id(said["replaces"])
+        if "distrust" in line: assert set(said) == {"key", "compromised"} and is_key_id(said["key"])
+        assert "compromised" not in said or kind != "successor"
+        if "compromised" in said: instant(said["compromised"])
+        assert isinstance(line["epoch"], Number) and re.fullmatch(r"\d+", number(line["epoch"])) and int(number(line["epoch"])) < 2**64
+        assert is_key_id(line["log"]) and is_id_of(line["about"], instant(line["at"]))
+        assert "previous" not in line or is_reference(line["previous"])
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError): return False
+    return True
+def proved(line):
+    """Whether the key that a statement names signed it, too."""
+    try: Ed25519PublicKey.from_public_bytes(token(line["statement"]["public"])).verify(
+        token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "sig"))
+    except (InvalidSignature, KeyError): return False
+    return True
 class History:
     """A vault's signing keys: who signs, who signed, who is to (section 9)."""
     def __init__(self, vault, public):
-        self.vault, self.keys, self.pins, self.stolen, self.next = vault, {key_id(public): public}, {}, set(), {}
+        self.vault, self.keys, self.restored, self.stolen = vault, {key_id(public): public}, set(), set()
+        self.pins, self.next, self.distrusts = {}, {}, set()  # by whose place; by whose place; who distrusts whom
+    def waits_for(self, key):
+        """For whose place the successor is pinned that may take a key's, and which it is."""
+        for old in reversed([*self.keys][:[*self.keys].index(key) + 1]):
+            unused = old in self.pins and old not in self.next
+            if unused or old not in self.restored: return (old, self.pins[old]) if unused and old not in self.stolen else None
     def is_word(self, public):
-        signs = [*self.keys][-1]
-        pins = [p for k, p in self.pins.items() if k == signs and k not in self.stolen]
-        return public in [p for k, p in self.keys.items() if k not in self.stolen] + pins
+        waits = self.waits_for([*self.keys][-1])
+        return public in [p for k, p in self.keys.items() if k not in self.stolen] or bool(waits) and public == waits[1]
     def judge(self, line, eras):
         """Raises what is wrong with an announcement, and learns from a statement."""
         assert line["vault"] == self.vault, "another vault"
@@ -142,11 +178,7 @@ class History:
         if not isinstance(line["format"], Number) or number(line["format"]) != "1": wrong = "format"
         elif kind in LATER: wrong = "reserved"
         elif kind not in KINDS: wrong = "kind"
-        elif (set(line) - {"previous", "proof", "statement", "distrust"} - MEMBERS or ("statement" in line) != (kind in STATED)
-              or kind != "signing-key" and "compromised" in line.get("statement", {})
-              or ("distrust" in line) != (kind == "distrust") or ("proof" in line and kind not in STATED)): wrong = "form"
-        elif not is_key_id(line["log"]) or not is_id_of(line["about"], line["at"]): wrong = "form"
-        elif "previous" in line and not is_reference(line["previous"]): wrong = "form"
+        elif not has_form(line): wrong = "form"
         public = signer(line)
         if wrong and self.is_word(public): raise AssertionError(wrong)
         if not wrong and kind == "distrust": return self.distrust(public, line["distrust"]["key"])
@@ -161,21 +193,21 @@ class History:
         assert line["key"] not in self.stolen, "unsigned" if wrong else "compromised"
         assert not wrong, wrong
     def distrust(self, public, key):
-        """Only a later key that is trusted may. Here no successor waits for a restored vault's key."""
+        """Only a later key that is trusted may, and none that a successor waits for which was pinned for the first."""
         assert public, "forged"
         order, signer = list(self.keys), key_id(public)
         assert signer in order, "unknown signer"
+        if (key, signer) in self.distrusts: return
         assert signer not in self.stolen, "compromised"
         if key not in order: return
         assert order.index(key) < order.index(signer), "not later"
+        assert (self.waits_for(signer) or (None,))[0] != key, "not the successor"
         self.stolen.add(key)
+        self.distrusts.add((key, signer))
     def learn(self, line, kind, statement):
         public = signer(line)
         new, old = key_id(statement["public"]), statement["replaces"]
-        try: Ed25519PublicKey.from_public_bytes(token(statement["public"])).verify(
-            token(line["proof"]), spoken(b"oubliette proof of possession", line, "sealed", "proof", "sig"))
-        except (InvalidSignature, KeyError): raise AssertionError("forged")
-        assert public, "forged"
+        assert public and proved(line), "forged"
         assert old in self.keys, "gap" if line["key"] in (old, new) else "forged"
         pin = self.pins.get(old)
         pinned = kind == "signing-key" and pin == statement["public"] == public
@@ -183,12 +215,17 @@ class History:
         if (pin == statement["public"]) if kind == "successor" else self.next.get(old) == new: return
         assert old not in self.stolen, "compromised"
         assert old not in self.next and new not in self.keys, "replaced"
+        waits = pin or self.waits_for(old)
         if kind == "successor":
-            assert pin is None, "pinned before"
+            assert not waits, "pinned before"
             self.pins[old] = statement["public"]
             return
-        assert pin is None or pinned, "not the successor"
-        self.keys[new], self.next[old] = statement["public"], new
+        assert not waits or pinned, "not the successor"
+        # The key that the vault made for itself stays the last, unless it is the one that is replaced.
+        own = [key for key in [*self.keys][-1:] if key in self.restored and key != old]
+        self.keys = {**self.keys, new: statement["public"]}
+        for key in own: self.keys[key] = self.keys.pop(key)
+        self.next[old] = new
         if "compromised" in statement: self.stolen.add(old)
 def read_tombstone(v, vault, keys, stolen, living):
     """What a tombstone's signature is over, and its reference (section 8)."""
@@ -222,13 +259,18 @@ def reference(identity, erasure, stream):
     key = hmac.digest(hmac.digest(identity, b"oubliette vault 1: references", "sha256"), stream.encode(), "sha256")
     block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()
     return block.update(erasure) + block.finalize()
-RECORD = {"erasure", "at", "reason", "attempt", "keys", "subjects", "streams", "unsealed", "unknown_keys", "passed_over", "kept",
-          "foreign", "done", "destroyed", "announced"}
+RECORD = {"erasure": str, "at": instant, "reason": str, **dict.fromkeys(("attempt", "keys", "subjects", "streams", "unsealed",
+          "unknown_keys", "passed_over", "kept", "foreign"), int), **dict.fromkeys(("done", "destroyed", "announced"), bool)}
+ALSO = {"epoch": int, "replayed": instant, "dealt_with": instant}
 def read_record(text, erasure):
     """The record of an erasure (section 10)."""
     assert text[0] == 1, "format"
     record = json.loads(text[1:], object_pairs_hook=once)
-    assert RECORD <= set(record) <= RECORD | {"epoch", "replayed", "dealt_with"} and record["erasure"] == erasure
+    assert list(record) == [*RECORD, *(member for member in ALSO if member in record)] and record["erasure"] == erasure, "form"
+    for member, form in {**RECORD, **ALSO}.items():
+        value = record.get(member)
+        if form is instant and value is not None: instant(value)
+        elif member in record: assert type(value) is form and (form is not int or 0 <= value < 2**64), "form"
     assert json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode() == text[1:], "another spelling"
     return text[1:].decode()
 def read_verdict(text, erasure):
@@ -257,5 +299,5 @@ def read_verdict(text, erasure):
     record = take(number())
     assert not any(text[at:]), "something follows"
     try: record = read_record(record, erasure) if record else ""
-    except ValueError: raise AssertionError("form")
+    except (TypeError, ValueError): raise AssertionError("form")
     return {"taken": taken, "record": record}

@@ -1,8 +1,10 @@
-"""Reads the backup of a vault, written from docs/backups.md and the tables that docs/format.md lists in section 13."""
+"""Reads the backup of a vault, written from docs/backups.md and the tables that docs/format.md lists in section 13.
+
+`vault.py FILE IDENTITY-FILE` writes as JSON what a restored vault has, secrets included: nothing for a real one."""
 import datetime, hashlib, hmac, json, uuid
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 import reader
-from reader import History, Number, b64, framed, key_id, once, token
+from reader import History, Number, b64, framed, key_id, once, signer, token
 
 KINDS = range(1, 12)  # of notes
 FORMS = {(1, 1): 22, (1, 2): 38, (1, 3): 34, (2,): 21, (3,): 22}  # how many bytes a place has
@@ -148,28 +150,59 @@ def content(note):
     of.version(1)
     return note[1:]
 def exact(text, members):
-    """JSON without white space, its members in this order; those with `?` may be absent."""
+    """JSON without white space, of these members."""
     try: found = json.loads(text, object_pairs_hook=once)
     except (ValueError, AssertionError): raise AssertionError(ODD)
     assert json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode() == text, ODD
+    has(found, members)
+    return found
+def has(found, members):
+    """These members in this order; those with `?` may be absent."""
     order = [m.rstrip("?") for m in members if m.rstrip("?") in found]
     assert list(found) == order and all(m in found for m in members if not m.endswith("?")), ODD
-    return found
 ENTRY = ("backup", "created", "expires", "epoch", "era", "recipients", "file", "keys", "retired")
 def read_history(vault, note):
-    """The signing keys: each statement must lead on."""
-    said = exact(note, ("keys", "successors", "distrusts?", "due", "repeat"))
-    history = History(vault, said["keys"][0]["public"])
-    def take(line):
-        line = json.loads(json.dumps(line), parse_int=Number)
-        try: history.learn(line, line["kind"], line["statement"])
-        except AssertionError: raise AssertionError("odd: the history of signing keys has a gap")
-    for key in said["keys"]:
-        if "statement" in key: take(key["statement"])
-        for pin in said["successors"]:
-            if pin["replaces"] == key["key"]: take(pin["statement"])
-    assert list(history.keys) == [key["key"] for key in said["keys"]], "odd: the history of signing keys has a gap"
-    for key in said["keys"]: assert key_id(key["public"]) == key["key"] and (key["key"] in history.stolen) == ("compromised" in key), ODD
+    """The signing keys: something must lead to each, and say of each stolen one that it is (signing/history.rs)."""
+    said = exact(note, ("keys", "successors", "distrusts?", "due", "repeat", "retell?"))
+    said = json.loads(json.dumps(said), parse_int=Number)
+    keys, pins, distrusts = said["keys"], said["successors"], said.get("distrusts", [])
+    assert keys and said.get("distrusts") != [] and said.get("retell", True) is True and type(said["repeat"]) is bool, ODD
+    for key in keys: has(key, ("key", "public", "since", "until?", "origin", "compromised?", "statement?"))
+    for pin in pins: has(pin, ("key", "public", "since", "replaces", "statement"))
+    for text in [of[when] for of in keys + pins for when in ("since", "until", "compromised") if when in of]:
+        try: reader.instant(text)
+        except (AssertionError, TypeError, ValueError): raise AssertionError(ODD)
+    for line in [of["statement"] for of in keys + pins if "statement" in of] + distrusts:
+        assert list(line) == ["id", *sorted(line.keys() - {"id"})] and line["vault"] == vault and reader.has_form(line), ODD
+    history, stated = History(vault, keys[0]["public"]), set()
+    def stands(so): assert so, "odd: the history of signing keys has a gap"
+    def leads(line, kind, of): return line["kind"] == kind and line["statement"]["public"] == of["public"] and reader.proved(line)
+    for n, key in enumerate(keys):
+        stands(key_id(key["public"]) == key["key"])
+        line, origin = key.get("statement"), key["origin"]
+        stands((line is None) == (origin in ("created", "restored")) and (origin == "created") == (n == 0))
+        if origin == "restored": history.restored.add(key["key"])
+        if line:
+            old = line["statement"]["replaces"]
+            stands(leads(line, "signing-key", key) and old in history.keys and origin in ("rotated", "successor"))
+            stands(signer(line) == (key["public"] if origin == "successor" else history.keys[old]))
+            stands(origin == "rotated" or any((pin["key"], pin["replaces"]) == (key["key"], old) for pin in pins))
+            history.next[old] = key["key"]
+            if "compromised" in line["statement"]: stated.add(old)
+        history.keys[key["key"]] = key["public"]
+    for pin in pins:
+        line = pin["statement"]
+        stands(key_id(pin["public"]) == pin["key"] and leads(line, "successor", pin))
+        stands(line["statement"]["replaces"] == pin["replaces"] and signer(line) == history.keys.get(pin["replaces"], ""))
+        history.pins.setdefault(pin["replaces"], pin["public"])
+    order = list(history.keys)
+    for line in distrusts:
+        key, by = line["distrust"]["key"], line["key"]
+        assert line["kind"] == "distrust" and signer(line) == history.keys.get(by, "") and key in order[:order.index(by)], ODD
+        history.distrusts.add((key, by))
+        stated.add(key)
+    history.stolen = {key["key"] for key in keys if "compromised" in key}
+    assert history.stolen == stated, ODD
     return history
 def read_backup(plain):
     """What a restored vault has: see `opened` in backup.json."""
@@ -186,9 +219,10 @@ def read_backup(plain):
         secret, order = content(note), int.from_bytes(stem[6:14], "big")
         assert len(secret) == 32 and order and not any(stem[2:6]), "odd: the secret of an era"
         eras.append({"era": b64(stem[14:]), "order": order, "secret": secret.hex()})
-    history = parted(3, 5)
-    assert history, "odd: it has no history of signing keys"
-    history = read_history(header["vault"], content(history.popitem()[1]))
+    note = parted(3, 5)
+    assert note, "odd: it has no history of signing keys"
+    note = content(note.popitem()[1])
+    history, policy = read_history(header["vault"], note), parted(3, 7)
     entry = parted(3, 3, *uuid.UUID(header["backup"]).bytes)
     assert entry, "odd: it is not in its own catalogue"
     entry = content(entry.popitem()[1])
@@ -208,5 +242,12 @@ def read_backup(plain):
         if is_key(place) and (secret := secrets.get(value[1:5])): assert leads_to(value[1:21], place, secret), "an id of another place"
     keys = [read_key(value)[0] for place, value in values.items() if is_key(place)]
     return header | {"identity": header["identity"].hex(), "entry": entry.decode(), "keys": keys, "fences": fences, "eras": eras,
-                     "policy": content(parted(3, 7).popitem()[1]).decode(), "values": len(values),
+                     "history": note.decode(), "policy": content(policy.popitem()[1]).decode() if policy else None, "values": len(values),
                      "digest": hashlib.sha256(framed(*(part for both in values.items() for part in both))).hexdigest()}, history
+
+if __name__ == "__main__":
+    import pathlib, re, sys
+    import age
+    file, identity = map(pathlib.Path, sys.argv[1:])
+    identity = re.search(r"^AGE-SECRET-KEY-1\S+", identity.read_text(), re.M)[0]
+    print(json.dumps(read_backup(age.unseal(file.read_bytes(), age.identity(identity)))[0]))

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 mod distrust;
+mod histories;
 
 use super::{super::ErasureRecord, *};
 use crate::{
@@ -290,6 +291,33 @@ fn odd_orders() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// An instant in spellings that nobody writes. All but one are the same instant.
+fn odd_instants(instant: &str) -> Vec<String> {
+    let whole = instant.trim_end_matches('Z');
+    let (date, time) = whole.split_once('T').unwrap();
+    let fraction = if whole.contains('.') { "" } else { "." };
+    vec![
+        format!("{whole}{fraction}0Z"),
+        format!("{whole}{fraction}000000Z"),
+        format!("{whole}{fraction}000000000Z"),
+        format!("{whole}{fraction}0000001Z"),
+        format!("{whole}+00:00"),
+        format!("{whole}-00:00"),
+        format!("{whole}z"),
+        format!("{date}t{time}Z"),
+        format!("{date} {time}Z"),
+        format!("{whole}Z[UTC]"),
+        format!("{whole} Z"),
+        format!(" {whole}Z"),
+        format!("+00{whole}Z"),
+        format!("{}T{}Z", date.replace('-', ""), time.replace(':', "")),
+        whole.to_owned(),
+        "2023-13-01T00:00:00Z".to_owned(),
+        "yesterday".to_owned(),
+        String::new(),
+    ]
+}
+
 /// Another last bit but one of a text in base64url that is long enough.
 fn flipped(line: &Value, member: &str) -> Value {
     let mut text = line[member].as_str().unwrap().to_owned().into_bytes();
@@ -415,6 +443,27 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     };
     add("a member of the record of which nobody knows", "form", edited("{", "{\"more\":1,"));
     add("a member of the record missing", "form", edited("\"keys\":3,", ""));
+    add(
+        "members of the record in another order",
+        "form",
+        edited("\"keys\":3,\"subjects\":2,", "\"subjects\":2,\"keys\":3,"),
+    );
+    add(
+        "a number of the record in another spelling",
+        "form",
+        edited("\"keys\":3,", "\"keys\":3.0,"),
+    );
+    add("a number of the record that is a text", "form", edited("\"keys\":3,", "\"keys\":\"3\","));
+    for spelled in odd_instants("2023-06-30T03:34:18.518Z") {
+        let name = format!("a record of what was decided at {spelled}");
+        let decided = of_record(&|record| {
+            let text = String::from_utf8(record).unwrap();
+            let decided = text.replace("2023-06-30T03:34:18.518Z", &spelled);
+            assert_ne!(decided, text);
+            decided.into_bytes()
+        });
+        add(&name, "form", decided);
+    }
     add("the record of another erasure", "form", edited("8057", "8058"));
     add(
         "a record cut by a byte",
@@ -448,6 +497,18 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
         ("an erasure whose id carries another millisecond", ERASURE.replace("ac96", "ac97")),
     ] {
         add(name, "form", first().with("about", id).line());
+    }
+    for spelled in odd_instants("2023-06-30T03:34:18.518Z") {
+        add(&format!("decided at {spelled}"), "form", first().with("at", spelled).line());
+    }
+    let at = "2026-12-03T00:00:00Z";
+    for spelled in odd_instants(at) {
+        let mut change = statement(43, "signing-key", at, 53, SUCCESSOR, PRESENT).by(SUCCESSOR);
+        change.line["at"] = spelled.clone().into();
+        add(&format!("a statement at {spelled}"), "form", change.line());
+        let mut change = statement(43, "signing-key", at, 53, SUCCESSOR, PRESENT).by(SUCCESSOR);
+        change.line["statement"]["compromised"] = spelled.clone().into();
+        add(&format!("a key that is stolen since {spelled}"), "form", change.line());
     }
     let mut later =
         statement(42, "signing-key", "2026-12-03T00:00:00Z", 52, SUCCESSOR, PRESENT).by(SUCCESSOR);

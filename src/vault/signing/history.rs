@@ -489,7 +489,7 @@ impl History {
     }
 
     /// Adds a key; the vault's own is the last one from then on. Of another's change, what this vault made
-    /// for itself stays the last.
+    /// for itself stays the last, unless it is what was changed.
     pub(crate) fn change(&mut self, said: &Announcement, is_successor: bool, own: bool) {
         let Some(stated) = Said::of(said) else { return };
         if let Some(old) = self.keys.iter_mut().find(|info| info.key == stated.statement.replaces) {
@@ -509,7 +509,11 @@ impl History {
             compromised: None,
             statement: Some(said.clone()),
         };
-        let made = self.keys.pop_if(|last| !own && last.origin == KeyOrigin::Restored);
+        let replaced = stated.statement.replaces;
+        let stays = |last: &mut SigningKeyInfo| {
+            !own && last.origin == KeyOrigin::Restored && last.key != replaced
+        };
+        let made = self.keys.pop_if(stays);
         self.keys.push(info);
         self.keys.extend(made);
     }

@@ -134,9 +134,17 @@ pub(super) fn read(note: &[u8]) -> Result<History, VaultError> {
     let history: History = notes::from_json(NoteKind::SigningKeys, note)?;
     match history.trouble() {
         None => Ok(history),
-        Some(Odd::Form) => Err(VaultError::Damaged("the history of the signing keys".into())),
+        Some(Odd::Form) => Err(VaultError::Damaged(
+            "the history of the signing keys does not have its form".into(),
+        )),
         Some(Odd::Gap(key)) => Err(VaultError::SigningKeyGap(key)),
     }
+}
+
+/// The history of which a vector has what is in its note.
+#[cfg(test)]
+pub(crate) fn history_as_vector(content: &[u8]) -> Result<History, VaultError> {
+    read(&notes::stored(content))
 }
 
 fn note(history: &History) -> Result<Value, VaultError> {

@@ -7,6 +7,7 @@ const STOLEN_FIRST: u8 = 21;
 const SECOND: u8 = 22;
 const SIGNS: u8 = 23;
 const NEVER_IN_IT: u8 = 24;
+const NEXT: u8 = 25;
 
 const NOTICED: &str = "2026-11-28T00:00:00Z";
 const SINCE: &str = "2026-10-01T00:00:00Z";
@@ -50,9 +51,13 @@ fn bad() -> Vec<Value> {
             "public": signer(NEVER_IN_IT).public().to_string(), "replaces": log(SECOND),
         }),
     );
+    let spelled = |spelled: &str| {
+        let distrust = json!({ "key": log(SECOND), "compromised": spelled });
+        case(15, "distrust", NOTICED).with("distrust", distrust).by(SIGNS).line()
+    };
     let mut proved = distrust(12, SECOND, SIGNS);
     proved.prover = Some(SIGNS);
-    vec![
+    let mut all = vec![
         bad(
             "an erasure that only a distrusted key announces",
             "compromised",
@@ -78,7 +83,11 @@ fn bad() -> Vec<Value> {
         bad("a distrust that names a key to come", "form", to_come.line()),
         bad("a distrust with a proof", "form", proved.line()),
         bad("an erasure that distrusts a key", "form", erasure(13).distrusting(SECOND).line()),
-    ]
+    ];
+    all.extend(odd_instants(SINCE).into_iter().map(|since| {
+        bad(&format!("a distrust of a key that is stolen since {since}"), "form", spelled(&since))
+    }));
+    all
 }
 
 #[test]
@@ -95,11 +104,16 @@ fn the_committed_vectors_of_distrust_are_what_is_written_today() {
         &json!({
             "vault": VAULT, "eras": [{ "era": era, "secret": hex(&secret) }],
             "keys": [stolen, key(SECOND), key(SIGNS)],
+            "successor": key(NEXT),
             "vectors": [good("by the key that signs", erasure(4))],
             "statements": [
                 good("the key is changed", changed(1, "2026-01-01T00:00:00Z", STOLEN_FIRST, SECOND)),
                 good("and again", changed(2, "2026-06-01T00:00:00Z", SECOND, SIGNS)),
                 good("the first key was stolen", distrust(3, STOLEN_FIRST, SIGNS)),
+                good(
+                    "the next successor",
+                    statement(14, "successor", NOTICED, 34, NEXT, SIGNS).with("log", log(STOLEN_FIRST)),
+                ),
             ],
             "bad": bad(),
         }),

@@ -186,6 +186,16 @@ pub(super) fn vectors() -> Vec<Value> {
             vec![(DEAD, Body::Json(WHOLE), "", 0)],
         )
         .by(By::Us(LATER)),
+        Case::new(
+            "shredded-but-anothers",
+            "the first key is destroyed and another person's lives: the event is of nobody any more",
+            vec![
+                (DEAD, Body::Fields(list(&[("", 1, r#""text":"hello""#)])), "", 0),
+                (OTHERS, Body::Fields(list(&[("", 2, r#""iban":"DE02""#)])), "", 0),
+            ],
+        )
+        .public(r#"{"amount":1}"#)
+        .notes(Notes { fields: fields(&[&["*"], &["/iban"]]), ..Notes::default() }),
     ];
     let mut vectors: Vec<Value> =
         (1u8..).zip(cases).map(|(number, case)| case.good(number)).collect();

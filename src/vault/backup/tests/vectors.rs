@@ -21,6 +21,7 @@ use crate::{
             Delta,
             format::{Header, WASH_BYTES, Writer},
         },
+        history_as_vector,
         records::{
             disk,
             entries::KeyEntry,
@@ -136,9 +137,10 @@ impl Said {
     }
 }
 
-/// The history of the vectors of announcements.
+/// The history of the vectors of distrust: a successor is pinned, a key distrusted, and tombstones are still to be
+/// set again.
 fn history() -> Vec<u8> {
-    let file = committed("announcements.json");
+    let file = committed("distrust.json");
     let mut history = History::begin(file["keys"][0]["public"].as_str().unwrap().parse().unwrap());
     let began = history.signing_since();
     for vector in file["statements"].as_array().unwrap() {
@@ -146,7 +148,24 @@ fn history() -> Vec<u8> {
         assert_eq!(history.learn(&said), Ok(true));
     }
     let text = String::from_utf8(notes::to_json(&history).unwrap().to_vec()).unwrap();
-    text.replacen(&began.to_string(), "2024-01-01T00:00:00Z", 1).into_bytes()
+    let text = text.replacen(&began.to_string(), "2024-01-01T00:00:00Z", 1);
+    let (text, due) = (text.strip_suffix('}').unwrap(), r#","retell":true}"#);
+    let text = [text, due].concat();
+    for member in ["\"successors\":[{", "\"distrusts\":[{"] {
+        assert!(text.contains(member), "{member}");
+    }
+    history_as_vector(text.as_bytes()).unwrap();
+    text.into_bytes()
+}
+
+/// The same with this changed in its text.
+fn with_history(said: &Said, from: &str, to: &str) -> Vec<u8> {
+    let text = String::from_utf8(history()).unwrap();
+    assert!(text.contains(from), "{from}");
+    let place = part(&places::note(NoteKind::SigningKeys, &[0; 16]));
+    let mut said = said.without(&place);
+    said.note(NoteKind::SigningKeys, [0; 16], text.replacen(from, to, 1).as_bytes());
+    said.plaintext()
 }
 
 fn a_fence() -> FenceRecord {
@@ -378,6 +397,24 @@ fn bad_plaintexts() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> 
             };
             said.with(&signing, flip).plaintext()
         }),
+        ("a history that says no more why a key is stolen", "odd", wrong, {
+            let text = String::from_utf8(history()).unwrap();
+            let (begins, ends) =
+                (text.find(",\"distrusts\"").unwrap(), text.find(",\"due\"").unwrap());
+            with_history(&said, &text[begins..ends], "")
+        }),
+        ("a history in which the key that is distrusted is not called so", "odd", wrong, {
+            with_history(&said, ",\"compromised\":\"2026-10-01T00:00:00Z\"", "")
+        }),
+        ("a history with a member that is unknown", "odd", wrong, {
+            with_history(&said, ",\"retell\":true", ",\"retell\":true,\"more\":true")
+        }),
+        ("a history that says what goes without saying", "odd", wrong, {
+            with_history(&said, ",\"retell\":true", ",\"retell\":false")
+        }),
+        ("a history in which a key signs since an instant in another spelling", "odd", wrong, {
+            with_history(&said, "2024-01-01T00:00:00Z", "2024-01-01T00:00:00.0Z")
+        }),
         ("an era whose secret is cut", "odd", "the secret of an era", {
             let cut = |note: &mut Vec<u8>| {
                 note.pop();
@@ -511,6 +548,7 @@ fn opened(backup: &VerifiedBackup) -> Value {
             "pseudonym": hex(&naming().subject(&subject("user-7"))), "closed": fence.closed,
             "dead": spans.collect::<Vec<_>>(), "whole": fence.whole, "spared": spared.collect::<Vec<_>>(),
         }],
+        "history": String::from_utf8(notes::to_json(backup.signing_history()).unwrap().to_vec()).unwrap(),
         "eras": [{ "era": ERA, "order": 1, "secret": hex(&counting::<32>(0x60)) }],
         "policy": policy(), "values": values.len(), "digest": hex(&Sha256::digest(framed(&all))),
     })
