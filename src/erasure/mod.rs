@@ -1,8 +1,8 @@
 //! Forgetting: from plan to tombstones.
 //!
 //! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
-//! Before there is a layer, the data folder calls [`replay`], [`believe`], [`pass_over`] and [`accept_gaps`], and
-//! the command line [`export`] and [`gaps`]. `audit` reads records and announcements.
+//! Before there is a layer, the data folder calls [`replay`], [`believe`], [`pass_over`] and [`check_name`], the
+//! command line [`export`], [`gaps`] and [`check_reason`]. Opening a layer calls [`accept_gaps`]. `audit` reads records and announcements.
 //! The order of the steps is what makes it safe:
 //!
 //! 1. **Look** into the streams concerned for events that were never sealed, which forgetting does not

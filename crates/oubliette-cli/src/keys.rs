@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{
     allowed::Touches,
     exit::CliError,
-    open::{Globals, Store},
+    open::{Globals, Store, refuse_dash},
     output::{self, Out, cell, note},
     read::time,
 };
@@ -266,6 +266,7 @@ fn vault(store: &Store) -> Result<&Vault, CliError> {
 }
 
 async fn pin(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliError> {
+    refuse_dash("--out", file)?;
     refuse_within(globals, file)?;
     let store = globals.open_existing().await?;
     let vault = vault(&store)?;

@@ -406,12 +406,7 @@ pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliErr
     if let Ok(text) = std::env::var(variable) {
         return Passphrase::new(text).ok_or_else(empty);
     }
-    if !(stdin().is_terminal() && stderr().is_terminal()) {
-        return Err(CliError::usage(
-            "the root slot needs a passphrase, and nobody can be asked for it",
-        )
-        .with_hint(format!("set {variable}, or run it on a terminal")));
-    }
+    refuse_unasked(variable)?;
     let ask = |prompt: &str| -> Result<_, CliError> {
         Ok(Passphrase::new(rpassword::prompt_password(prompt)?))
     };
@@ -424,4 +419,13 @@ pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliErr
         return Err(CliError::usage("the two are not the same"));
     }
     first.ok_or_else(empty)
+}
+
+/// An error where a passphrase is in no variable, and nobody can be asked for it.
+pub(super) fn refuse_unasked(variable: &str) -> Result<(), CliError> {
+    if std::env::var_os(variable).is_some() || (stdin().is_terminal() && stderr().is_terminal()) {
+        return Ok(());
+    }
+    Err(CliError::usage("the root slot needs a passphrase, and nobody can be asked for it")
+        .with_hint(format!("set {variable}, or run it on a terminal")))
 }

@@ -9,7 +9,7 @@ use super::{
     allowed::Touches,
     exit::CliError,
     kek::KekParser,
-    open::{Globals, Store, passphrase},
+    open::{Globals, Store, passphrase, refuse_unasked},
     output::{self, Out, cell, note, number},
 };
 
@@ -120,6 +120,9 @@ enum MirrorWhat {
     },
 }
 
+/// Where a new passphrase is looked for, before somebody is asked.
+const NEW_PASSPHRASE: &str = "OUBLIETTE_NEW_PASSPHRASE";
+
 impl RootArgs {
     pub(super) fn touches(&self) -> Touches {
         match self.what {
@@ -137,6 +140,9 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
     if let Some(What::Counter(CounterArgs { what: CounterWhat::Bind { index } })) = &args.what {
         judge(index)?;
     }
+    if let Some(What::Kek { new: Kek::Passphrase }) = &args.what {
+        refuse_unasked(NEW_PASSPHRASE)?;
+    }
     let mut folder = globals.folder();
     if let Some(What::Kek { new }) = &args.what {
         folder = folder.with_kek(Some(new.clone()));
@@ -152,7 +158,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
         None | Some(What::Own { .. }) => {}
         Some(What::Kek { new }) => {
             let given = match new {
-                Kek::Passphrase => Some(passphrase("OUBLIETTE_NEW_PASSPHRASE", true)?),
+                Kek::Passphrase => Some(passphrase(NEW_PASSPHRASE, true)?),
                 _ => None,
             };
             vault.set_kek(new, given.as_ref()).await?;

@@ -395,7 +395,7 @@ impl DataFolder {
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes).map_err(after)?;
         let opened = self.open_layer(&store, &vault, &policy, &mut notes).await;
         let oubliette = match opened {
-            // Who accepts a gap is told where that was not asked.
+            // Whoever accepts a gap hears of anything else: the word must not be dropped in silence.
             Err(
                 ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
                 | ErasureError::TooOld(_)

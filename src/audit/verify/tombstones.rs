@@ -191,7 +191,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             if !late && erasure::believes_key(vault, signer)? {
                 self.is_left_out(event, erasure, said)?;
                 let what = format!(
-                    "key {signer} signed it, of which an announcement was believed; it agrees with the vault"
+                    "it names key {signer}, of which an announcement was believed; it agrees with the vault"
                 );
                 self.tell(Ill::UncountedTombstone.at(at, what).by(signer));
                 return Ok(());

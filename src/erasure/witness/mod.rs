@@ -4,8 +4,9 @@
 //! erasures were undone is known to somebody else alone: here, to the announcements in the event
 //! store, if that was not rolled back as well.
 //!
-//! `look` is what opening a layer does, [`replay`] the same with a list. Used by `erasure` alone; the data folder
-//! calls [`believe`], [`pass_over`] and [`accept_gaps`], and the command line [`export`] and [`gaps`].
+//! `look` is what opening a layer does, [`replay`] the same with a list. Used by `erasure`; opening over a gap calls
+//! [`accept_gaps`], the data folder [`believe`], [`pass_over`] and [`check_name`], the command line [`export`] and
+//! [`gaps`].
 
 mod doubt;
 mod found;

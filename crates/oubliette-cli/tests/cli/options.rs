@@ -213,6 +213,8 @@ fn what_can_be_judged_of_the_arguments_is_judged_before_anything_is_read() {
         (&["--past-gap", "erika@example.org", "keys", "rotate"], "who accepts the gap"),
         (&["keys", "rotate", "--compromised-since", "2999-01-01"], "still to come"),
         (&["backup", "--to", &to, "--expires", "2020-01-01", "a.age"], "2020-01-01"),
+        (&["keys", "successor", "--out", "-"], "--out names a file"),
+        (&["root", "kek", "passphrase"], "nobody can be asked"),
         (&["--read-only", "forget", "user-1", "--reason", "r", "--yes"], "--read-only"),
         (&["--no-vault", "rotate", "--older-than", "1y"], "needs the vault"),
         #[cfg(feature = "tpm")]
