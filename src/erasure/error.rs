@@ -191,7 +191,7 @@ pub enum ErasureError {
     /// ([`erasure::accept_gaps`](super::accept_gaps)).
     #[error(
         "announcements of this vault are missing in the event store ({}): they were removed, or lost \
-         with the store. Whom they took can be read here, unless this vault knows of those erasures without them; so \
+         with the store, or what is there under their ids does not count. Whom they took can be read here, unless this vault knows of those erasures without them; so \
          nothing personal may be served before somebody says that it may. Restore the missing events \
          of oubliette-announcements. Where nobody has them, apply the last list that was kept elsewhere, and say who \
          accepts the gap: `oubliette --past-gap WHO erasures replay FILE`; without a list, `--past-gap WHO` with any \
