@@ -10,7 +10,7 @@ use crate::{
     crypto::{SigningKey, base64url},
     event::{
         ANNOUNCEMENTS, Announcement, AnnouncementKind, AnnouncementRef, Beyond, Body, Distrust,
-        ErasureId, EventId, JsonError, Statement, StreamName, Timestamp,
+        ErasureId, EventId, JsonError, Previous, Statement, StreamName, Timestamp,
     },
     store::StoreError,
     vault::{History, Vault, VaultError, Verdict, Vouched},
@@ -57,7 +57,7 @@ impl<'a> Draft<'a> {
         self,
         vault: &Vault,
         id: EventId,
-        previous: Option<AnnouncementRef>,
+        previous: &[AnnouncementRef],
         by: Option<&SigningKey>,
     ) -> Result<Announcement, ErasureError> {
         let (statement, prover) = self.statement.unzip();
@@ -69,7 +69,7 @@ impl<'a> Draft<'a> {
             about: self.about,
             at: self.at,
             epoch: vault.epoch()?,
-            previous,
+            previous: Previous::of(previous),
             statement,
             distrust: self.distrust,
             sealed: String::new(),

@@ -278,15 +278,15 @@ enum Said<'a> {
     Distrust(Distrust),
 }
 
-/// The announcement that the next statement names as the one before it.
-struct Chain(Option<AnnouncementRef>);
+/// The announcements that the next statement names as those before it.
+struct Chain(Vec<AnnouncementRef>);
 
 impl Chain {
     /// What is due is said first, in the order in which it was stated.
     fn of(vault: &Vault, history: &History) -> Result<Self, ErasureError> {
         match history.due().last() {
-            Some(due) => Ok(Self(Some(due.reference()))),
-            None => Ok(Self(Mark::load(vault)?.newest)),
+            Some(due) => Ok(Self(vec![due.reference()])),
+            None => Ok(Self(Mark::load(vault)?.tips())),
         }
     }
 
@@ -306,8 +306,8 @@ impl Chain {
             Said::Distrust(distrust) => (None, Some(distrust)),
         };
         let draft = Draft { kind, about, at, statement, distrust, verdict: &verdict };
-        let announcement = draft.say(vault, EventId::random(), self.0, by)?;
-        self.0 = Some(announcement.reference());
+        let announcement = draft.say(vault, EventId::random(), &self.0, by)?;
+        self.0 = vec![announcement.reference()];
         Ok(announcement)
     }
 
@@ -377,14 +377,14 @@ async fn announce_again<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
 ) -> Result<(), ErasureError> {
-    let mut previous = Mark::load(vault)?.newest;
+    let mut previous = Mark::load(vault)?.tips();
     for verdicts in vault.verdicts() {
         for some in verdicts?.chunks(AT_ONCE) {
             let mut said = Vec::with_capacity(some.len());
             for verdict in some {
                 let id = EventId::random();
-                let announcement = Draft::of(verdict).say(vault, id, previous, None)?;
-                previous = Some(announcement.reference());
+                let announcement = Draft::of(verdict).say(vault, id, &previous, None)?;
+                previous = vec![announcement.reference()];
                 said.push(announcement);
             }
             let appended = append(layer, vault, &said).await;

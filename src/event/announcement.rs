@@ -174,8 +174,8 @@ pub(crate) struct Body {
     pub(crate) about: Uuid,
     pub(crate) at: Timestamp,
     pub(crate) epoch: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) previous: Option<AnnouncementRef>,
+    #[serde(default, skip_serializing_if = "Previous::is_empty")]
+    pub(crate) previous: Previous,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) statement: Option<Statement>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +202,41 @@ pub(crate) struct AnnouncementRef {
     pub(crate) event: EventId,
     /// SHA-256 of the bytes that the signature is over.
     pub(crate) digest: Digest,
+}
+
+/// The announcements that one names as those before it: in ascending order, each once, and not too many. Where
+/// there are none, the member is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<AnnouncementRef>")]
+pub(crate) struct Previous(Vec<AnnouncementRef>);
+
+impl Previous {
+    /// How many one announcement may name.
+    pub(crate) const MOST: usize = 16;
+
+    /// At most [`Previous::MOST`].
+    pub(crate) fn of(named: &[AnnouncementRef]) -> Self {
+        let mut named = named.to_vec();
+        named.sort_unstable();
+        named.dedup();
+        Self(named)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<Vec<AnnouncementRef>> for Previous {
+    type Error = &'static str;
+
+    fn try_from(named: Vec<AnnouncementRef>) -> Result<Self, Self::Error> {
+        let is_spelled = named.windows(2).all(|pair| pair[0] < pair[1]);
+        match is_spelled && (1..=Self::MOST).contains(&named.len()) {
+            true => Ok(Self(named)),
+            false => Err("not ascending, or not as many as may be named"),
+        }
+    }
 }
 
 /// What is said of a signing key.
@@ -267,14 +302,15 @@ impl Announcement {
         (body.kind == AnnouncementKind::Erasure).then_some(ErasureId(body.about))
     }
 
-    /// The announcement that the vault had made or seen last before; `None`: none, or exported.
-    pub fn previous(&self) -> Option<EventId> {
-        self.follows().map(|previous| previous.event)
+    /// The announcements that its vault knew then and that no other named: as a rule, the one before it. None:
+    /// it is the first, or exported.
+    pub fn previous(&self) -> impl Iterator<Item = EventId> + '_ {
+        self.named().iter().map(|named| named.event)
     }
 
-    /// That announcement, and no other in its place.
-    pub(crate) fn follows(&self) -> Option<AnnouncementRef> {
-        self.body.as_ref().ok().and_then(|body| body.previous)
+    /// Those announcements, and no others in their places; in ascending order.
+    pub(crate) fn named(&self) -> &[AnnouncementRef] {
+        self.body.as_ref().map_or(&[], |body| &body.previous.0)
     }
 
     /// Names it.

@@ -22,7 +22,7 @@ mod tombstone;
 
 pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
 pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
-pub(crate) use announcement::{AnnouncementRef, Beyond, Body, Distrust, Statement};
+pub(crate) use announcement::{AnnouncementRef, Beyond, Body, Distrust, Previous, Statement};
 pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};

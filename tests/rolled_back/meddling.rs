@@ -63,7 +63,7 @@ async fn a_changed_announcement_does_not_count_and_is_told() {
             "previous" => {
                 let (other, digest) = (EventId::random(), "A".repeat(43));
                 let previous =
-                    format!(r#""previous":{{"event":"{other}","digest":"{digest}"}},"sealed""#);
+                    format!(r#""previous":[{{"event":"{other}","digest":"{digest}"}}],"sealed""#);
                 replaced(event, r#""sealed""#, &previous);
             }
             _ => event.id = EventId::random(),

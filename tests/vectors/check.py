@@ -48,12 +48,12 @@ for file in ("announcements", "distrust"):
     known = History(file["vault"], file["keys"][0]["public"])
     said = {v["line"]["id"]: v["line"] for v in file["statements"] + file["vectors"]}
     for line in said.values():
-        if before := line.get("previous"): assert before == reference_of(said[before["event"]]), line["id"]
+        for before in line.get("previous", []): assert before == reference_of(said[before["event"]]), line["id"]
     for v in file["statements"] + file["vectors"]:
         aad, text = open_announcement(v["line"], eras)
         opened = read_verdict(text, v["line"]["about"])
         assert (aad.hex(), text.hex()) == (v["associated"], v["plaintext"]) and canonical(opened) == canonical(v["opened"]), v["name"]
-        for member, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", {"event": str(uuid.uuid4()), "digest": b64(bytes(32))}), ("log", b64(bytes(16)))):
+        for member, other in (("id", str(uuid.uuid4())), ("epoch", Number(0)), ("vault", str(uuid.uuid4())), ("previous", [{"event": str(uuid.uuid4()), "digest": b64(bytes(32))}]), ("log", b64(bytes(16)))):
             try: open_announcement({**v["line"], member: other}, eras)
             except Exception: continue
             assert False, f"{v['name']} opened with another {member}"
@@ -190,7 +190,7 @@ for kind in ("announcements", "distrust"):
     known = History(file["vault"], file["keys"][0]["public"])
     said = {v["line"]["id"]: v["line"] for v in file["statements"] + file["vectors"]}
     for line in said.values():
-        if before := line.get("previous"): assert before == reference_of(said[before["event"]]), line["id"]
+        for before in line.get("previous", []): assert before == reference_of(said[before["event"]]), line["id"]
     for v in file["statements"] + file["vectors"]:
         line = v["line"]
         if line["kind"] not in seen:

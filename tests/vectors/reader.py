@@ -116,6 +116,11 @@ def is_reference(named):
     """Whether this names an announcement, by its event and the digest of what was signed."""
     try: return set(named) == {"event", "digest"} and str(uuid.UUID(named["event"])) == named["event"] and len(token(named["digest"])) == 32
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError): return False
+def is_previous(named):
+    """Whether this names announcements: at most 16, in ascending order, each once."""
+    if not isinstance(named, list) or not 1 <= len(named) <= 16 or not all(isinstance(n, dict) and is_reference(n) for n in named): return False
+    bytes_of = [(uuid.UUID(n["event"]).bytes, token(n["digest"])) for n in named]
+    return all(a < b for a, b in zip(bytes_of, bytes_of[1:]))
 def reference_of(line): return {"event": line["id"], "digest": b64(hashlib.sha256(spoken(b"oubliette signed announcement", line, "sig")).digest())}
 def b64(raw): return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 STATED = ("signing-key", "successor")
@@ -149,7 +154,7 @@ def has_form(line):
         if "compromised" in said: instant(said["compromised"])
         assert isinstance(line["epoch"], Number) and re.fullmatch(r"\d+", number(line["epoch"])) and int(number(line["epoch"])) < 2**64
         assert is_key_id(line["log"]) and is_id_of(line["about"], instant(line["at"]))
-        assert "previous" not in line or is_reference(line["previous"])
+        assert "previous" not in line or is_previous(line["previous"])
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError): return False
     return True
 def proved(line):

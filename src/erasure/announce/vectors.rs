@@ -76,10 +76,12 @@ impl Case {
         self
     }
 
-    /// Says that the vault announced that one last before.
-    fn after(self, before: &Self) -> Self {
-        let (before, _) = before.clone().made();
-        self.with("previous", serde_json::to_value(before.reference()).unwrap())
+    /// Says that no other named these when the vault announced it.
+    fn after(self, before: &[&Self]) -> Self {
+        let mut named: Vec<_> =
+            before.iter().map(|&before| before.clone().made().0.reference()).collect();
+        named.sort_unstable();
+        self.with("previous", json!(named))
     }
 
     fn by(mut self, by: u8) -> Self {
@@ -222,16 +224,16 @@ fn good(name: &str, case: Case) -> Value {
 fn statements() -> Vec<Value> {
     let oldest = statement(7, "successor", "2025-01-01T00:00:00Z", 19, STOLEN, OLDEST);
     let begun = statement(8, "signing-key", "2025-07-01T00:00:00Z", 20, STOLEN, OLDEST);
-    let begun = begun.by(STOLEN).after(&oldest);
+    let begun = begun.by(STOLEN).after(&[&oldest]);
     let pinned = statement(11, "successor", "2026-01-01T00:00:00Z", 21, FIRST, STOLEN);
-    let pinned = pinned.after(&begun);
+    let pinned = pinned.after(&[&begun]);
     let mut used = statement(12, "signing-key", "2026-11-21T00:00:00Z", 22, FIRST, STOLEN);
     used.line["statement"]["compromised"] = "2026-11-20T00:00:00Z".into();
-    let used = used.by(FIRST).after(&pinned);
+    let used = used.by(FIRST).after(&[&pinned]);
     let changed = statement(13, "signing-key", "2026-12-01T00:00:00Z", 23, PRESENT, FIRST);
-    let changed = changed.after(&used);
+    let changed = changed.after(&[&used]);
     let next = statement(14, "successor", "2026-12-02T00:00:00Z", 24, SUCCESSOR, PRESENT);
-    let next = next.after(&changed);
+    let next = next.after(&[&changed]);
     vec![
         good("the first key pins a successor", oldest),
         good("which takes its place", begun),
@@ -245,15 +247,18 @@ fn statements() -> Vec<Value> {
 fn vectors() -> Vec<Value> {
     let mut two = first();
     two.eras = vec![3, 4];
-    let about = "01890a5d-ac97-774b-bcce-b302099a8058";
-    let other = Case::new(&numbered(2), "erasure", about, "2023-06-30T03:34:18.519Z", 18);
-    let other = other.with("log", log(STRANGER)).after(&two).by(FIRST);
+    let given = "01890a5d-ac97-774b-bcce-b302099a8058";
+    let other = Case::new(&numbered(2), "erasure", given, "2023-06-30T03:34:18.519Z", 18);
+    let other = other.with("log", log(STRANGER)).after(&[&two]).by(FIRST);
+    let at = "2023-06-30T03:35:00Z";
+    let third = Case::new(&numbered(4), "erasure", &about(at, 4), at, 18).after(&[&other, &two]);
     vec![
         good("the first, of two subjects, of one of whom keys are spared", two),
         good(
             "one of another log that names the one before, takes nothing, and is signed by an earlier key",
             other,
         ),
+        good("one that names two", third),
     ]
 }
 
@@ -407,12 +412,19 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     add("a later format", "format", first().with("format", 2).line());
     let named = |value: Value| first().with("previous", value).line();
     let digest = first().made().0.reference().digest.to_string();
-    add("names the one before by its event alone", "form", named(numbered(2).into()));
-    add("the same, as an object", "form", named(json!({ "event": numbered(2) })));
+    add("names the one before by its event alone", "form", named(json!([numbered(2)])));
+    add("the same, as an object", "form", named(json!([{ "event": numbered(2) }])));
     let cut = json!({ "event": numbered(2), "digest": digest[..42] });
-    add("names the one before by a digest that is cut", "form", named(cut));
+    add("names the one before by a digest that is cut", "form", named(json!([cut])));
     let more = json!({ "event": numbered(2), "digest": digest, "more": 1 });
-    add("says more of the one before", "form", named(more));
+    add("says more of the one before", "form", named(json!([more])));
+    let one = |n| json!({ "event": numbered(n), "digest": digest });
+    add("names the one before, and not in a list", "form", named(one(2)));
+    add("names none, in a list", "form", named(json!([])));
+    add("names two in another order", "form", named(json!([one(3), one(2)])));
+    add("names one twice", "form", named(json!([one(2), one(2)])));
+    let seventeen: Vec<_> = (2..19).map(one).collect();
+    add("names more than can be named", "form", named(seventeen.into()));
     add(
         "a later format of what is sealed",
         "format",

@@ -108,7 +108,8 @@ impl Found {
         Ok(())
     }
 
-    /// Whether it is this vault's own.
+    /// Whether it counts as this vault's word: a key of the history signed it of which nobody else is known to
+    /// have it, or an operator believes it.
     pub(super) fn take(
         &mut self,
         vault: &Vault,
@@ -117,15 +118,15 @@ impl Found {
         let is_own = self.judge(vault, announcement)?;
         if is_own {
             self.there.insert(announcement.reference());
-            // Whoever stole a key closes nothing with it.
-            if let Some(previous) = announcement.follows()
-                && (vault.with_signing_history(|history| history.is_word(announcement))?
-                    || is_believed(vault, announcement)?)
-            {
-                self.named.insert(previous);
-            }
         }
-        Ok(is_own)
+        // Whoever stole a key closes nothing with it.
+        let counts = is_own
+            && (vault.with_signing_history(|history| history.is_word(announcement))?
+                || is_believed(vault, announcement)?);
+        if counts {
+            self.named.extend(announcement.named());
+        }
+        Ok(counts)
     }
 
     fn judge(&mut self, vault: &Vault, announcement: &Announcement) -> Result<bool, ErasureError> {

@@ -145,11 +145,15 @@ pub(super) struct Missing {
 impl Missing {
     pub(super) fn of(vault: &Vault, mark: &Mark, read: &Reading) -> Result<Self, VaultError> {
         let noted = Gaps::load(vault)?;
-        let known = [mark.last, mark.newest].into_iter().flatten();
-        let expected = known.chain(noted.open()).chain(read.found.named.iter().copied());
-        // What the mark was set behind is there, for all that is known.
+        let tips = mark.tips();
+        let expected =
+            tips.iter().copied().chain(noted.open()).chain(read.found.named.iter().copied());
+        // Where it was, it was looked for.
+        let is_known = |named: &AnnouncementRef| {
+            mark.tips.iter().any(|tip| tip.announcement() == *named && tip.seen.is_some())
+        };
         let is_there = |named: &AnnouncementRef| {
-            read.found.there.contains(named) || (!read.is_whole && mark.last == Some(*named))
+            read.found.there.contains(named) || (!read.is_whole && is_known(named))
         };
         let announcements = expected.filter(|named| !is_there(named)).collect();
         Ok(Self { noted, announcements })

@@ -49,22 +49,42 @@ impl At {
 }
 
 /// How far the vault knows the announcements in the store: all of its own up to this event.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::erasure) struct Mark {
     /// The last event that was looked at, of whichever vault.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) at: Option<At>,
-    /// The last announcement of its own up to there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) last: Option<AnnouncementRef>,
-    /// The last announcement that it made, which the next one names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::erasure) newest: Option<AnnouncementRef>,
+    /// Its own that no other names, as far as it knows: they should be there, and the next one names them. This
+    /// is known, and not to be had from the store again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tips: Vec<Tip>,
+}
+
+/// An announcement that no other names, and where it is. Whoever writes to the store can put something behind it, so
+/// that the last event alone does not show that this one is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Tip {
+    event: EventId,
+    digest: Digest,
+    /// At which revision; `None`: it was not there when it was looked for, or nobody looked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seen: Option<Revision>,
+}
+
+impl Tip {
+    pub(super) fn new(named: AnnouncementRef, seen: Option<Revision>) -> Self {
+        let AnnouncementRef { event, digest } = named;
+        Self { event, digest, seen }
+    }
+
+    pub(super) fn announcement(&self) -> AnnouncementRef {
+        AnnouncementRef { event: self.event, digest: self.digest }
+    }
 }
 
 impl Mark {
-    /// A damaged mark is none: all that the store has is compared. One that a newer program wrote is an
-    /// error.
+    /// A damaged mark is none: all that the store has is compared, and only what was the newest is not missed. One
+    /// that a newer program wrote is an error.
     pub(in crate::erasure) fn load(vault: &Vault) -> Result<Self, VaultError> {
         let note = vault.note(NoteKind::Witness, MARK)?;
         Ok(note
@@ -96,14 +116,20 @@ impl Mark {
         last: &Announcement,
     ) -> bool {
         let next = self.at.map_or(0, |at| at.revision.0 + 1);
-        self.newest = Some(last.reference());
+        // It names those before it.
+        self.tips = vec![Tip::new(last.reference(), None)];
         let Some(revision) = revision else { return false };
         if revision.0.checked_sub(events - 1) != Some(next) {
             return false;
         }
         let at = At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes());
-        (self.at, self.last) = (Some(at), self.newest);
+        (self.at, self.tips) = (Some(at), vec![Tip::new(last.reference(), Some(revision))]);
         true
+    }
+
+    /// The announcements that the next one names.
+    pub(in crate::erasure) fn tips(&self) -> Vec<AnnouncementRef> {
+        self.tips.iter().map(Tip::announcement).collect()
     }
 }
 
@@ -118,17 +144,50 @@ pub(super) async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, Er
     Ok(first.is_none())
 }
 
-/// The events of the stream after a mark, in order; or, where it is no longer there, all that
-/// there are, and that it is missing.
+/// The events of the stream after a mark, in order; or, where that or a tip is no longer where it was, all that there
+/// are, and that it is missing.
 pub(super) async fn since<S: EventStore>(
     layer: &Layer<S>,
-    mark: Option<At>,
+    mark: &Mark,
 ) -> Result<(Vec<RecordedEvent>, bool), StoreError> {
+    let Some(at) = mark.at else { return Ok((all(layer).await?, false)) };
+    for tip in &mark.tips {
+        // What the mark was set at is seen by that.
+        let elsewhere = tip.seen.filter(|_| tip.event != at.event);
+        if let Some(revision) = elsewhere
+            && !is_there(layer, tip.announcement(), revision).await?
+        {
+            return Ok((all(layer).await?, true));
+        }
+    }
+    match behind(layer, at).await? {
+        Some(found) => Ok((found, false)),
+        None => Ok((all(layer).await?, true)),
+    }
+}
+
+async fn all<S: EventStore>(layer: &Layer<S>) -> Result<Vec<RecordedEvent>, StoreError> {
+    layer.rest(layer.store.read(&stream()?, ReadOptions::default())).await
+}
+
+async fn is_there<S: EventStore>(
+    layer: &Layer<S>,
+    named: AnnouncementRef,
+    revision: Revision,
+) -> Result<bool, StoreError> {
+    let options = ReadOptions { from: Some(revision), limit: Some(1), ..ReadOptions::default() };
+    let mut events = layer.store.read(&stream()?, options);
+    let found = layer.next(&mut events).await?.filter(|event| event.revision == revision);
+    let found = found.as_ref().and_then(Announcement::of);
+    Ok(found.is_some_and(|found| found.reference() == named))
+}
+
+/// The events behind one, in order; `None`: that one is not there.
+async fn behind<S: EventStore>(
+    layer: &Layer<S>,
+    mark: At,
+) -> Result<Option<Vec<RecordedEvent>>, StoreError> {
     let stream = stream()?;
-    let Some(mark) = mark else {
-        let all = layer.store.read(&stream, ReadOptions::default());
-        return Ok((layer.rest(all).await?, false));
-    };
     let mut found = Vec::new();
     if layer.store.capabilities().has(Capability::ReadBackwards) {
         let direction = Direction::Backwards;
@@ -138,7 +197,7 @@ pub(super) async fn since<S: EventStore>(
             if event.revision <= mark.revision {
                 if At::of(&event) == mark {
                     found.reverse();
-                    return Ok((found, false));
+                    return Ok(Some(found));
                 }
                 break;
             }
@@ -148,9 +207,8 @@ pub(super) async fn since<S: EventStore>(
         let options = ReadOptions { from: Some(mark.revision), ..ReadOptions::default() };
         let mut events = layer.store.read(&stream, options);
         if layer.next(&mut events).await?.is_some_and(|first| At::of(&first) == mark) {
-            return Ok((layer.rest(events).await?, false));
+            return Ok(Some(layer.rest(events).await?));
         }
     }
-    let all = layer.store.read(&stream, ReadOptions::default());
-    Ok((layer.rest(all).await?, true))
+    Ok(None)
 }

@@ -14,6 +14,7 @@ mod gap;
 mod mark;
 mod reading;
 mod saying;
+mod tips;
 
 use serde::Serialize;
 
@@ -54,9 +55,9 @@ pub struct Witnessed {
     pub distrusted: Vec<SigningKeyId>,
     /// Statements about signing keys that do not count.
     pub refused: Vec<RefusedStatement>,
-    /// Announcements that name, as the last one that their vault knew, another than the one before them, and that one
-    /// stands further back: two copies of this vault were at work at once. None is missing; all of them are applied.
-    /// Not told where something seems to be in another order.
+    /// Announcements that do not know one that stands before them: two copies of this vault were at work at once, or
+    /// somebody put a line of an exported list into the stream. None is missing; all of them are applied. Not told where
+    /// something seems to be in another order.
     pub forked: Vec<EventId>,
     /// Whether announcements that the vault knows of are no longer in the store, or in another place or order: the
     /// store was put back or moved, or somebody removed them. Where some are missing, somebody
@@ -158,7 +159,7 @@ pub fn export(
         let announcements = match verdicts {
             Ok(verdicts) => verdicts
                 .iter()
-                .map(|verdict| Draft::of(verdict).say(&sealer, EventId::random(), None, None))
+                .map(|verdict| Draft::of(verdict).say(&sealer, EventId::random(), &[], None))
                 .collect(),
             Err(error) => vec![Err(error.into())],
         };
@@ -195,12 +196,13 @@ pub(super) async fn look<S: EventStore>(
     vault: &Vault,
 ) -> Result<(), ErasureError> {
     let mark = Mark::load(vault)?;
-    let mut read = Reading::since(layer, vault, mark).await?;
+    let mut read = Reading::since(layer, vault, &mark).await?;
     let mut missing = Missing::of(vault, &mark, &read)?;
-    if !read.is_whole && !missing.is_accepted() {
+    if !read.is_whole && !(missing.is_accepted() && read.is_in_order()) {
         // Behind the mark it may be in its place: a copy of this vault went on from before the mark, or somebody
         // put it back. It counts only if it is judged.
-        let whole = Reading::since(layer, vault, Mark { at: None, ..mark }).await?;
+        let anew = Mark { at: None, ..mark.clone() };
+        let whole = Reading::since(layer, vault, &anew).await?;
         missing = Missing::of(vault, &mark, &whole)?;
         read = whole.after(read);
     }

@@ -1,20 +1,16 @@
 //! One reading of the stream of announcements, from the mark on or from its beginning.
-//!
-//! Each announcement names the one that its vault made or saw last before it. Where one names another than stands before
-//! it, there is a *fork* if that one stands further back: two copies of the vault were at work at once, and one did
-//! not know what the other had announced meanwhile. If it does not stand further back, it is missing, or somebody
-//! changed the order; then nothing is said of forks, because an order that was changed looks like them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{
     super::ErasureError,
     Witnessed,
     found::Found,
-    mark::{At, Mark, is_empty, since},
+    mark::{At, Mark, Tip, is_empty, since},
+    tips::Order,
 };
 use crate::{
-    event::{Announcement, AnnouncementRef, ErasureId, EventId},
+    event::{Announcement, AnnouncementRef, ErasureId, EventId, Revision},
     layer::Layer,
     store::EventStore,
     vault::Vault,
@@ -29,14 +25,11 @@ pub(super) struct Reading {
     pub(super) found: Found,
     /// Whether the mark's event is not there any more.
     lost: bool,
-    /// Those that name another than stands before them, and that does not stand further back.
-    unplaced: Vec<EventId>,
-    /// Those that name one that stands further back.
-    forked: Vec<EventId>,
+    order: Order,
     /// The last event, of whichever vault.
     at: Option<At>,
-    /// The last announcement of the vault's own.
-    last: Option<AnnouncementRef>,
+    /// Where the announcements are that are there.
+    places: BTreeMap<AnnouncementRef, Revision>,
     /// Events that are no announcements.
     odd: Vec<EventId>,
     /// Erasures that were applied again.
@@ -44,58 +37,45 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads what comes behind the mark, or, where its event is not there, all.
+    /// Reads what comes behind the mark, or, where that is not there, all.
     pub(super) async fn since<S: EventStore>(
         layer: &Layer<S>,
         vault: &Vault,
-        mark: Mark,
+        mark: &Mark,
     ) -> Result<Self, ErasureError> {
-        let (events, lost) = since(layer, mark.at).await.map_err(ErasureError::WitnessSilent)?;
+        let (events, lost) = since(layer, mark).await.map_err(ErasureError::WitnessSilent)?;
         let elsewhere = lost && events.is_empty() && is_empty(layer).await?;
-        let (mut announcements, mut odd) = (Vec::new(), Vec::new());
+        let (mut announcements, mut revisions, mut odd) = (Vec::new(), Vec::new(), Vec::new());
         for event in &events {
             match Announcement::of(event) {
-                Some(announcement) => announcements.push(announcement),
+                Some(announcement) => {
+                    announcements.push(announcement);
+                    revisions.push(event.revision);
+                }
                 None => odd.push(event.id),
             }
         }
         let mut found = Found::default();
         found.learn(vault, &announcements).await?;
         let is_whole = lost || mark.at.is_none();
-        // Where all is compared anew, it is not known after which of them the first one comes.
-        let knows_first = !is_whole || (!lost && mark.last.is_none());
-        let mut last = knows_first.then_some(mark.last);
-        let mut seen: BTreeSet<_> = last.flatten().into_iter().collect();
-        let (mut unplaced, mut forked) = (Vec::new(), Vec::new());
-        // What comes after the last one and does not count: a later one may name it as well.
-        let mut passed = None;
-        for announcement in &announcements {
-            let follows = announcement.follows();
-            let in_order = |last| follows == last || (passed.is_some() && follows == passed);
-            let in_order = last.is_none_or(in_order);
-            let is_own = found.take(vault, announcement)?;
-            if !is_own && !in_order {
-                continue;
-            }
+        let mut order = if is_whole { Order::default() } else { Order::behind(mark.tips()) };
+        let mut places = BTreeMap::new();
+        for (announcement, revision) in announcements.iter().zip(revisions) {
+            let counts = found.take(vault, announcement)?;
             let reference = announcement.reference();
-            if is_own {
-                // What names none was said when its vault had seen none.
-                let is_fork = follows.is_none_or(|named| seen.contains(&named));
-                match in_order {
-                    true => {}
-                    false if is_fork => forked.push(reference.event),
-                    false => unplaced.push(reference.event),
-                }
-                (last, passed) = (Some(Some(reference)), None);
-            } else {
-                passed = Some(reference);
+            if found.there.contains(&reference) {
+                order.take(announcement, counts);
+                places.insert(reference, revision);
             }
-            seen.insert(reference);
         }
         let (replayed, _) = found.apply(vault).await?;
         let at = events.last().map(At::of);
-        let last = last.flatten();
-        Ok(Self { is_whole, elsewhere, found, lost, unplaced, forked, at, last, odd, replayed })
+        Ok(Self { is_whole, elsewhere, found, lost, order, places, at, odd, replayed })
+    }
+
+    /// Whether it is known of each what it comes after.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.order.unplaced.is_empty()
     }
 
     /// With what an earlier reading told, of part of the same. Of what it could not place this one says where it belongs;
@@ -104,26 +84,31 @@ impl Reading {
         self.replayed.splice(0..0, earlier.replayed);
         self.found.keys.splice(0..0, earlier.found.keys);
         self.found.distrusted.splice(0..0, earlier.found.distrusted);
-        self.forked
-            .retain(|event| earlier.forked.contains(event) || earlier.unplaced.contains(event));
+        let Order { forks, unplaced, .. } = earlier.order;
+        self.order.forks.retain(|event| forks.contains(event) || unplaced.contains(event));
         self
     }
 
-    /// How far the announcements are known from now on.
+    /// How far the announcements are known from now on. Which should be there stays known where the store is not
+    /// the one that was.
     pub(super) fn mark(&self, before: Mark) -> Mark {
-        let at = if self.is_whole || self.at.is_some() { self.at } else { before.at };
-        Mark { at, last: self.last, newest: self.last }
+        let tips = self.order.tips(&before.tips(), &self.found.named).into_iter().map(|named| {
+            let before = before.tips.iter().find(|tip| tip.announcement() == named);
+            let before = before.filter(|_| !self.is_whole).and_then(|tip| tip.seen);
+            Tip::new(named, self.places.get(&named).copied().or(before))
+        });
+        let at = if self.is_whole { self.at } else { self.at.or(before.at) };
+        Mark { at, tips: tips.collect() }
     }
 
     /// What it told. `is_complete`: nothing is missing.
     pub(super) fn tell(self, is_complete: bool) -> Witnessed {
-        let Self { elsewhere, found, lost, unplaced, mut forked, odd, replayed, .. } = self;
+        let Self { elsewhere, found, lost, order, odd, replayed, .. } = self;
         let Found { unverifiable, compromised, keys, distrusted, refused, .. } = found;
         let compromised = compromised.into_iter().map(|(event, _)| event).collect();
-        let gap = (lost || !unplaced.is_empty() || !is_complete) && !elsewhere;
-        if !unplaced.is_empty() {
-            forked.clear();
-        }
+        let is_in_order = order.unplaced.is_empty();
+        let gap = (lost || !is_in_order || !is_complete) && !elsewhere;
+        let forked = if is_in_order { order.forks } else { Vec::new() };
         Witnessed {
             replayed,
             unverifiable,

@@ -45,7 +45,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
     *mark = Mark::load(vault)?;
     for _ in 0..MOST_ATTEMPTS {
         let verdict = vault.verdict(destruction, &record.to_note()?)?;
-        let said = parts(vault, journal, mark.newest, verdict)?;
+        let said = parts(vault, journal, &mark.tips(), verdict)?;
         let (ids, events) = events_of(&said)?;
         let append = Append::new(stream()?, ExpectedRevision::Any, events);
         let appended = match layer.answer(layer.store.append(vec![append])).await {
@@ -101,7 +101,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
 fn parts(
     vault: &Vault,
     journal: &Journal,
-    mut previous: Option<AnnouncementRef>,
+    tips: &[AnnouncementRef],
     mut verdict: Verdict,
 ) -> Result<Vec<Announcement>, ErasureError> {
     let taken = std::mem::take(&mut verdict.taken);
@@ -109,12 +109,13 @@ fn parts(
     if parts.is_empty() {
         parts.push(&[]);
     }
+    let mut previous = tips.to_vec();
     let mut said = Vec::with_capacity(parts.len());
     for (part, taken) in parts.into_iter().enumerate() {
         let id = journal.announcement(part);
         verdict.taken = taken.to_vec();
-        let announcement = Draft::of(&verdict).say(vault, id, previous, None)?;
-        previous = Some(announcement.reference());
+        let announcement = Draft::of(&verdict).say(vault, id, &previous, None)?;
+        previous = vec![announcement.reference()];
         said.push(announcement);
     }
     Ok(said)

@@ -8,7 +8,7 @@
 //! | 1 journal | of the erasure | JSON: `erasure`, `reason`, `plan`, `secret` (32 bytes as base64url), `attempt`, `earlier`, and `taken` where there is any (`src/erasure/journal.rs`; the plan: `src/erasure/plan.rs`) |
 //! | 2 erasure | of the erasure | JSON: its record, without names (`src/erasure/journal.rs`). Announcements and lists of erasures have a copy of it |
 //! | 3 backup | of the backup | JSON: its entry in the catalogue (see [`super::catalogue`]) |
-//! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `last`, `newest`: how far announcements are known (`src/erasure/witness/mark.rs`) |
+//! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `tips`, a list of announcements, each by its `event`, its `digest` and, where it was `seen`, the revision: how far announcements are known (`src/erasure/witness/mark.rs`) |
 //! | 4 witness | 15 zeros, 1 | JSON: `gaps`, a list of announcements that are missing, each by its `event`, when it was `found`, and, where somebody `accepted` it, `by` whom and `at` what time (`src/erasure/witness/gap.rs`) |
 //! | 5 signing keys | zeros | JSON: the history (see [`super::super::signing`]) |
 //! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |

@@ -1,0 +1,74 @@
+//! In which order announcements were made, and which of them no other names.
+//!
+//! Each announcement names those that its vault knew and that no other named: the *tips*. As a rule that is the one
+//! before it. Where it does not know one that stands before it, there is a *fork*: two copies of the vault were at
+//! work at once. Where one that it names does not stand before it, that one is missing, or somebody changed the
+//! order; then nothing is said of forks, because an order that was changed looks like them.
+//!
+//! All tips are named by whatever is announced next, and not the last in the stream alone: whoever writes to the
+//! store chooses which that is, and whatever nobody names can be removed, and nobody will miss it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::event::{Announcement, AnnouncementRef, EventId, Previous};
+
+/// What announcements, read one after the other, say of their order.
+#[derive(Default)]
+pub(super) struct Order {
+    /// Those so far that count and that none that counts names, in the order of the stream.
+    tips: Vec<AnnouncementRef>,
+    /// All so far that are there.
+    seen: BTreeSet<AnnouncementRef>,
+    /// What those know that do not count. What they name is not named by that: their key was stolen, say, and
+    /// somebody else may have said it.
+    passed: BTreeMap<AnnouncementRef, BTreeSet<AnnouncementRef>>,
+    /// Those that name one that does not stand before them.
+    pub(super) unplaced: Vec<EventId>,
+    /// Those that do not know one that stands before them.
+    pub(super) forks: Vec<EventId>,
+}
+
+impl Order {
+    /// Of what comes after these.
+    pub(super) fn behind(tips: Vec<AnnouncementRef>) -> Self {
+        let seen = tips.iter().copied().collect();
+        Self { tips, seen, ..Self::default() }
+    }
+
+    /// The next one that is there. `counts`: it is the vault's word.
+    pub(super) fn take(&mut self, said: &Announcement, counts: bool) {
+        let (reference, named) = (said.reference(), said.named());
+        let mut known: BTreeSet<_> = named.iter().copied().collect();
+        for named in named {
+            known.extend(self.passed.get(named).into_iter().flatten());
+        }
+        if counts {
+            if !named.iter().all(|named| self.seen.contains(named)) {
+                self.unplaced.push(reference.event);
+            } else if !self.tips.iter().all(|tip| known.contains(tip)) {
+                self.forks.push(reference.event);
+            }
+            self.tips.retain(|tip| !named.contains(tip));
+            self.tips.push(reference);
+        } else {
+            self.passed.insert(reference, known);
+        }
+        self.seen.insert(reference);
+    }
+
+    /// The tips, after some were known before. `named`: what is named by any that counts.
+    pub(super) fn tips(
+        &self,
+        before: &[AnnouncementRef],
+        named: &BTreeSet<AnnouncementRef>,
+    ) -> Vec<AnnouncementRef> {
+        let is_tip = |tip: &&AnnouncementRef| !named.contains(tip);
+        let mut tips: Vec<_> = before.iter().filter(is_tip).copied().collect();
+        // What is missing stays one until it is named: a vault that is put back must miss it, too.
+        let others = self.tips.iter().filter(is_tip).filter(|tip| !before.contains(tip));
+        // Not more than can be named; then those that the vault knew, and the last of the others.
+        tips.extend(others.rev().take(Previous::MOST.saturating_sub(tips.len())).copied());
+        tips.truncate(Previous::MOST);
+        tips
+    }
+}
