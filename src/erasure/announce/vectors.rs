@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 mod distrust;
 mod histories;
+mod instants;
 
 use super::{super::ErasureRecord, *};
 use crate::{
@@ -271,6 +272,24 @@ fn subjects(taken: &[Taken]) -> Vec<u8> {
     plain(taken.to_vec(), &[])[..length].to_vec()
 }
 
+/// An erasure with another record.
+fn of_record(edit: &dyn Fn(Vec<u8>) -> Vec<u8>) -> Value {
+    // The record's version and text are the last that is sealed, after their length.
+    let mut text = subjects(&taken());
+    let record = edit([&[1], record().as_slice()].concat());
+    text.extend_from_slice(&u32::try_from(record.len()).unwrap().to_be_bytes());
+    first().sealing([text, record].concat()).line()
+}
+
+/// The same, with this changed in the text of the record.
+fn edited(from: &str, to: &str) -> Value {
+    of_record(&|record| {
+        let text = String::from_utf8(record).unwrap();
+        assert!(text.contains(from));
+        text.replacen(from, to, 1).into_bytes()
+    })
+}
+
 /// Subjects and spans in orders in which nobody writes them.
 fn odd_orders() -> Vec<(&'static str, Vec<u8>)> {
     let all = taken();
@@ -293,33 +312,6 @@ fn odd_orders() -> Vec<(&'static str, Vec<u8>)> {
         ("spans that overlap", spans(&[(1, 2), (2, 4)], 0)),
         ("spans that touch", spans(&[(1, 2), (3, 4)], 0)),
         ("all of a subject, and no span", spans(&[], 1)),
-    ]
-}
-
-/// An instant in spellings that nobody writes. All but one are the same instant.
-fn odd_instants(instant: &str) -> Vec<String> {
-    let whole = instant.trim_end_matches('Z');
-    let (date, time) = whole.split_once('T').unwrap();
-    let fraction = if whole.contains('.') { "" } else { "." };
-    vec![
-        format!("{whole}{fraction}0Z"),
-        format!("{whole}{fraction}000000Z"),
-        format!("{whole}{fraction}000000000Z"),
-        format!("{whole}{fraction}0000001Z"),
-        format!("{whole}+00:00"),
-        format!("{whole}-00:00"),
-        format!("{whole}z"),
-        format!("{date}t{time}Z"),
-        format!("{date} {time}Z"),
-        format!("{whole}Z[UTC]"),
-        format!("{whole} Z"),
-        format!(" {whole}Z"),
-        format!("+00{whole}Z"),
-        format!("{}T{}Z", date.replace('-', ""), time.replace(':', "")),
-        whole.to_owned(),
-        "2023-13-01T00:00:00Z".to_owned(),
-        "yesterday".to_owned(),
-        String::new(),
     ]
 }
 
@@ -438,21 +430,7 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
         "format",
         first().sealing(newer(&plain(taken(), &record()))).line(),
     );
-    let of_record = |edit: &dyn Fn(Vec<u8>) -> Vec<u8>| {
-        // The record's version and text are the last that is sealed, after their length.
-        let mut text = subjects(&taken());
-        let record = edit([&[1], record().as_slice()].concat());
-        text.extend_from_slice(&u32::try_from(record.len()).unwrap().to_be_bytes());
-        first().sealing([text, record].concat()).line()
-    };
     add("a later format of the record", "format", of_record(&|record| newer(&record)));
-    let edited = |from: &'static str, to: &'static str| {
-        of_record(&move |record| {
-            let text = String::from_utf8(record).unwrap();
-            assert!(text.contains(from));
-            text.replacen(from, to, 1).into_bytes()
-        })
-    };
     add("a member of the record of which nobody knows", "form", edited("{", "{\"more\":1,"));
     add("a member of the record missing", "form", edited("\"keys\":3,", ""));
     add(
@@ -466,16 +444,6 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
         edited("\"keys\":3,", "\"keys\":3.0,"),
     );
     add("a number of the record that is a text", "form", edited("\"keys\":3,", "\"keys\":\"3\","));
-    for spelled in odd_instants("2023-06-30T03:34:18.518Z") {
-        let name = format!("a record of what was decided at {spelled}");
-        let decided = of_record(&|record| {
-            let text = String::from_utf8(record).unwrap();
-            let decided = text.replace("2023-06-30T03:34:18.518Z", &spelled);
-            assert_ne!(decided, text);
-            decided.into_bytes()
-        });
-        add(&name, "form", decided);
-    }
     add("the record of another erasure", "form", edited("8057", "8058"));
     add(
         "a record cut by a byte",
@@ -509,18 +477,6 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
         ("an erasure whose id carries another millisecond", ERASURE.replace("ac96", "ac97")),
     ] {
         add(name, "form", first().with("about", id).line());
-    }
-    for spelled in odd_instants("2023-06-30T03:34:18.518Z") {
-        add(&format!("decided at {spelled}"), "form", first().with("at", spelled).line());
-    }
-    let at = "2026-12-03T00:00:00Z";
-    for spelled in odd_instants(at) {
-        let mut change = statement(43, "signing-key", at, 53, SUCCESSOR, PRESENT).by(SUCCESSOR);
-        change.line["at"] = spelled.clone().into();
-        add(&format!("a statement at {spelled}"), "form", change.line());
-        let mut change = statement(43, "signing-key", at, 53, SUCCESSOR, PRESENT).by(SUCCESSOR);
-        change.line["statement"]["compromised"] = spelled.clone().into();
-        add(&format!("a key that is stolen since {spelled}"), "form", change.line());
     }
     let mut later =
         statement(42, "signing-key", "2026-12-03T00:00:00Z", 52, SUCCESSOR, PRESENT).by(SUCCESSOR);
@@ -613,6 +569,9 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     let mut dated = used.clone();
     dated["statement"]["compromised"] = "2026-11-21T00:00:00Z".into();
     add("another day since when it is stolen", "forged", dated);
+    for (name, line) in instants::bad() {
+        add(&name, "form", line);
+    }
     bad
 }
 

@@ -84,7 +84,7 @@ fn bad() -> Vec<Value> {
         bad("a distrust with a proof", "form", proved.line()),
         bad("an erasure that distrusts a key", "form", erasure(13).distrusting(SECOND).line()),
     ];
-    all.extend(odd_instants(SINCE).into_iter().map(|since| {
+    all.extend(instants::odd(SINCE).into_iter().map(|since| {
         bad(&format!("a distrust of a key that is stolen since {since}"), "form", spelled(&since))
     }));
     all

@@ -54,7 +54,7 @@ fn said(case: Case) -> Case {
 }
 
 impl Told {
-    fn new(first: u8, name: &'static str, keys: Vec<Value>, successors: Vec<Value>) -> Self {
+    fn new(first: u8, name: &'static str, keys: &[Value], successors: &[Value]) -> Self {
         let note = json!({ "keys": keys, "successors": successors, "due": [], "repeat": false });
         let history: History = serde_json::from_str(&note.to_string()).unwrap();
         Self { name, history, said: Vec::new(), bad: Vec::new(), next: first }
@@ -125,6 +125,19 @@ fn erasure(at: &'static str, by: u8) -> impl Fn(u8) -> Case {
     }
 }
 
+/// With a record that has all that one may have.
+fn replayed(number: u8) -> Case {
+    let again = "2026-11-28T00:00:00.35Z".parse().unwrap();
+    let record = ErasureRecord {
+        epoch: Some(7),
+        replayed: Some(again),
+        dealt_with: Some(again),
+        ..ErasureRecord::empty(ErasureId(ERASURE.parse().unwrap()))
+    };
+    let case = erasure("2023-06-30T03:34:18.518Z", MADE)(number).with("about", ERASURE);
+    case.sealing(plain(taken(), &record.to_note().unwrap()))
+}
+
 fn later(by: u8) -> impl Fn(u8) -> Case {
     move |number| erasure(NOW, by)(number).with("format", 2)
 }
@@ -138,8 +151,8 @@ fn histories() -> Vec<Value> {
     let waits = Told::new(
         2,
         "a successor waits for the key that a restored vault made",
-        vec![first(restored), made(None)],
-        vec![pin(1, PINNED, FIRST_OF_ALL)],
+        &[first(restored), made(None)],
+        &[pin(1, PINNED, FIRST_OF_ALL)],
     );
     let waits = waits
         .counts(
@@ -155,6 +168,7 @@ fn histories() -> Vec<Value> {
         .counts("with a fraction of a second", erasure("2026-11-28T00:00:00.35Z", MADE))
         .counts("with microseconds", erasure("2026-11-28T00:00:00.350001Z", MADE))
         .counts("the key before it does", erasure(NOW, FIRST_OF_ALL))
+        .counts("an erasure that was applied again, and dealt with", replayed)
         .counts("a distrust of a key that is not in the history", distrusts(NOWHERE, MADE))
         .fails("not the successor", "the key that was made changes itself", change(ANOTHER, MADE))
         .fails("pinned before", "it pins another successor", pins(ANOTHER, MADE))
@@ -181,12 +195,12 @@ fn histories() -> Vec<Value> {
     let used = Told::new(
         42,
         "the successor was used, and the vault restored after that",
-        vec![
+        &[
             first(Some(USED_AT)),
             key(PINNED, "successor", USED_AT, restored, Some(used)),
             made(None),
         ],
-        vec![pin(40, PINNED, FIRST_OF_ALL)],
+        &[pin(40, PINNED, FIRST_OF_ALL)],
     );
     let used = used
         .counts("the key that was made changes itself", change(ANOTHER, MADE))
@@ -200,8 +214,8 @@ fn histories() -> Vec<Value> {
     let own = Told::new(
         62,
         "the key that was made has a successor of its own",
-        vec![first(restored), made(None)],
-        vec![pin(60, ANOTHER, MADE), pin(61, PINNED, FIRST_OF_ALL)],
+        &[first(restored), made(None)],
+        &[pin(60, ANOTHER, MADE), pin(61, PINNED, FIRST_OF_ALL)],
     );
     let own = own
         .counts("its successor takes its place", takes_over(ANOTHER, MADE))
@@ -217,8 +231,8 @@ fn histories() -> Vec<Value> {
     let twice = Told::new(
         81,
         "it was restored twice, and a successor waits",
-        vec![first(restored), made(again_at), again.clone()],
-        vec![pin(80, PINNED, FIRST_OF_ALL)],
+        &[first(restored), made(again_at), again.clone()],
+        &[pin(80, PINNED, FIRST_OF_ALL)],
     );
     let twice = twice
         .counts("the successor takes over", takes_over(PINNED, FIRST_OF_ALL))
@@ -236,8 +250,8 @@ fn histories() -> Vec<Value> {
     let between = Told::new(
         101,
         "it was restored twice, and the successor was pinned in between",
-        vec![first(restored), made(again_at), again],
-        vec![pin(100, PINNED, MADE)],
+        &[first(restored), made(again_at), again],
+        &[pin(100, PINNED, MADE)],
     );
     let between = between
         .counts("the successor takes over", takes_over(PINNED, MADE))
