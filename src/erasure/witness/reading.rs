@@ -44,7 +44,8 @@ impl Reading {
         mark: &Mark,
     ) -> Result<Self, ErasureError> {
         let (events, lost) = since(layer, mark).await.map_err(ErasureError::WitnessSilent)?;
-        let elsewhere = lost && events.is_empty() && is_empty(layer).await?;
+        let is_known = lost || !mark.tips.is_empty();
+        let elsewhere = is_known && events.is_empty() && is_empty(layer).await?;
         let (mut announcements, mut revisions, mut odd) = (Vec::new(), Vec::new(), Vec::new());
         for event in &events {
             match Announcement::of(event) {
