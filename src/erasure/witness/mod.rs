@@ -198,7 +198,7 @@ pub(super) async fn look<S: EventStore>(
     let mark = Mark::load(vault)?;
     let mut read = Reading::since(layer, vault, &mark).await?;
     let mut missing = Missing::of(vault, &mark, &read)?;
-    if !read.is_whole && !(missing.is_accepted() && read.is_in_order()) {
+    if !(read.is_whole || missing.is_accepted() && read.is_in_order()) {
         // Behind the mark it may be in its place: a copy of this vault went on from before the mark, or somebody
         // put it back. It counts only if it is judged.
         let anew = Mark { at: None, ..mark.clone() };
@@ -216,7 +216,7 @@ pub(super) async fn look<S: EventStore>(
     // in either case: the next opening must find both.
     let judged = read.found.refuse_unclear().and(complete);
     if judged.is_ok() {
-        read.mark(mark).save(vault).await?;
+        read.mark(&mark).save(vault).await?;
     }
     let witnessed = read.tell(is_complete);
     tell(vault, &witnessed);

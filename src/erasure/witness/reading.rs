@@ -92,7 +92,7 @@ impl Reading {
 
     /// How far the announcements are known from now on. Which should be there stays known where the store is not
     /// the one that was.
-    pub(super) fn mark(&self, before: Mark) -> Mark {
+    pub(super) fn mark(&self, before: &Mark) -> Mark {
         let tips = self.order.tips(&before.tips(), &self.found.named).into_iter().map(|named| {
             let before = before.tips.iter().find(|tip| tip.announcement() == named);
             let before = before.filter(|_| !self.is_whole).and_then(|tip| tip.seen);
