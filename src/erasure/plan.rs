@@ -252,6 +252,8 @@ impl Plan {
         let standing = vault.standing(subject)?;
         if let Some(fence) = &standing.fence
             && fence.closed
+            // One that was spared may be lost, and is to be forgotten as well.
+            && fence.spared.is_empty()
             && vault.keys_of(subject)?.is_empty()
         {
             let already = fence.dead.last().map(|&(_, _, erasure)| erasure);

@@ -270,6 +270,15 @@ async fn a_spared_key_that_an_older_image_does_not_have_is_missing() {
     run(vec![Step::Image, Step::Write(1), Step::ForgetBut(1, 1), Step::Restore(0)]).await;
 }
 
+/// It was called forgotten already, since no key of theirs lives, and the lost one went on to be told as missing.
+#[tokio::test]
+async fn a_spared_key_that_is_lost_is_taken_by_the_next_erasure() {
+    for taken in [Step::Forget(3), Step::ForgetCutOff(3)] {
+        let spared = [Step::Write(1), Step::Image, Step::Write(3), Step::ForgetBut(3, 34)];
+        run([&spared[..], &[Step::Restore(0), taken]].concat()).await;
+    }
+}
+
 fn cases() -> u32 {
     std::env::var("OUBLIETTE_ROLLBACK_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24)
 }
