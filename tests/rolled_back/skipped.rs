@@ -172,6 +172,15 @@ async fn no_number_of_lines_crowds_one_out() {
         drop(world.machine.open().await);
         World { victim, ..world }.misses_it().await;
     }
+    // They were there first.
+    let world = world().await;
+    append_lines(&world.machine, &lines(&world.machine, 40)).await;
+    drop(world.machine.open().await);
+    let filled = world.machine.image();
+    let victim = forget(&world.machine, "user-5").await;
+    world.machine.restore(&filled);
+    drop(world.machine.open().await);
+    World { victim, ..world }.misses_it().await;
 }
 
 async fn machine_loses_an_answer(machine: &Machine, bank: &Oubliette<Announcements>) {
