@@ -161,7 +161,7 @@ async fn what_is_announced_has_the_bytes_that_the_decisions_say() {
     assert_eq!(bank.announced().await[4..], [1182, 1065, 1317, 1317, 1659, 1659]);
 }
 
-/// Decision 35: an announcement has 68 bytes for the one before it, beside its id.
+/// Decision 35: an announcement has 67 bytes for the one before it, beside its id.
 #[tokio::test]
 async fn what_is_noted_of_announcements_has_the_bytes_that_decision_35_says() {
     let bank = Bank::new().await;

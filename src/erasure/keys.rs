@@ -377,9 +377,10 @@ async fn announce_again<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
 ) -> Result<(), ErasureError> {
-    let mut previous = Mark::load(vault)?.tips();
     for verdicts in vault.verdicts() {
         for some in verdicts?.chunks(AT_ONCE) {
+            // Others may say something meanwhile.
+            let mut previous = Mark::load(vault)?.tips();
             let mut said = Vec::with_capacity(some.len());
             for verdict in some {
                 let id = EventId::random();
@@ -434,9 +435,8 @@ async fn append<S: EventStore>(
     let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
     let append = Append::new(stream()?, ExpectedRevision::Any, events.map_err(invalid)?);
     let appended = layer.answer(layer.store.append(vec![append])).await?;
-    let (Some(appended), Some(mut last)) = (appended.first(), said.last().cloned()) else {
-        return Ok(());
-    };
+    let (Some(appended), Some(last)) = (appended.first(), said.last()) else { return Ok(()) };
+    let mut said = said.to_vec();
     if appended.already {
         // The answer to an earlier attempt was lost; or somebody else's event has the id.
         let ids = said.iter().map(Announcement::id).collect();
@@ -448,20 +448,21 @@ async fn append<S: EventStore>(
             return Err(Untold::Store(in_use));
         }
         // The next one names what is there.
-        let is_last = |found: &Announcement| found.id() == last.id();
-        last = found.into_iter().find(is_last).unwrap_or(last);
+        for said in &mut said {
+            if let Some(found) = found.iter().find(|found| found.id() == said.id()) {
+                *said = found.clone();
+            }
+        }
     }
     let mut mark = Mark::load(vault)?;
-    if mark.advance(said.len() as u64, Some(appended.revision), &last) {
-        return Ok(mark.save(vault).await?);
+    if !mark.advance(Some(appended.revision), &said) {
+        // Another vault over the same store, as a rule; or a copy of this one.
+        match look(layer, vault).await {
+            Ok(()) => mark = Mark::load(vault)?.with(&said),
+            Err(error) => tracing::warn!(%error, "what others announced is not known"),
+        }
     }
-    // Another vault over the same store, as a rule; or a copy of this one.
-    if let Err(error) = look(layer, vault).await {
-        tracing::warn!(%error, "what others announced is not known");
-        // The next one names this one all the same.
-        mark.save(vault).await?;
-    }
-    Ok(())
+    Ok(mark.save(vault).await?)
 }
 
 /// Whether what the store has is what was to be said: of that id, about the same, and this vault's word by

@@ -212,11 +212,11 @@ pub(crate) struct Previous(Vec<AnnouncementRef>);
 
 impl Previous {
     /// How many one announcement may name.
-    pub(crate) const MOST: usize = 16;
+    const MOST: usize = 16;
 
-    /// At most [`Previous::MOST`].
+    /// The first of these that fit. The others are for the next one to name.
     pub(crate) fn of(named: &[AnnouncementRef]) -> Self {
-        let mut named = named.to_vec();
+        let mut named: Vec<_> = named.iter().take(Self::MOST).copied().collect();
         named.sort_unstable();
         named.dedup();
         Self(named)

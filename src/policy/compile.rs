@@ -86,6 +86,7 @@ pub(super) fn compile(file: &PolicyFile, text: &str) -> (Rules, Vec<Mistake>) {
         pad,
         digest: digest(file),
         owner_digest: owner_digest(file),
+        owner_rules: owner_rules(file),
         warnings: Vec::new(),
     };
     compiler.check_cycles(&rules, &spans);
@@ -130,6 +131,21 @@ fn owner_digest(file: &PolicyFile) -> Option<PolicyDigest> {
     let mut rules: Vec<String> = rules.map(rule).collect();
     rules.sort_unstable();
     (!rules.is_empty()).then(|| named(&rules.join("\n")))
+}
+
+/// Each rule by which streams get owners, in words.
+fn owner_rules(file: &PolicyFile) -> Vec<String> {
+    let rules = file.stream.iter().flat_map(|stream| {
+        stream.owner.iter().map(|owner| (stream.pattern.get_ref(), owner.get_ref()))
+    });
+    let words = |(stream, rule): (&String, &OwnerRule)| {
+        let changes = [("add", &rule.add), ("remove", &rule.remove), ("replace", &rule.replace)];
+        let change = changes.iter().find_map(|(word, who)| Some((word, who.as_ref()?)));
+        change.map(|(word, who)| {
+            format!("`{stream}`: {} {word} `{}`", rule.event.get_ref(), who.get_ref())
+        })
+    };
+    rules.filter_map(words).collect()
 }
 
 fn named(canonical: &str) -> PolicyDigest {

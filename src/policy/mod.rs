@@ -116,6 +116,12 @@ impl Policy {
         self.0.owner_digest
     }
 
+    /// Each rule by which streams get owners, in words: to compare two policies, and to name what only one
+    /// of them has.
+    pub fn owner_rules(&self) -> &[String] {
+        &self.0.owner_rules
+    }
+
     /// What is allowed, and about which people should think twice: a residue or a public field
     /// that may identify somebody (GDPR, Recital 26).
     pub fn warnings(&self) -> &[Warning] {

@@ -13,6 +13,8 @@ pub(super) struct Rules {
     pub(super) pad: Option<usize>,
     pub(super) digest: PolicyDigest,
     pub(super) owner_digest: Option<PolicyDigest>,
+    /// Each rule by which streams get owners, in words.
+    pub(super) owner_rules: Vec<String>,
     pub(super) warnings: Vec<super::Warning>,
 }
 

@@ -2,13 +2,17 @@
 //! can remove it unnoticed. What is announced next names all that no other names, and not the last in the stream alone.
 
 use oubliette::{
-    erasure::{ErasureError, export},
-    event::{ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, NewEvent, RecordedEvent},
+    erasure::{Compromised, ErasureError, KeyChange, accept_gaps, change_key, export},
+    event::{
+        ANNOUNCED, ANNOUNCEMENTS, Announcement, EventId, NewEvent, RecordedEvent, Revision,
+        Timestamp,
+    },
+    layer::Oubliette,
 };
 
 use crate::{
     common::*,
-    machine::{Image, Machine},
+    machine::{Announcements, Image, Machine},
 };
 
 /// A machine that forgot two, and then a third; and an image of before the third.
@@ -125,28 +129,130 @@ async fn no_announcement_that_was_moved_has_one_skipped_by_a_vault_that_was_put_
 }
 
 /// They are the vault's word, signed by its key, and name no other.
+async fn append_lines(machine: &Machine, lines: &[Announcement]) {
+    for line in lines {
+        let mut text = serde_json::to_value(line).unwrap();
+        text.as_object_mut().unwrap().remove("id");
+        let said = event(ANNOUNCED, &text.to_string());
+        put(&machine.store, ANNOUNCEMENTS, NewEvent { id: line.id(), ..said }).await.unwrap();
+    }
+}
+
+/// Several lists, each made anew.
+fn lines(machine: &Machine, many: usize) -> Vec<Announcement> {
+    let list = || export(&machine.vault()).map(Result::unwrap);
+    std::iter::repeat_with(list).flatten().take(many).collect()
+}
+
 #[tokio::test]
 async fn no_line_of_an_exported_list_has_one_skipped() {
     let world = world().await;
-    let lines: Vec<_> = export(&world.machine.vault()).map(Result::unwrap).collect();
-    let append = async |id: EventId, line: &Announcement| {
-        let mut line = serde_json::to_value(line).unwrap();
-        line.as_object_mut().unwrap().remove("id");
-        let line = event(ANNOUNCED, &line.to_string());
-        put(&world.machine.store, ANNOUNCEMENTS, NewEvent { id, ..line }).await.unwrap();
-    };
-    append(EventId::random(), &lines[0]).await;
-    for line in &lines {
-        append(line.id(), line).await;
-    }
+    let lines = lines(&world.machine, 3);
+    append_lines(&world.machine, &lines).await;
     let told = world.machine.open().await.witnessed();
     let ids: Vec<_> = lines.iter().map(|line| line.id()).collect();
     assert_eq!((told.forked, told.gap), (ids, false));
-    assert_eq!(told.unverifiable.len(), 1, "under another id it is signed by nobody");
     world.misses_it().await;
 }
 
-/// Whoever writes to the store can put anything behind it.
+/// An announcement names sixteen. Here by a copy of the vault, which does not know the victim, and by the vault itself,
+/// where the answer to it was lost.
+#[tokio::test]
+async fn no_number_of_lines_crowds_one_out() {
+    for lost in [false, true] {
+        let world = world().await;
+        world.machine.restore(&world.before);
+        let mut victim = world.victim;
+        if lost {
+            let bank = world.machine.open().await;
+            machine_loses_an_answer(&world.machine, &bank).await;
+            victim = all(&world.machine.store, ANNOUNCEMENTS).await.last().unwrap().id;
+        }
+        append_lines(&world.machine, &lines(&world.machine, 40)).await;
+        drop(world.machine.open().await);
+        World { victim, ..world }.misses_it().await;
+    }
+    // They were there first.
+    let world = world().await;
+    append_lines(&world.machine, &lines(&world.machine, 40)).await;
+    drop(world.machine.open().await);
+    let filled = world.machine.image();
+    let victim = forget(&world.machine, "user-5").await;
+    world.machine.restore(&filled);
+    drop(world.machine.open().await);
+    World { victim, ..world }.misses_it().await;
+}
+
+async fn machine_loses_an_answer(machine: &Machine, bank: &Oubliette<Announcements>) {
+    machine.store.after_announcing(true);
+    let pending = bank.forget(&subject("user-5"), "asked").await.unwrap_err();
+    assert!(pending.is_pending(), "{pending}");
+    machine.store.after_announcing(false);
+}
+
+fn rotation(compromised: bool) -> KeyChange {
+    let compromised =
+        compromised.then(|| Compromised { since: Timestamp::now(), keys: Vec::new() });
+    KeyChange::Rotate { successor: None, compromised, without_successor: false }
+}
+
+/// It does not name what the vault saw, or was answered, after it was signed.
+#[tokio::test]
+async fn no_statement_that_was_signed_before_has_one_skipped() {
+    // By a copy that has not read the victim.
+    let world = world().await;
+    world.machine.restore(&world.before);
+    change_key(&world.machine.vault(), &rotation(false)).await.unwrap();
+    drop(world.machine.open().await);
+    world.misses_it().await;
+    // By the vault itself, before it knows that the victim was appended.
+    let world = self::world().await;
+    let bank = world.machine.open().await;
+    machine_loses_an_answer(&world.machine, &bank).await;
+    let victim = all(&world.machine.store, ANNOUNCEMENTS).await.last().unwrap().id;
+    change_key(bank.vault().unwrap(), &rotation(false)).await.unwrap();
+    bank.resume().await.unwrap();
+    drop(bank);
+    World { victim, ..world }.misses_it().await;
+}
+
+/// The vault is closed over one, and applies what came after it. While it is closed, that is removed, too.
+#[tokio::test]
+async fn what_a_closed_vault_saw_is_missed_as_well() {
+    let world = world().await;
+    let later = forget(&world.machine, "user-4").await;
+    world.machine.restore(&world.before);
+    world.machine.store.tamper(without(world.victim));
+    world.is_missed().await;
+    let victim = world.victim;
+    let both = move |all: Vec<RecordedEvent>| without(later)(without(victim)(all));
+    world.machine.store.tamper(both);
+    accept_gaps(&world.machine.vault(), "ticket 12").await.unwrap();
+    let closed = world.machine.try_open().await.unwrap_err();
+    assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
+    // Once that is accepted as well, the next one names it: a vault that is put back asks anew.
+    drop(world.machine.open_past_a_gap().await);
+    forget(&world.machine, "user-5").await;
+    world.machine.restore(&world.before);
+    let closed = world.machine.try_open().await.unwrap_err();
+    assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
+}
+
+/// What the stolen key said is passed over, and stands in the chain.
+#[tokio::test]
+async fn one_vault_that_recovers_from_a_theft_has_not_forked() {
+    let world = world().await;
+    change_key(&world.machine.vault(), &rotation(true)).await.unwrap();
+    drop(world.machine.open().await);
+    forget(&world.machine, "user-4").await;
+    world.machine.restore(&world.before);
+    let told = world.machine.open().await.witnessed();
+    assert_eq!((told.forked, told.gap), (vec![], false));
+    forget(&world.machine, "user-5").await;
+    assert_eq!(world.machine.open().await.witnessed(), Default::default());
+}
+
+/// Whoever writes to the store can put anything behind it, and where the store takes an id twice, also under its id.
 #[tokio::test]
 async fn nothing_that_is_put_behind_it_hides_that_the_newest_is_missing() {
     let world = world().await;
@@ -154,4 +260,22 @@ async fn nothing_that_is_put_behind_it_hides_that_the_newest_is_missing() {
     assert_eq!(world.machine.open().await.witnessed().odd.len(), 1);
     assert_eq!(world.machine.open().await.witnessed(), Default::default(), "told once");
     world.misses_it().await;
+
+    let world = self::world().await;
+    let twin = |mut all: Vec<RecordedEvent>| {
+        let mut twin = all.last().unwrap().clone();
+        twin.revision = Revision(twin.revision.0 + 1);
+        twin.data = Some(event("Noise", "{}").data);
+        all.push(twin);
+        all
+    };
+    world.machine.store.tamper(twin);
+    assert_eq!(world.machine.open().await.witnessed().odd.len(), 1);
+    world.machine.store.tamper(move |all| {
+        let victim = all.len() - 1;
+        let mut all = twin(all);
+        all.remove(victim);
+        all
+    });
+    world.is_missed().await;
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, io};
 
-use comfy_table::Color;
+use comfy_table::{Color, Table};
 use oubliette::audit::{Finding, Severity};
 use serde::Serialize;
 
@@ -54,20 +54,16 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
         }
         self.rows.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.kind.cmp(&b.kind)));
         self.cures.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut table = output::table(&["severity", "finding", "where", "what"]);
-        for finding in &self.rows {
-            output::add(
-                &mut table,
-                vec![
-                    coloured(finding.severity, colour(finding.severity)),
-                    cell(finding.kind),
-                    cell(printable(&finding.at.to_string())),
-                    cell(printable(&finding.what)),
-                ],
-            );
+        let table = table(&self.rows);
+        match output::too_narrow_for(&table) {
+            None => {
+                out.table(table)?;
+                out.line("")?;
+            }
+            Some(width) => {
+                self.rows.iter().try_for_each(|finding| paragraph(finding, width, out))?;
+            }
         }
-        out.table(table)?;
-        out.line("")?;
         for (_, kind, cure) in self.cures {
             let seen = self.seen.get(&kind).copied().unwrap_or_default();
             let more = if seen > SHOWN { format!(" ({seen} in all)") } else { String::new() };
@@ -76,6 +72,39 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
         }
         out.line("")
     }
+}
+
+fn table<K: Display>(findings: &[Finding<K>]) -> Table {
+    let mut table = output::table(&["severity", "finding", "where", "what"]);
+    for finding in findings {
+        output::add(
+            &mut table,
+            vec![
+                coloured(finding.severity, colour(finding.severity)),
+                cell(&finding.kind),
+                cell(printable(&finding.at.to_string())),
+                cell(printable(&finding.what)),
+            ],
+        );
+    }
+    table
+}
+
+/// A finding where the table does not fit: what a cure asks for may be at the end of its text.
+fn paragraph<K: Display>(finding: &Finding<K>, width: usize, out: &mut Out) -> io::Result<()> {
+    let style = output::stdout_style();
+    let severity = finding.severity.to_string();
+    let severity = match finding.severity {
+        Severity::Error => style.red(&severity),
+        Severity::Warning => style.yellow(&severity),
+        Severity::Notice => severity,
+    };
+    out.line(&format!("{severity}: {}", style.strong(&finding.kind.to_string())))?;
+    for text in [&finding.at.to_string(), &finding.what] {
+        let lines = output::wrapped(&printable(text), width);
+        lines.iter().try_for_each(|line| out.line(line))?;
+    }
+    out.line("")
 }
 
 fn colour(severity: Severity) -> Color {

@@ -53,9 +53,14 @@ impl Out {
         self.write_all(b"\n")
     }
 
-    /// A table.
+    /// A table of which nothing is cut.
     pub(super) fn table(&mut self, table: Table) -> io::Result<()> {
         lines(table).iter().try_for_each(|line| self.line(line))
+    }
+
+    /// A table whose last column is text that is only looked at: a terminal's width cuts it.
+    pub(super) fn cut_table(&mut self, table: Table) -> io::Result<()> {
+        arranged(table, LAST).iter().try_for_each(|line| self.line(line))
     }
 
     /// Hands on what is buffered: before waiting, and at the end.
@@ -157,8 +162,7 @@ const LOOKS: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::none())
     .header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// A table with these columns. On a terminal it is as wide as that, and its last column is cut;
-/// elsewhere nothing is cut.
+/// A table with these columns, each as wide as what is in it; but see [`Out::cut_table`].
 pub(super) fn table(columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(LOOKS).set_truncation_indicator("…");
@@ -189,20 +193,51 @@ pub(super) fn table(columns: &[&str]) -> Table {
     table
 }
 
-/// The least that is left to the last column of a table, however narrow the terminal.
+/// The least that is left to a column that is cut, however narrow the terminal.
 const LAST: u16 = 24;
 /// Between columns.
 const GAP: u16 = 2;
 
-/// A table as lines, without the white space that fills its last column.
-pub(super) fn lines(mut table: Table) -> Vec<String> {
+/// A table as lines, without the white space that fills its last column. Nothing is cut: where a line does
+/// not fit the terminal, that breaks it, and an id that is copied from there stays one.
+pub(super) fn lines(table: Table) -> Vec<String> {
+    arranged(table, u16::MAX)
+}
+
+/// A table as lines, its last column at least so wide, or as wide as what is in it.
+fn arranged(mut table: Table, least: u16) -> Vec<String> {
     if let Some(width) = terminal_width()
         && let Some((last, others)) = table.column_max_content_widths().split_last()
     {
-        let others: u16 = others.iter().map(|width| width.saturating_add(GAP)).sum();
-        table.set_width(width.max(others.saturating_add(LAST.min(*last).saturating_add(1))));
+        let others = others.iter().fold(0, |sum: u16, width| sum.saturating_add(*width + GAP));
+        table.set_width(width.max(others.saturating_add(least.min(*last)).saturating_add(1)));
     }
     table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The terminal's width, where a table does not fit it.
+pub(super) fn too_narrow_for(table: &Table) -> Option<usize> {
+    let whole = table.column_max_content_widths();
+    let whole: usize = whole.iter().map(|width| usize::from(*width) + usize::from(GAP)).sum();
+    let width = usize::from(terminal_width()?);
+    (whole.saturating_sub(usize::from(GAP)) > width).then_some(width)
+}
+
+/// A text as indented lines that are no wider than this. They end at spaces: what is longer, an id, stays
+/// whole.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let more = word.chars().count() + 1;
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + more <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("  {word}")),
+        }
+    }
+    lines
 }
 
 /// How wide stdout is, where it is a terminal.
@@ -273,6 +308,15 @@ fn hostile(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_ends_at_a_space_and_an_id_stays_whole() {
+        let id = "d506b34a-9c2c-4d6e-8a51-0c8e7b8f1a2b";
+        let text = format!("event {id} of user-1 is lost");
+        assert_eq!(wrapped(&text, 20), ["  event", &format!("  {id}"), "  of user-1 is lost"]);
+        assert_eq!(wrapped(&text, 80), [format!("  {text}")]);
+        assert_eq!(wrapped("ü ü ü", 7), ["  ü ü ü"]);
+    }
 
     #[test]
     fn what_would_move_the_cursor_is_shown_as_an_escape() {

@@ -191,12 +191,12 @@ async fn show(
         }
         columns.add(&mut table, &event);
         if table.row_count() == TABLE {
-            out.table(std::mem::replace(&mut table, columns.table()))?;
+            out.cut_table(std::mem::replace(&mut table, columns.table()))?;
             out.line("")?;
         }
     }
     if !table.is_empty() {
-        out.table(table)?;
+        out.cut_table(table)?;
     }
     out.flush()?;
     result.map(|()| shown)
@@ -367,8 +367,9 @@ fn epitaph(tombstone: &Tombstone) -> String {
         Some(subject) => subject.to_string(),
         None => "someone".to_owned(),
     };
+    // The day first: a narrow terminal cuts the rest, which `erasures --stream` prints whole.
     format!(
-        "{who} is forgotten since {}, ref {}, {}",
+        "forgotten {}: {who}, ref {}, {}",
         tombstone.day,
         tombstone.reference,
         output::count(tombstone.keys.len() as u64, "key")

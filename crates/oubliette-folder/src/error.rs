@@ -156,9 +156,22 @@ pub enum FolderError {
         /// The vault that the settings are for.
         noted: String,
     },
+    /// There is no `policy.toml`. That it is absent says nothing: the vault keeps the policy that counts.
+    #[error(
+        "{} is absent. The policy that this folder works under is in the vault: \
+         `oubliette --dir {} policy show > {}` brings the file back. To work without a policy, make that \
+         file, empty, and say `oubliette --dir {} policy adopt`",
+        file.display(), path.display(), file.display(), path.display()
+    )]
+    PolicyAbsent {
+        /// The folder.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
     /// `policy.toml` is not what was adopted.
     #[error(
-        "{} is not the policy that this folder works under: somebody changed or removed it. Look at it; \
+        "{} is not the policy that this folder works under: somebody changed it. Look at it; \
          `oubliette --dir {} policy adopt` makes it the folder's policy, `oubliette --dir {} policy show` \
          prints the one that counts until then",
         file.display(), path.display(), path.display()

@@ -478,7 +478,8 @@ impl DataFolder {
         let mut notes = Vec::new();
         let policy = match (&given, self.policy_file()) {
             (Some(given), _) => given.policy().clone(),
-            (None, Ok(file)) => file.policy().clone(),
+            (None, Ok(Some(file))) => file.policy().clone(),
+            (None, Ok(None)) => Policy::sealed_by_default(),
             (None, Err(error)) => {
                 notes.push(error.to_string());
                 Policy::sealed_by_default()

@@ -58,18 +58,47 @@ pub struct FormerPolicy {
     adopted: PolicyText,
 }
 
+impl FormerPolicy {
+    /// The policy that the folder worked under.
+    pub fn policy(&self) -> &Policy {
+        self.adopted.policy()
+    }
+}
+
 impl DataFolder {
-    /// What stands in the folder's `policy.toml` now. An absent one has no rules: everything is
-    /// sealed.
+    /// What stands in the folder's `policy.toml` now; `None`: there is none.
     ///
     /// # Errors
     /// [`FolderError::Policy`].
-    pub fn policy_file(&self) -> Result<PolicyText, FolderError> {
+    pub fn policy_file(&self) -> Result<Option<PolicyText>, FolderError> {
         let path = self.policy_path();
         match PolicyText::load(&path) {
-            Err(_) if is_absent(&path) => PolicyText::parse(String::new(), "policy"),
-            read => read,
+            Err(_) if is_absent(&path) => Ok(None),
+            read => read.map(Some),
         }
+    }
+
+    /// The policy in `policy.toml`, to be adopted. An absent file is no empty policy: it may have been lost,
+    /// and adopting an empty policy takes the text of the former one from the vault.
+    ///
+    /// # Errors
+    /// [`FolderError::PolicyAbsent`], [`FolderError::Policy`].
+    pub fn policy_to_adopt(&self) -> Result<PolicyText, FolderError> {
+        self.policy_file()?.ok_or_else(|| self.policy_absent())
+    }
+
+    /// Writes the adopted policy into `policy.toml`, where there is no such file: that of a vault that was
+    /// restored, for no backup has the file. Returns whether it did.
+    pub(super) fn write_absent_policy(&self, adopted: &str) -> io::Result<bool> {
+        let path = self.policy_path();
+        if adopted.is_empty() || !is_absent(&path) {
+            return Ok(false);
+        }
+        durable::replace(&path, adopted.as_bytes()).map(|()| true)
+    }
+
+    fn policy_absent(&self) -> FolderError {
+        FolderError::PolicyAbsent { path: self.path.clone(), file: self.policy_path() }
     }
 
     /// The policy that the folder works under.
@@ -135,8 +164,10 @@ impl DataFolder {
     ) -> Result<(Policy, Option<FolderError>), FolderError> {
         let adopted = self.adopted(vault)?.policy;
         let changed = match self.policy_file() {
-            Ok(file) if file.policy.digest() == adopted.digest() => None,
-            Ok(_) => Some(FolderError::PolicyChanged {
+            Ok(Some(file)) if file.policy.digest() == adopted.digest() => None,
+            Ok(None) if Policy::sealed_by_default().digest() == adopted.digest() => None,
+            Ok(None) => Some(self.policy_absent()),
+            Ok(Some(_)) => Some(FolderError::PolicyChanged {
                 path: self.path.clone(),
                 file: self.policy_path(),
             }),

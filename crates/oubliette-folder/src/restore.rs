@@ -48,7 +48,7 @@ impl DataFolder {
     ///
     /// The root slot is made anew: where the caller says, or this user noted it, or, where neither
     /// does, in the user's state directory. The policy is the one that was adopted when the backup was
-    /// made.
+    /// made; where there is no `policy.toml`, it is written there.
     ///
     /// # Errors
     /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
@@ -131,12 +131,27 @@ impl DataFolder {
                 }
             },
         };
+        let adopted = match prepared.vault().adopted_policy() {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                prepared.abandon();
+                return Err(error.into());
+            }
+        };
         // Before the vault takes its place: one whose slot nobody finds would be none.
         self.note(&noted)?;
         let restored = prepared.complete()?;
         let failed =
             |source| FolderError::AfterRestoring { root: root.clone(), source: Box::new(source) };
-        let parts = self.open(Access::Existing, None).await.map_err(failed)?;
+        // Where it cannot be written, opening says that it is absent.
+        let written = self.write_absent_policy(&adopted).unwrap_or_default();
+        let mut parts = self.open(Access::Existing, None).await.map_err(failed)?;
+        parts.notes.extend(written.then(|| {
+            format!(
+                "{} was absent: it is written anew, as it was adopted when the backup was made",
+                self.policy_path().display()
+            )
+        }));
         let elsewhere = |slot: &PathBuf| *slot != root && (device(slot).is_some() || slot.exists());
         let left = noted_root.filter(elsewhere);
         Ok(RestoredFolder { restored, root, left, replayed, parts })

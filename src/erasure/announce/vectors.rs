@@ -244,6 +244,10 @@ fn statements() -> Vec<Value> {
     ]
 }
 
+fn named_by(event: u8, digest: &str) -> Value {
+    json!({ "event": numbered(event), "digest": digest })
+}
+
 fn vectors() -> Vec<Value> {
     let mut two = first();
     two.eras = vec![3, 4];
@@ -252,6 +256,11 @@ fn vectors() -> Vec<Value> {
     let other = other.with("log", log(STRANGER)).after(&[&two]).by(FIRST);
     let at = "2023-06-30T03:35:00Z";
     let third = Case::new(&numbered(4), "erasure", &about(at, 4), at, 18).after(&[&other, &two]);
+    // As texts, their digests are in the other order.
+    let of_one = ["Dw", "-A"].map(|begins| named_by(9, &format!("{begins}{}", "A".repeat(41))));
+    let at = "2023-06-30T03:36:00Z";
+    let fourth = Case::new(&numbered(5), "erasure", &about(at, 5), at, 18);
+    let fourth = fourth.with("previous", json!(of_one));
     vec![
         good("the first, of two subjects, of one of whom keys are spared", two),
         good(
@@ -259,6 +268,7 @@ fn vectors() -> Vec<Value> {
             other,
         ),
         good("one that names two", third),
+        good("one that names two of one event, in the order of their bytes", fourth),
     ]
 }
 
@@ -423,6 +433,8 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     add("names none, in a list", "form", named(json!([])));
     add("names two in another order", "form", named(json!([one(3), one(2)])));
     add("names one twice", "form", named(json!([one(2), one(2)])));
+    let of_one = ["-A", "Dw"].map(|begins| named_by(9, &format!("{begins}{}", "A".repeat(41))));
+    add("names two of one event, in the order of their texts", "form", named(json!(of_one)));
     let seventeen: Vec<_> = (2..19).map(one).collect();
     add("names more than can be named", "form", named(seventeen.into()));
     add(

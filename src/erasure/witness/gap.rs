@@ -1,6 +1,6 @@
 //! Gaps: announcements of the vault's that the event store does not have any more.
 //!
-//! Each announcement names the one that its vault made or saw last before it. One that is named and not there
+//! Each announcement names those that its vault knew and that no other named. One that is named and not there
 //! was removed, or was lost with the events. A vault that was put back may not know whom it took, and then they
 //! can be read in it. So nothing is served until somebody says by name that it is accepted. Until then the mark
 //! stays where it is, so that what comes back is applied.

@@ -107,27 +107,40 @@ impl Mark {
         vault.put_note(NoteKind::Witness, MARK, &note).await
     }
 
-    /// After announcements of this vault's own were appended, where the last of them is at `revision`. `false`:
-    /// that is not known, or others wrote in between, and may have been copies of this vault.
+    /// After announcements of this vault's own were appended, the last of them at `revision`. `false`: that is not known,
+    /// or others wrote in between, and may have been copies of this vault.
     pub(in crate::erasure) fn advance(
         &mut self,
-        events: u64,
         revision: Option<Revision>,
-        last: &Announcement,
+        said: &[Announcement],
     ) -> bool {
+        let Some(last) = said.last() else { return true };
         let next = self.at.map_or(0, |at| at.revision.0 + 1);
-        // It names those before it.
-        self.tips = vec![Tip::new(last.reference(), None)];
-        let Some(revision) = revision else { return false };
-        if revision.0.checked_sub(events - 1) != Some(next) {
-            return false;
+        let ours = said.len() as u64 - 1;
+        let seen = revision.filter(|at| at.0.checked_sub(ours) == Some(next));
+        // They may have been signed before others were seen, and do not name those.
+        let is_named =
+            |tip: &Tip| said.iter().any(|said| said.named().contains(&tip.announcement()));
+        self.tips.retain(|tip| !is_named(tip));
+        self.tips.push(Tip::new(last.reference(), seen));
+        if let Some(revision) = seen {
+            self.at = Some(At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes()));
         }
-        let at = At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes());
-        (self.at, self.tips) = (Some(at), vec![Tip::new(last.reference(), Some(revision))]);
-        true
+        seen.is_some()
     }
 
-    /// The announcements that the next one names.
+    /// With the last of what this vault said itself, whatever else was read.
+    pub(in crate::erasure) fn with(mut self, said: &[Announcement]) -> Self {
+        let last = said.last().map(Announcement::reference);
+        let is_new =
+            |last: &AnnouncementRef| self.tips.iter().all(|tip| tip.announcement() != *last);
+        if let Some(last) = last.filter(is_new) {
+            self.tips.push(Tip::new(last, None));
+        }
+        self
+    }
+
+    /// The announcements that the next one names, as many as it may; those that were known first come first.
     pub(in crate::erasure) fn tips(&self) -> Vec<AnnouncementRef> {
         self.tips.iter().map(Tip::announcement).collect()
     }
@@ -153,8 +166,7 @@ pub(super) async fn since<S: EventStore>(
     let Some(at) = mark.at else { return Ok((all(layer).await?, false)) };
     for tip in &mark.tips {
         // What the mark was set at is seen by that.
-        let elsewhere = tip.seen.filter(|_| tip.event != at.event);
-        if let Some(revision) = elsewhere
+        if let Some(revision) = tip.seen.filter(|revision| *revision != at.revision)
             && !is_there(layer, tip.announcement(), revision).await?
         {
             return Ok((all(layer).await?, true));

@@ -213,11 +213,11 @@ pub(super) async fn look<S: EventStore>(
         false => missing.judge(vault, &read).await,
     };
     // What is missing is noted by then, also where something else keeps everything closed. The mark does not move
-    // in either case: the next opening must find both.
+    // in either case: the next opening must find both. Which should be there is known from now on all the same.
     let judged = read.found.refuse_unclear().and(complete);
-    if judged.is_ok() {
-        read.mark(&mark).save(vault).await?;
-    }
+    let next = read.mark(&mark);
+    let at = if judged.is_ok() { next.at } else { mark.at };
+    Mark { at, ..next }.save(vault).await?;
     let witnessed = read.tell(is_complete);
     tell(vault, &witnessed);
     // No code panics while it holds this lock.

@@ -67,16 +67,16 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
         };
         // An earlier attempt was answered, and the answer was lost; or another event has the id.
         let is_new = appended.is_some_and(|appended| !appended.already);
-        let last = match is_new {
-            true => said.last().cloned(),
-            false => last_there(layer, vault, erasure, &ids).await?,
+        let said = match is_new {
+            true => Some(said),
+            false => said_before(layer, vault, erasure, &ids).await?,
         };
-        if let Some(last) = last {
+        if let Some(said) = said {
             let revision = appended.map(|appended| appended.revision);
-            if !mark.advance(ids.len() as u64, revision, &last) {
+            if !mark.advance(revision, &said) {
                 // Another vault over the same store, as a rule; or a copy of this one.
                 match look(layer, vault).await {
-                    Ok(()) => *mark = Mark::load(vault)?,
+                    Ok(()) => *mark = Mark::load(vault)?.with(&said),
                     Err(error) => {
                         tracing::warn!(%erasure, %error, "what others announced is not known");
                     }
@@ -127,27 +127,26 @@ fn events_of(said: &[Announcement]) -> Result<(Vec<EventId>, Vec<NewEvent>), Sto
     Ok((said.iter().map(Announcement::id).collect(), events.map_err(invalid)?))
 }
 
-/// The last of the events with these ids, if they all announce the erasure in this vault's word. What an earlier
-/// attempt said is sealed in another way, and the next announcement names what is there.
-async fn last_there<S: EventStore>(
+/// What the events with these ids say, if they all announce the erasure in this vault's word. What an earlier attempt
+/// said is sealed in another way, and the next announcement names what is there.
+async fn said_before<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
     erasure: ErasureId,
     ids: &[EventId],
-) -> Result<Option<Announcement>, ErasureError> {
+) -> Result<Option<Vec<Announcement>>, ErasureError> {
     let pending = |source| ErasureError::AnnouncementPending { erasure, source };
     let found = layer.find_in(&stream()?, ids.iter().copied().collect(), None).await;
     let found = found.map_err(pending)?;
-    let mut last = None;
+    let mut said = Vec::with_capacity(ids.len());
     for event in &found {
         let Some(announcement) = Announcement::of(event) else { return Ok(None) };
         match open(&announcement, vault)? {
             Ok(verdict) if verdict.erasure == erasure => {}
             _ => return Ok(None),
         }
-        if ids.last() == Some(&announcement.id()) {
-            last = Some(announcement);
-        }
+        said.push(announcement);
     }
-    Ok(last.filter(|_| found.len() == ids.len()))
+    said.sort_by_key(|said| ids.iter().position(|id| *id == said.id()));
+    Ok(Some(said).filter(|said| said.len() == ids.len()))
 }

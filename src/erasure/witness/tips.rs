@@ -6,17 +6,20 @@
 //! order; then nothing is said of forks, because an order that was changed looks like them.
 //!
 //! All tips are named by whatever is announced next, and not the last in the stream alone: whoever writes to the
-//! store chooses which that is, and whatever nobody names can be removed, and nobody will miss it.
+//! store chooses which that is, and whatever nobody names can be removed, and nobody will miss it. So what names none
+//! is a tip only where it is the first: anybody who has an exported list can append its lines, and they name none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Announcement, AnnouncementRef, EventId, Previous};
+use crate::event::{Announcement, AnnouncementRef, EventId};
 
 /// What announcements, read one after the other, say of their order.
 #[derive(Default)]
 pub(super) struct Order {
     /// Those so far that count and that none that counts names, in the order of the stream.
     tips: Vec<AnnouncementRef>,
+    /// Those so far that count and of which none that counts knows, by what it names or by what that knows.
+    heads: Vec<AnnouncementRef>,
     /// All so far that are there.
     seen: BTreeSet<AnnouncementRef>,
     /// What those know that do not count. What they name is not named by that: their key was stolen, say, and
@@ -32,7 +35,7 @@ impl Order {
     /// Of what comes after these.
     pub(super) fn behind(tips: Vec<AnnouncementRef>) -> Self {
         let seen = tips.iter().copied().collect();
-        Self { tips, seen, ..Self::default() }
+        Self { heads: tips.clone(), tips, seen, ..Self::default() }
     }
 
     /// The next one that is there. `counts`: it is the vault's word.
@@ -45,11 +48,15 @@ impl Order {
         if counts {
             if !named.iter().all(|named| self.seen.contains(named)) {
                 self.unplaced.push(reference.event);
-            } else if !self.tips.iter().all(|tip| known.contains(tip)) {
+            } else if !self.heads.iter().all(|head| known.contains(head)) {
                 self.forks.push(reference.event);
             }
             self.tips.retain(|tip| !named.contains(tip));
-            self.tips.push(reference);
+            self.heads.retain(|head| !known.contains(head));
+            if !named.is_empty() || self.heads.is_empty() {
+                self.tips.push(reference);
+                self.heads.push(reference);
+            }
         } else {
             self.passed.insert(reference, known);
         }
@@ -63,12 +70,9 @@ impl Order {
         named: &BTreeSet<AnnouncementRef>,
     ) -> Vec<AnnouncementRef> {
         let is_tip = |tip: &&AnnouncementRef| !named.contains(tip);
-        let mut tips: Vec<_> = before.iter().filter(is_tip).copied().collect();
         // What is missing stays one until it is named: a vault that is put back must miss it, too.
-        let others = self.tips.iter().filter(is_tip).filter(|tip| !before.contains(tip));
-        // Not more than can be named; then those that the vault knew, and the last of the others.
-        tips.extend(others.rev().take(Previous::MOST.saturating_sub(tips.len())).copied());
-        tips.truncate(Previous::MOST);
+        let mut tips: Vec<_> = before.iter().filter(is_tip).copied().collect();
+        tips.extend(self.tips.iter().filter(is_tip).filter(|tip| !before.contains(tip)));
         tips
     }
 }

@@ -126,7 +126,7 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     if records.is_empty() {
         note(false, "nobody was forgotten here");
     } else {
-        out.table(table)?;
+        out.cut_table(table)?;
     }
     Ok(())
 }
@@ -163,7 +163,7 @@ async fn of_stream(globals: &Globals, stream: &StreamName, out: &mut Out) -> Res
         );
     }
     match found {
-        true if !globals.json => out.table(table)?,
+        true if !globals.json => out.cut_table(table)?,
         true => {}
         false => note(globals.json, "no tombstone of this vault's is in this stream"),
     }

@@ -47,7 +47,7 @@ Examples:
 The vault keeps the adopted policy, sealed, because whoever may write into the
 data folder could change policy.toml. If that says something else than what was
 adopted, nothing is appended until somebody adopts it or puts it back. Reading
-goes on.")]
+goes on. An absent policy.toml is not adopted: `policy show` prints what counts.")]
     Adopt {
         /// The policy, TOML; the folder's policy.toml without it
         #[arg(value_name = "FILE")]
@@ -86,16 +86,28 @@ pub(super) async fn run(
 
 async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<(), CliError> {
     let folder = globals.folder();
-    let text = file.map_or_else(|| folder.policy_file(), PolicyText::load)?;
+    let text = file.map_or_else(|| folder.policy_to_adopt(), PolicyText::load)?;
     let store = globals.open_existing().await?;
     let vault = store.vault().ok_or(VaultError::Unsupported("opened without a vault"))?;
-    folder.adopt(vault, &text).await?;
+    let former = folder.adopt(vault, &text).await?;
+    let mut gone = former.policy().owner_rules().to_vec();
+    gone.retain(|rule| !text.policy().owner_rules().contains(rule));
     let compared = store.compare_policy(text.policy()).await.map_err(|error| {
         CliError::from(error)
             .with_hint("the policy is adopted; what is stored could not be compared with it")
     })?;
     for warning in text.policy().warnings() {
         note(globals.json, &format!("policy: {warning}"));
+    }
+    for rule in gone {
+        let rule = output::printable(&rule);
+        note(
+            globals.json,
+            &format!(
+                "policy: this owner rule no longer counts: {rule}. Later events get no owner by it, and \
+                 forgetting the owner misses them"
+            ),
+        );
     }
     let digest = text.policy().digest().to_string();
     let did = format!("the folder works under this policy now, digest {digest}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use oubliette::{
     event::{EventType, NewEvent, OwnerChange, StreamName, Subject},
-    policy::{Explanation, SealedFor},
+    policy::{Explanation, Policy, SealedFor},
 };
 use oubliette_folder::PolicyText;
 
@@ -51,14 +51,14 @@ pub(super) struct TryArgs {
 
 pub(super) fn run(globals: &Globals, args: TryArgs, out: &mut Out) -> Result<(), CliError> {
     let policy = match &args.file {
-        Some(file) => PolicyText::load(file)?,
+        Some(file) => Some(PolicyText::load(file)?),
         None => globals.folder().policy_file()?,
     };
+    let policy = policy.map_or_else(Policy::sealed_by_default, |text| text.policy().clone());
     let mut event = NewEvent::new(args.event_type, json("--data", &args.data)?);
     event.metadata = args.metadata.as_deref().map(|text| json("--metadata", text)).transpose()?;
     event.subject = args.subject;
     let explained = policy
-        .policy()
         .explain(&args.stream, &event)
         .map_err(|refusal| CliError::failed(format!("the event would be refused: {refusal}")))?;
     if globals.json {

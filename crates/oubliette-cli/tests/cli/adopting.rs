@@ -9,6 +9,13 @@ use crate::world::World;
 const OPEN: &str = "[[stream]]\nmatch = \"user-{id}\"\nlayout = \"inline\"\npublic = [\"*\"]\n";
 const CAREFUL: &str =
     "[[stream]]\nmatch = \"user-{id}\"\nlayout = \"inline\"\npublic = [\"/id\"]\n";
+const RULES: &str = "[[stream]]\nmatch = \"user-{id}\"\n";
+const PAID: &str = "[[stream]]\nmatch = \"payment-{id}\"\nowner = [{ event = \"Paid\", replace = \"{/payer}\" }]\n";
+const OWNED: &str = concat!(
+    "[[stream]]\nmatch = \"user-{id}\"\n[[stream]]\nmatch = \"order-{id}\"\n",
+    "owner = [{ event = \"OrderPlaced\", add = \"{/owner}\" }]\n",
+    "[[stream]]\nmatch = \"payment-{id}\"\nowner = [{ event = \"Paid\", replace = \"{/payer}\" }]\n",
+);
 const FILE: &str = "oubliette-data/policy.toml";
 const ERIKA: &str = r#"{"id":1,"name":"Erika"}"#;
 
@@ -49,7 +56,7 @@ fn a_policy_that_somebody_changed_seals_nothing_until_it_is_adopted() {
     world.write(FILE, format!("# a comment\n{CAREFUL}"));
     assert_eq!(append(&world, &[]).code, 0);
     fs::remove_file(world.path(FILE)).unwrap();
-    refused(&world, "policy adopt");
+    refused(&world, "policy.toml is absent");
     world.write(FILE, "public_metadata = \"no list\"\n");
     refused(&world, "policy.toml:1");
     assert_eq!(world.run(&["read", "user-1"]).code, 0);
@@ -140,4 +147,68 @@ fn the_adopted_policy_is_in_a_backup() {
     assert!(ran.code == 0 && ran.stderr.contains("policy adopt"), "{}", ran.stderr);
     assert_eq!(world.ok(&["policy", "show"]), CAREFUL);
     assert_eq!(append(&world, &[]).code, 1);
+    assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), OPEN);
+}
+
+/// No backup has the file. Without it every command said to adopt what was not there.
+#[test]
+fn a_restoration_writes_the_policy_file_where_it_is_absent() {
+    let world = World::new();
+    world.write("careful.toml", CAREFUL);
+    assert_eq!(append(&world, &["--policy", "careful.toml"]).code, 0);
+    let to = crate::backup::keygen(&world, "key.txt");
+    world.ok(&["backup", "--to", &to, "--expires", "90d", "copy.age"]);
+    fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
+    fs::remove_file(world.path(FILE)).unwrap();
+    let ran = world.run(&["restore", "copy.age", "--identity", "key.txt"]);
+    assert!(ran.code == 0 && ran.stderr.contains("written anew"), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), CAREFUL);
+    assert_eq!(append(&world, &[]).code, 0);
+}
+
+/// It took the owner rules from the vault, and a later erasure missed people.
+#[test]
+fn an_absent_policy_file_is_not_adopted_as_an_empty_policy() {
+    let world = World::new();
+    world.write("owned.toml", OWNED);
+    assert_eq!(append(&world, &["--policy", "owned.toml"]).code, 0);
+    fs::remove_file(world.path(FILE)).unwrap();
+
+    let told = world.run(&["read", "user-1"]).stderr;
+    assert!(told.contains("policy.toml is absent") && told.contains("policy show"), "{told}");
+    let refused = world.fails(1, &["policy", "adopt"]);
+    assert!(refused.contains("policy show > ./oubliette-data/policy.toml"), "{refused}");
+    assert!(!world.path(FILE).exists());
+
+    // As the sentence says: back, or without rules.
+    let shown = world.ok(&["policy", "show"]);
+    assert_eq!(shown, OWNED);
+    world.write(FILE, shown);
+    assert_eq!(append(&world, &[]).code, 0);
+    world.write(FILE, "");
+    let adopted = world.run(&["policy", "adopt"]);
+    assert_eq!(adopted.code, 0, "{}", adopted.stderr);
+    assert_eq!(world.ok(&["policy", "show"]), "");
+    fs::remove_file(world.path(FILE)).unwrap();
+    assert_eq!(append(&world, &[]).code, 0);
+}
+
+#[test]
+fn adopting_names_the_owner_rules_that_no_longer_count() {
+    let world = World::new();
+    world.write("owned.toml", OWNED);
+    let first = world.run(&["append", "user-1", "Registered", "--policy", "owned.toml"]);
+    assert_eq!(first.code, 0, "{}", first.stderr);
+    // The other rule stays, in another order.
+    world.write(FILE, ["# fewer\n", PAID, RULES].concat());
+    let fewer = world.run(&["policy", "adopt"]);
+    assert_eq!(fewer.code, 0, "{}", fewer.stderr);
+    let gone = "no longer counts: `order-{id}`: OrderPlaced add `{/owner}`";
+    assert!(fewer.stderr.contains(gone), "{}", fewer.stderr);
+    assert_eq!(fewer.stderr.matches("no longer counts").count(), 1, "{}", fewer.stderr);
+    let again = world.run(&["policy", "adopt"]);
+    assert!(!again.stderr.contains("no longer counts"), "{}", again.stderr);
+    world.write(FILE, "");
+    let none = world.run(&["--json", "policy", "adopt"]);
+    assert!(none.stderr.contains("`payment-{id}`: Paid replace `{/payer}`"), "{}", none.stderr);
 }

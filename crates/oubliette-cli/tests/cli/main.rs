@@ -21,6 +21,8 @@ mod import;
 mod links;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(target_os = "linux")]
+mod narrow;
 mod not_reached;
 mod old_table;
 mod options;
