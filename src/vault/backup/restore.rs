@@ -109,11 +109,17 @@ impl VerifiedBackup {
             }
             error => BackupError::from(error),
         })?;
-        match held.roots.first() {
-            Some((place, _)) if !self.overwriting_slot && !is_draft_under(folder, &held.roots) => {
+        let in_use = match held.roots.first() {
+            _ if self.overwriting_slot => None,
+            Some(_) if is_draft_under(folder, &held.roots) => None,
+            Some((place, _)) => Some(place),
+            None => held.counter.as_ref(),
+        };
+        match in_use {
+            Some(place) => {
                 Err(BackupError::SlotInUse { vault: vault.to_string(), place: place.clone() })
             }
-            _ => Ok((slot, held.epoch)),
+            None => Ok((slot, held.epoch)),
         }
     }
 }

@@ -35,6 +35,9 @@ pub(crate) struct Holds {
     pub(crate) epoch: u64,
     /// Where a root of the vault stands whole, and the page that it opens.
     pub(crate) roots: Vec<(String, [u8; 16])>,
+    /// The counter that the caller names, where it is there, and no root: it bears witness of a slot that is
+    /// lost, or elsewhere.
+    pub(crate) counter: Option<String>,
 }
 
 struct State {
@@ -196,7 +199,8 @@ impl Slot {
             let told = Counter::noted(bound, &state.asked, epoch)?.tells();
             epoch = epoch.max(told.unwrap_or_default());
         }
-        Ok((Self(Mutex::new(state)), Holds { epoch, roots }))
+        let counter = if roots.is_empty() { state.asked.found() } else { None };
+        Ok((Self(Mutex::new(state)), Holds { epoch, roots, counter }))
     }
 
     /// A slot in a file, of whichever vault, wrapped by nothing.

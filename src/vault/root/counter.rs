@@ -87,6 +87,16 @@ impl Asked {
         Ok(())
     }
 
+    /// The counter that the caller knows of, where it is there.
+    #[cfg(feature = "backup")]
+    pub(super) fn found(&self) -> Option<String> {
+        #[cfg(feature = "tpm")]
+        if let Some(at) = self.at.as_ref().filter(|at| Monotonic::read(*at).is_ok()) {
+            return Some(at.to_string());
+        }
+        None
+    }
+
     /// Warns where the slot notes no counter, and the caller knows of one.
     pub(super) fn warn_unbound(&self) {
         #[cfg(feature = "tpm")]

@@ -257,6 +257,26 @@ fn a_restoration_does_not_write_over_what_the_counter_knows() {
     assert_eq!(bound.slot()["counter"]["stale"], false);
 }
 
+/// The copied folder led to the counter: what the drill forgot, production had not reached.
+#[test]
+fn a_restoration_in_a_copied_folder_leaves_the_counter_in_use_alone() {
+    let Some(bound) = Bound::new() else { return };
+    let to = bound.keygen();
+    bound.ok(&["backup", "--to", &to, "--expires", "90d", "copy.age"]);
+    copy(&bound.world.path("oubliette-data"), &bound.world.path("drill"));
+    fs::remove_dir_all(bound.world.path("drill/vault")).unwrap();
+    let drill = ["--dir", "drill", "--root", "drill.root"];
+    let restore = ["restore", "copy.age", "--identity", "key.txt"];
+    let told = bound.refused(&[&drill[..], &restore].concat());
+    assert!(told.contains(COUNTER) && told.contains("--overwrite-slot"), "{told}");
+    // The events alone lead nowhere.
+    fs::remove_file(bound.world.path("drill/oubliette.json")).unwrap();
+    bound.ok(&[&drill[..], &restore].concat());
+    let forget = ["forget", "user-1", "--reason", "asked", "--yes"];
+    bound.ok(&[&drill[..], &forget].concat());
+    assert!(bound.ok(&["read", "user-1"]).contains("Erika"));
+}
+
 #[test]
 fn a_vault_that_goes_its_way_is_not_refused() {
     let Some(bound) = Bound::new() else { return };
