@@ -116,7 +116,8 @@ pub enum VaultError {
     /// The root slot is older than the vault's pages: an old copy of the slot was put back.
     #[error(
         "the root slot holds epoch {slot}, the vault's pages are at epoch {vault}: \
-         an older copy of the slot was put back; put the present one in its place"
+         an older copy of the slot was put back, or it is another folder's slot. Give --root the folder's \
+         own slot; write no slot over one that a folder works under"
     )]
     SlotOutdated {
         /// The epoch of the slot.
@@ -253,7 +254,8 @@ pub enum VaultError {
     /// The vault's pages are older than the root slot: an old copy was put back.
     #[error(
         "the vault's pages do not open under the present root (epoch {epoch}): \
-         an older copy of the folder was put back, or it is damaged"
+         an older copy of the folder was put back, or it is damaged, or the vault was restored elsewhere \
+         into this slot"
     )]
     RolledBack {
         /// The epoch that the slot names.

@@ -92,6 +92,8 @@ impl BackupArgs {
 #[command(after_help = "\
 Examples:
   oubliette restore vault-2026-05.age --identity key.txt
+  oubliette restore vault-2026-05.age --identity key.txt --overwrite-slot
+      (the slot is still there, and the vault that worked under it is gone)
   oubliette restore vault-2026-05.age --identity key.txt \\
       --erasures erasures.ndjson
 
@@ -105,7 +107,10 @@ stays closed until somebody accepts that by name: --past-gap WHO says so with
 the same command, or with a later one.
 
 The backup is read through and checked before anything is written. The vault
-gets a new root key in a new root slot (--root says where). Keys that were made
+gets a new root key in a new root slot (--root says where). A root slot of this
+vault that is there is left alone, because a folder may work under it: for a
+drill beside production, name another place. If that folder's vault is gone, and
+this one takes its stead, say so with --overwrite-slot. Keys that were made
 after the backup are not in it: events that were sealed with them cannot be read
 again.")]
 pub(super) struct RestoreArgs {
@@ -123,6 +128,9 @@ pub(super) struct RestoreArgs {
     /// Restore it though its day has passed
     #[arg(long)]
     even_expired: bool,
+    /// Overwrite the vault's root slot that is there: the folder that worked under it is gone
+    #[arg(long)]
+    overwrite_slot: bool,
 }
 
 pub(super) async fn run(
@@ -245,6 +253,7 @@ pub(super) async fn restore(
     if !args.even_expired {
         verified.refuse_expired()?;
     }
+    let verified = verified.overwriting_slot(args.overwrite_slot);
     let created = verified.created();
     let restored = globals.unlocked()?.restore(verified, erasures, watch.teller()).await;
     watch.finish();
@@ -254,7 +263,7 @@ pub(super) async fn restore(
     if let Some(left) = &restored.left {
         let text = format!(
             "the root slot before, {}, is still there, and opens copies of the vault from before: \
-             destroy it",
+             if no folder uses it any more, destroy it",
             left.display()
         );
         note(globals.json, &text);

@@ -231,6 +231,16 @@ fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), C
     } else {
         out.line(&format!("root slot   {} (its own)", root.display()))?;
     }
+    let named = globals.root.as_ref().filter(|named| **named != root);
+    if let Some(named) = named {
+        let text = format!(
+            "--root or OUBLIETTE_ROOT names {}, which is the other folder's: for this folder leave it out, \
+             or name {}",
+            named.display(),
+            root.display()
+        );
+        note(globals.json, &text);
+    }
     Ok(())
 }
 

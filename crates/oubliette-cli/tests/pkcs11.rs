@@ -421,7 +421,7 @@ fn the_command_line_keeps_its_slot_in_a_token() {
         let to = identity.to_public().to_string();
         world.ok(&["backup", "--to", &to, "--expires", "90d", "copy.age"]);
         fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
-        world.ok(&["restore", "copy.age", "--identity", "key.txt"]);
+        world.ok(&["restore", "copy.age", "--identity", "key.txt", "--overwrite-slot"]);
         assert_eq!(world.data("s-2"), [2]);
         assert!(world.json(&["root"])[0]["place"].as_str().unwrap().starts_with("pkcs11:"));
         assert!(!world.finds("oubliette-data", PIN));

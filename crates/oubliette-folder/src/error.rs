@@ -106,6 +106,21 @@ pub enum FolderError {
          `oubliette --root PLACE root` it is noted"
     )]
     RootUnknown(PathBuf),
+    /// The pages do not belong to the slot that the caller names, and another one is noted.
+    #[error(
+        "the folder's pages do not belong to the root slot {given}, which --root or OUBLIETTE_ROOT names; \
+         the one that is noted for this folder is {noted}: leave out the first, or name the second. Copy \
+         neither over the other: a folder may work under each"
+    )]
+    OtherSlot {
+        /// The slot that the caller names.
+        given: PathBuf,
+        /// The slot that is noted for the folder.
+        noted: PathBuf,
+        /// Why they do not belong together.
+        #[source]
+        source: VaultError,
+    },
     /// There is no place for the settings.
     #[error(
         "no place to note what was set for the folder (its mirrors, say): set XDG_CONFIG_HOME or HOME to \

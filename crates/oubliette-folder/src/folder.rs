@@ -353,6 +353,11 @@ impl DataFolder {
             Err(VaultError::NotFound(_)) => {
                 return Err(FolderError::VaultMissing(self.path.clone()));
             }
+            Err(
+                source @ (VaultError::SlotOutdated { .. }
+                | VaultError::RolledBack { .. }
+                | VaultError::Damaged(_)),
+            ) => return Err(self.not_of_slot(noted, source)),
             opened => opened?,
         };
         let read_only = vault.is_read_only();
@@ -409,6 +414,18 @@ impl DataFolder {
             opened => opened.map_err(|error| after(error.into()))?,
         };
         Ok(Parts { oubliette, created_root: None, given, notes })
+    }
+
+    /// Pages that do not belong to the slot: where the caller names another one than is noted, it is most
+    /// likely another folder's.
+    fn not_of_slot(&self, noted: &Noted, source: VaultError) -> FolderError {
+        let given = self.root.clone().map(absolute_root).and_then(Result::ok);
+        match (given, noted.root()) {
+            (Some(given), Some(noted)) if given != noted => {
+                FolderError::OtherSlot { given, noted, source }
+            }
+            _ => source.into(),
+        }
     }
 
     /// Where the root slot is, of a folder that is located.

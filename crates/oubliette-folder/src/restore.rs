@@ -30,8 +30,9 @@ pub struct RestoredFolder {
     pub restored: Restored,
     /// Where its root slot is.
     pub root: PathBuf,
-    /// An earlier slot at another place. It is still there, and opens copies of the vault's folder from
-    /// before.
+    /// An earlier slot at another place, which this folder noted. It is still there, and opens copies of
+    /// the vault's folder from before; or the folder that this one is a copy of works under it. Destroy
+    /// it only where no folder uses it any more.
     pub left: Option<PathBuf>,
     /// What was applied again of the erasures that were given.
     pub replayed: Option<Replayed>,
@@ -51,7 +52,7 @@ impl DataFolder {
     ///
     /// # Errors
     /// [`FolderError::NothingToRestoreTo`], [`BackupError::OtherVault`],
-    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`],
+    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`], [`BackupError::SlotInUse`],
     /// [`FolderError::ErasuresDoNotOpen`], [`FolderError::StatementDoesNotCount`],
     /// [`FolderError::NotText`], those of [`DataFolder::check`]. Then there is no vault. Where it is there, and
     /// opening it failed, [`FolderError::AfterRestoring`].
@@ -110,6 +111,8 @@ impl DataFolder {
         };
         let (at, slot) = (folder.vault(), folder.slot(&root)?);
         self.refuse_within(&slot)?;
+        // This may be a copy, and what was noted for it another folder's, which goes on under its own slot.
+        let noted = if noted_root.as_ref() == Some(&root) { noted } else { Noted::nothing() };
         // Before the slot is overwritten: what cannot be noted then would lead nowhere.
         let noted = noted.with(folder.settings(Some(wanted), &root)?);
         self.rehearse_note(&noted)?;

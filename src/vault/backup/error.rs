@@ -111,6 +111,19 @@ pub enum BackupError {
         /// What the slot says.
         source: VaultError,
     },
+    /// The slot that is there is this vault's, and a folder may work under it.
+    #[error(
+        "{place} is the root slot of vault {vault}, or a mirror of it. To restore overwrites it, and a data \
+         folder that works under it does not open any more. Nothing was changed. To try a backup, restore \
+         beside a copy of `events/` alone, and give --root a new place. If the folder that worked under this \
+         slot is gone, and you restore in its stead, say so with --overwrite-slot"
+    )]
+    SlotInUse {
+        /// The vault that is to be restored.
+        vault: VaultIdText,
+        /// Where its slot is.
+        place: String,
+    },
     /// The catalogue has no such backup.
     #[error("the catalogue has no backup {0}; `backup list` shows those that there are")]
     Unknown(BackupId),

@@ -10,7 +10,7 @@ use crate::{
         records::{disk::parts, notes, places},
         root::{Slot, SlotConfig},
         shared::Limits,
-        tree::{FolderDraft, Seed, Tree, is_free},
+        tree::{FolderDraft, Seed, Tree, is_draft_under, is_free},
     },
 };
 
@@ -41,8 +41,9 @@ impl VerifiedBackup {
     /// A crash leaves a draft in the folder, and no vault; restoring again is all it takes.
     ///
     /// # Errors
-    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`], and those of the file, which is
-    /// read a second time.
+    /// [`BackupError::VaultThere`], [`BackupError::SlotThere`], [`BackupError::SlotInUse`] unless it is
+    /// [to be overwritten](VerifiedBackup::overwriting_slot), and those of the file, which is read a
+    /// second time.
     pub fn restore(
         self,
         folder: &Path,
@@ -68,7 +69,7 @@ impl VerifiedBackup {
         }
         let vault = self.header.vault;
         slot.refuse_within(folder)?;
-        let (slot, left) = self.slot_there(slot)?;
+        let (slot, left) = self.slot_there(slot, folder)?;
         let epoch = self.header.epoch.max(left) + 1;
         let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
         let stem = places::note(NoteKind::Backup, backup.backup.0.as_bytes());
@@ -93,17 +94,27 @@ impl VerifiedBackup {
     }
 
     /// The slot, and the newest epoch that was in it: this vault's, or never written.
-    fn slot_there(&self, slot: SlotConfig) -> Result<(Slot, u64), BackupError> {
+    ///
+    /// That it is this vault's does not say that it is this folder's: on the machine where the vault
+    /// lives, a copied manifest and the environment both lead to the slot in use. Nothing in a folder
+    /// without a vault proves that it is not a copy, but for the draft that wrote the slot.
+    fn slot_there(&self, slot: SlotConfig, folder: &Path) -> Result<(Slot, u64), BackupError> {
         let vault = self.header.vault;
-        slot.renew(vault).map_err(|error| match error {
+        let (slot, held) = slot.renew(vault).map_err(|error| match error {
             source @ (VaultError::SlotOfAnotherVault { .. }
             | VaultError::SlotDamaged(_)
             | VaultError::NewerFormat { .. }
             | VaultError::NewerMirror { .. }) => {
                 BackupError::SlotThere { vault: vault.to_string(), source }
             }
-            error => error.into(),
-        })
+            error => BackupError::from(error),
+        })?;
+        match held.roots.first() {
+            Some((place, _)) if !self.overwriting_slot && !is_draft_under(folder, &held.roots) => {
+                Err(BackupError::SlotInUse { vault: vault.to_string(), place: place.clone() })
+            }
+            _ => Ok((slot, held.epoch)),
+        }
     }
 }
 

@@ -62,6 +62,8 @@ pub struct VerifiedBackup {
     signing: History,
     /// The fences of all who are forgotten in it.
     fences: HashMap<Hash, FenceRecord>,
+    /// Whether a root slot of its vault that is whole may be overwritten.
+    pub(super) overwriting_slot: bool,
 }
 
 impl fmt::Debug for VerifiedBackup {
@@ -144,6 +146,7 @@ impl VerifiedBackup {
             eras,
             signing,
             fences,
+            overwriting_slot: false,
         })
     }
 
@@ -170,6 +173,14 @@ impl VerifiedBackup {
     /// The day by which it was to be destroyed.
     pub fn expires(&self) -> Timestamp {
         self.header.expires
+    }
+
+    /// Overwriting a root slot of its vault that is whole, or not. The folder that works under that slot
+    /// does not open any more: say so only where that folder is gone.
+    #[must_use]
+    pub fn overwriting_slot(mut self, overwriting: bool) -> Self {
+        self.overwriting_slot = overwriting;
+        self
     }
 
     /// # Errors

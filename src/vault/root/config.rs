@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "backup")]
+use super::copies::Holds;
 #[cfg(feature = "pkcs11")]
 use super::pkcs11::Pkcs11Object;
 #[cfg(feature = "tpm")]
@@ -95,9 +97,9 @@ impl SlotConfig {
         Slot::open_to_read(self, vault, hold)
     }
 
-    /// The slot for a vault that is restored, and the newest epoch that was in it.
+    /// The slot for a vault that is restored, and what is in it.
     #[cfg(feature = "backup")]
-    pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, u64), VaultError> {
+    pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, Holds), VaultError> {
         Slot::renew(self, vault)
     }
 

@@ -28,6 +28,15 @@ use crate::{event::VaultId, vault::VaultError};
 /// The slot.
 pub(crate) struct Slot(Mutex<State>);
 
+/// What a slot holds that a restoration would overwrite.
+#[cfg(feature = "backup")]
+pub(crate) struct Holds {
+    /// The newest epoch in it, its mirrors and its counter.
+    pub(crate) epoch: u64,
+    /// Where a root of the vault stands whole, and the page that it opens.
+    pub(crate) roots: Vec<(String, [u8; 16])>,
+}
+
 struct State {
     place: Place,
     /// `None`: it is missing, and made again from a mirror.
@@ -125,7 +134,7 @@ impl Slot {
         Ok(Self(Mutex::new(state)))
     }
 
-    /// The slot for a vault that is restored, and the newest epoch that is in it or its mirrors. What is
+    /// The slot for a vault that is restored, and what is in it or its mirrors. What is
     /// there is overwritten by the first write: of this vault, or never written. Its root is not
     /// needed, so that neither is what wrapped it.
     ///
@@ -135,7 +144,7 @@ impl Slot {
     /// root than is left, [`VaultError::Counter`]; those of the key-encryption key, and of opening a
     /// slot.
     #[cfg(feature = "backup")]
-    pub(super) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, u64), VaultError> {
+    pub(super) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, Holds), VaultError> {
         let mirrors = given(&config.mirrors)?;
         let primary = match config.place.open() {
             Ok(pair) => Some(pair),
@@ -147,6 +156,7 @@ impl Slot {
         (state.mirrors, state.vault) = (mirrors, Some(vault));
         state.seal = Some(Seal::new(&secret)?);
         (state.asked, state.bind) = (config.counter, Some(None));
+        let mut roots = Vec::new();
         if let Some(found) = state.primary.as_ref().map(Pair::look).transpose()? {
             match found.newest.first() {
                 Some((_, record)) if record.vault != vault => {
@@ -162,11 +172,18 @@ impl Slot {
                     let why = "neither of its two sectors is whole";
                     return Err(VaultError::SlotDamaged(why.into()));
                 }
-                Some((index, record)) => (state.keep, state.epoch) = (*index, record.epoch),
+                Some((index, record)) => {
+                    (state.keep, state.epoch) = (*index, record.epoch);
+                    roots.push((state.place.to_string(), record.page()));
+                }
                 None => {}
             }
             state.note_mirrors(found.newest.first().map(|(_, record)| &record.mirrors));
             state.bind = Some(found.newest.first().and_then(|(_, record)| record.counter));
+        }
+        for mirror in &mut state.mirrors {
+            let found = mirror.look(state.vault)?;
+            roots.extend(found.first().map(|(_, record)| (mirror.name.clone(), record.page())));
         }
         let of_mirrors = state.newest_mirror()?;
         let of_mirrors = of_mirrors.first().map(|(_, record)| (record.epoch, record.counter));
@@ -179,7 +196,7 @@ impl Slot {
             let told = Counter::noted(bound, &state.asked, epoch)?.tells();
             epoch = epoch.max(told.unwrap_or_default());
         }
-        Ok((Self(Mutex::new(state)), epoch))
+        Ok((Self(Mutex::new(state)), Holds { epoch, roots }))
     }
 
     /// A slot in a file, of whichever vault, wrapped by nothing.

@@ -113,6 +113,12 @@ impl Record {
         (self.epoch, self.opening)
     }
 
+    /// The page that only this root opens.
+    #[cfg(feature = "backup")]
+    pub(super) fn page(&self) -> [u8; 16] {
+        self.page
+    }
+
     /// The root, if this is what it is sealed with.
     pub(super) fn root(&self, seal: &Seal) -> Option<Root> {
         let opened = seal.open(&self.nonce, &self.bound, &self.key)?;

@@ -20,6 +20,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+#[cfg(feature = "backup")]
+use crate::vault::pages::{PageStore, PagesAside};
 use crate::{
     durable,
     event::VaultId,
@@ -233,6 +235,19 @@ fn is_draft(folder: &Path) -> bool {
     written.is_some_and(|written| {
         written.kind == KIND && written.format == FORMAT && written.vault.is_none()
     })
+}
+
+/// Whether there is a draft in the folder whose pages these roots open: then they are its own, and no
+/// vault's.
+#[cfg(feature = "backup")]
+pub(crate) fn is_draft_under(folder: &Path, roots: &[(String, [u8; 16])]) -> bool {
+    let kind = PageStoreKind::default();
+    let pages = folder.join(kind.folder());
+    if !is_draft(folder) || own::refuse_link(&pages).is_err() || !pages.is_dir() {
+        return false;
+    }
+    let Ok(pages) = PagesAside::open(kind, &pages) else { return false };
+    roots.iter().all(|(_, page)| matches!(pages.get(page), Ok(Some(_))))
 }
 
 /// Makes the folder of a draft, locks it, and empties it of what an earlier attempt left.

@@ -62,6 +62,8 @@ use std::{
 use zeroize::Zeroizing;
 
 #[cfg(feature = "backup")]
+pub(crate) use self::folder::is_draft_under;
+#[cfg(feature = "backup")]
 pub use self::folder::is_free;
 pub(crate) use self::folder::read_header;
 pub use self::folder::remove_unfinished;

@@ -143,7 +143,7 @@ fn the_adopted_policy_is_in_a_backup() {
     world.write("open.toml", OPEN);
     world.ok(&["policy", "adopt", "open.toml"]);
     fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
-    let ran = world.run(&["restore", "copy.age", "--identity", "key.txt"]);
+    let ran = world.run(&["restore", "copy.age", "--identity", "key.txt", "--overwrite-slot"]);
     assert!(ran.code == 0 && ran.stderr.contains("policy adopt"), "{}", ran.stderr);
     assert_eq!(world.ok(&["policy", "show"]), CAREFUL);
     assert_eq!(append(&world, &[]).code, 1);

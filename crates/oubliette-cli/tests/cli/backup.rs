@@ -34,7 +34,7 @@ fn lose_vault(world: &World) {
     fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
 }
 
-const RESTORE: [&str; 4] = ["restore", "copy.age", "--identity", "key.txt"];
+const RESTORE: [&str; 5] = ["restore", "copy.age", "--identity", "key.txt", "--overwrite-slot"];
 
 #[test]
 fn a_vault_that_is_lost_comes_back_from_its_backup() {
@@ -404,7 +404,7 @@ fn the_age_command_line_opens_a_backup() {
     world.write("plain", plain);
     run(&["age", "-r", theirs.trim(), "-o", "again.age", "plain"]);
     lose_vault(&world);
-    world.ok(&["restore", "again.age", "--identity", "theirs.txt"]);
+    world.ok(&["restore", "again.age", "--identity", "theirs.txt", "--overwrite-slot"]);
     assert_eq!(world.data("user-2")[0]["name"], "Erika 2");
 }
 
@@ -540,7 +540,7 @@ fn a_vault_is_restored_to_a_folder_that_cannot_be_renamed() {
 
     fs::create_dir(world.path("here")).unwrap();
     let mut restore = world.command(&["--dir", "../oubliette-data", "--vault", "."]);
-    restore.args(["restore", "../copy.age", "--identity", "../key.txt"]);
+    restore.args(["restore", "../copy.age", "-i", "../key.txt", "--overwrite-slot"]);
     let ran = restore.current_dir(world.path("here")).output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     whole(".");

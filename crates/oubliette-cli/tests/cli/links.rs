@@ -54,7 +54,7 @@ fn a_draft_that_is_a_link_or_not_ours_is_not_emptied() {
     let to = crate::backup::keygen(&world, "key.txt");
     world.ok(&["backup", "--to", &to, "--expires", "90d", "copy.age"]);
     fs::rename(world.path("oubliette-data/vault"), world.path("lost")).unwrap();
-    let restore = ["restore", "copy.age", "--identity", "key.txt"];
+    let restore = ["restore", "copy.age", "--identity", "key.txt", "--overwrite-slot"];
 
     let draft = world.path("oubliette-data/vault");
     symlink(world.path("precious"), &draft).unwrap();

@@ -36,6 +36,7 @@ mod settings;
 #[cfg(unix)]
 #[path = "../../../../tests/device/skip.rs"]
 mod skip;
+mod slot_in_use;
 mod trying;
 mod vault;
 mod walk;

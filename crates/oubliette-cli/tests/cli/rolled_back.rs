@@ -189,7 +189,7 @@ fn a_vault_restored_over_a_gap_waits_and_its_backups_know_who_accepted_it() {
     };
     let restore = |args: &[&str]| {
         std::fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
-        world.run(&[&["restore", "--identity", "key.txt"], args].concat())
+        world.run(&[&["restore", "--identity", "key.txt", "--overwrite-slot"], args].concat())
     };
     for user in ["user-1", "user-2"] {
         world.ok(&["append", user, "UserRegistered", "--data", r#"{"name":"Erika"}"#]);
@@ -248,7 +248,7 @@ fn one_option_accepts_the_gap_that_the_very_command_finds() {
         &["keys", "rotate"],
         &["backup", "list"],
         &["erasures", "export"],
-        &["restore", "before.age", "--identity", "key.txt"],
+        &["restore", "before.age", "--identity", "key.txt", "--overwrite-slot"],
     ] {
         empty(&at);
         copy(events.path(), &at);
@@ -274,7 +274,8 @@ fn one_option_accepts_the_gap_that_the_very_command_finds() {
     world.ok(&["append", "user-4", "UserRegistered"]);
     world.ok(&["backup", "--to", &to, "--expires", "90d", "after.age"]);
     std::fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
-    let restore = ["--past-gap", "ops", "restore", "after.age", "--identity", "key.txt"];
+    let restore =
+        ["--past-gap", "ops", "restore", "after.age", "-i", "key.txt", "--overwrite-slot"];
     let told = world.fails(1, &restore);
     assert!(
         told.contains("the vault is restored") && told.contains("no announcement is missing"),

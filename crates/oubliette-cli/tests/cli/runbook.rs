@@ -134,7 +134,7 @@ fn lost() {
     assert_eq!(history(&world), ["created", "restored", "successor signs", "pinned"]);
     // Restored from the earlier backup once more, nothing is in doubt.
     lose_vault(&world);
-    let ran = world.run(&["restore", "vault.age", "--identity", "key.txt"]);
+    let ran = world.run(&["restore", "vault.age", "--identity", "key.txt", "--overwrite-slot"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("applied again"), "{}", ran.stderr);
     assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
@@ -154,7 +154,7 @@ fn lost() {
 fn restored_twice() {
     let world = world();
     back_up(&world);
-    let restore = ["restore", "vault.age", "--identity", "key.txt"];
+    let restore = ["restore", "vault.age", "--identity", "key.txt", "--overwrite-slot"];
     lose_vault(&world);
     world.ok(&restore);
     let erasure = forget(&world, "user-1");
@@ -251,7 +251,7 @@ fn stolen() {
     assert_eq!(history(&world), ["created stolen", "successor signs", "pinned"]);
     // Nor in a vault from before all this.
     lose_vault(&world);
-    world.ok(&["restore", "vault.age", "--identity", "key.txt"]);
+    world.ok(&["restore", "vault.age", "--identity", "key.txt", "--overwrite-slot"]);
     assert!(world.ok(&["read", "user-2"]).contains("Erika"));
     assert!(!world.ok(&["read", "user-1"]).contains("Erika"));
     let keys = world.run(&["keys"]);
@@ -276,7 +276,7 @@ fn stolen_and_changed() {
     // A restored vault learns of it already.
     let pinned = |world: &World| {
         lose_vault(world);
-        let restore = ["restore", "vault.age", "--identity", "key.txt"];
+        let restore = ["restore", "vault.age", "--identity", "key.txt", "--overwrite-slot"];
         let told = world.fails(1, &restore);
         assert!(told.contains("the vault is restored") && told.contains(&event), "{told}");
         follow(world, "Stolen, and the thief changed the key", &[("EVENT", &event)]);
@@ -325,7 +325,7 @@ fn an_earlier_key_is_stolen() {
     distrust(&signs, "signs now");
     // A vault that is restored knows it.
     lose_vault(&world);
-    world.ok(&["restore", "vault-2.age", "--identity", "key.txt"]);
+    world.ok(&["restore", "vault-2.age", "--identity", "key.txt", "--overwrite-slot"]);
     assert!(world.ok(&["read", "user-2"]).contains("Erika"));
     assert_eq!(history(&world), ["created stolen", "rotated", "restored signs"]);
 }
@@ -342,7 +342,7 @@ fn the_successors_file_is_lost() {
     assert_eq!(history(&world), ["created", "rotated signs", "pinned"]);
     // A vault from before does not believe it, and says so.
     lose_vault(&world);
-    let ran = world.run(&["restore", "vault.age", "--identity", "key.txt"]);
+    let ran = world.run(&["restore", "vault.age", "--identity", "key.txt", "--overwrite-slot"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stderr.contains("only its pinned successor"), "{}", ran.stderr);
 }

@@ -272,7 +272,7 @@ mod not_text {
         assert!(ran.code == 1 && ran.stderr.contains("not UTF-8"), "{}", ran.stderr);
         assert!(!odd.exists() && !world.path("oubliette-data/vault").exists());
         assert_eq!(fs::read(world.path(MANIFEST)).unwrap(), before);
-        world.ok(&["restore", "copy.age", "--identity", "key.txt"]);
+        world.ok(&["restore", "copy.age", "--identity", "key.txt", "--overwrite-slot"]);
         assert_eq!(world.data("s-1"), ["kept"]);
     }
 

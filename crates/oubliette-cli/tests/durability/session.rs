@@ -220,6 +220,6 @@ fn remove_vault(at: &Path) {
 /// Opens the folder with its vault made from the backup.
 pub(crate) async fn restored(at: &Path) -> Oubliette<SqliteStore> {
     let identities = Identities::from_file(&at.join("store/identity")).unwrap();
-    let verified = VerifiedBackup::read(&backup(at), identities).unwrap();
+    let verified = VerifiedBackup::read(&backup(at), identities).unwrap().overwriting_slot(true);
     data_folder(at).restore(verified, Vec::new(), |_| {}).await.unwrap().parts.oubliette
 }

@@ -299,7 +299,7 @@ fn a_fault_while_forgetting_forgets_one_or_nobody() {
 fn a_fault_while_restoring_can_be_repeated() {
     let sweep = Sweep::new();
     fs::remove_dir_all(sweep.pristine.path().join("oubliette-data/vault")).unwrap();
-    let args = ["restore", "copy.age", "--identity", "key"];
+    let args = ["restore", "copy.age", "--identity", "key", "--overwrite-slot"];
     sweep.sweep(&args, |sweep, met| {
         // Until the end the header names no vault.
         let header = fs::read_to_string(sweep.world.path("oubliette-data/vault/vault.json"));

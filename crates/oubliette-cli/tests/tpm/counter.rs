@@ -99,7 +99,7 @@ impl Bound {
     }
 }
 
-const RESTORE: [&str; 4] = ["restore", "copy.age", "--identity", "key.txt"];
+const RESTORE: [&str; 5] = ["restore", "copy.age", "--identity", "key.txt", "--overwrite-slot"];
 const EVERYTHING: [&str; 2] = ["oubliette-data", "state"];
 
 #[test]

@@ -153,6 +153,53 @@ async fn a_slot_is_restored_over_one_that_was_wrapped_and_its_mirrors_with_it() 
     assert_eq!(vault.root_slot().unwrap().mirrors.len(), 1);
 }
 
+/// Also where it is but a mirror: production would find a newer root in it than in its slot.
+#[tokio::test]
+async fn a_slot_or_a_mirror_that_a_vault_may_work_under_is_left_alone() {
+    let place = Place::new();
+    let (root, mirror) = (place.path("root"), place.path("mirror"));
+    let vault = place.vault();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap();
+    vault.add_mirror(&mirror).await.unwrap();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    drop(vault);
+    let bytes = || [&root, &mirror].map(|file| std::fs::read(file).unwrap());
+    let before = bytes();
+    let elsewhere = SlotConfig::from(&place.path("restored.root")).with_mirror(&mirror);
+    for (slot, named) in [(SlotConfig::from(&root), &root), (elsewhere, &mirror)] {
+        let backup = place.read("copy.age").unwrap().overwriting_slot(false);
+        let refused = backup.restore(&place.path("restored"), slot, |_| {});
+        match refused {
+            Err(BackupError::SlotInUse { place, .. }) => assert_eq!(place, named.to_str().unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(bytes() == before);
+    assert!(!place.path("restored").exists() && !place.path("restored.root").exists());
+    live(Vault::open(&place.path("vault"), &root).unwrap().opening_key(kept.id()));
+}
+
+/// The draft shows that the slot is its own; a draft over another slot shows nothing.
+#[tokio::test]
+async fn a_restoration_that_was_cut_off_is_done_again_over_its_own_slot_alone() {
+    let place = Place::new();
+    let vault = place.vault();
+    let kept = key(&vault, "user-1", "user-1").await.unwrap();
+    place.back_up(&vault, "copy.age").await.unwrap();
+    drop(vault);
+    let restore = |root: &str| {
+        let backup = place.read("copy.age").unwrap().overwriting_slot(false);
+        backup.prepare(&place.path("restored"), SlotConfig::from(&place.path(root)), |_| {})
+    };
+    // Killed before the header says whose vault it is.
+    drop(restore("restored.root").unwrap());
+    let refused = restore("root");
+    assert!(matches!(refused, Err(BackupError::SlotInUse { .. })), "{refused:?}");
+    live(Vault::open(&place.path("vault"), &place.path("root")).unwrap().opening_key(kept.id()));
+    restore("restored.root").unwrap().complete().unwrap();
+    live(place.restored().opening_key(kept.id()));
+}
+
 #[tokio::test]
 async fn a_slot_of_another_vault_or_of_nobody_knows_whom_is_refused() {
     let place = Place::new();

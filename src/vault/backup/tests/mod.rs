@@ -69,8 +69,10 @@ impl Place {
         vault.back_up(&self.path(name), &self.recipients(), in_days(90), |_| {}).await
     }
 
+    /// A backup that may overwrite the slot of the vault that is gone.
     fn read(&self, name: &str) -> Result<VerifiedBackup, BackupError> {
-        VerifiedBackup::read(&self.path(name), self.identities())
+        let backup = VerifiedBackup::read(&self.path(name), self.identities())?;
+        Ok(backup.overwriting_slot(true))
     }
 
     fn restore(&self, name: &str) -> Result<Restored, BackupError> {
