@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     event::{Cause, ErasureId, EventId, Generation, StreamName, Subject},
-    vault::{Dead, Epoch, KeyInfo, MirrorState, Standing, Vault, VaultError},
+    vault::{Backup, Dead, Epoch, KeyInfo, MirrorState, Standing, Vault, VaultError},
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
@@ -79,6 +79,10 @@ pub struct Plan {
     /// it, and the counter, if that is behind. Until then it is pending.
     #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty", default)]
     pub mirrors: Vec<MirrorState>,
+    /// Where it is done already: the backups of the vault from which the keys can still be had, until
+    /// somebody says that they are destroyed.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty", default)]
+    pub backups: Vec<Backup>,
 }
 
 /// A subject whose keys die.
@@ -316,6 +320,7 @@ impl Plan {
             not_reached: vec![],
             owners_unknown: false,
             mirrors: vec![],
+            backups: vec![],
         }
     }
 

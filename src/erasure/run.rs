@@ -136,6 +136,7 @@ impl<S: EventStore> Oubliette<S> {
         if let Some(erasure) = plan.already {
             let epoch = ErasureRecord::find(vault, erasure)?.and_then(|record| record.epoch);
             plan.mirrors = pending_mirrors(vault, epoch)?;
+            plan.backups = vault.backups_before(epoch)?;
         }
         plan.decided = decided(vault, subject)?;
         survey(&self.layer, vault, &mut plan, Look::Everywhere).await?;

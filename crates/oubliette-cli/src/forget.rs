@@ -324,11 +324,14 @@ fn describe(plan: &Plan) -> String {
         if !plan.mirrors.is_empty() {
             let (mirrors, erased) = (plan.mirrors.clone(), Vec::new());
             text.push_str(&format!("; but {}", ErasureError::MirrorsPending { mirrors, erased }));
-        } else if plan.not_reached.is_empty() {
+        } else if plan.not_reached.is_empty() && plan.backups.is_empty() {
             text.push_str("; there is nothing to do");
         }
         for open in &plan.not_reached {
             text.push_str(&format!("\n{}", open_claim(open)));
+        }
+        for line in outstanding(&plan.backups) {
+            text.push_str(&format!("\n{line}"));
         }
         return text;
     }

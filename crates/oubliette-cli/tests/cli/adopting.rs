@@ -160,7 +160,7 @@ fn a_restoration_writes_the_policy_file_where_it_is_absent() {
     world.ok(&["backup", "--to", &to, "--expires", "90d", "copy.age"]);
     fs::remove_dir_all(world.path("oubliette-data/vault")).unwrap();
     fs::remove_file(world.path(FILE)).unwrap();
-    let ran = world.run(&["restore", "copy.age", "--identity", "key.txt"]);
+    let ran = world.run(&["restore", "copy.age", "--identity", "key.txt", "--overwrite-slot"]);
     assert!(ran.code == 0 && ran.stderr.contains("written anew"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(world.path(FILE)).unwrap(), CAREFUL);
     assert_eq!(append(&world, &[]).code, 0);

@@ -184,6 +184,18 @@ fn events_and_a_backup_are_enough() {
     assert_eq!(world.json(&["--dir", "new", "read", "user-2"])[0]["data"]["name"], "Erika 2");
 }
 
+/// Of `user-1`, who is forgotten, so many backups.
+fn the_plan_names_what_forgetting_again_names(world: &World, count: usize) {
+    let again = ["forget", "user-1", "--reason", "asked", "--yes"];
+    let (plan, forgot) = (world.json(&["plan", "user-1"]), world.json(&again));
+    assert_eq!(plan[0].get("backups"), forgot[0].get("backups"));
+    assert_eq!(plan[0]["backups"].as_array().unwrap().len(), count);
+    let (plan, forgot) = (world.ok(&["plan", "user-1"]), world.ok(&again));
+    assert!(!plan.contains("nothing to do"), "{plan}");
+    let (_, named) = forgot.split_once("not out of reach yet").unwrap();
+    assert!(plan.ends_with(named), "{plan}");
+}
+
 #[test]
 fn forgetting_names_the_backups_that_still_hold_the_keys() {
     let (world, to) = world();
@@ -195,8 +207,11 @@ fn forgetting_names_the_backups_that_still_hold_the_keys() {
     for word in ["first.age", "second.age", &id(&first), until, "backup retire"] {
         assert!(forgot.contains(word), "{word}: {forgot}");
     }
+    the_plan_names_what_forgetting_again_names(&world, 2);
     world.ok(&["backup", "retire", &id(&first)]);
     let third = back_up(&world, &to, "third.age");
+    // Of who was forgotten before the third was made.
+    the_plan_names_what_forgetting_again_names(&world, 1);
     let forgot = &world.json(&["forget", "user-2", "--reason", "asked", "--yes"])[0];
     let named: Vec<_> = forgot["backups"].as_array().unwrap().iter().map(id).collect();
     assert_eq!(named, [id(&second), id(&third)]);

@@ -61,6 +61,8 @@ fn no_id_of_a_finding_is_cut_on_a_terminal() {
     let Some(told) = on_a_terminal(&world, 80, &verify) else { return };
     assert_eq!(told.code, 1, "{}", told.stdout);
     assert!(!told.stdout.contains('…'), "{}", told.stdout);
+    let first = "error: gap in what was announced\r\n  the vault\r\n  announcement ";
+    assert!(told.stdout.starts_with(first), "{}", told.stdout);
     for line in told.stdout.lines().filter(|line| line.starts_with("  ")) {
         assert!(line.chars().count() <= 80, "{line}");
     }
