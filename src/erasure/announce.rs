@@ -52,12 +52,13 @@ impl<'a> Draft<'a> {
         Self { kind, about, at, statement: None, distrust: None, verdict }
     }
 
-    /// Seals it for this vault, and signs it by the key that signs now, or by another.
+    /// Seals it for this vault, and signs it by the key that signs now, or by another. `previous`: the tips; `None`: it
+    /// is for a list that is kept elsewhere.
     pub(super) fn say(
         self,
         vault: &Vault,
         id: EventId,
-        previous: &[AnnouncementRef],
+        previous: Option<&[AnnouncementRef]>,
         by: Option<&SigningKey>,
     ) -> Result<Announcement, ErasureError> {
         let (statement, prover) = self.statement.unzip();
@@ -69,7 +70,7 @@ impl<'a> Draft<'a> {
             about: self.about,
             at: self.at,
             epoch: vault.epoch()?,
-            previous: Previous::of(previous),
+            previous: previous.map(Previous::of),
             statement,
             distrust: self.distrust,
             sealed: String::new(),

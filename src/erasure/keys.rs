@@ -306,7 +306,7 @@ impl Chain {
             Said::Distrust(distrust) => (None, Some(distrust)),
         };
         let draft = Draft { kind, about, at, statement, distrust, verdict: &verdict };
-        let announcement = draft.say(vault, EventId::random(), &self.0, by)?;
+        let announcement = draft.say(vault, EventId::random(), Some(&self.0), by)?;
         self.0 = vec![announcement.reference()];
         Ok(announcement)
     }
@@ -384,7 +384,7 @@ async fn announce_again<S: EventStore>(
             let mut said = Vec::with_capacity(some.len());
             for verdict in some {
                 let id = EventId::random();
-                let announcement = Draft::of(verdict).say(vault, id, &previous, None)?;
+                let announcement = Draft::of(verdict).say(vault, id, Some(&previous), None)?;
                 previous = vec![announcement.reference()];
                 said.push(announcement);
             }
@@ -457,10 +457,11 @@ async fn append<S: EventStore>(
     let mut mark = Mark::load(vault)?;
     if !mark.advance(Some(appended.revision), &said) {
         // Another vault over the same store, as a rule; or a copy of this one.
-        match look(layer, vault).await {
-            Ok(()) => mark = Mark::load(vault)?.with(&said),
-            Err(error) => tracing::warn!(%error, "what others announced is not known"),
+        if let Err(error) = look(layer, vault).await {
+            tracing::warn!(%error, "what others announced is not known");
         }
+        // What it found is noted also where it failed.
+        mark = Mark::load(vault)?.with(&said);
     }
     Ok(mark.save(vault).await?)
 }

@@ -206,7 +206,7 @@ async fn an_attempt_that_opens_does_not_answer_for_one_that_does_not() {
         let destruction = Destruction::new(erasure, doomed);
         let verdict = vault.verdict(&destruction, &record.to_note().unwrap()).unwrap();
         let draft = super::announce::Draft::of(&verdict);
-        draft.say(vault, EventId::random(), &[], None).unwrap()
+        draft.say(vault, EventId::random(), Some(&[]), None).unwrap()
     };
     let first = ErasureRecord { keys: 3, subjects: 2, ..ErasureRecord::attempted(erasure, 1) };
     let over = ErasureRecord { destroyed: true, ..first.clone() };
@@ -317,7 +317,7 @@ async fn the_last_attempt_says_what_was_spared_in_whatever_order_the_store_has_t
                         let verdict =
                             vault.verdict(&destruction, &record.to_note().unwrap()).unwrap();
                         let draft = super::announce::Draft::of(&verdict);
-                        draft.say(&vault, EventId::random(), &[], None).unwrap()
+                        draft.say(&vault, EventId::random(), Some(&[]), None).unwrap()
                     })
                     .collect();
                 let told = order.map(|n| said[n].clone());
@@ -403,7 +403,7 @@ async fn an_announcement_whose_record_is_not_understood_closes_the_layer() {
     let destruction = Destruction::new(crate::event::ErasureId::now(), doomed);
     let record = br#"{"outcome":"deferred"}"#;
     let verdict = vault.verdict(&destruction, record).unwrap();
-    let said = super::announce::Draft::of(&verdict).say(&vault, EventId::random(), &[], None);
+    let said = super::announce::Draft::of(&verdict).say(&vault, EventId::random(), Some(&[]), None);
     let refused = opened_beside(&said.unwrap(), &vault).await.unwrap_err();
     assert!(matches!(refused, ErasureError::NotCarriedOut { .. }), "{refused}");
 }

@@ -174,8 +174,9 @@ pub(crate) struct Body {
     pub(crate) about: Uuid,
     pub(crate) at: Timestamp,
     pub(crate) epoch: u64,
-    #[serde(default, skip_serializing_if = "Previous::is_empty")]
-    pub(crate) previous: Previous,
+    /// Absent in what is made for a list that is kept elsewhere: it comes after nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) previous: Option<Previous>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) statement: Option<Statement>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,8 +205,7 @@ pub(crate) struct AnnouncementRef {
     pub(crate) digest: Digest,
 }
 
-/// The announcements that one names as those before it: in ascending order, each once, and not too many. Where
-/// there are none, the member is absent.
+/// The announcements that one names as those before it: in ascending order, each once, and not too many.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<AnnouncementRef>")]
 pub(crate) struct Previous(Vec<AnnouncementRef>);
@@ -221,10 +221,6 @@ impl Previous {
         named.dedup();
         Self(named)
     }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl TryFrom<Vec<AnnouncementRef>> for Previous {
@@ -232,9 +228,9 @@ impl TryFrom<Vec<AnnouncementRef>> for Previous {
 
     fn try_from(named: Vec<AnnouncementRef>) -> Result<Self, Self::Error> {
         let is_spelled = named.windows(2).all(|pair| pair[0] < pair[1]);
-        match is_spelled && (1..=Self::MOST).contains(&named.len()) {
+        match is_spelled && named.len() <= Self::MOST {
             true => Ok(Self(named)),
-            false => Err("not ascending, or not as many as may be named"),
+            false => Err("not ascending, or more than may be named"),
         }
     }
 }
@@ -303,14 +299,20 @@ impl Announcement {
     }
 
     /// The announcements that its vault knew then and that no other named: as a rule, the one before it. None:
-    /// it is the first, or exported.
+    /// it knew of none, or it is exported.
     pub fn previous(&self) -> impl Iterator<Item = EventId> + '_ {
         self.named().iter().map(|named| named.event)
     }
 
     /// Those announcements, and no others in their places; in ascending order.
     pub(crate) fn named(&self) -> &[AnnouncementRef] {
-        self.body.as_ref().map_or(&[], |body| &body.previous.0)
+        let previous = self.body.as_ref().ok().and_then(|body| body.previous.as_ref());
+        previous.map_or(&[], |previous| &previous.0)
+    }
+
+    /// Whether it was made for a list that is kept elsewhere, and not for the stream.
+    pub(crate) fn is_of_list(&self) -> bool {
+        self.body.as_ref().is_ok_and(|body| body.previous.is_none())
     }
 
     /// Names it.

@@ -62,9 +62,8 @@ async fn a_changed_announcement_does_not_count_and_is_told() {
             "format" => replaced(event, r#""format":1"#, r#""format":2"#),
             "previous" => {
                 let (other, digest) = (EventId::random(), "A".repeat(43));
-                let previous =
-                    format!(r#""previous":[{{"event":"{other}","digest":"{digest}"}}],"sealed""#);
-                replaced(event, r#""sealed""#, &previous);
+                let previous = format!(r#""previous":[{{"event":"{other}","digest":"{digest}"}}]"#);
+                replaced(event, r#""previous":[]"#, &previous);
             }
             _ => event.id = EventId::random(),
         })

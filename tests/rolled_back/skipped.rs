@@ -27,7 +27,8 @@ async fn forget(machine: &Machine, user: &str) -> EventId {
     all(&machine.store, ANNOUNCEMENTS).await.last().unwrap().id
 }
 
-async fn world() -> World {
+/// Five people whom nobody forgot.
+async fn people() -> Machine {
     let machine = Machine::new();
     let bank = machine.open().await;
     for n in 1..=5 {
@@ -35,6 +36,11 @@ async fn world() -> World {
         put(&bank, &format!("user-{n}"), event("UserRegistered", &user)).await.unwrap();
     }
     drop(bank);
+    machine
+}
+
+async fn world() -> World {
+    let machine = people().await;
     for user in ["user-1", "user-2"] {
         forget(&machine, user).await;
     }
@@ -194,6 +200,62 @@ fn rotation(compromised: bool) -> KeyChange {
     let compromised =
         compromised.then(|| Compromised { since: Timestamp::now(), keys: Vec::new() });
     KeyChange::Rotate { successor: None, compromised, without_successor: false }
+}
+
+/// Two that name none, because their vaults knew of none, are both named by what comes after them.
+#[tokio::test]
+async fn none_that_was_said_when_nothing_was_known_is_skipped() {
+    // By two copies from before anything was announced.
+    let machine = people().await;
+    let before = machine.image();
+    let other = Machine::new().over_the_store_of(&machine);
+    other.restore(&before);
+    let (one, two) = (machine.open().await, other.open().await);
+    for (bank, user) in [(&two, "user-1"), (&one, "user-2"), (&two, "user-3"), (&two, "user-4")] {
+        bank.forget(&subject(user), "asked").await.unwrap();
+    }
+    drop((one, two));
+    let victim = machine.announcements().await[1].id();
+    machine.store.tamper(without(victim));
+    machine.restore(&before);
+    World { machine, before, victim }.is_missed().await;
+
+    // By a vault that was put back, from which the first was hidden.
+    let machine = people().await;
+    let before = machine.image();
+    let victim = forget(&machine, "user-1").await;
+    machine.restore(&before);
+    machine.store.tamper(without(victim));
+    forget(&machine, "user-2").await;
+    machine.store.tamper(|mut all| {
+        let revisions: Vec<_> = all.iter().map(|event| event.revision).collect();
+        all.rotate_left(1);
+        all.iter_mut().zip(revisions).for_each(|(event, revision)| event.revision = revision);
+        all
+    });
+    drop(machine.open().await);
+    machine.store.tamper(|all| all);
+    forget(&machine, "user-3").await;
+    machine.store.tamper(without(victim));
+    machine.restore(&before);
+    World { machine, before, victim }.is_missed().await;
+}
+
+/// While the layer is open a copy announces the victim, and the store hides another until that is read.
+#[tokio::test]
+async fn what_was_learned_by_a_look_that_failed_is_not_skipped() {
+    let machine = people().await;
+    let hidden = forget(&machine, "user-1").await;
+    let before = machine.image();
+    let other = Machine::new().over_the_store_of(&machine);
+    other.restore(&before);
+    let bank = machine.open().await;
+    let victim = forget(&other, "user-2").await;
+    machine.store.tamper(without(hidden));
+    bank.forget(&subject("user-3"), "asked").await.unwrap();
+    drop(bank);
+    machine.store.tamper(|all| all);
+    World { machine, before, victim }.misses_it().await;
 }
 
 /// It does not name what the vault saw, or was answered, after it was signed.

@@ -118,7 +118,7 @@ def is_reference(named):
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError): return False
 def is_previous(named):
     """Whether this names announcements: at most 16, in ascending order, each once."""
-    if not isinstance(named, list) or not 1 <= len(named) <= 16 or not all(isinstance(n, dict) and is_reference(n) for n in named): return False
+    if not isinstance(named, list) or len(named) > 16 or not all(isinstance(n, dict) and is_reference(n) for n in named): return False
     bytes_of = [(uuid.UUID(n["event"]).bytes, token(n["digest"])) for n in named]
     return all(a < b for a, b in zip(bytes_of, bytes_of[1:]))
 def reference_of(line): return {"event": line["id"], "digest": b64(hashlib.sha256(spoken(b"oubliette signed announcement", line, "sig")).digest())}

@@ -122,7 +122,8 @@ impl Mark {
         let is_named =
             |tip: &Tip| said.iter().any(|said| said.named().contains(&tip.announcement()));
         self.tips.retain(|tip| !is_named(tip));
-        self.tips.push(Tip::new(last.reference(), seen));
+        // Its own first: whatever others there are, the next one names this.
+        self.tips.insert(0, Tip::new(last.reference(), seen));
         if let Some(revision) = seen {
             self.at = Some(At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes()));
         }
@@ -135,12 +136,12 @@ impl Mark {
         let is_new =
             |last: &AnnouncementRef| self.tips.iter().all(|tip| tip.announcement() != *last);
         if let Some(last) = last.filter(is_new) {
-            self.tips.push(Tip::new(last, None));
+            self.tips.insert(0, Tip::new(last, None));
         }
         self
     }
 
-    /// The announcements that the next one names, as many as it may; those that were known first come first.
+    /// The announcements that the next one names, as many as it may: its own first, then those that were known first.
     pub(in crate::erasure) fn tips(&self) -> Vec<AnnouncementRef> {
         self.tips.iter().map(Tip::announcement).collect()
     }

@@ -159,7 +159,7 @@ pub fn export(
         let announcements = match verdicts {
             Ok(verdicts) => verdicts
                 .iter()
-                .map(|verdict| Draft::of(verdict).say(&sealer, EventId::random(), &[], None))
+                .map(|verdict| Draft::of(verdict).say(&sealer, EventId::random(), None, None))
                 .collect(),
             Err(error) => vec![Err(error.into())],
         };

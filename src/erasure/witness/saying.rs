@@ -75,12 +75,11 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
             let revision = appended.map(|appended| appended.revision);
             if !mark.advance(revision, &said) {
                 // Another vault over the same store, as a rule; or a copy of this one.
-                match look(layer, vault).await {
-                    Ok(()) => *mark = Mark::load(vault)?.with(&said),
-                    Err(error) => {
-                        tracing::warn!(%erasure, %error, "what others announced is not known");
-                    }
+                if let Err(error) = look(layer, vault).await {
+                    tracing::warn!(%erasure, %error, "what others announced is not known");
                 }
+                // What it found is noted also where it failed.
+                *mark = Mark::load(vault)?.with(&said);
             }
             return Ok(true);
         }
@@ -114,7 +113,7 @@ fn parts(
     for (part, taken) in parts.into_iter().enumerate() {
         let id = journal.announcement(part);
         verdict.taken = taken.to_vec();
-        let announcement = Draft::of(&verdict).say(vault, id, &previous, None)?;
+        let announcement = Draft::of(&verdict).say(vault, id, Some(&previous), None)?;
         previous = vec![announcement.reference()];
         said.push(announcement);
     }

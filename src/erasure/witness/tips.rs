@@ -6,8 +6,8 @@
 //! order; then nothing is said of forks, because an order that was changed looks like them.
 //!
 //! All tips are named by whatever is announced next, and not the last in the stream alone: whoever writes to the
-//! store chooses which that is, and whatever nobody names can be removed, and nobody will miss it. So what names none
-//! is a tip only where it is the first: anybody who has an exported list can append its lines, and they name none.
+//! store chooses which that is, and whatever nobody names can be removed, and nobody will miss it. A line of an exported
+//! list is none: anybody who has the list can append its lines, and any number would crowd out the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,10 @@ impl Order {
     /// The next one that is there. `counts`: it is the vault's word.
     pub(super) fn take(&mut self, said: &Announcement, counts: bool) {
         let (reference, named) = (said.reference(), said.named());
+        // A store may have it twice.
+        if !self.seen.insert(reference) {
+            return;
+        }
         let mut known: BTreeSet<_> = named.iter().copied().collect();
         for named in named {
             known.extend(self.passed.get(named).into_iter().flatten());
@@ -53,14 +57,13 @@ impl Order {
             }
             self.tips.retain(|tip| !named.contains(tip));
             self.heads.retain(|head| !known.contains(head));
-            if !named.is_empty() || self.heads.is_empty() {
+            if !said.is_of_list() {
                 self.tips.push(reference);
                 self.heads.push(reference);
             }
         } else {
             self.passed.insert(reference, known);
         }
-        self.seen.insert(reference);
     }
 
     /// The tips, after some were known before. `named`: what is named by any that counts.

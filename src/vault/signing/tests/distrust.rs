@@ -24,7 +24,7 @@ fn stated(kind: AnnouncementKind, by: &SigningKey, said: Said<'_>) -> Announceme
         about: at.new_uuid(),
         at,
         epoch: 1,
-        previous: crate::event::Previous::default(),
+        previous: Some(crate::event::Previous::default()),
         statement,
         distrust,
         sealed: "AAAA".to_owned(),
