@@ -202,6 +202,33 @@ fn rotation(compromised: bool) -> KeyChange {
     KeyChange::Rotate { successor: None, compromised, without_successor: false }
 }
 
+/// Where a store has one many times, it is one.
+#[tokio::test]
+async fn no_announcement_that_is_there_many_times_has_one_skipped() {
+    let world = world().await;
+    let victim = world.victim;
+    // What another copy says, which knows nothing of the victim.
+    world.machine.restore(&world.before);
+    world.machine.store.tamper(without(victim));
+    let other = forget(&world.machine, "user-4").await;
+    world.machine.restore(&world.before);
+    world.machine.store.tamper(move |mut all| {
+        let other = all.iter().find(|event| event.id == other).unwrap().clone();
+        let at = all.iter().position(|event| event.id == victim).unwrap();
+        all.splice(at..at, std::iter::repeat_n(other, 20));
+        for (revision, event) in (0..).zip(&mut all) {
+            event.revision = Revision(revision);
+        }
+        all
+    });
+    let bank = world.machine.open().await;
+    bank.forget(&subject("user-5"), "asked").await.unwrap();
+    drop(bank);
+    world.machine.store.tamper(without(victim));
+    world.machine.restore(&world.before);
+    world.is_missed().await;
+}
+
 /// Two that name none, because their vaults knew of none, are both named by what comes after them.
 #[tokio::test]
 async fn none_that_was_said_when_nothing_was_known_is_skipped() {
