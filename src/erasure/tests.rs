@@ -58,7 +58,6 @@ const REST: &str = r#""log":"AAAAAAAAAAAAAAAAAAAAAA","about":"01890a5d-ac96-774b
 
 #[tokio::test]
 async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_does_not() {
-    let vault = Vault::in_memory().unwrap();
     let mut told = Vec::new();
     let kinds = [
         "erasure-lifted",
@@ -93,6 +92,8 @@ async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_do
         told.push((members, "an announcement of format".to_owned()));
     }
     for (members, name) in told {
+        // One that knows nothing of the others.
+        let vault = Vault::in_memory().unwrap();
         let genuine = said(&vault, &members, true);
         match opened_beside(&genuine, &vault).await {
             Err(error @ ErasureError::NotCarriedOut { .. }) => {
@@ -101,6 +102,7 @@ async fn what_this_version_does_not_carry_out_closes_it_by_name_and_a_forgery_do
             }
             other => panic!("{members}: {other:?}"),
         }
+        let vault = Vault::in_memory().unwrap();
         opened_beside(&said(&vault, &members, false), &vault).await.unwrap();
     }
 }

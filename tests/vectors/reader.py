@@ -154,7 +154,7 @@ def has_form(line):
         if "compromised" in said: instant(said["compromised"])
         assert isinstance(line["epoch"], Number) and re.fullmatch(r"\d+", number(line["epoch"])) and int(number(line["epoch"])) < 2**64
         assert is_key_id(line["log"]) and is_id_of(line["about"], instant(line["at"]))
-        assert "previous" not in line or is_previous(line["previous"])
+        assert is_previous(line["previous"]) if "previous" in line else kind == "erasure"
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError): return False
     return True
 def proved(line):

@@ -76,6 +76,11 @@ impl Case {
         self
     }
 
+    fn without(mut self, member: &str) -> Self {
+        self.line.as_object_mut().unwrap().remove(member);
+        self
+    }
+
     /// Says that no other named these when the vault announced it.
     fn after(self, before: &[&Self]) -> Self {
         let mut named: Vec<_> =
@@ -180,9 +185,10 @@ fn record() -> Vec<u8> {
     record.to_note().unwrap().to_vec()
 }
 
+/// As in a list.
 fn first() -> Case {
     let case = Case::new(&numbered(1), "erasure", ERASURE, "2023-06-30T03:34:18.518Z", 17);
-    case.sealing(plain(taken(), &record()))
+    case.without("previous").sealing(plain(taken(), &record()))
 }
 
 fn good(name: &str, case: Case) -> Value {
@@ -221,9 +227,16 @@ fn good(name: &str, case: Case) -> Value {
     vector
 }
 
+fn oldest() -> Case {
+    statement(7, "successor", "2025-01-01T00:00:00Z", 19, STOLEN, OLDEST)
+}
+
+fn begun() -> Case {
+    statement(8, "signing-key", "2025-07-01T00:00:00Z", 20, STOLEN, OLDEST)
+}
+
 fn statements() -> Vec<Value> {
-    let oldest = statement(7, "successor", "2025-01-01T00:00:00Z", 19, STOLEN, OLDEST);
-    let begun = statement(8, "signing-key", "2025-07-01T00:00:00Z", 20, STOLEN, OLDEST);
+    let (oldest, begun) = (oldest(), begun());
     let begun = begun.by(STOLEN).after(&[&oldest]);
     let pinned = statement(11, "successor", "2026-01-01T00:00:00Z", 21, FIRST, STOLEN);
     let pinned = pinned.after(&[&begun]);
@@ -261,12 +274,15 @@ fn vectors() -> Vec<Value> {
     let at = "2023-06-30T03:36:00Z";
     let fourth = Case::new(&numbered(5), "erasure", &about(at, 5), at, 18);
     let fourth = fourth.with("previous", json!(of_one));
+    let at = "2023-06-30T03:37:00Z";
+    let fifth = Case::new(&numbered(6), "erasure", &about(at, 6), at, 18);
     vec![
-        good("the first, of two subjects, of one of whom keys are spared", two),
+        good("of a list, of two subjects, of one of whom keys are spared", two),
         good(
             "one of another log that names the one before, takes nothing, and is signed by an earlier key",
             other,
         ),
+        good("one that was announced when none was known", fifth),
         good("one that names two", third),
         good("one that names two of one event, in the order of their bytes", fourth),
     ]
@@ -431,6 +447,14 @@ fn bad(vectors: &[Value], statements: &[Value]) -> Vec<Value> {
     let one = |n| json!({ "event": numbered(n), "digest": digest });
     add("names the one before, and not in a list", "form", named(one(2)));
     add("names two in another order", "form", named(json!([one(3), one(2)])));
+    add("says null of those before it", "form", named(Value::Null));
+    for (kind, case) in [("successor", oldest()), ("signing-key", begun())] {
+        add(
+            &format!("a {kind} that says nothing of those before it"),
+            "form",
+            case.without("previous").line(),
+        );
+    }
     add("names one twice", "form", named(json!([one(2), one(2)])));
     let of_one = ["-A", "Dw"].map(|begins| named_by(9, &format!("{begins}{}", "A".repeat(41))));
     add("names two of one event, in the order of their texts", "form", named(json!(of_one)));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     audit::verify::{Ill, VerifyOptions},
-    erasure::{ErasureError, announced, believe, export, pass_over, replay},
+    erasure::{ErasureError, accept_gaps, announced, believe, export, pass_over, replay},
     event::{ErasureId, EventType, Json, KeyId, NewEvent, Why, Withheld},
     layer::Oubliette,
     policy::Policy,
@@ -69,6 +69,10 @@ async fn dealt_with(store: &MemoryStore, vault: Vault, erasure: ErasureId) {
     let silent = MemoryStore::new();
     silent.restore(events).await.unwrap();
     for store in [&silent, store] {
+        // What it saw while it was closed is missed.
+        if let Err(ErasureError::WitnessGap(_)) = bank(store, vault.clone()).await {
+            accept_gaps(&vault, "ticket 1").await.unwrap();
+        }
         let bank = bank(store, vault.clone()).await.unwrap();
         let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
         for ill in [Ill::ErasurePending, Ill::AnnouncementMissing] {

@@ -169,7 +169,8 @@ async fn a_change_of_key_opens_nothing_where_the_last_announcement_is_in_doubt()
     }
     let said = announced(&store).await.unwrap();
     assert_eq!(said.len(), 4, "the change is announced all the same");
-    assert!(said[3].previous().eq([mask.id()]));
+    // And names the one that is missing.
+    assert!(said[3].previous().any(|named| named == mask.id()));
 }
 
 /// Such a key is in the history.
