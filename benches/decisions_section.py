@@ -47,16 +47,8 @@ def section(cases):
 
 def marked():
     cases = read()
-    if not cases:
-        page = scale_section.PAGE.read_text()
-        return page[page.index(BEGIN) : page.index(END) + len(END)] if BEGIN in page else ""
-    return "\n".join([BEGIN, "", *section(cases), END])
+    return report.marked(BEGIN, END, section(cases) if cases else [])
 
 
 if __name__ == "__main__":
-    page = scale_section.PAGE.read_text()
-    if BEGIN in page:
-        page = page[: page.index(BEGIN)] + marked() + page[page.index(END) + len(END) :]
-    else:
-        page = page.rstrip() + "\n\n" + marked() + "\n"
-    scale_section.PAGE.write_text(page)
+    report.replace(BEGIN, END, marked())

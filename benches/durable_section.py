@@ -43,16 +43,8 @@ def section(measured):
 
 def marked():
     file = report.TARGET / "oubliette-bench" / "durable.json"
-    if not file.exists():
-        page = scale_section.PAGE.read_text()
-        return page[page.index(BEGIN) : page.index(END) + len(END)] if BEGIN in page else ""
-    return "\n".join([BEGIN, "", *section(json.loads(file.read_text())), "", END])
+    return report.marked(BEGIN, END, section(json.loads(file.read_text())) if file.exists() else [])
 
 
 if __name__ == "__main__":
-    page = scale_section.PAGE.read_text()
-    if BEGIN in page:
-        page = page[: page.index(BEGIN)] + marked() + page[page.index(END) + len(END) :]
-    else:
-        page = page.rstrip() + "\n\n" + marked() + "\n"
-    scale_section.PAGE.write_text(page)
+    report.replace(BEGIN, END, marked())

@@ -10,9 +10,11 @@ import pathlib
 import platform
 import statistics
 import subprocess
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+PAGE = ROOT / "docs" / "performance.md"
 
 # What DESIGN asks for. `times`: our time over the bare one, at most; `rate`: our rate over the bare
 # one, at least. A row's target is judged by the cases that begin with `judged`; the others are
@@ -30,6 +32,26 @@ def read_cases():
     for file in sorted((TARGET / "oubliette-bench").glob("*.ndjson")):
         cases += [json.loads(line) for line in file.read_text().splitlines()]
     return cases
+
+
+def marked(begin, end, lines):
+    """A section between its marks: new where there are lines, or as it was; empty where it never was."""
+    if lines := list(lines):
+        return "\n".join([begin, "", *lines]).rstrip() + f"\n\n{end}"
+    page = PAGE.read_text() if PAGE.exists() else ""
+    return page[page.index(begin) : page.index(end) + len(end)] if begin in page else ""
+
+
+def replace(begin, end, section):
+    """Puts a section where it was, or at the end of the page."""
+    page = PAGE.read_text()
+    if not section:
+        sys.exit("nothing was measured")
+    if begin in page:
+        page = page[: page.index(begin)] + section + page[page.index(end) + len(end) :]
+    else:
+        page = page.rstrip() + "\n\n" + section + "\n"
+    PAGE.write_text(page)
 
 
 def ratios(case, kind):
@@ -153,21 +175,12 @@ def page(cases):
     yield "## How it was measured"
     yield ""
     yield (ROOT / "benches" / "method.md").read_text().strip()
-    import decisions_section  # which needs this module
+    import decisions_section, durable_section, scale_section  # which need this module
 
-    if decisions_section.marked():
-        yield ""
-        yield decisions_section.marked()
-    import scale_section  # likewise
-
-    if scale_section.marked():
-        yield ""
-        yield scale_section.marked()
-    import durable_section  # likewise
-
-    if durable_section.marked():
-        yield ""
-        yield durable_section.marked()
+    for section in (decisions_section, scale_section, durable_section):
+        if text := section.marked():
+            yield ""
+            yield text
 
 
 if __name__ == "__main__":

@@ -4,14 +4,11 @@ that section alone.
 """
 
 import json
-import pathlib
 import statistics
-import sys
 
 import report
 
 BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
-PAGE = report.ROOT / "docs" / "performance.md"
 MIB = 1024 * 1024
 
 
@@ -141,21 +138,9 @@ def section(ones):
 
 
 def marked():
-    """The section between its marks: new if there is something new, or as it was."""
     ones = read()
-    if ones:
-        return "\n".join([BEGIN, "", *section(ones), "", END])
-    page = PAGE.read_text() if PAGE.exists() else ""
-    if BEGIN in page and END in page:
-        return page[page.index(BEGIN):page.index(END) + len(END)]
-    return ""
+    return report.marked(BEGIN, END, section(ones) if ones else [])
 
 
 if __name__ == "__main__":
-    text = PAGE.read_text()
-    if BEGIN in text:
-        text = text[:text.index(BEGIN)].rstrip() + text[text.index(END) + len(END):]
-    new = marked()
-    if not new:
-        sys.exit("nothing was measured")
-    PAGE.write_text(text.rstrip() + "\n\n" + new + "\n")
+    report.replace(BEGIN, END, marked())

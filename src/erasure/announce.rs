@@ -99,6 +99,28 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Announcements that are made one after the other: the first names the tips, and each other one the one before it.
+pub(super) struct Chain(Vec<AnnouncementRef>);
+
+impl Chain {
+    pub(super) fn behind(tips: Vec<AnnouncementRef>) -> Self {
+        Self(tips)
+    }
+
+    /// Makes the next one; see [`Draft::say`].
+    pub(super) fn say(
+        &mut self,
+        draft: Draft<'_>,
+        vault: &Vault,
+        id: EventId,
+        by: Option<&SigningKey>,
+    ) -> Result<Announcement, ErasureError> {
+        let said = draft.say(vault, id, Some(&self.0), by)?;
+        self.0 = vec![said.reference()];
+        Ok(said)
+    }
+}
+
 /// What an announcement of an erasure took, if it is this vault's word.
 ///
 /// # Errors

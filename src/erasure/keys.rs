@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use super::{
     ErasureError,
-    announce::{Draft, open, stream},
+    announce::{Chain, Draft, open, stream},
     retell::set_again,
     tombstones::Untold,
-    witness::{Mark, look},
+    witness::{Mark, after_saying, events_of},
 };
 use crate::{
     crypto::SigningKey,
     event::{
-        Announcement, AnnouncementKind, AnnouncementRef, Distrust, ErasureId, EventId, NameError,
-        SigningKeyId, Statement, Timestamp, VaultId,
+        Announcement, AnnouncementKind, Distrust, ErasureId, EventId, SigningKeyId, Statement,
+        Timestamp, VaultId,
     },
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
@@ -156,7 +156,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
     let _one_at_a_time = vault.erase_alone().await;
     let mut history = vault.signing_history()?;
     let signs = history.signs();
-    let mut chain = Chain::of(vault, &history)?;
+    let mut statements = Statements::behind(vault, &history)?;
     match change {
         KeyChange::Pin(successor) => {
             if let Some(pinned) = history.successor() {
@@ -170,7 +170,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             let statement = Statement { public, replaces: signs, compromised: None };
             let kind = AnnouncementKind::Successor;
             let said = Said::Statement(statement, successor.key());
-            let said = chain.state(vault, kind, said, None)?;
+            let said = statements.state(vault, kind, said, None)?;
             history.pin(&said);
             vault.change_keys(history, &[said], false, None).await?;
             Ok(successor.id())
@@ -188,7 +188,8 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             let statement = Statement { public: key.public(), replaces, compromised: since };
             let by = is_successor.then_some(&key);
             let kind = AnnouncementKind::SigningKey;
-            let mut said = vec![chain.state(vault, kind, Said::Statement(statement, &key), by)?];
+            let mut said =
+                vec![statements.state(vault, kind, Said::Statement(statement, &key), by)?];
             // No statement leads to a key that was made when the vault was restored: what it said is
             // not known to others by anything but this.
             let restored = history.origin_of(signs) == Some(KeyOrigin::Restored);
@@ -197,7 +198,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
             history.change(&said[0], is_successor, true);
             if let Some(Compromised { since, keys }) = compromised {
                 let keys = between.iter().chain(keys);
-                said.extend(chain.distrust(vault, &mut history, keys, *since, Some(&key))?);
+                said.extend(statements.distrust(vault, &mut history, keys, *since, Some(&key))?);
             }
             let (id, repeat) = (key.public().id(), compromised.is_some() || restored);
             vault.change_keys(history, &said, repeat, Some(key)).await?;
@@ -212,7 +213,7 @@ pub async fn change_key(vault: &Vault, change: &KeyChange) -> Result<SigningKeyI
                 return Err(KeyChangeError::SuccessorWaits { key, successor }.into());
             }
             let Compromised { since, keys } = compromised;
-            let said = chain.distrust(vault, &mut history, keys, *since, None)?;
+            let said = statements.distrust(vault, &mut history, keys, *since, None)?;
             vault.change_keys(history, &said, true, None).await?;
             Ok(signs)
         }
@@ -278,16 +279,14 @@ enum Said<'a> {
     Distrust(Distrust),
 }
 
-/// The announcements that the next statement names as those before it.
-struct Chain(Vec<AnnouncementRef>);
+/// Statements about keys, one after the other.
+struct Statements(Chain);
 
-impl Chain {
+impl Statements {
     /// What is due is said first, in the order in which it was stated.
-    fn of(vault: &Vault, history: &History) -> Result<Self, ErasureError> {
-        match history.due().last() {
-            Some(due) => Ok(Self(vec![due.reference()])),
-            None => Ok(Self(Mark::load(vault)?.tips())),
-        }
+    fn behind(vault: &Vault, history: &History) -> Result<Self, ErasureError> {
+        let due = history.due().last().map(|due| vec![due.reference()]);
+        Ok(Self(Chain::behind(due.map_or_else(|| Mark::load(vault).map(|mark| mark.tips()), Ok)?)))
     }
 
     /// A statement about keys. It seals nothing, but that it opens shows that a holder of the vault made it.
@@ -306,9 +305,7 @@ impl Chain {
             Said::Distrust(distrust) => (None, Some(distrust)),
         };
         let draft = Draft { kind, about, at, statement, distrust, verdict: &verdict };
-        let announcement = draft.say(vault, EventId::random(), Some(&self.0), by)?;
-        self.0 = vec![announcement.reference()];
-        Ok(announcement)
+        self.0.say(draft, vault, EventId::random(), by)
     }
 
     /// Distrusts these keys, as far as they are not yet, and those of which only these said that they are
@@ -380,14 +377,9 @@ async fn announce_again<S: EventStore>(
     for verdicts in vault.verdicts() {
         for some in verdicts?.chunks(AT_ONCE) {
             // Others may say something meanwhile.
-            let mut previous = Mark::load(vault)?.tips();
-            let mut said = Vec::with_capacity(some.len());
-            for verdict in some {
-                let id = EventId::random();
-                let announcement = Draft::of(verdict).say(vault, id, Some(&previous), None)?;
-                previous = vec![announcement.reference()];
-                said.push(announcement);
-            }
+            let mut chain = Chain::behind(Mark::load(vault)?.tips());
+            let mut say = |verdict| chain.say(Draft::of(verdict), vault, EventId::random(), None);
+            let said = some.iter().map(&mut say).collect::<Result<Vec<_>, _>>()?;
             let appended = append(layer, vault, &said).await;
             appended.map_err(|untold| untold.or(ErasureError::RepeatPending))?;
         }
@@ -431,9 +423,7 @@ async fn append<S: EventStore>(
     vault: &Vault,
     said: &[Announcement],
 ) -> Result<(), Untold> {
-    let invalid = |error: NameError| Untold::Store(StoreError::Invalid(error.to_string()));
-    let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
-    let append = Append::new(stream()?, ExpectedRevision::Any, events.map_err(invalid)?);
+    let append = Append::new(stream()?, ExpectedRevision::Any, events_of(said)?);
     let appended = layer.answer(layer.store.append(vec![append])).await?;
     let (Some(appended), Some(last)) = (appended.first(), said.last()) else { return Ok(()) };
     let mut said = said.to_vec();
@@ -454,16 +444,7 @@ async fn append<S: EventStore>(
             }
         }
     }
-    let mut mark = Mark::load(vault)?;
-    if !mark.advance(Some(appended.revision), &said) {
-        // Another vault over the same store, as a rule; or a copy of this one.
-        if let Err(error) = look(layer, vault).await {
-            tracing::warn!(%error, "what others announced is not known");
-        }
-        // What it found is noted also where it failed.
-        mark = Mark::load(vault)?.with(&said);
-    }
-    Ok(mark.save(vault).await?)
+    Ok(after_saying(layer, vault, Some(appended.revision), &said).await?.save(vault).await?)
 }
 
 /// Whether what the store has is what was to be said: of that id, about the same, and this vault's word by

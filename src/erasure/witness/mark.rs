@@ -108,30 +108,28 @@ impl Mark {
     }
 
     /// After announcements of this vault's own were appended, the last of them at `revision`. `false`: that is not known,
-    /// or others wrote in between, and may have been copies of this vault.
-    pub(in crate::erasure) fn advance(
-        &mut self,
-        revision: Option<Revision>,
-        said: &[Announcement],
-    ) -> bool {
-        let Some(last) = said.last() else { return true };
+    /// or others wrote in between, and may have been copies of this vault; nothing is changed then.
+    pub(super) fn advance(&mut self, revision: Option<Revision>, said: &[Announcement]) -> bool {
         let next = self.at.map_or(0, |at| at.revision.0 + 1);
-        let ours = said.len() as u64 - 1;
-        let seen = revision.filter(|at| at.0.checked_sub(ours) == Some(next));
+        let is_next = |at: &Revision| {
+            let end = at.0.checked_add(1);
+            end.is_some_and(|end| end.checked_sub(said.len() as u64) == Some(next))
+        };
+        let (Some(revision), Some(last)) = (revision.filter(is_next), said.last()) else {
+            return false;
+        };
         // They may have been signed before others were seen, and do not name those.
         let is_named =
             |tip: &Tip| said.iter().any(|said| said.named().contains(&tip.announcement()));
         self.tips.retain(|tip| !is_named(tip));
         // Its own first: whatever others there are, the next one names this.
-        self.tips.insert(0, Tip::new(last.reference(), seen));
-        if let Some(revision) = seen {
-            self.at = Some(At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes()));
-        }
-        seen.is_some()
+        self.tips.insert(0, Tip::new(last.reference(), Some(revision)));
+        self.at = Some(At::new(revision, last.id(), ANNOUNCED, last.text().as_bytes()));
+        true
     }
 
     /// With the last of what this vault said itself, whatever else was read.
-    pub(in crate::erasure) fn with(mut self, said: &[Announcement]) -> Self {
+    pub(super) fn with(mut self, said: &[Announcement]) -> Self {
         let last = said.last().map(Announcement::reference);
         let is_new =
             |last: &AnnouncementRef| self.tips.iter().all(|tip| tip.announcement() != *last);

@@ -24,7 +24,10 @@ pub use self::{
     gap::{Acceptance, Gap, accept_gaps, check_name, gaps},
 };
 use self::{found::Found, gap::Missing, reading::Reading};
-pub(super) use self::{mark::Mark, saying::announce};
+pub(super) use self::{
+    mark::Mark,
+    saying::{after_saying, announce, events_of},
+};
 use super::{ErasureError, announce::Draft};
 use crate::{
     event::{Announcement, ErasureId, EventId, SigningKeyId},

@@ -23,7 +23,7 @@ pub(super) struct Reading {
     /// Whether there is nothing in the store, although the vault knew announcements.
     pub(super) elsewhere: bool,
     pub(super) found: Found,
-    /// Whether the mark's event is not there any more.
+    /// Whether the mark's event, or a tip, is not where it was.
     lost: bool,
     order: Order,
     /// The last event, of whichever vault.

@@ -3,7 +3,7 @@
 use super::{
     super::{
         ErasureError, ErasureRecord,
-        announce::{Draft, open, stream},
+        announce::{Chain, Draft, open, stream},
         journal::Journal,
         keys::say_due,
     },
@@ -11,10 +11,10 @@ use super::{
     mark::Mark,
 };
 use crate::{
-    event::{Announcement, AnnouncementRef, ErasureId, EventId, NameError, NewEvent},
+    event::{Announcement, AnnouncementRef, ErasureId, EventId, NameError, NewEvent, Revision},
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
-    vault::{Destruction, Vault, Verdict},
+    vault::{Destruction, Vault, VaultError, Verdict},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -45,9 +45,9 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
     *mark = Mark::load(vault)?;
     for _ in 0..MOST_ATTEMPTS {
         let verdict = vault.verdict(destruction, &record.to_note()?)?;
-        let said = parts(vault, journal, &mark.tips(), verdict)?;
-        let (ids, events) = events_of(&said)?;
-        let append = Append::new(stream()?, ExpectedRevision::Any, events);
+        let said = parts(vault, journal, mark.tips(), verdict)?;
+        let ids: Vec<_> = said.iter().map(Announcement::id).collect();
+        let append = Append::new(stream()?, ExpectedRevision::Any, events_of(&said)?);
         let appended = match layer.answer(layer.store.append(vec![append])).await {
             Ok(appended) => appended.first().copied(),
             Err(StoreError::IdInUse { .. }) => None,
@@ -73,14 +73,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
         };
         if let Some(said) = said {
             let revision = appended.map(|appended| appended.revision);
-            if !mark.advance(revision, &said) {
-                // Another vault over the same store, as a rule; or a copy of this one.
-                if let Err(error) = look(layer, vault).await {
-                    tracing::warn!(%erasure, %error, "what others announced is not known");
-                }
-                // What it found is noted also where it failed.
-                *mark = Mark::load(vault)?.with(&said);
-            }
+            *mark = after_saying(layer, vault, revision, &said).await?;
             return Ok(true);
         }
         tracing::error!(
@@ -100,7 +93,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
 fn parts(
     vault: &Vault,
     journal: &Journal,
-    tips: &[AnnouncementRef],
+    tips: Vec<AnnouncementRef>,
     mut verdict: Verdict,
 ) -> Result<Vec<Announcement>, ErasureError> {
     let taken = std::mem::take(&mut verdict.taken);
@@ -108,22 +101,38 @@ fn parts(
     if parts.is_empty() {
         parts.push(&[]);
     }
-    let mut previous = tips.to_vec();
+    let mut chain = Chain::behind(tips);
     let mut said = Vec::with_capacity(parts.len());
     for (part, taken) in parts.into_iter().enumerate() {
-        let id = journal.announcement(part);
         verdict.taken = taken.to_vec();
-        let announcement = Draft::of(&verdict).say(vault, id, Some(&previous), None)?;
-        previous = vec![announcement.reference()];
-        said.push(announcement);
+        said.push(chain.say(Draft::of(&verdict), vault, journal.announcement(part), None)?);
     }
     Ok(said)
 }
 
-fn events_of(said: &[Announcement]) -> Result<(Vec<EventId>, Vec<NewEvent>), StoreError> {
+pub(in crate::erasure) fn events_of(said: &[Announcement]) -> Result<Vec<NewEvent>, StoreError> {
     let invalid = |error: NameError| StoreError::Invalid(error.to_string());
-    let events = said.iter().map(Announcement::to_event).collect::<Result<_, _>>();
-    Ok((said.iter().map(Announcement::id).collect(), events.map_err(invalid)?))
+    said.iter().map(Announcement::to_event).collect::<Result<_, _>>().map_err(invalid)
+}
+
+/// How far the announcements are known after these were appended, the last of them at `revision`, as far as that is
+/// known.
+pub(in crate::erasure) async fn after_saying<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    revision: Option<Revision>,
+    said: &[Announcement],
+) -> Result<Mark, VaultError> {
+    let mut mark = Mark::load(vault)?;
+    if mark.advance(revision, said) {
+        return Ok(mark);
+    }
+    // Another vault over the same store, as a rule; or a copy of this one.
+    if let Err(error) = look(layer, vault).await {
+        tracing::warn!(vault = %vault.id(), %error, "what others announced is not known");
+    }
+    // What it found is noted also where it failed.
+    Ok(Mark::load(vault)?.with(said))
 }
 
 /// What the events with these ids say, if they all announce the erasure in this vault's word. What an earlier attempt

@@ -36,7 +36,7 @@
 //! So a later program that has more to say writes the next version of that note, which an older one
 //! refuses when it comes to it. What an older one must not even come near (a hold, say) is a kind of its own.
 //! There is one exception: a damaged note of kind 4 and id 0 is as good as none. Then all announcements
-//! are compared, which is always right.
+//! are compared, and only the newest are not missed, where they are missing.
 
 use std::io;
 

@@ -248,11 +248,7 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
     let (store, lost) = lived_in(&place, &["user-1", "user-2"]).await;
     place.back_up(lost.vault().unwrap(), "copy.age").await.unwrap();
     drop(lost);
-    let again = |name: &str| {
-        let (folder, slot) = (place.path(name), place.path(&format!("{name}.root")));
-        place.read("copy.age").unwrap().restore(&folder, &slot, |_| {}).unwrap();
-        Vault::open(&folder, &slot).unwrap()
-    };
+    let again = |name: &str| doubt::restored(&place, name);
     let first = bank(&store, again("first")).await.unwrap();
     let erased = first.forget(&subject("user-1"), "ticket 1").await.unwrap();
     drop(first);
@@ -289,11 +285,7 @@ async fn tombstones_of_other_restorations_are_no_error_once_the_vault_knows_the_
     let (store, lost) = lived_in(&place, &["user-1", "user-2"]).await;
     place.back_up(lost.vault().unwrap(), "copy.age").await.unwrap();
     drop(lost);
-    let again = |name: &str| {
-        let (folder, slot) = (place.path(name), place.path(&format!("{name}.root")));
-        place.read("copy.age").unwrap().restore(&folder, &slot, |_| {}).unwrap();
-        Vault::open(&folder, &slot).unwrap()
-    };
+    let again = |name: &str| doubt::restored(&place, name);
     let first = bank(&store, again("first")).await.unwrap();
     let erased = first.forget(&subject("user-1"), "ticket 1").await.unwrap().erasure;
     let second = again("second");

@@ -162,8 +162,7 @@ async fn a_change_of_key_opens_nothing_where_the_last_announcement_is_in_doubt()
         other => panic!("{other:?}"),
     };
     is_closed().await;
-    let change = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
-    change_key(&own, &change).await.unwrap();
+    change_key(&own, &rotation(None)).await.unwrap();
     for _ in 0..3 {
         is_closed().await;
     }
@@ -173,23 +172,30 @@ async fn a_change_of_key_opens_nothing_where_the_last_announcement_is_in_doubt()
     assert!(said[3].previous().any(|named| named == mask.id()));
 }
 
-/// Such a key is in the history.
-#[tokio::test]
-async fn whoever_has_a_backup_and_a_distrusted_key_hides_no_missing_announcement() {
-    let world = Announced::new().await;
+/// A thief who has the vault's key, and the vault, which has distrusted that since.
+async fn robbed(world: &Announced) -> (Vault, Vault) {
     let path = |name: &str| world.place.path(name);
     copy_folder(&path("vault"), &path("thief"));
     std::fs::copy(path("root"), path("thief.root")).unwrap();
     let thief = Vault::open_as(&path("thief"), &path("thief.root"), OpenAs::TheOne).unwrap();
     let own = Vault::open(&path("vault"), &path("root")).unwrap();
-    let since = Timestamp::now();
-    let rotate =
-        |compromised| KeyChange::Rotate { successor: None, compromised, without_successor: false };
-    let stolen = Some(Compromised { since, keys: vec![] });
-    change_key(&own, &rotate(stolen)).await.unwrap();
+    let stolen = Compromised { since: Timestamp::now(), keys: vec![] };
+    change_key(&own, &rotation(Some(stolen))).await.unwrap();
+    (thief, own)
+}
+
+fn rotation(compromised: Option<Compromised>) -> KeyChange {
+    KeyChange::Rotate { successor: None, compromised, without_successor: false }
+}
+
+/// Such a key is in the history.
+#[tokio::test]
+async fn whoever_has_a_backup_and_a_distrusted_key_hides_no_missing_announcement() {
+    let world = Announced::new().await;
+    let (thief, own) = robbed(&world).await;
     let over = bank(&world.store, own.clone()).await.unwrap();
     let last = over.forget(&subject("user-1"), "ticket 1").await.unwrap().erasure;
-    change_key(&own, &rotate(None)).await.unwrap();
+    change_key(&own, &rotation(None)).await.unwrap();
     over.resume().await.unwrap();
     let said = announced(&world.store).await.unwrap();
     let place = said.iter().find(|said| said.erasure() == Some(last)).unwrap();
@@ -205,15 +211,7 @@ async fn whoever_has_a_backup_and_a_distrusted_key_hides_no_missing_announcement
 #[tokio::test]
 async fn whoever_has_a_backup_and_a_distrusted_key_has_no_announcement_skipped() {
     let world = Announced::new().await;
-    let path = |name: &str| world.place.path(name);
-    copy_folder(&path("vault"), &path("thief"));
-    std::fs::copy(path("root"), path("thief.root")).unwrap();
-    let thief = Vault::open_as(&path("thief"), &path("thief.root"), OpenAs::TheOne).unwrap();
-    let own = Vault::open(&path("vault"), &path("root")).unwrap();
-    let rotate =
-        |compromised| KeyChange::Rotate { successor: None, compromised, without_successor: false };
-    let stolen = Some(Compromised { since: Timestamp::now(), keys: vec![] });
-    change_key(&own, &rotate(stolen)).await.unwrap();
+    let (thief, own) = robbed(&world).await;
     let over = bank(&world.store, own.clone()).await.unwrap();
     let victim = over.forget(&subject("user-1"), "ticket 1").await.unwrap().erasure;
     drop(over);
@@ -235,7 +233,7 @@ async fn whoever_has_a_backup_and_a_distrusted_key_has_no_announcement_skipped()
         world.store.append(vec![append]).await.unwrap();
     }
     let over = bank(&world.store, own.clone()).await.unwrap();
-    change_key(&own, &rotate(None)).await.unwrap();
+    change_key(&own, &rotation(None)).await.unwrap();
     over.resume().await.unwrap();
     let said = announced(&world.store).await.unwrap();
     assert!(said.last().unwrap().previous().eq([victim.id()]));
