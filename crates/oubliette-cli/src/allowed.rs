@@ -3,17 +3,22 @@
 //! It is asked before anything is read. Clap's own `conflicts_with` does not do for global options: it sees no
 //! conflict where one stands before the command and the other behind it.
 
-use std::ffi::OsString;
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, parser::ValueSource, value_parser,
+};
+use uuid::Uuid;
 
-use super::{exit::CliError, open::Globals};
+use super::{Args, exit::CliError, open::Globals};
 
 /// What a command does with the data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Touches {
-    /// It does not open it, or needs no vault for what it looks at.
+    /// None is asked for.
     Nothing,
+    /// It looks into it, and opens no vault.
+    Folder,
     /// It reads events, with the vault or without.
     Events,
     /// It opens the vault, and is not there to write.
@@ -29,7 +34,17 @@ impl Globals {
     ///
     /// # Errors
     /// Wrong usage, by the names of the options.
-    pub(super) fn check(&self, touches: Touches, takes_policy: bool) -> Result<(), CliError> {
+    pub(super) fn check(
+        &self,
+        touches: Touches,
+        takes_policy: bool,
+        said: &BTreeSet<String>,
+    ) -> Result<(), CliError> {
+        if touches == Touches::Nothing
+            && let Some(option) = said.iter().find(|option| *option != "json")
+        {
+            return Err(no_effect(option, "which asks for no data folder"));
+        }
         let words = self.words();
         let first = words.first();
         if self.read_only {
@@ -48,14 +63,20 @@ impl Globals {
             if let Some(word) = first.or(counter).or(mirror) {
                 return exclude("--no-vault", word);
             }
-            if !matches!(touches, Touches::Events | Touches::Nothing) {
+            if touches == Touches::Folder {
+                return Err(no_effect("no-vault", "which opens no vault"));
+            }
+            if touches != Touches::Events {
                 return Err(CliError::usage(
                     "this command needs the vault, --no-vault says not to open it",
                 )
                 .with_hint("--no-vault is for read, read-all and subscribe"));
             }
         }
-        if matches!(touches, Touches::Nothing | Touches::Places)
+        if self.wait.is_some() && (self.no_vault || touches == Touches::Folder) {
+            return Err(no_effect("wait", "which opens no vault"));
+        }
+        if matches!(touches, Touches::Folder | Touches::Places)
             && let Some(word) = first
         {
             return Err(CliError::usage(format!(
@@ -79,37 +100,93 @@ impl Globals {
         said.into_iter().filter_map(|(is_said, word)| is_said.then_some(word)).collect()
     }
 
-    /// Adds what stands before the command to the options that may be said several times. Of these clap keeps
-    /// what is said last: before the command, or behind it.
-    pub(super) fn add_said_before(&mut self) {
-        let Ok(Before { globals, .. }) = Before::try_parse() else { return };
-        add(globals.mirrors, &mut self.mirrors);
-        add(globals.past_erasures, &mut self.past_erasures);
-        add(globals.believed_erasures, &mut self.believed_erasures);
+    /// Adds what was said at other levels of the command line to the options that may be said several times: of
+    /// these clap keeps what is said last. Returns which options were said, by their names.
+    ///
+    /// # Errors
+    /// Wrong usage, where one that counts once is said at two levels.
+    pub(super) fn add_said(
+        &mut self,
+        words: impl Iterator<Item = OsString>,
+    ) -> Result<BTreeSet<String>, CliError> {
+        let (mut said, mut once) = (BTreeSet::new(), BTreeSet::new());
+        let mut globals = Args::command();
+        globals.build();
+        let globals: Vec<&Arg> =
+            globals.get_arguments().filter(|argument| argument.is_global_set()).collect();
+        for level in levels(words.collect()) {
+            for global in &globals {
+                let id = global.get_id().as_str();
+                if level.value_source(id) != Some(ValueSource::CommandLine) {
+                    continue;
+                }
+                let name = global.get_long().unwrap_or(id).to_owned();
+                if matches!(global.get_action(), ArgAction::Set) && !once.insert(name.clone()) {
+                    return Err(CliError::usage(format!("--{name} is said twice; say it once")));
+                }
+                said.insert(name);
+            }
+            add::<PathBuf>(&level, "mirrors", &mut self.mirrors);
+            add::<Uuid>(&level, "past_erasures", &mut self.past_erasures);
+            add::<Uuid>(&level, "believed_erasures", &mut self.believed_erasures);
+        }
+        Ok(said)
     }
 }
 
-fn add<T: PartialEq>(before: Vec<T>, all: &mut Vec<T>) {
-    let missing: Vec<T> = before.into_iter().filter(|one| !all.contains(one)).collect();
-    all.extend(missing);
+fn add<T: Clone + PartialEq + Send + Sync + 'static>(
+    level: &ArgMatches,
+    id: &str,
+    all: &mut Vec<T>,
+) {
+    for one in level.get_many::<T>(id).into_iter().flatten() {
+        if !all.contains(one) {
+            all.push(one.clone());
+        }
+    }
+}
+
+/// What is said at each level of the command line: before the command, behind it, behind the next one. Clap's own
+/// answer has each global option once.
+fn levels(mut words: Vec<OsString>) -> Vec<ArgMatches> {
+    let mut command = Args::command();
+    command.build();
+    let mut levels = Vec::new();
+    loop {
+        let own = command
+            .get_arguments()
+            .filter(|argument| !argument.is_positional() || !command.has_subcommands());
+        let own = own.filter(|argument| {
+            !matches!(
+                argument.get_action(),
+                ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+            )
+        });
+        // As this level alone: what is required may be said by the next.
+        let level = Command::new("level")
+            .args(own.map(|argument| argument.clone().required(false).global(false)))
+            .disable_help_flag(true)
+            .disable_version_flag(true)
+            .disable_help_subcommand(true)
+            .allow_external_subcommands(command.has_subcommands())
+            .external_subcommand_value_parser(value_parser!(OsString));
+        // What is wrong with it is told already, or nothing is.
+        let Ok(level) = level.try_get_matches_from(&words) else { return levels };
+        let next = level.subcommand().and_then(|(name, rest)| {
+            let next = command.find_subcommand(name)?.clone();
+            let rest = rest.get_many::<OsString>("").into_iter().flatten().cloned();
+            Some((next, std::iter::once(name.into()).chain(rest).collect()))
+        });
+        levels.push(level);
+        let Some(next) = next else { return levels };
+        (command, words) = next;
+    }
+}
+
+fn no_effect(option: &str, why: &str) -> CliError {
+    CliError::usage(format!("--{option} has no effect with this command, {why}"))
 }
 
 fn exclude(one: &str, other: &str) -> Result<(), CliError> {
     Err(CliError::usage(format!("{one} and {other} exclude each other: leave one of them out")))
-}
-
-/// The command line up to the command.
-#[derive(Debug, Parser)]
-#[command(disable_help_subcommand = true)]
-struct Before {
-    #[command(flatten)]
-    globals: Globals,
-    #[command(subcommand)]
-    _rest: Rest,
-}
-
-#[derive(Debug, Subcommand)]
-enum Rest {
-    #[command(external_subcommand)]
-    Command(#[allow(dead_code, reason = "clap wants a place for it")] Vec<OsString>),
 }

@@ -9,8 +9,9 @@ use oubliette::{
 };
 
 use super::{
+    adoption::is_the_stores,
     exit::CliError,
-    open::{Globals, is_the_stores},
+    open::Globals,
     output::{Out, stdout_style},
 };
 

@@ -14,16 +14,19 @@ use serde::Serialize;
 
 use super::{
     allowed::Touches,
-    clock::expiry,
+    asking::refuse_dash,
+    clock::{expiry, time, utc},
     erasures,
     exit::CliError,
-    open::{Globals, refuse_dash},
-    output::{self, Out, cell, note, number, stdout_style},
-    read::time,
+    open::Globals,
+    output::{self, Out, note, stdout_style},
+    tables::{self, cell, number},
     watch::Spinner,
 };
 
-/// Copy the vault into one file that only the recipients can open, while others go on
+/// Copy the vault into one file that only the recipients can open
+///
+/// Others go on meanwhile.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
@@ -52,7 +55,7 @@ struct MakeArgs {
     /// Seal it to this age recipient; may be given several times
     #[arg(long, value_name = "age1…")]
     to: Vec<String>,
-    /// Seal it to the recipients in this file, one a line
+    /// Seal it to the recipients in this file, each on a line
     #[arg(long, value_name = "FILE")]
     recipients_file: Vec<PathBuf>,
     /// When its file will be destroyed: 90d, 6mo, 1y, or by the end of a day such as 2027-01-31 (UTC)
@@ -68,7 +71,7 @@ enum BackupCommand {
     /// List the backups that were made of this vault, and how they stand
     #[command(after_help = "Example:\n  oubliette backup list --json")]
     List,
-    /// Record that a backup no longer exists: its file, and every copy of it, is destroyed
+    /// Record that a backup, and every copy of it, is destroyed
     #[command(
         after_help = "Example:\n  oubliette backup retire 0198c2de-6f0d-7d6e-8c1e-4c539d0b5b6c"
     )]
@@ -111,8 +114,7 @@ gets a new root key in a new root slot (--root says where). A root slot of this
 vault that is there is left alone, because a folder may work under it: for a
 drill beside production, name another place. If that folder's vault is gone, and
 this one takes its stead, say so with --overwrite-slot. Keys that were made
-after the backup are not in it: events that were sealed with them cannot be read
-again.")]
+after the backup are not in it: events that they sealed cannot be read again.")]
 pub(super) struct RestoreArgs {
     /// The backup
     file: PathBuf,
@@ -168,7 +170,7 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
         backup.backup,
         stdout_style().strong(&file.display().to_string()),
         output::count(backup.keys.unwrap_or_default(), "key"),
-        time(&backup.expires.to_string()),
+        time(backup.expires),
     );
     out.did(&did);
     if globals.json {
@@ -180,25 +182,26 @@ async fn make(globals: &Globals, args: MakeArgs, out: &mut Out) -> Result<(), Cl
 }
 
 async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
+    let store = globals.open_to_list().await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let backups = vault.backups()?;
     if globals.json {
         backups.iter().try_for_each(|backup| out.json(&Row::of(backup)))?;
         return Ok(());
     }
-    let mut table = output::table(&["backup", "created", "expires", "keys", "to", "state", "file"]);
+    let mut table =
+        tables::table(&["backup", "created (UTC)", "expires (UTC)", "keys", "to", "state", "file"]);
     for backup in &backups {
         let row = vec![
             cell(backup.backup),
-            cell(time(&backup.created.to_string())),
-            cell(time(&backup.expires.to_string())),
+            cell(utc(backup.created)),
+            cell(utc(backup.expires)),
             number(backup.keys.map_or_else(String::new, |keys| format!("~{keys}"))),
             number(backup.recipients.len()),
             cell(state(backup)),
             cell(output::printable(&backup.file)),
         ];
-        output::add(&mut table, row);
+        tables::add(&mut table, row);
     }
     if backups.is_empty() {
         note(false, "no backup was made of this vault");
@@ -216,7 +219,7 @@ fn state(backup: &Backup) -> String {
             "expired: destroy it, then retire it; forgetting names it until then".to_owned()
         }
         _ => match &backup.retired {
-            Some(at) => format!("retired {}", time(&at.to_string())),
+            Some(at) => format!("retired {}", time(*at)),
             None => "unknown".to_owned(),
         },
     }
@@ -246,7 +249,9 @@ pub(super) async fn restore(
     refuse_dash("--identity", &args.identity)?;
     let identities = Identities::from_file(&args.identity)?;
     let read = |file: &PathBuf| erasures::read(file, args.even_cut);
-    let erasures = args.erasures.as_ref().map(read).transpose()?.unwrap_or_default();
+    let erasures = args.erasures.as_ref().map(read).transpose()?;
+    erasures.iter().for_each(|list| erasures::tell_if_empty(globals.json, list));
+    let erasures = erasures.unwrap_or_default();
     let (file, watch) = (args.file.clone(), Spinner::new("places restored"));
     let read = tokio::task::spawn_blocking(move || VerifiedBackup::read(&file, identities));
     let verified = read.await.map_err(|_| BackupError::Interrupted)??;
@@ -279,7 +284,7 @@ pub(super) async fn restore(
     let did = format!(
         "vault {} is as it was on {}: {} (backup {})",
         restored.restored.vault,
-        time(&created.to_string()),
+        time(created),
         output::count(restored.restored.keys, "key"),
         restored.restored.backup.backup,
     );

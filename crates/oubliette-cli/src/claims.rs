@@ -8,13 +8,14 @@ use oubliette::{
 };
 
 use super::{
+    clock::utc,
     exit::{CliError, Exit},
     open::Globals,
-    output::{self, Out, cell},
-    read::time,
+    output::Out,
+    tables::{self, cell},
 };
 
-/// List the owner claims of sealed events that somebody has to see to
+/// List the owner claims that somebody has to settle
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,7 +28,9 @@ Look into its store for each event listed here, and say what you found with
 `oubliette settle`. `verify` warns of each claim until then.")]
 pub(super) struct ClaimsArgs {}
 
-/// Say whether a sealed event was stored, so that the owner that it states counts, or does not
+/// Say whether a sealed event was stored
+///
+/// Then the owner that it states counts, or does not.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -64,10 +67,10 @@ pub(super) async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliErro
     if claims.is_empty() {
         return Ok(out.line("no claim is open")?);
     }
-    let mut table = output::table(&["event", "stream", "owners", "since", "state"]);
+    let mut table = tables::table(&["event", "stream", "owners", "since (UTC)", "state"]);
     for claim in &claims {
         let owners: Vec<_> = claim.owners.iter().map(ToString::to_string).collect();
-        output::add(
+        tables::add(
             &mut table,
             vec![
                 cell(claim.event),
@@ -75,7 +78,7 @@ pub(super) async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliErro
                     claim.stream.as_ref().map_or_else(|| "forgotten".to_owned(), |s| s.to_string()),
                 ),
                 cell(owners.join(", ")),
-                cell(time(&claim.since.to_string())),
+                cell(utc(claim.since)),
                 cell(state(claim)),
             ],
         );

@@ -1,7 +1,18 @@
-//! Spans and days as people write them.
+//! Spans, days and instants as people write and read them; all in UTC, and said so.
 
 use jiff::{Span, civil::Date, tz::TimeZone};
 use oubliette::event::Timestamp;
+
+/// `2026-01-31 12:00:00 UTC`, within a sentence.
+pub(super) fn time(at: Timestamp) -> String {
+    format!("{} UTC", utc(at))
+}
+
+/// `2026-01-31 12:00:00`, in a column that says that it is UTC.
+pub(super) fn utc(at: Timestamp) -> String {
+    let seconds: String = at.to_string().chars().take("2026-01-31T12:00:00".len()).collect();
+    seconds.replace('T', " ")
+}
 
 /// When it is, so much from now (before, if it is negative), counted in UTC.
 ///

@@ -74,6 +74,27 @@ fn every_help_fits_on_80_columns() {
     }
 }
 
+/// Clap breaks lines where they end: a text is worded so that no word is left alone.
+#[test]
+fn no_word_of_a_help_stands_alone_on_a_line() {
+    let mut alone = Vec::new();
+    for (path, help) in helps() {
+        for lines in help.lines().collect::<Vec<_>>().windows(2) {
+            let goes_on = !lines[0].trim().is_empty() && !lines[0].ends_with(':');
+            let [word] = lines[1].split_whitespace().collect::<Vec<_>>()[..] else { continue };
+            // An option, an argument, and the text below them.
+            let begins = lines[0].trim_start().starts_with(['-', '<', '['])
+                && !lines[0].trim_start().contains("  ");
+            if goes_on && !begins && !word.starts_with(['-', '<', '[']) {
+                alone.push(format!("{path}: {} | {word}", lines[0].trim()));
+            }
+        }
+    }
+    alone.sort();
+    alone.dedup();
+    assert!(alone.is_empty(), "{alone:#?}");
+}
+
 #[test]
 fn every_example_in_a_help_parses() {
     let (mut seen, mut wrong) = (0, Vec::new());

@@ -6,7 +6,10 @@ use comfy_table::{Color, Table};
 use oubliette::audit::{Finding, Severity};
 use serde::Serialize;
 
-use super::output::{self, Out, cell, coloured, printable};
+use super::{
+    output::{self, Out, printable},
+    tables::{self, cell, coloured},
+};
 
 /// How many findings of one kind a table shows.
 const SHOWN: u64 = 20;
@@ -55,7 +58,7 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
         self.rows.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.kind.cmp(&b.kind)));
         self.cures.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let table = table(&self.rows);
-        match output::too_narrow_for(&table) {
+        match tables::too_narrow_for(&table) {
             None => {
                 out.table(table)?;
                 out.line("")?;
@@ -75,9 +78,9 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
 }
 
 fn table<K: Display>(findings: &[Finding<K>]) -> Table {
-    let mut table = output::table(&["severity", "finding", "where", "what"]);
+    let mut table = tables::table(&["severity", "finding", "where", "what"]);
     for finding in findings {
-        output::add(
+        tables::add(
             &mut table,
             vec![
                 coloured(finding.severity, colour(finding.severity)),
@@ -101,7 +104,7 @@ fn paragraph<K: Display>(finding: &Finding<K>, width: usize, out: &mut Out) -> i
     };
     out.line(&format!("{severity}: {}", style.strong(&finding.kind.to_string())))?;
     for text in [&finding.at.to_string(), &finding.what] {
-        let lines = output::wrapped(&printable(text), width);
+        let lines = tables::wrapped(&printable(text), width);
         lines.iter().try_for_each(|line| out.line(line))?;
     }
     out.line("")

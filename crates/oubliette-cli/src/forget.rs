@@ -1,4 +1,4 @@
-//! Forgetting: the plan, the deed, the way back in, and the records.
+//! Forgetting, and the way back in.
 
 use std::{
     io::{IsTerminal, stderr, stdin},
@@ -6,32 +6,21 @@ use std::{
 };
 
 use clap::Args;
-use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use oubliette::{
-    erasure::{
-        Erased, ErasureError, Foreign, ForgetOptions, NotReached, Plan, Progress, check_reason,
-    },
-    event::{Cause, Generation, Subject, Timestamp},
-    vault::{Backup, BackupState},
+    erasure::{Erased, ErasureError, ForgetOptions, Progress, check_reason},
+    event::Subject,
 };
 
 use super::{
+    clock::time,
     exit::{CliError, Exit},
     open::Globals,
-    output::{self, Out, agree, cell, note, number, stderr_style, stdout_style, to_stderr},
-    read::time,
+    output::{self, Out, agree, note, stderr_style, stdout_style, to_stderr},
+    plan::{describe, open_claim, others, outstanding, owners_unknown},
 };
 
-/// Show what forgetting someone would do; change nothing
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  oubliette plan user-456")]
-pub(super) struct PlanArgs {
-    /// Who
-    subject: Subject,
-}
-
-/// Forget someone: destroy their keys and those of all that depends on them
+/// Forget someone: destroy their keys, and those of dependents
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -72,27 +61,14 @@ pub(super) struct ForgetArgs {
     despite_newer: bool,
 }
 
-/// Admit a forgotten subject again, under new keys; what was forgotten stays so
+/// Admit a forgotten subject again, under new keys
+///
+/// What was forgotten stays so.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oubliette reopen user-456")]
 pub(super) struct ReopenArgs {
     /// Who
     subject: Subject,
-}
-
-pub(super) async fn plan(
-    globals: &Globals,
-    args: &PlanArgs,
-    out: &mut Out,
-) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
-    let plan = store.plan(&args.subject).await?;
-    if globals.json {
-        out.json(&plan)?;
-        return Ok(());
-    }
-    describe(&plan).lines().try_for_each(|line| out.line(line))?;
-    Ok(())
 }
 
 pub(super) async fn forget(
@@ -208,58 +184,6 @@ fn remainder(erased: &Erased) -> Vec<String> {
     lines
 }
 
-fn owners_unknown() -> String {
-    "it is not known whom this missed: events were stored before the vault, before the policy's owner \
-     rules or since the vault was backed up, and may state owners (`owners rebuild` looks once for all)"
-        .to_owned()
-}
-
-fn open_claim(open: &NotReached) -> String {
-    let NotReached { subject, event, owner_forgotten, .. } = open;
-    if *owner_forgotten {
-        return format!(
-            "{open}: forget {subject} by name; or say that it stays (`oubliette settle {event} \
-             --acknowledge`)"
-        );
-    }
-    format!(
-        "{open}: say whether that event was stored (`oubliette settle {event} --stored` or \
-         `--rejected`, or `Codec::settle`), then forget {subject} where it should have gone"
-    )
-}
-
-fn others(foreign: &Foreign) -> String {
-    format!(
-        "{} holds something of {} ({}), which is theirs and stays",
-        foreign.stream,
-        foreign.subject,
-        output::count(foreign.keys, "key"),
-    )
-}
-
-/// What is to be said of the backups that still hold the keys.
-fn outstanding(backups: &[Backup]) -> Vec<String> {
-    let now = Timestamp::now();
-    let until = |backup: &Backup| {
-        let (file, id) = (output::printable(&backup.file), backup.backup);
-        let day = time(&backup.expires.to_string());
-        match backup.state(now) {
-            BackupState::Expired => {
-                format!(
-                    "  {file} ({id}): its day, {day}, has passed; nobody said that it is destroyed"
-                )
-            }
-            _ => format!("  {file} until {day} ({id})"),
-        }
-    };
-    let head = (!backups.is_empty()).then(|| {
-        "not out of reach yet: these backups of the vault, made before, may still hold the keys; \
-         destroy each by its day, and say so with `backup retire`: it is named until then"
-            .to_owned()
-    });
-    head.into_iter().chain(backups.iter().map(until)).collect()
-}
-
 pub(super) async fn reopen(
     globals: &Globals,
     args: &ReopenArgs,
@@ -297,7 +221,7 @@ pub(super) async fn reopen(
 
 fn in_words(erased: &Erased) -> String {
     let subject = stdout_style().strong(erased.subject.as_str());
-    let (at, erasure) = (time(&erased.at.to_string()), erased.erasure);
+    let (at, erasure) = (time(erased.at), erased.erasure);
     if erased.already {
         return format!(
             "{subject} was forgotten already, at {at} by erasure {erasure}; nothing changed"
@@ -311,150 +235,6 @@ fn in_words(erased: &Erased) -> String {
         output::count(erased.streams, "tombstone"),
         erased.epoch,
     )
-}
-
-/// The plan for people.
-fn describe(plan: &Plan) -> String {
-    if let Some(erasure) = plan.already {
-        let mut text = format!(
-            "{} is forgotten already, since {} by erasure {erasure}",
-            plan.subject,
-            time(&erasure.at().to_string())
-        );
-        if !plan.mirrors.is_empty() {
-            let (mirrors, erased) = (plan.mirrors.clone(), Vec::new());
-            text.push_str(&format!("; but {}", ErasureError::MirrorsPending { mirrors, erased }));
-        } else if plan.not_reached.is_empty() && plan.backups.is_empty() {
-            text.push_str("; there is nothing to do");
-        }
-        for open in &plan.not_reached {
-            text.push_str(&format!("\n{}", open_claim(open)));
-        }
-        for line in outstanding(&plan.backups) {
-            text.push_str(&format!("\n{line}"));
-        }
-        return text;
-    }
-    let waits = plan.decided.map(|erasure| {
-        format!(
-            "Erasure {erasure} of {} is decided and waits for the event store; the next command that opens the \
-             vault carries it out, as it was decided.\n",
-            plan.subject
-        )
-    });
-    let mut text = waits.unwrap_or_default();
-    // What is decided is not refused any more.
-    let refused = |option: &str| match plan.decided {
-        None => format!(": forgetting is refused without {option}"),
-        Some(_) => String::new(),
-    };
-    text += &format!(
-        "Forgetting {} destroys {} of {}, and sets {}.\n",
-        plan.subject,
-        output::count(plan.keys(), "key"),
-        output::count(plan.subjects.len() as u64, "subject"),
-        output::count(plan.streams.len() as u64, "tombstone"),
-    );
-    let mut subjects = output::table(&["subject", "keys", "generations", "because of"]);
-    for affected in &plan.subjects {
-        output::add(
-            &mut subjects,
-            vec![
-                cell(&affected.subject),
-                number(affected.keys),
-                cell(affected.generations.as_deref().map_or_else(|| "all".to_owned(), spans)),
-                cell(
-                    affected
-                        .through
-                        .as_ref()
-                        .map_or_else(|| "asked".to_owned(), |owner| format!("its owner {owner}")),
-                ),
-            ],
-        );
-    }
-    append(&mut text, subjects);
-    let mut streams = output::table(&["stream", "keys", "sealed", "because of"]);
-    for affected in &plan.streams {
-        let cause = match affected.cause {
-            Cause::Request => "the subject's own request",
-            _ => "an owner",
-        };
-        output::add(
-            &mut streams,
-            vec![
-                cell(&affected.stream),
-                number(affected.keys.len()),
-                number(format!("~{}", affected.sealed_about)),
-                cell(cause),
-            ],
-        );
-    }
-    if !plan.streams.is_empty() {
-        append(&mut text, streams);
-    }
-    for kept in &plan.kept {
-        text.push_str(&format!("\n{} stays: {kept}", kept.subject));
-    }
-    if plan.owners_unknown {
-        text.push_str(&format!("\n{}", owners_unknown()));
-    }
-    for open in &plan.not_reached {
-        text.push_str(&format!("\n{}", open_claim(open)));
-    }
-    for foreign in &plan.foreign {
-        text.push_str(&format!("\n{}", others(foreign)));
-    }
-    for unsealed in &plan.unsealed {
-        text.push_str(&format!(
-            "\n{} in {} never sealed, and will stay readable{}",
-            output::count(unsealed.events, "event"),
-            unsealed.stream,
-            refused("--despite-unsealed"),
-        ));
-    }
-    for newer in &plan.newer {
-        text.push_str(&format!(
-            "\na newer program wrote {} in {}, and this one cannot say whose: forget with that one{}",
-            output::count(newer.events, "event"),
-            newer.stream,
-            refused("--despite-newer").replacen(": ", "; here ", 1),
-        ));
-    }
-    for unvouched in &plan.unvouched {
-        text.push_str(&format!(
-            "\n{} in {} newer than this vault, which was put back: once the keys are destroyed, nobody can \
-             vouch for {}",
-            output::count(unvouched.events, "event"),
-            unvouched.stream,
-            agree(unvouched.events, "it", "them"),
-        ));
-    }
-    for unknown in &plan.unknown_keys {
-        text.push_str(&format!(
-            "\n{} in {} sealed under keys that this vault does not have{}",
-            output::count(unknown.events, "event"),
-            unknown.stream,
-            refused("--despite-unknown-keys"),
-        ));
-    }
-    text.trim_end().to_owned()
-}
-
-fn append(text: &mut String, table: Table) {
-    text.push('\n');
-    for line in output::lines(table) {
-        text.push_str(&line);
-        text.push('\n');
-    }
-}
-
-fn spans(spans: &[(Generation, Generation)]) -> String {
-    let span = |(from, to): &(Generation, Generation)| match to.0 {
-        u32::MAX => format!("{from}–"),
-        _ if from == to => from.to_string(),
-        _ => format!("{from}–{to}"),
-    };
-    spans.iter().map(span).collect::<Vec<_>>().join(", ")
 }
 
 /// Asks on the terminal. The whole name has to be typed: a finger is quick on `y`.

@@ -12,13 +12,16 @@ use serde::Serialize;
 use super::{
     exit::CliError,
     open::Globals,
-    output::{self, Out, cell, coloured, number},
+    output::{self, Out},
+    tables::{self, cell, coloured, number},
 };
 
 /// How many lines one table holds.
 const TABLE: usize = 1000;
 
-/// List every key and everyone forgotten: state, age, owners, about how much each key sealed
+/// List every key, and everyone forgotten
+///
+/// State, age and owners of each key, and at most how much it sealed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -31,8 +34,13 @@ opens, a deactivated one only opens what it sealed, a destroyed one is gone with
 all that it sealed; pre-activation is the key of an owner change whose append is
 not settled yet.
 
+A key seals from a block of seals that is reserved for it, so that no count costs
+a write: what it sealed is at most the number that is told, and mostly it is
+that number. After a crash the block counts as sealed. Days are in UTC.
+
 No form of it holds key material. Of the forgotten, a pseudonym is left, no
-name. In CSV, a name that a spreadsheet would take for a formula (it begins with
+name. The table leaves out some of what JSON and CSV have: layouts, policies,
+ids, and which erasure it was. In CSV, a name that a spreadsheet would take for a formula (it begins with
 = + - @) has a ' before it; JSON has names as they are.")]
 pub(super) struct InventoryArgs {
     /// How to write it; --json is short for json
@@ -99,7 +107,7 @@ struct Tagged {
 
 fn in_words(totals: &Totals) -> String {
     let mut words = format!(
-        "{} ({} active), about {}, {} forgotten",
+        "{} ({} active), at most {}, {} forgotten",
         output::count(totals.keys, "key"),
         totals.active,
         output::count(totals.sealed_about, "sealed payload"),
@@ -125,21 +133,10 @@ fn table(
     rows: impl Iterator<Item = Result<Row, AuditError>>,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let headers = [
-        "state",
-        "stream",
-        "subject",
-        "gen",
-        "activation",
-        "deactivation",
-        "last use",
-        "sealed",
-        "layout",
-        "owners",
-    ];
-    let mut table = output::table(&headers);
+    let headers = ["stream", "subject", "gen", "state", "since", "last use", "sealed", "owners"];
+    let mut table = tables::table(&headers);
     for row in rows {
-        output::add(
+        tables::add(
             &mut table,
             match row? {
                 Row::Key(key) => key_cells(&key),
@@ -148,7 +145,7 @@ fn table(
             },
         );
         if table.row_count() == TABLE {
-            out.table(std::mem::replace(&mut table, output::table(&headers)))?;
+            out.table(std::mem::replace(&mut table, tables::table(&headers)))?;
             out.line("")?;
         }
     }
@@ -165,16 +162,19 @@ fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
         other => coloured(word(other), Color::DarkYellow),
     };
     let owners = if key.ownerless { "none!".to_owned() } else { names(&key.owners) };
+    // Since when it is what it is, where that is known.
+    let since = match key.state {
+        KeyStanding::Active => key.activation,
+        _ => key.deactivation,
+    };
     vec![
-        state,
         cell(stream_and_class(key)),
         cell(&key.subject),
         number(key.generation),
-        cell(key.activation.as_ref().map(day).unwrap_or_default()),
-        cell(key.deactivation.as_ref().map(day).unwrap_or_default()),
+        state,
+        cell(since.as_ref().map(day).unwrap_or_default()),
         cell(&key.last_use),
-        number(format!("~{}", key.sealed_about)),
-        cell(key.layout),
+        number(format!("≤{}", key.sealed_about)),
         cell(owners),
     ]
 }
@@ -190,21 +190,14 @@ fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
     let state = if forgotten.closed { "destroyed" } else { "destroyed, reopened" };
     let last = forgotten.erasures.last();
     vec![
-        coloured(state, Color::DarkRed),
-        cell(""),
+        cell("(forgotten)"),
         cell(format!("{}…", &forgotten.pseudonym.get(..12).unwrap_or_default())),
         number(last.map_or(String::new(), |span| match span.to.0 {
             u32::MAX => "all".to_owned(),
             to => format!("≤{to}"),
         })),
-        cell(""),
-        cell(""),
-        cell(""),
-        cell(""),
-        cell(""),
-        cell(last.map_or(String::new(), |span| {
-            format!("destruction {} by erasure {}", day(&span.destruction), span.erasure)
-        })),
+        coloured(state, Color::DarkRed),
+        cell(last.map(|span| day(&span.destruction)).unwrap_or_default()),
     ]
 }
 

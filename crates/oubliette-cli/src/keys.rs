@@ -18,13 +18,17 @@ use serde_json::json;
 
 use super::{
     allowed::Touches,
+    asking::refuse_dash,
+    clock::{time, utc},
     exit::CliError,
-    open::{Globals, Store, refuse_dash},
-    output::{self, Out, cell, note},
-    read::time,
+    open::{Globals, Store},
+    output::{Out, note},
+    tables::{self, cell},
 };
 
-/// List the keys that sign tombstones and announcements, pin a successor, change the key, or distrust one
+/// List the keys that sign; pin a successor, change or distrust one
+///
+/// They sign tombstones and announcements.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -54,18 +58,22 @@ pub(super) struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Make the key that is to follow the present one, and write its secret to a file for you to keep elsewhere
+    /// Make the key that is to follow the present one
+    ///
+    /// Its secret is written to a file, for you to keep elsewhere.
     #[command(after_help = "\
 The vault notes the public key and announces it. The secret is in the file
 alone, which only you may read: keep it offline, apart from the vault, its root
 slot and its backups. Then make a backup: a vault that is restored from an
 earlier one does not know of the successor by itself.")]
     Successor {
-        /// The file to write; it must not exist, nor lie in the data folder
+        /// The file to write: a new one, outside of the data folder
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Sign with another key from now on, and destroy the secret of the present one
+    /// Sign with another key from now on
+    ///
+    /// The secret of the present one is destroyed.
     #[command(after_help = "\
 Examples:
   oubliette keys rotate
@@ -87,7 +95,8 @@ Make a backup afterwards.")]
         /// The file of the pinned successor
         #[arg(long, value_name = "FILE")]
         successor: Option<PathBuf>,
-        /// Since when somebody else may have the present key: 2026-11-20, or 2026-11-20T08:00:00Z
+        /// Since when somebody else may have the present key (UTC): 2026-11-20, or
+        /// 2026-11-20T08:00:00Z for an instant
         #[arg(long, value_name = "WHEN", value_parser = instant)]
         compromised_since: Option<Timestamp>,
         /// An earlier key that somebody else has as well; may be said again
@@ -97,7 +106,9 @@ Make a backup afterwards.")]
         #[arg(long, conflicts_with = "successor")]
         without_successor: bool,
     },
-    /// Count no more what only an earlier key says: somebody else has it as well
+    /// Count no more what only an earlier key says
+    ///
+    /// For one that somebody else has as well.
     #[command(after_help = "\
 Examples:
   oubliette keys
@@ -118,7 +129,8 @@ Make a backup afterwards.")]
         /// The ids of the keys, as `oubliette keys` lists them
         #[arg(required = true, value_name = "KEY", value_parser = key)]
         keys: Vec<SigningKeyId>,
-        /// Since when somebody else may have them: 2026-11-20, or 2026-11-20T08:00:00Z
+        /// Since when somebody else may have them (UTC): 2026-11-20, or
+        /// 2026-11-20T08:00:00Z for an instant
         #[arg(long, value_name = "WHEN", value_parser = instant)]
         compromised_since: Timestamp,
     },
@@ -185,7 +197,7 @@ struct SuccessorRow<'a> {
 }
 
 async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
-    let store = globals.open_to_audit().await?;
+    let store = globals.open_to_list().await?;
     let vault = vault(&store)?;
     let (keys, successor) = (vault.signing_keys()?, vault.pinned_successor()?);
     let last = keys.len().saturating_sub(1);
@@ -196,11 +208,12 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
             successor.iter().map(|key| SuccessorRow { key, origin: "pinned", signs: false });
         return Ok(pinned.into_iter().try_for_each(|row| out.json(&row))?);
     }
-    let mut table = output::table(&["key", "since", "until", "state", "origin", "public"]);
-    let day = |at: Option<Timestamp>| at.map_or(String::new(), |at| time(&at.to_string()));
+    let mut table =
+        tables::table(&["key", "since (UTC)", "until (UTC)", "state", "origin", "public"]);
+    let day = |at: Option<Timestamp>| at.map_or(String::new(), utc);
     for (number, key) in keys.iter().enumerate() {
         let state = match key.compromised {
-            Some(at) => format!("compromised since {}", time(&at.to_string())),
+            Some(at) => format!("compromised since {}", time(at)),
             None if number == last => "signs".to_owned(),
             // It was learned of, and goes on signing where its secret is.
             None if key.until.is_none() => "signs elsewhere".to_owned(),
@@ -214,7 +227,7 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
             origin(key.origin).to_owned(),
             key.public.to_string(),
         ];
-        output::add(&mut table, row.iter().map(cell).collect());
+        tables::add(&mut table, row.iter().map(cell).collect());
     }
     if let Some(pinned) = &successor {
         let row = [
@@ -225,7 +238,7 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
             format!("for {}", pinned.replaces),
             pinned.public.to_string(),
         ];
-        output::add(&mut table, row.iter().map(cell).collect());
+        tables::add(&mut table, row.iter().map(cell).collect());
     }
     out.table(table)?;
     let restored = keys.last().is_some_and(|key| key.origin == KeyOrigin::Restored);

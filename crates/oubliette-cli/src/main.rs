@@ -3,8 +3,10 @@
 //! [`Args`] says what there is to say, one module a command says how it is done, [`exit`] how it
 //! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
 
+mod adoption;
 mod allowed;
 mod append;
+mod asking;
 mod backup;
 mod claims;
 mod clock;
@@ -23,13 +25,16 @@ mod keys;
 mod open;
 mod output;
 mod owners;
+mod plan;
 mod policy;
 mod private;
 mod read;
 mod root;
 mod rotate;
 mod rows;
+mod shell;
 mod signals;
+mod tables;
 mod vault;
 #[cfg(test)]
 #[path = "../../../tests/common/vectors.rs"]
@@ -66,10 +71,13 @@ Exit codes:
   4 forgotten: a key of a forgotten subject was needed
   5 vault in use by another process
 
-With --json, stdout holds one JSON value a line and nothing else; errors are
-JSON on stderr. OUBLIETTE_LOG=debug shows what the library does (on stderr).
+With --json, stdout holds one JSON value a line and nothing else; errors, notes
+and logs are JSON on stderr. OUBLIETTE_LOG=info shows what the library does (on
+stderr), OUBLIETTE_LOG=debug more of it. OUBLIETTE_DIR, OUBLIETTE_ROOT,
+OUBLIETTE_KEK and OUBLIETTE_EXPECT_EPOCH stand for the options of these names.
 NO_COLOR=1 switches colours off.
-`oubliette help COMMAND` explains a command, with examples.";
+
+`oubliette help COMMAND` explains a command, with examples; `-h` is short.";
 
 /// An event store that can forget: every stream is encrypted under a key of its own, and to
 /// forget a person is to destroy their keys.
@@ -89,7 +97,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Watch a bank forget a customer: the whole story, in a temporary folder
+    /// Watch a bank forget a customer, in a temporary folder
     #[command(after_help = "Example:\n  oubliette demo")]
     Demo,
     Import(import::ImportArgs),
@@ -97,7 +105,7 @@ enum Command {
     Read(read::ReadArgs),
     ReadAll(read::ReadAllArgs),
     Subscribe(read::SubscribeArgs),
-    Plan(forget::PlanArgs),
+    Plan(plan::PlanArgs),
     Forget(forget::ForgetArgs),
     Reopen(forget::ReopenArgs),
     Claims(claims::ClaimsArgs),
@@ -117,12 +125,16 @@ enum Command {
     Owners(owners::OwnersArgs),
     Root(root::RootArgs),
     Vault(vault::VaultArgs),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 impl Command {
     fn touches(&self) -> Touches {
         match self {
-            Self::Demo | Self::DrillReader(_) => Touches::Nothing,
+            Self::Demo | Self::DrillReader(_) | Self::Completions(_) | Self::Man(_) => {
+                Touches::Nothing
+            }
             Self::Read(_) | Self::ReadAll(_) | Self::Subscribe(_) => Touches::Events,
             Self::Plan(_) | Self::Claims(_) | Self::Inventory(_) | Self::Drill(_) => Touches::Vault,
             Self::Import(_)
@@ -147,7 +159,8 @@ impl Command {
     /// given a file.
     fn takes_policy(&self) -> bool {
         let has_its_own = matches!(self, Self::Restore(_) | Self::Policy(_));
-        !has_its_own && !matches!(self.touches(), Touches::Nothing | Touches::Places)
+        !has_its_own
+            && !matches!(self.touches(), Touches::Nothing | Touches::Folder | Touches::Places)
     }
 }
 
@@ -160,15 +173,16 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return misused(&error).into(),
     };
-    args.globals.add_said_before();
     if let Command::DrillReader(args) = &args.command {
         return drill::reader(args).into();
     }
-    log();
+    log(args.globals.json);
     if let Err(error) = private {
         tracing::warn!(%error, "core dumps could not be switched off");
     }
-    if let Err(error) = args.globals.check(args.command.touches(), args.command.takes_policy()) {
+    let (touches, takes_policy) = (args.command.touches(), args.command.takes_policy());
+    let said = args.globals.add_said(env::args_os());
+    if let Err(error) = said.and_then(|said| args.globals.check(touches, takes_policy, &said)) {
         return error.tell(args.globals.json).into();
     }
     let (json, copies) = (args.globals.json, args.globals.read_only);
@@ -198,19 +212,22 @@ fn misused(error: &clap::Error) -> Exit {
     error.exit()
 }
 
-fn log() {
-    let filter =
-        // What the witness says is told with the command's own words.
-        EnvFilter::try_from_env("OUBLIETTE_LOG")
-            .unwrap_or_else(|_| EnvFilter::new("warn,oubliette::erasure::witness=error"));
+/// What the library logs goes to stderr: lines for people, objects for programs.
+fn log(json: bool) {
+    // What the witness says, and which event does not open, is told with the command's own words.
+    let quiet = "warn,oubliette::erasure::witness=error,oubliette::layer::error=off";
+    let filter = EnvFilter::try_from_env("OUBLIETTE_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(output::stderr_style().is_on())
+        .with_ansi(!json && output::stderr_style().is_on())
         .without_time()
         .with_target(false);
     // Nobody else has set one in this process.
-    let _ = subscriber.try_init();
+    let _ = match json {
+        true => subscriber.json().flatten_event(true).with_current_span(false).try_init(),
+        false => subscriber.try_init(),
+    };
 }
 
 /// Runs a command. One that works on copies of files is not cut off by a signal before they are removed.
@@ -242,8 +259,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::Append(args) => append::run(&globals, args, &mut out).await,
         Command::Read(args) => read::stream(&globals, &args, &mut out).await,
         Command::ReadAll(args) => read::all(&globals, &args, &mut out).await,
-        Command::Subscribe(args) => read::subscribe(&globals, args, &mut out).await,
-        Command::Plan(args) => forget::plan(&globals, &args, &mut out).await,
+        Command::Subscribe(args) => read::subscribe(&globals, &args, &mut out).await,
+        Command::Plan(args) => plan::run(&globals, &args, &mut out).await,
         Command::Forget(args) => forget::forget(&globals, &args, &mut out).await,
         Command::Reopen(args) => forget::reopen(&globals, &args, &mut out).await,
         Command::Claims(_) => claims::list(&globals, &mut out).await,
@@ -262,6 +279,8 @@ async fn run(args: Args) -> Result<(), CliError> {
         Command::DrillReader(_) => Ok(()),
         Command::Policy(args) => policy::run(&globals, args, &mut out).await,
         Command::Owners(args) => owners::run(&globals, &args, &mut out).await,
+        Command::Completions(args) => shell::completions(&args, &mut out),
+        Command::Man(args) => shell::man(&args, globals.json, &mut out),
     };
     // What was said before an error is said, too; and where it cannot be, that is.
     match (ended, out.flush().map_err(CliError::from)) {

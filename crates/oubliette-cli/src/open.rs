@@ -1,8 +1,8 @@
 //! The global options, and the data folder that they lead to.
 
 use std::{
-    io::{IsTerminal, stderr, stdin},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -10,13 +10,16 @@ use oubliette::{
     erasure::{KeyChange, Witnessed},
     event::Announcement,
     layer::Oubliette,
-    store::{Refusal, SqliteStore, StoreError},
-    vault::{Kek, OpenAs, Passphrase},
+    store::SqliteStore,
+    vault::{Kek, OpenAs, VaultError},
 };
-use oubliette_folder::{Access, DataFolder, FormerPolicy, Parts, PolicyText};
+use oubliette_folder::{Access, DataFolder, FolderError, Parts, PolicyText};
 use uuid::Uuid;
 
 use super::{
+    adoption::Adoption,
+    asking::passphrase,
+    clock::span,
     exit::CliError,
     forget::tell_completed,
     kek::KekParser,
@@ -28,79 +31,105 @@ use super::{
 #[command(next_help_heading = "Global options")]
 pub(super) struct Globals {
     /// The data folder: events, vault and policy
-    #[arg(long, global = true, value_name = "FOLDER", env = "OUBLIETTE_DIR")]
-    #[arg(default_value = "./oubliette-data", hide_env_values = true)]
+    #[arg(long, global = true, value_name = "FOLDER", env = "OUBLIETTE_DIR", hide_env = true)]
+    #[arg(default_value = "./oubliette-data")]
     pub(super) dir: PathBuf,
-    /// The vault's folder, where it is not `vault/` in the data folder
-    #[arg(long, global = true, value_name = "FOLDER")]
-    pub(super) vault: Option<PathBuf>,
-    /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI; keep it apart from the data folder, and back the vault up with `backup`
-    #[arg(
-        long,
-        global = true,
-        value_name = "PLACE",
-        env = "OUBLIETTE_ROOT",
-        hide_env_values = true
-    )]
-    pub(super) root: Option<PathBuf>,
-    /// A further copy of the root slot, on another device; may be given more than once. It is noted
-    /// for you, outside of the folder
-    #[arg(long = "mirror", global = true, value_name = "FILE")]
-    pub(super) mirrors: Vec<PathBuf>,
-    /// What wraps the root key in its slot: none, passphrase, file:PATH, env:VAR or command:CMD; it is
-    /// noted for you, outside of the folder. `oubliette root kek` changes it
-    #[arg(long, global = true, value_name = "KEK", env = "OUBLIETTE_KEK", hide_env_values = true, value_parser = KekParser)]
-    pub(super) kek: Option<Kek>,
-    /// The event store's folder, where it is not `events/` in the data folder
-    #[arg(long, global = true, value_name = "FOLDER")]
-    pub(super) store: Option<PathBuf>,
-    /// Refuse a vault that was rolled back to before this epoch; `forget` and `erasures` print it
-    #[arg(
-        long,
-        global = true,
-        value_name = "N",
-        env = "OUBLIETTE_EXPECT_EPOCH",
-        hide_env_values = true
-    )]
-    pub(super) expect_epoch: Option<u64>,
-    /// Open the vault whatever the counter of its root slot says: an old state was restored on
-    /// purpose, or the counter is lost. See `oubliette root counter`
-    #[arg(long, global = true)]
-    pub(super) past_counter: bool,
-    /// Say that an erasure is dealt with which the vault announced and cannot open any more, because
-    /// it was put back too far: everybody whom it took is forgotten again by name; or that an
-    /// announcement is a forgery. ID is the erasure's, or that of one of the events that announce it.
-    /// Once is enough
-    #[arg(long = "past-erasure", global = true, value_name = "ID")]
-    pub(super) past_erasures: Vec<Uuid>,
-    /// Say who accepts that announcements are missing in the event store, which keeps everything closed: a
-    /// person, a role or a ticket, which is kept. It is of what this command finds missing, and once is
-    /// enough; where nothing is missing, the command fails
-    #[arg(long, global = true, value_name = "WHO")]
-    pub(super) past_gap: Option<String>,
-    /// Apply an erasure that an earlier restoration of this vault's backup announced, under a key that
-    /// this one does not know, or that only a compromised key announced. ID is the erasure's, or that of
-    /// one of the events that announce it. Once is enough
-    #[arg(long = "believe-erasure", global = true, value_name = "ID")]
-    pub(super) believed_erasures: Vec<Uuid>,
-    /// Open this folder as the only one of its root slot, though it was restored or is a copy: you
-    /// make sure that no other folder is used with that slot. Once is enough
-    #[arg(long, global = true)]
-    pub(super) this_is_the_one: bool,
-    /// Look into the folder and change nothing, whatever it is: a copy, or on a disk that is read-only.
-    /// Beside the events SQLite may leave two files, events.db-shm and events.db-wal, without content
-    #[arg(long, global = true)]
-    pub(super) read_only: bool,
-    /// The policy to work under, for this command. `append` and `import` also adopt it for the folder
-    /// before the first event is stored under it; if all is refused, the folder keeps its own
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(super) policy: Option<PathBuf>,
-    /// Read without the vault: what is public is shown, the rest is withheld
-    #[arg(long, global = true)]
-    pub(super) no_vault: bool,
     /// One JSON value a line on stdout, nothing else there
     #[arg(long, global = true)]
     pub(super) json: bool,
+    /// Wait so long, such as 30s, for a vault that is in use
+    ///
+    /// A vault has one process at a time. Without this a command that finds it in use ends at once, with exit
+    /// code 5.
+    #[arg(long, global = true, value_name = "SPAN", value_parser = patience)]
+    pub(super) wait: Option<Duration>,
+    /// The policy to work under, for this command
+    ///
+    /// `append`, `import`, `vault create` and `vault attach` also adopt it for the folder: the first two before
+    /// the first event is stored under it, and if all is refused, the folder keeps its own.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) policy: Option<PathBuf>,
+    /// Read without the vault: only what is public is shown
+    #[arg(long, global = true)]
+    pub(super) no_vault: bool,
+    /// Change nothing, not even in a copy or on a read-only disk
+    ///
+    /// Beside the events SQLite may leave two files, events.db-shm and events.db-wal, without content.
+    #[arg(long, global = true)]
+    pub(super) read_only: bool,
+    /// The vault's folder, if not `vault/` in the data folder
+    #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
+    pub(super) vault: Option<PathBuf>,
+    /// The event store's folder, if not `events/` in the data folder
+    #[arg(long, global = true, value_name = "FOLDER", hide_short_help = true)]
+    pub(super) store: Option<PathBuf>,
+    /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI
+    ///
+    /// Keep it apart from the data folder, and back the vault up with `backup`.
+    #[arg(long, global = true, value_name = "PLACE", env = "OUBLIETTE_ROOT", hide_env = true)]
+    #[arg(hide_short_help = true)]
+    pub(super) root: Option<PathBuf>,
+    /// A further copy of the root slot, on another device; may be repeated
+    ///
+    /// It is noted for you, outside of the folder.
+    #[arg(long = "mirror", global = true, value_name = "FILE", hide_short_help = true)]
+    pub(super) mirrors: Vec<PathBuf>,
+    /// What wraps the root key in its slot
+    ///
+    /// One of none, passphrase, file:PATH, env:VAR and command:CMD. It is noted for you, outside of the folder;
+    /// `oubliette root kek` changes it.
+    #[arg(long, global = true, value_name = "KEK", env = "OUBLIETTE_KEK", hide_env = true)]
+    #[arg(value_parser = KekParser, hide_short_help = true)]
+    pub(super) kek: Option<Kek>,
+    /// Refuse a vault that was rolled back to before this epoch
+    ///
+    /// `forget` and `erasures` print the epoch: note it elsewhere.
+    #[arg(long, global = true, value_name = "N", env = "OUBLIETTE_EXPECT_EPOCH", hide_env = true)]
+    #[arg(hide_short_help = true)]
+    pub(super) expect_epoch: Option<u64>,
+    /// Open the vault whatever the counter of its root slot says
+    ///
+    /// For where an old state was restored on purpose, or the counter is lost. See `oubliette root counter`.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(super) past_counter: bool,
+    /// Say that an announced erasure is dealt with, or forged
+    ///
+    /// For one that the vault cannot open any more, because it was put back too far, once everybody whom it took
+    /// is forgotten again by name; or for an announcement that is a forgery. ID is the erasure's, or that of one
+    /// of the events that announce it. Once is enough.
+    #[arg(long = "past-erasure", global = true, value_name = "ID", hide_short_help = true)]
+    pub(super) past_erasures: Vec<Uuid>,
+    /// Say who accepts that announcements are missing
+    ///
+    /// They are missing in the event store, which keeps everything closed. WHO is a person, a role or a ticket,
+    /// and is kept. It is of what this command finds missing, and once is enough; where nothing is missing, the
+    /// command fails.
+    #[arg(long, global = true, value_name = "WHO", hide_short_help = true)]
+    pub(super) past_gap: Option<String>,
+    /// Apply an erasure on a stranger's word
+    ///
+    /// For one that an earlier restoration of this vault's backup announced, under a key that this vault does not
+    /// know, or that only a compromised key announced. ID is the erasure's, or that of one of the events that
+    /// announce it. Once is enough.
+    #[arg(long = "believe-erasure", global = true, value_name = "ID", hide_short_help = true)]
+    pub(super) believed_erasures: Vec<Uuid>,
+    /// Open this folder as the only one of its root slot
+    ///
+    /// For one that was restored, or is a copy: you make sure that no other folder is used with that slot. Once is
+    /// enough.
+    #[arg(long, global = true, hide_short_help = true)]
+    pub(super) this_is_the_one: bool,
+}
+
+/// Between two attempts at a vault that is in use.
+const BETWEEN: Duration = Duration::from_millis(100);
+
+/// How long to wait at most: a day, so that nobody waits for ever by mistake.
+fn patience(text: &str) -> Result<Duration, String> {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let wait = span(text).map_err(|_| "no span such as 30s, 5min or 1h".to_owned())?;
+    let wait = Duration::try_from(wait).map_err(|_| "give seconds, minutes or hours".to_owned())?;
+    if wait > day { Err("at most a day, 24h".to_owned()) } else { Ok(wait) }
 }
 
 /// What the command line works on.
@@ -125,12 +154,47 @@ impl Globals {
         listed: Vec<Announcement>,
     ) -> Result<Store, CliError> {
         let folder = self.unlocked()?.with_list(listed);
-        self.told(folder.open(Access::Existing, self.policy.as_deref()).await?)
+        self.told(self.when_free(&folder, Access::Existing).await?)
     }
 
     /// Opens the folder for a command that looks whether it is whole.
     pub(super) async fn open_to_audit(&self) -> Result<Store, CliError> {
         self.open(Access::Audit).await
+    }
+
+    /// Opens the folder for a command that lists the vault's own records: also where nothing is served, because
+    /// announcements are missing, say. To decide what to do then, people need just these.
+    pub(super) async fn open_to_list(&self) -> Result<Store, CliError> {
+        let parts = self.when_free(&self.unlocked()?, Access::Audit).await?;
+        if let Some(closed) = &parts.closed {
+            let text =
+                format!("this is what the vault knows by itself; nothing is served: {closed}");
+            note(self.json, &text);
+        }
+        self.told(parts)
+    }
+
+    /// Opens a folder, and waits for it as long as was said.
+    async fn when_free(&self, folder: &DataFolder, access: Access) -> Result<Parts, FolderError> {
+        self.patiently(async || folder.open(access, self.policy.as_deref()).await).await
+    }
+
+    /// Tries again, for as long as was said, where another process has the vault open.
+    pub(super) async fn patiently<T>(
+        &self,
+        attempt: impl AsyncFn() -> Result<T, FolderError>,
+    ) -> Result<T, FolderError> {
+        let until = self.wait.map(|wait| Instant::now() + wait);
+        loop {
+            match attempt().await {
+                Err(FolderError::Vault(VaultError::InUse(_)))
+                    if until.is_some_and(|until| Instant::now() < until) =>
+                {
+                    tokio::time::sleep(BETWEEN).await;
+                }
+                tried => return tried,
+            }
+        }
     }
 
     /// Opens the folder for reading, with the vault or, where the user said so, without.
@@ -147,13 +211,24 @@ impl Globals {
     /// Opens the folder and changes the signing keys, before anything is done that an earlier key says.
     pub(super) async fn open_with_key_change(&self, change: KeyChange) -> Result<Store, CliError> {
         let folder = self.unlocked()?.with_key_change(Some(change));
-        self.told(folder.open(Access::Existing, self.policy.as_deref()).await?)
+        self.told(self.when_free(&folder, Access::Existing).await?)
     }
 
     fn told(&self, parts: Parts) -> Result<Store, CliError> {
         parts.notes.iter().for_each(|told| note(self.json, told));
         self.tell_of_witness(&parts.oubliette.witnessed());
         Ok(parts.oubliette)
+    }
+
+    /// Tells of a folder that was made, or attached, by name.
+    pub(super) fn made(&self, parts: Parts) -> Result<Store, CliError> {
+        if let Some(root) = &parts.created_root {
+            self.tell_of_root(root);
+        }
+        for warning in parts.oubliette.policy().warnings() {
+            note(self.json, &format!("policy: {warning}"));
+        }
+        self.told(parts)
     }
 
     /// Where the root slot and the vault's folder are.
@@ -195,7 +270,7 @@ impl Globals {
     }
 
     async fn open_with(&self, access: Access) -> Result<(Store, Option<PolicyText>), CliError> {
-        let parts = self.unlocked()?.open(access, self.policy.as_deref()).await?;
+        let parts = self.when_free(&self.unlocked()?, access).await?;
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
         }
@@ -326,106 +401,4 @@ impl Globals {
             ),
         );
     }
-}
-
-/// A policy that was given with events. The folder adopts it before the first of them is stored: a
-/// process that is killed in between leaves no event under a policy that the folder does not know.
-/// If all are refused, the folder gets back what it had.
-pub(super) struct Adoption {
-    folder: DataFolder,
-    stage: Stage,
-}
-
-enum Stage {
-    /// The folder still works under its own.
-    Given(PolicyText),
-    /// It is the folder's; whether anything is stored under it is not known yet.
-    Begun(PolicyText, FormerPolicy),
-    /// It is the folder's for good, or none was given.
-    Over,
-}
-
-impl Adoption {
-    fn of(folder: DataFolder, given: Option<PolicyText>) -> Self {
-        Self { folder, stage: given.map_or(Stage::Over, Stage::Given) }
-    }
-
-    /// To be called before events are handed to the store.
-    pub(super) async fn begin(&mut self, store: &Store) -> Result<(), CliError> {
-        if let (Stage::Given(given), Some(vault)) = (&self.stage, store.vault()) {
-            let former = self.folder.adopt(vault, given).await?;
-            self.stage = Stage::Begun(given.clone(), former);
-        }
-        Ok(())
-    }
-
-    /// Some of the events are stored, or nobody knows.
-    pub(super) fn keep(&mut self) {
-        self.stage = Stage::Over;
-    }
-
-    /// All of the events were refused.
-    pub(super) async fn put_back(&mut self, store: &Store) -> Result<(), CliError> {
-        match (std::mem::replace(&mut self.stage, Stage::Over), store.vault()) {
-            (Stage::Begun(given, former), Some(vault)) => {
-                self.folder.put_back(vault, former).await?;
-                self.stage = Stage::Given(given);
-            }
-            (stage, _) => self.stage = stage,
-        }
-        Ok(())
-    }
-}
-
-/// Whether an error is about the store or the vault, and not about what was to be appended: whether
-/// it is stored is then not known.
-pub(super) fn is_the_stores(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Backend { .. }
-            | StoreError::Damaged { .. }
-            | StoreError::Vault(_)
-            | StoreError::Unsupported(_)
-            | StoreError::Refused { refusal: Refusal::NoVault, .. }
-    )
-}
-
-/// An error where `-` is given for a file: elsewhere it stands for stdin, and here it would name a file.
-pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
-    if file != Path::new("-") {
-        return Ok(());
-    }
-    Err(CliError::usage(format!("{option} names a file, and cannot be stdin or stdout (`-`)"))
-        .with_hint("a file of this name is ./-"))
-}
-
-/// The passphrase of the root slot: from the environment, or else asked for on the terminal,
-/// without echo; a new one twice.
-pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliError> {
-    let empty = || CliError::usage("the passphrase is empty");
-    if let Ok(text) = std::env::var(variable) {
-        return Passphrase::new(text).ok_or_else(empty);
-    }
-    refuse_unasked(variable)?;
-    let ask = |prompt: &str| -> Result<_, CliError> {
-        Ok(Passphrase::new(rpassword::prompt_password(prompt)?))
-    };
-    let first = ask(if new {
-        "New passphrase of the root slot: "
-    } else {
-        "Passphrase of the root slot: "
-    })?;
-    if new && first != ask("The same again: ")? {
-        return Err(CliError::usage("the two are not the same"));
-    }
-    first.ok_or_else(empty)
-}
-
-/// An error where a passphrase is in no variable, and nobody can be asked for it.
-pub(super) fn refuse_unasked(variable: &str) -> Result<(), CliError> {
-    if std::env::var_os(variable).is_some() || (stdin().is_terminal() && stderr().is_terminal()) {
-        return Ok(());
-    }
-    Err(CliError::usage("the root slot needs a passphrase, and nobody can be asked for it")
-        .with_hint(format!("set {variable}, or run it on a terminal")))
 }

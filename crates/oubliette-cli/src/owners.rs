@@ -10,7 +10,9 @@ use super::{
     output::{self, Out},
 };
 
-/// Note the owners that stored events state, as if the policy had always been there
+/// Note the owners that stored events state
+///
+/// It is as if the policy had always been there.
 #[derive(Debug, Args)]
 pub(super) struct OwnersArgs {
     #[command(subcommand)]
@@ -19,7 +21,7 @@ pub(super) struct OwnersArgs {
 
 #[derive(Debug, Subcommand)]
 enum OwnersCommand {
-    /// Read the whole store once under the present policy, and note what it says of owners
+    /// Read the whole store once, and note what it says of owners
     #[command(after_help = "\
 Examples:
   oubliette owners rebuild --dry-run

@@ -8,14 +8,19 @@ use oubliette::{
         Content, EventType, Payload, Position, RecordedEvent, Revision, Shredded, StreamName,
         Tombstone, Withheld,
     },
-    store::{Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions},
+    store::{
+        Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
+        StoreError,
+    },
 };
 
 use super::{
+    clock::utc,
     exit::CliError,
     open::{Globals, Store},
-    output::{self, Out, agree, cell, coloured, note, number, printable},
+    output::{self, Out, agree, note, printable},
     rows, signals,
+    tables::{self, cell, coloured, number},
 };
 
 /// How many events one table holds: each has its header, so that long reads need little memory
@@ -52,7 +57,8 @@ Examples:
   oubliette read-all --limit 20
   oubliette read-all --backwards --limit 20   (the newest)
   oubliette read-all --after 1000             (what came after that position)
-  oubliette read-all --json > events.ndjson   (`import` takes it back)")]
+  oubliette read-all --json > events.ndjson   (`import` takes it back)
+  oubliette read-all --skip-unreadable        (past events whose key is lost)")]
 pub(super) struct ReadAllArgs {
     /// Only events after this position, as the store wrote it (with --backwards, before it)
     #[arg(long, value_name = "POSITION")]
@@ -69,6 +75,11 @@ struct How {
     /// From the newest to the oldest
     #[arg(long)]
     backwards: bool,
+    /// Pass over events that cannot be opened, and count them
+    ///
+    /// Without it reading ends at the first of them. `verify` tells what is wrong with each.
+    #[arg(long)]
+    skip_unreadable: bool,
 }
 
 impl How {
@@ -85,13 +96,13 @@ Examples:
   oubliette subscribe --stream-prefix account- --type MoneyDeposited --json
   oubliette subscribe --after 1000 --until-caught-up
 
-With --json, {\"caughtUp\":true} stands between what was there and what comes. A
+With --json, {\"caught_up\":true} stands between what was there and what comes. A
 vault has one process at a time: to watch while others write, use --no-vault.")]
 pub(super) struct SubscribeArgs {
     /// Only events after this position, as the store wrote it
     #[arg(long, value_name = "POSITION")]
     after: Option<Position>,
-    /// Only streams whose name begins so; may be repeated
+    /// Only streams whose names begin so; may be repeated
     #[arg(long, value_name = "PREFIX")]
     stream_prefix: Vec<String>,
     /// Only events of this type; may be repeated
@@ -100,6 +111,9 @@ pub(super) struct SubscribeArgs {
     /// End once all that is there has been shown
     #[arg(long)]
     until_caught_up: bool,
+    /// Pass over events that cannot be opened, and count them
+    #[arg(long)]
+    skip_unreadable: bool,
 }
 
 pub(super) async fn stream(
@@ -113,7 +127,15 @@ pub(super) async fn stream(
         direction: args.how.direction(),
         limit: args.how.limit,
     };
-    let shown = show(globals, out, store.read(&args.stream, options), Columns::OneStream).await?;
+    let read = |behind: Option<&Behind>, limit| {
+        let from = match (behind, args.how.backwards) {
+            (None, _) => options.from,
+            (Some(behind), false) => Some(Revision(behind.revision?.0.checked_add(1)?)),
+            (Some(behind), true) => Some(Revision(behind.revision?.0.checked_sub(1)?)),
+        };
+        Some(store.read(&args.stream, ReadOptions { from, limit, ..options }))
+    };
+    let shown = show(globals, out, &args.how, read, Columns::OneStream).await?;
     if shown == 0 && !globals.json {
         note(false, &format!("no events in {} there", args.stream));
     }
@@ -132,7 +154,11 @@ pub(super) async fn all(
         direction: args.how.direction(),
         limit: args.how.limit,
     };
-    let shown = show(globals, out, store.read_all(options), Columns::AllStreams).await?;
+    let read = |behind: Option<&Behind>, limit| {
+        let after = behind.map_or(options.after, |behind| Some(behind.position));
+        Some(store.read_all(ReadAllOptions { after, limit, ..options }))
+    };
+    let shown = show(globals, out, &args.how, read, Columns::AllStreams).await?;
     if shown == 0 && !globals.json {
         note(false, "no events there");
     }
@@ -164,14 +190,80 @@ fn tell_unsealed(globals: &Globals, store: &Store) {
     }
 }
 
-/// Writes events; returns how many.
+/// An event that cannot be opened, behind which reading goes on.
+struct Behind {
+    position: Position,
+    /// Where that is known.
+    revision: Option<Revision>,
+}
+
+impl Behind {
+    /// `None`: the error is not about one event.
+    fn of(error: &StoreError) -> Option<Self> {
+        match error {
+            StoreError::Unreadable { position, revision, .. } => {
+                Some(Self { position: *position, revision: Some(*revision) })
+            }
+            StoreError::Damaged { position, .. } => {
+                Some(Self { position: *position, revision: None })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Events that were passed over.
+#[derive(Default)]
+struct Skipped {
+    count: u64,
+    last: Option<Position>,
+}
+
+/// Of how many each is told.
+const TOLD: u64 = 20;
+
+impl Skipped {
+    /// Takes an error for an event that is passed over, and tells of it. `None`: reading cannot go on behind it.
+    fn pass(&mut self, json: bool, error: &StoreError) -> Option<Behind> {
+        let behind = Behind::of(error)?;
+        // Whatever comes after it, it is not the same one again.
+        if self.last.replace(behind.position) == Some(behind.position) {
+            return None;
+        }
+        self.count += 1;
+        if self.count <= TOLD {
+            note(json, &format!("passed over: {error}"));
+        }
+        Some(behind)
+    }
+
+    fn tell(&self, json: bool) {
+        if self.count == 0 {
+            return;
+        }
+        let text = format!(
+            "{} passed over that cannot be opened; `oubliette verify` tells of each",
+            output::count(self.count, "event")
+        );
+        if json {
+            let told = serde_json::json!({ "note": text, "skipped": self.count });
+            output::to_stderr(&told.to_string());
+        } else {
+            note(false, &text);
+        }
+    }
+}
+
+/// Writes events; returns how many. `read` begins to read, or goes on behind an event that cannot be opened.
 async fn show(
     globals: &Globals,
     out: &mut Out,
-    mut events: EventStream,
+    how: &How,
+    read: impl Fn(Option<&Behind>, Option<usize>) -> Option<EventStream>,
     columns: Columns,
 ) -> Result<u64, CliError> {
-    let mut shown = 0;
+    let Some(mut events) = read(None, how.limit) else { return Ok(0) };
+    let (mut shown, mut skipped) = (0, Skipped::default());
     let mut table = columns.table();
     let mut result = Ok(());
     loop {
@@ -180,8 +272,22 @@ async fn show(
             Ok(None) => break,
             // After what was read before it.
             Err(error) => {
-                result = Err(CliError::from(error));
-                break;
+                let behind =
+                    if how.skip_unreadable { skipped.pass(globals.json, &error) } else { None };
+                let Some(behind) = behind else {
+                    result = Err(CliError::from(error));
+                    break;
+                };
+                let left = how.limit.map(|limit| limit.saturating_sub(shown));
+                match read(Some(&behind), left) {
+                    Some(more) => events = more,
+                    None if behind.revision.is_some() => break,
+                    None => {
+                        result = Err(CliError::from(error));
+                        break;
+                    }
+                }
+                continue;
             }
         };
         shown += 1;
@@ -199,17 +305,35 @@ async fn show(
         out.cut_table(table)?;
     }
     out.flush()?;
-    result.map(|()| shown)
+    skipped.tell(globals.json);
+    result.map(|()| shown as u64)
 }
 
 pub(super) async fn subscribe(
     globals: &Globals,
-    args: SubscribeArgs,
+    args: &SubscribeArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
     let store = globals.open_to_read().await?;
-    let filter = Filter { stream_prefixes: args.stream_prefix, event_types: args.event_type };
-    let mut deliveries = store.subscribe(args.after, filter).peekable();
+    let filter = Filter {
+        stream_prefixes: args.stream_prefix.clone(),
+        event_types: args.event_type.clone(),
+    };
+    let mut skipped = Skipped::default();
+    let shown = deliver(globals, args, &store, &filter, &mut skipped, out).await;
+    skipped.tell(globals.json);
+    shown
+}
+
+async fn deliver(
+    globals: &Globals,
+    args: &SubscribeArgs,
+    store: &Store,
+    filter: &Filter,
+    skipped: &mut Skipped,
+    out: &mut Out,
+) -> Result<(), CliError> {
+    let mut deliveries = store.subscribe(args.after, filter.clone()).peekable();
     let mut interrupt = std::pin::pin!(signals::asked_to_end());
     loop {
         // Before waiting, everything is handed on.
@@ -221,13 +345,23 @@ pub(super) async fn subscribe(
             signal = &mut interrupt => return Ok(signal.map(drop)?),
             delivery = deliveries.next() => delivery,
         };
-        match delivery.transpose()? {
+        let delivery = match delivery.transpose() {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                let behind =
+                    if args.skip_unreadable { skipped.pass(globals.json, &error) } else { None };
+                let Some(behind) = behind else { return Err(error.into()) };
+                deliveries = store.subscribe(Some(behind.position), filter.clone()).peekable();
+                continue;
+            }
+        };
+        match delivery {
             None => return Ok(()),
             Some(Delivery::Event(event)) if globals.json => out.line(&rows::write(&event))?,
             Some(Delivery::Event(event)) => out.line(&line(&event))?,
             Some(Delivery::CaughtUp) => {
                 if globals.json {
-                    out.line("{\"caughtUp\":true}")?;
+                    out.line("{\"caught_up\":true}")?;
                 } else if !args.until_caught_up {
                     out.flush()?;
                     note(false, "caught up; waiting for what comes, Ctrl-C ends it");
@@ -262,9 +396,9 @@ enum Columns {
 
 impl Columns {
     fn table(self) -> Table {
-        output::table(match self {
-            Self::OneStream => &["revision", "recorded", "type", "state", "data"],
-            Self::AllStreams => &["position", "stream", "revision", "type", "state", "data"],
+        tables::table(match self {
+            Self::OneStream => &["rev", "recorded (UTC)", "type", "state", "data"],
+            Self::AllStreams => &["position", "stream", "rev", "type", "state", "data"],
         })
     }
 
@@ -273,7 +407,7 @@ impl Columns {
         let cells: Vec<Cell> = match self {
             Self::OneStream => vec![
                 number(event.revision),
-                cell(time(&event.recorded.to_string())),
+                cell(utc(event.recorded)),
                 cell(&event.event_type),
                 coloured(state.name, state.colour),
                 cell(body(event)),
@@ -287,14 +421,8 @@ impl Columns {
                 cell(body(event)),
             ],
         };
-        output::add(table, cells);
+        tables::add(table, cells);
     }
-}
-
-/// `2026-01-31 12:00:00`, in UTC.
-pub(super) fn time(rfc3339: &str) -> String {
-    let seconds: String = rfc3339.chars().take("2026-01-31T12:00:00".len()).collect();
-    seconds.replace('T', " ")
 }
 
 struct State {

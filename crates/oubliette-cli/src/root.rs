@@ -7,13 +7,15 @@ use oubliette::vault::{Kek, MirrorState, Vault, VaultError};
 
 use super::{
     allowed::Touches,
+    asking::{passphrase, refuse_unasked},
     exit::CliError,
     kek::KekParser,
-    open::{Globals, Store, passphrase, refuse_unasked},
-    output::{self, Out, cell, note, number},
+    open::{Globals, Store},
+    output::{self, Out, note},
+    tables::{self, cell, number},
 };
 
-/// Show where the root slot is and how it stands, or change how it is kept
+/// Show where the root slot is, or change how it is kept
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -53,7 +55,9 @@ the slot opens with the earlier KEK until the next erasure.")]
     },
     /// Add and retire copies of the slot on other devices
     Mirror(MirrorArgs),
-    /// Give a copy of a data folder a root slot of its own, so that the two are vaults apart
+    /// Give a copy of a data folder a root slot of its own
+    ///
+    /// From then on the two are vaults apart.
     #[command(after_help = "\
 For a folder that was copied, with `cp -r` or as a whole disk: until then both
 folders have one root slot, and only one of them opens. What is forgotten in one
@@ -61,11 +65,11 @@ of the two afterwards lives on in the other. The slot that they had in common is
 read, and stays the other folder's, with its mirrors and its counter; --kek says
 what wraps it, and the new one as well.")]
     Own {
-        /// Where the new one is to be; in the user's state directory, if left out
+        /// Where it is to be; without it, in the user's state directory
         #[arg(value_name = "PLACE")]
         place: Option<PathBuf>,
     },
-    /// Have a TPM's counter tell whether vault and slot were rolled back together
+    /// Have a TPM's counter tell of a rollback of vault and slot together
     Counter(CounterArgs),
 }
 
@@ -77,7 +81,9 @@ struct CounterArgs {
 
 #[derive(Debug, Subcommand)]
 enum CounterWhat {
-    /// Bind the slot to a counter, from the present epoch on; it is made, unless it is there
+    /// Bind the slot to a counter, from the present epoch on
+    ///
+    /// It is made, unless it is there.
     #[command(after_help = "\
 The counter is raised with every new root, and a vault that is behind it does
 not open. After an old state was restored on purpose, and erasures since were
@@ -114,7 +120,7 @@ enum MirrorWhat {
     Retire {
         /// Its file
         path: PathBuf,
-        /// It cannot be reached any more: you answer for it that it is destroyed
+        /// It cannot be reached any more, and you answer for it that it is destroyed
         #[arg(long)]
         lost: bool,
     },
@@ -135,7 +141,7 @@ impl RootArgs {
 
 pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Result<(), CliError> {
     if let Some(What::Own { place }) = &args.what {
-        return own(globals, place.clone(), out);
+        return own(globals, place.clone(), out).await;
     }
     if let Some(What::Counter(CounterArgs { what: CounterWhat::Bind { index } })) = &args.what {
         judge(index)?;
@@ -223,8 +229,9 @@ fn did(what: &Option<What>) -> Option<String> {
     })
 }
 
-fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
-    let root = globals.unlocked()?.give_own_slot(place)?;
+async fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {
+    let folder = globals.unlocked()?;
+    let root = globals.patiently(async || folder.give_own_slot(place.clone())).await?;
     out.did(format!("the folder has a root slot of its own, {}", root.display()));
     if globals.json {
         out.json(&serde_json::json!({ "root": root }))?;
@@ -289,10 +296,10 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
     if state.mirrors.is_empty() {
         return Ok(out.line("mirrors     none")?);
     }
-    let mut table = output::table(&["mirror", "last known epoch", "state"]);
+    let mut table = tables::table(&["mirror", "last known epoch", "state"]);
     for mirror in &state.mirrors {
         let held = mirror.may_hold.map_or_else(|| "?".to_owned(), |epoch| epoch.to_string());
-        output::add(&mut table, vec![cell(&mirror.name), number(held), cell(standing(mirror))]);
+        tables::add(&mut table, vec![cell(&mirror.name), number(held), cell(standing(mirror))]);
     }
     out.table(table)?;
     Ok(())

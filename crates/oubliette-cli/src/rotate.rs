@@ -12,14 +12,15 @@ use oubliette::{
 use serde_json::json;
 
 use super::{
-    clock::{from_now, span},
+    clock::{from_now, span, time},
     exit::{CliError, Exit},
     open::{Globals, Store},
     output::{self, Out, stderr_style, stdout_style, to_stderr},
-    read::time,
 };
 
-/// Begin new keys for what is sealed from now on; everything there is still opens
+/// Begin new keys for what is sealed from now on
+///
+/// Everything that is there still opens.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -151,14 +152,14 @@ fn in_words(swept: &Swept) -> String {
         "{} looked at, {} with an active one from before {} rotated{outdated}",
         output::count(swept.keys, "key"),
         output::count(swept.rotated, "subject"),
-        time(&swept.before.to_string()),
+        time(swept.before),
     )
 }
 
 fn confirm(before: &Timestamp) -> Result<(), CliError> {
     to_stderr(&format!(
         "Everybody with an active key from before {} gets a new one. {} To go on, type yes:",
-        time(&before.to_string()),
+        time(*before),
         stderr_style().strong("Nothing is lost by it."),
     ));
     let mut answer = String::new();

@@ -190,8 +190,8 @@ pub(super) struct Row {
     pub(super) metadata: Option<Json>,
     pub(super) data: Payload,
     pub(super) holes: Option<Holes>,
-    /// Whether it says when it was recorded.
-    pub(super) recorded: bool,
+    /// Which of [`NOT_TAKEN`] it has.
+    pub(super) not_taken: [bool; NOT_TAKEN.len()],
     /// Whether its payload is a text that is itself a JSON object or list.
     pub(super) in_text: bool,
 }
@@ -271,6 +271,9 @@ const NAMES: [&str; 15] = [
     "stream", "type", "data", "subject", "id", "metadata", "bytes", "shredded", "withheld",
     "revision", "position", "recorded", "restored", "keys", "foreign",
 ];
+
+/// What the store that a row comes from said of the event, and the one that it is imported into says anew.
+pub(super) const NOT_TAKEN: [&str; 3] = ["recorded", "revision", "position"];
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -393,7 +396,7 @@ impl<'a> Members<'a> {
             (None, None) => return Err(RowError::Missing("data")),
         };
         let holes = Holes::new(&shredded, &withheld, bare);
-        let recorded = !matches!(self.raw("recorded"), None | Some("null"));
+        let not_taken = NOT_TAKEN.map(|name| !matches!(self.raw(name), None | Some("null")));
         let in_text = is_in_text(&data);
         Ok(Parsed::Event(Row {
             stream,
@@ -403,7 +406,7 @@ impl<'a> Members<'a> {
             metadata,
             data,
             holes,
-            recorded,
+            not_taken,
             in_text,
         }))
     }

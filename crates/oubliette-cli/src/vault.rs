@@ -1,22 +1,28 @@
-//! The vault's own files: where its pages are.
+//! The vault's own files: making and attaching a data folder, and where the vault's pages are.
 
 use clap::{Args, Subcommand};
-use oubliette::vault::PageStoreKind;
+use oubliette::{
+    policy::Policy,
+    vault::{PageStoreKind, VaultError},
+};
 use serde_json::json;
 
 use super::{
     allowed::Touches,
     exit::CliError,
-    open::Globals,
-    output::{Out, count},
+    open::{Globals, Store},
+    output::{Out, count, note},
     watch::Spinner,
 };
 
-/// Show what the vault keeps its pages in, or move them
+/// Make a vault, attach one, show or move its pages
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   oubliette vault
+  oubliette --dir bank vault create --policy policy.toml
+  oubliette --dir bank --root /safe/bank.root --vault /srv/bank/keys \\
+      --store /srv/bank/events vault attach
   oubliette vault move --pages sqlite
   oubliette vault move --pages sled
 
@@ -36,6 +42,35 @@ pub(super) struct VaultArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Make a data folder with a new vault and an empty event store
+    #[command(after_help = "\
+Examples:
+  oubliette --dir bank vault create
+  oubliette --dir bank --root /safe/bank.root --kek passphrase vault create
+  oubliette --dir bank vault create --pages sqlite --policy policy.toml
+
+`append` and `import` make a data folder as well, where there is none. This one
+makes nothing else, and fails where there is one.")]
+    Create {
+        /// Where the pages are to be: sled or sqlite
+        #[arg(long, value_name = "STORE", value_parser = kind, default_value = "sled")]
+        pages: PageStoreKind,
+    },
+    /// Make a data folder of a vault and an event store that are there
+    #[command(after_help = "\
+Example:
+  oubliette --dir bank --root /safe/bank.root --vault /srv/bank/keys \\
+      --store /srv/bank/events vault attach --policy policy.toml
+
+For a vault and an embedded event store that a program made with the library.
+Neither is moved: say where the root slot is (--root, with --kek and --mirror
+where there are any), and vault and events, unless they are `vault/` and
+`events/` in the data folder. It is noted, so that other commands find them.
+
+Without --policy the policy counts that the program adopted in the vault. If it
+adopted none, give the one that it works under: by it `append` and `import` know
+what is public, and who the owners are.")]
+    Attach,
     /// Move the pages to another page store
     Move {
         /// Where to: sled or sqlite
@@ -50,7 +85,11 @@ fn kind(text: &str) -> Result<PageStoreKind, String> {
 
 impl VaultArgs {
     pub(super) fn touches(&self) -> Touches {
-        if self.what.is_some() { Touches::Places } else { Touches::Nothing }
+        match self.what {
+            None => Touches::Folder,
+            Some(What::Move { .. }) => Touches::Places,
+            Some(What::Create { .. } | What::Attach) => Touches::Changes,
+        }
     }
 }
 
@@ -59,17 +98,63 @@ pub(super) async fn run(
     args: &VaultArgs,
     out: &mut Out,
 ) -> Result<(), CliError> {
-    let Some(What::Move { pages }) = args.what else {
-        let kind = globals.folder().page_store()?;
-        if globals.json {
-            out.json(&json!({ "pages": kind.to_string() }))?;
-        } else {
-            out.line(&format!("pages  in {kind}"))?;
+    match args.what {
+        None => show(globals, out),
+        Some(What::Create { pages }) => {
+            let folder = globals.unlocked()?.with_pages(pages);
+            let store = globals.made(folder.create(globals.policy.as_deref()).await?)?;
+            tell(globals, &store, "made", out)
         }
-        return Ok(());
-    };
+        Some(What::Attach) => {
+            let folder = globals.unlocked()?;
+            let attach = async || folder.attach(globals.policy.as_deref()).await;
+            let store = globals.made(globals.patiently(attach).await?)?;
+            let policy = store.policy().digest();
+            if policy == Policy::sealed_by_default().digest() {
+                note(
+                    globals.json,
+                    "no policy is adopted in this vault: what is appended from here is sealed whole. If the program \
+                     works under one, `oubliette policy adopt FILE` says so",
+                );
+            }
+            tell(globals, &store, "attached", out)
+        }
+        Some(What::Move { pages }) => move_pages(globals, pages, out).await,
+    }
+}
+
+fn show(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
+    let kind = globals.folder().page_store()?;
+    if globals.json {
+        out.json(&json!({ "pages": kind.to_string() }))?;
+    } else {
+        out.line(&format!("pages  in {kind}"))?;
+    }
+    Ok(())
+}
+
+fn tell(globals: &Globals, store: &Store, what: &str, out: &mut Out) -> Result<(), CliError> {
+    let vault = store.vault().ok_or(VaultError::Unsupported("opened without a vault"))?;
+    let (id, root) = (vault.id(), vault.root_slot()?.place);
+    let folder = globals.dir.display().to_string();
+    let did = format!("vault {id} is {what}, in the data folder {folder}");
+    out.did(&did);
+    if globals.json {
+        out.json(&json!({ "vault": id.to_string(), "folder": folder, "root": root }))?;
+    } else {
+        out.line(&did)?;
+    }
+    Ok(())
+}
+
+async fn move_pages(
+    globals: &Globals,
+    pages: PageStoreKind,
+    out: &mut Out,
+) -> Result<(), CliError> {
     let watch = Spinner::new("pages copied");
-    let moved = globals.unlocked()?.move_pages(pages, watch.teller()).await;
+    let folder = globals.unlocked()?;
+    let moved = globals.patiently(async || folder.move_pages(pages, watch.teller()).await).await;
     watch.finish();
     let moved = moved?;
     let did = match moved.from == moved.to {

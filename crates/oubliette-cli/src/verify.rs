@@ -16,7 +16,7 @@ use super::{
     watch::Watch,
 };
 
-/// Check everything: every page and record of the vault, and every event against it
+/// Check every page and record of the vault, and every event
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,8 +27,8 @@ It walks over all pages of the vault and checks that each opens and stands where
 it should; that no key is there which an erasure destroyed; that owners and
 dependents, erasures and fences agree. Then it reads all events: every sealed
 part must open, or an erasure must explain why it does not, and every erasure
-must have its tombstones. Damage is told, with what lies beneath it, and passed
-over.
+must have its tombstones. Damage is told, with what is lost by it, and verifying
+goes on behind it.
 
 Exit code 0: nothing but notices. 1: warnings or errors, each with what to do
 about it.

@@ -20,6 +20,9 @@ pub enum FolderError {
     /// There is nothing.
     #[error("there is no data folder at {0}; `import` or `append` makes one")]
     NotFound(PathBuf),
+    /// There is one already.
+    #[error("{0} is a data folder already; choose another with --dir")]
+    AlreadyThere(PathBuf),
     /// There is something else.
     #[error("{0} is not empty and not a data folder of ours; choose another with --dir")]
     NotOurs(PathBuf),
@@ -79,6 +82,18 @@ pub enum FolderError {
         store: String,
         /// The vault that is there.
         vault: String,
+    },
+    /// Events that were to become the folder's are not of its vault.
+    #[error(
+        "the events in {path} do not belong to the vault {vault}; nothing was changed ({source})"
+    )]
+    EventsOfAnother {
+        /// The folder of the events.
+        path: PathBuf,
+        /// The vault.
+        vault: String,
+        /// What was found there.
+        source: StoreError,
     },
     /// There is no place for the root slot.
     #[error(

@@ -1,28 +1,23 @@
 //! The data folder: `events/`, `vault/`, `policy.toml`, and `oubliette.json`, which says that
 //! they belong together.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
-
-use futures::TryStreamExt;
+use std::path::{Path, PathBuf};
 
 use super::{
     FolderError, PolicyText,
+    making::is_empty,
     manifest::{Found, Noted},
-    settings::{Settings, usual_root},
-    slot::{absolute_root, make_room},
+    slot::absolute_root,
 };
 use oubliette::{
     erasure::{self, ErasureError, KeyChange},
     event::Announcement,
     layer::Oubliette,
     policy::Policy,
-    store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Kek, OpenAs, Passphrase, Vault, VaultError, internals::remove_unfinished},
+    store::{SqliteStore, sqlite::OpenMode},
+    vault::{Kek, OpenAs, PageStoreKind, Passphrase, Vault, VaultError},
 };
-use oubliette_files::{durable, own};
+use oubliette_files::own;
 use uuid::Uuid;
 
 /// The version of `oubliette.json`, and of the folder's arrangement.
@@ -51,6 +46,7 @@ pub struct DataFolder {
     pub(super) store: Option<PathBuf>,
     pub(super) settings: Option<PathBuf>,
     pub(super) expected_epoch: Option<u64>,
+    pub(super) pages: PageStoreKind,
 }
 
 /// What is wanted of a folder.
@@ -80,10 +76,10 @@ pub struct Parts {
     pub given: Option<PolicyText>,
     /// What the user should know, in words.
     pub notes: Vec<String>,
+    /// Why nothing is served, where the folder was opened [for an audit](Access::Audit) all the same: what was
+    /// announced is not applied, and the vault's records are all that is known.
+    pub closed: Option<ErasureError>,
 }
-
-/// Is there, and locked, while the folder is being made; names that begin so are of no account.
-const MAKING: &str = durable::DRAFT;
 
 impl DataFolder {
     /// The folder at this path.
@@ -106,6 +102,7 @@ impl DataFolder {
             store: None,
             settings: None,
             expected_epoch: None,
+            pages: PageStoreKind::default(),
         }
     }
 
@@ -146,6 +143,13 @@ impl DataFolder {
     #[must_use]
     pub fn with_key_change(mut self, change: Option<KeyChange>) -> Self {
         self.key_change = change;
+        self
+    }
+
+    /// With a new vault's pages in this page store. A vault that is there has them where they are.
+    #[must_use]
+    pub fn with_pages(mut self, pages: PageStoreKind) -> Self {
+        self.pages = pages;
         self
     }
 
@@ -212,120 +216,7 @@ impl DataFolder {
         }
     }
 
-    /// Makes the folder, or completes one whose making was cut off.
-    async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
-        // What cannot be noted is refused before anything is made.
-        self.refuse_unnotable()?;
-        if self.root.is_none() {
-            usual_root()?;
-        }
-        // Another process may have begun it since.
-        if let Err(error) = self.refuse_occupied(|_| false)
-            && matches!(self.look()?, Found::Nothing)
-        {
-            return Err(error);
-        }
-        make_folder(&self.path)?;
-        // Two processes that find nothing must not both begin.
-        let making = self.path.join(MAKING);
-        let lock = own::open_lock(&making).map_err(VaultError::from)?;
-        lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
-        let made = match self.look() {
-            Ok(Found::Ours(noted)) => self.open_whole(&noted, Access::Create, given).await,
-            Ok(Found::Unfinished(noted)) => self.fill(Some(noted), given).await,
-            Ok(Found::Nothing) => self.fill(None, given).await,
-            Err(error) => Err(error),
-        };
-        if made.is_ok() {
-            // Anyone who waits for the lock finds the folder made. After a failure the file stays:
-            // without it two could hold a lock each. It is empty, and in nobody's way.
-            let _ = fs::remove_file(&making);
-        }
-        drop(lock);
-        made
-    }
-
-    /// An error where there is something in the place of the events or of the vault, but for what an
-    /// attempt that was cut off left there.
-    fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
-        for (path, option) in [(self.events(), "--store"), (self.vault(), "--vault")] {
-            if !is_empty(&path)? && !left(&path) {
-                let folder = self.path.clone();
-                return Err(FolderError::Occupied { folder, path, option });
-            }
-        }
-        Ok(())
-    }
-
-    async fn fill(
-        &self,
-        unfinished: Option<Noted>,
-        given: Option<PolicyText>,
-    ) -> Result<Parts, FolderError> {
-        let begun = unfinished.is_some();
-        let noted = unfinished.unwrap_or_else(Noted::nothing);
-        let folder = self.located(&noted);
-        folder.refuse_links()?;
-        // What the cut-off attempt left is taken on; anything else that lies there is not ours.
-        let theirs = Self::at(&self.path).located(&noted);
-        let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
-        folder.refuse_occupied(left)?;
-        // A vault that was made before the machine stopped is as good as one made now. Half a
-        // vault never sealed anything; but its slot is not ours to remove, because by now another
-        // vault's may stand there.
-        let old = match folder.root.clone().filter(|_| begun) {
-            Some(root) => {
-                let root = absolute_root(root)?;
-                match Vault::open(&folder.vault(), folder.slot(&root)?) {
-                    Ok(vault) => Some((root, vault)),
-                    Err(error @ VaultError::InUse(_)) => return Err(error.into()),
-                    Err(_) => None,
-                }
-            }
-            None => None,
-        };
-        let root = match (&old, &self.root) {
-            (Some((root, _)), _) => root.clone(),
-            (None, Some(root)) => absolute_root(root.clone())?,
-            (None, None) => match noted.own_root().filter(|root| !root.exists()) {
-                Some(root) => root,
-                None => usual_root()?,
-            },
-        };
-        let slot = folder.slot(&root)?;
-        self.refuse_within(&slot)?;
-        let settings = folder.settings(None, &root)?;
-        make_room(&root)?;
-        let noted = noted.with(settings.clone());
-        self.note(&noted)?;
-
-        let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
-        let one = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
-        if store.read_all(one).try_next().await?.is_some() {
-            return Err(FolderError::VaultMissing(self.path.clone()));
-        }
-        let vault = match old {
-            Some((_, vault)) => vault,
-            None => {
-                let path = folder.vault();
-                // The place is the folder's own, or the user's word.
-                if !is_empty(&path)? {
-                    remove_unfinished(&path)?;
-                }
-                Vault::create(&path, slot)?
-            }
-        };
-        store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
-        let mut notes = Vec::new();
-        let policy = self.policy(&vault, Access::Create, given.as_ref(), &mut notes)?;
-        // Last: a folder whose manifest names no vault was never finished.
-        let vault_id = Some(vault.id().to_string());
-        self.note(&noted.with(Settings { vault: vault_id, ..settings }))?;
-        let oubliette = Oubliette::open(store, vault, policy).await?;
-        Ok(Parts { oubliette, created_root: Some(root), given, notes })
-    }
-
-    async fn open_whole(
+    pub(super) async fn open_whole(
         &self,
         noted: &Noted,
         access: Access,
@@ -399,21 +290,23 @@ impl DataFolder {
         }
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes).map_err(after)?;
         let opened = self.open_layer(&store, &vault, &policy, &mut notes).await;
+        let mut closed = None;
         let oubliette = match opened {
             // Whoever accepts a gap hears of anything else: the word must not be dropped in silence.
             Err(
-                ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
+                error @ (ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
                 | ErasureError::TooOld(_)
                 | ErasureError::NotCarriedOut { .. }
                 | ErasureError::WitnessGap(_)
                 | ErasureError::SigningKeyGap { .. }
-                | ErasureError::UnknownSigner(_),
+                | ErasureError::UnknownSigner(_)),
             ) if access == Access::Audit && self.past_gap.is_none() => {
+                closed = Some(error);
                 Oubliette::unresumed(store, vault, policy)
             }
             opened => opened.map_err(|error| after(error.into()))?,
         };
-        Ok(Parts { oubliette, created_root: None, given, notes })
+        Ok(Parts { oubliette, created_root: None, given, notes, closed })
     }
 
     /// Pages that do not belong to the slot: where the caller names another one than is noted, it is most
@@ -445,7 +338,7 @@ impl DataFolder {
     }
 
     /// What to work under.
-    fn policy(
+    pub(super) fn policy(
         &self,
         vault: &Vault,
         access: Access,
@@ -486,28 +379,6 @@ impl DataFolder {
             }
         };
         let oubliette = Oubliette::without_vault(store, policy);
-        Ok(Parts { oubliette, created_root: None, given, notes })
+        Ok(Parts { oubliette, created_root: None, given, notes, closed: None })
     }
-}
-
-/// Whether a file belongs to the making of a folder, or to the replacing of a file in it.
-fn is_makings(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(MAKING.as_bytes())
-}
-
-/// Whether a folder is empty or absent, but for what the making of one leaves.
-pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
-    match fs::read_dir(path) {
-        Ok(mut entries) => {
-            Ok(!entries.any(|entry| entry.map_or(true, |entry| !is_makings(&entry.file_name()))))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
-        Err(source) => Err(FolderError::Io { path: path.into(), source }),
-    }
-}
-
-/// Makes a folder that only its owner may look into.
-pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
-    durable::make_folder(path).map_err(|source| FolderError::Io { path: path.into(), source })
 }

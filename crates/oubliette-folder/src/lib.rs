@@ -6,8 +6,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod attach;
 mod error;
 mod folder;
+mod making;
 mod manifest;
 mod operator;
 mod pages;

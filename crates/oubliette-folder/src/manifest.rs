@@ -24,7 +24,8 @@ use uuid::Uuid;
 
 use super::{
     DataFolder, FolderError,
-    folder::{FORMAT, is_empty},
+    folder::FORMAT,
+    making::is_empty,
     settings::{Settings, Version, absolute, noted, pretty, usual_settings},
     slot::{absolute_root, device},
 };

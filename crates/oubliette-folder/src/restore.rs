@@ -6,7 +6,8 @@ use tokio::runtime::Handle;
 
 use super::{
     Access, DataFolder, FolderError, Parts,
-    folder::{VAULT_OF_STORE, is_empty},
+    folder::VAULT_OF_STORE,
+    making::is_empty,
     manifest::{Found, Noted},
     settings::usual_root,
     slot::{absolute_root, device, make_room},

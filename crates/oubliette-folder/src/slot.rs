@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     DataFolder, FolderError,
-    folder::make_folder,
+    making::make_folder,
     manifest::{Found, Noted},
     settings::{absolute, usual_root},
 };

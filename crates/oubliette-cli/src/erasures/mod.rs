@@ -17,10 +17,11 @@ use self::list::Sum;
 pub(super) use self::list::read;
 use super::{
     allowed::Touches,
+    clock::utc,
     exit::CliError,
     open::Globals,
-    output::{self, Out, cell, note, number},
-    read::time,
+    output::{self, Out, note},
+    tables::{self, cell, number},
 };
 
 /// List the erasures: when, why, how many keys; never who
@@ -38,8 +39,11 @@ Examples:
       (after the vault was restored, where the event store cannot tell)
 
 The epoch is the vault's when the keys were destroyed. The newest, noted
-elsewhere, finds a vault out that was rolled back: oubliette --expect-epoch N
-...")]
+elsewhere, finds a vault out that was rolled back: say it with --expect-epoch.
+
+The list shows what the vault knows by itself. So it can be had also where
+nothing is served, because announcements are missing in the event store. What
+`erasures export` writes says that it is whole, and cannot be had then.")]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ErasuresArgs {
     /// Only those that reached this stream: each of its tombstones, and the erasure that it is of
@@ -91,7 +95,7 @@ pub(super) async fn run(
 }
 
 async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
+    let store = globals.open_to_list().await?;
     let records = store.erasures()?;
     let stale = store.vault().map(Vault::stale_mirrors).transpose()?.unwrap_or_default();
     for gap in store.vault().map(gaps).transpose()?.unwrap_or_default() {
@@ -105,15 +109,15 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
         records.iter().try_for_each(|record| out.json(record))?;
         return Ok(());
     }
-    let mut table = output::table(&[
-        "erasure", "at", "keys", "subjects", "streams", "epoch", "state", "reason",
+    let mut table = tables::table(&[
+        "erasure", "at (UTC)", "keys", "subjects", "streams", "epoch", "state", "reason",
     ]);
     for record in &records {
-        output::add(
+        tables::add(
             &mut table,
             vec![
                 cell(record.erasure),
-                cell(time(&record.at.to_string())),
+                cell(utc(record.at)),
                 number(record.keys),
                 number(record.subjects),
                 number(record.streams),
@@ -126,14 +130,14 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     if records.is_empty() {
         note(false, "nobody was forgotten here");
     } else {
-        out.cut_table(table)?;
+        out.table(table)?;
     }
     Ok(())
 }
 
 async fn of_stream(globals: &Globals, stream: &StreamName, out: &mut Out) -> Result<(), CliError> {
-    let store = globals.open_existing().await?;
-    let mut table = output::table(&["ref", "revision", "day", "erasure", "at", "reason"]);
+    let store = globals.open_to_list().await?;
+    let mut table = tables::table(&["ref", "rev", "day", "erasure", "at (UTC)", "reason"]);
     let mut events = store.read(stream, ReadOptions::default());
     let mut found = false;
     while let Some(event) = events.try_next().await? {
@@ -150,20 +154,20 @@ async fn of_stream(globals: &Globals, stream: &StreamName, out: &mut Out) -> Res
         let of = |told: &dyn Fn(&ErasureRecord) -> String| {
             record.as_ref().map_or_else(|| "unknown".to_owned(), told)
         };
-        output::add(
+        tables::add(
             &mut table,
             vec![
                 cell(tombstone.reference),
                 number(event.revision),
                 cell(tombstone.day),
                 cell(of(&|record| record.erasure.to_string())),
-                cell(of(&|record| time(&record.at.to_string()))),
+                cell(of(&|record| utc(record.at))),
                 cell(output::printable(&of(&|record| record.reason.clone()))),
             ],
         );
     }
     match found {
-        true if !globals.json => out.cut_table(table)?,
+        true if !globals.json => out.table(table)?,
         true => {}
         false => note(globals.json, "no tombstone of this vault's is in this stream"),
     }
@@ -204,6 +208,15 @@ async fn write(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     Ok(())
 }
 
+/// A list of nobody may be the wrong file, or one that was written before anybody was forgotten.
+pub(super) fn tell_if_empty(json: bool, list: &[Announcement]) {
+    if list.is_empty() {
+        let text = "the list of erasures is empty, and nothing of it is applied: who was forgotten since the vault was \
+                    backed up, and is not announced in the event store, can be read again";
+        note(json, text);
+    }
+}
+
 async fn apply(
     globals: &Globals,
     file: &Path,
@@ -211,6 +224,7 @@ async fn apply(
     out: &mut Out,
 ) -> Result<(), CliError> {
     let announcements = read(file, even_cut)?;
+    tell_if_empty(globals.json, &announcements);
     let store = globals.open_with_list(announcements.clone()).await?;
     let vault = store.vault().ok_or_else(|| CliError::failed("there is no vault"))?;
     let of_vault = |said: &Announcement| said.vault() == vault.id().0;

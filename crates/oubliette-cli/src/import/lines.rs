@@ -8,7 +8,7 @@ use std::{
 use oubliette::event::{EventId, NewEvent, StreamName};
 use uuid::Uuid;
 
-use crate::rows::{self, Parsed, RowError};
+use crate::rows::{self, NOT_TAKEN, Parsed, RowError};
 
 /// The longest line, in bytes: a payload and metadata of 16 MiB each, the payload as base64, and
 /// the rest.
@@ -59,8 +59,8 @@ pub(super) struct Line {
     /// From 1, blank lines included.
     pub(super) number: u64,
     pub(super) what: What,
-    /// Whether it says when it was recorded.
-    pub(super) recorded: bool,
+    /// Which of [`NOT_TAKEN`] it has.
+    pub(super) not_taken: [bool; NOT_TAKEN.len()],
     /// Whether its payload is a text that is itself a JSON object or list.
     pub(super) in_text: bool,
 }
@@ -190,10 +190,10 @@ impl<R: Read> Lines<R> {
             } else {
                 Err(RowError::TooLong(MAX_LINE))
             };
-            let (mut recorded, mut in_text) = (false, false);
+            let (mut not_taken, mut in_text) = ([false; NOT_TAKEN.len()], false);
             let what = match parsed {
                 Ok(Parsed::Event(row)) => {
-                    (recorded, in_text) = (row.recorded, row.in_text);
+                    (not_taken, in_text) = (row.not_taken, row.in_text);
                     let made_id = row.id.is_none();
                     let id = row.id.or_else(|| Some(self.ids?.line(number)));
                     let (stream, event) = row.into_event(id.ok_or(Stop::NoSource(number))?);
@@ -202,7 +202,7 @@ impl<R: Read> Lines<R> {
                 Ok(Parsed::Tombstone) => What::Tombstone,
                 Err(error) => What::Bad { error, stream: rows::stream_of(text) },
             };
-            return Ok(Some((Line { number, what, recorded, in_text }, line.len())));
+            return Ok(Some((Line { number, what, not_taken, in_text }, line.len())));
         }
     }
 

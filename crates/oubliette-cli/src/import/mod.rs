@@ -7,6 +7,7 @@ mod lines;
 mod place;
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{IsTerminal, Read, stderr, stdin},
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::rows::NOT_TAKEN;
 use super::{
     exit::{CliError, Exit},
     open::Globals,
@@ -47,8 +49,7 @@ is not doubled. The name is the file's path, unless --source says another: use
 it where the file moves, or its lines change.
 
 With --policy the rows are imported under that policy. The folder adopts it
-before the first of them is stored, and keeps the one that it had if all are
-refused.
+before the first of them is stored. If all are refused, it keeps its own.
 
 Bad lines are listed with their numbers and reasons, and other streams go on.
 Exit code 1 if there were any; 4 if none was bad, but some belong to forgotten
@@ -79,8 +80,8 @@ struct Summary {
     /// Behind a bad line of their stream.
     held: u64,
     skipped: u64,
-    /// Of all lines, those that say when they were recorded.
-    recorded: u64,
+    /// How many lines say of their event what the store says anew, by the member that says it.
+    not_taken: BTreeMap<&'static str, u64>,
     /// The first line whose payload is JSON within a text.
     #[serde(skip)]
     in_text: Option<u64>,
@@ -137,16 +138,14 @@ pub(super) async fn run(
     watch.finish();
     // The thread ends with its next batch; on a terminal's stdin that may be never.
     reading.abort();
-    if summary.recorded > 0 {
-        note(
-            globals.json,
-            &format!(
-                "{} {} recorded; the store notes when it stores them, and the earlier times are not kept: \
-                 put a time that you need into the payload",
-                count(summary.recorded, "row"),
-                agree(summary.recorded, "says when it was", "say when they were"),
-            ),
+    if !summary.not_taken.is_empty() {
+        let said = summary.not_taken.iter();
+        let said = said.map(|(name, rows)| format!("`{name}` of {}", count(*rows, "row")));
+        let text = format!(
+            "not taken: {}. The store numbers and dates what it stores: put what you need of it into the payload",
+            said.collect::<Vec<_>>().join(", ")
         );
+        note(globals.json, &text);
     }
     tell(globals.json, &summary, out)?;
     match ended {
@@ -171,7 +170,9 @@ async fn take(
 ) -> Result<bool, CliError> {
     let end = batch.end;
     for line in &batch.lines {
-        summary.recorded += u64::from(line.recorded);
+        for (name, _) in NOT_TAKEN.iter().zip(line.not_taken).filter(|(_, said)| *said) {
+            *summary.not_taken.entry(name).or_default() += 1;
+        }
         if line.in_text && summary.in_text.is_none() {
             summary.in_text = Some(line.number);
             let told = format!(

@@ -12,10 +12,7 @@ use oubliette::{
 };
 
 use super::lines::{Batch, Line, What};
-use crate::{
-    exit,
-    open::{Store, is_the_stores},
-};
+use crate::{adoption::is_the_stores, exit, open::Store};
 
 /// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
 const REMEMBERED: usize = 1_000_000;

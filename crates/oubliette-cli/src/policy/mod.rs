@@ -5,17 +5,22 @@ mod trial;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use oubliette::{audit::Compared, policy::Policy, vault::VaultError};
+use oubliette::{
+    audit::Compared,
+    policy::{Policy, PolicyError},
+    vault::VaultError,
+};
 use oubliette_folder::PolicyText;
+use serde_json::json;
 
 use super::{
     allowed::Touches,
-    exit::CliError,
+    exit::{CliError, Exit},
     open::Globals,
     output::{self, Out, note, stdout_style},
 };
 
-/// Work with policies
+/// Check, try, adopt or show a policy
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {
     #[command(subcommand)]
@@ -24,11 +29,11 @@ pub(super) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Check a policy file: errors with file and line, and what may identify people
+    /// Check a policy file, and what in it may identify people
     #[command(after_help = "\
 Examples:
   oubliette policy check policy.toml
-  oubliette policy check policy.toml --json
+  oubliette policy check policy.toml --json | jq '.errors[].line'
 
 Exit code 1 where it has errors; warnings are no errors.")]
     Check {
@@ -36,7 +41,7 @@ Exit code 1 where it has errors; warnings are no errors.")]
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Make a policy the one that the folder works under, from the next event on
+    /// Make a policy the one that the folder works under
     #[command(after_help = "\
 Examples:
   oubliette policy adopt
@@ -113,7 +118,7 @@ async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<
     let did = format!("the folder works under this policy now, digest {digest}");
     out.did(&did);
     if globals.json {
-        out.json(&serde_json::json!({ "adopted": digest, "stored": compared }))?;
+        out.json(&json!({ "adopted": digest, "stored": compared }))?;
     } else {
         out.line(&did)?;
         otherwise(&compared).iter().try_for_each(|line| out.line(line))?;
@@ -147,7 +152,7 @@ async fn show(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     let adopted = globals.folder().adopted(vault)?;
     if globals.json {
         let digest = adopted.policy().digest().to_string();
-        out.json(&serde_json::json!({ "digest": digest, "policy": adopted.text() }))?;
+        out.json(&json!({ "digest": digest, "policy": adopted.text() }))?;
     } else {
         adopted.text().lines().try_for_each(|line| out.line(line))?;
     }
@@ -155,19 +160,45 @@ async fn show(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
 }
 
 fn check(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliError> {
-    let policy = Policy::load(file)?;
-    let warnings: Vec<String> = policy.warnings().iter().map(ToString::to_string).collect();
+    let name = file.display().to_string();
+    let policy = match Policy::load(file) {
+        Err(wrong) if globals.json => {
+            let errors: Vec<_> = wrong.errors().iter().map(as_object).collect();
+            let found = json!({ "file": name, "ok": false, "errors": errors, "warnings": [] });
+            out.json(&found)?;
+            return Err(CliError::Told(Exit::Failed));
+        }
+        policy => policy?,
+    };
     let digest = policy.digest().to_string();
     if globals.json {
-        out.json(&serde_json::json!({
-            "file": file.display().to_string(), "ok": true, "digest": digest, "warnings": warnings,
+        let warnings = policy.warnings().iter().map(|warning| {
+            json!({ "line": warning.line, "column": warning.column, "message": warning.message })
+        });
+        out.json(&json!({
+            "file": name, "ok": true, "digest": digest,
+            "errors": [], "warnings": warnings.collect::<Vec<_>>(),
         }))?;
         return Ok(());
     }
     let style = stdout_style();
-    for warning in &warnings {
+    for warning in policy.warnings() {
         out.line(&format!("{} {}:{warning}", style.yellow("warning:"), file.display()))?;
     }
     out.line(&format!("{} {}, digest {digest}", style.green("good:"), file.display()))?;
     Ok(())
+}
+
+fn as_object(error: &PolicyError) -> serde_json::Value {
+    // `NotYet` is `not-yet`.
+    let mut kind = String::new();
+    for letter in format!("{:?}", error.problem).chars() {
+        if letter.is_uppercase() && !kind.is_empty() {
+            kind.push('-');
+        }
+        kind.extend(letter.to_lowercase());
+    }
+    json!({
+        "kind": kind, "line": error.line, "column": error.column, "message": error.message,
+    })
 }

@@ -100,7 +100,7 @@ fn the_exit_code_is_5_for_a_vault_in_use() {
     world.ok(&["append", "s-1", "T"]);
     let mut child = world.command(&["--json", "subscribe"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains("caughtUp")));
+    assert!(lines.any(|line| line.unwrap().contains("caught_up")));
     let told = world.fails(5, &["append", "s-1", "T"]);
     assert!(told.contains(&format!("in use by process {}", child.id())), "{told}");
     // Who needs no vault is not kept out.

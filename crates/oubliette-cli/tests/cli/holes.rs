@@ -193,7 +193,7 @@ fn a_projection_finds_the_rows_that_a_tombstone_means_by_its_keys() {
         |value: &Value| -> BTreeSet<String> { serde_json::from_value(value.clone()).unwrap() };
     let mut last = String::new();
     for row in world.json(&[&watch[..], &["0"]].concat()) {
-        if row.get("caughtUp").is_none() {
+        if row.get("caught_up").is_none() {
             last = row["position"].as_str().unwrap().to_owned();
             kept.insert(row["data"]["text"].as_str().unwrap().to_owned(), keys(&row["keys"]));
         }

@@ -220,7 +220,7 @@ fn subscribe_shows_what_is_there_and_says_so() {
     let world = bank();
     let rows = world.json(&["subscribe", "--until-caught-up", "--stream-prefix", "account-"]);
     assert_eq!(rows.len(), 5);
-    assert_eq!(rows[4], json!({"caughtUp": true}));
+    assert_eq!(rows[4], json!({"caught_up": true}));
     let typed = world.json(&["subscribe", "--until-caught-up", "--type", "UserRegistered"]);
     assert_eq!(typed.len(), 3);
     let after = rows[1]["position"].as_str().unwrap();
@@ -234,7 +234,7 @@ fn ctrl_c_ends_a_subscription_cleanly() {
     let world = bank();
     let mut child = world.spawn(&["--json", "subscribe"]);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap() == r#"{"caughtUp":true}"#));
+    assert!(lines.any(|line| line.unwrap() == r#"{"caught_up":true}"#));
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -251,7 +251,7 @@ fn every_signal_that_asks_to_end_leaves_no_copy_of_pages_behind() {
         let args = ["--json", "--read-only", "subscribe"];
         let mut child = world.command(&args).env("TMPDIR", world.path("tmp")).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap() == r#"{"caughtUp":true}"#));
+        assert!(lines.any(|line| line.unwrap() == r#"{"caught_up":true}"#));
         assert_ne!(fs::read_dir(world.path("tmp")).unwrap().count(), 0, "nothing was copied");
         let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert!(kill.success());
@@ -299,7 +299,7 @@ fn a_hangup_that_nohup_ignores_stays_ignored() {
         nohup.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     };
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap() == r#"{"caughtUp":true}"#));
+    assert!(lines.any(|line| line.unwrap() == r#"{"caught_up":true}"#));
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
     let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();

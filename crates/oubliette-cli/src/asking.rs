@@ -1,0 +1,50 @@
+//! What is asked of people, and what of them cannot be asked.
+
+use std::{
+    io::{IsTerminal, stderr, stdin},
+    path::Path,
+};
+
+use oubliette::vault::Passphrase;
+
+use super::exit::CliError;
+
+/// An error where `-` is given for a file: elsewhere it stands for stdin, and here it would name a file.
+pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
+    if file != Path::new("-") {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("{option} names a file, and cannot be stdin or stdout (`-`)"))
+        .with_hint("a file of this name is ./-"))
+}
+
+/// The passphrase of the root slot: from the environment, or else asked for on the terminal,
+/// without echo; a new one twice.
+pub(super) fn passphrase(variable: &str, new: bool) -> Result<Passphrase, CliError> {
+    let empty = || CliError::usage("the passphrase is empty");
+    if let Ok(text) = std::env::var(variable) {
+        return Passphrase::new(text).ok_or_else(empty);
+    }
+    refuse_unasked(variable)?;
+    let ask = |prompt: &str| -> Result<_, CliError> {
+        Ok(Passphrase::new(rpassword::prompt_password(prompt)?))
+    };
+    let first = ask(if new {
+        "New passphrase of the root slot: "
+    } else {
+        "Passphrase of the root slot: "
+    })?;
+    if new && first != ask("The same again: ")? {
+        return Err(CliError::usage("the two are not the same"));
+    }
+    first.ok_or_else(empty)
+}
+
+/// An error where a passphrase is in no variable, and nobody can be asked for it.
+pub(super) fn refuse_unasked(variable: &str) -> Result<(), CliError> {
+    if std::env::var_os(variable).is_some() || (stdin().is_terminal() && stderr().is_terminal()) {
+        return Ok(());
+    }
+    Err(CliError::usage("the root slot needs a passphrase, and nobody can be asked for it")
+        .with_hint(format!("set {variable}, or run it on a terminal")))
+}

@@ -1,0 +1,96 @@
+//! Making a data folder of a vault and an event store that a program made by itself.
+
+use std::path::Path;
+
+use futures::TryStreamExt;
+
+use super::{
+    DataFolder, FolderError,
+    folder::{Access, Parts, VAULT_OF_STORE},
+    making::{is_empty, make_folder},
+    manifest::{Found, Noted},
+    slot::absolute_root,
+};
+use oubliette::{
+    layer::Oubliette,
+    policy::Policy,
+    store::{EventStore, ReadAllOptions, SqliteStore, StoreError, sqlite::OpenMode},
+    vault::Vault,
+};
+
+impl DataFolder {
+    /// Makes this a data folder of the vault, the root slot and the event store that are there: in it, or where the
+    /// caller says. The store notes whose events it holds. `policy`, a file, is adopted; without it the one counts
+    /// that the program adopted ([`Vault::adopt_policy`]), or, where it adopted none, that everything is sealed.
+    ///
+    /// # Errors
+    /// [`FolderError::AlreadyThere`]; [`FolderError::RootUnknown`] where the caller does not say where the slot is;
+    /// [`FolderError::EventsOfAnother`] and [`FolderError::VaultOfAnotherStore`] where the events are not this
+    /// vault's. Then nothing was changed. Those of opening a folder.
+    pub async fn attach(&self, policy: Option<&Path>) -> Result<Parts, FolderError> {
+        self.check()?;
+        let given = policy.map(super::PolicyText::load).transpose()?;
+        match self.look() {
+            Ok(Found::Nothing) | Err(FolderError::ManifestLost(_)) => {}
+            Ok(Found::Ours(_) | Found::Unfinished(_)) => {
+                return Err(FolderError::AlreadyThere(self.path.clone()));
+            }
+            Err(error) => return Err(error),
+        }
+        self.refuse_links()?;
+        if is_empty(&self.events())? {
+            return Err(FolderError::EventsMissing(self.path.clone()));
+        }
+        if is_empty(&self.vault())? {
+            return Err(FolderError::VaultMissing(self.path.clone()));
+        }
+        let root = absolute_root(self.known_root()?.to_owned())?;
+        let vault = Vault::open_as(&self.vault(), self.slot(&root)?, self.how)?;
+        let store = SqliteStore::open_with(self.events(), OpenMode::Existing)?;
+        self.refuse_others(&store, &vault).await?;
+        let settings = self.settings(Some(vault.id().to_string()), &root)?;
+        let noted = Noted::nothing().with(settings);
+        make_folder(&self.path)?;
+        self.rehearse_note(&noted)?;
+        store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
+        match &given {
+            Some(given) => drop(self.adopt(&vault, given).await?),
+            // Where it cannot be written, opening says that it is absent.
+            None => drop(self.write_absent_policy(&vault.adopted_policy()?)),
+        }
+        drop((store, vault));
+        self.note(&noted)?;
+        self.open(Access::Existing, None).await
+    }
+
+    /// An error where the store says that its events are another vault's, or the first that is sealed is not this
+    /// one's.
+    async fn refuse_others(&self, store: &SqliteStore, vault: &Vault) -> Result<(), FolderError> {
+        let of_store = store.meta(VAULT_OF_STORE).await?.unwrap_or_default();
+        let of_vault = vault.id().to_string();
+        if of_store == of_vault {
+            return Ok(());
+        }
+        if !of_store.is_empty() {
+            let path = self.events();
+            return Err(FolderError::VaultOfAnotherStore {
+                path,
+                store: of_store,
+                vault: of_vault,
+            });
+        }
+        let layer = Oubliette::unresumed(store.clone(), vault.clone(), Policy::sealed_by_default());
+        let mut events = layer.read_all(ReadAllOptions::default());
+        loop {
+            match events.try_next().await {
+                Ok(Some(event)) if event.keys.is_empty() => {}
+                Ok(_) => return Ok(()),
+                Err(source @ StoreError::Unreadable { .. }) => {
+                    let path = self.events();
+                    return Err(FolderError::EventsOfAnother { path, vault: of_vault, source });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

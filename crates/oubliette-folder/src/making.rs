@@ -1,0 +1,174 @@
+//! Making a data folder, and completing one whose making was cut off.
+
+use std::{fs, io, path::Path};
+
+use futures::TryStreamExt;
+
+use super::{
+    DataFolder, FolderError, PolicyText,
+    folder::{Access, Parts, VAULT_OF_STORE},
+    manifest::{Found, Noted},
+    settings::{Settings, usual_root},
+    slot::{absolute_root, make_room},
+};
+use oubliette::{
+    layer::Oubliette,
+    store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
+    vault::{Vault, VaultError, internals::remove_unfinished},
+};
+use oubliette_files::{durable, own};
+
+/// Is there, and locked, while the folder is being made; names that begin so are of no account.
+const MAKING: &str = durable::DRAFT;
+
+impl DataFolder {
+    /// Makes the folder, with an empty event store and a new vault. `policy`, a file, is adopted.
+    ///
+    /// # Errors
+    /// [`FolderError::AlreadyThere`]; as of [`DataFolder::open`].
+    pub async fn create(&self, policy: Option<&Path>) -> Result<Parts, FolderError> {
+        if let Found::Ours(_) = self.look()? {
+            return Err(FolderError::AlreadyThere(self.path.clone()));
+        }
+        let mut parts = self.open(Access::Create, policy).await?;
+        if let (Some(given), Some(vault)) = (parts.given.take(), parts.oubliette.vault()) {
+            self.adopt(vault, &given).await?;
+        }
+        Ok(parts)
+    }
+
+    /// Makes the folder, or completes one whose making was cut off.
+    pub(super) async fn make(&self, given: Option<PolicyText>) -> Result<Parts, FolderError> {
+        // What cannot be noted is refused before anything is made.
+        self.refuse_unnotable()?;
+        if self.root.is_none() {
+            usual_root()?;
+        }
+        // Another process may have begun it since.
+        if let Err(error) = self.refuse_occupied(|_| false)
+            && matches!(self.look()?, Found::Nothing)
+        {
+            return Err(error);
+        }
+        make_folder(&self.path)?;
+        // Two processes that find nothing must not both begin.
+        let making = self.path.join(MAKING);
+        let lock = own::open_lock(&making).map_err(VaultError::from)?;
+        lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
+        let made = match self.look() {
+            Ok(Found::Ours(noted)) => self.open_whole(&noted, Access::Create, given).await,
+            Ok(Found::Unfinished(noted)) => self.fill(Some(noted), given).await,
+            Ok(Found::Nothing) => self.fill(None, given).await,
+            Err(error) => Err(error),
+        };
+        if made.is_ok() {
+            // Anyone who waits for the lock finds the folder made. After a failure the file stays:
+            // without it two could hold a lock each. It is empty, and in nobody's way.
+            let _ = fs::remove_file(&making);
+        }
+        drop(lock);
+        made
+    }
+
+    /// An error where there is something in the place of the events or of the vault, but for what an
+    /// attempt that was cut off left there.
+    fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
+        for (path, option) in [(self.events(), "--store"), (self.vault(), "--vault")] {
+            if !is_empty(&path)? && !left(&path) {
+                let folder = self.path.clone();
+                return Err(FolderError::Occupied { folder, path, option });
+            }
+        }
+        Ok(())
+    }
+
+    async fn fill(
+        &self,
+        unfinished: Option<Noted>,
+        given: Option<PolicyText>,
+    ) -> Result<Parts, FolderError> {
+        let begun = unfinished.is_some();
+        let noted = unfinished.unwrap_or_else(Noted::nothing);
+        let folder = self.located(&noted);
+        folder.refuse_links()?;
+        // What the cut-off attempt left is taken on; anything else that lies there is not ours.
+        let theirs = Self::at(&self.path).located(&noted);
+        let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
+        folder.refuse_occupied(left)?;
+        // A vault that was made before the machine stopped is as good as one made now. Half a
+        // vault never sealed anything; but its slot is not ours to remove, because by now another
+        // vault's may stand there.
+        let old = match folder.root.clone().filter(|_| begun) {
+            Some(root) => {
+                let root = absolute_root(root)?;
+                match Vault::open(&folder.vault(), folder.slot(&root)?) {
+                    Ok(vault) => Some((root, vault)),
+                    Err(error @ VaultError::InUse(_)) => return Err(error.into()),
+                    Err(_) => None,
+                }
+            }
+            None => None,
+        };
+        let root = match (&old, &self.root) {
+            (Some((root, _)), _) => root.clone(),
+            (None, Some(root)) => absolute_root(root.clone())?,
+            (None, None) => match noted.own_root().filter(|root| !root.exists()) {
+                Some(root) => root,
+                None => usual_root()?,
+            },
+        };
+        let slot = folder.slot(&root)?;
+        self.refuse_within(&slot)?;
+        let settings = folder.settings(None, &root)?;
+        make_room(&root)?;
+        let noted = noted.with(settings.clone());
+        self.note(&noted)?;
+
+        let store = SqliteStore::open_with(folder.events(), OpenMode::Create)?;
+        let one = ReadAllOptions { limit: Some(1), ..ReadAllOptions::default() };
+        if store.read_all(one).try_next().await?.is_some() {
+            return Err(FolderError::VaultMissing(self.path.clone()));
+        }
+        let vault = match old {
+            Some((_, vault)) => vault,
+            None => {
+                let path = folder.vault();
+                // The place is the folder's own, or the user's word.
+                if !is_empty(&path)? {
+                    remove_unfinished(&path)?;
+                }
+                Vault::create_with(&path, slot, folder.pages)?
+            }
+        };
+        store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
+        let mut notes = Vec::new();
+        let policy = self.policy(&vault, Access::Create, given.as_ref(), &mut notes)?;
+        // Last: a folder whose manifest names no vault was never finished.
+        let vault_id = Some(vault.id().to_string());
+        self.note(&noted.with(Settings { vault: vault_id, ..settings }))?;
+        let oubliette = Oubliette::open(store, vault, policy).await?;
+        Ok(Parts { oubliette, created_root: Some(root), given, notes, closed: None })
+    }
+}
+
+/// Whether a file belongs to the making of a folder, or to the replacing of a file in it.
+fn is_makings(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(MAKING.as_bytes())
+}
+
+/// Whether a folder is empty or absent, but for what the making of one leaves.
+pub(super) fn is_empty(path: &Path) -> Result<bool, FolderError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => {
+            Ok(!entries.any(|entry| entry.map_or(true, |entry| !is_makings(&entry.file_name()))))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(source) => Err(FolderError::Io { path: path.into(), source }),
+    }
+}
+
+/// Makes a folder that only its owner may look into.
+pub(super) fn make_folder(path: &Path) -> Result<(), FolderError> {
+    durable::make_folder(path).map_err(|source| FolderError::Io { path: path.into(), source })
+}
