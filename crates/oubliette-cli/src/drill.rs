@@ -47,8 +47,8 @@ somebody back, as whoever found the files would:
                none that stands in a public field, too; no common words, to
                which --ignore adds. Case, composition (NFC, NFD) and escapes do
                not matter. Of the forgotten nobody has the values any more but
-               you: name them with --needles, one a line. Values are shown in no
-               finding.
+               you: name them with --needles, one a line. No finding shows any
+               of them.
 
 What is packed with gzip, zlib or zip, or written in base64 or hexadecimal
 digits, is searched wherever it begins, also in each other. What cannot be

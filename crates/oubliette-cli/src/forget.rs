@@ -42,7 +42,7 @@ half-way or the event store does not answer; no option need be repeated. The
 reason is kept for good: name no one. One that holds an e-mail address, an
 account number or the like is refused.")]
 pub(super) struct ForgetArgs {
-    /// Who
+    /// Whom to forget
     subject: Subject,
     /// Why; kept with the record of the erasure
     #[arg(long)]
@@ -50,7 +50,7 @@ pub(super) struct ForgetArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// Forget also where events about the subject were never sealed, and stay readable
+    /// Forget also where events about the subject were never sealed
     #[arg(long)]
     despite_unsealed: bool,
     /// Forget also where events of the subject are sealed under keys that this vault does not have
@@ -67,7 +67,7 @@ pub(super) struct ForgetArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oubliette reopen user-456")]
 pub(super) struct ReopenArgs {
-    /// Who
+    /// Whom to admit again
     subject: Subject,
 }
 

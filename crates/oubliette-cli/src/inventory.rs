@@ -34,9 +34,9 @@ opens, a deactivated one only opens what it sealed, a destroyed one is gone with
 all that it sealed; pre-activation is the key of an owner change whose append is
 not settled yet.
 
-A key seals from a block of seals that is reserved for it, so that no count costs
-a write: what it sealed is at most the number that is told, and mostly it is
-that number. After a crash the block counts as sealed. Days are in UTC.
+A key seals from a block of seals that is reserved for it, so that counting costs
+no write. So it sealed at most as much as is told: after a crash the whole block
+counts, otherwise the number is exact. Days are in UTC.
 
 No form of it holds key material. Of the forgotten, a pseudonym is left, no
 name. The table leaves out some of what JSON and CSV have: layouts, policies,
@@ -91,7 +91,10 @@ pub(super) async fn run(
     (totals.unsealed, totals.newer) = (Some(counted.unsealed), Some(counted.newer));
     totals.epoch = store.vault().map_or(Ok(0), Vault::epoch)?;
     match format {
-        Format::Table => out.line(&in_words(&totals))?,
+        Format::Table => {
+            let words = in_words(&totals);
+            words.split("; ").try_for_each(|line| out.line(line))?;
+        }
         Format::Json => out.json(&Tagged { kind: "totals", totals })?,
         Format::Csv => output::to_stderr(&in_words(&totals)),
     }
@@ -191,7 +194,7 @@ fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
     let last = forgotten.erasures.last();
     vec![
         cell("(forgotten)"),
-        cell(format!("{}…", &forgotten.pseudonym.get(..12).unwrap_or_default())),
+        cell(format!("{}…", &forgotten.pseudonym.get(..8).unwrap_or_default())),
         number(last.map_or(String::new(), |span| match span.to.0 {
             u32::MAX => "all".to_owned(),
             to => format!("≤{to}"),

@@ -65,7 +65,7 @@ pub(super) struct Globals {
     pub(super) store: Option<PathBuf>,
     /// The vault's root slot: a file, tpm:INDEX or pkcs11:URI
     ///
-    /// Keep it apart from the data folder, and back the vault up with `backup`.
+    /// Keep it apart from the data folder, and make no copy of it.
     #[arg(long, global = true, value_name = "PLACE", env = "OUBLIETTE_ROOT", hide_env = true)]
     #[arg(hide_short_help = true)]
     pub(super) root: Option<PathBuf>,

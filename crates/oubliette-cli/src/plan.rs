@@ -20,7 +20,7 @@ use super::{
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oubliette plan user-456")]
 pub(super) struct PlanArgs {
-    /// Who
+    /// Whose forgetting
     subject: Subject,
 }
 

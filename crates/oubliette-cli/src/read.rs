@@ -102,7 +102,7 @@ pub(super) struct SubscribeArgs {
     /// Only events after this position, as the store wrote it
     #[arg(long, value_name = "POSITION")]
     after: Option<Position>,
-    /// Only streams whose names begin so; may be repeated
+    /// Only streams whose names begin so; may be given again
     #[arg(long, value_name = "PREFIX")]
     stream_prefix: Vec<String>,
     /// Only events of this type; may be repeated

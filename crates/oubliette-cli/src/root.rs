@@ -120,7 +120,7 @@ enum MirrorWhat {
     Retire {
         /// Its file
         path: PathBuf,
-        /// It cannot be reached any more, and you answer for it that it is destroyed
+        /// It is out of reach, and you answer for it that it is destroyed
         #[arg(long)]
         lost: bool,
     },

@@ -95,7 +95,7 @@ pub(super) fn cut(mut table: Table) -> Vec<String> {
     if others.saturating_add(LAST.min(*last)) > width {
         return paragraphs(&table, usize::from(width), true);
     }
-    table.set_width(width.saturating_add(GAP - 1));
+    table.set_width(width);
     arranged(&table)
 }
 

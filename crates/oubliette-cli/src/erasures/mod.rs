@@ -42,8 +42,9 @@ The epoch is the vault's when the keys were destroyed. The newest, noted
 elsewhere, finds a vault out that was rolled back: say it with --expect-epoch.
 
 The list shows what the vault knows by itself. So it can be had also where
-nothing is served, because announcements are missing in the event store. What
-`erasures export` writes says that it is whole, and cannot be had then.")]
+nothing is served, because announcements are missing in the event store. Not so
+with --stream, which reads events, nor what `erasures export` writes, which says
+that it is whole.")]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct ErasuresArgs {
     /// Only those that reached this stream: each of its tombstones, and the erasure that it is of
@@ -136,7 +137,7 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
 }
 
 async fn of_stream(globals: &Globals, stream: &StreamName, out: &mut Out) -> Result<(), CliError> {
-    let store = globals.open_to_list().await?;
+    let store = globals.open_existing().await?;
     let mut table = tables::table(&["ref", "rev", "day", "erasure", "at (UTC)", "reason"]);
     let mut events = store.read(stream, ReadOptions::default());
     let mut found = false;

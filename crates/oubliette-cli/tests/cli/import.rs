@@ -152,12 +152,17 @@ fn what_came_through_a_pipe_is_stored_while_the_pipe_stays_open() {
 fn what_an_old_table_loses_is_said() {
     let world = World::new();
     let row = |data: &str| {
-        format!(r#"{{"stream":"s-1","type":"T","data":{data},"recorded":"2019-01-31T12:00:00Z"}}"#)
+        let said = r#""recorded":"2019-01-31T12:00:00Z","position":"7""#;
+        format!(r#"{{"stream":"s-1","type":"T","data":{data},"revision":null,{said}}}"#)
     };
     let lines = [row("1"), row(r#""{\"owner\":\"u-1\"}""#), row(r#""[1]""#), row(r#""{ no JSON""#)];
     let ran = world.feed(&["import", "-", "--source", "s"], lines.join("\n"));
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert!(ran.stderr.contains("4 rows say when they were recorded"), "{}", ran.stderr);
+    let told = "not taken: `position` of 4 rows, `recorded` of 4 rows. The store numbers and dates";
+    assert!(ran.stderr.contains(told) && !ran.stderr.contains("`revision`"), "{}", ran.stderr);
+    let json = world.feed(&["--json", "import", "-", "--source", "s"], &lines[0]);
+    let summary = crate::world::rows(&json.stdout).remove(0);
+    assert_eq!(summary["not_taken"], serde_json::json!({"position": 1, "recorded": 1}));
     assert_eq!(ran.stderr.matches("is a text that holds JSON").count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("line 2: "), "{}", ran.stderr);
 

@@ -89,3 +89,50 @@ fn a_public_key_and_the_day_of_a_tombstone_are_whole_on_a_terminal() {
     let tombstone = read.stdout.lines().find(|line| line.contains("tombstone")).unwrap();
     assert!(tombstone.contains(&format!("forgotten {day}")), "{}", read.stdout);
 }
+
+/// They were up to 190 columns wide.
+#[test]
+fn every_table_fits_eighty_columns() {
+    let world = World::new();
+    let long = "customer-relationship-0198c2de-6f0d-7d6e-8c1e-4c539d0b5b6c";
+    for stream in ["user-1", "user-2", long] {
+        let data = r#"{"name":"Erika Musterfrau, geborene Gabler, of Aachen on the Rhine"}"#;
+        world.ok(&["append", stream, "CustomerRegisteredWithAnAgent", "--data", data]);
+    }
+    let to = crate::backup::keygen(&world, "key.txt");
+    world.ok(&["backup", "--to", &to, "--expires", "90d", "of-the-customers-vault-2026-05.age"]);
+    world.ok(&["keys", "successor", "--out", "next.key"]);
+    world.ok(&["forget", "user-1", "--reason", "asked for it by a letter of 3 May", "--yes"]);
+    world.ok(&["rotate", "user-2"]);
+    for args in [
+        &["read", "user-1"][..],
+        &["read", long],
+        &["read-all"],
+        &["plan", "user-2"],
+        &["inventory"],
+        &["erasures"],
+        &["erasures", "--stream", "user-1"],
+        &["keys"],
+        &["backup", "list"],
+    ] {
+        let Some(told) = on_a_terminal(&world, 80, args) else { return };
+        assert_eq!(told.code, 0, "{args:?}: {}", told.stdout);
+        for line in told.stdout.lines() {
+            assert!(line.chars().count() <= 80, "{args:?}: {line}");
+        }
+        // What is only looked at may be cut, and a pseudonym; nothing else.
+        let may_be_cut = args[0].starts_with("read") || args == ["inventory"];
+        assert!(may_be_cut || !told.stdout.contains('…'), "{}", told.stdout);
+    }
+    let erasures = on_a_terminal(&world, 80, &["erasures"]).unwrap().stdout;
+    let id = world.json(&["erasures"])[0]["erasure"].as_str().unwrap().to_owned();
+    for whole in [&format!("erasure {id}"), "keys 1", "reason asked for it by a letter of 3 May"] {
+        assert!(erasures.contains(whole), "{erasures}");
+    }
+    // Where there is no terminal, a table is as wide as what is in it.
+    assert!(world.ok(&["erasures"]).contains("epoch  state  reason"));
+    for columns in ["at (UTC)", "recorded (UTC)"] {
+        let told = [world.ok(&["erasures"]), world.ok(&["read", "user-2"])].concat();
+        assert!(told.contains(columns), "{told}");
+    }
+}

@@ -101,6 +101,59 @@ fn an_option_that_is_repeated_counts_before_the_command_and_behind_it() {
     }
 }
 
+/// Clap has three places for it, and kept one.
+#[test]
+fn an_option_between_two_commands_counts() {
+    let world = world();
+    let args = ["root", "--mirror", "a.root", "mirror", "--mirror", "b.root", "add", "c.root"];
+    let root = world.json(&args).remove(0);
+    let mut mirrors: Vec<_> = root["mirrors"].as_array().unwrap().iter().collect();
+    mirrors.sort_by_key(|mirror| mirror["name"].to_string());
+    let ends: Vec<_> = ["a.root", "b.root", "c.root"].map(|name| world.path(name)).into();
+    let names: Vec<_> = mirrors.iter().map(|mirror| mirror["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ends.iter().map(|end| end.to_str().unwrap()).collect::<Vec<_>>());
+    // One that counts once was taken from one of the places, whichever.
+    for args in [
+        &["--dir", "one", "read", "user-1", "--dir", "oubliette-data"][..],
+        &["root", "--dir", "one", "mirror", "add", "--dir", "oubliette-data", "d.root"],
+    ] {
+        let told = world.fails(2, args);
+        assert!(told.contains("--dir is said twice"), "{told}");
+    }
+    world.ok(&["--json", "read", "user-1", "--json"]);
+}
+
+#[test]
+fn an_option_that_has_no_effect_is_refused() {
+    let world = world();
+    world.write("policy.toml", "");
+    for command in
+        [&["demo"][..], &["policy", "check", "policy.toml"], &["man"], &["completions", "bash"]]
+    {
+        for option in [
+            &["--dir", "other"][..],
+            &["--root", "slot"],
+            &["--read-only"],
+            &["--no-vault"],
+            &["--wait", "1s"],
+            &["--kek", "none"],
+        ] {
+            let told = world.fails(2, &[command, option].concat());
+            assert!(told.contains(option[0]) && told.contains("no effect"), "{told}");
+        }
+    }
+    for args in [
+        &["--no-vault", "vault"][..],
+        &["--wait", "1s", "vault"],
+        &["--wait", "1s", "--no-vault", "read", "user-1"],
+    ] {
+        assert!(world.fails(2, args).contains("has no effect with this command"), "{args:?}");
+    }
+    // What the environment says is said of all commands.
+    let mut there = world.command(&["policy", "check", "policy.toml"]);
+    assert!(there.env("OUBLIETTE_DIR", "elsewhere").output().unwrap().status.success());
+}
+
 #[test]
 fn what_is_said_of_announcements_is_refused_where_nothing_is_opened() {
     let world = world();

@@ -75,6 +75,17 @@ fn a_rollback_is_told_and_undone_and_an_expected_epoch_refuses_it() {
     assert!(told.contains("were changed"), "{told}");
     let ran = world.run(&["erasures", "replay", "--even-cut", forged.to_str().unwrap()]);
     assert!(ran.code == 1 && ran.stderr.contains("did not sign"), "{}", ran.stderr);
+    // One with nobody in it may be the wrong one.
+    let other = ["--dir", "other", "erasures"];
+    world.ok(&["--dir", "other", "append", "user-9", "T"]);
+    let empty = world.ok(&[&other[..], &["export"]].concat());
+    let empty = world.write("empty.ndjson", empty);
+    let told = world.run(&[&other[..], &["replay", empty.to_str().unwrap()]].concat());
+    assert!(
+        told.code == 0 && told.stderr.contains("the list of erasures is empty"),
+        "{}",
+        told.stderr
+    );
     let junk = world.write("junk", format!("{exported}{{}}\n"));
     assert!(world.fails(2, &["erasures", "replay", junk.to_str().unwrap()]).contains("line 3"));
 }
@@ -108,6 +119,16 @@ fn a_gap_in_what_was_announced_keeps_everything_closed_until_somebody_accepts_it
     let ran = world.run(&["verify"]);
     assert!(ran.code == 1 && ran.stdout.contains("gap in what was announced"), "{}", ran.stdout);
     world.ok(&["drill", list.to_str().unwrap()]);
+    // What people need to decide what to do; but no list that says that it is whole.
+    for args in [&["erasures"][..], &["keys"], &["backup", "list"]] {
+        let ran = world.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
+        let told = ["this is what the vault knows by itself", "nothing is served", "--past-gap"];
+        assert!(told.iter().all(|told| ran.stderr.contains(told)), "{args:?}: {}", ran.stderr);
+    }
+    for args in [&["erasures", "export"][..], &["erasures", "--stream", "user-1"]] {
+        assert!(world.fails(1, args).contains("--past-gap"), "{args:?}");
+    }
     // What is public is nobody's.
     assert!(world.ok(&["--no-vault", "read", "user-3"]).contains("UserRegistered"));
     world.fails(2, &["--past-gap", "anna@example.org", "read", "user-3"]);

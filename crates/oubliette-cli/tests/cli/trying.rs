@@ -1,4 +1,4 @@
-//! Trying a policy on an event: what would stay in clear, and whose the rest would be.
+//! Checking a policy, and trying it on an event: what would stay in clear, and whose the rest would be.
 
 use std::fs;
 
@@ -67,4 +67,28 @@ fn what_would_be_refused_is_refused_when_it_is_tried() {
     assert!(whole.contains("user-public-1, user-private-1 (split)"), "{whole}");
     let wrong = world.run(&["policy", "try", "--stream", "user-1", "--type", "X", "--data", "{"]);
     assert!(wrong.code == 2 && wrong.stderr.contains("--data"), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_a_check_finds_are_objects_for_programs() {
+    let world = World::new();
+    world.write("good.toml", "[[stream]]\nmatch = \"user-{id}\"\npublic = [\"/surname\"]\n");
+    let found = world.json(&["policy", "check", "good.toml"]).remove(0);
+    assert_eq!((&found["ok"], &found["errors"]), (&json!(true), &json!([])));
+    let warning = &found["warnings"][0];
+    assert_eq!((&warning["line"], &warning["column"]), (&json!(3), &json!(11)));
+    assert!(warning["message"].as_str().unwrap().contains("`/surname` is public"), "{warning}");
+
+    world.write("bad.toml", "[[stream]]\nmatch = \"user-{id}\"\nhold = 1\npublik = []\n");
+    let ran = world.run(&["--json", "policy", "check", "bad.toml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
+    let found = crate::world::rows(&ran.stdout).remove(0);
+    assert_eq!((&found["ok"], &found["warnings"]), (&json!(false), &json!([])));
+    let kinds: Vec<_> =
+        found["errors"].as_array().unwrap().iter().map(|e| (&e["kind"], &e["line"])).collect();
+    assert_eq!(kinds, [(&json!("not-yet"), &json!(3)), (&json!("word"), &json!(4))]);
+    // For people as it was.
+    assert!(
+        world.fails(1, &["policy", "check", "bad.toml"]).contains("bad.toml:3:1: `hold` is not")
+    );
 }

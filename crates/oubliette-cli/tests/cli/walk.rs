@@ -354,7 +354,7 @@ fn people_get_tables() {
     world.ok(&["forget", "user-456", "--reason", "asked for it", "--yes"]);
     let user = world.ok(&["read", "user-456"]);
     let lines: Vec<&str> = user.lines().collect();
-    assert!(lines[0].contains("revision") && lines[0].contains("state"), "{user}");
+    assert!(lines[0].contains("recorded (UTC)") && lines[0].contains("state"), "{user}");
     assert!(lines[2].contains("partly shredded") && lines[2].contains(r#"{"id":456"#), "{user}");
     assert!(lines[3].contains("tombstone") && lines[3].contains(": user-456, ref "), "{user}");
     assert!(!user.contains('\u{1b}'), "colours belong on terminals");
