@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs the demo in a terminal of 100 columns and draws some of its steps as SVG.
+"""Runs the demo in a terminal of 104 columns and draws some of its steps as SVG.
 
-    cargo build --release && docs/demo.py target/release/oubliette 2 8 9 > docs/demo.svg
+    cargo build --release && docs/demo.py target/release/oubliette 3 8 9 16 > docs/demo.svg
 
-Needs Python alone. The numbers are those of the steps to show; a line of dots stands for the others.
+Needs Python alone. The numbers are those of the steps to show; `…` is in place of the others.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ import sys
 import termios
 from html import escape
 
-COLUMNS, WIDTH, HEIGHT, MARGIN, BAR = 100, 8.4, 19, 22, 40
+COLUMNS, WIDTH, HEIGHT, MARGIN, BAR = 104, 8.4, 19, 22, 40
 COLOURS = {"1;36": "#7dcfff", "2": "#8b93b5", "32": "#9ece6a", "": "#d5daf0"}
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
 
@@ -64,7 +64,7 @@ def chosen(text, steps):
     shown, before = [title], 0
     for step in rest:
         if number(step) in steps:
-            shown += ["\x1b[2m    ⋮\x1b[0m"] * (number(step) > before + 1) + [step]
+            shown += ["\x1b[2m    …\x1b[0m"] * (number(step) > before + 1) + [step]
             before = number(step)
     return "\n\n".join(shown)
 

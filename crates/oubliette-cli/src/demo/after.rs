@@ -393,7 +393,7 @@ pub(super) async fn old_copy(
         Ok(keys) => format!("it opens, and has {keys} keys"),
         Err(error) => error.to_string(),
     };
-    stage.line(&format!("before, with {} keys, it opened; now: {said}", archive.keys))?;
+    stage.sentence(&format!("before, with {} keys, it opened; now: {said}", archive.keys))?;
     stage.fact("answer", said);
     let rolled_back = matches!(opened, Err(VaultError::RolledBack { .. }));
     stage.check("the old copy does not open under today's root", rolled_back)?;

@@ -204,7 +204,7 @@ pub(super) async fn conflict(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
             if *actual == paid.revision
     );
     if let Some(error) = &refused {
-        stage.line(&format!("the second is told: {error}"))?;
+        stage.sentence(&format!("the second is told: {error}"))?;
         stage.fact("conflict", error.to_string());
     }
     stage.check("the second got a conflict that tells the actual revision", conflict)?;
