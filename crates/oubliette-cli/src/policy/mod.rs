@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use oubliette::{
-    audit::Compared,
+    audit::PolicyComparison,
     policy::{Policy, PolicyError},
     vault::VaultError,
 };
@@ -127,7 +127,7 @@ async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<
 }
 
 /// What is to be said of the events that are there: the policy changes none of them.
-fn otherwise(compared: &Compared) -> Vec<String> {
+fn otherwise(compared: &PolicyComparison) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |events: u64, what: &str| {
         lines.extend((events > 0).then(|| format!("{}: {what}", output::count(events, "event"))));
