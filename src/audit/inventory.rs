@@ -71,8 +71,8 @@ pub struct KeyRow {
     pub deactivation: Option<Timestamp>,
     /// The day of its last use.
     pub last_use: String,
-    /// About how many payloads it sealed.
-    pub sealed_about: u64,
+    /// How many payloads it sealed at most: after a crash, seals that were only reserved count as well.
+    pub sealed_at_most: u64,
     /// The subjects that its own depends on.
     pub owners: Vec<Subject>,
     /// The layout of the stream when it was made.
@@ -137,8 +137,8 @@ pub struct Totals {
     pub active: u64,
     /// Forgotten subjects that are closed.
     pub forgotten: u64,
-    /// About how many payloads the living keys sealed.
-    pub sealed_about: u64,
+    /// How many payloads the living keys sealed at most.
+    pub sealed_at_most: u64,
     /// Keys of streams that should lead to a person and lead to none.
     pub ownerless: u64,
     /// Events in the store of which nothing shows that this vault wrote them; `None`: not counted.
@@ -156,7 +156,7 @@ impl Totals {
             Row::Key(key) => {
                 self.keys += 1;
                 self.active += u64::from(key.state == KeyState::Active);
-                self.sealed_about += key.sealed_about;
+                self.sealed_at_most += key.sealed_at_most;
                 self.ownerless += u64::from(key.ownerless);
             }
             Row::Forgotten(forgotten) => self.forgotten += u64::from(forgotten.closed),
@@ -212,7 +212,7 @@ fn key_row(key: KeyInfo, declares_owners: bool) -> KeyRow {
         activation: (key.state != KeyState::PreActivation).then_some(key.created),
         deactivation: key.deactivated,
         last_use: key.last_use.to_string().chars().take(10).collect(),
-        sealed_about: key.sealed_about,
+        sealed_at_most: key.sealed_at_most,
         ownerless: declares_owners && own && key.owners.is_empty(),
         owners: key.owners,
         layout: key.layout,
@@ -259,7 +259,7 @@ mod tests {
                 deactivated: None,
                 owners: vec![],
                 last_use: at,
-                sealed_about: 1,
+                sealed_at_most: 1,
                 layout: Layout::Inline,
                 policy: PolicyDigest([0; 8]),
             };

@@ -119,7 +119,8 @@ pub struct AffectedStream {
     /// The ids of the keys that die in it.
     pub keys: Vec<String>,
     /// About how many sealed parts become unreadable in it.
-    pub sealed_about: u64,
+    #[serde(rename = "sealed_about")]
+    pub sealed_at_most: u64,
     /// Whether the stream's own subject is forgotten: only then the tombstone names them.
     pub own: bool,
 }
@@ -346,7 +347,7 @@ impl Plan {
                 cause,
                 depth: cascade.depth,
                 keys: vec![],
-                sealed_about: 0,
+                sealed_at_most: 0,
                 own: false,
             };
             if cascade.spans.is_none() {
@@ -360,7 +361,7 @@ impl Plan {
                     (stream.depth, stream.cause) = (cascade.depth, cause);
                 }
                 stream.keys.push(key.id.to_string());
-                stream.sealed_about += key.sealed_about;
+                stream.sealed_at_most += key.sealed_at_most;
             }
             subjects.push(AffectedSubject {
                 begun: begun(vault, &who)?,
@@ -520,7 +521,7 @@ impl AffectedStream {
         let known: HashSet<&String> = self.keys.iter().collect();
         let new: Vec<String> = later.keys.into_iter().filter(|key| !known.contains(key)).collect();
         self.keys.extend(new);
-        self.sealed_about = self.sealed_about.max(later.sealed_about);
+        self.sealed_at_most = self.sealed_at_most.max(later.sealed_at_most);
         self.own |= later.own;
     }
 }

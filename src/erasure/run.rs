@@ -182,11 +182,18 @@ impl<S: EventStore> Oubliette<S> {
     /// depends on the subject any more: an event must say so anew.
     ///
     /// # Errors
-    /// Errors of the vault.
+    /// [`ErasureError::UnknownSubject`]; errors of the vault and the store.
     pub async fn reopen(&self, subject: &Subject) -> Result<Reopened, ErasureError> {
         let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
         let _one_at_a_time = vault.erase_alone().await;
         let generation = vault.reopen(subject).await?;
+        if generation.is_none() {
+            // A name that was mistyped, most likely.
+            refuse_own(subject)?;
+            let mut plan = Plan::make(vault, subject)?;
+            keep_existing(&self.layer, &mut plan).await?;
+            refuse_unknown(vault, &plan)?;
+        }
         let lost = generation.is_some() && vault.lost_its_owners(subject)?;
         let stream = subject.stream();
         let owner_events = if lost { self.policy().owner_events(&stream) } else { Vec::new() };
@@ -230,6 +237,20 @@ impl<S: EventStore> Oubliette<S> {
         };
         let task = runtime::spawn(run).map_err(VaultError::from)?;
         task.await.map_err(|_| ErasureError::Interrupted)?
+    }
+
+    /// Has the event store told again what the vault knows of erasures: all are announced once more, and each
+    /// tombstone that is not there is set. For a store that was put back to before them, or lost events.
+    ///
+    /// # Errors
+    /// As [`Oubliette::resume`]. What waits for the store then is told when the layer opens.
+    pub async fn tell_again(&self) -> Result<(), ErasureError> {
+        let vault = self.layer.vault().ok_or(ErasureError::NoVault)?;
+        {
+            let _one_at_a_time = vault.erase_alone().await;
+            vault.change_keys(vault.signing_history()?, &[], true, None).await?;
+        }
+        self.resume().await.map(drop)
     }
 
     /// The records of all erasures that are decided, in the order of the instants at which they were, by the clock.
@@ -312,6 +333,12 @@ async fn forget<S: EventStore>(
     let (erasure, reason) = (ErasureId::now(), reason.to_owned());
     let mut journal = Journal::new(erasure, reason, plan).map_err(VaultError::from)?;
     journal.write(vault).await?;
+    // No line that is logged has a name.
+    tracing::info!(
+        %erasure, keys = journal.plan.keys(), subjects = journal.plan.subjects.len(),
+        streams = journal.plan.streams.len(),
+        "an erasure is decided"
+    );
     carry_out(layer, vault, &mut journal, Some(closure), progress).await
 }
 
@@ -484,12 +511,16 @@ async fn carry_out<S: EventStore>(
             let mut record = ErasureRecord::of(journal);
             let announced = announce(layer, vault, journal, &destruction, &mut record, &mut mark);
             record.announced = announced.await?;
+            if record.announced {
+                tracing::info!(erasure = %journal.erasure, "the erasure is announced in the event store");
+            }
             ErasureRecord { destroyed: true, ..record }
         }
     };
     let destroyed = vault.destroy(&destruction, &record.to_memo()?).await?;
     drop(closure);
     record.epoch.get_or_insert(destroyed.epoch);
+    tracing::info!(erasure = %journal.erasure, epoch = destroyed.epoch, "its keys are destroyed");
 
     progress(Progress::Destroyed { tombstones: journal.plan.streams.len() });
     if let Err(error) = set_tombstones(layer, vault, journal, progress).await {
@@ -508,6 +539,10 @@ async fn carry_out<S: EventStore>(
     );
     noted.and(marked)?;
     journal.remove(vault).await?;
+    tracing::info!(
+        erasure = %journal.erasure, tombstones = journal.plan.streams.len(),
+        "its tombstones are set, and the erasure is done"
+    );
     let erased = Erased {
         subject: journal.plan.subject.clone(),
         erasure: journal.erasure,

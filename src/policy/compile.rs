@@ -9,6 +9,7 @@ use super::{
     Problem, Warning,
     check::{sample, sample_captures},
     file::{FieldRule, OnOwnerForgotten, Otherwise, OwnerRule, PolicyFile, StreamRule},
+    identifying::is_identifying,
     load::{Mistake, place},
     path::{PathPattern, PathStep},
     pattern::NamePattern,
@@ -33,39 +34,6 @@ pub(super) const PUBLIC_METADATA: &[&str] = &[
 
 /// The longest padding: what a token may grow by is what every token may grow by.
 const MAX_PAD: u32 = 1024 * 1024;
-
-/// Words that in a public field's name make one think of a person.
-const IDENTIFYING: &[&str] = &[
-    "name",
-    "surname",
-    "mail",
-    "email",
-    "phone",
-    "telephone",
-    "mobile",
-    "iban",
-    "account number",
-    "firstname",
-    "lastname",
-    "birthdate",
-    "birthday",
-    "dob",
-    "address",
-    "street",
-    "birth",
-    "plate",
-    "passport",
-    "ssn",
-    "tax",
-    "ip",
-    "login",
-    "username",
-    "avatar",
-    "photo",
-    "latitude",
-    "longitude",
-    "location",
-];
 
 /// Compiles a file. The rules may only be used where there are no mistakes.
 pub(super) fn compile(file: &PolicyFile, text: &str) -> (Rules, Vec<Mistake>) {
@@ -313,6 +281,7 @@ impl Compiler<'_> {
             otherwise: rule.otherwise.as_ref().map(|otherwise| *otherwise.get_ref()),
             owners,
             any_owner,
+            card_like_ids: rule.card_like_ids,
             cut,
             types,
         })
@@ -456,9 +425,7 @@ impl Compiler<'_> {
             PathStep::Key(key) => Some(key),
             PathStep::Any => None,
         });
-        let Some(named) = named else { return };
-        let words = words(named);
-        if IDENTIFYING.iter().any(|word| words.contains(&format!(" {word} "))) {
+        if named.is_some_and(|name| is_identifying(name)) {
             let message =
                 format!("`{place}` is public and may identify somebody (GDPR, Recital 26)");
             self.warn(at, message);
@@ -478,23 +445,4 @@ fn shows_something(rule: &StreamRule) -> bool {
             .types
             .values()
             .any(|of_type| listed(&of_type.public) || of_type.field.as_deref().is_some_and(shown))
-}
-
-/// The words of a key in lower case, each between spaces: `firstName` is ` first name `.
-fn words(key: &str) -> String {
-    let mut words = String::from(" ");
-    let mut lower = false;
-    for character in key.chars() {
-        if character.is_uppercase() && lower {
-            words.push(' ');
-        }
-        lower = character.is_lowercase();
-        if character.is_alphanumeric() {
-            words.extend(character.to_lowercase());
-        } else {
-            words.push(' ');
-        }
-    }
-    words.push(' ');
-    words
 }

@@ -107,6 +107,16 @@ impl fmt::Display for Warning {
     }
 }
 
+/// A number that passes for a card's by chance can be allowed, in the names of streams and subjects.
+fn or_allowed(looks: PersonalData, what: &str) -> &'static str {
+    match looks {
+        PersonalData::Card if ["stream name", "subject", "owner"].contains(&what) => {
+            "; or, where such ids are no cards, say `card_like_ids = true` in the stream's rule"
+        }
+        _ => "",
+    }
+}
+
 /// Why the policy refuses an event. No message holds anything of the payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -126,7 +136,10 @@ pub enum PolicyRefusal {
         what: &'static str,
     },
     /// A name that is never encrypted looks like personal data. The name is not repeated.
-    #[error("the {what} looks like {looks}; it is never encrypted, so use an opaque id")]
+    #[error(
+        "the {what} looks like {looks}; it is never encrypted, so use an opaque id{}",
+        or_allowed(*looks, what)
+    )]
     LooksPersonal {
         /// Which name.
         what: &'static str,

@@ -51,6 +51,10 @@ pub(crate) struct StreamRule {
     /// Fields with a rule of their own.
     #[serde(default)]
     pub field: Vec<Spanned<FieldRule>>,
+    /// Whether ids in the streams' names may look like numbers of payment cards. Absent from the digest where it
+    /// is not said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub card_like_ids: bool,
     /// What is different for some event types, by type.
     #[serde(default, rename = "type")]
     pub types: BTreeMap<Spanned<String>, TypeRule>,

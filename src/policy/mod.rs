@@ -14,12 +14,14 @@ mod cut;
 mod error;
 mod explain;
 mod file;
+mod identifying;
 mod load;
 mod path;
 mod pattern;
 pub(crate) mod personal_data;
 mod pieces;
 mod rules;
+mod sample;
 mod template;
 
 use std::{path::Path, sync::Arc};
@@ -28,6 +30,7 @@ pub(crate) use cut::{Body, CutEvent, EventFacts, Part};
 pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
 pub use explain::{Explanation, SealedFor};
 pub use personal_data::PersonalData;
+pub use sample::{FitsNothing, PolicySample};
 
 use crate::event::{
     EventType, Json, Layout, OwnerChange, Payload, PolicyDigest, StreamName, Subject,

@@ -66,6 +66,20 @@ impl PathPattern {
         })
     }
 
+    /// Whether there is anything where it points to.
+    pub(super) fn finds(&self, root: Node<'_>) -> bool {
+        fn below(node: Node<'_>, steps: &[PathStep]) -> bool {
+            match steps {
+                [] => true,
+                [PathStep::Any, rest @ ..] => node.children().any(|child| below(child, rest)),
+                [PathStep::Key(key), rest @ ..] => {
+                    child(node, key).is_some_and(|child| below(child, rest))
+                }
+            }
+        }
+        below(root, &self.steps)
+    }
+
     /// Whether every place that `other` names lies at or within a place that this one names.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.steps.len() <= other.steps.len()

@@ -3,6 +3,8 @@
 //! A capture stands for one or more characters and never for a `/`. It ends where the literal
 //! after it first occurs; the last capture ends with the name.
 
+use std::fmt;
+
 use crate::event::normalized;
 
 /// A parsed pattern: `literals[0] {captures[0]} literals[1] … literals[n]`.
@@ -10,6 +12,18 @@ use crate::event::normalized;
 pub(super) struct NamePattern {
     literals: Vec<String>,
     captures: Vec<String>,
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, literal) in self.literals.iter().enumerate() {
+            f.write_str(literal)?;
+            if let Some(capture) = self.captures.get(at) {
+                write!(f, "{{{capture}}}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl NamePattern {

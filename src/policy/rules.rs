@@ -29,6 +29,8 @@ pub(super) struct Rule {
     pub(super) otherwise: Option<Otherwise>,
     pub(super) owners: Vec<Owner>,
     pub(super) any_owner: bool,
+    /// Names of these streams may look like numbers of payment cards.
+    pub(super) card_like_ids: bool,
     pub(super) cut: FieldRules,
     pub(super) types: HashMap<String, FieldRules>,
 }

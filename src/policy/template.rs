@@ -70,6 +70,14 @@ impl Template {
         }
     }
 
+    /// Its places in the payload.
+    pub(super) fn pointers(&self) -> impl Iterator<Item = &PathPattern> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Pointer(pointer) => Some(pointer),
+            Piece::Literal(_) | Piece::Capture(_) => None,
+        })
+    }
+
     /// Whether the result depends on the stream's name alone.
     pub(super) fn is_of_the_name(&self) -> bool {
         !self.pieces.iter().any(|piece| matches!(piece, Piece::Pointer(_)))

@@ -198,7 +198,7 @@ impl Shared {
         let mut info = entry.info(subject);
         let warm = self.cache.peek_warm(&(info.stream.clone(), info.subject.clone()));
         if let Some(warm) = warm.filter(|warm| warm.key.id() == info.id) {
-            info.sealed_about = warm.used();
+            info.sealed_at_most = warm.used();
             info.last_use = info.last_use.max(day(warm.last_day()));
         }
         info

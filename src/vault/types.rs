@@ -192,7 +192,7 @@ pub struct KeyInfo {
     pub last_use: Timestamp,
     /// About how many payloads it sealed: never less than it did, by at most one reservation
     /// more.
-    pub sealed_about: u64,
+    pub sealed_at_most: u64,
     /// The layout noted with it.
     pub layout: Layout,
     /// The policy noted with it.

@@ -113,7 +113,7 @@ fn in_words(totals: &Totals) -> String {
         "{} ({} active), at most {}, {} forgotten",
         output::count(totals.keys, "key"),
         totals.active,
-        output::count(totals.sealed_about, "sealed payload"),
+        output::count(totals.sealed_at_most, "sealed payload"),
         output::count(totals.forgotten, "subject"),
     );
     if totals.ownerless > 0 {
@@ -167,7 +167,7 @@ fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
     let owners = if key.ownerless { "none!".to_owned() } else { names(&key.owners) };
     // Since when it is what it is, where that is known.
     let since = match key.state {
-        KeyStanding::Active => key.activation,
+        KeyState::Active => key.activation,
         _ => key.deactivation,
     };
     vec![
@@ -177,7 +177,7 @@ fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
         state,
         cell(since.as_ref().map(day).unwrap_or_default()),
         cell(&key.last_use),
-        number(format!("≤{}", key.sealed_about)),
+        number(format!("≤{}", key.sealed_at_most)),
         cell(owners),
     ]
 }
@@ -239,7 +239,7 @@ struct CsvRow {
     deactivation: String,
     destruction: String,
     last_use: String,
-    sealed_about: Option<u64>,
+    sealed_at_most: Option<u64>,
     owners: String,
     ownerless: Option<bool>,
     layout: String,
@@ -279,7 +279,7 @@ fn csv(rows: impl Iterator<Item = Result<Row, AuditError>>, out: &mut Out) -> Re
                 activation: instant(key.activation),
                 deactivation: instant(key.deactivation),
                 last_use: key.last_use,
-                sealed_about: Some(key.sealed_about),
+                sealed_at_most: Some(key.sealed_at_most),
                 owners: names(&key.owners),
                 ownerless: Some(key.ownerless),
                 layout: key.layout.to_string(),

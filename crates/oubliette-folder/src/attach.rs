@@ -51,7 +51,7 @@ impl DataFolder {
         let settings = self.settings(Some(vault.id().to_string()), &root)?;
         let noted = Noted::nothing().with(settings);
         make_folder(&self.path)?;
-        self.rehearse_note(&noted)?;
+        self.rehearse_memo(&noted)?;
         store.set_meta(VAULT_OF_STORE, &vault.id().to_string()).await?;
         match &given {
             Some(given) => drop(self.adopt(&vault, given).await?),

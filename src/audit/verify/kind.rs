@@ -314,7 +314,8 @@ impl Defect {
             Self::TombstonesMissing => {
                 "the keys are destroyed all the same, but readers of these streams are not told: the \
                  event store was put back to before the erasure, lost events, or somebody changed them; restore \
-                 a newer copy of it, if there is one"
+                 a newer copy of it, if there is one, or have the vault set them again with \
+                 `oubliette erasures repeat`"
             }
             Self::TombstonesDue => {
                 "open the folder with the event store at hand (`read` will do): it is tried each time, and a \
@@ -337,7 +338,8 @@ impl Defect {
             Self::AnnouncementMissing => {
                 "a vault that is restored from an earlier backup will not learn of it from this event store: \
                  the store was put back, lost events, or somebody changed or removed it. Restore a newer copy \
-                 of the store, if there is one; keep what `oubliette erasures export` writes, and give it to \
+                 of the store, if there is one, or have the vault announce its erasures again with \
+                 `oubliette erasures repeat`; keep what `oubliette erasures export` writes, and give it to \
                  each restoration (`--erasures`)"
             }
             Self::ForeignTombstone => {

@@ -182,7 +182,7 @@ impl KeyEntry {
             generation: self.generation,
             created: self.created,
             last_use: day(self.last_day),
-            sealed_about: self.reserved,
+            sealed_at_most: self.reserved,
             layout: self.layout,
             policy: self.policy,
         }

@@ -108,7 +108,7 @@ async fn a_key_of_any_class_opens_and_is_listed_and_dies_with_its_subject() {
     assert!(!ids.contains(&key(&vault, "room", "user-1").await.unwrap().id()));
     for (id, class) in ids.iter().zip(classes()).skip(1) {
         let info = listed(&vault, *id);
-        assert_eq!((info.class, info.sealed_about), (class, 3));
+        assert_eq!((info.class, info.sealed_at_most), (class, 3));
     }
     let secrets: Vec<_> = ids.iter().map(|id| *live(vault.opening_key(*id)).secret()).collect();
     let erasure = forget(&vault, "user-1").await;

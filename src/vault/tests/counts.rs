@@ -14,7 +14,7 @@ async fn sealed(vault: &Vault, seals: u32) -> KeyId {
 }
 
 fn counted(vault: &Vault) -> u64 {
-    vault.keys_of(&subject("user-1")).unwrap()[0].sealed_about
+    vault.keys_of(&subject("user-1")).unwrap()[0].sealed_at_most
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn counts_survive_a_cache_too_small_for_them() {
     let vault = over(&tree);
     for n in 0..300 {
         let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
-        assert_eq!((keys.len(), keys[0].sealed_about), (1, 4));
+        assert_eq!((keys.len(), keys[0].sealed_at_most), (1, 4));
     }
 }
 
@@ -100,7 +100,7 @@ async fn a_new_key_that_gives_way_to_another_is_not_written_for_that() {
     let vault = over(&tree);
     for n in 0..300 {
         let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
-        assert_eq!(keys[0].sealed_about, 65, "one seal, and 64 in reserve");
+        assert_eq!(keys[0].sealed_at_most, 65, "one seal, and 64 in reserve");
     }
 }
 
@@ -117,12 +117,12 @@ async fn a_key_that_is_wanted_again_after_it_gave_way_goes_on_counting() {
         }
     }
     let keys = vault.keys_of(&subject("user-7")).unwrap();
-    assert!(keys[0].sealed_about >= 40, "{} counted, 40 sealed", keys[0].sealed_about);
+    assert!(keys[0].sealed_at_most >= 40, "{} counted, 40 sealed", keys[0].sealed_at_most);
     drop(vault);
     let vault = over(&tree);
     for n in 0..300 {
         let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
-        assert_eq!(keys[0].sealed_about, 40);
+        assert_eq!(keys[0].sealed_at_most, 40);
     }
 }
 
@@ -141,8 +141,8 @@ async fn a_key_near_its_limit_is_replaced_and_opens_still() {
     }
     let keys = vault.keys_of(&subject("user-1")).unwrap();
     assert_eq!(keys.len(), 12);
-    assert!(keys.iter().all(|key| key.sealed_about <= 100));
-    assert_eq!(keys.iter().map(|key| key.sealed_about).sum::<u64>(), 1101);
+    assert!(keys.iter().all(|key| key.sealed_at_most <= 100));
+    assert_eq!(keys.iter().map(|key| key.sealed_at_most).sum::<u64>(), 1101);
     live(vault.opening_key(first));
     let last = sealed(&vault, 1).await;
     drop(vault);

@@ -36,7 +36,7 @@ async fn a_vault_in_a_folder_opens_again_with_everything() {
     assert_eq!(vault.pseudonym(&subject("user-2")), pseudonym);
     assert_eq!(live(vault.opening_key(kept.id())).secret(), kept.secret());
     assert_eq!(key(&vault, "user-1", "user-1").await.unwrap().id(), kept.id());
-    assert_eq!(vault.keys_of(&subject("user-1")).unwrap()[0].sealed_about, 2);
+    assert_eq!(vault.keys_of(&subject("user-1")).unwrap()[0].sealed_at_most, 2);
     assert_eq!(shredded(vault.opening_key(gone.id())), erasure);
     assert_eq!(vault.memos(MemoKind::Journal).unwrap()[0].1.len(), 40_000);
     let tenures = vault.subject_state(&subject("account-1")).unwrap().tenures;

@@ -90,7 +90,7 @@ async fn nothing_more_is_sealed_under_a_spared_key() {
         // What it did not use is given back.
         vault.flush().await.unwrap();
         let info = vault.key_info(spared).unwrap().unwrap();
-        assert_eq!(info.sealed_about, 1);
+        assert_eq!(info.sealed_at_most, 1);
     }
 }
 

@@ -347,7 +347,7 @@ pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
                     key.subject.to_string(),
                     key.generation.to_string(),
                     format!("{:?}", key.state).to_lowercase(),
-                    format!("about {}", key.sealed_about),
+                    format!("≤{}", key.sealed_at_most),
                     key.owners.iter().map(|owner| owner.as_str()).collect::<Vec<_>>().join(", "),
                 ]);
                 subjects.push(key.subject);

@@ -56,6 +56,16 @@ pub(super) struct ErasuresArgs {
 
 #[derive(Debug, Subcommand)]
 enum ErasuresCommand {
+    /// Announce all erasures again, and set tombstones that are missing
+    #[command(after_help = "\
+Example:
+  oubliette erasures repeat
+
+For an event store that was put back to an earlier state, or lost events, where
+`verify` finds tombstones or announcements missing and nobody has a newer copy
+of it. The vault says again what it knows; nobody is forgotten by it, and what
+is there already is not doubled but for announcements.")]
+    Repeat,
     /// Write all erasures, sealed and without names, one a line: only this vault can read them
     Export,
     /// Apply erasures from a file again, those that the vault does not know
@@ -73,7 +83,7 @@ impl ErasuresArgs {
     pub(super) fn touches(&self) -> Touches {
         match self.command {
             None | Some(ErasuresCommand::Export) => Touches::Vault,
-            Some(ErasuresCommand::Replay { .. }) => Touches::Changes,
+            Some(ErasuresCommand::Replay { .. } | ErasuresCommand::Repeat) => Touches::Changes,
         }
     }
 }
@@ -89,6 +99,7 @@ pub(super) async fn run(
             None => list(globals, out).await,
         },
         Some(ErasuresCommand::Export) => write(globals, out).await,
+        Some(ErasuresCommand::Repeat) => repeat(globals, out).await,
         Some(ErasuresCommand::Replay { file, even_cut }) => {
             apply(globals, file, *even_cut, out).await
         }
@@ -132,6 +143,21 @@ async fn list(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
         note(false, "nobody was forgotten here");
     } else {
         out.table(table)?;
+    }
+    Ok(())
+}
+
+async fn repeat(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
+    let store = globals.open_existing().await?;
+    store.tell_again().await?;
+    let erasures = store.erasures()?.len() as u64;
+    let did =
+        format!("{} announced again, with all tombstones", output::count(erasures, "erasure"));
+    out.did(&did);
+    if globals.json {
+        out.json(&serde_json::json!({ "erasures": erasures }))?;
+    } else {
+        out.line(&did)?;
     }
     Ok(())
 }

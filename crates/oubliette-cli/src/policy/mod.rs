@@ -1,5 +1,6 @@
 //! Checking a policy, trying it on an event, and making one the folder's.
 
+mod sample;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -34,12 +35,21 @@ enum PolicyCommand {
 Examples:
   oubliette policy check policy.toml
   oubliette policy check policy.toml --json | jq '.errors[].line'
+  oubliette policy check policy.toml --sample events.ndjson
+      (rows as `import` takes them, or `read-all --json` writes them)
 
-Exit code 1 where it has errors; warnings are no errors.")]
+With a sample it says what of the policy fits none of its events, a pointer that
+is misspelled, say, and which events would be refused.
+
+Exit code 1 where it has errors, or where an event would be refused; warnings
+are no errors.")]
     Check {
         /// The policy, TOML
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Events to try it on, one JSON object a line; `-` is stdin
+        #[arg(long, value_name = "FILE|-")]
+        sample: Option<PathBuf>,
     },
     /// Make a policy the one that the folder works under
     #[command(after_help = "\
@@ -82,7 +92,7 @@ pub(super) async fn run(
     out: &mut Out,
 ) -> Result<(), CliError> {
     match args.command {
-        PolicyCommand::Check { file } => check(globals, &file, out),
+        PolicyCommand::Check { file, sample } => check(globals, &file, sample.as_deref(), out),
         PolicyCommand::Try(args) => trial::run(globals, args, out),
         PolicyCommand::Adopt { file } => adopt(globals, file.as_deref(), out).await,
         PolicyCommand::Show => show(globals, out).await,
@@ -159,7 +169,12 @@ async fn show(globals: &Globals, out: &mut Out) -> Result<(), CliError> {
     Ok(())
 }
 
-fn check(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliError> {
+fn check(
+    globals: &Globals,
+    file: &Path,
+    sample: Option<&Path>,
+    out: &mut Out,
+) -> Result<(), CliError> {
     let name = file.display().to_string();
     let policy = match Policy::load(file) {
         Err(wrong) if globals.json => {
@@ -171,22 +186,33 @@ fn check(globals: &Globals, file: &Path, out: &mut Out) -> Result<(), CliError> 
         policy => policy?,
     };
     let digest = policy.digest().to_string();
+    let sampled = sample.map(|sample| sample::try_on(&policy, sample)).transpose()?;
     if globals.json {
         let warnings = policy.warnings().iter().map(|warning| {
             json!({ "line": warning.line, "column": warning.column, "message": warning.message })
         });
-        out.json(&json!({
+        let mut found = json!({
             "file": name, "ok": true, "digest": digest,
             "errors": [], "warnings": warnings.collect::<Vec<_>>(),
-        }))?;
-        return Ok(());
+        });
+        if let Some(sampled) = &sampled {
+            found["sample"] = sampled.as_json();
+        }
+        out.json(&found)?;
+    } else {
+        let style = stdout_style();
+        for warning in policy.warnings() {
+            out.line(&format!("{} {name}:{warning}", style.yellow("warning:")))?;
+        }
+        if let Some(sampled) = &sampled {
+            sampled.as_text().iter().try_for_each(|line| out.line(line))?;
+        }
+        out.line(&format!("{} {name}, digest {digest}", style.green("good:")))?;
     }
-    let style = stdout_style();
-    for warning in policy.warnings() {
-        out.line(&format!("{} {}:{warning}", style.yellow("warning:"), file.display()))?;
+    match sampled {
+        Some(sampled) if sampled.is_refused() => Err(CliError::Told(Exit::Failed)),
+        _ => Ok(()),
     }
-    out.line(&format!("{} {}, digest {digest}", style.green("good:"), file.display()))?;
-    Ok(())
 }
 
 fn as_object(error: &PolicyError) -> serde_json::Value {

@@ -161,7 +161,7 @@ fn what_an_old_table_loses_is_said() {
     let told = "not taken: `position` of 4 rows, `recorded` of 4 rows. The store numbers and dates";
     assert!(ran.stderr.contains(told) && !ran.stderr.contains("`revision`"), "{}", ran.stderr);
     let json = world.feed(&["--json", "import", "-", "--source", "s"], &lines[0]);
-    let summary = crate::world::rows(&json.stdout).remove(0);
+    let summary = rows(&json.stdout).remove(0);
     assert_eq!(summary["not_taken"], serde_json::json!({"position": 1, "recorded": 1}));
     assert_eq!(ran.stderr.matches("is a text that holds JSON").count(), 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("line 2: "), "{}", ran.stderr);

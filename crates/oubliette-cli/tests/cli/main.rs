@@ -28,6 +28,7 @@ mod old_table;
 mod options;
 mod owners;
 mod programs;
+mod repeating;
 mod rolled_back;
 mod root;
 mod rotation;

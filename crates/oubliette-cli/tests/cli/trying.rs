@@ -92,3 +92,88 @@ fn what_a_check_finds_are_objects_for_programs() {
         world.fails(1, &["policy", "check", "bad.toml"]).contains("bad.toml:3:1: `hold` is not")
     );
 }
+
+#[test]
+fn a_sample_shows_what_of_a_policy_fits_nothing_and_which_events_it_refuses() {
+    let world = World::new();
+    let policy = r#"
+[[stream]]
+match  = "user-{id}"
+public = ["/colour", "/contry"]
+[[stream]]
+match  = "account-{id}"
+public = ["/amount"]
+owner  = [ { event = "Opend", add = "{/owner}" } ]
+"#;
+    world.write("policy.toml", policy);
+    let rows = r#"{"stream":"user-1","type":"T","data":{"colour":1,"country":"DE"}}
+
+{"stream":"account-1","type":"Opened","data":{"owner":"user-1","amount":1}}
+{"stream":"anna@example.org","type":"T","data":{}}
+{"stream":"user-2","type":"SubjectForgotten","foreign":{}}
+"#;
+    world.write("events.ndjson", rows);
+    let check = ["policy", "check", "policy.toml", "--sample", "events.ndjson"];
+    let ran = world.run(&[&["--json"], &check[..]].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, ""), "{}", ran.stdout);
+    let sample = &crate::world::rows(&ran.stdout)[0]["sample"];
+    let unfit = |rule: &str, word: &str, says: &str| json!({ "rule": rule, "events": 1, "word": word, "says": says });
+    assert_eq!(
+        sample["fits_nothing"],
+        json!([unfit("user-{id}", "public", "/contry"), unfit("account-{id}", "owner", "Opend"),])
+    );
+    assert_eq!((&sample["events"], &sample["without_rule"]), (&json!(3), &json!(1)));
+    assert_eq!(sample["refused"][0]["line"], 4);
+    let told = world.run(&check).stdout;
+    for line in [
+        "sample: 3 events, 1 without a rule",
+        "`public` of `user-{id}`: `/contry` fits nothing in 1 event",
+        "line 4 would be refused: the stream name looks like an e-mail address",
+    ] {
+        assert!(told.contains(line), "{told}");
+    }
+    assert!(!told.contains("anna"), "{told}");
+    // What `read-all --json` writes is a sample, and so is stdin.
+    world.ok(&["--policy", "policy.toml", "append", "user-1", "T", "--data", r#"{"colour":1}"#]);
+    let all = world.ok(&["read-all", "--json"]);
+    let fed = world.feed(&["policy", "check", "policy.toml", "--sample", "-"], all);
+    assert!(
+        fed.code == 0 && fed.stdout.contains("no event is in a stream `account-{id}`"),
+        "{}",
+        fed.stdout
+    );
+    for (wrong, why) in [("{", "line 1 of the sample"), ("\n[]", "line 2 of the sample")] {
+        let fed = world.feed(&["policy", "check", "policy.toml", "--sample", "-"], wrong);
+        assert!(fed.code == 2 && fed.stderr.contains(why), "{}", fed.stderr);
+    }
+    world.fails(1, &["policy", "check", "policy.toml", "--sample", "nowhere"]);
+}
+
+#[test]
+fn ids_of_sixteen_digits_that_pass_for_cards_can_be_allowed_by_a_rule() {
+    let world = World::new();
+    let (card, other) = ("order-4111111111111111", "parcel-4111111111111111");
+    let refused = world.fails(1, &["append", card, "Placed"]);
+    assert!(
+        refused.contains("a payment card's number") && refused.contains("card_like_ids"),
+        "{refused}"
+    );
+    let policy = "[[stream]]\nmatch = \"order-{id}\"\ncard_like_ids = true\n\
+                  [[stream]]\nmatch = \"case-{id}\"\nsubject = \"order-{/order}\"\n";
+    world.write("policy.toml", policy);
+    world.ok(&["--policy", "policy.toml", "append", card, "Placed"]);
+    world.ok(&["append", "case-1", "Opened", "--data", r#"{"order":"4111111111111111"}"#]);
+    world.ok(&["forget", card, "--reason", "asked", "--yes"]);
+    // Only there, and only cards.
+    assert!(world.fails(1, &["append", other, "Sent"]).contains("payment card"));
+    assert!(world.fails(1, &["append", "order-anna@example.org", "T"]).contains("e-mail address"));
+    let typed = world.fails(1, &["append", "order-1", "4111111111111111"]);
+    assert!(typed.contains("event type") && !typed.contains("card_like_ids"), "{typed}");
+    // What is not said does not change the name of a policy.
+    world.write("one.toml", "[[stream]]\nmatch = \"order-{id}\"\n");
+    world.write("two.toml", "[[stream]]\nmatch = \"order-{id}\"\ncard_like_ids = false\n");
+    world.write("three.toml", "[[stream]]\nmatch = \"order-{id}\"\ncard_like_ids = true\n");
+    let digest = |file: &str| world.json(&["policy", "check", file])[0]["digest"].clone();
+    assert_eq!(digest("one.toml"), digest("two.toml"));
+    assert_ne!(digest("one.toml"), digest("three.toml"));
+}

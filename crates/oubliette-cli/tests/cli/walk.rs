@@ -149,6 +149,9 @@ fn a_reopened_subject_begins_anew() {
     assert!(events[0].get("shredded").is_some());
     assert_eq!(events[2]["data"], json!({"town": "Bremen"}));
     assert!(world.json(&["reopen", "user-7"])[0]["generation"].is_null());
+    // A mistyped name is no success.
+    let unknown = world.fails(1, &["reopen", "user-465"]);
+    assert!(unknown.contains("user-465"), "{unknown}");
 }
 
 #[test]
