@@ -1,13 +1,13 @@
 //! The root slot: where it is, what wraps it, its mirrors.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use oubliette::vault::{Kek, MirrorState, Vault, VaultError};
 
 use super::{
     allowed::Touches,
-    asking::{passphrase, refuse_unasked},
+    asking::{passphrase, refuse_dash, refuse_unasked},
     exit::CliError,
     kek::KekParser,
     open::{Globals, Store},
@@ -27,6 +27,7 @@ Examples:
       --ciphertext-blob fileb:///etc/kek.bin --output text'
   oubliette root mirror add /media/stick/oubliette.root
   oubliette root mirror retire /media/stick/oubliette.root
+  oubliette root move /safe/oubliette.root
   oubliette root counter bind tpm:0x01500020
   oubliette --dir staging root own")]
 pub(super) struct RootArgs {
@@ -68,6 +69,20 @@ what wraps it, and the new one as well.")]
         /// Where it is to be; without it, in the user's state directory
         #[arg(value_name = "PLACE")]
         place: Option<PathBuf>,
+    },
+    /// Move the slot to another file, and destroy the one before
+    #[command(after_help = "\
+Example:
+  oubliette root move /safe/bank.root
+
+Nobody may have the vault open. On the way both files hold the root, and each is
+known by name; then the one before is overwritten and removed. If that is cut
+off, repeat it, or finish it with `root mirror retire` of the file before. What
+wraps the root key, its mirrors and its counter stay as they are.")]
+    Move {
+        /// The file where it is to be
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
     },
     /// Have a TPM's counter tell of a rollback of vault and slot together
     Counter(CounterArgs),
@@ -133,7 +148,7 @@ impl RootArgs {
     pub(super) fn touches(&self) -> Touches {
         match self.what {
             None => Touches::Vault,
-            Some(What::Own { .. }) => Touches::Places,
+            Some(What::Own { .. } | What::Move { .. }) => Touches::Places,
             Some(What::Kek { .. } | What::Mirror(_) | What::Counter(_)) => Touches::Changes,
         }
     }
@@ -142,6 +157,9 @@ impl RootArgs {
 pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Result<(), CliError> {
     if let Some(What::Own { place }) = &args.what {
         return own(globals, place.clone(), out).await;
+    }
+    if let Some(What::Move { to }) = &args.what {
+        return move_to(globals, to, out).await;
     }
     if let Some(What::Counter(CounterArgs { what: CounterWhat::Bind { index } })) = &args.what {
         judge(index)?;
@@ -161,7 +179,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
     let vault = vault(&store)?;
     let mut kek = globals.folder().kek()?;
     match &args.what {
-        None | Some(What::Own { .. }) => {}
+        None | Some(What::Own { .. } | What::Move { .. }) => {}
         Some(What::Kek { new }) => {
             let given = match new {
                 Kek::Passphrase => Some(passphrase(NEW_PASSPHRASE, true)?),
@@ -212,7 +230,7 @@ pub(super) async fn run(globals: &Globals, args: &RootArgs, out: &mut Out) -> Re
 /// What was done, for whoever is not shown what came of it.
 fn did(what: &Option<What>) -> Option<String> {
     Some(match what.as_ref()? {
-        What::Own { .. } => return None,
+        What::Own { .. } | What::Move { .. } => return None,
         What::Kek { new } => format!("the root key is wrapped by the new KEK now (--kek '{new}')"),
         What::Mirror(MirrorArgs { what: MirrorWhat::Add { path } }) => {
             format!("{} is a mirror of the root slot now", path.display())
@@ -227,6 +245,27 @@ fn did(what: &Option<What>) -> Option<String> {
             "the root slot is bound to no counter any more".to_owned()
         }
     })
+}
+
+async fn move_to(globals: &Globals, to: &Path, out: &mut Out) -> Result<(), CliError> {
+    refuse_dash("FILE", to)?;
+    let folder = globals.unlocked()?;
+    let moved = globals.patiently(async || folder.move_root(to.to_owned()).await).await?;
+    let to = std::path::absolute(to)?.display().to_string();
+    let did = match &moved {
+        Some(from) => {
+            format!("root slot   {to} (moved from {}, which is destroyed)", from.display())
+        }
+        None => format!("root slot   {to} (it is there already)"),
+    };
+    out.did(&did);
+    if globals.json {
+        let from = moved.map(|from| from.display().to_string());
+        out.json(&serde_json::json!({ "root": to, "from": from }))?;
+    } else {
+        out.line(&did)?;
+    }
+    Ok(())
 }
 
 async fn own(globals: &Globals, place: Option<PathBuf>, out: &mut Out) -> Result<(), CliError> {

@@ -11,6 +11,7 @@ mod error;
 mod folder;
 mod making;
 mod manifest;
+mod moving;
 mod operator;
 mod pages;
 mod policy;

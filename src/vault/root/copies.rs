@@ -412,6 +412,10 @@ impl State {
     /// Adds the mirrors that the slot notes to those that the caller named.
     fn note_mirrors(&mut self, noted: Option<&Vec<Noted>>) {
         for noted in noted.into_iter().flatten() {
+            // A mirror that became the slot itself.
+            if self.place.is_file(&noted.name) {
+                continue;
+            }
             let mut mirror = Mirror::noted(noted);
             match self.mirrors.iter_mut().find(|known| known.name == noted.name) {
                 Some(given) => {

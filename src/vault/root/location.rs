@@ -87,6 +87,19 @@ impl Location {
         }
     }
 
+    /// Whether it is the file that a slot notes by this name.
+    pub(super) fn is_file(&self, name: &str) -> bool {
+        match self {
+            Self::Config(SlotLocation::File(path)) => {
+                std::path::absolute(path).is_ok_and(|path| path.to_str() == Some(name))
+            }
+            #[cfg(any(feature = "tpm", feature = "pkcs11"))]
+            Self::Config(_) => false,
+            #[cfg(test)]
+            Self::Test => false,
+        }
+    }
+
     pub(super) fn length(&self) -> usize {
         match self {
             Self::Config(SlotLocation::File(_)) => super::sector::SECTOR_BYTES,

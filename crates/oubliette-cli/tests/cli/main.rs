@@ -31,6 +31,7 @@ mod programs;
 mod repeating;
 mod rolled_back;
 mod root;
+mod root_move;
 mod rotation;
 mod runbook;
 mod second_reader;

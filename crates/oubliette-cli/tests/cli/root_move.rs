@@ -1,0 +1,83 @@
+//! `root move`: the slot is in another file, and the one before is gone.
+
+use std::fs;
+
+use crate::world::World;
+
+fn world() -> World {
+    let world = World::new();
+    world.ok(&["--root", "one.root", "append", "user-1", "T", "--data", "1"]);
+    world
+}
+
+#[test]
+fn the_slot_moves_and_the_file_before_is_destroyed() {
+    let world = world();
+    world.ok(&["root", "mirror", "add", "mirror.root"]);
+    let before = fs::read(world.path("one.root")).unwrap();
+    let told = world.ok(&["root", "move", "safe/two.root"]);
+    assert!(told.contains("two.root (moved from") && told.contains("one.root, which is"), "{told}");
+    assert!(!world.path("one.root").exists());
+    let root = world.json(&["root"]).remove(0);
+    assert_eq!(root["place"], world.path("safe/two.root").to_str().unwrap());
+    let mirrors: Vec<_> = root["mirrors"].as_array().unwrap().iter().map(|m| &m["name"]).collect();
+    assert_eq!(mirrors, [world.path("mirror.root").to_str().unwrap()]);
+    assert_eq!(root["mirrors"][0]["stale"], false);
+    world.ok(&["append", "user-2", "T", "--data", "2"]);
+    world.ok(&["forget", "user-1", "--reason", "asked", "--yes"]);
+    assert_eq!(world.data("user-2"), [2]);
+    // A copy of the one before opens nothing any more.
+    world.write("one.root", before);
+    #[cfg(unix)]
+    fs::set_permissions(
+        world.path("one.root"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
+    world.fails(1, &["--root", "one.root", "read", "user-2"]);
+    assert!(world.ok(&["root", "move", "safe/two.root"]).contains("there already"));
+    world.ok(&["verify"]);
+    // The mirror alone brings it back, as before.
+    fs::remove_file(world.path("safe/two.root")).unwrap();
+    assert_eq!(world.data("user-2"), [2]);
+}
+
+#[test]
+fn a_wrapped_slot_moves_with_what_wraps_it() {
+    let world = world();
+    world.write("key", [7; 32]);
+    world.ok(&["root", "kek", "file:key"]);
+    world.ok(&["root", "move", "two.root"]);
+    let root = world.json(&["root"]).remove(0);
+    assert!(root["kek"].as_str().unwrap().contains("key") && root["wrapped_by"] == "key", "{root}");
+    fs::remove_file(world.path("key")).unwrap();
+    world.fails(1, &["read", "user-1"]);
+}
+
+#[test]
+fn a_move_that_cannot_be_leaves_the_slot_where_it_is() {
+    let world = world();
+    world.write("other", "somebody's file");
+    world.ok(&["--dir", "shop", "--root", "shop.root", "append", "user-9", "T"]);
+    for (to, why) in [
+        ("oubliette-data/slot", "would lie in the data folder"),
+        ("other", "other"),
+        ("shop.root", "another vault"),
+        ("tpm:0x01500016", "moves from one file to another"),
+        ("-", "names a file"),
+    ] {
+        let ran = world.run(&["root", "move", to]);
+        assert!(ran.code != 0 && ran.stderr.contains(why), "{to}: {}", ran.stderr);
+        assert_eq!(world.data("user-1"), [1]);
+        let root = world.json(&["root"]).remove(0);
+        assert_eq!(root["place"], world.path("one.root").to_str().unwrap());
+        assert_eq!(root["mirrors"], serde_json::json!([]), "{to}");
+    }
+    assert_eq!(fs::read(world.path("other")).unwrap(), b"somebody's file");
+    assert_eq!(world.json(&["--dir", "shop", "read", "user-9"]).len(), 1);
+    // One that was cut off after the first step is repeated.
+    world.ok(&["root", "mirror", "add", "two.root"]);
+    world.ok(&["root", "move", "two.root"]);
+    assert_eq!(world.json(&["root"])[0]["mirrors"], serde_json::json!([]));
+    assert!(!world.path("one.root").exists());
+}
