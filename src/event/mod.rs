@@ -28,6 +28,8 @@ pub use class::Class;
 pub use holes::{Holes, Shredded, Why, Withheld};
 pub(crate) use json::{Entry, Sink, fill};
 pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
+#[cfg(any(test, fuzzing))]
+pub(crate) use json::fuzz;
 pub use json::{Json, JsonError, MAX_DEPTH, canonical_number};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};

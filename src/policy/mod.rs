@@ -15,6 +15,8 @@ mod cut;
 mod error;
 mod explain;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod guard;
 mod load;
 mod pattern;

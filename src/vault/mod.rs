@@ -76,6 +76,10 @@ pub(crate) use signing::{History, Vouched};
 pub use signing::{
     KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned,
 };
+#[cfg(any(test, fuzzing))]
+pub(crate) use root::fuzz as fuzz_sector;
+#[cfg(any(test, fuzzing))]
+pub(crate) use tree::fuzz as fuzz_page;
 pub(crate) use tree::Flaw;
 pub use tree::{Moved, OpenAs};
 pub(crate) use types::{

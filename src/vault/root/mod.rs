@@ -15,6 +15,8 @@ mod device;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device_lock;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kek;
 mod medium;
 mod memory;

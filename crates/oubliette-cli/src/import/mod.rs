@@ -3,6 +3,8 @@
 //! [`lines`] reads and understands, on a thread of its own; [`place`] appends what it hands over
 //! and sees to what is refused; this module counts and tells.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lines;
 mod place;
 
