@@ -53,26 +53,26 @@ fn explained(
     let _ = policy.stated_owners(stream, event_type, data);
 
     let facts = EventFacts { stream, event_type, subject: None };
-    let Ok(carved) = policy.carve(&facts, data, metadata) else {
-        panic!("it is explained, and not carved");
+    let Ok(cut) = policy.cut(&facts, data, metadata) else {
+        panic!("it is explained, and not cut");
     };
-    let bodies = || carved.parts.iter().map(|part| &part.body);
-    assert!(!carved.clear || bodies().all(|body| *body == Body::Nothing));
+    let bodies = || cut.parts.iter().map(|part| &part.body);
+    assert!(!cut.clear || bodies().all(|body| *body == Body::Nothing));
     if bodies().any(|body| *body == Body::Whole) {
         // It is one token, and nothing of the payload is beside it.
         assert!(explained.data.is_none() && bodies().filter(|body| **body != Body::Nothing).count() == 1);
-    } else if let (Payload::Json(json), false) = (data, carved.clear) {
+    } else if let (Payload::Json(json), false) = (data, cut.clear) {
         let parts = bodies().filter_map(|body| match body {
             Body::Fields(text) => Some(text.as_str()),
             _ => None,
         });
-        assert_eq!(together(carved.public.as_ref(), parts), json.as_str());
-        shows_no_more(carved.public.as_ref(), json);
+        assert_eq!(together(cut.public.as_ref(), parts), json.as_str());
+        shows_no_more(cut.public.as_ref(), json);
     }
     if let Some(json) = metadata {
-        let parts = carved.parts.iter().filter_map(|part| part.metadata.as_ref().map(|text| text.as_str()));
-        assert_eq!(together(carved.public_metadata.as_ref(), parts), json.as_str());
-        shows_no_more(carved.public_metadata.as_ref(), json);
+        let parts = cut.parts.iter().filter_map(|part| part.metadata.as_ref().map(|text| text.as_str()));
+        assert_eq!(together(cut.public_metadata.as_ref(), parts), json.as_str());
+        shows_no_more(cut.public_metadata.as_ref(), json);
     }
 }
 

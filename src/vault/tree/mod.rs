@@ -40,8 +40,8 @@ pub(crate) mod fuzz;
 mod ids;
 #[cfg(feature = "backup")]
 mod load;
+mod marker;
 mod moving;
-mod note;
 mod open;
 mod openings;
 mod page;

@@ -1,8 +1,6 @@
 //! What is fuzzed of rows.
 
 use oubliette::event::{EventId, NewEvent, Position, RecordedEvent, Revision, StreamName, Timestamp};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::lines::{Ids, Lines, Stop, What};
@@ -72,25 +70,12 @@ fn as_row(stream: StreamName, event: NewEvent, id: EventId) -> String {
         event.withheld = holes.withheld().collect();
     }
     let row = rows::write(&event);
-    is_spelled(&row, &event);
+    // Payload and metadata stand in it as they are spelled, but for line feeds between tokens.
+    let json = event.data.as_ref().and_then(|data| data.as_json());
+    for (member, json) in [("data", json), ("metadata", event.metadata.as_ref())] {
+        let spelled = json.map(|json| json.as_str().replace(['\n', '\r'], " "));
+        let member = spelled.map(|spelled| format!("\"{member}\":{spelled}"));
+        assert!(member.is_none_or(|member| row.contains(&member)), "it is spelled otherwise: {row}");
+    }
     row
-}
-
-/// Payload and metadata stand in a row as they are spelled, but for line feeds between tokens.
-fn is_spelled(row: &str, event: &RecordedEvent) {
-    #[derive(Deserialize)]
-    struct Spelled<'a> {
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-        #[serde(borrow)]
-        metadata: Option<&'a RawValue>,
-    }
-    let spelled: Spelled<'_> = serde_json::from_str(row).unwrap();
-    let one_line = |text: &str| text.replace(['\n', '\r'], " ");
-    if let (Some(spelled), Some(json)) = (spelled.data, event.data.as_ref().and_then(|data| data.as_json())) {
-        assert_eq!(spelled.get(), one_line(json.as_str()));
-    }
-    if let (Some(spelled), Some(json)) = (spelled.metadata, &event.metadata) {
-        assert_eq!(spelled.get(), one_line(json.as_str()));
-    }
 }
