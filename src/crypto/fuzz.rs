@@ -1,6 +1,9 @@
 //! What is fuzzed of tokens.
 
-use super::{Body, Context, DataKey, Plaintext, PublicDigest, Purpose, SealPart, Token, open, plaintext, seal};
+use super::{
+    Body, Context, DataKey, Plaintext, PublicDigest, Purpose, SealPart, Token, open, plaintext,
+    seal,
+};
 use crate::event::{EventId, EventType, KEY_ID_BYTES, KeyId, PolicyDigest, StreamName};
 
 /// A place and a key. Who makes up a token knows neither.
@@ -42,7 +45,9 @@ impl World {
 /// sealed and somebody changed.
 pub fn token(data: &[u8]) {
     let world = World::new();
-    if let Some((text, token)) = str::from_utf8(data).ok().and_then(|t| Some((t, Token::parse(t).ok()?))) {
+    if let Some((text, token)) =
+        str::from_utf8(data).ok().and_then(|t| Some((t, Token::parse(t).ok()?)))
+    {
         assert_eq!((token.to_string().as_str(), token.text_len()), (text, text.len()));
         assert!(world.open(token).is_none(), "a token that nobody sealed opens");
     }
@@ -84,5 +89,8 @@ pub fn plaintext(data: &[u8]) {
     assert_eq!(opened.policy(), read.policy());
     assert_eq!(opened.is_whole(), matches!(body, Body::Json(_) | Body::Bytes(_)));
     let whole = opened.into_whole().expect("it is text as before");
-    assert_eq!(whole.as_ref().map(|payload| payload.as_bytes()), read.is_whole().then(|| body.as_bytes()));
+    assert_eq!(
+        whole.as_ref().map(|payload| payload.as_bytes()),
+        read.is_whole().then(|| body.as_bytes())
+    );
 }

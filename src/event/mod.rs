@@ -26,10 +26,10 @@ pub(crate) use announcement::{AnnouncementRef, Beyond, Body, Distrust, Previous,
 pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Withheld, WithheldReason};
-pub(crate) use json::{Entry, Sink, fill};
-pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
 #[cfg(any(test, fuzzing))]
 pub(crate) use json::fuzz;
+pub(crate) use json::{Entry, Sink, fill};
+pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
 pub use json::{Json, JsonError, MAX_DEPTH, canonical_number};
 pub use layout::{Layout, PolicyDigest};
 pub use name::{Category, EventType, MAX_NAME_BYTES, NameError, StreamName, Subject};

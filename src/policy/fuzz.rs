@@ -31,9 +31,12 @@ pub fn policy(data: &[u8]) {
 
     let mut lines = event.splitn(4, '\n');
     let mut line = || lines.next().unwrap_or_default();
-    let (Ok(stream), Ok(event_type)) = (StreamName::new(line()), EventType::new(line())) else { return };
+    let (Ok(stream), Ok(event_type)) = (StreamName::new(line()), EventType::new(line())) else {
+        return;
+    };
     let data = line();
-    let payload = Json::parse(data).map_or_else(|_| Payload::Bytes(data.as_bytes().into()), Payload::Json);
+    let payload =
+        Json::parse(data).map_or_else(|_| Payload::Bytes(data.as_bytes().into()), Payload::Json);
     let metadata = Json::parse(line()).ok().filter(|json| json.tree().root().is_object());
     explained(&policy, &stream, &event_type, &payload, metadata.as_ref());
     explained(&Policy::sealed_by_default(), &stream, &event_type, &payload, metadata.as_ref());
@@ -60,7 +63,10 @@ fn explained(
     assert!(!cut.clear || bodies().all(|body| *body == Body::Nothing));
     if bodies().any(|body| *body == Body::Whole) {
         // It is one token, and nothing of the payload is beside it.
-        assert!(explained.data.is_none() && bodies().filter(|body| **body != Body::Nothing).count() == 1);
+        assert!(
+            explained.data.is_none()
+                && bodies().filter(|body| **body != Body::Nothing).count() == 1
+        );
     } else if let (Payload::Json(json), false) = (data, cut.clear) {
         let parts = bodies().filter_map(|body| match body {
             Body::Fields(text) => Some(text.as_str()),
@@ -70,7 +76,8 @@ fn explained(
         shows_no_more(cut.public.as_ref(), json);
     }
     if let Some(json) = metadata {
-        let parts = cut.parts.iter().filter_map(|part| part.metadata.as_ref().map(|text| text.as_str()));
+        let parts =
+            cut.parts.iter().filter_map(|part| part.metadata.as_ref().map(|text| text.as_str()));
         assert_eq!(together(cut.public_metadata.as_ref(), parts), json.as_str());
         shows_no_more(cut.public_metadata.as_ref(), json);
     }
@@ -96,9 +103,11 @@ fn shows_no_more(public: Option<&Json>, whole: &Json) {
 fn is_of(public: &Value, whole: &Value) {
     match (public, whole) {
         (Value::Object(public), Value::Object(whole)) => {
-            assert!(public.iter().all(|(key, value)| {
-                whole.get(key).map(|whole| is_of(value, whole)).is_some()
-            }));
+            assert!(
+                public.iter().all(|(key, value)| {
+                    whole.get(key).map(|whole| is_of(value, whole)).is_some()
+                })
+            );
         }
         (Value::Array(public), Value::Array(whole)) => {
             assert_eq!(public.len(), whole.len());

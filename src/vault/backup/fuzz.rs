@@ -26,7 +26,8 @@ pub fn backup(data: &[u8]) {
     let Ok(read) = VerifiedBackup::read(&path, Identities(vec![IDENTITY.clone()])) else { return };
     assert!(again(&plain).is_some(), "what is taken has no form");
     let values = read.values().unwrap_or_else(|error| panic!("{error}"));
-    let places: Vec<_> = values.map(|value| value.unwrap_or_else(|error| panic!("{error}")).0).collect();
+    let places: Vec<_> =
+        values.map(|value| value.unwrap_or_else(|error| panic!("{error}")).0).collect();
     assert!(places.is_sorted_by(|before, after| before < after), "its values are not in order");
 }
 

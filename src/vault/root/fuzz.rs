@@ -15,13 +15,19 @@ const KEY: [u8; 32] = [5; 32];
 /// A sector that is whole is written as the same bytes; under a key it does not open once it is changed, whatever its
 /// sum says. The first two bytes say where it is changed, the others begin behind what all sectors begin with.
 pub fn sector(data: &[u8]) {
-    assert!(!matches!(sector::decode(data, data.len()), Sector::Whole(_)), "a sum that nobody made fits");
+    assert!(
+        !matches!(sector::decode(data, data.len()), Sector::Whole(_)),
+        "a sum that nobody made fits"
+    );
     let Some((at, content)) = data.split_first_chunk::<2>() else { return };
     let Sector::Whole(record) = sector::decode(&summed(content), SECTOR) else { return };
     let Wrapping::Nothing = record.wrapping else { return asks_little(&record) };
     let bare = seal(KekSecret::None);
     let root = record.root(&bare).expect("nothing wraps it");
-    assert!(written(&root, &bare, &record) == summed(content), "it is written otherwise than it was read");
+    assert!(
+        written(&root, &bare, &record) == summed(content),
+        "it is written otherwise than it was read"
+    );
 
     let key = || KekSecret::Key(Secret::copy_of(&KEY));
     let wrapped = written(&root, &seal(key()), &record);
@@ -30,7 +36,10 @@ pub fn sector(data: &[u8]) {
         let root = record.root(&Seal::of(&record.wrapping, &key()).ok()?)?;
         Some(written(&root, &bare, &record))
     };
-    assert!(opened(&wrapped) == Some(summed(content)), "it comes back otherwise than it was wrapped");
+    assert!(
+        opened(&wrapped) == Some(summed(content)),
+        "it comes back otherwise than it was wrapped"
+    );
     let bit = usize::from(u16::from_be_bytes(*at)) % ((SECTOR - 32) * 8);
     let mut changed = wrapped[..SECTOR - 32].to_vec();
     changed[bit / 8] ^= 1 << (bit % 8);

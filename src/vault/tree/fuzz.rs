@@ -11,14 +11,18 @@ const KEY: [u8; 32] = [5; 32];
 /// changed. The first two bytes say where it is changed; the lowest bit of the first, whether it is a root page.
 pub fn page(data: &[u8]) {
     for root in [false, true] {
-        assert!(Page::open(VAULT, &ID, &KEY, root, data).is_err(), "a page opens that nobody sealed");
+        assert!(
+            Page::open(VAULT, &ID, &KEY, root, data).is_err(),
+            "a page opens that nobody sealed"
+        );
     }
     let Some((at, plain)) = data.split_first_chunk::<2>() else { return };
     let root = at[0] & 1 == 1;
     let Some(read) = Page::parse(6, root, plain) else { return };
     let written = Page::new(6, read.root().cloned(), &read.items());
     let sealed = written.seal(VAULT, &ID, &KEY).unwrap();
-    let opened = Page::open(VAULT, &ID, &KEY, root, &sealed).unwrap_or_else(|error| panic!("{error}"));
+    let opened =
+        Page::open(VAULT, &ID, &KEY, root, &sealed).unwrap_or_else(|error| panic!("{error}"));
     assert!(plaintext(&opened) == plain, "it is written otherwise than it was read");
     assert_eq!((opened.version, opened.len()), (6, read.len()));
     if let Items::Leaf(entries) = opened.items() {

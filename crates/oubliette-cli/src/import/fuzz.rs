@@ -1,6 +1,8 @@
 //! What is fuzzed of rows.
 
-use oubliette::event::{EventId, NewEvent, Position, RecordedEvent, Revision, StreamName, Timestamp};
+use oubliette::event::{
+    EventId, NewEvent, Position, RecordedEvent, Revision, StreamName, Timestamp,
+};
 use uuid::Uuid;
 
 use super::lines::{Ids, Lines, Stop, What};
@@ -14,7 +16,8 @@ pub fn rows(data: &[u8]) {
     for (number, line) in (1..).zip(data.split(|byte| *byte == b'\n')) {
         // What marks the beginning of a text counts in the first line alone.
         let alone = if number == 1 { line.to_vec() } else { [b"{}\n", line].concat() };
-        let alone = self::read(&alone).unwrap_or_default().into_iter().find(|(at, _)| *at == number.min(2));
+        let alone =
+            self::read(&alone).unwrap_or_default().into_iter().find(|(at, _)| *at == number.min(2));
         let among = read.next_if(|(at, _)| *at == number);
         assert_eq!(alone.map(|(_, row)| row), among.map(|(_, row)| row.clone()), "line {number}");
     }
@@ -29,9 +32,7 @@ fn read(data: &[u8]) -> Option<Vec<(u64, Option<String>)>> {
         match lines.next_batch() {
             Ok(Some(batch)) => read.extend(batch.lines.into_iter().map(|line| {
                 let row = match line.what {
-                    What::Event { stream, event, made_id } => {
-                        Some(written(stream, event, made_id))
-                    }
+                    What::Event { stream, event, made_id } => Some(written(stream, event, made_id)),
                     What::Tombstone => Some("a tombstone".to_owned()),
                     What::Bad { .. } => None,
                 };
@@ -75,7 +76,10 @@ fn as_row(stream: StreamName, event: NewEvent, id: EventId) -> String {
     for (member, json) in [("data", json), ("metadata", event.metadata.as_ref())] {
         let spelled = json.map(|json| json.as_str().replace(['\n', '\r'], " "));
         let member = spelled.map(|spelled| format!("\"{member}\":{spelled}"));
-        assert!(member.is_none_or(|member| row.contains(&member)), "it is spelled otherwise: {row}");
+        assert!(
+            member.is_none_or(|member| row.contains(&member)),
+            "it is spelled otherwise: {row}"
+        );
     }
     row
 }

@@ -31,7 +31,10 @@ pub fn list(data: &[u8]) {
         fewer.remove(left_out);
         fewer.push(&end);
         let read = parse(fewer.join("\n").as_bytes(), false);
-        assert!(matches!(read, Err(ListError::OtherEnd(_))), "line {left_out} was left out: {read:?}");
+        assert!(
+            matches!(read, Err(ListError::OtherEnd(_))),
+            "line {left_out} was left out: {read:?}"
+        );
     }
 }
 
