@@ -102,7 +102,7 @@ pub(super) struct SubscribeArgs {
     /// Only events after this position, as the store wrote it
     #[arg(long, value_name = "POSITION")]
     after: Option<Position>,
-    /// Only streams whose names begin so; may be given again
+    /// Only streams whose names begin so, or with another of these
     #[arg(long, value_name = "PREFIX")]
     stream_prefix: Vec<String>,
     /// Only events of this type; may be repeated

@@ -47,7 +47,7 @@ are no errors.")]
         /// The policy, TOML
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Events to try it on, one JSON object a line; `-` is stdin
+        /// Events to try it on, one JSON object a line
         #[arg(long, value_name = "FILE|-")]
         sample: Option<PathBuf>,
     },
