@@ -34,9 +34,9 @@ opens, a deactivated one only opens what it sealed, a destroyed one is gone with
 all that it sealed; pre-activation is the key of an owner change whose append is
 not settled yet.
 
-A key seals from a block of seals that is reserved for it, so that no count costs
-a write. So it sealed at most as much as is told: after a crash the whole block
-counts, otherwise the number is exact. Days are in UTC.
+A key seals from a block of seals that is reserved for it, so that no count
+costs a write. It sealed at most as much as is told: after a crash the whole
+block counts, otherwise the number is exact. Days are in UTC.
 
 No form of it holds key material. Of the forgotten, a pseudonym is left, no
 name. The table leaves out some of what JSON and CSV have: layouts, policies,
