@@ -137,7 +137,10 @@ macro_rules! mount_or_skip {
         match Mount::new($size) {
             Some(mount) => mount,
             None => {
-                skip::skipped("OUBLIETTE_REQUIRE_DISKS", "no file system may be mounted here");
+                crate::skip::skipped(
+                    "OUBLIETTE_REQUIRE_DISKS",
+                    "no file system may be mounted here",
+                );
                 return;
             }
         }

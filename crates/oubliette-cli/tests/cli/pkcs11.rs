@@ -273,7 +273,7 @@ fn a_sector_of_a_newer_format_in_a_token_is_named_as_such() {
         };
         for label in ["vault-1.0", "vault-1.1"] {
             let whole = sector(&token.session(), label);
-            let newer = shared::of_format(&whole, 5);
+            let newer = crate::shared::of_format(&whole, 5);
             put(label, &newer);
             let opened = Vault::open(&token.vault(), token.config());
             let named = matches!(opened, Err(VaultError::NewerFormat { found: 5, known: 4, .. }));

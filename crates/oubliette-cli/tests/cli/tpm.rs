@@ -192,7 +192,7 @@ async fn a_sector_of_a_newer_format_in_a_tpm_is_named_as_such() {
     drop(Vault::create(&tpm.vault(), tpm.config()).unwrap());
     for index in ["0x01500016", "0x01500017"] {
         let whole = tpm.sector(index);
-        let newer = shared::of_format(&whole, 5);
+        let newer = crate::shared::of_format(&whole, 5);
         tpm.write(index, &newer);
         for how in [OpenAs::Known, OpenAs::TheOne, OpenAs::ReadOnly] {
             let opened = Vault::open_as(&tpm.vault(), tpm.config(), how);
@@ -242,7 +242,7 @@ async fn a_copied_folder_over_a_slot_in_a_tpm_is_refused_and_can_get_one_of_its_
 async fn a_service_and_a_login_session_opened_one_slot_in_a_tpm_at_once() {
     let Some(tpm) = Tpm::start() else { return };
     let world = crate::world::World::new();
-    let run = |runtime: &str, temporary: &str, args: &[&str]| -> world::Ran {
+    let run = |runtime: &str, temporary: &str, args: &[&str]| -> crate::world::Ran {
         let mut command = world.command(&[&["--root", "tpm:0x01500016"], args].concat());
         for folder in [runtime, temporary] {
             std::fs::create_dir_all(world.path(folder)).unwrap();
