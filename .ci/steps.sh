@@ -31,6 +31,15 @@ skip() {
     skipped+=("$1: $2")
 }
 
+# noting_skips COMMAND…: what it says is SKIPPED comes again at the end.
+noting_skips() {
+    local line code
+    "$@" 2>&1 | tee "$logs/said"
+    code=${PIPESTATUS[0]}
+    while read -r line; do skipped+=("${line#SKIPPED: }"); done < <(grep '^SKIPPED' "$logs/said")
+    return "$code"
+}
+
 # quietly NAME COMMAND…: its output goes to a log, and is shown only if it fails.
 quietly() {
     local log="$logs/$1.log"
