@@ -454,8 +454,8 @@ async fn resume_one<S: EventStore>(
         journal.try_anew();
         journal.write(vault).await?;
     }
-    let doomed = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
-    closure.extend(&doomed.collect::<Vec<_>>()).await;
+    let losses = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
+    closure.extend(&losses.collect::<Vec<_>>()).await;
     carry_out(layer, vault, &mut journal, Some(closure), &|_| {}).await
 }
 
@@ -467,16 +467,16 @@ async fn carry_out<S: EventStore>(
     closure: Option<Closure>,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
-    let doomed = journal.plan.doomed();
+    let losses = journal.plan.losses();
     let closure = match closure {
         Some(closure) => closure,
         None => {
             vault
-                .close(&doomed.iter().map(|doomed| doomed.subject.clone()).collect::<Vec<_>>())
+                .close(&losses.iter().map(|losses| losses.subject.clone()).collect::<Vec<_>>())
                 .await
         }
     };
-    let destruction = Destruction::new(journal.erasure, doomed);
+    let destruction = Destruction::new(journal.erasure, losses);
     let mut mark = Mark::load(vault)?;
     let mut record = match ErasureRecord::find(vault, journal.erasure)? {
         Some(record) => record,
@@ -487,7 +487,7 @@ async fn carry_out<S: EventStore>(
             ErasureRecord { destroyed: true, ..record }
         }
     };
-    let destroyed = vault.destroy(&destruction, &record.to_note()?).await?;
+    let destroyed = vault.destroy(&destruction, &record.to_memo()?).await?;
     drop(closure);
     record.epoch.get_or_insert(destroyed.epoch);
 
@@ -498,12 +498,12 @@ async fn carry_out<S: EventStore>(
         return Err(error);
     }
 
-    use crate::vault::NoteKind::Erasure;
+    use crate::vault::MemoKind::Erasure;
     record.done = true;
-    let done = record.to_note()?;
+    let done = record.to_memo()?;
     // Asked for together, they are written together.
     let (noted, marked) = tokio::join!(
-        vault.put_note(Erasure, journal.erasure.0.into_bytes(), &done),
+        vault.put_memo(Erasure, journal.erasure.0.into_bytes(), &done),
         mark.save(vault),
     );
     noted.and(marked)?;
@@ -585,7 +585,7 @@ fn refuse_unknown(vault: &Vault, plan: &Plan) -> Result<(), ErasureError> {
         || plan.subjects.len() > 1
         || !plan.kept.is_empty()
         || !plan.not_reached.is_empty()
-        || vault.standing(&plan.subject)?.fence.is_some();
+        || vault.subject_state(&plan.subject)?.fence.is_some();
     if known { Ok(()) } else { Err(ErasureError::UnknownSubject(plan.subject.clone())) }
 }
 

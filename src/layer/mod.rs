@@ -17,13 +17,13 @@ pub mod internals;
 mod open;
 mod opening;
 mod owners;
-mod patience;
 mod placement;
 mod read;
 mod rotate;
 mod sealed;
 mod sealing;
 mod stored;
+mod timeout;
 pub(crate) mod tombstone;
 
 use std::{

@@ -25,8 +25,8 @@ use cryptoki::{
     types::AuthPin,
 };
 use oubliette::vault::{
-    Kek, OpenAs, Passphrase, Pkcs11Object, SlotConfig, SlotPlace, Vault, VaultError,
-    internals::{KeyState, Plumbing as _},
+    Kek, OpenAs, Passphrase, Pkcs11Object, SlotConfig, SlotLocation, Vault, VaultError,
+    internals::{KeyLookup, Plumbing as _},
 };
 
 use self::{
@@ -132,7 +132,7 @@ impl Token {
 }
 
 fn at(object: Pkcs11Object) -> SlotConfig {
-    SlotConfig::at(SlotPlace::Pkcs11(object))
+    SlotConfig::at(SlotLocation::Pkcs11(object))
 }
 
 fn pin(text: &str) -> Option<Passphrase> {
@@ -198,8 +198,8 @@ fn a_vault_whose_root_is_in_a_token_opens_again_and_forgets() {
         drop(vault);
 
         let vault = Vault::open(&token.vault(), token.config()).unwrap();
-        assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
-        assert!(matches!(vault.opening_key(gone), Ok(KeyState::Shredded { .. })));
+        assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
+        assert!(matches!(vault.opening_key(gone), Ok(KeyLookup::Shredded { .. })));
         assert_eq!(vault.root_slot().unwrap().epoch, 1);
         drop(vault);
         // In no object of the token is anything of the earlier root key (bytes 104 to 136) any more.
@@ -252,7 +252,7 @@ fn one_sector_lost_or_damaged_loses_nobody() {
             for label in ["vault-1.0", "vault-1.1"] {
                 harm(&token.session(), label);
                 let vault = Vault::open(&token.vault(), config()).unwrap();
-                assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
+                assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
                 let session = token.session();
                 assert_eq!(sector(&session, "vault-1.0"), sector(&session, "vault-1.1"));
             }

@@ -115,7 +115,7 @@ impl DataFolder {
         let noted = if noted_root.as_ref() == Some(&root) { noted } else { Noted::nothing() };
         // Before the slot is overwritten: what cannot be noted then would lead nowhere.
         let noted = noted.with(folder.settings(Some(wanted), &root)?);
-        self.rehearse_note(&noted)?;
+        self.rehearse_memo(&noted)?;
         make_room(&root)?;
         let prepare = move || backup.prepare(&at, slot, progress);
         let runtime = Handle::try_current().map_err(|_| VaultError::NoRuntime)?;

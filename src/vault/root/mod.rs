@@ -15,14 +15,14 @@ mod device;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device_lock;
 mod file;
+mod file_system;
 mod kek;
-mod medium;
+mod location;
 mod memory;
 mod mirror;
 mod opening;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
-mod place;
 mod sector;
 mod slot;
 #[cfg(feature = "tpm")]
@@ -31,7 +31,7 @@ mod tpm;
 mod trace;
 mod wrap;
 
-pub use config::{SlotConfig, SlotPlace};
+pub use config::{SlotConfig, SlotLocation};
 #[cfg(any(test, feature = "backup"))]
 pub(crate) use copies::Slot;
 #[cfg(test)]
