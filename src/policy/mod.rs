@@ -16,6 +16,8 @@ mod digest;
 mod error;
 mod explain;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod load;
 mod path;
 mod pattern;
