@@ -33,6 +33,23 @@ pub enum AuditError {
 }
 
 /// One line of the inventory.
+///
+/// ```
+/// use oubliette::{audit::{Row, Totals}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let mut totals = Totals::default();
+/// for row in store.inventory()? {
+///     let row = row?;
+///     totals.add(&row);
+///     if let Row::Key(key) = row {
+///         println!("{} of {}: {:?}", key.stream, key.subject, key.state);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -33,6 +33,24 @@ use crate::{
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let plan = store.plan(&Subject::of(&user)).await?; // changes nothing
+/// println!("{} keys in {} streams", plan.keys(), plan.streams.len());
+/// for kept in &plan.kept {
+///     println!("{} stays: {kept}", kept.subject);
+/// }
+/// assert_eq!(plan.unsealed_events(), 0); // these would stay readable
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Plan {

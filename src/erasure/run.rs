@@ -22,6 +22,21 @@ use crate::{
 };
 
 /// Options of a forgetting.
+///
+/// ```
+/// use oubliette::{erasure::ForgetOptions, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let options = ForgetOptions { look_everywhere: true, ..ForgetOptions::default() };
+/// let erased = store.forget_with(&Subject::of(&user), "request 2026-117", options, |_| {}).await?;
+/// assert_eq!(erased.passed_over, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
@@ -39,6 +54,25 @@ pub struct ForgetOptions {
 }
 
 /// What an erasure did.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let erased = store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// println!("{}: {} keys destroyed, {} tombstones", erased.erasure, erased.keys, erased.streams);
+/// for backup in &erased.backups {
+///     println!("not out of reach before {}: backup {}", backup.expires, backup.backup);
+/// }
+/// // Asked again, it is the same erasure.
+/// assert!(store.forget(&Subject::of(&user), "request 2026-117").await?.already);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Erased {

@@ -18,6 +18,23 @@ pub const SUBJECT_FORGOTTEN: &str = "SubjectForgotten";
 /// That a text has this form proves nothing. The layer checks the signature, and gives a reader a
 /// tombstone only where the vault vouches for it: see
 /// [`RecordedEvent::tombstone`](super::RecordedEvent::tombstone).
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let erased = store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// let last = store.events(&user, ReadOptions::default()).await?.remove(1);
+/// let Content::Tombstone(tombstone) = last.content() else { panic!("it is one") };
+/// assert_eq!(tombstone.keys.len() as u64, erased.keys); // the rows of a projection that go
+/// assert_eq!(tombstone.subject, Some(Subject::of(&user))); // named in its own stream only
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tombstone {
     /// What it says of the subject.

@@ -29,6 +29,24 @@ const LASTING: Duration = Duration::from_secs(5 * 60);
 /// that look into the store.
 ///
 /// Clones share the vault.
+///
+/// ```
+/// use oubliette::{layer::EventRef, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// let (stream, moved) = (StreamName::new("user-456")?, EventType::new("UserMoved")?);
+/// let json = Json::parse(r#"{"to":"Leipzig"}"#)?;
+///
+/// let sealed = codec.seal(&stream, NewEvent::new(moved.clone(), json.clone())).await?;
+/// let (id, data, metadata) = (sealed.id, sealed.data.clone(), sealed.metadata.clone()); // store these
+/// sealed.stored().await?;
+///
+/// let event = EventRef { stream: &stream, id, event_type: &moved };
+/// assert_eq!(codec.open(event, &data, metadata.as_ref())?.data, Some(json.into()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Codec {
     vault: Option<Vault>,

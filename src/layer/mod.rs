@@ -68,6 +68,22 @@ use crate::{
 /// An append goes on in a task of its own when its future is dropped, so that the inner store,
 /// the vault and forgetting agree on whether it happened. It needs a Tokio runtime, as forgetting,
 /// sealing with a [`Codec`] and walks over the vault do; outside of one, their errors say so.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let user = StreamName::new("user-456")?;
+/// let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// store.append_to(&user, ExpectedRevision::NoStream, vec![moved]).await?;
+///
+/// store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// let events = store.events(&user, ReadOptions::default()).await?;
+/// assert!(matches!(events[0].content(), Content::Shredded(_)));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Oubliette<S> {
     pub(crate) layer: Arc<Layer<S>>,
 }

@@ -113,6 +113,24 @@ pub(super) fn judge_holes(tagged: Option<Tagged>, others: bool) -> Result<(), Un
 }
 
 /// A payload that was opened, as far as it could be.
+///
+/// ```
+/// use oubliette::{layer::EventRef, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// # let (stream, moved) = (StreamName::new("user-456")?, EventType::new("UserMoved")?);
+/// # let sealed = codec.seal(&stream, NewEvent::new(moved.clone(), Json::parse("{}")?)).await?;
+/// # let event = EventRef { stream: &stream, id: sealed.id, event_type: &moved };
+/// let opened = codec.open(event, &sealed.data, sealed.metadata.as_ref())?;
+/// match opened.data {
+///     Some(data) => println!("{} bytes, {} parts gone", data.as_bytes().len(), opened.shredded.len()),
+///     None => println!("nothing is readable"),
+/// }
+/// # sealed.stored().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {

@@ -35,6 +35,20 @@ use crate::event::{
 use rules::Rules;
 
 /// A policy that was read and checked. Cheap to clone.
+///
+/// ```
+/// use oubliette::*;
+/// let policy = Policy::parse(
+///     r#"
+///     [[stream]]
+///     match  = "account-{id}"
+///     public = ["/owner", "/amount"]
+///     owner  = [{ event = "AccountOpened", add = "{/owner}" }]
+///     "#,
+/// )?;
+/// assert!(policy.warnings().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Policy(Arc<Rules>);
 

@@ -24,6 +24,20 @@ use crate::{
 };
 
 /// A vault that is open. Clones are the same vault.
+///
+/// ```
+/// use oubliette::*;
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// // Once, by hand: the folder, and the root slot elsewhere, where no backup of the folder catches it.
+/// let vault = Vault::create(&folder, root.as_path())?;
+/// let id = vault.id();
+/// drop(vault);
+/// // From then on, at each start. One process at a time has a vault open.
+/// let vault = Vault::open(&folder, root.as_path())?;
+/// assert_eq!(vault.id(), id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Vault {
     open: Arc<Open>,

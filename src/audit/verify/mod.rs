@@ -64,6 +64,22 @@ pub enum VerifyProgress {
 }
 
 /// What was looked at, and what was found, in numbers.
+///
+/// ```
+/// use oubliette::{audit::verify::{VerifyOptions, VerifyProgress}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let tell = |progress| {
+///     if let VerifyProgress::Found(finding) = progress {
+///         println!("{}: {}", finding.what, finding.remedy);
+///     }
+/// };
+/// let report = store.verify(VerifyOptions::default(), tell).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {

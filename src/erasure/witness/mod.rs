@@ -37,6 +37,20 @@ use crate::{
 };
 
 /// What the announcements in the event store told.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let witnessed = store.witnessed();
+/// for erasure in &witnessed.replayed {
+///     println!("the vault had been put back; erasure {erasure} was applied again");
+/// }
+/// assert!(!witnessed.gap && !witnessed.elsewhere);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Witnessed {

@@ -33,6 +33,16 @@ pub const MAX_DEPTH: usize = 128;
 const OTHER_FORM: &str = "it has another form than the value is written in";
 
 /// Well-formed JSON text without duplicate keys. `Debug` tells its length, never its content.
+///
+/// ```
+/// use oubliette::*;
+/// let json = Json::parse(r#"{ "amount": 120.00 }"#)?;
+/// assert_eq!(json.as_str(), r#"{ "amount": 120.00 }"#); // to the byte
+/// let value: serde_json::Value = json.to()?;
+/// assert_eq!(Json::of(&value)?.to_canonical(), r#"{"amount":120}"#);
+/// assert!(Json::parse(r#"{"a":1,"a":2}"#).is_err()); // readers would disagree
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 // Not an `Arc<str>`: that copies each text once more that was just made, and most were.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(Arc<String>);

@@ -62,6 +62,23 @@ pub enum OpenMode {
 /// The last clone (streams and subscriptions count as one) finishes what is queued and tidies
 /// the files up when it is dropped, which blocks for some milliseconds. Nothing depends on
 /// that: a process that is killed leaves a store that opens with all that was acknowledged.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let folder = dir.path().join("events");
+/// let store = SqliteStore::create(&folder)?; // once
+/// let event = NewEvent::new(EventType::new("Paid")?, Json::parse(r#"{"amount":5}"#)?);
+/// let account = StreamName::new("account-7")?;
+/// store.append_to(&account, ExpectedRevision::NoStream, vec![event]).await?;
+/// drop(store);
+/// let store = SqliteStore::open(&folder)?; // from then on
+/// assert_eq!(store.events(&account, ReadOptions::default()).await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SqliteStore {
     inner: Arc<Inner>,

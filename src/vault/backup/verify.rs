@@ -43,6 +43,16 @@ const AGE: &[u8] = b"age-encryption.org/v1\n";
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// A backup that was read from its first byte to its last, and is whole.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use oubliette::vault::backup::{Identities, VerifiedBackup};
+/// let identities = Identities::from_file(Path::new("key.txt"))?;
+/// let backup = VerifiedBackup::read(Path::new("vault-2026-05.age"), identities)?;
+/// backup.refuse_expired()?;
+/// backup.restore(Path::new("/srv/bank/vault"), Path::new("/var/lib/bank/vault.root"), |_| {})?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct VerifiedBackup {
     path: PathBuf,
     file: File,

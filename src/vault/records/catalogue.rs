@@ -47,6 +47,15 @@ impl FromStr for BackupId {
 }
 
 /// A backup, as the catalogue has it.
+///
+/// ```
+/// use oubliette::Vault;
+/// # let vault = Vault::in_memory()?;
+/// for backup in vault.backups()? {
+///     println!("{} holds keys until {}", backup.backup, backup.expires);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Backup {
