@@ -272,6 +272,8 @@ impl Plan {
     /// Blocks for page reads.
     pub(super) fn make(vault: &Vault, subject: &Subject) -> Result<Self, ErasureError> {
         let state = vault.subject_state(subject)?;
+        // Nothing is left to destroy, so the plan is empty and names the erasure that did it. All three must hold: a
+        // subject who was admitted again has keys, and one whose keys were spared still has those.
         if let Some(fence) = &state.fence
             && fence.closed
             // One that was spared may be lost, and is to be forgotten as well.
@@ -284,6 +286,7 @@ impl Plan {
         }
         let fates = Cascade::of(vault, subject)?;
         let mut plan = Self::gather(vault, subject, fates.losses)?;
+        // After gathering, because it looks at the generations that the plan leaves.
         plan.find_open(vault, &fates.stays)?;
         // Of an earlier erasure, before they came back.
         for late in NotReached::by_erasure_of(vault, subject)? {
@@ -350,6 +353,7 @@ impl Plan {
         let mut subjects = Vec::new();
         let mut streams: BTreeMap<StreamName, AffectedStream> = BTreeMap::new();
         for (who, cascade) in losses {
+            // No spans: the subject goes wholly, with generations that begin until the keys are destroyed, too.
             let dies = |key: &KeyInfo| match &cascade.spans {
                 None => true,
                 Some(spans) => {
@@ -374,6 +378,8 @@ impl Plan {
             for key in &keys {
                 let stream =
                     streams.entry(key.stream.clone()).or_insert_with(|| empty(key.stream.clone()));
+                // A stream may be reached in several ways. The shortest one is told: it is the reason that a person
+                // would give.
                 if cascade.depth < stream.depth {
                     (stream.depth, stream.cause) = (cascade.depth, cause);
                 }
@@ -402,6 +408,8 @@ impl Plan {
     pub(super) fn extend(&mut self, later: Self) -> bool {
         let before = (self.subjects.clone(), self.streams.clone());
         (self.not_reached, self.kept) = (later.not_reached, later.kept);
+        // Between deciding and doing, an account may get a new owner, who did not ask. So what was decided is confined
+        // to the generations that had begun then, unless the later plan still takes all.
         let wholly: HashSet<&Subject> = later
             .subjects
             .iter()
@@ -518,6 +526,7 @@ impl AffectedSubject {
                 spans.dedup();
                 Some(spans)
             }
+            // Whoever is to go wholly in one of the two plans goes wholly.
             _ => None,
         };
     }
@@ -528,6 +537,7 @@ impl AffectedSubject {
         }
         let all = || vec![(Generation::FIRST, Generation(u32::MAX))];
         let spans = self.generations.take().unwrap_or_else(all);
+        // `begun` was read when the plan was made: later generations belong to whoever owns the stream by then.
         let ended = spans.into_iter().map(|(from, to)| (from, to.min(self.begun)));
         self.generations = Some(ended.filter(|(from, to)| from <= to).collect());
     }
@@ -552,6 +562,7 @@ fn is_unknown(vault: &Vault, subject: &Subject) -> Result<bool, VaultError> {
 /// The newest generation that a subject began, as far as it is settled.
 fn begun(vault: &Vault, subject: &Subject) -> Result<Generation, ErasureError> {
     let state = vault.subject_state(subject)?;
+    // An unsettled change of hands may not have happened: its generation is not taken for begun.
     let tenures = state.tenures.iter().filter(|tenure| tenure.unsettled.is_none());
     let dead = state.fence.iter().flat_map(|fence| fence.dead.iter().map(|&(_, to, _)| to));
     let begun = tenures.map(|tenure| tenure.from).chain(dead).chain(state.current).max();

@@ -41,7 +41,7 @@ pub enum NameError {
         what: &'static str,
         /// The first offending character.
         character: char,
-        /// Where it stands, in bytes from the start.
+        /// Its position, in bytes from the start.
         at: usize,
     },
     /// The name contains a character that Unicode has not assigned, as far as this program knows.
@@ -56,7 +56,7 @@ pub enum NameError {
         what: &'static str,
         /// The first such character.
         character: char,
-        /// Where it stands, in bytes from the start.
+        /// Its position, in bytes from the start.
         at: usize,
     },
     /// The name begins with `$`, which event stores keep for their own streams and types.

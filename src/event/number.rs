@@ -161,7 +161,7 @@ impl ErasureId {
 
 /// An instant, in microseconds since 1970-01-01 UTC; written as RFC 3339.
 ///
-/// It lies between the years 1 and 9999, which is what RFC 3339 can write: whatever a clock, a
+/// It is between the years 1 and 9999, which is what RFC 3339 can write: whatever a clock, a
 /// store or a stranger's bytes say, a `Timestamp` that is written can be read again.
 ///
 /// ```
@@ -385,7 +385,7 @@ mod tests {
         assert_eq!("-000001-01-01T00:00:00Z".parse::<Timestamp>(), Err(TimestampError));
     }
 
-    /// The day of an erasure is signed, and stands in every tombstone.
+    /// The day of an erasure is signed, and is in every tombstone.
     #[test]
     fn an_id_carries_its_own_instant_after_the_clock_was_set_back() {
         let now = Timestamp::now();

@@ -11,7 +11,7 @@ use super::{
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 
 /// The largest payload, and the largest metadata, that a store accepts, in bytes: 24 MiB, which is
-/// [`MAX_PAYLOAD_BYTES`] in a token's base64 (a third more), and room for what stands beside it.
+/// [`MAX_PAYLOAD_BYTES`] in a token's base64 (a third more), and room for what is beside it.
 pub const MAX_STORED_BYTES: usize = 24 * 1024 * 1024;
 
 /// The body of an event. `Debug` tells its kind and length, never its content.
@@ -234,8 +234,8 @@ pub enum Content<'a> {
     Withheld(&'a [Withheld]),
     /// A tombstone that the vault vouches for: in this stream a subject is forgotten.
     Tombstone(&'a Tombstone),
-    /// An event of the tombstone's type for which nobody vouches here: forged, changed, of another
-    /// vault, or read without a vault. It says of nobody that they are forgotten.
+    /// An event of the tombstone's type for which no vault vouches here: forged, changed, of another
+    /// vault, or read without a vault. It does not mean that anyone is forgotten.
     Foreign(&'a Payload),
 }
 

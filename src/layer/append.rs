@@ -52,6 +52,7 @@ pub(super) async fn append<S: EventStore>(
         )));
     }
     let layer = Arc::clone(layer);
+    // A task of its own: a caller who drops the future must not stop an append between the claim and the store.
     let task = runtime::spawn(async move { run(&layer, &vault, work, targets).await });
     let task = task.map_err(|none| StoreError::backend(false, none))?;
     task.await.unwrap_or_else(|_| {
@@ -65,6 +66,7 @@ async fn work_of<S: EventStore>(
 ) -> Result<(Work, Target), StoreError> {
     let Append { stream, expected, events } = append;
     let policy = layer.codec.policy();
+    // Before the store is asked anything: a name that is refused must not be looked up there.
     policy.rule_for(&stream).map_err(CodecError::Refused)?;
     let placement = layer.placement(&stream).await?;
     let split = matches!(placement, Placement::Split(_));
@@ -99,12 +101,15 @@ async fn run<S: EventStore>(
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Ok(appended) => {
+            // This call wrote every event, so that its claims count without a look into the store.
             permit.confirm().await.map_err(CodecError::from)?;
             owned::warn(vault, &work);
             let answers = answers(&readable, &appended);
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Err(error) => {
+            // An error does not say that nothing was written: the answer may be lost. So the claims are settled by what the
+            // store has.
             permit.judge(layer).await;
             Err(logical(error, &work, &targets))
         }

@@ -159,7 +159,7 @@ pub(super) struct Compiler<'t> {
     pub(super) text: &'t str,
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
-    /// A name such as each owner template composes, and where that stands.
+    /// A name such as each owner template composes, and where that is.
     pub(super) owners: Vec<(String, Range<usize>)>,
 }
 
@@ -466,7 +466,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether anything of a rule's streams can stand in clear.
+/// Whether anything of a rule's streams can be in clear.
 fn shows_something(rule: &StreamRule) -> bool {
     let shown = |fields: &[Spanned<FieldRule>]| {
         fields.iter().any(|f| f.get_ref().keep.is_some() || f.get_ref().placeholder.is_some())

@@ -56,7 +56,7 @@ pub struct Policy(Arc<Rules>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) struct StreamPlan {
-    /// How its events lie in the store.
+    /// How its events are stored.
     pub layout: Layout,
     /// The names of its halves, where the layout is [`Layout::Split`].
     pub split: Option<SplitNames>,
@@ -150,7 +150,7 @@ impl Policy {
     /// What the policy says of a stream that is to be appended to.
     ///
     /// # Errors
-    /// [`PolicyRefusal`] where nobody may append to a stream of this name: a half of a split
+    /// [`PolicyRefusal`] if no one may append to a stream of this name: a half of a split
     /// stream, a name of the layer's own, or one that looks like personal data.
     pub(crate) fn rule_for(&self, stream: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
         self.0.check_stream(stream)?;
@@ -202,7 +202,7 @@ impl Policy {
     /// that it names. Owners who are not named any more are passed over.
     ///
     /// # Errors
-    /// [`PolicyRefusal`]; also where something must be sealed and nobody can say for whom.
+    /// [`PolicyRefusal`]; also if something must be sealed and it is not known for whom.
     pub(crate) fn cut_copy(
         &self,
         facts: &EventFacts<'_>,

@@ -35,6 +35,7 @@ impl Order {
     /// Of what comes after these.
     pub(super) fn behind(tips: Vec<AnnouncementRef>) -> Self {
         let seen = tips.iter().copied().collect();
+        // What the tips name was placed when it was read. Of what came before, only they can still be missed.
         Self { heads: tips.clone(), tips, seen, ..Self::default() }
     }
 
@@ -47,9 +48,12 @@ impl Order {
         }
         let mut known: BTreeSet<_> = named.iter().copied().collect();
         for named in named {
+            // What an announcement names that does not count is known through it, so that no fork is told. It is not
+            // *named* by it: else a thief of an old key could name the newest one, and remove it unmissed.
             known.extend(self.passed.get(named).into_iter().flatten());
         }
         if counts {
+            // Missing or moved comes first: an order that was changed also looks like a fork.
             if !named.iter().all(|named| self.seen.contains(named)) {
                 self.unplaced.push(reference.event);
             } else if !self.heads.iter().all(|head| known.contains(head)) {

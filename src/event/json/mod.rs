@@ -65,7 +65,7 @@ pub enum JsonError {
          readers would disagree on which one counts"
     )]
     DuplicateKey {
-        /// Where the second one stands, in bytes from the start.
+        /// Where the second one is, in bytes from the start.
         at: usize,
     },
     /// The nesting is deeper than [`MAX_DEPTH`].
@@ -93,7 +93,7 @@ impl Json {
     /// this program wrote it, or an authenticated cipher vouches for it. To read it strictly once
     /// more would cost more than the rest of reading an event.
     ///
-    /// Whoever edits a database by hand can break the promise; then [`Json::tree`] is `null` and
+    /// Somebody who edits a database by hand can break the promise; then [`Json::tree`] is `null` and
     /// writing it with `serde` fails, and nothing panics.
     pub(crate) fn trusted(text: impl Into<String>) -> Self {
         Self(Arc::new(text.into()))
@@ -150,7 +150,7 @@ impl Json {
         &self.0
     }
 
-    /// Where each value of the text stands.
+    /// Where each value of the text is.
     pub(crate) fn tree(&self) -> Tree<'_> {
         // The text was read once already, when it was taken.
         self.try_tree().unwrap_or_else(|_| Tree::null())

@@ -110,6 +110,8 @@ impl Committer {
         removal.erasure.changes = memos::without_looked(&self.shared.disk)?;
         for (erasure, taken) in joined(decisions) {
             let fence = self.fence(&taken.pseudonym, &removal)?;
+            // Replaying must be repeatable: a witness tells the same erasure at each opening until the vault notes
+            // that it looked. What the fence says already is left alone.
             match fence.whole.contains(&erasure) {
                 // Admitted again since: what begins now is not what was taken then.
                 true if !fence.closed => {}
@@ -145,6 +147,8 @@ impl Committer {
         let keys = self.judge_keys(&mut removal)?;
         let Removal { mut erasure, records, fences, whole } = removal;
         let disk = &self.shared.disk;
+        // Fences go in the same batch as the removal. After a crash there is never a destroyed key without the fence
+        // that calls it shredded: that would read as a lost key.
         for (hash, fence) in &fences {
             write_over(&mut erasure, &places::fence(hash), &fence.encode())?;
         }
@@ -161,6 +165,8 @@ impl Committer {
         if !erasure.changes.is_empty() {
             disk.erase(erasure)?;
         }
+        // A reader may hold what it read from the tree before the batch. Counted up before the sweep below, the version
+        // keeps that reader from putting a dead key back into the cache after it.
         self.shared.cache.outdate();
         for (id, address) in &keys.dead {
             self.shared.cache.drop_state(*id);
@@ -175,6 +181,7 @@ impl Committer {
         // Those that gave way to others in the cache wait here for the next write.
         let dead: HashSet<KeyId> = keys.dead.iter().map(|(id, _)| *id).collect();
         self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
+        // Forgotten means gone from memory, too: queues hold keys like the cache does.
         self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
@@ -225,6 +232,8 @@ impl Committer {
             return Ok(());
         }
         let record = self.record(&hash, &fence, removal)?;
+        // The name of the forgotten is in the records of those who depended on them. It is personal data, and the
+        // range that is removed below does not reach it.
         for dependent in self.shared.dependents(&hash)? {
             let dependent = naming.subject(&dependent);
             let fence = self.fence(&dependent, removal)?;
@@ -235,12 +244,14 @@ impl Committer {
                 removal.records.insert(dependent, record);
             }
         }
+        // Edges are written from both sides. These are the ones below the owners, which outlive this subject.
         for owner in record.noted_with() {
             let place = places::dependent(&naming.subject(owner), &hash);
             removal.erasure.changes.push((place, None));
         }
         let range = places::subject_range(&hash);
         removal.erasure.remove_ranges.push((range.start, range.end));
+        // Up to the last that was begun, and no further: what `reopen` begins later must be alive.
         fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure, spared);
         for (from, to) in dead {
             fence.kill(*from, *to, erasure, spared);
@@ -308,6 +319,8 @@ impl Committer {
             fence.kill(*from, *to, erasure, &taken.spared);
         }
         // None of them is ever begun again.
+        // The generations were begun by the vault that was not rolled back. Beginning one of them again would seal
+        // new events under a number that the fence calls dead.
         record.highest = fence.last_dead().map_or(record.highest, |dead| dead.max(record.highest));
         fence.closed |= taken.closed || fence.is_dead(record.current);
         removal.fences.insert(hash, fence);

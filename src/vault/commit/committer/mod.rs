@@ -128,6 +128,8 @@ impl Committer {
         }
         while let Ok(job) = jobs.recv() {
             self.take(job);
+            // Group commit: all that came while the last write was on its way shares the next one. Nobody waits for
+            // company: an empty queue writes at once.
             for _ in 1..MOST_JOBS {
                 match jobs.try_recv() {
                     Ok(job) => self.take(job),
@@ -195,6 +197,8 @@ impl Committer {
                 wipe_stack();
                 answer(reply, changed);
             }
+            // The subject stays blocked until the rotation is durable. Released earlier, an append could seal under
+            // the old key after the caller was told that the new one counts.
             Job::Rotate(subject, past, admission, reply) => match self.rotate(&subject, past) {
                 Ok(generation) => self.waiting.push(Box::new(move |result| {
                     drop(admission);
@@ -280,6 +284,8 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
+                // After a failed write it is not known what is on the disk, and memory may be ahead of it. So nothing is
+                // answered from here until the vault is opened again.
                 self.shared.disk.poison();
                 let shared = Arc::new(error);
                 waiting.drain(..).for_each(|reply| reply(Err(again(&shared))));
@@ -293,6 +299,8 @@ impl Committer {
         let mut planned = std::mem::take(&mut self.planned);
         let mut changes = std::mem::take(&mut self.changes);
         self.minted.clear();
+        // Unused seals go back to keys that gave way in memory. The count on the disk is an upper bound until then, so
+        // that a crash in between never lets a key seal more than it may.
         let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
         for (address, warm) in std::mem::take(&mut self.returns) {
             let hash = self.shared.naming.subject(&address.1);
@@ -337,7 +345,9 @@ impl Committer {
         } else {
             self.shared.disk.erase(Erasure { remove_ranges, changes })?;
         }
+        // Only now: until the tree has them, readers find what was settled here.
         self.shared.unsaved().clear();
+        // Published after the write: durable before use. A key in the cache can seal at once.
         for planned in planned.into_values() {
             self.publish(planned);
         }
