@@ -97,7 +97,7 @@ pub struct KeyRow {
     /// The digest of the policy when it was made.
     pub policy: String,
     /// Whether the policy says that such a stream has an owner, and none is known: it leads to
-    /// no person, and nobody's forgetting will reach it.
+    /// no person, and no forgetting will reach it.
     pub ownerless: bool,
 }
 
@@ -111,7 +111,7 @@ pub struct ForgottenRow {
     pub pseudonym: String,
     /// The erasures, newest last, each with the generations that it ended (both inclusive).
     pub erasures: Vec<DeadSpan>,
-    /// The ids of the keys of these generations that were spared, and still are: each stands in the
+    /// The ids of the keys of these generations that were spared, and still are: each is in the
     /// inventory, or is lost. Absent where none was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<KeyId>,

@@ -2,7 +2,7 @@
 //!
 //! Called through methods of [`Oubliette`]. No report holds key material, and nothing is changed, but that
 //! [`verify`] removes orphan pages of the vault where it is told to. It asks whether vault and events
-//! are whole and agree; `drill`, whether anybody forgotten can still be read from files.
+//! are whole and agree; `drill`, whether anyone forgotten can still be read from files.
 
 mod compare;
 #[cfg(feature = "drill")]

@@ -329,7 +329,7 @@ fn node(edges: &impl Edges, who: Subject, state: SubjectState) -> Result<Node, V
                 && owner.subject.as_ref().is_none_or(|subject| !owners.contains(subject))
         };
         if tenure.unsettled.is_some() {
-            // Nobody knows whose this time is.
+            // It is not known whose this time is.
             (owners, all, falling) = (Vec::new(), 1, 0);
         } else {
             all += tenure.owners.iter().filter(may_own).count();

@@ -99,7 +99,7 @@ pub enum ErasureError {
         /// What the store said.
         source: StoreError,
     },
-    /// The event store does not say which erasures were announced, so that nobody knows whether
+    /// The event store does not say which erasures were announced, so that it is not known whether
     /// the vault was rolled back.
     #[error(
         "the event store does not say which erasures were announced, so that nothing personal \

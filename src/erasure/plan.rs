@@ -196,7 +196,7 @@ pub struct Foreign {
     pub keys: u64,
 }
 
-/// A dependent with an owner claim of which nobody has said whether its event was stored, or said so
+/// A dependent with an owner claim of which it is not known whether its event was stored, or said so
 /// when the owner was forgotten already. What it may own stays; once the claim is settled, forget it
 /// by name where it should have gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

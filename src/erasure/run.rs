@@ -249,7 +249,7 @@ impl<S: EventStore> Oubliette<S> {
             }
             let due = vault.unsaid()?;
             if looked.is_err() && (due.repeat || !due.statements.is_empty()) {
-                // What is in doubt may stand in the place of the mark's own event. What is said now would
+                // What is in doubt may be in the place of the mark's own event. What is said now would
                 // then come next, and would carry the mark past it.
                 Mark::rewind(vault).await?;
             }

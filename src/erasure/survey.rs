@@ -247,7 +247,7 @@ impl<S: EventStore> Survey<'_, S> {
 }
 
 impl<S: EventStore> Layer<S> {
-    /// The first event of a stream, as it lies in the store.
+    /// The first event of a stream, as it is stored.
     pub(super) async fn first_of(
         &self,
         stream: &StreamName,
@@ -255,7 +255,7 @@ impl<S: EventStore> Layer<S> {
         self.end_of(stream, Direction::Forwards).await
     }
 
-    /// The first event of a stream, or backwards the last, as it lies in the store.
+    /// The first event of a stream, or backwards the last, as it is stored.
     async fn end_of(
         &self,
         stream: &StreamName,

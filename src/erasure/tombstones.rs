@@ -1,6 +1,6 @@
 //! Setting the tombstones of an erasure.
 //!
-//! What stands in the store must not show whose forgetting reached which stream: see
+//! What is in the store must not show whose forgetting reached which stream: see
 //! `docs/decisions/0020-tombstones-that-join-nothing.md`. And nobody may keep a tombstone out: ids
 //! cannot be foreseen, and what is "there already" is looked at.
 

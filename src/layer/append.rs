@@ -1,7 +1,7 @@
 //! Appending through the layer.
 //!
 //! First, in the caller's task, what can be refused without touching anything: names, payloads,
-//! policy. Then, in a task of its own that nobody can cut off: admission, owner claims, keys,
+//! policy. Then, in a task of its own that is never cut off: admission, owner claims, keys,
 //! sealing, the inner append, settling. The permit lasts until the inner store has answered,
 //! and forgetting waits for it: that is what makes the two linearizable. After some minutes without an
 //! answer no erasure waits any more. What the store takes after that is shredded if its subject was
@@ -140,7 +140,7 @@ fn appends(
 }
 
 /// For each logical append, what the store said of the readable half, and of the private one that
-/// stands before it.
+/// is before it.
 fn answers(readable: &[usize], appended: &[Appended]) -> Vec<(Appended, Option<Appended>)> {
     let mut next = 0;
     let answer = |&at: &usize| {

@@ -126,7 +126,7 @@ impl<S: EventStore> Oubliette<S> {
     /// [accepted](accept_gaps) in this name, and returned.
     ///
     /// # Errors
-    /// As [`Oubliette::open`] and [`accept_gaps`]; [`ErasureError::NoGap`] where nothing is missing, so that nobody
+    /// As [`Oubliette::open`] and [`accept_gaps`]; [`ErasureError::NoGap`] where nothing is missing, so that no one
     /// accepts for good what is not known yet.
     pub async fn open_past_gap(
         store: S,
@@ -174,7 +174,7 @@ impl<S: EventStore> Oubliette<S> {
     }
 
     /// Wraps a store for an auditor, and leaves erasures that were cut off as they are: what a
-    /// damaged vault cannot complete must not keep anybody from seeing the damage.
+    /// damaged vault cannot complete must not keep anyone from seeing the damage.
     ///
     /// For reports alone. What [`Oubliette::open`] refuses to serve (an erasure that was announced and is not
     /// carried out, say) is readable here.
@@ -212,7 +212,7 @@ impl<S: EventStore> Oubliette<S> {
     }
 
     /// The erasures that had been cut off and were completed by opening this layer, or before it carried
-    /// out another: what they did, and did not reach. Whoever had asked for them was not told.
+    /// out another: what they did, and did not reach. The one who had asked for them was not told.
     pub fn completed(&self) -> Vec<Erased> {
         // No code panics while it holds this lock.
         self.layer.completed.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -224,7 +224,7 @@ impl<S: EventStore> Oubliette<S> {
         self.layer.unsealed.load(Ordering::Relaxed)
     }
 
-    /// How many events were read through this layer for which nobody can vouch: no part of them opens, and
+    /// How many events were read through this layer for which no vault can vouch: no part of them opens, and
     /// they name an era that the vault never had, because it was put back to before that.
     pub fn unvouched(&self) -> u64 {
         self.layer.unvouched.load(Ordering::Relaxed)

@@ -62,7 +62,7 @@ impl Stored {
     }
 
     /// The public half of a split event whose private half is not there. That is all of an event whose
-    /// keys are all destroyed, and whoever has no vault could not open the other half.
+    /// keys are all destroyed, and a reader without a vault could not open the other half.
     ///
     /// # Errors
     /// [`Unreadable::HalfMissing`] where something could be read.
@@ -91,7 +91,7 @@ impl Stored {
     }
 }
 
-/// Of an event with these notes and tokens, as [`Stored::is_anothers`]. Nobody can check another vault's tag,
+/// Of an event with these notes and tokens, as [`Stored::is_anothers`]. Another vault's tag cannot be checked,
 /// so that one over a key of this vault's says nothing.
 pub(super) fn is_anothers(vault: &Vault, notes: &Notes, tokens: &[Token]) -> bool {
     let foreign =
@@ -149,7 +149,7 @@ pub struct Opened {
     /// Whether nothing shows that this vault wrote it: it has no token, and no tag of the vault's. It
     /// is from before there was a codec, or forged.
     pub unsealed: bool,
-    /// Whether nobody can say if this vault wrote it: no part of it opens, and its tag is of an era that the
+    /// Whether it is not known if this vault wrote it: no part of it opens, and its tag is of an era that the
     /// vault never had, because it was put back to before that.
     pub unvouched: bool,
 }
@@ -196,7 +196,7 @@ impl Codec {
         Ok(opened)
     }
 
-    /// What is missing of a copy. Without a vault nobody says of anybody that they are forgotten.
+    /// What is missing of a copy. Without a vault no one is called forgotten.
     fn add_holes(&self, stored: &Stored, opened: &mut Opened) {
         let Some(NotedHoles { holes, .. }) = &stored.notes.holes else { return };
         if self.vault().is_some() {
@@ -211,7 +211,7 @@ impl Codec {
         opened.withheld.extend(holes.withheld());
     }
 
-    /// Takes out the tokens and opens those whose keys live, and notes of the others what became of them.
+    /// Takes out the tokens and opens those whose keys live, and notes of the others what happened to them.
     fn unseal(
         &self,
         event: EventRef<'_>,

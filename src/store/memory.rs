@@ -104,7 +104,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Shared {
-    /// Whoever panicked while holding the lock changed nothing or everything: [`Log::append`] and
+    /// A thread that panicked while holding the lock changed nothing or everything: [`Log::append`] and
     /// [`Log::restore`] decide first and then only push.
     fn log(&self) -> RwLockReadGuard<'_, Log> {
         self.log.read().unwrap_or_else(PoisonError::into_inner)

@@ -103,7 +103,7 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   a [`StoreError::Conflict`]; an id that is elsewhere, or twice in the call, is
 ///   [`StoreError::IdInUse`]; what is malformed, or was opened by a layer, is
 ///   [`StoreError::Invalid`].
-/// - `restore_can_be_repeated`: events that stand at their revisions already are passed over and
+/// - `restore_can_be_repeated`: events that are at their revisions already are passed over and
 ///   answered as a retry. Bytes are not compared.
 ///
 /// # Wrappers

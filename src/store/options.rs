@@ -168,7 +168,7 @@ pub struct ReadAllOptions {
 }
 
 /// Which events a subscription delivers. The default is all. The layer lets tombstones through,
-/// whatever types are asked for: whoever keeps what a person said must hear that they are forgotten.
+/// whatever types are asked for: a projection that keeps what a person said must hear that they are forgotten.
 ///
 /// ```
 /// use futures::StreamExt;

@@ -216,7 +216,7 @@ impl Vault {
         request: KeyRequest<'_>,
         seals: u32,
     ) -> Result<Arc<DataKey>, VaultError> {
-        // After a destruction that failed, nobody knows which keys are still alive.
+        // After a destruction that failed, it is not known which keys are still alive.
         self.open.shared.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
         if let Some(warm) = self.open.shared.cache.warm(&address) {

@@ -37,7 +37,7 @@ pub struct KeyRequest<'a> {
     pub policy: PolicyDigest,
 }
 
-/// What became of a data key.
+/// What happened to a data key.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum KeyLookup {
@@ -307,6 +307,6 @@ pub enum MemoKind {
     /// Under which owner rules the whole event store was looked through for owners. One, of eight bytes.
     Owners = 10,
     /// What the operator said of announcements that the vault cannot judge by itself. Under the id of an event,
-    /// which whoever writes to the store chooses.
+    /// which anyone who can write to the store chooses.
     Believed = 11,
 }

@@ -216,7 +216,7 @@ async fn what_is_told_of_a_gap_is_true_of_a_vault_that_knows_the_erasures_and_of
 }
 
 /// What is removed in two places is two gaps, and each is accepted or comes back for itself.
-/// What is told again is sealed anew, and what stands in the store is what was told first.
+/// What is told again is sealed anew, and what is in the store is what was told first.
 #[tokio::test]
 async fn an_announcement_whose_answer_was_lost_is_named_as_it_stands() {
     // Whether or not what others announced can be read again by then.

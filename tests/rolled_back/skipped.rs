@@ -327,7 +327,7 @@ async fn what_a_closed_vault_saw_is_missed_as_well() {
     assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
 }
 
-/// What the stolen key said is passed over, and stands in the chain.
+/// What the stolen key said is passed over, and is in the chain.
 #[tokio::test]
 async fn one_vault_that_recovers_from_a_theft_has_not_forked() {
     let world = world().await;
@@ -341,7 +341,7 @@ async fn one_vault_that_recovers_from_a_theft_has_not_forked() {
     assert_eq!(world.machine.open().await.witnessed(), Default::default());
 }
 
-/// Whoever writes to the store can put anything behind it, and where the store takes an id twice, also under its id.
+/// Anyone who can write to the store can put anything behind it, and where the store takes an id twice, also under its id.
 #[tokio::test]
 async fn nothing_that_is_put_behind_it_hides_that_the_newest_is_missing() {
     let world = world().await;

@@ -78,7 +78,7 @@ impl fmt::Display for InDoubt {
 }
 
 /// What the operator said of the announcements in one event: a note of the kind `Believed`, under the event's
-/// id. Whoever writes to the store chooses that, so that no other note may be of that kind.
+/// id. Anyone who can write to the store chooses that, so that no other note may be of that kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Words {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -88,7 +88,7 @@ impl Found {
         for said in statements {
             match history.learn(said) {
                 Ok(_) => {}
-                // Whoever writes to the store can name any keys; only a holder of the vault can seal.
+                // Anyone who can write to the store can name any keys; only a holder of the vault can seal.
                 Err(Unlearned::Forged) => self.unverifiable.push(said.id()),
                 Err(Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. })
                     if !announce::opens(said, vault) =>

@@ -18,7 +18,7 @@ use crate::{
 /// [gaps](super::gap).
 const MARK: [u8; 16] = [0; 16];
 
-/// An event of the stream of announcements, with all that it says: somebody may change it where it stands.
+/// An event of the stream of announcements, with all that it says: somebody may change it where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct At {
     revision: Revision,
@@ -60,7 +60,7 @@ pub(in crate::erasure) struct Mark {
     pub(super) tips: Vec<Tip>,
 }
 
-/// An announcement that no other names, and where it is. Whoever writes to the store can put something behind it, so
+/// An announcement that no other names, and where it is. Anyone who can write to the store can put something behind it, so
 /// that the last event alone does not show that this one is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tip {

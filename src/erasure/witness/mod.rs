@@ -72,7 +72,7 @@ pub struct Witnessed {
     pub distrusted: Vec<SigningKeyId>,
     /// Statements about signing keys that do not count.
     pub refused: Vec<RefusedStatement>,
-    /// Announcements that do not know one that stands before them: two copies of this vault were at work at once, or
+    /// Announcements that do not know one that is before them: two copies of this vault were at work at once, or
     /// somebody put a line of an exported list into the stream. None is missing; all of them are applied. Not told where
     /// something seems to be in another order.
     pub forked: Vec<EventId>,
@@ -81,7 +81,7 @@ pub struct Witnessed {
     /// [accepted](accept_gaps) that, or there would be no layer.
     pub gap: bool,
     /// Whether the store is empty, although the vault announced erasures before: it stands in for
-    /// another store, as beside a codec, or is not the one that was. It bears witness to nothing.
+    /// another store, as beside a codec, or is not the one that was. It is no witness.
     pub elsewhere: bool,
 }
 

@@ -1,7 +1,7 @@
 //! In which order announcements were made, and which of them no other names.
 //!
 //! Each announcement names those that its vault knew and that no other named: the *tips*. As a rule that is the one
-//! before it. Where it does not know one that stands before it, there is a *fork*: two copies of the vault were at
+//! before it. Where it does not know one that is before it, there is a *fork*: two copies of the vault were at
 //! work at once. Where one that it names does not stand before it, that one is missing, or somebody changed the
 //! order; then nothing is said of forks, because an order that was changed looks like them.
 //!
@@ -27,7 +27,7 @@ pub(super) struct Order {
     passed: BTreeMap<AnnouncementRef, BTreeSet<AnnouncementRef>>,
     /// Those that name one that does not stand before them.
     pub(super) unplaced: Vec<EventId>,
-    /// Those that do not know one that stands before them.
+    /// Those that do not know one that is before them.
     pub(super) forks: Vec<EventId>,
 }
 

@@ -35,7 +35,7 @@ impl From<rusqlite::Error> for Stop {
 /// Writes an append. Where it stops, the caller rolls back to the savepoint before it.
 ///
 /// The usual append is new and expects what is so: that is tried at once, and whether it is a
-/// retry is asked only where something stands in its way.
+/// retry is asked only where something is in its way.
 pub(super) fn append(
     connection: &Connection,
     appends: &[Append],

@@ -3,7 +3,7 @@
 //! The default of the command line and of everyone who has no store yet. One writer thread
 //! commits many appends at once; readers run beside it and hold nothing between pages.
 //! `format` is the file format and `open` the way to it, `writer` and `append` the way in,
-//! `reader`, `pages` and `subscription` the way out. Nobody outside of this folder speaks SQL.
+//! `reader`, `pages` and `subscription` the way out. No code outside of this folder speaks SQL.
 
 mod append;
 mod error;

@@ -27,7 +27,7 @@ pub enum BackupError {
     /// Something that is no recipient.
     #[error("{what} is not an age recipient; `age-keygen -y KEYFILE` prints that of an identity")]
     NotARecipient {
-        /// Where it stands, or what it is where that is certainly no secret.
+        /// Where it is, or what it is where that is certainly no secret.
         what: String,
     },
     /// An identity in the place of a recipient.

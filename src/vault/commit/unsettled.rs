@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// An owner claim that somebody has to see to: nobody has said whether its event was stored, or it was
+/// An owner claim that somebody has to see to: it is not known whether its event was stored, or it was
 /// said too late, when its owner was forgotten already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -46,7 +46,7 @@ pub struct OpenClaim {
     pub since: Timestamp,
 }
 
-/// What became of an event that was sealed, now that somebody said whether it was stored.
+/// What happened to an event that was sealed, now that somebody said whether it was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

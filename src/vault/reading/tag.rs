@@ -8,7 +8,7 @@ use crate::{
 /// What a tag shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tagged {
-    /// A holder of this vault (or of a backup of it) wrote the event as it stands.
+    /// A holder of this vault (or of a backup of it) wrote the event as it is.
     Ours,
     /// It names this vault, and the event is not what it was made for: changed, moved or forged.
     Forged,

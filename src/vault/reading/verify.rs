@@ -102,7 +102,7 @@ pub(crate) struct Judged {
     pub(crate) subjects: u64,
     pub(crate) owners: u64,
     pub(crate) fences: u64,
-    /// What could not be compared, because the other side lies beneath a damaged page.
+    /// What could not be compared, because the other side is beneath a damaged page.
     pub(crate) unchecked: u64,
     /// Every erasure that a fence names.
     pub(crate) erasures: HashSet<ErasureId>,

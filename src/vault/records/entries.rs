@@ -1,6 +1,6 @@
 //! What the values in the tree say: keys and subjects. Fences: see [`super::fence`].
 //!
-//! A **data key** stands at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
+//! A **data key** is at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
 //! numbers are big-endian; a name is its length(1) and its bytes.
 //!
 //! | bytes | what |

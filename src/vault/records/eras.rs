@@ -83,7 +83,7 @@ impl EraKeys {
     }
 }
 
-/// All eras of a vault: readers share them, and a copy takes their place where one is added. `None`: they lie beneath
+/// All eras of a vault: readers share them, and a copy takes their place where one is added. `None`: they are beneath
 /// a damaged page.
 pub(in crate::vault) struct Eras(RwLock<Option<Arc<Known>>>);
 

@@ -1,4 +1,4 @@
-//! Where the records stand in the tree, and what an opaque key id hides.
+//! Where the records are in the tree, and what an opaque key id hides.
 //!
 //! | place | value |
 //! | --- | --- |
@@ -243,7 +243,7 @@ impl Naming {
         self.id_of(key, salt).unwrap()
     }
 
-    /// Whether an id says the place that its key stands at.
+    /// Whether an id says the place that its key is at.
     pub(in crate::vault) fn leads_to(&self, id: KeyId, place: &[u8]) -> bool {
         let (Ok(Some(hint)), Some(hash)) = (self.hint(id), hash_of(place)) else { return false };
         hash.starts_with(&hint.subject)
@@ -404,7 +404,7 @@ pub(in crate::vault) fn memos(kind: MemoKind) -> Range<Place> {
     beginning_with(&[MEMOS, kind as u8])
 }
 
-/// Whether what stands at this place is in no backup.
+/// Whether what is at this place is in no backup.
 #[cfg(feature = "backup")]
 pub(in crate::vault) fn is_never_copied(place: &[u8]) -> bool {
     let kinds = [MemoKind::SigningSecret, MemoKind::Owners];
@@ -435,7 +435,7 @@ pub(in crate::vault) fn hash_of(place: &[u8]) -> Option<Hash> {
     place.get(1..HASH_END)?.try_into().ok()
 }
 
-/// What stands at a place.
+/// What is at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) enum Kind {
     /// A part of a subject's record.
@@ -452,7 +452,7 @@ pub(in crate::vault) enum Kind {
     Odd,
 }
 
-/// What stands at a place, by its form.
+/// What is at a place, by its form.
 pub(in crate::vault) fn kind_of(place: &[u8]) -> Kind {
     match (place.first(), place.get(HASH_END), place.len()) {
         (Some(&SUBJECTS), Some(&RECORD), 22) => Kind::Record,
@@ -486,12 +486,12 @@ pub(crate) fn in_words(place: &[u8]) -> String {
     }
 }
 
-/// Whether a data key stands at this place.
+/// Whether a data key is at this place.
 pub(in crate::vault) fn is_key(place: &[u8]) -> bool {
     place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&KEY)
 }
 
-/// Whether a part of a subject's record stands at this place.
+/// Whether a part of a subject's record is at this place.
 pub(in crate::vault) fn is_record(place: &[u8]) -> bool {
     place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&RECORD)
 }

@@ -21,7 +21,7 @@
 //! of one level never overlap. While a page keeps its key, its span only ever grows (when a
 //! neighbour vanishes, its places fall to the page before it, or to the page after it where it
 //! was the first): a page that splits, or is joined with another, gets a fresh key. So an entry
-//! once sealed under a key lies in the span of that key's page for as long as the key is in the
+//! once sealed under a key is in the span of that key's page for as long as the key is in the
 //! tree: the page is on the entry's path. A key that is no longer in the tree stands only in
 //! superseded versions of its former parent. Those are sealed under the parent's key, whose span
 //! then held the entry as well, so the same holds of that key, and so on up to the root. Now an

@@ -41,7 +41,7 @@ pub(crate) enum Flaw {
     Page {
         /// Its id, in hexadecimal digits.
         page: String,
-        /// The first place that lies beneath it.
+        /// The first place that is beneath it.
         from: Place,
         /// The first place after it; `None`: there is no end.
         to: Option<Place>,
@@ -73,17 +73,17 @@ pub(crate) enum Flaw {
 pub(crate) struct Walked {
     /// Pages that are as they should be.
     pub(crate) pages: u64,
-    /// Pages that are not, each with all that lies beneath it.
+    /// Pages that are not, each with all that is beneath it.
     pub(crate) damaged: u64,
     /// Pages in the store that belong to nothing. Not looked for where pages are damaged, because
-    /// what lies beneath those looks the same.
+    /// what is beneath those looks the same.
     pub(crate) orphans: Option<u64>,
     /// How many roots came before.
     pub(crate) epoch: u64,
 }
 
 impl Tree {
-    /// Walks over the whole tree, as it lies in the page store: no page is taken from memory.
+    /// Walks over the whole tree, as it is in the page store: no page is taken from memory.
     /// Writers wait meanwhile; readers go on. It keeps the id of
     /// each page in memory.
     ///

@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-/// How often a text stands in the files of a folder, byte for byte, as `grep` would find it.
+/// How often a text is in the files of a folder, byte for byte, as `grep` would find it.
 pub(super) fn grep(folder: &Path, text: &str) -> io::Result<usize> {
     let mut hits = 0;
     for entry in fs::read_dir(folder)? {
