@@ -205,7 +205,7 @@ pub enum ErasureError {
          when it is said, and of nothing later"
     )]
     NoGap,
-    /// Nobody is named who accepts a gap. Nothing was done.
+    /// No name was given for who accepts a gap. Nothing was done.
     #[error(
         "say who accepts the gap: a person, a role or the number of a ticket, in at most 200 bytes; it is kept in the \
          vault, so no e-mail address or the like"

@@ -16,7 +16,7 @@
 //! 5. **Destroy** all keys in one batch and fence their subjects. The vault's pages are written anew, and
 //!    then the root slot is overwritten: that is the moment of forgetting.
 //! 6. **Set tombstones** in every affected stream, signed, under ids that come from a secret of the
-//!    journal and the stream, so that repeating this step changes nothing and nobody foresees them.
+//!    journal and the stream, so that repeating this step changes nothing and no one can foresee them.
 //! 7. **Close the books**: the journal, which holds names, is removed; a record without names
 //!    stays.
 //!

@@ -42,7 +42,7 @@ pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
     pub despite_unsealed: bool,
     /// Forget also where events in the subject's streams are sealed under keys that this vault does not
-    /// have, and stay readable to whoever has them.
+    /// have, and stay readable to anyone who has them.
     pub despite_unknown_keys: bool,
     /// Forget also where a newer program wrote events in the streams that lose keys: whether forgetting
     /// reaches those, only that program can say.
@@ -93,9 +93,9 @@ pub struct Erased {
     /// How many events about those who are forgotten were never sealed, and stay readable.
     pub unsealed: u64,
     /// How many events in their streams are sealed under keys that this vault does not have, and stay
-    /// readable to whoever has those.
+    /// readable to anyone who has those.
     pub unknown_keys: u64,
-    /// For how many events nobody can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
+    /// For how many events nothing can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
     /// had been done already.
     pub unvouched: u64,
     /// How many events a newer program wrote in the streams that lost keys: whether it reached them, only that
@@ -110,8 +110,8 @@ pub struct Erased {
     /// Dependents that stay, and who keeps them. `None` where it had been done already, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<Kept>>,
-    /// Dependents that it may have had to reach, and did not: nobody has said whose they are. Where it
-    /// had been done already, those of whom nobody has said so since.
+    /// Dependents that it may have had to reach, and did not: it is not known whose they are. Where it
+    /// had been done already, those of whom it is still not known.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know, so that it may have missed
     /// somebody: see [`Plan::owners_unknown`].
@@ -253,7 +253,7 @@ impl<S: EventStore> Oubliette<S> {
                 // then come next, and would carry the mark past it.
                 Mark::rewind(vault).await?;
             }
-            // What is due needs nobody's decision, and a change of the signing key may be what ends a theft.
+            // What is due needs no decision, and a change of the signing key may be what ends a theft.
             let said = say_due(&layer, vault).await;
             if let (Err(_), Err(error)) = (&looked, &said) {
                 tracing::warn!(%error, "what the vault has to say is still to be announced");
@@ -349,7 +349,7 @@ async fn forget<S: EventStore>(
     carry_out(layer, vault, &mut journal, Some(closure), progress).await
 }
 
-/// What forgetting would not reach, before anybody is closed, since that may take long.
+/// What forgetting would not reach, before anyone is closed, since that may take long.
 async fn look_first<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
@@ -380,7 +380,7 @@ fn is_destroyed(vault: &Vault, journal: &Journal) -> Result<bool, ErasureError> 
     Ok(ErasureRecord::find(vault, journal.erasure)?.is_some())
 }
 
-/// Closes the subject and plans, until the plan names nobody who is not closed.
+/// Closes the subject and plans, until everyone whom the plan names is closed.
 async fn close_and_plan<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
@@ -417,7 +417,7 @@ async fn resume<S: EventStore>(
         match resume_one(layer, vault, journal).await {
             Ok(erased) => done.push(erased),
             Err(ErasureError::MirrorsPending { erased, .. }) => done.extend(erased),
-            // The others' keys are destroyed all the same. Whoever asks hears of their own first.
+            // The others' keys are destroyed nevertheless. The caller hears of their own first.
             Err(error) if error.is_pending() => {
                 pending = pending.filter(|_| !theirs).or(Some(error));
             }
@@ -604,7 +604,7 @@ async fn keep_existing<S: EventStore>(layer: &Layer<S>, plan: &mut Plan) -> Resu
     Ok(())
 }
 
-/// The layer's own streams are nobody.
+/// The layer's own streams belong to no one.
 fn refuse_own(subject: &Subject) -> Result<(), ErasureError> {
     if subject.as_str() == ANNOUNCEMENTS {
         return Err(ErasureError::UnknownSubject(subject.clone()));

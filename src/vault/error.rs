@@ -198,7 +198,7 @@ pub enum VaultError {
         /// What is wrong with it.
         why: String,
     },
-    /// The counter that bears witness of the root slot cannot be used.
+    /// The counter that is the root slot's witness cannot be used.
     #[error(
         "the counter {counter}, which tells whether vault and root slot were rolled back together, \
          cannot be used: {why}; make it reachable, or, if you know that nothing was rolled back, or \

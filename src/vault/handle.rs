@@ -169,7 +169,7 @@ impl Vault {
         self.open.shared.disk.tree().is_read_only()
     }
 
-    /// Waits until nobody of the opening's subjects is being forgotten, and admits.
+    /// Waits until none of the request's subjects is being forgotten, and admits.
     ///
     /// All or nothing, with nothing held while waiting, so that admissions cannot deadlock.
     ///
@@ -179,7 +179,7 @@ impl Vault {
         self.admit_for(opening, None).await
     }
 
-    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, no matter who
+    /// As [`Vault::admit`], for so long: from then on the admission delays no one, no matter who
     /// still holds it.
     ///
     /// # Errors
@@ -247,7 +247,7 @@ impl Vault {
     }
 
     /// The erasure that a reference stands for in a stream, provided that this vault made it: any
-    /// other bytes stand for an erasure that never was.
+    /// other bytes mean an erasure that never was.
     pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
         self.open.shared.naming.erasure(reference, stream)
     }

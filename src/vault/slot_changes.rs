@@ -12,7 +12,7 @@ use super::{
 use crate::runtime;
 
 impl Vault {
-    /// Where the root slot is, and how it and its mirrors stand.
+    /// Where the root slot is, and the state of it and its mirrors.
     ///
     /// # Errors
     /// [`VaultError::Poisoned`].
@@ -74,7 +74,7 @@ impl Vault {
     }
 
     /// Wipes a mirror of the root slot and removes it. `lost`: it cannot be reached, and the
-    /// caller answers for it that it is destroyed.
+    /// caller vouches that it is destroyed.
     ///
     /// # Errors
     /// [`VaultError::Mirror`].

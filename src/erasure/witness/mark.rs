@@ -55,7 +55,7 @@ pub(in crate::erasure) struct Mark {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) at: Option<At>,
     /// Its own that no other names, as far as it knows: they should be there, and the next one names them. This
-    /// is known, and not to be had from the store again.
+    /// is known, and not available from the store again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tips: Vec<Tip>,
 }
@@ -66,7 +66,7 @@ pub(in crate::erasure) struct Mark {
 pub(super) struct Tip {
     event: EventId,
     digest: Digest,
-    /// At which revision; `None`: it was not there when it was looked for, or nobody looked yet.
+    /// At which revision; `None`: it was not there when it was looked for, or it was not looked for yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) seen: Option<Revision>,
 }
@@ -146,7 +146,7 @@ impl Mark {
 }
 
 /// Whether there is nothing at all in the store: then it never held what was announced, as far as
-/// can be told, and nobody hides something by it that can still be read there.
+/// can be told, and nothing is hidden by it that can still be read there.
 pub(super) async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError> {
     if !layer.store.capabilities().has(Capability::ReadAll) {
         return Ok(false);

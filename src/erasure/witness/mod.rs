@@ -80,7 +80,7 @@ pub struct Witnessed {
     /// store was put back or moved, or somebody removed them. Where some are missing, somebody
     /// [accepted](accept_gaps) that, or there would be no layer.
     pub gap: bool,
-    /// Whether the store is empty, although the vault announced erasures before: it stands in for
+    /// Whether the store is empty, although the vault announced erasures before: it is a stand-in for
     /// another store, as beside a codec, or is not the one that was. It is no witness.
     pub elsewhere: bool,
 }
@@ -224,13 +224,13 @@ pub(super) async fn look<S: EventStore>(
         read = whole.after(read);
     }
     let is_complete = missing.is_empty();
-    // A store in which there is nothing bears no witness.
+    // A store in which there is nothing is no witness.
     let complete = match read.elsewhere {
         true => Ok(()),
         false => missing.judge(vault, &read).await,
     };
     // What is missing is noted by then, also where something else keeps everything closed. The mark does not move
-    // in either case: the next opening must find both. Which should be there is known from now on all the same.
+    // in either case: the next opening must find both. Which should be there is still known from now on.
     let judged = read.found.refuse_unclear().and(complete);
     let next = read.mark(&mark);
     let at = if judged.is_ok() { next.at } else { mark.at };

@@ -2,12 +2,12 @@
 //!
 //! Each announcement names those that its vault knew and that no other named: the *tips*. As a rule that is the one
 //! before it. Where it does not know one that is before it, there is a *fork*: two copies of the vault were at
-//! work at once. Where one that it names does not stand before it, that one is missing, or somebody changed the
+//! work at once. Where one that it names is not before it, that one is missing, or somebody changed the
 //! order; then nothing is said of forks, because an order that was changed looks like them.
 //!
-//! All tips are named by whatever is announced next, and not the last in the stream alone: whoever writes to the
-//! store chooses which that is, and whatever nobody names can be removed, and nobody will miss it. A line of an exported
-//! list is none: anybody who has the list can append its lines, and any number would crowd out the others.
+//! All tips are named by whatever is announced next, and not the last in the stream alone: a writer to the store
+//! chooses which that is, and what is not named can be removed unmissed. A line of an exported
+//! list is none: anyone who has the list can append its lines, and any number would crowd out the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub(super) struct Order {
     /// What those know that do not count. What they name is not named by that: their key was stolen, say, and
     /// somebody else may have said it.
     passed: BTreeMap<AnnouncementRef, BTreeSet<AnnouncementRef>>,
-    /// Those that name one that does not stand before them.
+    /// Those that name one that is not before them.
     pub(super) unplaced: Vec<EventId>,
     /// Those that do not know one that is before them.
     pub(super) forks: Vec<EventId>,

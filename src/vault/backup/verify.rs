@@ -258,7 +258,7 @@ impl Values<'_> {
                         self.walked = Some((place, value));
                     }
                 }
-                // Known since the file was verified. Read all the same: it must still be whole.
+                // Known since the file was verified. Read nevertheless: it must still be whole.
                 Some(Item::Changed(_)) => {}
                 None => self.ended = true,
             }
@@ -305,7 +305,7 @@ impl Iterator for Values<'_> {
     }
 }
 
-/// Every key stands where its name says, and nothing is there that this program does not know.
+/// Every key is where its name says, and nothing is there that this program does not know.
 fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(), BackupError> {
     memos::refuse_newer(place, value).map_err(|error| odd(path, error))?;
     if !places::is_key(place) {

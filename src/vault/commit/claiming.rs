@@ -39,7 +39,7 @@ impl Vault {
     }
 
     /// Announces that these events are about to be written, before they are claimed: until the
-    /// answer is dropped, nobody's [`Vault::settle`] withdraws their claims.
+    /// answer is dropped, no [`Vault::settle`] withdraws their claims.
     pub(crate) fn begin_claims(&self, events: Vec<EventId>) -> InFlight {
         self.shared().in_flight.begin(events)
     }

@@ -30,7 +30,7 @@ struct Removal {
     whole: BTreeSet<Hash>,
 }
 
-/// What becomes of the keys of those who are fenced.
+/// What happens to the keys of those who are fenced.
 #[derive(Default)]
 struct Keys {
     dead: Vec<(KeyId, Address)>,
@@ -47,7 +47,7 @@ impl Vault {
     ///
     /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
     /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
-    /// it destroyed, and nobody can tell. To forget somebody call
+    /// it destroyed, and no one can tell. To forget somebody call
     /// [`Oubliette::forget`](crate::layer::Oubliette::forget).
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Committer {
     }
 
     /// Applies erasures that this vault does not know, all in one change of root: it was rolled
-    /// back, or restored from a backup, and knows nobody's name for sure.
+    /// back, or restored from a backup, and knows no name for sure.
     pub(in crate::vault) fn replay(
         &mut self,
         decisions: &[Decision],
@@ -279,7 +279,7 @@ impl Committer {
         let record = self.record(&hash, &fence, removal)?;
         let before = fence.clone();
         for (from, to) in spans {
-            // Generations that were never begun are nobody's yet.
+            // Generations that were never begun belong to no one yet.
             fence.kill(
                 *from.max(&Generation::FIRST),
                 *to.min(&last_begun(&fence, &record)),
@@ -376,7 +376,7 @@ impl Committer {
 
 /// What each erasure took of each subject, in the order in which it was told. One that waited for
 /// the store may have been announced several times: the last says how it was in the end, what it spared
-/// among it, and what any of them calls dead is dead. Which is the last, whoever tells it says.
+/// among it, and what any of them calls dead is dead. Which is the last, the caller says.
 fn joined(decisions: &[Decision]) -> Vec<(ErasureId, Taken)> {
     let mut order: HashMap<(ErasureId, Hash), usize> = HashMap::new();
     let mut all: Vec<(ErasureId, Taken)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Claims that only the caller of a codec can settle: nobody else sees the store that they write to.
+//! Claims that only the caller of a codec can settle: no one else sees the store that they write to.
 //!
 //! Each has a memo under its event's id, written with the claim, in one batch: the pseudonym of
 //! the dependent, and since when. It holds no name, so that it may outlive somebody who is forgotten.

@@ -331,7 +331,7 @@ mod on_a_disk {
                 let mut left = files.clone();
                 left.insert(path.clone(), bytes[..keep.min(bytes.len())].to_vec());
                 write_files(&cut, &left);
-                // An error, or nothing in it; whoever makes it begins anew after an error.
+                // An error, or nothing in it; its maker begins again after an error.
                 let _ = std::panic::catch_unwind(|| open(&cut));
                 fs::remove_dir_all(cut).unwrap();
             }

@@ -1,4 +1,4 @@
-//! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
+//! The tags that vouch for events whatever happens to their keys: methods of [`Vault`].
 
 use crate::{
     crypto::{EventTag, Token},
@@ -53,7 +53,7 @@ impl Vault {
         associated: &[u8],
         tokens: &[Token],
     ) -> Result<Tagged, VaultError> {
-        // Whoever found a backup can make tags of its eras for ever, but no event of such an era has a key that is
+        // The finder of a backup can make tags of its eras for ever, but no event of such an era has a key that is
         // newer.
         let eras = &self.shared().naming.eras;
         for token in tokens {

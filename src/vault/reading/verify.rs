@@ -25,7 +25,7 @@ const MOST_SEALS: u64 = 1 << 32;
 pub(crate) enum Trouble {
     /// With its pages.
     Flaw(Flaw),
-    /// A value does not have its form, or stands where none should.
+    /// A value does not have its form, or is where none should be.
     Value {
         /// Where, in words.
         at: String,
@@ -62,7 +62,7 @@ pub(crate) enum Trouble {
         /// Who names.
         subject: Subject,
     },
-    /// A claim that nobody settled.
+    /// An unsettled claim.
     Unsettled {
         /// Whose owners it changes.
         subject: Subject,
@@ -158,7 +158,7 @@ struct Judge<'a> {
     last: Place,
     /// The ids of the keys whose places begin as this one's id says: only they could be alike.
     ids: Vec<([u8; 18], KeyId)>,
-    /// Whether nobody was ever forgotten, so that no fence need be looked for.
+    /// Whether no one was ever forgotten, so that no fence need be looked for.
     no_fences: bool,
 }
 

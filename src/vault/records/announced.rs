@@ -172,7 +172,7 @@ pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Decis
             }
             dead.push((first, last));
         }
-        // Whoever takes all takes something.
+        // Taking all is taking something.
         if flags & WHOLE != 0 && dead.is_empty() {
             return Err(from.odd());
         }
@@ -386,7 +386,7 @@ mod tests {
         ]));
         assert_eq!(one, other);
         assert_eq!(encode(&decode(erasure, &one).unwrap()), one);
-        // As nobody writes it. A subject has 21 bytes, and 8 for each span.
+        // As it is never written. A subject has 21 bytes, and 8 for each span.
         let (first, second) = (&one[5..42], &one[42..71]);
         let rest = &one[71..];
         assert_eq!([&one[..5], first, second, rest].concat(), *one);
@@ -408,7 +408,7 @@ mod tests {
         for odd in [[(4, 4), (1, 2)], [(1, 2), (1, 2)], [(1, 2), (2, 3)], [(1, 2), (3, 4)]] {
             assert!(spelled(&odd).is_err(), "{odd:?}");
         }
-        // Whoever takes all takes something.
+        // Taking all is taking something.
         let mut all = encode(&decision(vec![taken(1, &[])]));
         assert!(decode(erasure, &all).is_ok());
         all[21] = WHOLE;

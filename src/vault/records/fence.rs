@@ -284,7 +284,7 @@ impl<'a> Sparing<'a> {
     }
 
     /// The spared keys of one subject. Of an era that this vault does not know, because it was
-    /// restored, its fence may know keys all the same.
+    /// restored, its fence may still know keys.
     pub(in crate::vault) fn keys_of(
         &self,
         subject: &Hash,

@@ -1,4 +1,4 @@
-//! The counter that bears witness: a number in a TPM that is raised with every root and can
+//! A counter as a witness: a number in a TPM that is raised with every root and can
 //! never be lowered, not by restoring the image of a machine either. A slot file that was put back
 //! together with the vault is behind it.
 //!
@@ -195,7 +195,7 @@ impl Counter {
         Ok(Self::of(bound, Box::new(at.clone())))
     }
 
-    /// The counter that a slot notes, and whether it bears out that the slot holds the newest root.
+    /// The counter that a slot notes, and whether it confirms that the slot holds the newest root.
     ///
     /// # Errors
     /// [`VaultError::EpochTooLow`], [`VaultError::Counter`]; none, where the caller goes on
@@ -280,7 +280,7 @@ impl Counter {
         MirrorState {
             name: self.bound.name(),
             counter: true,
-            // Ahead, it bears witness of nothing.
+            // Ahead, it is no witness.
             may_hold: self.tells.filter(|tells| *tells <= epoch),
             stale: self.trouble.is_some() || self.tells != Some(epoch),
             trouble: self.trouble.clone(),

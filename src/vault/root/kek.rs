@@ -168,7 +168,7 @@ impl Passphrase {
         self.0.as_bytes()
     }
 
-    /// As whoever types it means it: two keyboards, or a terminal and a variable, may give other bytes for
+    /// As the person who types it means it: two keyboards, or a terminal and a variable, may give other bytes for
     /// the same `é`.
     fn in_one_form(&self) -> Result<Self, String> {
         typed(&self.0).map(Self).map_err(|(c, odd)| match odd {

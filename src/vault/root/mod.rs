@@ -115,7 +115,7 @@ pub(crate) trait RootSlot: Send + Sync {
     /// Changes how the slot keeps the root that is in it.
     fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError>;
 
-    /// Where the slot is, and how it stands.
+    /// Where the slot is, and its state.
     fn state(&self) -> Result<SlotState, VaultError>;
 }
 
@@ -149,11 +149,11 @@ pub struct SlotState {
     pub wrapped_by: WrappedBy,
     /// The slot's mirrors, and how far each is.
     pub mirrors: Vec<MirrorState>,
-    /// The counter that bears witness of it.
+    /// The counter that is its witness.
     pub counter: Option<MirrorState>,
 }
 
-/// The state of a mirror of a root slot, or of the counter that bears witness of it.
+/// The state of a mirror of a root slot, or of the counter that is its witness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {

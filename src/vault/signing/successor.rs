@@ -35,7 +35,7 @@ const VERSION: &str = "1";
 /// More than any such file has.
 const MOST_BYTES: usize = 4096;
 
-/// A key that is to sign once the present one is stolen or lost. Whoever has it can take the vault's
+/// A key that is to sign once the present one is stolen or lost. Its holder can take the vault's
 /// place in the eyes of every backup, so it is kept apart from vault, root slot and backups.
 ///
 /// ```

@@ -6,7 +6,7 @@
 //! page on the way gets a fresh key and id, up to the root.
 //!
 //! In both, a page whose span of places shrinks gets a fresh key and id. That is what the
-//! invariant of the tree stands on.
+//! invariant of the tree rests on.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -310,7 +310,7 @@ impl Rewrite<'_> {
     }
 
     /// Takes a page and all below it out of the tree. Its leaves need not be read. Below a page
-    /// that is damaged nothing can be named, and nothing can be read by anybody.
+    /// that is damaged nothing can be named, and nothing can be read by anyone.
     fn forget_below(&mut self, child: &Child, level: u8) {
         self.rewritten.replaced.push(child.id);
         if level > 0

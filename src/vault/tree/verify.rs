@@ -29,7 +29,7 @@ const MOST_SEALS: u64 = 1 << 32;
 
 /// What a walk over the pages comes upon, in the order of places.
 pub(crate) enum Seen<'a> {
-    /// A value that stands where it should.
+    /// A value that is where it should be.
     Value(&'a [u8], &'a [u8]),
     /// Something that is not as it should be.
     Flaw(Flaw),
@@ -37,7 +37,7 @@ pub(crate) enum Seen<'a> {
 
 /// What is wrong with the pages.
 pub(crate) enum Flaw {
-    /// A page does not open, or stands where it should not: nothing beneath it can be read.
+    /// A page does not open, or is where it should not be: nothing beneath it can be read.
     Page {
         /// Its id, in hexadecimal digits.
         page: String,

@@ -2,8 +2,8 @@
 //! and answers when that is on the disk.
 //!
 //! What is planned but not written yet is: `planned` keys, `changes`, and the records in
-//! [`Shared::unsaved`]. A settlement waits there for the next write, since it costs nobody
-//! anything: should it be lost, the claim is found unsettled and asked about again.
+//! [`Shared::unsaved`]. A settlement waits there for the next write, since losing it costs
+//! nothing: should it be lost, the claim is found unsettled and asked about again.
 
 mod keys;
 
@@ -54,7 +54,7 @@ pub(in crate::vault) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
 /// What the committer is asked to do.
 pub(in crate::vault) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
-    /// And whether the caller has to settle them: nobody else can see their store.
+    /// And whether the caller has to settle them: no one else can see their store.
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
     NoteOwners(OwnerBackfill, Reply<()>),
     /// Told when it is written, if it says so; else at once.
@@ -98,7 +98,7 @@ pub(in crate::vault) struct Committer {
     /// Keys no longer warm, whose unused seals are to be given back.
     pub(in crate::vault) returns: Vec<(Address, Arc<Warm>)>,
     /// The same, of so few seals that no page is written for them before all counts are. What does
-    /// not find room here counts as used: nobody should pay a second write for a new key because
+    /// not find room here counts as used: no new key should cost a second write because
     /// later ones take its place in memory.
     /// No key that is destroyed waits here.
     pub(in crate::vault) owed: HashMap<Address, Arc<Warm>>,
@@ -120,7 +120,7 @@ impl Committer {
         }
     }
 
-    /// Works until nobody can ask for anything any more.
+    /// Works until no handle of the vault is left.
     pub(in crate::vault) fn run(mut self, jobs: &Receiver<Job>) {
         #[cfg(feature = "backup")]
         if let Err(error) = self.end_exposed_era() {
@@ -128,7 +128,7 @@ impl Committer {
         }
         while let Ok(job) = jobs.recv() {
             self.take(job);
-            // Group commit: all that came while the last write was on its way shares the next one. Nobody waits for
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
             // company: an empty queue writes at once.
             for _ in 1..MOST_JOBS {
                 match jobs.try_recv() {
@@ -137,7 +137,7 @@ impl Committer {
                 }
             }
             if !self.waiting.is_empty() || self.shared.unsaved().len() > MOST_UNSAVED {
-                // Anyone who waits is told; nobody else needs to know.
+                // Anyone who waits is told; no one else needs to know.
                 let _ = self.commit();
             }
         }
@@ -275,7 +275,7 @@ impl Committer {
     /// Writes everything that is planned, and tells those who wait.
     pub(in crate::vault) fn commit(&mut self) -> Result<(), VaultError> {
         let result = self.write();
-        // Before anybody is told: of what is gone then nothing must be left, here either.
+        // Before anyone is told: of what is gone then nothing must be left, here either.
         wipe_stack();
         let mut waiting = std::mem::take(&mut self.waiting);
         match result {
