@@ -115,6 +115,8 @@ pub mod audit;
 pub mod crypto;
 pub mod erasure;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(doc)]
 pub mod guide;
 pub mod layer;
