@@ -53,7 +53,7 @@ impl Account {
         Ok(Folded { state: state?, revision })
     }
 
-    /// One event more. All that can have become of an event is answered here, once.
+    /// One event more. All that an event can be is handled here, once.
     fn apply(mut self, event: &RecordedEvent, content: &Content<'_>) -> Result<Self, Failure> {
         match content {
             Content::Clear(data) => {
@@ -68,7 +68,7 @@ impl Account {
             // Under this policy no event of an account is dark: its amount would be missing.
             Content::Shredded(_) | Content::Withheld(_) => self.dark += 1,
             Content::Tombstone(_) => self.forgotten = true,
-            // Nobody vouches for it: it says nothing.
+            // No vault vouches for it: it says nothing.
             Content::Foreign(_) => {}
         }
         Ok(self)

@@ -22,7 +22,7 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    /// Folds all accounts and ledgers, and prints what became of their events.
+    /// Folds all accounts and ledgers, and prints what is left of their events.
     pub(crate) async fn of(store: &impl EventStore, who: &str) -> Result<Self, Failure> {
         let mut books = Self { balances: Vec::new(), bookings: Vec::new() };
         println!("{who}:");

@@ -1,5 +1,9 @@
 //! Forgetting: from plan to tombstones.
 //!
+//! To forget a person, call [`Oubliette::plan`](crate::Oubliette::plan), which changes nothing, and then
+//! [`Oubliette::forget`](crate::Oubliette::forget). The guide has a [chapter](crate::guide#forget) on it. The functions
+//! below are for operators: lists of erasures, signing keys, and what opening a layer may ask.
+//!
 //! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
 //! Before there is a layer, the data folder calls [`replay`], [`believe`], [`pass_over`] and [`check_name`], the
 //! command line [`export`], [`gaps`] and [`check_reason`]. Opening a layer calls [`accept_gaps`]. `audit` reads records and announcements.

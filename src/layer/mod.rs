@@ -1,5 +1,8 @@
 //! The layer: an event store around an event store.
 //!
+//! Open an [`Oubliette`] over your store, and use it as you used the store. Take a [`Codec`] if your own code writes to
+//! the store: it seals and opens one event at a time.
+//!
 //! Used by services, the command line and tests; `erasure` and `audit` add methods to [`Oubliette`],
 //! which seals on append and opens on read;
 //! [`Codec`] is the same sealing for those who own their store's code path. This room joins

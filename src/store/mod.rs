@@ -1,6 +1,9 @@
 //! The event store: one small trait, the stores that keep its contract, and the suite that
 //! checks it.
 //!
+//! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. To put a database of your own behind
+//! [`EventStore`], implement its six methods, call [`check_appends`] first, and run the suite (feature `conformance`).
+//!
 //! The layer wraps any [`EventStore`] and is one. Nothing in this room knows of keys, policies
 //! or forgetting: a store keeps what it is given. Adapters live in a module each; a stranger's
 //! adapter proves itself with the conformance suite.

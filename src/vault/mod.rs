@@ -1,5 +1,8 @@
 //! Where data keys live and die.
 //!
+//! A program makes a vault once, with [`Vault::create`], and opens it at each start, with [`Vault::open`]. The layer does
+//! the rest. [`SlotConfig`] says where the root slot is and what guards it.
+//!
 //! Used by `layer` (keys to seal and open with), `erasure` (plan, journal, destroy), `audit` (inventory,
 //! verify, drill), the data folder and the command line (making, opening, backups), and by programs that make
 //! and open a vault. It knows of events and keys, and of no store: an event is to it an id that somebody
@@ -7,7 +10,7 @@
 //!
 //! | room | what it is for | uses |
 //! | --- | --- | --- |
-//! | `handle`, `making`, `slot_changes` | [`Vault`] as its callers hold it: opening, admitting, how its root is kept | all below |
+//! | `handle`, `create`, `slot_changes` | [`Vault`] as its callers hold it: opening, admitting, how its root is kept | all below |
 //! | `admission` | who may append for whom, and what is in flight | |
 //! | `commit` | every change, by one thread, durable before it is answered | `records`, `tree` |
 //! | `reading` | what is looked up, walked, judged; what is kept in memory | `records`, `tree` |

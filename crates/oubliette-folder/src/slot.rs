@@ -140,7 +140,7 @@ impl DataFolder {
 /// What a text says of the place of a root slot.
 fn place(root: &Path) -> Result<SlotLocation, FolderError> {
     let Some(kind) = device(root) else { return Ok(SlotLocation::File(root.to_owned())) };
-    // Of a URI no more is repeated: a PIN may stand in it, by mistake.
+    // Of a URI no more is repeated: a PIN may be in it, by mistake.
     let shown = if kind == "tpm" { root.to_owned() } else { format!("{kind}:…").into() };
     let bad = |why: String| FolderError::BadRoot(shown.clone(), why);
     match kind {

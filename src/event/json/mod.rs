@@ -4,7 +4,7 @@
 //! their order and spelling, and duplicate keys are refused, because two readers could take
 //! different ones. `serde_json`'s own value type does none of this unless features are switched
 //! on that change it for every other crate of the program (see `docs/decisions`); so a small
-//! strict reader of RFC 8259 stands here, checked against `serde_json` by property tests.
+//! strict reader of RFC 8259 is here, checked against `serde_json` by property tests.
 
 mod canonical;
 mod filling;
