@@ -97,7 +97,7 @@ async fn main() -> Result<(), Failure> {
     }
     assert!(index.rows.values().all(|(text, _)| text.contains("poor you")));
 
-    // One that is built anew comes to the same: what was forgotten reads as shredded.
+    // One that is built again comes to the same: what was forgotten reads as shredded.
     let mut anew = Index::default();
     anew.catch_up(&store).await?;
     assert!(anew.rows.keys().eq(index.rows.keys()));

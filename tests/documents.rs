@@ -153,7 +153,7 @@ fn the_tables_of_rooms_name_every_module_and_no_other() {
     }
 }
 
-/// A page that rustdoc shows has no files beside it, so that each link to a file is defined anew there.
+/// A page that rustdoc shows has no files beside it, so that each link to a file is defined again there.
 #[test]
 fn every_link_of_a_page_that_rustdoc_shows_leads_somewhere_there() {
     let guide = fs::read_to_string(root().join("src/guide.rs")).unwrap();

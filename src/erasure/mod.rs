@@ -17,7 +17,7 @@
 //! 3. **Journal** the whole plan, durably. From here on the erasure happens, whatever crashes.
 //! 4. **Announce** it in the event store, sealed and without names, so that a rollback of the vault is
 //!    detected. Where the store does not answer, the erasure waits.
-//! 5. **Destroy** all keys in one batch and fence their subjects. The vault's pages are written anew, and
+//! 5. **Destroy** all keys in one batch and fence their subjects. The vault's pages are rewritten, and
 //!    then the root slot is overwritten: that is the moment of forgetting.
 //! 6. **Set tombstones** in every affected stream, signed, under ids that come from a secret of the
 //!    journal and the stream, so that repeating this step changes nothing and no one can foresee them.

@@ -213,7 +213,7 @@ impl<S: EventStore> Oubliette<S> {
     }
 
     /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
-    /// depends on the subject any more: an event must say so anew.
+    /// depends on the subject any more: an event must say so again.
     ///
     /// # Errors
     /// Errors of the vault.

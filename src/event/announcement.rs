@@ -430,7 +430,7 @@ impl Body {
             && stolen <= (self.kind == AnnouncementKind::SigningKey)
             && self.proof.is_some() <= names
             && self.distrust.is_some() == distrusts
-            // Only an erasure is told anew in a list.
+            // Only an erasure is told again in a list.
             && (self.previous.is_some() || self.kind == AnnouncementKind::Erasure)
             && self.at.is_in(self.about)
     }

@@ -109,7 +109,7 @@ impl NewEvent {
     }
 
     /// A copy of an event that was read, under the same id, for another store or vault: what is
-    /// readable of it is sealed anew, and what is missing stays missing and says so. Change what you
+    /// readable of it is sealed again, and what is missing stays missing and says so. Change what you
     /// must of it, and append it to whichever stream it belongs to there.
     ///
     /// A tombstone is the word of the vault that set it: a copy of one is refused.

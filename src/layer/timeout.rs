@@ -36,7 +36,7 @@ impl<S: EventStore> Layer<S> {
         }
     }
 
-    /// The next of these events: the store may take its time for each anew.
+    /// The next of these events: the store may take its time for each again.
     pub(crate) async fn next(
         &self,
         events: &mut EventStream,

@@ -2,7 +2,8 @@
 //!
 //! It is an allow-list. What no rule calls public is sealed, so that a field added next month, a
 //! new event type or a renamed one is sealed by default; without any rule everything in a stream
-//! is personal and the stream is its own subject. `docs/policy.md` describes the language.
+//! is personal and the stream is its own subject. [`Policy::parse`] reads one; the [reference](crate::guide::policy)
+//! describes the language.
 //!
 //! The layer asks it on every append (`Policy::cut`); reading never does, because a sealed
 //! event says itself what its tokens fill. This room knows of [`crate::event`] and of nothing

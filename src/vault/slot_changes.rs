@@ -84,7 +84,7 @@ impl Vault {
 
     /// Binds the root slot to a counter of a TPM, from the present epoch on: opening refuses a vault
     /// and a slot that are behind it. It is made where it is not there; each vault needs one of its
-    /// own. Binding anew is how the owner goes on after a rollback was dealt with.
+    /// own. Binding again is how the owner goes on after a rollback was dealt with.
     ///
     /// # Errors
     /// [`VaultError::Counter`], [`VaultError::Unsupported`] where it is bound to another one; after

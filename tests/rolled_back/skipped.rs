@@ -144,7 +144,7 @@ async fn append_lines(machine: &Machine, lines: &[Announcement]) {
     }
 }
 
-/// Several lists, each made anew.
+/// Several lists, each made again.
 fn lines(machine: &Machine, many: usize) -> Vec<Announcement> {
     let list = || export(&machine.vault()).map(Result::unwrap);
     std::iter::repeat_with(list).flatten().take(many).collect()
@@ -319,7 +319,7 @@ async fn what_a_closed_vault_saw_is_missed_as_well() {
     accept_gaps(&world.machine.vault(), "ticket 12").await.unwrap();
     let closed = world.machine.try_open().await.unwrap_err();
     assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
-    // Once that is accepted as well, the next one names it: a vault that is put back asks anew.
+    // Once that is accepted as well, the next one names it: a vault that is put back asks again.
     drop(world.machine.open_past_a_gap().await);
     forget(&world.machine, "user-5").await;
     world.machine.restore(&world.before);

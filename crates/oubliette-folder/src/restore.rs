@@ -46,7 +46,7 @@ impl DataFolder {
     /// folder: so that erasures that the events know of, and the backup does not, are applied
     /// before anything is read.
     ///
-    /// The root slot is made anew: where the caller says, or this user noted it, or, where neither
+    /// The root slot is made again: where the caller says, or this user noted it, or, where neither
     /// does, in the user's state directory. The policy is the one that was adopted when the backup was
     /// made; where there is no `policy.toml`, it is written there.
     ///

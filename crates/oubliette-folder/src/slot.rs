@@ -37,7 +37,7 @@ impl DataFolder {
     }
 
     /// Opening it whatever the counter of its root slot says: an old state was restored on purpose,
-    /// or the counter is lost. Erasures stay pending until the slot is bound anew.
+    /// or the counter is lost. Erasures stay pending until the slot is bound again.
     #[must_use]
     pub fn past_counter(mut self, past: bool) -> Self {
         self.past_counter = past;

@@ -92,7 +92,7 @@ impl Mark {
             .unwrap_or_default())
     }
 
-    /// Has everything that was announced compared anew. Which announcements should be there is known all the
+    /// Has everything that was announced compared again. Which announcements should be there is known all the
     /// same.
     pub(in crate::erasure) async fn rewind(vault: &Vault) -> Result<(), VaultError> {
         Self { at: None, ..Self::load(vault)? }.save(vault).await

@@ -161,7 +161,7 @@ pub async fn replay(
     Ok(Replayed { erasures, keys, known, foreign, unverifiable, compromised, epoch })
 }
 
-/// Announcements of all erasures that a vault knows, made anew from its fences and records: for a
+/// Announcements of all erasures that a vault knows, made again from its fences and records: for a
 /// file that is kept apart from the vault, also where the events are lost. An erasure may come in
 /// several parts. Before them come the statements that lead to the key that signs them.
 pub fn export(

@@ -162,7 +162,7 @@ impl Committer {
                     record.is_stated(*event, naming.content(content), &changes)
                 }
             });
-        // Asked for here, where claims are noted: one that begins later is noted anew.
+        // Asked for here, where claims are noted: one that begins later is noted again.
         never.retain(|(event, _)| !self.shared.in_flight.has(*event));
         // Who looked did so in a store that need not be the one where the event is.
         let mut by_look = Vec::new();

@@ -85,7 +85,7 @@ impl SlotConfig {
     }
 
     /// Opening the slot whatever its counter says, because an old state was restored on purpose, or
-    /// the counter is lost. Erasures stay pending until the slot is bound anew.
+    /// the counter is lost. Erasures stay pending until the slot is bound again.
     #[must_use]
     pub fn past_counter(mut self, past: bool) -> Self {
         self.counter.past = past;

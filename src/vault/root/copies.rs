@@ -47,7 +47,7 @@ struct State {
     mirrors: Vec<Mirror>,
     counter: Option<Counter>,
     asked: Asked,
-    /// A slot that is made, or made anew, is bound by the first write; to the counter that it was
+    /// A slot that is made, or made again, is bound by the first write; to the counter that it was
     /// bound to before, if the caller names none.
     bind: Option<Option<Bound>>,
     /// Where the key-encryption key comes from, until a root is found.

@@ -118,7 +118,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Binds a slot that is made, or made anew: to the counter that the caller named, or else to the
+    /// Binds a slot that is made, or made again: to the counter that the caller named, or else to the
     /// one that it was bound to before.
     pub(super) fn bind(
         &self,
@@ -157,7 +157,7 @@ pub(super) struct Counter {
     /// The epoch that it was last seen to tell.
     tells: Option<u64>,
     /// Whether it told of an epoch that the vault had not reached. It stays ahead until it is bound
-    /// anew: where the two met, an image from before the rollback would look like the newest.
+    /// again: where the two met, an image from before the rollback would look like the newest.
     ahead: bool,
     /// Why it could not be read or raised the last time.
     trouble: Option<String>,

@@ -103,7 +103,7 @@ pub(crate) struct History {
     /// count everywhere.
     pub(super) repeat: bool,
     /// Whether tombstones are still to be set again, for the same reason. The announcements come first, and are
-    /// not made anew because a tombstone waits.
+    /// not made again because a tombstone waits.
     #[serde(default, skip_serializing_if = "is_not")]
     pub(super) retell: bool,
 }

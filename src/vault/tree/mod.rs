@@ -8,7 +8,7 @@
 //!
 //! # What is forgotten, and why
 //!
-//! Two ways of writing: [`Tree::put`] writes pages anew *in place*, under the key they have;
+//! Two ways of writing: [`Tree::put`] writes pages again *in place*, under the key they have;
 //! [`Tree::erase_all`] gives every page on the way to a changed place a *fresh* key and id, up to the
 //! root, and then overwrites the root slot. What an adversary may have is every byte that the
 //! page store ever wrote, and today's slot. The claim: no value that was at a place before the
@@ -301,7 +301,7 @@ impl Tree {
     /// Makes changes after whose return the earlier values of all changed places, and everything
     /// ever stored at them, are beyond recovery: fresh keys for all pages on their paths, and a
     /// fresh root key. All or nothing. A place that ends with no value, or with a new one, are
-    /// treated alike. Of a range only the pages at its ends are written anew: what is between
+    /// treated alike. Of a range only the pages at its ends are rewritten: what is between
     /// goes with its keys.
     pub(crate) fn erase_all(&self, erasure: Erasure) -> Result<(), VaultError> {
         self.write(erasure, true)

@@ -1,8 +1,8 @@
-//! Which pages a change needs anew, and what they hold.
+//! Which pages a change rewrites, and what they hold.
 //!
-//! There are two ways. *In place* (for `put`): a page is written anew under its own key and id,
+//! There are two ways. *In place* (for `put`): a page is rewritten under its own key and id,
 //! with a higher version; one that must split, or that vanishes, is replaced by pages with fresh
-//! keys and ids (or by none), for which its parent is written anew. *Fresh* (for `erase`): every
+//! keys and ids (or by none), for which its parent is rewritten. *Fresh* (for `erase`): every
 //! page on the way gets a fresh key and id, up to the root.
 //!
 //! In both, a page whose span of places shrinks gets a fresh key and id. That is what the
@@ -34,7 +34,7 @@ pub(super) struct Written {
 pub(super) struct Rewritten {
     /// Pages with fresh ids and keys.
     pub(super) added: HashMap<PageId, Written>,
-    /// Pages written anew in place.
+    /// Pages rewritten in place.
     pub(super) renewed: HashMap<PageId, Written>,
     /// Pages that no longer belong to the tree.
     pub(super) replaced: Vec<PageId>,
