@@ -16,6 +16,8 @@ mod device;
 mod device_lock;
 mod file;
 mod file_system;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kek;
 mod location;
 mod memory;
