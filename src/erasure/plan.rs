@@ -375,6 +375,7 @@ impl AffectedSubject {
             }
             // A subject who goes wholly in one of the two plans goes wholly.
             // A subject who goes wholly in one of the two plans goes wholly.
+            // A subject who goes wholly in one of the two plans goes wholly.
             _ => None,
         };
     }
@@ -385,6 +386,7 @@ impl AffectedSubject {
         }
         let all = || vec![(Generation::FIRST, Generation(u32::MAX))];
         let spans = self.generations.take().unwrap_or_else(all);
+        // `begun` was read when the plan was made: later generations belong to the owner of that time.
         // `begun` was read when the plan was made: later generations belong to the owner of that time.
         // `begun` was read when the plan was made: later generations belong to the owner of that time.
         let ended = spans.into_iter().map(|(from, to)| (from, to.min(self.begun)));

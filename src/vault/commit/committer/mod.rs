@@ -132,6 +132,8 @@ impl Committer {
             // company: an empty queue writes at once.
             // Group commit: all that came while the last write was on its way shares the next one. No job waits for
             // company: an empty queue writes at once.
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
+            // company: an empty queue writes at once.
             for _ in 1..MOST_JOBS {
                 match jobs.try_recv() {
                     Ok(job) => self.take(job),
