@@ -1,4 +1,4 @@
-//! What forgetting does not reach: events in clear, what is others', owners whom nobody knows.
+//! What forgetting does not reach: events in clear, what is others', owners who are not known.
 //!
 //! The vault cannot tell any of it, so the store is looked into: before anything is closed, because
 //! it takes as long as the streams are.
@@ -74,7 +74,7 @@ struct Survey<'a, S> {
 /// What is found in a stream.
 #[derive(Default)]
 struct Found {
-    /// Events with something in clear of those who are forgotten, or of whom nobody can say.
+    /// Events with something in clear of those who are forgotten, or of whom that is not known.
     unsealed: u64,
     /// Events under keys that the vault does not have.
     unknown: u64,
@@ -112,20 +112,20 @@ impl<S: EventStore> Survey<'_, S> {
         }
         if first.is_tombstone() {
             // Anybody can give an event that type.
-            return Ok(self.judge(&first)?.is_ok());
+            return Ok(self.judge(&first).await?.is_ok());
         }
         Ok(match Document::of(&first) {
             Ok(Document::Stored(stored)) => {
                 let known = stored.notes.stubs.iter().chain(&stored.tokens);
                 let known = known.map(Token::key_id).all(|id| self.vault.opening_key(id).is_ok());
-                known && self.tagged(&first, stored) == Some(Tagged::Ours)
+                known && self.tagged(&first, stored).await == Some(Tagged::Ours)
             }
             _ => false,
         })
     }
 
     /// Looks at every event of a stream, and at its private halves: what is in clear there hides from
-    /// whoever reads the stream by its name.
+    /// a reader of the stream by its name.
     async fn look_into(&self, stream: &StreamName, own: bool) -> Result<Found, StoreError> {
         let placement = self.layer.placement(stream).await?;
         let mut found = Found::default();
@@ -133,22 +133,22 @@ impl<S: EventStore> Survey<'_, S> {
         let mut events = self.layer.store.read(&readable, ReadOptions::default());
         while let Some(mut event) = self.layer.next(&mut events).await? {
             event.stream = stream.clone();
-            self.weigh(&event, false, &mut found)?;
+            self.weigh(&event, false, &mut found).await?;
         }
         if let Placement::Split(names) = &placement {
             let mut halves = self.layer.store.read(&names.private, ReadOptions::default());
             while let Some(mut half) = self.layer.next(&mut halves).await? {
                 half.stream = stream.clone();
-                self.weigh(&half, true, &mut found)?;
+                self.weigh(&half, true, &mut found).await?;
             }
         }
         if !own {
-            // Whose they are, nobody can say.
+            // It is not known whose they are.
             found.unknown = 0;
             return Ok(found);
         }
         for &id in &found.keys {
-            // What is gone, or lost, is nobody's any more.
+            // What is gone, or lost, belongs to no one any more.
             if let Ok(KeyLookup::Live { subject, .. }) = self.vault.opening_key(id)
                 && !self.losses.contains(&subject)
             {
@@ -158,16 +158,16 @@ impl<S: EventStore> Survey<'_, S> {
         Ok(found)
     }
 
-    /// Counts an event, under its logical stream, as what it is. A token hides nothing: whoever puts a
-    /// dead one, or a note, beside something in clear has it in clear all the same. So it is the tag
+    /// Counts an event, under its logical stream, as what it is. A token hides nothing: what has
+    /// a dead one, or a note, beside it is still in clear. So it is the tag
     /// that decides, and where there is none the policy.
-    fn weigh(
+    async fn weigh(
         &self,
         event: &RecordedEvent,
         half: bool,
         found: &mut Found,
     ) -> Result<(), StoreError> {
-        if event.is_announcement() || (event.is_tombstone() && self.has_form(event)?) {
+        if event.is_announcement() || (event.is_tombstone() && self.has_form(event).await?) {
             return Ok(());
         }
         let stored = match Document::of(event) {
@@ -185,7 +185,7 @@ impl<S: EventStore> Survey<'_, S> {
         };
         let elsewhere = stored.notes.stream.as_ref().is_some_and(|noted| *noted != event.stream);
         if elsewhere || (stored.notes.public.is_some() && !half) {
-            // Somebody moved it to here, or hides it: whose it is, nobody can say.
+            // Somebody moved it to here, or hides it: it is not known whose it is.
             found.unsealed += 1;
             return Ok(());
         }
@@ -202,7 +202,7 @@ impl<S: EventStore> Survey<'_, S> {
             Err(_) => (event.data.clone(), event.metadata.clone()),
         };
         let sealed = !stored.tokens.is_empty() || !stored.notes.stubs.is_empty();
-        let tagged = if half { None } else { self.tagged(event, stored) };
+        let tagged = if half { None } else { self.tagged(event, stored).await };
         if tagged == Some(Tagged::UnknownEra) && sealed && !unknown {
             found.unvouched += 1;
         }
@@ -214,18 +214,21 @@ impl<S: EventStore> Survey<'_, S> {
     }
 
     /// What the tag shows of an event, or of the public half of one.
-    fn tagged(&self, event: &RecordedEvent, stored: Stored) -> Option<Tagged> {
-        stored.by_itself().ok()?.tagged(self.vault, EventRef::of(event))
+    async fn tagged(&self, event: &RecordedEvent, stored: Stored) -> Option<Tagged> {
+        stored.by_itself().ok()?.tagged(self.vault, EventRef::of(event)).await
     }
 
     /// Whether an event of the type has the form of a tombstone, in which nothing personal has room, and
     /// is where it says.
-    fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        Ok(!matches!(self.judge(event)?, Err(Unvouched::Odd(_) | Unvouched::Misplaced)))
+    async fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
+        Ok(!matches!(self.judge(event).await?, Err(Unvouched::Odd(_) | Unvouched::Misplaced)))
     }
 
-    fn judge(&self, event: &RecordedEvent) -> Result<Result<Tombstone, Unvouched>, StoreError> {
-        Ok(tombstone::judge(self.vault, event).map_err(CodecError::from)?)
+    async fn judge(
+        &self,
+        event: &RecordedEvent,
+    ) -> Result<Result<Tombstone, Unvouched>, StoreError> {
+        Ok(tombstone::judge(self.vault, event).await.map_err(CodecError::from)?)
     }
 
     /// Whether what is in clear of an event is personal, and about somebody who is forgotten; also where
@@ -247,7 +250,7 @@ impl<S: EventStore> Survey<'_, S> {
 }
 
 impl<S: EventStore> Layer<S> {
-    /// The first event of a stream, as it lies in the store.
+    /// The first event of a stream, as it is stored.
     pub(super) async fn first_of(
         &self,
         stream: &StreamName,
@@ -255,7 +258,7 @@ impl<S: EventStore> Layer<S> {
         self.end_of(stream, Direction::Forwards).await
     }
 
-    /// The first event of a stream, or backwards the last, as it lies in the store.
+    /// The first event of a stream, or backwards the last, as it is stored.
     async fn end_of(
         &self,
         stream: &StreamName,

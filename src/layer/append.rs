@@ -1,7 +1,7 @@
 //! Appending through the layer.
 //!
 //! First, in the caller's task, what can be refused without touching anything: names, payloads,
-//! policy. Then, in a task of its own that nobody can cut off: admission, owner claims, keys,
+//! policy. Then, in a task of its own that is never cut off: admission, owner claims, keys,
 //! sealing, the inner append, settling. The permit lasts until the inner store has answered,
 //! and forgetting waits for it: that is what makes the two linearizable. After some minutes without an
 //! answer no erasure waits any more. What the store takes after that is shredded if its subject was
@@ -19,12 +19,14 @@ use super::{
 use crate::{
     runtime,
     store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError, lacking},
-    vault::Vault,
+    vault::Keeper,
 };
 
 /// Where a piece of work goes.
 struct Target {
     placement: Placement,
+    /// Whether the stream had no events.
+    is_new: bool,
     expected: ExpectedRevision,
 }
 
@@ -32,7 +34,7 @@ pub(super) async fn append<S: EventStore>(
     layer: &Arc<Layer<S>>,
     appends: Vec<Append>,
 ) -> Result<Vec<Appended>, StoreError> {
-    let Some(vault) = layer.vault().cloned() else {
+    let Some(keeper) = layer.codec.keeper().cloned() else {
         return Err(CodecError::NoVault.into());
     };
     // What is sealed is text to the store, whatever it holds; what is not is looked at once cut.
@@ -52,7 +54,8 @@ pub(super) async fn append<S: EventStore>(
         )));
     }
     let layer = Arc::clone(layer);
-    let task = runtime::spawn(async move { run(&layer, &vault, work, targets).await });
+    // A task of its own: a caller who drops the future must not stop an append between the claim and the store.
+    let task = runtime::spawn(async move { run(&layer, &keeper, work, targets).await });
     let task = task.map_err(|none| StoreError::backend(false, none))?;
     task.await.unwrap_or_else(|_| {
         Err(StoreError::backend(true, "the append's task was cut off; retry with the same ids"))
@@ -65,8 +68,9 @@ async fn work_of<S: EventStore>(
 ) -> Result<(Work, Target), StoreError> {
     let Append { stream, expected, events } = append;
     let policy = layer.codec.policy();
+    // Before the store is asked anything: a name that is refused must not be looked up there.
     policy.rule_for(&stream).map_err(CodecError::Refused)?;
-    let placement = layer.placement(&stream).await?;
+    let (placement, is_new) = layer.place(&stream).await?;
     let split = matches!(placement, Placement::Split(_));
     let work = Work::cut(policy, stream, split, events)?;
     let in_clear = work.events.iter().flat_map(|(_, cut)| [&cut.public, &cut.public_metadata]);
@@ -77,16 +81,16 @@ async fn work_of<S: EventStore>(
     if split && !layer.store.capabilities().has(Capability::AtomicMultiStream) {
         return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
     }
-    Ok((work, Target { placement, expected }))
+    Ok((work, Target { placement, is_new, expected }))
 }
 
 async fn run<S: EventStore>(
     layer: &Layer<S>,
-    vault: &Vault,
+    keeper: &Arc<dyn Keeper>,
     work: Vec<Work>,
     targets: Vec<Target>,
 ) -> Result<Vec<Appended>, StoreError> {
-    let Prepared { sealed, mut permit } = prepare(&layer.codec, vault, layer, &work).await?;
+    let Prepared { sealed, mut permit } = prepare(&layer.codec, keeper, layer, &work).await?;
     let (appends, readable) = appends(&work, &targets, sealed);
     match layer.store.append(appends).await {
         Ok(appended) if appended.iter().any(|appended| appended.already) => {
@@ -99,12 +103,18 @@ async fn run<S: EventStore>(
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Ok(appended) => {
+            for (work, target) in work.iter().zip(&targets).filter(|(_, target)| target.is_new) {
+                layer.is_placed(&work.stream, &target.placement);
+            }
+            // This call wrote every event, so that its claims count without a look into the store.
             permit.confirm().await.map_err(CodecError::from)?;
-            owned::warn(vault, &work);
+            owned::warn(&**keeper, &work).await;
             let answers = answers(&readable, &appended);
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Err(error) => {
+            // An error does not say that nothing was written: the answer may be lost. So the claims are settled by what the
+            // store has.
             permit.judge(layer).await;
             Err(logical(error, &work, &targets))
         }
@@ -135,7 +145,7 @@ fn appends(
 }
 
 /// For each logical append, what the store said of the readable half, and of the private one that
-/// stands before it.
+/// is before it.
 fn answers(readable: &[usize], appended: &[Appended]) -> Vec<(Appended, Option<Appended>)> {
     let mut next = 0;
     let answer = |&at: &usize| {
@@ -171,6 +181,7 @@ mod tests {
         layer::Oubliette,
         policy::Policy,
         store::{EventStoreExt, MemoryStore},
+        vault::Vault,
     };
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use crate::{
     event::{EventId, Json, NewEvent, Payload, StreamName, Subject},
     policy::Policy,
     runtime,
-    vault::{Claim, OpenClaim, Settled, Vault, VaultError},
+    vault::{Claim, Keeper, OpenClaim, Settled, Vault, VaultError, at_once},
 };
 
 /// How long a permit keeps others waiting, unless somebody says otherwise.
@@ -29,9 +30,27 @@ const LASTING: Duration = Duration::from_secs(5 * 60);
 /// that look into the store.
 ///
 /// Clones share the vault.
+///
+/// ```
+/// use oubliette::{layer::EventRef, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// let (stream, moved) = (StreamName::new("user-456")?, EventType::new("UserMoved")?);
+/// let json = Json::parse(r#"{"to":"Leipzig"}"#)?;
+///
+/// let sealed = codec.seal(&stream, NewEvent::new(moved.clone(), json.clone())).await?;
+/// let (id, data, metadata) = (sealed.id, sealed.data.clone(), sealed.metadata.clone()); // store these
+/// sealed.stored().await?;
+///
+/// let event = EventRef { stream: &stream, id, event_type: &moved };
+/// assert_eq!(codec.open(event, &data, metadata.as_ref())?.data, Some(json.into()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Codec {
-    vault: Option<Vault>,
+    keeper: Option<Arc<dyn Keeper>>,
     policy: Policy,
     lasting: Duration,
 }
@@ -39,12 +58,17 @@ pub struct Codec {
 impl Codec {
     /// A codec with this vault and policy.
     pub fn new(vault: Vault, policy: Policy) -> Self {
-        Self { vault: Some(vault), policy, lasting: LASTING }
+        Self::over(Arc::new(vault), policy)
+    }
+
+    /// A codec with the keys of a vault that may be elsewhere.
+    pub(super) fn over(keeper: Arc<dyn Keeper>, policy: Policy) -> Self {
+        Self { keeper: Some(keeper), policy, lasting: LASTING }
     }
 
     /// A codec that opens nothing and seals nothing: it reads what is public.
     pub fn without_vault(policy: Policy) -> Self {
-        Self { vault: None, policy, lasting: LASTING }
+        Self { keeper: None, policy, lasting: LASTING }
     }
 
     /// The same, but that what is sealed delays others for so long at most (five minutes, unless
@@ -58,8 +82,17 @@ impl Codec {
         self.lasting
     }
 
+    pub(super) fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
+        self.keeper.as_ref()
+    }
+
+    /// The vault, for what only its own process may do.
     pub(super) fn vault(&self) -> Option<&Vault> {
-        self.vault.as_ref()
+        self.keeper.as_ref()?.here()
+    }
+
+    fn asked(&self) -> Result<&dyn Keeper, CodecError> {
+        self.keeper.as_deref().ok_or(CodecError::NoVault)
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -67,7 +100,7 @@ impl Codec {
     }
 
     /// Seals an event that is to go into this stream: payload, JSON or not, and metadata. What the
-    /// policy calls public stands in clear beside the tokens (also where its layout is `split`: one
+    /// policy calls public is in clear beside the tokens (also where its layout is `split`: one
     /// document has one half).
     ///
     /// # Errors
@@ -88,7 +121,7 @@ impl Codec {
         &self,
         events: Vec<(StreamName, NewEvent)>,
     ) -> Result<Vec<Sealed>, CodecError> {
-        let vault = self.vault.clone().ok_or(CodecError::NoVault)?;
+        let keeper = self.keeper.clone().ok_or(CodecError::NoVault)?;
         let mut ids = HashSet::with_capacity(events.len());
         if let Some((_, twice)) = events.iter().find(|(_, event)| !ids.insert(event.id)) {
             return Err(CodecError::Invalid(format!("event {} is given twice", twice.id)));
@@ -96,7 +129,7 @@ impl Codec {
         let (work, order) = self.by_stream(events)?;
         let codec = self.clone();
         let sealing = async move {
-            prepare(&codec, &vault, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
+            prepare(&codec, &keeper, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
         };
         let sealing = runtime::spawn(sealing).map_err(VaultError::from)?;
         let mut unclaimed = sealing.await.unwrap_or(Err(CodecError::CutOff))?;
@@ -133,7 +166,7 @@ impl Codec {
         Ok((streams.into_iter().map(cut).collect::<Result<_, _>>()?, order))
     }
 
-    /// The owner claims of which nobody said whether their events were stored: a crash came between,
+    /// The owner claims of which it is not known whether their events were stored: a crash came between,
     /// or a [`Sealed`] was dropped. Ask for them after each start, look into your store for each
     /// event, and say what you found with [`Codec::settle`]. Those that a [`Sealed`] settles which is
     /// held are not among them.
@@ -144,17 +177,16 @@ impl Codec {
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub fn unsettled(&self) -> Result<Vec<OpenClaim>, CodecError> {
-        Ok(self.vault.as_ref().ok_or(CodecError::NoVault)?.open_claims()?)
+        Ok(at_once(self.asked()?.open_claims())?)
     }
 
-    /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what became of it. The
+    /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what happened to it. The
     /// answer is durable.
     ///
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub async fn settle(&self, event: EventId, stored: bool) -> Result<Settled, CodecError> {
-        let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
-        Ok(vault.settle_for_caller(event, stored).await?)
+        Ok(self.asked()?.settle_for_caller(event, stored).await?)
     }
 
     /// Says that the stream of this event stays, though its owner was forgotten before the event was
@@ -164,15 +196,14 @@ impl Codec {
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub async fn acknowledge(&self, event: EventId) -> Result<bool, CodecError> {
-        let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
-        Ok(vault.acknowledge_claim(event).await?)
+        Ok(self.asked()?.acknowledge_claim(event).await?)
     }
 
     /// Opens what [`Codec::seal`] made, after it was read back. Reading never consults the
     /// policy. Blocks for a page of the vault at most.
     ///
     /// # Errors
-    /// [`CodecError::Unreadable`] where it does not belong to this event as it stands, or its key
+    /// [`CodecError::Unreadable`] where it does not belong to this event as it is, or its key
     /// is unknown. That somebody is forgotten is no error: see [`Opened::shredded`].
     pub fn open(
         &self,
@@ -180,7 +211,8 @@ impl Codec {
         data: &Payload,
         metadata: Option<&Json>,
     ) -> Result<Opened, CodecError> {
-        self.open_stored(event, parse(data, metadata)?, || (data.clone(), metadata.cloned()))
+        let document = parse(data, metadata)?;
+        at_once(self.open_stored(event, document, || (data.clone(), metadata.cloned())))
     }
 
     /// Opens several, each as [`Codec::open`] does: one that does not open keeps no other from
@@ -194,7 +226,7 @@ impl Codec {
     }
 }
 
-/// What was sealed and is given to nobody yet. Anyone who is cut off while they wait stores none of it,
+/// What was sealed and is not handed out yet. Anyone who is cut off while they wait stores none of it,
 /// so that what it states is withdrawn.
 struct Unclaimed(Option<Prepared>);
 
@@ -206,14 +238,14 @@ impl Drop for Unclaimed {
     }
 }
 
-/// Nobody who could say what is stored but the codec's caller.
+/// Only the codec's caller can say what is stored.
 struct NoStore;
 
 impl Witness for NoStore {
     type Error = CodecError;
     const BY_CALLER: bool = true;
 
-    async fn settle(&self, _: &Vault, _: &Subject) -> Result<(), CodecError> {
+    async fn settle(&self, _: &dyn Keeper, _: &Subject) -> Result<(), CodecError> {
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Bringing the two halves of split events together.
 //!
-//! In the store of all streams both halves lie near each other, because they were appended
+//! In the store of all streams both halves are near each other, because they were appended
 //! together: the private half first, so that a reader who meets a public half has met its private
 //! half. Where that does not help (the read began between the two, or goes backwards), the
 //! private half is waited for a little, then looked up in its stream.
@@ -17,7 +17,7 @@ use super::{
     Layer,
     document::{Document, Notes},
     error::unreadable_event,
-    opening::is_dead,
+    opening::are_dead,
     placement::logical_of,
 };
 use crate::{
@@ -27,14 +27,14 @@ use crate::{
         Delivery, Direction, EventStore, EventStream, ReadOptions, StoreError, Subscription,
         Unreadable,
     },
-    vault::Vault,
+    vault::Keeper,
 };
 
 /// How many halves are kept waiting for the other before it is looked up; and how many split
 /// events one append has at most, so that this suffices.
 pub(super) const PATIENCE: usize = 4096;
 
-/// An event as it lies in the store, complete: with its private half, where it has one.
+/// An event as it is stored, complete: with its private half, where it has one.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The event, or its public half, under its logical stream.
@@ -51,11 +51,11 @@ pub(super) enum Joined {
     CaughtUp,
 }
 
-/// What an event is that lies in the store in one piece or, with its private half, in two.
-pub(super) fn document_of(
+/// What an event is that is stored in one piece or, with its private half, in two.
+pub(super) async fn document_of(
     event: &RecordedEvent,
     private: Option<&RecordedEvent>,
-    vault: Option<&Vault>,
+    vault: Option<&dyn Keeper>,
 ) -> Result<Document, Unreadable> {
     let taken_apart = |half: &RecordedEvent| Document::of(half).map(|document| (document, half.id));
     let private = private.map(taken_apart).transpose()?;
@@ -65,7 +65,7 @@ pub(super) fn document_of(
         }
         (_, Some(_)) => Err(Unreadable::Tampered),
         (Document::Stored(public), None) if public.notes.private.is_some() => {
-            Ok(Document::Stored(public.without_half(vault)?))
+            Ok(Document::Stored(public.without_half(vault).await?))
         }
         (document, None) => Ok(document),
     }
@@ -130,7 +130,7 @@ impl<S: EventStore> Join<S> {
     }
 
     fn take(&mut self, mut event: RecordedEvent) {
-        // The layer's bookkeeping is nobody's event. Read by its stream's name it is shown.
+        // The layer's bookkeeping is no event. Read by its stream's name it is shown.
         if event.is_announcement() {
             return;
         }
@@ -155,7 +155,7 @@ impl<S: EventStore> Join<S> {
                 Some(waiting) => waiting.resolve(event),
                 None => {
                     // More halves than an append has, beside those of one of which the other
-                    // halves are not read: nobody will ask for them.
+                    // halves are not read: they are not needed.
                     if self.held.len() >= 2 * PATIENCE {
                         self.held.clear();
                     }
@@ -206,9 +206,11 @@ impl<S: EventStore> Layer<S> {
     }
 
     /// Whether the private half of an event would say nothing, because its keys are all destroyed.
-    fn is_dead(&self, notes: &Notes) -> bool {
-        let dead = |stub| self.vault().is_some_and(|vault| is_dead(vault, stub));
-        !notes.stubs.is_empty() && notes.stubs.iter().all(dead)
+    async fn is_dead(&self, notes: &Notes) -> bool {
+        match self.keeper() {
+            Some(vault) if !notes.stubs.is_empty() => are_dead(vault, &notes.stubs).await,
+            _ => false,
+        }
     }
 }
 
@@ -265,7 +267,7 @@ pub(super) fn join_one<S: EventStore>(
                     Some(half) => Some(half?),
                     // Where it is not next it may be gone, and the search for it would pass by those
                     // of later events.
-                    None if layer.is_dead(&notes) => None,
+                    None if layer.is_dead(&notes).await => None,
                     None => find(&mut private, id).await?,
                 }
                 .map(Box::new);

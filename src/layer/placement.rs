@@ -1,9 +1,9 @@
-//! Which physical streams a logical stream lies in.
+//! In which physical streams a logical stream is stored.
 //!
 //! A stream's layout is fixed by its first event, and the store is the witness: a stream that was
 //! split stays split when the policy no longer says so, and the other way round. One look at the
-//! store for each stream that is not known yet; the answer is kept, because it never changes once
-//! the stream has events.
+//! store for each stream that is not known yet. The answer is kept once the stream has events, because it never
+//! changes from then on.
 
 use std::{
     num::NonZeroUsize,
@@ -12,17 +12,18 @@ use std::{
 
 use lru::LruCache;
 
-use super::{Codec, Layer, document::Notes};
+use super::{Codec, CodecError, Layer, document::Notes};
 use crate::{
     event::{Json, RecordedEvent, StreamName},
     policy::SplitNames,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError, Unreadable},
+    vault::Halves,
 };
 
 /// How many streams' placements are kept in memory; each is some hundred bytes.
 const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
-/// Where a logical stream's events lie.
+/// Where a logical stream's events are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// In the stream of the same name.
@@ -40,6 +41,17 @@ impl Placement {
         }
     }
 
+    fn of(halves: Halves) -> Self {
+        halves.map_or(Self::Single, |(public, private)| Self::Split(SplitNames { public, private }))
+    }
+
+    fn halves(self) -> Halves {
+        match self {
+            Self::Single => None,
+            Self::Split(names) => Some((names.public, names.private)),
+        }
+    }
+
     /// What an event of the layer's own must say in its metadata to be found again.
     pub(crate) fn note(&self, stream: &StreamName) -> Option<Json> {
         match self {
@@ -51,9 +63,9 @@ impl Placement {
     }
 }
 
-/// The logical stream of an event, by what its notes say and where it lies. Notes are not bound to that, so
-/// that they count only where the event lies in a half of the stream which they name. A private half must
-/// lie in the private one, everything else in the other, or in the stream itself.
+/// The logical stream of an event, by what its notes say and where it is. Notes are not bound to that, so
+/// that they count only where the event is in a half of the stream which they name. A private half must be
+/// in the private one, everything else in the other, or in the stream itself.
 ///
 /// A reader without a vault believes them: it opens nothing, and may have no policy that names halves.
 pub(super) fn logical_of(
@@ -61,7 +73,7 @@ pub(super) fn logical_of(
     physical: &StreamName,
     notes: &Notes,
 ) -> Result<StreamName, Unreadable> {
-    if codec.vault().is_none() {
+    if codec.keeper().is_none() {
         return Ok(notes.stream.as_ref().unwrap_or(physical).clone());
     }
     let is_private = notes.public.is_some();
@@ -102,7 +114,7 @@ impl Placements {
 }
 
 impl<S: EventStore> Layer<S> {
-    /// An event as it lies in the store, under its logical stream. `None`: it is a private half, misplaced,
+    /// An event as it is stored, under its logical stream. `None`: it is a private half, misplaced,
     /// or of a newer program.
     pub(crate) fn under_its_stream(&self, mut event: RecordedEvent) -> Option<RecordedEvent> {
         let notes = Notes::of(event.metadata.as_ref()).ok()?;
@@ -111,35 +123,49 @@ impl<S: EventStore> Layer<S> {
         notes.public.is_none().then_some(event)
     }
 
-    /// Where a stream lies, or will lie once it has events.
+    /// Where a stream lies, or would lie by the policy.
     pub(crate) async fn placement(&self, stream: &StreamName) -> Result<Placement, StoreError> {
+        Ok(self.find_placement(stream).await?.0)
+    }
+
+    /// Where a stream lies, or will lie if it has no events yet, for whoever is about to write; and whether that is
+    /// so. Another writer may be first, under another policy: all who write share the vault, which decides.
+    pub(crate) async fn place(&self, stream: &StreamName) -> Result<(Placement, bool), StoreError> {
+        match (self.find_placement(stream).await?, self.keeper()) {
+            ((wanted, true), Some(keeper)) => {
+                let decided = keeper.place_stream(stream, wanted.halves()).await;
+                Ok((Placement::of(decided.map_err(CodecError::from)?), true))
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Where a stream lies, and `false`; or where the policy wants it, and that the store does not say.
+    async fn find_placement(&self, stream: &StreamName) -> Result<(Placement, bool), StoreError> {
         if let Some(placement) = self.placements.known(stream) {
-            return Ok(placement);
+            return Ok((placement, false));
         }
         let plan = self.codec.policy().reading_plan(stream);
         let Some(names) = plan.split_names else {
-            return Ok(Placement::Single);
+            return Ok((Placement::Single, false));
         };
-        let wanted =
-            if plan.split.is_some() { Placement::Split(names.clone()) } else { Placement::Single };
+        let (wanted, other) = match plan.split {
+            Some(_) => (Placement::Split(names), Placement::Single),
+            None => (Placement::Single, Placement::Split(names)),
+        };
         // The placement that the policy does not want counts only where it has events already.
-        let (found, fixed) = if self.has_events(&wanted.readable(stream), stream).await? {
-            (wanted, true)
-        } else {
-            let other =
-                if plan.split.is_some() { Placement::Single } else { Placement::Split(names) };
-            if self.has_events(&other.readable(stream), stream).await? {
-                (other, true)
-            } else {
-                (wanted, false)
+        for placement in [&wanted, &other] {
+            if self.has_events(&placement.readable(stream), stream).await? {
+                self.is_placed(stream, placement);
+                return Ok((placement.clone(), false));
             }
-        };
-        // Without events yet, another writer may still be first under another policy; but one
-        // vault has one process, and this process has one policy.
-        if fixed || self.vault().is_some() {
-            self.placements.keep(stream, &found);
         }
-        Ok(found)
+        Ok((wanted, true))
+    }
+
+    /// Remembers that a stream has events there.
+    pub(super) fn is_placed(&self, stream: &StreamName, placement: &Placement) {
+        self.placements.keep(stream, placement);
     }
 
     /// Whether a physical stream has an event that belongs to the logical one.
@@ -154,7 +180,7 @@ impl<S: EventStore> Layer<S> {
             physical == logical
                 || match Notes::of(event.metadata.as_ref()) {
                     Ok(notes) => notes.stream.as_ref() == Some(logical),
-                    // Whose it is, nobody can say: whoever reads the stream comes to it, and is told.
+                    // It is not known whose it is: a reader of the stream comes to it, and is told.
                     Err(_) => true,
                 }
         }))

@@ -21,7 +21,7 @@ use crate::{
         StreamName, Subject,
     },
     store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError},
-    vault::{Claim, Evidence, Tenure, Vault},
+    vault::{Claim, Evidence, Keeper, Tenure},
 };
 
 /// The digest of an event's type and payload. How a store respells JSON makes no difference.
@@ -33,7 +33,7 @@ pub(super) fn content(event_type: &EventType, data: &Payload) -> [u8; 32] {
     *PublicDigest::of(&data, format!("{kind} {event_type}").as_bytes()).as_bytes()
 }
 
-/// Where the store says that an append lies: the last revision in the readable stream, and in the
+/// Where the store says that an append is: the last revision in the readable stream, and in the
 /// stream of the private halves.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ends {
@@ -60,7 +60,7 @@ impl<S: EventStore> Witness for Layer<S> {
     type Error = StoreError;
     const BY_CALLER: bool = false;
 
-    async fn settle(&self, vault: &Vault, dependent: &Subject) -> Result<(), StoreError> {
+    async fn settle(&self, vault: &dyn Keeper, dependent: &Subject) -> Result<(), StoreError> {
         self.settle(vault, dependent).await
     }
 
@@ -74,10 +74,10 @@ impl<S: EventStore> Layer<S> {
     /// events. Claims of appends that are under way stay open: the vault sees to that.
     pub(crate) async fn settle(
         &self,
-        vault: &Vault,
+        vault: &dyn Keeper,
         dependent: &Subject,
     ) -> Result<(), StoreError> {
-        let state = vault.subject_state(dependent).map_err(vault_error)?;
+        let state = vault.subject_state(dependent).await.map_err(vault_error)?;
         let open: HashSet<EventId> = state.tenures.iter().flat_map(Tenure::open_claims).collect();
         if open.is_empty() {
             return Ok(());
@@ -125,9 +125,9 @@ impl<S: EventStore> Layer<S> {
         let mut evidence = HashMap::with_capacity(ids.len());
         for found in self.find(stream, ids.clone(), Ends::default()).await? {
             let event = &found.event;
-            // What does not open still stands there in part, and nothing counts but what was
+            // What does not open is still there in part, and nothing counts but what was
             // claimed before.
-            let opened = self.try_open(event, found.private.as_deref());
+            let opened = self.try_open(event, found.private.as_deref()).await;
             if let Err(CodecError::Unreadable(unreadable)) = &opened
                 && unreadable.is_newer()
             {
@@ -157,6 +157,7 @@ impl<S: EventStore> Layer<S> {
             let Some(asked) = asked.get(&stored.id) else { continue };
             let opened = self
                 .try_open(stored, found.private.as_deref())
+                .await
                 .map_err(|error| error.on_read(stored))?;
             // A copy has the same holes each time; what is missing besides was lost here.
             let notes = Notes::of(stored.metadata.as_ref());
@@ -173,7 +174,7 @@ impl<S: EventStore> Layer<S> {
         Ok(())
     }
 
-    /// The events with these ids in a logical stream, as they lie in the store, with their private
+    /// The events with these ids in a logical stream, as they are stored, with their private
     /// halves where these are found.
     async fn find(
         &self,
@@ -200,7 +201,7 @@ impl<S: EventStore> Layer<S> {
     }
 
     /// The events with these ids in a physical stream. With `last`, the revision of the last of
-    /// them: they mostly lie one after the other, and end there.
+    /// them: they are mostly one after the other, and end there.
     pub(crate) async fn find_in(
         &self,
         stream: &StreamName,

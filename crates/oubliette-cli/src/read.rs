@@ -374,7 +374,7 @@ async fn deliver(
     }
 }
 
-/// An event on one line, where no table can be made because nobody knows what comes.
+/// An event on one line, where no table can be made because it is not known what comes.
 fn line(event: &RecordedEvent) -> String {
     let state = state(event);
     format!(

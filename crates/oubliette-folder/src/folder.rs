@@ -52,9 +52,9 @@ pub struct DataFolder {
 /// What is wanted of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To append to it; made, if there is nothing yet. A `policy.toml` that nobody adopted is an error.
+    /// To append to it; made, if there is nothing yet. A `policy.toml` that is not adopted is an error.
     Create,
-    /// To work on it; it must exist. A `policy.toml` that nobody adopted is told in a warning.
+    /// To work on it; it must exist. A `policy.toml` that is not adopted is a warning.
     Existing,
     /// To look whether it is whole; it must exist. An erasure that was cut off is completed first,
     /// where damage does not prevent it.
@@ -130,7 +130,7 @@ impl DataFolder {
     }
 
     /// With what is set for it (mirrors, key-encryption key, places elsewhere) noted in this folder, which
-    /// nobody else may write to, instead of in `$XDG_CONFIG_HOME/oubliette`. The data folder itself is not
+    /// no one else may write to, instead of in `$XDG_CONFIG_HOME/oubliette`. The data folder itself is not
     /// believed about such things.
     #[must_use]
     pub fn with_settings(mut self, settings: Option<PathBuf>) -> Self {
@@ -292,7 +292,7 @@ impl DataFolder {
         let opened = self.open_layer(&store, &vault, &policy, &mut notes).await;
         let mut closed = None;
         let oubliette = match opened {
-            // Whoever accepts a gap hears of anything else: the word must not be dropped in silence.
+            // The person who accepts a gap hears of anything else: the word must not be dropped in silence.
             Err(
                 error @ (ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
                 | ErasureError::TooOld(_)

@@ -63,7 +63,7 @@ impl DataFolder {
         };
         if made.is_ok() {
             // Anyone who waits for the lock finds the folder made. After a failure the file stays:
-            // without it two could hold a lock each. It is empty, and in nobody's way.
+            // without it two could hold a lock each. It is empty, and in no one's way.
             let _ = fs::remove_file(&making);
         }
         drop(lock);
@@ -91,13 +91,13 @@ impl DataFolder {
         let noted = unfinished.unwrap_or_else(Noted::nothing);
         let folder = self.located(&noted);
         folder.refuse_links()?;
-        // What the cut-off attempt left is taken on; anything else that lies there is not ours.
+        // What the cut-off attempt left is taken on; anything else that is there is not ours.
         let theirs = Self::at(&self.path).located(&noted);
         let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
         folder.refuse_occupied(left)?;
         // A vault that was made before the machine stopped is as good as one made now. Half a
         // vault never sealed anything; but its slot is not ours to remove, because by now another
-        // vault's may stand there.
+        // vault's may be there.
         let old = match folder.root.clone().filter(|_| begun) {
             Some(root) => {
                 let root = absolute_root(root)?;

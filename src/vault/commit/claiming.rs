@@ -35,11 +35,24 @@ impl Vault {
         &self,
         claims: &[Claim],
     ) -> Result<Vec<Option<Generation>>, VaultError> {
-        self.ask(|reply| Job::Claim(claims.to_vec(), false, reply)).await
+        self.claim_by(claims.to_vec(), false).await
+    }
+
+    /// As [`Vault::claim`]. `by_caller`: the events go into a store that only the caller sees, so that looking does not
+    /// settle these claims, unless the event is found.
+    ///
+    /// # Errors
+    /// As [`Vault::claim`].
+    pub(crate) async fn claim_by(
+        &self,
+        claims: Vec<Claim>,
+        by_caller: bool,
+    ) -> Result<Vec<Option<Generation>>, VaultError> {
+        self.ask(|reply| Job::Claim(claims, by_caller, reply)).await
     }
 
     /// Announces that these events are about to be written, before they are claimed: until the
-    /// answer is dropped, nobody's [`Vault::settle`] withdraws their claims.
+    /// answer is dropped, no [`Vault::settle`] withdraws their claims.
     pub(crate) fn begin_claims(&self, events: Vec<EventId>) -> InFlight {
         self.shared().in_flight.begin(events)
     }
@@ -162,7 +175,7 @@ impl Committer {
                     record.is_stated(*event, naming.content(content), &changes)
                 }
             });
-        // Asked for here, where claims are noted: one that begins later is noted anew.
+        // Asked for here, where claims are noted: one that begins later is noted again.
         never.retain(|(event, _)| !self.shared.in_flight.has(*event));
         // Who looked did so in a store that need not be the one where the event is.
         let mut by_look = Vec::new();

@@ -1,4 +1,4 @@
-//! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
+//! The tags that vouch for events whatever happens to their keys: methods of [`Vault`].
 
 use crate::{
     crypto::{EventTag, Token},
@@ -7,8 +7,9 @@ use crate::{
 
 /// What a tag shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Tagged {
-    /// A holder of this vault (or of a backup of it) wrote the event as it stands.
+    /// A holder of this vault (or of a backup of it) wrote the event as it is.
     Ours,
     /// It names this vault, and the event is not what it was made for: changed, moved or forged.
     Forged,
@@ -41,11 +42,6 @@ impl Vault {
         self.check(tag, |keys| tag.covers(&keys.holes, said, &[]))
     }
 
-    /// Whether a tag names this vault.
-    pub(crate) fn wrote(&self, tag: &EventTag) -> bool {
-        self.id().0.as_bytes().starts_with(tag.vault())
-    }
-
     /// What the tag of an event with these tokens and this associated data shows.
     pub(crate) fn check_tag(
         &self,
@@ -53,11 +49,11 @@ impl Vault {
         associated: &[u8],
         tokens: &[Token],
     ) -> Result<Tagged, VaultError> {
-        // Whoever found a backup can make tags of its eras for ever, but no event of such an era has a key that is
+        // The finder of a backup can make tags of its eras for ever, but no event of such an era has a key that is
         // newer.
         let eras = &self.shared().naming.eras;
         for token in tokens {
-            if self.wrote(tag) && eras.is_before(tag.era(), token.key_id().era())? {
+            if tag.names(self.id()) && eras.is_before(tag.era(), token.key_id().era())? {
                 return Ok(Tagged::Forged);
             }
         }
@@ -69,7 +65,7 @@ impl Vault {
         tag: &EventTag,
         covers: impl FnOnce(&EraKeys) -> bool,
     ) -> Result<Tagged, VaultError> {
-        if !self.wrote(tag) {
+        if !tag.names(self.id()) {
             return Ok(Tagged::OtherVault);
         }
         Ok(match self.shared().naming.eras.with(tag.era(), covers)? {
