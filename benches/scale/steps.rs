@@ -172,7 +172,7 @@ impl Step {
                 match entry.unwrap() {
                     InventoryEntry::Key(key) => {
                         keys += 1;
-                        about += key.sealed_about;
+                        about += key.sealed_at_most;
                     }
                     InventoryEntry::Fence(_) => fences += 1,
                     _ => {}
