@@ -34,7 +34,7 @@ pub struct ForgetOptions {
     /// Forget also where a newer program wrote events in the streams that lose keys: whether forgetting
     /// reaches those, only that program can say.
     pub despite_newer: bool,
-    /// Look at every event of the streams that lose keys, as [`Oubliette::plan`] does. Otherwise a stream whose
+    /// Look at every event of the streams that lose keys, as [`Oubliette::plan`](crate::Oubliette::plan) does. Otherwise a stream whose
     /// first event is sealed, and whose last one no newer program wrote, is passed over, and counted
     /// ([`Erased::passed_over`]): what is not met there is neither refused nor counted.
     pub look_everywhere: bool,
@@ -82,7 +82,7 @@ pub struct Erased {
     /// How many events in their streams are sealed under keys that this vault does not have, and stay
     /// readable to anyone who has those.
     pub unknown_keys: u64,
-    /// For how many events nothing can vouch any more: see [`Plan::unvouched`]. It is not looked for again where it
+    /// For how many events nothing can vouch any more: see [`Plan::unvouched`](super::Plan::unvouched). It is not looked for again where it
     /// had been done already.
     pub unvouched: u64,
     /// How many events a newer program wrote in the streams that lost keys: whether it reached them, only that
@@ -101,7 +101,7 @@ pub struct Erased {
     /// had been done already, those of whom it is still not known.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know, so that it may have missed
-    /// somebody: see [`Plan::owners_unknown`].
+    /// somebody: see [`Plan::owners_unknown`](super::Plan::owners_unknown).
     pub owners_unknown: bool,
     /// Whether the event store has taken its announcement, so that a vault that is rolled back to
     /// before it is found out.
