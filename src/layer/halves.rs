@@ -139,7 +139,7 @@ impl<S: EventStore> Join<S> {
         let (logical, notes) = match placed {
             Ok(placed) => placed,
             Err(_) if event.is_tombstone() => {
-                // Anyone can write what looks like one, and stops no reader.
+                // Anybody can write what looks like one, and stops no reader.
                 let found = Found { event, private: None };
                 return self.queue.push_back(Waiting::Ready(Ok(Joined::Event(found))));
             }

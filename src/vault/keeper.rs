@@ -11,7 +11,7 @@
 //!   what it holds for that layer. The vault ends what has an end by its own clock.
 //! - **What only the vault's own process may do is not here**: signing, memos, closing, destroying, the pages.
 //!   Erasures and audits run where the vault is, and call [`Vault`] itself ([`Keeper::here`]). A layer elsewhere
-//!   that is paused, or that does not tell the truth, can neither stop an erasure nor forge one.
+//!   that is paused, or that lies, can neither stop an erasure nor forge one.
 //!
 //! Used by `layer`. `docs/decisions/0038-one-seam-for-the-vault.md` says what was weighed.
 
@@ -57,11 +57,11 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// Waits until so much time has passed, by the clock that ends permits.
     fn elapse(&self, time: Duration) -> Answer<()>;
 
-    /// Waits until none of these subjects is being forgotten, and admits, for so long at most: from then on
-    /// the guard delays no one, no matter who still has it.
+    /// Waits until nobody of these subjects is being forgotten, and admits, for so long at most: from then on
+    /// the guard keeps nobody waiting, no matter who still has it.
     fn admit(&self, opening: AdmissionRequest, lasting: Duration) -> Answer<Guard>;
 
-    /// In which halves the events of a stream will be that has none yet. The first to ask decides, for all who
+    /// In which halves the events of a stream will lie that has none yet. Whoever asks first decides, for all who
     /// share the vault: two layers may have different policies.
     fn place_stream(&self, stream: &StreamName, wanted: Halves) -> Answer<Halves>;
 
@@ -101,11 +101,11 @@ pub(crate) trait Keeper: fmt::Debug + Send + Sync {
     /// Whether somebody owns what is sealed for a subject next.
     fn has_owner(&self, subject: &Subject) -> Answer<bool>;
 
-    /// Whether some of a subject was forgotten, and what would be sealed for it next has no owner.
+    /// Whether some of a subject was forgotten, and nobody owns what would be sealed for it next.
     fn lost_its_owners(&self, subject: &Subject) -> Answer<bool>;
 
     /// Says that these events are about to be written, before they are claimed: until the guard is dropped,
-    /// no look into a store withdraws their claims.
+    /// nobody who looks into a store withdraws their claims.
     fn begin_claims(&self, events: Vec<EventId>) -> Answer<Guard>;
 
     /// Memos owner changes durably. `by_caller`: the events go into a store that only the caller sees.
@@ -133,7 +133,7 @@ pub(crate) type Halves = Option<(StreamName, StreamName)>;
 /// The number by which a vault knows what it holds for somebody.
 pub(crate) type GuardId = u64;
 
-/// What a vault holds for the caller, until this is dropped. It belongs to the task that appends, so that a
+/// What a vault holds for whoever asked, until this is dropped. It belongs to the task that appends, so that a
 /// caller who drops a future changes nothing.
 #[derive(Debug)]
 #[must_use]
@@ -144,7 +144,7 @@ pub(crate) struct Guard {
 
 /// Who is told that a [`Guard`] was dropped.
 pub(crate) trait Release: fmt::Debug + Send + Sync {
-    /// Lets go of what is held by that number. No one waits for it.
+    /// Lets go of what is held by that number. Nobody waits for it.
     fn release(&self, guard: GuardId);
 }
 
@@ -199,7 +199,7 @@ impl Release for Guards {
     }
 }
 
-/// In which halves new streams are, as decided since the vault was opened. Of those that have events the store tells.
+/// In which halves new streams lie, as decided since the vault was opened. Of those that have events the store tells.
 pub(super) struct NewStreams(Mutex<LruCache<StreamName, Halves>>);
 
 /// How many of them are kept; each is some hundred bytes, and is needed until the first append is answered.

@@ -359,7 +359,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         self.report.events.other_vaults += 1;
         self.others.add(&event.stream);
         if in_clear {
-            // Anyone can write such a tag, so that it hides nothing.
+            // Anybody can write such a tag, so that it hides nothing.
             self.in_clear(event, "another vault's event holds it in clear");
         }
         self.found(Defect::OtherVault, event, "its tag names another vault");

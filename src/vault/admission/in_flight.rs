@@ -1,6 +1,6 @@
 //! Claims whose appends are under way.
 //!
-//! Whether the event of a claim is in the store can be judged by looking only when no one is
+//! Whether the event of a claim is in the store can be judged by looking only when nobody is
 //! about to write it. The vault is what all appends of a process share, so that it keeps the list.
 
 use std::{

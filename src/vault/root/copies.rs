@@ -35,7 +35,7 @@ pub(crate) struct Holds {
     pub(crate) epoch: u64,
     /// Where a root of the vault is whole, and the page that it opens.
     pub(crate) roots: Vec<(String, [u8; 16])>,
-    /// The counter that the caller names, where it is there, and no root: it is the witness of a slot that is
+    /// The counter that the caller names, where it is there, and no root: it bears witness of a slot that is
     /// lost, or elsewhere.
     pub(crate) counter: Option<String>,
 }

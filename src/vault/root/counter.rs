@@ -172,7 +172,7 @@ impl Counter {
     ///
     /// # Errors
     /// [`VaultError::Counter`]; [`VaultError::Unsupported`] where the slot is bound to another one, which
-    /// would not move from now on, and call every image that notes it the newest.
+    /// would stand still from now on, and call every image that notes it the newest.
     #[cfg(feature = "tpm")]
     pub(super) fn bind(
         at: &TpmIndex,

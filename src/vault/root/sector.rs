@@ -226,7 +226,7 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
     let mut numbers = numbers.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes));
     let mut number = || numbers.next().unwrap_or_default();
     let wrapping = match number() {
-        // Under a key all of this is sealed. Without one it still has one form.
+        // Under a key all of this is sealed. Without one it has one form all the same.
         0 if is_zero(&unused) => Wrapping::Nothing,
         1 => Wrapping::Key { salt: *salt },
         2 => {
