@@ -17,6 +17,7 @@
 //! | `tree` | the erasable map: sealed pages under one root key | `pages`, `root` |
 //! | `pages` | where pages are stored: sled or SQLite | |
 //! | `root` | the slot that holds the root key, and its copies | |
+//! | `wire` | numbers, names and lists as bytes | |
 
 mod admission;
 #[cfg(feature = "backup")]
@@ -40,13 +41,14 @@ mod tree;
 mod types;
 #[cfg(test)]
 mod vector;
+mod wire;
 
+pub(crate) use admission::Admission;
 pub(crate) use admission::in_flight::InFlight;
-pub(crate) use commit::backfill::OwnerBackfill;
 pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{VaultError, VaultIdText};
+pub(crate) use handle::Closure;
 pub use handle::Vault;
-pub(crate) use handle::{Admission, Closure};
 pub use pages::PageStoreKind;
 #[cfg(feature = "drill")]
 pub(crate) use reading::copy::{Copied, DeadKey, Fate};
@@ -58,7 +60,7 @@ pub use records::catalogue::{Backup, BackupId, BackupState};
 #[cfg(test)]
 pub(crate) use records::{
     announced::{open_vector, seal_as_vector},
-    places::reference_as_vector,
+    naming::reference_as_vector,
 };
 pub(crate) use records::{memos, places::in_words};
 #[cfg(feature = "drill")]
@@ -80,7 +82,8 @@ pub(crate) use tree::Flaw;
 pub use tree::{Moved, OpenAs};
 pub(crate) use types::{
     AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,
-    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, SubjectState, Taken,
+    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, OwnerBackfill, SubjectState,
+    Taken,
 };
 pub use types::{KeyState, Owner, Tenure};
 #[cfg(test)]
