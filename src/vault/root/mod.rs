@@ -15,6 +15,8 @@ mod device;
 mod device_lock;
 mod file;
 mod file_system;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hardware;
 mod kek;
 mod kek_secret;

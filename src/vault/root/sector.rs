@@ -48,7 +48,7 @@ use zeroize::Zeroizing;
 
 use super::{
     OpeningNumber, Root,
-    wrap::{Cost, SALT_BYTES, Seal, Wrapping},
+    wrap::{Cost, SALT_BYTES, Seal, Wrapping, is_bare},
 };
 use crate::{
     crypto::{BLOB_OVERHEAD, SECRET_BYTES},
@@ -226,13 +226,14 @@ fn parse(bytes: &[u8]) -> Result<Sector, VaultError> {
     let kind = from.u32()?;
     let cost = Cost { memory: from.u32()?, passes: from.u32()?, lanes: from.u32()? };
     let salt = from.array()?;
+    let key = Zeroizing::new(from.bytes(NOTED_AT - KEY_AT)?.to_vec());
     let wrapping = match kind {
-        0 => Wrapping::Nothing,
+        // Under a key all of this is sealed. Without one it has one form all the same.
+        0 if cost == Cost::NONE && salt == [0; SALT_BYTES] && is_bare(&key) => Wrapping::Nothing,
         1 => Wrapping::Key { salt },
         2 => Wrapping::Passphrase { cost, salt },
         _ => return Err(from.odd()),
     };
-    let key = Zeroizing::new(from.bytes(NOTED_AT - KEY_AT)?.to_vec());
     // All of these bytes are there: they were read just now.
     let bound = [&body[..KEY_AT], &body[NOTED_AT..]].concat();
     let opening = OpeningNumber::of(from.array()?);
@@ -244,6 +245,7 @@ fn parse(bytes: &[u8]) -> Result<Sector, VaultError> {
         let name = from.text(length.into())?.to_owned();
         mirrors.push(Noted { name, confirmed: from.u64()?.checked_sub(1) });
     }
+    from.end_filled()?;
     let record = Record { vault, epoch, opening, wrapping, mirrors, counter, page, key, bound };
     Ok(Sector::Whole(Box::new(record)))
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{kek::WrappedBy, kek_secret::KekSecret};
 use crate::{
-    crypto::{Cipher, Label, NONCE_BYTES, Secret, TAG_BYTES, derive_salted, random},
+    crypto::{Cipher, Label, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, derive_salted, random},
     vault::VaultError,
 };
 
@@ -111,6 +111,12 @@ impl Seal {
             None => stored.get(NONCE_BYTES..)?.first_chunk().map(Secret::copy_of),
         }
     }
+}
+
+/// Whether this is a key as it is stored where nothing wraps it.
+pub(super) fn is_bare(stored: &[u8]) -> bool {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    is_zero(&stored[..NONCE_BYTES]) && is_zero(&stored[NONCE_BYTES + SECRET_BYTES..])
 }
 
 impl fmt::Debug for Seal {
