@@ -12,22 +12,13 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::{
     Inner, SqliteError,
-    reader::{Page, Reader},
+    reader::{Page, Reader, Scope},
 };
 use crate::{
     event::{Position, RecordedEvent, StreamName},
     runtime,
     store::{Direction, Filter, ReadAllOptions, ReadOptions, StoreError},
 };
-
-/// Whose events.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Scope {
-    /// Everybody's, by position.
-    All,
-    /// The stream's of this number, by revision.
-    Stream(i64),
-}
 
 /// What was asked for.
 #[derive(Debug)]
