@@ -27,8 +27,8 @@ use crate::{
     crypto::{DataKey, wipe_stack},
     event::{EventId, Generation, KeyId, Layout, PolicyDigest, Subject},
     vault::{
-        Admission, Claim, Decision, Destroyed, Destruction, Evidence, MemoKind, OwnerBackfill,
-        VaultError,
+        Admission, Claim, Decision, Destroyed, Destruction, Evidence, KeyRequest, MemoKind,
+        OwnerBackfill, VaultError,
         reading::cache::{Address, Current},
         records::{
             entries::{KeyEntry, SubjectRecord, today},
@@ -85,6 +85,13 @@ pub(in crate::vault) struct Wanted {
     pub(in crate::vault) layout: Layout,
     pub(in crate::vault) policy: PolicyDigest,
     pub(in crate::vault) seals: u32,
+}
+
+impl Wanted {
+    pub(in crate::vault) fn new(request: KeyRequest<'_>, seals: u32) -> Self {
+        let KeyRequest { stream, subject, generation, layout, policy } = request;
+        Self { address: (stream.clone(), subject.clone()), generation, layout, policy, seals }
+    }
 }
 
 /// A key that this write makes, or reserves seals for.
