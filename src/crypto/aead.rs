@@ -22,8 +22,8 @@ pub(crate) const SECRET_BYTES: usize = 32;
 /// The length of an authentication tag, in bytes.
 pub(crate) const TAG_BYTES: usize = 16;
 
-/// A key's bytes, wiped when dropped. They stand on the heap and are moved by their pointer: an
-/// array that is moved, or lies in a vector that grows, leaves a copy that nobody wipes.
+/// A key's bytes, wiped when dropped. They are on the heap and are moved by their pointer: an array
+/// that is moved, or is in a vector that grows, leaves a copy that is never wiped.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Secret(Box<Zeroizing<[u8; SECRET_BYTES]>>);
 
@@ -141,7 +141,7 @@ const SET_APART: [u8; NONCE_BYTES] = [0xFF; NONCE_BYTES];
 
 impl Cipher {
     pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
-        // Wiped at once: the frame of the next call comes to lie over what the schedule
+        // Wiped at once: the frame of the next call overlaps what the schedule
         // was computed in, and where it has gaps, that would stay.
         let cipher = schedule(secret);
         wipe_stack();

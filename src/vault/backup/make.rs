@@ -153,7 +153,7 @@ async fn write(
     runtime::spawn_blocking(end).map_err(VaultError::from)?.await.map_err(interrupted)?
 }
 
-/// Closes the tap when dropped: nobody else may, once the backup is broken off.
+/// Closes the tap when dropped: nothing else may, once the backup is broken off.
 struct OpenTap(Arc<Shared>);
 
 impl Drop for OpenTap {

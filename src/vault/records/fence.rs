@@ -5,7 +5,7 @@
 //! dead generation. A spared key that is not there is therefore lost, and reads as missing; every other
 //! key of a dead generation reads as shredded.
 //!
-//! A fence stands at `2 ‖ H(subject) ‖ part` (see [`super::places`]). All numbers are big-endian.
+//! A fence is at `2 ‖ H(subject) ‖ part` (see [`super::places`]). All numbers are big-endian.
 //!
 //! | bytes | what |
 //! | --- | --- |

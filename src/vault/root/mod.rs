@@ -4,7 +4,7 @@
 //! The slot is read and overwritten by `tree` alone. `slot_changes` and the committer ask `tree` for changes of how
 //! it keeps the root; `backup` makes the slot of a restored vault; a drill looks for traces of slots. What
 //! callers say of a slot (`SlotConfig`, `Kek`) is public. Forgetting ends with overwriting this slot: when
-//! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed anew
+//! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed again
 //! can be read.
 
 mod config;
@@ -117,7 +117,7 @@ pub(crate) trait RootSlot: Send + Sync {
     /// Changes how the slot keeps the root that is in it.
     fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError>;
 
-    /// Where the slot is, and how it stands.
+    /// Where the slot is, and its state.
     fn state(&self) -> Result<SlotState, VaultError>;
 }
 
@@ -151,11 +151,11 @@ pub struct SlotState {
     pub wrapped_by: WrappedBy,
     /// The slot's mirrors, and how far each is.
     pub mirrors: Vec<MirrorState>,
-    /// The counter that bears witness of it.
+    /// The counter that is its witness.
     pub counter: Option<MirrorState>,
 }
 
-/// The state of a mirror of a root slot, or of the counter that bears witness of it.
+/// The state of a mirror of a root slot, or of the counter that is its witness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {

@@ -4,7 +4,7 @@
 //! the earlier key signed, or that the successor signed which the earlier key had pinned. A vault
 //! that was restored signs with a key to which no statement leads, because no backup has a secret.
 //!
-//! Where a successor is pinned, only it can take the key's place: whoever steals the key could sign a
+//! Where a successor is pinned, only it can take the key's place: a thief of the key could sign a
 //! change as well. See `docs/decisions/0023-the-history-of-signing-keys.md`.
 //!
 //! The history is one memo, a JSON object with these members and no others. All bytes are base64url,
@@ -50,7 +50,7 @@ pub struct SigningKeyInfo {
     /// How it came into the history.
     pub origin: KeyOrigin,
     /// Since when somebody else has it, as the operator said. What it alone says does not count, whatever
-    /// date it bears: whoever has the key writes any date.
+    /// date it bears: the holder of the key can write any date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compromised: Option<Timestamp>,
     /// The signed statement that leads to it.
@@ -117,7 +117,7 @@ pub(crate) struct History {
     /// count everywhere.
     pub(super) repeat: bool,
     /// Whether tombstones are still to be set again, for the same reason. The announcements come first, and are
-    /// not made anew because a tombstone waits.
+    /// not made again because a tombstone waits.
     #[serde(default, skip_serializing_if = "is_not")]
     pub(super) retell: bool,
 }
@@ -310,7 +310,7 @@ impl History {
 
     /// Whether an announcement is the vault's word, whatever it says: it is signed by a key of this history that
     /// is not compromised, or by the successor that may take the place of the present one. Not by any that was
-    /// ever pinned: one that was used may be stolen since, and one that was given up may be found by anybody.
+    /// ever pinned: one that was used may be stolen since, and one that was given up may be found by anyone.
     pub(crate) fn is_word(&self, said: &Announcement) -> bool {
         let keys = self.keys.iter().filter(|info| info.compromised.is_none());
         let keys = keys.map(|info| &info.public);
@@ -332,7 +332,7 @@ impl History {
         let of_keys = self.keys.iter().flat_map(move |info| {
             info.statement.iter().chain(pins(info.key).map(|pin| &pin.statement))
         });
-        // Whoever distrusts must be known first.
+        // The key that distrusts must be known first.
         of_keys.chain(&self.distrusts)
     }
 
