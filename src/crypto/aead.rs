@@ -256,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_drawn_twice() {
+        let secrets = [random_secret().unwrap(), random_secret().unwrap(), Secret::default()];
+        assert!(secrets[0] != secrets[1] && secrets[0] != secrets[2]);
+        let cipher = Cipher::new(&secrets[0]);
+        let nonce = || cipher.seal_in_place(&[], &mut b"text".to_vec(), 0).unwrap();
+        assert_ne!(nonce(), nonce());
+    }
+
+    #[test]
     fn what_seals_goes_through_the_hash() {
         let cipher = Cipher::new(&[7; SECRET_BYTES]);
         assert!(cipher.nonces.get().is_none());
