@@ -88,7 +88,7 @@ pub struct KeyRow {
     pub deactivation: Option<Timestamp>,
     /// The day of its last use.
     pub last_use: String,
-    /// How many payloads it sealed at most: after a crash, seals that were only reserved count as well.
+    /// How many payloads it sealed at most: no more than twice as many as it did.
     pub sealed_at_most: u64,
     /// The subjects that its own depends on.
     pub owners: Vec<Subject>,

@@ -34,9 +34,8 @@ opens, a deactivated one only opens what it sealed, a destroyed one is gone with
 all that it sealed; pre-activation is the key of an owner change whose append is
 not settled yet.
 
-A key seals from a block of seals that is reserved for it, so that no count
-costs a write. It sealed at most as much as is told: after a crash the whole
-block counts, otherwise the number is exact. Days are in UTC.
+Seals are reserved before they are used, so that most seals cost no write. A key
+sealed at most as much as is told, and no less than half of it. Days are in UTC.
 
 No form of it holds key material. Of the forgotten, a pseudonym is left, no
 name. The table leaves out some of what JSON and CSV have: layouts, policies,
