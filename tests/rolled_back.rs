@@ -21,6 +21,8 @@ mod notes;
 mod property;
 #[path = "rolled_back/skipped.rs"]
 mod skipped;
+#[path = "rolled_back/theft.rs"]
+mod theft;
 #[path = "rolled_back/unseen.rs"]
 mod unseen;
 #[path = "rolled_back/waiting.rs"]
