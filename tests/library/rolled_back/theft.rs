@@ -4,7 +4,7 @@ use oubliette::{
     audit::{Location, verify::Defect},
     erasure::{Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export},
     event::{AnnouncementKind, SigningKeyId, Timestamp},
-    vault::{Unlearned, Vault, internals::Plumbing as _},
+    vault::{Unlearned, Vault},
 };
 
 use super::{
