@@ -22,7 +22,7 @@ use crate::{
         try_tokens,
     },
     store::{EventStore, StoreError, Unreadable},
-    vault::{KeyLookup, Tagged, Vault, VaultError},
+    vault::{Tagged, Vault, VaultError},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -158,7 +158,7 @@ async fn read_again<S: EventStore>(
         Ok(Document::Stored(mut stored)) => {
             let fates = try_tokens(vault, &event, &mut stored).await?;
             let opened = fates.into_iter().filter_map(|(_, fate)| match fate {
-                TokenFate::Open(plaintext) => Some(plaintext),
+                TokenFate::Open(plaintext, _) => Some(plaintext),
                 _ => None,
             });
             stored.assemble(opened.collect()).ok().and_then(|(data, _)| data)
@@ -259,17 +259,13 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         let (mut sealed_for, present) = (Vec::new(), self.layer.policy().digest());
         for (id, fate) in try_tokens(self.vault, event, &mut stored).await? {
             match fate {
-                TokenFate::Open(plaintext) => {
+                TokenFate::Open(plaintext, subject) => {
                     self.report.events.open += 1;
-                    if plaintext.policy() != present
-                        && let KeyLookup::Live { subject, .. } = self.vault.opening_key(id)?
-                    {
-                        sealed_for.push(subject);
-                    }
+                    sealed_for.extend((plaintext.policy() != present).then_some(subject));
                     opened.push(plaintext);
                 }
-                TokenFate::Shredded => seen.dead.push(id),
-                TokenFate::Missing => {
+                TokenFate::Shredded(..) => seen.dead.push(id),
+                TokenFate::NoKey(VaultError::KeyMissing(_)) => {
                     self.report.events.unknown += 1;
                     self.found(Defect::UnknownKey, event, format!("no key {id} in this vault"));
                 }
@@ -278,7 +274,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
                     self.unreadable(event, &unreadable);
                 }
                 // The damaged page is told already.
-                TokenFate::Lost => self.report.events.lost += 1,
+                TokenFate::NoKey(_) => self.report.events.lost += 1,
             }
         }
         (seen.parts, seen.open) = (parts, !opened.is_empty());
