@@ -1,4 +1,4 @@
-//! What lies in the store otherwise than a policy would have it: a policy decides of what is appended, and
+//! What is in the store otherwise than a policy would have it: a policy decides of what is appended, and
 //! changes nothing that is there.
 
 use futures::TryStreamExt;
@@ -14,6 +14,22 @@ use crate::{
 };
 
 /// How many stored events are otherwise than a policy would have them.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// // Before a policy is adopted: which stored events are otherwise than it would have them.
+/// let next = Policy::parse("[[stream]]\nmatch = 'user-{id}'\npublic = ['/to']")?;
+/// let compared = store.compare_policy(&next).await?;
+/// println!("{} of {} events differ", compared.in_clear + compared.other_subject, compared.events);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct PolicyComparison {
@@ -21,7 +37,7 @@ pub struct PolicyComparison {
     pub events: u64,
     /// Events sealed for somebody else: forgetting whom the policy names does not reach them.
     pub other_subject: u64,
-    /// Events that stand in clear, and of which the policy would seal some.
+    /// Events that are in clear, and of which the policy would seal some.
     pub in_clear: u64,
     /// Events that state owners of whom the vault does not know.
     pub owners_not_noted: u64,
@@ -37,7 +53,7 @@ impl PolicyComparison {
 }
 
 impl<S: EventStore> Oubliette<S> {
-    /// Counts what lies in the store otherwise than a policy would have it. Reads and opens all of it, and
+    /// Counts what is in the store otherwise than a policy would have it. Reads and opens all of it, and
     /// changes nothing. Events of which a part is forgotten are not judged.
     ///
     /// # Errors

@@ -30,6 +30,19 @@ use crate::{
 const AT_ONCE: usize = 32;
 
 /// How the signing keys are to change.
+///
+/// ```
+/// use std::sync::Arc;
+/// use oubliette::{erasure::{KeyChange, change_key}, vault::{Successor, Vault}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vault = Vault::in_memory()?;
+/// let successor = Arc::new(Successor::generate(vault.id())?); // and `save` it, away from here
+/// let id = change_key(&vault, &KeyChange::Pin(successor.clone())).await?;
+/// assert_eq!(id, successor.id());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub enum KeyChange {
     /// The present key stays, and this one is to follow it.
@@ -274,7 +287,7 @@ fn to_come(
 
 /// What is stated of keys.
 enum Said<'a> {
-    /// A key, which proves that whoever states it has it.
+    /// A key, which proves that its author has it.
     Statement(Statement, &'a SigningKey),
     Distrust(Distrust),
 }
@@ -339,7 +352,7 @@ impl Statements {
     }
 }
 
-/// Has the store say what is due. One that never takes announcements keeps nobody waiting.
+/// Has the store say what is due. One that never takes announcements delays no one.
 pub(super) async fn say_due<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
@@ -388,7 +401,7 @@ async fn announce_again<S: EventStore>(
     Ok(())
 }
 
-/// A tombstone that the store does not take holds up nobody's forgetting: it is tried again when the layer opens.
+/// A tombstone that the store does not take holds up no erasure: it is tried again when the layer opens.
 async fn set_tombstones_again<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,

@@ -22,7 +22,7 @@ pub enum CodecError {
     /// The payload cannot be sealed under this policy.
     #[error("refused: {0}")]
     Refused(#[source] PolicyRefusal),
-    /// Some of the stream was forgotten, and nobody owns what would be sealed in it: no person's
+    /// Some of the stream was forgotten, and what would be sealed in it has no owner: no person's
     /// forgetting would reach it.
     #[error(
         "{stream} has no owner any more, and what is sealed in it would be nobody's: first append an \

@@ -1,6 +1,6 @@
 //! Bringing the two halves of split events together.
 //!
-//! In the store of all streams both halves lie near each other, because they were appended
+//! In the store of all streams both halves are near each other, because they were appended
 //! together: the private half first, so that a reader who meets a public half has met its private
 //! half. Where that does not help (the read began between the two, or goes backwards), the
 //! private half is waited for a little, then looked up in its stream.
@@ -34,7 +34,7 @@ use crate::{
 /// events one append has at most, so that this suffices.
 pub(super) const PATIENCE: usize = 4096;
 
-/// An event as it lies in the store, complete: with its private half, where it has one.
+/// An event as it is stored, complete: with its private half, where it has one.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The event, or its public half, under its logical stream.
@@ -48,7 +48,7 @@ pub(super) struct Found {
 #[allow(clippy::large_enum_variant)] // as `Delivery`
 pub(super) enum Joined {
     Event(Found),
-    /// What it notes does not fit the place where it lies, or cannot be read.
+    /// What it notes does not fit the place where it is, or cannot be read.
     Misplaced(RecordedEvent, Unreadable),
     /// A private half whose public half is nowhere. Auditors alone are shown it.
     LoneHalf(RecordedEvent),
@@ -64,7 +64,7 @@ pub(super) enum Audience {
     Auditors,
 }
 
-/// What an event is that lies in the store in one piece or, with its private half, in two.
+/// What an event is that is stored in one piece or, with its private half, in two.
 pub(super) async fn document_of(
     event: &RecordedEvent,
     private: Option<&RecordedEvent>,
@@ -97,7 +97,7 @@ struct Join<S> {
     audience: Audience,
     ended: bool,
     queue: VecDeque<Waiting>,
-    /// Private halves whose public half has not come yet; each lies near the other.
+    /// Private halves whose public half has not come yet; each is near the other.
     held: HashMap<EventId, RecordedEvent>,
 }
 
@@ -153,7 +153,7 @@ impl<S: EventStore> Join<S> {
 
     fn take(&mut self, mut event: RecordedEvent) {
         if event.is_announcement() {
-            // The layer's bookkeeping is nobody's event. Read by its stream's name it is shown.
+            // The layer's bookkeeping is no event. Read by its stream's name it is shown.
             if self.audience == Audience::Auditors {
                 // Only what is signed counts of it: no note beside it, and no token in it.
                 event.metadata = None;
@@ -188,7 +188,7 @@ impl<S: EventStore> Join<S> {
             return waiting.resolve(half);
         }
         // More halves than an append has, beside those of one of which the other halves are not
-        // read: nobody will ask for them.
+        // read: they are not needed.
         if self.held.len() >= 2 * PATIENCE {
             self.let_go();
         }

@@ -1,4 +1,4 @@
-//! Events as they lie in the store, one after the other, past whatever is wrong with one of them:
+//! Events as they are stored, one after the other, past whatever is wrong with one of them:
 //! for those who judge a store rather than read it.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::{
     vault::{Keeper, Tagged, VaultError},
 };
 
-/// An event as it lies in the store, taken apart.
+/// An event as it is stored, taken apart.
 pub(crate) struct Specimen {
     /// The event, or its public half, under its logical stream.
     pub(crate) event: RecordedEvent,

@@ -1,4 +1,4 @@
-//! Rotation: the vault's, and what it takes to settle owner changes that stand in its way.
+//! Rotation: the vault's, and what it takes to settle owner changes that are in its way.
 
 use std::sync::{
     Arc,
@@ -47,6 +47,21 @@ pub enum RotateError {
 }
 
 /// What rotating one subject did.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// // What is sealed from now on has a new key. What is there still opens.
+/// let rotated = store.rotate(&Subject::of(&user)).await?;
+/// assert!(rotated.generation.is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Rotated {
@@ -170,7 +185,7 @@ fn find_old(
         if keys % TOLD_EVERY == 0 {
             progress(Sweeping { part: part(vault.pseudonym(&key.subject)), keys });
         }
-        // A key from the future was made while the clock was ahead: nobody knows how old it is. The
+        // A key from the future was made while the clock was ahead: it is not known how old it is. The
         // clock is asked again each time, for keys that are made meanwhile.
         let of_unknown_age = || key.created > Timestamp::now();
         let old = key.state == KeyState::Active && (key.created < before || of_unknown_age());
@@ -178,7 +193,7 @@ fn find_old(
             continue;
         }
         if found.blocking_send((key.subject.clone(), key.generation)).is_err() {
-            // Nobody rotates any more, after an error that is told elsewhere.
+            // No rotation goes on, after an error that is told elsewhere.
             break;
         }
         last = Some(key.subject);

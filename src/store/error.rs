@@ -120,7 +120,7 @@ pub enum StoreError {
     },
 }
 
-/// Where a stream stands.
+/// At which revision a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Current {
     /// It has no events.
@@ -142,7 +142,7 @@ pub enum Refusal {
     /// The policy cannot be applied to the event: a pointer finds nothing, a subject
     /// contradicts it, two rules match alike.
     Policy(String),
-    /// Some of the stream was forgotten, and nobody owns it since. An event that states an owner
+    /// Some of the stream was forgotten, and it has had no owner since. An event that states an owner
     /// comes first.
     Ownerless(String),
     /// The name of a stream, type or subject looks like personal data, or is reserved.
@@ -218,7 +218,7 @@ pub enum Unreadable {
     )]
     UnknownEra,
     /// It says that parts of it were missing when it was copied, and no tag of the vault's vouches
-    /// for that: nobody knows whether somebody was forgotten.
+    /// for that: it is not known whether somebody was forgotten.
     #[error("forged hole: this vault did not note that parts of this event are missing")]
     ForgedHole,
     /// The vault says something of a subject here that a later version of this program understands: a
@@ -229,7 +229,7 @@ pub enum Unreadable {
         .0.as_ref().map_or("something".to_owned(), |state| format!("`{state}`"))
     )]
     State(Option<String>),
-    /// It notes another stream than it lies in.
+    /// It notes another stream than the one that it is in.
     #[error(
         "it notes that it belongs to a stream of which this is no half: somebody moved it, or the policy \
          no longer has the rule that splits that stream; restore the event from a copy of the event \
@@ -269,7 +269,7 @@ impl StoreError {
         Self::Backend { temporary, source: source.into() }
     }
 
-    /// Whether the same call may succeed later without anybody's doing anything.
+    /// Whether the same call may succeed later, with nothing done about it.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Backend { temporary: true, .. })
     }

@@ -105,7 +105,7 @@ pub enum VaultError {
         /// The permissions of the file.
         mode: u32,
     },
-    /// Something stands in the place of a file or folder of ours that is not, or not this user's.
+    /// Something is in the place of a file or folder of ours that is not, or not this user's.
     #[error("{} is not touched: {why}", path.display())]
     Foreign {
         /// What is not touched.
@@ -170,7 +170,7 @@ pub enum VaultError {
     /// The vault was opened to be read.
     #[error("the vault is open to be read only; open it without --read-only")]
     ReadOnly,
-    /// One of the slot's files lies in the vault's folder.
+    /// One of the slot's files is in the vault's folder.
     #[error(
         "the root slot {} lies in {}: whoever copies the folder would have it too; \
          keep it elsewhere",
@@ -198,7 +198,7 @@ pub enum VaultError {
         /// What is wrong with it.
         why: String,
     },
-    /// The counter that bears witness of the root slot cannot be used.
+    /// The counter that is the root slot's witness cannot be used.
     #[error(
         "the counter {counter}, which tells whether vault and root slot were rolled back together, \
          cannot be used: {why}; make it reachable, or, if you know that nothing was rolled back, or \

@@ -12,7 +12,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AdmissionRequest, KeyLookup, KeyRequest, VaultError,
-    admission::gate::{Gates, Pass, Shut},
+    admission::{
+        Admission,
+        gate::{Gates, Shut},
+    },
     commit::committer::{Committer, Job, Reply, Wanted},
     keeper::{Guards, NewStreams},
     records::disk::Disk,
@@ -25,6 +28,20 @@ use crate::{
 };
 
 /// A vault that is open. Clones are the same vault.
+///
+/// ```
+/// use oubliette::*;
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// // Once, by hand: the folder, and the root slot elsewhere, where no backup of the folder catches it.
+/// let vault = Vault::create(&folder, root.as_path())?;
+/// let id = vault.id();
+/// drop(vault);
+/// // From then on, at each start. One process at a time has a vault open.
+/// let vault = Vault::open(&folder, root.as_path())?;
+/// assert_eq!(vault.id(), id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Vault {
     open: Arc<Open>,
@@ -61,14 +78,6 @@ impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Vault").field(&self.id().0).finish()
     }
-}
-
-/// The right to append for some subjects. Until it is dropped or expires, no erasure of these subjects
-/// runs. It belongs to the task that appends, so that a caller who drops a future changes nothing.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Admission {
-    _pass: Pass,
 }
 
 /// Subjects whose appends are blocked: while it exists, none is in flight and none begins.
@@ -167,7 +176,7 @@ impl Vault {
         self.open.shared.disk.tree().is_read_only()
     }
 
-    /// Waits until nobody of the opening's subjects is being forgotten, and admits.
+    /// Waits until none of the request's subjects is being forgotten, and admits.
     ///
     /// All or nothing, with nothing held while waiting, so that admissions cannot deadlock.
     ///
@@ -177,7 +186,7 @@ impl Vault {
         self.admit_for(opening, None).await
     }
 
-    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, no matter who
+    /// As [`Vault::admit`], for so long: from then on the admission delays no one, no matter who
     /// still holds it.
     ///
     /// # Errors
@@ -194,7 +203,7 @@ impl Vault {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
             }
         }
-        Ok(Admission { _pass: pass })
+        Ok(Admission::of(pass))
     }
 
     /// The key to seal with, made if there is none, durable before it is returned; `seals`
@@ -226,7 +235,7 @@ impl Vault {
         request: &KeyRequest<'_>,
         seals: u32,
     ) -> Result<Option<Arc<DataKey>>, VaultError> {
-        // After a destruction that failed, nobody knows which keys are still alive.
+        // After a destruction that failed, it is not known which keys are still alive.
         self.open.shared.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
         let Some(warm) = self.open.shared.cache.warm(&address) else { return Ok(None) };
@@ -257,7 +266,7 @@ impl Vault {
     }
 
     /// The erasure that a reference stands for in a stream, provided that this vault made it: any
-    /// other bytes stand for an erasure that never was.
+    /// other bytes mean an erasure that never was.
     pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
         self.open.shared.naming.erasure(reference, stream)
     }
@@ -280,7 +289,7 @@ impl Vault {
         Closure { shut: self.open.gates.close(subjects).await }
     }
 
-    /// Writes what is only in memory (exact counts), and waits until it is on the disk. Dropping
+    /// Writes what is only in memory (claims that were settled), and waits until it is on the disk. Dropping
     /// the last handle does the same, without telling of errors.
     ///
     /// # Errors

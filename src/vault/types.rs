@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
+/// Whom an append concerns. None of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
 #[derive(Debug, Clone, Default)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
@@ -38,7 +38,7 @@ pub struct KeyRequest<'a> {
     pub policy: PolicyDigest,
 }
 
-/// What became of a data key.
+/// What happened to a data key.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum KeyLookup {
@@ -72,6 +72,24 @@ pub struct Claim {
     pub content: [u8; 32],
     /// Whether the event is known to be in the store already: then it needs no living generation.
     pub stored: bool,
+}
+
+/// What stored events state of the owners of one subject, as far as nobody noted it.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnerBackfill {
+    /// The dependent.
+    pub(crate) subject: Subject,
+    /// The changes of owners that no claim was made of: their retry changes nothing any more.
+    pub(crate) changes: Vec<(EventId, OwnerChange)>,
+    /// Who owned it in the tenure that begins so, beside those who are noted.
+    pub(crate) owners: Vec<(Generation, Subject)>,
+    /// The tenures in which it changed hands unnoted. Their parts cannot be told apart, so that each goes
+    /// with the last of its owners.
+    pub(crate) mixed: Vec<Generation>,
+    /// Who owns it now, where that needs a new generation.
+    pub(crate) anew: Option<Vec<Subject>>,
+    /// Whether forgetting any one owner suffices.
+    pub(crate) any: bool,
 }
 
 /// What the store holds under the id of a claim's event.
@@ -120,7 +138,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// The events of claims that nobody settled.
+    /// The events of unsettled claims.
     pub(crate) fn open_claims(&self) -> impl Iterator<Item = EventId> + '_ {
         self.unsettled.into_iter().chain(self.owners.iter().filter_map(|owner| owner.unsettled))
     }
@@ -158,7 +176,7 @@ pub struct Fence {
 pub(crate) type Spared = (Generation, KeyId);
 
 /// The state of a key, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
-/// knows no suspended key, and nobody can tell it that one is compromised.
+/// knows no suspended key, and cannot be told that one is compromised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -197,8 +215,8 @@ pub struct KeyInfo {
     pub owners: Vec<Subject>,
     /// When it last sealed, to the day.
     pub last_use: Timestamp,
-    /// About how many payloads it sealed: never less than it did, by at most one reservation
-    /// more.
+    /// At most how many payloads it sealed: never fewer than it did, and no more than twice as many. Exact for
+    /// a key that is in memory.
     pub sealed_about: u64,
     /// The layout noted with it.
     pub layout: Layout,
@@ -242,7 +260,7 @@ pub struct Destruction {
     /// The subjects who lose keys.
     pub losses: Vec<Loss>,
     /// The keys that live on: retained, held, or of a category that was not asked for. The generations
-    /// that they are of are dead all the same: nothing more is sealed in them.
+    /// that they are of are dead nevertheless: nothing more is sealed in them.
     pub spared: BTreeSet<KeyId>,
 }
 
@@ -303,7 +321,7 @@ pub enum MemoKind {
     Witness = 4,
     /// The history of the signing keys.
     SigningKeys = 5,
-    /// The secret of a signing key. In no backup: whoever finds one must not be able to sign.
+    /// The secret of a signing key. In no backup: its finder must not be able to sign.
     SigningSecret = 6,
     /// The policy that was adopted for what is sealed with this vault, as text.
     Policy = 7,
@@ -314,6 +332,6 @@ pub enum MemoKind {
     /// Under which owner rules the whole event store was looked through for owners. One, of eight bytes.
     Owners = 10,
     /// What the operator said of announcements that the vault cannot judge by itself. Under the id of an event,
-    /// which whoever writes to the store chooses.
+    /// which anyone who can write to the store chooses.
     Believed = 11,
 }

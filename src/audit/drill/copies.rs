@@ -30,7 +30,7 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, VaultError> 
     let is_file = |path: PathBuf| fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
     let header = folder.join("vault.json");
     if is_file(header.clone()) {
-        // Nobody writes a longer one; whatever it is, it is not read into memory.
+        // No program writes a longer one; whatever it is, it is not read into memory.
         if fs::metadata(&header).is_ok_and(|about| about.len() > 64 << 10) {
             return Err(VaultError::Damaged("vault.json is too long to be one".to_owned()));
         }
@@ -41,7 +41,7 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, VaultError> 
                 pages: Copied::pages(folder)?,
             })),
             Err(VaultError::NotAVault(_)) => Ok(None),
-            // A restoration that was cut off: pages it may have all the same.
+            // A restoration that was cut off: it may still have pages.
             Err(VaultError::NotFound(_)) => Ok(Some(Candidate {
                 folder: folder.to_owned(),
                 vault: None,
@@ -64,7 +64,7 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, VaultError> 
 pub(super) enum Outcome {
     /// It was read.
     Done,
-    /// Nobody opened it: why.
+    /// It was not opened: why.
     NotOpened(&'static str),
     /// It has no pages, or they do not open.
     Broken(String),

@@ -15,7 +15,7 @@ kinds! {
     /// A kind of finding of `verify`.
     Defect
 
-    /// A page of the vault does not open, or stands where it should not.
+    /// A page of the vault does not open, or is where it should not be.
     DamagedPage: Error, "damaged page",
         "what lies beneath it is lost here, everything else still opens; restore the vault from a backup";
     /// The root slot does not hold the root that is in use.
@@ -30,7 +30,7 @@ kinds! {
     /// The list of the vault's pages to remove does not open.
     RetireList: Warning, "retire list",
         "none needed for secrecy; `verify --repair` removes the pages that it named";
-    /// A value in the vault does not have its form, or stands where none should.
+    /// A value in the vault does not have its form, or is where none should be.
     OddRecord: Error, "odd record", KEEP_A_COPY;
     /// A subject's record or fence contradicts itself.
     Contradiction: Error, "contradiction", KEEP_A_COPY;
@@ -71,7 +71,7 @@ kinds! {
     OwnerForgotten: Warning, "owner forgotten",
         "forget this subject by name; or say that it stays, with `oubliette settle EVENT --acknowledge` or \
          `Codec::acknowledge`";
-    /// A backup's day has passed, and nobody said that its file is destroyed.
+    /// A backup's day has passed, and its file is not said to be destroyed.
     BackupOverdue: Warning, "backup overdue",
         "destroy the file, and say so with `oubliette backup retire`: until then every erasure names it, \
          because it holds the keys";
@@ -100,7 +100,7 @@ kinds! {
     /// A sealed part does not open in its place under its key.
     Tampered: Error, "tampered",
         "the event was changed, moved or cut since it was sealed: restore it from a copy of the event store";
-    /// An event notes that it belongs to a stream of which it does not lie in a half.
+    /// An event notes that it belongs to a stream, and is not in a half of it.
     Misplaced: Error, "misplaced",
         "somebody moved the event to another stream, or the policy no longer has the rule that splits its \
          stream: put the rule back, or restore both streams from a copy of the event store. It is nobody's \
@@ -220,7 +220,7 @@ kinds! {
     Missed: Error, "missed by a forgetting",
         "forget the stream by name, if nothing in it is somebody else's";
     /// A stream depends on one that changed hands and that is forgotten in part: which of its events
-    /// are of that part, nobody knows, and none was reached.
+    /// are of that part is not known, and none was reached.
     MissedInPart: Warning, "part missed by a forgetting",
         "forget the stream by name, if what it holds of that time should go: the rest of it goes, too";
     /// A stream whose rule names owners has none.
@@ -243,7 +243,7 @@ kinds! {
     /// A key that no event uses.
     UnusedKey: Notice, "unused key",
         "none needed: an append that was broken off, or events that are not in this store";
-    /// An announcement of the vault's is missing in the event store, and nobody accepted that.
+    /// An announcement of the vault's is missing in the event store, and that was not accepted.
     WitnessGap: Error, "gap in what was announced",
         "the vault serves nothing until it is back, or somebody accepts by name that it is not: restore the \
          missing events of oubliette-announcements; or apply the last list that was kept elsewhere, `oubliette \

@@ -100,7 +100,7 @@ impl<S: EventStore> Keys<S> {
     }
 }
 
-/// The owners who count for a subject; nobody where some of it is forgotten: then it is no longer
+/// The owners who count for a subject; none if some of it is forgotten: then it is no longer
 /// known who had owned that.
 pub(super) fn counting(vault: &Vault, subject: &Subject) -> Vec<Subject> {
     let Ok(state) = vault.subject_state(subject) else { return Vec::new() };

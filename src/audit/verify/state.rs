@@ -42,7 +42,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         let own = || vec![Subject::of(&event.stream)];
         let facts =
             EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
-        // The policy refuses notes, which would hide what stands beside them.
+        // The policy refuses notes, which would hide what is beside them.
         let metadata = Notes::strip(event.metadata.as_ref());
         let cut = |data| self.layer.policy().cut(&facts, data, metadata.as_ref()).ok();
         let cut = event.data.as_ref().and_then(cut);

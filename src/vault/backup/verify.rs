@@ -17,22 +17,25 @@ use std::{
 use age::{DecryptError, Decryptor, stream::StreamReader};
 
 use super::{
-    BackupError, Delta, Identities,
+    BackupError, Identities,
     format::{Fault, Header, Item, Reader},
 };
 use crate::{
-    event::{Timestamp, VaultId},
+    event::{ErasureId, Timestamp, VaultId},
     vault::{
-        Backup, BackupId, History, MemoKind, VaultError,
+        Backup, BackupId, Decision, History, MemoKind, VaultError,
         records::{
+            announced,
+            delta::Delta,
             disk::Wholes,
             entries::KeyEntry,
             eras::{self, Eras},
             fence::FenceRecord,
             memos,
-            places::{self, Hash, Naming},
+            naming::Naming,
+            places::{self, Hash},
         },
-        signing,
+        signing::keys,
         tree::{Place, Value},
     },
 };
@@ -43,6 +46,16 @@ const AGE: &[u8] = b"age-encryption.org/v1\n";
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// A backup that was read from its first byte to its last, and is whole.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use oubliette::vault::backup::{Identities, VerifiedBackup};
+/// let identities = Identities::from_file(Path::new("key.txt"))?;
+/// let backup = VerifiedBackup::read(Path::new("vault-2026-05.age"), identities)?;
+/// backup.refuse_expired()?;
+/// backup.restore(Path::new("/srv/bank/vault"), Path::new("/var/lib/bank/vault.root"), |_| {})?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct VerifiedBackup {
     path: PathBuf,
     file: File,
@@ -150,6 +163,19 @@ impl VerifiedBackup {
         })
     }
 
+    /// As [`crate::vault::Vault::open_decision`] of the vault that this will be.
+    ///
+    /// # Errors
+    /// As of [`crate::vault::Vault::open_decision`].
+    pub(crate) fn open_decision(
+        &self,
+        erasure: ErasureId,
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Option<Decision>, VaultError> {
+        announced::open_by(self.eras(), erasure, associated, sealed)
+    }
+
     /// The history of signing keys in it.
     pub(crate) fn signing_history(&self) -> &History {
         &self.signing
@@ -248,7 +274,7 @@ impl Values<'_> {
                         self.walked = Some((place, value));
                     }
                 }
-                // Known since the file was verified. Read all the same: it must still be whole.
+                // Known since the file was verified. Read nevertheless: it must still be whole.
                 Some(Item::Changed(_)) => {}
                 None => self.ended = true,
             }
@@ -295,14 +321,14 @@ impl Iterator for Values<'_> {
     }
 }
 
-/// Every key stands where its name says, and nothing is there that this program does not know.
+/// Every key is where its name says, and nothing is there that this program does not know.
 fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(), BackupError> {
     memos::refuse_newer(place, value).map_err(|error| odd(path, error))?;
     if !places::is_key(place) {
         return Ok(());
     }
     let entry = KeyEntry::decode(value).map_err(|error| odd(path, error))?;
-    if entry.place(naming) == *place {
+    if naming.place_of(&entry) == *place {
         return Ok(());
     }
     let what = "a key in it stands at a place that is not its own".to_owned();
@@ -319,7 +345,7 @@ fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
 /// The history of signing keys, in parts.
 fn signing_keys(parts: &BTreeMap<Place, Value>) -> Result<History, VaultError> {
     let missing = || VaultError::Damaged("it has no history of signing keys".into());
-    signing::read(&wholes(parts)?.pop().ok_or_else(missing)?.1)
+    keys::read(&wholes(parts)?.pop().ok_or_else(missing)?.1)
 }
 
 fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {

@@ -6,14 +6,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{committer::Job, destroy::last_begun};
+use super::{
+    committer::Job,
+    destroy::{Sparing, last_begun},
+};
 use crate::{
     event::{Era, ErasureId, Generation, Subject, Timestamp},
     vault::{
         Dead, Decision, Destroyed, Destruction, Fence, InventoryEntry, MemoKind, Taken, Vault,
         VaultError,
         reading::inventory::Inventory,
-        records::{announced, entries::KeyEntry, fence::Sparing, places},
+        records::{announced, entries::KeyEntry, places},
     },
 };
 
@@ -130,7 +133,7 @@ impl Vault {
         Ok(decisions.into_values().collect())
     }
 
-    /// The names of those of the condemned who have keys here: nobody else can be appending.
+    /// The names of those of the condemned who have keys here: no one else can be appending.
     ///
     /// # Errors
     /// Storage errors.
@@ -189,7 +192,7 @@ impl Vault {
     }
 
     /// Seals a decision for this vault and for all that may yet be restored: under the present era,
-    /// and under those that backups hold which are neither retired nor expired. Whoever finds an
+    /// and under those that backups hold which are neither retired nor expired. The finder of an
     /// expired one cannot open what is announced from then on.
     ///
     /// # Errors

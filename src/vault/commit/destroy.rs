@@ -1,6 +1,6 @@
 //! Destroying keys, fencing, and admitting again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use super::committer::{Committer, Job};
 use crate::{
@@ -11,9 +11,10 @@ use crate::{
         records::{
             disk::parts,
             entries::{KeyEntry, SubjectRecord},
-            fence::{FenceRecord, Sparing},
+            fence::FenceRecord,
             memos,
-            places::{self, Hash},
+            naming::Naming,
+            places::{self, Hash, SUBJECT_PREFIX},
         },
         tree::Erasure,
         types::Spared,
@@ -30,7 +31,7 @@ struct Removal {
     whole: BTreeSet<Hash>,
 }
 
-/// What becomes of the keys of those who are fenced.
+/// What happens to the keys of those who are fenced.
 #[derive(Default)]
 struct Keys {
     dead: Vec<(KeyId, Address)>,
@@ -47,7 +48,7 @@ impl Vault {
     ///
     /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
     /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
-    /// it destroyed, and nobody can tell. To forget somebody call
+    /// it destroyed, and no one can tell. To forget somebody call
     /// [`Oubliette::forget`](crate::layer::Oubliette::forget).
     ///
     /// # Errors
@@ -99,7 +100,7 @@ impl Committer {
     }
 
     /// Applies erasures that this vault does not know, all in one change of root: it was rolled
-    /// back, or restored from a backup, and knows nobody's name for sure.
+    /// back, or restored from a backup, and knows no name for sure.
     pub(in crate::vault) fn replay(
         &mut self,
         decisions: &[Decision],
@@ -110,6 +111,8 @@ impl Committer {
         removal.erasure.changes = memos::without_looked(&self.shared.disk)?;
         for (erasure, taken) in joined(decisions) {
             let fence = self.fence(&taken.pseudonym, &removal)?;
+            // Replaying must be repeatable: a witness tells the same erasure at each opening until the vault notes
+            // that it looked. What the fence says already is left alone.
             match fence.whole.contains(&erasure) {
                 // Admitted again since: what begins now is not what was taken then.
                 true if !fence.closed => {}
@@ -145,6 +148,8 @@ impl Committer {
         let keys = self.judge_keys(&mut removal)?;
         let Removal { mut erasure, records, fences, whole } = removal;
         let disk = &self.shared.disk;
+        // Fences go in the same batch as the removal. After a crash there is never a destroyed key without the fence
+        // that calls it shredded: that would read as a lost key.
         for (hash, fence) in &fences {
             write_over(&mut erasure, &places::fence(hash), &fence.encode())?;
         }
@@ -161,21 +166,15 @@ impl Committer {
         if !erasure.changes.is_empty() {
             disk.erase(erasure)?;
         }
+        // A reader may hold what it read from the tree before the batch. Counted up before the sweep below, the version
+        // keeps that reader from putting a dead key back into the cache after it.
         self.shared.cache.outdate();
-        for (id, address) in &keys.dead {
+        for (id, _) in &keys.dead {
             self.shared.cache.drop_state(*id);
-            // Where another generation of that key lives on, its count does, too.
-            let warm = self.shared.cache.drop_warm(address).filter(|warm| warm.key.id() != *id);
-            self.returns.extend(warm.map(|warm| (address.clone(), warm)));
         }
-        for address in keys.spared {
-            let warm = self.shared.cache.drop_warm(&address);
-            self.returns.extend(warm.map(|warm| (address, warm)));
+        for address in keys.dead.iter().map(|(_, address)| address).chain(&keys.spared) {
+            self.shared.cache.drop_warm(address);
         }
-        // Those that gave way to others in the cache wait here for the next write.
-        let dead: HashSet<KeyId> = keys.dead.iter().map(|(id, _)| *id).collect();
-        self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
-        self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
@@ -225,6 +224,8 @@ impl Committer {
             return Ok(());
         }
         let record = self.record(&hash, &fence, removal)?;
+        // The name of the forgotten is in the records of those who depended on them. It is personal data, and the
+        // range that is removed below does not reach it.
         for dependent in self.shared.dependents(&hash)? {
             let dependent = naming.subject(&dependent);
             let fence = self.fence(&dependent, removal)?;
@@ -235,12 +236,14 @@ impl Committer {
                 removal.records.insert(dependent, record);
             }
         }
+        // Edges are written from both sides. These are the ones below the owners, which outlive this subject.
         for owner in record.noted_with() {
             let place = places::dependent(&naming.subject(owner), &hash);
             removal.erasure.changes.push((place, None));
         }
         let range = places::subject_range(&hash);
         removal.erasure.remove_ranges.push((range.start, range.end));
+        // Up to the last that was begun, and no further: what `reopen` begins later must be alive.
         fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure, spared);
         for (from, to) in dead {
             fence.kill(*from, *to, erasure, spared);
@@ -268,7 +271,7 @@ impl Committer {
         let record = self.record(&hash, &fence, removal)?;
         let before = fence.clone();
         for (from, to) in spans {
-            // Generations that were never begun are nobody's yet.
+            // Generations that were never begun belong to no one yet.
             fence.kill(
                 *from.max(&Generation::FIRST),
                 *to.min(&last_begun(&fence, &record)),
@@ -308,6 +311,8 @@ impl Committer {
             fence.kill(*from, *to, erasure, &taken.spared);
         }
         // None of them is ever begun again.
+        // The generations were begun by the vault that was not rolled back. Beginning one of them again would seal
+        // new events under a number that the fence calls dead.
         record.highest = fence.last_dead().map_or(record.highest, |dead| dead.max(record.highest));
         fence.closed |= taken.closed || fence.is_dead(record.current);
         removal.fences.insert(hash, fence);
@@ -363,7 +368,7 @@ impl Committer {
 
 /// What each erasure took of each subject, in the order in which it was told. One that waited for
 /// the store may have been announced several times: the last says how it was in the end, what it spared
-/// among it, and what any of them calls dead is dead. Which is the last, whoever tells it says.
+/// among it, and what any of them calls dead is dead. Which is the last, the caller says.
 fn joined(decisions: &[Decision]) -> Vec<(ErasureId, Taken)> {
     let mut order: HashMap<(ErasureId, Hash), usize> = HashMap::new();
     let mut all: Vec<(ErasureId, Taken)> = Vec::new();
@@ -396,4 +401,38 @@ fn write_over(erasure: &mut Erasure, stem: &[u8], value: &[u8]) -> Result<(), Va
     erasure.remove_ranges.push((range.start, range.end));
     erasure.changes.extend(parts(stem, value)?);
     Ok(())
+}
+
+/// The keys that an erasure spares, by what their ids say of their subjects.
+pub(in crate::vault) struct Sparing<'a> {
+    ids: &'a BTreeSet<KeyId>,
+    by_subject: HashMap<[u8; SUBJECT_PREFIX], BTreeSet<Spared>>,
+}
+
+impl<'a> Sparing<'a> {
+    pub(in crate::vault) fn of(
+        naming: &Naming,
+        ids: &'a BTreeSet<KeyId>,
+    ) -> Result<Self, VaultError> {
+        let mut by_subject: HashMap<_, BTreeSet<Spared>> = HashMap::new();
+        for id in ids {
+            if let Some(hint) = naming.hint(*id)? {
+                by_subject.entry(hint.subject).or_default().insert((hint.generation, *id));
+            }
+        }
+        Ok(Self { ids, by_subject })
+    }
+
+    /// The spared keys of one subject. Of an era that this vault does not know, because it was
+    /// restored, its fence may know keys all the same.
+    pub(in crate::vault) fn keys_of(
+        &self,
+        subject: &Hash,
+        fence: &FenceRecord,
+    ) -> BTreeSet<Spared> {
+        let prefix = subject.first_chunk::<SUBJECT_PREFIX>();
+        let keys = prefix.and_then(|prefix| self.by_subject.get(prefix));
+        let known = fence.left().filter(|(_, id)| self.ids.contains(id));
+        keys.into_iter().flatten().copied().chain(known).collect()
+    }
 }

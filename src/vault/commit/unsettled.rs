@@ -1,4 +1,4 @@
-//! Claims that only the caller of a codec can settle: nobody else sees the store that they write to.
+//! Claims that only the caller of a codec can settle: no one else sees the store that they write to.
 //!
 //! Each has a memo under its event's id, written with the claim, in one batch: the pseudonym of
 //! the dependent, and since when. It holds no name, so that it may outlive somebody who is forgotten.
@@ -19,15 +19,32 @@ use crate::{
             entries::{KeyEntry, SubjectRecord},
             memos,
             places::{self, Hash},
-            wire::{Reader, Writer},
         },
         shared::Shared,
         tree::Value,
+        wire::{Reader, Writer},
     },
 };
 
-/// An owner claim that somebody has to see to: nobody has said whether its event was stored, or it was
+/// An owner claim that somebody has to see to: it is not known whether its event was stored, or it was
 /// said too late, when its owner was forgotten already.
+///
+/// ```
+/// use oubliette::{vault::Settled, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// # let is_stored = |_: EventId| true;
+/// // After each start, before anything else is sealed.
+/// for claim in codec.unsettled()? {
+///     let settled = codec.settle(claim.event, is_stored(claim.event)).await?; // ask your store
+///     if settled == Settled::OwnerForgotten {
+///         println!("forget {:?} by name: its owner is forgotten already", claim.stream);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[non_exhaustive]
@@ -47,7 +64,7 @@ pub struct OpenClaim {
     pub since: Timestamp,
 }
 
-/// What became of an event that was sealed, now that somebody said whether it was stored.
+/// What happened to an event that was sealed, now that somebody said whether it was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]

@@ -14,7 +14,7 @@ pub(crate) struct PagesAside {
 }
 
 impl PagesAside {
-    /// Copies the files of a page store. The caller sees to it that nobody writes to them meanwhile.
+    /// Copies the files of a page store. The caller ensures that nothing writes to them meanwhile.
     pub(crate) fn open(kind: PageStoreKind, folder: &Path) -> Result<Self, VaultError> {
         let aside = tempfile::Builder::new().prefix("oubliette-").tempdir();
         let aside = aside.map_err(VaultError::from_io)?;

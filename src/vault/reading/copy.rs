@@ -10,7 +10,7 @@ use crate::{
         pages::PageStore,
         records::{entries::KeyEntry, places},
         root::Root,
-        tree::read_header,
+        tree::{CopiedPages, read_header},
     },
 };
 
@@ -34,9 +34,6 @@ pub(crate) enum Fate {
     /// The vault knows nothing of it.
     Unknown,
 }
-
-/// Pages of a copy, by their names.
-pub(crate) type CopiedPages<'a> = &'a mut dyn FnMut(&[u8; 16]) -> Option<Vec<u8>>;
 
 /// A copy of a vault's folder. Anyone who opens one gives it away: its database writes as it opens.
 pub(crate) struct Copied(Box<dyn PageStore>);
@@ -92,7 +89,7 @@ impl Vault {
         failed.map_or(Ok(opened), Err)
     }
 
-    /// The key in a value that stands at a place, if that is what it is and this vault does not
+    /// The key in a value that is at a place, if that is what it is and this vault does not
     /// have it any more.
     pub(crate) fn dead_key(
         &self,

@@ -9,14 +9,14 @@ use super::{
     eras::{EraKeys, Eras},
     memos,
     places::LAST_GENERATION,
-    wire::{Reader, Writer},
 };
-#[cfg(feature = "backup")]
-use crate::vault::backup::VerifiedBackup;
 use crate::{
     crypto::{BLOB_OVERHEAD, Cipher, SECRET_BYTES, Secret, random_secret},
     event::{ERA_BYTES, Era, ErasureId, Generation, KeyId},
-    vault::{Decision, MemoKind, Taken, VaultError},
+    vault::{
+        Decision, MemoKind, Taken, VaultError,
+        wire::{Reader, Writer},
+    },
 };
 
 const VERSION: u8 = 1;
@@ -25,22 +25,6 @@ const CLOSED: u8 = 2;
 const SPARED: u8 = 4;
 /// What is sealed is filled up to a multiple of so many bytes: its length tells little of how many subjects there are.
 const STEP: usize = 256;
-
-#[cfg(feature = "backup")]
-impl VerifiedBackup {
-    /// As [`Vault::open_decision`] of the vault that this will be.
-    ///
-    /// # Errors
-    /// As of [`Vault::open_decision`].
-    pub(crate) fn open_decision(
-        &self,
-        erasure: ErasureId,
-        associated: &[u8],
-        sealed: &[u8],
-    ) -> Result<Option<Decision>, VaultError> {
-        open_by(self.eras(), erasure, associated, sealed)
-    }
-}
 
 /// The length of a message's key, wrapped for one era.
 pub(in crate::vault) const WRAP_BYTES: usize = ERA_BYTES + SECRET_BYTES + BLOB_OVERHEAD;
@@ -53,6 +37,8 @@ pub(in crate::vault) fn seal_for(
     plain: &[u8],
     associated: &[u8],
 ) -> Result<Vec<u8>, VaultError> {
+    // One key for the message, wrapped for each era: the length grows by a wrap for each outstanding backup, and not
+    // by the message.
     let key = random_secret()?;
     let mut wraps = Vec::with_capacity(readers.len() * WRAP_BYTES);
     for era in readers {
@@ -94,6 +80,7 @@ fn unseal(eras: &Eras, associated: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<
 
 pub(in crate::vault) fn encode(decision: &Decision) -> Zeroizing<Vec<u8>> {
     let size = |taken: &Taken| 25 + 8 * taken.dead.len() + 24 * taken.spared.len();
+    // In the one spelling: `decode` refuses any other.
     let taken = in_order(&decision.taken);
     let room: usize = taken.iter().map(size).sum();
     let mut to = Writer::new(STEP + 16 + room + decision.record.len());
@@ -150,6 +137,8 @@ pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Decis
     let mut taken: Vec<Taken> = Vec::new();
     for _ in 0..from.u32()? {
         let pseudonym = from.array()?;
+        // Anyone with a backup can seal bytes of their own. So all that `encode` would not write is refused, and
+        // not only what would lead astray.
         if taken.last().is_some_and(|last| last.pseudonym >= pseudonym) {
             return Err(from.odd());
         }
@@ -160,13 +149,14 @@ pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Decis
         let mut dead: Vec<(Generation, Generation)> = Vec::new();
         for _ in 0..from.u32()? {
             let (first, last) = (Generation(from.u32()?), Generation(from.u32()?));
+            // Not touching, either: two spans that touch are one, in the one spelling.
             let follows = dead.last().is_none_or(|(_, before)| before.next() < first);
             if first < Generation::FIRST || last < first || last.0 > LAST_GENERATION || !follows {
                 return Err(from.odd());
             }
             dead.push((first, last));
         }
-        // Whoever takes all takes something.
+        // Taking all is taking something.
         if flags & WHOLE != 0 && dead.is_empty() {
             return Err(from.odd());
         }
@@ -217,7 +207,7 @@ pub(crate) fn seal_as_vector(eras: &[(Era, [u8; 32])], associated: &[u8], plain:
     let blob = |cipher: &Cipher, nonce: u8, text: &[u8]| {
         let mut blob = vec![nonce; 12];
         blob.extend_from_slice(text);
-        cipher.seal_with_nonce([nonce; 12], associated, &mut blob, 12).unwrap();
+        cipher.seal_with_nonce([nonce; 12], associated, &mut blob, 0).unwrap();
         blob
     };
     let mut sealed = u16::try_from(eras.len()).unwrap().to_be_bytes().to_vec();
@@ -380,7 +370,7 @@ mod tests {
         ]));
         assert_eq!(one, other);
         assert_eq!(encode(&decode(erasure, &one).unwrap()), one);
-        // As nobody writes it. A subject has 21 bytes, and 8 for each span.
+        // As it is never written. A subject has 21 bytes, and 8 for each span.
         let (first, second) = (&one[5..42], &one[42..71]);
         let rest = &one[71..];
         assert_eq!([&one[..5], first, second, rest].concat(), *one);
@@ -402,7 +392,7 @@ mod tests {
         for odd in [[(4, 4), (1, 2)], [(1, 2), (1, 2)], [(1, 2), (2, 3)], [(1, 2), (3, 4)]] {
             assert!(spelled(&odd).is_err(), "{odd:?}");
         }
-        // Whoever takes all takes something.
+        // Taking all is taking something.
         let mut all = encode(&decision(vec![taken(1, &[])]));
         assert!(decode(erasure, &all).is_ok());
         all[21] = WHOLE;

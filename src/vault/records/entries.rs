@@ -1,6 +1,6 @@
 //! What the values in the tree say: keys and subjects. Fences: see [`super::fence`].
 //!
-//! A **data key** stands at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
+//! A **data key** is at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
 //! numbers are big-endian; a name is its length(1) and its bytes.
 //!
 //! | bytes | what |
@@ -37,7 +37,7 @@
 //! | list | names of former owners |
 //! | list | when generations began: generation(4) microseconds(8) |
 //!
-//! a tenure begins when owners change. A claim is open as long as nobody has
+//! a tenure begins when owners change. A claim is open as long as no one has
 //! said whether its event is stored; then *content* is not zero. *Content* and *hash* are keyed hashes as `H` is (see
 //! [`super::places`]):
 //!
@@ -50,8 +50,7 @@
 
 use super::{
     fence::FenceRecord,
-    places::{Hash, LAST_GENERATION, Naming},
-    wire::{Reader, Writer, class_form},
+    places::{Hash, LAST_GENERATION},
 };
 use crate::{
     crypto::Secret,
@@ -60,7 +59,8 @@ use crate::{
     },
     vault::{
         KeyInfo, KeyState, Owner, Tenure, VaultError,
-        tree::{Place, Value},
+        tree::Value,
+        wire::{Reader, Writer, class_form},
     },
 };
 
@@ -163,11 +163,6 @@ impl KeyEntry {
         })
     }
 
-    /// Where it belongs.
-    pub(in crate::vault) fn place(&self, naming: &Naming) -> Place {
-        naming.key(&naming.subject(&self.subject), &self.stream, &self.class, self.generation)
-    }
-
     /// What may be told of it.
     pub(in crate::vault) fn info(self, subject: &SubjectRecord) -> KeyInfo {
         let (state, deactivated) = subject.key_state(self.generation);
@@ -237,7 +232,7 @@ impl SubjectRecord {
         }
     }
 
-    /// How the living keys of a generation stand, and since when they no longer seal, where that
+    /// The state of the living keys of a generation, and since when they no longer seal, where that
     /// is known. The fence has no say: where it keeps new keys out, the current generation is dead.
     pub(in crate::vault) fn key_state(
         &self,
@@ -339,12 +334,12 @@ impl SubjectRecord {
     }
 }
 
-/// What an event states of owners, as its claims say. Names and content stand here as keyed
+/// What an event states of owners, as its claims say. Names and content are here as keyed
 /// hashes: the record outlives the owners that it once named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vault) struct Stated {
     pub(in crate::vault) event: EventId,
-    /// Its type and payload; `None` once it counts, when nobody asks for them any more.
+    /// Its type and payload; `None` once it counts, when they are not needed any more.
     pub(in crate::vault) content: Option<Hash>,
     /// Each change.
     pub(in crate::vault) changes: Vec<Hash>,

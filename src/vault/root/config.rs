@@ -2,20 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "backup")]
-use super::copies::Holds;
 #[cfg(feature = "pkcs11")]
 use super::pkcs11::Pkcs11Object;
 #[cfg(feature = "tpm")]
 use super::tpm::TpmIndex;
 use super::{
-    copies::Slot,
     counter::Asked,
     kek::{Kek, Passphrase},
 };
-use crate::{event::VaultId, vault::VaultError};
+use crate::vault::VaultError;
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use oubliette::vault::{Kek, SlotConfig, Vault};
+/// let slot = SlotConfig::from(Path::new("/var/lib/bank/vault.root"))
+///     .with_mirror("/media/stick/vault.root")
+///     .with_kek(Kek::File("/run/secrets/kek".into()), None);
+/// let vault = Vault::open(Path::new("/srv/bank/vault"), slot)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SlotConfig {
     pub(super) place: SlotLocation,
@@ -75,32 +82,11 @@ impl SlotConfig {
     }
 
     /// Opening the slot whatever its counter says, because an old state was restored on purpose, or
-    /// the counter is lost. Erasures stay pending until the slot is bound anew.
+    /// the counter is lost. Erasures stay pending until the slot is bound again.
     #[must_use]
     pub fn past_counter(mut self, past: bool) -> Self {
         self.counter.past = past;
         self
-    }
-
-    /// Makes the slot. It holds no root until one is written.
-    pub(crate) fn create(self) -> Result<Slot, VaultError> {
-        Slot::create(self)
-    }
-
-    /// Opens the slot of this vault.
-    pub(crate) fn open(self, vault: VaultId) -> Result<Slot, VaultError> {
-        Slot::open(self, vault)
-    }
-
-    /// Opens the slot of this vault to be read. Mirrors have no part in it.
-    pub(crate) fn open_to_read(self, vault: VaultId, hold: bool) -> Result<Slot, VaultError> {
-        Slot::open_to_read(self, vault, hold)
-    }
-
-    /// The slot for a vault that is restored, and what is in it.
-    #[cfg(feature = "backup")]
-    pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, Holds), VaultError> {
-        Slot::renew(self, vault)
     }
 
     /// An error where one of the files is in a folder, so that a copy of the folder has it.

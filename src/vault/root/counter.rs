@@ -1,41 +1,16 @@
-//! The counter that bears witness: a number in a TPM that is raised with every root and can
+//! A counter as a witness: a number in a TPM that is raised with every root and can
 //! never be lowered, not by restoring the image of a machine either. A slot file that was put back
 //! together with the vault is behind it.
 //!
 //! The slot notes which counter it is and what it read at some epoch. From then on it tells, of
 //! itself, which epoch the vault has reached.
 
-use super::MirrorState;
 #[cfg(feature = "tpm")]
 use super::tpm::TpmIndex;
+use super::{MirrorState, hardware::Monotonic, sector::Bound};
 use crate::vault::VaultError;
 
-/// A number that can be raised and never lowered. What is wrong it says in words.
-pub(super) trait Monotonic: Send + Sync {
-    /// What it reads.
-    fn read(&self) -> Result<u64, String>;
-
-    /// Raises it by one.
-    fn raise(&self) -> Result<(), String>;
-
-    /// Destroys it.
-    fn remove(&self) -> Result<(), String>;
-}
-
-/// What the slot notes of its counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bound {
-    /// Which index of the TPM's memory it is.
-    pub(super) index: u32,
-    /// What it read at the epoch.
-    pub(super) base: u64,
-    pub(super) epoch: u64,
-}
-
 impl Bound {
-    /// What a slot notes that is bound to no counter: no index of a TPM's memory is 0.
-    pub(super) const NONE: Self = Self { index: 0, base: 0, epoch: 0 };
-
     fn name(self) -> String {
         format!("tpm:{:#010x}", self.index)
     }
@@ -118,7 +93,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Binds a slot that is made, or made anew: to the counter that the caller named, or else to the
+    /// Binds a slot that is made, or made again: to the counter that the caller named, or else to the
     /// one that it was bound to before.
     pub(super) fn bind(
         &self,
@@ -157,7 +132,7 @@ pub(super) struct Counter {
     /// The epoch that it was last seen to tell.
     tells: Option<u64>,
     /// Whether it told of an epoch that the vault had not reached. It stays ahead until it is bound
-    /// anew: where the two met, an image from before the rollback would look like the newest.
+    /// again: where the two met, an image from before the rollback would look like the newest.
     ahead: bool,
     /// Why it could not be read or raised the last time.
     trouble: Option<String>,
@@ -195,7 +170,7 @@ impl Counter {
         Ok(Self::of(bound, Box::new(at.clone())))
     }
 
-    /// The counter that a slot notes, and whether it bears out that the slot holds the newest root.
+    /// The counter that a slot notes, and whether it confirms that the slot holds the newest root.
     ///
     /// # Errors
     /// [`VaultError::EpochTooLow`], [`VaultError::Counter`]; none, where the caller goes on
@@ -280,7 +255,7 @@ impl Counter {
         MirrorState {
             name: self.bound.name(),
             counter: true,
-            // Ahead, it bears witness of nothing.
+            // Ahead, it is no witness.
             may_hold: self.tells.filter(|tells| *tells <= epoch),
             stale: self.trouble.is_some() || self.tells != Some(epoch),
             trouble: self.trouble.clone(),

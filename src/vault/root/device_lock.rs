@@ -28,7 +28,7 @@ impl DeviceLock {
     /// Keeps all other processes away from what is named so, a slot of this kind at this place.
     ///
     /// # Errors
-    /// [`VaultError::InUse`]; [`VaultError::SlotDevice`] where there is no lock to be had.
+    /// [`VaultError::InUse`]; [`VaultError::SlotDevice`] if no lock is available.
     pub(super) fn take(kind: &str, what: &str, place: &impl Display) -> Result<Self, VaultError> {
         // Of one length, whatever is in it.
         let digest = Sha256::digest(what.as_bytes());

@@ -4,11 +4,10 @@
 //! The slot is read and overwritten by `tree` alone. `slot_changes` and the committer ask `tree` for changes of how
 //! it keeps the root; `backup` makes the slot of a restored vault; a drill looks for traces of slots. What
 //! callers say of a slot (`SlotConfig`, `Kek`) is public. Forgetting ends with overwriting this slot: when
-//! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed anew
+//! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed again
 //! can be read.
 
 mod config;
-mod copies;
 mod counter;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device;
@@ -18,11 +17,14 @@ mod file;
 mod file_system;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod hardware;
 mod kek;
+mod kek_secret;
 mod location;
 mod memory;
 mod mirror;
 mod opening;
+mod pair;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod sector;
@@ -34,25 +36,23 @@ mod trace;
 mod wrap;
 
 pub use config::{SlotConfig, SlotLocation};
-#[cfg(any(test, feature = "backup"))]
-pub(crate) use copies::Slot;
 #[cfg(test)]
 pub(crate) use file::SECTORS_APART;
-pub(crate) use kek::KekSecret;
-pub use kek::{Kek, KekError, Passphrase};
+#[cfg(test)]
+pub(crate) use hardware::Sectors;
+pub use kek::{Kek, KekError, Passphrase, WrappedBy};
+pub(crate) use kek_secret::KekSecret;
 pub(crate) use memory::MemorySlot;
 pub(crate) use opening::OpeningNumber;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
 #[cfg(test)]
 pub(crate) use sector::SECTOR_BYTES;
-#[cfg(test)]
-pub(crate) use slot::Sectors;
+pub(crate) use slot::Slot;
 #[cfg(feature = "tpm")]
 pub use tpm::{TpmIndex, TpmIndexError};
 #[cfg(feature = "drill")]
 pub(crate) use trace::{BEGINNING, Trace, trace};
-pub use wrap::WrappedBy;
 
 use std::{fmt, path::PathBuf};
 
@@ -117,7 +117,7 @@ pub(crate) trait RootSlot: Send + Sync {
     /// Changes how the slot keeps the root that is in it.
     fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError>;
 
-    /// Where the slot is, and how it stands.
+    /// Where the slot is, and its state.
     fn state(&self) -> Result<SlotState, VaultError>;
 }
 
@@ -151,11 +151,11 @@ pub struct SlotState {
     pub wrapped_by: WrappedBy,
     /// The slot's mirrors, and how far each is.
     pub mirrors: Vec<MirrorState>,
-    /// The counter that bears witness of it.
+    /// The counter that is its witness.
     pub counter: Option<MirrorState>,
 }
 
-/// The state of a mirror of a root slot, or of the counter that bears witness of it.
+/// The state of a mirror of a root slot, or of the counter that is its witness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MirrorState {

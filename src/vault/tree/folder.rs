@@ -75,6 +75,16 @@ impl Header {
     }
 }
 
+impl PageStoreKind {
+    /// The one that a vault's pages are in.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::NotAVault`], [`VaultError::NoPageStore`].
+    pub fn of_vault(folder: &Path) -> Result<Self, VaultError> {
+        Ok(read_header(folder)?.pages)
+    }
+}
+
 /// The right to use the folder. The system takes it back when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] File);
@@ -128,7 +138,7 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, VaultError> {
 }
 
 /// Keeps everybody away who would write to the folder, and writes nothing. `None`: there is no lock
-/// to be held, so nobody has ever written to this folder.
+/// to be held, so nothing was ever written to this folder.
 ///
 /// # Errors
 /// [`VaultError::InUse`].
@@ -182,7 +192,7 @@ fn write(folder: &Path, vault: Option<VaultId>, pages: PageStoreKind) -> Result<
 }
 
 /// The folder of a vault that is complete, but for its header, which names no vault yet. Locked, so that
-/// nobody else takes it for what an attempt that was cut off left.
+/// it is not taken for what an attempt that was cut off left.
 ///
 /// The vault is made where it is to be, and not beside it under another name: not every folder can be
 /// renamed (a mount point, `.`), and by then the root slot is overwritten.

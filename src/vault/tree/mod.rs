@@ -8,7 +8,7 @@
 //!
 //! # What is forgotten, and why
 //!
-//! Two ways of writing: [`Tree::put`] writes pages anew *in place*, under the key they have;
+//! Two ways of writing: [`Tree::put`] writes pages again *in place*, under the key they have;
 //! [`Tree::erase_all`] gives every page on the way to a changed place a *fresh* key and id, up to the
 //! root, and then overwrites the root slot. What an adversary may have is every byte that the
 //! page store ever wrote, and today's slot. The claim: no value that was at a place before the
@@ -21,8 +21,8 @@
 //! of one level never overlap. While a page keeps its key, its span only ever grows (when a
 //! neighbour vanishes, its places fall to the page before it, or to the page after it where it
 //! was the first): a page that splits, or is joined with another, gets a fresh key. So an entry
-//! once sealed under a key lies in the span of that key's page for as long as the key is in the
-//! tree: the page is on the entry's path. A key that is no longer in the tree stands only in
+//! once sealed under a key is in the span of that key's page for as long as the key is in the
+//! tree: the page is on the entry's path. A key that is no longer in the tree is only in
 //! superseded versions of its former parent. Those are sealed under the parent's key, whose span
 //! then held the entry as well, so the same holds of that key, and so on up to the root. Now an
 //! erasure of the entry replaces all keys on its path. A page that was not on it never sealed the
@@ -73,9 +73,18 @@ pub use self::moving::Moved;
 pub use self::open::OpenAs;
 #[cfg(all(test, feature = "backup"))]
 pub(crate) use self::openings::Whereabouts;
+#[cfg(test)]
+pub(crate) use self::store::Sabotage;
+#[cfg(feature = "drill")]
+pub(crate) use self::verify::CopiedPages;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
+pub(crate) use self::{
+    edits::{Change, Erasure},
+    page::{MAX_PLACE_BYTES, Place, Value},
+    store::Shape,
+};
 #[cfg(feature = "backup")]
-pub(crate) use self::{folder::FolderDraft, load::Seed};
+pub(crate) use self::{folder::FolderDraft, load::Seed, page::MAX_VALUE_BYTES};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},
@@ -87,80 +96,6 @@ use super::{
 };
 use crate::crypto::Secret;
 use crate::event::VaultId;
-
-/// Where a value stands: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
-pub(crate) type Place = Vec<u8>;
-
-/// The longest place, in bytes.
-pub(crate) const MAX_PLACE_BYTES: usize = 64;
-
-/// The longest value, in bytes.
-pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
-
-/// A value, wiped when dropped.
-pub(crate) type Value = Zeroizing<Vec<u8>>;
-
-/// A change of one place: a new value, or none.
-pub(crate) type Change = (Place, Option<Value>);
-
-/// What one erasure removes, and what it writes in the same batch.
-#[derive(Default)]
-pub(crate) struct Erasure {
-    /// From (inclusive) and to (exclusive): everything there goes, before the changes are made.
-    pub(crate) remove_ranges: Vec<(Place, Place)>,
-    /// Changes of single places.
-    pub(crate) changes: Vec<Change>,
-}
-
-/// Sizes of a tree.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    /// How many bytes of children an inner page holds before it is split.
-    pub(crate) page_bytes: usize,
-    /// How many bytes of entries a leaf holds before it is split.
-    pub(crate) leaf_bytes: usize,
-    /// How many bytes of opened pages are kept in memory, about.
-    pub(crate) cache_bytes: usize,
-    /// How many pages one batch to the page store holds at most.
-    pub(crate) batch_pages: usize,
-    #[cfg(test)]
-    pub(crate) sabotage: Sabotage,
-}
-
-impl Default for Shape {
-    /// Inner pages of 8 KiB and leaves of 4. What a creation costs in bytes grows with the leaf that
-    /// it rewrites; what millions of keys cost in memory, with the number of leaves. Of 8, 4, 2 and
-    /// 1 KiB, filling 300,000 keys took 15, 16, 17 and 19 s of processor time, while what is
-    /// written for each halves. Ten million keys should have some 30 MiB of inner pages, which
-    /// 128 MiB of opened pages hold beside others. Batches of 2,048 pages, because sled keeps a batch in memory several
-    /// times over, and because a write of 1,024 creations, each in a leaf of its own, is one batch.
-    fn default() -> Self {
-        Self {
-            page_bytes: 8 * 1024,
-            leaf_bytes: 4 * 1024,
-            cache_bytes: 128 << 20,
-            batch_pages: 2048,
-            #[cfg(test)]
-            sabotage: Sabotage::None,
-        }
-    }
-}
-
-impl Shape {
-    /// How much a page of this level holds.
-    fn most_bytes(&self, level: u8) -> usize {
-        if level == 0 { self.leaf_bytes } else { self.page_bytes }
-    }
-}
-
-/// How a test breaks the construction, to see itself fail.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
-    None,
-    SplitKeepsKey,
-    EraseKeepsLeafKey,
-}
 
 /// The map. All methods block; those that write return when the change is on the disk.
 ///
@@ -255,7 +190,7 @@ impl Tree {
     }
 
     /// Shows `each` the values at places from `from` (inclusive) to `to` (exclusive), in order and
-    /// where they stand, until there were `enough`; then to the end of the leaf. Returns where to
+    /// where they are, until there were `enough`; then to the end of the leaf. Returns where to
     /// go on. For walks over everything: leaves that are not in memory do not take the place of
     /// those that are.
     pub(crate) fn scan(
@@ -286,7 +221,7 @@ impl Tree {
         Ok(None)
     }
 
-    /// Makes changes that take nothing away from anybody: new values, newer values. What was
+    /// Makes changes that take nothing away: new values, newer values. What was
     /// there before may still be read from an old copy. All or nothing.
     pub(crate) fn put(&self, changes: Vec<Change>) -> Result<(), VaultError> {
         self.write(Erasure { changes, ..Erasure::default() }, false)
@@ -301,7 +236,7 @@ impl Tree {
     /// Makes changes after whose return the earlier values of all changed places, and everything
     /// ever stored at them, are beyond recovery: fresh keys for all pages on their paths, and a
     /// fresh root key. All or nothing. A place that ends with no value, or with a new one, are
-    /// treated alike. Of a range only the pages at its ends are written anew: what lies between
+    /// treated alike. Of a range only the pages at its ends are rewritten: what is between
     /// goes with its keys.
     pub(crate) fn erase_all(&self, erasure: Erasure) -> Result<(), VaultError> {
         self.write(erasure, true)
@@ -365,7 +300,7 @@ impl Tree {
         if self.read_only { Err(VaultError::ReadOnly) } else { Ok(()) }
     }
 
-    /// An error where nobody knows any more what is on the disk, or in the slot.
+    /// An error if it is no longer known what is on the disk, or in the slot.
     pub(crate) fn refuse_poisoned(&self) -> Result<(), VaultError> {
         if self.poisoned.load(Ordering::Acquire) { Err(VaultError::Poisoned) } else { Ok(()) }
     }

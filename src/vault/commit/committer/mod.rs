@@ -2,8 +2,8 @@
 //! and answers when that is on the disk.
 //!
 //! What is planned but not written yet is: `planned` keys, `changes`, and the records in
-//! [`Shared::unsaved`]. A settlement waits there for the next write, since it costs nobody
-//! anything: should it be lost, the claim is found unsettled and asked about again.
+//! [`Shared::unsaved`]. A settlement waits there for the next write, since losing it costs
+//! nothing: should it be lost, the claim is found unsettled and asked about again.
 
 mod keys;
 
@@ -19,17 +19,17 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::backfill::OwnerBackfill;
 #[cfg(feature = "backup")]
 use crate::event::Era;
 #[cfg(feature = "backup")]
-use crate::vault::backup::Delta;
+use crate::vault::records::delta::Delta;
 use crate::{
     crypto::{DataKey, wipe_stack},
-    event::{Class, EventId, Generation, KeyId, Subject},
+    event::{EventId, Generation, KeyId, Layout, PolicyDigest, Subject},
     vault::{
-        Admission, Claim, Decision, Destroyed, Destruction, Evidence, MemoKind, VaultError,
-        reading::cache::{Address, Current, Warm},
+        Admission, Claim, Decision, Destroyed, Destruction, Evidence, KeyRequest, MemoKind,
+        OwnerBackfill, VaultError,
+        reading::cache::{Address, Current},
         records::{
             entries::{KeyEntry, SubjectRecord, today},
             fence::FenceRecord,
@@ -45,16 +45,13 @@ use crate::{
 const MOST_JOBS: usize = 1024;
 /// How many settlements wait for a write of somebody else's at most.
 const MOST_UNSAVED: usize = 1024;
-/// How many counts one write takes when all are written.
-const COUNTS_PER_WRITE: usize = 1024;
-pub(in crate::vault) use keys::{Planned, Wanted};
 
 pub(in crate::vault) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
 
 /// What the committer is asked to do.
 pub(in crate::vault) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
-    /// And whether the caller has to settle them: nobody else can see their store.
+    /// And whether the caller has to settle them: no one else can see their store.
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
     NoteOwners(OwnerBackfill, Reply<()>),
     /// Told when it is written, if it says so; else at once.
@@ -81,6 +78,34 @@ pub(in crate::vault) enum Job {
     CloseTap(Reply<Vec<Delta>>),
 }
 
+/// A key that is wanted, as the committer takes it.
+pub(in crate::vault) struct Wanted {
+    pub(in crate::vault) address: Address,
+    pub(in crate::vault) generation: Option<Generation>,
+    pub(in crate::vault) layout: Layout,
+    pub(in crate::vault) policy: PolicyDigest,
+    pub(in crate::vault) seals: u32,
+}
+
+impl Wanted {
+    pub(in crate::vault) fn new(request: KeyRequest<'_>, seals: u32) -> Self {
+        let KeyRequest { stream, subject, generation, layout, policy } = request;
+        Self { address: (stream.clone(), subject.clone()), generation, layout, policy, seals }
+    }
+}
+
+/// A key that this write makes, or reserves seals for.
+pub(in crate::vault) struct Planned {
+    address: Address,
+    pub(in crate::vault) entry: KeyEntry,
+    key: Arc<DataKey>,
+    current: Current,
+    /// How many seals were reserved before this process reserved any.
+    before: u64,
+    /// Reserved, and asked for by nobody yet.
+    spare: u64,
+}
+
 type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 
 pub(in crate::vault) struct Committer {
@@ -95,13 +120,6 @@ pub(in crate::vault) struct Committer {
     /// The ids of the keys that this write makes.
     minted: HashSet<KeyId>,
     waiting: Vec<Waiting>,
-    /// Keys no longer warm, whose unused seals are to be given back.
-    pub(in crate::vault) returns: Vec<(Address, Arc<Warm>)>,
-    /// The same, of so few seals that no page is written for them before all counts are. What does
-    /// not find room here counts as used: nobody should pay a second write for a new key because
-    /// later ones take its place in memory.
-    /// No key that is destroyed waits here.
-    pub(in crate::vault) owed: HashMap<Address, Arc<Warm>>,
     currents: HashMap<Hash, Weak<AtomicU32>>,
 }
 
@@ -114,13 +132,11 @@ impl Committer {
             planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
-            returns: Vec::new(),
-            owed: HashMap::new(),
             currents: HashMap::new(),
         }
     }
 
-    /// Works until nobody can ask for anything any more.
+    /// Works until no handle of the vault is left.
     pub(in crate::vault) fn run(mut self, jobs: &Receiver<Job>) {
         #[cfg(feature = "backup")]
         if let Err(error) = self.end_exposed_era() {
@@ -128,6 +144,12 @@ impl Committer {
         }
         while let Ok(job) = jobs.recv() {
             self.take(job);
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
+            // company: an empty queue writes at once.
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
+            // company: an empty queue writes at once.
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
+            // company: an empty queue writes at once.
             for _ in 1..MOST_JOBS {
                 match jobs.try_recv() {
                     Ok(job) => self.take(job),
@@ -135,12 +157,12 @@ impl Committer {
                 }
             }
             if !self.waiting.is_empty() || self.shared.unsaved().len() > MOST_UNSAVED {
-                // Anyone who waits is told; nobody else needs to know.
+                // Anyone who waits is told; no one else needs to know.
                 let _ = self.commit();
             }
         }
-        if let Err(error) = self.flush() {
-            tracing::warn!(%error, "the vault could not write its last counts");
+        if let Err(error) = self.commit() {
+            tracing::warn!(%error, "the vault could not write what was settled last");
         }
         drop(self);
         wipe_stack();
@@ -195,6 +217,8 @@ impl Committer {
                 wipe_stack();
                 answer(reply, changed);
             }
+            // The subject stays blocked until the rotation is durable. Released earlier, an append could seal under
+            // the old key after the caller was told that the new one counts.
             Job::Rotate(subject, past, admission, reply) => match self.rotate(&subject, past) {
                 Ok(generation) => self.waiting.push(Box::new(move |result| {
                     drop(admission);
@@ -216,7 +240,7 @@ impl Committer {
                 wipe_stack();
                 answer(reply, era);
             }
-            Job::Flush(reply) => answer(reply, self.flush()),
+            Job::Flush(reply) => answer(reply, self.commit()),
             #[cfg(feature = "backup")]
             Job::OpenTap(reply) => {
                 // What is planned and not written yet is not in the tree: it comes by the tap.
@@ -271,7 +295,7 @@ impl Committer {
     /// Writes everything that is planned, and tells those who wait.
     pub(in crate::vault) fn commit(&mut self) -> Result<(), VaultError> {
         let result = self.write();
-        // Before anybody is told: of what is gone then nothing must be left, here either.
+        // Before anyone is told: of what is gone then nothing must be left, here either.
         wipe_stack();
         let mut waiting = std::mem::take(&mut self.waiting);
         match result {
@@ -280,6 +304,8 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
+                // After a failed write it is not known what is on the disk, and memory may be ahead of it. So nothing is
+                // answered from here until the vault is opened again.
                 self.shared.disk.poison();
                 let shared = Arc::new(error);
                 waiting.drain(..).for_each(|reply| reply(Err(again(&shared))));
@@ -293,33 +319,8 @@ impl Committer {
         let mut planned = std::mem::take(&mut self.planned);
         let mut changes = std::mem::take(&mut self.changes);
         self.minted.clear();
-        let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
-        for (address, warm) in std::mem::take(&mut self.returns) {
-            let hash = self.shared.naming.subject(&address.1);
-            let place =
-                self.shared.naming.key(&hash, &address.0, &Class::default(), warm.generation);
-            let entry = match planned.get_mut(&place) {
-                Some(planned) => Some(&mut planned.entry),
-                None => {
-                    if !given_back.contains_key(&place)
-                        && let Some(entry) = self.shared.disk.key(&place)?
-                    {
-                        given_back.insert(place.clone(), entry);
-                    }
-                    given_back.get_mut(&place)
-                }
-            };
-            // A key that is destroyed meanwhile has no count any more.
-            if let Some(entry) = entry.filter(|entry| entry.id == warm.key.id()) {
-                entry.reserved -= warm.give_back().min(entry.reserved);
-                entry.last_day = entry.last_day.max(warm.last_day());
-            }
-        }
-        for planned in planned.values_mut() {
-            planned.entry.last_day = today();
-        }
-        let entries = planned.iter().map(|(place, planned)| (place, &planned.entry));
-        for (place, entry) in entries.chain(&given_back) {
+        for (place, Planned { entry, .. }) in &mut planned {
+            entry.last_day = entry.last_day.max(today());
             changes.insert(place.clone(), Some(entry.encode()));
         }
         let unsaved = self.shared.unsaved().clone();
@@ -337,25 +338,11 @@ impl Committer {
         } else {
             self.shared.disk.erase(Erasure { remove_ranges, changes })?;
         }
+        // Only now: until the tree has them, readers find what was settled here.
         self.shared.unsaved().clear();
+        // Published after the write: durable before use. A key in the cache can seal at once.
         for planned in planned.into_values() {
             self.publish(planned);
-        }
-        Ok(())
-    }
-
-    /// Writes everything that is only in memory, the exact counts among it.
-    fn flush(&mut self) -> Result<(), VaultError> {
-        self.commit()?;
-        let mut warm = self.shared.cache.all_warm();
-        warm.extend(std::mem::take(&mut self.owed));
-        warm.retain(|(_, warm)| warm.left() > 0);
-        // Neighbours in one write share their pages.
-        warm.sort_by_cached_key(|((_, subject), _)| self.shared.naming.subject(subject));
-        while !warm.is_empty() {
-            let rest = warm.split_off(warm.len().min(COUNTS_PER_WRITE));
-            self.returns.extend(std::mem::replace(&mut warm, rest));
-            self.commit()?;
         }
         Ok(())
     }
