@@ -32,7 +32,7 @@ use lru::LruCache;
 
 use super::{
     AdmissionRequest, Claim, Evidence, InFlight, KeyLookup, KeyRequest, OpenClaim, Settled,
-    SubjectState, Tagged, Vault, VaultError, Vouched, commit::committer::Wanted, handle::Admission,
+    SubjectState, Tagged, Vault, VaultError, Vouched, commit::committer::Wanted, local::Admission,
 };
 use crate::{
     crypto::{DataKey, EventTag, Token},

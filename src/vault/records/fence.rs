@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     event::{ErasureId, Generation, KeyId},
-    vault::{Fence, Taken, VaultError, tree::Value, types::Spared},
+    vault::{Fence, Taken, VaultError, questions::Spared, tree::Value},
 };
 
 const VERSION: u8 = 1;
