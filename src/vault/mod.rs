@@ -21,6 +21,7 @@
 //! | `tree` | the erasable map: sealed pages under one root key | `pages`, `root` |
 //! | `pages` | where pages are stored: sled or SQLite | |
 //! | `root` | the slot that holds the root key, and its copies | |
+//! | `wire` | numbers, names and lists as bytes | |
 
 mod admission;
 #[cfg(feature = "backup")]
@@ -45,21 +46,21 @@ mod tests;
 mod tree;
 #[cfg(test)]
 mod vector;
+mod wire;
 
-use admission::in_flight::InFlight;
-pub(crate) use commit::backfill::OwnerBackfill;
+use admission::{Admission, in_flight::InFlight};
 pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{VaultError, VaultIdText};
 #[cfg(test)]
 pub(crate) use keeper::{Answer, GuardId, Release};
 pub(crate) use keeper::{Guard, Halves, Keeper, at_once};
-use local::Admission;
 pub(crate) use local::Closure;
 pub use local::Vault;
 pub use pages::PageStoreKind;
 pub(crate) use questions::{
     AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,
-    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, SubjectState, Taken,
+    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, OwnerBackfill, SubjectState,
+    Taken,
 };
 pub use questions::{KeyState, Owner, Tenure};
 #[cfg(feature = "drill")]
@@ -72,7 +73,7 @@ pub use records::catalogue::{Backup, BackupId, BackupState};
 #[cfg(test)]
 pub(crate) use records::{
     announced::{open_vector, seal_as_vector},
-    places::reference_as_vector,
+    naming::reference_as_vector,
 };
 pub(crate) use records::{memos, places::in_words};
 #[cfg(any(test, fuzzing))]
