@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sha2::Sha256;
 use uuid::{Builder, Uuid};
 use zeroize::Zeroizing;
 
 use super::{ErasureError, Plan};
 use crate::{
-    crypto::{RandomError, Secret, base64url, random_secret},
+    crypto::{RandomError, Secret, base64url, keyed, random_secret},
     event::{ErasureId, EventId, StreamName, Timestamp, framed},
     vault::{MemoKind, Vault, memos},
 };
@@ -42,12 +41,9 @@ struct JournalSecret(Secret);
 
 impl JournalSecret {
     fn id(&self, fields: &[&[u8]]) -> EventId {
+        let whole = keyed(&self.0).chain_update(framed(fields)).finalize().into_bytes();
         let mut bytes = [0; 16];
-        // A key of any length is a key to HMAC.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_slice()) {
-            mac.update(&framed(fields));
-            bytes.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        }
+        bytes.copy_from_slice(&whole[..16]);
         EventId(Builder::from_random_bytes(bytes).into_uuid())
     }
 }
@@ -152,6 +148,22 @@ impl Journal {
 
 /// What is kept of an erasure, for good. It holds no name, unless its reason does: a reason should
 /// say which request it was (a ticket's number), not whose.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// # store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// for record in store.erasures()? {
+///     println!("{} {}: {} keys ({})", record.at, record.erasure, record.keys, record.reason);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErasureRecord {

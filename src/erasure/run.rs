@@ -81,7 +81,7 @@ impl<S: EventStore> Oubliette<S> {
         task.await.map_err(|_| ErasureError::Interrupted)?
     }
 
-    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
+    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nothing
     /// depends on the subject any more: an event must say so again.
     ///
     /// # Errors

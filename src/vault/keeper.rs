@@ -32,7 +32,8 @@ use lru::LruCache;
 
 use super::{
     AdmissionRequest, Claim, Evidence, InFlight, KeyLookup, KeyRequest, OpenClaim, Settled,
-    SubjectState, Tagged, Vault, VaultError, Vouched, commit::committer::Wanted, handle::Admission,
+    SubjectState, Tagged, Vault, VaultError, Vouched, admission::Admission,
+    commit::committer::Wanted,
 };
 use crate::{
     crypto::{DataKey, EventTag, Token},
@@ -250,7 +251,10 @@ impl Keeper for Vault {
 
     fn elapse(&self, time: Duration) -> Answer<()> {
         let vault = self.clone();
-        later(async move { Ok(vault.elapse(time).await) })
+        later(async move {
+            vault.elapse(time).await;
+            Ok(())
+        })
     }
 
     fn admit(&self, opening: AdmissionRequest, lasting: Duration) -> Answer<Guard> {

@@ -6,7 +6,7 @@ use super::{
     SlotLocation,
     file::{self, SectorFile},
     file_system,
-    slot::Pair,
+    pair::Pair,
 };
 use crate::vault::VaultError;
 

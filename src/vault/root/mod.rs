@@ -8,7 +8,6 @@
 //! can be read.
 
 mod config;
-mod copies;
 mod counter;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device;
@@ -18,11 +17,14 @@ mod file;
 mod file_system;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod hardware;
 mod kek;
+mod kek_secret;
 mod location;
 mod memory;
 mod mirror;
 mod opening;
+mod pair;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod sector;
@@ -34,25 +36,23 @@ mod trace;
 mod wrap;
 
 pub use config::{SlotConfig, SlotLocation};
-#[cfg(any(test, feature = "backup"))]
-pub(crate) use copies::Slot;
 #[cfg(test)]
 pub(crate) use file::SECTORS_APART;
-pub(crate) use kek::KekSecret;
-pub use kek::{Kek, KekError, Passphrase};
+#[cfg(test)]
+pub(crate) use hardware::Sectors;
+pub use kek::{Kek, KekError, Passphrase, WrappedBy};
+pub(crate) use kek_secret::KekSecret;
 pub(crate) use memory::MemorySlot;
 pub(crate) use opening::OpeningNumber;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
 #[cfg(test)]
 pub(crate) use sector::SECTOR_BYTES;
-#[cfg(test)]
-pub(crate) use slot::Sectors;
+pub(crate) use slot::Slot;
 #[cfg(feature = "tpm")]
 pub use tpm::{TpmIndex, TpmIndexError};
 #[cfg(feature = "drill")]
 pub(crate) use trace::{BEGINNING, Trace, trace};
-pub use wrap::WrappedBy;
 
 use std::{fmt, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! The vault as its callers hold it: what its clones share, who is admitted, and keys to seal and open
-//! with. What else it does stands as methods of it in the rooms beside.
+//! The vault of this process: what its clones share, who is admitted, and keys to seal and open with. Its other
+//! methods are in the rooms beside.
 
 use std::{
     fmt,
@@ -12,7 +12,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AdmissionRequest, KeyLookup, KeyRequest, VaultError,
-    admission::gate::{Gates, Pass, Shut},
+    admission::{
+        Admission,
+        gate::{Gates, Shut},
+    },
     commit::committer::{Committer, Job, Reply, Wanted},
     keeper::{Guards, NewStreams},
     records::disk::Disk,
@@ -75,14 +78,6 @@ impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Vault").field(&self.id().0).finish()
     }
-}
-
-/// The right to append for some subjects. Until it is dropped or expires, no erasure of these subjects
-/// runs. It belongs to the task that appends, so that a caller who drops a future changes nothing.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Admission {
-    _pass: Pass,
 }
 
 /// Subjects whose appends are blocked: while it exists, none is in flight and none begins.
@@ -208,7 +203,7 @@ impl Vault {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
             }
         }
-        Ok(Admission { _pass: pass })
+        Ok(Admission::of(pass))
     }
 
     /// The key to seal with, made if there is none, durable before it is returned; `seals`
@@ -294,7 +289,7 @@ impl Vault {
         Closure { shut: self.open.gates.close(subjects).await }
     }
 
-    /// Writes what is only in memory (exact counts), and waits until it is on the disk. Dropping
+    /// Writes what is only in memory (claims that were settled), and waits until it is on the disk. Dropping
     /// the last handle does the same, without telling of errors.
     ///
     /// # Errors
