@@ -174,8 +174,7 @@ impl<S: EventStore> Oubliette<S> {
         let (layer, subject, reason) =
             (Arc::clone(&self.layer), subject.clone(), reason.to_owned());
         let run = async move { forget(&layer, &subject, &reason, options, &progress).await };
-        let task = runtime::spawn(run).map_err(VaultError::from)?;
-        task.await.map_err(|_| ErasureError::Interrupted)?
+        runtime::spawn(run)?.await?
     }
 
     /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
@@ -228,8 +227,7 @@ impl<S: EventStore> Oubliette<S> {
             let resumed = resume(&layer, vault, None).await;
             said.and(resumed)
         };
-        let task = runtime::spawn(run).map_err(VaultError::from)?;
-        task.await.map_err(|_| ErasureError::Interrupted)?
+        runtime::spawn(run)?.await?
     }
 
     /// The records of all erasures that are decided, in the order of the instants at which they were, by the clock.

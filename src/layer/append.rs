@@ -52,11 +52,7 @@ pub(super) async fn append<S: EventStore>(
         )));
     }
     let layer = Arc::clone(layer);
-    let task = runtime::spawn(async move { run(&layer, &vault, work, targets).await });
-    let task = task.map_err(|none| StoreError::backend(false, none))?;
-    task.await.unwrap_or_else(|_| {
-        Err(StoreError::backend(true, "the append's task was cut off; retry with the same ids"))
-    })
+    runtime::spawn(async move { run(&layer, &vault, work, targets).await })?.await?
 }
 
 async fn carve<S: EventStore>(

@@ -14,10 +14,9 @@ use std::{
 };
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
-use tokio::task::JoinHandle;
 
 use super::{
-    CodecError, Layer,
+    Layer,
     document::Notes,
     error::unreadable_event,
     halves::{Found, Joined, join_all, join_one},
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
-    runtime,
+    runtime::{self, Task},
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
         StoreError, Subscription,
@@ -181,7 +180,7 @@ struct InOrder<S, F, T> {
 
 enum Chunk<T> {
     Opened(Vec<Result<T, StoreError>>),
-    Opening(JoinHandle<Vec<Result<T, StoreError>>>),
+    Opening(Task<Vec<Result<T, StoreError>>>),
 }
 
 impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> InOrder<S, F, T> {
@@ -217,7 +216,7 @@ impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> InOrder<S, F, 
         let layer = Arc::clone(&self.layer);
         match runtime::spawn_blocking(move || open_all(&layer, chunk, open)) {
             Ok(opening) => Chunk::Opening(opening),
-            Err(none) => Chunk::Opened(vec![Err(StoreError::backend(false, none))]),
+            Err(error) => Chunk::Opened(vec![Err(error.into())]),
         }
     }
 }
@@ -243,7 +242,7 @@ impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> Stream for InO
                 None => return Poll::Pending,
                 Some(Chunk::Opened(opened)) => mem::take(opened),
                 Some(Chunk::Opening(task)) => {
-                    ready!(task.poll_unpin(context)).unwrap_or_else(|_| vec![Err(interrupted())])
+                    ready!(task.poll_unpin(context)).unwrap_or_else(|error| vec![Err(error.into())])
                 }
             };
             this.chunks.pop_front();
@@ -259,8 +258,4 @@ fn open_all<S: EventStore, F, T>(
 ) -> Vec<Result<T, StoreError>> {
     let open = |found: Result<F, _>| found.and_then(|found| open(layer, found)).transpose();
     chunk.into_iter().filter_map(open).collect()
-}
-
-fn interrupted() -> StoreError {
-    CodecError::Invalid("the runtime ended while events were being opened".to_owned()).into()
 }

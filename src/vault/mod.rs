@@ -44,7 +44,7 @@ mod vector;
 pub(crate) use admission::in_flight::InFlight;
 pub(crate) use commit::stating::Stating;
 pub use commit::unsettled::{OpenClaim, Settled};
-pub use error::{VaultError, VaultIdText};
+pub use error::{OpenVaultError, VaultError, VaultIdText};
 pub use handle::Vault;
 pub(crate) use handle::{Admission, Closure};
 pub use pages::PageStoreKind;
@@ -64,7 +64,7 @@ pub(crate) use records::{notes, places::in_words};
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
-    Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotPlace, SlotState, WrappedBy,
+    Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotError, SlotPlace, SlotState, WrappedBy,
 };
 #[cfg(feature = "pkcs11")]
 pub use root::{Pkcs11Object, Pkcs11UriError};

@@ -49,8 +49,7 @@ impl Vault {
     ) -> Result<Backup, BackupError> {
         let (vault, file, recipients) = (self.clone(), file.to_owned(), recipients.clone());
         let run = async move { back_up(&vault, file, recipients, expires, progress).await };
-        let task = runtime::spawn(run).map_err(VaultError::from)?;
-        task.await.map_err(|_| BackupError::Interrupted)?
+        runtime::spawn(run)?.await?
     }
 }
 
@@ -144,13 +143,11 @@ async fn write(
         progress(walked);
         Ok::<_, BackupError>((writing, tap))
     };
-    let interrupted = |_| BackupError::Interrupted;
-    let (writing, tap) =
-        runtime::spawn_blocking(walk).map_err(VaultError::from)?.await.map_err(interrupted)??;
+    let (writing, tap) = runtime::spawn_blocking(walk)?.await??;
     let last = vault.ask(Job::CloseTap).await?;
     drop(tap);
     let end = move || writing.end(&last);
-    runtime::spawn_blocking(end).map_err(VaultError::from)?.await.map_err(interrupted)?
+    runtime::spawn_blocking(end)?.await?
 }
 
 /// Closes the tap when dropped: nobody else may, once the backup is broken off.

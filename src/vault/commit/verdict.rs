@@ -10,8 +10,8 @@ use super::{committer::Job, destroy::last_begun};
 use crate::{
     event::{Era, ErasureId, Generation, Subject, Timestamp},
     vault::{
-        Dead, Destroyed, Destruction, Fence, InventoryEntry, NoteKind, Taken, Vault, VaultError,
-        Verdict,
+        Dead, Destroyed, Destruction, Fence, InventoryEntry, NoteKind, OpenVaultError, Taken,
+        Vault, VaultError, Verdict,
         reading::inventory::Inventory,
         records::{announced, entries::KeyEntry, fence::Sparing, places},
     },
@@ -30,11 +30,11 @@ impl Vault {
     /// Refuses a vault whose epoch is lower than one that was noted elsewhere.
     ///
     /// # Errors
-    /// [`VaultError::EpochTooLow`].
-    pub fn expect_epoch(&self, expected: u64) -> Result<(), VaultError> {
+    /// [`OpenVaultError::EpochTooLow`].
+    pub fn expect_epoch(&self, expected: u64) -> Result<(), OpenVaultError> {
         let found = self.epoch()?;
         match found < expected {
-            true => Err(VaultError::EpochTooLow { found, expected, counter: None }),
+            true => Err(OpenVaultError::EpochTooLow { found, expected }),
             false => Ok(()),
         }
     }

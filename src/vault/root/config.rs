@@ -13,7 +13,7 @@ use super::{
     counter::Asked,
     kek::{Kek, Passphrase},
 };
-use crate::{event::VaultId, vault::VaultError};
+use crate::{event::VaultId, vault::root::SlotError};
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
 #[derive(Debug, Clone)]
@@ -83,31 +83,31 @@ impl SlotConfig {
     }
 
     /// Makes the slot. It holds no root until one is written.
-    pub(crate) fn create(self) -> Result<Slot, VaultError> {
+    pub(crate) fn create(self) -> Result<Slot, SlotError> {
         Slot::create(self)
     }
 
     /// Opens the slot of this vault.
-    pub(crate) fn open(self, vault: VaultId) -> Result<Slot, VaultError> {
+    pub(crate) fn open(self, vault: VaultId) -> Result<Slot, SlotError> {
         Slot::open(self, vault)
     }
 
     /// Opens the slot of this vault to be read. Mirrors have no part in it.
-    pub(crate) fn open_to_read(self, vault: VaultId, hold: bool) -> Result<Slot, VaultError> {
+    pub(crate) fn open_to_read(self, vault: VaultId, hold: bool) -> Result<Slot, SlotError> {
         Slot::open_to_read(self, vault, hold)
     }
 
     /// The slot for a vault that is restored, and what is in it.
     #[cfg(feature = "backup")]
-    pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, Holds), VaultError> {
+    pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, Holds), SlotError> {
         Slot::renew(self, vault)
     }
 
     /// An error where one of the files is in a folder, so that a copy of the folder has it.
-    pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), VaultError> {
+    pub(crate) fn refuse_within(&self, folder: &Path) -> Result<(), SlotError> {
         match self.within(folder) {
             Some(path) => {
-                Err(VaultError::SlotWithin { slot: path.to_owned(), folder: folder.to_owned() })
+                Err(SlotError::Within { slot: path.to_owned(), folder: folder.to_owned() })
             }
             None => Ok(()),
         }

@@ -23,7 +23,7 @@ use super::{
     slot::Pair,
     wrap::Seal,
 };
-use crate::{event::VaultId, vault::VaultError};
+use crate::{event::VaultId, vault::root::SlotError};
 
 /// The slot.
 pub(crate) struct Slot(Mutex<State>);
@@ -80,9 +80,9 @@ impl Slot {
     /// Makes the slot and its mirrors; they hold no root until one is written.
     ///
     /// # Errors
-    /// Those of the key-encryption key, of which nothing is left behind; [`VaultError::NotEmpty`];
-    /// [`VaultError::Mirror`].
-    pub(super) fn create(config: SlotConfig) -> Result<Self, VaultError> {
+    /// Those of the key-encryption key, of which nothing is left behind; [`SlotError::NotEmpty`];
+    /// [`SlotError::Mirror`].
+    pub(super) fn create(config: SlotConfig) -> Result<Self, SlotError> {
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
         let seal = Seal::new(&secret)?;
         let mut mirrors = given(&config.mirrors)?;
@@ -103,13 +103,13 @@ impl Slot {
     /// Opens the slot of a vault. Nothing is made until a root is found and written.
     ///
     /// # Errors
-    /// [`VaultError::SlotMissing`] where there is no mirror either; [`VaultError::InUse`];
-    /// [`VaultError::SlotPermissions`].
-    pub(super) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, VaultError> {
+    /// [`SlotError::Missing`] where there is no mirror either; [`SlotError::InUse`];
+    /// [`SlotError::Permissions`].
+    pub(super) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, SlotError> {
         let mirrors = given(&config.mirrors)?;
         let primary = match config.place.open() {
             Ok(pair) => Some(pair),
-            Err(VaultError::SlotMissing(_)) if !mirrors.is_empty() => None,
+            Err(SlotError::Missing(_)) if !mirrors.is_empty() => None,
             Err(error) => return Err(error),
         };
         let mut state = State::of(Place::Config(config.place), primary);
@@ -128,7 +128,7 @@ impl Slot {
         config: SlotConfig,
         vault: VaultId,
         hold: bool,
-    ) -> Result<Self, VaultError> {
+    ) -> Result<Self, SlotError> {
         let primary = config.place.open_to_read(hold)?;
         let mut state = State::of(Place::Config(config.place), Some(primary));
         (state.vault, state.read_only) = (Some(vault), true);
@@ -142,16 +142,16 @@ impl Slot {
     /// needed, so that neither is what wrapped it.
     ///
     /// # Errors
-    /// [`VaultError::SlotOfAnotherVault`], [`VaultError::SlotDamaged`],
-    /// [`VaultError::NewerFormat`], [`VaultError::NewerMirror`]; [`VaultError::EpochTooLow`] where its counter tells of a newer
-    /// root than is left, [`VaultError::Counter`]; those of the key-encryption key, and of opening a
+    /// [`SlotError::OfAnotherVault`], [`SlotError::Damaged`],
+    /// [`SlotError::NewerFormat`], [`SlotError::NewerMirror`]; [`SlotError::BehindCounter`] where its counter tells of a newer
+    /// root than is left, [`SlotError::Counter`]; those of the key-encryption key, and of opening a
     /// slot.
     #[cfg(feature = "backup")]
-    pub(super) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, Holds), VaultError> {
+    pub(super) fn renew(config: SlotConfig, vault: VaultId) -> Result<(Self, Holds), SlotError> {
         let mirrors = given(&config.mirrors)?;
         let primary = match config.place.open() {
             Ok(pair) => Some(pair),
-            Err(VaultError::SlotMissing(_)) => None,
+            Err(SlotError::Missing(_)) => None,
             Err(error) => return Err(error),
         };
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
@@ -163,17 +163,17 @@ impl Slot {
         if let Some(found) = state.primary.as_ref().map(Pair::look).transpose()? {
             match found.newest.first() {
                 Some((_, record)) if record.vault != vault => {
-                    return Err(VaultError::SlotOfAnotherVault {
+                    return Err(SlotError::OfAnotherVault {
                         slot: record.vault.to_string(),
                         vault: vault.to_string(),
                     });
                 }
                 None if !found.blank && !found.ours => {
-                    return Err(VaultError::NotASlot(state.place.to_string()));
+                    return Err(SlotError::NotASlot(state.place.to_string()));
                 }
                 None if !found.blank => {
                     let why = "neither of its two sectors is whole";
-                    return Err(VaultError::SlotDamaged(why.into()));
+                    return Err(SlotError::Damaged(why.into()));
                 }
                 Some((index, record)) => {
                     (state.keep, state.epoch) = (*index, record.epoch);
@@ -205,7 +205,7 @@ impl Slot {
 
     /// A slot in a file, of whichever vault, wrapped by nothing.
     #[cfg(test)]
-    pub(crate) fn in_file(path: &std::path::Path, create: bool) -> Result<Self, VaultError> {
+    pub(crate) fn in_file(path: &std::path::Path, create: bool) -> Result<Self, SlotError> {
         if create {
             return Self::create(path.into());
         }
@@ -228,8 +228,8 @@ impl Slot {
         self
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, State>, VaultError> {
-        self.0.lock().map_err(|_| VaultError::Poisoned)
+    fn lock(&self) -> Result<MutexGuard<'_, State>, SlotError> {
+        self.0.lock().map_err(|_| SlotError::Poisoned)
     }
 }
 
@@ -240,23 +240,23 @@ impl fmt::Debug for Slot {
 }
 
 impl RootSlot for Slot {
-    fn read(&self) -> Result<Root, VaultError> {
+    fn read(&self) -> Result<Root, SlotError> {
         self.lock()?.read()
     }
 
-    fn settle(&self) -> Result<(), VaultError> {
+    fn settle(&self) -> Result<(), SlotError> {
         self.lock()?.settle()
     }
 
-    fn write(&self, root: &Root) -> Result<(), VaultError> {
+    fn write(&self, root: &Root) -> Result<(), SlotError> {
         self.lock()?.write(root)
     }
 
-    fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError> {
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), SlotError> {
         self.lock()?.change(root, change)
     }
 
-    fn state(&self) -> Result<SlotState, VaultError> {
+    fn state(&self) -> Result<SlotState, SlotError> {
         let state = self.lock()?;
         Ok(SlotState {
             place: state.place.to_string(),
@@ -300,7 +300,7 @@ impl State {
         }
     }
 
-    fn read(&mut self) -> Result<Root, VaultError> {
+    fn read(&mut self) -> Result<Root, SlotError> {
         if let Some(root) = &self.chosen {
             return Ok(root.clone());
         }
@@ -317,7 +317,7 @@ impl State {
         if let (Some(vault), Some((_, record))) = (self.vault, own.first())
             && record.vault != vault
         {
-            return Err(VaultError::SlotOfAnotherVault {
+            return Err(SlotError::OfAnotherVault {
                 slot: record.vault.to_string(),
                 vault: vault.to_string(),
             });
@@ -335,9 +335,9 @@ impl State {
         let records = if from_copy { copy } else { own };
         if records.is_empty() {
             return Err(match &self.primary {
-                Some(_) if !ours => VaultError::NotASlot(self.place.to_string()),
-                Some(_) => VaultError::SlotDamaged("neither of its two sectors is whole".into()),
-                None => VaultError::SlotMissing(self.place.to_string()),
+                Some(_) if !ours => SlotError::NotASlot(self.place.to_string()),
+                Some(_) => SlotError::Damaged("neither of its two sectors is whole".into()),
+                None => SlotError::Missing(self.place.to_string()),
             });
         }
         let (index, root, seal) = self.unwrap(&records)?;
@@ -363,17 +363,17 @@ impl State {
     }
 
     /// What is in the slot now, after it was written.
-    fn read_again(&self, own: &[(usize, Box<Record>)]) -> Result<Root, VaultError> {
-        let seal = self.seal.as_ref().ok_or(VaultError::Poisoned)?;
+    fn read_again(&self, own: &[(usize, Box<Record>)]) -> Result<Root, SlotError> {
+        let seal = self.seal.as_ref().ok_or(SlotError::Poisoned)?;
         let (_, record) = own
             .first()
-            .ok_or_else(|| VaultError::SlotDamaged("neither of its two sectors is whole".into()))?;
+            .ok_or_else(|| SlotError::Damaged("neither of its two sectors is whole".into()))?;
         let mut roots = own.iter().filter_map(|(_, record)| record.root(seal));
-        roots.next().ok_or(VaultError::WrongKek(record.wrapping.by()))
+        roots.next().ok_or(SlotError::WrongKek(record.wrapping.by()))
     }
 
     /// The first of these that opens.
-    fn unwrap(&self, records: &[(usize, Box<Record>)]) -> Result<(usize, Root, Seal), VaultError> {
+    fn unwrap(&self, records: &[(usize, Box<Record>)]) -> Result<(usize, Root, Seal), SlotError> {
         let read;
         let secret = match &self.kek {
             Some(Source::Config(kek, passphrase)) => {
@@ -384,7 +384,7 @@ impl State {
             Some(Source::Secret(secret)) => Some(secret),
             None => None,
         };
-        let secret = secret.ok_or(VaultError::Poisoned)?;
+        let secret = secret.ok_or(SlotError::Poisoned)?;
         let mut tried: Vec<Seal> = Vec::new();
         let mut error = None;
         for (index, record) in records {
@@ -404,9 +404,9 @@ impl State {
             if let Some(root) = record.root(&tried[at]) {
                 return Ok((*index, root, tried.swap_remove(at)));
             }
-            error.get_or_insert(VaultError::WrongKek(record.wrapping.by()));
+            error.get_or_insert(SlotError::WrongKek(record.wrapping.by()));
         }
-        Err(error.unwrap_or(VaultError::Poisoned))
+        Err(error.unwrap_or(SlotError::Poisoned))
     }
 
     /// Adds the mirrors that the slot notes to those that the caller named.
@@ -427,7 +427,7 @@ impl State {
     ///
     /// # Errors
     /// As of [`Mirror::look`].
-    fn newest_mirror(&mut self) -> Result<Vec<(usize, Box<Record>)>, VaultError> {
+    fn newest_mirror(&mut self) -> Result<Vec<(usize, Box<Record>)>, SlotError> {
         let mut newest: Vec<(usize, Box<Record>)> = Vec::new();
         for mirror in &mut self.mirrors {
             let found = mirror.look(self.vault)?;
@@ -440,7 +440,7 @@ impl State {
     }
 
     /// Makes sure that what was read is on the medium.
-    fn settle(&mut self) -> Result<(), VaultError> {
+    fn settle(&mut self) -> Result<(), SlotError> {
         self.refuse_unwritable()?;
         match &self.primary {
             Some(pair) if !self.settled => pair.settle().inspect_err(|_| self.failed = true)?,
@@ -450,10 +450,10 @@ impl State {
         Ok(())
     }
 
-    fn refuse_unwritable(&self) -> Result<(), VaultError> {
+    fn refuse_unwritable(&self) -> Result<(), SlotError> {
         match (self.read_only, self.failed) {
-            (true, _) => Err(VaultError::ReadOnly),
-            (_, true) => Err(VaultError::Poisoned),
+            (true, _) => Err(SlotError::ReadOnly),
+            (_, true) => Err(SlotError::Poisoned),
             _ => Ok(()),
         }
     }
@@ -461,7 +461,7 @@ impl State {
     /// Where no lock reaches, between machines or containers that share a slot, somebody else may have
     /// opened it: theirs is the vault from then on, and a root that is written over theirs would
     /// destroy every key that they have. An older copy that was put back is written over.
-    fn refuse_taken(&self) -> Result<(), VaultError> {
+    fn refuse_taken(&self) -> Result<(), SlotError> {
         let (Some(pair), Some((epoch, opening))) = (&self.primary, self.holds) else {
             return Ok(());
         };
@@ -469,13 +469,13 @@ impl State {
             Some((_, record))
                 if record.epoch > epoch || record.opening.is_beside_or_after(opening) =>
             {
-                Err(VaultError::SlotTaken(self.place.to_string()))
+                Err(SlotError::Taken(self.place.to_string()))
             }
             _ => Ok(()),
         }
     }
 
-    fn write(&mut self, root: &Root) -> Result<(), VaultError> {
+    fn write(&mut self, root: &Root) -> Result<(), SlotError> {
         self.refuse_unwritable()?;
         self.refuse_taken()?;
         if self.seal.is_none() {
@@ -517,30 +517,30 @@ impl State {
         }
     }
 
-    fn new_seal(&self) -> Result<Seal, VaultError> {
+    fn new_seal(&self) -> Result<Seal, SlotError> {
         match &self.kek {
             Some(Source::Config(kek, passphrase)) => {
                 Seal::new(&KekSecret::read(kek, passphrase.as_ref())?)
             }
             #[cfg(test)]
             Some(Source::Secret(secret)) => Seal::new(secret),
-            None => Err(VaultError::Poisoned),
+            None => Err(SlotError::Poisoned),
         }
     }
 
-    fn write_primary(&mut self, bytes: &[u8]) -> Result<(), VaultError> {
+    fn write_primary(&mut self, bytes: &[u8]) -> Result<(), SlotError> {
         if self.primary.is_none() {
             self.primary = Some(self.place.create()?);
             self.settled = true;
         }
-        let Some(pair) = &self.primary else { return Err(VaultError::Poisoned) };
+        let Some(pair) = &self.primary else { return Err(SlotError::Poisoned) };
         if !self.settled {
             pair.settle()?;
         }
         pair.overwrite(bytes, self.keep)
     }
 
-    fn encode(&self, root: &Root) -> Result<zeroize::Zeroizing<Vec<u8>>, VaultError> {
+    fn encode(&self, root: &Root) -> Result<zeroize::Zeroizing<Vec<u8>>, SlotError> {
         let length = match &self.primary {
             Some(pair) => pair.length(),
             None => self.place.length(),
@@ -552,25 +552,15 @@ impl State {
         &self,
         root: &Root,
         length: usize,
-    ) -> Result<zeroize::Zeroizing<Vec<u8>>, VaultError> {
-        let seal = self.seal.as_ref().ok_or(VaultError::Poisoned)?;
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, SlotError> {
+        let seal = self.seal.as_ref().ok_or(SlotError::Poisoned)?;
         let mirrors: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
         let counter = self.counter.as_ref().map(|counter| counter.bound);
-        encode(root, seal, &mirrors, counter, length).map_err(|error| {
-            match (error, mirrors.last()) {
-                (VaultError::TooLarge { bytes, most }, Some(last)) => VaultError::Mirror {
-                    mirror: last.name.clone(),
-                    why: format!(
-                        "the slot has {most} bytes for the names of all mirrors, not {bytes}"
-                    ),
-                },
-                (error, _) => error,
-            }
-        })
+        encode(root, seal, &mirrors, counter, length)
     }
 }
 
-fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, VaultError> {
+fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, SlotError> {
     let mut mirrors: Vec<Mirror> = Vec::new();
     for path in paths {
         let mirror = Mirror::given(path)?;

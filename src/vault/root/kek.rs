@@ -18,10 +18,10 @@ use base64::{
 use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use super::SlotError;
 use crate::{
     crypto::Secret,
     event::{Odd, UNICODE_VERSION, typed},
-    vault::VaultError,
     without_mark,
     words::count,
 };
@@ -195,9 +195,9 @@ impl KekSecret {
     /// Reads the key where it is.
     ///
     /// # Errors
-    /// [`VaultError::KekUnusable`].
-    pub(crate) fn read(kek: &Kek, passphrase: Option<&Passphrase>) -> Result<Self, VaultError> {
-        let unusable = |why| VaultError::KekUnusable { kek: kek.described(), why };
+    /// [`SlotError::KekUnusable`].
+    pub(crate) fn read(kek: &Kek, passphrase: Option<&Passphrase>) -> Result<Self, SlotError> {
+        let unusable = |why| SlotError::KekUnusable { kek: kek.described(), why };
         let key = match kek {
             Kek::None => return Ok(Self::None),
             Kek::Passphrase => {
@@ -377,7 +377,7 @@ mod tests {
 
     fn unusable(kek: &Kek) -> String {
         match KekSecret::read(kek, None) {
-            Err(error @ VaultError::KekUnusable { .. }) => error.to_string(),
+            Err(error @ SlotError::KekUnusable { .. }) => error.to_string(),
             other => panic!("{other:?}"),
         }
     }

@@ -14,6 +14,7 @@ mod counter;
 mod device;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device_lock;
+mod error;
 mod file;
 mod kek;
 mod medium;
@@ -25,6 +26,7 @@ mod pkcs11;
 mod place;
 mod sector;
 mod slot;
+mod state;
 #[cfg(feature = "tpm")]
 mod tpm;
 #[cfg(feature = "drill")]
@@ -34,6 +36,8 @@ mod wrap;
 pub use config::{SlotConfig, SlotPlace};
 #[cfg(any(test, feature = "backup"))]
 pub(crate) use copies::Slot;
+pub use error::SlotError;
+pub(crate) use error::user;
 #[cfg(test)]
 pub(crate) use file::SECTORS_APART;
 pub(crate) use kek::KekSecret;
@@ -46,17 +50,14 @@ pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
 pub(crate) use sector::SECTOR_BYTES;
 #[cfg(test)]
 pub(crate) use slot::Sectors;
+pub use state::{MirrorState, SlotState, WrappedBy};
 #[cfg(feature = "tpm")]
 pub use tpm::{TpmIndex, TpmIndexError};
 #[cfg(feature = "drill")]
 pub(crate) use trace::{BEGINNING, Trace, trace};
-pub use wrap::WrappedBy;
 
 use std::{fmt, path::PathBuf};
 
-use serde::Serialize;
-
-use super::VaultError;
 use crate::crypto::Secret;
 use crate::event::VaultId;
 
@@ -104,19 +105,19 @@ impl fmt::Debug for Root {
 /// - `write` fails, and writes nothing, where somebody else has written to the slot since.
 pub(crate) trait RootSlot: Send + Sync {
     /// The newest whole root. Writes nothing.
-    fn read(&self) -> Result<Root, VaultError>;
+    fn read(&self) -> Result<Root, SlotError>;
 
     /// Makes sure that what was read is durable.
-    fn settle(&self) -> Result<(), VaultError>;
+    fn settle(&self) -> Result<(), SlotError>;
 
     /// Puts a root in place of all others.
-    fn write(&self, root: &Root) -> Result<(), VaultError>;
+    fn write(&self, root: &Root) -> Result<(), SlotError>;
 
     /// Changes how the slot keeps the root that is in it.
-    fn change(&self, root: &Root, change: SlotChange) -> Result<(), VaultError>;
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), SlotError>;
 
     /// Where the slot is, and how it stands.
-    fn state(&self) -> Result<SlotState, VaultError>;
+    fn state(&self) -> Result<SlotState, SlotError>;
 }
 
 /// A change of how a slot keeps its root. None of them touches the tree.
@@ -135,48 +136,4 @@ pub(crate) enum SlotChange {
     ReleaseCounter { lost: bool },
     /// Writes the mirrors that could not be reached, and raises the counter.
     Retry,
-}
-
-/// The state of a root slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct SlotState {
-    /// Where the slot is.
-    pub place: String,
-    /// How many roots came before the present one.
-    pub epoch: u64,
-    /// What the root key is wrapped by.
-    pub wrapped_by: WrappedBy,
-    /// The slot's mirrors, and how far each is.
-    pub mirrors: Vec<MirrorState>,
-    /// The counter that bears witness of it.
-    pub counter: Option<MirrorState>,
-}
-
-/// The state of a mirror of a root slot, or of the counter that bears witness of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct MirrorState {
-    /// The mirror's path, which is its name.
-    pub name: String,
-    /// Whether it is the counter: of that, the epoch is the one that it tells, and stale is one that
-    /// does not tell the present epoch.
-    #[serde(skip)]
-    pub counter: bool,
-    /// The epoch of the root that it was last known to hold; `None`: it may hold any, or the
-    /// present one under an earlier key-encryption key.
-    pub may_hold: Option<u64>,
-    /// Whether it may hold anything but the present root. Until it is overwritten, what was forgotten
-    /// since can be read with it.
-    pub stale: bool,
-    /// Why it could not be reached the last time.
-    pub trouble: Option<String>,
-}
-
-impl MirrorState {
-    /// Whether it may hold a root from before the one of this epoch, of which it may be unknown which it
-    /// was: an erasure that led to it is pending then.
-    pub fn may_precede(&self, epoch: Option<u64>) -> bool {
-        self.may_hold.is_none_or(|held| epoch.is_none_or(|led| held < led))
-    }
 }

@@ -56,7 +56,7 @@ use super::{
 use crate::{
     crypto::{NONCE_BYTES, Secret, TAG_BYTES},
     event::VaultId,
-    vault::VaultError,
+    vault::root::SlotError,
 };
 
 /// The length of a sector, in bytes: the unit in which today's drives write.
@@ -137,14 +137,14 @@ impl std::fmt::Debug for Record {
 /// The sector that holds a root.
 ///
 /// # Errors
-/// [`VaultError::TooLarge`] where there are more mirrors than it has room for.
+/// [`SlotError::Mirror`] where there are more of them than it has room for.
 pub(super) fn encode(
     root: &Root,
     seal: &Seal,
     mirrors: &[Noted],
     counter: Option<Bound>,
     length: usize,
-) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+) -> Result<Zeroizing<Vec<u8>>, SlotError> {
     let sum_at = length - SUM_BYTES;
     // Exactly as long as it will be, so that no reallocation leaves a copy of the key behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(length));
@@ -179,7 +179,10 @@ pub(super) fn encode(
     }
     let room = sum_at - NOTED_AT;
     if noted.len() > room {
-        return Err(VaultError::TooLarge { bytes: noted.len(), most: room });
+        let why =
+            format!("the slot has {room} bytes for the names of all mirrors, not {}", noted.len());
+        let mirror = mirrors.last().map(|last| last.name.clone()).unwrap_or_default();
+        return Err(SlotError::Mirror { mirror, why });
     }
     noted.resize(room, 0);
 

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::sector::{FORMAT, MAGIC, Record, SECTOR_BYTES, Sector, decode};
-use crate::vault::VaultError;
+use crate::vault::root::SlotError;
 
 /// Two sectors that can be overwritten in place.
 pub(crate) trait Sectors: Send + Sync {
@@ -13,13 +13,13 @@ pub(crate) trait Sectors: Send + Sync {
     }
 
     /// The bytes of sector 0 or 1; fewer, where the medium ends before.
-    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, VaultError>;
+    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, SlotError>;
 
     /// Overwrites a sector in place.
-    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), VaultError>;
+    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), SlotError>;
 
     /// Waits until what was written is on the medium.
-    fn sync(&self) -> Result<(), VaultError>;
+    fn sync(&self) -> Result<(), SlotError>;
 }
 
 /// The two sectors.
@@ -41,7 +41,7 @@ impl Pair {
     }
 
     /// The bytes of both; none of one that cannot be read, as long as the other can.
-    fn bytes(&self) -> Result<[Zeroizing<Vec<u8>>; 2], VaultError> {
+    fn bytes(&self) -> Result<[Zeroizing<Vec<u8>>; 2], SlotError> {
         match (self.0.read(0), self.0.read(1)) {
             (Err(error), Err(_)) => Err(error),
             (first, second) => Ok([first.unwrap_or_default(), second.unwrap_or_default()]),
@@ -51,8 +51,8 @@ impl Pair {
     /// Reads both.
     ///
     /// # Errors
-    /// [`VaultError::NewerFormat`]; [`VaultError::SlotDamaged`] where they do not belong together.
-    pub(super) fn look(&self) -> Result<Found, VaultError> {
+    /// [`SlotError::NewerFormat`]; [`SlotError::Damaged`] where they do not belong together.
+    pub(super) fn look(&self) -> Result<Found, SlotError> {
         let bytes = self.bytes()?;
         let mut found = Found {
             newest: Vec::new(),
@@ -66,7 +66,7 @@ impl Pair {
                     let best = found.newest.first().map(|(_, best)| (best.vault, best.age()));
                     if best.is_some_and(|best| best.0 != vault) {
                         let why = "its two sectors name different vaults";
-                        return Err(VaultError::SlotDamaged(why.into()));
+                        return Err(SlotError::Damaged(why.into()));
                     }
                     if best.is_some_and(|best| best.1 < age) {
                         found.newest.clear();
@@ -76,12 +76,11 @@ impl Pair {
                     }
                 }
                 Sector::OtherFormat(found) if found > FORMAT => {
-                    let what = "the root slot";
-                    return Err(VaultError::NewerFormat { what, found, known: FORMAT });
+                    return Err(SlotError::NewerFormat { found, known: FORMAT });
                 }
                 Sector::OtherFormat(found) => {
                     let why = format!("it has format {found}, which was never released");
-                    return Err(VaultError::SlotDamaged(why));
+                    return Err(SlotError::Damaged(why));
                 }
                 Sector::Broken => {}
             }
@@ -93,7 +92,7 @@ impl Pair {
     /// cache only. Two that are both whole are written again as they are, which harms neither,
     /// whatever breaks it off. If only one is whole, it was on the medium before the other
     /// was touched, and it is not touched now.
-    pub(super) fn settle(&self) -> Result<(), VaultError> {
+    pub(super) fn settle(&self) -> Result<(), SlotError> {
         let bytes = self.bytes()?;
         let whole =
             |bytes: &Zeroizing<Vec<u8>>| matches!(decode(bytes, self.length()), Sector::Whole(_));
@@ -107,7 +106,7 @@ impl Pair {
     }
 
     /// Overwrites both; the one to keep for as long as the other is not on the medium comes last.
-    pub(super) fn overwrite(&self, bytes: &[u8], keep: usize) -> Result<(), VaultError> {
+    pub(super) fn overwrite(&self, bytes: &[u8], keep: usize) -> Result<(), SlotError> {
         for index in [1 - keep, keep] {
             self.0.write(index, bytes)?;
             self.0.sync()?;

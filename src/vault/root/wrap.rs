@@ -8,11 +8,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::kek::KekSecret;
-use crate::{
-    crypto::{Cipher, NONCE_BYTES, Secret, random},
-    vault::VaultError,
-};
+use super::{error::SlotError, kek::KekSecret, state::WrappedBy};
+use crate::crypto::{Cipher, NONCE_BYTES, Secret, random};
 
 pub(super) const SALT_BYTES: usize = 16;
 
@@ -58,28 +55,6 @@ impl Wrapping {
     }
 }
 
-/// What the root key in a slot is wrapped by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum WrappedBy {
-    /// Nothing: anyone who reads the slot has the root key.
-    Nothing,
-    /// A key of 32 bytes.
-    Key,
-    /// A passphrase, by way of Argon2id.
-    Passphrase,
-}
-
-impl fmt::Display for WrappedBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "nothing",
-            Self::Key => "a key",
-            Self::Passphrase => "a passphrase",
-        })
-    }
-}
-
 /// Wraps and unwraps.
 pub(super) struct Seal {
     pub(super) wrapping: Wrapping,
@@ -88,7 +63,7 @@ pub(super) struct Seal {
 
 impl Seal {
     /// A new wrapping, under a salt of its own.
-    pub(super) fn new(secret: &KekSecret) -> Result<Self, VaultError> {
+    pub(super) fn new(secret: &KekSecret) -> Result<Self, SlotError> {
         let wrapping = match secret {
             KekSecret::None => Wrapping::Nothing,
             KekSecret::Key(_) => Wrapping::Key { salt: random()? },
@@ -100,18 +75,18 @@ impl Seal {
     /// The seal of a wrapping that is there.
     ///
     /// # Errors
-    /// [`VaultError::KekMissing`], [`VaultError::KekNotNeeded`], and [`VaultError::WrongKek`]
+    /// [`SlotError::KekMissing`], [`SlotError::KekNotNeeded`], and [`SlotError::WrongKek`]
     /// where what was given is of another kind.
-    pub(super) fn of(wrapping: &Wrapping, secret: &KekSecret) -> Result<Self, VaultError> {
+    pub(super) fn of(wrapping: &Wrapping, secret: &KekSecret) -> Result<Self, SlotError> {
         let cipher = match (wrapping, secret) {
             (Wrapping::Nothing, KekSecret::None) => None,
-            (Wrapping::Nothing, _) => return Err(VaultError::KekNotNeeded),
-            (_, KekSecret::None) => return Err(VaultError::KekMissing(wrapping.by())),
+            (Wrapping::Nothing, _) => return Err(SlotError::KekNotNeeded),
+            (_, KekSecret::None) => return Err(SlotError::KekMissing(wrapping.by())),
             (Wrapping::Key { salt }, KekSecret::Key(key)) => Some(cipher(key, salt)),
             (Wrapping::Passphrase { cost, salt }, KekSecret::Passphrase(passphrase)) => {
                 Some(cipher(&*stretch(passphrase.bytes(), salt, *cost)?, salt))
             }
-            _ => return Err(VaultError::WrongKek(wrapping.by())),
+            _ => return Err(SlotError::WrongKek(wrapping.by())),
         };
         Ok(Self { wrapping: wrapping.clone(), cipher })
     }
@@ -121,7 +96,7 @@ impl Seal {
         &self,
         bound: &[u8],
         key: &Secret,
-    ) -> Result<([u8; NONCE_BYTES], Zeroizing<Vec<u8>>), VaultError> {
+    ) -> Result<([u8; NONCE_BYTES], Zeroizing<Vec<u8>>), SlotError> {
         let mut wrapped = Zeroizing::new(Vec::with_capacity(48));
         wrapped.extend_from_slice(key.as_slice());
         let nonce = match &self.cipher {
@@ -168,8 +143,8 @@ fn cipher(key: &[u8; 32], salt: &[u8; SALT_BYTES]) -> Cipher {
 }
 
 /// Argon2id (RFC 9106).
-fn stretch(passphrase: &[u8], salt: &[u8; SALT_BYTES], cost: Cost) -> Result<Secret, VaultError> {
-    let odd = || VaultError::SlotDamaged("what it asks of a passphrase is out of bounds".into());
+fn stretch(passphrase: &[u8], salt: &[u8; SALT_BYTES], cost: Cost) -> Result<Secret, SlotError> {
+    let odd = || SlotError::Damaged("what it asks of a passphrase is out of bounds".into());
     let most = Cost::MOST;
     if cost.memory > most.memory || cost.passes > most.passes || cost.lanes > most.lanes {
         return Err(odd());

@@ -35,7 +35,7 @@ use crate::{
             fence::FenceRecord,
             places::{self, Hash},
         },
-        root::SlotChange,
+        root::{SlotChange, SlotError},
         shared::Core,
         tree::{Change, Erasure, Place, Value},
     },
@@ -49,7 +49,7 @@ const MOST_UNSAVED: usize = 1024;
 const COUNTS_PER_WRITE: usize = 1024;
 pub(in crate::vault) use keys::{Planned, Wanted};
 
-pub(in crate::vault) type Reply<T> = oneshot::Sender<Result<T, VaultError>>;
+pub(in crate::vault) type Reply<T, E = VaultError> = oneshot::Sender<Result<T, E>>;
 
 /// What the committer is asked to do.
 pub(in crate::vault) enum Job {
@@ -66,7 +66,7 @@ pub(in crate::vault) enum Job {
     RemoveNote(NoteKind, [u8; 16], Reply<()>),
     /// The history, and the secret of a new key.
     SigningKeys(Value, Option<Vec<Change>>, Reply<()>),
-    Slot(SlotChange, Reply<()>),
+    Slot(SlotChange, Reply<(), SlotError>),
     /// Who, past which generation, and the hold on the subject's gate.
     Rotate(Subject, Option<Generation>, Admission, Reply<Option<Generation>>),
     RotateRoot(Reply<u64>),
@@ -361,7 +361,7 @@ impl Committer {
 }
 
 /// Answers the one who asked; who no longer waits need not know.
-fn answer<T>(reply: Reply<T>, result: Result<T, VaultError>) {
+fn answer<T, E>(reply: Reply<T, E>, result: Result<T, E>) {
     let _ = reply.send(result);
 }
 
