@@ -29,7 +29,7 @@ use faulty::{Fault, Faulty};
 use futures::TryStreamExt;
 use model::Model;
 use oubliette::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::verify::{Defect, VerifyOptions},
     erasure::{ErasureError, Kept, Plan},
     event::{
         ErasureId, EventId, EventType, Json, KeyId, NewEvent, RecordedEvent, StreamName, Subject,
@@ -359,7 +359,10 @@ impl World {
         report.found.retain(|kind, _| {
             !matches!(
                 kind,
-                Ill::Ownerless | Ill::OwnerForgotten | Ill::MissedInPart | Ill::AnnouncementMissing
+                Defect::Ownerless
+                    | Defect::OwnerForgotten
+                    | Defect::MissedInPart
+                    | Defect::AnnouncementMissing
             )
         });
         assert!(report.is_clean(), "{told:#?}");

@@ -15,12 +15,12 @@ use common::{
 };
 use oubliette::{
     audit::{
-        Where,
-        verify::{Ill, VerifyNews, VerifyOptions, VerifyReport},
+        Location,
+        verify::{Defect, VerifyOptions, VerifyProgress, VerifyReport},
     },
     event::{
         Content, EventId, Holes, KeyId, NewEvent, Payload, RecordedEvent, Shredded, StreamName,
-        VaultId, Why, Withheld,
+        VaultId, Withheld, WithheldReason,
     },
     layer::{Codec, EventRef, Oubliette},
     policy::Policy,
@@ -90,12 +90,12 @@ async fn copied<S: EventStore>(from: &Oubliette<S>) -> Layer {
 }
 
 /// What `verify` finds at events, and what it counts.
-async fn verified<S: EventStore>(layer: &Oubliette<S>) -> (Vec<Ill>, VerifyReport) {
+async fn verified<S: EventStore>(layer: &Oubliette<S>) -> (Vec<Defect>, VerifyReport) {
     let mut found = Vec::new();
     let report = layer
         .verify(VerifyOptions::default(), |news| {
-            if let VerifyNews::Found(finding) = news
-                && matches!(finding.at, Where::Event { .. })
+            if let VerifyProgress::Found(finding) = news
+                && matches!(finding.at, Location::Event { .. })
             {
                 found.push(finding.kind);
             }
@@ -280,7 +280,7 @@ async fn without_a_vault_a_hole_says_of_nobody_that_they_are_forgotten() {
     for (event, whole) in events.iter().zip(all(&b, "user-1").await) {
         assert!(event.shredded.is_empty());
         let fields = whole.shredded[0].fields.clone();
-        assert_eq!(event.withheld, [Withheld { why: Why::NoVault, fields }]);
+        assert_eq!(event.withheld, [Withheld { why: WithheldReason::NoVault, fields }]);
     }
 }
 
@@ -292,7 +292,7 @@ async fn what_the_copier_could_not_open_stays_withheld() {
     let registered = all(&b, "user-2").await;
     assert_eq!(shape(&registered), "p");
     assert_eq!(text(&registered[0]), r#"{"id":2}"#);
-    let withheld = Withheld { why: Why::NotCopied, fields: vec!["*".to_owned()] };
+    let withheld = Withheld { why: WithheldReason::NotCopied, fields: vec!["*".to_owned()] };
     assert_eq!(registered[0].withheld, [withheld]);
     assert!(registered[0].shredded.is_empty());
     assert!(matches!(all(&b, "user-1").await[1].content(), Content::Withheld(_)));

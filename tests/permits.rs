@@ -11,7 +11,7 @@ use std::{
 };
 
 use oubliette::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::verify::{Defect, VerifyOptions},
     erasure::NotReached,
     event::{EventId, EventType, Json, NewEvent, Payload, StreamName, Subject},
     layer::{Codec, CodecError, EventRef, Oubliette, Sealed},
@@ -208,7 +208,7 @@ async fn killed_between_insert_and_stored_the_account_is_not_missed_in_silence()
     assert_eq!(open[0].owners, [subject("user-1")]);
     assert!(!open[0].begins_generation);
     let report = layer.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-    assert_eq!(report.found.get(&Ill::OpenClaim), Some(&1));
+    assert_eq!(report.found.get(&Defect::OpenClaim), Some(&1));
 
     // As it should be done.
     assert_eq!(codec.settle(id, is_in(&database, id)).await.unwrap(), Settled::Stored);
@@ -257,7 +257,7 @@ async fn told(codec: &Codec, vault: &Vault) -> (Vec<bool>, Vec<String>, Vec<Stri
     let again = layer.forget(&subject("user-1"), "ticket 1").await.unwrap();
     assert!(plan.already.is_some() && again.already);
     let report = layer.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-    let found = report.found.get(&Ill::OwnerForgotten).copied().unwrap_or_default();
+    let found = report.found.get(&Defect::OwnerForgotten).copied().unwrap_or_default();
     (states, text(&plan.not_reached), text(&again.not_reached), found)
 }
 

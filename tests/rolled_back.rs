@@ -435,8 +435,8 @@ async fn an_exported_list_does_what_the_store_would_have_done() {
     assert_eq!(shapes(&bank).await, FIRST_IS_FORGOTTEN);
     assert_eq!(shape(&all(&bank, "bankaccount-3").await), "pct");
     // Who lives on does not name them any more, though nobody said their name here.
-    let standing = bank.vault().unwrap().standing(&subject("bankaccount-3")).unwrap();
-    let owners = standing.epochs.iter().flat_map(|epoch| &epoch.owners);
+    let state = bank.vault().unwrap().subject_state(&subject("bankaccount-3")).unwrap();
+    let owners = state.tenures.iter().flat_map(|epoch| &epoch.owners);
     let owners: Vec<_> = owners.filter_map(|owner| owner.subject.clone()).collect();
     assert_eq!(owners, [subject("user-2")]);
     let again = bank.replay(list.clone()).await.unwrap();
@@ -574,11 +574,11 @@ async fn one_part_of_an_erasure_does_not_stand_for_all_of_it() {
     machine.store.tamper(|_| Vec::new());
     // A part: what the same vault says of an erasure of that id that took somebody else alone.
     let part = {
-        use oubliette::vault::internals::{Dead, Destruction, Doomed};
+        use oubliette::vault::internals::{Dead, Destruction, Loss};
         let bank = machine.open().await;
-        let doomed = vec![Doomed { subject: subject("bankaccount-1"), dead: Dead::All }];
+        let losses = vec![Loss { subject: subject("bankaccount-1"), dead: Dead::All }];
         let vault = bank.vault().unwrap();
-        vault.destroy(&Destruction::new(erasure, doomed), b"").await.unwrap();
+        vault.destroy(&Destruction::new(erasure, losses), b"").await.unwrap();
         export(vault).collect::<Result<Vec<_>, _>>().unwrap()
     };
     machine.restore(&before);

@@ -20,13 +20,13 @@ use oubliette::{
     layer::{Oubliette, RotateError},
     store::{EventStore, MemoryStore},
     vault::{
-        KeyStanding, Vault, VaultError,
+        KeyState, Vault, VaultError,
         internals::{Claim, Plumbing as _},
     },
 };
 
 /// Streams, generations and states of all keys, in order.
-fn keys<S: EventStore>(bank: &Oubliette<S>) -> Vec<(String, Generation, KeyStanding)> {
+fn keys<S: EventStore>(bank: &Oubliette<S>) -> Vec<(String, Generation, KeyState)> {
     let mut keys = Vec::new();
     for row in bank.inventory().unwrap() {
         if let Row::Key(key) = row.unwrap() {
@@ -63,7 +63,7 @@ async fn everybody_is_rotated_once_and_reads_as_before() {
     assert_eq!(bank.rotate_older_than(early, |_| {}).await.unwrap().rotated, 0);
     let states = keys(&bank);
     assert_eq!(states.len(), 300);
-    let active = states.iter().filter(|(.., state)| *state == KeyStanding::Active).count();
+    let active = states.iter().filter(|(.., state)| *state == KeyState::Active).count();
     assert_eq!(active, 1);
 }
 

@@ -14,7 +14,7 @@ use oubliette::{
     store::MemoryStore,
     vault::{
         Vault,
-        internals::{NoteKind, Plumbing as _},
+        internals::{MemoKind, Plumbing as _},
     },
 };
 use serde_json::Value;
@@ -60,8 +60,8 @@ impl Bank {
     }
 
     /// The length of each note of a kind, in the order of ids.
-    fn notes(&self, kind: NoteKind) -> Vec<usize> {
-        let notes = self.vault.notes(kind).unwrap();
+    fn notes(&self, kind: MemoKind) -> Vec<usize> {
+        let notes = self.vault.memos(kind).unwrap();
         notes.iter().map(|(_, note)| length(std::str::from_utf8(note).unwrap())).collect()
     }
 }
@@ -147,7 +147,7 @@ async fn what_is_announced_has_the_bytes_that_the_decisions_say() {
     let member = |name: &str| said[name].to_string().len() + format!(r#""{name}":,"#).len();
     assert_eq!(["kind", "log", "previous", "public"].map(member), [17, 31, 117, 55]);
 
-    let history = || bank.notes(NoteKind::SigningKeys)[0];
+    let history = || bank.notes(MemoKind::SigningKeys)[0];
     let made = history();
     let first = bank.vault.signing_keys().unwrap().remove(0).key;
     let rotate = KeyChange::Rotate { successor: None, compromised: None, without_successor: false };
@@ -169,17 +169,17 @@ async fn what_is_noted_of_announcements_has_the_bytes_that_decision_35_says() {
         bank.in_rooms(who, 1).await;
         bank.forget(who).await;
     }
-    assert_eq!(bank.notes(NoteKind::Witness), [245]);
-    assert_eq!(bank.notes(NoteKind::Erasure), [277, 277]);
+    assert_eq!(bank.notes(MemoKind::Witness), [245]);
+    assert_eq!(bank.notes(MemoKind::Erasure), [277, 277]);
     let kept = MemoryStore::new();
     for event in bank.stored(ANNOUNCEMENTS).await.drain(1..) {
         let again = NewEvent::new(event.event_type, event.data.unwrap()).with_id(event.id);
         put(&kept, ANNOUNCEMENTS, again).await.unwrap();
     }
     assert!(matches!(bank.reopened(&kept).await, Err(ErasureError::WitnessGap(_))));
-    assert_eq!(bank.notes(NoteKind::Witness), [245, 152]);
+    assert_eq!(bank.notes(MemoKind::Witness), [245, 152]);
     accept_gaps(&bank.vault, "ticket 12").await.unwrap();
-    assert_eq!(bank.notes(NoteKind::Witness), [245, 217]);
+    assert_eq!(bank.notes(MemoKind::Witness), [245, 217]);
 }
 
 /// Decision 21: each backup that is outstanding.

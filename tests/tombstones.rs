@@ -18,7 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use oubliette::{
     audit::{
         Finding,
-        verify::{Ill, VerifyNews, VerifyOptions},
+        verify::{Defect, VerifyOptions, VerifyProgress},
     },
     event::{ErasureRef, EventId, EventType, Json, NewEvent, RecordedEvent, SUBJECT_FORGOTTEN},
     layer::Oubliette,
@@ -214,10 +214,10 @@ async fn plant_as<S: EventStore>(bank: &Oubliette<S>, to: &str, event: NewEvent)
     id
 }
 
-async fn found<S: EventStore>(bank: &Oubliette<S>) -> Vec<Finding<Ill>> {
+async fn found<S: EventStore>(bank: &Oubliette<S>) -> Vec<Finding<Defect>> {
     let mut found = Vec::new();
     let take = |news| {
-        if let VerifyNews::Found(finding) = news {
+        if let VerifyProgress::Found(finding) = news {
             found.push(finding);
         }
     };
@@ -245,6 +245,6 @@ fn note(text: &str) -> Option<Json> {
     Some(json(&format!(r#"{{"$oubliette":{text}}}"#)))
 }
 
-async fn kinds<S: EventStore>(bank: &Oubliette<S>) -> BTreeSet<Ill> {
+async fn kinds<S: EventStore>(bank: &Oubliette<S>) -> BTreeSet<Defect> {
     found(bank).await.iter().map(|finding| finding.kind).collect()
 }

@@ -14,8 +14,8 @@ use common::{
 use futures::TryStreamExt;
 use oubliette::{
     audit::{
-        Finding, Where,
-        verify::{Ill, VerifyNews, VerifyOptions, VerifyReport},
+        Finding, Location,
+        verify::{Defect, VerifyOptions, VerifyProgress, VerifyReport},
     },
     erasure::{ErasureError, accept_gaps},
     event::{EventId, EventType, NewEvent, Position, RecordedEvent},
@@ -28,17 +28,17 @@ use oubliette::{
     vault::{OpenAs, Vault},
 };
 
-async fn verify<S: EventStore>(layer: &Oubliette<S>) -> (VerifyReport, Vec<Finding<Ill>>) {
+async fn verify<S: EventStore>(layer: &Oubliette<S>) -> (VerifyReport, Vec<Finding<Defect>>) {
     verify_by(layer, VerifyOptions::default()).await
 }
 
 async fn verify_by<S: EventStore>(
     layer: &Oubliette<S>,
     options: VerifyOptions,
-) -> (VerifyReport, Vec<Finding<Ill>>) {
+) -> (VerifyReport, Vec<Finding<Defect>>) {
     let mut found = Vec::new();
     let take = |news| {
-        if let VerifyNews::Found(finding) = news {
+        if let VerifyProgress::Found(finding) = news {
             found.push(finding);
         }
     };
@@ -49,11 +49,11 @@ async fn verify_by<S: EventStore>(
 }
 
 /// The kinds that are found, each with the stream that it is found in.
-fn kinds(found: &[Finding<Ill>]) -> Vec<(Ill, String)> {
-    let place = |at: &Where| match at {
-        Where::Event { stream, .. } => stream.to_string(),
-        Where::Key { stream: Some(stream), .. } => stream.to_string(),
-        Where::Erasure(_) => "erasure".to_owned(),
+fn kinds(found: &[Finding<Defect>]) -> Vec<(Defect, String)> {
+    let place = |at: &Location| match at {
+        Location::Event { stream, .. } => stream.to_string(),
+        Location::Key { stream: Some(stream), .. } => stream.to_string(),
+        Location::Erasure(_) => "erasure".to_owned(),
         other => other.to_string(),
     };
     found.iter().map(|finding| (finding.kind, place(&finding.at))).collect()
@@ -125,10 +125,10 @@ async fn an_event_of_another_vault_is_called_so_and_is_no_reason_to_stop() {
     }
     put(&bank, "user-2", event("UserMoved", r#"{"id":2,"town":"Bremen"}"#)).await.unwrap();
     let (report, found) = verify(&bank).await;
-    assert_eq!(kinds(&found), [(Ill::OtherVault, "ledger-9".into())]);
+    assert_eq!(kinds(&found), [(Defect::OtherVault, "ledger-9".into())]);
     assert_eq!((report.events.unknown, report.events.open), (0, 8));
     assert!(report.is_clean(), "two vaults may share a store");
-    let Where::Event { revision, position, .. } = &found[0].at else { panic!() };
+    let Location::Event { revision, position, .. } = &found[0].at else { panic!() };
     assert_eq!((revision.0, *position), (0, raw(&bank).await[9].position));
 }
 
@@ -148,9 +148,9 @@ async fn what_was_moved_or_edited_is_tampered_and_the_rest_is_read() {
     plant(&bank, "ledger-1", cut).await;
     let (report, found) = verify(&bank).await;
     let told = kinds(&found);
-    assert!(told.contains(&(Ill::Tampered, "ledger-2".into())), "{told:?}");
-    assert!(told.contains(&(Ill::Tampered, "ledger-1".into())), "{told:?}");
-    assert!(told.contains(&(Ill::Unreadable, "ledger-1".into())), "{told:?}");
+    assert!(told.contains(&(Defect::Tampered, "ledger-2".into())), "{told:?}");
+    assert!(told.contains(&(Defect::Tampered, "ledger-1".into())), "{told:?}");
+    assert!(told.contains(&(Defect::Unreadable, "ledger-1".into())), "{told:?}");
     assert_eq!(report.events.open, 7);
     assert_eq!(report.events.events, 10);
 }
@@ -179,7 +179,7 @@ async fn a_half_without_its_other_half_is_told() {
     let (_, found) = verify(&bank).await;
     assert_eq!(halves.len(), 2);
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found.iter().all(|finding| finding.kind == Ill::HalfMissing));
+    assert!(found.iter().all(|finding| finding.kind == Defect::HalfMissing));
     let words: BTreeSet<_> = found.iter().map(|finding| finding.what.as_str()).collect();
     assert_eq!(words.len(), 2);
 }
@@ -213,9 +213,15 @@ async fn tombstones_that_a_vault_signed_and_does_not_know_of_are_told() {
     let rolled_back = Oubliette::open(store, vault, bank_policy()).await.unwrap();
     let (_, found) = verify(&rolled_back).await;
     let note = || "note-1".to_owned();
-    assert_eq!(kinds(&found), [(Ill::ErasureUnknown, note()), (Ill::TombstoneOfLivingKey, note())]);
-    // Whoever stole a signing key must not have anybody forgotten by a cure.
-    assert!(found.iter().all(|finding| !finding.cure.contains("forget the subject")), "{found:?}");
+    assert_eq!(
+        kinds(&found),
+        [(Defect::ErasureUnknown, note()), (Defect::TombstoneOfLivingKey, note())]
+    );
+    // Whoever stole a signing key must not have anybody forgotten by a remedy.
+    assert!(
+        found.iter().all(|finding| !finding.remedy.contains("forget the subject")),
+        "{found:?}"
+    );
 }
 
 #[tokio::test]
@@ -237,9 +243,9 @@ async fn tombstones_that_are_gone_are_counted() {
     accept_gaps(&vault, "ticket 12").await.unwrap();
     let restored = Oubliette::open(store, vault, bank_policy()).await.unwrap();
     let (report, found) = verify(&restored).await;
-    let missing = [Ill::AnnouncementMissing, Ill::TombstonesMissing];
+    let missing = [Defect::AnnouncementMissing, Defect::TombstonesMissing];
     let missing = missing.map(|kind| (kind, "erasure".to_owned()));
-    let accepted = (Ill::AcceptedGap, "the vault".to_owned());
+    let accepted = (Defect::AcceptedGap, "the vault".to_owned());
     assert_eq!(kinds(&found), [&[accepted][..], &missing].concat());
     assert_eq!(found[2].what, "4 tombstones were set, 0 are there");
     assert_eq!((report.events.shredded, report.events.open), (4, 3));
@@ -259,7 +265,8 @@ async fn an_owner_whom_the_vault_does_not_know_is_told() {
     put(&old, "bankaccount-1", opened).await.unwrap();
     let now = Oubliette::open(old.store().clone(), vault, bank_policy()).await.unwrap();
     let (report, found) = verify(&now).await;
-    let both = [Ill::Ownerless, Ill::OwnerNotNoted].map(|kind| (kind, "bankaccount-1".to_owned()));
+    let both =
+        [Defect::Ownerless, Defect::OwnerNotNoted].map(|kind| (kind, "bankaccount-1".to_owned()));
     assert_eq!(kinds(&found), both);
     assert_eq!(report.vault.ownerless, 1);
     // Stated again, it is known.
@@ -309,7 +316,7 @@ async fn an_erasure_that_waits_for_its_tombstones_is_told() {
     store.refuse.store(true, Ordering::SeqCst);
     bank.forget(&subject("user-1"), "asked").await.unwrap_err();
     let (_, found) = verify(&bank).await;
-    assert_eq!(kinds(&found), [(Ill::ErasurePending, "erasure".into())]);
+    assert_eq!(kinds(&found), [(Defect::ErasurePending, "erasure".into())]);
     store.refuse.store(false, Ordering::SeqCst);
     bank.resume().await.unwrap();
     assert_eq!(kinds(&verify(&bank).await.1), []);
@@ -336,8 +343,8 @@ async fn a_damaged_row_of_the_store_is_told_and_the_rest_is_looked_at() {
     for keys_at_once in [1, 1 << 10] {
         let options = VerifyOptions { keys_at_once, ..VerifyOptions::default() };
         let (report, found) = verify_by(&bank, options).await;
-        let damaged = |at| (Ill::DamagedEvent, format!("position {at} of the event store"));
-        let tampered = (Ill::Tampered, "room-1".to_owned());
+        let damaged = |at| (Defect::DamagedEvent, format!("position {at} of the event store"));
+        let tampered = (Defect::Tampered, "room-1".to_owned());
         assert_eq!(kinds(&found), [damaged(1), damaged(3), damaged(4), tampered]);
         assert_eq!((report.events.events, report.vault.unused_keys), (2, None));
         assert!(found[0].what.contains("not UTF-8"), "{}", found[0].what);

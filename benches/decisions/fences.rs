@@ -8,7 +8,7 @@ use oubliette::{
     event::{ErasureId, KeyId, Layout, PolicyDigest},
     vault::{
         Vault,
-        internals::{Dead, Destruction, Doomed, KeyRequest, Plumbing as _},
+        internals::{Dead, Destruction, KeyRequest, Loss, Plumbing as _},
     },
 };
 
@@ -35,8 +35,8 @@ pub(crate) fn cases(bench: &mut Bench<'_>) {
             }
             keys
         });
-        let doomed = vec![Doomed { subject, dead: Dead::All }];
-        let mut destruction = Destruction::new(ErasureId::now(), doomed);
+        let losses = vec![Loss { subject, dead: Dead::All }];
+        let mut destruction = Destruction::new(ErasureId::now(), losses);
         destruction.spared = keys[..spared].iter().copied().collect();
         let start = Instant::now();
         handle.block_on(vault.destroy(&destruction, b"measured")).unwrap();

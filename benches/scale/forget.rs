@@ -9,7 +9,7 @@ use oubliette::{
     store::{EventStoreExt as _, ExpectedRevision, SqliteStore},
     vault::{
         Vault,
-        internals::{Dead, Destruction, Doomed, Plumbing as _},
+        internals::{Dead, Destruction, Loss, Plumbing as _},
     },
 };
 use serde_json::{Value, json};
@@ -89,9 +89,9 @@ pub(crate) fn alone(step: &Step, reference: &Path) -> Value {
 
 /// How long it took in seconds, and how many keys went.
 pub(crate) fn forget(runtime: &Runtime, vault: &Vault, who: &[Subject]) -> (f64, u64) {
-    let doomed = |subject: &Subject| Doomed { subject: subject.clone(), dead: Dead::All };
+    let losses = |subject: &Subject| Loss { subject: subject.clone(), dead: Dead::All };
     let erasure = ErasureId::now();
-    let destruction = Destruction::new(erasure, who.iter().map(doomed).collect());
+    let destruction = Destruction::new(erasure, who.iter().map(losses).collect());
     let begin = Instant::now();
     let destroyed = runtime.block_on(vault.destroy(&destruction, b"measured")).unwrap();
     (begin.elapsed().as_secs_f64(), destroyed.keys)

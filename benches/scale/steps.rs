@@ -10,7 +10,7 @@ use oubliette::{
     event::{KEY_ID_BYTES, KeyId},
     vault::{
         Vault,
-        internals::{InventoryEntry, KeyState, Plumbing as _},
+        internals::{InventoryEntry, KeyLookup, Plumbing as _},
     },
 };
 use serde_json::{Value, json};
@@ -111,7 +111,7 @@ impl Step {
         let (vault, took) = self.open();
         let (resident, peak) = memory();
         for id in self.sample() {
-            assert!(matches!(vault.opening_key(id), Ok(KeyState::Live { .. })), "a key is lost");
+            assert!(matches!(vault.opening_key(id), Ok(KeyLookup::Live { .. })), "a key is lost");
         }
         json!({ "seconds": took.as_secs_f64(), "resident": resident, "peak": peak })
     }
@@ -130,7 +130,7 @@ impl Step {
         let time = |ids: &[KeyId]| {
             let begin = Instant::now();
             for id in ids {
-                assert!(matches!(vault.opening_key(*id), Ok(KeyState::Live { .. })));
+                assert!(matches!(vault.opening_key(*id), Ok(KeyLookup::Live { .. })));
             }
             begin.elapsed().as_nanos() as f64 / ids.len() as f64
         };

@@ -10,13 +10,13 @@ use crate::{
     layer::{Oubliette, Specimen, TokenFate, document::Document, try_tokens},
     policy::{EventFacts, Policy},
     store::EventStore,
-    vault::{KeyState, Vault},
+    vault::{KeyLookup, Vault},
 };
 
 /// How many stored events are otherwise than a policy would have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
-pub struct Compared {
+pub struct PolicyComparison {
     /// Events that were read.
     pub events: u64,
     /// Events sealed for somebody else: forgetting whom the policy names does not reach them.
@@ -29,7 +29,7 @@ pub struct Compared {
     pub newer: u64,
 }
 
-impl Compared {
+impl PolicyComparison {
     /// Whether a forgetting under that policy would miss something, as far as this program can say.
     pub fn differs(&self) -> bool {
         self.other_subject + self.in_clear + self.owners_not_noted + self.newer > 0
@@ -42,9 +42,9 @@ impl<S: EventStore> Oubliette<S> {
     ///
     /// # Errors
     /// [`AuditError::NoVault`]; errors of a vault or a store that fails as a whole.
-    pub async fn compare_policy(&self, policy: &Policy) -> Result<Compared, AuditError> {
+    pub async fn compare_policy(&self, policy: &Policy) -> Result<PolicyComparison, AuditError> {
         let vault = self.vault().ok_or(AuditError::NoVault)?;
-        let mut compared = Compared::default();
+        let mut compared = PolicyComparison::default();
         let mut events = self.specimens();
         while let Some(specimen) = events.try_next().await? {
             compared.events += 1;
@@ -57,7 +57,7 @@ impl<S: EventStore> Oubliette<S> {
             let Some((data, sealed_for)) = opened(vault, &event, document)? else { continue };
             let facts =
                 EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
-            let seals = || policy.carve(&facts, &data, None).is_ok_and(|c| !c.parts.is_empty());
+            let seals = || policy.cut(&facts, &data, None).is_ok_and(|c| !c.parts.is_empty());
             if in_clear {
                 compared.in_clear += u64::from(seals());
             } else if !sealed_for.is_empty() {
@@ -87,7 +87,7 @@ fn opened(
     for (id, fate) in try_tokens(vault, event, &mut stored)? {
         let TokenFate::Open(plaintext) = fate else { return Ok(None) };
         parts.push(plaintext);
-        if let KeyState::Live { subject, .. } = vault.opening_key(id)? {
+        if let KeyLookup::Live { subject, .. } = vault.opening_key(id)? {
             subjects.push(subject);
         }
     }

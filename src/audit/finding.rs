@@ -41,11 +41,11 @@ pub struct Finding<K> {
     pub severity: Severity,
     /// Where it was found.
     #[serde(rename = "where")]
-    pub at: Where,
+    pub at: Location,
     /// What exactly is wrong, in words.
     pub what: String,
     /// What to do about it.
-    pub cure: &'static str,
+    pub remedy: &'static str,
     /// The signing key that what was found names, where that is what it is about. Another may have signed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signer: Option<SigningKeyId>,
@@ -53,8 +53,8 @@ pub struct Finding<K> {
 
 impl<K> Finding<K> {
     /// Where it knows more than what is to be done about most of its kind.
-    pub(super) fn cured(self, cure: &'static str) -> Self {
-        Self { cure, ..self }
+    pub(super) fn remedied(self, remedy: &'static str) -> Self {
+        Self { remedy, ..self }
     }
 
     pub(super) fn by(self, signer: impl Into<Option<SigningKeyId>>) -> Self {
@@ -66,7 +66,7 @@ impl<K> Finding<K> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Where {
+pub enum Location {
     /// In the vault as a whole.
     Vault,
     /// In a page of the vault.
@@ -118,7 +118,7 @@ pub enum Where {
     },
 }
 
-impl Where {
+impl Location {
     pub(super) fn of(event: &RecordedEvent) -> Self {
         let RecordedEvent { stream, revision, position, id, .. } = event;
         let (stream, revision) = (stream.clone(), *revision);
@@ -126,7 +126,7 @@ impl Where {
     }
 }
 
-impl fmt::Display for Where {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vault => f.write_str("the vault"),

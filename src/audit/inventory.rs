@@ -8,7 +8,7 @@ use crate::{
     event::{Category, Day, ErasureId, Generation, KeyId, Layout, StreamName, Subject, Timestamp},
     layer::Oubliette,
     store::{EventStore, StoreError},
-    vault::{Fence, InventoryEntry, KeyInfo, KeyStanding, VaultError},
+    vault::{Fence, InventoryEntry, KeyInfo, KeyState, VaultError},
 };
 
 /// Why an inventory could not be taken.
@@ -80,7 +80,7 @@ pub struct KeyRow {
     /// The generation of the subject's keys.
     pub generation: Generation,
     /// What it may be used for.
-    pub state: KeyStanding,
+    pub state: KeyState,
     /// Since when it seals: a key is made when it is first needed. `None` as long as it may not be
     /// used but for the append that it was made for.
     pub activation: Option<Timestamp>,
@@ -106,7 +106,7 @@ pub struct KeyRow {
 #[non_exhaustive]
 pub struct ForgottenRow {
     /// The state of the keys of the generations below.
-    pub state: KeyStanding,
+    pub state: KeyState,
     /// The keyed pseudonym, in hexadecimal digits. It is still a pseudonym of a person.
     pub pseudonym: String,
     /// The erasures, newest last, each with the generations that it ended (both inclusive).
@@ -172,7 +172,7 @@ impl Totals {
         match row {
             Row::Key(key) => {
                 self.keys += 1;
-                self.active += u64::from(key.state == KeyStanding::Active);
+                self.active += u64::from(key.state == KeyState::Active);
                 self.sealed_about += key.sealed_about;
                 self.ownerless += u64::from(key.ownerless);
             }
@@ -225,8 +225,8 @@ fn key_row(key: KeyInfo, declares_owners: bool) -> KeyRow {
         category: key.class.category,
         period: key.class.period,
         generation: key.generation,
-        state: key.standing,
-        activation: (key.standing != KeyStanding::PreActivation).then_some(key.created),
+        state: key.state,
+        activation: (key.state != KeyState::PreActivation).then_some(key.created),
         deactivation: key.deactivated,
         last_use: key.last_use.to_string().chars().take(10).collect(),
         sealed_about: key.sealed_about,
@@ -248,7 +248,7 @@ fn forgotten_row(fence: Fence) -> ForgottenRow {
         to,
     };
     ForgottenRow {
-        state: KeyStanding::Destroyed,
+        state: KeyState::Destroyed,
         pseudonym,
         erasures: fence.dead.into_iter().map(span).collect(),
         spared: fence.spared.into_iter().map(|(_, id)| id).collect(),
@@ -271,7 +271,7 @@ mod tests {
                 subject: Subject::new("user-1").unwrap(),
                 class,
                 generation: Generation(1),
-                standing: KeyStanding::Active,
+                state: KeyState::Active,
                 created: at,
                 deactivated: None,
                 owners: vec![],

@@ -11,8 +11,8 @@ mod finding;
 mod inventory;
 pub mod verify;
 
-pub use compare::Compared;
-pub use finding::{Finding, Severity, Where};
+pub use compare::PolicyComparison;
+pub use finding::{Finding, Location, Severity};
 pub use inventory::{AuditError, DeadSpan, ForgottenRow, KeyRow, Row, Totals, Unsealed};
 
 #[cfg(doc)]

@@ -16,10 +16,10 @@ mod nonce;
 mod plaintext;
 mod seal;
 mod sign;
-#[cfg(feature = "drill")]
-mod stray;
 mod tag;
 mod token;
+#[cfg(feature = "drill")]
+mod unbound;
 
 pub(crate) use aead::{
     Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret, wipe_stack,
@@ -37,9 +37,9 @@ pub(crate) use plaintext::{Body, Plaintext};
 pub(crate) use seal::seal_with_nonces;
 pub(crate) use seal::{SealError, SealPart, UnsealError, open, seal};
 pub(crate) use sign::SigningKey;
-#[cfg(feature = "drill")]
-pub(crate) use stray::can_read;
 pub(crate) use tag::EventTag;
 #[cfg(feature = "drill")]
 pub(crate) use token::MIN_TOKEN_BYTES;
 pub(crate) use token::{Token, TokenError};
+#[cfg(feature = "drill")]
+pub(crate) use unbound::can_read;

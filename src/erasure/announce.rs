@@ -13,7 +13,7 @@ use crate::{
         ErasureId, EventId, JsonError, Previous, Statement, StreamName, Timestamp,
     },
     store::StoreError,
-    vault::{History, Vault, VaultError, Verdict, Vouched},
+    vault::{Decision, History, Vault, VaultError, Vouched},
 };
 
 /// Why something that says it is an announcement of this vault does not count.
@@ -24,9 +24,9 @@ pub(crate) enum Uncounted {
     /// It opens, so that a holder of the vault or of a backup made it, and is signed by a key that the
     /// vault does not know: an earlier restoration of the same backup, or whoever found one. What it says,
     /// if this program understands it.
-    Stranger(Result<Box<Verdict>, Beyond>),
+    Stranger(Result<Box<Decision>, Beyond>),
     /// It opens, and is signed by a key of the vault's that somebody else has as well.
-    Compromised(Box<Verdict>),
+    Compromised(Box<Decision>),
     /// This vault signed it, and this program does not carry out what it says.
     Beyond(Beyond),
     /// This vault signed it, and cannot open it: it was put back to before the eras for which it is
@@ -41,15 +41,15 @@ pub(super) struct Draft<'a> {
     pub(super) at: Timestamp,
     pub(super) statement: Option<(Statement, &'a SigningKey)>,
     pub(super) distrust: Option<Distrust>,
-    pub(super) verdict: &'a Verdict,
+    pub(super) decision: &'a Decision,
 }
 
 impl<'a> Draft<'a> {
     /// That of an erasure.
-    pub(super) fn of(verdict: &'a Verdict) -> Self {
-        let (about, at) = (verdict.erasure.0, verdict.erasure.at());
+    pub(super) fn of(decision: &'a Decision) -> Self {
+        let (about, at) = (decision.erasure.0, decision.erasure.at());
         let kind = AnnouncementKind::Erasure;
-        Self { kind, about, at, statement: None, distrust: None, verdict }
+        Self { kind, about, at, statement: None, distrust: None, decision }
     }
 
     /// Seals it for this vault, and signs it by the key that signs now, or by another. `previous`: the tips; `None`: it
@@ -85,7 +85,10 @@ impl<'a> Draft<'a> {
             let odd = |error: JsonError| VaultError::Storage(Box::new(error));
             let draft = Announcement::new(id, &body).map_err(odd)?;
             let mut sealed = String::new();
-            base64url::encode(&vault.seal_verdict(self.verdict, &draft.associated())?, &mut sealed);
+            base64url::encode(
+                &vault.seal_decision(self.decision, &draft.associated())?,
+                &mut sealed,
+            );
             let proof = prover.map(|key| key.sign(&draft.proof_bytes()));
             let body = Body { sealed, proof, ..body };
             let unsigned = Announcement::new(id, &body).map_err(odd)?;
@@ -128,7 +131,7 @@ impl Chain {
 pub(crate) fn open(
     said: &Announcement,
     vault: &Vault,
-) -> Result<Result<Verdict, Uncounted>, VaultError> {
+) -> Result<Result<Decision, Uncounted>, VaultError> {
     vault.with_signing_history(|history| judge(said, history, vault))
 }
 
@@ -137,9 +140,9 @@ pub(super) fn judge(
     said: &Announcement,
     history: &History,
     vault: &Vault,
-) -> Result<Verdict, Uncounted> {
+) -> Result<Decision, Uncounted> {
     open_by(said, history, |erasure, associated, sealed| {
-        vault.open_verdict(erasure, associated, sealed)
+        vault.open_decision(erasure, associated, sealed)
     })
 }
 
@@ -148,8 +151,8 @@ pub(super) fn judge(
 pub(super) fn open_by(
     said: &Announcement,
     history: &History,
-    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Verdict>, VaultError>,
-) -> Result<Verdict, Uncounted> {
+    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Decision>, VaultError>,
+) -> Result<Decision, Uncounted> {
     if let Err(beyond) = said.body()
         && history.is_word(said)
     {
@@ -160,13 +163,15 @@ pub(super) fn open_by(
         return Err(Uncounted::Unsigned);
     }
     match (vouched, content(said, open)) {
-        (Vouched::Ours, Some(Ok(verdict))) => Ok(verdict),
+        (Vouched::Ours, Some(Ok(decision))) => Ok(decision),
         // The vault said it, so it is not passed over.
         (Vouched::Ours, Some(Err(beyond))) => Err(Uncounted::Beyond(beyond)),
         (Vouched::Ours, None) => Err(Uncounted::TooNew),
         // Nor is what a vault may have said that came from the same backup.
         (Vouched::UnknownKey, Some(content)) => Err(Uncounted::Stranger(content.map(Box::new))),
-        (Vouched::Compromised, Some(Ok(verdict))) => Err(Uncounted::Compromised(Box::new(verdict))),
+        (Vouched::Compromised, Some(Ok(decision))) => {
+            Err(Uncounted::Compromised(Box::new(decision)))
+        }
         (Vouched::Forged | Vouched::Compromised | Vouched::UnknownKey, _) => {
             Err(Uncounted::Unsigned)
         }
@@ -176,8 +181,8 @@ pub(super) fn open_by(
 /// What an announcement says, as far as it is sealed. `None`: it does not open.
 fn content(
     said: &Announcement,
-    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Verdict>, VaultError>,
-) -> Option<Result<Verdict, Beyond>> {
+    open: impl Fn(ErasureId, &[u8], &[u8]) -> Result<Option<Decision>, VaultError>,
+) -> Option<Result<Decision, Beyond>> {
     let body = said.body();
     // Whether it opens does not depend on what it is about.
     let erasure = ErasureId(body.map_or(Uuid::nil(), |body| body.about));
@@ -190,8 +195,8 @@ fn content(
     }
     match opened {
         Ok(None) => None,
-        Ok(Some(verdict)) if ErasureRecord::replayed(erasure, &verdict.note).is_ok() => {
-            Some(Ok(verdict))
+        Ok(Some(decision)) if ErasureRecord::replayed(erasure, &decision.record).is_ok() => {
+            Some(Ok(decision))
         }
         Err(VaultError::NewerFormat { found, .. }) => Some(Err(Beyond::Format(found.to_string()))),
         Ok(Some(_)) | Err(_) => Some(Err(Beyond::Form)),
@@ -200,8 +205,9 @@ fn content(
 
 /// Whether a holder of the vault, or of one of its backups, sealed it for who signs it.
 pub(crate) fn opens(said: &Announcement, vault: &Vault) -> bool {
-    let open =
-        |erasure, associated: &[u8], sealed: &[u8]| vault.open_verdict(erasure, associated, sealed);
+    let open = |erasure, associated: &[u8], sealed: &[u8]| {
+        vault.open_decision(erasure, associated, sealed)
+    };
     content(said, open).is_some()
 }
 
@@ -218,7 +224,7 @@ pub fn unsuitable(backup: &VerifiedBackup, said: &[Announcement]) -> Unsuitable 
     let (mut odd, mut compromised) = (0, 0);
     for said in erasures {
         let opened = open_by(said, &history, |erasure, associated, sealed| {
-            backup.open_verdict(erasure, associated, sealed)
+            backup.open_decision(erasure, associated, sealed)
         });
         match opened {
             Ok(_) => {}

@@ -13,7 +13,7 @@ use super::{ErasureError, Plan};
 use crate::{
     crypto::{RandomError, Secret, base64url, random_secret},
     event::{ErasureId, EventId, StreamName, Timestamp, framed},
-    vault::{NoteKind, Vault, notes},
+    vault::{MemoKind, Vault, memos},
 };
 
 /// An erasure that is decided and not yet done.
@@ -120,29 +120,29 @@ impl Journal {
     }
 
     fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, ErasureError> {
-        let journal: Option<Self> = notes::from_json(NoteKind::Journal, note).ok();
+        let journal: Option<Self> = memos::from_json(MemoKind::Journal, note).ok();
         let journal = journal.filter(|journal| journal.erasure == erasure);
         journal.ok_or(ErasureError::BadJournal(erasure))
     }
 
     /// The journal of an erasure, if it is under way.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
-        let note = vault.note(NoteKind::Journal, erasure.0.into_bytes())?;
+        let note = vault.memo(MemoKind::Journal, erasure.0.into_bytes())?;
         note.map(|note| Self::read(erasure, &note)).transpose()
     }
 
     pub(super) async fn write(&self, vault: &Vault) -> Result<(), ErasureError> {
-        let note = notes::to_json(self)?;
-        Ok(vault.put_note(NoteKind::Journal, self.erasure.0.into_bytes(), &note).await?)
+        let note = memos::to_json(self)?;
+        Ok(vault.put_memo(MemoKind::Journal, self.erasure.0.into_bytes(), &note).await?)
     }
 
     pub(super) async fn remove(&self, vault: &Vault) -> Result<(), ErasureError> {
-        Ok(vault.remove_note(NoteKind::Journal, self.erasure.0.into_bytes()).await?)
+        Ok(vault.remove_memo(MemoKind::Journal, self.erasure.0.into_bytes()).await?)
     }
 
     /// The erasures under way, oldest first.
     pub(super) fn all(vault: &Vault) -> Result<Vec<Self>, ErasureError> {
-        let found = vault.notes(NoteKind::Journal)?.into_iter();
+        let found = vault.memos(MemoKind::Journal)?.into_iter();
         let read = found.map(|(id, note)| Self::read(ErasureId(Uuid::from_bytes(id)), &note));
         let mut journals = read.collect::<Result<Vec<_>, _>>()?;
         journals.sort_by_key(|journal| journal.erasure);
@@ -279,26 +279,26 @@ impl ErasureRecord {
         serde_json::from_slice::<Self>(note).map_or(0, |record| record.attempt)
     }
 
-    pub(super) fn to_note(&self) -> Result<Zeroizing<Vec<u8>>, ErasureError> {
-        Ok(notes::to_json(self)?)
+    pub(super) fn to_memo(&self) -> Result<Zeroizing<Vec<u8>>, ErasureError> {
+        Ok(memos::to_json(self)?)
     }
 
     /// The record of an erasure in its note, or in the copy of that in an announcement.
     pub(crate) fn read(erasure: ErasureId, note: &[u8]) -> Result<Self, ErasureError> {
-        let record: Option<Self> = notes::from_json(NoteKind::Erasure, note).ok();
+        let record: Option<Self> = memos::from_json(MemoKind::Erasure, note).ok();
         let record = record.filter(|record| record.erasure == erasure);
         record.ok_or(ErasureError::BadRecord(erasure))
     }
 
     /// The record of one erasure.
     pub(super) fn find(vault: &Vault, erasure: ErasureId) -> Result<Option<Self>, ErasureError> {
-        let note = vault.note(NoteKind::Erasure, erasure.0.into_bytes())?;
+        let note = vault.memo(MemoKind::Erasure, erasure.0.into_bytes())?;
         note.map(|note| Self::read(erasure, &note)).transpose()
     }
 
     /// The records of all erasures, oldest first.
     pub(crate) fn all(vault: &Vault) -> Result<Vec<Self>, ErasureError> {
-        let found = vault.notes(NoteKind::Erasure)?.into_iter();
+        let found = vault.memos(MemoKind::Erasure)?.into_iter();
         let read = found.map(|(id, note)| Self::read(ErasureId(Uuid::from_bytes(id)), &note));
         let mut records = read.collect::<Result<Vec<_>, _>>()?;
         records.sort_by_key(|record| record.erasure);

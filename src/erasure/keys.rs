@@ -23,7 +23,7 @@ use crate::{
     },
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
-    vault::{History, KeyOrigin, PinnedSuccessor, Successor, Vault, Verdict},
+    vault::{Decision, History, KeyOrigin, PinnedSuccessor, Successor, Vault},
 };
 
 /// How many announcements are made again in one append.
@@ -295,12 +295,13 @@ impl Statements {
     ) -> Result<Announcement, ErasureError> {
         let at = Timestamp::now();
         let about = at.new_uuid();
-        let verdict = Verdict { erasure: ErasureId(about), taken: Vec::new(), note: Vec::new() };
+        let decision =
+            Decision { erasure: ErasureId(about), taken: Vec::new(), record: Vec::new() };
         let (statement, distrust) = match said {
             Said::Statement(statement, prover) => (Some((statement, prover)), None),
             Said::Distrust(distrust) => (None, Some(distrust)),
         };
-        let draft = Draft { kind, about, at, statement, distrust, verdict: &verdict };
+        let draft = Draft { kind, about, at, statement, distrust, decision: &decision };
         self.0.say(draft, vault, EventId::random(), by)
     }
 
@@ -348,7 +349,7 @@ pub(super) async fn say_due<S: EventStore>(
             Ok(()) => vault.has_said(said.id()).await?,
             Err(Untold::Store(error)) if refuses(&error) => {
                 tracing::warn!(
-                    %error,
+                    error = %crate::words::chain(&error),
                     "the event store does not take announcements: a vault that is put back will not \
                      learn of the change of its signing key from it"
                 );
@@ -370,11 +371,11 @@ async fn announce_again<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
 ) -> Result<(), ErasureError> {
-    for verdicts in vault.verdicts() {
-        for some in verdicts?.chunks(AT_ONCE) {
+    for decisions in vault.decisions() {
+        for some in decisions?.chunks(AT_ONCE) {
             // Others may say something meanwhile.
             let mut chain = Chain::behind(Mark::load(vault)?.tips());
-            let mut say = |verdict| chain.say(Draft::of(verdict), vault, EventId::random(), None);
+            let mut say = |decision| chain.say(Draft::of(decision), vault, EventId::random(), None);
             let said = some.iter().map(&mut say).collect::<Result<Vec<_>, _>>()?;
             let appended = append(layer, vault, &said).await;
             appended.map_err(|untold| untold.or(ErasureError::RepeatPending))?;
@@ -398,7 +399,7 @@ async fn set_tombstones_again<S: EventStore>(
         }
         Err(Untold::Store(error)) => {
             tracing::warn!(
-                vault = %vault.id(), %error,
+                vault = %vault.id(), error = %crate::words::chain(&error),
                 "not all tombstones could be set again under the present key; it is tried again when the layer opens"
             );
             Ok(())

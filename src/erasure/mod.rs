@@ -23,7 +23,7 @@
 //! `docs/architecture.md` shows the same steps with the same numbers.
 
 mod announce;
-mod doom;
+mod cascade;
 mod error;
 mod journal;
 mod keys;

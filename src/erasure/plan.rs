@@ -25,11 +25,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ErasureError, ForgetOptions,
-    doom::{Doom, Fates, Stays},
+    cascade::{Cascade, Fall, Stays},
 };
 use crate::{
     event::{Cause, ErasureId, EventId, Generation, StreamName, Subject},
-    vault::{Backup, Dead, Epoch, KeyInfo, MirrorState, Standing, Vault, VaultError},
+    vault::{Backup, Dead, KeyInfo, MirrorState, SubjectState, Tenure, Vault, VaultError},
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
@@ -249,12 +249,12 @@ impl fmt::Display for Kept {
 }
 
 impl Plan {
-    /// What forgetting a subject takes along: see [`Fates`].
+    /// What forgetting a subject takes along: see [`Cascade`].
     ///
     /// Blocks for page reads.
     pub(super) fn make(vault: &Vault, subject: &Subject) -> Result<Self, ErasureError> {
-        let standing = vault.standing(subject)?;
-        if let Some(fence) = &standing.fence
+        let state = vault.subject_state(subject)?;
+        if let Some(fence) = &state.fence
             && fence.closed
             // One that was spared may be lost, and is to be forgotten as well.
             && fence.spared.is_empty()
@@ -264,8 +264,8 @@ impl Plan {
             let not_reached = NotReached::by_erasure_of(vault, subject)?;
             return Ok(Self { not_reached, ..Self::nothing(subject, already) });
         }
-        let fates = Fates::of(vault, subject)?;
-        let mut plan = Self::gather(vault, subject, fates.doomed)?;
+        let fates = Cascade::of(vault, subject)?;
+        let mut plan = Self::gather(vault, subject, fates.losses)?;
         plan.find_open(vault, &fates.stays)?;
         // Of an earlier erasure, before they came back.
         for late in NotReached::by_erasure_of(vault, subject)? {
@@ -294,8 +294,8 @@ impl Plan {
         let mut open = BTreeSet::new();
         let stay = stays.iter().map(|stays| &stays.subject);
         for subject in stay.chain(in_part.map(|affected| &affected.subject)) {
-            let standing = vault.standing(subject)?;
-            let claims = standing.epochs.iter().flat_map(Epoch::open_claims);
+            let state = vault.subject_state(subject)?;
+            let claims = state.tenures.iter().flat_map(Tenure::open_claims);
             open.extend(claims.map(|event| (subject.clone(), event)));
         }
         let not_reached = |(subject, event)| NotReached { subject, event, owner_forgotten: false };
@@ -327,37 +327,37 @@ impl Plan {
     fn gather(
         vault: &Vault,
         subject: &Subject,
-        doomed: Vec<(Subject, Doom)>,
+        losses: Vec<(Subject, Fall)>,
     ) -> Result<Self, ErasureError> {
         let mut subjects = Vec::new();
         let mut streams: BTreeMap<StreamName, AffectedStream> = BTreeMap::new();
-        for (who, doom) in doomed {
-            let dies = |key: &KeyInfo| match &doom.spans {
+        for (who, cascade) in losses {
+            let dies = |key: &KeyInfo| match &cascade.spans {
                 None => true,
                 Some(spans) => {
                     spans.iter().any(|(from, to)| (*from..=*to).contains(&key.generation))
                 }
             };
             let keys: Vec<KeyInfo> = vault.keys_of(&who)?.into_iter().filter(dies).collect();
-            let cause = if doom.depth == 0 { Cause::Request } else { Cause::OwnerForgotten };
+            let cause = if cascade.depth == 0 { Cause::Request } else { Cause::OwnerForgotten };
             let own = who.stream();
             let empty = |stream: StreamName| AffectedStream {
                 stream,
                 cause,
-                depth: doom.depth,
+                depth: cascade.depth,
                 keys: vec![],
                 sealed_about: 0,
                 own: false,
             };
-            if doom.spans.is_none() {
+            if cascade.spans.is_none() {
                 // Without a key of its own, too: a wholly public stream is affected as well.
                 streams.entry(own.clone()).or_insert_with(|| empty(own)).own = true;
             }
             for key in &keys {
                 let stream =
                     streams.entry(key.stream.clone()).or_insert_with(|| empty(key.stream.clone()));
-                if doom.depth < stream.depth {
-                    (stream.depth, stream.cause) = (doom.depth, cause);
+                if cascade.depth < stream.depth {
+                    (stream.depth, stream.cause) = (cascade.depth, cause);
                 }
                 stream.keys.push(key.id.to_string());
                 stream.sealed_about += key.sealed_about;
@@ -365,9 +365,9 @@ impl Plan {
             subjects.push(AffectedSubject {
                 begun: begun(vault, &who)?,
                 subject: who,
-                depth: doom.depth,
-                through: doom.through,
-                generations: doom.spans,
+                depth: cascade.depth,
+                through: cascade.through,
+                generations: cascade.spans,
                 keys: keys.len() as u64,
             });
         }
@@ -480,12 +480,12 @@ impl Plan {
     }
 
     /// Who dies with which generations, in the vault's words.
-    pub(super) fn doomed(&self) -> Vec<crate::vault::Doomed> {
-        let doomed = |affected: &AffectedSubject| crate::vault::Doomed {
+    pub(super) fn losses(&self) -> Vec<crate::vault::Loss> {
+        let losses = |affected: &AffectedSubject| crate::vault::Loss {
             subject: affected.subject.clone(),
             dead: affected.generations.clone().map_or(Dead::All, Dead::Spans),
         };
-        self.subjects.iter().map(doomed).collect()
+        self.subjects.iter().map(losses).collect()
     }
 }
 
@@ -527,15 +527,15 @@ impl AffectedStream {
 
 /// Whether the vault never heard of a subject, but as somebody's owner.
 fn is_unknown(vault: &Vault, subject: &Subject) -> Result<bool, VaultError> {
-    let standing = vault.standing(subject)?;
-    Ok(standing == Standing::default() && vault.keys_of(subject)?.is_empty())
+    let state = vault.subject_state(subject)?;
+    Ok(state == SubjectState::default() && vault.keys_of(subject)?.is_empty())
 }
 
 /// The newest generation that a subject began, as far as it is settled.
 fn begun(vault: &Vault, subject: &Subject) -> Result<Generation, ErasureError> {
-    let standing = vault.standing(subject)?;
-    let epochs = standing.epochs.iter().filter(|epoch| epoch.unsettled.is_none());
-    let dead = standing.fence.iter().flat_map(|fence| fence.dead.iter().map(|&(_, to, _)| to));
-    let begun = epochs.map(|epoch| epoch.from).chain(dead).chain(standing.current).max();
+    let state = vault.subject_state(subject)?;
+    let tenures = state.tenures.iter().filter(|tenure| tenure.unsettled.is_none());
+    let dead = state.fence.iter().flat_map(|fence| fence.dead.iter().map(|&(_, to, _)| to));
+    let begun = tenures.map(|tenure| tenure.from).chain(dead).chain(state.current).max();
     Ok(begun.unwrap_or(Generation::FIRST))
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     event::{Subject, normalized},
-    policy::guard::{Looks, check_text},
+    policy::personal_data::{PersonalData, check_text},
 };
 
 /// Why a reason is refused. It is not repeated.
@@ -19,7 +19,7 @@ pub enum UnfitReason {
         "the reason holds {0}, and it is kept for good with the record of the erasure, which names \
          nobody; write the number of the request or ticket instead"
     )]
-    Personal(Looks),
+    Personal(PersonalData),
     /// It names who is to be forgotten.
     #[error(
         "the reason names the subject, and it is kept for good with the record of the erasure, which \
@@ -78,11 +78,11 @@ mod tests {
         let decomposed = check_reason("user-e\u{301} asked", &accented);
         assert_eq!(decomposed, Err(UnfitReason::NamesTheSubject));
         for (personal, looks) in [
-            ("anna@example.org asked", Looks::Email),
-            ("mail from <anna@example.org>", Looks::Email),
-            ("account DE89 3704 0044 0532 0130 00", Looks::Iban),
-            ("called from +49 170 1234567", Looks::Phone),
-            ("card 4111 1111 1111 1111", Looks::Card),
+            ("anna@example.org asked", PersonalData::Email),
+            ("mail from <anna@example.org>", PersonalData::Email),
+            ("account DE89 3704 0044 0532 0130 00", PersonalData::Iban),
+            ("called from +49 170 1234567", PersonalData::Phone),
+            ("card 4111 1111 1111 1111", PersonalData::Card),
         ] {
             assert_eq!(check(personal), Some(UnfitReason::Personal(looks)), "{personal}");
         }

@@ -20,7 +20,7 @@ use crate::{
     event::{ErasureId, EventId, KeyId, RecordedEvent, StreamName, Subject},
     layer::{EventRef, Layer, document::Document, tombstone},
     store::{Append, EventStore, ReadAllOptions, StoreError},
-    vault::{History, KeyOrigin, KeyState, Tagged, Vault, VaultError},
+    vault::{History, KeyLookup, KeyOrigin, Tagged, Vault, VaultError},
 };
 
 /// Reads the whole store, and sets each tombstone that is due and not there. Repeatable: what an earlier call set counts as
@@ -141,7 +141,7 @@ impl<'a> Told<'a> {
             return Ok(());
         }
         if self.seen.insert(stream.clone())
-            && let Some(fence) = vault.standing(&Subject::of(stream))?.fence
+            && let Some(fence) = vault.subject_state(&Subject::of(stream))?.fence
         {
             for (_, _, erasure) in fence.dead {
                 self.dead.entry((stream.clone(), erasure)).or_default();
@@ -156,7 +156,7 @@ impl<'a> Told<'a> {
         }
         for id in ids {
             match vault.opening_key(id) {
-                Ok(KeyState::Shredded { erasure }) if vault.may_be_key_of(id, stream)? => {
+                Ok(KeyLookup::Shredded { erasure }) if vault.may_be_key_of(id, stream)? => {
                     self.dead.entry((stream.clone(), erasure)).or_default().insert(id);
                 }
                 Ok(_) | Err(VaultError::KeyMissing(_)) => {}

@@ -221,7 +221,7 @@ impl<S: EventStore> Oubliette<S> {
             // What is due needs nobody's decision, and a change of the signing key may be what ends a theft.
             let said = say_due(&layer, vault).await;
             if let (Err(_), Err(error)) = (&looked, &said) {
-                tracing::warn!(%error, "what the vault has to say is still to be announced");
+                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say is still to be announced");
             }
             looked?;
             let resumed = resume(&layer, vault, None).await;
@@ -282,7 +282,7 @@ async fn forget<S: EventStore>(
         // Somebody else's erasure waits for the store: that must not keep this subject's keys
         // alive. One of this subject's own is not decided twice, whatever the options are now.
         Err(error) if error.is_pending() && decided(vault, subject)?.is_none() => {
-            tracing::warn!(%error, "an earlier erasure waits for the event store");
+            tracing::warn!(error = %crate::words::chain(&error), "an earlier erasure waits for the event store");
             waits = Some(error);
         }
         // It will be told of this erasure, too.
@@ -452,8 +452,8 @@ async fn resume_one<S: EventStore>(
         journal.try_anew();
         journal.write(vault).await?;
     }
-    let doomed = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
-    closure.extend(&doomed.collect::<Vec<_>>()).await;
+    let losses = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
+    closure.extend(&losses.collect::<Vec<_>>()).await;
     carry_out(layer, vault, &mut journal, Some(closure), &|_| {}).await
 }
 
@@ -465,16 +465,16 @@ async fn carry_out<S: EventStore>(
     closure: Option<Closure>,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Erased, ErasureError> {
-    let doomed = journal.plan.doomed();
+    let losses = journal.plan.losses();
     let closure = match closure {
         Some(closure) => closure,
         None => {
             vault
-                .close(&doomed.iter().map(|doomed| doomed.subject.clone()).collect::<Vec<_>>())
+                .close(&losses.iter().map(|losses| losses.subject.clone()).collect::<Vec<_>>())
                 .await
         }
     };
-    let destruction = Destruction::new(journal.erasure, doomed);
+    let destruction = Destruction::new(journal.erasure, losses);
     let mut mark = Mark::load(vault)?;
     let mut record = match ErasureRecord::find(vault, journal.erasure)? {
         Some(record) => record,
@@ -485,7 +485,7 @@ async fn carry_out<S: EventStore>(
             ErasureRecord { destroyed: true, ..record }
         }
     };
-    let destroyed = vault.destroy(&destruction, &record.to_note()?).await?;
+    let destroyed = vault.destroy(&destruction, &record.to_memo()?).await?;
     drop(closure);
     record.epoch.get_or_insert(destroyed.epoch);
 
@@ -496,12 +496,12 @@ async fn carry_out<S: EventStore>(
         return Err(error);
     }
 
-    use crate::vault::NoteKind::Erasure;
+    use crate::vault::MemoKind::Erasure;
     record.done = true;
-    let done = record.to_note()?;
+    let done = record.to_memo()?;
     // Asked for together, they are written together.
     let (noted, marked) = tokio::join!(
-        vault.put_note(Erasure, journal.erasure.0.into_bytes(), &done),
+        vault.put_memo(Erasure, journal.erasure.0.into_bytes(), &done),
         mark.save(vault),
     );
     noted.and(marked)?;
@@ -583,7 +583,7 @@ fn refuse_unknown(vault: &Vault, plan: &Plan) -> Result<(), ErasureError> {
         || plan.subjects.len() > 1
         || !plan.kept.is_empty()
         || !plan.not_reached.is_empty()
-        || vault.standing(&plan.subject)?.fence.is_some();
+        || vault.subject_state(&plan.subject)?.fence.is_some();
     if known { Ok(()) } else { Err(ErasureError::UnknownSubject(plan.subject.clone())) }
 }
 

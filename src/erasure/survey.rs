@@ -16,7 +16,7 @@ use crate::{
     },
     policy::EventFacts,
     store::{Direction, EventStore, EventStoreExt, ReadOptions, StoreError},
-    vault::{KeyState, Tagged, Vault},
+    vault::{KeyLookup, Tagged, Vault},
 };
 
 /// How closely to look.
@@ -36,9 +36,9 @@ pub(super) async fn survey<S: EventStore>(
     plan: &mut Plan,
     look: Look,
 ) -> Result<(), StoreError> {
-    let doomed: HashSet<Subject> =
+    let losses: HashSet<Subject> =
         plan.subjects.iter().map(|affected| affected.subject.clone()).collect();
-    let survey = Survey { layer, vault, doomed };
+    let survey = Survey { layer, vault, losses };
     plan.owners_unknown = layer.may_miss_owners(vault).map_err(CodecError::from)?;
     for affected in &plan.streams {
         let stream = &affected.stream;
@@ -68,7 +68,7 @@ pub(super) async fn survey<S: EventStore>(
 struct Survey<'a, S> {
     layer: &'a Layer<S>,
     vault: &'a Vault,
-    doomed: HashSet<Subject>,
+    losses: HashSet<Subject>,
 }
 
 /// What is found in a stream.
@@ -149,8 +149,8 @@ impl<S: EventStore> Survey<'_, S> {
         }
         for &id in &found.keys {
             // What is gone, or lost, is nobody's any more.
-            if let Ok(KeyState::Live { subject, .. }) = self.vault.opening_key(id)
-                && !self.doomed.contains(&subject)
+            if let Ok(KeyLookup::Live { subject, .. }) = self.vault.opening_key(id)
+                && !self.losses.contains(&subject)
             {
                 *found.foreign.entry(subject).or_default() += 1;
             }
@@ -239,8 +239,8 @@ impl<S: EventStore> Survey<'_, S> {
         let Some(data) = data else { return false };
         let RecordedEvent { stream, event_type, .. } = event;
         let facts = EventFacts { stream, event_type, subject: None };
-        match self.layer.policy().carve(&facts, data, metadata) {
-            Ok(carved) => carved.parts.iter().any(|part| self.doomed.contains(&part.subject)),
+        match self.layer.policy().cut(&facts, data, metadata) {
+            Ok(cut) => cut.parts.iter().any(|part| self.losses.contains(&part.subject)),
             Err(_) => true,
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     layer::Oubliette,
     policy::Policy,
     store::{Append, EventStore, ExpectedRevision, MemoryStore},
-    vault::{NoteKind, Successor, Vault, VaultError, notes},
+    vault::{MemoKind, Successor, Vault, VaultError, memos},
 };
 
 /// An announcement with these members, signed by the vault if it is to be.
@@ -200,14 +200,14 @@ async fn no_id_in_a_strangers_event_closes_the_vault() {
 /// The vault was put back to between two attempts, and to before the eras for which the second is sealed.
 #[tokio::test]
 async fn an_attempt_that_opens_does_not_answer_for_one_that_does_not() {
-    use crate::vault::{Dead, Destruction, Doomed};
+    use crate::vault::{Dead, Destruction, Loss};
     let erasure = crate::event::ErasureId::now();
     let said_of = |vault: &Vault, record: &ErasureRecord| {
         let subject = crate::event::Subject::new("user-1").unwrap();
-        let doomed = vec![Doomed { subject, dead: Dead::All }];
-        let destruction = Destruction::new(erasure, doomed);
-        let verdict = vault.verdict(&destruction, &record.to_note().unwrap()).unwrap();
-        let draft = super::announce::Draft::of(&verdict);
+        let losses = vec![Loss { subject, dead: Dead::All }];
+        let destruction = Destruction::new(erasure, losses);
+        let decision = vault.decision(&destruction, &record.to_memo().unwrap()).unwrap();
+        let draft = super::announce::Draft::of(&decision);
         draft.say(vault, EventId::random(), Some(&[]), None).unwrap()
     };
     let first = ErasureRecord { keys: 3, subjects: 2, ..ErasureRecord::attempted(erasure, 1) };
@@ -287,7 +287,7 @@ async fn no_announcement_has_a_member_id() {
 /// Which of two genuine statements of one erasure counts: an attacker who writes to the store chose it.
 #[tokio::test]
 async fn the_last_attempt_says_what_was_spared_in_whatever_order_the_store_has_them() {
-    use crate::vault::{Dead, Destruction, Doomed, KeyState};
+    use crate::vault::{Dead, Destruction, KeyLookup, Loss};
     for (spares_first, lives) in [(false, true), (true, false)] {
         for order in [[0, 1], [1, 0]] {
             for at_once in [true, false] {
@@ -309,16 +309,16 @@ async fn the_last_attempt_says_what_was_spared_in_whatever_order_the_store_has_t
                 let said: Vec<_> = [1, 2]
                     .into_iter()
                     .map(|attempt| {
-                        let doomed = vec![Doomed { subject: who.clone(), dead: Dead::All }];
+                        let losses = vec![Loss { subject: who.clone(), dead: Dead::All }];
                         let spares = (attempt == 1) == spares_first;
                         let spared = keys.iter().take(1).map(|key| key.id).filter(|_| spares);
                         let spared = spared.collect();
                         let destruction =
-                            Destruction { spared, ..Destruction::new(erasure, doomed) };
+                            Destruction { spared, ..Destruction::new(erasure, losses) };
                         let record = ErasureRecord::attempted(erasure, attempt);
-                        let verdict =
-                            vault.verdict(&destruction, &record.to_note().unwrap()).unwrap();
-                        let draft = super::announce::Draft::of(&verdict);
+                        let decision =
+                            vault.decision(&destruction, &record.to_memo().unwrap()).unwrap();
+                        let draft = super::announce::Draft::of(&decision);
                         draft.say(&vault, EventId::random(), Some(&[]), None).unwrap()
                     })
                     .collect();
@@ -330,9 +330,9 @@ async fn the_last_attempt_says_what_was_spared_in_whatever_order_the_store_has_t
                     super::replay(&vault, some.to_vec()).await.unwrap();
                 }
                 let state = vault.opening_key(keys[0].id);
-                let live = matches!(state, Ok(KeyState::Live { .. }));
+                let live = matches!(state, Ok(KeyLookup::Live { .. }));
                 assert_eq!(live, lives && !dies_first, "{spares_first} {order:?} {at_once}");
-                assert!(!matches!(vault.opening_key(keys[1].id), Ok(KeyState::Live { .. })));
+                assert!(!matches!(vault.opening_key(keys[1].id), Ok(KeyLookup::Live { .. })));
             }
         }
     }
@@ -365,47 +365,48 @@ async fn no_other_bytes_are_read_for_a_journal_a_record_or_a_mark() {
     let mut journal = Journal::new(erasure, "ticket 1".to_owned(), plan).unwrap();
     journal.try_anew();
     journal.tombstone_anew(&StreamName::new("a").unwrap());
-    let text = notes::to_json(&journal).unwrap();
+    let text = memos::to_json(&journal).unwrap();
     let optional = ["taken", "through", "already", "generations"];
     let present: Vec<_> = optional
         .into_iter()
         .filter(|name| String::from_utf8_lossy(&text).contains(&format!("\"{name}\":")))
         .collect();
     assert!(present.contains(&"taken") && present.contains(&"through"));
-    let kind = NoteKind::Journal;
-    notes::tests::is_strict(kind, &text, &present, |text| {
-        let read: Journal = notes::from_json(kind, text).ok()?;
-        Some(notes::to_json(&read).unwrap())
+    let kind = MemoKind::Journal;
+    memos::tests::is_strict(kind, &text, &present, |text| {
+        let read: Journal = memos::from_json(kind, text).ok()?;
+        Some(memos::to_json(&read).unwrap())
     });
 
     let done = bank.forget(&subject, "ticket 1").await.unwrap().erasure;
     let record = ErasureRecord::find(&vault, done).unwrap().unwrap();
-    let kind = NoteKind::Erasure;
-    notes::tests::is_strict(kind, &record.to_note().unwrap(), &["epoch"], |text| {
-        let read: ErasureRecord = notes::from_json(kind, text).ok()?;
-        Some(read.to_note().unwrap())
+    let kind = MemoKind::Erasure;
+    memos::tests::is_strict(kind, &record.to_memo().unwrap(), &["epoch"], |text| {
+        let read: ErasureRecord = memos::from_json(kind, text).ok()?;
+        Some(read.to_memo().unwrap())
     });
-    assert!(ErasureRecord::read(erasure, &record.to_note().unwrap()).is_err(), "of another");
+    assert!(ErasureRecord::read(erasure, &record.to_memo().unwrap()).is_err(), "of another");
 
-    let kind = NoteKind::Witness;
-    let mark = vault.note(kind, [0; 16]).unwrap().unwrap();
-    notes::tests::is_strict(kind, &mark, &["at", "tips", "seen"], |text| {
-        let read: Mark = notes::from_json(kind, text).ok()?;
-        Some(notes::to_json(&read).unwrap())
+    let kind = MemoKind::Witness;
+    let mark = vault.memo(kind, [0; 16]).unwrap().unwrap();
+    memos::tests::is_strict(kind, &mark, &["at", "tips", "seen"], |text| {
+        let read: Mark = memos::from_json(kind, text).ok()?;
+        Some(memos::to_json(&read).unwrap())
     });
 }
 
 /// What it takes is understood, what is noted of it is not: a later outcome, say.
 #[tokio::test]
 async fn an_announcement_whose_record_is_not_understood_closes_the_layer() {
-    use crate::vault::{Dead, Destruction, Doomed};
+    use crate::vault::{Dead, Destruction, Loss};
     let vault = Vault::in_memory().unwrap();
     let subject = crate::event::Subject::new("user-1").unwrap();
-    let doomed = vec![Doomed { subject, dead: Dead::All }];
-    let destruction = Destruction::new(crate::event::ErasureId::now(), doomed);
+    let losses = vec![Loss { subject, dead: Dead::All }];
+    let destruction = Destruction::new(crate::event::ErasureId::now(), losses);
     let record = br#"{"outcome":"deferred"}"#;
-    let verdict = vault.verdict(&destruction, record).unwrap();
-    let said = super::announce::Draft::of(&verdict).say(&vault, EventId::random(), Some(&[]), None);
+    let decision = vault.decision(&destruction, record).unwrap();
+    let said =
+        super::announce::Draft::of(&decision).say(&vault, EventId::random(), Some(&[]), None);
     let refused = opened_beside(&said.unwrap(), &vault).await.unwrap_err();
     assert!(matches!(refused, ErasureError::NotCarriedOut { .. }), "{refused}");
 }
@@ -418,21 +419,21 @@ async fn what_a_newer_program_noted_closes_the_layer_and_stays() {
     let erasure = bank.forget(&subject, "ticket 1").await.unwrap().erasure;
     drop(bank);
     for (kind, id) in [
-        (NoteKind::Journal, erasure.0.into_bytes()),
-        (NoteKind::Witness, [0; 16]),
-        (NoteKind::Witness, 1_u128.to_be_bytes()),
+        (MemoKind::Journal, erasure.0.into_bytes()),
+        (MemoKind::Witness, [0; 16]),
+        (MemoKind::Witness, 1_u128.to_be_bytes()),
     ] {
-        let content = vault.note(kind, id).unwrap();
-        vault.put_newer_note(kind, id, b"{\"new\":1}").await.unwrap();
+        let content = vault.memo(kind, id).unwrap();
+        vault.put_newer_memo(kind, id, b"{\"new\":1}").await.unwrap();
         let policy = Policy::sealed_by_default();
         let opened = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await;
         let error = opened.map(drop).unwrap_err();
         assert!(error.to_string().contains("written by a newer program"), "{kind:?}: {error}");
-        let read = vault.note(kind, id);
+        let read = vault.memo(kind, id);
         assert!(matches!(read, Err(VaultError::NewerFormat { found: 2, .. })), "{kind:?}");
         match content {
-            Some(content) => vault.put_note(kind, id, &content).await.unwrap(),
-            None => vault.remove_note(kind, id).await.unwrap(),
+            Some(content) => vault.put_memo(kind, id, &content).await.unwrap(),
+            None => vault.remove_memo(kind, id).await.unwrap(),
         }
     }
 }

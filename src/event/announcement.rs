@@ -1,5 +1,5 @@
 //! What a vault announces in its event store: the kinds, the form, and the bytes that are sealed and
-//! signed. `docs/format.md` specifies it; what is signed, says [`spoken`](super::spoken).
+//! signed. `docs/format.md` specifies it; what is signed, says [`signed_bytes`](super::signed).
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     ANNOUNCED, ANNOUNCEMENTS, Digest, ErasureId, EventId, EventType, Json, JsonError, NewEvent,
     RecordedEvent, Signature, SigningKeyId, Timestamp, VerifyingKey,
-    spoken::{named, spoken, without},
+    signed::{named, signed_bytes, without},
 };
 
 /// The form that this program writes.
@@ -392,7 +392,7 @@ impl Announcement {
 
     fn bytes(&self, label: &[u8], left_out: &[&str]) -> Vec<u8> {
         let place: [&[u8]; 2] = [ANNOUNCEMENTS.as_bytes(), self.id.0.as_bytes()];
-        spoken(label, &place, &self.data, left_out)
+        signed_bytes(label, &place, &self.data, left_out)
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Shredded {
 #[serde(deny_unknown_fields)]
 pub struct Withheld {
     /// Why this reader does not get it.
-    pub why: Why,
+    pub why: WithheldReason,
     /// The fields that it holds, as for [`Shredded::fields`].
     pub fields: Vec<String>,
 }
@@ -45,7 +45,7 @@ pub struct Withheld {
 /// Why a part is withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Why {
+pub enum WithheldReason {
     /// The reader has no vault: a copy of production for a test system, or an analyst's.
     NoVault,
     /// The event is a copy, and whoever made it could not open this part of the original.
@@ -55,7 +55,7 @@ pub enum Why {
     Unvouched,
 }
 
-impl Why {
+impl WithheldReason {
     const ALL: [Self; 3] = [Self::NoVault, Self::NotCopied, Self::Unvouched];
 
     fn as_str(self) -> &'static str {
@@ -67,19 +67,19 @@ impl Why {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for WithheldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl Serialize for Why {
+impl Serialize for WithheldReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
-impl<'de> Deserialize<'de> for Why {
+impl<'de> Deserialize<'de> for WithheldReason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let known = Self::ALL.into_iter().find(|why| why.as_str() == text);
@@ -125,7 +125,9 @@ impl Holes {
 
     /// The parts that could not be opened, as a reader of the copy gets them.
     pub fn withheld(&self) -> impl Iterator<Item = Withheld> + '_ {
-        self.withheld.iter().map(|fields| Withheld { why: Why::NotCopied, fields: fields.clone() })
+        self.withheld
+            .iter()
+            .map(|fields| Withheld { why: WithheldReason::NotCopied, fields: fields.clone() })
     }
 
     /// All fields that are missing. Their names stay in clear.

@@ -17,7 +17,7 @@ mod opaque;
 mod owner;
 mod position;
 mod recorded;
-mod spoken;
+mod signed;
 mod tombstone;
 
 pub use announced::{ANNOUNCED, ANNOUNCEMENTS};
@@ -25,7 +25,7 @@ pub use announcement::{Announcement, AnnouncementError, AnnouncementKind};
 pub(crate) use announcement::{AnnouncementRef, Beyond, Body, Distrust, Previous, Statement};
 pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
 pub use class::Class;
-pub use holes::{Holes, Shredded, Why, Withheld};
+pub use holes::{Holes, Shredded, Withheld, WithheldReason};
 pub(crate) use json::{Entry, Sink, fill};
 pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
 pub use json::{Json, JsonError, MAX_DEPTH, canonical_number};
@@ -44,8 +44,8 @@ pub use position::{MAX_POSITION_BYTES, Position, PositionError};
 pub use recorded::{
     Content, MAX_PAYLOAD_BYTES, MAX_STORED_BYTES, NewEvent, Payload, RecordedEvent,
 };
-pub(crate) use spoken::framed;
-pub(crate) use tombstone::SaidTombstone;
+pub(crate) use signed::framed;
+pub(crate) use tombstone::SignedTombstone;
 pub use tombstone::{Cause, SUBJECT_FORGOTTEN, State, Tombstone, TombstoneError};
 
 /// The member that holds the tokens of a sealed payload; no payload of a user's may use it.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Day, ErasureRef, EventId, Json, JsonError, KeyId, Signature, SigningKeyId, StreamName, Subject,
-    spoken::{named, spoken, without},
+    signed::{named, signed_bytes, without},
 };
 
 /// The event type of a tombstone. No user's event may have it.
@@ -106,14 +106,14 @@ impl Tombstone {
         stream: &StreamName,
         id: EventId,
     ) -> Result<Vec<u8>, JsonError> {
-        Ok(signed_bytes(&Json::of(self)?, vault, stream, id))
+        Ok(tombstone_bytes(&Json::of(self)?, vault, stream, id))
     }
 }
 
 /// A document that may be a tombstone, of this version or a later one: who signed it, and what it says
 /// as far as this program understands it.
 #[derive(Debug)]
-pub(crate) struct SaidTombstone {
+pub(crate) struct SignedTombstone {
     pub(crate) key: SigningKeyId,
     pub(crate) sig: Signature,
     /// `Err`: not what this version writes; where the state has another name, that name.
@@ -122,7 +122,7 @@ pub(crate) struct SaidTombstone {
     data: Json,
 }
 
-impl SaidTombstone {
+impl SignedTombstone {
     /// `None`: nobody signed it.
     pub(crate) fn read(data: &Json) -> Option<Self> {
         let data = Json::composed(without(data, &[]));
@@ -137,12 +137,12 @@ impl SaidTombstone {
 
     /// What the signature is over.
     pub(crate) fn signed_bytes(&self, vault: Uuid, stream: &StreamName, id: EventId) -> Vec<u8> {
-        signed_bytes(&self.data, vault, stream, id)
+        tombstone_bytes(&self.data, vault, stream, id)
     }
 }
 
 /// Who speaks, where, and all that is said. `docs/format.md` specifies it.
-fn signed_bytes(said: &Json, vault: Uuid, stream: &StreamName, id: EventId) -> Vec<u8> {
+fn tombstone_bytes(said: &Json, vault: Uuid, stream: &StreamName, id: EventId) -> Vec<u8> {
     let place: [&[u8]; 3] = [vault.as_bytes(), stream.as_str().as_bytes(), id.0.as_bytes()];
-    spoken(b"oubliette signed tombstone", &place, said, &["sig"])
+    signed_bytes(b"oubliette signed tombstone", &place, said, &["sig"])
 }

@@ -35,12 +35,12 @@ pub(super) async fn append<S: EventStore>(
     let Some(vault) = layer.vault().cloned() else {
         return Err(CodecError::NoVault.into());
     };
-    // What is sealed is text to the store, whatever it holds; what is not is looked at once carved.
+    // What is sealed is text to the store, whatever it holds; what is not is looked at once cut.
     let sealed = layer.store.capabilities().with(Capability::LongNumbers).with(Capability::Nul);
     crate::store::check_for_layer(&appends, sealed)?;
     let (mut work, mut targets) = (Vec::new(), Vec::new());
     for append in appends {
-        let (one, target) = carve(layer, append).await?;
+        let (one, target) = work_of(layer, append).await?;
         work.push(one);
         targets.push(target);
     }
@@ -55,7 +55,7 @@ pub(super) async fn append<S: EventStore>(
     runtime::spawn(async move { run(&layer, &vault, work, targets).await })?.await?
 }
 
-async fn carve<S: EventStore>(
+async fn work_of<S: EventStore>(
     layer: &Layer<S>,
     append: Append,
 ) -> Result<(Work, Target), StoreError> {
@@ -64,9 +64,8 @@ async fn carve<S: EventStore>(
     policy.rule_for(&stream).map_err(CodecError::Refused)?;
     let placement = layer.placement(&stream).await?;
     let split = matches!(placement, Placement::Split(_));
-    let work = Work::carve(policy, stream, split, events)?;
-    let in_clear =
-        work.events.iter().flat_map(|(_, carved)| [&carved.public, &carved.public_metadata]);
+    let work = Work::cut(policy, stream, split, events)?;
+    let in_clear = work.events.iter().flat_map(|(_, cut)| [&cut.public, &cut.public_metadata]);
     let lacking = in_clear.flatten().find_map(|json| lacking(json, layer.store.capabilities()));
     if let Some(capability) = lacking {
         return Err(StoreError::Unsupported(capability));

@@ -129,8 +129,8 @@ impl Codec {
             streams[at].1.push(event);
             order.push(at);
         }
-        let carve = |(stream, events)| Work::carve(&self.policy, stream, false, events);
-        Ok((streams.into_iter().map(carve).collect::<Result<_, _>>()?, order))
+        let cut = |(stream, events)| Work::cut(&self.policy, stream, false, events);
+        Ok((streams.into_iter().map(cut).collect::<Result<_, _>>()?, order))
     }
 
     /// The owner claims of which nobody said whether their events were stored: a crash came between,

@@ -16,7 +16,7 @@ use crate::{
     crypto::{self, Plaintext},
     event::{EventId, KeyId, Position, RecordedEvent, StreamName},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
-    vault::{KeyState, Tagged, Vault, VaultError},
+    vault::{KeyLookup, Tagged, Vault, VaultError},
 };
 
 /// An event as it lies in the store, taken apart.
@@ -210,11 +210,11 @@ pub(crate) fn try_tokens(
     for token in tokens {
         let id = token.key_id();
         let fate = match vault.opening_key(id) {
-            Ok(KeyState::Live { key, .. }) => match crypto::open(token, &key, &associated) {
+            Ok(KeyLookup::Live { key, .. }) => match crypto::open(token, &key, &associated) {
                 Ok(plaintext) => TokenFate::Open(plaintext),
                 Err(error) => TokenFate::Failed(error.into()),
             },
-            Ok(KeyState::Shredded { .. }) => TokenFate::Shredded,
+            Ok(KeyLookup::Shredded { .. }) => TokenFate::Shredded,
             Err(VaultError::KeyMissing(_)) => TokenFate::Missing,
             // A store that cannot read one page may well read the next.
             Err(VaultError::Damaged(_) | VaultError::Storage(_) | VaultError::DiskFull(_)) => {

@@ -17,13 +17,13 @@ pub mod internals;
 mod open;
 mod opening;
 mod owners;
-mod patience;
 mod placement;
 mod read;
 mod rotate;
 mod sealed;
 mod sealing;
 mod stored;
+mod timeout;
 pub(crate) mod tombstone;
 
 use std::{
@@ -133,7 +133,7 @@ impl<S: EventStore> Oubliette<S> {
         match self.resume().await {
             Ok(completed) => self.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
-                tracing::warn!(%error, "what the vault has to say waits for the event store");
+                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say waits for the event store");
             }
             Err(ErasureError::MirrorsPending { mirrors, erased }) => {
                 self.layer.tell_completed(erased);

@@ -11,7 +11,7 @@ use super::{
     tombstone::{self, Unvouched},
 };
 use crate::{
-    event::{Payload, RecordedEvent, Why, Withheld},
+    event::{Payload, RecordedEvent, Withheld, WithheldReason},
     store::{EventStore, StoreError, Unreadable},
     vault::Tagged,
 };
@@ -65,7 +65,7 @@ impl<S: EventStore> Layer<S> {
                             let fields = stored.notes.fields.concat();
                             let fields =
                                 if fields.is_empty() { vec!["*".to_owned()] } else { fields };
-                            Withheld { why: Why::Unvouched, fields }
+                            Withheld { why: WithheldReason::Unvouched, fields }
                         }));
                     }
                     None if dead => return Err(unreadable(Unreadable::Untagged)),

@@ -8,10 +8,10 @@ use crate::{
     crypto::{self, Context, Plaintext, Purpose, Token},
     event::{
         EventId, EventType, Holes, Json, KeyId, Payload, RecordedEvent, Shredded, StreamName,
-        Subject, Why, Withheld,
+        Subject, Withheld, WithheldReason,
     },
     store::Unreadable,
-    vault::{KeyState, Tagged, Vault, VaultError},
+    vault::{KeyLookup, Tagged, Vault, VaultError},
 };
 
 /// Which event a payload belongs to. A sealed payload opens only as the event that it was
@@ -170,7 +170,8 @@ impl Codec {
         self.add_holes(&stored, &mut opened);
         if opened.unvouched {
             // That a key is destroyed does not show that it was this event's.
-            let unsure = |part: Shredded| Withheld { why: Why::Unvouched, fields: part.fields };
+            let unsure =
+                |part: Shredded| Withheld { why: WithheldReason::Unvouched, fields: part.fields };
             opened.withheld.extend(opened.shredded.drain(..).map(unsure));
         }
         (opened.data, opened.metadata) = stored.assemble(plaintexts)?;
@@ -183,8 +184,10 @@ impl Codec {
         if self.vault().is_some() {
             opened.shredded.extend(holes.shredded.iter().cloned());
         } else {
-            let unsure =
-                |part: &Shredded| Withheld { why: Why::NoVault, fields: part.fields.clone() };
+            let unsure = |part: &Shredded| Withheld {
+                why: WithheldReason::NoVault,
+                fields: part.fields.clone(),
+            };
             opened.withheld.extend(holes.shredded.iter().map(unsure));
         }
         opened.withheld.extend(holes.withheld());
@@ -209,11 +212,11 @@ impl Codec {
             let id = token.key_id();
             opened.keys.push(id);
             let Some(vault) = self.vault() else {
-                opened.withheld.push(Withheld { why: Why::NoVault, fields: fields() });
+                opened.withheld.push(Withheld { why: WithheldReason::NoVault, fields: fields() });
                 continue;
             };
             match key_of(vault, id, stored)? {
-                KeyState::Live { key, subject } => {
+                KeyLookup::Live { key, subject } => {
                     let plaintext = crypto::open(token, &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
                     plaintexts.push(plaintext);
@@ -221,7 +224,7 @@ impl Codec {
                         opened.subject = Some(subject);
                     }
                 }
-                KeyState::Shredded { erasure } => {
+                KeyLookup::Shredded { erasure } => {
                     opened.shredded.push(Shredded {
                         origin: vault.id(),
                         reference: vault.reference(erasure, event.stream),
@@ -248,11 +251,11 @@ impl Codec {
 
 /// Whether a token's key is known to be destroyed.
 pub(super) fn is_dead(vault: &Vault, token: &Token) -> bool {
-    matches!(vault.opening_key(token.key_id()), Ok(KeyState::Shredded { .. }))
+    matches!(vault.opening_key(token.key_id()), Ok(KeyLookup::Shredded { .. }))
 }
 
 /// The state of a token's key.
-fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyState, CodecError> {
+fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyLookup, CodecError> {
     match (vault.opening_key(id), &stored.notes.mac) {
         (Err(VaultError::KeyMissing(_)), Some(tag)) if !vault.wrote(tag) => {
             Err(Unreadable::OtherVault.into())

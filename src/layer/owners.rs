@@ -2,8 +2,8 @@
 //!
 //! The layer notes owners as their events are appended. What was stored before the layer was, or before the
 //! policy named owners, stated them to nobody. This reads all of it once, and says of each stream who
-//! owned it when. What it reads is compared with the epochs that the vault has: an event that is sealed
-//! says by its key of which epoch it is, one in clear is of the next one's.
+//! owned it when. What it reads is compared with the tenures that the vault has: an event that is sealed
+//! says by its key of which tenure it is, one in clear is of the next one's.
 //!
 //! A change of hands that nobody noted began no generation. What was sealed before and after it has one key,
 //! so that both owners own it: it goes with the last of them. That cannot be mended, and is told.
@@ -20,7 +20,9 @@ use crate::{
         Subject, Timestamp,
     },
     store::{EventStore, ReadAllOptions, StoreError},
-    vault::{Epoch, NoteKind, Opening, Standing, Stating, Tagged, Vault, VaultError},
+    vault::{
+        AdmissionRequest, MemoKind, OwnerBackfill, SubjectState, Tagged, Tenure, Vault, VaultError,
+    },
 };
 
 /// Why the store was not looked through, or not to its end. What was noted until then stays so.
@@ -153,7 +155,7 @@ impl<S: EventStore> Oubliette<S> {
         let history = match histories.entry(event.stream.clone()) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(History::new(vault.standing(&own)?))
+                new.insert(History::new(vault.subject_state(&own)?))
             }
         };
         if event.is_tombstone() {
@@ -230,10 +232,10 @@ struct By {
 struct History {
     /// Whether an event was read that this vault vouches for.
     vouched: bool,
-    epochs: Vec<Epoch>,
+    tenures: Vec<Tenure>,
     closed: bool,
     owners: Owners,
-    /// Of each epoch in which something is sealed: everybody who owned it meanwhile.
+    /// Of each tenure in which something is sealed: everybody who owned it meanwhile.
     sealed: BTreeMap<Generation, Sealed>,
     /// What no claim was made of.
     changes: Vec<(EventId, OwnerChange)>,
@@ -248,11 +250,11 @@ struct Sealed {
 }
 
 impl History {
-    fn new(standing: Standing) -> Self {
+    fn new(state: SubjectState) -> Self {
         Self {
             vouched: false,
-            closed: standing.fence.is_some_and(|fence| fence.closed),
-            epochs: standing.epochs,
+            closed: state.fence.is_some_and(|fence| fence.closed),
+            tenures: state.tenures,
             owners: Owners::new(),
             sealed: BTreeMap::new(),
             changes: Vec::new(),
@@ -293,13 +295,13 @@ impl History {
         Ok(None)
     }
 
-    fn epoch_of(&self, generation: Generation) -> Generation {
-        let epoch = self.epochs.iter().rfind(|epoch| epoch.from <= generation);
-        epoch.or(self.epochs.first()).map_or(Generation::FIRST, |epoch| epoch.from)
+    fn tenure_of(&self, generation: Generation) -> Generation {
+        let tenure = self.tenures.iter().rfind(|tenure| tenure.from <= generation);
+        tenure.or(self.tenures.first()).map_or(Generation::FIRST, |tenure| tenure.from)
     }
 
     fn last_epoch(&self) -> Generation {
-        self.epochs.last().map_or(Generation::FIRST, |epoch| epoch.from)
+        self.tenures.last().map_or(Generation::FIRST, |tenure| tenure.from)
     }
 
     fn take(&mut self, vault: &Vault, own: &Subject, step: Step<'_>) -> Result<(), VaultError> {
@@ -324,8 +326,8 @@ impl History {
         }
         let Some(generation) = generation else { return Ok(()) };
         let owners = before.as_ref().unwrap_or(&self.owners);
-        let epoch = self.epoch_of(generation);
-        let sealed = self.sealed.entry(epoch).or_default();
+        let tenure = self.tenure_of(generation);
+        let sealed = self.sealed.entry(tenure).or_default();
         sealed.mixed |= sealed.owners.keys().any(|owner| !owners.contains_key(owner));
         for (owner, by) in owners {
             sealed.owners.entry(owner.clone()).or_insert_with(|| by.clone());
@@ -359,9 +361,9 @@ async fn mend<S: EventStore>(
     let mut owners = Vec::new();
     let mut mixed = Vec::new();
     for (from, sealed) in &history.sealed {
-        let epoch = history.epochs.iter().find(|epoch| epoch.from == *from);
+        let tenure = history.tenures.iter().find(|tenure| tenure.from == *from);
         let named = |owner: &Subject| {
-            let mut named = epoch.into_iter().flat_map(|epoch| &epoch.owners);
+            let mut named = tenure.into_iter().flat_map(|tenure| &tenure.owners);
             named.any(|named| named.subject.as_ref() == Some(owner))
         };
         for (owner, by) in sealed.owners.iter().filter(|(owner, _)| !named(owner)) {
@@ -389,7 +391,7 @@ async fn mend<S: EventStore>(
     if owners.is_empty() && !anew {
         return Ok(());
     }
-    let stating = Stating {
+    let stating = OwnerBackfill {
         subject: Subject::of(&stream),
         changes: history.changes,
         owners,
@@ -398,7 +400,7 @@ async fn mend<S: EventStore>(
         any: layer.policy().any_owner(&stream),
     };
     rebuilt.mended += 1;
-    if !rebuilt.dry_run && !note(layer, vault, &history.epochs, stating).await? {
+    if !rebuilt.dry_run && !note(layer, vault, &history.tenures, stating).await? {
         rebuilt.mended -= 1;
         rebuilt.skipped += 1;
     }
@@ -407,7 +409,7 @@ async fn mend<S: EventStore>(
 
 /// Whether a subject was forgotten after this.
 fn forgotten_since(vault: &Vault, subject: &Subject, at: Timestamp) -> Result<bool, VaultError> {
-    let Some(fence) = vault.standing(subject)?.fence else { return Ok(false) };
+    let Some(fence) = vault.subject_state(subject)?.fence else { return Ok(false) };
     Ok(fence.closed || fence.dead.iter().any(|(_, _, erasure)| erasure.at() >= at))
 }
 
@@ -415,18 +417,20 @@ fn forgotten_since(vault: &Vault, subject: &Subject, at: Timestamp) -> Result<bo
 async fn note<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
-    epochs: &[Epoch],
-    stating: Stating,
+    tenures: &[Tenure],
+    stating: OwnerBackfill,
 ) -> Result<bool, OwnersError> {
     let named = stating.owners.iter().map(|(_, owner)| owner).chain(stating.anew.iter().flatten());
-    let opening =
-        Opening { shared: named.cloned().collect(), exclusive: vec![stating.subject.clone()] };
+    let opening = AdmissionRequest {
+        shared: named.cloned().collect(),
+        exclusive: vec![stating.subject.clone()],
+    };
     let _admission = match vault.admit(opening).await {
         Err(VaultError::Forgotten { .. }) => return Ok(false),
         admitted => admitted?,
     };
     layer.settle(vault, &stating.subject).await?;
-    if vault.standing(&stating.subject)?.epochs != epochs {
+    if vault.subject_state(&stating.subject)?.tenures != tenures {
         return Ok(false);
     }
     match vault.note_owners(stating).await {
@@ -439,14 +443,14 @@ impl<S: EventStore> Layer<S> {
     /// Notes that all owners whom events in the store state are known.
     async fn mark_looked(&self, vault: &Vault) -> Result<(), VaultError> {
         let Some(PolicyDigest(digest)) = self.policy().owner_digest() else { return Ok(()) };
-        vault.put_note(NoteKind::Owners, LOOKED, &digest).await
+        vault.put_memo(MemoKind::Owners, LOOKED, &digest).await
     }
 
     /// Whether somebody may be an owner by an event that was stored unseen: before the layer was, or before
     /// the present rules that name owners.
     pub(crate) fn may_miss_owners(&self, vault: &Vault) -> Result<bool, VaultError> {
         let Some(PolicyDigest(digest)) = self.policy().owner_digest() else { return Ok(false) };
-        let looked = vault.note(NoteKind::Owners, LOOKED)?;
+        let looked = vault.memo(MemoKind::Owners, LOOKED)?;
         Ok(looked.is_none_or(|looked| looked.as_slice() != digest))
     }
 

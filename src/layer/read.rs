@@ -142,7 +142,7 @@ fn public_half<S: EventStore>(
     let events = layer.store.read(stream, options);
     let layer = Arc::clone(layer);
     let strip = move |mut event: RecordedEvent| {
-        layer.notes_under(&event, &logical)?;
+        layer.memos_under(&event, &logical)?;
         // Signed, as sealed, under the logical name.
         let physical = mem::replace(&mut event.stream, logical.clone());
         layer.open_public(&mut event)?;

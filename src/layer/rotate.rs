@@ -15,7 +15,7 @@ use crate::{
     event::{Generation, Subject, Timestamp},
     runtime,
     store::{EventStore, StoreError},
-    vault::{InventoryEntry, KeyStanding, Standing, Vault, VaultError},
+    vault::{InventoryEntry, KeyState, SubjectState, Vault, VaultError},
 };
 
 /// How often open claims are settled before giving up: each round settles all that it finds.
@@ -105,7 +105,7 @@ impl<S: EventStore> Oubliette<S> {
     pub async fn rotate(&self, subject: &Subject) -> Result<Rotated, RotateError> {
         let vault = self.vault().ok_or(RotateError::NoVault)?;
         let generation = rotate(&self.layer, vault, subject, None).await?;
-        if generation.is_none() && vault.standing(subject)? == Standing::default() {
+        if generation.is_none() && vault.subject_state(subject)? == SubjectState::default() {
             return Err(RotateError::UnknownSubject(subject.clone()));
         }
         Ok(Rotated { subject: subject.clone(), generation })
@@ -187,7 +187,7 @@ fn find_old(
         // A key from the future was made while the clock was ahead: nobody knows how old it is. The
         // clock is asked again each time, for keys that are made meanwhile.
         let of_unknown_age = || key.created > Timestamp::now();
-        let old = key.standing == KeyStanding::Active && (key.created < before || of_unknown_age());
+        let old = key.state == KeyState::Active && (key.created < before || of_unknown_age());
         if !old || last.as_ref() == Some(&key.subject) {
             continue;
         }

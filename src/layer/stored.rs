@@ -21,7 +21,7 @@ use crate::{
         StreamName, Subject,
     },
     store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError},
-    vault::{Claim, Epoch, Evidence, Vault},
+    vault::{Claim, Evidence, Tenure, Vault},
 };
 
 /// The digest of an event's type and payload. How a store respells JSON makes no difference.
@@ -77,8 +77,8 @@ impl<S: EventStore> Layer<S> {
         vault: &Vault,
         dependent: &Subject,
     ) -> Result<(), StoreError> {
-        let standing = vault.standing(dependent).map_err(vault_error)?;
-        let open: HashSet<EventId> = standing.epochs.iter().flat_map(Epoch::open_claims).collect();
+        let state = vault.subject_state(dependent).map_err(vault_error)?;
+        let open: HashSet<EventId> = state.tenures.iter().flat_map(Tenure::open_claims).collect();
         if open.is_empty() {
             return Ok(());
         }

@@ -3,10 +3,10 @@
 use super::document::Notes;
 use crate::{
     event::{
-        ErasureId, EventId, Json, KeyId, Payload, RecordedEvent, SaidTombstone, Signature,
+        ErasureId, EventId, Json, KeyId, Payload, RecordedEvent, Signature, SignedTombstone,
         SigningKeyId, State, StreamName, Subject, Tombstone, TombstoneError,
     },
-    vault::{Fence, KeyState, NoteKind, Vault, VaultError, Vouched},
+    vault::{Fence, KeyLookup, MemoKind, Vault, VaultError, Vouched},
 };
 
 /// Why an event of the tombstone's type says nothing.
@@ -90,10 +90,10 @@ pub(crate) fn judge(
 }
 
 /// What an event says, by whomever: it is signed, and nothing stands beside it.
-fn claimed(event: &RecordedEvent) -> Result<SaidTombstone, Unvouched> {
+fn claimed(event: &RecordedEvent) -> Result<SignedTombstone, Unvouched> {
     let odd = Unvouched::Odd(TombstoneError::Malformed);
     let data = event.data.as_ref().and_then(Payload::as_json);
-    let said = data.and_then(SaidTombstone::read).ok_or_else(|| odd.clone())?;
+    let said = data.and_then(SignedTombstone::read).ok_or_else(|| odd.clone())?;
     // Metadata are not signed, so that nothing may stand there but where it is. Some stores give `{}` back where
     // nothing was.
     if let Some(metadata) = &event.metadata
@@ -116,7 +116,7 @@ fn claimed(event: &RecordedEvent) -> Result<SaidTombstone, Unvouched> {
 
 /// The tombstone in what is said. What the vault says in a form that is not known here is not passed over; what
 /// anybody else says so is nothing.
-fn weighed(said: SaidTombstone, vouched: Vouched) -> Result<Tombstone, Unvouched> {
+fn weighed(said: SignedTombstone, vouched: Vouched) -> Result<Tombstone, Unvouched> {
     match (said.body, vouched) {
         (Ok(tombstone), Vouched::Ours) => Ok(tombstone),
         (Ok(tombstone), Vouched::Compromised) => Err(Unvouched::Compromised(Box::new(tombstone))),
@@ -133,7 +133,7 @@ pub(crate) fn living<'a>(
     vault: &'a Vault,
     tombstone: &'a Tombstone,
 ) -> impl Iterator<Item = KeyId> + 'a {
-    let lives = |key: &KeyId| matches!(vault.opening_key(*key), Ok(KeyState::Live { .. }));
+    let lives = |key: &KeyId| matches!(vault.opening_key(*key), Ok(KeyLookup::Live { .. }));
     tombstone.keys.iter().copied().filter(lives)
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn agrees(
     }
     for key in &tombstone.keys {
         match vault.opening_key(*key) {
-            Ok(KeyState::Shredded { erasure: by })
+            Ok(KeyLookup::Shredded { erasure: by })
                 if by == erasure && vault.may_be_key_of(*key, stream)? => {}
             Ok(_) | Err(VaultError::KeyMissing(_)) => return Ok(false),
             Err(error) => return Err(error),
@@ -171,7 +171,7 @@ pub(crate) fn own_fence(
     stream: &StreamName,
     erasure: ErasureId,
 ) -> Result<Option<Fence>, VaultError> {
-    let fence = vault.standing(&Subject::of(stream))?.fence;
+    let fence = vault.subject_state(&Subject::of(stream))?.fence;
     Ok(fence.filter(|fence| fence.dead.iter().any(|(_, _, by)| *by == erasure)))
 }
 
@@ -197,14 +197,14 @@ pub(crate) fn touches(
     }
     for key in &tombstone.keys {
         match vault.opening_key(*key) {
-            Ok(KeyState::Live { .. } | KeyState::Shredded { .. }) => return Ok(Touches::Ours),
+            Ok(KeyLookup::Live { .. } | KeyLookup::Shredded { .. }) => return Ok(Touches::Ours),
             Err(VaultError::KeyMissing(_)) => {}
             Err(error) => return Err(error),
         }
     }
     for subject in [Some(Subject::of(stream)), tombstone.subject.clone()].into_iter().flatten() {
-        let standing = vault.standing(&subject)?;
-        if standing.fence.is_some() || standing.current.is_some() {
+        let state = vault.subject_state(&subject)?;
+        if state.fence.is_some() || state.current.is_some() {
             return Ok(Touches::Known);
         }
     }
@@ -212,7 +212,7 @@ pub(crate) fn touches(
 }
 
 fn is_recorded(vault: &Vault, erasure: ErasureId) -> Result<bool, VaultError> {
-    Ok(vault.note(NoteKind::Erasure, erasure.0.into_bytes())?.is_some())
+    Ok(vault.memo(MemoKind::Erasure, erasure.0.into_bytes())?.is_some())
 }
 
 #[cfg(test)]

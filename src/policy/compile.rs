@@ -9,11 +9,11 @@ use super::{
     Problem, Warning,
     check::{sample, sample_captures},
     file::{FieldRule, OnOwnerForgotten, Otherwise, OwnerRule, PolicyFile, StreamRule},
-    guard,
     load::{Mistake, place},
+    path::{PathPattern, PathStep},
     pattern::NamePattern,
-    place::{PlacePattern, PlaceStep},
-    rules::{Change, Cut, Field, Halves, Keep, Owner, Rule, Rules},
+    personal_data,
+    rules::{Change, Field, FieldRules, Halves, Keep, Owner, Rule, Rules},
     template::Template,
 };
 use crate::event::{EventType, Layout, PolicyDigest, StreamName, normalized};
@@ -188,17 +188,17 @@ impl Compiler<'_> {
         result.map_err(|message| self.mistake(at, problem, message)).ok()
     }
 
-    fn metadata(&mut self, more: &[Spanned<String>]) -> Cut {
-        let mut cut = Cut {
+    fn metadata(&mut self, more: &[Spanned<String>]) -> FieldRules {
+        let mut cut = FieldRules {
             public: PUBLIC_METADATA
                 .iter()
-                .filter_map(|text| PlacePattern::parse(text).ok())
+                .filter_map(|text| PathPattern::parse(text).ok())
                 .collect(),
             scalars: PUBLIC_METADATA.len(),
-            ..Cut::default()
+            ..FieldRules::default()
         };
         for pointer in more {
-            let parsed = PlacePattern::parse(pointer.get_ref());
+            let parsed = PathPattern::parse(pointer.get_ref());
             if let Some(place) = self.noted(parsed, pointer.span(), Problem::Pointer) {
                 self.warn_if_identifying(&place, &pointer.span());
                 cut.public.push(place);
@@ -327,7 +327,7 @@ impl Compiler<'_> {
                 Some("names beginning with `oubliette-` are the layer's own".to_owned())
             }
             Ok(_) => pattern.literals().iter().find_map(|literal| {
-                let looks = guard::check_name(literal).err()?;
+                let looks = personal_data::check_name(literal).err()?;
                 Some(format!("its names look like {looks}, which is refused"))
             }),
         };
@@ -376,8 +376,8 @@ impl Compiler<'_> {
         public: &[Spanned<String>],
         fields: &[Spanned<FieldRule>],
         pattern: &NamePattern,
-    ) -> Cut {
-        let mut cut = Cut::default();
+    ) -> FieldRules {
+        let mut cut = FieldRules::default();
         for field in fields {
             if let Some(compiled) = self.field(field.get_ref(), pattern) {
                 let other = cut.fields.iter().find(|other| other.place.touches(&compiled.place));
@@ -401,7 +401,7 @@ impl Compiler<'_> {
                 cut.whole = true;
                 continue;
             }
-            let parsed = PlacePattern::parse(pointer.get_ref());
+            let parsed = PathPattern::parse(pointer.get_ref());
             let Some(place) = self.noted(parsed, pointer.span(), Problem::Pointer) else {
                 continue;
             };
@@ -426,7 +426,7 @@ impl Compiler<'_> {
 
     fn field(&mut self, rule: &FieldRule, pattern: &NamePattern) -> Option<Field> {
         let pointer = &rule.pointer;
-        let parsed = PlacePattern::parse(pointer.get_ref());
+        let parsed = PathPattern::parse(pointer.get_ref());
         let place = self.noted(parsed, pointer.span(), Problem::Pointer)?;
         let keep = rule.keep.as_ref().and_then(|keep| {
             let parsed = Keep::parse(keep.get_ref()).ok_or_else(|| {
@@ -451,10 +451,10 @@ impl Compiler<'_> {
         Some(Field { place, keep, placeholder, subject })
     }
 
-    fn warn_if_identifying(&mut self, place: &PlacePattern, at: &Range<usize>) {
+    fn warn_if_identifying(&mut self, place: &PathPattern, at: &Range<usize>) {
         let named = place.steps().iter().rev().find_map(|step| match step {
-            PlaceStep::Key(key) => Some(key),
-            PlaceStep::Any => None,
+            PathStep::Key(key) => Some(key),
+            PathStep::Any => None,
         });
         let Some(named) = named else { return };
         let words = words(named);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::guard::Looks;
+use super::personal_data::PersonalData;
 use crate::event::{NameError, StreamName, Subject};
 
 /// All that is wrong with a policy file, in the order of the file.
@@ -131,7 +131,7 @@ pub enum PolicyRefusal {
         /// Which name.
         what: &'static str,
         /// What it looks like.
-        looks: Looks,
+        looks: PersonalData,
     },
     /// The event names another subject than the policy finds.
     #[error(

@@ -1,6 +1,6 @@
 //! What would become of an event, for people who write a policy.
 
-use super::{Policy, PolicyRefusal, carve::EventFacts};
+use super::{Policy, PolicyRefusal, cut::EventFacts};
 use crate::event::{Json, Layout, NewEvent, OwnerChange, Payload, StreamName, Subject};
 
 /// What a policy makes of one event: see [`Policy::explain`].
@@ -67,28 +67,24 @@ impl Policy {
         let plan = self.rule_for(stream)?;
         let facts =
             EventFacts { stream, event_type: &event.event_type, subject: event.subject.as_ref() };
-        let carved = self.carve(&facts, &event.data, event.metadata.as_ref())?;
+        let cut = self.cut(&facts, &event.data, event.metadata.as_ref())?;
         let streams = match plan.split {
             Some(names) => vec![names.public, names.private],
             None => vec![stream.clone()],
         };
-        let sealed = carved.parts.into_iter().map(|part| SealedFor {
+        let sealed = cut.parts.into_iter().map(|part| SealedFor {
             subject: part.subject,
             fields: part.fields,
             metadata: part.metadata.is_some(),
         });
         Ok(Explanation {
-            layout: carved.layout,
+            layout: cut.layout,
             streams,
-            data: if carved.clear {
-                Some(event.data.clone())
-            } else {
-                carved.public.map(Payload::from)
-            },
+            data: if cut.clear { Some(event.data.clone()) } else { cut.public.map(Payload::from) },
             // An empty object is as good as none.
-            metadata: carved.public_metadata.filter(|json| !json.tree().root().is_empty()),
+            metadata: cut.public_metadata.filter(|json| !json.tree().root().is_empty()),
             sealed: sealed.collect(),
-            owners: carved.owners,
+            owners: cut.owners,
         })
     }
 }

@@ -4,30 +4,30 @@
 //! new event type or a renamed one is sealed by default; without any rule everything in a stream
 //! is personal and the stream is its own subject. `docs/policy.md` describes the language.
 //!
-//! The layer asks it on every append (`Policy::carve`); reading never does, because a sealed
+//! The layer asks it on every append (`Policy::cut`); reading never does, because a sealed
 //! event says itself what its tokens fill. This room knows of [`crate::event`] and of nothing
 //! else: no store, no key.
 
-mod carve;
 mod check;
 mod compile;
 mod cut;
 mod error;
 mod explain;
 mod file;
-pub(crate) mod guard;
 mod load;
+mod path;
 mod pattern;
-mod place;
+pub(crate) mod personal_data;
+mod pieces;
 mod rules;
 mod template;
 
 use std::{path::Path, sync::Arc};
 
-pub(crate) use carve::{Body, Carved, EventFacts, Part};
+pub(crate) use cut::{Body, CutEvent, EventFacts, Part};
 pub use error::{PolicyError, PolicyErrors, PolicyRefusal, Problem, Warning};
 pub use explain::{Explanation, SealedFor};
-pub use guard::Looks;
+pub use personal_data::PersonalData;
 
 use crate::event::{
     EventType, Json, Layout, OwnerChange, Payload, PolicyDigest, StreamName, Subject,
@@ -174,28 +174,28 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyRefusal`]; the event must then not be appended.
-    pub(crate) fn carve(
+    pub(crate) fn cut(
         &self,
         facts: &EventFacts<'_>,
         data: &Payload,
         metadata: Option<&Json>,
-    ) -> Result<Carved, PolicyRefusal> {
-        self.0.carve(facts, Some(data), metadata, false)
+    ) -> Result<CutEvent, PolicyRefusal> {
+        self.0.cut(facts, Some(data), metadata, false)
     }
 
-    /// As [`Policy::carve`], of a copy of which parts are missing (`data` is `None` where nothing of
+    /// As [`Policy::cut`], of a copy of which parts are missing (`data` is `None` where nothing of
     /// the payload is there). What would say whose it is may be among them: then it keeps the subject
     /// that it names. Owners who are not named any more are passed over.
     ///
     /// # Errors
     /// [`PolicyRefusal`]; also where something must be sealed and nobody can say for whom.
-    pub(crate) fn carve_copy(
+    pub(crate) fn cut_copy(
         &self,
         facts: &EventFacts<'_>,
         data: Option<&Payload>,
         metadata: Option<&Json>,
-    ) -> Result<Carved, PolicyRefusal> {
-        self.0.carve(facts, data, metadata, true)
+    ) -> Result<CutEvent, PolicyRefusal> {
+        self.0.cut(facts, data, metadata, true)
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{file::Otherwise, pattern::NamePattern, place::PlacePattern, template::Template};
+use super::{file::Otherwise, path::PathPattern, pattern::NamePattern, template::Template};
 use crate::event::{Layout, PolicyDigest};
 
 /// All rules of a policy, checked.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) rules: Vec<Rule>,
-    pub(super) metadata: Cut,
+    pub(super) metadata: FieldRules,
     pub(super) pad: Option<usize>,
     pub(super) digest: PolicyDigest,
     pub(super) owner_digest: Option<PolicyDigest>,
@@ -29,8 +29,8 @@ pub(super) struct Rule {
     pub(super) otherwise: Option<Otherwise>,
     pub(super) owners: Vec<Owner>,
     pub(super) any_owner: bool,
-    pub(super) cut: Cut,
-    pub(super) types: HashMap<String, Cut>,
+    pub(super) cut: FieldRules,
+    pub(super) types: HashMap<String, FieldRules>,
 }
 
 #[derive(Debug)]
@@ -55,10 +55,10 @@ pub(super) enum Change {
 
 /// What of a document is public, and which fields have a rule of their own.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cut {
+pub(super) struct FieldRules {
     /// `public = ["*"]`.
     pub(super) whole: bool,
-    pub(super) public: Vec<PlacePattern>,
+    pub(super) public: Vec<PathPattern>,
     /// The first so many of `public` count only where they find a scalar.
     pub(super) scalars: usize,
     pub(super) fields: Vec<Field>,
@@ -67,7 +67,7 @@ pub(super) struct Cut {
 /// One `[[stream.field]]`.
 #[derive(Debug, Clone)]
 pub(super) struct Field {
-    pub(super) place: PlacePattern,
+    pub(super) place: PathPattern,
     pub(super) keep: Option<Keep>,
     /// As JSON.
     pub(super) placeholder: Option<String>,
@@ -110,7 +110,7 @@ impl Keep {
 impl Rule {
     /// Whether the streams' events, or parts of them, may be somebody else's.
     pub(super) fn lets_others_in(&self) -> bool {
-        let for_others = |cut: &Cut| cut.fields.iter().any(|field| field.subject.is_some());
+        let for_others = |cut: &FieldRules| cut.fields.iter().any(|field| field.subject.is_some());
         self.subject.is_some()
             || self.otherwise == Some(Otherwise::Named)
             || for_others(&self.cut)

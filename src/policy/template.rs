@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use super::{
     PolicyRefusal,
+    path::PathPattern,
     pattern::{NamePattern, is_capture_name},
-    place::PlacePattern,
 };
 use crate::event::{Kind, Node, Subject, normalized};
 
@@ -22,7 +22,7 @@ enum Piece {
     /// The n-th capture of the rule's pattern.
     Capture(usize),
     /// A place in the payload. Its n-th `*` is what the field's n-th `*` stands for.
-    Pointer(PlacePattern),
+    Pointer(PathPattern),
 }
 
 impl Template {
@@ -48,7 +48,7 @@ impl Template {
 
     fn hole(inner: &str, pattern: &NamePattern, stars: usize) -> Result<Piece, String> {
         if inner.starts_with('/') {
-            let place = PlacePattern::parse(inner)?;
+            let place = PathPattern::parse(inner)?;
             if place.stars() > stars {
                 return Err(format!(
                     "`{{{inner}}}` has more `*` than the field's pointer: each needs one there that \

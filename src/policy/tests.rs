@@ -1,4 +1,4 @@
-mod carving;
+mod cutting;
 mod errors;
 mod properties;
 mod streams;
@@ -19,35 +19,35 @@ fn subject(name: &str) -> Subject {
 }
 
 /// Carves an event that names no subject itself.
-fn carve(toml: &str, name: &str, event_type: &str, data: &str) -> Result<Carved, PolicyRefusal> {
-    carve_as(toml, name, event_type, None, data)
+fn cut(toml: &str, name: &str, event_type: &str, data: &str) -> Result<CutEvent, PolicyRefusal> {
+    cut_as(toml, name, event_type, None, data)
 }
 
-fn carve_as(
+fn cut_as(
     toml: &str,
     name: &str,
     event_type: &str,
     given: Option<&str>,
     data: &str,
-) -> Result<Carved, PolicyRefusal> {
+) -> Result<CutEvent, PolicyRefusal> {
     let given = given.map(subject);
     let facts = EventFacts {
         stream: &stream(name),
         event_type: &EventType::new(event_type).unwrap(),
         subject: given.as_ref(),
     };
-    policy(toml).carve(&facts, &Json::parse(data).unwrap().into(), None)
+    policy(toml).cut(&facts, &Json::parse(data).unwrap().into(), None)
 }
 
 /// Puts the parts of some subjects back into what is public, as a reader would.
-fn rebuild(carved: &Carved, readable: impl Fn(&Subject) -> bool) -> String {
-    let parts: Vec<_> = carved.parts.iter().filter(|part| readable(&part.subject)).collect();
+fn rebuild(pieces: &CutEvent, readable: impl Fn(&Subject) -> bool) -> String {
+    let parts: Vec<_> = pieces.parts.iter().filter(|part| readable(&part.subject)).collect();
     let texts = parts.iter().filter_map(|part| match &part.body {
         Body::Fields(text) => Some(text.as_str()),
         Body::Nothing => None,
         Body::Whole => panic!("a whole payload has nothing to put together"),
     });
-    rebuild_from(carved.public.as_ref(), texts, parts.len() < carved.parts.len())
+    rebuild_from(pieces.public.as_ref(), texts, parts.len() < pieces.parts.len())
 }
 
 fn rebuild_from<'t>(

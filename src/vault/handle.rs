@@ -11,12 +11,12 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    KeyRequest, KeyState, Opening, VaultError,
+    AdmissionRequest, KeyLookup, KeyRequest, VaultError,
     admission::gate::{Gates, Pass, Shut},
     commit::committer::{Committer, Job, Reply, Wanted},
     records::disk::Disk,
     root::SlotError,
-    shared::{Core, Limits},
+    shared::{Limits, Shared},
     tree::Tree,
 };
 use crate::{
@@ -34,7 +34,7 @@ pub struct Vault {
 /// What all clones of a vault share. When the last is dropped, the committer writes what is only
 /// in memory, and the tree is closed.
 struct Open {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     gates: Arc<Gates>,
     /// Held by an erasure from closing to closing the books.
     erasing: Arc<tokio::sync::Mutex<()>>,
@@ -104,10 +104,10 @@ pub struct Closure {
 
 impl Vault {
     pub(super) fn over(tree: Arc<Tree>, limits: Limits) -> Result<Self, VaultError> {
-        let core = Arc::new(Core::new(Disk::new(tree), limits)?);
+        let shared = Arc::new(Shared::new(Disk::new(tree), limits)?);
         wipe_stack();
         let (jobs, inbox) = mpsc::channel();
-        let committer = Committer::new(Arc::clone(&core));
+        let committer = Committer::new(Arc::clone(&shared));
         let committer = std::thread::Builder::new()
             .name("oubliette-vault".into())
             .spawn(move || committer.run(&inbox))
@@ -116,7 +116,7 @@ impl Vault {
         let (gates, erasing) = (Arc::default(), Arc::default());
         Ok(Self {
             open: Arc::new(Open {
-                core,
+                shared,
                 gates,
                 erasing,
                 #[cfg(feature = "backup")]
@@ -136,12 +136,12 @@ impl Vault {
     #[cfg(test)]
     pub(crate) fn pass_time(&self, time: Duration) {
         let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-        self.open.core.disk.faults.ahead.fetch_add(micros, Ordering::SeqCst);
+        self.open.shared.disk.faults.ahead.fetch_add(micros, Ordering::SeqCst);
         self.open.gates.pass_time(time);
     }
 
-    pub(super) fn core(&self) -> &Arc<Core> {
-        &self.open.core
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.open.shared
     }
 
     /// Waits until no other backup is being made, and keeps others waiting until the answer is
@@ -154,7 +154,7 @@ impl Vault {
     /// How many jobs were handed to the committer.
     #[cfg(test)]
     pub(super) fn asked(&self) -> u64 {
-        self.open.core.disk.faults.asked.load(Ordering::SeqCst)
+        self.open.shared.disk.faults.asked.load(Ordering::SeqCst)
     }
 
     /// Has the committer do something, and waits for its answer.
@@ -170,19 +170,19 @@ impl Vault {
             // If the committer is gone, so is the reply.
             let _ = jobs.send(job(reply));
             #[cfg(test)]
-            self.open.core.disk.faults.asked.fetch_add(1, Ordering::SeqCst);
+            self.open.shared.disk.faults.asked.fetch_add(1, Ordering::SeqCst);
         }
         answer.await.unwrap_or(Err(NotAsked::Panicked.into()))
     }
 
     /// The vault's identity.
     pub fn id(&self) -> VaultId {
-        self.open.core.disk.tree().vault_id()
+        self.open.shared.disk.tree().vault_id()
     }
 
     /// Whether it was opened [to be read](super::OpenAs::ReadOnly).
     pub fn is_read_only(&self) -> bool {
-        self.open.core.disk.tree().is_read_only()
+        self.open.shared.disk.tree().is_read_only()
     }
 
     /// Waits until nobody of the opening's subjects is being forgotten, and admits.
@@ -191,7 +191,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Forgotten`] where one of them is.
-    pub(crate) async fn admit(&self, opening: Opening) -> Result<Admission, VaultError> {
+    pub(crate) async fn admit(&self, opening: AdmissionRequest) -> Result<Admission, VaultError> {
         self.admit_for(opening, None).await
     }
 
@@ -202,13 +202,13 @@ impl Vault {
     /// As [`Vault::admit`].
     pub(crate) async fn admit_for(
         &self,
-        opening: Opening,
+        opening: AdmissionRequest,
         lasting: Option<Duration>,
     ) -> Result<Admission, VaultError> {
         let pass = self.open.gates.admit(opening, lasting).await;
-        self.open.core.disk.check()?;
+        self.open.shared.disk.check()?;
         for subject in pass.subjects() {
-            if let Some(erasure) = self.open.core.closed(subject)? {
+            if let Some(erasure) = self.open.shared.closed(subject)? {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
             }
         }
@@ -233,9 +233,9 @@ impl Vault {
         seals: u32,
     ) -> Result<Arc<DataKey>, VaultError> {
         // After a destruction that failed, nobody knows which keys are still alive.
-        self.open.core.disk.check()?;
+        self.open.shared.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
-        if let Some(warm) = self.open.core.cache.warm(&address) {
+        if let Some(warm) = self.open.shared.cache.warm(&address) {
             let wanted = match request.generation {
                 Some(generation) => generation.0,
                 None => warm.current.load(Ordering::Acquire),
@@ -253,24 +253,24 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::KeyMissing`] where neither a key nor a fence explains the id.
-    pub(crate) fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
-        self.open.core.state(id)
+    pub(crate) fn opening_key(&self, id: KeyId) -> Result<KeyLookup, VaultError> {
+        self.open.shared.state(id)
     }
 
     /// What stands for an erasure in a stream, in its tombstone and beside what is shredded.
     pub(crate) fn reference(&self, erasure: ErasureId, stream: &StreamName) -> ErasureRef {
-        self.open.core.naming.reference(erasure, stream)
+        self.open.shared.naming.reference(erasure, stream)
     }
 
     /// The erasure that a reference stands for in a stream, provided that this vault made it: any
     /// other bytes stand for an erasure that never was.
     pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
-        self.open.core.naming.erasure(reference, stream)
+        self.open.shared.naming.erasure(reference, stream)
     }
 
     /// The id that the private half of an event has.
     pub(crate) fn half_id(&self, event: EventId) -> EventId {
-        self.open.core.naming.half(event)
+        self.open.shared.naming.half(event)
     }
 
     /// Waits until no other erasure is under way, and keeps others waiting until the answer is

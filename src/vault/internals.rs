@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 
 #[cfg(feature = "backup")]
 pub use super::tree::is_free;
-use super::{Opening, Vault, VaultError};
+use super::{AdmissionRequest, Vault, VaultError};
 pub use super::{
     handle::Closure,
     tree::remove_unfinished,
     types::{
-        Claim, Dead, Destroyed, Destruction, Doomed, Fence, InventoryEntry, KeyInfo, KeyRequest,
-        KeyState, NoteKind, Standing,
+        Claim, Dead, Destroyed, Destruction, Fence, InventoryEntry, KeyInfo, KeyLookup, KeyRequest,
+        Loss, MemoKind, SubjectState,
     },
 };
 use crate::{
@@ -33,9 +33,9 @@ pub trait Plumbing {
         request: KeyRequest<'_>,
         seals: u32,
     ) -> impl Future<Output = Result<Arc<DataKey>, VaultError>> + Send;
-    fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError>;
+    fn opening_key(&self, id: KeyId) -> Result<KeyLookup, VaultError>;
     fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError>;
-    fn standing(&self, subject: &Subject) -> Result<Standing, VaultError>;
+    fn subject_state(&self, subject: &Subject) -> Result<SubjectState, VaultError>;
     fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError>;
     fn inventory(
         &self,
@@ -57,10 +57,10 @@ pub trait Plumbing {
     fn destroy(
         &self,
         destruction: &Destruction,
-        note: &[u8],
+        memo: &[u8],
     ) -> impl Future<Output = Result<Destroyed, VaultError>> + Send;
 
-    fn notes(&self, kind: NoteKind) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError>;
+    fn memos(&self, kind: MemoKind) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError>;
     fn log(&self) -> Result<SigningKeyId, VaultError>;
 }
 
@@ -73,7 +73,7 @@ impl Plumbing for Vault {
         self.sealing_key(request, seals).await
     }
 
-    fn opening_key(&self, id: KeyId) -> Result<KeyState, VaultError> {
+    fn opening_key(&self, id: KeyId) -> Result<KeyLookup, VaultError> {
         self.opening_key(id)
     }
 
@@ -81,8 +81,8 @@ impl Plumbing for Vault {
         self.keys_of(subject)
     }
 
-    fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
-        self.standing(subject)
+    fn subject_state(&self, subject: &Subject) -> Result<SubjectState, VaultError> {
+        self.subject_state(subject)
     }
 
     fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
@@ -108,7 +108,7 @@ impl Plumbing for Vault {
 
     /// Is admitted for these subjects, as an append is, and lets go at once.
     async fn pass(&self, subjects: &[Subject]) -> Result<(), VaultError> {
-        let opening = Opening { shared: subjects.to_vec(), exclusive: Vec::new() };
+        let opening = AdmissionRequest { shared: subjects.to_vec(), exclusive: Vec::new() };
         self.admit(opening).await.map(drop)
     }
 
@@ -119,13 +119,13 @@ impl Plumbing for Vault {
     async fn destroy(
         &self,
         destruction: &Destruction,
-        note: &[u8],
+        memo: &[u8],
     ) -> Result<Destroyed, VaultError> {
-        self.destroy(destruction, note).await
+        self.destroy(destruction, memo).await
     }
 
-    fn notes(&self, kind: NoteKind) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
-        self.notes(kind)
+    fn memos(&self, kind: MemoKind) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
+        self.memos(kind)
     }
 
     fn log(&self) -> Result<SigningKeyId, VaultError> {

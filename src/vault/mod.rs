@@ -22,11 +22,11 @@ mod admission;
 #[cfg(feature = "backup")]
 pub mod backup;
 mod commit;
+mod create;
 mod error;
 mod handle;
 #[doc(hidden)]
 pub mod internals;
-mod making;
 mod pages;
 mod reading;
 mod records;
@@ -42,7 +42,7 @@ mod types;
 mod vector;
 
 pub(crate) use admission::in_flight::InFlight;
-pub(crate) use commit::stating::Stating;
+pub(crate) use commit::backfill::OwnerBackfill;
 pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{OpenVaultError, VaultError, VaultIdText};
 pub use handle::Vault;
@@ -60,11 +60,12 @@ pub(crate) use records::{
     announced::{open_vector, seal_as_vector},
     places::reference_as_vector,
 };
-pub(crate) use records::{notes, places::in_words};
+pub(crate) use records::{memos, places::in_words};
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
-    Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotError, SlotPlace, SlotState, WrappedBy,
+    Kek, KekError, MirrorState, Passphrase, SlotConfig, SlotError, SlotLocation, SlotState,
+    WrappedBy,
 };
 #[cfg(feature = "pkcs11")]
 pub use root::{Pkcs11Object, Pkcs11UriError};
@@ -79,9 +80,9 @@ pub use signing::{
 pub(crate) use tree::Flaw;
 pub use tree::{Moved, OpenAs};
 pub(crate) use types::{
-    Claim, Dead, Destroyed, Destruction, Doomed, Evidence, Fence, InventoryEntry, KeyInfo,
-    KeyRequest, KeyState, NoteKind, Opening, Standing, Taken, Verdict,
+    AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,
+    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, SubjectState, Taken,
 };
-pub use types::{Epoch, KeyStanding, Owner};
+pub use types::{KeyState, Owner, Tenure};
 #[cfg(test)]
 pub(crate) use vector::{VectorKey, VectorVault};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    KeyInfo, KeyState, VaultError,
+    KeyInfo, KeyLookup, VaultError,
     admission::in_flight,
     reading::cache::{Cache, Fenced},
     records::{
@@ -14,7 +14,7 @@ use super::{
         entries::{KeyEntry, SubjectRecord, day},
         eras::Eras,
         fence::FenceRecord,
-        notes,
+        memos,
         places::{self, Hash, Naming},
     },
     signing::Signing,
@@ -44,7 +44,7 @@ impl Default for Limits {
     }
 }
 
-pub(super) struct Core {
+pub(super) struct Shared {
     pub(super) disk: Disk,
     pub(super) naming: Naming,
     pub(super) signing: Signing,
@@ -56,9 +56,9 @@ pub(super) struct Core {
     pub(super) in_flight: Arc<in_flight::Events>,
 }
 
-impl Core {
+impl Shared {
     pub(super) fn new(disk: Disk, limits: Limits) -> Result<Self, VaultError> {
-        notes::refuse_unknown_kinds(&disk)?;
+        memos::refuse_unknown_kinds(&disk)?;
         Ok(Self {
             naming: Naming::new(disk.tree().identity(), Eras::load(&disk)?),
             signing: Signing::load(&disk)?,
@@ -148,18 +148,18 @@ impl Core {
     }
 
     /// Returns the state of the key with this id.
-    pub(super) fn state(&self, id: KeyId) -> Result<KeyState, VaultError> {
+    pub(super) fn state(&self, id: KeyId) -> Result<KeyLookup, VaultError> {
         self.disk.check()?;
         if let Some(state) = self.cache.state(id) {
             return Ok(state);
         }
         let version = self.cache.version();
         let state = match self.find(id)? {
-            Some(entry) => KeyState::Live {
+            Some(entry) => KeyLookup::Live {
                 key: DataKey::new(id, &entry.secret).into(),
                 subject: entry.subject,
             },
-            None => KeyState::Shredded { erasure: self.killer(id)? },
+            None => KeyLookup::Shredded { erasure: self.killer(id)? },
         };
         #[cfg(test)]
         self.disk.faults.after_read();

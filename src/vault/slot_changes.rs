@@ -17,7 +17,7 @@ impl Vault {
     /// # Errors
     /// [`SlotError::Poisoned`].
     pub fn root_slot(&self) -> Result<SlotState, SlotError> {
-        self.core().disk.tree().slot()
+        self.shared().disk.tree().slot()
     }
 
     /// The mirrors of the root slot that may hold an earlier root: until they are overwritten, what

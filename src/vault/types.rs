@@ -15,7 +15,7 @@ use crate::{
 /// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Opening {
+pub(crate) struct AdmissionRequest {
     /// Subjects whose keys are needed, and owners that are named.
     pub shared: Vec<Subject>,
     /// Subjects whose generation is about to change.
@@ -40,7 +40,7 @@ pub struct KeyRequest<'a> {
 /// What became of a data key.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum KeyState {
+pub enum KeyLookup {
     /// The key lives and opens what it sealed.
     Live {
         /// The living key.
@@ -103,7 +103,7 @@ pub struct Owner {
 
 /// A span of generations with the same owners.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Epoch {
+pub struct Tenure {
     /// Its first generation; it lasts until the next epoch's.
     pub from: Generation,
     /// The event that begins it, until settled.
@@ -114,7 +114,7 @@ pub struct Epoch {
     pub any: bool,
 }
 
-impl Epoch {
+impl Tenure {
     /// The events of claims that nobody settled.
     pub(crate) fn open_claims(&self) -> impl Iterator<Item = EventId> + '_ {
         self.unsettled.into_iter().chain(self.owners.iter().filter_map(|owner| owner.unsettled))
@@ -123,14 +123,14 @@ impl Epoch {
 
 /// The state of a subject in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct SubjectState {
     /// Its fence, if it was ever forgotten, wholly or in part.
     pub fence: Option<Fence>,
     /// The generation of new keys; `None` where there is no key and no claim yet, or where new
     /// keys are refused. While an epoch is unsettled: the generation before it.
     pub current: Option<Generation>,
     /// Its owners over time; empty: it never had any.
-    pub epochs: Vec<Epoch>,
+    pub tenures: Vec<Tenure>,
 }
 
 /// What remains of a forgotten subject in the vault.
@@ -155,7 +155,7 @@ pub(crate) type Spared = (Generation, KeyId);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum KeyStanding {
+pub enum KeyState {
     /// Made for an owner change whose append is not settled yet: nothing else is sealed with it.
     PreActivation,
     /// It seals and opens.
@@ -181,7 +181,7 @@ pub struct KeyInfo {
     /// The generation of the subject's keys.
     pub generation: Generation,
     /// Whether it seals what comes next.
-    pub standing: KeyStanding,
+    pub state: KeyState,
     /// When it was made: a key is made when it is first needed, so that it is active from then on.
     pub created: Timestamp,
     /// When a newer generation took its place, where that is known.
@@ -220,7 +220,7 @@ pub enum Dead {
 
 /// One subject of a destruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doomed {
+pub struct Loss {
     /// The subject who loses keys.
     pub subject: Subject,
     /// Which of their generations die.
@@ -233,7 +233,7 @@ pub struct Destruction {
     /// The erasure that this is a step of.
     pub erasure: ErasureId,
     /// The subjects who lose keys.
-    pub doomed: Vec<Doomed>,
+    pub losses: Vec<Loss>,
     /// The keys that live on: retained, held, or of a category that was not asked for. The generations
     /// that they are of are dead all the same: nothing more is sealed in them.
     pub spared: BTreeSet<KeyId>,
@@ -241,8 +241,8 @@ pub struct Destruction {
 
 impl Destruction {
     /// One that spares nothing.
-    pub fn new(erasure: ErasureId, doomed: Vec<Doomed>) -> Self {
-        Self { erasure, doomed, spared: BTreeSet::new() }
+    pub fn new(erasure: ErasureId, losses: Vec<Loss>) -> Self {
+        Self { erasure, losses, spared: BTreeSet::new() }
     }
 }
 
@@ -264,13 +264,13 @@ pub(crate) struct Taken {
 
 /// An erasure without names: what a vault that was rolled back needs to apply it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct Decision {
     /// The erasure's id.
     pub erasure: ErasureId,
     /// What it takes, of whom.
     pub taken: Vec<Taken>,
-    /// What is noted of it (kind [`NoteKind::Erasure`]).
-    pub note: Vec<u8>,
+    /// What is noted of it (kind [`MemoKind::Erasure`]).
+    pub record: Vec<u8>,
 }
 
 /// What a destruction did.
@@ -282,10 +282,10 @@ pub struct Destroyed {
     pub epoch: u64,
 }
 
-/// Kinds of durable notes that other rooms keep in the vault, sealed like everything there.
+/// Kinds of durable memos that other rooms keep in the vault, sealed like everything there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum NoteKind {
+pub enum MemoKind {
     /// An erasure that is decided and not yet done, with its whole plan. Removed physically.
     Journal = 1,
     /// What is kept of an erasure: no names.

@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    NoteKind, Vault,
+    MemoKind, Vault,
     records::{
         disk::{Disk, parts},
         entries::KeyEntry,
         eras::{EraKeys, Eras},
         fence::FenceRecord,
-        notes,
+        memos,
         places::{self, Naming},
     },
     shared::Limits,
@@ -95,8 +95,8 @@ impl VectorVault<'_> {
             let mut id = [0; 16];
             id[4..12].copy_from_slice(&(at as u64 + 1).to_be_bytes());
             id[12..].copy_from_slice(&era.0);
-            let note = notes::stored(secret);
-            disk.put(parts(&places::note(NoteKind::Era, &id), &note).unwrap()).unwrap();
+            let memo = memos::stored(secret);
+            disk.put(parts(&places::memo(MemoKind::Era, &id), &memo).unwrap()).unwrap();
         }
         let keys = self.keys.iter().map(|key| {
             let entry = key.entry();

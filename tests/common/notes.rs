@@ -7,7 +7,7 @@ use oubliette::{
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
     vault::{
         Vault,
-        internals::{NoteKind, Plumbing as _},
+        internals::{MemoKind, Plumbing as _},
     },
 };
 
@@ -31,7 +31,7 @@ pub(crate) async fn note_of(erasure: ErasureId) -> Vec<u8> {
         layer.append_to(&to, ExpectedRevision::Any, vec![event]).await.unwrap();
     }
     let other = layer.forget(&Subject::new("user-1").unwrap(), "model").await.unwrap().erasure;
-    let notes = vault.notes(NoteKind::Erasure).unwrap();
+    let notes = vault.memos(MemoKind::Erasure).unwrap();
     let text = std::str::from_utf8(&notes[0].1).unwrap();
     text.replace(&other.to_string(), &erasure.to_string()).into_bytes()
 }

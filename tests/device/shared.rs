@@ -4,7 +4,7 @@ use oubliette::{
     event::{ErasureId, KeyId, Layout, PolicyDigest, StreamName, Subject},
     vault::{
         Vault,
-        internals::{Dead, Destruction, Doomed, KeyRequest, Plumbing as _},
+        internals::{Dead, Destruction, KeyRequest, Loss, Plumbing as _},
     },
 };
 use sha2::{Digest, Sha256};
@@ -22,8 +22,8 @@ pub(crate) async fn key_of(vault: &Vault, name: &str) -> KeyId {
 }
 
 pub(crate) async fn forget(vault: &Vault, name: &str) {
-    let doomed = vec![Doomed { subject: Subject::new(name).unwrap(), dead: Dead::All }];
-    let destruction = Destruction::new(ErasureId::now(), doomed);
+    let losses = vec![Loss { subject: Subject::new(name).unwrap(), dead: Dead::All }];
+    let destruction = Destruction::new(ErasureId::now(), losses);
     vault.destroy(&destruction, b"").await.unwrap();
 }
 

@@ -8,7 +8,7 @@ use crate::writes::{Kind, Write};
 
 /// A time with the same owners.
 #[derive(Debug, Clone, Default)]
-struct Epoch {
+struct Tenure {
     /// `None`: someone who was forgotten.
     owners: Vec<Option<String>>,
 }
@@ -16,7 +16,7 @@ struct Epoch {
 #[derive(Debug, Default)]
 struct Someone {
     /// Never empty once looked at; those before `since` are over for good.
-    epochs: Vec<Epoch>,
+    tenures: Vec<Tenure>,
     since: usize,
     /// How often forgotten wholly.
     lives: usize,
@@ -26,10 +26,10 @@ struct Someone {
 
 impl Someone {
     fn current(&mut self) -> usize {
-        if self.epochs.len() <= self.since {
-            self.epochs.resize_with(self.since + 1, Epoch::default);
+        if self.tenures.len() <= self.since {
+            self.tenures.resize_with(self.since + 1, Tenure::default);
         }
-        self.epochs.len() - 1
+        self.tenures.len() - 1
     }
 }
 
@@ -100,7 +100,7 @@ impl Model {
             let stream = writes[0].stream.as_str();
             let declares = ["account-", "shared-", "ledger-"].iter().any(|p| stream.starts_with(p));
             let Some(someone) = self.people.get(stream).filter(|_| declares) else { return false };
-            let owned = someone.epochs[someone.since.min(someone.epochs.len())..].last();
+            let owned = someone.tenures[someone.since.min(someone.tenures.len())..].last();
             let owned = owned.is_some_and(|epoch| epoch.owners.iter().any(Option::is_some));
             if someone.dead.is_empty() || owned {
                 return false;
@@ -137,17 +137,17 @@ impl Model {
             let current = dependent.current();
             // What only removes an owner is of the time that it ends.
             let ended = matches!(write.kind, Kind::Left(_)).then_some(current);
-            let owners = dependent.epochs[current].owners.clone();
+            let owners = dependent.tenures[current].owners.clone();
             let owner = write.owner();
             match write.kind {
                 Kind::Opened(_) | Kind::Joined(_) if !owners.contains(&owner) => {
-                    dependent.epochs[current].owners.push(owner);
+                    dependent.tenures[current].owners.push(owner);
                 }
                 Kind::Left(_) => {
                     let owners = owners.into_iter().filter(|other| *other != owner).collect();
-                    dependent.epochs.push(Epoch { owners });
+                    dependent.tenures.push(Tenure { owners });
                 }
-                Kind::Replaced(_) => dependent.epochs.push(Epoch { owners: vec![owner] }),
+                Kind::Replaced(_) => dependent.tenures.push(Tenure { owners: vec![owner] }),
                 _ => {}
             }
             for (i, subject) in write.subjects().into_iter().enumerate() {
@@ -198,29 +198,29 @@ impl Model {
     pub(crate) fn knows(&self, who: &str) -> bool {
         self.reads(who)
             || self.people.values().any(|someone| {
-                someone.epochs[someone.since.min(someone.epochs.len())..]
+                someone.tenures[someone.since.min(someone.tenures.len())..]
                     .iter()
                     .any(|epoch| epoch.owners.contains(&Some(who.to_owned())))
             })
     }
 
-    /// The epochs of someone that die with these, who are forgotten wholly.
+    /// The tenures of someone that die with these, who are forgotten wholly.
     fn dying(&self, who: &str, whole: &BTreeSet<String>) -> Vec<usize> {
         let someone = &self.people[who];
         let gone = |owner: &Option<String>| owner.as_ref().is_none_or(|who| whole.contains(who));
         let any = who.starts_with("shared-");
-        let dies = |epoch: &Epoch| {
+        let dies = |epoch: &Tenure| {
             let mut owners = epoch.owners.iter();
             if any { owners.any(gone) } else { owners.len() > 0 && owners.all(gone) }
         };
-        (someone.since..someone.epochs.len()).filter(|&at| dies(&someone.epochs[at])).collect()
+        (someone.since..someone.tenures.len()).filter(|&at| dies(&someone.tenures[at])).collect()
     }
 
-    /// Whether nothing of someone outlives these epochs. Only a key of an append that failed
+    /// Whether nothing of someone outlives these tenures. Only a key of an append that failed
     /// makes that a question: then it is as the plan says.
     fn leaves_nothing(&self, who: &str, dying: &[usize], planned_whole: &BTreeSet<String>) -> bool {
         let someone = &self.people[who];
-        if !dying.contains(&(someone.epochs.len() - 1)) {
+        if !dying.contains(&(someone.tenures.len() - 1)) {
             return false;
         }
         let outlives = |epoch: usize| !dying.contains(&epoch) && !someone.dead.contains(&epoch);
@@ -232,11 +232,11 @@ impl Model {
         !maybe || planned_whole.contains(who)
     }
 
-    /// Whether one of these owns someone in one of these epochs.
-    fn leads(&self, who: &str, epochs: &[usize], owners: &BTreeSet<String>) -> bool {
+    /// Whether one of these owns someone in one of these tenures.
+    fn leads(&self, who: &str, tenures: &[usize], owners: &BTreeSet<String>) -> bool {
         let someone = &self.people[who];
         let owner = |owner: &Option<String>| owner.as_ref().is_some_and(|o| owners.contains(o));
-        epochs.iter().any(|at| someone.epochs[*at].owners.iter().any(owner))
+        tenures.iter().any(|at| someone.tenures[*at].owners.iter().any(owner))
     }
 
     /// Who is forgotten wholly with someone: all who depend on them, but for those whom somebody
@@ -244,16 +244,16 @@ impl Model {
     fn falling(&self, asked: &str, planned_whole: &BTreeSet<String>) -> BTreeSet<String> {
         let live = |who: &str| {
             let someone = &self.people[who];
-            (someone.since.min(someone.epochs.len())..someone.epochs.len()).collect::<Vec<_>>()
+            (someone.since.min(someone.tenures.len())..someone.tenures.len()).collect::<Vec<_>>()
         };
-        let reach = |epochs: &dyn Fn(&str) -> Vec<usize>, among: &dyn Fn(&str) -> bool| {
+        let reach = |tenures: &dyn Fn(&str) -> Vec<usize>, among: &dyn Fn(&str) -> bool| {
             let mut led = BTreeSet::from([asked.to_owned()]);
             loop {
                 let more: Vec<String> = self
                     .people
                     .keys()
                     .filter(|who| !led.contains(*who) && among(who))
-                    .filter(|who| self.leads(who, &epochs(who), &led))
+                    .filter(|who| self.leads(who, &tenures(who), &led))
                     .cloned()
                     .collect();
                 if more.is_empty() {
@@ -293,8 +293,8 @@ impl Model {
         let mut todo: Vec<&String> = parts.to_vec();
         while let Some(owner) = todo.pop() {
             let owned = |someone: &Someone| {
-                let epochs = &someone.epochs[someone.since.min(someone.epochs.len())..];
-                epochs.iter().any(|epoch| epoch.owners.contains(&Some(owner.clone())))
+                let tenures = &someone.tenures[someone.since.min(someone.tenures.len())..];
+                tenures.iter().any(|epoch| epoch.owners.contains(&Some(owner.clone())))
             };
             for (who, someone) in &self.people {
                 if whole.contains(who) || !owned(someone) || !lives(who) {
@@ -332,7 +332,7 @@ impl Model {
 
         let before: Vec<bool> = self.parts.iter().map(|part| self.lives(part)).collect();
         for (part, lived) in self.parts.iter_mut().zip(&before) {
-            let dies = |epochs: &Vec<usize>| epochs.contains(&part.epoch);
+            let dies = |tenures: &Vec<usize>| tenures.contains(&part.epoch);
             if whole.contains(&part.subject) || partly.get(&part.subject).is_some_and(dies) {
                 part.spared = *lived && part.key.is_some_and(|key| spared.contains(&key));
             }
@@ -345,23 +345,23 @@ impl Model {
         }
         for gone in &whole {
             let someone = self.people.get_mut(gone).unwrap();
-            someone.dead.extend(0..someone.epochs.len());
-            someone.since = someone.epochs.len();
+            someone.dead.extend(0..someone.tenures.len());
+            someone.since = someone.tenures.len();
             someone.lives += 1;
             someone.closed = true;
             for other in self.people.values_mut() {
-                for owner in other.epochs.iter_mut().flat_map(|epoch| &mut epoch.owners) {
+                for owner in other.tenures.iter_mut().flat_map(|epoch| &mut epoch.owners) {
                     if owner.as_ref() == Some(gone) {
                         *owner = None;
                     }
                 }
             }
         }
-        for (gone, epochs) in partly {
+        for (gone, tenures) in partly {
             let someone = self.people.get_mut(&gone).unwrap();
             // Whoever lost the newest part is closed: what would come next is nobody's.
-            someone.closed |= epochs.contains(&(someone.epochs.len() - 1));
-            someone.dead.extend(epochs);
+            someone.closed |= tenures.contains(&(someone.tenures.len() - 1));
+            someone.dead.extend(tenures);
         }
         let died =
             self.parts.iter().zip(before).filter(|(part, lived)| *lived && !self.lives(part));
@@ -375,8 +375,8 @@ impl Model {
             return;
         };
         someone.closed = false;
-        if someone.epochs.len() > someone.since {
-            someone.epochs.push(Epoch::default());
+        if someone.tenures.len() > someone.since {
+            someone.tenures.push(Tenure::default());
         }
     }
 

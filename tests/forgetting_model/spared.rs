@@ -9,7 +9,7 @@ use oubliette::{
     layer::RotateError,
     vault::{
         VaultError,
-        internals::{Dead, Destruction, Doomed, KeyInfo, KeyState, Plumbing as _},
+        internals::{Dead, Destruction, KeyInfo, KeyLookup, Loss, Plumbing as _},
     },
 };
 
@@ -30,7 +30,7 @@ impl World {
         let subjects: Vec<Subject> =
             plan.subjects.iter().map(|affected| affected.subject.clone()).collect();
         let _closed = self.vault.close(&subjects).await;
-        let (mut doomed, mut keys) = (Vec::new(), Vec::new());
+        let (mut losses, mut keys) = (Vec::new(), Vec::new());
         for affected in &plan.subjects {
             let spans = affected.generations.clone();
             keys.extend(self.vault.keys_of(&affected.subject).unwrap().into_iter().filter(|key| {
@@ -38,7 +38,7 @@ impl World {
                     || spans.is_none()
             }));
             let dead = spans.map_or(Dead::All, Dead::Spans);
-            doomed.push(Doomed { subject: affected.subject.clone(), dead });
+            losses.push(Loss { subject: affected.subject.clone(), dead });
         }
         let count = keys.len();
         keys.sort_by(|a, b| {
@@ -50,7 +50,7 @@ impl World {
         let spared: BTreeSet<KeyId> = keys.iter().enumerate().filter_map(of_bit).collect();
         let erasure = ErasureId::now();
         let destruction =
-            Destruction { spared: spared.clone(), ..Destruction::new(erasure, doomed) };
+            Destruction { spared: spared.clone(), ..Destruction::new(erasure, losses) };
         let done = self.vault.destroy(&destruction, &note_of(erasure).await).await.unwrap();
         assert_eq!(done.keys, (count - spared.len()) as u64, "as many as were not spared");
         self.forgotten(&plan, &spared);
@@ -83,7 +83,7 @@ impl World {
     /// Tells the model which keys an event is under, as long as they say whose they are.
     pub(crate) fn note_keys(&mut self, event: &RecordedEvent) {
         for id in &event.keys {
-            if let KeyState::Live { subject, .. } = self.vault.opening_key(*id).unwrap() {
+            if let KeyLookup::Live { subject, .. } = self.vault.opening_key(*id).unwrap() {
                 self.model.note_key(event.id, subject.as_str(), *id);
             }
         }

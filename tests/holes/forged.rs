@@ -2,8 +2,8 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use oubliette::{
-    audit::verify::Ill,
-    event::{Json, NewEvent, RecordedEvent, Why},
+    audit::verify::Defect,
+    event::{Json, NewEvent, RecordedEvent, WithheldReason},
     layer::Oubliette,
     store::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError,
@@ -130,7 +130,7 @@ async fn a_forged_hole_is_called_so() {
         let told = over(&b, vec![forgery]).await;
         assert_eq!(why(&told, &of).await, Some(Unreadable::ForgedHole), "{name}");
         let (ills, report) = verified(&told).await;
-        assert_eq!((ills, report.events.holes), (vec![Ill::ForgedHole], 0), "{name}");
+        assert_eq!((ills, report.events.holes), (vec![Defect::ForgedHole], 0), "{name}");
         let error = Unreadable::ForgedHole.to_string();
         assert!(error.contains("forged hole") && !error.contains("tampered"), "{error}");
     }
@@ -150,11 +150,11 @@ async fn a_hole_that_was_removed_or_lost_its_vouchers_is_found_too() {
         event
     };
     for (event, error, ill) in [
-        (without(&partly, "holes"), Unreadable::Tampered, Ill::Tampered),
-        (without(&wholly, "holes"), Unreadable::Tampered, Ill::Tampered),
-        (edited(&partly), Unreadable::Tampered, Ill::Tampered),
-        (edited(&wholly), Unreadable::Tampered, Ill::Tampered),
-        (without(&wholly, "mac"), Unreadable::Untagged, Ill::Untagged),
+        (without(&partly, "holes"), Unreadable::Tampered, Defect::Tampered),
+        (without(&wholly, "holes"), Unreadable::Tampered, Defect::Tampered),
+        (edited(&partly), Unreadable::Tampered, Defect::Tampered),
+        (edited(&wholly), Unreadable::Tampered, Defect::Tampered),
+        (without(&wholly, "mac"), Unreadable::Untagged, Defect::Untagged),
     ] {
         let of = event.stream.as_str().to_owned();
         let told = over(&b, vec![event]).await;
@@ -187,7 +187,7 @@ async fn a_hole_of_another_vault_on_the_same_store_is_told_from_a_forged_one() {
     assert_eq!(why(&told, "room-1").await, Some(Unreadable::OtherVault));
     assert_eq!(why(&told, "ledger-2").await, Some(Unreadable::OtherVault));
     let (ills, report) = verified(&told).await;
-    assert_eq!(ills, [Ill::OtherVault; 3]);
+    assert_eq!(ills, [Defect::OtherVault; 3]);
     assert!(report.is_clean() && report.events.holes == 0);
 }
 
@@ -205,7 +205,11 @@ async fn for_a_hole_that_was_noted_in_a_later_era_nobody_vouches() {
     // It ends no reading, and says of nobody that they are forgotten.
     let read = told.events(&stream("room-1"), ReadOptions::default()).await.unwrap().remove(0);
     assert!(read.shredded.is_empty() && !read.withheld.is_empty(), "{read:?}");
-    assert!(read.withheld.iter().all(|part| matches!(part.why, Why::Unvouched | Why::NotCopied)));
+    assert!(
+        read.withheld
+            .iter()
+            .all(|part| matches!(part.why, WithheldReason::Unvouched | WithheldReason::NotCopied))
+    );
     assert_eq!((told.unsealed(), told.unvouched()), (0, 1));
-    assert_eq!(verified(&told).await.0, [Ill::UnknownEra]);
+    assert_eq!(verified(&told).await.0, [Defect::UnknownEra]);
 }

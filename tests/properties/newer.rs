@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures::TryStreamExt;
 use oubliette::{
-    audit::verify::{Ill, VerifyOptions, VerifyReport},
+    audit::verify::{Defect, VerifyOptions, VerifyReport},
     erasure::ForgetOptions,
     event::{EventId, OwnerChange, RecordedEvent},
     store::{ReadAllOptions, ReadOptions},
@@ -100,12 +100,14 @@ async fn what_a_newer_program_wrote_is_called_newer_wherever_it_is_met() {
         assert_eq!((events, plan.unsealed_events()), (vec![("bankaccount-1", 1)], 0), "{at}");
 
         let report = verified(&newer).await;
-        assert_eq!(report.found.get(&Ill::Newer), Some(&1), "{:?}", report.found);
+        assert_eq!(report.found.get(&Defect::Newer), Some(&1), "{:?}", report.found);
         assert_eq!((report.events.newer, report.events.unsealed), (1, 0));
-        for silent in [Ill::Unreadable, Ill::UnusedKey, Ill::OwnerNotStated, Ill::HalfMissing] {
+        for silent in
+            [Defect::Unreadable, Defect::UnusedKey, Defect::OwnerNotStated, Defect::HalfMissing]
+        {
             assert_eq!(report.found.get(&silent), None, "{silent}");
         }
-        assert!(!Ill::Newer.cure().contains("restore") && !report.is_clean());
+        assert!(!Defect::Newer.remedy().contains("restore") && !report.is_clean());
         assert_eq!(report.vault.unused_keys, None);
 
         let counted = newer.count_unsealed().await.unwrap();
@@ -121,7 +123,7 @@ async fn what_a_newer_program_wrote_is_called_newer_wherever_it_is_met() {
             let refused = newer.forget(&subject(who), "ticket 1").await.unwrap_err();
             assert!(matches!(&refused, ErasureError::Newer { newer, .. } if newer[0].events == 1));
             let told = refused.to_string();
-            assert!(told.contains("--despite-newer") && !told.contains("remove"), "{told}");
+            assert!(told.contains("despite them") && !told.contains("remove"), "{told}");
         }
         assert!(newer.erasures().unwrap().is_empty());
     }
@@ -152,7 +154,7 @@ async fn who_forgets_despite_what_is_newer_says_so_and_is_told() {
     assert_eq!(newer.erasures().unwrap()[0].unknown_keys, 2, "it is kept");
     // That the key is gone does not make it anything else.
     assert!(unreadable(&newer, "bankaccount-1").await.is_newer());
-    assert!(verified(&newer).await.found.contains_key(&Ill::Newer));
+    assert!(verified(&newer).await.found.contains_key(&Defect::Newer));
 }
 
 #[tokio::test]
@@ -192,9 +194,9 @@ async fn a_later_half_makes_the_whole_event_newer() {
         let report = verified(&newer).await;
         assert!(report.events.newer > 0 && report.events.unsealed == 0, "{report:?}");
         // Which keys it uses is not known.
-        assert_eq!(report.found.get(&Ill::UnusedKey), None, "{report:?}");
+        assert_eq!(report.found.get(&Defect::UnusedKey), None, "{report:?}");
         if private.is_some() || public.is_none() {
-            assert_eq!(report.found.get(&Ill::HalfMissing), None, "{report:?}");
+            assert_eq!(report.found.get(&Defect::HalfMissing), None, "{report:?}");
         }
     }
 }

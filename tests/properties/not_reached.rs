@@ -1,7 +1,7 @@
 //! What forgetting does not reach is named: events in clear, what is others', owners nobody knows.
 
 use oubliette::{
-    audit::verify::{Ill, VerifyOptions, VerifyReport},
+    audit::verify::{Defect, VerifyOptions, VerifyReport},
     erasure::{Erased, ForgetOptions, UnfitReason},
     event::{EventId, OwnerChange},
     vault::internals::{Claim, Plumbing as _},
@@ -32,7 +32,7 @@ async fn whose_events_are_from_before_the_layer_is_not_called_forgotten() {
     assert!(matches!(&refused, ErasureError::Unsealed { unsealed, .. } if unsealed.len() == 1));
     assert!(refused.to_string().contains("2 events in 1 stream were never sealed"), "{refused}");
     assert!(bank.erasures().unwrap().is_empty());
-    assert_eq!(verified(&bank).await.found.get(&Ill::ForgottenInClear), None);
+    assert_eq!(verified(&bank).await.found.get(&Defect::ForgottenInClear), None);
     // Nothing is closed.
     put(&bank, "erika-1", event("Moved", r#"{"town":"Bonn"}"#)).await.unwrap();
 
@@ -40,7 +40,7 @@ async fn whose_events_are_from_before_the_layer_is_not_called_forgotten() {
     assert_eq!((erased.keys, erased.unsealed, erased.passed_over), (1, 2, 0));
     assert_eq!(shape(&all(&bank, "erika-1").await), "ccst");
     let report = verified(&bank).await;
-    assert_eq!(report.found.get(&Ill::ForgottenInClear), Some(&2));
+    assert_eq!(report.found.get(&Defect::ForgottenInClear), Some(&2));
     assert!(!report.is_clean());
     let again = bank.forget(&erika, "ticket 1").await.unwrap();
     assert_eq!((again.already, again.unsealed), (true, 2));
@@ -93,7 +93,7 @@ async fn a_stream_sealed_from_its_first_event_on_is_not_looked_into() {
     let erased = bank.forget(&subject("user-456"), "ticket 1").await.unwrap();
     // Of the ledger, which may hold what is others', every event is read; and of no other.
     assert_eq!((erased.unsealed, erased.passed_over), (0, 3));
-    assert_eq!(verified(&bank).await.found.get(&Ill::ForgottenInClear), Some(&1));
+    assert_eq!(verified(&bank).await.found.get(&Defect::ForgottenInClear), Some(&1));
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn an_edge_that_no_event_states_is_found() {
     for keys_at_once in [1, 1000] {
         let options = VerifyOptions { keys_at_once, ..VerifyOptions::default() };
         let report = bank.verify(options, |_| {}).await.unwrap();
-        assert_eq!(report.found.get(&Ill::OwnerNotStated), None);
+        assert_eq!(report.found.get(&Defect::OwnerNotStated), None);
     }
     let claim = Claim {
         subject: subject("bankaccount-1"),
@@ -203,7 +203,7 @@ async fn an_edge_that_no_event_states_is_found() {
     for keys_at_once in [1, 1000] {
         let options = VerifyOptions { keys_at_once, ..VerifyOptions::default() };
         let report = bank.verify(options, |_| {}).await.unwrap();
-        assert_eq!(report.found.get(&Ill::OwnerNotStated), Some(&1));
+        assert_eq!(report.found.get(&Defect::OwnerNotStated), Some(&1));
         assert!(!report.is_clean());
     }
 }

@@ -353,7 +353,7 @@ async fn a_reopened_dependent_seals_nothing_before_it_has_an_owner() {
 /// A ledger keeps no account of whose its account was when: it is named, never passed over.
 #[tokio::test]
 async fn a_ledger_of_an_account_that_changed_hands_is_named_and_goes_with_the_last() {
-    use oubliette::audit::verify::{Ill, VerifyOptions};
+    use oubliette::audit::verify::{Defect, VerifyOptions};
 
     for asked in [["user-1", "user-2"], ["user-2", "user-1"]] {
         let bank = layer().await;
@@ -384,7 +384,7 @@ async fn a_ledger_of_an_account_that_changed_hands_is_named_and_goes_with_the_la
         assert_eq!(shape(&all(&bank, "ledger-1").await), "ccc");
         let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
         let others = usize::from(asked[0] == "user-2");
-        assert_eq!(report.found[&Ill::MissedInPart] as usize, 1 + others, "{report:?}");
+        assert_eq!(report.found[&Defect::MissedInPart] as usize, 1 + others, "{report:?}");
         assert!(!report.is_clean());
 
         // When nobody is left who owned any of it, it goes.

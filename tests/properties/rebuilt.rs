@@ -1,7 +1,7 @@
 //! Owners whom events stated before anybody noted them: from before the layer, or before the policy.
 
 use oubliette::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::verify::{Defect, VerifyOptions},
     erasure::{Erased, ForgetOptions},
     layer::{NotMended, OwnersRebuilt},
 };
@@ -20,7 +20,7 @@ match  = "ledger-{id}"
 public = ["/account", "/amount"]
 "#;
 
-async fn found<S: EventStore>(bank: &Oubliette<S>) -> BTreeMap<Ill, u64> {
+async fn found<S: EventStore>(bank: &Oubliette<S>) -> BTreeMap<Defect, u64> {
     bank.verify(VerifyOptions::default(), |_| {}).await.unwrap().found
 }
 
@@ -62,12 +62,12 @@ async fn owners_from_before_the_layer_are_not_known_until_somebody_looks() {
     let plan = bank.plan(&subject("user-1")).await.unwrap();
     assert!(plan.owners_unknown);
     assert_eq!(plan.subjects.len(), 1);
-    assert_eq!(found(&bank).await.get(&Ill::OwnerInClear), Some(&1));
+    assert_eq!(found(&bank).await.get(&Defect::OwnerInClear), Some(&1));
 
     let rebuilt = rebuild(&bank).await;
     assert_eq!((rebuilt.events, rebuilt.streams, rebuilt.mended), (4, 2, 1));
     assert_eq!(rebuilt.left, []);
-    assert!(!found(&bank).await.contains_key(&Ill::OwnerInClear));
+    assert!(!found(&bank).await.contains_key(&Defect::OwnerInClear));
     let plan = bank.plan(&subject("user-1")).await.unwrap();
     assert!(!plan.owners_unknown);
     assert_eq!(plan.subjects.len(), 3);
@@ -103,11 +103,11 @@ async fn whom_a_forgetting_missed_is_told_after_it() {
     let compared = new.compare_policy(new.policy()).await.unwrap();
     assert_eq!((compared.events, compared.owners_not_noted, compared.in_clear), (3, 2, 0));
     assert!(compared.differs());
-    assert_eq!(found(&new).await[&Ill::OwnerNotNoted], 2);
+    assert_eq!(found(&new).await[&Defect::OwnerNotNoted], 2);
     assert!(despite(&new, "user-4").await.owners_unknown);
     assert_eq!(shape(&all(&new, account).await), "c");
     let after = found(&new).await;
-    assert_eq!((after[&Ill::Missed], after[&Ill::OwnerNotNoted]), (1, 1));
+    assert_eq!((after[&Defect::Missed], after[&Defect::OwnerNotNoted]), (1, 1));
 
     // It cannot be mended, but by name: and then the rest is.
     let rebuilt = rebuild(&new).await;
@@ -189,12 +189,12 @@ async fn what_is_sealed_for_another_subject_than_the_policy_says_is_told_before_
     let new = under(&old, policy).await;
     let other = new.compare_policy(new.policy()).await.unwrap();
     assert_eq!((other.other_subject, other.owners_not_noted), (1, 0));
-    assert_eq!(found(&new).await, BTreeMap::from([(Ill::OtherSubject, 1)]));
+    assert_eq!(found(&new).await, BTreeMap::from([(Defect::OtherSubject, 1)]));
     put(&new, "book-1", memo()).await.unwrap();
-    assert_eq!(found(&new).await, BTreeMap::from([(Ill::OtherSubject, 1)]));
+    assert_eq!(found(&new).await, BTreeMap::from([(Defect::OtherSubject, 1)]));
     new.forget(&subject("user-1"), "asked").await.unwrap();
     assert_eq!(shape(&all(&new, "book-1").await), "cst");
-    assert_eq!(found(&new).await, BTreeMap::from([(Ill::Missed, 1)]));
+    assert_eq!(found(&new).await, BTreeMap::from([(Defect::Missed, 1)]));
 }
 
 #[derive(Debug, Clone, Copy)]

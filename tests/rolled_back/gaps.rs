@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use oubliette::{
-    audit::verify::{Ill, VerifyNews, VerifyOptions},
+    audit::verify::{Defect, VerifyOptions, VerifyProgress},
     erasure::{Compromised, ErasureError, KeyChange, accept_gaps, change_key, gaps},
     event::{EventId, RecordedEvent, Timestamp},
     layer::Oubliette,
@@ -17,10 +17,10 @@ use crate::{
     shapes, two_people,
 };
 
-async fn found(bank: &Oubliette<Announcements>) -> Vec<(Ill, String)> {
+async fn found(bank: &Oubliette<Announcements>) -> Vec<(Defect, String)> {
     let mut found = Vec::new();
     let take = |news| {
-        if let VerifyNews::Found(finding) = news {
+        if let VerifyProgress::Found(finding) = news {
             found.push((finding.kind, finding.what));
         }
     };
@@ -104,8 +104,8 @@ async fn a_vault_put_back_over_a_gap_serves_nothing_until_somebody_accepts_it_by
         assert_eq!(gaps(bank.vault().unwrap()).unwrap()[0].accepted, accepted.accepted);
         assert_eq!(shapes(&bank).await, "! ! pt pt");
         let found = found(&bank).await;
-        let told = |(kind, what): &&(Ill, String)| {
-            *kind == Ill::AcceptedGap
+        let told = |(kind, what): &&(Defect, String)| {
+            *kind == Defect::AcceptedGap
                 && what.contains("ticket 12")
                 && what.contains(&said[0].to_string())
         };
@@ -208,7 +208,7 @@ async fn what_is_told_of_a_gap_is_true_of_a_vault_that_knows_the_erasures_and_of
         assert!(!closed.contains("not known"), "{closed}");
         let over = Oubliette::unresumed(machine.store.clone(), machine.vault(), bank_policy());
         let found = found(&over).await;
-        let (_, what) = found.iter().find(|(kind, _)| *kind == Ill::WitnessGap).unwrap();
+        let (_, what) = found.iter().find(|(kind, _)| *kind == Defect::WitnessGap).unwrap();
         let [gap] = &gaps(over.vault().unwrap()).unwrap()[..] else { panic!() };
         assert_eq!(what.split_once("noticed ").unwrap().1, gap.found.to_string());
         assert!(!what.contains("since"), "{what}");
@@ -420,7 +420,7 @@ async fn a_layer_that_is_open_serves_and_forgets_on_and_the_next_one_is_closed()
     assert_eq!(shapes(&bank).await, "pt pt pt pt");
     is_gap(bank.resume().await.unwrap_err(), &removed);
     let found = found(&bank).await;
-    assert!(found.iter().any(|(kind, _)| *kind == Ill::WitnessGap), "{found:?}");
+    assert!(found.iter().any(|(kind, _)| *kind == Defect::WitnessGap), "{found:?}");
     drop(bank);
     is_closed_over(&machine, &removed).await;
     assert_eq!(shapes(&machine.open_past_a_gap().await).await, "pt pt pt pt");
@@ -447,7 +447,7 @@ async fn nothing_is_destroyed_and_nothing_is_sealed_over_a_gap() {
     let audited = Oubliette::unresumed(machine.store.clone(), machine.vault(), bank_policy());
     let found = found(&audited).await;
     let told = |ill| found.iter().filter(|(kind, _)| *kind == ill).count();
-    assert_eq!((told(Ill::WitnessGap), told(Ill::ErasureNotCarriedOut)), (1, 1), "{found:?}");
+    assert_eq!((told(Defect::WitnessGap), told(Defect::ErasureNotCarriedOut)), (1, 1), "{found:?}");
     drop(audited);
     // Without the vault, what is public is read as ever, and nothing is written.
     let public = Oubliette::without_vault(machine.store.clone(), bank_policy());

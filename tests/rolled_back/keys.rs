@@ -5,8 +5,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use oubliette::{
     audit::{
-        Finding, Where,
-        verify::{Ill, VerifyNews, VerifyOptions},
+        Finding, Location,
+        verify::{Defect, VerifyOptions, VerifyProgress},
     },
     erasure::{Compromised, ErasureError, KeyChange, KeyChangeError, change_key, export, replay},
     event::{Announcement, AnnouncementKind, RecordedEvent, SigningKeyId, Timestamp},
@@ -42,10 +42,10 @@ fn signs(vault: &Vault) -> SigningKeyId {
     vault.signing_keys().unwrap().last().unwrap().key
 }
 
-async fn findings(bank: &Oubliette<Announcements>) -> Vec<Finding<Ill>> {
+async fn findings(bank: &Oubliette<Announcements>) -> Vec<Finding<Defect>> {
     let mut found = Vec::new();
     let take = |news| {
-        if let VerifyNews::Found(finding) = news {
+        if let VerifyProgress::Found(finding) = news {
             found.push(finding);
         }
     };
@@ -53,7 +53,7 @@ async fn findings(bank: &Oubliette<Announcements>) -> Vec<Finding<Ill>> {
     found
 }
 
-async fn found(bank: &Oubliette<Announcements>) -> Vec<Ill> {
+async fn found(bank: &Oubliette<Announcements>) -> Vec<Defect> {
     findings(bank).await.into_iter().map(|finding| finding.kind).collect()
 }
 
@@ -164,7 +164,7 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
     let told = found(&bank).await;
     let count = |ill| told.iter().filter(|told| **told == ill).count();
     assert_eq!(
-        (count(Ill::CompromisedWord), count(Ill::UncountedTombstone), told.len()),
+        (count(Defect::CompromisedWord), count(Defect::UncountedTombstone), told.len()),
         (3, 2, 5)
     );
     drop(bank);
@@ -175,8 +175,8 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
         let bank = machine.open().await;
         assert_eq!(shapes(&bank).await, "pft pft cf cf");
         let mut told = found(&bank).await;
-        told.retain(|ill| *ill != Ill::UncountedTombstone);
-        assert_eq!(told, [Ill::CompromisedWord; 3]);
+        told.retain(|ill| *ill != Defect::UncountedTombstone);
+        assert_eq!(told, [Defect::CompromisedWord; 3]);
         let vault = bank.vault().unwrap();
         let stolen = vault.signing_keys().unwrap()[0].clone();
         assert!(stolen.compromised.is_some() && stolen.until.is_some());
@@ -191,14 +191,14 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
     let bank = machine.open().await;
     let stolen = bank.vault().unwrap().signing_keys().unwrap()[0].key;
     let findings = findings(&bank).await;
-    let words = findings.iter().filter(|finding| finding.kind == Ill::CompromisedWord);
+    let words = findings.iter().filter(|finding| finding.kind == Defect::CompromisedWord);
     for finding in words {
-        let Where::Event { id, .. } = &finding.at else { panic!("{finding:?}") };
+        let Location::Event { id, .. } = &finding.at else { panic!("{finding:?}") };
         assert_eq!(finding.signer, Some(stolen));
         for word in [stolen.to_string(), id.to_string(), malice.to_string()] {
             assert!(finding.what.contains(&word), "{word}: {finding:?}");
         }
-        assert!(finding.cure.contains("--believe-erasure"), "{finding:?}");
+        assert!(finding.remedy.contains("--believe-erasure"), "{finding:?}");
     }
     drop(bank);
 
@@ -207,7 +207,7 @@ async fn what_only_a_stolen_key_says_does_not_count_once_the_successor_took_over
     let bank = machine.open().await;
     assert_eq!(bank.witnessed().replayed, [malice]);
     assert_eq!(shapes(&bank).await, "pft pft pft pft");
-    assert!(found(&bank).await.iter().all(|ill| *ill == Ill::UncountedTombstone));
+    assert!(found(&bank).await.iter().all(|ill| *ill == Defect::UncountedTombstone));
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn a_thief_of_the_key_cannot_change_it_where_a_successor_is_pinned() {
     let (key, successor_id) = (signs(bank.vault().unwrap()), successor.id());
     assert_eq!(refused.why, Unlearned::NotTheSuccessor { key, successor: successor_id });
     assert!(bank.vault().unwrap().signing_keys().unwrap().iter().all(|info| info.key != theirs));
-    assert_eq!(found(&bank).await, [Ill::RefusedStatement]);
+    assert_eq!(found(&bank).await, [Defect::RefusedStatement]);
     drop(bank);
     // And once the successor has spoken it is the stolen key's word.
     change_key(&machine.vault(), &rotation(Some(&successor), true)).await.unwrap();
@@ -239,9 +239,9 @@ async fn a_thief_of_the_key_cannot_change_it_where_a_successor_is_pinned() {
     assert_eq!(refused.why, Unlearned::Compromised { key });
     assert_eq!(bank.witnessed().keys, [successor.id()]);
     let [said] = &findings(&bank).await[..] else { panic!() };
-    assert_eq!((said.kind, said.signer), (Ill::CompromisedWord, Some(key)));
+    assert_eq!((said.kind, said.signer), (Defect::CompromisedWord, Some(key)));
     assert!(said.what.contains(&refused.event.to_string()), "{said:?}");
-    assert!(!said.cure.contains("-erasure"), "nothing applies a statement: {said:?}");
+    assert!(!said.remedy.contains("-erasure"), "nothing applies a statement: {said:?}");
     // What the thief's key says next is nobody's.
     thief.open().await.forget(&subject("user-2"), "malice").await.unwrap();
     drop(bank);
@@ -275,7 +275,7 @@ async fn what_only_an_earlier_key_says_does_not_count_once_it_is_distrusted() {
     let told = bank.witnessed();
     assert_eq!((told.replayed.len(), told.compromised.len()), (0, 1), "{told:?}");
     assert_eq!(shapes(&bank).await, "pft pft cf cf");
-    assert!(found(&bank).await.contains(&Ill::CompromisedWord));
+    assert!(found(&bank).await.contains(&Defect::CompromisedWord));
     // What it forgets from now on goes its way.
     put(&bank, "user-3", event("UserRegistered", r#"{"id":3}"#)).await.unwrap();
     bank.forget(&subject("user-3"), "asked").await.unwrap();
@@ -323,7 +323,7 @@ async fn a_thief_of_an_earlier_key_cannot_turn_the_good_ones_against_their_owner
     let keys = bank.vault().unwrap().signing_keys().unwrap();
     assert!(keys.iter().all(|info| info.compromised.is_none() && info.key != change), "{keys:?}");
     let ills = found(&bank).await;
-    assert_eq!(ills, [Ill::RefusedStatement; 2]);
+    assert_eq!(ills, [Defect::RefusedStatement; 2]);
     drop(bank);
     machine.restore(&backup);
     let bank = machine.open().await;
@@ -434,10 +434,10 @@ async fn a_gap_in_the_history_of_keys_keeps_everything_closed_by_its_own_name() 
     assert_eq!(shapes(&bank).await, "pft pft c c");
     let told = found(&bank).await;
     assert!(
-        !told.contains(&Ill::UnknownSigner) && !told.contains(&Ill::TombstonesMissing),
+        !told.contains(&Defect::UnknownSigner) && !told.contains(&Defect::TombstonesMissing),
         "{told:?}"
     );
-    assert!(told.contains(&Ill::UncountedTombstone), "{told:?}");
+    assert!(told.contains(&Defect::UncountedTombstone), "{told:?}");
     assert_eq!(bank.witnessed().refused.len(), 1);
 }
 

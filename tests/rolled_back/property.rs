@@ -11,7 +11,7 @@ use oubliette::{
     store::{EventStoreExt, ReadOptions, StoreError, Unreadable},
     vault::{
         VaultError,
-        internals::{Dead, Destruction, Doomed, Plumbing as _},
+        internals::{Dead, Destruction, Loss, Plumbing as _},
     },
 };
 use proptest::prelude::*;
@@ -192,8 +192,9 @@ async fn run(steps: Vec<Step>) {
                 bank = Some(machine.open().await);
                 // Who is closed is asked of the vault: a reopening may be undone by the image.
                 for who in 1..4 {
-                    let standing = bank.as_ref().unwrap().vault().unwrap();
-                    let fence = standing.standing(&subject(&format!("user-{who}"))).unwrap().fence;
+                    let state = bank.as_ref().unwrap().vault().unwrap();
+                    let fence =
+                        state.subject_state(&subject(&format!("user-{who}"))).unwrap().fence;
                     if fence.is_some_and(|fence| fence.closed) {
                         model.closed.insert(who);
                     } else {
@@ -238,8 +239,8 @@ async fn forget_but(bank: &Oubliette<Announcements>, who: u8, bits: u8) -> BTree
     let spared = keys.into_iter().filter(|(number, _)| bits >> (number % 8) & 1 == 1);
     let (notes, spared): (BTreeSet<u32>, BTreeSet<KeyId>) = spared.unzip();
     let erasure = ErasureId::now();
-    let doomed = vec![Doomed { subject: who, dead: Dead::All }];
-    let destruction = Destruction { spared, ..Destruction::new(erasure, doomed) };
+    let losses = vec![Loss { subject: who, dead: Dead::All }];
+    let destruction = Destruction { spared, ..Destruction::new(erasure, losses) };
     vault.destroy(&destruction, &note_of(erasure).await).await.unwrap();
     notes
 }

@@ -1,7 +1,7 @@
 //! Announcements that were changed so that nobody is asked about them.
 
 use oubliette::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::verify::{Defect, VerifyOptions},
     erasure::{ErasureError, accept_gaps},
     event::{ANNOUNCEMENTS, EventId, EventType, RecordedEvent},
     layer::Oubliette,
@@ -55,8 +55,8 @@ async fn announcements_that_were_made_somebody_elses_are_missed() {
         assert_eq!(told.odd.len(), if ["type", "data"].contains(&name) { 2 } else { 0 }, "{name}");
         let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
         let count = |kind| report.found.get(&kind).copied().unwrap_or_default();
-        assert_eq!(count(Ill::AnnouncementMissing), if changed { 2 } else { 0 }, "{name}");
-        assert_eq!(count(Ill::ForgedAnnouncement), told.odd.len() as u64, "{name}");
+        assert_eq!(count(Defect::AnnouncementMissing), if changed { 2 } else { 0 }, "{name}");
+        assert_eq!(count(Defect::ForgedAnnouncement), told.odd.len() as u64, "{name}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use oubliette::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::verify::{Defect, VerifyOptions},
     event::RecordedEvent,
     store::{MemoryStore, Unreadable},
 };
@@ -13,7 +13,7 @@ use super::*;
 async fn told(
     events: Vec<RecordedEvent>,
     layer: &Oubliette<MemoryStore>,
-) -> (Option<Unreadable>, Vec<Ill>, u64) {
+) -> (Option<Unreadable>, Vec<Defect>, u64) {
     let told = over(events, layer).await;
     let report = told.verify(VerifyOptions::default(), |_| {}).await.unwrap();
     (why(&told, "user-2").await, ills(&told).await, report.events.unsealed)
@@ -94,18 +94,18 @@ async fn a_dead_keys_id_over_a_living_event_is_a_borrowed_key() {
             assert_eq!(ills.len(), 1, "{name}: {ills:?}");
             names.extend(ills);
         }
-        assert!(names.contains(&Ill::BorrowedKey), "{name}: {names:?}");
+        assert!(names.contains(&Defect::BorrowedKey), "{name}: {names:?}");
     }
     // Where the key is of this stream, something of it was changed, or its tag removed: those are other names.
     let mut dead = raw(&store, "user-1").await;
     dead[0].metadata = None;
-    assert_eq!(ills(&over(dead.clone(), &layer).await).await, [Ill::Untagged]);
+    assert_eq!(ills(&over(dead.clone(), &layer).await).await, [Defect::Untagged]);
     layer.reopen(&subject("user-1")).await.unwrap();
     let data = r#"{"colour":"green","name":"Erika"}"#;
     put(&layer, "user-1", event("UserMoved", data)).await.unwrap();
     let back = raw(&store, "user-1").await.pop().unwrap();
     let forged = with_key_of(&back, &dead[0]);
-    assert_eq!(ills(&over(vec![forged], &layer).await).await, [Ill::Tampered]);
+    assert_eq!(ills(&over(vec![forged], &layer).await).await, [Defect::Tampered]);
     assert_eq!(ills(&over(vec![back], &layer).await).await, []);
 }
 
@@ -125,7 +125,7 @@ async fn a_public_part_that_was_changed_after_the_forgetting_is_tampered() {
     let dead = raw(&store, "user-1").await.remove(0);
     let changed = with_data(&dead, &text(&dead).replace("blue", "red"));
     let over = over(vec![changed], &layer).await;
-    assert_eq!(ills(&over).await, [Ill::Tampered]);
+    assert_eq!(ills(&over).await, [Defect::Tampered]);
     assert_eq!(why(&over, "user-1").await, Some(Unreadable::Tampered));
 }
 
@@ -137,7 +137,7 @@ async fn a_forged_event_in_clear_is_unsealed_and_under_a_genuine_tag_tampered() 
     let unsealed = with_metadata(&clear, None);
     assert_eq!(told(vec![unsealed], &layer).await, (None, vec![], 1));
     let (why, ills, unsealed) = told(vec![clear], &layer).await;
-    assert_eq!((why, ills, unsealed), (Some(Unreadable::Tampered), vec![Ill::Tampered], 0));
+    assert_eq!((why, ills, unsealed), (Some(Unreadable::Tampered), vec![Defect::Tampered], 0));
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_hole_that_nobody_noted_is_a_forged_hole() {
     let notes = r#""$oubliette":{"#;
     let hole = [notes, r#""holes":{"withheld":[["/name"]]},"#].concat();
     let hole = with_metadata(&living, Some(&metadata.replacen(notes, &hole, 1)));
-    let expected = (Some(Unreadable::ForgedHole), vec![Ill::ForgedHole], 0);
+    let expected = (Some(Unreadable::ForgedHole), vec![Defect::ForgedHole], 0);
     assert_eq!(told(vec![hole], &layer).await, expected);
 }
 
@@ -158,7 +158,7 @@ async fn a_tombstone_in_somebody_elses_stream_is_a_forged_tombstone() {
     let dead = raw(&store, "user-1").await;
     let mut tombstone = dead.into_iter().find(RecordedEvent::is_tombstone).unwrap();
     tombstone.stream = stream("user-2");
-    assert_eq!(told(vec![tombstone], &layer).await, (None, vec![Ill::ForgedTombstone], 0));
+    assert_eq!(told(vec![tombstone], &layer).await, (None, vec![Defect::ForgedTombstone], 0));
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn an_event_that_another_vault_wrote_is_another_vaults() {
     let (theirs, _) = world().await;
     let (_, layer) = world().await;
     let theirs = raw(&theirs, "user-2").await;
-    let expected = (Some(Unreadable::OtherVault), vec![Ill::OtherVault], 0);
+    let expected = (Some(Unreadable::OtherVault), vec![Defect::OtherVault], 0);
     assert_eq!(told(theirs, &layer).await, expected);
 }
 

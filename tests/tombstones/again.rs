@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use oubliette::{
-    audit::verify::Ill,
+    audit::verify::Defect,
     erasure::{Compromised, ErasureError, KeyChange, change_key},
     event::{ANNOUNCEMENTS, Timestamp},
     layer::Oubliette,
@@ -61,7 +61,7 @@ async fn two_erasures_that_reached_one_stream_are_both_set_again_and_hold_up_nob
     bank.resume().await.unwrap();
     assert_eq!(shape(&all(&bank, "room-1").await), "ppcfftt");
     assert_eq!(shape(&all(&bank, "user-7").await), "pfpffttt");
-    assert_eq!(kinds(&bank).await, [Ill::UncountedTombstone].into());
+    assert_eq!(kinds(&bank).await, [Defect::UncountedTombstone].into());
     // Once, and forgetting goes on.
     let was = announced(&bank).await;
     bank.resume().await.unwrap();
@@ -84,7 +84,7 @@ async fn a_tombstone_that_the_store_does_not_take_again_holds_up_nobody_and_is_t
     steal(&bank).await;
     bank.resume().await.unwrap();
     let was = announced(&bank).await;
-    assert!(kinds(&bank).await.contains(&Ill::TombstonesDue));
+    assert!(kinds(&bank).await.contains(&Defect::TombstonesDue));
     for _ in 0..2 {
         bank.resume().await.unwrap();
         assert_eq!(announced(&bank).await, was, "nothing is announced twice");
@@ -98,7 +98,7 @@ async fn a_tombstone_that_the_store_does_not_take_again_holds_up_nobody_and_is_t
     bank.resume().await.unwrap();
     assert_eq!(shape(&all(&bank, "room-1").await), "ppcfftt");
     assert_eq!(shape(&all(&bank, "user-9").await), "pt");
-    assert_eq!(kinds(&bank).await, [Ill::UncountedTombstone].into());
+    assert_eq!(kinds(&bank).await, [Defect::UncountedTombstone].into());
 }
 
 /// One stream that takes none keeps them from no other.
@@ -116,7 +116,7 @@ async fn the_others_are_set_again_where_one_stream_takes_none() {
     let over = Oubliette::open(closed, vault, bank_policy()).await.unwrap();
     assert_eq!(shape(&all(&over, "user-7").await), "pfpffttt");
     assert_eq!(shape(&all(&over, "room-1").await), "ppcff");
-    assert!(kinds(&over).await.contains(&Ill::TombstonesDue));
+    assert!(kinds(&over).await.contains(&Defect::TombstonesDue));
     bank.resume().await.unwrap();
     assert_eq!(shape(&all(&bank, "user-7").await), "pfpffttt");
     assert_eq!(shape(&all(&bank, "room-1").await), "ppcfftt");

@@ -1,7 +1,7 @@
 //! Tombstones that somebody else wrote, before a vault that knows the erasure.
 
 use oubliette::{
-    audit::{Finding, Where, verify::Ill},
+    audit::{Finding, Location, verify::Defect},
     event::{Content, EventId, EventType, NewEvent, RecordedEvent, SUBJECT_FORGOTTEN},
     layer::Oubliette,
     store::MemoryStore,
@@ -46,7 +46,7 @@ async fn a_tombstone_that_was_overwritten_in_its_place_counts_no_more_and_is_mis
             assert_eq!(shape(&all(&other, name).await), expected, "{name}");
         }
         let told = kinds(&other).await;
-        assert_eq!(told, [Ill::TombstonesMissing, Ill::UnknownSigner].into(), "{told:?}");
+        assert_eq!(told, [Defect::TombstonesMissing, Defect::UnknownSigner].into(), "{told:?}");
     }
 }
 
@@ -78,7 +78,7 @@ async fn a_tombstone_that_is_set_once_more_over_somebody_admitted_again_says_not
         assert!(shape(&read).starts_with("ptc") && shape(&read).ends_with('f'), "{}", shape(&read));
         assert!(read.last().unwrap().tombstone.is_none());
     }
-    assert_eq!(kinds(&bank).await, [Ill::ForgedTombstone, Ill::UnknownSigner].into());
+    assert_eq!(kinds(&bank).await, [Defect::ForgedTombstone, Defect::UnknownSigner].into());
 }
 
 #[tokio::test]
@@ -130,17 +130,17 @@ async fn a_forged_tombstone_forgets_nobody_and_is_named_as_forged() {
     let found = found(&bank).await;
     assert_eq!(found.len(), forgeries.len(), "{found:?}");
     for finding in &found {
-        let cure = match finding.kind {
-            Ill::ForgedTombstone => "forged",
-            Ill::UnknownSigner => "it does not count",
+        let remedy = match finding.kind {
+            Defect::ForgedTombstone => "forged",
+            Defect::UnknownSigner => "it does not count",
             _ => panic!("{finding:?}"),
         };
-        assert!(finding.cure.starts_with(cure), "{}", finding.cure);
-        assert!(!finding.cure.contains("forget the subject"), "{}", finding.cure);
+        assert!(finding.remedy.starts_with(remedy), "{}", finding.remedy);
+        assert!(!finding.remedy.contains("forget the subject"), "{}", finding.remedy);
         // Nobody announces such an erasure, so that there is nothing to be believed.
-        assert!(!finding.cure.contains("-erasure"), "{}", finding.cure);
+        assert!(!finding.remedy.contains("-erasure"), "{}", finding.remedy);
         assert!(!finding.what.contains("Otto"), "{finding:?}");
-        let Where::Event { id, .. } = &finding.at else { panic!("{finding:?}") };
+        let Location::Event { id, .. } = &finding.at else { panic!("{finding:?}") };
         assert!(finding.what.contains(&id.to_string()), "{finding:?}");
         let names = finding.signer.is_none_or(|signer| finding.what.contains(&signer.to_string()));
         assert!(names, "{finding:?}");
@@ -148,7 +148,7 @@ async fn a_forged_tombstone_forgets_nobody_and_is_named_as_forged() {
     let key = genuine["key"].as_str().unwrap();
     let of = |signer: &str| {
         let is_it =
-            |finding: &&Finding<Ill>| finding.signer.is_some_and(|s| s.to_string() == signer);
+            |finding: &&Finding<Defect>| finding.signer.is_some_and(|s| s.to_string() == signer);
         found.iter().filter(is_it).count()
     };
     assert_eq!((of(key), of(unknown)), (5, 3));
@@ -178,7 +178,7 @@ async fn a_tombstone_counts_only_where_it_was_set() {
         let other = Oubliette::open(MemoryStore::new(), vault, bank_policy()).await.unwrap();
         plant_as(&other, to, copy.with_id(id)).await;
         assert_eq!(shape(&all(&other, to).await), expected, "{to}");
-        let forged = kinds(&other).await.contains(&Ill::ForgedTombstone);
+        let forged = kinds(&other).await.contains(&Defect::ForgedTombstone);
         assert_eq!(forged, expected == "f", "{to}");
     }
 }
@@ -192,7 +192,7 @@ async fn the_tombstones_of_another_vault_on_the_same_store_are_told_from_forged_
     put(&theirs, "member-7", event("Joined", r#"{"name":"Max"}"#)).await.unwrap();
     theirs.forget(&subject("member-7"), "asked").await.unwrap();
     let found = found(&ours).await;
-    let kinds: Vec<Ill> = found.iter().map(|finding| finding.kind).collect();
-    assert!(kinds.contains(&Ill::ForeignTombstone), "{kinds:?}");
-    assert!(!kinds.contains(&Ill::ForgedTombstone), "{kinds:?}");
+    let kinds: Vec<Defect> = found.iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&Defect::ForeignTombstone), "{kinds:?}");
+    assert!(!kinds.contains(&Defect::ForgedTombstone), "{kinds:?}");
 }

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use oubliette::{
-    audit::verify::Ill,
+    audit::verify::Defect,
     event::{RecordedEvent, StreamName},
     layer::Oubliette,
     store::{
@@ -48,8 +48,8 @@ async fn a_tombstone_that_was_moved_is_nobodys_whatever_it_notes() {
             assert!(read.iter().all(|event| event.tombstone.is_none() && at(event)), "{name}");
         }
         let kinds = kinds(&moved).await;
-        assert!(kinds.contains(&Ill::Misplaced), "{to}: {kinds:?}");
-        assert!(kinds.contains(&Ill::TombstonesMissing), "{to}: {kinds:?}");
+        assert!(kinds.contains(&Defect::Misplaced), "{to}: {kinds:?}");
+        assert!(kinds.contains(&Defect::TombstonesMissing), "{to}: {kinds:?}");
     }
 }
 
@@ -73,7 +73,7 @@ async fn a_tombstone_has_no_other_metadata() {
         let read = all(&other, "bankaccount-1").await;
         assert_eq!(shape(&read), "pf", "{metadata}");
         assert!(read[1].metadata.is_none() && read[1].tombstone.is_none(), "{metadata}");
-        assert!(kinds(&other).await.contains(&Ill::ForgedTombstone), "{metadata}");
+        assert!(kinds(&other).await.contains(&Defect::ForgedTombstone), "{metadata}");
     }
     // What some stores give back where nothing was.
     let same = meddled(&bank, |event| {
@@ -114,19 +114,22 @@ async fn halves_that_were_moved_are_found_out() {
     assert!(misplaced(&both, "elsewhere").await);
     assert!(all(&both, "user-2").await.is_empty(), "what is not there is not missed");
     assert_eq!(shape(&all(&both, "user-1").await), shape(&all(&bank, "user-1").await));
-    assert_eq!(kinds(&both).await, [Ill::Misplaced, Ill::UnusedKey].into());
+    assert_eq!(kinds(&both).await, [Defect::Misplaced, Defect::UnusedKey].into());
 
     // Into the halves of somebody else, as that reader meets them, and as the surveyor of a forgetting does.
     let public = moved(&["user-public-2"], "user-public-1").await;
     assert!(misplaced(&public, "user-1").await && misplaced(&public, "user-public-1").await);
-    assert!(kinds(&public).await.contains(&Ill::Misplaced));
+    assert!(kinds(&public).await.contains(&Defect::Misplaced));
     let plan = public.plan(&subject("user-1")).await.unwrap();
     assert_eq!(plan.unsealed_events(), 1, "{plan:?}");
 
     let private = moved(&["user-private-2"], "user-private-1").await;
     let all: Result<Vec<_>, _> = private.read_all(ReadAllOptions::default()).try_collect().await;
     assert!(all.is_err());
-    assert_eq!(kinds(&private).await, [Ill::Misplaced, Ill::HalfMissing, Ill::UnusedKey].into());
+    assert_eq!(
+        kinds(&private).await,
+        [Defect::Misplaced, Defect::HalfMissing, Defect::UnusedKey].into()
+    );
 }
 
 #[tokio::test]
@@ -147,7 +150,7 @@ async fn what_is_noted_as_a_half_and_is_none_is_not_hidden() {
         });
         let hidden = hidden.await;
         assert!(misplaced(&hidden, name).await, "{name}");
-        assert!(kinds(&hidden).await.contains(&Ill::Misplaced), "{name}");
+        assert!(kinds(&hidden).await.contains(&Defect::Misplaced), "{name}");
         // Whoever forgets its owner hears that something there is not sealed as it should be.
         let whom = if name == "bankaccount-1" { "user-1" } else { "user-2" };
         let plan = hidden.plan(&subject(whom)).await.unwrap();

@@ -27,9 +27,9 @@ async fn two_banks() -> [Oubliette<MemoryStore>; 2] {
 }
 
 /// What `verify` tells, but for notices of the other's events.
-async fn told(bank: &Oubliette<MemoryStore>) -> Vec<(Ill, String)> {
+async fn told(bank: &Oubliette<MemoryStore>) -> Vec<(Defect, String)> {
     let (_, found) = verify(bank).await;
-    kinds(&found).into_iter().filter(|(kind, _)| *kind != Ill::OtherVault).collect()
+    kinds(&found).into_iter().filter(|(kind, _)| *kind != Defect::OtherVault).collect()
 }
 
 #[tokio::test]
@@ -37,8 +37,8 @@ async fn what_another_vaults_events_state_is_nothing_of_this_ones() {
     let [ours, theirs] = two_banks().await;
     for (bank, others) in [(&ours, 6), (&theirs, 3)] {
         let (report, found) = verify(bank).await;
-        assert_eq!(kinds(&found).iter().filter(|(kind, _)| *kind != Ill::OtherVault).count(), 0);
-        assert_eq!(report.found[&Ill::OtherVault], others, "{found:?}");
+        assert_eq!(kinds(&found).iter().filter(|(kind, _)| *kind != Defect::OtherVault).count(), 0);
+        assert_eq!(report.found[&Defect::OtherVault], others, "{found:?}");
         assert!(report.is_clean());
         assert_eq!((report.events.other_vaults, report.events.unknown), (others, 0));
         let rebuilt = bank.rebuild_owners(true).await.unwrap();
@@ -58,7 +58,7 @@ async fn tombstones_of_another_vault_are_its_own_also_in_a_stream_of_both() {
     };
     theirs.forget_with(&subject("user-7"), "asked", options, |_| {}).await.unwrap();
     let found = told(&ours).await;
-    assert!(found.iter().all(|(kind, _)| *kind == Ill::ForeignTombstone), "{found:?}");
+    assert!(found.iter().all(|(kind, _)| *kind == Defect::ForeignTombstone), "{found:?}");
     let streams: BTreeSet<_> = found.iter().map(|(_, stream)| stream.as_str()).collect();
     assert!(streams.contains("room-1") && streams.contains("bankaccount-1"), "{streams:?}");
     assert_eq!(told(&theirs).await, []);
@@ -69,7 +69,7 @@ async fn tombstones_of_another_vault_are_its_own_also_in_a_stream_of_both() {
     planted.metadata = Some(json(r#"{"$oubliette":{"stream":"user-1"}}"#));
     plant(&ours, "user-public-1", planted).await;
     let found = told(&ours).await;
-    assert!(found.contains(&(Ill::UnknownSigner, "user-1".into())), "{found:?}");
+    assert!(found.contains(&(Defect::UnknownSigner, "user-1".into())), "{found:?}");
 }
 
 /// The other vault knows that nobody can open it any more; this one cannot.
@@ -90,7 +90,7 @@ async fn a_half_that_another_vaults_store_purged_is_that_vaults() {
     };
     assert_eq!(told(&over(&ours).await).await, []);
     let found = told(&over(&theirs).await).await;
-    assert!(found.contains(&(Ill::HalfMissing, "user-7".into())), "{found:?}");
+    assert!(found.contains(&(Defect::HalfMissing, "user-7".into())), "{found:?}");
 }
 
 /// A tag that names another vault proves nothing: it hides neither an event of ours, nor what is
@@ -118,20 +118,20 @@ async fn nothing_of_this_vaults_hides_behind_the_tag_of_another() {
         // Without what the vault announced.
         let over = Oubliette::unresumed(store, vault, bank_policy());
         let found = told(&over).await.into_iter().filter(|(_, at)| at == "room-1");
-        found.map(|(kind, _)| kind).filter(|kind| *kind != Ill::UnusedKey).collect::<Vec<_>>()
+        found.map(|(kind, _)| kind).filter(|kind| *kind != Defect::UnusedKey).collect::<Vec<_>>()
     };
-    assert_eq!(swapped(&ours).await, [Ill::TagMissing]);
+    assert_eq!(swapped(&ours).await, [Defect::TagMissing]);
     let options = oubliette::erasure::ForgetOptions {
         despite_unknown_keys: true,
         despite_unsealed: true,
         ..Default::default()
     };
     ours.forget_with(&subject("user-1"), "asked", options, |_| {}).await.unwrap();
-    assert_eq!(swapped(&ours).await, [Ill::Untagged]);
+    assert_eq!(swapped(&ours).await, [Defect::Untagged]);
     // In clear, under the other's tag.
     let mut planted = event("Said", r#"{"author":"1","text":"Erika was here"}"#);
     planted.metadata = Some(json(&format!(r#"{{"$oubliette":{{"mac":"{}"}}}}"#, mac(other))));
     plant(&ours, "room-1", planted).await;
     let found = told(&ours).await;
-    assert!(found.contains(&(Ill::ForgottenInClear, "room-1".into())), "{found:?}");
+    assert!(found.contains(&(Defect::ForgottenInClear, "room-1".into())), "{found:?}");
 }

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use oubliette::audit::{
     Severity,
-    drill::{self, CopyReader, DrillNews, DrillOptions, DrillReport, Leak, SHORTEST_GIVEN},
+    drill::{self, CopyReader, DrillOptions, DrillProgress, DrillReport, Leak, SHORTEST_GIVEN},
 };
 use serde::Serialize;
 
@@ -120,12 +120,12 @@ pub(super) async fn run(globals: &Globals, args: DrillArgs, out: &mut Out) -> Re
     let mut findings = Findings::new(globals.json);
     let drilled = store
         .drill(options, |news| match news {
-            DrillNews::Found(finding) => findings.take(finding, out),
-            DrillNews::Values { read } => {
+            DrillProgress::Found(finding) => findings.take(finding, out),
+            DrillProgress::Values { read } => {
                 watch.count(format!("{} read for values", count(read, "event")));
             }
-            DrillNews::Searched { bytes, of, pass: 1 } => watch.part("searched", bytes, of),
-            DrillNews::Searched { bytes, of, .. } => {
+            DrillProgress::Searched { bytes, of, pass: 1 } => watch.part("searched", bytes, of),
+            DrillProgress::Searched { bytes, of, .. } => {
                 watch.part("searched again, with destroyed keys", bytes, of);
             }
             _ => {}

@@ -17,13 +17,13 @@ pub(super) struct Findings<K> {
     rows: Vec<Finding<K>>,
     seen: BTreeMap<K, u64>,
     /// What to do, also about those that are not shown.
-    cures: Vec<(Severity, K, &'static str)>,
+    remedies: Vec<(Severity, K, &'static str)>,
     failed: Option<io::Error>,
 }
 
 impl<K: Copy + Ord + Display + Serialize> Findings<K> {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, rows: Vec::new(), seen: BTreeMap::new(), cures: vec![], failed: None }
+        Self { json, rows: Vec::new(), seen: BTreeMap::new(), remedies: vec![], failed: None }
     }
 
     pub(super) fn take(&mut self, finding: Finding<K>, out: &mut Out) {
@@ -35,16 +35,16 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
         }
         let seen = self.seen.entry(finding.kind).or_default();
         *seen += 1;
-        let cure = (finding.severity, finding.kind, finding.cure);
-        if !self.cures.contains(&cure) {
-            self.cures.push(cure);
+        let remedy = (finding.severity, finding.kind, finding.remedy);
+        if !self.remedies.contains(&remedy) {
+            self.remedies.push(remedy);
         }
         if *seen <= SHOWN {
             self.rows.push(finding);
         }
     }
 
-    /// The table, the worst first, and what to do about each kind: one kind may have several cures.
+    /// The table, the worst first, and what to do about each kind: one kind may have several remedies.
     pub(super) fn tell(mut self, out: &mut Out) -> io::Result<()> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -53,7 +53,7 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
             return Ok(());
         }
         self.rows.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.kind.cmp(&b.kind)));
-        self.cures.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.remedies.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let table = table(&self.rows);
         match output::too_narrow_for(&table) {
             None => {
@@ -64,11 +64,11 @@ impl<K: Copy + Ord + Display + Serialize> Findings<K> {
                 self.rows.iter().try_for_each(|finding| paragraph(finding, width, out))?;
             }
         }
-        for (_, kind, cure) in self.cures {
+        for (_, kind, remedy) in self.remedies {
             let seen = self.seen.get(&kind).copied().unwrap_or_default();
             let more = if seen > SHOWN { format!(" ({seen} in all)") } else { String::new() };
             let kind = output::stdout_style().strong(&kind.to_string());
-            out.line(&format!("{kind}{more}: {cure}"))?;
+            out.line(&format!("{kind}{more}: {remedy}"))?;
         }
         out.line("")
     }
@@ -90,7 +90,7 @@ fn table<K: Display>(findings: &[Finding<K>]) -> Table {
     table
 }
 
-/// A finding where the table does not fit: what a cure asks for may be at the end of its text.
+/// A finding where the table does not fit: what a remedy asks for may be at the end of its text.
 fn paragraph<K: Display>(finding: &Finding<K>, width: usize, out: &mut Out) -> io::Result<()> {
     let style = output::stdout_style();
     let severity = finding.severity.to_string();

@@ -127,8 +127,7 @@ const HINTS: &[(&str, &str)] = &[
     ("folder.not_text", "--root, --vault, --store, --mirror and --kek name other places"),
     (
         "folder.policy_absent",
-        "`oubliette policy show > policy.toml` brings it back; `oubliette policy adopt` adopts the one that is \
-         there",
+        "`oubliette policy show` prints it, to be written there; `oubliette policy adopt` adopts what is there",
     ),
     (
         "folder.policy_changed",

@@ -5,7 +5,7 @@ use comfy_table::Color;
 use oubliette::{
     audit::{AuditError, ForgottenRow, KeyRow, Row, Totals},
     event::{Subject, Timestamp},
-    vault::{KeyStanding, Vault},
+    vault::{KeyState, Vault},
 };
 use serde::Serialize;
 
@@ -161,7 +161,7 @@ fn table(
 
 fn key_cells(key: &KeyRow) -> Vec<comfy_table::Cell> {
     let state = match key.state {
-        KeyStanding::Active => coloured("active", Color::DarkGreen),
+        KeyState::Active => coloured("active", Color::DarkGreen),
         other => coloured(word(other), Color::DarkYellow),
     };
     let owners = if key.ownerless { "none!".to_owned() } else { names(&key.owners) };
@@ -209,11 +209,11 @@ fn forgotten_cells(forgotten: &ForgottenRow) -> Vec<comfy_table::Cell> {
 }
 
 /// A state as NIST SP 800-57 part 1 calls it.
-fn word(state: KeyStanding) -> &'static str {
+fn word(state: KeyState) -> &'static str {
     match state {
-        KeyStanding::PreActivation => "pre-activation",
-        KeyStanding::Active => "active",
-        KeyStanding::Destroyed => "destroyed",
+        KeyState::PreActivation => "pre-activation",
+        KeyState::Active => "active",
+        KeyState::Destroyed => "destroyed",
         _ => "deactivated",
     }
 }

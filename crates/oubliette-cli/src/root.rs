@@ -292,13 +292,13 @@ fn show(vault: &Vault, kek: &Kek, json: bool, out: &mut Out) -> Result<(), CliEr
     let mut table = output::table(&["mirror", "last known epoch", "state"]);
     for mirror in &state.mirrors {
         let held = mirror.may_hold.map_or_else(|| "?".to_owned(), |epoch| epoch.to_string());
-        output::add(&mut table, vec![cell(&mirror.name), number(held), cell(standing(mirror))]);
+        output::add(&mut table, vec![cell(&mirror.name), number(held), cell(mirror_state(mirror))]);
     }
     out.table(table)?;
     Ok(())
 }
 
-fn standing(mirror: &MirrorState) -> String {
+fn mirror_state(mirror: &MirrorState) -> String {
     let state =
         if mirror.stale { "STALE: may hold an earlier root" } else { "holds the present root" };
     match &mirror.trouble {

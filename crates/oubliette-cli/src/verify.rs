@@ -3,7 +3,7 @@
 use clap::Args;
 use oubliette::audit::{
     Severity,
-    verify::{VerifyNews, VerifyOptions, VerifyReport},
+    verify::{VerifyOptions, VerifyProgress, VerifyReport},
 };
 use serde::Serialize;
 
@@ -60,10 +60,10 @@ pub(super) async fn run(
     let options = VerifyOptions { repair: args.repair, ..VerifyOptions::default() };
     let verified = store
         .verify(options, |news| match news {
-            VerifyNews::Found(finding) => findings.take(finding, out),
-            VerifyNews::Vault(part) => watch.part("of the vault", (part * 1000.0) as u64, 1000),
-            VerifyNews::Events { read, pass: 1 } => watch.count(count(read, "event")),
-            VerifyNews::Events { read, pass } => {
+            VerifyProgress::Found(finding) => findings.take(finding, out),
+            VerifyProgress::Vault(part) => watch.part("of the vault", (part * 1000.0) as u64, 1000),
+            VerifyProgress::Events { read, pass: 1 } => watch.count(count(read, "event")),
+            VerifyProgress::Events { read, pass } => {
                 watch.count(format!("{}, pass {pass} for unused keys", count(read, "event")));
             }
             _ => {}

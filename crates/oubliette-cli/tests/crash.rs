@@ -143,8 +143,8 @@ fn no_way_back_by_an_image(
 ) {
     let mut known = 0;
     for who in &acknowledged.forgotten {
-        let standing = bank.vault().unwrap().standing(&subject(who)).unwrap();
-        assert!(standing.fence.is_some_and(|fence| fence.closed), "{who} has no fence");
+        let state = bank.vault().unwrap().subject_state(&subject(who)).unwrap();
+        assert!(state.fence.is_some_and(|fence| fence.closed), "{who} has no fence");
         assert!(bank.vault().unwrap().keys_of(&subject(who)).unwrap().is_empty(), "{who} has keys");
         let events = runtime.block_on(all(bank, who));
         known += events.len();

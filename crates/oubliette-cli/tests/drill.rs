@@ -21,8 +21,8 @@ use flate2::{Compression, write::GzEncoder};
 use futures::TryStreamExt;
 use oubliette::{
     audit::{
-        Finding, Where,
-        drill::{CopyReader, DrillNews, DrillOptions, DrillReport, Leak},
+        Finding, Location,
+        drill::{CopyReader, DrillOptions, DrillProgress, DrillReport, Leak},
     },
     event::{EventId, EventType, NewEvent, Payload},
     layer::Oubliette,
@@ -110,7 +110,7 @@ impl World {
         };
         let mut found = Vec::new();
         let take = |news| {
-            if let DrillNews::Found(finding) = news {
+            if let DrillProgress::Found(finding) = news {
                 found.push(finding);
             }
         };
@@ -133,7 +133,7 @@ fn reader() -> CopyReader {
 /// What a finding is packed in.
 fn inside(finding: &Finding<Leak>) -> &str {
     match &finding.at {
-        Where::File { inside, .. } => inside,
+        Location::File { inside, .. } => inside,
         other => panic!("{other}"),
     }
 }
@@ -145,7 +145,7 @@ fn kinds(found: &[Finding<Leak>]) -> Vec<Leak> {
 /// The file and the offset of a finding.
 fn place(finding: &Finding<Leak>) -> (PathBuf, Option<u64>) {
     match &finding.at {
-        Where::File { path, offset, .. } => (path.clone(), *offset),
+        Location::File { path, offset, .. } => (path.clone(), *offset),
         other => panic!("{other}"),
     }
 }

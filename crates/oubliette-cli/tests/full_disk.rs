@@ -23,9 +23,9 @@ use common::*;
 use oubliette::{
     event::{ErasureId, KeyId, Layout, PolicyDigest, Timestamp},
     vault::{
-        PageStoreKind, Vault, VaultError,
+        OpenVaultError, PageStoreKind, Vault, VaultError,
         backup::{BackupError, Identities, Recipients, VerifiedBackup},
-        internals::{Dead, Destruction, Doomed, KeyRequest, KeyState, Plumbing as _},
+        internals::{Dead, Destruction, KeyLookup, KeyRequest, Loss, Plumbing as _},
     },
 };
 use oubliette_folder::{Access, DataFolder};
@@ -83,8 +83,8 @@ async fn key_of(vault: &Vault, whose: &str) -> Result<KeyId, VaultError> {
 }
 
 async fn destroy(vault: &Vault, who: &[String]) -> Result<(), VaultError> {
-    let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
-    let destruction = Destruction::new(ErasureId::now(), doomed.collect());
+    let losses = who.iter().map(|who| Loss { subject: subject(who), dead: Dead::All });
+    let destruction = Destruction::new(ErasureId::now(), losses.collect());
     vault.destroy(&destruction, b"a note").await.map(drop)
 }
 
@@ -97,8 +97,8 @@ async fn full_while_destroying(at: &Path, left: u64) -> bool {
     let ids: Vec<KeyId> = futures::future::try_join_all(made).await.unwrap();
     fill(&ballast, left);
     // From all over the tree.
-    let doomed = &names[..100];
-    let done = destroy(&vault, doomed).await;
+    let losses = &names[..100];
+    let done = destroy(&vault, losses).await;
     if let Err(error) = &done {
         assert!(matches!(error, VaultError::DiskFull(_)), "{error:?}");
         let refused = vault.opening_key(ids[200]);
@@ -109,15 +109,15 @@ async fn full_while_destroying(at: &Path, left: u64) -> bool {
     fs::remove_file(&ballast).unwrap();
     let vault = Vault::open(&folder, &root).unwrap();
     let lives = |id: &KeyId| match vault.opening_key(*id).unwrap() {
-        KeyState::Live { .. } => true,
-        KeyState::Shredded { .. } => false,
+        KeyLookup::Live { .. } => true,
+        KeyLookup::Shredded { .. } => false,
         other => panic!("{other:?}"),
     };
     let living = ids[..100].iter().filter(|id| lives(id)).count();
     assert!(living == 0 || living == 100 && done.is_err(), "{living} of 100 live: {done:?}");
     assert!(ids[100..].iter().all(lives), "others are lost");
     key_of(&vault, "somebody-new").await.unwrap();
-    destroy(&vault, doomed).await.unwrap();
+    destroy(&vault, losses).await.unwrap();
     assert!(!ids[..100].iter().any(lives));
     drop(vault);
     fs::remove_dir_all(&folder).unwrap();
@@ -198,7 +198,7 @@ async fn a_disk_that_is_full_while_a_vault_is_opened_damages_nothing() {
         fs::remove_file(&ballast).unwrap();
         let vault = Vault::open(&folder, &root).unwrap();
         for id in &ids {
-            assert!(matches!(vault.opening_key(*id), Ok(KeyState::Live { .. })));
+            assert!(matches!(vault.opening_key(*id), Ok(KeyLookup::Live { .. })));
         }
         key_of(&vault, "somebody-new").await.unwrap();
         drop(vault);

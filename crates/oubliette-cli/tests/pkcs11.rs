@@ -25,9 +25,9 @@ use cryptoki::{
     types::AuthPin,
 };
 use oubliette::vault::{
-    Kek, OpenAs, OpenVaultError, Passphrase, Pkcs11Object, SlotConfig, SlotError, SlotPlace, Vault,
-    VaultError,
-    internals::{KeyState, Plumbing as _},
+    Kek, OpenAs, OpenVaultError, Passphrase, Pkcs11Object, SlotConfig, SlotError, SlotLocation,
+    Vault, VaultError,
+    internals::{KeyLookup, Plumbing as _},
 };
 
 use self::{
@@ -133,7 +133,7 @@ impl Token {
 }
 
 fn at(object: Pkcs11Object) -> SlotConfig {
-    SlotConfig::at(SlotPlace::Pkcs11(object))
+    SlotConfig::at(SlotLocation::Pkcs11(object))
 }
 
 fn pin(text: &str) -> Option<Passphrase> {
@@ -199,8 +199,8 @@ fn a_vault_whose_root_is_in_a_token_opens_again_and_forgets() {
         drop(vault);
 
         let vault = Vault::open(&token.vault(), token.config()).unwrap();
-        assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
-        assert!(matches!(vault.opening_key(gone), Ok(KeyState::Shredded { .. })));
+        assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
+        assert!(matches!(vault.opening_key(gone), Ok(KeyLookup::Shredded { .. })));
         assert_eq!(vault.root_slot().unwrap().epoch, 1);
         drop(vault);
         // In no object of the token is anything of the earlier root key (bytes 104 to 136) any more.
@@ -256,7 +256,7 @@ fn one_sector_lost_or_damaged_loses_nobody() {
             for label in ["vault-1.0", "vault-1.1"] {
                 harm(&token.session(), label);
                 let vault = Vault::open(&token.vault(), config()).unwrap();
-                assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
+                assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
                 let session = token.session();
                 assert_eq!(sector(&session, "vault-1.0"), sector(&session, "vault-1.1"));
             }
@@ -345,13 +345,17 @@ fn what_is_not_the_vaults_slot_is_told_as_such() {
         };
         // It is taken.
         let again = Vault::create(&token.path("other"), token.config());
-        assert!(matches!(again, Err(OpenVaultError::NotEmpty(_))), "{again:?}");
+        let taken = matches!(again, Err(OpenVaultError::Slot(SlotError::NotEmpty(_))));
+        assert!(taken, "{again:?}");
         // Another name: nothing is there.
         let missing = Vault::open(&token.vault(), named("vault-2"));
         match missing {
             Err(error @ OpenVaultError::Slot(SlotError::Missing(_))) => {
                 let told = error.to_string();
-                assert!(told.contains("object=vault-2") && told.contains("--root"), "{told}");
+                assert!(
+                    told.contains("object=vault-2") && told.contains("say where it is"),
+                    "{told}"
+                );
             }
             other => panic!("{other:?}"),
         }

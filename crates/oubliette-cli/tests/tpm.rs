@@ -20,9 +20,9 @@ use std::{
 };
 
 use oubliette::vault::{
-    Kek, OpenAs, OpenVaultError, Passphrase, SlotConfig, SlotError, SlotPlace, TpmIndex, Vault,
+    Kek, OpenAs, OpenVaultError, Passphrase, SlotConfig, SlotError, SlotLocation, TpmIndex, Vault,
     VaultError,
-    internals::{KeyState, Plumbing as _},
+    internals::{KeyLookup, Plumbing as _},
 };
 
 use self::{
@@ -86,7 +86,7 @@ impl Tpm {
     }
 
     fn config(&self) -> SlotConfig {
-        SlotConfig::at(SlotPlace::Tpm(self.index()))
+        SlotConfig::at(SlotLocation::Tpm(self.index()))
     }
 
     fn vault(&self) -> std::path::PathBuf {
@@ -135,8 +135,8 @@ async fn a_vault_whose_root_is_in_a_tpm_opens_again_and_forgets() {
     drop(vault);
 
     let vault = Vault::open(&tpm.vault(), tpm.config()).unwrap();
-    assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
-    assert!(matches!(vault.opening_key(gone), Ok(KeyState::Shredded { .. })));
+    assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
+    assert!(matches!(vault.opening_key(gone), Ok(KeyLookup::Shredded { .. })));
     assert_eq!(vault.root_slot().unwrap().epoch, 1);
     drop(vault);
     // Neither index holds anything of the earlier root key (bytes 104 to 136) any more.
@@ -160,7 +160,7 @@ async fn one_index_lost_loses_nobody() {
         let gone = tpm.tool(&["tpm2_nvundefine", index, "-C", "o"]);
         assert!(gone.status.success());
         let vault = Vault::open(&tpm.vault(), config()).unwrap();
-        assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
+        assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
         assert!(tpm.sector(index).starts_with(b"OUBLIETTE ROOT"));
     }
     assert!(matches!(
@@ -177,15 +177,17 @@ async fn what_is_wrong_with_a_tpm_is_said() {
 
     // It is taken.
     let again = Vault::create(&other, tpm.config());
-    assert!(matches!(again, Err(OpenVaultError::NotEmpty(_))), "{again:?}");
+    let taken = matches!(again, Err(OpenVaultError::Slot(SlotError::NotEmpty(_))));
+    assert!(taken, "{again:?}");
     // Another index is empty.
     let elsewhere = TpmIndex::new(0x0150_0020).unwrap().over(tpm.tcti());
-    let elsewhere = SlotConfig::at(SlotPlace::Tpm(elsewhere));
+    let elsewhere = SlotConfig::at(SlotLocation::Tpm(elsewhere));
     let missing = Vault::open(&tpm.vault(), elsewhere);
     assert!(matches!(missing, Err(OpenVaultError::Slot(SlotError::Missing(_)))), "{missing:?}");
 
     let said =
-        |index: TpmIndex| match Vault::open(&tpm.vault(), SlotConfig::at(SlotPlace::Tpm(index))) {
+        |index: TpmIndex| match Vault::open(&tpm.vault(), SlotConfig::at(SlotLocation::Tpm(index)))
+        {
             Err(error @ OpenVaultError::Slot(SlotError::Device { .. })) => error.to_string(),
             other => panic!("{other:?}"),
         };
@@ -239,16 +241,16 @@ async fn a_copied_folder_over_a_slot_in_a_tpm_is_refused_and_can_get_one_of_its_
 
     let before = tpm.sector("0x01500016");
     let vault = Vault::open_as(&staging, tpm.config(), OpenAs::ReadOnly).unwrap();
-    assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
+    assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
     drop(vault);
     let own = TpmIndex::new(0x0150_0030).unwrap().over(tpm.tcti());
-    let own = || SlotConfig::at(SlotPlace::Tpm(own.clone()));
+    let own = || SlotConfig::at(SlotLocation::Tpm(own.clone()));
     let vault = Vault::give_own_slot(&staging, tpm.config(), own()).unwrap();
     forget(&vault, "user-1").await;
     drop(vault);
     assert_eq!(before, tpm.sector("0x01500016"));
     let vault = Vault::open(&moved, tpm.config()).unwrap();
-    assert!(matches!(vault.opening_key(kept), Ok(KeyState::Live { .. })));
+    assert!(matches!(vault.opening_key(kept), Ok(KeyLookup::Live { .. })));
     drop(Vault::open(&staging, own()).unwrap());
 }
 

@@ -59,7 +59,7 @@ pub fn open_lock(path: &Path) -> Result<File, Refused> {
 /// besides what bears one of these names.
 pub fn clear(path: &Path, ours: &[&str], keep: &[&str]) -> Result<(), Refused> {
     let folder = Folder::open(path)?;
-    let mut doomed = Vec::new();
+    let mut losses = Vec::new();
     for name in folder.names()? {
         let known = |known: &str| name.as_encoded_bytes() == known.as_bytes();
         let draft = name.as_encoded_bytes().starts_with(crate::durable::DRAFT.as_bytes());
@@ -68,10 +68,10 @@ pub fn clear(path: &Path, ours: &[&str], keep: &[&str]) -> Result<(), Refused> {
             return Err(Refused::Foreign { path: path.join(name), why: why.to_owned() });
         }
         if !keep.iter().any(|keep| known(keep)) {
-            doomed.push(name);
+            losses.push(name);
         }
     }
-    doomed.iter().try_for_each(|name| folder.remove(name))?;
+    losses.iter().try_for_each(|name| folder.remove(name))?;
     Ok(())
 }
 

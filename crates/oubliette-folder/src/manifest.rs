@@ -239,7 +239,7 @@ impl DataFolder {
     }
 
     /// An error where [`DataFolder::note`] would fail, as far as can be seen beforehand.
-    pub(super) fn rehearse_note(&self, noted: &Noted) -> Result<(), FolderError> {
+    pub(super) fn rehearse_memo(&self, noted: &Noted) -> Result<(), FolderError> {
         if let Some(settings) = &noted.settings {
             settings.rehearse(self.settings_file(noted.id))?;
         }
@@ -258,7 +258,7 @@ impl DataFolder {
             Found::Ours(noted) => {
                 let root = self.root.clone().or_else(|| noted.root());
                 let settings = self.settings(noted.vault(), &root.unwrap_or_else(|| "/".into()))?;
-                self.rehearse_note(&noted.with(settings))
+                self.rehearse_memo(&noted.with(settings))
             }
             _ => Ok(()),
         }

@@ -113,7 +113,7 @@ impl DataFolder {
         let noted = if noted_root.as_ref() == Some(&root) { noted } else { Noted::nothing() };
         // Before the slot is overwritten: what cannot be noted then would lead nowhere.
         let noted = noted.with(folder.settings(Some(wanted), &root)?);
-        self.rehearse_note(&noted)?;
+        self.rehearse_memo(&noted)?;
         make_room(&root)?;
         let prepared = blocking(move || backup.prepare(&at, slot, progress)).await??;
         let replayed = match erasures.is_empty() {

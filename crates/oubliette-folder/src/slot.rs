@@ -10,7 +10,7 @@ use super::{
 };
 #[cfg(feature = "pkcs11")]
 use oubliette::vault::Pkcs11Object;
-use oubliette::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotPlace, Vault};
+use oubliette::vault::{Kek, OpenAs, Passphrase, SlotConfig, SlotLocation, Vault};
 #[cfg(feature = "tpm")]
 use oubliette::vault::{TpmIndex, TpmIndexError};
 
@@ -79,7 +79,7 @@ impl DataFolder {
         let own = Noted::nothing();
         let own = own.with(settings);
         // From then on the copy opens over no other slot.
-        self.rehearse_note(&own)?;
+        self.rehearse_memo(&own)?;
         make_room(&root)?;
         drop(Vault::give_own_slot(&alone.vault(), from, to)?);
         self.note(&own)?;
@@ -135,8 +135,8 @@ impl DataFolder {
 }
 
 /// What a text says of the place of a root slot.
-fn place(root: &Path) -> Result<SlotPlace, FolderError> {
-    let Some(kind) = device(root) else { return Ok(SlotPlace::File(root.to_owned())) };
+fn place(root: &Path) -> Result<SlotLocation, FolderError> {
+    let Some(kind) = device(root) else { return Ok(SlotLocation::File(root.to_owned())) };
     // Of a URI no more is repeated: a PIN may stand in it, by mistake.
     let shown = if kind == "tpm" { root.to_owned() } else { format!("{kind}:…").into() };
     let bad = |why: String| FolderError::BadRoot(shown.clone(), why);
@@ -145,13 +145,13 @@ fn place(root: &Path) -> Result<SlotPlace, FolderError> {
         "tpm" => {
             let index = root.to_string_lossy().parse::<TpmIndex>();
             let index = index.map_err(|error| bad(error.to_string()))?;
-            Ok(SlotPlace::Tpm(index.with_auth(secret("OUBLIETTE_TPM_AUTH"))))
+            Ok(SlotLocation::Tpm(index.with_auth(secret("OUBLIETTE_TPM_AUTH"))))
         }
         #[cfg(feature = "pkcs11")]
         "pkcs11" => {
             let object = root.to_string_lossy().parse::<Pkcs11Object>();
             let object = object.map_err(|error| bad(error.to_string()))?;
-            Ok(SlotPlace::Pkcs11(object.with_pin(secret("OUBLIETTE_PKCS11_PIN"))))
+            Ok(SlotLocation::Pkcs11(object.with_pin(secret("OUBLIETTE_PKCS11_PIN"))))
         }
         _ => Err(bad(format!("this program was built without the feature `{kind}`"))),
     }

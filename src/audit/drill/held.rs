@@ -14,9 +14,9 @@ use super::{
     stream::LONG,
 };
 use crate::{
-    audit::{AuditError, Where, finding::hex},
+    audit::{AuditError, Location, finding::hex},
     event::KeyId,
-    vault::{DeadKey, Fate, KeyState, Trace, VaultError},
+    vault::{DeadKey, Fate, KeyLookup, Trace, VaultError},
     words,
 };
 
@@ -28,7 +28,7 @@ const MOST_PLACES: usize = 1000;
 
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct FilePosition {
     inside: Arc<str>,
     offset: u64,
 }
@@ -36,11 +36,11 @@ pub(super) struct Place {
 /// What a file turned out to hold.
 #[derive(Default)]
 pub(super) struct Held {
-    roots: Vec<(Place, Trace)>,
-    backups: Vec<(Place, backup::Header)>,
-    age: Vec<Place>,
-    closed: Vec<(Place, String)>,
-    pages: Option<Place>,
+    roots: Vec<(FilePosition, Trace)>,
+    backups: Vec<(FilePosition, backup::Header)>,
+    age: Vec<FilePosition>,
+    closed: Vec<(FilePosition, String)>,
+    pages: Option<FilePosition>,
     /// The databases in it that are as deep as itself.
     pub(super) databases: Vec<u64>,
     /// Per value and what it is packed in: how often, and where first.
@@ -49,20 +49,20 @@ pub(super) struct Held {
     shredded: u64,
     unknown: u64,
     /// Keys in a backup that are destroyed.
-    dead: Vec<(Place, DeadKey)>,
+    dead: Vec<(FilePosition, DeadKey)>,
     /// Per key: how many sealed parts open, and where the first is.
-    opened: BTreeMap<KeyId, (u64, Place)>,
+    opened: BTreeMap<KeyId, (u64, FilePosition)>,
     failed: Option<VaultError>,
     /// The last name of what things are packed in, which is the next one's, mostly.
     inside: Option<Arc<str>>,
 }
 
 impl Held {
-    fn place(&mut self, spot: Spot<'_>) -> Place {
+    fn place(&mut self, spot: Spot<'_>) -> FilePosition {
         let known = self.inside.take().filter(|inside| **inside == *spot.inside);
         let inside = known.unwrap_or_else(|| Arc::from(spot.inside));
         self.inside = Some(Arc::clone(&inside));
-        Place { inside, offset: spot.offset }
+        FilePosition { inside, offset: spot.offset }
     }
 
     /// Notes what was seen, in the first pass.
@@ -111,8 +111,8 @@ impl Held {
     /// What became of the key that a token names.
     fn resolve(&mut self, run: &Run<'_>, found: &Found<'_>) {
         match run.vault.opening_key(found.key) {
-            Ok(KeyState::Live { .. }) => self.live += 1,
-            Ok(KeyState::Shredded { .. }) => self.shredded += 1,
+            Ok(KeyLookup::Live { .. }) => self.live += 1,
+            Ok(KeyLookup::Shredded { .. }) => self.shredded += 1,
             Err(VaultError::KeyMissing(_) | VaultError::Damaged(_)) => {
                 self.unknown += u64::from(found.alone);
             }
@@ -127,9 +127,9 @@ impl Held {
     }
 }
 
-fn at(path: &Path, place: &Place) -> Where {
+fn at(path: &Path, place: &FilePosition) -> Location {
     let (inside, offset) = (place.inside.to_string(), Some(place.offset));
-    Where::File { path: path.to_owned(), inside, offset }
+    Location::File { path: path.to_owned(), inside, offset }
 }
 
 impl Run<'_> {
@@ -165,7 +165,7 @@ impl Run<'_> {
         for ((index, inside), (count, offset)) in values {
             let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
             let what = format!("{}, {times}", self.needles.origin(index));
-            self.found(Leak::ClearText.at(at(path, &Place { inside, offset }), what));
+            self.found(Leak::ClearText.at(at(path, &FilePosition { inside, offset }), what));
         }
         if held.unknown > 0 {
             let what = format!("{} of unknown keys", words::count(held.unknown, "sealed part"));
@@ -192,7 +192,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn clear_backup(&mut self, at: Where, header: &backup::Header) {
+    fn clear_backup(&mut self, at: Location, header: &backup::Header) {
         let backup::Header { vault, backup, epoch } = header;
         if *vault == self.vault.id() {
             let what = format!("backup {backup}, every key of epoch {epoch}, not encrypted");
@@ -205,7 +205,7 @@ impl Run<'_> {
     }
 
     /// Something encrypted: a backup of this vault, if the catalogue has one of that name.
-    fn age(&mut self, path: &Path, at: Where) {
+    fn age(&mut self, path: &Path, at: Location) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let known = self.backups.iter().find(|backup| {
             backup.file == *name || name == format!("{}.{}.part", backup.file, backup.backup)
@@ -240,7 +240,7 @@ impl Run<'_> {
         self.found(finding);
     }
 
-    pub(super) fn dead_key(&mut self, at: Where, key: DeadKey, under: &str, from: String) {
+    pub(super) fn dead_key(&mut self, at: Location, key: DeadKey, under: &str, from: String) {
         let whose = format!("key {} of pseudonym {}", key.id, hex(&key.pseudonym));
         let finding = match key.fate {
             Fate::Destroyed(erasure) => {
@@ -256,7 +256,7 @@ impl Run<'_> {
     fn root(
         &mut self,
         path: &Path,
-        place: &Place,
+        place: &FilePosition,
         trace: Trace,
         in_its_place: bool,
     ) -> Result<(), AuditError> {

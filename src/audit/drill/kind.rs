@@ -1,10 +1,10 @@
-//! What a drill can find, how bad it is, and the cure.
+//! What a drill can find, how bad it is, and the remedy.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::audit::{Finding, Severity, Where};
+use crate::audit::{Finding, Location, Severity};
 
 /// A kind of finding of a drill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -84,7 +84,7 @@ impl Leak {
     }
 
     /// What to do about it.
-    pub fn cure(self) -> &'static str {
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::ClearText => {
                 "find out who wrote it, stop it, and remove the file or what is in it"
@@ -139,9 +139,9 @@ impl Leak {
         }
     }
 
-    pub(super) fn at(self, at: Where, what: impl Into<String>) -> Finding<Self> {
-        let (severity, cure) = (self.severity(), self.cure());
-        Finding { kind: self, severity, at, what: what.into(), cure, signer: None }
+    pub(super) fn at(self, at: Location, what: impl Into<String>) -> Finding<Self> {
+        let (severity, remedy) = (self.severity(), self.remedy());
+        Finding { kind: self, severity, at, what: what.into(), remedy, signer: None }
     }
 }
 

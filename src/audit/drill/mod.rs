@@ -80,7 +80,7 @@ pub struct DrillOptions {
 /// What is told while it goes on.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum DrillNews {
+pub enum DrillProgress {
     /// A finding, as soon as it is made.
     Found(Finding<Leak>),
     /// So many events have been read for the values that they hold.
@@ -168,7 +168,7 @@ impl<S: EventStore> Oubliette<S> {
     pub async fn drill(
         &self,
         options: DrillOptions,
-        mut tell: impl FnMut(DrillNews) + Send,
+        mut tell: impl FnMut(DrillProgress) + Send,
     ) -> Result<DrillReport, AuditError> {
         let vault = self.vault().ok_or(AuditError::NoVault)?.clone();
         let needles =

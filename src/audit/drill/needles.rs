@@ -10,7 +10,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use futures::TryStreamExt;
 
 use super::{
-    DrillNews, ignored,
+    DrillProgress, ignored,
     text::{self, Text},
 };
 use crate::{
@@ -83,7 +83,7 @@ impl Needles {
         vault: &Vault,
         given: &[String],
         ignore: &[String],
-        tell: &mut (impl FnMut(DrillNews) + Send),
+        tell: &mut (impl FnMut(DrillProgress) + Send),
     ) -> Result<Self, AuditError> {
         let ignored = ignored::WORDS.iter().copied().chain(ignore.iter().map(String::as_str));
         let ignored = ignored.map(|word| (text::folded(word), false)).collect();
@@ -96,7 +96,7 @@ impl Needles {
         while let Some(specimen) = events.try_next().await? {
             read += 1;
             if u64::is_multiple_of(read, 512) {
-                tell(DrillNews::Values { read });
+                tell(DrillProgress::Values { read });
             }
             let Ok(Document::Stored(mut stored)) = specimen.document else { continue };
             for (_, fate) in try_tokens(vault, &specimen.event, &mut stored)? {
@@ -274,7 +274,7 @@ async fn publicly<S: EventStore>(
     layer: &Oubliette<S>,
     needles: &[Needle],
     read: &mut u64,
-    tell: &mut (impl FnMut(DrillNews) + Send),
+    tell: &mut (impl FnMut(DrillProgress) + Send),
 ) -> Result<HashSet<usize>, AuditError> {
     let search = search(needles)?;
     let mut public = HashSet::new();
@@ -290,7 +290,7 @@ async fn publicly<S: EventStore>(
     while let Some(specimen) = events.try_next().await? {
         *read += 1;
         if read.is_multiple_of(512) {
-            tell(DrillNews::Values { read: *read });
+            tell(DrillProgress::Values { read: *read });
         }
         let event = &specimen.event;
         look(event.stream.as_str());

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    DrillNews, DrillOptions, DrillReport, Leak, MOST_UNPACKED,
+    DrillOptions, DrillProgress, DrillReport, Leak, MOST_UNPACKED,
     copies::{self, Candidate, Outcome},
     held::Held,
     marks::{Marks, Stray},
@@ -21,7 +21,7 @@ use super::{
     walk::{self, Entry},
 };
 use crate::{
-    audit::{AuditError, Finding, Where},
+    audit::{AuditError, Finding, Location},
     crypto::Secret,
     event::KeyId,
     vault::{Backup, DeadKey, Vault},
@@ -35,7 +35,7 @@ const SMALLEST: u64 = 1 << 20;
 /// How much is read at a time.
 const READ: usize = 256 << 10;
 
-type Tell<'a> = &'a mut (dyn FnMut(DrillNews) + Send);
+type Tell<'a> = &'a mut (dyn FnMut(DrillProgress) + Send);
 
 pub(super) fn run(
     vault: &Vault,
@@ -77,7 +77,7 @@ pub(super) fn run(
     };
     if left_out > 0 {
         let what = format!("{} not searched for", count(left_out, "sealed value"));
-        run.found(Leak::ValuesLeftOut.at(Where::Vault, what));
+        run.found(Leak::ValuesLeftOut.at(Location::Vault, what));
     }
     for path in &options.paths {
         walk::walk(path, &mut |entry| {
@@ -120,14 +120,14 @@ pub(super) struct Run<'a> {
     tell: Tell<'a>,
 }
 
-pub(super) fn whole(path: &Path) -> Where {
-    Where::File { path: path.to_owned(), inside: String::new(), offset: None }
+pub(super) fn whole(path: &Path) -> Location {
+    Location::File { path: path.to_owned(), inside: String::new(), offset: None }
 }
 
 impl Run<'_> {
     pub(super) fn found(&mut self, finding: Finding<Leak>) {
         *self.report.found.entry(finding.kind).or_default() += 1;
-        (self.tell)(DrillNews::Found(finding));
+        (self.tell)(DrillProgress::Found(finding));
     }
 
     /// Keeps a destroyed key, to be tried.
@@ -224,7 +224,7 @@ impl Run<'_> {
                 }
             }
             Ok(None) => {}
-            Err(error) => self.found(Leak::BrokenCopy.at(whole(path), error.to_string())),
+            Err(error) => self.found(Leak::BrokenCopy.at(whole(path), crate::words::chain(&error))),
         }
     }
 
@@ -277,7 +277,7 @@ impl Run<'_> {
             self.searched += read as u64;
             let (bytes, of, pass) = (self.searched, self.of, self.pass);
             self.report.bytes += if pass == 1 { read as u64 } else { 0 };
-            (self.tell)(DrillNews::Searched { bytes, of, pass });
+            (self.tell)(DrillProgress::Searched { bytes, of, pass });
         }
         self.sink(&mut left, held, &mut |sink| stream.finish(sink));
         for base in std::mem::take(&mut held.databases) {
@@ -329,7 +329,7 @@ impl Run<'_> {
                     None => "today's root".to_owned(),
                     Some(Stray { path, inside, offset, trace }) => {
                         let (path, inside, offset) = (path.clone(), inside.clone(), Some(*offset));
-                        let place = Where::File { path, inside, offset };
+                        let place = Location::File { path, inside, offset };
                         format!("the root of epoch {} in {place}", trace.epoch)
                     }
                 };

@@ -8,14 +8,15 @@ use std::{
 use futures::TryStreamExt;
 
 use super::{
-    Ill, VerifyNews, VerifyOptions, VerifyReport, owned,
-    said::Said,
+    Defect, VerifyOptions, VerifyProgress, VerifyReport,
+    announcements::Announcements,
+    owned,
     tag::Seen,
     used::{Edges, Lot},
     vault::Books,
 };
 use crate::{
-    audit::{AuditError, Finding, Where},
+    audit::{AuditError, Finding, Location},
     crypto::Plaintext,
     event::{ANNOUNCEMENTS, Holes, KeyId, Payload, RecordedEvent, StreamName, Subject, Timestamp},
     layer::{
@@ -25,7 +26,7 @@ use crate::{
     },
     policy::EventFacts,
     store::{EventStore, StoreError, Unreadable},
-    vault::{InventoryEntry, KeyInfo, KeyState, Tagged, Vault, VaultError},
+    vault::{InventoryEntry, KeyInfo, KeyLookup, Tagged, Vault, VaultError},
 };
 
 /// The streams that nobody but the layer may write to begin so.
@@ -41,7 +42,7 @@ pub(super) async fn verify<S: EventStore>(
     began: Timestamp,
     options: VerifyOptions,
     report: &mut VerifyReport,
-    tell: &mut (impl FnMut(VerifyNews) + Send),
+    tell: &mut (impl FnMut(VerifyProgress) + Send),
 ) -> Result<(), AuditError> {
     let mut keys = Keys {
         layer: layer.clone(),
@@ -53,7 +54,7 @@ pub(super) async fn verify<S: EventStore>(
     };
     let most = options.keys_at_once.max(1);
     let (mut lot, mut edges) = keys.next_lot(vault, most);
-    let mut said = Said::default();
+    let mut said = Announcements::default();
     let mut others = Others::default();
     let (mut pass, mut unused) = (1, 0);
     let mut damaged = false;
@@ -68,8 +69,8 @@ pub(super) async fn verify<S: EventStore>(
                 // The rest is looked at all the same. A store that goes in circles has failed.
                 Err(StoreError::Damaged { position, source }) if passed_over < Some(position) => {
                     if pass == 1 {
-                        let at = Where::Position(position);
-                        report.found(Ill::DamagedEvent.at(at, source.to_string()), tell);
+                        let at = Location::Position(position);
+                        report.found(Defect::DamagedEvent.at(at, source.to_string()), tell);
                     }
                     (damaged, passed_over) = (true, Some(position));
                     events = layer.specimens_after(passed_over);
@@ -79,7 +80,7 @@ pub(super) async fn verify<S: EventStore>(
             };
             read += 1;
             if u64::is_multiple_of(read, OFTEN) {
-                tell(VerifyNews::Events { read, pass });
+                tell(VerifyProgress::Events { read, pass });
             }
             if pass > 1 {
                 mark(&specimen, &mut lot);
@@ -92,7 +93,7 @@ pub(super) async fn verify<S: EventStore>(
             let mut events = Events { layer, vault, books, report, tell, lot, edges, others };
             events.judge(specimen, &mut said)?;
         }
-        tell(VerifyNews::Events { read, pass });
+        tell(VerifyProgress::Events { read, pass });
         // What a damaged event would have shown is not known, nor what a newer program knows.
         let hidden = damaged || report.events.newer > 0;
         let unseen: Vec<KeyId> = lot.unseen().filter(|_| !hidden).collect();
@@ -100,8 +101,9 @@ pub(super) async fn verify<S: EventStore>(
             // Between the taking of the inventory and now it may have been destroyed.
             let Ok(Some(info)) = vault.key_info(id) else { continue };
             unused += 1;
-            let at = Where::Key { id: id.to_string(), stream: Some(info.stream) };
-            report.found(Ill::UnusedKey.at(at, "no event in the store is sealed under it"), tell);
+            let at = Location::Key { id: id.to_string(), stream: Some(info.stream) };
+            report
+                .found(Defect::UnusedKey.at(at, "no event in the store is sealed under it"), tell);
         }
         // Of a stream whose events are elsewhere, nothing can be said.
         let unstated = edges.unseen().filter(|(_, id)| unseen.binary_search(id).is_err());
@@ -113,7 +115,7 @@ pub(super) async fn verify<S: EventStore>(
                 .find(|owner| Edges::edge(vault, &info.subject, owner) == edge);
             let Some(owner) = owner else { continue };
             let what = format!("no event states that {owner} owns it");
-            report.found(Ill::OwnerNotStated.at(Where::Subject(info.subject), what), tell);
+            report.found(Defect::OwnerNotStated.at(Location::Subject(info.subject), what), tell);
         }
         (lot, edges) = keys.next_lot(vault, most);
         if lot.is_empty() {
@@ -173,9 +175,9 @@ impl<S: EventStore> Keys<S> {
     }
 
     /// Tells what was found on the way.
-    fn tell(&mut self, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+    fn tell(&mut self, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyProgress) + Send)) {
         for (subject, (kind, what)) in self.told.drain(..) {
-            report.found(kind.at(Where::Subject(subject), what), tell);
+            report.found(kind.at(Location::Subject(subject), what), tell);
         }
     }
 
@@ -185,7 +187,7 @@ impl<S: EventStore> Keys<S> {
             return false;
         }
         let Ok(Some(told)) = owned::of_key(vault, key) else { return false };
-        let ownerless = told.0 == Ill::Ownerless;
+        let ownerless = told.0 == Defect::Ownerless;
         self.ownerless += u64::from(ownerless);
         // A subject's keys come one after the other.
         let last = self.told.last();
@@ -205,10 +207,11 @@ impl<S: EventStore> Keys<S> {
 /// The owners who count for a subject; nobody where some of it is forgotten: then it is no longer
 /// known who had owned that.
 fn counting(vault: &Vault, subject: &Subject) -> Vec<Subject> {
-    let Ok(standing) = vault.standing(subject) else { return Vec::new() };
-    let epochs = standing.epochs.iter().filter(|epoch| epoch.unsettled.is_none());
-    let owners = epochs.flat_map(|epoch| &epoch.owners).filter(|owner| owner.unsettled.is_none());
-    let whole = standing.fence.is_none();
+    let Ok(state) = vault.subject_state(subject) else { return Vec::new() };
+    let tenures = state.tenures.iter().filter(|tenure| tenure.unsettled.is_none());
+    let owners =
+        tenures.flat_map(|tenure| &tenure.owners).filter(|owner| owner.unsettled.is_none());
+    let whole = state.fence.is_none();
     owners.filter(|_| whole).filter_map(|owner| owner.subject.clone()).collect()
 }
 
@@ -297,8 +300,8 @@ pub(super) struct Events<'a, S, T> {
     pub(super) others: &'a mut Others,
 }
 
-impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
-    fn judge(&mut self, specimen: Specimen, said: &mut Said) -> Result<(), AuditError> {
+impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
+    fn judge(&mut self, specimen: Specimen, said: &mut Announcements) -> Result<(), AuditError> {
         mark(&specimen, self.lot);
         let tagged = specimen.tagged(self.vault);
         let anothers = specimen.is_anothers(self.vault);
@@ -317,7 +320,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             Err(Unreadable::HalfMissing) => {
                 let which = if lone_half { "public" } else { "private" };
                 stated(self.layer, self.vault, &event, None, self.edges);
-                self.found(Ill::HalfMissing, &event, format!("its {which} half is missing"));
+                self.found(Defect::HalfMissing, &event, format!("its {which} half is missing"));
             }
             Err(unreadable) => {
                 stated(self.layer, self.vault, &event, None, self.edges);
@@ -326,7 +329,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             Ok(_) if event.is_announcement() => self.announcement(&event, said)?,
             Ok(_) if event.stream.as_str() == ANNOUNCEMENTS => {
                 let what = "it is in the stream of announcements, and is none";
-                self.found(Ill::ForgedAnnouncement, &event, what);
+                self.found(Defect::ForgedAnnouncement, &event, what);
             }
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
@@ -355,7 +358,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             // Anybody can write such a tag, so that it hides nothing.
             self.in_clear(event, "another vault's event holds it in clear");
         }
-        self.found(Ill::OtherVault, event, "its tag names another vault");
+        self.found(Defect::OtherVault, event, "its tag names another vault");
     }
 
     fn in_clear(&mut self, event: &RecordedEvent, why: &str) {
@@ -370,22 +373,22 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
         // The policy refuses notes, which would hide what stands beside them.
         let metadata = Notes::strip(event.metadata.as_ref());
-        let carve = |data| self.layer.policy().carve(&facts, data, metadata.as_ref()).ok();
-        let carved = event.data.as_ref().and_then(carve);
-        let about = carved
-            .map_or_else(own, |carved| carved.parts.into_iter().map(|part| part.subject).collect());
+        let cut = |data| self.layer.policy().cut(&facts, data, metadata.as_ref()).ok();
+        let cut = event.data.as_ref().and_then(cut);
+        let about =
+            cut.map_or_else(own, |cut| cut.parts.into_iter().map(|part| part.subject).collect());
         let forgotten = |subject: &&Subject| matches!(self.vault.is_closed(subject), Ok(true));
         if let Some(subject) = about.iter().find(forgotten) {
             let what = format!("{subject} is forgotten, and {why}");
-            self.found(Ill::ForgottenInClear, event, what);
+            self.found(Defect::ForgottenInClear, event, what);
         }
     }
 
-    pub(super) fn found(&mut self, kind: Ill, event: &RecordedEvent, what: impl Into<String>) {
-        self.tell(kind.at(Where::of(event), what));
+    pub(super) fn found(&mut self, kind: Defect, event: &RecordedEvent, what: impl Into<String>) {
+        self.tell(kind.at(Location::of(event), what));
     }
 
-    pub(super) fn tell(&mut self, finding: Finding<Ill>) {
+    pub(super) fn tell(&mut self, finding: Finding<Defect>) {
         self.report.found(finding, self.tell);
     }
 
@@ -393,11 +396,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         let kind = match unreadable {
             newer if newer.is_newer() => {
                 self.report.events.newer += 1;
-                Ill::Newer
+                Defect::Newer
             }
-            Unreadable::Tampered => Ill::Tampered,
-            Unreadable::Misplaced => Ill::Misplaced,
-            _ => Ill::Unreadable,
+            Unreadable::Tampered => Defect::Tampered,
+            Unreadable::Misplaced => Defect::Misplaced,
+            _ => Defect::Unreadable,
         };
         self.found(kind, event, unreadable.to_string());
     }
@@ -422,7 +425,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 TokenFate::Open(plaintext) => {
                     self.report.events.open += 1;
                     if plaintext.policy() != present
-                        && let KeyState::Live { subject, .. } = self.vault.opening_key(id)?
+                        && let KeyLookup::Live { subject, .. } = self.vault.opening_key(id)?
                     {
                         sealed_for.push(subject);
                     }
@@ -431,7 +434,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 TokenFate::Shredded => seen.dead.push(id),
                 TokenFate::Missing => {
                     self.report.events.unknown += 1;
-                    self.found(Ill::UnknownKey, event, format!("no key {id} in this vault"));
+                    self.found(Defect::UnknownKey, event, format!("no key {id} in this vault"));
                 }
                 TokenFate::Failed(unreadable) => {
                     seen.failed = true;
@@ -478,7 +481,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             }
             Err(CodecError::Vault(error)) => return Err(error.into()),
             Err(CodecError::Unreadable(Unreadable::ForgedHole)) => {
-                (Ill::ForgedHole, "this vault did not note that parts of it are missing")
+                (Defect::ForgedHole, "this vault did not note that parts of it are missing")
             }
             Err(_) => return Ok(false),
         };

@@ -1,16 +1,16 @@
-//! What `verify` can find, how bad it is, and the cure.
+//! What `verify` can find, how bad it is, and the remedy.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::audit::{Finding, Severity, Where};
+use crate::audit::{Finding, Location, Severity};
 
 /// A kind of finding of `verify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Ill {
+pub enum Defect {
     /// A page of the vault does not open, or stands where it should not.
     DamagedPage,
     /// The root slot does not hold the root that is in use.
@@ -150,7 +150,7 @@ pub enum Ill {
     AcceptedGap,
 }
 
-impl Ill {
+impl Defect {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
@@ -183,8 +183,8 @@ impl Ill {
         }
     }
 
-    /// What to do about it. A finding may know more: then it has a cure of its own.
-    pub fn cure(self) -> &'static str {
+    /// What to do about it. A finding may know more: then it has a remedy of its own.
+    pub fn remedy(self) -> &'static str {
         match self {
             Self::DamagedPage => {
                 "what lies beneath it is lost here, everything else still opens; restore the vault \
@@ -416,13 +416,13 @@ impl Ill {
         }
     }
 
-    pub(super) fn at(self, at: Where, what: impl Into<String>) -> Finding<Self> {
-        let (severity, cure) = (self.severity(), self.cure());
-        Finding { kind: self, severity, at, what: what.into(), cure, signer: None }
+    pub(super) fn at(self, at: Location, what: impl Into<String>) -> Finding<Self> {
+        let (severity, remedy) = (self.severity(), self.remedy());
+        Finding { kind: self, severity, at, what: what.into(), remedy, signer: None }
     }
 }
 
-impl fmt::Display for Ill {
+impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DamagedPage => "damaged page",

@@ -10,10 +10,10 @@
 //! more for each further lot. Where another restoration set tombstones, some 150 bytes for each of these that is read
 //! before the vault's own, at most eight of one erasure in one stream.
 
+mod announcements;
 mod events;
 mod kind;
 mod owned;
-mod said;
 mod tag;
 mod tombstones;
 mod used;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use kind::Ill;
+pub use kind::Defect;
 pub(super) use owned::other_subject;
 
 use super::{AuditError, Finding, Severity};
@@ -49,9 +49,9 @@ impl Default for VerifyOptions {
 /// What is told while it goes on.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum VerifyNews {
+pub enum VerifyProgress {
     /// A finding, as soon as it is made.
-    Found(Finding<Ill>),
+    Found(Finding<Defect>),
     /// The part of the vault that has been walked over, from 0 to 1.
     Vault(f64),
     /// So many events have been read, in this pass over them.
@@ -72,7 +72,7 @@ pub struct VerifyReport {
     /// What was counted in the event store.
     pub events: EventTotals,
     /// How many findings there were of each kind.
-    pub found: BTreeMap<Ill, u64>,
+    pub found: BTreeMap<Defect, u64>,
 }
 
 /// A vault in numbers.
@@ -155,7 +155,7 @@ impl<S: EventStore> Oubliette<S> {
     pub async fn verify(
         &self,
         options: VerifyOptions,
-        mut tell: impl FnMut(VerifyNews) + Send,
+        mut tell: impl FnMut(VerifyProgress) + Send,
     ) -> Result<VerifyReport, AuditError> {
         let vault = self.vault().ok_or(AuditError::NoVault)?;
         let began = Timestamp::now();
@@ -167,8 +167,8 @@ impl<S: EventStore> Oubliette<S> {
 }
 
 impl VerifyReport {
-    fn found(&mut self, finding: Finding<Ill>, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+    fn found(&mut self, finding: Finding<Defect>, tell: &mut (impl FnMut(VerifyProgress) + Send)) {
         *self.found.entry(finding.kind).or_default() += 1;
-        tell(VerifyNews::Found(finding));
+        tell(VerifyProgress::Found(finding));
     }
 }

@@ -1,26 +1,26 @@
 //! Whom a forgetting would miss, or missed: by what the events say, whose key they have, and whom the
 //! vault knows as owners.
 
-use super::Ill;
+use super::Defect;
 use crate::{
     audit::AuditError,
     event::{OwnerChange, Payload, RecordedEvent, Subject},
     layer::Oubliette,
     policy::{EventFacts, Policy},
     store::EventStore,
-    vault::{KeyInfo, Standing, Vault, VaultError},
+    vault::{KeyInfo, SubjectState, Vault, VaultError},
 };
 
 /// What is to be told, and the words for it.
-pub(super) type Told = (Ill, String);
+pub(super) type Told = (Defect, String);
 
 /// Of a living key in a stream that names owners.
 pub(super) fn of_key(vault: &Vault, key: &KeyInfo) -> Result<Option<Told>, VaultError> {
-    let standing = vault.standing(&key.subject)?;
-    let epoch = standing.epochs.iter().rfind(|epoch| epoch.from <= key.generation);
-    if epoch.is_none_or(|epoch| epoch.owners.is_empty()) {
+    let state = vault.subject_state(&key.subject)?;
+    let tenure = state.tenures.iter().rfind(|tenure| tenure.from <= key.generation);
+    if tenure.is_none_or(|tenure| tenure.owners.is_empty()) {
         let what = "its rule names owners, and it has none: no person's forgetting reaches it";
-        return Ok(Some((Ill::Ownerless, what.to_owned())));
+        return Ok(Some((Defect::Ownerless, what.to_owned())));
     }
     for owner in &key.owners {
         if lost_a_part_since(vault, owner, key)? {
@@ -28,7 +28,7 @@ pub(super) fn of_key(vault: &Vault, key: &KeyInfo) -> Result<Option<Told>, Vault
                 "its owner {owner} changed hands, and one part of {owner} is forgotten: what was sealed \
                  here in that time stays"
             );
-            return Ok(Some((Ill::MissedInPart, what)));
+            return Ok(Some((Defect::MissedInPart, what)));
         }
     }
     Ok(None)
@@ -36,7 +36,7 @@ pub(super) fn of_key(vault: &Vault, key: &KeyInfo) -> Result<Option<Told>, Vault
 
 /// Whether an owner lost a time in which the key may have sealed.
 fn lost_a_part_since(vault: &Vault, owner: &Subject, key: &KeyInfo) -> Result<bool, VaultError> {
-    let Some(fence) = vault.standing(owner)?.fence else { return Ok(false) };
+    let Some(fence) = vault.subject_state(owner)?.fence else { return Ok(false) };
     for (_, to, erasure) in fence.dead {
         let ended = vault.ended(owner, to)?.unwrap_or_else(|| erasure.at());
         if key.created < ended {
@@ -60,14 +60,14 @@ pub(super) fn of_owners<S: EventStore>(
         return Ok(Vec::new());
     }
     let dependent = Subject::of(&event.stream);
-    let own = vault.standing(&dependent)?;
+    let own = vault.subject_state(&dependent)?;
     let mut told = Vec::new();
     if is_over(&own, event) {
         return Ok(told);
     }
     for change in changes {
         let (OwnerChange::Add(owner) | OwnerChange::Replace(owner)) = &change else { continue };
-        let named = own.epochs.iter().flat_map(|epoch| &epoch.owners);
+        let named = own.tenures.iter().flat_map(|tenure| &tenure.owners);
         let is_named = named.into_iter().any(|named| named.subject.as_ref() == Some(owner));
         if is_named || vault.has_stated(&dependent, event.id, &change)? {
             continue;
@@ -76,25 +76,27 @@ pub(super) fn of_owners<S: EventStore>(
             let what = format!(
                 "it states the owner {owner}, who is forgotten; that did not reach this stream"
             );
-            (Ill::Missed, what)
+            (Defect::Missed, what)
         } else if in_clear {
-            (Ill::OwnerInClear, format!("it states the owner {owner}, and was never sealed"))
+            (Defect::OwnerInClear, format!("it states the owner {owner}, and was never sealed"))
         } else {
-            (Ill::OwnerNotNoted, format!("it states the owner {owner}"))
+            (Defect::OwnerNotNoted, format!("it states the owner {owner}"))
         });
     }
     Ok(told)
 }
 
 /// Whether what an event states ended with a forgetting of its whole stream.
-fn is_over(own: &Standing, event: &RecordedEvent) -> bool {
+fn is_over(own: &SubjectState, event: &RecordedEvent) -> bool {
     let Some(fence) = &own.fence else { return false };
     let Some(last) = fence.dead.iter().map(|(_, _, erasure)| erasure.at()).max() else {
         return false;
     };
     // Where some of it lived on, the owners of what is dead are still there, without their names.
-    let anew =
-        own.epochs.first().is_none_or(|first| fence.dead.iter().all(|(_, to, _)| *to < first.from));
+    let anew = own
+        .tenures
+        .first()
+        .is_none_or(|first| fence.dead.iter().all(|(_, to, _)| *to < first.from));
     fence.closed || (anew && event.recorded <= last)
 }
 
@@ -114,11 +116,11 @@ pub(super) fn of_subjects(
             "under the present policy it is about {other}, who is forgotten; it is sealed for {sealed}, \
              and stays readable"
         );
-        (Ill::Missed, what)
+        (Defect::Missed, what)
     } else {
         let what =
             format!("it is sealed for {sealed}; under the present policy it is about {other}");
-        (Ill::OtherSubject, what)
+        (Defect::OtherSubject, what)
     }))
 }
 
@@ -129,13 +131,13 @@ pub(crate) fn other_subject(
     data: &Payload,
     sealed_for: &[Subject],
 ) -> Option<Subject> {
-    let carve = |subject| {
+    let cut = |subject| {
         let facts = EventFacts { stream: &event.stream, event_type: &event.event_type, subject };
-        policy.carve(&facts, data, None).ok()
+        policy.cut(&facts, data, None).ok()
     };
     // An event may have named its subject, where the policy lets it.
-    let named = sealed_for.iter().find_map(|subject| carve(Some(subject)));
-    let carved = named.or_else(|| carve(None))?;
-    let mut parts = carved.parts.into_iter().map(|part| part.subject);
+    let named = sealed_for.iter().find_map(|subject| cut(Some(subject)));
+    let cut = named.or_else(|| cut(None))?;
+    let mut parts = cut.parts.into_iter().map(|part| part.subject);
     parts.find(|subject| !sealed_for.contains(subject))
 }

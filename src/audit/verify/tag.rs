@@ -1,6 +1,6 @@
 //! What an event's tag shows of it, when its tokens were tried.
 
-use super::{Ill, VerifyNews, events::Events};
+use super::{Defect, VerifyProgress, events::Events};
 use crate::{
     audit::AuditError,
     event::{KeyId, RecordedEvent},
@@ -23,7 +23,7 @@ pub(super) struct Seen {
     pub(super) holes: bool,
 }
 
-impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
+impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
     /// Judges an event by its tag.
     pub(super) fn tag(
         &mut self,
@@ -38,7 +38,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             && let Some(id) = self.borrowed(event, &seen.dead)?
         {
             let what = format!("key {id} is destroyed, and it was never a key of this stream");
-            self.found(Ill::BorrowedKey, event, what);
+            self.found(Defect::BorrowedKey, event, what);
             return Ok(());
         }
         let in_clear = seen.parts == 0 && !seen.holes;
@@ -52,11 +52,11 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                         "its tag was made for another event: its public part was changed, or its parts"
                     }
                 };
-                self.found(Ill::Tampered, event, what);
+                self.found(Defect::Tampered, event, what);
             }
             Some(Tagged::UnknownEra) => {
                 let what = "its tag names an era that this vault never had";
-                self.found(Ill::UnknownEra, event, what);
+                self.found(Defect::UnknownEra, event, what);
                 if in_clear {
                     self.is_forgotten(event, "nobody can vouch for what it has in clear");
                 }
@@ -65,13 +65,13 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             _ if in_clear => self.clear(event)?,
             // A key of this vault's is in it: only this vault could have written it.
             Some(Tagged::OtherVault) => {
-                let kind = if seen.dead.is_empty() { Ill::TagMissing } else { Ill::Untagged };
+                let kind = if seen.dead.is_empty() { Defect::TagMissing } else { Defect::Untagged };
                 self.found(kind, event, "its tag names another vault, and its key is this one's");
             }
             None if !seen.dead.is_empty() || seen.parts == 0 => {
-                self.found(Ill::Untagged, event, "nothing opens, and no tag vouches for it");
+                self.found(Defect::Untagged, event, "nothing opens, and no tag vouches for it");
             }
-            None => self.found(Ill::TagMissing, event, "a sealed event without a tag"),
+            None => self.found(Defect::TagMissing, event, "a sealed event without a tag"),
         }
         Ok(())
     }

@@ -5,9 +5,12 @@ use std::{
     hash::BuildHasher,
 };
 
-use super::{Ill, VerifyNews, VerifyReport, events::Events, said::Said, vault::Books};
+use super::{
+    Defect, VerifyProgress, VerifyReport, announcements::Announcements, events::Events,
+    vault::Books,
+};
 use crate::{
-    audit::{AuditError, Where},
+    audit::{AuditError, Location},
     erasure,
     event::{ErasureId, Position, RecordedEvent, SigningKeyId, StreamName, Tombstone},
     layer::tombstone::{self, Touches, Unvouched},
@@ -43,7 +46,7 @@ pub(super) struct Tombstones {
 
 struct Waiting {
     position: Position,
-    at: Where,
+    at: Location,
     signer: SigningKeyId,
 }
 
@@ -70,7 +73,7 @@ impl Tombstones {
         let waiting = self.waiting.entry((erasure, stream)).or_default();
         let has_room = waiting.len() < MOST_WAITING;
         if has_room {
-            let (position, at) = (event.position, Where::of(event));
+            let (position, at) = (event.position, Location::of(event));
             waiting.push(Waiting { position, at, signer });
         }
         has_room
@@ -81,7 +84,7 @@ impl Tombstones {
         self,
         books: &Books,
         report: &mut VerifyReport,
-        tell: &mut (impl FnMut(VerifyNews) + Send),
+        tell: &mut (impl FnMut(VerifyProgress) + Send),
     ) {
         let Self { counted, left_out, waiting, .. } = self;
         let mut waiting: Vec<_> = waiting.into_values().flatten().collect();
@@ -92,7 +95,7 @@ impl Tombstones {
                  that counts is here",
                 named(&at)
             );
-            report.found(Ill::UnknownSigner.at(at, what).by(signer).cured(NONE_COUNTS), tell);
+            report.found(Defect::UnknownSigner.at(at, what).by(signer).remedied(NONE_COUNTS), tell);
         }
         let none = HashSet::new();
         for (erasure, record) in &books.records {
@@ -110,35 +113,35 @@ impl Tombstones {
                     let are = agree(not_again, "is", "are");
                     what.push_str(&format!(", and {not_again} {are} not to be set again"));
                 }
-                report.found(Ill::TombstonesMissing.at(Where::Erasure(*erasure), what), tell);
+                report.found(Defect::TombstonesMissing.at(Location::Erasure(*erasure), what), tell);
             }
         }
     }
 }
 
 /// An event, as the options on the command line take it.
-fn named(at: &Where) -> String {
+fn named(at: &Location) -> String {
     match at {
-        Where::Event { id, .. } => format!("event {id}"),
+        Location::Event { id, .. } => format!("event {id}"),
         other => other.to_string(),
     }
 }
 
-impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
+impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
     pub(super) fn tombstone(
         &mut self,
         event: &RecordedEvent,
-        said: &mut Said,
+        said: &mut Announcements,
     ) -> Result<(), AuditError> {
         let tombstone = match tombstone::judge(self.vault, event)? {
             Ok(tombstone) => tombstone,
             Err(Unvouched::Odd(error)) => {
-                self.found(Ill::ForgedTombstone, event, format!("event {}: {error}", event.id));
+                self.found(Defect::ForgedTombstone, event, format!("event {}: {error}", event.id));
                 return Ok(());
             }
             Err(Unvouched::Misplaced) => {
                 let what = "a tombstone that notes another stream than it lies in";
-                self.found(Ill::Misplaced, event, what);
+                self.found(Defect::Misplaced, event, what);
                 return Ok(());
             }
             Err(Unvouched::Forged(signer)) => {
@@ -146,7 +149,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                     "event {} names key {signer} of this vault's, which did not sign it",
                     event.id
                 );
-                self.tell(Ill::ForgedTombstone.at(Where::of(event), what).by(signer));
+                self.tell(Defect::ForgedTombstone.at(Location::of(event), what).by(signer));
                 return Ok(());
             }
             Err(Unvouched::UnknownKey(tombstone)) => {
@@ -156,7 +159,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 return self.compromised(event, &tombstone, said);
             }
             Err(Unvouched::Newer(state)) => {
-                self.found(Ill::NewerState, event, Unreadable::State(state).to_string());
+                self.found(Defect::NewerState, event, Unreadable::State(state).to_string());
                 return Ok(());
             }
         };
@@ -167,10 +170,10 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         }
         if !self.books.records.contains_key(&erasure) && !self.books.fenced.contains(&erasure) {
             let what = format!("the vault signed it, and knows no erasure {erasure}");
-            self.found(Ill::ErasureUnknown, event, what);
+            self.found(Defect::ErasureUnknown, event, what);
         }
         for id in tombstone::living(self.vault, &tombstone) {
-            self.found(Ill::TombstoneOfLivingKey, event, format!("key {id} lives"));
+            self.found(Defect::TombstoneOfLivingKey, event, format!("key {id} lives"));
         }
         Ok(())
     }
@@ -180,10 +183,10 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         &mut self,
         event: &RecordedEvent,
         tombstone: &Tombstone,
-        said: &mut Said,
+        said: &mut Announcements,
     ) -> Result<(), AuditError> {
         let (vault, stream, signer) = (self.vault, &event.stream, tombstone.key);
-        let (erasure, at) = (vault.erasure(tombstone.reference, stream), Where::of(event));
+        let (erasure, at) = (vault.erasure(tombstone.reference, stream), Location::of(event));
         if tombstone::agrees(vault, stream, tombstone)? {
             let counts = said.tombstones.counts(erasure, stream);
             // Behind the one that counts, it would be set over somebody who was admitted again since.
@@ -193,7 +196,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 let what = format!(
                     "it names key {signer}, of which an announcement was believed; it agrees with the vault"
                 );
-                self.tell(Ill::UncountedTombstone.at(at, what).by(signer));
+                self.tell(Defect::UncountedTombstone.at(at, what).by(signer));
                 return Ok(());
             }
             if !late && counts {
@@ -207,41 +210,43 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         let names = format!("event {} names key {signer}, which this vault never had", event.id);
         let (kind, why) = match tombstone::touches(vault, stream, tombstone)? {
             Touches::Known if self.others.write_to(stream) => (
-                Ill::ForeignTombstone,
+                Defect::ForeignTombstone,
                 "; it is in a stream to which another vault writes as well".to_owned(),
             ),
-            Touches::Nothing => (Ill::ForeignTombstone, ", and nothing of this vault".to_owned()),
-            Touches::Ours | Touches::Known => (Ill::UnknownSigner, said.in_doubt(erasure)),
+            Touches::Nothing => {
+                (Defect::ForeignTombstone, ", and nothing of this vault".to_owned())
+            }
+            Touches::Ours | Touches::Known => (Defect::UnknownSigner, said.in_doubt(erasure)),
         };
         let finding = kind.at(at, names + &why).by(signer);
-        self.tell(match kind == Ill::UnknownSigner && said.doubts.contains_key(&erasure) {
-            true => finding.cured(SAY_WHICH),
+        self.tell(match kind == Defect::UnknownSigner && said.doubts.contains_key(&erasure) {
+            true => finding.remedied(SAY_WHICH),
             false => finding,
         });
         Ok(())
     }
 
-    fn beside_one_that_counts(&mut self, at: Where, signer: SigningKeyId) {
+    fn beside_one_that_counts(&mut self, at: Location, signer: SigningKeyId) {
         let what = format!(
             "it names key {signer}, which this vault never had; it agrees with the vault, and a tombstone that \
              counts is here as well"
         );
-        self.tell(Ill::UncountedTombstone.at(at, what).by(signer));
+        self.tell(Defect::UncountedTombstone.at(at, what).by(signer));
     }
 
     fn compromised(
         &mut self,
         event: &RecordedEvent,
         tombstone: &Tombstone,
-        said: &mut Said,
+        said: &mut Announcements,
     ) -> Result<(), AuditError> {
-        let (stream, signer, at) = (&event.stream, tombstone.key, Where::of(event));
+        let (stream, signer, at) = (&event.stream, tombstone.key, Location::of(event));
         let erasure = self.vault.erasure(tombstone.reference, stream);
         if tombstone::agrees(self.vault, stream, tombstone)? {
             self.is_left_out(event, erasure, said)?;
             let what =
                 format!("key {signer} signed it, which is compromised; it agrees with the vault");
-            self.tell(Ill::UncountedTombstone.at(at, what).by(signer));
+            self.tell(Defect::UncountedTombstone.at(at, what).by(signer));
             return Ok(());
         }
         let what = format!(
@@ -249,9 +254,9 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
             event.id,
             said.in_doubt(erasure)
         );
-        let finding = Ill::CompromisedWord.at(at, what).by(signer);
+        let finding = Defect::CompromisedWord.at(at, what).by(signer);
         self.tell(match said.doubts.contains_key(&erasure) {
-            true => finding.cured(SAY_WHICH),
+            true => finding.remedied(SAY_WHICH),
             false => finding,
         });
         Ok(())
@@ -262,7 +267,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         &self,
         event: &RecordedEvent,
         erasure: ErasureId,
-        said: &mut Said,
+        said: &mut Announcements,
     ) -> Result<(), AuditError> {
         if tombstone::lives_on(self.vault, &event.stream, erasure)? {
             said.tombstones.leave_out(erasure, &event.stream);

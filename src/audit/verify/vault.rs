@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::{Ill, VerifyNews, VerifyReport};
+use super::{Defect, VerifyProgress, VerifyReport};
 use crate::{
-    audit::{AuditError, Finding, Where, finding::hex},
+    audit::{AuditError, Finding, Location, finding::hex},
     erasure::{self, Acceptance, ErasureRecord, Gap},
     event::{ErasureId, Subject, Timestamp},
     runtime,
     vault::{
-        BackupState, Flaw, Judged, KeyTrouble, NoteKind, Trouble, Vault, VaultError, in_words,
+        BackupState, Flaw, Judged, KeyTrouble, MemoKind, Trouble, Vault, VaultError, in_words,
     },
     words::count,
 };
@@ -37,7 +37,7 @@ pub(super) async fn verify(
     vault: &Vault,
     repair: bool,
     report: &mut VerifyReport,
-    tell: &mut (impl FnMut(VerifyNews) + Send),
+    tell: &mut (impl FnMut(VerifyProgress) + Send),
 ) -> Result<Books, AuditError> {
     // What is only in memory is on the disk afterwards, and is judged as everything else. Where nothing is written,
     // there is nothing of the kind.
@@ -58,11 +58,11 @@ pub(super) async fn verify(
     while let Some(news) = news.recv().await {
         match news {
             News::Trouble(trouble) => report.found(finding(trouble), tell),
-            News::At(part) => tell(VerifyNews::Vault(part)),
+            News::At(part) => tell(VerifyProgress::Vault(part)),
         }
     }
     let judged = judging.await??;
-    tell(VerifyNews::Vault(1.0));
+    tell(VerifyProgress::Vault(1.0));
     let Judged { walked, keys, owners, fences, unchecked, erasures, .. } = judged;
     let totals = &mut report.vault;
     (totals.epoch, totals.pages) = (walked.epoch, walked.pages);
@@ -83,12 +83,12 @@ fn books(
     vault: &Vault,
     fenced: HashSet<ErasureId>,
     report: &mut VerifyReport,
-    tell: &mut (impl FnMut(VerifyNews) + Send),
+    tell: &mut (impl FnMut(VerifyProgress) + Send),
 ) -> Books {
     let mut books = Books { fenced, ..Books::default() };
     // Where notes lie beneath a damaged page that is told already.
     let (Ok(journals), Ok(notes)) =
-        (vault.notes(NoteKind::Journal), vault.notes(NoteKind::Erasure))
+        (vault.memos(MemoKind::Journal), vault.memos(MemoKind::Erasure))
     else {
         report.vault.unchecked += 1;
         return books;
@@ -101,37 +101,37 @@ fn books(
             }
             Err(_) => {
                 let what = "the record of the erasure does not have its form";
-                report.found(Ill::OddRecord.at(Where::Erasure(erasure), what), tell);
+                report.found(Defect::OddRecord.at(Location::Erasure(erasure), what), tell);
             }
         }
     }
     let journals: HashSet<ErasureId> =
         journals.into_iter().map(|(id, _)| ErasureId(Uuid::from_bytes(id))).collect();
     for erasure in &journals {
-        let at = Where::Erasure(*erasure);
+        let at = Location::Erasure(*erasure);
         match books.records.get(erasure) {
             None => {
                 let what = "it is decided and journalled, and no key is destroyed yet";
-                report.found(Ill::ErasureNotCarriedOut.at(at, what), tell);
+                report.found(Defect::ErasureNotCarriedOut.at(at, what), tell);
             }
             Some(_) => {
                 let what = "its keys are destroyed, and it waits for its tombstones";
-                report.found(Ill::ErasurePending.at(at, what), tell);
+                report.found(Defect::ErasurePending.at(at, what), tell);
             }
         }
     }
     for (erasure, record) in &books.records {
-        let at = || Where::Erasure(*erasure);
+        let at = || Location::Erasure(*erasure);
         // Of one that was applied again, or that an operator dealt with, the vault cannot know; its tombstones are counted among
         // the events.
         let by_journal = record.replayed.is_none() && record.dealt_with.is_none();
         if !record.done && by_journal && !journals.contains(erasure) {
             let what = "it is not done, and the journal that would complete it is gone";
-            report.found(Ill::ErasurePending.at(at(), what), tell);
+            report.found(Defect::ErasurePending.at(at(), what), tell);
         }
         if record.keys > 0 && !books.fenced.contains(erasure) {
             let what = format!("it destroyed {}, and no fence names it", count(record.keys, "key"));
-            report.found(Ill::RecordWithoutFence.at(at(), what), tell);
+            report.found(Defect::RecordWithoutFence.at(at(), what), tell);
         }
     }
     let mut unrecorded: Vec<_> =
@@ -139,22 +139,27 @@ fn books(
     unrecorded.sort_unstable();
     for erasure in unrecorded {
         let what = "a fence names it, and there is no record of it";
-        report.found(Ill::FenceWithoutRecord.at(Where::Erasure(*erasure), what), tell);
+        report.found(Defect::FenceWithoutRecord.at(Location::Erasure(*erasure), what), tell);
     }
     books
 }
 
 /// Dependents whose owner was forgotten before somebody said that they are theirs.
-fn orphans(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+fn orphans(
+    vault: &Vault,
+    report: &mut VerifyReport,
+    tell: &mut (impl FnMut(VerifyProgress) + Send),
+) {
     // Where something lies beneath a damaged page that is told already.
     let Ok(claims) = vault.open_claims() else {
         report.vault.unchecked += 1;
         return;
     };
     for claim in claims.into_iter().filter(|claim| claim.owner_forgotten) {
-        let at = claim.stream.map_or(Where::Vault, |stream| Where::Subject(Subject::of(&stream)));
+        let at =
+            claim.stream.map_or(Location::Vault, |stream| Location::Subject(Subject::of(&stream)));
         let what = format!("its owner was forgotten before event {} was settled", claim.event);
-        report.found(Ill::OwnerForgotten.at(at, what), tell);
+        report.found(Defect::OwnerForgotten.at(at, what), tell);
     }
 }
 
@@ -162,19 +167,23 @@ fn orphans(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(Veri
 fn stale(
     vault: &Vault,
     report: &mut VerifyReport,
-    tell: &mut (impl FnMut(VerifyNews) + Send),
+    tell: &mut (impl FnMut(VerifyProgress) + Send),
 ) -> Result<(), VaultError> {
     for mirror in vault.stale_mirrors()? {
         let kind = if mirror.counter { "counter" } else { "mirror" };
         let trouble = mirror.trouble.map(|trouble| format!(" ({trouble})")).unwrap_or_default();
         let what = format!("the {kind} {}{trouble} does not hold the present root", mirror.name);
-        report.found(Ill::MirrorStale.at(Where::Vault, what), tell);
+        report.found(Defect::MirrorStale.at(Location::Vault, what), tell);
     }
     Ok(())
 }
 
 /// Backups that should be gone by now.
-fn overdue(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+fn overdue(
+    vault: &Vault,
+    report: &mut VerifyReport,
+    tell: &mut (impl FnMut(VerifyProgress) + Send),
+) {
     let Ok(backups) = vault.backups() else {
         report.vault.unchecked += 1;
         return;
@@ -185,83 +194,85 @@ fn overdue(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(Veri
             "the day of backup {} ({:?}) was {}; nobody said that it is destroyed",
             backup.backup, backup.file, backup.expires
         );
-        report.found(Ill::BackupOverdue.at(Where::Vault, what), tell);
+        report.found(Defect::BackupOverdue.at(Location::Vault, what), tell);
     }
 }
 
-fn finding(trouble: Trouble) -> Finding<Ill> {
+fn finding(trouble: Trouble) -> Finding<Defect> {
     match trouble {
         Trouble::Flaw(flaw) => flawed(flaw),
-        Trouble::Value { at, why } => Ill::OddRecord.at(Where::Record(at), why),
+        Trouble::Value { at, why } => Defect::OddRecord.at(Location::Record(at), why),
         Trouble::Key { id, stream, why } => {
-            let at = Where::Key { id: id.to_string(), stream: Some(stream) };
+            let at = Location::Key { id: id.to_string(), stream: Some(stream) };
             match why {
                 KeyTrouble::Dead(erasure) => {
-                    Ill::DeadKey.at(at, format!("erasure {erasure} destroyed its generation"))
+                    Defect::DeadKey.at(at, format!("erasure {erasure} destroyed its generation"))
                 }
                 KeyTrouble::Misplaced => {
-                    Ill::MisplacedKey.at(at, "its id does not lead back to its place")
+                    Defect::MisplacedKey.at(at, "its id does not lead back to its place")
                 }
-                KeyTrouble::Twice => Ill::DoubleKey.at(at, "another key has the same id"),
+                KeyTrouble::Twice => Defect::DoubleKey.at(at, "another key has the same id"),
                 KeyTrouble::Worn(seals) => {
-                    Ill::WornKey.at(at, format!("about {seals} seals, at most 2^32 are safe"))
+                    Defect::WornKey.at(at, format!("about {seals} seals, at most 2^32 are safe"))
                 }
-                KeyTrouble::NeverBegun(generation) => Ill::KeyWithoutGeneration
+                KeyTrouble::NeverBegun(generation) => Defect::KeyWithoutGeneration
                     .at(at, format!("its subject never began generation {generation}")),
             }
         }
-        Trouble::SparedMissing(id) => Ill::SparedKeyMissing
-            .at(Where::Key { id: id.to_string(), stream: None }, "its fence says that it lives"),
-        Trouble::EdgeMissing { subject, owner } => Ill::OwnerEdgeMissing
-            .at(Where::Subject(subject), format!("it is not among the dependents of {owner}")),
-        Trouble::EdgeStale { subject, owner } => Ill::OwnerEdgeStale.at(
-            Where::Subject(subject),
+        Trouble::SparedMissing(id) => Defect::SparedKeyMissing
+            .at(Location::Key { id: id.to_string(), stream: None }, "its fence says that it lives"),
+        Trouble::EdgeMissing { subject, owner } => Defect::OwnerEdgeMissing
+            .at(Location::Subject(subject), format!("it is not among the dependents of {owner}")),
+        Trouble::EdgeStale { subject, owner } => Defect::OwnerEdgeStale.at(
+            Location::Subject(subject),
             format!("it is among the dependents of {}, whom it does not name", hex(&owner)),
         ),
-        Trouble::ForgottenNamed { subject } => Ill::ForgottenNamed
-            .at(Where::Subject(subject), "it names an owner who is forgotten and gone"),
-        Trouble::Unsettled { subject, event, by_caller: true } => Ill::OpenClaim
-            .at(Where::Subject(subject), format!("event {event} was sealed, and states an owner")),
-        Trouble::Unsettled { subject, event, by_caller: false } => Ill::UnsettledClaim
-            .at(Where::Subject(subject), format!("event {event} states an owner")),
+        Trouble::ForgottenNamed { subject } => Defect::ForgottenNamed
+            .at(Location::Subject(subject), "it names an owner who is forgotten and gone"),
+        Trouble::Unsettled { subject, event, by_caller: true } => Defect::OpenClaim.at(
+            Location::Subject(subject),
+            format!("event {event} was sealed, and states an owner"),
+        ),
+        Trouble::Unsettled { subject, event, by_caller: false } => Defect::UnsettledClaim
+            .at(Location::Subject(subject), format!("event {event} states an owner")),
         Trouble::Contradiction { pseudonym, why } => {
-            Ill::Contradiction.at(Where::Pseudonym(hex(&pseudonym)), why)
+            Defect::Contradiction.at(Location::Pseudonym(hex(&pseudonym)), why)
         }
     }
 }
 
-fn flawed(flaw: Flaw) -> Finding<Ill> {
+fn flawed(flaw: Flaw) -> Finding<Defect> {
     match flaw {
         Flaw::Page { page, from, to, why } => {
             let to = to.map_or_else(|| "the end".to_owned(), |to| in_words(&to));
             let beneath = format!("{} up to {to}", in_words(&from));
-            Ill::DamagedPage.at(Where::Page { page, beneath }, why)
+            Defect::DamagedPage.at(Location::Page { page, beneath }, why)
         }
-        Flaw::Worn { page, seals } => Ill::WornPage.at(
-            Where::Page { page, beneath: String::new() },
+        Flaw::Worn { page, seals } => Defect::WornPage.at(
+            Location::Page { page, beneath: String::new() },
             format!("{seals} seals under one key, from 1 to 2^32 are right"),
         ),
-        Flaw::Orphan { page, removed } => Ill::OrphanPage.at(
-            Where::Page { page, beneath: String::new() },
+        Flaw::Orphan { page, removed } => Defect::OrphanPage.at(
+            Location::Page { page, beneath: String::new() },
             if removed { "nothing led to it; removed" } else { "nothing leads to it" },
         ),
-        Flaw::Slot(why) => Ill::SlotDiffers.at(Where::Vault, why),
-        Flaw::RetireList => Ill::RetireList.at(Where::Vault, "it does not open"),
+        Flaw::Slot(why) => Defect::SlotDiffers.at(Location::Vault, why),
+        Flaw::RetireList => Defect::RetireList.at(Location::Vault, "it does not open"),
     }
 }
 
 /// Announcements that are missing, also where somebody accepted that.
-fn gaps(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyNews) + Send)) {
+fn gaps(vault: &Vault, report: &mut VerifyReport, tell: &mut (impl FnMut(VerifyProgress) + Send)) {
     let Ok(gaps) = erasure::gaps(vault) else {
         let what = "the note of missing announcements does not have its form";
-        return report.found(Ill::OddRecord.at(Where::Vault, what), tell);
+        return report.found(Defect::OddRecord.at(Location::Vault, what), tell);
     };
     for Gap { event, found, accepted, .. } in gaps {
         let what = format!("announcement {event} is missing in the event store; noticed {found}");
         let finding = match accepted {
-            None => Ill::WitnessGap.at(Where::Vault, what),
+            None => Defect::WitnessGap.at(Location::Vault, what),
             Some(Acceptance { by, at, .. }) => {
-                Ill::AcceptedGap.at(Where::Vault, format!("{what}; accepted by {by}, {at}"))
+                Defect::AcceptedGap.at(Location::Vault, format!("{what}; accepted by {by}, {at}"))
             }
         };
         report.found(finding, tell);

@@ -138,8 +138,8 @@ fn statement(number: u8, kind: &str, at: &str, epoch: u8, of: u8, replaces: u8) 
 }
 
 fn plain(taken: Vec<Taken>, record: &[u8]) -> Vec<u8> {
-    let verdict = Verdict { erasure: ErasureId(Uuid::nil()), taken, note: record.to_vec() };
-    verdict.plaintext().to_vec()
+    let decision = Decision { erasure: ErasureId(Uuid::nil()), taken, record: record.to_vec() };
+    decision.plaintext().to_vec()
 }
 
 fn taken() -> Vec<Taken> {
@@ -182,7 +182,7 @@ fn record() -> Vec<u8> {
         streams: 2,
         ..ErasureRecord::empty(erasure)
     };
-    record.to_note().unwrap().to_vec()
+    record.to_memo().unwrap().to_vec()
 }
 
 /// As in a list.

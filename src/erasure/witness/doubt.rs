@@ -21,7 +21,7 @@ use super::{
 use crate::{
     event::{Announcement, AnnouncementKind, Beyond, Digest, ErasureId, EventId, SigningKeyId},
     store::{EventStore, ReadOptions},
-    vault::{NoteKind, Vault, VaultError, notes},
+    vault::{MemoKind, Vault, VaultError, memos},
 };
 
 /// An announcement that the vault cannot judge by itself. All that is told of it is signed by the key that it names.
@@ -90,9 +90,9 @@ pub(super) struct Words {
 impl Words {
     /// A note that is not in form is refused: it would say of somebody that they are forgotten.
     pub(super) fn of(vault: &Vault, event: EventId) -> Result<Self, VaultError> {
-        match vault.note(NoteKind::Believed, event.0.into_bytes())? {
+        match vault.memo(MemoKind::Believed, event.0.into_bytes())? {
             None => Ok(Self::default()),
-            Some(note) => notes::from_json(NoteKind::Believed, &note),
+            Some(note) => memos::from_json(MemoKind::Believed, &note),
         }
     }
 
@@ -105,17 +105,17 @@ impl Words {
     }
 
     async fn note(self, vault: &Vault, event: EventId) -> Result<(), VaultError> {
-        let note = notes::to_json(&self)?;
+        let note = memos::to_json(&self)?;
         // What was read and did not count is read once more.
         Mark::rewind(vault).await?;
-        vault.put_note(NoteKind::Believed, event.0.into_bytes(), &note).await
+        vault.put_memo(MemoKind::Believed, event.0.into_bytes(), &note).await
     }
 }
 
 /// Whether the operator believed an announcement by this key, which the vault does not know, or knows to be stolen.
 pub(crate) fn believes_key(vault: &Vault, signer: SigningKeyId) -> Result<bool, VaultError> {
-    for (_, note) in vault.notes(NoteKind::Believed)? {
-        let words: Words = notes::from_json(NoteKind::Believed, &note)?;
+    for (_, note) in vault.memos(MemoKind::Believed)? {
+        let words: Words = memos::from_json(MemoKind::Believed, &note)?;
         if words.believed.iter().any(|word| word.signer == signer) {
             return Ok(true);
         }
@@ -186,8 +186,8 @@ pub async fn pass_over(
     let Some((said, opens)) = find(vault, announced, named)? else { return Ok(()) };
     if let (false, Some(erasure)) = (opens, said.erasure) {
         // The vault's own: it is an erasure, of which there is a record.
-        let record = ErasureRecord::dealt_with(vault, erasure)?.to_note()?;
-        return Ok(vault.put_note(NoteKind::Erasure, erasure.0.into_bytes(), &record).await?);
+        let record = ErasureRecord::dealt_with(vault, erasure)?.to_memo()?;
+        return Ok(vault.put_memo(MemoKind::Erasure, erasure.0.into_bytes(), &record).await?);
     }
     let mut words = Words::of(vault, said.event)?;
     say(said.word(), &mut words.passed, &mut words.believed);
@@ -222,8 +222,8 @@ fn find(
         }
         let (opens, beyond) = match judge(said, &history, vault) {
             Err(Uncounted::TooNew) if !is_final(vault, said.erasure()) => (false, None),
-            Err(Uncounted::Stranger(Ok(verdict)) | Uncounted::Compromised(verdict))
-                if !is_known(vault, &verdict)? =>
+            Err(Uncounted::Stranger(Ok(decision)) | Uncounted::Compromised(decision))
+                if !is_known(vault, &decision)? =>
             {
                 (true, None)
             }

@@ -9,25 +9,25 @@ use super::{
         journal::Journal,
     },
     RefusedStatement,
+    announcing::SUBJECTS_PER_ANNOUNCEMENT,
     doubt::{InDoubt, Words},
-    saying::SUBJECTS_PER_ANNOUNCEMENT,
 };
 use crate::{
     event::{
         Announcement, AnnouncementKind, AnnouncementRef, Beyond, ErasureId, EventId, SigningKeyId,
     },
-    vault::{NoteKind, Unlearned, Vault, VaultError, Verdict},
+    vault::{Decision, MemoKind, Unlearned, Vault, VaultError},
 };
 
 /// What is found in announcements.
 #[derive(Default)]
 pub(super) struct Found {
-    unknown: Vec<(EventId, Verdict)>,
+    unknown: Vec<(EventId, Decision)>,
     pub(super) known: u64,
     pub(super) foreign: u64,
     pub(super) unverifiable: Vec<EventId>,
     /// What only a compromised key says.
-    pub(super) compromised: Vec<(EventId, Verdict)>,
+    pub(super) compromised: Vec<(EventId, Decision)>,
     pub(super) keys: Vec<SigningKeyId>,
     pub(super) distrusted: Vec<SigningKeyId>,
     pub(super) refused: Vec<RefusedStatement>,
@@ -37,7 +37,7 @@ pub(super) struct Found {
     too_new: Vec<InDoubt>,
     /// What a stranger to this restored vault announced with its secrets. `None`: this program does not
     /// understand it.
-    strangers: Vec<(InDoubt, Option<Verdict>)>,
+    strangers: Vec<(InDoubt, Option<Decision>)>,
     /// Erasures of which all that they took can be read here.
     finals: BTreeSet<ErasureId>,
     /// Statements that lead to keys from such as the vault does not know.
@@ -140,8 +140,8 @@ impl Found {
             let mut uncounted = self.unverifiable.iter().copied().chain(refused);
             return Ok(!uncounted.any(|event| event == announcement.id()));
         }
-        let verdict = match open(announcement, vault)? {
-            Ok(verdict) => verdict,
+        let decision = match open(announcement, vault)? {
+            Ok(decision) => decision,
             Err(Uncounted::Beyond(beyond)) => {
                 self.beyond.push((beyond.to_string(), announcement.id()));
                 return Ok(true);
@@ -154,25 +154,25 @@ impl Found {
                 self.unverifiable.push(announcement.id());
                 return Ok(false);
             }
-            Err(Uncounted::Compromised(verdict)) if is_known(vault, &verdict)? => {
+            Err(Uncounted::Compromised(decision)) if is_known(vault, &decision)? => {
                 self.known += 1;
                 return Ok(true);
             }
-            Err(Uncounted::Stranger(Ok(verdict))) if is_known(vault, &verdict)? => {
+            Err(Uncounted::Stranger(Ok(decision))) if is_known(vault, &decision)? => {
                 self.known += 1;
                 self.there.insert(announcement.reference());
                 return Ok(is_believed(vault, announcement)?);
             }
             // Only now does an id that the announcement bears lead to what the vault noted of it.
-            Err(Uncounted::Compromised(verdict)) => {
+            Err(Uncounted::Compromised(decision)) => {
                 match words(vault, announcement, None)? {
                     Some((doubt, words)) if words.believes(&doubt) => {}
                     _ => {
-                        self.compromised.push((announcement.id(), *verdict));
+                        self.compromised.push((announcement.id(), *decision));
                         return Ok(true);
                     }
                 }
-                *verdict
+                *decision
             }
             // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
@@ -180,9 +180,9 @@ impl Found {
                 // Where nobody gets to know what it is, nothing is opened.
                 self.there.insert(announcement.reference());
                 match (words(vault, announcement, content.as_ref().err())?, content) {
-                    (Some((doubt, words)), Ok(verdict)) if words.believes(&doubt) => *verdict,
+                    (Some((doubt, words)), Ok(decision)) if words.believes(&doubt) => *decision,
                     (Some((doubt, words)), content) if !words.passes_over(&doubt) => {
-                        self.strangers.push((doubt, content.ok().map(|verdict| *verdict)));
+                        self.strangers.push((doubt, content.ok().map(|decision| *decision)));
                         return Ok(false);
                     }
                     _ => {
@@ -192,23 +192,23 @@ impl Found {
                 }
             }
         };
-        let record = ErasureRecord::read(verdict.erasure, &verdict.note);
+        let record = ErasureRecord::read(decision.erasure, &decision.record);
         if record.is_ok_and(|record| record.is_final()) {
-            self.finals.insert(verdict.erasure);
+            self.finals.insert(decision.erasure);
         }
         // What a journal announced is not done yet, and will be by that journal. One in a backup or
         // an image may be of an earlier attempt than the one that was carried out in the end.
-        let own = match Journal::find(vault, verdict.erasure)? {
+        let own = match Journal::find(vault, decision.erasure)? {
             Some(journal) => {
                 let parts = journal.plan.subjects.len().div_ceil(SUBJECTS_PER_ANNOUNCEMENT).max(1);
                 journal.announced_as(announcement.id(), parts)
             }
             None => false,
         };
-        if own || is_known(vault, &verdict)? {
+        if own || is_known(vault, &decision)? {
             self.known += 1;
         } else {
-            self.unknown.push((announcement.id(), verdict));
+            self.unknown.push((announcement.id(), decision));
         }
         Ok(true)
     }
@@ -220,15 +220,15 @@ impl Found {
         vault: &Vault,
     ) -> Result<(Vec<ErasureId>, u64), ErasureError> {
         let applied = apply(vault, std::mem::take(&mut self.unknown)).await?;
-        for (event, verdict) in std::mem::take(&mut self.compromised) {
-            if !is_known(vault, &verdict)? {
-                self.compromised.push((event, verdict));
+        for (event, decision) in std::mem::take(&mut self.compromised) {
+            if !is_known(vault, &decision)? {
+                self.compromised.push((event, decision));
             }
         }
-        for (doubt, verdict) in std::mem::take(&mut self.strangers) {
-            let known = verdict.as_ref().map(|verdict| is_known(vault, verdict)).transpose()?;
+        for (doubt, decision) in std::mem::take(&mut self.strangers) {
+            let known = decision.as_ref().map(|decision| is_known(vault, decision)).transpose()?;
             if known != Some(true) {
-                self.strangers.push((doubt, verdict));
+                self.strangers.push((doubt, decision));
             }
         }
         // The vault's own word is of one erasure, however often it is said. That it was applied as an earlier
@@ -285,40 +285,41 @@ fn is_believed(vault: &Vault, said: &Announcement) -> Result<bool, VaultError> {
 /// Whether the vault has a record of the erasure, and all that it took is dead here. Of an earlier attempt
 /// than the one that was carried out it is enough that the fences tell of the erasure: what the last one
 /// spared lives.
-pub(super) fn is_known(vault: &Vault, verdict: &Verdict) -> Result<bool, VaultError> {
-    let Some(record) = vault.note(NoteKind::Erasure, verdict.erasure.0.into_bytes())? else {
+pub(super) fn is_known(vault: &Vault, decision: &Decision) -> Result<bool, VaultError> {
+    let Some(record) = vault.memo(MemoKind::Erasure, decision.erasure.0.into_bytes())? else {
         return Ok(false);
     };
-    let attempt = ErasureRecord::attempt_in(&verdict.note);
+    let attempt = ErasureRecord::attempt_in(&decision.record);
     let is_earlier = attempt < ErasureRecord::attempt_in(&record);
-    Ok((is_earlier && vault.tells_of(verdict)?) || vault.covers(verdict)?)
+    Ok((is_earlier && vault.tells_of(decision)?) || vault.covers(decision)?)
 }
 
 /// Applies what the vault does not know, in the order in which it was told: a clock may have been set back
 /// between two erasures. Returns the erasures, and how many keys they destroyed.
 async fn apply(
     vault: &Vault,
-    mut unknown: Vec<(EventId, Verdict)>,
+    mut unknown: Vec<(EventId, Decision)>,
 ) -> Result<(Vec<ErasureId>, u64), ErasureError> {
     if unknown.is_empty() {
         return Ok((Vec::new(), 0));
     }
     let mut erasures: Vec<ErasureId> = Vec::new();
-    for (_, verdict) in &unknown {
+    for (_, decision) in &unknown {
         // One may come in several parts.
-        if !erasures.contains(&verdict.erasure) {
-            erasures.push(verdict.erasure);
+        if !erasures.contains(&decision.erasure) {
+            erasures.push(decision.erasure);
         }
     }
     // The last attempt says what was spared. Which one that is, is signed; where they stand is not. Two of
     // one number are of a vault that was put back: then the order is any, but always the same.
-    unknown.sort_by_cached_key(|(event, verdict)| {
-        let told = erasures.iter().position(|erasure| *erasure == verdict.erasure);
-        (told, ErasureRecord::attempt_in(&verdict.note), *event)
+    unknown.sort_by_cached_key(|(event, decision)| {
+        let told = erasures.iter().position(|erasure| *erasure == decision.erasure);
+        (told, ErasureRecord::attempt_in(&decision.record), *event)
     });
-    let mut unknown: Vec<_> = unknown.into_iter().map(|(_, verdict)| verdict).collect();
-    for verdict in &mut unknown {
-        verdict.note = ErasureRecord::replayed(verdict.erasure, &verdict.note)?.to_note()?.to_vec();
+    let mut unknown: Vec<_> = unknown.into_iter().map(|(_, decision)| decision).collect();
+    for decision in &mut unknown {
+        decision.record =
+            ErasureRecord::replayed(decision.erasure, &decision.record)?.to_memo()?.to_vec();
     }
     let applied = async {
         // Whoever shares the vault may be at work.

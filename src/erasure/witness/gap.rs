@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{super::ErasureError, mark::Mark, reading::Reading};
 use crate::{
     event::{AnnouncementRef, Digest, EventId, Timestamp},
-    policy::guard::check_text,
-    vault::{NoteKind, Vault, VaultError, notes},
+    policy::personal_data::check_text,
+    vault::{MemoKind, Vault, VaultError, memos},
 };
 
 /// The id of the note of the kind `Witness` that holds the [`Gaps`].
@@ -66,14 +66,14 @@ impl Gap {
 impl Gaps {
     /// A note that does not have its form is an error, and keeps everything closed.
     fn load(vault: &Vault) -> Result<Self, VaultError> {
-        match vault.note(NoteKind::Witness, GAPS)? {
+        match vault.memo(MemoKind::Witness, GAPS)? {
             None => Ok(Self::default()),
-            Some(note) => notes::from_json(NoteKind::Witness, &note),
+            Some(note) => memos::from_json(MemoKind::Witness, &note),
         }
     }
 
     async fn save(&self, vault: &Vault) -> Result<(), VaultError> {
-        vault.put_note(NoteKind::Witness, GAPS, &notes::to_json(self)?).await
+        vault.put_memo(MemoKind::Witness, GAPS, &memos::to_json(self)?).await
     }
 
     /// Those that nobody has accepted.
@@ -210,10 +210,10 @@ mod tests {
 
     #[test]
     fn no_other_bytes_are_read_for_a_note_of_gaps() {
-        let kind = NoteKind::Witness;
-        notes::tests::is_strict(kind, &notes::to_json(&two()).unwrap(), &["accepted"], |text| {
-            let read: Gaps = notes::from_json(kind, text).ok()?;
-            Some(notes::to_json(&read).unwrap())
+        let kind = MemoKind::Witness;
+        memos::tests::is_strict(kind, &memos::to_json(&two()).unwrap(), &["accepted"], |text| {
+            let read: Gaps = memos::from_json(kind, text).ok()?;
+            Some(memos::to_json(&read).unwrap())
         });
     }
 
@@ -222,16 +222,16 @@ mod tests {
     async fn a_note_of_gaps_that_does_not_have_its_form_keeps_everything_closed() {
         let vault = Vault::in_memory().unwrap();
         two().save(&vault).await.unwrap();
-        let note = vault.note(NoteKind::Witness, GAPS).unwrap().unwrap();
+        let note = vault.memo(MemoKind::Witness, GAPS).unwrap().unwrap();
         for cut in [&note[..note.len() - 1], &note[1..], b"{}", b""] {
-            vault.put_note(NoteKind::Witness, GAPS, cut).await.unwrap();
+            vault.put_memo(MemoKind::Witness, GAPS, cut).await.unwrap();
             let policy = Policy::sealed_by_default();
             let opened = Oubliette::open(MemoryStore::new(), vault.clone(), policy).await;
             let closed = opened.map(drop).unwrap_err();
             assert!(matches!(closed, ErasureError::Vault(VaultError::Damaged(_))), "{closed}");
             let refused = accept_gaps(&vault, "ops").await.map(drop).unwrap_err();
             assert!(matches!(refused, ErasureError::Vault(VaultError::Damaged(_))), "{refused}");
-            assert_eq!(*vault.note(NoteKind::Witness, GAPS).unwrap().unwrap(), cut);
+            assert_eq!(*vault.memo(MemoKind::Witness, GAPS).unwrap().unwrap(), cut);
         }
     }
 }

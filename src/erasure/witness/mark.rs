@@ -11,7 +11,7 @@ use crate::{
     },
     layer::Layer,
     store::{Capability, Direction, EventStore, ReadAllOptions, ReadOptions, StoreError},
-    vault::{NoteKind, Vault, VaultError, notes},
+    vault::{MemoKind, Vault, VaultError, memos},
 };
 
 /// The id of the note of the kind `Witness` that holds the [`Mark`]. The other one of that kind is of
@@ -86,9 +86,9 @@ impl Mark {
     /// A damaged mark is none: all that the store has is compared, and only what was the newest is not missed. One
     /// that a newer program wrote is an error.
     pub(in crate::erasure) fn load(vault: &Vault) -> Result<Self, VaultError> {
-        let note = vault.note(NoteKind::Witness, MARK)?;
+        let note = vault.memo(MemoKind::Witness, MARK)?;
         Ok(note
-            .and_then(|note| notes::from_json(NoteKind::Witness, &note).ok())
+            .and_then(|note| memos::from_json(MemoKind::Witness, &note).ok())
             .unwrap_or_default())
     }
 
@@ -103,8 +103,8 @@ impl Mark {
         if Self::load(vault)? == self || vault.is_read_only() {
             return Ok(());
         }
-        let note = notes::to_json(&self)?;
-        vault.put_note(NoteKind::Witness, MARK, &note).await
+        let note = memos::to_json(&self)?;
+        vault.put_memo(MemoKind::Witness, MARK, &note).await
     }
 
     /// After announcements of this vault's own were appended, the last of them at `revision`. `false`: that is not known,

@@ -8,26 +8,26 @@
 //! [`accept_gaps`], the data folder [`believe`], [`pass_over`] and [`check_name`], the command line [`export`] and
 //! [`gaps`].
 
+mod announcing;
 mod doubt;
 mod found;
 mod gap;
 mod mark;
 mod reading;
-mod saying;
 mod tips;
 
 use serde::Serialize;
 
 pub(crate) use self::doubt::{believes_key, is_passed_over};
+pub(super) use self::{
+    announcing::{after_saying, announce, events_of},
+    mark::Mark,
+};
 pub use self::{
     doubt::{InDoubt, announced, believe, pass_over},
     gap::{Acceptance, Gap, accept_gaps, check_name, gaps},
 };
 use self::{found::Found, gap::Missing, reading::Reading};
-pub(super) use self::{
-    mark::Mark,
-    saying::{after_saying, announce, events_of},
-};
 use super::{ErasureError, announce::Draft};
 use crate::{
     event::{Announcement, ErasureId, EventId, SigningKeyId},
@@ -158,11 +158,11 @@ pub fn export(
         Ok(statements) => statements.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error.into())],
     };
-    let erasures = vault.verdicts().flat_map(move |verdicts| {
-        let announcements = match verdicts {
-            Ok(verdicts) => verdicts
+    let erasures = vault.decisions().flat_map(move |decisions| {
+        let announcements = match decisions {
+            Ok(decisions) => decisions
                 .iter()
-                .map(|verdict| Draft::of(verdict).say(&sealer, EventId::random(), None, None))
+                .map(|decision| Draft::of(decision).say(&sealer, EventId::random(), None, None))
                 .collect(),
             Err(error) => vec![Err(error.into())],
         };

@@ -14,11 +14,11 @@ use super::{
 pub(crate) struct Fillings<'a> {
     text: &'a str,
     entries: Vec<Entry>,
-    list: Vec<Place>,
+    list: Vec<Blank>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Blank {
     parent: Range<usize>,
     index: usize,
     entry: usize,
@@ -55,7 +55,7 @@ impl<'a> Fillings<'a> {
             if !text.is_char_boundary(middle) || text.get(middle..end).is_none() {
                 return Err(other());
             }
-            fillings.list.push(Place { parent: at..middle, index, entry: fillings.entries.len() });
+            fillings.list.push(Blank { parent: at..middle, index, entry: fillings.entries.len() });
             reader::read_piece(text, middle..end, &mut fillings.entries)?;
             at = end;
         }

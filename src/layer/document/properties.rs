@@ -46,7 +46,7 @@ fn object() -> impl Strategy<Value = Json> {
 }
 
 /// Cuts members out of an object, at the top and one level down, as some policy might.
-fn carve(node: Node<'_>, pointer: &str, mask: &mut u64, cut: &mut [String; 2]) -> String {
+fn cut_out(node: Node<'_>, pointer: &str, mask: &mut u64, cut: &mut [String; 2]) -> String {
     if !node.is_object() {
         return node.text().to_owned();
     }
@@ -61,7 +61,7 @@ fn carve(node: Node<'_>, pointer: &str, mask: &mut u64, cut: &mut [String; 2]) -
                 Fillings::write(pointer, index, &[member.piece()], &mut cut[part]);
             }
             2 => {
-                let inner = carve(member, &format!("{pointer}/{key}"), mask, cut);
+                let inner = cut_out(member, &format!("{pointer}/{key}"), mask, cut);
                 kept.push([member.before(), &inner, member.after()].concat());
             }
             _ => kept.push(member.piece().to_owned()),
@@ -118,8 +118,8 @@ proptest! {
         let mut mask = mask;
         let (mut cut, mut aside) = (<[String; 2]>::default(), <[String; 2]>::default());
         let whole = Json::parse(&if pretty { spread(&whole) } else { whole.as_str().to_owned() }).unwrap();
-        let rest = Json::parse(&carve(whole.tree().root(), "", &mut mask, &mut cut)).unwrap();
-        let around = Json::parse(&carve(meta.tree().root(), "", &mut mask, &mut aside)).unwrap();
+        let rest = Json::parse(&cut_out(whole.tree().root(), "", &mut mask, &mut cut)).unwrap();
+        let around = Json::parse(&cut_out(meta.tree().root(), "", &mut mask, &mut aside)).unwrap();
         let public = (!rest.tree().root().is_empty()).then(|| rest.into());
         let draft = Draft::new(public, Some(&around), &Notes::default());
         let parts = [part(&a, Body::Fields(&cut[0]), &aside[0]), part(&b, Body::Fields(&cut[1]), &aside[1])];

@@ -5,7 +5,7 @@ use super::{Witness, Work};
 use crate::{
     event::{Generation, OwnerChange, Subject},
     layer::{CodecError, stored},
-    policy::Carved,
+    policy::CutEvent,
     vault::{Claim, Vault, VaultError},
 };
 
@@ -21,13 +21,13 @@ pub(super) async fn claim<W: Witness>(
 ) -> Result<Vec<Vec<Option<Generation>>>, W::Error> {
     let mut claims = Vec::new();
     for work in work {
-        for (event, carved) in work.events.iter().filter(|(_, carved)| !carved.owners.is_empty()) {
+        for (event, cut) in work.events.iter().filter(|(_, cut)| !cut.owners.is_empty()) {
             let content = stored::content(&event.event_type, &event.data);
-            claims.extend(carved.owners.iter().map(|change| Claim {
+            claims.extend(cut.owners.iter().map(|change| Claim {
                 subject: Subject::of(&work.stream),
                 event: event.id,
                 change: change.clone(),
-                any: carved.any_owner,
+                any: cut.any_owner,
                 content,
                 stored: false,
             }));
@@ -55,12 +55,12 @@ pub(super) async fn claim<W: Witness>(
     for work in work {
         let mut current = None;
         let mut of_work = Vec::with_capacity(work.events.len());
-        for (_, carved) in &work.events {
+        for (_, cut) in &work.events {
             let ended = current;
-            for generation in begun.by_ref().take(carved.owners.len()) {
+            for generation in begun.by_ref().take(cut.owners.len()) {
                 current = generation.or(current);
             }
-            of_work.push(match (only_removes(carved), ended) {
+            of_work.push(match (only_removes(cut), ended) {
                 (true, None) => current_of(vault, work)?,
                 (true, ended) => ended,
                 (false, _) => current,
@@ -71,12 +71,12 @@ pub(super) async fn claim<W: Witness>(
     Ok(generations)
 }
 
-fn only_removes(carved: &Carved) -> bool {
+fn only_removes(cut: &CutEvent) -> bool {
     let removes = |change: &OwnerChange| matches!(change, OwnerChange::Remove(_));
-    !carved.owners.is_empty() && carved.owners.iter().all(removes)
+    !cut.owners.is_empty() && cut.owners.iter().all(removes)
 }
 
 /// While what a claim begins is open: the generation before it.
 fn current_of(vault: &Vault, work: &Work) -> Result<Option<Generation>, CodecError> {
-    Ok(vault.standing(&Subject::of(&work.stream))?.current)
+    Ok(vault.subject_state(&Subject::of(&work.stream))?.current)
 }

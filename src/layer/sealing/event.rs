@@ -1,4 +1,4 @@
-//! One event from carved to stored form.
+//! One event from cut to stored form.
 
 use crate::{
     crypto::{self, Body, DataKey, SealPart, Token},
@@ -7,7 +7,7 @@ use crate::{
         CodecError, EventRef,
         document::{Draft, NotedHoles, Notes},
     },
-    policy::{self, Carved, Policy},
+    policy::{self, CutEvent, Policy},
     vault::Vault,
 };
 
@@ -29,23 +29,23 @@ pub(super) fn seal(
     vault: &Vault,
     work: &Work,
     event: &NewEvent,
-    carved: &Carved,
+    cut: &CutEvent,
     keys: &[&DataKey],
 ) -> Result<SealedEvent, CodecError> {
-    if keys.len() != carved.parts.len() {
+    if keys.len() != cut.parts.len() {
         return Err(CodecError::Invalid("a part without a key".to_owned()));
     }
     let half_id = vault.half_id(event.id);
     let whole_bytes = matches!(event.data, Payload::Bytes(_))
-        && carved.parts.iter().any(|part| matches!(part.body, policy::Body::Whole));
+        && cut.parts.iter().any(|part| matches!(part.body, policy::Body::Whole));
     let mut notes = Notes { sealed_bytes: whole_bytes, ..Notes::default() };
-    if carved.parts.len() > 1 {
-        notes.fields = carved.parts.iter().map(|part| part.fields.clone()).collect();
+    if cut.parts.len() > 1 {
+        notes.fields = cut.parts.iter().map(|part| part.fields.clone()).collect();
     }
-    notes.others = carved.parts.first().is_some_and(|first| first.subject != carved.subject);
+    notes.others = cut.parts.first().is_some_and(|first| first.subject != cut.subject);
     if work.split {
         notes.stream = Some(work.stream.clone());
-        notes.private = (!carved.parts.is_empty()).then_some(half_id);
+        notes.private = (!cut.parts.is_empty()).then_some(half_id);
         // The payload's kind is the private half's affair.
         notes.sealed_bytes = false;
     }
@@ -53,20 +53,13 @@ pub(super) fn seal(
         let said = holes.tagged_bytes(&work.stream, event.id, &event.event_type);
         notes.holes = Some(NotedHoles::new((**holes).clone(), vault.tag_holes(&said)?));
     }
-    let public = if carved.clear {
-        Some(event.data.clone())
-    } else {
-        carved.public.clone().map(Payload::Json)
-    };
-    let draft = Draft::new(public, carved.public_metadata.as_ref(), &notes);
+    let public =
+        if cut.clear { Some(event.data.clone()) } else { cut.public.clone().map(Payload::Json) };
+    let draft = Draft::new(public, cut.public_metadata.as_ref(), &notes);
 
-    let mut parts: Vec<SealPart<'_>> = carved
-        .parts
-        .iter()
-        .zip(keys)
-        .map(|(part, key)| part_of(policy, event, part, key))
-        .collect();
-    if let (true, Some(first), true) = (work.split, parts.first_mut(), carved.clear) {
+    let mut parts: Vec<SealPart<'_>> =
+        cut.parts.iter().zip(keys).map(|(part, key)| part_of(policy, event, part, key)).collect();
+    if let (true, Some(first), true) = (work.split, parts.first_mut(), cut.clear) {
         // A public `{}` would look like the half of which nothing is public: it goes into the token.
         if let Some(empty) =
             event.data.as_json().filter(|json| json.tree().root().is_empty_object())

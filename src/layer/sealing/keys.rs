@@ -9,7 +9,7 @@ use crate::{
     crypto::DataKey,
     event::{Generation, Layout, NewEvent, StreamName, Subject},
     layer::{Codec, CodecError},
-    policy::{Carved, Part},
+    policy::{CutEvent, Part},
     vault::{KeyRequest, Vault, VaultError},
 };
 
@@ -21,14 +21,14 @@ impl<'a> Keys<'a> {
     pub(super) fn of(
         &self,
         stream: &'a StreamName,
-        carved: &'a Carved,
+        cut: &'a CutEvent,
         begun: Option<Generation>,
     ) -> Vec<&DataKey> {
         let key = |part: &'a Part| {
             let whose = (stream, &part.subject, own(&part.subject, stream, begun));
             self.0.get(&whose).map(|key| &**key)
         };
-        carved.parts.iter().map_while(key).collect()
+        cut.parts.iter().map_while(key).collect()
     }
 }
 
@@ -71,18 +71,18 @@ fn needs<'a>(
 ) -> HashMap<Whose<'a>, (Layout, u32)> {
     let mut needs = HashMap::new();
     for (i, work) in work.iter().enumerate() {
-        let changes = |(_, carved): &(NewEvent, Carved)| {
-            carved.owners.iter().any(|change| change.begins_generation())
+        let changes = |(_, cut): &(NewEvent, CutEvent)| {
+            cut.owners.iter().any(|change| change.begins_generation())
         };
         let middle = work.events.iter().position(changes).unwrap_or(work.events.len());
         let range = if half == Half::Before { 0..middle } else { middle..work.events.len() };
         for at in range {
-            let (_, carved) = &work.events[at];
+            let (_, cut) = &work.events[at];
             let generation = begun.get(i).and_then(|begun| begun.get(at).copied().flatten());
-            for part in &carved.parts {
+            for part in &cut.parts {
                 let generation = own(&part.subject, &work.stream, generation);
                 let whose = (&work.stream, &part.subject, generation);
-                needs.entry(whose).or_insert((carved.layout, 0)).1 += 1;
+                needs.entry(whose).or_insert((cut.layout, 0)).1 += 1;
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Sealing events: the one path of layer and codec.
 //!
-//! The policy carves ([`Work::carve`]); then [`prepare`] admits everybody concerned, notes owner
+//! The policy cuts ([`Work::cut`]); then [`prepare`] admits everybody concerned, notes owner
 //! claims, fetches keys and seals. What comes out is ready to be stored, and a [`Permit`] is the
 //! right to store it: nobody concerned is forgotten until it is settled, or ends. The layer appends it to its store,
 //! the codec hands it to its caller; that is all in which they differ, but for who can say what is
@@ -20,8 +20,8 @@ pub(super) use permit::Permit;
 use super::{Codec, CodecError};
 use crate::{
     event::{Holes, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
-    policy::{Carved, EventFacts, Policy, guard::check_text},
-    vault::{Admission, Claim, Opening, Vault, VaultError},
+    policy::{CutEvent, EventFacts, Policy, personal_data::check_text},
+    vault::{Admission, AdmissionRequest, Claim, Vault, VaultError},
 };
 
 /// How often open claims are settled before giving up: each round settles all that it finds.
@@ -47,40 +47,40 @@ pub(super) trait Witness: Sync {
     -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
 
-/// What goes to one stream, carved by the policy and not yet sealed.
+/// What goes to one stream, cut by the policy and not yet sealed.
 pub(super) struct Work {
     pub(super) stream: StreamName,
     /// Whether its events lie in two halves.
     pub(super) split: bool,
-    pub(super) events: Vec<(NewEvent, Carved)>,
+    pub(super) events: Vec<(NewEvent, CutEvent)>,
 }
 
 impl Work {
     /// Refuses what can be refused without touching anything: names, payloads, policy.
-    pub(super) fn carve(
+    pub(super) fn cut(
         policy: &Policy,
         stream: StreamName,
         split: bool,
         events: Vec<NewEvent>,
     ) -> Result<Self, CodecError> {
-        let carve = |event: NewEvent| {
+        let cut = |event: NewEvent| {
             check_size(&event)?;
             let facts = EventFacts {
                 stream: &stream,
                 event_type: &event.event_type,
                 subject: event.subject.as_ref(),
             };
-            let carved = match &event.holes {
-                None => policy.carve(&facts, &event.data, event.metadata.as_ref())?,
+            let cut = match &event.holes {
+                None => policy.cut(&facts, &event.data, event.metadata.as_ref())?,
                 Some(holes) => {
                     check_holes(&event, holes)?;
                     let data = Some(&event.data).filter(|_| !holes.bare);
-                    policy.carve_copy(&facts, data, event.metadata.as_ref())?
+                    policy.cut_copy(&facts, data, event.metadata.as_ref())?
                 }
             };
-            Ok((event, carved))
+            Ok((event, cut))
         };
-        let events = events.into_iter().map(carve).collect::<Result<_, CodecError>>()?;
+        let events = events.into_iter().map(cut).collect::<Result<_, CodecError>>()?;
         Ok(Self { stream, split, events })
     }
 }
@@ -136,7 +136,7 @@ pub(super) async fn prepare<W: Witness>(
     // What was cut off earlier is settled before this attempt's events count as under way: it may
     // be the retry of the one that was cut off, and their ids the same.
     for Work { stream, events, .. } in work {
-        if events.iter().any(|(_, carved)| !carved.owners.is_empty()) {
+        if events.iter().any(|(_, cut)| !cut.owners.is_empty()) {
             witness.settle(vault, &Subject::of(stream)).await?;
         }
     }
@@ -156,13 +156,13 @@ pub(super) async fn prepare<W: Witness>(
 /// Everybody whose keys are needed, or who is named as an owner; and each stream's own subject:
 /// the stream of somebody who is forgotten takes no events, no matter whom they are about.
 async fn admit(codec: &Codec, vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
-    let mut opening = Opening::default();
+    let mut opening = AdmissionRequest::default();
     for Work { stream, events, .. } in work {
         opening.shared.push(Subject::of(stream));
-        for (_, carved) in events {
-            opening.shared.extend(carved.parts.iter().map(|part| part.subject.clone()));
-            opening.shared.extend(carved.owners.iter().map(|change| change.owner().clone()));
-            if carved.owners.iter().any(|change| change.begins_generation()) {
+        for (_, cut) in events {
+            opening.shared.extend(cut.parts.iter().map(|part| part.subject.clone()));
+            opening.shared.extend(cut.owners.iter().map(|change| change.owner().clone()));
+            if cut.owners.iter().any(|change| change.begins_generation()) {
                 opening.exclusive.push(Subject::of(stream));
             }
         }
@@ -185,9 +185,9 @@ async fn seal_all<W: Witness>(
     let mut sealed = Vec::with_capacity(work.len());
     for (work, begun) in work.iter().zip(&begun) {
         let mut events = Vec::with_capacity(work.events.len());
-        for ((event, carved), begun) in work.events.iter().zip(begun) {
-            let keys = keys.of(&work.stream, carved, *begun);
-            events.push(event::seal(codec.policy(), vault, work, event, carved, &keys)?);
+        for ((event, cut), begun) in work.events.iter().zip(begun) {
+            let keys = keys.of(&work.stream, cut, *begun);
+            events.push(event::seal(codec.policy(), vault, work, event, cut, &keys)?);
         }
         sealed.push(events);
     }

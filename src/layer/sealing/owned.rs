@@ -6,7 +6,7 @@
 use super::{Codec, CodecError, Witness, Work};
 use crate::{
     event::{OwnerChange, Subject},
-    policy::Carved,
+    policy::CutEvent,
     vault::Vault,
 };
 
@@ -38,12 +38,12 @@ fn lost(vault: &Vault, own: &Subject) -> Result<bool, CodecError> {
 /// Whether the events would seal something for the stream's own subject, had it no owner before.
 fn seals_for_nobody(own: &Subject, work: &Work) -> bool {
     let (mut sealed, mut ended) = (false, false);
-    for (_, carved) in &work.events {
-        if !carved.declares_owners {
+    for (_, cut) in &work.events {
+        if !cut.declares_owners {
             return false;
         }
-        let seals = carved.parts.iter().any(|part| part.subject == *own);
-        for change in &carved.owners {
+        let seals = cut.parts.iter().any(|part| part.subject == *own);
+        for change in &cut.owners {
             match change {
                 // Whoever comes to it owns all since the last change of hands.
                 OwnerChange::Add(_) => return sealed && ended,
@@ -58,8 +58,8 @@ fn seals_for_nobody(own: &Subject, work: &Work) -> bool {
 
 /// Warns where an append left a stream without an owner.
 pub(in crate::layer) fn warn(vault: &Vault, work: &[Work]) {
-    let removes = |(_, carved): &(_, Carved)| {
-        carved.owners.iter().any(|change| matches!(change, OwnerChange::Remove(_)))
+    let removes = |(_, cut): &(_, CutEvent)| {
+        cut.owners.iter().any(|change| matches!(change, OwnerChange::Remove(_)))
     };
     for work in work.iter().filter(|work| work.events.iter().any(removes)) {
         if let Ok(false) = vault.has_owner(&Subject::of(&work.stream)) {

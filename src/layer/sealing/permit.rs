@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Witness, Work};
 use crate::{
     event::{EventId, KeyId, NewEvent, Subject},
-    policy::Carved,
-    vault::{Admission, InFlight, KeyState, Settled, Vault, VaultError},
+    policy::CutEvent,
+    vault::{Admission, InFlight, KeyLookup, Settled, Vault, VaultError},
 };
 
 /// The right to store what was sealed, until it ends.
@@ -19,14 +19,14 @@ pub(in crate::layer) struct Permit {
     vault: Vault,
     /// That of all events that were sealed together.
     admission: Arc<Admission>,
-    claims: Vec<Stating>,
+    claims: Vec<OwnerBackfill>,
     /// The keys that sealed it, where its holder will want to know whether they live.
     keys: Vec<KeyId>,
 }
 
 /// The claims of one event that is about to be stored.
 #[derive(Debug)]
-struct Stating {
+struct OwnerBackfill {
     subject: Subject,
     event: EventId,
     /// Whether an earlier attempt left them open: then this one's failure says nothing.
@@ -43,9 +43,9 @@ impl Permit {
     ) -> Result<Self, VaultError> {
         let mut claims = Vec::new();
         for work in work {
-            let states = |(_, carved): &&(NewEvent, Carved)| !carved.owners.is_empty();
+            let states = |(_, cut): &&(NewEvent, CutEvent)| !cut.owners.is_empty();
             for (event, _) in work.events.iter().filter(states) {
-                claims.push(Stating {
+                claims.push(OwnerBackfill {
                     subject: Subject::of(&work.stream),
                     event: event.id,
                     is_retry: vault.is_callers(event.id)?,
@@ -76,7 +76,7 @@ impl Permit {
 
     async fn settle(mut self, stored: bool) -> Result<Settled, VaultError> {
         let mut settled = if stored { Settled::Stored } else { Settled::Withdrawn };
-        for Stating { event, in_flight, .. } in std::mem::take(&mut self.claims) {
+        for OwnerBackfill { event, in_flight, .. } in std::mem::take(&mut self.claims) {
             drop(in_flight);
             match self.vault.settle_for_caller(event, stored).await? {
                 // Somebody who found it in a store was quicker, or it counted long ago.
@@ -85,7 +85,7 @@ impl Permit {
             }
         }
         for key in &self.keys {
-            if let KeyState::Shredded { .. } = self.vault.opening_key(*key)? {
+            if let KeyLookup::Shredded { .. } = self.vault.opening_key(*key)? {
                 settled = Settled::Forgotten;
             }
         }
@@ -109,10 +109,15 @@ impl Permit {
         self.claims.clear();
         for (subject, events) in subjects {
             let judged = match W::BY_CALLER {
-                true => {
-                    self.vault.settle(&subject, &events, false).await.map_err(|e| e.to_string())
-                }
-                false => witness.settle(&self.vault, &subject).await.map_err(|e| e.to_string()),
+                true => self
+                    .vault
+                    .settle(&subject, &events, false)
+                    .await
+                    .map_err(|error| crate::words::chain(&error)),
+                false => witness
+                    .settle(&self.vault, &subject)
+                    .await
+                    .map_err(|error| crate::words::chain(&error)),
             };
             if let Err(error) = judged {
                 tracing::warn!(%subject, %error, "an owner claim stays open");
@@ -120,7 +125,10 @@ impl Permit {
         }
     }
 
-    fn by_subject(&self, which: impl Fn(&Stating) -> bool) -> BTreeMap<Subject, Vec<EventId>> {
+    fn by_subject(
+        &self,
+        which: impl Fn(&OwnerBackfill) -> bool,
+    ) -> BTreeMap<Subject, Vec<EventId>> {
         let mut all: BTreeMap<Subject, Vec<EventId>> = BTreeMap::new();
         for stating in self.claims.iter().filter(|stating| which(stating)) {
             all.entry(stating.subject.clone()).or_default().push(stating.event);

@@ -6,8 +6,8 @@ use futures::TryStreamExt;
 use super::*;
 use crate::{
     audit::{
-        Finding, Where,
-        verify::{Ill, VerifyNews, VerifyOptions},
+        Finding, Location,
+        verify::{Defect, VerifyOptions, VerifyProgress},
     },
     crypto::SigningKey,
     erasure::{Compromised, KeyChange, change_key},
@@ -114,7 +114,7 @@ fn again(event: &RecordedEvent) -> RecordedEvent {
     RecordedEvent { id: EventId::random(), ..event.clone() }
 }
 
-async fn ills(bank: &Bank) -> Vec<Ill> {
+async fn ills(bank: &Bank) -> Vec<Defect> {
     let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
     report.found.into_keys().collect()
 }
@@ -192,11 +192,11 @@ async fn what_is_so_and_a_stranger_signed_says_nothing() {
         assert_eq!(told(&bank, name).await, count, "{name}");
     }
     // What agrees with the vault, beside its own, is nothing to be seen to.
-    assert_eq!(ills(&bank).await, [Ill::UnknownSigner, Ill::UncountedTombstone]);
+    assert_eq!(ills(&bank).await, [Defect::UnknownSigner, Defect::UncountedTombstone]);
 }
 
 /// What `verify` finds where the store has these events, in this order, and the announcements.
-async fn found_in(bank: &Bank, events: &[RecordedEvent]) -> Vec<Finding<Ill>> {
+async fn found_in(bank: &Bank, events: &[RecordedEvent]) -> Vec<Finding<Defect>> {
     let vault = bank.vault().unwrap().clone();
     let over = Bank::unresumed(MemoryStore::new(), vault, bank.policy().clone());
     let all = bank.store().read_all(ReadAllOptions::default()).try_collect::<Vec<_>>().await;
@@ -207,18 +207,18 @@ async fn found_in(bank: &Bank, events: &[RecordedEvent]) -> Vec<Finding<Ill>> {
     }
     let mut found = Vec::new();
     let take = |news| {
-        if let VerifyNews::Found(finding) = news {
+        if let VerifyProgress::Found(finding) = news {
             found.push(finding);
         }
     };
     over.verify(VerifyOptions::default(), take).await.unwrap();
     // Here are no events but these.
-    let of_keys = [Ill::UnusedKey, Ill::OwnerNotStated];
+    let of_keys = [Defect::UnusedKey, Defect::OwnerNotStated];
     found.retain(|finding| !of_keys.contains(&finding.kind));
     found
 }
 
-fn kinds(found: &[Finding<Ill>]) -> Vec<Ill> {
+fn kinds(found: &[Finding<Defect>]) -> Vec<Defect> {
     found.iter().map(|finding| finding.kind).collect()
 }
 
@@ -238,7 +238,7 @@ async fn a_strangers_tombstone_that_agrees_is_uncounted_beside_one_that_counts_a
     // Before it or behind it.
     for (first, then) in [(&same, &set), (&set, &same)] {
         let found = found_in(&bank, &[&first[..], then].concat()).await;
-        assert_eq!(kinds(&found), [Ill::UncountedTombstone; 3]);
+        assert_eq!(kinds(&found), [Defect::UncountedTombstone; 3]);
         for finding in &found {
             assert_eq!(finding.signer, Some(stranger.public().id()));
         }
@@ -248,11 +248,11 @@ async fn a_strangers_tombstone_that_agrees_is_uncounted_beside_one_that_counts_a
         let mut rest = set.clone();
         let stream = rest.remove(missing).stream;
         let found = found_in(&bank, &[&same[..], &rest].concat()).await;
-        let uncounted = Ill::UncountedTombstone;
-        let expected = [uncounted, uncounted, Ill::UnknownSigner, Ill::TombstonesMissing];
+        let uncounted = Defect::UncountedTombstone;
+        let expected = [uncounted, uncounted, Defect::UnknownSigner, Defect::TombstonesMissing];
         assert_eq!(kinds(&found), expected);
-        let at = matches!(&found[2].at, Where::Event { stream: at, .. } if *at == stream);
-        assert!(at && found[2].cure.contains("restore the stream"), "{:?}", found[2]);
+        let at = matches!(&found[2].at, Location::Event { stream: at, .. } if *at == stream);
+        assert!(at && found[2].remedy.contains("restore the stream"), "{:?}", found[2]);
     }
     // What does not agree stays an error, wherever it is.
     for event in &set {
@@ -260,7 +260,7 @@ async fn a_strangers_tombstone_that_agrees_is_uncounted_beside_one_that_counts_a
         let day = Tombstone { day: "2020-01-01".parse().unwrap(), ..read(event) };
         let other = signed(&bank, &again(event), &day, &stranger);
         let found = found_in(&bank, &[&set[..], &[other]].concat()).await;
-        assert_eq!(kinds(&found), [Ill::UnknownSigner], "{another}");
+        assert_eq!(kinds(&found), [Defect::UnknownSigner], "{another}");
     }
 }
 
@@ -275,13 +275,14 @@ async fn no_more_than_some_tombstones_of_strangers_are_held_for_each_stream() {
         .map(|_| again(room))
         .map(|event| signed(&bank, &event, &read(&event), &stranger))
         .collect();
-    let count = |found: &[Finding<Ill>], kind| kinds(found).iter().filter(|k| **k == kind).count();
+    let count =
+        |found: &[Finding<Defect>], kind| kinds(found).iter().filter(|k| **k == kind).count();
     let found = found_in(&bank, &[&theirs[..], &set].concat()).await;
-    assert_eq!(count(&found, Ill::UncountedTombstone), 8);
-    assert_eq!((count(&found, Ill::UnknownSigner), found.len()), (12, 20));
+    assert_eq!(count(&found, Defect::UncountedTombstone), 8);
+    assert_eq!((count(&found, Defect::UnknownSigner), found.len()), (12, 20));
     // Behind the one that counts, none is held.
     let found = found_in(&bank, &[&set[..], &theirs].concat()).await;
-    assert_eq!(kinds(&found), [Ill::UncountedTombstone; 20]);
+    assert_eq!(kinds(&found), [Defect::UncountedTombstone; 20]);
 }
 
 /// In two ways, each of them signed by the vault. It never writes so.
@@ -359,7 +360,7 @@ async fn what_a_stolen_key_signed_never_counts_and_the_vault_says_it_again() {
         assert_eq!(told(&bank, name).await, count, "{name}");
     }
     let found = ills(&bank).await;
-    assert_eq!(found, [Ill::UncountedTombstone, Ill::CompromisedWord]);
+    assert_eq!(found, [Defect::UncountedTombstone, Defect::CompromisedWord]);
     // Once.
     let before = tombstones(&bank).await.len();
     bank.resume().await.unwrap();
@@ -379,12 +380,12 @@ async fn no_tombstone_is_missed_where_the_vault_sets_none_again_and_each_other_i
     bank.resume().await.unwrap();
     let all = tombstones(&bank).await;
     let found = found_in(&bank, &all).await;
-    assert_eq!(kinds(&found), [Ill::UncountedTombstone; 3]);
+    assert_eq!(kinds(&found), [Defect::UncountedTombstone; 3]);
     for (missing, gone) in all.iter().enumerate() {
         let mut rest = all.clone();
         rest.remove(missing);
         let found = found_in(&bank, &rest).await;
-        let missed = found.iter().find(|finding| finding.kind == Ill::TombstonesMissing);
+        let missed = found.iter().find(|finding| finding.kind == Defect::TombstonesMissing);
         // One that does not count in a room is not missed: the vault set another.
         let counts = judged(&bank, gone).is_ok();
         let is_last = counts || gone.stream == stream("user-1");
@@ -425,6 +426,6 @@ async fn tombstones_that_are_set_again_are_those_that_were() {
     is.sort();
     assert_eq!(was, is);
     let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-    assert_eq!((report.events.tombstones, report.found[&Ill::UncountedTombstone]), (3, 3));
-    assert!(!report.found.contains_key(&Ill::TombstonesMissing), "{report:?}");
+    assert_eq!((report.events.tombstones, report.found[&Defect::UncountedTombstone]), (3, 3));
+    assert!(!report.found.contains_key(&Defect::TombstonesMissing), "{report:?}");
 }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     crypto::SigningKey,
     event::{
-        ErasureId, EventId, Json, KeyId, SaidTombstone, Signature, SigningKeyId, State, StreamName,
-        Tombstone, framed,
+        ErasureId, EventId, Json, KeyId, Signature, SignedTombstone, SigningKeyId, State,
+        StreamName, Tombstone, framed,
     },
     layer::document::vectors::{are_committed, hex},
     vault::reference_as_vector,
@@ -57,7 +57,7 @@ fn made(stream: &str, event: EventId, dead: &[u8], by: u8) -> (Tombstone, Vec<u8
 
 /// A document with another signature, over all of it as it is.
 fn signed(data: &str, stream: &str, event: EventId, by: u8) -> String {
-    let said = SaidTombstone::read(&Json::parse(data).unwrap()).unwrap();
+    let said = SignedTombstone::read(&Json::parse(data).unwrap()).unwrap();
     let bytes = said.signed_bytes(VAULT, &stream.parse().unwrap(), event);
     data.replacen(&said.sig.to_string(), &signer(by).sign(&bytes).to_string(), 1)
 }

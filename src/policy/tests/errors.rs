@@ -151,7 +151,7 @@ fn an_event_of_too_many_subjects_is_refused() {
                 [[stream.field]]\npointer = '/p/*/iban'\nsubject = 'user-{/p/*/user}'";
     let of = |count: usize| {
         let people: Vec<_> = (1..count).map(|n| format!(r#"{{"user":{n},"iban":1}}"#)).collect();
-        carve(rule, "s-1", "X", &format!(r#"{{"p":[{}]}}"#, people.join(",")))
+        cut(rule, "s-1", "X", &format!(r#"{{"p":[{}]}}"#, people.join(",")))
     };
     assert_eq!(of(1024).unwrap().parts.len(), 1024);
     assert_eq!(of(1025).unwrap_err(), PolicyRefusal::TooManySubjects { most: 1024 });

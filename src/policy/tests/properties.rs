@@ -181,26 +181,26 @@ proptest! {
         let text = json.as_str().to_owned();
         let (name, event_type) = (stream("s-1"), EventType::new("X").unwrap());
         let facts = EventFacts { stream: &name, event_type: &event_type, subject: None };
-        let carved = policy.carve(&facts, &json.into(), None).unwrap();
+        let pieces = policy.cut(&facts, &json.into(), None).unwrap();
 
         let public: Option<Value> =
-            carved.public.as_ref().map(|json| serde_json::from_str(json.as_str()).unwrap());
+            pieces.public.as_ref().map(|json| serde_json::from_str(json.as_str()).unwrap());
         if let Some(public) = &public {
             check_shown(&made_up, public, &document, &mut Vec::new(), false);
         }
         check_complete(&made_up, &document, public.as_ref(), &mut Vec::new());
 
-        if carved.parts.iter().any(|part| part.body == Body::Whole) {
-            prop_assert!(public.is_none() && carved.parts.len() == 1);
+        if pieces.parts.iter().any(|part| part.body == Body::Whole) {
+            prop_assert!(public.is_none() && pieces.parts.len() == 1);
         } else {
-            prop_assert_eq!(rebuild(&carved, |_| true), text);
+            prop_assert_eq!(rebuild(&pieces, |_| true), text);
             // Whoever is forgotten, the others' parts still find their places.
-            for part in &carved.parts {
-                let _ = rebuild(&carved, |who| *who == part.subject);
-                let _ = rebuild(&carved, |who| *who != part.subject);
+            for part in &pieces.parts {
+                let _ = rebuild(&pieces, |who| *who == part.subject);
+                let _ = rebuild(&pieces, |who| *who != part.subject);
             }
         }
-        prop_assert_eq!(carved.clear, carved.parts.is_empty());
+        prop_assert_eq!(pieces.clear, pieces.parts.is_empty());
     }
 
     #[test]
@@ -211,9 +211,9 @@ proptest! {
         let (name, event_type) = (stream("s-1"), EventType::new("X").unwrap());
         let facts = EventFacts { stream: &name, event_type: &event_type, subject: None };
         let data = Payload::from(Json::parse("{}").unwrap());
-        let carved = policy(&toml).carve(&facts, &data, Some(&json)).unwrap();
-        let texts = carved.parts[0].metadata.iter().map(|text| text.as_str());
-        prop_assert_eq!(rebuild_from(carved.public_metadata.as_ref(), texts, false), text);
+        let pieces = policy(&toml).cut(&facts, &data, Some(&json)).unwrap();
+        let texts = pieces.parts[0].metadata.iter().map(|text| text.as_str());
+        prop_assert_eq!(rebuild_from(pieces.public_metadata.as_ref(), texts, false), text);
     }
 
     #[test]

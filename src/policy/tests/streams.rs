@@ -11,12 +11,12 @@ fn example(name: &str) -> Policy {
 fn no_rules_seal_everything_and_a_stream_is_its_own_subject() {
     let none = Policy::sealed_by_default();
     assert_eq!(Policy::parse("").unwrap().digest(), none.digest());
-    let carved = carve("", "user-1", "X", r#"{"a":1}"#).unwrap();
-    assert_eq!((carved.layout, carved.subject.as_str()), (Layout::Sealed, "user-1"));
-    assert!(carved.public.is_none() && !carved.clear);
-    assert_eq!(carved.parts.len(), 1);
-    assert_eq!(carved.parts[0].body, Body::Whole);
-    assert_eq!(carved.parts[0].fields, ["*"]);
+    let pieces = cut("", "user-1", "X", r#"{"a":1}"#).unwrap();
+    assert_eq!((pieces.layout, pieces.subject.as_str()), (Layout::Sealed, "user-1"));
+    assert!(pieces.public.is_none() && !pieces.clear);
+    assert_eq!(pieces.parts.len(), 1);
+    assert_eq!(pieces.parts[0].body, Body::Whole);
+    assert_eq!(pieces.parts[0].fields, ["*"]);
     assert_eq!(none.rule_for(&stream("x-1")).unwrap().default_subject, Some(subject("x-1")));
 }
 
@@ -31,28 +31,28 @@ fn the_bank_is_carved_as_its_policy_says() {
     assert!(plan.declares_owners && plan.split.is_none());
     assert_eq!(plan.split_names.unwrap().public, stream("ledger-public-1"));
 
-    let carve = |name: &str, event_type: &str, data: &str| {
+    let cut = |name: &str, event_type: &str, data: &str| {
         let facts = EventFacts {
             stream: &stream(name),
             event_type: &EventType::new(event_type).unwrap(),
             subject: None,
         };
-        bank.carve(&facts, &Json::parse(data).unwrap().into(), None).unwrap()
+        bank.cut(&facts, &Json::parse(data).unwrap().into(), None).unwrap()
     };
     let data = r#"{"surname":"Ringelnatz","id":456,"plate":"LWL-J 7","colour":"red"}"#;
-    let user = carve("user-456", "UserRegistered", data);
+    let user = cut("user-456", "UserRegistered", data);
     assert_eq!(user.public.as_ref().unwrap().as_str(), r#"{"id":456,"plate":"LW","colour":"red"}"#);
     assert_eq!(user.parts[0].fields, ["/plate", "*"]);
     assert_eq!(rebuild(&user, |_| true), data);
 
-    let opened = carve("bankaccount-1", "AccountOpened", r#"{"owner":"user-456"}"#);
+    let opened = cut("bankaccount-1", "AccountOpened", r#"{"owner":"user-456"}"#);
     assert_eq!(opened.owners, [OwnerChange::Add(subject("user-456"))]);
     assert!(opened.clear && opened.parts.is_empty() && !opened.any_owner);
-    let moved = carve("bankaccount-1", "AccountTransferred", r#"{"newOwner":"user-7","why":""}"#);
+    let moved = cut("bankaccount-1", "AccountTransferred", r#"{"newOwner":"user-7","why":""}"#);
     assert_eq!(moved.owners, [OwnerChange::Replace(subject("user-7"))]);
 
     let data = r#"{"amount":5,"text":"rent","counterparty":{"user":"user-9","iban":"X"}}"#;
-    let booked = carve("ledger-1", "Booked", data);
+    let booked = cut("ledger-1", "Booked", data);
     assert_eq!(booked.public.as_ref().unwrap().as_str(), r#"{"amount":5}"#);
     assert_eq!(booked.parts.len(), 2);
     assert_eq!(booked.parts[1].subject, subject("user-9"));
@@ -66,7 +66,7 @@ fn the_bank_is_carved_as_its_policy_says() {
         rebuild(&booked, |who| who.as_str() != "user-9"),
         r#"{"amount":5,"text":"rent","counterparty":{"user":"user-9"}}"#
     );
-    assert!(carve("ledger-1", "FeesPublished", r#"{"anything":[1]}"#).clear);
+    assert!(cut("ledger-1", "FeesPublished", r#"{"anything":[1]}"#).clear);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn the_longest_literal_prefix_wins() {
 #[test]
 fn an_events_own_subject_must_agree_with_the_policy() {
     let rule = "[[stream]]\nmatch = 'repo-{id}'\nsubject = 'user-{/by}'\notherwise = 'stream'";
-    let of = |given, data: &str| carve_as(rule, "repo-1", "X", given, data).map(|c| c.subject);
+    let of = |given, data: &str| cut_as(rule, "repo-1", "X", given, data).map(|c| c.subject);
     assert_eq!(of(None, r#"{"by":5}"#), Ok(subject("user-5")));
     assert_eq!(of(Some("user-5"), r#"{"by":5}"#), Ok(subject("user-5")));
     let refused = of(Some("user-6"), r#"{"by":5}"#);
@@ -115,14 +115,14 @@ fn an_events_own_subject_must_agree_with_the_policy() {
         assert!(matches!(of(None, odd), Err(PolicyRefusal::NotScalar { .. })), "{odd}");
     }
     let strict = "[[stream]]\nmatch = 'repo-{id}'\nsubject = 'user-{/by}'";
-    let missing = carve(strict, "repo-1", "X", "{}").unwrap_err();
+    let missing = cut(strict, "repo-1", "X", "{}").unwrap_err();
     assert!(matches!(missing, PolicyRefusal::Missing { .. }));
 }
 
 #[test]
 fn an_event_names_somebody_else_only_where_a_rule_lets_it() {
     let of = |rule: &str, given, data: &str| {
-        carve_as(rule, "user-1", "X", given, data).map(|carved| carved.subject)
+        cut_as(rule, "user-1", "X", given, data).map(|pieces| pieces.subject)
     };
     let rule = |words: &str| format!("[[stream]]\nmatch = 'user-{{id}}'\n{words}");
     let silent =
@@ -154,29 +154,29 @@ fn an_event_names_somebody_else_only_where_a_rule_lets_it() {
 #[test]
 fn what_looks_personal_or_is_reserved_is_refused() {
     let by = "[[stream]]\nmatch = 'repo-{id}'\nsubject = '{/by}'";
-    let personal = |result: Result<Carved, PolicyRefusal>| {
+    let personal = |result: Result<CutEvent, PolicyRefusal>| {
         let refusal = result.unwrap_err();
         assert!(matches!(refusal, PolicyRefusal::LooksPersonal { .. }), "{refusal:?}");
         assert!(!format!("{refusal} {refusal:?}").contains("anna"));
     };
-    personal(carve("", "user-anna@example.org", "X", "{}"));
-    personal(carve("", "user-1", "anna@example.org", "{}"));
-    personal(carve(by, "repo-1", "X", r#"{"by":"anna@example.org"}"#));
-    personal(carve_as("", "user-1", "X", Some("anna@example.org"), "{}"));
+    personal(cut("", "user-anna@example.org", "X", "{}"));
+    personal(cut("", "user-1", "anna@example.org", "{}"));
+    personal(cut(by, "repo-1", "X", r#"{"by":"anna@example.org"}"#));
+    personal(cut_as("", "user-1", "X", Some("anna@example.org"), "{}"));
 
-    let reserved = |result: Result<Carved, PolicyRefusal>| {
+    let reserved = |result: Result<CutEvent, PolicyRefusal>| {
         assert!(matches!(result.unwrap_err(), PolicyRefusal::Reserved { .. }));
     };
-    reserved(carve("", "oubliette-announcements", "X", "{}"));
-    reserved(carve("", "user-1", "SubjectForgotten", "{}"));
-    reserved(carve(by, "repo-1", "X", r#"{"by":"oubliette-x"}"#));
+    reserved(cut("", "oubliette-announcements", "X", "{}"));
+    reserved(cut("", "user-1", "SubjectForgotten", "{}"));
+    reserved(cut(by, "repo-1", "X", r#"{"by":"oubliette-x"}"#));
     for key in ["$sealed", r"\u0024sealed", r"$\u0073ealed", r"$seale\u0064"] {
-        reserved(carve("", "user-1", "X", &format!(r#"{{"{key}":1}}"#)));
+        reserved(cut("", "user-1", "X", &format!(r#"{{"{key}":1}}"#)));
         let open = "[[stream]]\nmatch = 'user-{id}'\npublic = ['*']";
-        reserved(carve(open, "user-1", "X", &format!(r#"{{"a":1,"{key}":1}}"#)));
+        reserved(cut(open, "user-1", "X", &format!(r#"{{"a":1,"{key}":1}}"#)));
     }
-    assert!(carve("", "user-1", "X", r#"{"a":{"$sealed":1},"b":"$sealed"}"#).is_ok());
-    let bad = carve(by, "repo-1", "X", r#"{"by":"an na"}"#).unwrap_err();
+    assert!(cut("", "user-1", "X", r#"{"a":{"$sealed":1},"b":"$sealed"}"#).is_ok());
+    let bad = cut(by, "repo-1", "X", r#"{"by":"an na"}"#).unwrap_err();
     assert!(matches!(bad, PolicyRefusal::BadName { .. }));
 }
 
@@ -185,9 +185,9 @@ fn owners_come_from_the_events_that_name_them() {
     let rule = "[[stream]]\nmatch = '{t}/acc-{id}'\non_owner_forgotten = 'shred-on-any'\nowner = [\
         { event = 'Joined', add = '{t}/user-{/who}' }, { event = 'Left', remove = '{/who}' }]";
     let owners = |event: &str, data: &str| {
-        carve(rule, "acme/acc-1", event, data).map(|carved| {
-            assert!(carved.any_owner);
-            carved.owners
+        cut(rule, "acme/acc-1", event, data).map(|pieces| {
+            assert!(pieces.any_owner);
+            pieces.owners
         })
     };
     assert_eq!(

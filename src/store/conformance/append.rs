@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Barrier;
 
-use super::kit::{Kit, TASKS, Verdict, ensure, event_type, grows, is_unsupported, join};
+use super::kit::{Decision, Kit, TASKS, ensure, event_type, grows, is_unsupported, join};
 use crate::{
     event::{Json, MAX_STORED_BYTES, NewEvent, Payload, Revision, StreamName},
     store::{Append, Capability, Current, ExpectedRevision, StoreError},
 };
 use ExpectedRevision::{Any, Exact, NoStream, StreamExists};
 
-pub(super) async fn append_returns_revision_and_position(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn append_returns_revision_and_position(kit: &Kit<'_>) -> Decision {
     let (a, b) = (kit.stream("a")?, kit.stream("b")?);
     let mut answers = Vec::new();
     for (stream, count) in [(&a, 1), (&a, 3), (&b, 2), (&a, 1), (&b, 1)] {
@@ -39,7 +39,7 @@ pub(super) async fn append_returns_revision_and_position(kit: &Kit<'_>) -> Verdi
         let appends = streams
             .iter()
             .map(|stream| Ok(Append::new((*stream).clone(), Any, kit.events(2)?)))
-            .collect::<Verdict<Vec<_>>>()?;
+            .collect::<Decision<Vec<_>>>()?;
         for (stream, appended) in streams.iter().zip(kit.append_all(appends).await?) {
             let found = kit.read(stream).await?;
             ensure!(
@@ -65,7 +65,7 @@ pub(super) async fn append_returns_revision_and_position(kit: &Kit<'_>) -> Verdi
     Ok(())
 }
 
-pub(super) async fn append_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn append_is_all_or_nothing(kit: &Kit<'_>) -> Decision {
     let (a, b) = (kit.stream("a")?, kit.stream("b")?);
     let taken = kit.event(0)?;
     kit.append(&b, Any, vec![taken.clone()]).await?;
@@ -86,7 +86,7 @@ pub(super) async fn append_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
     kit.holds(&b, &[taken]).await
 }
 
-pub(super) async fn dropped_append_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn dropped_append_is_all_or_nothing(kit: &Kit<'_>) -> Decision {
     let mut dropped = Vec::new();
     for number in 0..60_u64 {
         let round = number / 2;
@@ -145,7 +145,7 @@ async fn conflicts(
     expected: ExpectedRevision,
     last: Option<Revision>,
     appends: Vec<Append>,
-) -> Verdict {
+) -> Decision {
     match kit.refused(appends).await? {
         StoreError::Conflict { stream: found, expected: said, actual } => {
             ensure!(found == *stream, "a conflict on {stream} was reported on {found}");
@@ -161,7 +161,7 @@ async fn conflicts(
     }
 }
 
-pub(super) async fn stale_append_writes_nothing(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn stale_append_writes_nothing(kit: &Kit<'_>) -> Decision {
     let (a, empty) = (kit.stream("a")?, kit.stream("empty")?);
     let events = kit.events(3)?;
     let last = kit.append(&a, Any, events.clone()).await?.revision;
@@ -196,7 +196,7 @@ pub(super) async fn stale_append_writes_nothing(kit: &Kit<'_>) -> Verdict {
     kit.holds(&empty, &[]).await
 }
 
-pub(super) async fn expected_revisions_are_honoured(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn expected_revisions_are_honoured(kit: &Kit<'_>) -> Decision {
     let (a, b) = (kit.stream("a")?, kit.stream("b")?);
     let mut all = Vec::new();
     let mut last = Revision(0);
@@ -222,7 +222,7 @@ pub(super) async fn expected_revisions_are_honoured(kit: &Kit<'_>) -> Verdict {
     kit.holds(&a, &all).await
 }
 
-pub(super) async fn one_writer_wins(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn one_writer_wins(kit: &Kit<'_>) -> Decision {
     let stream = kit.stream("a")?;
     let mut expected = NoStream;
     let mut winners = Vec::new();
@@ -255,12 +255,12 @@ pub(super) async fn one_writer_wins(kit: &Kit<'_>) -> Verdict {
     kit.holds(&stream, &winners).await
 }
 
-pub(super) async fn several_streams_need_the_capability(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn several_streams_need_the_capability(kit: &Kit<'_>) -> Decision {
     let streams = [kit.stream("a")?, kit.stream("b")?, kit.stream("c")?];
     let appends = streams
         .iter()
         .map(|stream| Ok(Append::new(stream.clone(), NoStream, kit.events(2)?)))
-        .collect::<Verdict<Vec<_>>>()?;
+        .collect::<Decision<Vec<_>>>()?;
     if !kit.has(Capability::AtomicMultiStream) {
         is_unsupported(&kit.refused(appends).await?, Capability::AtomicMultiStream)?;
         for stream in &streams {
@@ -288,7 +288,7 @@ pub(super) async fn several_streams_need_the_capability(kit: &Kit<'_>) -> Verdic
     Ok(())
 }
 
-pub(super) async fn malformed_appends_are_refused(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn malformed_appends_are_refused(kit: &Kit<'_>) -> Decision {
     let stream = kit.stream("a")?;
     let of = |events| vec![Append::new(stream.clone(), Any, events)];
     let invalid = |what: &str, error: &StoreError| match error {

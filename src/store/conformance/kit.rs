@@ -24,7 +24,7 @@ macro_rules! ensure {
 }
 pub(super) use ensure;
 
-pub(super) type Verdict<T = ()> = Result<T, String>;
+pub(super) type Decision<T = ()> = Result<T, String>;
 
 /// Several tasks write this many appends each, where a case is about concurrency.
 pub(super) const TASKS: usize = 8;
@@ -51,21 +51,21 @@ impl<'a> Kit<'a> {
         (self.profile.stream)(&format!("{}{tag}", self.tag))
     }
 
-    pub(super) fn stream(&self, tag: &str) -> Verdict<StreamName> {
+    pub(super) fn stream(&self, tag: &str) -> Decision<StreamName> {
         StreamName::new(self.name(tag))
             .map_err(|error| format!("the profile makes an invalid stream name: {error}"))
     }
 
-    pub(super) fn payload(&self, value: &str) -> Verdict<Json> {
+    pub(super) fn payload(&self, value: &str) -> Decision<Json> {
         Json::parse(&(self.profile.payload)(value))
             .map_err(|error| format!("the profile makes an invalid payload: {error}"))
     }
 
-    pub(super) fn event(&self, number: usize) -> Verdict<NewEvent> {
+    pub(super) fn event(&self, number: usize) -> Decision<NewEvent> {
         Ok(NewEvent::new(event_type("SomethingHappened")?, self.payload(&number.to_string())?))
     }
 
-    pub(super) fn events(&self, count: usize) -> Verdict<Vec<NewEvent>> {
+    pub(super) fn events(&self, count: usize) -> Decision<Vec<NewEvent>> {
         (0..count).map(|number| self.event(number)).collect()
     }
 
@@ -75,13 +75,13 @@ impl<'a> Kit<'a> {
         stream: &StreamName,
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Verdict<Appended> {
+    ) -> Decision<Appended> {
         let appended = self.append_all(vec![Append::new(stream.clone(), expected, events)]).await?;
         appended.first().copied().ok_or_else(|| "no answer".to_owned())
     }
 
     /// Appends what must succeed, to any number of streams.
-    pub(super) async fn append_all(&self, appends: Vec<Append>) -> Verdict<Vec<Appended>> {
+    pub(super) async fn append_all(&self, appends: Vec<Append>) -> Decision<Vec<Appended>> {
         let streams = appends.len();
         let appended = self
             .store
@@ -97,14 +97,14 @@ impl<'a> Kit<'a> {
     }
 
     /// Appends what must fail.
-    pub(super) async fn refused(&self, appends: Vec<Append>) -> Verdict<StoreError> {
+    pub(super) async fn refused(&self, appends: Vec<Append>) -> Decision<StoreError> {
         match self.store.append(appends).await {
             Ok(_) => Err("an append that must be refused was accepted".to_owned()),
             Err(error) => Ok(error),
         }
     }
 
-    pub(super) async fn read(&self, stream: &StreamName) -> Verdict<Vec<RecordedEvent>> {
+    pub(super) async fn read(&self, stream: &StreamName) -> Decision<Vec<RecordedEvent>> {
         self.read_with(stream, ReadOptions::default()).await
     }
 
@@ -112,7 +112,7 @@ impl<'a> Kit<'a> {
         &self,
         stream: &StreamName,
         options: ReadOptions,
-    ) -> Verdict<Vec<RecordedEvent>> {
+    ) -> Decision<Vec<RecordedEvent>> {
         let events = self
             .store
             .events(stream, options)
@@ -127,7 +127,7 @@ impl<'a> Kit<'a> {
     }
 
     /// Reads all streams, and keeps the events of this case.
-    pub(super) async fn read_all(&self, options: ReadAllOptions) -> Verdict<Vec<RecordedEvent>> {
+    pub(super) async fn read_all(&self, options: ReadAllOptions) -> Decision<Vec<RecordedEvent>> {
         let events: Vec<RecordedEvent> = self
             .store
             .read_all(options)
@@ -142,7 +142,7 @@ impl<'a> Kit<'a> {
     }
 
     /// Checks that a stream holds these events and no others.
-    pub(super) async fn holds(&self, stream: &StreamName, events: &[NewEvent]) -> Verdict {
+    pub(super) async fn holds(&self, stream: &StreamName, events: &[NewEvent]) -> Decision {
         let found = self.read(stream).await?;
         ensure!(
             found.len() == events.len(),
@@ -154,7 +154,7 @@ impl<'a> Kit<'a> {
     }
 
     /// Checks that an event came back as it went in.
-    pub(super) fn same(&self, event: &NewEvent, found: &RecordedEvent) -> Verdict {
+    pub(super) fn same(&self, event: &NewEvent, found: &RecordedEvent) -> Decision {
         let id = event.id;
         ensure!(found.id == id, "event {} stands where {id} should", found.id);
         ensure!(found.event_type == event.event_type, "event {id} changed its type");
@@ -209,12 +209,12 @@ fn show(payload: Option<&Payload>) -> String {
     }
 }
 
-pub(super) fn event_type(name: &str) -> Verdict<EventType> {
+pub(super) fn event_type(name: &str) -> Decision<EventType> {
     EventType::new(name).map_err(|error| error.to_string())
 }
 
 /// Checks that an error is the refusal of a capability.
-pub(super) fn is_unsupported(error: &StoreError, capability: Capability) -> Verdict {
+pub(super) fn is_unsupported(error: &StoreError, capability: Capability) -> Decision {
     match error {
         StoreError::Unsupported(found) if *found == capability => Ok(()),
         other => Err(format!("without {capability}, Unsupported was due and came: {other}")),
@@ -222,7 +222,7 @@ pub(super) fn is_unsupported(error: &StoreError, capability: Capability) -> Verd
 }
 
 /// Checks that a stream begins with the refusal of a capability.
-pub(super) async fn refuses(mut events: EventStream, capability: Capability) -> Verdict {
+pub(super) async fn refuses(mut events: EventStream, capability: Capability) -> Decision {
     match events.try_next().await {
         Err(error) => is_unsupported(&error, capability),
         Ok(_) => Err(format!("the store does not have {capability}, and pretends to")),
@@ -242,6 +242,6 @@ pub(super) fn grows<T: PartialOrd>(items: &[T]) -> bool {
 }
 
 /// Waits for a task of the suite's.
-pub(super) async fn join<T>(task: tokio::task::JoinHandle<T>) -> Verdict<T> {
+pub(super) async fn join<T>(task: tokio::task::JoinHandle<T>) -> Decision<T> {
     task.await.map_err(|error| format!("the store panicked in a task: {error}"))
 }

@@ -11,7 +11,7 @@ use std::{
 use futures::StreamExt;
 
 use super::kit::{
-    Kit, TASKS, Verdict, backwards, ensure, event_type, grows, is_unsupported, join, positions,
+    Decision, Kit, TASKS, backwards, ensure, event_type, grows, is_unsupported, join, positions,
     refuses,
 };
 use crate::{
@@ -57,7 +57,7 @@ const ODD_VALUES: &[&str] = &[
     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[{\"deep\":1e400}]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]",
 ];
 
-pub(super) async fn payloads_come_back_as_they_went_in(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn payloads_come_back_as_they_went_in(kit: &Kit<'_>) -> Decision {
     let json = |text: &str| Json::parse(text).map_err(|error| error.to_string());
     let kind = event_type("SomethingHappened")?;
     let mut events = Vec::new();
@@ -114,7 +114,7 @@ async fn append_what_is_kept(
     kit: &Kit<'_>,
     stream: &StreamName,
     events: Vec<NewEvent>,
-) -> Verdict<Vec<NewEvent>> {
+) -> Decision<Vec<NewEvent>> {
     let (mut kept, mut doubtful) = (Vec::new(), Vec::new());
     for event in events {
         let mut parts = event.data.as_json().into_iter().chain(&event.metadata);
@@ -135,7 +135,7 @@ async fn append_what_is_kept(
     Ok(kept)
 }
 
-fn is_same(what: &str, found: &[RecordedEvent], wanted: &[RecordedEvent]) -> Verdict {
+fn is_same(what: &str, found: &[RecordedEvent], wanted: &[RecordedEvent]) -> Decision {
     ensure!(
         found == wanted,
         "{what}: expected the events at {:?}, came those at {:?}",
@@ -149,7 +149,7 @@ fn reversed(events: &[RecordedEvent]) -> Vec<RecordedEvent> {
     events.iter().rev().cloned().collect()
 }
 
-pub(super) async fn read_is_in_order(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn read_is_in_order(kit: &Kit<'_>) -> Decision {
     let (stream, other) = (kit.stream("a")?, kit.stream("b")?);
     // More than anybody's page.
     let mut events = Vec::new();
@@ -210,7 +210,7 @@ pub(super) async fn read_is_in_order(kit: &Kit<'_>) -> Verdict {
     Ok(())
 }
 
-pub(super) async fn read_all_is_in_order(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn read_all_is_in_order(kit: &Kit<'_>) -> Decision {
     let streams = [kit.stream("a")?, kit.stream("b")?, kit.stream("c")?];
     let mut events = Vec::new();
     for round in 0..30 {
@@ -263,7 +263,7 @@ pub(super) async fn read_all_is_in_order(kit: &Kit<'_>) -> Verdict {
     Ok(())
 }
 
-pub(super) async fn foreign_positions_are_refused(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn foreign_positions_are_refused(kit: &Kit<'_>) -> Decision {
     let appended = kit.append(&kit.stream("a")?, Any, kit.events(2)?).await?;
     let ours = appended.position.as_bytes();
     // The same beginning, one byte more and one byte less.
@@ -294,7 +294,7 @@ pub(super) async fn foreign_positions_are_refused(kit: &Kit<'_>) -> Verdict {
     Ok(())
 }
 
-pub(super) async fn read_all_skips_nothing_in_flight(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn read_all_skips_nothing_in_flight(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::ReadAll) {
         let all = kit.store.read_all(ReadAllOptions::default());
         return refuses(all, Capability::ReadAll).await;
@@ -306,7 +306,7 @@ pub(super) async fn read_all_skips_nothing_in_flight(kit: &Kit<'_>) -> Verdict {
         let stream = kit.stream(&format!("w{task}"))?;
         let appends = (0..APPENDS)
             .map(|round| Ok(Append::new(stream.clone(), Any, kit.events(1 + (task + round) % 3)?)))
-            .collect::<Verdict<Vec<_>>>()?;
+            .collect::<Decision<Vec<_>>>()?;
         let (store, running) = (Arc::clone(kit.store), Arc::clone(&running));
         writers.push(tokio::spawn(async move {
             let mut result = Ok(());
@@ -345,7 +345,7 @@ pub(super) async fn read_all_skips_nothing_in_flight(kit: &Kit<'_>) -> Verdict {
     is_same("read at once and read piece by piece", &seen, &all)
 }
 
-pub(super) async fn streams_are_apart(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn streams_are_apart(kit: &Kit<'_>) -> Decision {
     let tags = ["", "x", "X", "xx", "xX", "y", "x-", "x-1", "x_1", "x%", "x%1", "xa1", "1x"];
     let mut events = Vec::new();
     for tag in tags {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kit::{Kit, Verdict, ensure, grows, is_unsupported, positions};
+use super::kit::{Decision, Kit, ensure, grows, is_unsupported, positions};
 use crate::{
     event::{
         Json, MAX_STORED_BYTES, NewEvent, Payload, Position, RecordedEvent, Revision, StreamName,
@@ -15,7 +15,7 @@ use crate::{
 use ExpectedRevision::{Any, Exact, NoStream};
 
 /// Checks that a store without the capability says so.
-async fn refuses(kit: &Kit<'_>) -> Verdict {
+async fn refuses(kit: &Kit<'_>) -> Decision {
     let event = recorded(&kit.stream("a")?, 0, kit.event(0)?);
     is_unsupported(&refused(kit, vec![event]).await?, Capability::Restore)?;
     kit.holds(&kit.stream("a")?, &[]).await
@@ -45,7 +45,7 @@ fn all_recorded(stream: &StreamName, first: u64, events: &[NewEvent]) -> Vec<Rec
 }
 
 /// Restores what must succeed.
-async fn restore(kit: &Kit<'_>, events: Vec<RecordedEvent>) -> Verdict<Vec<Appended>> {
+async fn restore(kit: &Kit<'_>, events: Vec<RecordedEvent>) -> Decision<Vec<Appended>> {
     let count = events.len();
     let done = kit.store.restore(events).await;
     let done = done.map_err(|error| format!("a restore that must succeed failed: {error}"))?;
@@ -54,14 +54,14 @@ async fn restore(kit: &Kit<'_>, events: Vec<RecordedEvent>) -> Verdict<Vec<Appen
 }
 
 /// Restores what must fail.
-async fn refused(kit: &Kit<'_>, events: Vec<RecordedEvent>) -> Verdict<StoreError> {
+async fn refused(kit: &Kit<'_>, events: Vec<RecordedEvent>) -> Decision<StoreError> {
     match kit.store.restore(events).await {
         Ok(_) => Err("a restore that must be refused was accepted".to_owned()),
         Err(error) => Ok(error),
     }
 }
 
-pub(super) async fn restore_keeps_what_was_recorded(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn restore_keeps_what_was_recorded(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::Restore) {
         return refuses(kit).await;
     }
@@ -129,7 +129,7 @@ pub(super) async fn restore_keeps_what_was_recorded(kit: &Kit<'_>) -> Verdict {
     Ok(())
 }
 
-pub(super) async fn restore_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn restore_is_all_or_nothing(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::Restore) {
         return refuses(kit).await;
     }
@@ -179,7 +179,7 @@ pub(super) async fn restore_is_all_or_nothing(kit: &Kit<'_>) -> Verdict {
     Ok(())
 }
 
-pub(super) async fn restore_refuses_what_does_not_follow(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn restore_refuses_what_does_not_follow(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::Restore) {
         return refuses(kit).await;
     }
@@ -259,7 +259,7 @@ pub(super) async fn restore_refuses_what_does_not_follow(kit: &Kit<'_>) -> Verdi
     kit.holds(&empty, &[]).await
 }
 
-pub(super) async fn restore_can_be_repeated(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn restore_can_be_repeated(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::Restore) {
         return refuses(kit).await;
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::Barrier;
 
-use super::kit::{Kit, TASKS, Verdict, ensure, join};
+use super::kit::{Decision, Kit, TASKS, ensure, join};
 use crate::{
     event::{NewEvent, Revision},
     store::{Append, Appended, Capability, ExpectedRevision, StoreError},
 };
 use ExpectedRevision::{Any, Exact, NoStream, StreamExists};
 
-fn is_answer_to_a_retry(first: Appended, again: Appended) -> Verdict {
+fn is_answer_to_a_retry(first: Appended, again: Appended) -> Decision {
     ensure!(again.already, "a retry was not answered as one");
     ensure!(
         (first.revision, first.position) == (again.revision, again.position),
@@ -24,7 +24,7 @@ fn is_answer_to_a_retry(first: Appended, again: Appended) -> Verdict {
     Ok(())
 }
 
-pub(super) async fn retry_is_answered_as_done(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn retry_is_answered_as_done(kit: &Kit<'_>) -> Decision {
     let stream = kit.stream("a")?;
     let one = kit.events(1)?;
     let three = kit.events(3)?;
@@ -45,7 +45,7 @@ pub(super) async fn retry_is_answered_as_done(kit: &Kit<'_>) -> Verdict {
     let changed: Vec<NewEvent> = three
         .iter()
         .map(|event| Ok(NewEvent { data: kit.payload("\"changed\"")?.into(), ..event.clone() }))
-        .collect::<Verdict<_>>()?;
+        .collect::<Decision<_>>()?;
     match kit.store.append(vec![Append::new(stream.clone(), Any, changed)]).await {
         Ok(again) => {
             ensure!(again.len() == 1, "one stream was appended to, {} are answered", again.len());
@@ -79,7 +79,7 @@ pub(super) async fn retry_is_answered_as_done(kit: &Kit<'_>) -> Verdict {
 }
 
 /// The same append from many tasks: one writes, and all are told the same.
-async fn retries_at_once(kit: &Kit<'_>) -> Verdict {
+async fn retries_at_once(kit: &Kit<'_>) -> Decision {
     let stream = kit.stream("d")?;
     let events = kit.events(3)?;
     let barrier = Arc::new(Barrier::new(TASKS));
@@ -112,7 +112,7 @@ async fn retries_at_once(kit: &Kit<'_>) -> Verdict {
     kit.holds(&stream, &events).await
 }
 
-pub(super) async fn partial_retry_is_refused(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn partial_retry_is_refused(kit: &Kit<'_>) -> Decision {
     let (a, b) = (kit.stream("a")?, kit.stream("b")?);
     let known = kit.events(3)?;
     kit.append(&a, Any, known.clone()).await?;
@@ -163,7 +163,7 @@ pub(super) async fn partial_retry_is_refused(kit: &Kit<'_>) -> Verdict {
     kit.holds(&b, &elsewhere).await
 }
 
-fn is_in_use(what: &str, error: &StoreError) -> Verdict {
+fn is_in_use(what: &str, error: &StoreError) -> Decision {
     match error {
         StoreError::IdInUse { .. } => Ok(()),
         other => Err(format!("{what}: IdInUse was due and came: {other}")),

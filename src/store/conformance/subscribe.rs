@@ -7,7 +7,9 @@ use futures::{
     future::{try_join, try_join_all},
 };
 
-use super::kit::{Kit, TASKS, Verdict, ensure, event_type, grows, is_unsupported, join, positions};
+use super::kit::{
+    Decision, Kit, TASKS, ensure, event_type, grows, is_unsupported, join, positions,
+};
 use crate::{
     event::{EventId, NewEvent, Position, RecordedEvent, StreamName},
     store::{Append, Capability, Delivery, ExpectedRevision, Filter, StoreError, Subscription},
@@ -15,7 +17,7 @@ use crate::{
 use ExpectedRevision::Any;
 
 /// Checks that a store without subscriptions says so.
-async fn refuses(kit: &Kit<'_>) -> Verdict {
+async fn refuses(kit: &Kit<'_>) -> Decision {
     match kit.store.subscribe(None, Filter::default()).next().await {
         Some(Err(error)) => is_unsupported(&error, Capability::Subscribe),
         _ => Err("the store does not have subscriptions, and pretends to".to_owned()),
@@ -23,7 +25,7 @@ async fn refuses(kit: &Kit<'_>) -> Verdict {
 }
 
 /// The next delivery that concerns this case: `None` for "caught up".
-async fn next(kit: &Kit<'_>, subscription: &mut Subscription) -> Verdict<Option<RecordedEvent>> {
+async fn next(kit: &Kit<'_>, subscription: &mut Subscription) -> Decision<Option<RecordedEvent>> {
     loop {
         match subscription.next().await {
             Some(Ok(Delivery::CaughtUp)) => return Ok(None),
@@ -35,7 +37,7 @@ async fn next(kit: &Kit<'_>, subscription: &mut Subscription) -> Verdict<Option<
     }
 }
 
-async fn delivers(kit: &Kit<'_>, subscription: &mut Subscription, events: &[NewEvent]) -> Verdict {
+async fn delivers(kit: &Kit<'_>, subscription: &mut Subscription, events: &[NewEvent]) -> Decision {
     for event in events {
         match next(kit, subscription).await? {
             Some(found) => kit.same(event, &found)?,
@@ -45,7 +47,7 @@ async fn delivers(kit: &Kit<'_>, subscription: &mut Subscription, events: &[NewE
     Ok(())
 }
 
-async fn is_caught_up(kit: &Kit<'_>, subscription: &mut Subscription) -> Verdict {
+async fn is_caught_up(kit: &Kit<'_>, subscription: &mut Subscription) -> Decision {
     match next(kit, subscription).await? {
         None => Ok(()),
         Some(event) => {
@@ -54,7 +56,7 @@ async fn is_caught_up(kit: &Kit<'_>, subscription: &mut Subscription) -> Verdict
     }
 }
 
-pub(super) async fn subscription_catches_up_then_goes_live(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn subscription_catches_up_then_goes_live(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::Subscribe) {
         return refuses(kit).await;
     }
@@ -106,7 +108,7 @@ pub(super) async fn subscription_catches_up_then_goes_live(kit: &Kit<'_>) -> Ver
     Ok(())
 }
 
-pub(super) async fn subscription_joins_without_gap_or_repeat(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn subscription_joins_without_gap_or_repeat(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::Subscribe) {
         return refuses(kit).await;
     }
@@ -118,7 +120,7 @@ pub(super) async fn subscription_joins_without_gap_or_repeat(kit: &Kit<'_>) -> V
         let stream = kit.stream(&format!("w{task}"))?;
         let appends = (0..APPENDS)
             .map(|round| Ok(Append::new(stream.clone(), Any, kit.events(1 + (task + round) % 3)?)))
-            .collect::<Verdict<Vec<_>>>()?;
+            .collect::<Decision<Vec<_>>>()?;
         let store = Arc::clone(kit.store);
         writers.push(tokio::spawn(async move {
             let mut ids = Vec::new();
@@ -205,7 +207,7 @@ fn first_fall(positions: &[Position]) -> Option<&[Position]> {
     positions.windows(2).find(|pair| pair[0] >= pair[1])
 }
 
-async fn count(kit: &Kit<'_>, tag: &str, streams: usize) -> Verdict<usize> {
+async fn count(kit: &Kit<'_>, tag: &str, streams: usize) -> Decision<usize> {
     let mut events = 0;
     for number in 0..streams {
         events += kit.read(&kit.stream(&format!("{tag}{number}"))?).await?.len();
@@ -213,7 +215,7 @@ async fn count(kit: &Kit<'_>, tag: &str, streams: usize) -> Verdict<usize> {
     Ok(events)
 }
 
-pub(super) async fn subscription_filters(kit: &Kit<'_>) -> Verdict {
+pub(super) async fn subscription_filters(kit: &Kit<'_>) -> Decision {
     if !kit.has(Capability::Subscribe) {
         return refuses(kit).await;
     }
@@ -241,7 +243,7 @@ pub(super) async fn subscription_filters(kit: &Kit<'_>) -> Verdict {
             let events: Vec<NewEvent> = types
                 .iter()
                 .map(|kind| Ok(NewEvent { event_type: kind.clone(), ..kit.event(all.len())? }))
-                .collect::<Verdict<_>>()?;
+                .collect::<Decision<_>>()?;
             kit.append(&stream, Any, events.clone()).await?;
             all.extend(events.into_iter().map(|event| (stream.clone(), event)));
         }

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::{event::Subject, runtime, vault::Opening};
+use crate::{event::Subject, runtime, vault::AdmissionRequest};
 
 /// The gates of all subjects.
 #[derive(Debug, Default)]
@@ -200,7 +200,7 @@ impl Gates {
     /// that is said.
     pub(in crate::vault) async fn admit(
         self: &Arc<Self>,
-        opening: Opening,
+        opening: AdmissionRequest,
         lasting: Option<Duration>,
     ) -> Pass {
         let exclusive = opening.exclusive.into_iter().map(|subject| (subject, true));

@@ -14,10 +14,10 @@ use crate::{
     event::Timestamp,
     runtime,
     vault::{
-        Backup, BackupId, NoteKind, Vault, VaultError,
+        Backup, BackupId, MemoKind, Vault, VaultError,
         commit::committer::Job,
         records::places,
-        shared::Core,
+        shared::Shared,
         tree::{MAX_PLACE_BYTES, Place},
     },
 };
@@ -71,7 +71,7 @@ async fn back_up(
         return Err(BackupError::ExpiresInThePast(expires));
     }
     let backup = BackupId(created.new_uuid());
-    let tree = vault.core().disk.tree();
+    let tree = vault.shared().disk.tree();
     let header = Header {
         vault: vault.id(),
         backup,
@@ -85,7 +85,7 @@ async fn back_up(
         created,
         expires,
         epoch: header.epoch,
-        era: vault.core().naming.eras.current()?,
+        era: vault.shared().naming.eras.current()?,
         recipients: recipients.texts(),
         file: file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         keys: None,
@@ -110,9 +110,9 @@ async fn back_up(
             let not_placed =
                 matches!(error, BackupError::Exists(_)) || refuse_existing(&file).is_ok();
             if Draft::remove(&draft_path(&file, backup)) && not_placed {
-                let removed = vault.remove_note(NoteKind::Backup, *backup.0.as_bytes()).await;
+                let removed = vault.remove_memo(MemoKind::Backup, *backup.0.as_bytes()).await;
                 if let Err(error) = removed {
-                    tracing::warn!(%error, %backup, "a failed backup stays in the catalogue");
+                    tracing::warn!(error = %crate::words::chain(&error), %backup, "a failed backup stays in the catalogue");
                 }
             }
             Err(error)
@@ -121,7 +121,7 @@ async fn back_up(
 }
 
 async fn note(vault: &Vault, entry: &Backup) -> Result<(), VaultError> {
-    vault.put_note(NoteKind::Backup, *entry.backup.0.as_bytes(), &entry.to_note()?).await
+    vault.put_memo(MemoKind::Backup, *entry.backup.0.as_bytes(), &entry.to_memo()?).await
 }
 
 /// Writes the file, and returns how many keys the walk met.
@@ -135,7 +135,7 @@ async fn write(
     let (sink, failure) = draft.sink()?;
     let sealer = Sealer::new(recipients, sink)?;
     vault.ask(Job::OpenTap).await?;
-    let tap = OpenTap(Arc::clone(vault.core()));
+    let tap = OpenTap(Arc::clone(vault.shared()));
     let walk = move || {
         let mut writing = Writing::begin(sealer, failure, draft, &header)?;
         let walked = writing.walk(&tap.0, &progress)?;
@@ -151,7 +151,7 @@ async fn write(
 }
 
 /// Closes the tap when dropped: nobody else may, once the backup is broken off.
-struct OpenTap(Arc<Core>);
+struct OpenTap(Arc<Shared>);
 
 impl Drop for OpenTap {
     fn drop(&mut self) {
@@ -177,10 +177,10 @@ impl Writing {
         Ok(Self { writer, failure, draft, keys: 0 })
     }
 
-    fn walk(&mut self, core: &Core, progress: &impl Fn(u64)) -> Result<u64, BackupError> {
+    fn walk(&mut self, shared: &Shared, progress: &impl Fn(u64)) -> Result<u64, BackupError> {
         let mut walked = 0;
         let everything = Place::new()..vec![u8::MAX; MAX_PLACE_BYTES + 1];
-        for found in core.disk.walk(everything) {
+        for found in shared.disk.walk(everything) {
             let (place, value) = found?;
             if places::is_never_copied(&place) {
                 continue;
@@ -198,11 +198,11 @@ impl Writing {
     }
 
     /// Writes what changed meanwhile, and meanwhile, until it is little.
-    fn catch_up(&mut self, core: &Core) -> Result<(), BackupError> {
+    fn catch_up(&mut self, shared: &Shared) -> Result<(), BackupError> {
         for _ in 0..MOST_ROUNDS {
-            let changed = core.disk.tap.take();
+            let changed = shared.disk.tap.take();
             let few = changed.len() <= FEW_CHANGES;
-            Delta::each(&core.disk, changed, &mut |delta| self.change(&delta))?;
+            Delta::each(&shared.disk, changed, &mut |delta| self.change(&delta))?;
             self.failure.check(self.draft.path())?;
             if few {
                 break;

@@ -6,8 +6,8 @@ use super::{BackupError, VerifiedBackup};
 use crate::{
     event::VaultId,
     vault::{
-        Backup, NoteKind, Vault,
-        records::{disk::parts, notes, places},
+        Backup, MemoKind, Vault,
+        records::{disk::parts, memos, places},
         root::{Slot, SlotConfig, SlotError},
         shared::Limits,
         tree::{FolderDraft, Seed, Tree, is_draft_under, is_free},
@@ -72,8 +72,8 @@ impl VerifiedBackup {
         let (slot, left) = self.slot_there(slot, folder)?;
         let epoch = self.header.epoch.max(left) + 1;
         let backup = Backup { keys: Some(self.walked_keys), ..self.entry.clone() };
-        let stem = places::note(NoteKind::Backup, backup.backup.0.as_bytes());
-        self.put(parts(&stem, &notes::stored(&backup.to_note()?))?);
+        let stem = places::memo(MemoKind::Backup, backup.backup.0.as_bytes());
+        self.put(parts(&stem, &memos::stored(&backup.to_memo()?))?);
         // What the lost vault made since is of another era, and so no id of it is taken for one of its own.
         let (era, _) = self.eras().begin()?;
         self.put(era);

@@ -23,13 +23,13 @@ use super::{
 use crate::{
     event::{Timestamp, VaultId},
     vault::{
-        Backup, BackupId, History, NoteKind, VaultError,
+        Backup, BackupId, History, MemoKind, VaultError,
         records::{
             disk::Wholes,
             entries::KeyEntry,
             eras::{self, Eras},
             fence::FenceRecord,
-            notes,
+            memos,
             places::{self, Hash, Naming},
         },
         signing,
@@ -87,15 +87,15 @@ impl VerifiedBackup {
         let (mut reader, header) = open(path, &file, &identities)?;
         // Places are checked, and those do not depend on an era.
         let naming = Naming::new(&header.identity, Eras::over(Vec::new()));
-        let eras = places::notes(NoteKind::Era);
+        let eras = places::memos(MemoKind::Era);
         let mut kept: BTreeMap<Place, Value> = BTreeMap::new();
         let mut changed: BTreeMap<Place, Option<Value>> = BTreeMap::new();
         let mut gone = Vec::new();
         let mut walked_keys = 0;
         let own =
-            places::beginning_with(&places::note(NoteKind::Backup, header.backup.0.as_bytes()));
+            places::beginning_with(&places::memo(MemoKind::Backup, header.backup.0.as_bytes()));
         // Few, beside the keys: they are kept until all is read.
-        let history = places::notes(NoteKind::SigningKeys);
+        let history = places::memos(MemoKind::SigningKeys);
         let is_kept = |place: &Place| {
             let kept = [&own, &history, &eras];
             places::all_fences().contains(place) || kept.iter().any(|kept| kept.contains(place))
@@ -128,7 +128,7 @@ impl VerifiedBackup {
             }
         }
         drop(reader);
-        let eras = wholes(&kept.split_off(&eras.start)).and_then(|notes| eras::read(&notes));
+        let eras = wholes(&kept.split_off(&eras.start)).and_then(|memos| eras::read(&memos));
         let eras = Eras::over(eras.map_err(|error| odd(path, error))?);
         let signing = kept.split_off(&history.start);
         let signing = signing_keys(&signing).map_err(|error| odd(path, error))?;
@@ -297,7 +297,7 @@ impl Iterator for Values<'_> {
 
 /// Every key stands where its name says, and nothing is there that this program does not know.
 fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(), BackupError> {
-    notes::refuse_newer(place, value).map_err(|error| odd(path, error))?;
+    memos::refuse_newer(place, value).map_err(|error| odd(path, error))?;
     if !places::is_key(place) {
         return Ok(());
     }
@@ -312,8 +312,8 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
 /// The catalogue's entry of the backup itself, in parts.
 fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
     let missing = || VaultError::Damaged("it is not in its own catalogue".into());
-    let note = wholes(parts)?.pop().ok_or_else(missing)?.1;
-    notes::from_json(NoteKind::Backup, notes::content(NoteKind::Backup, &note)?)
+    let memo = wholes(parts)?.pop().ok_or_else(missing)?.1;
+    memos::from_json(MemoKind::Backup, memos::content(MemoKind::Backup, &memo)?)
 }
 
 /// The history of signing keys, in parts.
@@ -366,7 +366,7 @@ fn odd(path: &Path, error: VaultError) -> BackupError {
         newer @ (VaultError::NewerFormat { .. }
         | VaultError::UnknownKind(_)
         | VaultError::UnknownClass(_)) => newer.into(),
-        error => BackupError::Odd { path: path.to_owned(), what: error.to_string() },
+        error => BackupError::Odd { path: path.to_owned(), what: crate::words::chain(&error) },
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Vault {
-    /// Notes owner changes durably, before the append that states them. Returns for each the
+    /// Memos owner changes durably, before the append that states them. Returns for each the
     /// generation under which its event, and the later ones of the same append, are sealed
     /// (`None`: no new generation). The same claim again changes nothing and has the same answer,
     /// also when it was settled long ago. Where the generation is dead since, that is `None` if the event
@@ -41,7 +41,7 @@ impl Vault {
     /// Announces that these events are about to be written, before they are claimed: until the
     /// answer is dropped, nobody's [`Vault::settle`] withdraws their claims.
     pub(crate) fn begin_claims(&self, events: Vec<EventId>) -> InFlight {
-        self.core().in_flight.begin(events)
+        self.shared().in_flight.begin(events)
     }
 
     /// Says whether the events of earlier claims are in the store: the claims count from now on,
@@ -74,7 +74,7 @@ impl Vault {
         subject: &Subject,
         found: Vec<(EventId, Evidence)>,
     ) -> Result<(), VaultError> {
-        let subject = self.core().naming.subject(subject);
+        let subject = self.shared().naming.subject(subject);
         self.ask(|reply| Job::Settle(subject, found, false, reply)).await
     }
 }
@@ -85,7 +85,7 @@ impl Committer {
         claims: &[Claim],
         by_caller: bool,
     ) -> Result<Vec<Option<Generation>>, VaultError> {
-        self.core.disk.check()?;
+        self.shared.disk.check()?;
         let mut records: HashMap<Hash, SubjectRecord> = HashMap::new();
         let mut together: HashMap<&Subject, HashSet<EventId>> = HashMap::new();
         for claim in claims {
@@ -96,18 +96,18 @@ impl Committer {
         for claim in claims {
             let owner = claim.change.owner();
             for subject in [&claim.subject, owner] {
-                if let Some(erasure) = self.core.closed(subject)? {
+                if let Some(erasure) = self.shared.closed(subject)? {
                     return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
                 }
             }
-            let hash = self.core.naming.subject(&claim.subject);
-            let fence = self.core.disk.fence(&hash)?;
+            let hash = self.shared.naming.subject(&claim.subject);
+            let fence = self.shared.disk.fence(&hash)?;
             let record = match records.entry(hash) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert(self.core.record(&hash, &fence)?),
+                Entry::Vacant(new) => new.insert(self.shared.record(&hash, &fence)?),
             };
             let together = together.entry(&claim.subject).or_default();
-            let begun = record.claim(claim, &self.core.naming, together, fence.first_living())?;
+            let begun = record.claim(claim, &self.shared.naming, together, fence.first_living())?;
             // What an event began that counted long ago may be dead by now. If it is in the store,
             // its retry needs any key, so that the store can answer that it is there; if it is not,
             // it must not come under the key of anyone who owns the subject by now.
@@ -120,14 +120,14 @@ impl Committer {
             }
             generations.push(begun.filter(|_| dead.is_none()));
             if record.owners().any(|named| named == owner) {
-                let place = places::dependent(&self.core.naming.subject(owner), &hash);
+                let place = places::dependent(&self.shared.naming.subject(owner), &hash);
                 let name = Value::new(claim.subject.as_str().as_bytes().to_vec());
                 changes.push((place, Some(name)));
             }
         }
         if by_caller {
             for claim in claims {
-                let hash = self.core.naming.subject(&claim.subject);
+                let hash = self.shared.naming.subject(&claim.subject);
                 let is_open = records.get(&hash).is_some_and(|record| record.is_open(claim.event));
                 if is_open {
                     self.note_caller(claim.event, hash)?;
@@ -137,7 +137,7 @@ impl Committer {
         self.changes.extend(changes);
         for (hash, record) in records {
             let open = record.open_generation().is_some();
-            self.core.unsaved().insert(hash, record);
+            self.shared.unsaved().insert(hash, record);
             if open {
                 self.announce(&hash, None);
             }
@@ -150,9 +150,9 @@ impl Committer {
         hash: Hash,
         found: &[(EventId, Evidence)],
     ) -> Result<(), VaultError> {
-        self.core.disk.check()?;
-        let naming = &self.core.naming;
-        let Some(mut record) = self.core.own_record(&hash)? else { return Ok(()) };
+        self.shared.disk.check()?;
+        let naming = &self.shared.naming;
+        let Some(mut record) = self.shared.own_record(&hash)? else { return Ok(()) };
         let (counts, mut never): (Vec<_>, Vec<_>) =
             found.iter().partition(|(event, evidence)| match evidence {
                 Evidence::Nothing | Evidence::Withdrawn => false,
@@ -163,11 +163,11 @@ impl Committer {
                 }
             });
         // Asked for here, where claims are noted: one that begins later is noted anew.
-        never.retain(|(event, _)| !self.core.in_flight.has(*event));
+        never.retain(|(event, _)| !self.shared.in_flight.has(*event));
         // Who looked did so in a store that need not be the one where the event is.
         let mut by_look = Vec::new();
         for (event, evidence) in &never {
-            if *evidence != Evidence::Withdrawn && self.core.caller_claim(*event)?.is_some() {
+            if *evidence != Evidence::Withdrawn && self.shared.caller_claim(*event)?.is_some() {
                 by_look.push(*event);
             }
         }
@@ -175,7 +175,7 @@ impl Committer {
         let events = |found: &[&(EventId, Evidence)]| found.iter().map(|(e, _)| *e).collect();
         let news = record.confirm(&events(&counts)) | record.withdraw(&events(&never));
         // An erasure that came before this missed the dependent: that is not said once and forgotten.
-        let orphaned = self.core.is_orphaned(&hash, &record)?;
+        let orphaned = self.shared.is_orphaned(&hash, &record)?;
         for (event, _) in counts.iter().chain(&never) {
             match orphaned {
                 true if news => self.note_caller(*event, hash)?,
@@ -186,10 +186,10 @@ impl Committer {
         if !news {
             return Ok(());
         }
-        let fence = self.core.disk.fence(&hash)?;
+        let fence = self.shared.disk.fence(&hash)?;
         self.skip_dead(&mut record, &fence)?;
         let current = record.open_generation().is_none().then_some(record.current);
-        self.core.unsaved().insert(hash, record);
+        self.shared.unsaved().insert(hash, record);
         self.announce(&hash, current.filter(|_| !fence.closed));
         Ok(())
     }

@@ -6,13 +6,13 @@ use super::committer::{Committer, Job};
 use crate::{
     event::{ErasureId, Generation, KeyId, Subject},
     vault::{
-        Dead, Destroyed, Destruction, Doomed, NoteKind, Taken, Vault, VaultError, Verdict,
+        Dead, Decision, Destroyed, Destruction, Loss, MemoKind, Taken, Vault, VaultError,
         reading::cache::Address,
         records::{
             disk::parts,
             entries::{KeyEntry, SubjectRecord},
             fence::{FenceRecord, Sparing},
-            notes,
+            memos,
             places::{self, Hash},
         },
         tree::Erasure,
@@ -22,7 +22,7 @@ use crate::{
 
 /// What a destruction will change.
 #[derive(Default)]
-struct Plan {
+struct Removal {
     erasure: Erasure,
     records: HashMap<Hash, SubjectRecord>,
     fences: HashMap<Hash, FenceRecord>,
@@ -40,10 +40,10 @@ struct Keys {
 
 impl Vault {
     /// Destroys keys, fences their subjects, and replaces the named owner in their dependents'
-    /// epochs, in one batch and one change of root. On return they are physically gone. What is
-    /// spared stays, and the fence names it. The note
+    /// tenures, in one batch and one change of root. On return they are physically gone. What is
+    /// spared stays, and the fence names it. The memo
     /// (kind `Erasure`, under the erasure's id) is written in the same batch. Repeatable. It is the record
-    /// of the erasure or empty: an announcement with any other note closes every layer that reads it.
+    /// of the erasure or empty: an announcement with any other memo closes every layer that reads it.
     ///
     /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
     /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
@@ -55,9 +55,9 @@ impl Vault {
     pub(crate) async fn destroy(
         &self,
         destruction: &Destruction,
-        note: &[u8],
+        memo: &[u8],
     ) -> Result<Destroyed, VaultError> {
-        self.ask(|reply| Job::Destroy(destruction.clone(), note.to_vec(), reply)).await
+        self.ask(|reply| Job::Destroy(destruction.clone(), memo.to_vec(), reply)).await
     }
 
     /// Admits a forgotten subject again, under a new generation, which is returned. `None`: they
@@ -74,24 +74,26 @@ impl Committer {
     pub(in crate::vault) fn destroy(
         &mut self,
         destruction: &Destruction,
-        note: &[u8],
+        memo: &[u8],
     ) -> Result<Destroyed, VaultError> {
         // After this all that there is to destroy is in the tree.
         self.commit()?;
-        let mut plan = Plan::default();
-        let (erasure, naming) = (destruction.erasure, &self.core.naming);
+        let mut removal = Removal::default();
+        let (erasure, naming) = (destruction.erasure, &self.shared.naming);
         let sparing = Sparing::of(naming, &destruction.spared)?;
-        for Doomed { subject, dead } in &destruction.doomed {
+        for Loss { subject, dead } in &destruction.losses {
             let hash = naming.subject(subject);
-            let spared = sparing.keys_of(&hash, &self.fence(&hash, &plan)?);
+            let spared = sparing.keys_of(&hash, &self.fence(&hash, &removal)?);
             match dead {
-                Dead::All => self.doom(hash, &[], &spared, erasure, &mut plan)?,
-                Dead::Spans(spans) => self.doom_spans(hash, spans, &spared, erasure, &mut plan)?,
+                Dead::All => self.remove_all(hash, &[], &spared, erasure, &mut removal)?,
+                Dead::Spans(spans) => {
+                    self.remove_spans(hash, spans, &spared, erasure, &mut removal)?
+                }
             }
         }
-        let destroyed = self.carry_out(plan, &[(destruction.erasure, note)])?;
-        for doomed in &destruction.doomed {
-            self.core.cache.drop_fence(&doomed.subject);
+        let destroyed = self.apply(removal, &[(destruction.erasure, memo)])?;
+        for losses in &destruction.losses {
+            self.shared.cache.drop_fence(&losses.subject);
         }
         Ok(destroyed)
     }
@@ -100,66 +102,74 @@ impl Committer {
     /// back, or restored from a backup, and knows nobody's name for sure.
     pub(in crate::vault) fn replay(
         &mut self,
-        verdicts: &[Verdict],
+        decisions: &[Decision],
     ) -> Result<Destroyed, VaultError> {
         self.commit()?;
-        let mut plan = Plan::default();
+        let mut removal = Removal::default();
         // It was put back, and learns so by this.
-        plan.erasure.changes = notes::without_looked(&self.core.disk)?;
-        for (erasure, taken) in joined(verdicts) {
-            let fence = self.fence(&taken.pseudonym, &plan)?;
+        removal.erasure.changes = memos::without_looked(&self.shared.disk)?;
+        for (erasure, taken) in joined(decisions) {
+            let fence = self.fence(&taken.pseudonym, &removal)?;
             match fence.whole.contains(&erasure) {
                 // Admitted again since: what begins now is not what was taken then.
                 true if !fence.closed => {}
                 _ if fence.names(erasure) && fence.covers_all(&taken) => {}
                 false if taken.whole => {
-                    self.doom(taken.pseudonym, &taken.dead, &taken.spared, erasure, &mut plan)?;
+                    self.remove_all(
+                        taken.pseudonym,
+                        &taken.dead,
+                        &taken.spared,
+                        erasure,
+                        &mut removal,
+                    )?;
                 }
-                _ => self.doom_known_spans(&taken, erasure, &mut plan)?,
+                _ => self.remove_known_spans(&taken, erasure, &mut removal)?,
             }
         }
         // An erasure may have come in parts.
-        let notes: BTreeMap<ErasureId, &[u8]> =
-            verdicts.iter().map(|verdict| (verdict.erasure, verdict.note.as_slice())).collect();
-        let destroyed = self.carry_out(plan, &notes.into_iter().collect::<Vec<_>>())?;
-        self.core.cache.drop_all_fences();
+        let memos: BTreeMap<ErasureId, &[u8]> = decisions
+            .iter()
+            .map(|decision| (decision.erasure, decision.record.as_slice()))
+            .collect();
+        let destroyed = self.apply(removal, &memos.into_iter().collect::<Vec<_>>())?;
+        self.shared.cache.drop_all_fences();
         Ok(destroyed)
     }
 
     /// Writes what was planned, and takes it out of memory.
-    fn carry_out(
+    fn apply(
         &mut self,
-        mut plan: Plan,
-        notes: &[(ErasureId, &[u8])],
+        mut removal: Removal,
+        memos: &[(ErasureId, &[u8])],
     ) -> Result<Destroyed, VaultError> {
-        let keys = self.judge_keys(&mut plan)?;
-        let Plan { mut erasure, records, fences, whole } = plan;
-        let disk = &self.core.disk;
+        let keys = self.judge_keys(&mut removal)?;
+        let Removal { mut erasure, records, fences, whole } = removal;
+        let disk = &self.shared.disk;
         for (hash, fence) in &fences {
             write_over(&mut erasure, &places::fence(hash), &fence.encode())?;
         }
         for (hash, record) in records.iter().filter(|(hash, _)| !whole.contains(*hash)) {
             write_over(&mut erasure, &places::record(hash), &record.encode())?;
         }
-        for (id, note) in notes {
-            let stem = places::note(NoteKind::Erasure, id.0.as_bytes());
-            let note = notes::stored(note);
-            if disk.whole(&stem)?.is_none_or(|noted| noted != note) {
-                write_over(&mut erasure, &stem, &note)?;
+        for (id, memo) in memos {
+            let stem = places::memo(MemoKind::Erasure, id.0.as_bytes());
+            let memo = memos::stored(memo);
+            if disk.whole(&stem)?.is_none_or(|noted| noted != memo) {
+                write_over(&mut erasure, &stem, &memo)?;
             }
         }
         if !erasure.changes.is_empty() {
             disk.erase(erasure)?;
         }
-        self.core.cache.outdate();
+        self.shared.cache.outdate();
         for (id, address) in &keys.dead {
-            self.core.cache.drop_state(*id);
+            self.shared.cache.drop_state(*id);
             // Where another generation of that key lives on, its count does, too.
-            let warm = self.core.cache.drop_warm(address).filter(|warm| warm.key.id() != *id);
+            let warm = self.shared.cache.drop_warm(address).filter(|warm| warm.key.id() != *id);
             self.returns.extend(warm.map(|warm| (address.clone(), warm)));
         }
         for address in keys.spared {
-            let warm = self.core.cache.drop_warm(&address);
+            let warm = self.shared.cache.drop_warm(&address);
             self.returns.extend(warm.map(|warm| (address, warm)));
         }
         // Those that gave way to others in the cache wait here for the next write.
@@ -171,17 +181,17 @@ impl Committer {
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
             self.announce(hash, current);
         }
-        Ok(Destroyed { keys: keys.dead.len() as u64, epoch: self.core.disk.tree().epoch()? })
+        Ok(Destroyed { keys: keys.dead.len() as u64, epoch: self.shared.disk.tree().epoch()? })
     }
 
     /// Decides of each key of those who are fenced whether it dies, by what their fences say in the
     /// end: one change of root may bring several erasures.
-    fn judge_keys(&self, plan: &mut Plan) -> Result<Keys, VaultError> {
-        let Plan { erasure, fences, whole, .. } = plan;
+    fn judge_keys(&self, removal: &mut Removal) -> Result<Keys, VaultError> {
+        let Removal { erasure, fences, whole, .. } = removal;
         let mut keys = Keys::default();
         for (hash, fence) in fences {
             let whole = whole.contains(hash);
-            for found in self.core.disk.walk(places::keys(hash)) {
+            for found in self.shared.disk.walk(places::keys(hash)) {
                 let (place, value) = found?;
                 let entry = KeyEntry::decode(&value)?;
                 let (generation, id) = (entry.generation, entry.id);
@@ -201,61 +211,61 @@ impl Committer {
 
     /// Takes everything of a subject, but for its fence and the keys that are spared. `dead`: what is
     /// dead besides what this vault knows that the subject ever had.
-    fn doom(
+    fn remove_all(
         &self,
         hash: Hash,
         dead: &[(Generation, Generation)],
         spared: &BTreeSet<Spared>,
         erasure: ErasureId,
-        plan: &mut Plan,
+        removal: &mut Removal,
     ) -> Result<(), VaultError> {
-        let naming = &self.core.naming;
-        let mut fence = self.fence(&hash, plan)?;
+        let naming = &self.shared.naming;
+        let mut fence = self.fence(&hash, removal)?;
         if fence.whole.contains(&erasure) {
             return Ok(());
         }
-        let record = self.record(&hash, &fence, plan)?;
-        for dependent in self.core.dependents(&hash)? {
+        let record = self.record(&hash, &fence, removal)?;
+        for dependent in self.shared.dependents(&hash)? {
             let dependent = naming.subject(&dependent);
-            let fence = self.fence(&dependent, plan)?;
-            let mut record = self.record(&dependent, &fence, plan)?;
+            let fence = self.fence(&dependent, removal)?;
+            let mut record = self.record(&dependent, &fence, removal)?;
             let is_it = |owner: &Subject| naming.subject(owner) == hash;
             if record.noted_with().any(is_it) {
                 record.unname(is_it);
-                plan.records.insert(dependent, record);
+                removal.records.insert(dependent, record);
             }
         }
         for owner in record.noted_with() {
             let place = places::dependent(&naming.subject(owner), &hash);
-            plan.erasure.changes.push((place, None));
+            removal.erasure.changes.push((place, None));
         }
         let range = places::subject_range(&hash);
-        plan.erasure.remove_ranges.push((range.start, range.end));
+        removal.erasure.remove_ranges.push((range.start, range.end));
         fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure, spared);
         for (from, to) in dead {
             fence.kill(*from, *to, erasure, spared);
         }
         fence.closed = true;
         fence.whole.push(erasure);
-        plan.fences.insert(hash, fence);
-        plan.whole.insert(hash);
+        removal.fences.insert(hash, fence);
+        removal.whole.insert(hash);
         Ok(())
     }
 
-    fn doom_spans(
+    fn remove_spans(
         &self,
         hash: Hash,
         spans: &[(Generation, Generation)],
         spared: &BTreeSet<Spared>,
         erasure: ErasureId,
-        plan: &mut Plan,
+        removal: &mut Removal,
     ) -> Result<(), VaultError> {
-        let mut fence = self.fence(&hash, plan)?;
+        let mut fence = self.fence(&hash, removal)?;
         // A span may have no end. Done again, it must not take what a `reopen` began since.
-        if self.core.disk.fence(&hash)?.names(erasure) {
+        if self.shared.disk.fence(&hash)?.names(erasure) {
             return Ok(());
         }
-        let record = self.record(&hash, &fence, plan)?;
+        let record = self.record(&hash, &fence, removal)?;
         let before = fence.clone();
         for (from, to) in spans {
             // Generations that were never begun are nobody's yet.
@@ -270,7 +280,7 @@ impl Committer {
             // All of it was dead. That it is done must be remembered if a `reopen` can follow.
             if fence.closed {
                 fence.whole.push(erasure);
-                plan.fences.insert(hash, fence);
+                removal.fences.insert(hash, fence);
             }
             return Ok(());
         }
@@ -278,37 +288,37 @@ impl Committer {
         // While it is open whose the next generation is, that is not known.
         let settled = record.open_generation().is_none();
         fence.closed |= settled && fence.is_dead(record.current);
-        plan.fences.insert(hash, fence);
-        plan.records.insert(hash, record);
+        removal.fences.insert(hash, fence);
+        removal.records.insert(hash, record);
         Ok(())
     }
 
     /// Takes generations of which it was settled, by the vault that was not rolled back, which
     /// they are. This one may not have begun them yet.
-    fn doom_known_spans(
+    fn remove_known_spans(
         &self,
         taken: &Taken,
         erasure: ErasureId,
-        plan: &mut Plan,
+        removal: &mut Removal,
     ) -> Result<(), VaultError> {
         let hash = taken.pseudonym;
-        let mut fence = self.fence(&hash, plan)?;
-        let mut record = self.record(&hash, &fence, plan)?;
+        let mut fence = self.fence(&hash, removal)?;
+        let mut record = self.record(&hash, &fence, removal)?;
         for (from, to) in &taken.dead {
             fence.kill(*from, *to, erasure, &taken.spared);
         }
         // None of them is ever begun again.
         record.highest = fence.last_dead().map_or(record.highest, |dead| dead.max(record.highest));
         fence.closed |= taken.closed || fence.is_dead(record.current);
-        plan.fences.insert(hash, fence);
-        plan.records.insert(hash, record);
+        removal.fences.insert(hash, fence);
+        removal.records.insert(hash, record);
         Ok(())
     }
 
-    fn fence(&self, subject: &Hash, plan: &Plan) -> Result<FenceRecord, VaultError> {
-        match plan.fences.get(subject) {
+    fn fence(&self, subject: &Hash, removal: &Removal) -> Result<FenceRecord, VaultError> {
+        match removal.fences.get(subject) {
             Some(fence) => Ok(fence.clone()),
-            None => self.core.disk.fence(subject),
+            None => self.shared.disk.fence(subject),
         }
     }
 
@@ -316,11 +326,11 @@ impl Committer {
         &self,
         subject: &Hash,
         fence: &FenceRecord,
-        plan: &Plan,
+        removal: &Removal,
     ) -> Result<SubjectRecord, VaultError> {
-        match plan.records.get(subject) {
+        match removal.records.get(subject) {
             Some(record) => Ok(record.clone()),
-            None => self.core.record(subject, fence),
+            None => self.shared.record(subject, fence),
         }
     }
 
@@ -329,24 +339,24 @@ impl Committer {
         subject: &Subject,
     ) -> Result<Option<Generation>, VaultError> {
         self.commit()?;
-        let hash = self.core.naming.subject(subject);
-        let mut fence = self.core.disk.fence(&hash)?;
+        let hash = self.shared.naming.subject(subject);
+        let mut fence = self.shared.disk.fence(&hash)?;
         if !fence.closed {
             return Ok(None);
         }
         fence.closed = false;
-        let mut record = self.core.record(&hash, &fence)?;
-        if record.epochs.is_empty() {
+        let mut record = self.shared.record(&hash, &fence)?;
+        if record.tenures.is_empty() {
             record = SubjectRecord { former: record.former, ..SubjectRecord::default_for(&fence) };
         } else {
             record.begin_again()?;
         }
-        let disk = &self.core.disk;
+        let disk = &self.shared.disk;
         let mut changes = disk.set_whole(&places::fence(&hash), &fence.encode())?;
         changes.extend(disk.set_whole(&places::record(&hash), &record.encode())?);
         disk.put(changes)?;
-        self.core.cache.outdate();
-        self.core.cache.drop_fence(subject);
+        self.shared.cache.outdate();
+        self.shared.cache.drop_fence(subject);
         Ok(Some(record.current))
     }
 }
@@ -354,15 +364,15 @@ impl Committer {
 /// What each erasure took of each subject, in the order in which it was told. One that waited for
 /// the store may have been announced several times: the last says how it was in the end, what it spared
 /// among it, and what any of them calls dead is dead. Which is the last, whoever tells it says.
-fn joined(verdicts: &[Verdict]) -> Vec<(ErasureId, Taken)> {
+fn joined(decisions: &[Decision]) -> Vec<(ErasureId, Taken)> {
     let mut order: HashMap<(ErasureId, Hash), usize> = HashMap::new();
     let mut all: Vec<(ErasureId, Taken)> = Vec::new();
-    for verdict in verdicts {
-        for taken in &verdict.taken {
-            match order.entry((verdict.erasure, taken.pseudonym)) {
+    for decision in decisions {
+        for taken in &decision.taken {
+            match order.entry((decision.erasure, taken.pseudonym)) {
                 Entry::Vacant(new) => {
                     new.insert(all.len());
-                    all.push((verdict.erasure, taken.clone()));
+                    all.push((decision.erasure, taken.clone()));
                 }
                 Entry::Occupied(known) => {
                     let (_, ours) = &mut all[*known.get()];

@@ -3,7 +3,7 @@
 use super::committer::{Committer, Job};
 use crate::{
     event::{Generation, Subject},
-    vault::{Opening, Vault, VaultError, records::places},
+    vault::{AdmissionRequest, Vault, VaultError, records::places},
 };
 
 impl Vault {
@@ -44,7 +44,8 @@ impl Vault {
         past: Option<Generation>,
     ) -> Result<Option<Generation>, VaultError> {
         let exclusive = vec![subject.clone()];
-        let admission = self.admit(Opening { exclusive, ..Opening::default() }).await?;
+        let admission =
+            self.admit(AdmissionRequest { exclusive, ..AdmissionRequest::default() }).await?;
         self.ask(|reply| Job::Rotate(subject.clone(), past, admission, reply)).await
     }
 
@@ -69,13 +70,13 @@ impl Committer {
         subject: &Subject,
         past: Option<Generation>,
     ) -> Result<Option<Generation>, VaultError> {
-        self.core.disk.check()?;
-        let hash = self.core.naming.subject(subject);
-        let fence = self.core.disk.fence(&hash)?;
+        self.shared.disk.check()?;
+        let hash = self.shared.naming.subject(subject);
+        let fence = self.shared.disk.fence(&hash)?;
         if let Some(erasure) = fence.refusal() {
             return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
         }
-        let mut record = self.core.record(&hash, &fence)?;
+        let mut record = self.shared.record(&hash, &fence)?;
         if let Some(event) = record.open_generation() {
             return Err(VaultError::Unsettled { subject: subject.clone(), event });
         }
@@ -88,7 +89,7 @@ impl Committer {
         let mut planned = self.planned.range(keys.clone());
         let mut used = planned.any(|(_, planned)| planned.entry.generation == current);
         let mut written = Vec::new();
-        for found in self.core.disk.walk(keys) {
+        for found in self.shared.disk.walk(keys) {
             let (place, value) = found?;
             used |= places::generation_of(&place) == Some(current);
             written.push((place, Some(value)));
@@ -103,14 +104,14 @@ impl Committer {
         // more.
         self.changes.extend(written);
         self.renewed.push(whole);
-        self.core.unsaved().insert(hash, record);
+        self.shared.unsaved().insert(hash, record);
         self.announce(&hash, Some(begun));
         Ok(Some(begun))
     }
 
     pub(in crate::vault) fn rotate_root(&mut self) -> Result<u64, VaultError> {
         self.commit()?;
-        self.core.disk.rotate_root()?;
-        self.core.disk.tree().epoch()
+        self.shared.disk.rotate_root()?;
+        self.shared.disk.tree().epoch()
     }
 }

@@ -1,11 +1,11 @@
 //! Claims that only the caller of a codec can settle: nobody else sees the store that they write to.
 //!
-//! Each has a note under its event's id, written with the claim, in one batch: the pseudonym of
+//! Each has a memo under its event's id, written with the claim, in one batch: the pseudonym of
 //! the dependent, and since when. It holds no name, so that it may outlive somebody who is forgotten.
-//! Without such a note a claim is settled by looking into the store.
+//! Without such a memo a claim is settled by looking into the store.
 //!
 //! A claim that is settled after its owner was forgotten leaves its dependent *orphaned*: that erasure
-//! did not reach it, and no later one finds it by its owner. Then the note stays, or is written, until
+//! did not reach it, and no later one finds it by its owner. Then the memo stays, or is written, until
 //! the dependent is forgotten or somebody acknowledges that it stays.
 
 use serde::Serialize;
@@ -14,14 +14,14 @@ use super::committer::{Committer, Job};
 use crate::{
     event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp},
     vault::{
-        Claim, Evidence, NoteKind, Owner, Vault, VaultError,
+        Claim, Evidence, MemoKind, Owner, Vault, VaultError,
         records::{
             entries::{KeyEntry, SubjectRecord},
-            notes,
+            memos,
             places::{self, Hash},
             wire::{Reader, Writer},
         },
-        shared::Core,
+        shared::Shared,
         tree::Value,
     },
 };
@@ -82,23 +82,23 @@ impl CallerClaim {
         to.done().to_vec()
     }
 
-    fn decode(note: &[u8]) -> Result<Self, VaultError> {
-        let mut from = Reader::new("a caller's claim", note);
+    fn decode(memo: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new("a caller's claim", memo);
         let claim = Self { subject: from.array()?, since: from.time()? };
         from.end()?;
         Ok(claim)
     }
 }
 
-impl Core {
-    /// The note of a claim that the caller has to settle.
+impl Shared {
+    /// The memo of a claim that the caller has to settle.
     pub(in crate::vault) fn caller_claim(
         &self,
         event: EventId,
     ) -> Result<Option<CallerClaim>, VaultError> {
-        let note = self.disk.whole(&places::note(NoteKind::Claim, event.0.as_bytes()))?;
-        let read = |note: Value| CallerClaim::decode(notes::content(NoteKind::Claim, &note)?);
-        note.map(read).transpose()
+        let memo = self.disk.whole(&places::memo(MemoKind::Claim, event.0.as_bytes()))?;
+        let read = |memo: Value| CallerClaim::decode(memos::content(MemoKind::Claim, &memo)?);
+        memo.map(read).transpose()
     }
 
     /// A record does not say whose it is: the lists of its owners do, and its keys.
@@ -150,14 +150,14 @@ impl SubjectRecord {
     /// The spans of generations whose owners are forgotten: all of them, or any where that suffices.
     fn forgotten_spans(&self) -> Vec<(Generation, Generation)> {
         let mut spans = Vec::new();
-        for (at, epoch) in self.epochs.iter().enumerate() {
+        for (at, epoch) in self.tenures.iter().enumerate() {
             let mut counting = epoch.owners.iter().filter(|owner| owner.unsettled.is_none());
             let is_gone = |owner: &Owner| owner.subject.is_none();
             let owned = counting.clone().next().is_some();
             let gone =
                 if epoch.any { counting.any(is_gone) } else { owned && counting.all(is_gone) };
             if gone && epoch.unsettled.is_none() {
-                let next = self.epochs.get(at + 1).map_or(u32::MAX, |next| next.from.0 - 1);
+                let next = self.tenures.get(at + 1).map_or(u32::MAX, |next| next.from.0 - 1);
                 spans.push((epoch.from, Generation(next)));
             }
         }
@@ -171,28 +171,28 @@ impl SubjectRecord {
 }
 
 impl Committer {
-    /// Notes with the next write that a claim is its caller's to settle.
+    /// Memos with the next write that a claim is its caller's to settle.
     pub(in crate::vault) fn note_caller(
         &mut self,
         event: EventId,
         subject: Hash,
     ) -> Result<(), VaultError> {
-        let earlier = self.core.caller_claim(event)?.filter(|claim| claim.subject == subject);
-        let since = earlier.map_or_else(|| self.core.now(), |claim| claim.since);
-        let note = notes::stored(&CallerClaim { subject, since }.encode());
-        let stem = places::note(NoteKind::Claim, event.0.as_bytes());
-        self.changes.extend(self.core.disk.set_whole(&stem, &note)?);
+        let earlier = self.shared.caller_claim(event)?.filter(|claim| claim.subject == subject);
+        let since = earlier.map_or_else(|| self.shared.now(), |claim| claim.since);
+        let memo = memos::stored(&CallerClaim { subject, since }.encode());
+        let stem = places::memo(MemoKind::Claim, event.0.as_bytes());
+        self.changes.extend(self.shared.disk.set_whole(&stem, &memo)?);
         Ok(())
     }
 
-    /// Removes that note with the next write.
+    /// Removes that memo with the next write.
     pub(in crate::vault) fn forget_caller(&mut self, event: EventId) -> Result<(), VaultError> {
-        let stem = places::beginning_with(&places::note(NoteKind::Claim, event.0.as_bytes()));
+        let stem = places::beginning_with(&places::memo(MemoKind::Claim, event.0.as_bytes()));
         // One that is still to be written goes as well.
         let planned: Vec<_> =
             self.changes.range(stem.clone()).map(|(place, _)| place.clone()).collect();
         self.changes.extend(planned.into_iter().map(|place| (place, None)));
-        let found: Vec<_> = self.core.disk.walk(stem).collect::<Result<_, _>>()?;
+        let found: Vec<_> = self.shared.disk.walk(stem).collect::<Result<_, _>>()?;
         self.changes.extend(found.into_iter().map(|(place, _)| (place, None)));
         Ok(())
     }
@@ -213,8 +213,8 @@ impl Vault {
 
     /// Whether a claim of this event is its caller's to settle.
     pub(crate) fn is_callers(&self, event: EventId) -> Result<bool, VaultError> {
-        let Some(claim) = self.core().caller_claim(event)? else { return Ok(false) };
-        let record = self.core().own_record(&claim.subject)?;
+        let Some(claim) = self.shared().caller_claim(event)? else { return Ok(false) };
+        let record = self.shared().own_record(&claim.subject)?;
         Ok(record.is_some_and(|record| record.is_open(event)))
     }
 
@@ -228,7 +228,7 @@ impl Vault {
     /// and where somebody holds the permit still.
     pub(crate) fn open_claims_on(&self, owner: &Subject) -> Result<Vec<OpenClaim>, VaultError> {
         let changes = [OwnerChange::Add(owner.clone()), OwnerChange::Replace(owner.clone())];
-        let changes = changes.map(|change| self.core().naming.change(&change));
+        let changes = changes.map(|change| self.shared().naming.change(&change));
         self.claims_where(true, |record| record.was_stated(&changes))
     }
 
@@ -237,25 +237,25 @@ impl Vault {
         held: bool,
         concerns: impl Fn(&SubjectRecord) -> bool,
     ) -> Result<Vec<OpenClaim>, VaultError> {
-        let core = self.core();
+        let shared = self.shared();
         let mut open = Vec::new();
-        for (id, note) in self.notes(NoteKind::Claim)? {
+        for (id, memo) in self.memos(MemoKind::Claim)? {
             let event = EventId(uuid::Uuid::from_bytes(id));
-            let CallerClaim { subject, since } = CallerClaim::decode(&note)?;
-            let Some(record) = core.own_record(&subject)?.filter(&concerns) else { continue };
+            let CallerClaim { subject, since } = CallerClaim::decode(&memo)?;
+            let Some(record) = shared.own_record(&subject)?.filter(&concerns) else { continue };
             let is_open = record.is_open(event);
             let told = match is_open {
-                true => held || !core.in_flight.has(event),
-                false => core.is_orphaned(&subject, &record)?,
+                true => held || !shared.in_flight.has(event),
+                false => shared.is_orphaned(&subject, &record)?,
             };
             if !told {
                 continue;
             }
-            let owners = record.epochs.iter().flat_map(|epoch| &epoch.owners);
+            let owners = record.tenures.iter().flat_map(|tenure| &tenure.owners);
             let stated = owners.filter(|owner| owner.unsettled == Some(event));
             open.push(OpenClaim {
                 event,
-                stream: core.name_of(&subject, &record)?.map(|subject| subject.stream()),
+                stream: shared.name_of(&subject, &record)?.map(|subject| subject.stream()),
                 owners: stated.filter_map(|owner| owner.subject.clone()).collect(),
                 begins_generation: record.open_generation() == Some(event),
                 owner_forgotten: !is_open,
@@ -272,23 +272,24 @@ impl Vault {
         event: EventId,
         stored: bool,
     ) -> Result<Settled, VaultError> {
-        let core = self.core();
-        let Some(CallerClaim { subject, .. }) = core.caller_claim(event)? else {
+        let shared = self.shared();
+        let Some(CallerClaim { subject, .. }) = shared.caller_claim(event)? else {
             return Ok(Settled::Unknown);
         };
-        let Some(record) = core.own_record(&subject)?.filter(|record| record.is_open(event)) else {
+        let Some(record) = shared.own_record(&subject)?.filter(|record| record.is_open(event))
+        else {
             return self.settled_earlier(event, &subject).await;
         };
         drop(record);
         let evidence = if stored { Evidence::Written } else { Evidence::Withdrawn };
         let found = vec![(event, evidence)];
         self.ask(|reply| Job::Settle(subject, found, true, reply)).await?;
-        let record = core.own_record(&subject)?;
+        let record = shared.own_record(&subject)?;
         if record.as_ref().is_some_and(|record| record.is_open(event)) {
             // Anyone who holds a permit for it may be about to store it.
             return Ok(Settled::Held);
         }
-        let orphaned = |record| core.is_orphaned(&subject, record);
+        let orphaned = |record| shared.is_orphaned(&subject, record);
         Ok(if record.as_ref().map(orphaned).transpose()?.unwrap_or(false) {
             Settled::OwnerForgotten
         } else if stored {
@@ -298,30 +299,32 @@ impl Vault {
         })
     }
 
-    /// What is still to be said of a claim that is open no more. Its note goes when that is nothing.
+    /// What is still to be said of a claim that is open no more. Its memo goes when that is nothing.
     async fn settled_earlier(&self, event: EventId, subject: &Hash) -> Result<Settled, VaultError> {
-        let core = self.core();
-        if let Some(record) = core.own_record(subject)?
-            && core.is_orphaned(subject, &record)?
+        let shared = self.shared();
+        if let Some(record) = shared.own_record(subject)?
+            && shared.is_orphaned(subject, &record)?
         {
             return Ok(Settled::OwnerForgotten);
         }
-        let forgotten = !core.disk.fence(subject)?.dead.is_empty();
-        self.remove_note(NoteKind::Claim, event.0.into_bytes()).await?;
+        let forgotten = !shared.disk.fence(subject)?.dead.is_empty();
+        self.remove_memo(MemoKind::Claim, event.0.into_bytes()).await?;
         Ok(if forgotten { Settled::Forgotten } else { Settled::Unknown })
     }
 
     /// Says that a dependent stays though its owner is forgotten: it is told no more. Returns whether
     /// there was something to acknowledge under this id. A claim that is open is to be settled first.
     pub(crate) async fn acknowledge_claim(&self, event: EventId) -> Result<bool, VaultError> {
-        let core = self.core();
-        let Some(CallerClaim { subject, .. }) = core.caller_claim(event)? else { return Ok(false) };
-        let record = core.own_record(&subject)?.filter(|record| !record.is_open(event));
-        let orphaned = |record| core.is_orphaned(&subject, &record);
+        let shared = self.shared();
+        let Some(CallerClaim { subject, .. }) = shared.caller_claim(event)? else {
+            return Ok(false);
+        };
+        let record = shared.own_record(&subject)?.filter(|record| !record.is_open(event));
+        let orphaned = |record| shared.is_orphaned(&subject, &record);
         if !record.map(orphaned).transpose()?.unwrap_or(false) {
             return Ok(false);
         }
-        self.remove_note(NoteKind::Claim, event.0.into_bytes()).await?;
+        self.remove_memo(MemoKind::Claim, event.0.into_bytes()).await?;
         Ok(true)
     }
 }

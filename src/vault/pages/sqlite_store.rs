@@ -12,7 +12,7 @@
 //! | --- | --- |
 //! | application id | 0x4F756250, `OubP` |
 //! | user version | the version: 1. A higher one is refused by its number |
-//! | `pages(name, content)` | both blobs, each name once: pages as `tree/page.rs` has them, under their ids, and notes as `tree/note.rs` has them |
+//! | `pages(name, content)` | both blobs, each name once: pages as `tree/page.rs` has them, under their ids, and markers as `tree/marker.rs` has them |
 //!
 //! An empty database gets these. A database with other marks is damaged. Nothing else in it is looked at.
 

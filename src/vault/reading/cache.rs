@@ -20,7 +20,7 @@ use lru::LruCache;
 use crate::{
     crypto::DataKey,
     event::{ErasureId, Generation, KeyId, StreamName, Subject},
-    vault::{KeyState, records::entries::today},
+    vault::{KeyLookup, records::entries::today},
 };
 
 /// Locks are spread over so many shards.
@@ -115,7 +115,7 @@ pub(in crate::vault) type Address = (StreamName, Subject);
 pub(in crate::vault) struct Cache {
     version: AtomicU64,
     warm: Shards<Address, Arc<Warm>>,
-    keys: Shards<KeyId, KeyState>,
+    keys: Shards<KeyId, KeyLookup>,
     fences: Shards<Subject, Fenced>,
 }
 
@@ -181,11 +181,11 @@ impl Cache {
         shards.flat_map(all).collect()
     }
 
-    pub(in crate::vault) fn state(&self, id: KeyId) -> Option<KeyState> {
+    pub(in crate::vault) fn state(&self, id: KeyId) -> Option<KeyLookup> {
         self.keys.shard(&id).get(&id).cloned()
     }
 
-    pub(in crate::vault) fn keep_state(&self, id: KeyId, state: KeyState, version: u64) {
+    pub(in crate::vault) fn keep_state(&self, id: KeyId, state: KeyLookup, version: u64) {
         let mut shard = self.keys.shard(&id);
         if self.version() == version {
             shard.put(id, state);

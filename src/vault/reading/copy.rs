@@ -6,7 +6,7 @@ use crate::{
     crypto::Secret,
     event::{ErasureId, KeyId, VaultId},
     vault::{
-        KeyState, OpenVaultError, PageStoreKind, Vault, VaultError,
+        KeyLookup, OpenVaultError, PageStoreKind, Vault, VaultError,
         pages::PageStore,
         records::{entries::KeyEntry, places},
         root::Root,
@@ -71,7 +71,7 @@ impl Copied {
 impl Vault {
     /// Whether a root is the one that is in use.
     pub(crate) fn is_root(&self, root: &Root) -> Result<bool, VaultError> {
-        self.core().disk.tree().is_root(root)
+        self.shared().disk.tree().is_root(root)
     }
 
     /// Shows every key that is no longer in this vault and that can be read from a copy of its
@@ -83,7 +83,7 @@ impl Vault {
         see: &mut dyn FnMut(DeadKey),
     ) -> Result<bool, VaultError> {
         let mut failed = None;
-        let opened = self.core().disk.tree().reach(root, copy, &mut |place, value| match self
+        let opened = self.shared().disk.tree().reach(root, copy, &mut |place, value| match self
             .dead_key(place, value)
         {
             Ok(key) => key.into_iter().for_each(&mut *see),
@@ -105,8 +105,8 @@ impl Vault {
         }
         let Ok(entry) = KeyEntry::decode(value) else { return Ok(None) };
         let fate = match self.opening_key(entry.id) {
-            Ok(KeyState::Live { .. }) => return Ok(None),
-            Ok(KeyState::Shredded { erasure }) => Fate::Destroyed(erasure),
+            Ok(KeyLookup::Live { .. }) => return Ok(None),
+            Ok(KeyLookup::Shredded { erasure }) => Fate::Destroyed(erasure),
             Err(VaultError::KeyMissing(_)) => Fate::Unknown,
             Err(error) => return Err(error),
         };

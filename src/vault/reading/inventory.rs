@@ -24,7 +24,7 @@ use crate::vault::{
         fence::FenceRecord,
         places::{self, Hash},
     },
-    shared::Core,
+    shared::Shared,
     tree::Place,
 };
 
@@ -37,7 +37,7 @@ const MOST_THREADS: usize = 4;
 
 /// The walk: first the keys, then the fences, each in the order of places.
 pub(in crate::vault) struct Inventory {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     keys: Keys,
     /// Where to read on among the fences.
     fences: Option<Place>,
@@ -45,9 +45,9 @@ pub(in crate::vault) struct Inventory {
 }
 
 impl Inventory {
-    pub(in crate::vault) fn new(core: Arc<Core>) -> Self {
+    pub(in crate::vault) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            core,
+            shared,
             keys: Keys::Unread,
             fences: Some(places::all_fences().start),
             ready: Vec::new().into_iter(),
@@ -55,14 +55,14 @@ impl Inventory {
     }
 
     /// The walk over the fences alone.
-    pub(in crate::vault) fn of_fences(core: Arc<Core>) -> Self {
-        Self { keys: Keys::Read, ..Self::new(core) }
+    pub(in crate::vault) fn of_fences(shared: Arc<Shared>) -> Self {
+        Self { keys: Keys::Read, ..Self::new(shared) }
     }
 
     /// Reads the next entries, of which there may be none; `None`: there are no more.
     fn read(&mut self) -> Option<Result<Vec<InventoryEntry>, VaultError>> {
         if let Keys::Unread = self.keys {
-            match Readers::start(&self.core) {
+            match Readers::start(&self.shared) {
                 Ok(readers) => self.keys = Keys::Under(readers),
                 Err(error) => return Some(Err(error)),
             }
@@ -77,7 +77,7 @@ impl Inventory {
     }
 
     fn read_fences(&mut self, from: &Place) -> Result<Vec<InventoryEntry>, VaultError> {
-        let found = self.core.disk.tree().range(from, &places::all_fences().end, WALK)?;
+        let found = self.shared.disk.tree().range(from, &places::all_fences().end, WALK)?;
         let Some((last, _)) = found.last() else { return Ok(Vec::new()) };
         let mut wholes = Wholes::default();
         let mut complete = found.as_slice();
@@ -98,7 +98,7 @@ impl Inventory {
             .collect::<Result<Vec<_>, VaultError>>()?;
         if found.len() == WALK {
             let hash: Hash = places::hash_of(last).unwrap_or_default();
-            entries.push(InventoryEntry::Fence(self.core.disk.fence(&hash)?.public(hash)));
+            entries.push(InventoryEntry::Fence(self.shared.disk.fence(&hash)?.public(hash)));
         }
         Ok(entries)
     }
@@ -145,16 +145,16 @@ struct Readers {
 }
 
 impl Readers {
-    fn start(core: &Arc<Core>) -> Result<Self, VaultError> {
+    fn start(shared: &Arc<Shared>) -> Result<Self, VaultError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = cores.min(MOST_THREADS);
         let mut readers = Self { from: Vec::new(), slice: 0, threads: Vec::new() };
         for number in 0..count {
             let (to, from) = sync_channel(CHUNKS_AHEAD);
-            let core = Arc::clone(core);
+            let shared = Arc::clone(shared);
             let thread = std::thread::Builder::new()
                 .name("oubliette-walk".into())
-                .spawn(move || read_slices(&core, number, count, &to))
+                .spawn(move || read_slices(&shared, number, count, &to))
                 .map_err(|error| VaultError::Storage(Box::new(error)))?;
             readers.from.push(from);
             readers.threads.push(thread);
@@ -186,18 +186,18 @@ impl Drop for Readers {
     }
 }
 
-fn read_slices(core: &Core, first: usize, count: usize, to: &SyncSender<Chunk>) {
+fn read_slices(shared: &Shared, first: usize, count: usize, to: &SyncSender<Chunk>) {
     for slice in (first..places::SLICES).step_by(count) {
         let range = places::slice(slice);
         let mut subject = None;
         let mut next = Some(range.start);
         while let Some(from) = next {
             let mut keys = Vec::new();
-            let scanned = core.disk.tree().scan(&from, &range.end, CHUNK, |place, value| {
+            let scanned = shared.disk.tree().scan(&from, &range.end, CHUNK, |place, value| {
                 if places::is_record(place) {
                     OneSubject::at(&mut subject, place)?.parts.part(place, value)?;
                 } else if places::is_key(place) {
-                    keys.push(OneSubject::at(&mut subject, place)?.key(core, value)?);
+                    keys.push(OneSubject::at(&mut subject, place)?.key(shared, value)?);
                 }
                 Ok(())
             });
@@ -235,19 +235,19 @@ impl OneSubject {
         Ok(now.insert(same.unwrap_or_else(fresh)))
     }
 
-    fn key(&mut self, core: &Core, value: &[u8]) -> Result<InventoryEntry, VaultError> {
+    fn key(&mut self, shared: &Shared, value: &[u8]) -> Result<InventoryEntry, VaultError> {
         let record = match self.record.take() {
             Some(known) => known,
             None => {
                 let written = std::mem::take(&mut self.parts).done()?.pop();
-                match (core.unsaved().get(&self.hash), written) {
+                match (shared.unsaved().get(&self.hash), written) {
                     (Some(newer), _) => newer.clone(),
                     (None, Some((_, value))) => SubjectRecord::decode(&value)?,
                     (None, None) => SubjectRecord::default(),
                 }
             }
         };
-        let info = core.info(KeyEntry::decode(value)?, &record);
+        let info = shared.info(KeyEntry::decode(value)?, &record);
         self.record = Some(record);
         Ok(InventoryEntry::Key(info))
     }

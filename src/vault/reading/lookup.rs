@@ -6,7 +6,7 @@ use super::inventory::Inventory;
 use crate::{
     event::{EventId, Generation, KeyId, OwnerChange, StreamName, Subject, Timestamp},
     vault::{
-        InventoryEntry, KeyInfo, Standing, Vault, VaultError,
+        InventoryEntry, KeyInfo, SubjectState, Vault, VaultError,
         records::{entries::KeyEntry, fence::FenceRecord, places},
     },
 };
@@ -16,17 +16,17 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub(crate) fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
-        let core = &self.core();
-        let hash = core.naming.subject(subject);
-        let fence = core.disk.fence(&hash)?;
-        let own = core.own_record(&hash)?;
-        let known = own.is_some() || core.disk.walk(places::keys(&hash)).next().is_some();
+    pub(crate) fn subject_state(&self, subject: &Subject) -> Result<SubjectState, VaultError> {
+        let shared = &self.shared();
+        let hash = shared.naming.subject(subject);
+        let fence = shared.disk.fence(&hash)?;
+        let own = shared.own_record(&hash)?;
+        let known = own.is_some() || shared.disk.walk(places::keys(&hash)).next().is_some();
         let current = own.as_ref().map(|record| record.current);
         let current = current.or_else(|| known.then(|| fence.next_generation()));
-        Ok(Standing {
+        Ok(SubjectState {
             current: current.filter(|_| !fence.closed),
-            epochs: own.map(|record| record.epochs).unwrap_or_default(),
+            tenures: own.map(|record| record.tenures).unwrap_or_default(),
             fence: (fence != FenceRecord::default()).then(|| fence.public(hash)),
         })
     }
@@ -36,7 +36,7 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub(crate) fn is_closed(&self, subject: &Subject) -> Result<bool, VaultError> {
-        Ok(self.core().closed(subject)?.is_some())
+        Ok(self.shared().closed(subject)?.is_some())
     }
 
     /// Whether a change that an event states counts for its stream's subject, or did.
@@ -49,9 +49,9 @@ impl Vault {
         event: EventId,
         change: &OwnerChange,
     ) -> Result<bool, VaultError> {
-        let core = self.core();
-        let record = core.own_record(&core.naming.subject(dependent))?;
-        let change = core.naming.change(change);
+        let shared = self.shared();
+        let record = shared.own_record(&shared.naming.subject(dependent))?;
+        let change = shared.naming.change(change);
         Ok(record.is_some_and(|record| record.has_stated(event, &change)))
     }
 
@@ -64,8 +64,8 @@ impl Vault {
         subject: &Subject,
         generation: Generation,
     ) -> Result<Option<Timestamp>, VaultError> {
-        let core = self.core();
-        let record = core.own_record(&core.naming.subject(subject))?;
+        let shared = self.shared();
+        let record = shared.own_record(&shared.naming.subject(subject))?;
         let mut began = record.into_iter().flat_map(|record| record.began);
         Ok(began.find(|(began, _)| *began > generation).map(|(_, at)| at))
     }
@@ -75,8 +75,8 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub(crate) fn has_owner(&self, subject: &Subject) -> Result<bool, VaultError> {
-        let core = self.core();
-        let record = core.own_record(&core.naming.subject(subject))?;
+        let shared = self.shared();
+        let record = shared.own_record(&shared.naming.subject(subject))?;
         Ok(record.is_some_and(|record| record.is_owned()))
     }
 
@@ -86,21 +86,21 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub(crate) fn lost_its_owners(&self, subject: &Subject) -> Result<bool, VaultError> {
-        let core = self.core();
-        if !core.fenced(subject)?.ever {
+        let shared = self.shared();
+        if !shared.fenced(subject)?.ever {
             return Ok(false);
         }
         Ok(!self.has_owner(subject)?)
     }
 
     /// The subjects that ever named this one as an owner, in claims that were withdrawn, too:
-    /// their standing says what counts.
+    /// their state says what counts.
     ///
     /// # Errors
     /// Storage errors.
     pub(crate) fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
-        let core = &self.core();
-        core.dependents(&core.naming.subject(owner))
+        let shared = &self.shared();
+        shared.dependents(&shared.naming.subject(owner))
     }
 
     /// The living keys of a subject, in all streams.
@@ -108,19 +108,19 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub(crate) fn keys_of(&self, subject: &Subject) -> Result<Vec<KeyInfo>, VaultError> {
-        let core = &self.core();
-        let hash = core.naming.subject(subject);
-        let record = core.own_record(&hash)?.unwrap_or_default();
-        let keys = core.disk.walk(places::keys(&hash));
-        keys.map(|found| Ok(core.info(KeyEntry::decode(&found?.1)?, &record))).collect()
+        let shared = &self.shared();
+        let hash = shared.naming.subject(subject);
+        let record = shared.own_record(&hash)?.unwrap_or_default();
+        let keys = shared.disk.walk(places::keys(&hash));
+        keys.map(|found| Ok(shared.info(KeyEntry::decode(&found?.1)?, &record))).collect()
     }
 
     /// What may be told of the living key with this id.
     pub(crate) fn key_info(&self, id: KeyId) -> Result<Option<KeyInfo>, VaultError> {
-        let core = &self.core();
-        let Some(entry) = core.find(id)? else { return Ok(None) };
-        let record = core.own_record(&core.naming.subject(&entry.subject))?.unwrap_or_default();
-        Ok(Some(core.info(entry, &record)))
+        let shared = &self.shared();
+        let Some(entry) = shared.find(id)? else { return Ok(None) };
+        let record = shared.own_record(&shared.naming.subject(&entry.subject))?.unwrap_or_default();
+        Ok(Some(shared.info(entry, &record)))
     }
 
     /// Whether this vault had the era in which a key of this id was made. If not, the vault was restored from
@@ -129,7 +129,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Damaged`] where the eras cannot be read.
     pub(crate) fn knows_era_of(&self, id: KeyId) -> Result<bool, VaultError> {
-        Ok(self.core().naming.hint(id)?.is_some())
+        Ok(self.shared().naming.hint(id)?.is_some())
     }
 
     /// Whether a key of this id, living or dead, may be one of a stream's. Of another stream's key, "yes" comes out
@@ -138,18 +138,18 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Damaged`] where the eras cannot be read.
     pub(crate) fn may_be_key_of(&self, id: KeyId, stream: &StreamName) -> Result<bool, VaultError> {
-        self.core().naming.may_be_key_of(id, stream)
+        self.shared().naming.may_be_key_of(id, stream)
     }
 
     /// Walks over every living key and every fence, in the order of places, in constant memory.
     pub(crate) fn inventory(
         &self,
     ) -> impl Iterator<Item = Result<InventoryEntry, VaultError>> + Send + use<> {
-        Inventory::new(Arc::clone(self.core()))
+        Inventory::new(Arc::clone(self.shared()))
     }
 
     /// Returns the subject's keyed pseudonym, as fences carry it.
     pub(crate) fn pseudonym(&self, subject: &Subject) -> [u8; 16] {
-        self.core().naming.subject(subject)
+        self.shared().naming.subject(subject)
     }
 }

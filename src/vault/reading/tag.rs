@@ -22,7 +22,7 @@ impl Vault {
     /// The tag of an event with these tokens and this associated data.
     pub(crate) fn tag(&self, associated: &[u8], tokens: &[Token]) -> Result<EventTag, VaultError> {
         let vault = self.id();
-        self.core().naming.eras.with_current(|keys| {
+        self.shared().naming.eras.with_current(|keys| {
             EventTag::new(&keys.tags, vault.0.as_bytes(), keys.era, associated, tokens)
         })
     }
@@ -31,7 +31,7 @@ impl Vault {
     /// event.
     pub(crate) fn tag_holes(&self, said: &[u8]) -> Result<EventTag, VaultError> {
         let vault = self.id();
-        self.core().naming.eras.with_current(|keys| {
+        self.shared().naming.eras.with_current(|keys| {
             EventTag::new(&keys.holes, vault.0.as_bytes(), keys.era, said, &[])
         })
     }
@@ -55,7 +55,7 @@ impl Vault {
     ) -> Result<Tagged, VaultError> {
         // Whoever found a backup can make tags of its eras for ever, but no event of such an era has a key that is
         // newer.
-        let eras = &self.core().naming.eras;
+        let eras = &self.shared().naming.eras;
         for token in tokens {
             if self.wrote(tag) && eras.is_before(tag.era(), token.key_id().era())? {
                 return Ok(Tagged::Forged);
@@ -72,7 +72,7 @@ impl Vault {
         if !self.wrote(tag) {
             return Ok(Tagged::OtherVault);
         }
-        Ok(match self.core().naming.eras.with(tag.era(), covers)? {
+        Ok(match self.shared().naming.eras.with(tag.era(), covers)? {
             Some(true) => Tagged::Ours,
             Some(false) => Tagged::Forged,
             None => Tagged::UnknownEra,

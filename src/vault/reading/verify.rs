@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use crate::{
     event::{ErasureId, EventId, Generation, KeyId, StreamName, Subject},
     vault::{
-        Epoch, Vault, VaultError,
+        Tenure, Vault, VaultError,
         records::{
             disk::stem,
             entries::{KeyEntry, SubjectRecord},
             fence::FenceRecord,
-            notes,
+            memos,
             places::{self, Hash},
         },
-        shared::Core,
+        shared::Shared,
         tree::{Flaw, Place, Seen, Walked},
     },
 };
@@ -118,11 +118,11 @@ impl Vault {
         tell: &mut dyn FnMut(Trouble),
         at: &mut dyn FnMut(f64),
     ) -> Result<Judged, VaultError> {
-        let core = self.core();
+        let shared = self.shared();
         let fences = places::all_fences();
-        let fences = core.disk.tree().range(&fences.start, &fences.end, 1);
+        let fences = shared.disk.tree().range(&fences.start, &fences.end, 1);
         let mut judge = Judge {
-            core,
+            shared,
             tell,
             at,
             judged: Judged::default(),
@@ -131,7 +131,7 @@ impl Vault {
             ids: Vec::new(),
             no_fences: fences.is_ok_and(|found| found.is_empty()),
         };
-        let walked = core.disk.tree().verify(repair, &mut |seen| match seen {
+        let walked = shared.disk.tree().verify(repair, &mut |seen| match seen {
             Seen::Value(place, value) => judge.value(place, value),
             Seen::Flaw(flaw) => (judge.tell)(Trouble::Flaw(flaw)),
         })?;
@@ -149,7 +149,7 @@ struct Current {
 }
 
 struct Judge<'a> {
-    core: &'a Core,
+    shared: &'a Shared,
     tell: &'a mut dyn FnMut(Trouble),
     at: &'a mut dyn FnMut(f64),
     judged: Judged,
@@ -171,8 +171,8 @@ impl Judge<'_> {
             places::Kind::Fence => self.in_parts(place, Self::fence),
             places::Kind::Note => {
                 self.in_parts(place, |_, _| {});
-                if let Err(error) = notes::refuse_newer(place, value) {
-                    self.odd_value(place, error.to_string());
+                if let Err(error) = memos::refuse_newer(place, value) {
+                    self.odd_value(place, crate::words::chain(&error));
                 }
             }
             places::Kind::Odd => {
@@ -220,14 +220,16 @@ impl Judge<'_> {
     }
 
     fn record(&mut self, hash: &Hash) {
-        let record = match self.core.own_record(hash) {
+        let record = match self.shared.own_record(hash) {
             Ok(Some(record)) => record,
             Ok(None) => return,
-            Err(error) => return self.odd_value(&places::record(hash), error.to_string()),
+            Err(error) => {
+                return self.odd_value(&places::record(hash), crate::words::chain(&error));
+            }
         };
         self.of(hash).highest = Some(record.highest);
-        let ascending = record.epochs.windows(2).all(|pair| pair[0].from < pair[1].from);
-        let begun = record.epochs.iter().all(|epoch| epoch.from <= record.highest);
+        let ascending = record.tenures.windows(2).all(|pair| pair[0].from < pair[1].from);
+        let begun = record.tenures.iter().all(|tenure| tenure.from <= record.highest);
         if !ascending || !begun || record.current > record.highest {
             let why = "its generations do not follow each other";
             (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
@@ -239,7 +241,8 @@ impl Judge<'_> {
         let mut named: Vec<&Subject> = record.noted_with().collect();
         named.sort_unstable();
         named.dedup();
-        let mut claims: Vec<EventId> = record.epochs.iter().flat_map(Epoch::open_claims).collect();
+        let mut claims: Vec<EventId> =
+            record.tenures.iter().flat_map(Tenure::open_claims).collect();
         claims.sort_unstable();
         claims.dedup();
         if named.is_empty() && claims.is_empty() {
@@ -247,14 +250,14 @@ impl Judge<'_> {
         }
         let Some(subject) = self.name_of(hash, &named) else { return };
         for event in claims {
-            let note = self.core.caller_claim(event);
-            let by_caller = self.beside(note).is_some_and(|note| note.is_some());
+            let memo = self.shared.caller_claim(event);
+            let by_caller = self.beside(memo).is_some_and(|memo| memo.is_some());
             (self.tell)(Trouble::Unsettled { subject: subject.clone(), event, by_caller });
         }
         for owner in named {
             self.judged.owners += 1;
-            let whose = self.core.naming.subject(owner);
-            let noted = self.core.disk.tree().get(&places::dependent(&whose, hash));
+            let whose = self.shared.naming.subject(owner);
+            let noted = self.shared.disk.tree().get(&places::dependent(&whose, hash));
             if let Some(None) = self.beside(noted) {
                 let (subject, owner) = (subject.clone(), owner.clone());
                 (self.tell)(Trouble::EdgeMissing { subject, owner });
@@ -268,8 +271,8 @@ impl Judge<'_> {
     /// A record does not say whose it is: its keys do, and so do the lists of its owners.
     fn name_of(&mut self, hash: &Hash, owners: &[&Subject]) -> Option<Subject> {
         for owner in owners {
-            let place = places::dependent(&self.core.naming.subject(owner), hash);
-            let name = self.core.disk.tree().get(&place);
+            let place = places::dependent(&self.shared.naming.subject(owner), hash);
+            let name = self.shared.disk.tree().get(&place);
             if let Some(Some(name)) = self.beside(name)
                 && let Some(name) = std::str::from_utf8(&name).ok()
                 && let Ok(subject) = Subject::new(name)
@@ -278,7 +281,7 @@ impl Judge<'_> {
             }
         }
         let keys = places::keys(hash);
-        let key = self.core.disk.tree().range(&keys.start, &keys.end, 1);
+        let key = self.shared.disk.tree().range(&keys.start, &keys.end, 1);
         let first = self.beside(key).and_then(|mut found| found.pop());
         let entry = first.and_then(|(_, value)| KeyEntry::decode(&value).ok());
         if entry.is_none() {
@@ -293,12 +296,12 @@ impl Judge<'_> {
         if self.no_fences {
             return false;
         }
-        let fence = self.core.disk.fence(hash);
+        let fence = self.shared.disk.fence(hash);
         if !self.beside(fence).is_some_and(|fence| fence.closed) {
             return false;
         }
         let range = places::subject_range(hash);
-        let left = self.core.disk.tree().range(&range.start, &range.end, 1);
+        let left = self.shared.disk.tree().range(&range.start, &range.end, 1);
         self.beside(left).is_some_and(|left| left.is_empty())
     }
 
@@ -306,12 +309,12 @@ impl Judge<'_> {
         self.judged.keys += 1;
         let entry = match KeyEntry::decode(value) {
             Ok(entry) => entry,
-            Err(error) => return self.odd_value(place, error.to_string()),
+            Err(error) => return self.odd_value(place, crate::words::chain(&error)),
         };
-        let core = self.core;
+        let shared = self.shared;
         let hash = places::hash_of(place).unwrap_or_default();
         let mut troubles = Vec::new();
-        if entry.place(&core.naming) != place || !core.naming.leads_to(entry.id, place) {
+        if entry.place(&shared.naming) != place || !shared.naming.leads_to(entry.id, place) {
             troubles.push(KeyTrouble::Misplaced);
         }
         // Only keys whose places begin alike, as far as an id tells, can have the same id.
@@ -347,7 +350,7 @@ impl Judge<'_> {
             let fence = if self.no_fences {
                 FenceRecord::default()
             } else {
-                let fence = self.core.disk.fence(hash);
+                let fence = self.shared.disk.fence(hash);
                 self.beside(fence)?
             };
             self.of(hash).fence = Some(fence);
@@ -362,14 +365,14 @@ impl Judge<'_> {
         let Some(subject) = name else {
             return self.odd_value(place, "it is not a subject's name".to_owned());
         };
-        let hash = self.core.naming.subject(&subject);
+        let hash = self.shared.naming.subject(&subject);
         if places::dependent(&owner, &hash) != place {
             return self.odd_value(place, "it is the name of another subject".to_owned());
         }
-        let record = self.core.own_record(&hash);
+        let record = self.shared.own_record(&hash);
         let Some(record) = self.beside(record) else { return };
         let names = |record: &SubjectRecord| {
-            record.noted_with().any(|named| self.core.naming.subject(named) == owner)
+            record.noted_with().any(|named| self.shared.naming.subject(named) == owner)
         };
         if !record.as_ref().is_some_and(names) {
             (self.tell)(Trouble::EdgeStale { subject, owner });
@@ -378,9 +381,9 @@ impl Judge<'_> {
 
     fn fence(&mut self, hash: &Hash) {
         self.judged.fences += 1;
-        let fence = match self.core.disk.fence(hash) {
+        let fence = match self.shared.disk.fence(hash) {
             Ok(fence) => fence,
-            Err(error) => return self.odd_value(&places::fence(hash), error.to_string()),
+            Err(error) => return self.odd_value(&places::fence(hash), crate::words::chain(&error)),
         };
         let apart = fence.dead.windows(2).all(|pair| pair[0].1 < pair[1].0);
         if !apart || fence.dead.iter().any(|(from, to, _)| from > to) {
@@ -396,7 +399,7 @@ impl Judge<'_> {
             (self.tell)(Trouble::Contradiction { pseudonym: *hash, why });
         }
         for (_, id) in fence.left() {
-            let found = self.core.find(id);
+            let found = self.shared.find(id);
             if let Some(None) = self.beside(found) {
                 (self.tell)(Trouble::SparedMissing(id));
             }

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     eras::{EraKeys, Eras},
-    notes,
+    memos,
     places::LAST_GENERATION,
     wire::{Reader, Writer},
 };
@@ -16,7 +16,7 @@ use crate::vault::backup::VerifiedBackup;
 use crate::{
     crypto::{BLOB_OVERHEAD, Cipher, SECRET_BYTES, Secret, random_secret},
     event::{ERA_BYTES, Era, ErasureId, Generation, KeyId},
-    vault::{NoteKind, Taken, VaultError, Verdict},
+    vault::{Decision, MemoKind, Taken, VaultError},
 };
 
 const VERSION: u8 = 1;
@@ -28,16 +28,16 @@ const STEP: usize = 256;
 
 #[cfg(feature = "backup")]
 impl VerifiedBackup {
-    /// As [`Vault::open_verdict`] of the vault that this will be.
+    /// As [`Vault::open_decision`] of the vault that this will be.
     ///
     /// # Errors
-    /// As of [`Vault::open_verdict`].
-    pub(crate) fn open_verdict(
+    /// As of [`Vault::open_decision`].
+    pub(crate) fn open_decision(
         &self,
         erasure: ErasureId,
         associated: &[u8],
         sealed: &[u8],
-    ) -> Result<Option<Verdict>, VaultError> {
+    ) -> Result<Option<Decision>, VaultError> {
         open_by(self.eras(), erasure, associated, sealed)
     }
 }
@@ -74,7 +74,7 @@ pub(in crate::vault) fn open_by(
     erasure: ErasureId,
     associated: &[u8],
     bytes: &[u8],
-) -> Result<Option<Verdict>, VaultError> {
+) -> Result<Option<Decision>, VaultError> {
     let plain = unseal(eras, associated, bytes);
     plain.map(|plain| decode(erasure, &plain)).transpose()
 }
@@ -92,11 +92,11 @@ fn unseal(eras: &Eras, associated: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<
     Cipher::new(&key).open_blob(associated, sealed)
 }
 
-pub(in crate::vault) fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
+pub(in crate::vault) fn encode(decision: &Decision) -> Zeroizing<Vec<u8>> {
     let size = |taken: &Taken| 25 + 8 * taken.dead.len() + 24 * taken.spared.len();
-    let taken = in_order(&verdict.taken);
+    let taken = in_order(&decision.taken);
     let room: usize = taken.iter().map(size).sum();
-    let mut to = Writer::new(STEP + 16 + room + verdict.note.len());
+    let mut to = Writer::new(STEP + 16 + room + decision.record.len());
     to.u8(VERSION);
     to.count(taken.len());
     for taken in &taken {
@@ -117,12 +117,12 @@ pub(in crate::vault) fn encode(verdict: &Verdict) -> Zeroizing<Vec<u8>> {
             to.bytes(&id.0);
         }
     }
-    let note = match verdict.note.as_slice() {
+    let record = match decision.record.as_slice() {
         [] => Zeroizing::default(),
-        note => notes::stored(note),
+        record => memos::stored(record),
     };
-    to.count(note.len());
-    to.bytes(&note);
+    to.count(record.len());
+    to.bytes(&record);
     to.fill(STEP);
     to.done()
 }
@@ -144,7 +144,7 @@ fn in_order(taken: &[Taken]) -> Vec<Taken> {
     taken
 }
 
-pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdict, VaultError> {
+pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Decision, VaultError> {
     let mut from = Reader::new("an announcement", bytes);
     from.version(VERSION)?;
     let mut taken: Vec<Taken> = Vec::new();
@@ -193,23 +193,23 @@ pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Verdi
         });
     }
     let length = usize::try_from(from.u32()?).map_err(|_| from.odd())?;
-    let note = match from.bytes(length)? {
+    let record = match from.bytes(length)? {
         [] => Vec::new(),
-        note => notes::content(NoteKind::Erasure, note)?.to_vec(),
+        record => memos::content(MemoKind::Erasure, record)?.to_vec(),
     };
     from.end_filled()?;
-    Ok(Verdict { erasure, taken, note })
+    Ok(Decision { erasure, taken, record })
 }
 
 #[cfg(test)]
-impl Verdict {
+impl Decision {
     /// What is sealed of it.
     pub(crate) fn plaintext(&self) -> Zeroizing<Vec<u8>> {
         encode(self)
     }
 }
 
-/// Seals as [`Vault::seal_verdict`] does, under fixed keys and nonces, for the vectors of
+/// Seals as [`Vault::seal_decision`] does, under fixed keys and nonces, for the vectors of
 /// `docs/format.md`: for eras with these names and secrets.
 #[cfg(test)]
 pub(crate) fn seal_as_vector(eras: &[(Era, [u8; 32])], associated: &[u8], plain: &[u8]) -> Vec<u8> {
@@ -230,14 +230,14 @@ pub(crate) fn seal_as_vector(eras: &[(Era, [u8; 32])], associated: &[u8], plain:
     sealed
 }
 
-/// Opens as [`Vault::open_verdict`] does, with these eras.
+/// Opens as [`Vault::open_decision`] does, with these eras.
 #[cfg(test)]
 pub(crate) fn open_vector(
     eras: &[(Era, [u8; 32])],
     erasure: ErasureId,
     associated: &[u8],
     sealed: &[u8],
-) -> Result<Option<Verdict>, VaultError> {
+) -> Result<Option<Decision>, VaultError> {
     let keys = |(era, secret): &(Era, _)| EraKeys::new(*era, 1, &Secret::copy_of(secret));
     open_by(&Eras::over(eras.iter().map(keys).collect()), erasure, associated, sealed)
 }
@@ -272,13 +272,13 @@ mod tests {
             let sealed =
                 crate::crypto::base64url::decode(line["sealed"].as_str().unwrap()).unwrap();
             let associated = bytes(&vector["associated"]);
-            let verdict = open_by(&era(1), erasure, &associated, &sealed).unwrap().unwrap();
+            let decision = open_by(&era(1), erasure, &associated, &sealed).unwrap().unwrap();
             // The first is sealed for an earlier era as well.
             let earlier = open_by(&era(0), erasure, &associated, &sealed).unwrap();
-            assert_eq!(earlier, (n == 0).then(|| verdict.clone()));
-            assert_eq!(*encode(&verdict), bytes(&vector["plaintext"]));
-            assert_eq!(verdict.note, opened["record"].as_str().unwrap().as_bytes());
-            for (taken, wanted) in verdict.taken.iter().zip(opened["taken"].as_array().unwrap()) {
+            assert_eq!(earlier, (n == 0).then(|| decision.clone()));
+            assert_eq!(*encode(&decision), bytes(&vector["plaintext"]));
+            assert_eq!(decision.record, opened["record"].as_str().unwrap().as_bytes());
+            for (taken, wanted) in decision.taken.iter().zip(opened["taken"].as_array().unwrap()) {
                 assert_eq!(taken.pseudonym.as_slice(), bytes(&wanted["pseudonym"]));
                 assert_eq!(wanted["whole"], taken.whole);
                 assert_eq!(wanted["closed"], taken.closed);
@@ -295,7 +295,7 @@ mod tests {
 
     /// No text that was changed is misread; each is refused.
     #[test]
-    fn no_bit_and_no_byte_of_a_verdict_is_passed_over() {
+    fn no_bit_and_no_byte_of_a_decision_is_passed_over() {
         let taken = |from, to| Taken {
             pseudonym: [7; 16],
             dead: vec![(Generation(from), Generation(to))],
@@ -304,15 +304,18 @@ mod tests {
             closed: true,
         };
         let erasure = ErasureId::now();
-        let verdict = |taken| Verdict { erasure, taken: vec![taken], note: b"note".to_vec() };
-        let good = encode(&verdict(taken(1, 3)));
-        assert_eq!(decode(erasure, &good).unwrap(), verdict(taken(1, 3)));
+        let decision = |taken| Decision { erasure, taken: vec![taken], record: b"memo".to_vec() };
+        let good = encode(&decision(taken(1, 3)));
+        assert_eq!(decode(erasure, &good).unwrap(), decision(taken(1, 3)));
         let end = 5 + 21 + 8 + 4 + 5;
         for length in 0..end {
             assert!(decode(erasure, &good[..length]).is_err(), "truncated to {length}");
         }
         for (from, to) in [(0, 1), (3, 2), (1, LAST_GENERATION + 1), (1, u32::MAX)] {
-            assert!(decode(erasure, &encode(&verdict(taken(from, to)))).is_err(), "{from} to {to}");
+            assert!(
+                decode(erasure, &encode(&decision(taken(from, to)))).is_err(),
+                "{from} to {to}"
+            );
         }
         let mut newer = good.to_vec();
         newer[0] = 2;
@@ -320,7 +323,7 @@ mod tests {
         // Spared keys: at least one, each once, in order, of a generation that there can be.
         let sparing = |keys: &[(u32, u8)]| {
             let spared = keys.iter().map(|(at, id)| (Generation(*at), KeyId([*id; 20]))).collect();
-            verdict(Taken { spared, ..taken(1, 3) })
+            decision(Taken { spared, ..taken(1, 3) })
         };
         let list = sparing(&[(1, 1), (2, 1)]);
         let bytes = encode(&list);
@@ -328,7 +331,7 @@ mod tests {
         for length in 0..end + 4 + 2 * 24 {
             assert!(decode(erasure, &bytes[..length]).is_err(), "truncated to {length}");
         }
-        // Whatever bit is changed, it is refused, or is another verdict.
+        // Whatever bit is changed, it is refused, or is another decision.
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
@@ -369,9 +372,9 @@ mod tests {
     #[test]
     fn what_an_announcement_takes_has_one_spelling() {
         let erasure = ErasureId::now();
-        let verdict = |taken| Verdict { erasure, taken, note: Vec::new() };
-        let one = encode(&verdict(vec![taken(1, &[(1, 3), (5, 6)]), taken(2, &[(7, 7)])]));
-        let other = encode(&verdict(vec![
+        let decision = |taken| Decision { erasure, taken, record: Vec::new() };
+        let one = encode(&decision(vec![taken(1, &[(1, 3), (5, 6)]), taken(2, &[(7, 7)])]));
+        let other = encode(&decision(vec![
             taken(2, &[(7, 7)]),
             taken(1, &[(5, 5), (2, 3), (6, 6), (1, 2)]),
         ]));
@@ -400,7 +403,7 @@ mod tests {
             assert!(spelled(&odd).is_err(), "{odd:?}");
         }
         // Whoever takes all takes something.
-        let mut all = encode(&verdict(vec![taken(1, &[])]));
+        let mut all = encode(&decision(vec![taken(1, &[])]));
         assert!(decode(erasure, &all).is_ok());
         all[21] = WHOLE;
         assert!(decode(erasure, &all).is_err());
@@ -409,14 +412,14 @@ mod tests {
     #[test]
     fn the_length_of_an_announcement_tells_little_and_what_fills_it_is_nothing() {
         let erasure = ErasureId::now();
-        let verdict = |subjects: u8, note: &[u8]| {
+        let decision = |subjects: u8, memo: &[u8]| {
             let taken = (0..subjects).map(|subject| taken(subject, &[(1, 1)])).collect();
-            Verdict { erasure, taken, note: note.to_vec() }
+            Decision { erasure, taken, record: memo.to_vec() }
         };
-        let lengths = (0..40).map(|subjects| encode(&verdict(subjects, b"ticket 4711")).len());
+        let lengths = (0..40).map(|subjects| encode(&decision(subjects, b"ticket 4711")).len());
         let lengths: BTreeSet<_> = lengths.collect();
         assert_eq!(lengths.into_iter().collect::<Vec<_>>(), [256, 512, 768, 1024, 1280]);
-        let plain = encode(&verdict(1, b"ticket 4711"));
+        let plain = encode(&decision(1, b"ticket 4711"));
         let end = 5 + 29 + 4 + 12;
         for at in end..plain.len() {
             let mut changed = plain.to_vec();
@@ -426,7 +429,7 @@ mod tests {
         for length in [end, end + 1, plain.len() + 1000] {
             let mut filled = plain.to_vec();
             filled.resize(length, 0);
-            assert_eq!(decode(erasure, &filled).unwrap(), verdict(1, b"ticket 4711"));
+            assert_eq!(decode(erasure, &filled).unwrap(), decision(1, b"ticket 4711"));
         }
     }
 
@@ -435,7 +438,7 @@ mod tests {
     fn what_could_not_be_read_again_is_not_sealed() {
         let vault = Vault::in_memory().unwrap();
         let taken = vec![taken(1, &[(1, 1)]), taken(1, &[(2, 2)])];
-        let verdict = Verdict { erasure: ErasureId::now(), taken, note: Vec::new() };
-        assert!(matches!(vault.seal_verdict(&verdict, b""), Err(VaultError::Damaged(_))));
+        let decision = Decision { erasure: ErasureId::now(), taken, record: Vec::new() };
+        assert!(matches!(vault.seal_decision(&decision, b""), Err(VaultError::Damaged(_))));
     }
 }

@@ -4,7 +4,7 @@
 //! that the file is gone. So an erasure, at whatever moment it comes, can name every backup that
 //! still holds what it destroyed.
 //!
-//! An entry is a note: a JSON object with these members, all of them and in this order.
+//! An entry is a memo: a JSON object with these members, all of them and in this order.
 //!
 //! | member | what |
 //! | --- | --- |
@@ -22,10 +22,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{disk::Disk, notes, places};
+use super::{disk::Disk, memos, places};
 use crate::{
     event::{Era, Timestamp},
-    vault::{NoteKind, Vault, VaultError, tree::Value},
+    vault::{MemoKind, Vault, VaultError, tree::Value},
 };
 
 /// The identity of one backup: a version 7 UUID.
@@ -110,16 +110,16 @@ impl Backup {
         !matches!(self.state(at), BackupState::Retired | BackupState::Expired)
     }
 
-    pub(in crate::vault) fn to_note(&self) -> Result<Value, VaultError> {
-        notes::to_json(self)
+    pub(in crate::vault) fn to_memo(&self) -> Result<Value, VaultError> {
+        memos::to_json(self)
     }
 }
 
 /// All entries.
 pub(in crate::vault) fn entries(disk: &Disk) -> Result<Vec<Backup>, VaultError> {
-    let kind = NoteKind::Backup;
-    let entries = disk.wholes(places::notes(kind))?.into_iter();
-    entries.map(|(_, note)| notes::from_json(kind, notes::content(kind, &note)?)).collect()
+    let kind = MemoKind::Backup;
+    let entries = disk.wholes(places::memos(kind))?.into_iter();
+    entries.map(|(_, memo)| memos::from_json(kind, memos::content(kind, &memo)?)).collect()
 }
 
 impl Vault {
@@ -128,7 +128,7 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub fn backups(&self) -> Result<Vec<Backup>, VaultError> {
-        let mut backups = entries(&self.core().disk)?;
+        let mut backups = entries(&self.shared().disk)?;
         backups.sort_by_key(|backup| backup.backup);
         Ok(backups)
     }
@@ -157,7 +157,7 @@ impl Vault {
         };
         if backup.retired.is_none() {
             backup.retired = Some(Timestamp::now());
-            self.put_note(NoteKind::Backup, *id.0.as_bytes(), &backup.to_note()?).await?;
+            self.put_memo(MemoKind::Backup, *id.0.as_bytes(), &backup.to_memo()?).await?;
         }
         Ok(Some(backup))
     }

@@ -1,4 +1,4 @@
-//! What claims do to a subject's epochs.
+//! What claims do to a subject's tenures.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,16 +8,16 @@ use super::{
 };
 use crate::{
     event::{EventId, Generation, OwnerChange, Subject},
-    vault::{Claim, Epoch, Owner, VaultError},
+    vault::{Claim, Owner, Tenure, VaultError},
 };
 
 impl SubjectRecord {
     /// The event that must be settled before the generation of new keys is known.
     pub(in crate::vault) fn open_generation(&self) -> Option<EventId> {
-        self.epochs.iter().find_map(|epoch| epoch.unsettled)
+        self.tenures.iter().find_map(|tenure| tenure.unsettled)
     }
 
-    /// Notes a claim. `together`: the events of the claims that come with it; `first`: the first
+    /// Memos a claim. `together`: the events of the claims that come with it; `first`: the first
     /// generation that is not dead. The same claim again changes nothing and has the same answer.
     /// Another claim under an id that counts already is a claim like any other: what the store
     /// holds under that id will decide.
@@ -36,9 +36,9 @@ impl SubjectRecord {
             return Ok(known.begun.filter(|_| claim.change.begins_generation()));
         }
         let stranger = |event: &EventId| !together.contains(event);
-        let mut open = self.epochs.iter().filter_map(|epoch| epoch.unsettled).find(stranger);
+        let mut open = self.tenures.iter().filter_map(|tenure| tenure.unsettled).find(stranger);
         if open.is_none() && claim.change.begins_generation() {
-            let last = self.epochs.last().into_iter().flat_map(|epoch| &epoch.owners);
+            let last = self.tenures.last().into_iter().flat_map(|tenure| &tenure.owners);
             open = last.filter_map(|owner| owner.unsettled).find(stranger);
         }
         if let Some(event) = open {
@@ -51,20 +51,20 @@ impl SubjectRecord {
                 Ok(None)
             }
             OwnerChange::Remove(owner) => {
-                let epoch = self.pending(claim, first)?;
-                epoch.owners.retain(|other| other.subject.as_ref() != Some(owner));
-                Ok(Some(epoch.from))
+                let tenure = self.pending(claim, first)?;
+                tenure.owners.retain(|other| other.subject.as_ref() != Some(owner));
+                Ok(Some(tenure.from))
             }
             OwnerChange::Replace(owner) => {
-                let epoch = self.pending(claim, first)?;
-                epoch.owners = vec![stated(owner, claim.event)];
-                epoch.any = claim.any;
-                Ok(Some(epoch.from))
+                let tenure = self.pending(claim, first)?;
+                tenure.owners = vec![stated(owner, claim.event)];
+                tenure.any = claim.any;
+                Ok(Some(tenure.from))
             }
         }
     }
 
-    /// Notes what the claim's event states. Two events of one id cannot both be open: they would
+    /// Memos what the claim's event states. Two events of one id cannot both be open: they would
     /// be settled as one.
     fn state(&mut self, claim: &Claim, change: Hash, content: Hash) -> Result<(), VaultError> {
         let (event, content) = (claim.event, Some(content));
@@ -107,61 +107,61 @@ impl SubjectRecord {
     fn add(&mut self, owner: &Subject, claim: &Claim, first: Generation) {
         let names = |other: &Owner| other.subject.as_ref() == Some(owner);
         let known = |other: &Owner| names(other) && other.unsettled == Some(claim.event);
-        if self.epochs.iter().flat_map(|epoch| &epoch.owners).any(known) {
+        if self.tenures.iter().flat_map(|tenure| &tenure.owners).any(known) {
             return;
         }
         self.begin_history(claim, first);
-        let Some(epoch) = self.epochs.last_mut() else { return };
+        let Some(tenure) = self.tenures.last_mut() else { return };
         // Who is an owner already is named once more until the claim is settled: it must be known
         // as one that counted, or its retry, after the owner left, would bring them back.
         // A claim that may yet be withdrawn does not change what the others' forgetting means.
-        if epoch.owners.iter().all(|other| other.unsettled == Some(claim.event)) {
-            epoch.any = claim.any;
+        if tenure.owners.iter().all(|other| other.unsettled == Some(claim.event)) {
+            tenure.any = claim.any;
         }
-        epoch.owners.push(stated(owner, claim.event));
+        tenure.owners.push(stated(owner, claim.event));
     }
 
     /// All generations so far had the same owners: none. So the owner whom the first claim names does
     /// not own what was sealed in them, if the claim begins a generation.
     fn begin_history(&mut self, claim: &Claim, first: Generation) {
-        if self.epochs.is_empty() {
+        if self.tenures.is_empty() {
             let (owners, any) = (Vec::new(), claim.any);
-            self.epochs.push(Epoch { from: first, unsettled: None, owners, any });
+            self.tenures.push(Tenure { from: first, unsettled: None, owners, any });
         }
     }
 
-    /// The epoch that the claim's event begins, with the owners before it to start with.
-    fn pending(&mut self, claim: &Claim, first: Generation) -> Result<&mut Epoch, VaultError> {
+    /// The tenure that the claim's event begins, with the owners before it to start with.
+    fn pending(&mut self, claim: &Claim, first: Generation) -> Result<&mut Tenure, VaultError> {
         self.begin_history(claim, first);
-        let known = self.epochs.iter().position(|epoch| epoch.unsettled == Some(claim.event));
+        let known = self.tenures.iter().position(|tenure| tenure.unsettled == Some(claim.event));
         let at = match known {
             Some(at) => at,
             None => {
                 let from = self.begin_generation()?;
-                let owners = self.epochs.last().map(|epoch| epoch.owners.clone());
-                let any = self.epochs.last().map_or(claim.any, |epoch| epoch.any);
-                self.epochs.push(Epoch {
+                let owners = self.tenures.last().map(|tenure| tenure.owners.clone());
+                let any = self.tenures.last().map_or(claim.any, |tenure| tenure.any);
+                self.tenures.push(Tenure {
                     from,
                     unsettled: Some(claim.event),
                     owners: owners.unwrap_or_default(),
                     any,
                 });
-                self.epochs.len() - 1
+                self.tenures.len() - 1
             }
         };
-        Ok(&mut self.epochs[at])
+        Ok(&mut self.tenures[at])
     }
 
     /// The claims of these events count from now on. Returns whether that is news.
     pub(in crate::vault) fn confirm(&mut self, events: &HashSet<EventId>) -> bool {
         let mut begun: HashMap<EventId, Generation> = HashMap::new();
         let mut news = false;
-        for epoch in &mut self.epochs {
-            if let Some(event) = epoch.unsettled.filter(|event| events.contains(event)) {
-                epoch.unsettled = None;
-                begun.insert(event, epoch.from);
+        for tenure in &mut self.tenures {
+            if let Some(event) = tenure.unsettled.filter(|event| events.contains(event)) {
+                tenure.unsettled = None;
+                begun.insert(event, tenure.from);
             }
-            for owner in &mut epoch.owners {
+            for owner in &mut tenure.owners {
                 if owner.unsettled.is_some_and(|event| events.contains(&event)) {
                     owner.unsettled = None;
                     news = true;
@@ -170,7 +170,7 @@ impl SubjectRecord {
             // Who was named twice, by a claim that counted first and one that counts now, is
             // one owner.
             let mut settled: HashSet<Subject> = HashSet::new();
-            epoch.owners.retain(|owner| match &owner.subject {
+            tenure.owners.retain(|owner| match &owner.subject {
                 Some(subject) if owner.unsettled.is_none() => settled.insert(subject.clone()),
                 _ => true,
             });
@@ -194,20 +194,20 @@ impl SubjectRecord {
     /// The claims of these events never counted. Returns whether that is news.
     pub(in crate::vault) fn withdraw(&mut self, events: &HashSet<EventId>) -> bool {
         let ours = |event: Option<EventId>| event.is_some_and(|event| events.contains(&event));
-        let before = (self.epochs.len(), self.mentions());
+        let before = (self.tenures.len(), self.mentions());
         let named: Vec<Subject> = self.owners().cloned().collect();
-        self.epochs.retain(|epoch| !ours(epoch.unsettled));
-        for epoch in &mut self.epochs {
-            epoch.owners.retain(|owner| !ours(owner.unsettled));
+        self.tenures.retain(|tenure| !ours(tenure.unsettled));
+        for tenure in &mut self.tenures {
+            tenure.owners.retain(|owner| !ours(owner.unsettled));
         }
         self.stated.retain(|stated| !(stated.is_open() && events.contains(&stated.event)));
-        let news = before != (self.epochs.len(), self.mentions());
+        let news = before != (self.tenures.len(), self.mentions());
         self.remember(named);
-        if let [only] = self.epochs.as_slice()
+        if let [only] = self.tenures.as_slice()
             && only.owners.is_empty()
             && only.unsettled.is_none()
         {
-            self.epochs.clear();
+            self.tenures.clear();
         }
         news
     }
@@ -227,32 +227,32 @@ impl SubjectRecord {
     /// lives on of the earlier ones.
     pub(in crate::vault) fn begin_again(&mut self) -> Result<(), VaultError> {
         let named = self.owners().cloned().collect();
-        self.epochs.retain(|epoch| epoch.unsettled.is_none());
-        let owners = self.epochs.iter().flat_map(|epoch| &epoch.owners);
+        self.tenures.retain(|tenure| tenure.unsettled.is_none());
+        let owners = self.tenures.iter().flat_map(|tenure| &tenure.owners);
         let open: HashSet<EventId> = owners.filter_map(|owner| owner.unsettled).collect();
         self.stated.retain(|stated| !stated.is_open() || open.contains(&stated.event));
         self.remember(named);
         let begun = self.begin_generation()?;
         self.go_on_with(begun);
         let (from, owners) = (self.current, Vec::new());
-        self.epochs.push(Epoch { from, unsettled: None, owners, any: false });
+        self.tenures.push(Tenure { from, unsettled: None, owners, any: false });
         Ok(())
     }
 
     fn mentions(&self) -> usize {
-        self.epochs.iter().map(|epoch| epoch.owners.len()).sum()
+        self.tenures.iter().map(|tenure| tenure.owners.len()).sum()
     }
 
     /// Whether somebody who is not forgotten owns what is sealed next, as far as that is settled.
     pub(in crate::vault) fn is_owned(&self) -> bool {
-        let last = self.epochs.iter().rfind(|epoch| epoch.unsettled.is_none());
-        let owners = last.into_iter().flat_map(|epoch| &epoch.owners);
+        let last = self.tenures.iter().rfind(|tenure| tenure.unsettled.is_none());
+        let owners = last.into_iter().flat_map(|tenure| &tenure.owners);
         owners.into_iter().any(|owner| owner.subject.is_some() && owner.unsettled.is_none())
     }
 
     /// Everyone who is named as an owner.
     pub(in crate::vault) fn owners(&self) -> impl Iterator<Item = &Subject> {
-        self.epochs.iter().flat_map(|epoch| &epoch.owners).filter_map(|o| o.subject.as_ref())
+        self.tenures.iter().flat_map(|tenure| &tenure.owners).filter_map(|o| o.subject.as_ref())
     }
 
     /// Everyone among whose dependents this subject is noted.
@@ -263,7 +263,7 @@ impl SubjectRecord {
     /// Names someone no longer, but leaves that there was an owner.
     pub(in crate::vault) fn unname(&mut self, is_owner: impl Fn(&Subject) -> bool) {
         self.former.retain(|other| !is_owner(other));
-        for other in self.epochs.iter_mut().flat_map(|epoch| &mut epoch.owners) {
+        for other in self.tenures.iter_mut().flat_map(|tenure| &mut tenure.owners) {
             if other.subject.as_ref().is_some_and(&is_owner) {
                 other.subject = None;
             }

@@ -32,12 +32,12 @@
 //! | 1 | version: 3 |
 //! | 4 | the generation of new keys |
 //! | 4 | the highest generation ever begun |
-//! | list | epochs of its owners: first generation(4), the open claim's event or none, *any*(1), owners: name, the open claim's event or none |
+//! | list | tenures of its owners: first generation(4), the open claim's event or none, *any*(1), owners: name, the open claim's event or none |
 //! | list | what events stated: event(16), open(1), content(16) or zeros, a list of changes: hash(16) each, generation begun(4) or 0 |
 //! | list | names of former owners |
 //! | list | when generations began: generation(4) microseconds(8) |
 //!
-//! An epoch begins when owners change. It has nothing to do with the vault's epoch. A claim is open as long as nobody has
+//! a tenure begins when owners change. A claim is open as long as nobody has
 //! said whether its event is stored; then *content* is not zero. *Content* and *hash* are keyed hashes as `H` is (see
 //! [`super::places`]):
 //!
@@ -59,7 +59,7 @@ use crate::{
         Class, EventId, Generation, KeyId, Layout, PolicyDigest, StreamName, Subject, Timestamp,
     },
     vault::{
-        Epoch, KeyInfo, KeyStanding, Owner, VaultError,
+        KeyInfo, KeyState, Owner, Tenure, VaultError,
         tree::{Place, Value},
     },
 };
@@ -170,9 +170,9 @@ impl KeyEntry {
 
     /// What may be told of it.
     pub(in crate::vault) fn info(self, subject: &SubjectRecord) -> KeyInfo {
-        let (standing, deactivated) = subject.standing(self.generation);
+        let (state, deactivated) = subject.key_state(self.generation);
         KeyInfo {
-            standing,
+            state,
             deactivated,
             owners: subject.owners_of(self.generation),
             id: self.id,
@@ -196,7 +196,7 @@ pub(in crate::vault) struct SubjectRecord {
     pub(in crate::vault) current: Generation,
     /// The highest generation ever begun, by claims that came to nothing, too.
     pub(in crate::vault) highest: Generation,
-    pub(in crate::vault) epochs: Vec<Epoch>,
+    pub(in crate::vault) tenures: Vec<Tenure>,
     /// The events that claimed something, open or counted. Those that count are kept so that an
     /// old append that is tried again does not change the owners again.
     pub(in crate::vault) stated: Vec<Stated>,
@@ -222,7 +222,7 @@ impl SubjectRecord {
         Self {
             current,
             highest: current,
-            epochs: Vec::new(),
+            tenures: Vec::new(),
             stated: Vec::new(),
             former: Vec::new(),
             began: Vec::new(),
@@ -239,25 +239,25 @@ impl SubjectRecord {
 
     /// How the living keys of a generation stand, and since when they no longer seal, where that
     /// is known. The fence has no say: where it keeps new keys out, the current generation is dead.
-    pub(in crate::vault) fn standing(
+    pub(in crate::vault) fn key_state(
         &self,
         generation: Generation,
-    ) -> (KeyStanding, Option<Timestamp>) {
-        let pending = |epoch: &Epoch| epoch.unsettled.is_some() && epoch.from == generation;
+    ) -> (KeyState, Option<Timestamp>) {
+        let pending = |tenure: &Tenure| tenure.unsettled.is_some() && tenure.from == generation;
         if generation == self.current {
-            (KeyStanding::Active, None)
-        } else if self.epochs.iter().any(pending) {
-            (KeyStanding::PreActivation, None)
+            (KeyState::Active, None)
+        } else if self.tenures.iter().any(pending) {
+            (KeyState::PreActivation, None)
         } else {
             let next = self.began.iter().find(|(began, _)| *began > generation);
-            (KeyStanding::Deactivated, next.map(|(_, at)| *at))
+            (KeyState::Deactivated, next.map(|(_, at)| *at))
         }
     }
 
     /// Those on whom what a generation sealed depends.
     pub(in crate::vault) fn owners_of(&self, generation: Generation) -> Vec<Subject> {
-        let epoch = self.epochs.iter().rfind(|epoch| epoch.from <= generation);
-        let owners = epoch.into_iter().flat_map(|epoch| &epoch.owners);
+        let tenure = self.tenures.iter().rfind(|tenure| tenure.from <= generation);
+        let owners = tenure.into_iter().flat_map(|tenure| &tenure.owners);
         owners.filter_map(|owner| owner.subject.clone()).collect()
     }
 
@@ -275,13 +275,13 @@ impl SubjectRecord {
         to.u8(RECORD_VERSION);
         to.u32(self.current.0);
         to.u32(self.highest.0);
-        to.count(self.epochs.len());
-        for epoch in &self.epochs {
-            to.u32(epoch.from.0);
-            to.maybe_id(epoch.unsettled.map(|event| event.0));
-            to.u8(u8::from(epoch.any));
-            to.count(epoch.owners.len());
-            for owner in &epoch.owners {
+        to.count(self.tenures.len());
+        for tenure in &self.tenures {
+            to.u32(tenure.from.0);
+            to.maybe_id(tenure.unsettled.map(|event| event.0));
+            to.u8(u8::from(tenure.any));
+            to.count(tenure.owners.len());
+            for owner in &tenure.owners {
                 to.name(owner.subject.as_ref().map_or("", Subject::as_str));
                 to.maybe_id(owner.unsettled.map(|event| event.0));
             }
@@ -307,7 +307,7 @@ impl SubjectRecord {
         from.version(RECORD_VERSION)?;
         let current = Generation(from.u32()?);
         let highest = Generation(from.u32()?);
-        let mut epochs = Vec::new();
+        let mut tenures = Vec::new();
         for _ in 0..from.u32()? {
             let first = Generation(from.u32()?);
             let unsettled = from.maybe_id()?.map(EventId);
@@ -320,7 +320,7 @@ impl SubjectRecord {
                 };
                 owners.push(Owner { subject, unsettled: from.maybe_id()?.map(EventId) });
             }
-            epochs.push(Epoch { from: first, unsettled, owners, any });
+            tenures.push(Tenure { from: first, unsettled, owners, any });
         }
         let mut stated = Vec::new();
         for _ in 0..from.u32()? {
@@ -335,7 +335,7 @@ impl SubjectRecord {
             began.push((Generation(from.u32()?), from.time()?));
         }
         from.end()?;
-        Ok(Self { current, highest, epochs, stated, former, began })
+        Ok(Self { current, highest, tenures, stated, former, began })
     }
 }
 

@@ -3,13 +3,13 @@
 //! The vault's identity cannot change: the places of all keys are hashes under it. It is in every
 //! backup, and anyone who finds an expired one has it for ever. So the ids of data keys, the
 //! announcements of erasures and the tags of events are made under secrets of an *era*. An era ends
-//! when a backup is made; tokens, announcements and tags name theirs. The price is one note of 32 bytes
+//! when a backup is made; tokens, announcements and tags name theirs. The price is one memo of 32 bytes
 //! per backup. Two things still rest on the identity alone: the references in tombstones, and the ids
 //! of private halves. With a backup, however old, tombstones of one erasure can be joined.
 //!
 //! An era's name is four random bytes. So two vaults that came from one (by a backup, by an image) have no
 //! era in common but those from before, whatever became of either, and nobody else can count eras. Which was first is
-//! in the vault's notes alone.
+//! in the vault's memos alone.
 //!
 //! All eras stay known: a living key may be of any of them. So anyone who finds a backup reads the ids
 //! of its time and before, and can test guesses of names against them, for ever; of later ones they
@@ -28,7 +28,7 @@ use sha2::Sha256;
 use super::catalogue;
 use super::{
     disk::{Disk, parts},
-    notes, places,
+    memos, places,
 };
 #[cfg(feature = "backup")]
 use crate::vault::commit::committer::Committer;
@@ -36,7 +36,7 @@ use crate::{
     crypto::{Cipher, Secret, derive, keyed, random, random_secret},
     event::{ERA_BYTES, Era},
     vault::{
-        NoteKind, VaultError,
+        MemoKind, VaultError,
         tree::{Change, Place, Value},
     },
 };
@@ -67,15 +67,15 @@ impl EraKeys {
         Self { era, order, ids, announcements: Arc::new(Cipher::new(&announcements)), tags, holes }
     }
 
-    /// The era that a note holds.
-    fn read(stem: &[u8], note: &[u8]) -> Result<Self, VaultError> {
+    /// The era that a memo holds.
+    fn read(stem: &[u8], memo: &[u8]) -> Result<Self, VaultError> {
         let odd = || VaultError::Damaged("the secret of an era".into());
-        let id = places::note_id(stem).ok_or_else(odd)?;
+        let id = places::memo_id(stem).ok_or_else(odd)?;
         let (order, era) = id.split_last_chunk::<ERA_BYTES>().ok_or_else(odd)?;
         let (zeros, order) = order.split_last_chunk::<8>().ok_or_else(odd)?;
         let (era, order) = (Era(*era), u64::from_be_bytes(*order));
-        let note = notes::content(NoteKind::Era, note)?;
-        let secret = <&[u8; 32]>::try_from(note).map_err(|_| odd())?;
+        let memo = memos::content(MemoKind::Era, memo)?;
+        let secret = <&[u8; 32]>::try_from(memo).map_err(|_| odd())?;
         if order == 0 || zeros.iter().any(|byte| *byte != 0) {
             return Err(odd());
         }
@@ -110,14 +110,14 @@ impl Eras {
     /// Reads the eras, and begins the first where there is none. Damage keeps nobody from opening the
     /// vault: what needs an era says so.
     pub(in crate::vault) fn load(disk: &Disk) -> Result<Self, VaultError> {
-        let eras = match disk.wholes(places::notes(NoteKind::Era)).and_then(|notes| read(&notes)) {
+        let eras = match disk.wholes(places::memos(MemoKind::Era)).and_then(|memos| read(&memos)) {
             Ok(eras) if eras.is_empty() => {
                 let (change, first) = Self::over(Vec::new()).begin()?;
                 disk.put(change)?;
                 vec![first]
             }
             Err(error @ VaultError::Damaged(_)) => {
-                tracing::warn!(%error, "the secrets of the eras cannot be read");
+                tracing::warn!(error = %crate::words::chain(&error), "the secrets of the eras cannot be read");
                 return Ok(Self(RwLock::new(None)));
             }
             eras => eras?,
@@ -181,12 +181,12 @@ impl Eras {
         let mut id = [0; 16];
         id[4..12].copy_from_slice(&order.to_be_bytes());
         id[12..].copy_from_slice(&era.0);
-        let note = notes::stored(secret.as_slice());
-        let change = parts(&places::note(NoteKind::Era, &id), &note)?;
+        let memo = memos::stored(secret.as_slice());
+        let change = parts(&places::memo(MemoKind::Era, &id), &memo)?;
         Ok((change, EraKeys::new(era, order, &secret)))
     }
 
-    /// After its note is on the disk.
+    /// After its memo is on the disk.
     #[cfg(feature = "backup")]
     pub(in crate::vault) fn add(&self, keys: EraKeys) {
         let mut eras = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -196,9 +196,9 @@ impl Eras {
     }
 }
 
-/// The eras in these notes.
-pub(in crate::vault) fn read(notes: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
-    notes.iter().map(|(stem, note)| EraKeys::read(stem, note)).collect()
+/// The eras in these memos.
+pub(in crate::vault) fn read(memos: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
+    memos.iter().map(|(stem, memo)| EraKeys::read(stem, memo)).collect()
 }
 
 #[cfg(feature = "backup")]
@@ -206,11 +206,11 @@ impl Committer {
     /// Ends the era if a backup may hold its secret: one that was cut off by a crash, in whatever state its
     /// file is, has not ended it.
     pub(in crate::vault) fn end_exposed_era(&mut self) -> Result<(), VaultError> {
-        if self.core.disk.tree().is_read_only() {
+        if self.shared.disk.tree().is_read_only() {
             return Ok(());
         }
-        let current = self.core.naming.eras.current()?;
-        if catalogue::entries(&self.core.disk)?.iter().any(|backup| backup.era == current) {
+        let current = self.shared.naming.eras.current()?;
+        if catalogue::entries(&self.shared.disk)?.iter().any(|backup| backup.era == current) {
             self.end_era()?;
         }
         Ok(())
@@ -218,12 +218,12 @@ impl Committer {
 
     /// Ends the era: what is made from now on cannot be read with a backup that was made before.
     pub(in crate::vault) fn end_era(&mut self) -> Result<Era, VaultError> {
-        let (change, keys) = self.core.naming.eras.begin()?;
+        let (change, keys) = self.shared.naming.eras.begin()?;
         let era = keys.era;
         self.changes.extend(change);
         self.commit()?;
         // Ids are made by this thread, so that none was made in between.
-        self.core.naming.eras.add(keys);
+        self.shared.naming.eras.add(keys);
         Ok(era)
     }
 }

@@ -1,6 +1,6 @@
 //! What is recorded, and where it is in the tree.
 //!
-//! `places` is the table of all places in the tree. `entries`, `fence`, `claims`, `notes`, `eras` and `catalogue` are
+//! `places` is the table of all places in the tree. `entries`, `fence`, `claims`, `memos`, `eras` and `catalogue` are
 //! what is at them, and state their bytes as tables. `announced` is what leaves the vault in announcements. `wire` writes
 //! and reads all these bytes; `disk` is the tree with these types. Used by `commit`, which changes records, by `reading`,
 //! `signing` and `backup`. It decides nothing.
@@ -12,7 +12,7 @@ pub(in crate::vault) mod disk;
 pub(in crate::vault) mod entries;
 pub(in crate::vault) mod eras;
 pub(in crate::vault) mod fence;
-pub(crate) mod notes;
+pub(crate) mod memos;
 pub(in crate::vault) mod places;
 #[cfg(feature = "backup")]
 pub(in crate::vault) mod tap;

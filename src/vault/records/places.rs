@@ -7,9 +7,9 @@
 //! | `1 ‖ H(subject) ‖ 2 ‖ H(class, stream) ‖ generation` | a data key of another class |
 //! | `1 ‖ H(subject) ‖ 3 ‖ H(dependent)` | the name of a subject that named this one as owner, in UTF-8 |
 //! | `2 ‖ H(subject) ‖ part` | the fence |
-//! | `3 ‖ kind ‖ id ‖ part` | a note |
+//! | `3 ‖ kind ‖ id ‖ part` | a memo |
 //!
-//! `H` has 16 bytes, a generation and a part 4; all other parts of a place have 1, a note's id 16. So a key's
+//! `H` has 16 bytes, a generation and a part 4; all other parts of a place have 1, a memo's id 16. So a key's
 //! place has 38 bytes. The value at a `part` is a part of a whole: the first begins with the length of
 //! the whole(4), each has at most 8192 bytes of it, and they are numbered from 0.
 //!
@@ -53,7 +53,7 @@ use crate::{
         Class, ERA_BYTES, ErasureId, ErasureRef, EventId, Generation, KEY_ID_BYTES, KeyId,
         OwnerChange, StreamName, Subject,
     },
-    vault::{NoteKind, VaultError, tree::Place},
+    vault::{MemoKind, VaultError, tree::Place},
 };
 
 /// A keyed hash of a name.
@@ -61,7 +61,7 @@ pub(in crate::vault) type Hash = [u8; 16];
 
 const SUBJECTS: u8 = 1;
 const FENCES: u8 = 2;
-const NOTES: u8 = 3;
+const MEMOS: u8 = 3;
 
 const RECORD: u8 = 1;
 const KEY: u8 = 2;
@@ -363,22 +363,22 @@ pub(in crate::vault) fn fence(subject: &Hash) -> Place {
     place
 }
 
-/// The stem of a note.
-pub(in crate::vault) fn note(kind: NoteKind, id: &[u8; 16]) -> Place {
-    let mut place = vec![NOTES, kind as u8];
+/// The stem of a memo.
+pub(in crate::vault) fn memo(kind: MemoKind, id: &[u8; 16]) -> Place {
+    let mut place = vec![MEMOS, kind as u8];
     place.extend_from_slice(id);
     place
 }
 
-/// The first place after all notes of the kinds up to this one.
-pub(in crate::vault) fn after_notes(kind: NoteKind) -> Place {
-    beginning_with(&[NOTES, kind as u8]).end
+/// The first place after all memos of the kinds up to this one.
+pub(in crate::vault) fn after_memos(kind: MemoKind) -> Place {
+    beginning_with(&[MEMOS, kind as u8]).end
 }
 
-/// The number of a note's kind; `None`: there is no note at this place.
-pub(in crate::vault) fn note_number(place: &[u8]) -> Option<u8> {
+/// The number of a memo's kind; `None`: there is no memo at this place.
+pub(in crate::vault) fn memo_number(place: &[u8]) -> Option<u8> {
     match place {
-        [NOTES, number, ..] => Some(*number),
+        [MEMOS, number, ..] => Some(*number),
         _ => None,
     }
 }
@@ -390,8 +390,8 @@ pub(in crate::vault) fn is_first_part(place: &[u8]) -> bool {
 
 /// What a newer program has at this place, in words.
 pub(in crate::vault) fn unknown(place: &[u8]) -> String {
-    match (note_number(place), place.first()) {
-        (Some(number), _) => format!("notes of kind {number}"),
+    match (memo_number(place), place.first()) {
+        (Some(number), _) => format!("memos of kind {number}"),
         (None, first) => {
             let first = first.copied().unwrap_or_default();
             format!("a value of kind {first} that has {} bytes of place", place.len())
@@ -399,20 +399,20 @@ pub(in crate::vault) fn unknown(place: &[u8]) -> String {
     }
 }
 
-/// All notes of a kind.
-pub(in crate::vault) fn notes(kind: NoteKind) -> Range<Place> {
-    beginning_with(&[NOTES, kind as u8])
+/// All memos of a kind.
+pub(in crate::vault) fn memos(kind: MemoKind) -> Range<Place> {
+    beginning_with(&[MEMOS, kind as u8])
 }
 
 /// Whether what stands at this place is in no backup.
 #[cfg(feature = "backup")]
 pub(in crate::vault) fn is_never_copied(place: &[u8]) -> bool {
-    let kinds = [NoteKind::SigningSecret, NoteKind::Owners];
-    kinds.iter().any(|kind| place.starts_with(&[NOTES, *kind as u8]))
+    let kinds = [MemoKind::SigningSecret, MemoKind::Owners];
+    kinds.iter().any(|kind| place.starts_with(&[MEMOS, *kind as u8]))
 }
 
-/// The id in the place of a part of a note.
-pub(in crate::vault) fn note_id(place: &[u8]) -> Option<[u8; 16]> {
+/// The id in the place of a part of a memo.
+pub(in crate::vault) fn memo_id(place: &[u8]) -> Option<[u8; 16]> {
     place.get(2..18)?.try_into().ok()
 }
 
@@ -446,7 +446,7 @@ pub(in crate::vault) enum Kind {
     Dependent,
     /// A part of a fence.
     Fence,
-    /// A part of a note.
+    /// A part of a memo.
     Note,
     /// Nothing of ours.
     Odd,
@@ -459,7 +459,7 @@ pub(in crate::vault) fn kind_of(place: &[u8]) -> Kind {
         (Some(&SUBJECTS), Some(&KEY), 38) => Kind::Key,
         (Some(&SUBJECTS), Some(&DEPENDENT), 34) => Kind::Dependent,
         (Some(&FENCES), _, 21) => Kind::Fence,
-        (Some(&NOTES), _, 22) => Kind::Note,
+        (Some(&MEMOS), _, 22) => Kind::Note,
         _ => Kind::Odd,
     }
 }
@@ -480,7 +480,7 @@ pub(crate) fn in_words(place: &[u8]) -> String {
             }
             Some(&SUBJECTS) => format!("subject {}", pseudonym()),
             Some(&FENCES) => format!("the fence of {}", pseudonym()),
-            Some(&NOTES) => "a note".to_owned(),
+            Some(&MEMOS) => "a memo".to_owned(),
             _ => "a place of no kind".to_owned(),
         },
     }

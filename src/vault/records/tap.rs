@@ -1,11 +1,11 @@
 //! What a backup must know of the changes that happen while it walks: where, not what.
 //!
 //! A walk reads a few places at a time while others write, so that it shows no single moment.
-//! The tap notes every place that is changed from the beginning of the walk on. When the walk is
+//! The tap memos every place that is changed from the beginning of the walk on. When the walk is
 //! done, what stands at those places then is written after it, which makes the whole show the
 //! moment at which the last of them was read with no write in between.
 //!
-//! A place is noted *after* its change can be read: anyone who takes the notes and then reads may
+//! A place is noted *after* its change can be read: anyone who takes the memos and then reads may
 //! read too new a value, which is noted again, and never too old a one.
 
 use std::{
@@ -56,7 +56,7 @@ impl Tap {
         })
     }
 
-    /// Notes what a write has changed.
+    /// Memos what a write has changed.
     pub(in crate::vault) fn note(&self, changed: Changed) {
         if let Some(noted) = self.lock().as_mut() {
             noted.places.extend(changed.places);

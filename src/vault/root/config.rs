@@ -18,7 +18,7 @@ use crate::{event::VaultId, vault::root::SlotError};
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
 #[derive(Debug, Clone)]
 pub struct SlotConfig {
-    pub(super) place: SlotPlace,
+    pub(super) place: SlotLocation,
     pub(super) mirrors: Vec<PathBuf>,
     pub(super) kek: Kek,
     pub(super) passphrase: Option<Passphrase>,
@@ -28,7 +28,7 @@ pub struct SlotConfig {
 /// Where the slot itself is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SlotPlace {
+pub enum SlotLocation {
     /// In a file that is overwritten in place.
     File(PathBuf),
     /// In the memory of a TPM 2.0.
@@ -41,7 +41,7 @@ pub enum SlotPlace {
 
 impl SlotConfig {
     /// At a place, without mirrors, wrapped by nothing.
-    pub fn at(place: SlotPlace) -> Self {
+    pub fn at(place: SlotLocation) -> Self {
         let counter = Asked::default();
         Self { place, mirrors: Vec::new(), kek: Kek::None, passphrase: None, counter }
     }
@@ -117,7 +117,7 @@ impl SlotConfig {
     pub fn within(&self, folder: &Path) -> Option<&Path> {
         let folder = settled(folder);
         let file = match &self.place {
-            SlotPlace::File(path) => Some(path),
+            SlotLocation::File(path) => Some(path),
             #[cfg(any(feature = "tpm", feature = "pkcs11"))]
             _ => None,
         };
@@ -139,7 +139,7 @@ fn settled(path: &Path) -> PathBuf {
 
 impl From<&Path> for SlotConfig {
     fn from(path: &Path) -> Self {
-        Self::at(SlotPlace::File(path.to_owned()))
+        Self::at(SlotLocation::File(path.to_owned()))
     }
 }
 

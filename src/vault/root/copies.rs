@@ -17,8 +17,8 @@ use super::{
     MirrorState, OpeningNumber, Root, RootSlot, SlotChange, SlotConfig, SlotState, WrappedBy,
     counter::{Asked, Bound, Counter},
     kek::{Kek, KekSecret, Passphrase},
+    location::Location,
     mirror::Mirror,
-    place::Place,
     sector::{Noted, Record, encode},
     slot::Pair,
     wrap::Seal,
@@ -41,7 +41,7 @@ pub(crate) struct Holds {
 }
 
 struct State {
-    place: Place,
+    place: Location,
     /// `None`: it is missing, and made again from a mirror.
     primary: Option<Pair>,
     mirrors: Vec<Mirror>,
@@ -94,7 +94,7 @@ impl Slot {
             config.place.unmake(primary);
             return Err(error);
         }
-        let mut state = State::of(Place::Config(config.place), Some(primary));
+        let mut state = State::of(Location::Config(config.place), Some(primary));
         (state.mirrors, state.seal, state.settled) = (mirrors, Some(seal), true);
         (state.asked, state.bind) = (config.counter, Some(None));
         Ok(Self(Mutex::new(state)))
@@ -112,7 +112,7 @@ impl Slot {
             Err(SlotError::Missing(_)) if !mirrors.is_empty() => None,
             Err(error) => return Err(error),
         };
-        let mut state = State::of(Place::Config(config.place), primary);
+        let mut state = State::of(Location::Config(config.place), primary);
         state.mirrors = mirrors;
         state.vault = Some(vault);
         state.asked = config.counter;
@@ -130,7 +130,7 @@ impl Slot {
         hold: bool,
     ) -> Result<Self, SlotError> {
         let primary = config.place.open_to_read(hold)?;
-        let mut state = State::of(Place::Config(config.place), Some(primary));
+        let mut state = State::of(Location::Config(config.place), Some(primary));
         (state.vault, state.read_only) = (Some(vault), true);
         state.asked = config.counter;
         state.kek = Some(Source::Config(config.kek, config.passphrase));
@@ -155,7 +155,7 @@ impl Slot {
             Err(error) => return Err(error),
         };
         let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
-        let mut state = State::of(Place::Config(config.place), primary);
+        let mut state = State::of(Location::Config(config.place), primary);
         (state.mirrors, state.vault) = (mirrors, Some(vault));
         state.seal = Some(Seal::new(&secret)?);
         (state.asked, state.bind) = (config.counter, Some(None));
@@ -215,7 +215,7 @@ impl Slot {
     /// A slot over two sectors of any kind.
     #[cfg(test)]
     pub(crate) fn over(sectors: impl super::Sectors + 'static, secret: KekSecret) -> Self {
-        let mut state = State::of(Place::Test, Some(Pair(Box::new(sectors))));
+        let mut state = State::of(Location::Test, Some(Pair(Box::new(sectors))));
         state.kek = Some(Source::Secret(secret));
         Self(Mutex::new(state))
     }
@@ -269,7 +269,7 @@ impl RootSlot for Slot {
 }
 
 impl State {
-    fn of(place: Place, primary: Option<Pair>) -> Self {
+    fn of(place: Location, primary: Option<Pair>) -> Self {
         Self {
             place,
             primary,

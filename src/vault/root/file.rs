@@ -1,5 +1,5 @@
 //! A root slot in a file of two sectors, overwritten in place. They stand a MiB apart, so that no
-//! damage to one place of the medium, and no erase block of it, takes both.
+//! damage to one place of the file_system, and no erase block of it, takes both.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -10,7 +10,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{medium, sector::SECTOR_BYTES, slot::Sectors};
+use super::{file_system, sector::SECTOR_BYTES, slot::Sectors};
 use crate::{
     durable,
     own::{self, Refused},
@@ -49,7 +49,7 @@ impl SectorFile {
         }
         file.sync_all().map_err(SlotError::from_io)?;
         durable::sync_folder(parent).map_err(SlotError::from_io)?;
-        medium::warn(path);
+        file_system::warn(path);
         Ok(Self(Mutex::new(file)))
     }
 

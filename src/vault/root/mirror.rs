@@ -108,7 +108,7 @@ impl Mirror {
             Err(SlotError::Missing(_)) => SectorFile::create(&self.path).map(|_| self.made = true),
             opened => opened.map(drop),
         };
-        made.map_err(|error| refused(&self.path, &error.to_string()))
+        made.map_err(|error| refused(&self.path, &crate::words::chain(&error)))
     }
 
     /// Overwrites it with this sector. Whether it holds that root alone now, it remembers.
@@ -158,7 +158,7 @@ impl Mirror {
 fn trouble(error: &SlotError) -> String {
     match error {
         SlotError::Missing(_) => "it is not there: is its device attached?".to_owned(),
-        error => error.to_string(),
+        error => crate::words::chain(error),
     }
 }
 

@@ -16,14 +16,14 @@ mod device;
 mod device_lock;
 mod error;
 mod file;
+mod file_system;
 mod kek;
-mod medium;
+mod location;
 mod memory;
 mod mirror;
 mod opening;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
-mod place;
 mod sector;
 mod slot;
 mod state;
@@ -33,7 +33,7 @@ mod tpm;
 mod trace;
 mod wrap;
 
-pub use config::{SlotConfig, SlotPlace};
+pub use config::{SlotConfig, SlotLocation};
 #[cfg(any(test, feature = "backup"))]
 pub(crate) use copies::Slot;
 pub use error::SlotError;

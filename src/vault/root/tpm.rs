@@ -252,7 +252,7 @@ impl Monotonic for TpmIndex {
 fn why(error: SlotError) -> String {
     match error {
         SlotError::Device { why, .. } => why,
-        error => error.to_string(),
+        error => crate::words::chain(&error),
     }
 }
 

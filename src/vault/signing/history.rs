@@ -7,7 +7,7 @@
 //! Where a successor is pinned, only it can take the key's place: whoever steals the key could sign a
 //! change as well. See `docs/decisions/0023-the-history-of-signing-keys.md`.
 //!
-//! The history is one note, a JSON object with these members and no others. All bytes are base64url,
+//! The history is one memo, a JSON object with these members and no others. All bytes are base64url,
 //! times RFC 3339; statements are announcements as `docs/format.md` has them, with the event's id.
 //!
 //! | member | what |
@@ -20,8 +20,8 @@
 //! | `retell` | whether tombstones are still to be set again; absent where not |
 //!
 //! Of a key, `until`, `compromised` and `statement` may be absent. `origin` is `created`, `restored`,
-//! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the note is read;
-//! so is a note in which nothing says why a key is compromised.
+//! `rotated` or `successor`. A key to which nothing leads is refused, by its id, whenever the memo is read;
+//! so is a memo in which nothing says why a key is compromised.
 
 use serde::{Deserialize, Serialize};
 
@@ -552,7 +552,7 @@ impl History {
     }
 }
 
-/// Why a note is no history.
+/// Why a memo is no history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) enum Odd {
     Form,

@@ -1,6 +1,6 @@
 //! The keys with which the vault signs what it says in clear: tombstones and announcements.
 //!
-//! The history of public keys is a note like others, and in every backup. The secret is in none:
+//! The history of public keys is a memo like others, and in every backup. The secret is in none:
 //! whoever finds an old backup can open what was sealed then, but cannot have anybody forgotten. So
 //! a restored vault finds a history without a secret, and makes a key of its own. Used by `erasure`, which
 //! says each change in the event store, and by `layer` and `audit`, which ask what a signature is worth.
@@ -19,11 +19,11 @@ pub use history::{KeyOrigin, PinnedSuccessor, SigningKeyInfo, Unlearned};
 pub use successor::{Successor, SuccessorError};
 
 use super::{
-    NoteKind, Vault, VaultError,
+    MemoKind, Vault, VaultError,
     commit::committer::{Committer, Job},
     records::{
         disk::{Disk, parts},
-        notes, places,
+        memos, places,
     },
     tree::{Erasure, Value},
 };
@@ -32,7 +32,7 @@ use crate::{
     event::{Announcement, EventId, Signature, SigningKeyId},
 };
 
-/// The one note of the kind `SigningKeys`.
+/// The one memo of the kind `SigningKeys`.
 const HISTORY: [u8; 16] = [0; 16];
 
 /// What a signature is worth.
@@ -79,7 +79,7 @@ impl Signing {
         let unreadable = match Keys::load(disk) {
             Ok(keys) => return Ok(Self(RwLock::new(Ok(keys)))),
             Err(error @ VaultError::Damaged(_)) => {
-                tracing::warn!(%error, "the signing keys cannot be read");
+                tracing::warn!(error = %crate::words::chain(&error), "the signing keys cannot be read");
                 Unreadable::Damaged
             }
             Err(VaultError::SigningKeyGap(key)) => Unreadable::Gap(key),
@@ -94,7 +94,7 @@ impl Signing {
         keys.as_ref().map(what).map_err(|unreadable| (*unreadable).into())
     }
 
-    /// After its note is on the disk.
+    /// After its memo is on the disk.
     fn set(&self, history: History, new: Option<SigningKey>) {
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if let Ok(keys) = keys.as_mut() {
@@ -106,8 +106,8 @@ impl Signing {
 
 impl Keys {
     fn load(disk: &Disk) -> Result<Self, VaultError> {
-        let history = disk.whole(&places::note(NoteKind::SigningKeys, &HISTORY))?;
-        let mut history = history.map(|note| read(&note)).transpose()?;
+        let history = disk.whole(&places::memo(MemoKind::SigningKeys, &HISTORY))?;
+        let mut history = history.map(|memo| read(&memo)).transpose()?;
         if let Some(history) = &history
             && let Some(last) = history.current()
             && let Some(current) = secret(disk, last.key)?
@@ -120,18 +120,18 @@ impl Keys {
             None => history = Some(History::begin(current.public())),
         }
         let history = history.unwrap_or_else(|| History::begin(current.public()));
-        let stem = places::note(NoteKind::SigningKeys, &HISTORY);
-        let mut changes = disk.set_whole(&stem, &note(&history)?)?;
+        let stem = places::memo(MemoKind::SigningKeys, &HISTORY);
+        let mut changes = disk.set_whole(&stem, &memo(&history)?)?;
         changes.extend(secret_parts(&current)?);
         disk.put(changes)?;
         Ok(Self { history, current })
     }
 }
 
-/// The history in its note.
-pub(super) fn read(note: &[u8]) -> Result<History, VaultError> {
-    let note = notes::content(NoteKind::SigningKeys, note)?;
-    let history: History = notes::from_json(NoteKind::SigningKeys, note)?;
+/// The history in its memo.
+pub(super) fn read(memo: &[u8]) -> Result<History, VaultError> {
+    let memo = memos::content(MemoKind::SigningKeys, memo)?;
+    let history: History = memos::from_json(MemoKind::SigningKeys, memo)?;
     match history.trouble() {
         None => Ok(history),
         Some(Odd::Form) => Err(VaultError::Damaged(
@@ -141,35 +141,35 @@ pub(super) fn read(note: &[u8]) -> Result<History, VaultError> {
     }
 }
 
-/// The history of which a vector has what is in its note.
+/// The history of which a vector has what is in its memo.
 #[cfg(test)]
 pub(crate) fn history_as_vector(content: &[u8]) -> Result<History, VaultError> {
-    read(&notes::stored(content))
+    read(&memos::stored(content))
 }
 
-fn note(history: &History) -> Result<Value, VaultError> {
-    Ok(notes::stored(&notes::to_json(history)?))
+fn memo(history: &History) -> Result<Value, VaultError> {
+    Ok(memos::stored(&memos::to_json(history)?))
 }
 
 fn secret_parts(key: &SigningKey) -> Result<Vec<super::tree::Change>, VaultError> {
-    let stem = places::note(NoteKind::SigningSecret, &key.public().id().0);
-    parts(&stem, &notes::stored(key.secret().as_slice()))
+    let stem = places::memo(MemoKind::SigningSecret, &key.public().id().0);
+    parts(&stem, &memos::stored(key.secret().as_slice()))
 }
 
 fn secret(disk: &Disk, key: SigningKeyId) -> Result<Option<SigningKey>, VaultError> {
-    let note = disk.whole(&places::note(NoteKind::SigningSecret, &key.0))?;
+    let memo = disk.whole(&places::memo(MemoKind::SigningSecret, &key.0))?;
     let odd = || VaultError::Damaged("the secret of a signing key".into());
-    let read = |note: Value| {
-        let note = notes::content(NoteKind::SigningSecret, &note)?;
+    let read = |memo: Value| {
+        let memo = memos::content(MemoKind::SigningSecret, &memo)?;
         let mut secret = Secret::default();
-        if note.len() != secret.len() {
+        if memo.len() != secret.len() {
             return Err(odd());
         }
-        secret.copy_from_slice(note);
+        secret.copy_from_slice(memo);
         let key_read = SigningKey::from_secret(&secret);
         if key_read.public().id() == key { Ok(key_read) } else { Err(odd()) }
     };
-    note.map(read).transpose()
+    memo.map(read).transpose()
 }
 
 /// What a vault has to say to its event store, in this order.
@@ -189,7 +189,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Damaged`], [`VaultError::SigningKeyGap`].
     pub fn signing_keys(&self) -> Result<Vec<SigningKeyInfo>, VaultError> {
-        self.core().signing.with(|keys| keys.history.keys.clone())
+        self.shared().signing.with(|keys| keys.history.keys.clone())
     }
 
     /// The successor that is pinned for the key that signs. Its secret is not in the vault.
@@ -197,7 +197,7 @@ impl Vault {
     /// # Errors
     /// As [`Vault::signing_keys`].
     pub fn pinned_successor(&self) -> Result<Option<PinnedSuccessor>, VaultError> {
-        self.core().signing.with(|keys| keys.history.successor().cloned())
+        self.shared().signing.with(|keys| keys.history.successor().cloned())
     }
 
     /// The log that this vault keeps, by the id of the signing key that began it. It is in each announcement.
@@ -208,7 +208,7 @@ impl Vault {
     /// As [`Vault::signing_keys`].
     pub(crate) fn log(&self) -> Result<SigningKeyId, VaultError> {
         let gap = || VaultError::Damaged("no signing key began a log".into());
-        self.core().signing.with(|keys| keys.history.log())?.ok_or_else(gap)
+        self.shared().signing.with(|keys| keys.history.log())?.ok_or_else(gap)
     }
 
     /// Signs what the bytes say, given the id of the key that will sign them.
@@ -219,7 +219,7 @@ impl Vault {
         &self,
         bytes: impl FnOnce(SigningKeyId) -> Vec<u8>,
     ) -> Result<(SigningKeyId, Signature), VaultError> {
-        self.core().signing.with(|keys| {
+        self.shared().signing.with(|keys| {
             let key = keys.current.public().id();
             (key, keys.current.sign(&bytes(key)))
         })
@@ -233,7 +233,7 @@ impl Vault {
         &self,
         what: impl FnOnce(&SigningKey) -> T,
     ) -> Result<T, VaultError> {
-        self.core().signing.with(|keys| what(&keys.current))
+        self.shared().signing.with(|keys| what(&keys.current))
     }
 
     /// What a signature over these bytes is worth, by any key of the history.
@@ -246,7 +246,7 @@ impl Vault {
         bytes: &[u8],
         signature: &Signature,
     ) -> Result<Vouched, VaultError> {
-        self.core().signing.with(|keys| keys.history.judge(key, bytes, signature))
+        self.shared().signing.with(|keys| keys.history.judge(key, bytes, signature))
     }
 
     /// Asks the history something. That must not ask for signing keys in turn.
@@ -257,7 +257,7 @@ impl Vault {
         &self,
         what: impl FnOnce(&History) -> T,
     ) -> Result<T, VaultError> {
-        self.core().signing.with(|keys| what(&keys.history))
+        self.shared().signing.with(|keys| what(&keys.history))
     }
 
     /// The history as it is now.
@@ -265,7 +265,7 @@ impl Vault {
     /// # Errors
     /// As [`Vault::signing_keys`].
     pub(crate) fn signing_history(&self) -> Result<History, VaultError> {
-        self.core().signing.with(|keys| keys.history.clone())
+        self.shared().signing.with(|keys| keys.history.clone())
     }
 
     /// The statements of the history, the oldest first.
@@ -273,7 +273,7 @@ impl Vault {
     /// # Errors
     /// As [`Vault::signing_keys`].
     pub(crate) fn key_statements(&self) -> Result<Vec<Announcement>, VaultError> {
-        self.core().signing.with(|keys| keys.history.statements().cloned().collect())
+        self.shared().signing.with(|keys| keys.history.statements().cloned().collect())
     }
 
     /// What the event store has not been told yet.
@@ -281,7 +281,7 @@ impl Vault {
     /// # Errors
     /// As [`Vault::signing_keys`].
     pub(crate) fn unsaid(&self) -> Result<Unsaid, VaultError> {
-        self.core().signing.with(|keys| {
+        self.shared().signing.with(|keys| {
             let history = &keys.history;
             Unsaid {
                 statements: history.due().cloned().collect(),
@@ -291,35 +291,35 @@ impl Vault {
         })
     }
 
-    /// Notes that the event store has taken a statement.
+    /// Memos that the event store has taken a statement.
     pub(crate) async fn has_said(&self, statement: EventId) -> Result<(), VaultError> {
         let mut history = self.signing_history()?;
         history.due.retain(|due| *due != statement);
         self.write_history(history, None).await
     }
 
-    /// Notes that all erasures are announced again.
+    /// Memos that all erasures are announced again.
     pub(crate) async fn has_repeated(&self) -> Result<(), VaultError> {
         let mut history = self.signing_history()?;
         history.repeat = false;
         self.write_history(history, None).await
     }
 
-    /// Notes that all tombstones are set again.
+    /// Memos that all tombstones are set again.
     pub(crate) async fn has_retold(&self) -> Result<(), VaultError> {
         let mut history = self.signing_history()?;
         history.retell = false;
         self.write_history(history, None).await
     }
 
-    /// Notes a history that learned something from the event store. Where the key that signs was replaced by
+    /// Memos a history that learned something from the event store. Where the key that signs was replaced by
     /// one whose secret is not here, the vault was put back to before that, and makes a key of its own.
     pub(crate) async fn has_learned(&self, mut history: History) -> Result<(), VaultError> {
         if self.is_read_only() {
-            self.core().signing.set(history, None);
+            self.shared().signing.set(history, None);
             return Ok(());
         }
-        let signs = self.core().signing.with(|keys| keys.current.public().id())?;
+        let signs = self.shared().signing.with(|keys| keys.current.public().id())?;
         let replaced = history.current().is_none_or(|last| last.key != signs);
         let own = replaced.then(SigningKey::generate).transpose()?;
         if let Some(own) = &own {
@@ -328,7 +328,7 @@ impl Vault {
         self.write_history(history, own).await
     }
 
-    /// Notes a history that this vault changed by statements of its own, which the event store has to
+    /// Memos a history that this vault changed by statements of its own, which the event store has to
     /// take. `repeat`: all erasures are to be announced again, and their tombstones set again. The secret of a key that was
     /// replaced is destroyed.
     pub(crate) async fn change_keys(
@@ -349,11 +349,11 @@ impl Vault {
         history: History,
         new: Option<SigningKey>,
     ) -> Result<(), VaultError> {
-        let (note, secret) = (note(&history)?, new.as_ref().map(secret_parts).transpose()?);
+        let (memo, secret) = (memo(&history)?, new.as_ref().map(secret_parts).transpose()?);
         // What this program could not read again is not written: neither would it open, nor any backup.
-        read(&note)?;
-        self.ask(|reply| Job::SigningKeys(note, secret, reply)).await?;
-        self.core().signing.set(history, new);
+        read(&memo)?;
+        self.ask(|reply| Job::SigningKeys(memo, secret, reply)).await?;
+        self.shared().signing.set(history, new);
         Ok(())
     }
 }
@@ -362,16 +362,16 @@ impl Committer {
     /// Writes the history, and a new secret in the place of every earlier one, which is destroyed.
     pub(super) fn write_signing_keys(
         &mut self,
-        note: &[u8],
+        memo: &[u8],
         secret: Option<Vec<super::tree::Change>>,
     ) -> Result<(), VaultError> {
         self.commit()?;
-        let stem = places::note(NoteKind::SigningKeys, &HISTORY);
-        let mut changes = self.core.disk.set_whole(&stem, note)?;
-        let Some(secret) = secret else { return self.core.disk.put(changes) };
+        let stem = places::memo(MemoKind::SigningKeys, &HISTORY);
+        let mut changes = self.shared.disk.set_whole(&stem, memo)?;
+        let Some(secret) = secret else { return self.shared.disk.put(changes) };
         changes.extend(secret);
-        let secrets = places::notes(NoteKind::SigningSecret);
+        let secrets = places::memos(MemoKind::SigningSecret);
         let remove_ranges = vec![(secrets.start, secrets.end)];
-        self.core.disk.erase(Erasure { remove_ranges, changes })
+        self.shared.disk.erase(Erasure { remove_ranges, changes })
     }
 }

@@ -1,4 +1,4 @@
-//! The history of signing keys in its note, and the files of successors.
+//! The history of signing keys in its memo, and the files of successors.
 
 use std::{fs, sync::Arc};
 
@@ -27,7 +27,7 @@ async fn lived_in(vault: &Vault) -> History {
 }
 
 fn odd(history: &History) -> Option<Odd> {
-    match read(&note(history).unwrap()) {
+    match read(&memo(history).unwrap()) {
         Ok(_) => None,
         Err(VaultError::SigningKeyGap(key)) => Some(Odd::Gap(key)),
         Err(_) => Some(Odd::Form),
@@ -137,17 +137,17 @@ async fn a_note_that_is_flipped_cut_or_newer_is_no_history() {
     let vault = over(&tree());
     let successor = Arc::new(Successor::generate(vault.id()).unwrap());
     change_key(&vault, &KeyChange::Pin(successor)).await.unwrap();
-    let text = notes::to_json(&vault.signing_history().unwrap()).unwrap();
+    let text = memos::to_json(&vault.signing_history().unwrap()).unwrap();
     let again = History { retell: true, ..vault.signing_history().unwrap() };
-    let again = notes::to_json(&again).unwrap();
-    notes::tests::is_strict(NoteKind::SigningKeys, &again, &["retell"], |text| {
-        read(&notes::stored(text)).ok().map(|history| notes::to_json(&history).unwrap())
+    let again = memos::to_json(&again).unwrap();
+    memos::tests::is_strict(MemoKind::SigningKeys, &again, &["retell"], |text| {
+        read(&memos::stored(text)).ok().map(|history| memos::to_json(&history).unwrap())
     });
-    notes::tests::is_strict(NoteKind::SigningKeys, &text, &[], |text| {
-        read(&notes::stored(text)).ok().map(|history| notes::to_json(&history).unwrap())
+    memos::tests::is_strict(MemoKind::SigningKeys, &text, &[], |text| {
+        read(&memos::stored(text)).ok().map(|history| memos::to_json(&history).unwrap())
     });
     let text = String::from_utf8(text.to_vec()).unwrap();
-    let parse = |text: &[u8]| read(&notes::stored(text));
+    let parse = |text: &[u8]| read(&memos::stored(text));
     // No bit of a signature in it.
     let sig = text.find(r#""sig":""#).unwrap() + 12;
     let mut flipped = text.into_bytes();
@@ -163,8 +163,8 @@ async fn a_vault_whose_history_has_a_gap_opens_signs_nothing_and_says_so() {
     let mut history = lived_in(&vault).await;
     let gap = history.keys[2].key;
     history.keys.remove(1);
-    let noted = notes::to_json(&history).unwrap();
-    vault.put_note(NoteKind::SigningKeys, HISTORY, &noted).await.unwrap();
+    let noted = memos::to_json(&history).unwrap();
+    vault.put_memo(MemoKind::SigningKeys, HISTORY, &noted).await.unwrap();
     drop(vault);
     let vault = over(&tree);
     let says =
@@ -179,9 +179,9 @@ async fn a_vault_whose_history_has_a_gap_opens_signs_nothing_and_says_so() {
 async fn the_secret_of_a_key_that_was_replaced_is_gone() {
     let tree = tree();
     let vault = over(&tree);
-    let before = vault.notes(NoteKind::SigningSecret).unwrap();
+    let before = vault.memos(MemoKind::SigningSecret).unwrap();
     lived_in(&vault).await;
-    let after = vault.notes(NoteKind::SigningSecret).unwrap();
+    let after = vault.memos(MemoKind::SigningSecret).unwrap();
     assert_eq!(after.len(), 1);
     assert_ne!(before[0].0, after[0].0);
     let signs = vault.signing_keys().unwrap().pop().unwrap().key;

@@ -36,16 +36,16 @@ fn replace(owner: &str) -> OwnerChange {
 }
 
 /// Per epoch: its first generation, whether it is settled, and the names of its settled owners.
-fn epochs(vault: &Vault, of: &str) -> Vec<(u32, bool, Vec<String>)> {
-    let standing = vault.standing(&subject(of)).unwrap();
+fn tenures(vault: &Vault, of: &str) -> Vec<(u32, bool, Vec<String>)> {
+    let state = vault.subject_state(&subject(of)).unwrap();
     let names = |owners: &[Owner]| {
         let settled = owners.iter().filter(|owner| owner.unsettled.is_none());
         settled
             .map(|owner| owner.subject.as_ref().map_or("-".into(), ToString::to_string))
             .collect()
     };
-    let epochs = standing.epochs.iter();
-    epochs.map(|e| (e.from.0, e.unsettled.is_none(), names(&e.owners))).collect()
+    let tenures = state.tenures.iter();
+    tenures.map(|e| (e.from.0, e.unsettled.is_none(), names(&e.owners))).collect()
 }
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -58,7 +58,7 @@ async fn owners_join_leave_and_are_replaced() {
     let vault = over(&tree);
     assert_eq!(owned(&vault, "account-1", add("a"), true).await.unwrap(), None);
     assert_eq!(owned(&vault, "account-1", add("b"), true).await.unwrap(), None);
-    assert_eq!(epochs(&vault, "account-1"), [(1, true, names(&["a", "b"]))]);
+    assert_eq!(tenures(&vault, "account-1"), [(1, true, names(&["a", "b"]))]);
     assert_eq!(owned(&vault, "account-1", remove("a"), true).await.unwrap(), Some(Generation(2)));
     assert_eq!(owned(&vault, "account-1", replace("c"), true).await.unwrap(), Some(Generation(3)));
     vault.flush().await.unwrap();
@@ -66,11 +66,11 @@ async fn owners_join_leave_and_are_replaced() {
     let vault = over(&tree);
     let expected =
         [(1, true, names(&["a", "b"])), (2, true, names(&["b"])), (3, true, names(&["c"]))];
-    assert_eq!(epochs(&vault, "account-1"), expected);
+    assert_eq!(tenures(&vault, "account-1"), expected);
     for owner in ["a", "b", "c"] {
         assert_eq!(vault.dependents(&subject(owner)).unwrap(), [subject("account-1")]);
     }
-    assert_eq!(vault.standing(&subject("account-1")).unwrap().current, Some(Generation(3)));
+    assert_eq!(vault.subject_state(&subject("account-1")).unwrap().current, Some(Generation(3)));
 }
 
 #[tokio::test]
@@ -81,8 +81,8 @@ async fn a_claim_is_durable_before_it_is_answered_and_open_until_settled() {
     vault.claim(&[claim("account-1", event, add("a"))]).await.unwrap();
     crash(vault);
     let vault = over(&tree);
-    assert_eq!(epochs(&vault, "account-1"), [(1, true, vec![])]);
-    let owner = vault.standing(&subject("account-1")).unwrap().epochs[0].owners[0].clone();
+    assert_eq!(tenures(&vault, "account-1"), [(1, true, vec![])]);
+    let owner = vault.subject_state(&subject("account-1")).unwrap().tenures[0].owners[0].clone();
     assert_eq!((owner.subject, owner.unsettled), (Some(subject("a")), Some(event)));
     assert_eq!(vault.dependents(&subject("a")).unwrap(), [subject("account-1")]);
     // An owner who joins opens no generation: keys go on.
@@ -94,18 +94,18 @@ async fn a_rejected_append_leaves_the_owners_as_they_were() {
     let tree = tree();
     let vault = over(&tree);
     assert_eq!(owned(&vault, "account-1", add("mallory"), false).await.unwrap(), None);
-    assert!(epochs(&vault, "account-1").is_empty());
+    assert!(tenures(&vault, "account-1").is_empty());
     owned(&vault, "account-1", add("a"), true).await.unwrap();
     let before = key(&vault, "account-1", "account-1").await.unwrap();
     for change in [add("mallory"), replace("mallory"), remove("a")] {
         owned(&vault, "account-1", change, false).await.unwrap();
-        assert_eq!(epochs(&vault, "account-1"), [(1, true, names(&["a"]))]);
+        assert_eq!(tenures(&vault, "account-1"), [(1, true, names(&["a"]))]);
         assert_eq!(key(&vault, "account-1", "account-1").await.unwrap().id(), before.id());
     }
     vault.flush().await.unwrap();
     drop(vault);
     let vault = over(&tree);
-    assert_eq!(epochs(&vault, "account-1"), [(1, true, names(&["a"]))]);
+    assert_eq!(tenures(&vault, "account-1"), [(1, true, names(&["a"]))]);
     // Whoever was named once is still found from both sides, so that forgetting finds all names.
     assert_eq!(vault.dependents(&subject("mallory")).unwrap(), [subject("account-1")]);
     // The generations of what was withdrawn are not used again.
@@ -119,7 +119,7 @@ async fn a_rejected_joining_does_not_change_what_anys_forgetting_means() {
     let event = EventId::random();
     let claim = Claim { any: true, ..claim("account-1", event, add("mallory")) };
     vault.claim(&[claim]).await.unwrap();
-    assert!(!vault.standing(&subject("account-1")).unwrap().epochs[0].any);
+    assert!(!vault.subject_state(&subject("account-1")).unwrap().tenures[0].any);
 }
 
 #[tokio::test]
@@ -161,10 +161,10 @@ async fn a_settlement_that_a_crash_lost_is_asked_for_again() {
     let vault = over(&tree);
     let event = EventId::random();
     vault.claim(&[claim("account-1", event, replace("b"))]).await.unwrap();
-    let writes = vault.core().disk.faults.writes.load(Ordering::SeqCst);
+    let writes = vault.shared().disk.faults.writes.load(Ordering::SeqCst);
     vault.settle(&subject("account-1"), &[event], true).await.unwrap();
-    assert_eq!(vault.core().disk.faults.writes.load(Ordering::SeqCst), writes);
-    assert!(vault.standing(&subject("account-1")).unwrap().epochs[1].unsettled.is_none());
+    assert_eq!(vault.shared().disk.faults.writes.load(Ordering::SeqCst), writes);
+    assert!(vault.subject_state(&subject("account-1")).unwrap().tenures[1].unsettled.is_none());
     crash(vault);
     let vault = over(&tree);
     assert!(matches!(
@@ -175,7 +175,7 @@ async fn a_settlement_that_a_crash_lost_is_asked_for_again() {
     key(&vault, "account-1", "account-1").await.unwrap();
     drop(vault);
     let expected = [(1, true, names(&[])), (2, true, names(&["b"]))];
-    assert_eq!(epochs(&over(&tree), "account-1"), expected);
+    assert_eq!(tenures(&over(&tree), "account-1"), expected);
 }
 
 #[tokio::test]
@@ -189,14 +189,14 @@ async fn the_same_claim_again_has_the_same_answer() {
         assert_eq!(vault.claim(&claims).await.unwrap(), expected);
     }
     vault.settle(&subject("account-1"), &[event], true).await.unwrap();
-    let then = epochs(&vault, "account-1");
+    let then = tenures(&vault, "account-1");
     assert_eq!(then[1], (2, true, names(&["b", "c"])));
     // Even long after, when others own the account.
     owned(&vault, "account-1", replace("d"), true).await.unwrap();
-    let then = epochs(&vault, "account-1");
+    let then = tenures(&vault, "account-1");
     assert_eq!(vault.claim(&claims).await.unwrap(), expected);
     vault.settle(&subject("account-1"), &[event], true).await.unwrap();
-    assert_eq!(epochs(&vault, "account-1"), then);
+    assert_eq!(tenures(&vault, "account-1"), then);
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn several_changes_of_one_append_follow_each_other() {
     assert_eq!(generations, [None, Some(Generation(2)), None, None]);
     vault.settle(&subject("account-1"), &events, true).await.unwrap();
     let expected = [(1, true, names(&["a"])), (2, true, names(&["b", "c"]))];
-    assert_eq!(epochs(&vault, "account-1"), expected);
+    assert_eq!(tenures(&vault, "account-1"), expected);
     assert_eq!(vault.dependents(&subject("account-1")).unwrap(), [subject("ledger-1")]);
 }
 
@@ -231,7 +231,7 @@ async fn nobody_comes_to_depend_on_the_forgotten() {
         claim("account-1", EventId::random(), add("a")),
     ];
     assert!(vault.claim(&both).await.is_err());
-    assert!(epochs(&vault, "account-1").is_empty());
+    assert!(tenures(&vault, "account-1").is_empty());
     assert_eq!(vault.dependents(&subject("b")).unwrap(), []);
 }
 
@@ -247,7 +247,7 @@ async fn an_account_of_many_owners_keeps_them_all() {
     vault.settle(&subject("account-1"), &events, true).await.unwrap();
     drop(vault);
     let vault = over(&tree);
-    assert_eq!(epochs(&vault, "account-1")[0].2.len(), 300);
+    assert_eq!(tenures(&vault, "account-1")[0].2.len(), 300);
     vault.claim(&[claim("account-1", EventId::random(), replace("one"))]).await.unwrap();
     forget(&vault, "account-1").await;
     assert_eq!(vault.dependents(&subject(&owner(299))).unwrap(), []);
@@ -260,10 +260,10 @@ async fn the_first_owner_owns_what_was_before_but_not_what_is_dead() {
     for _ in 0..3 {
         key(&vault, "account-1", "account-1").await.unwrap();
     }
-    assert_eq!(vault.standing(&subject("account-1")).unwrap().current, Some(Generation(3)));
+    assert_eq!(vault.subject_state(&subject("account-1")).unwrap().current, Some(Generation(3)));
     destroy(&vault, ErasureId::now(), "account-1", spans(&[(1, 1)])).await.unwrap();
     owned(&vault, "account-1", add("a"), true).await.unwrap();
-    assert_eq!(epochs(&vault, "account-1"), [(2, true, names(&["a"]))]);
+    assert_eq!(tenures(&vault, "account-1"), [(2, true, names(&["a"]))]);
 }
 
 #[tokio::test]
@@ -312,7 +312,7 @@ async fn a_change_of_owner_that_was_open_counts_no_more_once_they_are_back() {
     for vault in [vault, over(&tree)] {
         vault.settle(&subject("account-1"), &[event], true).await.unwrap();
         assert_eq!(vault.dependents(&subject("b")).unwrap(), []);
-        assert_eq!(epochs(&vault, "account-1"), []);
+        assert_eq!(tenures(&vault, "account-1"), []);
         shredded(vault.opening_key(before.id()));
         live(vault.opening_key(since.id()));
     }

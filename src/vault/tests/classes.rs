@@ -30,15 +30,15 @@ pub(in crate::vault) fn key_of_class(
     class: &Class,
     generation: u32,
 ) -> KeyId {
-    let core = vault.core();
+    let shared = vault.shared();
     let (stream, subject, generation) = (stream(of), subject(whose), Generation(generation));
-    let hash = core.naming.subject(&subject);
-    let place = core.naming.key(&hash, &stream, class, generation);
-    if let Some(there) = core.disk.key(&place).unwrap() {
+    let hash = shared.naming.subject(&subject);
+    let place = shared.naming.key(&hash, &stream, class, generation);
+    if let Some(there) = shared.disk.key(&place).unwrap() {
         return there.id;
     }
     let entry = KeyEntry {
-        id: core.naming.mint(&place).unwrap(),
+        id: shared.naming.mint(&place).unwrap(),
         secret: random_secret().unwrap(),
         stream,
         subject,
@@ -50,7 +50,7 @@ pub(in crate::vault) fn key_of_class(
         layout: Layout::Inline,
         policy: PolicyDigest(*b"policy 1"),
     };
-    core.disk.put(vec![(place, Some(entry.encode()))]).unwrap();
+    shared.disk.put(vec![(place, Some(entry.encode()))]).unwrap();
     entry.id
 }
 
@@ -158,13 +158,13 @@ async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
         let tree = tree();
         let vault = over(&tree);
         let (ids, other) = filled(&vault).await;
-        let core = vault.core();
-        let entry = core.find(ids[0]).unwrap().unwrap();
-        let place = entry.place(&core.naming);
+        let shared = vault.shared();
+        let entry = shared.find(ids[0]).unwrap().unwrap();
+        let place = entry.place(&shared.naming);
         let mut bytes = entry.encode().to_vec();
         assert_eq!((bytes[0], bytes[77]), (1, 1), "version and layout");
         bytes[byte] = newer;
-        core.disk.put(vec![(place.clone(), Some(Value::new(bytes.clone())))]).unwrap();
+        shared.disk.put(vec![(place.clone(), Some(Value::new(bytes.clone())))]).unwrap();
         drop(vault);
         let vault = over(&tree);
         let named = |error: VaultError| match error {
@@ -178,7 +178,7 @@ async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
         assert!(named(key(&vault, "room", "user-1").await.unwrap_err()));
         let refused = destroy(&vault, ErasureId::now(), "user-1", Dead::All).await;
         assert!(named(refused.unwrap_err()));
-        assert_eq!(vault.standing(&subject("user-1")).unwrap().fence, None);
+        assert_eq!(vault.subject_state(&subject("user-1")).unwrap().fence, None);
         assert_eq!(tree.get(&place).unwrap().unwrap().as_slice(), bytes);
         // Nobody else is concerned.
         live(vault.opening_key(other));
@@ -233,7 +233,7 @@ fn an_empty_class_has_no_byte_and_what_does_not_have_the_form_is_refused() {
 #[tokio::test]
 async fn no_class_and_stream_stand_at_the_place_of_others() {
     let vault = over(&tree());
-    let naming = &vault.core().naming;
+    let naming = &vault.shared().naming;
     let hash = naming.subject(&subject("user-1"));
     let categories = ["", "a", "b", "ab"];
     let periods = ["", "2026-12-31", "2027-12-31"];

@@ -9,7 +9,7 @@ use std::{
 mod skip;
 
 use super::{folder::copy_folder, *};
-use crate::vault::{NoteKind, SlotConfig, Vouched};
+use crate::vault::{MemoKind, SlotConfig, Vouched};
 
 struct World {
     temp: tempfile::TempDir,
@@ -283,7 +283,7 @@ async fn to_read_nothing_is_written() {
         vault.rotate_root().await.map(drop),
         vault.flush().await,
         vault.add_mirror(&world.at("mirror")).await.map_err(VaultError::from),
-        vault.put_note(NoteKind::Journal, [1; 16], b"x").await,
+        vault.put_memo(MemoKind::Journal, [1; 16], b"x").await,
         vault.judge(true, &mut |_| {}, &mut |_| {}).map(drop),
     ] {
         assert!(matches!(refused, Err(VaultError::ReadOnly)), "{refused:?}");
@@ -315,7 +315,7 @@ async fn a_copy_with_a_slot_of_its_own_forgets_on_its_own() {
     let (signer, signature) = staging.sign(|_| b"said in staging".to_vec()).unwrap();
     let worth = production.vouches(signer, b"said in staging", &signature).unwrap();
     assert_eq!(worth, Vouched::UnknownKey);
-    let secrets = staging.notes(NoteKind::SigningSecret).unwrap();
+    let secrets = staging.memos(MemoKind::SigningSecret).unwrap();
     assert!(
         matches!(secrets.as_slice(), [(id, _)] if *id == signer.0),
         "production's stays behind"
@@ -374,8 +374,8 @@ async fn who_no_longer_has_the_slot_writes_nothing() {
     let theirs = fs::read(&twin.1).unwrap();
     fs::write(world.at("root"), &theirs).unwrap();
 
-    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
-    let destruction = Destruction::new(ErasureId::now(), doomed);
+    let losses = vec![Loss { subject: subject("user-1"), dead: Dead::All }];
+    let destruction = Destruction::new(ErasureId::now(), losses);
     let refused = vault.destroy(&destruction, b"").await;
     assert!(matches!(refused, Err(VaultError::Slot(SlotError::Taken(_)))), "{refused:?}");
     assert!(world.slot() == theirs);

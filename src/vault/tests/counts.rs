@@ -60,7 +60,7 @@ async fn a_warm_key_is_not_written_for_each_seal() {
         sealed(&vault, 1).await;
     }
     // Each time as much again is reserved: 64, 128, 256… 10,000 are reached at the ninth time.
-    assert_eq!(vault.core().disk.faults.writes.load(Ordering::SeqCst), 9);
+    assert_eq!(vault.shared().disk.faults.writes.load(Ordering::SeqCst), 9);
     assert_eq!(counted(&vault), 10_000);
 }
 

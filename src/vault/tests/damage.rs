@@ -24,7 +24,7 @@ fn judge(folder: &Path, root: &Path, keys: &HashMap<KeyId, [u8; 32]>) -> &'stati
     let mut what = "whole";
     for (id, secret) in keys {
         match vault.opening_key(*id) {
-            Ok(KeyState::Live { key, .. }) => assert_eq!(key.secret(), secret, "another key"),
+            Ok(KeyLookup::Live { key, .. }) => assert_eq!(key.secret(), secret, "another key"),
             Ok(other) => panic!("nobody forgot it: {other:?}"),
             Err(VaultError::Damaged(_) | VaultError::KeyMissing(_)) => what = "in part",
             Err(error) => panic!("{error}"),
@@ -72,7 +72,7 @@ fn damage_to_the_files_is_an_error_and_never_a_panic_or_another_key() {
             }
             forget(&vault, &names[7]).await;
         });
-        keys.retain(|id, _| matches!(vault.opening_key(*id), Ok(KeyState::Live { .. })));
+        keys.retain(|id, _| matches!(vault.opening_key(*id), Ok(KeyLookup::Live { .. })));
     }
     let mut chance = Chance(3);
     let mut said: BTreeMap<&str, u32> = BTreeMap::new();

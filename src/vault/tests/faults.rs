@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     event::{EventId, OwnerChange},
     vault::{
-        NoteKind, Opening,
+        AdmissionRequest, MemoKind,
         tree::{
             Sabotage, Shape,
             tests::disk::{Crash, Disk},
@@ -32,8 +32,8 @@ struct Told {
     /// Who is destroyed, and who perhaps.
     dead: Vec<String>,
     dying: Vec<String>,
-    /// Notes that are there, and one that perhaps is.
-    notes: Vec<[u8; 16]>,
+    /// Memos that are there, and one that perhaps is.
+    memos: Vec<[u8; 16]>,
 }
 
 impl Told {
@@ -47,9 +47,9 @@ impl Told {
 
     async fn destroy(&mut self, vault: &Vault, who: &[&str]) -> Result<(), VaultError> {
         self.dying = who.iter().map(|who| (*who).to_owned()).collect();
-        let doomed = who.iter().map(|who| Doomed { subject: subject(who), dead: Dead::All });
-        let destruction = Destruction::new(ErasureId::now(), doomed.collect());
-        vault.destroy(&destruction, b"a note").await?;
+        let losses = who.iter().map(|who| Loss { subject: subject(who), dead: Dead::All });
+        let destruction = Destruction::new(ErasureId::now(), losses.collect());
+        vault.destroy(&destruction, b"a memo").await?;
         self.dead.append(&mut self.dying);
         Ok(())
     }
@@ -62,11 +62,11 @@ impl Told {
         self.key(vault, "user-1", "user-1").await?;
         claims::owned(vault, "account", OwnerChange::Add(subject("user-1")), true).await?;
         self.key(vault, "account", "account").await?;
-        vault.put_note(NoteKind::Journal, [1; 16], &[7; 9000]).await?;
-        self.notes.push([1; 16]);
+        vault.put_memo(MemoKind::Journal, [1; 16], &[7; 9000]).await?;
+        self.memos.push([1; 16]);
         self.destroy(vault, &["user-1"]).await?;
-        self.notes.clear();
-        vault.remove_note(NoteKind::Journal, [1; 16]).await?;
+        self.memos.clear();
+        vault.remove_memo(MemoKind::Journal, [1; 16]).await?;
         for n in 4..9 {
             self.key(vault, "room", &format!("user-{n}")).await?;
         }
@@ -81,12 +81,12 @@ impl Told {
         let mut fates = BTreeMap::new();
         for (id, (secret, whose)) in &self.made {
             match vault.opening_key(*id).unwrap() {
-                KeyState::Live { key, .. } => {
+                KeyLookup::Live { key, .. } => {
                     assert!(!self.dead.contains(whose), "{whose} came back");
                     assert_eq!(key.secret(), secret);
                     fates.insert(whose, true);
                 }
-                KeyState::Shredded { .. } => {
+                KeyLookup::Shredded { .. } => {
                     assert!(self.dead.contains(whose) || self.dying.contains(whose), "{whose}");
                     fates.insert(whose, false);
                 }
@@ -95,9 +95,9 @@ impl Told {
         // Whoever was to be forgotten together is, or nobody of them.
         let dying = || self.dying.iter().filter_map(|who| fates.get(who));
         assert!(dying().all(|lives| *lives) || dying().all(|lives| !*lives));
-        let notes: Vec<_> = vault.notes(NoteKind::Journal).unwrap();
-        assert!(self.notes.iter().all(|id| notes.iter().any(|(found, _)| found == id)));
-        assert!(notes.iter().all(|(_, note)| note.as_slice() == [7; 9000]));
+        let memos: Vec<_> = vault.memos(MemoKind::Journal).unwrap();
+        assert!(self.memos.iter().all(|id| memos.iter().any(|(found, _)| found == id)));
+        assert!(memos.iter().all(|(_, memo)| memo.as_slice() == [7; 9000]));
     }
 }
 
@@ -119,9 +119,9 @@ async fn all_refused(vault: &Vault, told: &Told) {
         poisoned("opening_key", vault.opening_key(*id).err());
         poisoned("sealing_key", key(vault, "room", whose).await.err());
         let who = subject(whose);
-        let opening = Opening { shared: vec![who.clone()], exclusive: vec![] };
+        let opening = AdmissionRequest { shared: vec![who.clone()], exclusive: vec![] };
         poisoned("admit", vault.admit(opening).await.err());
-        poisoned("standing", vault.standing(&who).err());
+        poisoned("state", vault.subject_state(&who).err());
         poisoned("keys_of", vault.keys_of(&who).err());
         poisoned("dependents", vault.dependents(&who).err());
         poisoned("settle", vault.settle(&who, &[EventId::random()], true).await.err());
@@ -131,9 +131,9 @@ async fn all_refused(vault: &Vault, told: &Told) {
     poisoned("claim", vault.claim(&[claim]).await.err());
     poisoned("new key", key(vault, "new", "new").await.err());
     poisoned("destroy", destroy(vault, ErasureId::now(), "user-5", Dead::All).await.err());
-    poisoned("put_note", vault.put_note(NoteKind::Journal, [2; 16], b"note").await.err());
-    poisoned("remove_note", vault.remove_note(NoteKind::Journal, [1; 16]).await.err());
-    poisoned("notes", vault.notes(NoteKind::Journal).err());
+    poisoned("put_memo", vault.put_memo(MemoKind::Journal, [2; 16], b"memo").await.err());
+    poisoned("remove_memo", vault.remove_memo(MemoKind::Journal, [1; 16]).await.err());
+    poisoned("memos", vault.memos(MemoKind::Journal).err());
     poisoned("inventory", vault.inventory().next().unwrap().err());
     poisoned("flush", vault.flush().await.err());
 }

@@ -42,9 +42,9 @@ async fn reading_makes_no_key() {
     let vault = over(&tree);
     assert!(vault.opening_key(KeyId([7; 20])).is_err());
     assert!(vault.keys_of(&subject("user-1")).unwrap().is_empty());
-    assert_eq!(vault.standing(&subject("user-1")).unwrap(), Default::default());
+    assert_eq!(vault.subject_state(&subject("user-1")).unwrap(), Default::default());
     assert_eq!(living(&vault), (vec![], 0));
-    assert_eq!(vault.core().disk.faults.writes.load(Ordering::SeqCst), 0);
+    assert_eq!(vault.shared().disk.faults.writes.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
@@ -67,9 +67,9 @@ async fn reopen_begins_above_everything_and_brings_nothing_back() {
     let vault = over(&tree);
     assert_eq!(key(&vault, "user-1", "user-1").await.unwrap().id(), new.id());
     assert_eq!(shredded(vault.opening_key(old.id())), erasure);
-    let standing = vault.standing(&subject("user-1")).unwrap();
-    assert_eq!((standing.current, standing.epochs.len()), (Some(Generation(2)), 0));
-    assert!(!standing.fence.unwrap().closed);
+    let state = vault.subject_state(&subject("user-1")).unwrap();
+    assert_eq!((state.current, state.tenures.len()), (Some(Generation(2)), 0));
+    assert!(!state.fence.unwrap().closed);
 
     let second = forget(&vault, "user-1").await;
     assert_eq!(shredded(vault.opening_key(old.id())), erasure);
@@ -151,7 +151,7 @@ async fn the_older_generation_dies_and_the_newer_lives() {
     let vault = over(&tree);
     assert_eq!(shredded(vault.opening_key(first.id())), erasure);
     assert_eq!(key(&vault, "account-1", "account-1").await.unwrap().id(), second.id());
-    assert!(!vault.standing(&subject("account-1")).unwrap().fence.unwrap().closed);
+    assert!(!vault.subject_state(&subject("account-1")).unwrap().fence.unwrap().closed);
 }
 
 #[tokio::test]
@@ -171,9 +171,9 @@ async fn the_newer_generation_dies_and_the_older_lives() {
     assert!(third.id() != first.id() && third.id() != second.id());
     drop(vault);
     let vault = over(&tree);
-    let standing = vault.standing(&subject("account-1")).unwrap();
-    assert_eq!(standing.current, Some(Generation(3)));
-    assert_eq!(standing.fence.unwrap().dead, [(Generation(2), Generation(2), erasure)]);
+    let state = vault.subject_state(&subject("account-1")).unwrap();
+    assert_eq!(state.current, Some(Generation(3)));
+    assert_eq!(state.fence.unwrap().dead, [(Generation(2), Generation(2), erasure)]);
     live(vault.opening_key(first.id()));
     live(vault.opening_key(third.id()));
 
@@ -191,11 +191,11 @@ async fn nothing_names_the_forgotten() {
     handed_over(&vault).await;
     let withdrawn = OwnerChange::Add(subject("user-c"));
     claims::owned(&vault, "account-1", withdrawn, false).await.unwrap();
-    vault.put_note(crate::vault::NoteKind::Journal, [1; 16], b"plan").await.unwrap();
+    vault.put_memo(crate::vault::MemoKind::Journal, [1; 16], b"plan").await.unwrap();
     let erasure = ErasureId::now();
-    let doomed =
-        ["user-a", "account-1"].map(|name| Doomed { subject: subject(name), dead: Dead::All });
-    vault.destroy(&Destruction::new(erasure, doomed.into()), b"two").await.unwrap();
+    let losses =
+        ["user-a", "account-1"].map(|name| Loss { subject: subject(name), dead: Dead::All });
+    vault.destroy(&Destruction::new(erasure, losses.into()), b"two").await.unwrap();
     vault.flush().await.unwrap();
     let names = |name: &str| {
         let all = tree.range(&[0], &[255], usize::MAX).unwrap();
@@ -213,11 +213,11 @@ async fn a_forgotten_owner_is_no_longer_named_but_was_there() {
     forget(&vault, "user-b").await;
     drop(vault);
     let vault = over(&tree);
-    let standing = vault.standing(&subject("account-1")).unwrap();
+    let state = vault.subject_state(&subject("account-1")).unwrap();
     let owners: Vec<_> =
-        standing.epochs.iter().map(|epoch| epoch.owners[0].subject.clone()).collect();
+        state.tenures.iter().map(|tenure| tenure.owners[0].subject.clone()).collect();
     assert_eq!(owners, [Some(subject("user-a")), None]);
-    assert_eq!(standing.fence, None);
+    assert_eq!(state.fence, None);
     key(&vault, "account-1", "account-1").await.unwrap();
 }
 
@@ -226,16 +226,16 @@ async fn an_erasures_note_comes_with_its_destruction() {
     let tree = tree();
     let vault = over(&tree);
     let erasure = ErasureId::now();
-    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
-    let destruction = Destruction::new(erasure, doomed);
-    vault.destroy(&destruction, b"a note").await.unwrap();
+    let losses = vec![Loss { subject: subject("user-1"), dead: Dead::All }];
+    let destruction = Destruction::new(erasure, losses);
+    vault.destroy(&destruction, b"a memo").await.unwrap();
     let epoch = tree.epoch().unwrap();
     drop(vault);
     let vault = over(&tree);
-    let notes = vault.notes(crate::vault::NoteKind::Erasure).unwrap();
-    assert_eq!(notes.len(), 1);
-    assert_eq!((notes[0].0, notes[0].1.as_slice()), (erasure.0.into_bytes(), &b"a note"[..]));
+    let memos = vault.memos(crate::vault::MemoKind::Erasure).unwrap();
+    assert_eq!(memos.len(), 1);
+    assert_eq!((memos[0].0, memos[0].1.as_slice()), (erasure.0.into_bytes(), &b"a memo"[..]));
     // Done already: asking again changes no root.
-    let again = vault.destroy(&destruction, b"a note").await.unwrap();
+    let again = vault.destroy(&destruction, b"a memo").await.unwrap();
     assert_eq!(again.epoch, epoch);
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::{event::EventId, vault::NoteKind};
+use crate::{event::EventId, vault::MemoKind};
 
 fn places(of: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
     (of.join("vault"), of.join("root"))
@@ -24,7 +24,7 @@ async fn a_vault_in_a_folder_opens_again_with_everything() {
     let gone = key(&vault, "user-2", "user-2").await.unwrap();
     let pseudonym = vault.pseudonym(&subject("user-2"));
     let erasure = forget(&vault, "user-2").await;
-    vault.put_note(NoteKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
+    vault.put_memo(MemoKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
     let change = crate::event::OwnerChange::Add(subject("user-1"));
     claims::owned(&vault, "account-1", change, true).await.unwrap();
     // The last handle is gone, so the folder is free at once.
@@ -38,9 +38,9 @@ async fn a_vault_in_a_folder_opens_again_with_everything() {
     assert_eq!(key(&vault, "user-1", "user-1").await.unwrap().id(), kept.id());
     assert_eq!(vault.keys_of(&subject("user-1")).unwrap()[0].sealed_about, 2);
     assert_eq!(shredded(vault.opening_key(gone.id())), erasure);
-    assert_eq!(vault.notes(NoteKind::Journal).unwrap()[0].1.len(), 40_000);
-    let epochs = vault.standing(&subject("account-1")).unwrap().epochs;
-    assert_eq!(epochs[0].owners[0].unsettled, None, "a clean end writes settlements");
+    assert_eq!(vault.memos(MemoKind::Journal).unwrap()[0].1.len(), 40_000);
+    let tenures = vault.subject_state(&subject("account-1")).unwrap().tenures;
+    assert_eq!(tenures[0].owners[0].unsettled, None, "a clean end writes settlements");
     assert_eq!(vault.dependents(&subject("user-1")).unwrap(), [subject("account-1")]);
 }
 
@@ -190,13 +190,13 @@ fn what_was_acknowledged_survives_a_kill() {
         for (whose, id) in &made {
             let state = vault.opening_key(*id).unwrap();
             if forgotten.contains(whose) {
-                assert!(matches!(state, KeyState::Shredded { .. }), "{whose} came back");
+                assert!(matches!(state, KeyLookup::Shredded { .. }), "{whose} came back");
             } else if !forgetting.contains(whose) {
-                assert!(matches!(state, KeyState::Live { .. }), "{whose} is lost");
+                assert!(matches!(state, KeyLookup::Live { .. }), "{whose} is lost");
             }
         }
         for who in forgotten.iter().filter_map(|whose| whose.strip_suffix("#1")) {
-            assert!(vault.standing(&subject(who)).unwrap().fence.unwrap().closed);
+            assert!(vault.subject_state(&subject(who)).unwrap().fence.unwrap().closed);
         }
     }
     println!("{} keys made, {} forgettings", made.len(), forgotten.len());

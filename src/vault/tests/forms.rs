@@ -5,7 +5,7 @@ use super::{classes::class, *};
 use crate::{
     event::{Class, EventId, Timestamp},
     vault::{
-        Epoch, Owner,
+        Owner, Tenure,
         records::{
             entries::{KeyEntry, Stated, SubjectRecord},
             fence::FenceRecord,
@@ -45,14 +45,14 @@ fn subjects_record() -> Vec<u8> {
     let record = SubjectRecord {
         current: Generation(2),
         highest: Generation(4),
-        epochs: vec![
-            Epoch {
+        tenures: vec![
+            Tenure {
                 from: Generation(1),
                 unsettled: None,
                 owners: vec![owner(None, None), owner(Some("user-1"), None)],
                 any: true,
             },
-            Epoch {
+            Tenure {
                 from: Generation(3),
                 unsettled: Some(event(1)),
                 owners: vec![owner(Some("user-2"), Some(event(2)))],

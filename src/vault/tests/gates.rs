@@ -5,21 +5,30 @@ use std::{pin::Pin, time::Duration};
 use futures::FutureExt;
 
 use super::*;
-use crate::vault::{Admission, Opening};
+use crate::vault::{Admission, AdmissionRequest};
 
-fn shared(names: &[&str]) -> Opening {
-    Opening { shared: names.iter().map(|name| subject(name)).collect(), ..Opening::default() }
+fn shared(names: &[&str]) -> AdmissionRequest {
+    AdmissionRequest {
+        shared: names.iter().map(|name| subject(name)).collect(),
+        ..AdmissionRequest::default()
+    }
 }
 
-fn exclusive(names: &[&str]) -> Opening {
-    Opening { exclusive: names.iter().map(|name| subject(name)).collect(), ..Opening::default() }
+fn exclusive(names: &[&str]) -> AdmissionRequest {
+    AdmissionRequest {
+        exclusive: names.iter().map(|name| subject(name)).collect(),
+        ..AdmissionRequest::default()
+    }
 }
 
 /// An admission that is asked for, and polled once.
 struct Asked<'a>(Pin<Box<dyn Future<Output = Result<Admission, VaultError>> + Send + 'a>>);
 
 impl<'a> Asked<'a> {
-    fn new(vault: &'a Vault, opening: Opening) -> (Self, Option<Result<Admission, VaultError>>) {
+    fn new(
+        vault: &'a Vault,
+        opening: AdmissionRequest,
+    ) -> (Self, Option<Result<Admission, VaultError>>) {
         let mut asked = Self(Box::pin(vault.admit(opening)));
         let now = asked.now();
         (asked, now)
@@ -122,7 +131,10 @@ async fn exclusive_means_alone() {
 #[tokio::test]
 async fn a_subject_named_twice_is_admitted_once_and_exclusively() {
     let vault = over(&tree());
-    let both = Opening { shared: vec![subject("a"), subject("a")], exclusive: vec![subject("a")] };
+    let both = AdmissionRequest {
+        shared: vec![subject("a"), subject("a")],
+        exclusive: vec![subject("a")],
+    };
     let admission = vault.admit(both).await.unwrap();
     let (mut other, now) = Asked::new(&vault, shared(&["a"]));
     assert!(now.is_none());
@@ -197,7 +209,7 @@ async fn everyone_gets_through_and_nobody_together_who_must_not() {
                         _ if one != two => vec![(one, 1), (two, 1)],
                         _ => vec![(one, 1)],
                     };
-                    let opening = Opening {
+                    let opening = AdmissionRequest {
                         shared: weights
                             .iter()
                             .filter(|w| w.1 == 1)

@@ -23,10 +23,10 @@ async fn a_key_is_found_again_by_its_id_also_after_reopening() {
 async fn a_key_whose_write_failed_is_handed_to_nobody() {
     let tree = tree();
     let vault = over(&tree);
-    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(true, Ordering::SeqCst);
     let failed = key(&vault, "user-1", "user-1").await;
     assert!(matches!(failed, Err(VaultError::Storage(_))), "{failed:?}");
-    vault.core().disk.faults.fail.store(false, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(false, Ordering::SeqCst);
     let after = key(&vault, "user-1", "user-1").await;
     assert!(matches!(after, Err(VaultError::Poisoned)), "{after:?}");
     drop(vault);
@@ -50,9 +50,9 @@ async fn forgotten_means_shredded_refused_and_fenced() {
     assert_eq!(live(vault.opening_key(other.id())).secret(), other.secret());
     let refused = key(&vault, "user-1", "user-1").await;
     assert!(matches!(refused, Err(VaultError::Forgotten { erasure: by, .. }) if by == erasure));
-    let standing = vault.standing(&subject("user-1")).unwrap();
-    assert_eq!(standing.current, None);
-    let fence = standing.fence.unwrap();
+    let state = vault.subject_state(&subject("user-1")).unwrap();
+    assert_eq!(state.current, None);
+    let fence = state.fence.unwrap();
     assert!(fence.closed);
     assert_eq!(fence.dead, [(Generation(1), Generation(1), erasure)]);
 }

@@ -20,10 +20,10 @@ pub(super) mod forensic;
 mod forms;
 mod gates;
 mod keys;
+mod memos;
 mod model;
 #[cfg(feature = "sqlite")]
 mod moving;
-mod notes;
 mod races;
 mod replay;
 mod rotation;
@@ -40,7 +40,7 @@ use std::sync::{
 };
 
 use super::{
-    Dead, Destroyed, Destruction, Doomed, InventoryEntry, KeyRequest, KeyState, OpenAs,
+    Dead, Destroyed, Destruction, InventoryEntry, KeyLookup, KeyRequest, Loss, OpenAs,
     OpenVaultError, SlotError, Vault, VaultError, shared::Limits, tree::Tree,
 };
 use crate::{
@@ -106,16 +106,16 @@ impl Chance {
 pub(super) fn over(tree: &Arc<Tree>) -> Vault {
     let vault = Vault::over(Arc::clone(tree), Limits::default()).unwrap();
     // A new vault has written its signing key and its first era.
-    vault.core().disk.faults.writes.store(0, Ordering::SeqCst);
+    vault.shared().disk.faults.writes.store(0, Ordering::SeqCst);
     vault
 }
 
 /// Whether a tree holds nothing but the signing key and the era that every vault has.
 pub(super) fn is_bare(tree: &Tree) -> bool {
     let all = tree.range(&[0], &[255], usize::MAX).unwrap();
-    use super::NoteKind::{Era, SigningKeys, SigningSecret};
-    let own = [SigningKeys, SigningSecret, Era].map(super::records::places::notes);
-    all.iter().all(|(place, _)| own.iter().any(|notes| notes.contains(place)))
+    use super::MemoKind::{Era, SigningKeys, SigningSecret};
+    let own = [SigningKeys, SigningSecret, Era].map(super::records::places::memos);
+    all.iter().all(|(place, _)| own.iter().any(|memos| memos.contains(place)))
 }
 
 pub(super) fn tree() -> Arc<Tree> {
@@ -164,8 +164,8 @@ pub(super) async fn destroy(
     whose: &str,
     dead: Dead,
 ) -> Result<Destroyed, VaultError> {
-    let doomed = vec![Doomed { subject: subject(whose), dead }];
-    vault.destroy(&Destruction::new(erasure, doomed), b"").await
+    let losses = vec![Loss { subject: subject(whose), dead }];
+    vault.destroy(&Destruction::new(erasure, losses), b"").await
 }
 
 /// Destroys keys of a subject, but for those that are spared.
@@ -176,34 +176,34 @@ pub(super) async fn destroy_but(
     dead: Dead,
     spared: impl IntoIterator<Item = KeyId>,
 ) -> Result<Destroyed, VaultError> {
-    let doomed = vec![Doomed { subject: subject(whose), dead }];
+    let losses = vec![Loss { subject: subject(whose), dead }];
     let spared = spared.into_iter().collect();
-    let destruction = Destruction { spared, ..Destruction::new(erasure, doomed) };
+    let destruction = Destruction { spared, ..Destruction::new(erasure, losses) };
     vault.destroy(&destruction, b"").await
 }
 
-pub(super) fn live(state: Result<KeyState, VaultError>) -> Arc<DataKey> {
+pub(super) fn live(state: Result<KeyLookup, VaultError>) -> Arc<DataKey> {
     match state.unwrap() {
-        KeyState::Live { key, .. } => key,
+        KeyLookup::Live { key, .. } => key,
         other => panic!("not live: {other:?}"),
     }
 }
 
-pub(super) fn shredded(state: Result<KeyState, VaultError>) -> ErasureId {
+pub(super) fn shredded(state: Result<KeyLookup, VaultError>) -> ErasureId {
     match state.unwrap() {
-        KeyState::Shredded { erasure } => erasure,
+        KeyLookup::Shredded { erasure } => erasure,
         other => panic!("not shredded: {other:?}"),
     }
 }
 
 /// Ends a vault as a crash would: without writing what is only in memory.
 pub(super) fn crash(vault: Vault) {
-    vault.core().disk.poison();
+    vault.shared().disk.poison();
     drop(vault);
 }
 
 /// The vault says that it knows nothing of a key.
-pub(super) fn is_missing(state: &Result<KeyState, VaultError>) -> bool {
+pub(super) fn is_missing(state: &Result<KeyLookup, VaultError>) -> bool {
     matches!(state, Err(VaultError::KeyMissing(_)))
 }
 

@@ -107,9 +107,9 @@ async fn run(steps: Vec<Step>) {
             }
             Step::ForgetTogether { one, two } => {
                 let erasure = ErasureId::now();
-                let doomed = [one, two]
-                    .map(|whose| Doomed { subject: subject(&name(whose)), dead: Dead::All });
-                let destruction = Destruction::new(erasure, doomed.into());
+                let losses = [one, two]
+                    .map(|whose| Loss { subject: subject(&name(whose)), dead: Dead::All });
+                let destruction = Destruction::new(erasure, losses.into());
                 vault.destroy(&destruction, b"").await.unwrap();
                 for whose in [one, two] {
                     model.people[usize::from(whose)].forget(erasure);
@@ -166,7 +166,7 @@ fn agree(vault: &Vault, model: &Model) {
     let fenced = model.people.iter().filter(|person| !person.dead.is_empty()).count();
     assert_eq!(fences, fenced);
     for (whose, person) in (0..).zip(&model.people) {
-        let fence = vault.standing(&subject(&name(whose))).unwrap().fence;
+        let fence = vault.subject_state(&subject(&name(whose))).unwrap().fence;
         assert_eq!(fence.as_ref().is_some_and(|fence| fence.closed), person.closed.is_some());
         for (from, to, by) in fence.into_iter().flat_map(|fence| fence.dead) {
             assert!((from.0..=to.0).all(|generation| person.dead.get(&generation) == Some(&by)));

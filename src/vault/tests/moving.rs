@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{folder::copy_folder, *};
-use crate::vault::{NoteKind, PageStoreKind};
+use crate::vault::{MemoKind, PageStoreKind};
 
 struct Places {
     _temp: tempfile::TempDir,
@@ -45,7 +45,7 @@ async fn filled(pages: PageStoreKind) -> (Places, Vec<([u8; 32], KeyId)>, KeyId)
     let mut keys: Vec<_> = made.iter().map(|key| (*key.secret(), key.id())).collect();
     forget(&vault, &names[7]).await;
     let (_, gone) = keys.remove(7);
-    vault.put_note(NoteKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
+    vault.put_memo(MemoKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
     drop(vault);
     (places, keys, gone)
 }
@@ -55,7 +55,7 @@ fn is_whole(vault: &Vault, keys: &[([u8; 32], KeyId)], gone: KeyId) {
         assert_eq!(live(vault.opening_key(*id)).secret(), secret);
     }
     shredded(vault.opening_key(gone));
-    assert_eq!(vault.notes(NoteKind::Journal).unwrap()[0].1.len(), 40_000);
+    assert_eq!(vault.memos(MemoKind::Journal).unwrap()[0].1.len(), 40_000);
 }
 
 #[tokio::test]

@@ -3,13 +3,13 @@
 use std::thread;
 
 use super::*;
-use crate::vault::Opening;
+use crate::vault::AdmissionRequest;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_creations_share_one_flush() {
     let vault = over(&tree());
-    let writes = || vault.core().disk.faults.writes.load(Ordering::SeqCst);
-    let hold = vault.core().disk.faults.hold.lock().unwrap();
+    let writes = || vault.shared().disk.faults.writes.load(Ordering::SeqCst);
+    let hold = vault.shared().disk.faults.hold.lock().unwrap();
     let create = |n: u32| {
         let vault = vault.clone();
         let name = format!("user-{n}");
@@ -38,7 +38,7 @@ async fn many_creations_share_one_flush() {
 async fn a_failed_write_is_told_to_all_who_waited_for_it() {
     let tree = tree();
     let vault = over(&tree);
-    let hold = vault.core().disk.faults.hold.lock().unwrap();
+    let hold = vault.shared().disk.faults.hold.lock().unwrap();
     let tasks: Vec<_> = (0..50)
         .map(|n| {
             let vault = vault.clone();
@@ -49,14 +49,14 @@ async fn a_failed_write_is_told_to_all_who_waited_for_it() {
     while vault.asked() < 50 {
         tokio::task::yield_now().await;
     }
-    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(true, Ordering::SeqCst);
     drop(hold);
     for task in tasks {
         let result = task.await.unwrap();
         assert!(matches!(result, Err(VaultError::Storage(_) | VaultError::Poisoned)), "{result:?}");
     }
-    let note = vault.put_note(crate::vault::NoteKind::Journal, [1; 16], b"").await;
-    assert!(matches!(note, Err(VaultError::Poisoned)));
+    let memo = vault.put_memo(crate::vault::MemoKind::Journal, [1; 16], b"").await;
+    assert!(matches!(memo, Err(VaultError::Poisoned)));
     drop(vault);
     assert!(is_bare(&tree));
 }
@@ -66,13 +66,13 @@ async fn after_a_failed_destruction_nothing_is_sealed_opened_or_admitted() {
     let vault = over(&tree());
     let made = key(&vault, "user-1", "user-1").await.unwrap();
     live(vault.opening_key(made.id()));
-    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(true, Ordering::SeqCst);
     let failed = destroy(&vault, ErasureId::now(), "user-1", Dead::All).await;
     assert!(matches!(failed, Err(VaultError::Storage(_))), "{failed:?}");
     // The keys are warm; but they may be gone from the disk, or not.
     assert!(matches!(key(&vault, "user-1", "user-1").await, Err(VaultError::Poisoned)));
     assert!(matches!(vault.opening_key(made.id()), Err(VaultError::Poisoned)));
-    assert!(matches!(vault.admit(Opening::default()).await, Err(VaultError::Poisoned)));
+    assert!(matches!(vault.admit(AdmissionRequest::default()).await, Err(VaultError::Poisoned)));
 }
 
 /// Keys that gave way in the cache wait, with their unused seals, for the next write: not so those
@@ -81,14 +81,14 @@ async fn after_a_failed_destruction_nothing_is_sealed_opened_or_admitted() {
 async fn a_destroyed_key_does_not_wait_in_memory_for_the_next_write() {
     let limits = Limits { cached_keys: 1, ..Limits::default() };
     let vault = Vault::over(tree(), limits).unwrap();
-    let hold = vault.core().disk.faults.hold.lock().unwrap();
+    let hold = vault.shared().disk.faults.hold.lock().unwrap();
     let create = |n: u32| {
         let vault = vault.clone();
         let name = format!("user-{n}");
         tokio::spawn(async move { Arc::downgrade(&key(&vault, &name, &name).await.unwrap()) })
     };
     let mut tasks = vec![create(0)];
-    while vault.core().disk.faults.writes.load(Ordering::SeqCst) == 0 {
+    while vault.shared().disk.faults.writes.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
     // One write makes the others, and their destruction follows at once.
@@ -96,10 +96,10 @@ async fn a_destroyed_key_does_not_wait_in_memory_for_the_next_write() {
     while vault.asked() < 200 {
         tokio::task::yield_now().await;
     }
-    let doomed = (0..200)
-        .map(|n| Doomed { subject: subject(&format!("user-{n}")), dead: Dead::All })
+    let losses = (0..200)
+        .map(|n| Loss { subject: subject(&format!("user-{n}")), dead: Dead::All })
         .collect();
-    let destruction = Destruction::new(ErasureId::now(), doomed);
+    let destruction = Destruction::new(ErasureId::now(), losses);
     let destroying = vault.clone();
     let destroying = tokio::spawn(async move { destroying.destroy(&destruction, b"").await });
     while vault.asked() < 201 {
@@ -122,7 +122,7 @@ fn forget_meanwhile(vault: &Vault, whose: &'static str) {
         };
         thread::spawn(forget).join().unwrap();
     };
-    *vault.core().disk.faults.meanwhile.lock().unwrap() = Some(Box::new(meanwhile));
+    *vault.shared().disk.faults.meanwhile.lock().unwrap() = Some(Box::new(meanwhile));
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_reader_keeps_nothing_that_was_destroyed_while_it_read() {
 #[tokio::test]
 async fn an_admission_keeps_nothing_that_changed_while_it_looked() {
     let vault = over(&tree());
-    let opening = || Opening { shared: vec![subject("user-1")], exclusive: vec![] };
+    let opening = || AdmissionRequest { shared: vec![subject("user-1")], exclusive: vec![] };
     forget_meanwhile(&vault, "user-1");
     let _ = vault.admit(opening()).await;
     assert!(matches!(vault.admit(opening()).await, Err(VaultError::Forgotten { .. })));
@@ -175,7 +175,7 @@ fn no_reader_sees_a_key_after_its_destruction() {
                         let gone = destroyed.load(Ordering::SeqCst);
                         let state = vault.opening_key(*id).unwrap();
                         if gone {
-                            assert!(matches!(state, KeyState::Shredded { .. }), "{state:?}");
+                            assert!(matches!(state, KeyLookup::Shredded { .. }), "{state:?}");
                             after += 1;
                         }
                         if after > 2 * keys.len() {
@@ -204,7 +204,8 @@ async fn who_is_admitted_keeps_their_key_until_they_are_done() {
                 let of = format!("stream-{}", n % 3);
                 while !stop.load(Ordering::SeqCst) {
                     let whose = format!("user-{}", (n + done + refused) % 2);
-                    let opening = Opening { shared: vec![subject(&whose)], exclusive: vec![] };
+                    let opening =
+                        AdmissionRequest { shared: vec![subject(&whose)], exclusive: vec![] };
                     match vault.admit(opening).await {
                         Ok(admission) => {
                             let sealing = key(&vault, &of, &whose).await.unwrap();

@@ -9,7 +9,7 @@ use crate::{
     layer::Oubliette,
     policy::Policy,
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
-    vault::{Taken, Verdict},
+    vault::{Decision, Taken},
 };
 
 fn whole(vault: &Vault, who: &str, to: u32) -> Taken {
@@ -22,8 +22,8 @@ fn whole(vault: &Vault, who: &str, to: u32) -> Taken {
     }
 }
 
-fn verdict(taken: Vec<Taken>) -> Verdict {
-    Verdict { erasure: ErasureId::now(), taken, note: b"{}".to_vec() }
+fn decision(taken: Vec<Taken>) -> Decision {
+    Decision { erasure: ErasureId::now(), taken, record: b"{}".to_vec() }
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_replay_destroys_by_pseudonym_and_once() {
     let vault = over(&tree);
     let (dead, lives) = (key(&vault, "s-1", "a").await.unwrap(), key(&vault, "s-1", "b").await);
     let lives = lives.unwrap();
-    let both = vec![verdict(vec![whole(&vault, "a", 3)]), verdict(vec![whole(&vault, "c", 2)])];
+    let both = vec![decision(vec![whole(&vault, "a", 3)]), decision(vec![whole(&vault, "c", 2)])];
     let epoch = vault.epoch().unwrap();
     let done = vault.replay(both.clone()).await.unwrap();
     assert_eq!((done.keys, done.epoch), (1, epoch + 1), "one change of root for all");
@@ -42,7 +42,7 @@ async fn a_replay_destroys_by_pseudonym_and_once() {
         let refused = key(&vault, "s-1", who).await;
         assert!(matches!(refused, Err(VaultError::Forgotten { .. })), "{who}: {refused:?}");
     }
-    assert!(both.iter().all(|verdict| vault.covers(verdict).unwrap()));
+    assert!(both.iter().all(|decision| vault.covers(decision).unwrap()));
     assert_eq!(vault.replay(both).await.unwrap().keys, 0);
     // The generations that were dead elsewhere are dead here.
     assert_eq!(vault.reopen(&subject("a")).await.unwrap(), Some(Generation(4)));
@@ -63,9 +63,9 @@ async fn what_found_nothing_to_take_takes_nothing_elsewhere() {
     destroy(&vault, ErasureId::now(), "a", spans(&[(2, 2)])).await.unwrap();
     let late = ErasureId::now();
     destroy(&vault, late, "a", spans(&[(2, 2)])).await.unwrap();
-    let all: Vec<Verdict> = vault.verdicts().flat_map(Result::unwrap).collect();
+    let all: Vec<Decision> = vault.decisions().flat_map(Result::unwrap).collect();
     assert_eq!(all.len(), 3);
-    let of_late = all.iter().find(|verdict| verdict.erasure == late).unwrap();
+    let of_late = all.iter().find(|decision| decision.erasure == late).unwrap();
     assert!(of_late.taken[0].dead.is_empty());
 
     // While a generation before it lives, that it took nothing is all there is to it.
@@ -76,8 +76,8 @@ async fn what_found_nothing_to_take_takes_nothing_elsewhere() {
     key(&vault, "s-1", "b").await.unwrap();
     destroy(&vault, ErasureId::now(), "b", spans(&[(2, 2)])).await.unwrap();
     destroy(&vault, late, "b", spans(&[(2, 2)])).await.unwrap();
-    let all: Vec<Verdict> = vault.verdicts().flat_map(Result::unwrap).collect();
-    let of_late = all.iter().find(|verdict| verdict.erasure == late).unwrap();
+    let all: Vec<Decision> = vault.decisions().flat_map(Result::unwrap).collect();
+    let of_late = all.iter().find(|decision| decision.erasure == late).unwrap();
     assert!(!of_late.taken[0].whole, "{of_late:?}");
     vault.replay(all).await.unwrap();
     live(vault.opening_key(first.id()));
@@ -93,8 +93,8 @@ async fn an_erasure_after_the_clock_was_set_back_took_all_where_it_is_told_again
     vault.reopen(&subject("a")).await.unwrap();
     key(&vault, "s-1", "a").await.unwrap();
     destroy(&vault, id(1), "a", Dead::All).await.unwrap();
-    let all: Vec<Verdict> = vault.verdicts().flat_map(Result::unwrap).collect();
-    let taken = |by| &all.iter().find(|verdict| verdict.erasure == by).unwrap().taken[0];
+    let all: Vec<Decision> = vault.decisions().flat_map(Result::unwrap).collect();
+    let taken = |by| &all.iter().find(|decision| decision.erasure == by).unwrap().taken[0];
     assert!(taken(id(1)).whole && !taken(id(2)).whole, "{all:?}");
 }
 
@@ -103,10 +103,10 @@ async fn a_replay_that_fails_poisons() {
     let tree = tree();
     let vault = over(&tree);
     let dead = key(&vault, "s-1", "a").await.unwrap();
-    let once = vec![verdict(vec![whole(&vault, "a", 1)])];
-    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    let once = vec![decision(vec![whole(&vault, "a", 1)])];
+    vault.shared().disk.faults.fail.store(true, Ordering::SeqCst);
     vault.replay(once.clone()).await.unwrap_err();
-    vault.core().disk.faults.fail.store(false, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(false, Ordering::SeqCst);
     assert!(matches!(vault.opening_key(dead.id()), Err(VaultError::Poisoned)));
     drop(vault);
     let vault = over(&tree);
@@ -136,7 +136,7 @@ async fn what_cannot_be_applied_again_keeps_the_layer_closed() {
     fs::copy(at("image slot"), at("slot")).unwrap();
 
     let vault = open();
-    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(true, Ordering::SeqCst);
     match layer(vault).await {
         Err(ErasureError::NotReplayed { erasures, .. }) => assert_eq!(erasures, [erased.erasure]),
         other => panic!("{other:?}"),

@@ -8,11 +8,11 @@ use crate::{
     layer::Oubliette,
     policy::Policy,
     store::MemoryStore,
-    vault::{Claim, KeyInfo, KeyStanding, Opening},
+    vault::{AdmissionRequest, Claim, KeyInfo, KeyState},
 };
 
 fn generation(vault: &Vault, key: &DataKey) -> u32 {
-    vault.core().naming.hint(key.id()).unwrap().unwrap().generation.0
+    vault.shared().naming.hint(key.id()).unwrap().unwrap().generation.0
 }
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {
@@ -71,7 +71,7 @@ async fn what_is_new_already_is_not_rotated_again() {
     let vault = over(&tree);
     let who = subject("user-1");
     assert_eq!(vault.rotate(&who).await.unwrap(), None);
-    assert_eq!(vault.standing(&who).unwrap(), crate::vault::Standing::default());
+    assert_eq!(vault.subject_state(&who).unwrap(), crate::vault::SubjectState::default());
     key(&vault, "user-1", "user-1").await.unwrap();
     assert_eq!(vault.rotate(&who).await.unwrap(), Some(Generation(2)));
     // No key of generation 2 was made yet: the next is new anyway.
@@ -82,7 +82,7 @@ async fn what_is_new_already_is_not_rotated_again() {
     assert_eq!(vault.rotate_past(&who, Generation(2)).await.unwrap(), Some(Generation(3)));
     crash(vault);
     let vault = over(&tree);
-    assert_eq!(vault.standing(&who).unwrap().current, Some(Generation(3)));
+    assert_eq!(vault.subject_state(&who).unwrap().current, Some(Generation(3)));
 }
 
 #[tokio::test]
@@ -140,8 +140,8 @@ async fn an_open_owner_change_is_settled_first() {
     vault.claim(std::slice::from_ref(&added)).await.unwrap();
     key(&vault, "account-1", "account-1").await.unwrap();
     assert_eq!(vault.rotate(&added.subject).await.unwrap(), Some(Generation(4)));
-    let standing = vault.standing(&added.subject).unwrap();
-    assert_eq!(standing.epochs.last().unwrap().owners.last().unwrap().unsettled, Some(added.event));
+    let state = vault.subject_state(&added.subject).unwrap();
+    assert_eq!(state.tenures.last().unwrap().owners.last().unwrap().unsettled, Some(added.event));
 }
 
 /// Sealers on threads of their own, who take a key and use it only later: when `rotate` has
@@ -160,7 +160,8 @@ fn nothing_is_stored_under_an_old_key_after_a_rotation_returned() {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 let of = format!("stream-{}", n % 3);
                 while !stop.load(Ordering::SeqCst) {
-                    let opening = Opening { shared: vec![subject("user-1")], exclusive: vec![] };
+                    let opening =
+                        AdmissionRequest { shared: vec![subject("user-1")], exclusive: vec![] };
                     let admission = runtime.block_on(vault.admit(opening)).unwrap();
                     let key = runtime.block_on(key(vault, &of, "user-1")).unwrap();
                     thread::yield_now();
@@ -186,7 +187,7 @@ fn nothing_is_stored_under_an_old_key_after_a_rotation_returned() {
         stop.store(true, Ordering::SeqCst);
     });
     assert_eq!(wrong.into_inner(), 0);
-    let newest = vault.standing(&subject("user-1")).unwrap().current.unwrap();
+    let newest = vault.subject_state(&subject("user-1")).unwrap().current.unwrap();
     assert!(newest > Generation(40), "{newest}");
     assert_eq!(least.into_inner(), u64::from(newest.0));
 }
@@ -230,7 +231,7 @@ async fn who_drops_a_rotations_future_leaves_no_gate_shut() {
         let mut asked = Box::pin(vault.rotate(&who));
         let _ = futures::poll!(asked.as_mut());
         drop(asked);
-        let opening = Opening { shared: vec![who], exclusive: vec![] };
+        let opening = AdmissionRequest { shared: vec![who], exclusive: vec![] };
         drop(vault.admit(opening).await.unwrap());
     }
 }
@@ -240,9 +241,9 @@ async fn many_rotations_share_one_change_of_root() {
     let vault = over(&tree());
     let names: Vec<String> = (0..500).map(|n| format!("user-{n}")).collect();
     futures::future::join_all(names.iter().map(|name| key(&vault, name, name))).await;
-    let epoch = || vault.core().disk.tree().epoch().unwrap();
+    let epoch = || vault.shared().disk.tree().epoch().unwrap();
     let (before, asked) = (epoch(), vault.asked());
-    let hold = vault.core().disk.faults.hold.lock().unwrap();
+    let hold = vault.shared().disk.faults.hold.lock().unwrap();
     let tasks: Vec<_> = names
         .iter()
         .map(|name| {
@@ -265,7 +266,7 @@ async fn many_rotations_share_one_change_of_root() {
 async fn a_rotation_whose_write_failed_is_not_told_as_done() {
     let vault = over(&tree());
     key(&vault, "user-1", "user-1").await.unwrap();
-    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(true, Ordering::SeqCst);
     let failed = vault.rotate(&subject("user-1")).await;
     assert!(matches!(failed, Err(VaultError::Storage(_))), "{failed:?}");
     assert!(matches!(key(&vault, "user-1", "user-1").await, Err(VaultError::Poisoned)));
@@ -288,21 +289,21 @@ async fn the_inventory_says_how_each_generation_stands_and_since_when() {
     let sold = claim("user-2", OwnerChange::Replace);
     vault.claim(std::slice::from_ref(&sold)).await.unwrap();
     key_of(&vault, "account-1", "account-1", Some(4)).await.unwrap();
-    let standings = |vault: &Vault| -> Vec<(u32, KeyStanding, bool)> {
+    let states = |vault: &Vault| -> Vec<(u32, KeyState, bool)> {
         let keys = listed(vault).into_iter();
-        keys.map(|key| (key.generation.0, key.standing, key.deactivated.is_some())).collect()
+        keys.map(|key| (key.generation.0, key.state, key.deactivated.is_some())).collect()
     };
-    use KeyStanding::{Active, Deactivated, PreActivation};
+    use KeyState::{Active, Deactivated, PreActivation};
     let (one, two) = ((1, Deactivated, true), (2, Deactivated, true));
-    assert_eq!(standings(&vault), [one, two, (3, Active, false), (4, PreActivation, false)]);
+    assert_eq!(states(&vault), [one, two, (3, Active, false), (4, PreActivation, false)]);
     vault.settle(&sold.subject, &[sold.event], true).await.unwrap();
     // Settled in memory, and then on the disk.
     let after = [one, two, (3, Deactivated, true), (4, Active, false)];
-    assert_eq!(standings(&vault), after);
+    assert_eq!(states(&vault), after);
     vault.flush().await.unwrap();
     drop(vault);
     let vault = over(&tree);
-    assert_eq!(standings(&vault), after);
+    assert_eq!(states(&vault), after);
     let keys = listed(&vault);
     let dates: Vec<Timestamp> = keys.iter().filter_map(|key| key.deactivated).collect();
     assert!(dates.is_sorted() && dates[0] >= began && dates[2] <= Timestamp::now());
@@ -311,7 +312,7 @@ async fn the_inventory_says_how_each_generation_stands_and_since_when() {
     }
     // Who changed hands and whose new owner is forgotten: nothing seals any more, some still opens.
     destroy(&vault, ErasureId::now(), "account-1", spans(&[(4, 4)])).await.unwrap();
-    assert_eq!(standings(&vault), [one, two, (3, Deactivated, true)]);
+    assert_eq!(states(&vault), [one, two, (3, Deactivated, true)]);
 }
 
 #[tokio::test]
@@ -323,8 +324,8 @@ async fn a_withdrawn_changes_key_is_not_active() {
     key_of(&vault, "account-1", "account-1", Some(2)).await.unwrap();
     vault.settle(&sold.subject, &[sold.event], false).await.unwrap();
     let keys = listed(&vault);
-    let standings: Vec<KeyStanding> = keys.iter().map(|key| key.standing).collect();
-    assert_eq!(standings, [KeyStanding::Active, KeyStanding::Deactivated]);
+    let states: Vec<KeyState> = keys.iter().map(|key| key.state).collect();
+    assert_eq!(states, [KeyState::Active, KeyState::Deactivated]);
 }
 
 /// The walk reads a few hundred places at a time; records, keys and fences of one subject may lie
@@ -349,7 +350,7 @@ async fn the_walk_finds_each_keys_record_and_fence_wherever_it_is_cut() {
     }
     let keys = listed(&vault);
     assert_eq!(keys.len(), 50 * 4 + 50 + 50 * 3);
-    let active = keys.iter().filter(|key| key.standing == KeyStanding::Active).count();
+    let active = keys.iter().filter(|key| key.state == KeyState::Active).count();
     assert_eq!(active, 50 + 50 + 150);
     assert_eq!(living(&vault).1, 50);
 }
@@ -390,9 +391,9 @@ async fn a_key_made_while_the_clock_was_ahead_is_old_for_every_age() {
     let layer = Oubliette::open(MemoryStore::new(), vault.clone(), Policy::sealed_by_default());
     let layer = layer.await.unwrap();
     let year = 365 * 86_400_000_000;
-    vault.core().disk.faults.ahead.store(year, Ordering::SeqCst);
+    vault.shared().disk.faults.ahead.store(year, Ordering::SeqCst);
     key(&vault, "user-1", "user-1").await.unwrap();
-    vault.core().disk.faults.ahead.store(0, Ordering::SeqCst);
+    vault.shared().disk.faults.ahead.store(0, Ordering::SeqCst);
     key(&vault, "user-2", "user-2").await.unwrap();
 
     // Also a rotation of what is older than ten years reaches it: nobody knows how old it is.

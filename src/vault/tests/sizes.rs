@@ -4,12 +4,12 @@ use super::{classes::class, *};
 use crate::{
     event::{Class, EventId, Timestamp},
     vault::{
-        Epoch, NoteKind, Owner,
+        MemoKind, Owner, Tenure,
         records::{
             disk,
             entries::{KeyEntry, Stated, SubjectRecord},
             fence::FenceRecord,
-            notes, places,
+            memos, places,
         },
         root::{SECTOR_BYTES, SECTORS_APART},
     },
@@ -79,7 +79,7 @@ fn what_an_event_states_has_the_bytes_that_decision_17_says() {
         let record = SubjectRecord {
             current: from,
             highest: from,
-            epochs: vec![Epoch { from, unsettled, owners: vec![owner], any: false }],
+            tenures: vec![Tenure { from, unsettled, owners: vec![owner], any: false }],
             stated,
             former: vec![],
             began: vec![],
@@ -97,14 +97,14 @@ fn what_an_event_states_has_the_bytes_that_decision_17_says() {
 /// Decisions 19, 29 and 30.
 #[test]
 fn small_notes_have_the_bytes_that_decisions_19_and_29_say() {
-    let note = |kind, content: usize| {
-        let stored = notes::stored(&vec![7; content]);
-        let (place, value) = disk::parts(&places::note(kind, &[1; 16]), &stored).unwrap().remove(0);
+    let memo = |kind, content: usize| {
+        let stored = memos::stored(&vec![7; content]);
+        let (place, value) = disk::parts(&places::memo(kind, &[1; 16]), &stored).unwrap().remove(0);
         (place.len(), value.unwrap().len())
     };
     // Of a dependent's pseudonym and an instant; and of a digest.
-    assert_eq!(note(NoteKind::Claim, 16 + 8), (22, 29));
-    assert_eq!(note(NoteKind::Owners, 8), (22, 13));
+    assert_eq!(memo(MemoKind::Claim, 16 + 8), (22, 29));
+    assert_eq!(memo(MemoKind::Owners, 8), (22, 13));
 }
 
 /// Decision 15: the slot's sectors.

@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::vault::{Verdict, records::fence::FenceRecord, tree::Erasure};
+use crate::vault::{Decision, records::fence::FenceRecord, tree::Erasure};
 
 /// Removes a key from the tree, as damage would.
 pub(in crate::vault) fn lose(vault: &Vault, id: KeyId) {
-    let core = vault.core();
-    let entry = core.find(id).unwrap().unwrap();
-    let place = entry.place(&core.naming);
+    let shared = vault.shared();
+    let entry = shared.find(id).unwrap().unwrap();
+    let place = entry.place(&shared.naming);
     let changes = vec![(place, None)];
-    core.disk.erase(Erasure { changes, ..Erasure::default() }).unwrap();
-    core.cache.outdate();
-    core.cache.drop_state(id);
-    core.cache.drop_warm(&(entry.stream, entry.subject));
+    shared.disk.erase(Erasure { changes, ..Erasure::default() }).unwrap();
+    shared.cache.outdate();
+    shared.cache.drop_state(id);
+    shared.cache.drop_warm(&(entry.stream, entry.subject));
 }
 
 /// Three keys of one subject, and one of another's.
@@ -27,11 +27,11 @@ async fn filled(vault: &Vault) -> [KeyId; 4] {
 }
 
 /// What a destruction takes, as it is announced: sealed and opened.
-pub(in crate::vault) fn announced(vault: &Vault, destruction: &Destruction) -> Verdict {
-    let verdict = vault.verdict(destruction, b"").unwrap();
-    let sealed = vault.seal_verdict(&verdict, b"").unwrap();
-    let opened = vault.open_verdict(destruction.erasure, b"", &sealed).unwrap().unwrap();
-    assert_eq!(opened, verdict);
+pub(in crate::vault) fn announced(vault: &Vault, destruction: &Destruction) -> Decision {
+    let decision = vault.decision(destruction, b"").unwrap();
+    let sealed = vault.seal_decision(&decision, b"").unwrap();
+    let opened = vault.open_decision(destruction.erasure, b"", &sealed).unwrap().unwrap();
+    assert_eq!(opened, decision);
     opened
 }
 
@@ -48,7 +48,7 @@ async fn a_spared_key_lives_on_and_all_others_are_shredded() {
         assert_eq!(shredded(vault.opening_key(gone)), erasure);
         live(vault.opening_key(spared));
         live(vault.opening_key(others));
-        let fence = vault.standing(&subject("user-1")).unwrap().fence.unwrap();
+        let fence = vault.subject_state(&subject("user-1")).unwrap().fence.unwrap();
         assert_eq!(fence.spared, [(Generation(1), spared)]);
         assert!(fence.closed);
         assert_eq!(verify::troubles(vault), [] as [&str; 0]);
@@ -135,7 +135,7 @@ async fn a_later_erasure_that_does_not_spare_a_key_takes_it() {
     assert_eq!(shredded(vault.opening_key(dead)), earlier);
     assert_eq!(shredded(vault.opening_key(first)), later);
     assert_eq!(shredded(vault.opening_key(second)), last);
-    assert_eq!(vault.standing(&subject("user-1")).unwrap().fence.unwrap().spared, []);
+    assert_eq!(vault.subject_state(&subject("user-1")).unwrap().fence.unwrap().spared, []);
     // What was to be spared once is not made alive by being asked for again.
     destroy_but(&vault, earlier, "user-1", Dead::All, [first, second]).await.unwrap();
     assert_eq!(shredded(vault.opening_key(second)), last);
@@ -154,28 +154,28 @@ async fn what_was_spared_is_spared_wherever_an_erasure_is_replayed() {
             let image = Arc::new(tree.twin());
             let (mut told, mut order) = (Vec::new(), Vec::new());
             for spared in [vec![first, second], vec![second]] {
-                let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+                let losses = vec![Loss { subject: subject("user-1"), dead: Dead::All }];
                 let spared = spared.into_iter().collect();
                 let erasure = ErasureId::now();
-                let destruction = Destruction { spared, ..Destruction::new(erasure, doomed) };
+                let destruction = Destruction { spared, ..Destruction::new(erasure, losses) };
                 told.push(announced(&vault, &destruction));
                 order.push(erasure);
                 vault.destroy(&destruction, b"").await.unwrap();
             }
             if exported {
-                told = vault.verdicts().flat_map(Result::unwrap).collect();
+                told = vault.decisions().flat_map(Result::unwrap).collect();
                 assert_eq!(told.len(), 2);
                 // Exported by their ids, of which two of one millisecond have any order.
-                told.sort_by_key(|verdict| order.iter().position(|of| *of == verdict.erasure));
+                told.sort_by_key(|decision| order.iter().position(|of| *of == decision.erasure));
             }
             if reversed {
                 told.reverse();
             }
             let back = over(&image);
-            for verdict in &told {
-                assert!(reversed || !back.covers(verdict).unwrap());
-                back.replay(vec![verdict.clone()]).await.unwrap();
-                assert!(back.covers(verdict).unwrap());
+            for decision in &told {
+                assert!(reversed || !back.covers(decision).unwrap());
+                back.replay(vec![decision.clone()]).await.unwrap();
+                assert!(back.covers(decision).unwrap());
             }
             for _ in 0..2 {
                 assert_eq!(back.replay(told.clone()).await.unwrap().keys, 0);
@@ -195,8 +195,8 @@ async fn of_an_erasure_that_was_announced_twice_the_last_says_what_is_spared() {
     for held_in_the_end in [false, true] {
         let vault = over(&tree());
         let [_, spared, ..] = filled(&vault).await;
-        let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
-        let free = Destruction::new(ErasureId::now(), doomed);
+        let losses = vec![Loss { subject: subject("user-1"), dead: Dead::All }];
+        let free = Destruction::new(ErasureId::now(), losses);
         let held = Destruction { spared: BTreeSet::from([spared]), ..free.clone() };
         let mut told = vec![announced(&vault, &free), announced(&vault, &held)];
         if !held_in_the_end {
@@ -220,19 +220,19 @@ async fn what_a_fence_knows_is_spared_though_its_id_cannot_be_read() {
     let image = Arc::new(tree.twin());
     vault.ask(crate::vault::commit::committer::Job::EndEra).await.unwrap();
     let [_, spared, ..] = filled(&vault).await;
-    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
+    let losses = vec![Loss { subject: subject("user-1"), dead: Dead::All }];
     let destruction = |spared| {
         let spared = BTreeSet::from([spared]);
-        Destruction { spared, ..Destruction::new(ErasureId::now(), doomed.clone()) }
+        Destruction { spared, ..Destruction::new(ErasureId::now(), losses.clone()) }
     };
-    let told = vault.verdict(&destruction(spared), b"").unwrap();
+    let told = vault.decision(&destruction(spared), b"").unwrap();
     let back = over(&image);
     back.replay(vec![told]).await.unwrap();
     assert!(is_missing(&back.opening_key(spared)));
     let again = destruction(spared);
-    assert_eq!(back.verdict(&again, b"").unwrap().taken[0].spared.len(), 1);
+    assert_eq!(back.decision(&again, b"").unwrap().taken[0].spared.len(), 1);
     back.destroy(&again, b"").await.unwrap();
-    let fence = back.standing(&subject("user-1")).unwrap().fence.unwrap();
+    let fence = back.subject_state(&subject("user-1")).unwrap().fence.unwrap();
     assert_eq!(fence.spared, [(Generation(1), spared)]);
 }
 
@@ -242,9 +242,9 @@ async fn a_replay_of_what_is_known_closes_nobody_who_was_admitted_since() {
     for dead in [Dead::All, spans(&[(1, 1)])] {
         let vault = over(&tree());
         let [_, spared, ..] = filled(&vault).await;
-        let doomed = vec![Doomed { subject: subject("user-1"), dead }];
+        let losses = vec![Loss { subject: subject("user-1"), dead }];
         let spared = BTreeSet::from([spared]);
-        let destruction = Destruction { spared, ..Destruction::new(ErasureId::now(), doomed) };
+        let destruction = Destruction { spared, ..Destruction::new(ErasureId::now(), losses) };
         let told = announced(&vault, &destruction);
         vault.destroy(&destruction, b"").await.unwrap();
         vault.reopen(&subject("user-1")).await.unwrap();
@@ -361,10 +361,10 @@ async fn no_earlier_page_opens_after_an_erasure_that_spared_a_key() {
             destroy_but(&vault, ErasureId::now(), "user-1", all, [spared]).await.unwrap();
         } else {
             // As no vault does it: the page keeps its key.
-            let core = vault.core();
+            let shared = vault.shared();
             for id in [dead, gone] {
-                let place = core.find(id).unwrap().unwrap().place(&core.naming);
-                core.disk.put(vec![(place, None)]).unwrap();
+                let place = shared.find(id).unwrap().unwrap().place(&shared.naming);
+                shared.disk.put(vec![(place, None)]).unwrap();
             }
         }
         let copy = Copied::open(&Copied::pages(&at("copy")).unwrap()).unwrap();

@@ -64,9 +64,9 @@ async fn a_walk_that_is_left_half_way_does_not_keep_the_vault_open() {
 async fn a_walk_tells_of_an_error_and_ends() {
     let vault = over(&tree());
     filled(&vault).await;
-    vault.core().disk.faults.fail.store(true, Ordering::SeqCst);
+    vault.shared().disk.faults.fail.store(true, Ordering::SeqCst);
     key(&vault, "late", "late").await.unwrap_err();
-    vault.core().disk.tree().poison();
+    vault.shared().disk.tree().poison();
     let mut walk = vault.inventory();
     assert!(walk.next().unwrap().is_err());
     assert!(walk.next().is_none());

@@ -8,7 +8,7 @@ use super::{
     open::{EPOCH, RETIRE},
     page::{Page, PageId},
     retire::RetireList,
-    rewrite::{Plan, Written, plan},
+    rewrite::{Rewritten, Written, rewrite},
     store::Store,
 };
 use crate::{
@@ -34,14 +34,14 @@ impl Tree {
             (view.root.clone(), view.page.clone())
         };
         if !fresh && page.version < MOST_ROOT_SEALS {
-            let plan = plan(&self.store, &root, &page, &edits, false)?;
+            let rewritten = rewrite(&self.store, &root, &page, &edits, false)?;
             // What is too much for one batch is swapped in by its root, as an erasure is.
-            if plan.added.len() + plan.renewed.len() <= self.store.shape.batch_pages {
-                return self.or_poison(self.commit_in_place(plan));
+            if rewritten.added.len() + rewritten.renewed.len() <= self.store.shape.batch_pages {
+                return self.or_poison(self.commit_in_place(rewritten));
             }
         }
-        let plan = plan(&self.store, &root, &page, &edits, true)?;
-        self.or_poison(self.commit_fresh(plan))
+        let rewritten = rewrite(&self.store, &root, &page, &edits, true)?;
+        self.or_poison(self.commit_fresh(rewritten))
     }
 
     /// Nothing is known about the disk after an error: until the tree is opened anew it neither
@@ -54,40 +54,41 @@ impl Tree {
     }
 
     /// One atomic batch. Readers keep seeing what was before until it is durable.
-    fn commit_in_place(&self, plan: Plan) -> Result<(), VaultError> {
+    fn commit_in_place(&self, rewritten: Rewritten) -> Result<(), VaultError> {
         let mut batch = Batch::default();
-        for (id, written) in plan.renewed.iter().chain(&plan.added) {
+        for (id, written) in rewritten.renewed.iter().chain(&rewritten.added) {
             batch.puts.push(sealed(self.store.vault, id, written)?);
         }
-        batch.removals = plan.replaced.iter().map(|id| id.to_vec()).collect();
-        self.view.write().map_err(|_| VaultError::Poisoned)?.before = plan.before;
+        batch.removals = rewritten.replaced.iter().map(|id| id.to_vec()).collect();
+        self.view.write().map_err(|_| VaultError::Poisoned)?.before = rewritten.before;
         self.store.pages.apply(batch)?;
         self.store.pages.flush()?;
-        written(plan.renewed.len() + plan.added.len(), false);
+        written(rewritten.renewed.len() + rewritten.added.len(), false);
 
         let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
         view.before.clear();
-        for id in &plan.replaced {
+        for id in &rewritten.replaced {
             self.store.cache.drop_page(id)?;
         }
-        for (id, written) in plan.renewed.into_iter().chain(plan.added) {
+        for (id, written) in rewritten.renewed.into_iter().chain(rewritten.added) {
             // The root page is held by the view itself.
             if written.page.root().is_none() {
                 self.store.cache.put(id, written.page)?;
             }
         }
-        view.page = plan.root_page;
+        view.page = rewritten.root_page;
         Ok(())
     }
 
     /// New pages, flushed; the root, overwritten; only then are the old pages removed.
-    fn commit_fresh(&self, plan: Plan) -> Result<(), VaultError> {
+    fn commit_fresh(&self, rewritten: Rewritten) -> Result<(), VaultError> {
         let (vault, pages) = (self.store.vault, &*self.store.pages);
-        let added: Vec<PageId> = plan.added.keys().copied().collect();
-        let retire = RetireList { epoch: plan.root.epoch, added, replaced: plan.replaced };
+        let added: Vec<PageId> = rewritten.added.keys().copied().collect();
+        let retire =
+            RetireList { epoch: rewritten.root.epoch, added, replaced: rewritten.replaced };
         let mut batch = Batch::default();
         batch.puts.push((RETIRE.to_vec(), retire.seal(vault, &self.identity)?));
-        for (id, written) in &plan.added {
+        for (id, written) in &rewritten.added {
             if batch.puts.len() >= self.store.shape.batch_pages {
                 pages.apply(std::mem::take(&mut batch))?;
             }
@@ -96,21 +97,21 @@ impl Tree {
         pages.apply(batch)?;
         pages.flush()?;
 
-        self.slot.write(&plan.root)?;
-        written(plan.added.len(), true);
+        self.slot.write(&rewritten.root)?;
+        written(rewritten.added.len(), true);
 
         {
             let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
             for id in &retire.replaced {
                 self.store.cache.drop_page(id)?;
             }
-            for (id, written) in plan.added {
+            for (id, written) in rewritten.added {
                 if written.page.root().is_none() {
                     self.store.cache.put(id, written.page)?;
                 }
             }
-            view.root = plan.root;
-            view.page = plan.root_page;
+            view.root = rewritten.root;
+            view.page = rewritten.root_page;
         }
         remove(&self.store, &retire.replaced, retire.epoch)
     }

@@ -38,8 +38,8 @@ mod folder;
 mod ids;
 #[cfg(feature = "backup")]
 mod load;
+mod marker;
 mod moving;
-mod note;
 mod open;
 mod openings;
 mod page;

@@ -73,7 +73,7 @@ impl Tree {
         let Self { store, slot, _lock, .. } = self;
         drop((store, slot));
         if let Err(error) = folder::remove_pages(folder, moved.from) {
-            tracing::warn!(%error, "the old page store is left; the next opening removes it");
+            tracing::warn!(error = %crate::words::chain(&error), "the old page store is left; the next opening removes it");
         }
         Ok(moved)
     }

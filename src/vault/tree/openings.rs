@@ -19,7 +19,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use super::{folder::read_header, note::Note};
+use super::{folder::read_header, marker::Marker};
 use crate::{
     crypto::Secret,
     event::VaultId,
@@ -29,7 +29,7 @@ use crate::{
 /// The name under which the page store keeps it.
 pub(super) const OPENINGS: &[u8] = b"openings";
 
-const NOTE: Note = Note {
+const MARKER: Marker = Marker {
     purpose: b"oubliette openings",
     what: "the note of the vault's last openings",
     format: 1,
@@ -50,7 +50,7 @@ impl Openings {
         let mut plain = self.numbers.map(OpeningNumber::to_bytes).concat();
         plain.extend_from_slice(&self.at.made.unwrap_or_default().to_be_bytes());
         plain.extend_from_slice(self.at.path.as_os_str().as_encoded_bytes());
-        NOTE.seal(vault, identity, &plain)
+        MARKER.seal(vault, identity, &plain)
     }
 
     /// `None`: there are none that open, and nothing is known.
@@ -62,7 +62,7 @@ impl Openings {
         identity: &Secret,
         stored: &[u8],
     ) -> Result<Option<Self>, VaultError> {
-        Ok(NOTE.open(vault, identity, stored)?.and_then(|plain| Self::parse(&plain)))
+        Ok(MARKER.open(vault, identity, stored)?.and_then(|plain| Self::parse(&plain)))
     }
 
     fn parse(plain: &[u8]) -> Option<Self> {

@@ -3,11 +3,11 @@
 //!
 //! It is sealed under a key derived from the vault's identity, like all that the page store holds.
 
-use super::{note::Note, page::PageId};
+use super::{marker::Marker, page::PageId};
 use crate::{crypto::Secret, event::VaultId, vault::VaultError};
 
-const NOTE: Note =
-    Note { purpose: b"oubliette retire list", what: "the list of pages to retire", format: 1 };
+const MARKER: Marker =
+    Marker { purpose: b"oubliette retire list", what: "the list of pages to retire", format: 1 };
 
 /// The pages of one erasure.
 pub(super) struct RetireList {
@@ -27,7 +27,7 @@ impl RetireList {
         for id in self.added.iter().chain(&self.replaced) {
             plain.extend_from_slice(id);
         }
-        NOTE.seal(vault, identity, &plain)
+        MARKER.seal(vault, identity, &plain)
     }
 
     pub(super) fn open(
@@ -35,7 +35,7 @@ impl RetireList {
         identity: &Secret,
         stored: &[u8],
     ) -> Result<Self, VaultError> {
-        let plain = NOTE.open(vault, identity, stored)?;
+        let plain = MARKER.open(vault, identity, stored)?;
         plain
             .and_then(|plain| Self::parse(&plain))
             .ok_or_else(|| VaultError::Damaged("the retire list does not open".into()))

@@ -31,7 +31,7 @@ pub(super) struct Written {
 }
 
 /// What a change comes to.
-pub(super) struct Plan {
+pub(super) struct Rewritten {
     /// Pages with fresh ids and keys.
     pub(super) added: HashMap<PageId, Written>,
     /// Pages written anew in place.
@@ -56,18 +56,18 @@ enum Outcome {
 struct Rewrite<'a> {
     store: &'a Store,
     fresh: bool,
-    plan: Plan,
+    rewritten: Rewritten,
 }
 
 /// Plans a change. Writes nothing.
-pub(super) fn plan(
+pub(super) fn rewrite(
     store: &Store,
     root: &Root,
     root_page: &Arc<Page>,
     edits: &Edits,
     fresh: bool,
-) -> Result<Plan, VaultError> {
-    let plan = Plan {
+) -> Result<Rewritten, VaultError> {
+    let rewritten = Rewritten {
         added: HashMap::new(),
         renewed: HashMap::new(),
         replaced: Vec::new(),
@@ -75,15 +75,15 @@ pub(super) fn plan(
         root: root.clone(),
         root_page: Arc::clone(root_page),
     };
-    let mut rewrite = Rewrite { store, fresh, plan };
+    let mut rewrite = Rewrite { store, fresh, rewritten };
     rewrite.root(root_page, edits)?;
-    Ok(rewrite.plan)
+    Ok(rewrite.rewritten)
 }
 
 impl Rewrite<'_> {
     fn root(&mut self, old: &Arc<Page>, edits: &Edits) -> Result<(), VaultError> {
         let span = Span { low: Place::new(), high: None };
-        match self.content(old, &self.plan.root.page.clone(), &span, edits.all())? {
+        match self.content(old, &self.rewritten.root.page.clone(), &span, edits.all())? {
             Some(items) if items.is_empty() => self.crown(old, Items::Leaf(Vec::new())),
             Some(items) => self.crown(old, items),
             None => Ok(()),
@@ -108,24 +108,25 @@ impl Rewrite<'_> {
             if cuts.len() < 2 {
                 break;
             }
-            let (level, id) = (items.level() + 1, self.plan.root.page);
+            let (level, id) = (items.level() + 1, self.rewritten.root.page);
             items = Items::Inner { level, children: self.write(&id, Place::new(), items, &cuts)? };
         }
         let mut version = old.version + 1;
         if self.fresh {
-            self.plan.replaced.push(self.plan.root.page);
-            let epoch = self.plan.root.epoch + 1;
+            self.rewritten.replaced.push(self.rewritten.root.page);
+            let epoch = self.rewritten.root.epoch + 1;
             head = RootHead { epoch, ..head };
             version = 1;
             let (page, key) = (ids::inner()?, random_secret()?);
-            let Root { vault, opening, .. } = self.plan.root;
-            self.plan.root = Root { vault, epoch, key, page, opening };
+            let Root { vault, opening, .. } = self.rewritten.root;
+            self.rewritten.root = Root { vault, epoch, key, page, opening };
         }
         let page = Arc::new(Page::new(version, Some(head), &items));
-        let written = Written { key: self.plan.root.key.clone(), page: Arc::clone(&page) };
-        let pages = if self.fresh { &mut self.plan.added } else { &mut self.plan.renewed };
-        pages.insert(self.plan.root.page, written);
-        self.plan.root_page = page;
+        let written = Written { key: self.rewritten.root.key.clone(), page: Arc::clone(&page) };
+        let pages =
+            if self.fresh { &mut self.rewritten.added } else { &mut self.rewritten.renewed };
+        pages.insert(self.rewritten.root.page, written);
+        self.rewritten.root_page = page;
         Ok(())
     }
 
@@ -212,9 +213,9 @@ impl Rewrite<'_> {
         let cuts = self.cuts(&items);
         if !self.fresh && cuts.len() == 1 && page.version < MOST_SEALS {
             let new = Page::new(page.version + 1, None, &items);
-            self.plan.before.insert(child.id, Arc::clone(&page));
+            self.rewritten.before.insert(child.id, Arc::clone(&page));
             let written = Written { key: child.key.clone(), page: Arc::new(new) };
-            self.plan.renewed.insert(child.id, written);
+            self.rewritten.renewed.insert(child.id, written);
             return Ok(Outcome::Same);
         }
         self.forget(&child.id, &page);
@@ -272,12 +273,12 @@ impl Rewrite<'_> {
         let id = if items.level() == 0 { ids::leaf(parent)? } else { ids::inner()? };
         let key = random_secret()?;
         let page = Arc::new(Page::new(1, None, items));
-        self.plan.added.insert(id, Written { key: key.clone(), page });
+        self.rewritten.added.insert(id, Written { key: key.clone(), page });
         Ok(Child { low, id, key })
     }
 
     fn load(&self, child: &Child) -> Result<Arc<Page>, VaultError> {
-        match self.plan.added.get(&child.id) {
+        match self.rewritten.added.get(&child.id) {
             Some(written) => Ok(Arc::clone(&written.page)),
             None => self.store.load(&child.id, &child.key),
         }
@@ -285,10 +286,10 @@ impl Rewrite<'_> {
 
     /// Takes a page out of the tree.
     fn forget(&mut self, id: &PageId, page: &Arc<Page>) {
-        if self.plan.added.remove(id).is_none() {
-            self.plan.replaced.push(*id);
+        if self.rewritten.added.remove(id).is_none() {
+            self.rewritten.replaced.push(*id);
             if !self.fresh {
-                self.plan.before.insert(*id, Arc::clone(page));
+                self.rewritten.before.insert(*id, Arc::clone(page));
             }
         }
     }
@@ -296,7 +297,7 @@ impl Rewrite<'_> {
     /// Takes a page and all below it out of the tree. Its leaves need not be read. Below a page
     /// that is damaged nothing can be named, and nothing can be read by anybody.
     fn forget_below(&mut self, child: &Child, level: u8) {
-        self.plan.replaced.push(child.id);
+        self.rewritten.replaced.push(child.id);
         if level > 0
             && let Ok(page) = self.store.load(&child.id, &child.key)
             && page.level() == level
@@ -316,7 +317,9 @@ impl Rewrite<'_> {
             let small = |w: &Written| {
                 w.page.bytes() < shape.most_bytes(w.page.level()) / 4 && w.page.root().is_none()
             };
-            if !self.plan.added.get(&children[index].id).is_some_and(small) || children.len() < 2 {
+            if !self.rewritten.added.get(&children[index].id).is_some_and(small)
+                || children.len() < 2
+            {
                 index += 1;
                 continue;
             }
@@ -363,11 +366,11 @@ impl Rewrite<'_> {
         let mut kept =
             self.write(&child.id, child.low.clone(), first, &cuts[..cuts.len().min(1)])?;
         if let Some(head) = kept.first_mut()
-            && let Some(mut written) = self.plan.added.remove(&head.id)
+            && let Some(mut written) = self.rewritten.added.remove(&head.id)
         {
             written.key = child.key.clone();
             head.key = child.key.clone();
-            self.plan.added.insert(head.id, written);
+            self.rewritten.added.insert(head.id, written);
         }
         if cuts.len() > 1
             && let (Items::Leaf(first), Items::Leaf(second)) = (items, &rest)

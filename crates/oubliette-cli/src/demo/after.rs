@@ -63,7 +63,7 @@ pub(super) async fn plan(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> 
         [USER, ACCOUNT, LEDGER].map(depth) == [Some((true, 0)), Some((true, 1)), Some((true, 2))],
     )?;
     stage.check(
-        "of the other customer only the ledger is touched, for the IBAN that is not his",
+        "of the other customer only the ledger is touched: it has an IBAN that is not his",
         [OTHER_USER, OTHER_ACCOUNT, OTHER_LEDGER].map(depth) == [None, None, Some((false, 0))],
     )?;
     let complete = |event: &RecordedEvent| event.shredded.is_empty();
@@ -111,8 +111,8 @@ pub(super) async fn shredded(
     stage.step(
         "shredded",
         "Reading again",
-        "Through the layer, with the vault. Every event is still there and says which of its \
-         fields are shredded, when and by which erasure: a gap that is named, not a null.",
+        "Through the layer, with the vault. Every event is still there. It says which of its \
+         fields are shredded, when and by which erasure: a gap with a name, not a null.",
     )?;
     for stream in [USER, ACCOUNT] {
         let events = bank.read(stream).await?;
@@ -128,13 +128,13 @@ pub(super) async fn shredded(
     let now = bank.all().await?;
     let found = |secret: &str| now.iter().any(|event| text(event).contains(secret));
     stage.check(
-        "surname, first name, plate and IBAN are in no event any more, whoever reads",
+        "surname, first name, plate and IBAN can be read in no event",
         ![SURNAME, FIRST_NAME, PLATE, IBAN].into_iter().any(found),
     )?;
     let user = bank.read(USER).await?;
     let user = user.first().map(text).unwrap_or_default();
     stage.check(
-        "the colour stays, and of the plate what the policy keeps: the first 2",
+        "the colour stays, and the first 2 characters of the plate, as the policy says",
         user.contains(&format!(r#""colour":"{COLOUR}""#))
             && user.contains(&format!(r#""plate":"{PLATE_RESIDUE}""#)),
     )?;
@@ -151,7 +151,7 @@ pub(super) async fn shredded(
         matches!(event.content(), Content::Partial { .. } | Content::Shredded(_))
             || before.of(event.stream.as_str()).any(|old| old.id == event.id && is_public(old))
     };
-    stage.check("each of her events says so", now.iter().filter(hers).all(lost))
+    stage.check("each of her events says what is missing", now.iter().filter(hers).all(lost))
 }
 
 /// Whether all that an event says is on the policy's list: then it has no sealed part.
@@ -168,7 +168,7 @@ pub(super) async fn tombstones(
         "tombstones",
         "Tombstones in all three services",
         "An ordinary event that every projection receives. It names the customer in her own \
-         stream only: in a shared one it would tell for ever who had been there.",
+         stream only: in a shared one it would tell for ever who was a member.",
     )?;
     let mut rows = Vec::new();
     let mut told = Vec::new();
@@ -217,9 +217,9 @@ pub(super) async fn tombstones(
 pub(super) async fn public_half(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
     stage.step(
         "public-half",
-        "What refers to her still finds somebody",
-        "The public half has lost nothing, so no reference leads into the void, and nobody \
-         needs to be told to take it out.",
+        "References to her still work",
+        "The public half has lost nothing, so no reference is broken, and no reader has to \
+         remove one.",
     )?;
     before::public_half(stage, bank).await
 }
@@ -232,8 +232,8 @@ pub(super) async fn totals(
     stage.step(
         "totals",
         "The books still balance",
-        "Amounts are public by policy. The fold over a forgotten account answers shredded \
-         texts and the tombstone, and comes to the same sum.",
+        "Amounts are public by policy. A fold over a forgotten account meets shredded texts \
+         and a tombstone, and returns the same sum.",
     )?;
     let (accounts, ledgers) = bank.totals().await?;
     let names = ACCOUNTS.iter().chain(&LEDGERS);
@@ -251,7 +251,7 @@ pub(super) async fn totals(
     )?;
     let sum = |cents: &[i64]| cents.iter().sum::<i64>();
     stage.check(
-        "and the accounts come to what the ledgers say",
+        "and the accounts agree with the ledgers",
         sum(&accounts) == sum(&ledgers) && sum(&accounts) > 0,
     )
 }
@@ -286,9 +286,9 @@ pub(super) async fn others(
     stage.step(
         "others",
         "Nobody else lost anything",
-        "The other customer's keys are his own. In his ledger stands a transfer from her: her \
-         IBAN in it was sealed under her key and is gone, all the rest of the booking is there. In \
-         her ledger it is the other way round.",
+        "The other customer's keys are his own. His ledger has a transfer from her: her IBAN in \
+         it was sealed under her key and is gone, the rest of the booking is there. In her ledger \
+         it is the other way round.",
     )?;
     for stream in [OTHER_USER, OTHER_ACCOUNT] {
         let same = bank.read(stream).await?.iter().eq(before.of(stream));
@@ -384,7 +384,7 @@ pub(super) async fn old_copy(
 ) -> Result<(), Failure> {
     stage.step(
         "old-copy",
-        "The archive of last night is of no use",
+        "Last night's archive is useless now",
         "Deleting a key from a database leaves it in old copies, and on the disk. Here the \
          vault's files are ciphertext under a root key that the forgetting overwrote in place.",
     )?;
@@ -393,7 +393,7 @@ pub(super) async fn old_copy(
         Ok(keys) => format!("it opens, and has {keys} keys"),
         Err(error) => error.to_string(),
     };
-    stage.line(&format!("before, with {} keys, it opened; now: {said}", archive.keys))?;
+    stage.sentence(&format!("before, with {} keys, it opened; now: {said}", archive.keys))?;
     stage.fact("answer", said);
     let rolled_back = matches!(opened, Err(OpenVaultError::RolledBack { .. }));
     stage.check("the old copy does not open under today's root", rolled_back)?;
@@ -403,7 +403,7 @@ pub(super) async fn old_copy(
         }
         bank.vault.clone()
     })?;
-    stage.check("a copy of today's vault does, so it is not the copying", today.is_ok())?;
+    stage.check("a copy of today's vault opens, so copying is not the reason", today.is_ok())?;
     stage.fact("milliseconds_in_all", stage.elapsed_ms());
     Ok(())
 }

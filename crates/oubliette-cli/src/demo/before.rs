@@ -107,9 +107,9 @@ pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
     stage.step(
         "raw",
         "What the store really holds",
-        "Read underneath the layer. What is public stands in clear, so that other tools can \
-         query it; the rest is a token: AES-256-GCM under the stream's own key, which is in the \
-         vault and not here.",
+        "Read underneath the layer. What is public is in clear, so that other tools can query \
+         it. The rest is a token: AES-256-GCM under the stream's own key, which is in the vault \
+         and not here.",
     )?;
     for stream in ["user-public-456", "user-private-456", ACCOUNT] {
         let options = ReadOptions { limit: Some(2), ..ReadOptions::default() };
@@ -133,7 +133,7 @@ pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
         "surname, first name, plate and IBAN are in no file of store or vault",
         secret == 0,
     )?;
-    stage.check("the colour, which is public, is found: the search does search", public > 0)
+    stage.check("the colour, which is public, is found, so the search works", public > 0)
 }
 
 /// The JSON of a stored event, with its tokens cut short.
@@ -159,7 +159,7 @@ pub(super) async fn readable(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
     stage.step(
         "read",
         "What the services read",
-        "Through the layer the same events are whole, and the services need not know that it is \
+        "Through the layer the same events read whole. The services need not know that it is \
          there.",
     )?;
     let user = bank.read(USER).await?;
@@ -204,10 +204,10 @@ pub(super) async fn conflict(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
             if *actual == paid.revision
     );
     if let Some(error) = &refused {
-        stage.line(&format!("the second is told: {error}"))?;
+        stage.sentence(&format!("the second is told: {error}"))?;
         stage.fact("conflict", error.to_string());
     }
-    stage.check("the second got a conflict, and the actual revision with it", conflict)?;
+    stage.check("the second got a conflict that tells the actual revision", conflict)?;
 
     let again = bank.balance(ACCOUNT).await?;
     let left = euros(again.state);
@@ -267,7 +267,7 @@ pub(super) async fn archive(stage: &mut Stage, bank: &Bank) -> Result<Archive, F
         "A nightly archive of the vault",
         "Somebody copies the vault's folder, and keeps the copy. With the root slot of today it \
          opens, so it is a good copy. (A copy of the root slot as well would keep every key: \
-         that is why the slot stands apart, where no archive catches it.)",
+         that is why the slot is kept apart, where no archive catches it.)",
     )?;
     if let Some(vault) = bank.oubliette.vault() {
         vault.flush().await?;

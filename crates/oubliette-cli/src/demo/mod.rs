@@ -54,8 +54,8 @@ async fn perform(json: bool) -> Result<(), Failure> {
 async fn tell(stage: &mut Stage, place: &Path, policy: &str) -> Result<(), Failure> {
     stage.title(
         "Oubliette: a bank forgets a customer",
-        "Real events in the embedded store, real keys in the vault; each line with a check mark \
-         was just verified, and the demo fails where one is not so.",
+        "Real events in the embedded store, real keys in the vault. Every line with a check mark \
+         was just verified; if one were not true, the demo would fail.",
     )?;
     let bank = Bank::open(place, policy).await?;
     before::accounts(stage, &bank).await?;

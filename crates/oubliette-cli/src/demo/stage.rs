@@ -68,7 +68,7 @@ impl Stage {
         Self { out, json, colour, steps: 0, began: Instant::now(), current: None }
     }
 
-    /// What stands above it all.
+    /// The title of the whole story.
     pub(super) fn title(&mut self, title: &str, text: &str) -> Result<(), Failure> {
         if !self.json {
             writeln!(self.out, "{}", self.inked(Ink::Headline, title))?;
@@ -110,6 +110,14 @@ impl Stage {
         Ok(())
     }
 
+    /// A sentence, for people only.
+    pub(super) fn sentence(&mut self, text: &str) -> Result<(), Failure> {
+        if !self.json {
+            writeln!(self.out, "{}", wrapped(text, "    "))?;
+        }
+        Ok(())
+    }
+
     /// A table, for people only.
     pub(super) fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
         if self.json {
@@ -136,7 +144,7 @@ impl Stage {
         }
     }
 
-    /// Says that something is so, and ends the demo where it is not.
+    /// Says that something is true, and ends the demo if it is not.
     pub(super) fn check(&mut self, claim: &str, holds: bool) -> Result<(), Failure> {
         if !self.json {
             let (ink, mark) = if holds { (Ink::Good, "✓") } else { (Ink::Bad, "✗") };

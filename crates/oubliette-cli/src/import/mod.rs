@@ -3,8 +3,8 @@
 //! [`lines`] reads and understands, on a thread of its own; [`place`] appends what it hands over
 //! and sees to what is refused; this module counts and tells.
 
+mod appending;
 mod lines;
-mod place;
 
 use std::{
     fs::File,
@@ -22,8 +22,8 @@ use super::{
     open::Globals,
     output::{Out, agree, count, note, stderr_style, to_stderr},
 };
+use appending::{Appender, Outcome};
 use lines::{Batch, Ids, Lines, Stop};
-use place::{Outcome, Placer};
 
 /// Import events, one JSON object a line (NDJSON)
 #[derive(Debug, Args)]
@@ -111,7 +111,7 @@ pub(super) async fn run(
     });
 
     let mut summary = Summary { source, ..Summary::default() };
-    let mut placer = Placer::new(store.clone());
+    let mut appender = Appender::new(store.clone());
     let ended = loop {
         let batch = match batches.recv().await {
             Some(Ok(Some(batch))) => batch,
@@ -122,7 +122,7 @@ pub(super) async fn run(
             if batch.has_events() {
                 adoption.begin(&store).await?;
             }
-            let stored = take(globals.json, &mut placer, batch, &mut summary, &watch, out).await;
+            let stored = take(globals.json, &mut appender, batch, &mut summary, &watch, out).await;
             match &stored {
                 Ok(false) => adoption.put_back(&store).await?,
                 _ => adoption.keep(),
@@ -163,7 +163,7 @@ pub(super) async fn run(
 /// Places a batch. Returns whether any of its events is in the store now.
 async fn take(
     json: bool,
-    placer: &mut Placer,
+    appender: &mut Appender,
     batch: Batch,
     summary: &mut Summary,
     watch: &Watch,
@@ -183,7 +183,7 @@ async fn take(
             watch.aside(|| note(json, &told));
         }
     }
-    let (outcomes, failed) = placer.place(batch).await;
+    let (outcomes, failed) = appender.place(batch).await;
     let there = |outcome: &Outcome| matches!(outcome, Outcome::Imported | Outcome::Already);
     let stored = outcomes.iter().any(|(_, outcome)| there(outcome));
     for (line, outcome) in outcomes {

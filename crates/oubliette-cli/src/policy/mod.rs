@@ -5,7 +5,7 @@ mod trial;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use oubliette::{audit::Compared, policy::Policy, vault::VaultError};
+use oubliette::{audit::PolicyComparison, policy::Policy, vault::VaultError};
 use oubliette_folder::PolicyText;
 
 use super::{
@@ -122,7 +122,7 @@ async fn adopt(globals: &Globals, file: Option<&Path>, out: &mut Out) -> Result<
 }
 
 /// What is to be said of the events that are there: the policy changes none of them.
-fn otherwise(compared: &Compared) -> Vec<String> {
+fn otherwise(compared: &PolicyComparison) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |events: u64, what: &str| {
         lines.extend((events > 0).then(|| format!("{}: {what}", output::count(events, "event"))));

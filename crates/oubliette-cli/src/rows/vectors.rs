@@ -3,7 +3,7 @@
 
 use oubliette::event::{
     ErasureRef, EventId, KeyId, Position, RecordedEvent, Revision, Shredded, Timestamp, VaultId,
-    Why, Withheld,
+    Withheld, WithheldReason,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -41,7 +41,7 @@ fn shredded() -> Shredded {
     }
 }
 
-fn withheld(why: Why) -> Withheld {
+fn withheld(why: WithheldReason) -> Withheld {
     Withheld { why, fields: vec!["/street".to_owned()] }
 }
 
@@ -78,13 +78,14 @@ fn events() -> Vec<(&'static str, RecordedEvent)> {
         ("all is withheld", {
             with(&|event| {
                 event.data = None;
-                event.withheld = vec![withheld(Why::NoVault), withheld(Why::NotCopied)];
+                event.withheld =
+                    vec![withheld(WithheldReason::NoVault), withheld(WithheldReason::NotCopied)];
             })
         }),
         ("shredded, and unvouched", {
             with(&|event| {
                 event.shredded = vec![Shredded { keys: vec![], fields: vec![], ..shredded() }];
-                event.withheld = vec![withheld(Why::Unvouched)];
+                event.withheld = vec![withheld(WithheldReason::Unvouched)];
             })
         }),
         ("a tombstone for which nobody vouches", {

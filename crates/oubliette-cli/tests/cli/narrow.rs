@@ -38,7 +38,7 @@ fn id_after<'a>(text: &'a str, before: &str) -> &'a str {
     &text.split(before).nth(1).unwrap()[..36]
 }
 
-/// The cure of a finding asks for the id that was cut off.
+/// The remedy of a finding asks for the id that was cut off.
 #[test]
 fn no_id_of_a_finding_is_cut_on_a_terminal() {
     let world = World::new();

@@ -172,9 +172,9 @@ fn restored_twice() {
         let (event, signer) = (event.as_str().unwrap(), signer.as_str().unwrap());
         let what = row["what"].as_str().unwrap();
         assert!([event, signer, &*erasure].iter().all(|word| what.contains(word)), "{row}");
-        let cure = row["cure"].as_str().unwrap();
-        assert!(cure.contains("--believe-erasure") && cure.contains("--past-erasure"), "{row}");
-        assert!(table.contains(&format!("{kind}: {cure}")), "{table}");
+        let remedy = row["remedy"].as_str().unwrap();
+        assert!(remedy.contains("--believe-erasure") && remedy.contains("--past-erasure"), "{row}");
+        assert!(table.contains(&format!("{kind}: {remedy}")), "{table}");
     }
     follow(&world, "Restored twice", &[("ERASURE", &erasure)]);
     assert!(!world.ok(&["read", "user-1"]).contains("Erika"));

@@ -82,7 +82,7 @@ impl<'a> World<'a> {
             }
         }
         let is_forgotten = |who: &&String| {
-            let fence = bank.vault().unwrap().standing(&subject(who)).unwrap().fence;
+            let fence = bank.vault().unwrap().subject_state(&subject(who)).unwrap().fence;
             fence.is_some_and(|fence| fence.closed)
         };
         world.forgotten = acknowledged.begun.iter().filter(is_forgotten).cloned().collect();

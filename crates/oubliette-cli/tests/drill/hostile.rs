@@ -187,7 +187,7 @@ async fn a_copy_that_nobody_may_open_is_told_as_not_looked_into() {
     let mut found = Vec::new();
     let options = DrillOptions { paths: vec![world.at("paths")], ..DrillOptions::default() };
     let take = |news| {
-        if let DrillNews::Found(finding) = news {
+        if let DrillProgress::Found(finding) = news {
             found.push(finding);
         }
     };

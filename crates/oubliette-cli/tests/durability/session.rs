@@ -14,7 +14,7 @@ use oubliette::{
     layer::Oubliette,
     store::SqliteStore,
     vault::{
-        OpenVaultError, PageStoreKind,
+        OpenVaultError, PageStoreKind, SlotError,
         backup::{Identities, Recipients, VerifiedBackup},
     },
 };
@@ -71,7 +71,7 @@ pub(crate) async fn made(at: &Path) -> Oubliette<SqliteStore> {
     let make = || async { data_folder(at).open(Access::Create, Some(&policy(at))).await };
     let parts = match make().await {
         // A slot that an attempt left which was cut off: whoever named it removes it.
-        Err(FolderError::OpenVault(OpenVaultError::NotEmpty(_))) => {
+        Err(FolderError::OpenVault(OpenVaultError::Slot(SlotError::NotEmpty(_)))) => {
             fs::remove_file(at.join("slot/root")).unwrap();
             make().await
         }

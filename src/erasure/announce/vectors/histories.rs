@@ -2,7 +2,7 @@
 //! So each history is given, as its note has it.
 
 use super::*;
-use crate::vault::{History, history_as_vector, notes};
+use crate::vault::{History, history_as_vector, memos};
 
 /// The first key, and what the vault made when it was restored, and again.
 const FIRST_OF_ALL: u8 = 31;
@@ -61,7 +61,7 @@ impl Told {
     }
 
     fn text(history: &History) -> String {
-        let note = notes::to_json(history).unwrap();
+        let note = memos::to_json(history).unwrap();
         // As any vault's is read.
         assert_eq!(&history_as_vector(&note).unwrap(), history);
         String::from_utf8(note.to_vec()).unwrap()
@@ -135,7 +135,7 @@ fn replayed(number: u8) -> Case {
         ..ErasureRecord::empty(ErasureId(ERASURE.parse().unwrap()))
     };
     let case = erasure("2023-06-30T03:34:18.518Z", MADE)(number).with("about", ERASURE);
-    case.sealing(plain(taken(), &record.to_note().unwrap()))
+    case.sealing(plain(taken(), &record.to_memo().unwrap()))
 }
 
 fn later(by: u8) -> impl Fn(u8) -> Case {

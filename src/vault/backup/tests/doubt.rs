@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     audit::{
-        Finding, Where,
-        verify::{Ill, VerifyNews, VerifyOptions},
+        Finding, Location,
+        verify::{Defect, VerifyOptions, VerifyProgress},
     },
     erasure::{
         ErasureError, InDoubt, KeyChange, announced, believe, change_key, export, pass_over, replay,
@@ -21,7 +21,7 @@ use crate::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
         ReadOptions,
     },
-    vault::{Dead, Destruction, Doomed, Unlearned, Verdict},
+    vault::{Dead, Decision, Destruction, Loss, Unlearned},
 };
 
 /// A backup, and a store in which a lost restoration of it announced that user-1 is forgotten.
@@ -52,8 +52,8 @@ impl Doubtful {
     /// Whoever found the backup announces that the same erasure took user-2.
     async fn forge(&self) -> Announcement {
         let finder = restored(&self.place, "finder");
-        let doomed = vec![Doomed { subject: subject("user-2"), dead: Dead::All }];
-        finder.destroy(&Destruction::new(self.erasure, doomed), b"").await.unwrap();
+        let losses = vec![Loss { subject: subject("user-2"), dead: Dead::All }];
+        finder.destroy(&Destruction::new(self.erasure, losses), b"").await.unwrap();
         let forged = export(&finder).map(Result::unwrap).last().unwrap();
         let events = vec![forged.to_event().unwrap()];
         let stream = StreamName::new(ANNOUNCEMENTS).unwrap();
@@ -70,8 +70,8 @@ impl Doubtful {
     /// The genuine announcement with something else sealed in it, and with other members; by the finder, or as if
     /// the genuine signer had.
     fn resealed(&self, finder: &Vault, whom: &str, own: bool, with: &[(&str, Value)]) -> Value {
-        let doomed = vec![Doomed { subject: subject(whom), dead: Dead::All }];
-        let verdict = finder.verdict(&Destruction::new(self.erasure, doomed), b"").unwrap();
+        let losses = vec![Loss { subject: subject(whom), dead: Dead::All }];
+        let decision = finder.decision(&Destruction::new(self.erasure, losses), b"").unwrap();
         let mut line = serde_json::to_value(&self.genuine).unwrap();
         for (name, value) in with {
             line[name] = value.clone();
@@ -79,7 +79,7 @@ impl Doubtful {
         if own {
             name_signer(finder, &mut line);
         }
-        seal(finder, &verdict, &mut line);
+        seal(finder, &decision, &mut line);
         line
     }
 
@@ -110,10 +110,10 @@ pub(super) fn name_signer(by: &Vault, line: &mut Value) {
 }
 
 /// Seals this in it.
-pub(super) fn seal(by: &Vault, verdict: &Verdict, line: &mut Value) {
+pub(super) fn seal(by: &Vault, decision: &Decision, line: &mut Value) {
     let draft: Announcement = line.to_string().parse().unwrap();
     let mut sealed = String::new();
-    let bytes = by.seal_verdict(verdict, &draft.associated()).unwrap();
+    let bytes = by.seal_decision(decision, &draft.associated()).unwrap();
     crate::crypto::base64url::encode(&bytes, &mut sealed);
     line["sealed"] = sealed.into();
 }
@@ -222,20 +222,20 @@ async fn a_note_that_is_no_word_is_refused() {
     let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
     believe(&vault, &said, world.erasure.0).await.unwrap();
     let id = *world.genuine.id().0.as_bytes();
-    let word = vault.note(NoteKind::Believed, id).unwrap().unwrap();
+    let word = vault.memo(MemoKind::Believed, id).unwrap().unwrap();
     let word = String::from_utf8(word.to_vec()).unwrap();
     let others = ["believed", "refused", "{}x", ""].map(str::to_owned);
     let changed =
         [("{", r#"{"more":1,"#), ("believed", "believes"), ("event", "evens"), (",", ", ")]
             .map(|(from, to)| word.replacen(from, to, 1));
-    for note in others.iter().chain(&changed) {
-        vault.put_note(NoteKind::Believed, id, note.as_bytes()).await.unwrap();
+    for memo in others.iter().chain(&changed) {
+        vault.put_memo(MemoKind::Believed, id, memo.as_bytes()).await.unwrap();
         match bank(&world.store, vault.clone()).await {
             Err(ErasureError::Vault(VaultError::Damaged(_))) => {}
-            other => panic!("{note}: {other:?}"),
+            other => panic!("{memo}: {other:?}"),
         }
     }
-    vault.put_note(NoteKind::Believed, id, word.as_bytes()).await.unwrap();
+    vault.put_memo(MemoKind::Believed, id, word.as_bytes()).await.unwrap();
     bank(&world.store, vault).await.unwrap();
 }
 
@@ -247,8 +247,8 @@ async fn who_passed_over_a_forgery_has_nothing_pending() {
     let second = bank(&world.store, vault).await.unwrap();
     assert_eq!(second.erasures().unwrap(), []);
     let report = second.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-    assert!(!report.found.contains_key(&Ill::ErasurePending), "{:?}", report.found);
-    assert!(!report.found.contains_key(&Ill::AnnouncementMissing), "{:?}", report.found);
+    assert!(!report.found.contains_key(&Defect::ErasurePending), "{:?}", report.found);
+    assert!(!report.found.contains_key(&Defect::AnnouncementMissing), "{:?}", report.found);
 }
 
 /// A thief announced something under a key of their own, before the owner changed the key.
@@ -383,29 +383,29 @@ async fn an_unproved_statement_names_nobody() {
 }
 
 /// What `verify` finds before anybody said anything, of one kind.
-async fn found(store: &MemoryStore, vault: &Vault, kind: Ill) -> Vec<Finding<Ill>> {
+async fn found(store: &MemoryStore, vault: &Vault, kind: Defect) -> Vec<Finding<Defect>> {
     let over = Oubliette::unresumed(store.clone(), vault.clone(), Policy::sealed_by_default());
     let mut found = Vec::new();
     let take = |news| match news {
-        VerifyNews::Found(finding) if finding.kind == kind => found.push(finding),
+        VerifyProgress::Found(finding) if finding.kind == kind => found.push(finding),
         _ => {}
     };
     over.verify(VerifyOptions::default(), take).await.unwrap();
     found
 }
 
-fn asks(finding: &Finding<Ill>) -> [bool; 2] {
-    ["--believe-erasure", "--past-erasure"].map(|option| finding.cure.contains(option))
+fn asks(finding: &Finding<Defect>) -> [bool; 2] {
+    ["--believe-erasure", "--past-erasure"].map(|option| finding.remedy.contains(option))
 }
 
 /// What verify told was the same for a forgery and for the word of another restoration, and named nobody.
 #[tokio::test]
-async fn a_finding_names_the_signer_and_the_event_and_the_options_where_they_are_the_cure() {
+async fn a_finding_names_the_signer_and_the_event_and_the_options_where_they_are_the_remedy() {
     let world = Doubtful::new().await;
     let (vault, genuine) = (world.again(), world.genuine.id());
     let signer = world.genuine.signature().unwrap().1;
-    let names = |finding: &Finding<Ill>, words: &[String]| {
-        let Where::Event { id, .. } = finding.at else { panic!("{finding:?}") };
+    let names = |finding: &Finding<Defect>, words: &[String]| {
+        let Location::Event { id, .. } = finding.at else { panic!("{finding:?}") };
         assert_eq!(finding.signer, Some(signer));
         for word in words.iter().chain(&[id.to_string(), signer.to_string()]) {
             assert!(finding.what.contains(word), "{word}: {finding:?}");
@@ -413,32 +413,34 @@ async fn a_finding_names_the_signer_and_the_event_and_the_options_where_they_are
         assert_eq!(serde_json::to_value(finding).unwrap()["signer"], signer.to_string());
     };
     // By another restoration: its announcement, and the tombstone.
-    let [said] = &found(&world.store, &vault, Ill::AnnouncementInDoubt).await[..] else { panic!() };
+    let [said] = &found(&world.store, &vault, Defect::AnnouncementInDoubt).await[..] else {
+        panic!()
+    };
     names(said, &[genuine.to_string(), world.erasure.to_string()]);
-    assert_eq!(asks(said), [true, true], "{}", said.cure);
-    let [set] = &found(&world.store, &vault, Ill::UnknownSigner).await[..] else { panic!() };
+    assert_eq!(asks(said), [true, true], "{}", said.remedy);
+    let [set] = &found(&world.store, &vault, Defect::UnknownSigner).await[..] else { panic!() };
     names(set, &[genuine.to_string(), world.erasure.to_string()]);
-    assert_eq!(asks(set), [true, true], "{}", set.cure);
-    assert!(found(&world.store, &vault, Ill::ForgedAnnouncement).await.is_empty());
+    assert_eq!(asks(set), [true, true], "{}", set.remedy);
+    assert!(found(&world.store, &vault, Defect::ForgedAnnouncement).await.is_empty());
 
     // Of another form, which nothing but a newer program applies; and one that nobody signed.
     let finder = restored(&world.place, "finder");
     let mut line = world.resealed(&finder, "user-2", true, &[("kind", "hold".into())]);
     let store = world.with_instead(&signed(&finder, line.clone())).await;
-    let [newer] = &found(&store, &vault, Ill::AnnouncementInDoubt).await[..] else { panic!() };
-    assert_eq!(asks(newer), [false, true], "{}", newer.cure);
+    let [newer] = &found(&store, &vault, Defect::AnnouncementInDoubt).await[..] else { panic!() };
+    assert_eq!(asks(newer), [false, true], "{}", newer.remedy);
     assert!(newer.what.contains(&genuine.to_string()) && newer.what.contains("`hold`"));
     line["sig"] = "A".repeat(86).into();
     let store = world.with_instead(&line.to_string().parse().unwrap()).await;
-    let [forged] = &found(&store, &vault, Ill::ForgedAnnouncement).await[..] else { panic!() };
-    assert_eq!(asks(forged), [false, false], "{}", forged.cure);
+    let [forged] = &found(&store, &vault, Defect::ForgedAnnouncement).await[..] else { panic!() };
+    assert_eq!(asks(forged), [false, false], "{}", forged.remedy);
     let finders = finder.as_signer(|key| key.public()).unwrap().id();
     assert_eq!(forged.signer, Some(finders));
     assert!(
         forged.what.contains(&genuine.to_string()) && forged.what.contains(&finders.to_string())
     );
     // Without an announcement, nobody can believe anything.
-    let [set] = &found(&store, &vault, Ill::UnknownSigner).await[..] else { panic!() };
-    assert_eq!(asks(set), [false, false], "{}", set.cure);
+    let [set] = &found(&store, &vault, Defect::UnknownSigner).await[..] else { panic!() };
+    assert_eq!(asks(set), [false, false], "{}", set.remedy);
     names(set, &[]);
 }

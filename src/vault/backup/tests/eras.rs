@@ -2,16 +2,16 @@
 
 use super::*;
 use crate::{
-    audit::verify::{Ill, VerifyOptions},
+    audit::verify::{Defect, VerifyOptions},
     erasure::{ErasureError, accept_gaps, announced, believe, export, pass_over, replay},
-    event::{ErasureId, EventType, Json, KeyId, NewEvent, Why, Withheld},
+    event::{ErasureId, EventType, Json, KeyId, NewEvent, Withheld, WithheldReason},
     layer::Oubliette,
     policy::Policy,
     store::{
         Append, EventStore, EventStoreExt, ExpectedRevision, MemoryStore, ReadAllOptions,
         ReadOptions,
     },
-    vault::{Dead, Destruction, Doomed, OpenAs, Verdict, tests::folder::copy_folder},
+    vault::{Dead, Decision, Destruction, Loss, OpenAs, tests::folder::copy_folder},
 };
 
 /// What the finder of this backup has: its places' secret and its eras.
@@ -19,9 +19,9 @@ fn knows(backup: &VerifiedBackup, id: KeyId) -> bool {
     backup.eras().with(id.era(), |_| ()).unwrap().is_some()
 }
 
-fn verdict(vault: &Vault, whose: &str) -> Verdict {
-    let doomed = vec![Doomed { subject: subject(whose), dead: Dead::All }];
-    vault.verdict(&Destruction::new(ErasureId::now(), doomed), b"").unwrap()
+fn decision(vault: &Vault, whose: &str) -> Decision {
+    let losses = vec![Loss { subject: subject(whose), dead: Dead::All }];
+    vault.decision(&Destruction::new(ErasureId::now(), losses), b"").unwrap()
 }
 
 pub(super) async fn bank(
@@ -75,7 +75,7 @@ async fn dealt_with(store: &MemoryStore, vault: Vault, erasure: ErasureId) {
         }
         let bank = bank(store, vault.clone()).await.unwrap();
         let report = bank.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-        for ill in [Ill::ErasurePending, Ill::AnnouncementMissing] {
+        for ill in [Defect::ErasurePending, Defect::AnnouncementMissing] {
             assert!(!report.found.contains_key(&ill), "{:?}", report.found);
         }
     }
@@ -119,34 +119,34 @@ async fn an_announcement_opens_for_the_backups_that_are_outstanding_and_for_no_o
     place.back_up(&vault, "new.age").await.unwrap();
     let (found_old, found_new) = (place.read("old.age").unwrap(), place.read("new.age").unwrap());
 
-    let said = verdict(&vault, "user-1");
-    let sealed = vault.seal_verdict(&said, b"about").unwrap();
+    let said = decision(&vault, "user-1");
+    let sealed = vault.seal_decision(&said, b"about").unwrap();
     for opened in [
-        vault.open_verdict(said.erasure, b"about", &sealed).unwrap(),
-        found_old.open_verdict(said.erasure, b"about", &sealed).unwrap(),
-        found_new.open_verdict(said.erasure, b"about", &sealed).unwrap(),
+        vault.open_decision(said.erasure, b"about", &sealed).unwrap(),
+        found_old.open_decision(said.erasure, b"about", &sealed).unwrap(),
+        found_new.open_decision(said.erasure, b"about", &sealed).unwrap(),
     ] {
         assert_eq!(opened.as_ref(), Some(&said));
     }
-    assert_eq!(found_old.open_verdict(said.erasure, b"other", &sealed).unwrap(), None);
+    assert_eq!(found_old.open_decision(said.erasure, b"other", &sealed).unwrap(), None);
 
     vault.retire_backup(old.backup).await.unwrap();
-    let sealed = vault.seal_verdict(&said, b"about").unwrap();
-    assert_eq!(found_old.open_verdict(said.erasure, b"about", &sealed).unwrap(), None);
+    let sealed = vault.seal_decision(&said, b"about").unwrap();
+    assert_eq!(found_old.open_decision(said.erasure, b"about", &sealed).unwrap(), None);
     assert_eq!(
-        found_new.open_verdict(said.erasure, b"about", &sealed).unwrap().as_ref(),
+        found_new.open_decision(said.erasure, b"about", &sealed).unwrap().as_ref(),
         Some(&said)
     );
     // A wrap of one era that is called another's, a count that lies, a byte that is cut.
     for at in 0..sealed.len() {
         let mut changed = sealed.clone();
         changed[at] ^= 1;
-        let opened = vault.open_verdict(said.erasure, b"about", &changed).unwrap();
+        let opened = vault.open_decision(said.erasure, b"about", &changed).unwrap();
         // The other reader's wrap is its own affair; either suffices.
         let spare = (2..2 + 2 * crate::vault::records::announced::WRAP_BYTES).contains(&at);
         assert_eq!(opened.as_ref(), spare.then_some(&said), "{at}");
         assert_eq!(
-            vault.open_verdict(said.erasure, b"about", &sealed[..at]).unwrap(),
+            vault.open_decision(said.erasure, b"about", &sealed[..at]).unwrap(),
             None,
             "{at}"
         );
@@ -182,8 +182,8 @@ async fn the_era_of_a_backup_that_was_cut_off_ends_with_the_next_opening() {
     let during = key(&vault, "user-1", "user-1").await.unwrap().id();
     assert_ne!(during.era(), made.era);
     let cut_off = Backup { era: during.era(), keys: None, ..made };
-    let note = serde_json::to_vec(&cut_off).unwrap();
-    vault.put_note(NoteKind::Backup, *cut_off.backup.0.as_bytes(), &note).await.unwrap();
+    let memo = serde_json::to_vec(&cut_off).unwrap();
+    vault.put_memo(MemoKind::Backup, *cut_off.backup.0.as_bytes(), &memo).await.unwrap();
     drop(vault);
     let open = || Vault::open(&place.path("vault"), &place.path("root")).unwrap();
     let after = key(&open(), "user-2", "user-2").await.unwrap().id();
@@ -262,7 +262,7 @@ async fn whom_an_earlier_restoration_forgot_is_not_read_by_the_next() {
     assert!(!is_read(&second, "user-1").await && is_read(&second, "user-2").await);
     // And what that restoration wrote is no forgery any more, but no word of this vault's either: it sets its own.
     let report = second.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-    assert_eq!(report.found.into_keys().collect::<Vec<_>>(), [Ill::UncountedTombstone]);
+    assert_eq!(report.found.into_keys().collect::<Vec<_>>(), [Defect::UncountedTombstone]);
     let events = second.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
     assert!(events.iter().any(|event| event.tombstone.is_some()));
     drop(second);
@@ -302,10 +302,10 @@ async fn tombstones_of_other_restorations_are_no_error_once_the_vault_knows_the_
         bank.verify(VerifyOptions::default(), |_| {}).await.unwrap().found
     };
     for bank in [&second, &third] {
-        assert_eq!(kinds(bank).await, [(Ill::UncountedTombstone, 2)].into());
+        assert_eq!(kinds(bank).await, [(Defect::UncountedTombstone, 2)].into());
     }
     // The first did not ask anybody: the others' announcements say what it knows.
-    assert_eq!(kinds(&first).await, [(Ill::UncountedTombstone, 2)].into());
+    assert_eq!(kinds(&first).await, [(Defect::UncountedTombstone, 2)].into());
 }
 
 /// The restored vault signs with a key of which the image knows nothing; what it says opens all the same.
@@ -327,8 +327,8 @@ async fn an_image_from_before_a_restoration_serves_nobody_whom_that_forgot() {
     assert!(!is_read(&after, "user-1").await && is_read(&after, "user-2").await);
 
     // The word was for that, and is used up: under the same id somebody announces another's erasure.
-    let doomed = vec![Doomed { subject: subject("user-2"), dead: Dead::All }];
-    let forged = Destruction::new(erased.erasure, doomed);
+    let losses = vec![Loss { subject: subject("user-2"), dead: Dead::All }];
+    let forged = Destruction::new(erased.erasure, losses);
     let thief = restored.vault().unwrap();
     thief.destroy(&forged, b"").await.unwrap();
     let said: Vec<_> = export(thief).map(Result::unwrap).collect();
@@ -405,7 +405,7 @@ async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
     };
     image("vault", "image");
     let went_on = Vault::open(&place.path("vault"), &place.path("root")).unwrap();
-    let first = went_on.core().naming.eras.current().unwrap();
+    let first = went_on.shared().naming.eras.current().unwrap();
     place.back_up(&went_on, "lost.age").await.unwrap();
     let over = Oubliette::open(store.clone(), went_on, policy()).await.unwrap();
     append(&over, r#"{"town":"Bonn"}"#).await;
@@ -415,7 +415,7 @@ async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
     let back =
         Vault::open_as(&place.path("image"), &place.path("image.root"), OpenAs::TheOne).unwrap();
     // What it announces must open when the same image is put back once more.
-    assert_eq!(back.core().naming.eras.current().unwrap(), first);
+    assert_eq!(back.shared().naming.eras.current().unwrap(), first);
     place.back_up(&back, "copy.age").await.unwrap();
     let over = Oubliette::open(store.clone(), back, policy()).await.unwrap();
     append(&over, r#"{"town":"Köln"}"#).await;
@@ -423,7 +423,7 @@ async fn a_vault_that_is_put_back_without_a_restoration_takes_nobodys_era() {
     assert!(events.iter().all(|event| event.data.is_some() && event.withheld.is_empty()));
     assert_eq!((events.len(), over.unsealed(), over.unvouched()), (4, 0, 1));
     let report = over.verify(VerifyOptions::default(), |_| {}).await.unwrap();
-    assert_eq!(report.found.keys().copied().collect::<Vec<_>>(), [Ill::UnknownEra]);
+    assert_eq!(report.found.keys().copied().collect::<Vec<_>>(), [Defect::UnknownEra]);
 }
 
 /// What was appended after a backup, under a key that it has: it read well until its person was forgotten, and ended
@@ -450,13 +450,13 @@ async fn an_event_that_is_newer_than_the_vault_ends_no_reading_once_its_key_is_d
     over.forget(&subject("user-1"), "ticket 1").await.unwrap();
     let events = over.events(&stream("user-1"), ReadOptions::default()).await.unwrap();
     let why: Vec<_> = events.iter().map(|event| (event.shredded.len(), &event.withheld)).collect();
-    let unvouched = vec![Withheld { why: Why::Unvouched, fields: vec!["*".to_owned()] }];
+    let unvouched = vec![Withheld { why: WithheldReason::Unvouched, fields: vec!["*".to_owned()] }];
     assert_eq!(why[..3], [(1, &vec![]), (0, &unvouched), (0, &unvouched)]);
     assert!(events[1].data.is_none() && events[3].tombstone.is_some());
     assert_eq!((over.unvouched(), over.unsealed()), (2, 0));
     let report = over.verify(VerifyOptions::default(), |_| {}).await.unwrap();
     // Those of user-1, and the one of user-2, whose key lives.
-    assert_eq!(report.found, [(Ill::UnknownEra, 3)].into());
+    assert_eq!(report.found, [(Defect::UnknownEra, 3)].into());
     use futures::TryStreamExt;
     let all: Vec<_> = over.read_all(ReadAllOptions::default()).try_collect().await.unwrap();
     assert!(all.len() >= 6);
@@ -500,7 +500,7 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
              over: &[u8],
              tokens: &[Token]| {
                 let bytes = *vault.id().0.as_bytes();
-                let eras = &vault.core().naming.eras;
+                let eras = &vault.shared().naming.eras;
                 eras.with(found.era, |keys| {
                     EventTag::new(label(keys), &bytes, found.era, over, tokens)
                 })
@@ -518,30 +518,30 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
             None if holes => "{}".to_owned(),
             None => "\"I owe you 1000\"".to_owned(),
         };
-        let mut notes = serde_json::json!({ "mac": "" });
+        let mut memos = serde_json::json!({ "mac": "" });
         if holes {
-            notes["holes"] = serde_json::json!({ "withheld": [["*"]], "bare": true });
+            memos["holes"] = serde_json::json!({ "withheld": [["*"]], "bare": true });
             let said = crate::event::Holes {
                 shredded: vec![],
                 withheld: vec![vec!["*".to_owned()]],
                 bare: true,
             };
             let said = said.tagged_bytes(&at, id, &kind);
-            notes["holes"]["mac"] = tag(|keys| &keys.holes, &said, &[]).to_string().into();
+            memos["holes"]["mac"] = tag(|keys| &keys.holes, &said, &[]).to_string().into();
         }
-        let written = |notes: &serde_json::Value| {
-            let metadata = Json::parse(&serde_json::json!({ "$oubliette": notes }).to_string());
+        let written = |memos: &serde_json::Value| {
+            let metadata = Json::parse(&serde_json::json!({ "$oubliette": memos }).to_string());
             (Json::parse(&data).unwrap(), metadata.unwrap())
         };
-        notes["mac"] = "A".repeat(38).into();
-        let (body, metadata) = written(&notes);
+        memos["mac"] = "A".repeat(38).into();
+        let (body, metadata) = written(&memos);
         let Document::Stored(stored) = parse(&body.into(), Some(&metadata)).unwrap() else {
             panic!()
         };
         let associated = stored.associated(&event.context());
         let tokens: Vec<Token> = token.into_iter().collect();
-        notes["mac"] = tag(|keys| &keys.tags, &associated, &tokens).to_string().into();
-        let (body, metadata) = written(&notes);
+        memos["mac"] = tag(|keys| &keys.tags, &associated, &tokens).to_string().into();
+        let (body, metadata) = written(&memos);
         NewEvent::new(kind.clone(), body).with_id(id).with_metadata(metadata)
     };
     let read = async |event: NewEvent| {
@@ -564,7 +564,7 @@ async fn whoever_finds_a_backup_can_tag_events_of_its_eras_and_of_no_other() {
     let (clear, unsealed) = read(forged(None, false)).await;
     assert!(clear.unwrap()[0].data.is_some() && unsealed == 0);
     let (hole, _) = read(forged(None, true)).await;
-    assert_eq!(hole.unwrap()[0].withheld[0].why, Why::NotCopied);
+    assert_eq!(hole.unwrap()[0].withheld[0].why, WithheldReason::NotCopied);
     // Of a key that is newer they know as much, from the store: but no event of the era has it.
     is(read(forged(Some(new), false)).await.0, Unreadable::Tampered);
 }
@@ -607,15 +607,15 @@ async fn who_became_an_owner_after_the_backup_is_asked_for_and_found_again() {
 async fn a_vault_that_learns_that_it_was_put_back_knows_no_more_that_it_has_all_owners() {
     let vault = Vault::in_memory().unwrap();
     key(&vault, "user-1", "user-1").await.unwrap();
-    let looked = |vault: &Vault| vault.note(NoteKind::Owners, [0; 16]).unwrap().is_some();
-    vault.put_note(NoteKind::Owners, [0; 16], &[7; 8]).await.unwrap();
-    let said = verdict(&vault, "user-1");
+    let looked = |vault: &Vault| vault.memo(MemoKind::Owners, [0; 16]).unwrap().is_some();
+    vault.put_memo(MemoKind::Owners, [0; 16], &[7; 8]).await.unwrap();
+    let said = decision(&vault, "user-1");
     vault.replay(vec![said]).await.unwrap();
     assert!(!looked(&vault));
 
     let place = Place::new();
     let vault = place.vault();
-    vault.put_note(NoteKind::Owners, [0; 16], &[7; 8]).await.unwrap();
+    vault.put_memo(MemoKind::Owners, [0; 16], &[7; 8]).await.unwrap();
     drop(vault);
     let open = |how| Vault::open_as(&place.path("vault"), &place.path("root"), how).unwrap();
     assert!(looked(&open(OpenAs::Known)));

@@ -15,7 +15,7 @@ use crate::{
 
 /// All values of a vault.
 fn values(vault: &Vault) -> Vec<(At, Value)> {
-    vault.core().disk.walk(vec![0]..vec![0xff; 65]).map(|found| found.unwrap()).collect()
+    vault.shared().disk.walk(vec![0]..vec![0xff; 65]).map(|found| found.unwrap()).collect()
 }
 
 fn header(vault: &Vault, entry: &Backup) -> Header {
@@ -25,7 +25,7 @@ fn header(vault: &Vault, entry: &Backup) -> Header {
         created: entry.created,
         expires: entry.expires,
         epoch: entry.epoch,
-        identity: vault.core().disk.tree().identity().clone(),
+        identity: vault.shared().disk.tree().identity().clone(),
     }
 }
 
@@ -219,12 +219,12 @@ async fn a_backup_with_a_key_of_a_newer_form_is_refused_by_name() {
 #[tokio::test]
 async fn a_backup_that_holds_what_this_program_does_not_know_is_refused_before_anything_is_made() {
     use crate::vault::{
-        NoteKind,
-        records::{disk::parts, notes},
+        MemoKind,
+        records::{disk::parts, memos},
     };
-    let later = NoteKind::LAST as u8 + 1;
-    let note = |kind: u8, version: u8| {
-        let mut content = notes::stored(b"{}");
+    let later = MemoKind::LAST as u8 + 1;
+    let memo = |kind: u8, version: u8| {
+        let mut content = memos::stored(b"{}");
         content[0] = version;
         let mut stem = vec![3, kind];
         stem.resize(18, 9);
@@ -233,12 +233,12 @@ async fn a_backup_that_holds_what_this_program_does_not_know_is_refused_before_a
     };
     let strange = ([&[4][..], &[7; 20]].concat(), zeroize::Zeroizing::new(vec![1]));
     for added in [
-        note(later, 1),
-        note(NoteKind::Journal as u8, 2),
-        note(NoteKind::Erasure as u8, 2),
-        note(NoteKind::Backup as u8, 2),
-        note(NoteKind::Witness as u8, 2),
-        note(NoteKind::Claim as u8, 2),
+        memo(later, 1),
+        memo(MemoKind::Journal as u8, 2),
+        memo(MemoKind::Erasure as u8, 2),
+        memo(MemoKind::Backup as u8, 2),
+        memo(MemoKind::Witness as u8, 2),
+        memo(MemoKind::Claim as u8, 2),
         strange,
     ] {
         let place = Place::new();

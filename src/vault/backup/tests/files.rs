@@ -14,7 +14,7 @@ async fn the_file_is_private_and_holds_nothing_in_clear() {
         assert!(!finds(&path, secret.as_slice()));
     }
     assert!(!finds(&path, b"user-1") && !finds(&path, vault.id().0.as_bytes()));
-    assert!(!finds(&path, vault.core().disk.tree().identity().as_slice()));
+    assert!(!finds(&path, vault.shared().disk.tree().identity().as_slice()));
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
@@ -116,7 +116,7 @@ async fn a_slot_of_the_same_vault_is_overwritten() {
     let kept = key(&vault, "user-1", "user-1").await.unwrap();
     place.back_up(&vault, "copy.age").await.unwrap();
     forget(&vault, "nobody").await;
-    let before = vault.core().disk.tree().epoch().unwrap();
+    let before = vault.shared().disk.tree().epoch().unwrap();
     drop(vault);
     let (folder, root) = (place.path("vault"), place.path("root"));
     let old = std::fs::read(&root).unwrap()[104..136].to_vec();

@@ -35,15 +35,15 @@ fn assert_whole(vault: &Vault) {
     }
     for whose in &subjects {
         for dependent in vault.dependents(whose).unwrap() {
-            let standing = vault.standing(&dependent).unwrap();
-            let named = standing.epochs.iter().flat_map(|epoch| &epoch.owners);
+            let state = vault.subject_state(&dependent).unwrap();
+            let named = state.tenures.iter().flat_map(|tenure| &tenure.owners);
             let mut named = named.filter_map(|owner| owner.subject.as_ref());
             assert!(
-                named.any(|owner| owner == whose) || standing.fence.is_some(),
+                named.any(|owner| owner == whose) || state.fence.is_some(),
                 "{whose} has {dependent} as a dependent, whose record does not say so"
             );
         }
-        for epoch in vault.standing(whose).unwrap().epochs {
+        for epoch in vault.subject_state(whose).unwrap().tenures {
             for owner in epoch.owners.iter().filter_map(|owner| owner.subject.as_ref()) {
                 let dependents = vault.dependents(owner).unwrap();
                 assert!(dependents.contains(whose), "{owner} does not know of {whose}");
@@ -158,7 +158,7 @@ async fn what_is_restored_is_the_vault_at_the_end_of_the_backup() {
     };
     // In the middle of the walk, and when all is written but what the committer is to read at
     // last: behind the walk and before it, keys are made, seals are counted, people are forgotten,
-    // and come back, and notes come and go.
+    // and come back, and memos come and go.
     let mut stops = 0;
     while reached.recv().await.is_some() {
         live_on(&vault, stops).await;
@@ -174,13 +174,13 @@ async fn what_is_restored_is_the_vault_at_the_end_of_the_backup() {
     let again = place.restored();
     assert_eq!(again.backups().unwrap(), [made]);
     let everything = |vault: &Vault| {
-        let walk = vault.core().disk.walk(vec![0]..vec![0xff; 65]);
+        let walk = vault.shared().disk.walk(vec![0]..vec![0xff; 65]);
         let all = walk.map(|found| found.unwrap()).map(|(p, v)| (p, v.to_vec()));
         // The restored one has a signing key of its own, and both ended the era of the backup.
         let own = |place: &[u8]| {
-            [NoteKind::SigningKeys, NoteKind::SigningSecret, NoteKind::Era]
+            [MemoKind::SigningKeys, MemoKind::SigningSecret, MemoKind::Era]
                 .into_iter()
-                .any(|kind| places::notes(kind).contains(&place.to_vec()))
+                .any(|kind| places::memos(kind).contains(&place.to_vec()))
         };
         all.filter(|(place, _)| !own(place)).collect::<Vec<_>>()
     };
@@ -201,11 +201,11 @@ async fn live_on(vault: &Vault, round: u32) {
         key(vault, "again", &old(n)).await.unwrap();
     }
     let (id, length) = ([u8::try_from(round).unwrap(); 16], 30_000 / (1 + round as usize));
-    vault.put_note(NoteKind::Erasure, id, &vec![1; length]).await.unwrap();
+    vault.put_memo(MemoKind::Erasure, id, &vec![1; length]).await.unwrap();
     match round {
-        0 | 1 => vault.put_note(NoteKind::Journal, [8; 16], &vec![2; length]).await.unwrap(),
+        0 | 1 => vault.put_memo(MemoKind::Journal, [8; 16], &vec![2; length]).await.unwrap(),
         // It was in the walk.
-        _ => vault.remove_note(NoteKind::Journal, [8; 16]).await.unwrap(),
+        _ => vault.remove_memo(MemoKind::Journal, [8; 16]).await.unwrap(),
     }
 }
 
@@ -242,18 +242,18 @@ async fn an_erasure_during_a_backup_counts_it() {
     assert_eq!(shredded(place.restored().opening_key(gone)), erasure);
 }
 
-/// Whatever was changed since the tap was opened is in the notes that are taken, or in later ones.
+/// Whatever was changed since the tap was opened is in the memos that are taken, or in later ones.
 #[tokio::test]
 async fn the_tap_misses_nothing_and_is_closed_afterwards() {
     let vault = Vault::in_memory().unwrap();
-    let disk = &vault.core().disk;
+    let disk = &vault.shared().disk;
     key(&vault, "a", "a").await.unwrap();
     assert_eq!(disk.tap.take().len(), 0, "nobody listens");
     vault.ask(Job::OpenTap).await.unwrap();
     key(&vault, "b", "b").await.unwrap();
     forget(&vault, "a").await;
-    vault.put_note(NoteKind::Journal, [1; 16], b"x").await.unwrap();
-    vault.remove_note(NoteKind::Journal, [1; 16]).await.unwrap();
+    vault.put_memo(MemoKind::Journal, [1; 16], b"x").await.unwrap();
+    vault.remove_memo(MemoKind::Journal, [1; 16]).await.unwrap();
     let last = vault.ask(Job::CloseTap).await.unwrap();
     let keys = last.iter().filter(|delta| match delta {
         Delta::Value(place, _) => places::is_key(place),
@@ -261,7 +261,7 @@ async fn the_tap_misses_nothing_and_is_closed_afterwards() {
     });
     assert_eq!(keys.count(), 1);
     let ranges = last.iter().filter(|delta| matches!(delta, Delta::RangeGone(..)));
-    assert!(ranges.count() >= 2, "a person and a note");
+    assert!(ranges.count() >= 2, "a person and a memo");
     key(&vault, "c", "c").await.unwrap();
     assert_eq!(disk.tap.take().len(), 0);
 }

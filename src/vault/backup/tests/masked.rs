@@ -14,7 +14,7 @@ use crate::{
     },
     event::{Announcement, ErasureId, EventId},
     store::{EventStore, MemoryStore, ReadAllOptions},
-    vault::{Dead, Destruction, Doomed, OpenAs, Verdict, tests::folder::copy_folder},
+    vault::{Dead, Decision, Destruction, Loss, OpenAs, tests::folder::copy_folder},
 };
 
 /// A store that announces that user-9 is forgotten, and, since the backup, user-2 and user-3.
@@ -59,24 +59,24 @@ impl Announced {
 fn said_instead(
     place: &Announcement,
     finder: &Vault,
-    verdict: &Verdict,
+    decision: &Decision,
     with: &[(&str, Value)],
 ) -> Announcement {
     let mut line = serde_json::to_value(place).unwrap();
-    line["about"] = verdict.erasure.to_string().into();
-    line["at"] = verdict.erasure.at().to_string().into();
+    line["about"] = decision.erasure.to_string().into();
+    line["at"] = decision.erasure.at().to_string().into();
     for (name, value) in with {
         line[name] = value.clone();
     }
     name_signer(finder, &mut line);
-    seal(finder, verdict, &mut line);
+    seal(finder, decision, &mut line);
     signed(finder, line)
 }
 
 /// An erasure of user-1 of which nobody else knows.
-fn unknown(finder: &Vault) -> Verdict {
-    let doomed = vec![Doomed { subject: subject("user-1"), dead: Dead::All }];
-    finder.verdict(&Destruction::new(ErasureId::now(), doomed), b"").unwrap()
+fn unknown(finder: &Vault) -> Decision {
+    let losses = vec![Loss { subject: subject("user-1"), dead: Dead::All }];
+    finder.decision(&Destruction::new(ErasureId::now(), losses), b"").unwrap()
 }
 
 async fn is_closed_over(store: &MemoryStore, vault: &Vault, missing: EventId) {
@@ -102,13 +102,13 @@ async fn a_strangers_word_of_a_known_erasure_hides_no_missing_announcement() {
     let world = Announced::new().await;
     let (finder, again) = (restored(&world.place, "finder"), restored(&world.place, "again"));
     let known = world.said[0].erasure().unwrap();
-    let verdicts = finder.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
-    let mask = said_instead(&world.said[1], &finder, &verdicts.unwrap(), &[]);
+    let decisions = finder.decisions().flat_map(Result::unwrap).find(|told| told.erasure == known);
+    let mask = said_instead(&world.said[1], &finder, &decisions.unwrap(), &[]);
     is_closed_over(&world.with(Some(&mask)).await, &again, world.said[1].id()).await;
     // Nor where it is the last that the vault knew.
     let own = Vault::open(&world.place.path("vault"), &world.place.path("root")).unwrap();
-    let verdicts = finder.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
-    let mask = said_instead(&world.said[2], &finder, &verdicts.unwrap(), &[]);
+    let decisions = finder.decisions().flat_map(Result::unwrap).find(|told| told.erasure == known);
+    let mask = said_instead(&world.said[2], &finder, &decisions.unwrap(), &[]);
     is_closed_over(&world.with(Some(&mask)).await, &own, world.said[2].id()).await;
 }
 
@@ -117,11 +117,11 @@ async fn a_strangers_statement_about_keys_hides_no_missing_announcement() {
     let world = Announced::new().await;
     let (finder, again) = (restored(&world.place, "finder"), restored(&world.place, "again"));
     let (nobody, about) = (Vec::new(), ErasureId::now());
-    let verdict = Verdict { erasure: about, taken: nobody, note: Vec::new() };
+    let decision = Decision { erasure: about, taken: nobody, record: Vec::new() };
     let (_, key, _) = world.said[0].signature().unwrap();
     let distrust = json!({ "key": key.to_string(), "compromised": world.said[0].erasure().unwrap().at().to_string() });
     let with = [("kind", json!("distrust")), ("distrust", distrust)];
-    let mask = said_instead(&world.said[1], &finder, &verdict, &with);
+    let mask = said_instead(&world.said[1], &finder, &decision, &with);
     is_closed_over(&world.with(Some(&mask)).await, &again, world.said[1].id()).await;
     let past = accept_gaps(&again, "ticket 2").await.unwrap();
     assert_eq!(past.len(), 1);
@@ -200,8 +200,8 @@ async fn whoever_has_a_backup_and_a_distrusted_key_hides_no_missing_announcement
     let said = announced(&world.store).await.unwrap();
     let place = said.iter().find(|said| said.erasure() == Some(last)).unwrap();
     let known = world.said[0].erasure().unwrap();
-    let verdicts = thief.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
-    let mask = said_instead(place, &thief, &verdicts.unwrap(), &[]);
+    let decisions = thief.decisions().flat_map(Result::unwrap).find(|told| told.erasure == known);
+    let mask = said_instead(place, &thief, &decisions.unwrap(), &[]);
     let again = restored(&world.place, "again");
     is_closed_over(&world.with(Some(&mask)).await, &again, place.id()).await;
 }
@@ -218,13 +218,13 @@ async fn whoever_has_a_backup_and_a_distrusted_key_has_no_announcement_skipped()
     let said = announced(&world.store).await.unwrap();
     let victim = said.iter().find(|said| said.erasure() == Some(victim)).unwrap();
     let known = world.said[0].erasure().unwrap();
-    let verdicts = thief.verdicts().flat_map(Result::unwrap).find(|told| told.erasure == known);
-    let verdict = verdicts.unwrap();
+    let decisions = thief.decisions().flat_map(Result::unwrap).find(|told| told.erasure == known);
+    let decision = decisions.unwrap();
     for (previous, id) in
         [(victim.named(), EventId::random()), (&[victim.reference()], EventId::random())]
     {
         let with = [("id", json!(id)), ("previous", json!(previous))];
-        let beside = said_instead(victim, &thief, &verdict, &with);
+        let beside = said_instead(victim, &thief, &decision, &with);
         let append = crate::store::Append::new(
             crate::event::StreamName::new(crate::event::ANNOUNCEMENTS).unwrap(),
             crate::store::ExpectedRevision::Any,
@@ -238,7 +238,7 @@ async fn whoever_has_a_backup_and_a_distrusted_key_has_no_announcement_skipped()
     let said = announced(&world.store).await.unwrap();
     assert!(said.last().unwrap().previous().eq([victim.id()]));
 
-    let mask = said_instead(victim, &thief, &verdict, &[]);
+    let mask = said_instead(victim, &thief, &decision, &[]);
     let again = restored(&world.place, "again");
     is_closed_over(&world.with(Some(&mask)).await, &again, victim.id()).await;
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::{BackupError, Identities, Recipients, Restored, VerifiedBackup};
 use crate::{
     event::Timestamp,
-    vault::{Backup, NoteKind, OpenVaultError, SlotError, Vault, VaultError, tests::*},
+    vault::{Backup, MemoKind, OpenVaultError, SlotError, Vault, VaultError, tests::*},
 };
 
 const DAY: i64 = 86_400_000_000;
@@ -113,7 +113,7 @@ async fn lived_in(
         dead.push(key(vault, &whose, &whose).await.unwrap().id());
         forget(vault, &whose).await;
     }
-    vault.put_note(NoteKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
+    vault.put_memo(MemoKind::Journal, [1; 16], &[7; 40_000]).await.unwrap();
     let change = crate::event::OwnerChange::Add(subject("user-1"));
     claims::owned(vault, "account-1", change, true).await.unwrap();
     (living, dead)
@@ -141,11 +141,11 @@ async fn a_backup_brings_back_everything_under_the_same_ids() {
         assert_eq!(shredded(again.opening_key(id)), shredded(vault.opening_key(id)));
     }
     assert!(matches!(key(&again, "gone-1", "gone-1").await, Err(VaultError::Forgotten { .. })));
-    assert_eq!(again.notes(NoteKind::Journal).unwrap()[0].1.as_slice(), [7; 40_000]);
+    assert_eq!(again.memos(MemoKind::Journal).unwrap()[0].1.as_slice(), [7; 40_000]);
     assert_eq!(again.dependents(&subject("user-1")).unwrap(), [subject("account-1")]);
-    let standing = again.standing(&subject("account-1")).unwrap();
-    assert_eq!(standing, vault.standing(&subject("account-1")).unwrap());
-    assert_eq!(standing.epochs[0].owners[0].unsettled, None);
+    let state = again.subject_state(&subject("account-1")).unwrap();
+    assert_eq!(state, vault.subject_state(&subject("account-1")).unwrap());
+    assert_eq!(state.tenures[0].owners[0].unsettled, None);
     assert_eq!(again.backups().unwrap(), [made]);
     // It goes on as any vault.
     key(&again, "new", "new").await.unwrap();
@@ -194,7 +194,7 @@ async fn a_backup_counts_until_it_is_retired_and_only_if_it_was_begun_before() {
     destroy(&vault, crate::event::ErasureId::now(), "user-1", crate::vault::Dead::All)
         .await
         .unwrap();
-    let epoch = vault.core().disk.tree().epoch().unwrap();
+    let epoch = vault.shared().disk.tree().epoch().unwrap();
     let after = place.back_up(&vault, "after.age").await.unwrap();
     let ids = |backups: Vec<Backup>| backups.iter().map(|b| b.backup).collect::<Vec<_>>();
     assert_eq!(ids(vault.backups_before(Some(epoch)).unwrap()), [before.backup]);

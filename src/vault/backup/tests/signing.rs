@@ -7,7 +7,7 @@ use crate::{
     erasure::{KeyChange, change_key},
     vault::{
         KeyOrigin, Successor, Vouched,
-        records::{notes, places},
+        records::{memos, places},
     },
 };
 
@@ -16,18 +16,18 @@ async fn the_secret_that_signs_is_in_no_backup() {
     let place = Place::new();
     let vault = place.vault();
     key(&vault, "a", "a").await.unwrap();
-    let secrets = vault.notes(NoteKind::SigningSecret).unwrap();
+    let secrets = vault.memos(MemoKind::SigningSecret).unwrap();
     let [(_, secret)] = secrets.as_slice() else { panic!("one key, one secret") };
     // Also where it is written while the backup is made.
     let (within, changed) = (vault.clone(), secret.clone());
     let progress = move |_| {
-        let place = places::note(NoteKind::SigningSecret, &[7; 16]);
-        let changes = within.core().disk.set_whole(&place, &notes::stored(&changed)).unwrap();
-        within.core().disk.put(changes).unwrap();
+        let place = places::memo(MemoKind::SigningSecret, &[7; 16]);
+        let changes = within.shared().disk.set_whole(&place, &memos::stored(&changed)).unwrap();
+        within.shared().disk.put(changes).unwrap();
     };
     let path = place.path("copy.age");
     vault.back_up(&path, &place.recipients(), in_days(1), progress).await.unwrap();
-    assert_eq!(vault.notes(NoteKind::SigningSecret).unwrap().len(), 2);
+    assert_eq!(vault.memos(MemoKind::SigningSecret).unwrap().len(), 2);
     let opened = place.open("copy.age");
     let public = vault.signing_keys().unwrap()[0].public.to_string();
     let holds = |needle: &[u8]| opened.windows(needle.len()).any(|window| window == needle);
@@ -44,7 +44,7 @@ async fn no_secret_of_any_key_is_in_a_backup_also_while_the_key_changes() {
     let successor = Arc::new(Successor::generate(vault.id()).unwrap());
     secrets.push(successor.key().secret().to_vec());
     change_key(&vault, &KeyChange::Pin(Arc::clone(&successor))).await.unwrap();
-    assert_eq!(vault.notes(NoteKind::SigningSecret).unwrap().len(), 1);
+    assert_eq!(vault.memos(MemoKind::SigningSecret).unwrap().len(), 1);
     let within = vault.clone();
     let (path, recipients) = (place.path("copy.age"), place.recipients());
     let (go, mut wait) = tokio::sync::mpsc::unbounded_channel();
@@ -64,7 +64,7 @@ async fn no_secret_of_any_key_is_in_a_backup_also_while_the_key_changes() {
     made.unwrap();
     place.back_up(&vault, "after.age").await.unwrap();
     secrets.push(secret_of(&vault));
-    assert_eq!(vault.notes(NoteKind::SigningSecret).unwrap().len(), 1, "the earlier are destroyed");
+    assert_eq!(vault.memos(MemoKind::SigningSecret).unwrap().len(), 1, "the earlier are destroyed");
     assert!(!secrets[..2].contains(&secrets[2]));
     for file in ["copy.age", "after.age"] {
         let opened = place.open(file);
@@ -82,7 +82,7 @@ async fn no_secret_of_any_key_is_in_a_backup_also_while_the_key_changes() {
 }
 
 fn secret_of(vault: &Vault) -> Vec<u8> {
-    let secrets = vault.notes(NoteKind::SigningSecret).unwrap();
+    let secrets = vault.memos(MemoKind::SigningSecret).unwrap();
     let [(_, secret)] = secrets.as_slice() else { panic!("one key, one secret") };
     secret.to_vec()
 }

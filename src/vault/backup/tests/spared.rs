@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     event::{ErasureId, Generation, KeyId},
     vault::{
-        Dead, Destruction, Doomed, InventoryEntry, KeyState, Verdict,
+        Dead, Decision, Destruction, InventoryEntry, KeyLookup, Loss,
         tests::classes::{class, key_of_class},
         tests::spared::lose,
         tree::Tree,
@@ -129,10 +129,10 @@ fn name(whose: u8) -> String {
 }
 
 /// Those that a vault does not know: no others are applied.
-fn unknown(vault: &Vault, mut told: Vec<Verdict>) -> Vec<Verdict> {
-    told.retain(|verdict| {
-        let id = verdict.erasure.0.into_bytes();
-        vault.note(NoteKind::Erasure, id).unwrap().is_none() || !vault.covers(verdict).unwrap()
+fn unknown(vault: &Vault, mut told: Vec<Decision>) -> Vec<Decision> {
+    told.retain(|decision| {
+        let id = decision.erasure.0.into_bytes();
+        vault.memo(MemoKind::Erasure, id).unwrap().is_none() || !vault.covers(decision).unwrap()
     });
     told
 }
@@ -149,10 +149,10 @@ impl World {
         assert!(known.killer.is_none() && !known.lost && known.generation == generation);
     }
 
-    async fn forget(&mut self, doomed: Vec<(u8, Dead)>, mask: u8) {
+    async fn forget(&mut self, losses: Vec<(u8, Dead)>, mask: u8) {
         let erasure = ErasureId::now();
         let hit = |key: &Key| {
-            doomed.iter().any(|(whose, dead)| match dead {
+            losses.iter().any(|(whose, dead)| match dead {
                 _ if *whose != key.whose => false,
                 Dead::All => true,
                 Dead::Spans(spans) => {
@@ -161,7 +161,7 @@ impl World {
             })
         };
         let theirs = self.keys.iter().filter(|(_, key)| key.killer.is_none());
-        let theirs = theirs.filter(|(_, key)| doomed.iter().any(|(whose, _)| *whose == key.whose));
+        let theirs = theirs.filter(|(_, key)| losses.iter().any(|(whose, _)| *whose == key.whose));
         let spared = theirs.enumerate().filter(|(at, _)| mask >> (at % 8) & 1 == 1);
         let spared: BTreeSet<KeyId> = spared.map(|(_, (id, _))| *id).collect();
         for (id, key) in self.keys.iter_mut().filter(|(_, key)| hit(key)) {
@@ -170,24 +170,24 @@ impl World {
                 false => key.killer = key.killer.or(Some(erasure)),
             }
         }
-        let doomed = doomed.into_iter().map(|(whose, dead)| {
+        let losses = losses.into_iter().map(|(whose, dead)| {
             let subject = subject(&name(whose));
-            Doomed { subject, dead }
+            Loss { subject, dead }
         });
-        let destruction = Destruction { spared, ..Destruction::new(erasure, doomed.collect()) };
-        let verdict = self.vault().verdict(&destruction, b"a note").unwrap();
-        let sealed = self.vault().seal_verdict(&verdict, b"said").unwrap();
+        let destruction = Destruction { spared, ..Destruction::new(erasure, losses.collect()) };
+        let decision = self.vault().decision(&destruction, b"a memo").unwrap();
+        let sealed = self.vault().seal_decision(&decision, b"said").unwrap();
         self.vault().destroy(&destruction, b"").await.unwrap();
         self.told.push((destruction, sealed));
     }
 
     /// All that was ever said, as announced or as exported of the fences.
-    fn verdicts(&self, exported: bool, opener: &Vault) -> Vec<Verdict> {
+    fn decisions(&self, exported: bool, opener: &Vault) -> Vec<Decision> {
         if exported {
-            return self.vault().verdicts().flat_map(Result::unwrap).collect();
+            return self.vault().decisions().flat_map(Result::unwrap).collect();
         }
         let open = |(destruction, sealed): &(Destruction, Vec<u8>)| {
-            opener.open_verdict(destruction.erasure, b"said", sealed).unwrap().unwrap()
+            opener.open_decision(destruction.erasure, b"said", sealed).unwrap().unwrap()
         };
         self.told.iter().map(open).collect()
     }
@@ -200,7 +200,7 @@ impl World {
     async fn go_back(&mut self, which: usize, exported: bool) {
         let Some(at) = which.checked_rem(self.before.len()) else { return };
         self.before.truncate(at + 1);
-        let mut told = if exported { self.verdicts(true, self.vault()) } else { Vec::new() };
+        let mut told = if exported { self.decisions(true, self.vault()) } else { Vec::new() };
         let Before { image, there } = &self.before[at];
         let tree = match image {
             Some(image) => Arc::new(image.twin()),
@@ -211,12 +211,12 @@ impl World {
                 backup.restore(&at("vault"), &at("root"), |_| {}).unwrap();
                 // On the disk it is slow; from here on it is in memory.
                 let restored = Vault::open(&at("vault"), &at("root")).unwrap();
-                Arc::new(restored.core().disk.tree().twin())
+                Arc::new(restored.shared().disk.tree().twin())
             }
         };
         let vault = over(&tree);
         if !exported {
-            told = self.verdicts(false, &vault);
+            told = self.decisions(false, &vault);
         }
         vault.replay(unknown(&vault, told)).await.unwrap();
         for (id, key) in &mut self.keys {
@@ -249,8 +249,8 @@ impl World {
                     1 => class("", "2026-12-31"),
                     _ => class("health", "2026-12-31"),
                 };
-                let standing = self.vault().standing(&subject(&name(whose))).unwrap();
-                if let Some(current) = standing.current {
+                let state = self.vault().subject_state(&subject(&name(whose))).unwrap();
+                if let Some(current) = state.current {
                     let of = format!("stream-{of}");
                     let id = key_of_class(self.vault(), &of, &name(whose), &class, current.0);
                     self.note_key(id, whose);
@@ -268,8 +268,8 @@ impl World {
                 // vault which was put back and learned from one knows it of the others alone.
                 let vault = self.vault();
                 let remembered = |(told, sealed): &&(Destruction, Vec<u8>)| {
-                    let opened = vault.open_verdict(told.erasure, b"said", sealed).unwrap();
-                    opened.is_some_and(|verdict| vault.tells_of(&verdict).unwrap())
+                    let opened = vault.open_decision(told.erasure, b"said", sealed).unwrap();
+                    opened.is_some_and(|decision| vault.tells_of(&decision).unwrap())
                 };
                 let mut told = self.told.iter().filter(remembered).map(|(told, _)| told);
                 let many = told.clone().count();
@@ -295,7 +295,7 @@ impl World {
                 }
             }
             Step::Replay { exported } => {
-                let told = self.verdicts(exported, self.vault());
+                let told = self.decisions(exported, self.vault());
                 let unknown = unknown(self.vault(), told);
                 assert_eq!(self.vault().replay(unknown).await.unwrap().keys, 0);
             }
@@ -329,7 +329,7 @@ impl World {
         let vault = self.vault();
         for (id, key) in &self.keys {
             let state = vault.opening_key(*id);
-            let hint = vault.core().naming.hint(*id).unwrap();
+            let hint = vault.shared().naming.hint(*id).unwrap();
             let whose = vault.pseudonym(&subject(&name(key.whose)));
             let readable = hint.is_some_and(|hint| {
                 whose.starts_with(&hint.subject) && hint.generation.0 == key.generation
@@ -337,8 +337,8 @@ impl World {
             match (state, key.killer, key.lost) {
                 // Made under an era of which what was put back has no secret, or another one.
                 (Err(VaultError::KeyMissing(_)), _, _) if !readable => {}
-                (Ok(KeyState::Shredded { erasure }), Some(killer), _) if erasure == killer => {}
-                (Ok(KeyState::Live { .. }), None, false) => {}
+                (Ok(KeyLookup::Shredded { erasure }), Some(killer), _) if erasure == killer => {}
+                (Ok(KeyLookup::Live { .. }), None, false) => {}
                 (Err(VaultError::KeyMissing(_)), None, true) => {}
                 (state, ..) => panic!("{id}: {key:?} reads as {state:?}"),
             }
@@ -349,7 +349,7 @@ impl World {
         });
         assert_eq!(listed.collect::<BTreeSet<_>>(), self.there(), "no other key, and none less");
         for whose in 0..2 {
-            let fence = vault.standing(&subject(&name(whose))).unwrap().fence;
+            let fence = vault.subject_state(&subject(&name(whose))).unwrap().fence;
             for (generation, id) in fence.into_iter().flat_map(|fence| fence.spared) {
                 let theirs = self.keys.get(&id);
                 assert!(theirs.is_some_and(|key| Generation(key.generation) == generation

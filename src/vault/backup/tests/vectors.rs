@@ -27,7 +27,7 @@ use crate::{
             entries::KeyEntry,
             eras::{EraKeys, Eras},
             fence::FenceRecord,
-            notes,
+            memos,
             places::{self, Naming},
         },
         tests::classes::class,
@@ -96,8 +96,8 @@ struct Said {
 }
 
 impl Said {
-    fn note(&mut self, kind: NoteKind, id: [u8; 16], content: &[u8]) {
-        self.whole(&places::note(kind, &id), &notes::stored(content));
+    fn note(&mut self, kind: MemoKind, id: [u8; 16], content: &[u8]) {
+        self.whole(&places::memo(kind, &id), &memos::stored(content));
     }
 
     fn whole(&mut self, stem: &[u8], value: &[u8]) {
@@ -147,7 +147,7 @@ fn history() -> Vec<u8> {
         let said: Announcement = vector["line"].to_string().parse().unwrap();
         assert_eq!(history.learn(&said), Ok(true));
     }
-    let text = String::from_utf8(notes::to_json(&history).unwrap().to_vec()).unwrap();
+    let text = String::from_utf8(memos::to_json(&history).unwrap().to_vec()).unwrap();
     let text = text.replacen(&began.to_string(), "2024-01-01T00:00:00Z", 1);
     let (text, due) = (text.strip_suffix('}').unwrap(), r#","retell":true}"#);
     let text = [text, due].concat();
@@ -162,9 +162,9 @@ fn history() -> Vec<u8> {
 fn with_history(said: &Said, from: &str, to: &str) -> Vec<u8> {
     let text = String::from_utf8(history()).unwrap();
     assert!(text.contains(from), "{from}");
-    let place = part(&places::note(NoteKind::SigningKeys, &[0; 16]));
+    let place = part(&places::memo(MemoKind::SigningKeys, &[0; 16]));
     let mut said = said.without(&place);
-    said.note(NoteKind::SigningKeys, [0; 16], text.replacen(from, to, 1).as_bytes());
+    said.note(MemoKind::SigningKeys, [0; 16], text.replacen(from, to, 1).as_bytes());
     said.plaintext()
 }
 
@@ -208,10 +208,10 @@ fn said() -> Said {
         keys: None,
         retired: None,
     };
-    said.note(NoteKind::Backup, *entry.backup.0.as_bytes(), &entry.to_note().unwrap());
-    said.note(NoteKind::SigningKeys, [0; 16], &history());
-    said.note(NoteKind::Policy, [0; 16], policy().as_bytes());
-    said.note(NoteKind::Era, era_id(), &counting::<32>(0x60));
+    said.note(MemoKind::Backup, *entry.backup.0.as_bytes(), &entry.to_memo().unwrap());
+    said.note(MemoKind::SigningKeys, [0; 16], &history());
+    said.note(MemoKind::Policy, [0; 16], policy().as_bytes());
+    said.note(MemoKind::Era, era_id(), &counting::<32>(0x60));
     let (place, mut used) = a_key(1, "user-456", "user-456", 1, Class::default());
     used.reserved = 128;
     let (new, entry) = a_key(8, "user-10", "user-10", 1, Class::default());
@@ -256,9 +256,9 @@ fn bad_plaintexts() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> 
     let (key, _) = a_key(1, "user-456", "user-456", 1, Class::default());
     let (of_class, _) = a_key(2, "account-1", "user-456", 2, class("marketing", "2026-12-31"));
     let fence = part(&places::fence(&naming().subject(&subject("user-7"))));
-    let catalogue = part(&places::note(NoteKind::Backup, header().backup.0.as_bytes()));
-    let signing = part(&places::note(NoteKind::SigningKeys, &[0; 16]));
-    let era = part(&places::note(NoteKind::Era, &era_id()));
+    let catalogue = part(&places::memo(MemoKind::Backup, header().backup.0.as_bytes()));
+    let signing = part(&places::memo(MemoKind::SigningKeys, &[0; 16]));
+    let era = part(&places::memo(MemoKind::Era, &era_id()));
     let walk_ends = {
         // Before the changes, whose sum of lengths is known.
         let mut said = said.clone();
@@ -327,7 +327,7 @@ fn bad_plaintexts() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> 
         ("a kind of note that is not known", "unknown kind", "", {
             said.and(&[&[3, 12][..], &[0; 20]].concat(), &[0, 0, 0, 1, 1]).plaintext()
         }),
-        ("a newer note", "newer format", "", said.with(&catalogue, |note| note[4] = 2).plaintext()),
+        ("a newer note", "newer format", "", said.with(&catalogue, |memo| memo[4] = 2).plaintext()),
         ("a newer key", "newer format", "", said.with(&key, |key| key[0] = 2).plaintext()),
         ("a newer fence", "newer format", "", said.with(&fence, |fence| fence[4] = 2).plaintext()),
         ("a class of a form that is not known", "unknown class", "", {
@@ -375,9 +375,9 @@ fn bad_plaintexts() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> 
             said.without(&catalogue).plaintext()
         }),
         ("a catalogue in another spelling", "odd", wrong, {
-            let spaced = |note: &mut Vec<u8>| {
-                note.insert(6, b' ');
-                note[3] += 1;
+            let spaced = |memo: &mut Vec<u8>| {
+                memo.insert(6, b' ');
+                memo[3] += 1;
             };
             said.with(&catalogue, spaced).plaintext()
         }),
@@ -385,15 +385,15 @@ fn bad_plaintexts() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> 
             "a note of version 0",
             "odd",
             wrong,
-            said.with(&catalogue, |note| note[4] = 0).plaintext(),
+            said.with(&catalogue, |memo| memo[4] = 0).plaintext(),
         ),
         ("no history of signing keys", "odd", "no history of signing keys", {
             said.without(&signing).plaintext()
         }),
         ("a history of signing keys with a gap", "odd", "has a gap", {
-            let flip = |note: &mut Vec<u8>| {
-                let at = note.windows(7).position(|text| text == b"\"sig\":\"").unwrap() + 12;
-                note[at] = if note[at] == b'A' { b'B' } else { b'A' };
+            let flip = |memo: &mut Vec<u8>| {
+                let at = memo.windows(7).position(|text| text == b"\"sig\":\"").unwrap() + 12;
+                memo[at] = if memo[at] == b'A' { b'B' } else { b'A' };
             };
             said.with(&signing, flip).plaintext()
         }),
@@ -416,17 +416,17 @@ fn bad_plaintexts() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> 
             with_history(&said, "2024-01-01T00:00:00Z", "2024-01-01T00:00:00.0Z")
         }),
         ("an era whose secret is cut", "odd", "the secret of an era", {
-            let cut = |note: &mut Vec<u8>| {
-                note.pop();
-                note[3] -= 1;
+            let cut = |memo: &mut Vec<u8>| {
+                memo.pop();
+                memo[3] -= 1;
             };
             said.with(&era, cut).plaintext()
         }),
         ("an era without a number", "odd", "the secret of an era", {
             let mut place = era.clone();
             place[13] = 0;
-            let note = said.walk[&era].clone();
-            said.without(&era).and(&place, &note).plaintext()
+            let memo = said.walk[&era].clone();
+            said.without(&era).and(&place, &memo).plaintext()
         }),
     ];
     bad
@@ -542,13 +542,13 @@ fn opened(backup: &VerifiedBackup) -> Value {
         "vault": backup.vault().to_string(), "backup": backup.backup().to_string(),
         "created": backup.created(), "expires": backup.expires(), "epoch": backup.header.epoch,
         "identity": hex(backup.header.identity.as_slice()),
-        "entry": String::from_utf8(backup.entry.to_note().unwrap().to_vec()).unwrap(),
+        "entry": String::from_utf8(backup.entry.to_memo().unwrap().to_vec()).unwrap(),
         "keys": keys.collect::<Vec<_>>(),
         "fences": [{
             "pseudonym": hex(&naming().subject(&subject("user-7"))), "closed": fence.closed,
             "dead": spans.collect::<Vec<_>>(), "whole": fence.whole, "spared": spared.collect::<Vec<_>>(),
         }],
-        "history": String::from_utf8(notes::to_json(backup.signing_history()).unwrap().to_vec()).unwrap(),
+        "history": String::from_utf8(memos::to_json(backup.signing_history()).unwrap().to_vec()).unwrap(),
         "eras": [{ "era": ERA, "order": 1, "secret": hex(&counting::<32>(0x60)) }],
         "policy": policy(), "values": values.len(), "digest": hex(&Sha256::digest(framed(&all))),
     })

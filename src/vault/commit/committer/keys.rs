@@ -7,7 +7,7 @@ use crate::{
     crypto::{DataKey, random_secret},
     event::{Class, Generation, Layout, PolicyDigest},
     vault::{
-        KeyState, VaultError,
+        KeyLookup, VaultError,
         reading::cache::{Address, Current, Warm},
         records::entries::{KeyEntry, today},
         tree::Place,
@@ -41,14 +41,14 @@ pub(in crate::vault) struct Planned {
 impl Committer {
     /// Plans a key. With it: whether it may be used at once, because nothing had to be planned.
     pub(super) fn seal(&mut self, wanted: Wanted) -> Result<(Arc<DataKey>, bool), VaultError> {
-        self.core.disk.check()?;
+        self.shared.disk.check()?;
         let subject = &wanted.address.1;
-        let hash = self.core.naming.subject(subject);
-        let fence = self.core.disk.fence(&hash)?;
+        let hash = self.shared.naming.subject(subject);
+        let fence = self.shared.disk.fence(&hash)?;
         if let Some(erasure) = fence.refusal() {
             return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
         }
-        let mut record = self.core.record(&hash, &fence)?;
+        let mut record = self.shared.record(&hash, &fence)?;
         let open = record.open_generation();
         let generation = match (wanted.generation, open) {
             (Some(generation), _) => {
@@ -65,9 +65,9 @@ impl Committer {
         };
         let current = self.current(hash);
         current.store(if open.is_none() { record.current.0 } else { 0 }, Ordering::Release);
-        let place = self.core.naming.key(&hash, &wanted.address.0, &Class::default(), generation);
+        let place = self.shared.naming.key(&hash, &wanted.address.0, &Class::default(), generation);
         if !self.planned.contains_key(&place) {
-            let warm = self.core.cache.peek_warm(&wanted.address);
+            let warm = self.shared.cache.peek_warm(&wanted.address);
             let warm = warm.filter(|warm| warm.generation == generation);
             if let Some(warm) = &warm
                 && warm.take(wanted.seals)
@@ -75,7 +75,7 @@ impl Committer {
                 return Ok((Arc::clone(&warm.key), true));
             }
             self.returns.extend(self.owed.remove_entry(&wanted.address));
-            let mut entry = match self.core.disk.key(&place)? {
+            let mut entry = match self.shared.disk.key(&place)? {
                 Some(entry) => entry,
                 None => self.mint(&place, &wanted, generation)?,
             };
@@ -92,13 +92,13 @@ impl Committer {
         let Some(planned) = self.planned.get_mut(&place) else {
             return Err(VaultError::Poisoned);
         };
-        let (limits, seals) = (self.core.limits, u64::from(wanted.seals));
+        let (limits, seals) = (self.shared.limits, u64::from(wanted.seals));
         let used = planned.entry.reserved - planned.spare;
         let full = used > 0 && used + seals > limits.seals_per_key;
         if full && open.is_none() && generation == record.current {
             let begun = record.begin_generation()?;
             record.go_on_with(begun);
-            self.core.unsaved().insert(hash, record);
+            self.shared.unsaved().insert(hash, record);
             return self.seal(wanted);
         }
         // Late retries alone come to a key that gave way long ago.
@@ -118,8 +118,8 @@ impl Committer {
         generation: Generation,
     ) -> Result<KeyEntry, VaultError> {
         let id = loop {
-            let id = self.core.naming.mint(place)?;
-            if self.core.find(id)?.is_none() && self.minted.insert(id) {
+            let id = self.shared.naming.mint(place)?;
+            if self.shared.find(id)?.is_none() && self.minted.insert(id) {
                 break id;
             }
         };
@@ -130,7 +130,7 @@ impl Committer {
             subject: wanted.address.1.clone(),
             class: Class::default(),
             generation,
-            created: self.core.now(),
+            created: self.shared.now(),
             last_day: today(),
             reserved: 0,
             layout: wanted.layout,
@@ -141,15 +141,15 @@ impl Committer {
     /// Hands a key that is on the disk to readers and writers.
     pub(super) fn publish(&mut self, planned: Planned) {
         let Planned { address, entry, key, current, warm, spare } = planned;
-        let state = KeyState::Live { key: Arc::clone(&key), subject: entry.subject };
+        let state = KeyLookup::Live { key: Arc::clone(&key), subject: entry.subject };
         // Nothing is destroyed meanwhile: this thread would do it.
-        self.core.cache.keep_state(entry.id, state, self.core.cache.version());
+        self.shared.cache.keep_state(entry.id, state, self.shared.cache.version());
         let warm = warm.unwrap_or_else(|| {
             Arc::new(Warm::new(key, entry.generation, current, entry.reserved, entry.last_day))
         });
         warm.grant(entry.reserved, spare, entry.last_day);
-        if let Some((address, warm)) = self.core.cache.keep_warm(address, &warm) {
-            if warm.left() > self.core.limits.first_block || warm.is_news() {
+        if let Some((address, warm)) = self.shared.cache.keep_warm(address, &warm) {
+            if warm.left() > self.shared.limits.first_block || warm.is_news() {
                 self.returns.push((address, warm));
             } else if warm.left() > 0 && self.owed.len() < MOST_OWED {
                 self.owed.insert(address, warm);

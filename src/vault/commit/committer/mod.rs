@@ -2,7 +2,7 @@
 //! and answers when that is on the disk.
 //!
 //! What is planned but not written yet is: `planned` keys, `changes`, and the records in
-//! [`Core::unsaved`]. A settlement waits there for the next write, since it costs nobody
+//! [`Shared::unsaved`]. A settlement waits there for the next write, since it costs nobody
 //! anything: should it be lost, the claim is found unsettled and asked about again.
 
 mod keys;
@@ -19,7 +19,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::stating::Stating;
+use super::backfill::OwnerBackfill;
 #[cfg(feature = "backup")]
 use crate::event::Era;
 #[cfg(feature = "backup")]
@@ -28,7 +28,7 @@ use crate::{
     crypto::{DataKey, wipe_stack},
     event::{Class, EventId, Generation, KeyId, Subject},
     vault::{
-        Admission, Claim, Destroyed, Destruction, Evidence, NoteKind, VaultError, Verdict,
+        Admission, Claim, Decision, Destroyed, Destruction, Evidence, MemoKind, VaultError,
         reading::cache::{Address, Current, Warm},
         records::{
             entries::{KeyEntry, SubjectRecord, today},
@@ -36,7 +36,7 @@ use crate::{
             places::{self, Hash},
         },
         root::{SlotChange, SlotError},
-        shared::Core,
+        shared::Shared,
         tree::{Change, Erasure, Place, Value},
     },
 };
@@ -56,14 +56,14 @@ pub(in crate::vault) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
     /// And whether the caller has to settle them: nobody else can see their store.
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
-    NoteOwners(Stating, Reply<()>),
+    NoteOwners(OwnerBackfill, Reply<()>),
     /// Told when it is written, if it says so; else at once.
     Settle(Hash, Vec<(EventId, Evidence)>, bool, Reply<()>),
     Destroy(Destruction, Vec<u8>, Reply<Destroyed>),
-    Replay(Vec<Verdict>, Reply<Destroyed>),
+    Replay(Vec<Decision>, Reply<Destroyed>),
     Reopen(Subject, Reply<Option<Generation>>),
-    PutNote(NoteKind, [u8; 16], Value, Reply<()>),
-    RemoveNote(NoteKind, [u8; 16], Reply<()>),
+    PutMemo(MemoKind, [u8; 16], Value, Reply<()>),
+    RemoveMemo(MemoKind, [u8; 16], Reply<()>),
     /// The history, and the secret of a new key.
     SigningKeys(Value, Option<Vec<Change>>, Reply<()>),
     Slot(SlotChange, Reply<(), SlotError>),
@@ -84,7 +84,7 @@ pub(in crate::vault) enum Job {
 type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 
 pub(in crate::vault) struct Committer {
-    pub(in crate::vault) core: Arc<Core>,
+    pub(in crate::vault) shared: Arc<Shared>,
     pub(in crate::vault) changes: BTreeMap<Place, Option<Value>>,
     /// From where to where this write takes fresh page keys along. What stays there is among the
     /// changes.
@@ -106,9 +106,9 @@ pub(in crate::vault) struct Committer {
 }
 
 impl Committer {
-    pub(in crate::vault) fn new(core: Arc<Core>) -> Self {
+    pub(in crate::vault) fn new(shared: Arc<Shared>) -> Self {
         Self {
-            core,
+            shared,
             changes: BTreeMap::new(),
             renewed: Vec::new(),
             planned: BTreeMap::new(),
@@ -124,7 +124,7 @@ impl Committer {
     pub(in crate::vault) fn run(mut self, jobs: &Receiver<Job>) {
         #[cfg(feature = "backup")]
         if let Err(error) = self.end_exposed_era() {
-            tracing::warn!(%error, "a backup that was cut off may read what is made from now on");
+            tracing::warn!(error = %crate::words::chain(&error), "a backup that was cut off may read what is made from now on");
         }
         while let Ok(job) = jobs.recv() {
             self.take(job);
@@ -134,13 +134,13 @@ impl Committer {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 }
             }
-            if !self.waiting.is_empty() || self.core.unsaved().len() > MOST_UNSAVED {
+            if !self.waiting.is_empty() || self.shared.unsaved().len() > MOST_UNSAVED {
                 // Anyone who waits is told; nobody else needs to know.
                 let _ = self.commit();
             }
         }
         if let Err(error) = self.flush() {
-            tracing::warn!(%error, "the vault could not write its last counts");
+            tracing::warn!(error = %crate::words::chain(&error), "the vault could not write its last counts");
         }
         drop(self);
         wipe_stack();
@@ -165,32 +165,32 @@ impl Committer {
                 Ok(()) if durably => self.when_written(reply, ()),
                 settled => answer(reply, settled),
             },
-            Job::Destroy(destruction, note, reply) => {
-                let destroyed = self.destroy(&destruction, &note);
+            Job::Destroy(destruction, memo, reply) => {
+                let destroyed = self.destroy(&destruction, &memo);
                 wipe_stack();
                 answer(reply, destroyed);
             }
-            Job::Replay(verdicts, reply) => {
-                let replayed = self.replay(&verdicts);
+            Job::Replay(decisions, reply) => {
+                let replayed = self.replay(&decisions);
                 wipe_stack();
                 answer(reply, replayed);
             }
             Job::Reopen(subject, reply) => answer(reply, self.reopen(&subject)),
-            Job::PutNote(kind, id, note, reply) => match self.put_note(kind, id, &note) {
+            Job::PutMemo(kind, id, memo, reply) => match self.put_memo(kind, id, &memo) {
                 Ok(()) => self.when_written(reply, ()),
                 Err(error) => answer(reply, Err(error)),
             },
-            Job::RemoveNote(kind, id, reply) => answer(reply, self.remove_note(kind, id)),
-            Job::SigningKeys(note, secret, reply) => {
-                let written = self.write_signing_keys(&note, secret);
+            Job::RemoveMemo(kind, id, reply) => answer(reply, self.remove_memo(kind, id)),
+            Job::SigningKeys(memo, secret, reply) => {
+                let written = self.write_signing_keys(&memo, secret);
                 wipe_stack();
                 answer(reply, written);
             }
             Job::Slot(change, reply) => {
-                let changed = self.core.disk.tree().change_slot(change);
+                let changed = self.shared.disk.tree().change_slot(change);
                 // Then memory answers nothing any more, either.
-                if self.core.disk.tree().refuse_poisoned().is_err() {
-                    self.core.disk.poison();
+                if self.shared.disk.tree().refuse_poisoned().is_err() {
+                    self.shared.disk.poison();
                 }
                 wipe_stack();
                 answer(reply, changed);
@@ -220,13 +220,13 @@ impl Committer {
             #[cfg(feature = "backup")]
             Job::OpenTap(reply) => {
                 // What is planned and not written yet is not in the tree: it comes by the tap.
-                self.core.disk.tap.open();
-                answer(reply, self.core.disk.check());
+                self.shared.disk.tap.open();
+                answer(reply, self.shared.disk.check());
             }
             #[cfg(feature = "backup")]
             Job::CloseTap(reply) => {
-                let last = self.commit().and_then(|()| Delta::read(&self.core.disk));
-                self.core.disk.tap.close();
+                let last = self.commit().and_then(|()| Delta::read(&self.shared.disk));
+                self.shared.disk.tap.close();
                 answer(reply, last);
             }
         }
@@ -257,7 +257,7 @@ impl Committer {
     }
 
     fn current(&mut self, subject: Hash) -> Current {
-        if self.currents.len() > 2 * self.core.limits.cached_keys {
+        if self.currents.len() > 2 * self.shared.limits.cached_keys {
             self.currents.retain(|_, cell| cell.strong_count() > 0);
         }
         if let Some(cell) = self.currents.get(&subject).and_then(Weak::upgrade) {
@@ -280,7 +280,7 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
-                self.core.disk.poison();
+                self.shared.disk.poison();
                 let shared = Arc::new(error);
                 waiting.drain(..).for_each(|reply| reply(Err(again(&shared))));
                 Err(again(&shared))
@@ -289,19 +289,20 @@ impl Committer {
     }
 
     fn write(&mut self) -> Result<(), VaultError> {
-        self.core.disk.check()?;
+        self.shared.disk.check()?;
         let mut planned = std::mem::take(&mut self.planned);
         let mut changes = std::mem::take(&mut self.changes);
         self.minted.clear();
         let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
         for (address, warm) in std::mem::take(&mut self.returns) {
-            let hash = self.core.naming.subject(&address.1);
-            let place = self.core.naming.key(&hash, &address.0, &Class::default(), warm.generation);
+            let hash = self.shared.naming.subject(&address.1);
+            let place =
+                self.shared.naming.key(&hash, &address.0, &Class::default(), warm.generation);
             let entry = match planned.get_mut(&place) {
                 Some(planned) => Some(&mut planned.entry),
                 None => {
                     if !given_back.contains_key(&place)
-                        && let Some(entry) = self.core.disk.key(&place)?
+                        && let Some(entry) = self.shared.disk.key(&place)?
                     {
                         given_back.insert(place.clone(), entry);
                     }
@@ -321,10 +322,10 @@ impl Committer {
         for (place, entry) in entries.chain(&given_back) {
             changes.insert(place.clone(), Some(entry.encode()));
         }
-        let unsaved = self.core.unsaved().clone();
+        let unsaved = self.shared.unsaved().clone();
         for (hash, record) in &unsaved {
             let stem = places::record(hash);
-            changes.extend(self.core.disk.set_whole(&stem, &record.encode())?);
+            changes.extend(self.shared.disk.set_whole(&stem, &record.encode())?);
         }
         if changes.is_empty() {
             return Ok(());
@@ -332,11 +333,11 @@ impl Committer {
         let changes = changes.into_iter().collect();
         let remove_ranges = std::mem::take(&mut self.renewed);
         if remove_ranges.is_empty() {
-            self.core.disk.put(changes)?;
+            self.shared.disk.put(changes)?;
         } else {
-            self.core.disk.erase(Erasure { remove_ranges, changes })?;
+            self.shared.disk.erase(Erasure { remove_ranges, changes })?;
         }
-        self.core.unsaved().clear();
+        self.shared.unsaved().clear();
         for planned in planned.into_values() {
             self.publish(planned);
         }
@@ -346,11 +347,11 @@ impl Committer {
     /// Writes everything that is only in memory, the exact counts among it.
     fn flush(&mut self) -> Result<(), VaultError> {
         self.commit()?;
-        let mut warm = self.core.cache.all_warm();
+        let mut warm = self.shared.cache.all_warm();
         warm.extend(std::mem::take(&mut self.owed));
         warm.retain(|(_, warm)| warm.left() > 0);
         // Neighbours in one write share their pages.
-        warm.sort_by_cached_key(|((_, subject), _)| self.core.naming.subject(subject));
+        warm.sort_by_cached_key(|((_, subject), _)| self.shared.naming.subject(subject));
         while !warm.is_empty() {
             let rest = warm.split_off(warm.len().min(COUNTS_PER_WRITE));
             self.returns.extend(std::mem::replace(&mut warm, rest));
@@ -370,20 +371,20 @@ fn again(error: &Arc<VaultError>) -> VaultError {
     match &**error {
         VaultError::Poisoned => VaultError::Poisoned,
         VaultError::Damaged(what) => VaultError::Damaged(what.clone()),
-        VaultError::DiskFull(_) => VaultError::DiskFull(Box::new(Shared(Arc::clone(error)))),
-        _ => VaultError::Storage(Box::new(Shared(Arc::clone(error)))),
+        VaultError::DiskFull(_) => VaultError::DiskFull(Box::new(SharedError(Arc::clone(error)))),
+        _ => VaultError::Storage(Box::new(SharedError(Arc::clone(error)))),
     }
 }
 
-struct Shared(Arc<VaultError>);
+struct SharedError(Arc<VaultError>);
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for SharedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
-impl fmt::Display for Shared {
+impl fmt::Display for SharedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The one around it says already that the storage failed.
         match &*self.0 {
@@ -395,4 +396,4 @@ impl fmt::Display for Shared {
     }
 }
 
-impl std::error::Error for Shared {}
+impl std::error::Error for SharedError {}

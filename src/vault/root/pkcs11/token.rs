@@ -18,7 +18,7 @@ use cryptoki::{
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Objects, Pkcs11Object};
-use crate::vault::root::{kek, medium};
+use crate::vault::root::{file_system, kek};
 
 /// A token that was found.
 pub(super) struct Token {
@@ -100,7 +100,7 @@ impl Token {
                 ));
             }
         };
-        medium::warn_of_token(info.label(), info.manufacturer_id());
+        file_system::warn_of_token(info.label(), info.manufacturer_id());
         Ok(Self { module, slot, info })
     }
 

@@ -118,6 +118,6 @@ fn the_judge_of_the_forensic_test_condemns_a_flat_vault() {
         .iter()
         .map(|key| (crate::crypto::KeyId([0; crate::crypto::KEY_ID_BYTES]), *key))
         .collect();
-    let verdict = Case { keys, ..case }.judge();
-    assert!(verdict.unwrap_err().starts_with("read"));
+    let decision = Case { keys, ..case }.judge();
+    assert!(decision.unwrap_err().starts_with("read"));
 }

@@ -19,7 +19,7 @@ use crate::{
     policy::Policy,
     store::{EventStoreExt, ExpectedRevision, MemoryStore},
     vault::{
-        InventoryEntry, KeyState, OpenAs, PageStoreKind, Vault,
+        InventoryEntry, KeyLookup, OpenAs, OpenVaultError, PageStoreKind, Vault,
         pages::SledPages,
         root::{RootSlot, Slot},
         shared::Limits,
@@ -265,7 +265,7 @@ impl Life {
 
     /// What was in memory is lost, or at least not written where it goes on.
     fn go_on_in_the_copy(&mut self) {
-        self.bank.as_ref().unwrap().vault().unwrap().core().disk.poison();
+        self.bank.as_ref().unwrap().vault().unwrap().shared().disk.poison();
         self.bank = None;
         self.case.archive.take_files(&self.folder());
         self.lives += 1;
@@ -290,7 +290,7 @@ impl Life {
         for entry in vault.inventory() {
             let InventoryEntry::Key(info) = entry.unwrap() else { continue };
             let index = known.get(&info.id).copied().unwrap_or_else(|| {
-                let KeyState::Live { key, .. } = vault.opening_key(info.id).unwrap() else {
+                let KeyLookup::Live { key, .. } = vault.opening_key(info.id).unwrap() else {
                     panic!("a key of the inventory is dead");
                 };
                 case.keys.push((info.id, *key.secret()));
@@ -323,7 +323,7 @@ pub(super) fn recorded(
     let pages = Box::new(Recording { inner, archive: archive.clone() });
     let slot = Box::new(Recording { inner: real_slot(slot, create), archive: archive.clone() });
     let tree = match create {
-        true => Tree::create(pages, slot, shape),
+        true => Tree::create(pages, slot, shape).map_err(OpenVaultError::from),
         false => Tree::open(pages, slot, shape),
     };
     Vault::over(tree.unwrap().into(), Limits::default()).unwrap()

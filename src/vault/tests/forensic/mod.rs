@@ -26,7 +26,7 @@ use super::long_runs;
 use crate::{
     event::KeyId,
     vault::{
-        NoteKind, Vault,
+        MemoKind, Vault,
         tree::{Sabotage, Shape},
     },
 };
@@ -54,7 +54,7 @@ struct Case {
 /// What the adversary came upon.
 #[derive(Debug)]
 #[allow(dead_code, reason = "is printed")]
-struct Verdict {
+struct Decision {
     /// Versions of pages, and how many of them somebody can open.
     pages: usize,
     opened: usize,
@@ -73,7 +73,7 @@ impl Case {
     /// Lets the adversary try, with the slot of each moment and all bytes of all times, later
     /// ones, too. An error says what they read that they must not, or failed to read that they
     /// must, or else they would be too weak to mean something.
-    fn judge(&self) -> Result<Verdict, String> {
+    fn judge(&self) -> Result<Decision, String> {
         let wanted = self.wanted();
         // Directly: a key that is in the files as it is.
         if let Some(key) = self.archive.raw(&wanted).into_iter().next() {
@@ -127,7 +127,7 @@ impl Case {
             return Err(format!("lost: page {name:02x?} was opened with no root at all"));
         }
         let last = self.moments.last();
-        Ok(Verdict {
+        Ok(Decision {
             pages: sealed.len(),
             opened: loot.opened.len(),
             keys: self.keys.len(),
@@ -146,9 +146,9 @@ fn no_destroyed_key_is_found_by_who_has_every_byte_ever_written() {
     let mut destroyed = 0;
     for seed in 0..rounds(3) {
         let life = Life::live(seed, 40, Store::Recorded(Sabotage::None));
-        let verdict = life.judge().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
-        println!("seed {seed}: {verdict:?}");
-        destroyed += verdict.destroyed;
+        let decision = life.judge().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        println!("seed {seed}: {decision:?}");
+        destroyed += decision.destroyed;
     }
     assert!(destroyed > 0);
 }
@@ -180,9 +180,9 @@ fn the_folder_without_its_slot_opens_no_page_and_names_nobody() {
 fn no_destroyed_key_is_found_in_a_vault_made_and_opened_as_by_its_users() {
     for seed in 0..rounds(1) {
         let life = Life::live(seed, 20, Store::Plain);
-        let verdict = life.judge().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
-        println!("seed {seed}: {verdict:?}");
-        assert!(verdict.destroyed > 0);
+        let decision = life.judge().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        println!("seed {seed}: {decision:?}");
+        assert!(decision.destroyed > 0);
     }
 }
 
@@ -202,8 +202,8 @@ fn the_archive_of_files_misses_no_page() {
 fn the_adversary_notices_a_tree_that_keeps_keys() {
     for sabotage in [Sabotage::SplitKeepsKey, Sabotage::EraseKeepsLeafKey] {
         let caught = (0..10).any(|seed| {
-            let verdict = Life::live(seed, 40, Store::Recorded(sabotage)).judge();
-            verdict.is_err_and(|why| why.starts_with("read"))
+            let decision = Life::live(seed, 40, Store::Recorded(sabotage)).judge();
+            decision.is_err_and(|why| why.starts_with("read"))
         });
         assert!(caught, "{sabotage:?} was not noticed");
     }
@@ -222,7 +222,7 @@ fn a_journal_that_a_crash_took_away_is_not_read_once_the_next_one_is_removed() {
         let open = |create| life::recorded(&at, &slot, create, shape, &archive);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let put = |vault: &Vault, id: u8, text: &[u8]| {
-            runtime.block_on(vault.put_note(NoteKind::Journal, [id; 16], text))
+            runtime.block_on(vault.put_memo(MemoKind::Journal, [id; 16], text))
         };
         let vault = open(true);
         for others in 10..20 {
@@ -234,13 +234,13 @@ fn a_journal_that_a_crash_took_away_is_not_read_once_the_next_one_is_removed() {
         archive.mend();
         let vault = open(false);
         // Where sled has it all the same, the erasure goes on and ends by removing it.
-        if vault.notes(NoteKind::Journal).unwrap().len() == 10 {
+        if vault.memos(MemoKind::Journal).unwrap().len() == 10 {
             put(&vault, 200, b"the second attempt").unwrap();
-            runtime.block_on(vault.remove_note(NoteKind::Journal, [200; 16])).unwrap();
+            runtime.block_on(vault.remove_memo(MemoKind::Journal, [200; 16])).unwrap();
         } else {
-            runtime.block_on(vault.remove_note(NoteKind::Journal, [1; 16])).unwrap();
+            runtime.block_on(vault.remove_memo(MemoKind::Journal, [1; 16])).unwrap();
         }
-        assert_eq!(vault.notes(NoteKind::Journal).unwrap().len(), 10, "others are gone");
+        assert_eq!(vault.memos(MemoKind::Journal).unwrap().len(), 10, "others are gone");
         let id = *vault.id().0.as_bytes();
         let pages = archive.pages();
         let sealed: Vec<Sealed> =

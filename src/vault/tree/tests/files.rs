@@ -94,7 +94,7 @@ fn nothing_is_made_where_something_is() {
     let other = places.folder.with_file_name("other");
     assert!(matches!(
         Tree::create_at(&other, &places.root, PageStoreKind::Sled),
-        Err(OpenVaultError::NotEmpty(_))
+        Err(OpenVaultError::Slot(SlotError::NotEmpty(_)))
     ));
     assert!(matches!(Tree::open_at(&other, &places.root), Err(OpenVaultError::NotFound(_))));
     // The attempt left nothing in the way of the next one.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        note::Note,
+        marker::Marker,
         open::{EPOCH, RETIRE},
         openings::{OPENINGS, Openings, Whereabouts},
         page::{Child, Entry, Items, Page, RootHead},
@@ -414,7 +414,7 @@ fn a_small_note_of_a_later_format_keeps_the_vault_closed() {
         let (vault, identity) = (tree.vault_id(), tree.identity().clone());
         drop(tree);
         let whole = disk.image();
-        let note = |format| Note { purpose, what: "the note", format };
+        let note = |format| Marker { purpose, what: "the note", format };
         let newer = note(2).seal(vault, &identity, b"new").unwrap();
         let mut image = whole.clone();
         image.insert(name.to_vec(), newer.clone());

@@ -21,7 +21,7 @@ use crate::{
     crypto::{self, Body, Context, DataKey, PublicDigest, Purpose, SECRET_BYTES, SealPart, Secret},
     event::{ErasureId, EventId, EventType, Layout, PolicyDigest, StreamName, Subject},
     vault::{
-        Dead, Destruction, Doomed, KeyRequest, KeyState, Vault,
+        Dead, Destruction, KeyLookup, KeyRequest, Loss, Vault,
         pages::{PageStore, SledPages},
         records::{entries::KeyEntry, places},
         root::{RootSlot, Slot},
@@ -114,8 +114,8 @@ fn child() {
     tell("used");
 
     runtime.block_on(async {
-        let doomed = vec![Doomed { subject: subject(VICTIM), dead: Dead::All }];
-        let destruction = Destruction::new(ErasureId::now(), doomed);
+        let losses = vec![Loss { subject: subject(VICTIM), dead: Dead::All }];
+        let destruction = Destruction::new(ErasureId::now(), losses);
         assert_eq!(vault.destroy(&destruction, b"").await.unwrap().keys, STREAMS.len() as u64);
     });
     tell("forgotten");
@@ -157,7 +157,7 @@ async fn seal_and_open(vault: &Vault, stream: &str, whose: &str) {
     let public = PublicDigest::NOTHING;
     let token = crypto::seal(&[part], &context, &public).unwrap().remove(0);
     let associated = context.associated([token.key_id()].into_iter(), &public);
-    let KeyState::Live { key, .. } = vault.opening_key(token.key_id()).unwrap() else { panic!() };
+    let KeyLookup::Live { key, .. } = vault.opening_key(token.key_id()).unwrap() else { panic!() };
     assert_eq!(crypto::open(token, &key, &associated).unwrap().body().unwrap(), body);
 }
 

@@ -32,12 +32,12 @@ async fn seal(vault: &Vault, stream: &str, n: u32) {
 
 /// The secrets of a subject, with their generations.
 fn secrets(vault: &Vault, n: u32) -> Vec<(Generation, Secret)> {
-    let core = vault.core();
-    let hash = core.naming.subject(&subject(n));
+    let shared = vault.shared();
+    let hash = shared.naming.subject(&subject(n));
     let keys = vault.keys_of(&subject(n)).unwrap().into_iter();
     keys.map(|info| {
-        let place = core.naming.key(&hash, &info.stream, &info.class, info.generation);
-        (info.generation, core.disk.key(&place).unwrap().unwrap().secret)
+        let place = shared.naming.key(&hash, &info.stream, &info.class, info.generation);
+        (info.generation, shared.disk.key(&place).unwrap().unwrap().secret)
     })
     .collect()
 }

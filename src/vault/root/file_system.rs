@@ -9,7 +9,7 @@ use std::{
 /// Warns where a slot file is on something that is not known to overwrite in place, or that loses
 /// it.
 pub(super) fn warn(path: &Path) {
-    if let Some(Medium { file_system, trouble }) = look(path) {
+    if let Some(FileSystem { file_system, trouble }) = look(path) {
         tracing::warn!(slot = %path.display(), %file_system, "{}", trouble.words());
     }
 }
@@ -29,7 +29,7 @@ pub(super) fn warn_of_token(token: &str, manufacturer: &str) {
 
 /// The file system that a path is on, and what is wrong with it for a slot.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Medium {
+pub(super) struct FileSystem {
     file_system: String,
     pub(super) trouble: Trouble,
 }
@@ -93,19 +93,19 @@ impl Trouble {
 }
 
 /// What is wrong with the place of a file, if anything is.
-pub(super) fn look(path: &Path) -> Option<Medium> {
+pub(super) fn look(path: &Path) -> Option<FileSystem> {
     // Only Linux has it; elsewhere nothing is known of any file system.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let Some(mount) = mount_of(&mounts, &place) else {
         let file_system = "unknown".to_owned();
-        return Some(Medium { file_system, trouble: Trouble::Unknown });
+        return Some(FileSystem { file_system, trouble: Trouble::Unknown });
     };
     let trouble = match mount.kind.as_str() {
         "ext3" | "ext4" => journalling(&mount).or_else(|| flagged(&place)),
         kind => on(kind),
     };
-    trouble.map(|trouble| Medium { file_system: mount.kind, trouble })
+    trouble.map(|trouble| FileSystem { file_system: mount.kind, trouble })
 }
 
 /// What is wrong with a file system of this kind, whatever its options.

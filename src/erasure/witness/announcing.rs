@@ -14,7 +14,7 @@ use crate::{
     event::{Announcement, AnnouncementRef, ErasureId, EventId, NameError, NewEvent, Revision},
     layer::Layer,
     store::{Append, EventStore, ExpectedRevision, StoreError},
-    vault::{Destruction, Vault, VaultError, Verdict},
+    vault::{Decision, Destruction, Vault, VaultError},
 };
 
 /// How many subjects one announcement names at most: some forty kilobytes, which any store takes.
@@ -44,8 +44,8 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
     say_due(layer, vault).await.map_err(pending)?;
     *mark = Mark::load(vault)?;
     for _ in 0..MOST_ATTEMPTS {
-        let verdict = vault.verdict(destruction, &record.to_note()?)?;
-        let said = parts(vault, journal, mark.tips(), verdict)?;
+        let decision = vault.decision(destruction, &record.to_memo()?)?;
+        let said = parts(vault, journal, mark.tips(), decision)?;
         let ids: Vec<_> = said.iter().map(Announcement::id).collect();
         let append = Append::new(stream()?, ExpectedRevision::Any, events_of(&said)?);
         let appended = match layer.answer(layer.store.append(vec![append])).await {
@@ -57,7 +57,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
                 | StoreError::Refused { .. }),
             ) => {
                 tracing::warn!(
-                    %erasure, %error,
+                    %erasure, error = %crate::words::chain(&error),
                     "the event store does not take announcements of erasures: a vault that is \
                      rolled back to before this one will not be found out by it"
                 );
@@ -94,9 +94,9 @@ fn parts(
     vault: &Vault,
     journal: &Journal,
     tips: Vec<AnnouncementRef>,
-    mut verdict: Verdict,
+    mut decision: Decision,
 ) -> Result<Vec<Announcement>, ErasureError> {
-    let taken = std::mem::take(&mut verdict.taken);
+    let taken = std::mem::take(&mut decision.taken);
     let mut parts: Vec<_> = taken.chunks(SUBJECTS_PER_ANNOUNCEMENT).collect();
     if parts.is_empty() {
         parts.push(&[]);
@@ -104,8 +104,8 @@ fn parts(
     let mut chain = Chain::behind(tips);
     let mut said = Vec::with_capacity(parts.len());
     for (part, taken) in parts.into_iter().enumerate() {
-        verdict.taken = taken.to_vec();
-        said.push(chain.say(Draft::of(&verdict), vault, journal.announcement(part), None)?);
+        decision.taken = taken.to_vec();
+        said.push(chain.say(Draft::of(&decision), vault, journal.announcement(part), None)?);
     }
     Ok(said)
 }
@@ -129,7 +129,7 @@ pub(in crate::erasure) async fn after_saying<S: EventStore>(
     }
     // Another vault over the same store, as a rule; or a copy of this one.
     if let Err(error) = look(layer, vault).await {
-        tracing::warn!(vault = %vault.id(), %error, "what others announced is not known");
+        tracing::warn!(vault = %vault.id(), error = %crate::words::chain(&error), "what others announced is not known");
     }
     // What it found is noted also where it failed.
     Ok(Mark::load(vault)?.with(said))
@@ -150,7 +150,7 @@ async fn said_before<S: EventStore>(
     for event in &found {
         let Some(announcement) = Announcement::of(event) else { return Ok(None) };
         match open(&announcement, vault)? {
-            Ok(verdict) if verdict.erasure == erasure => {}
+            Ok(decision) if decision.erasure == erasure => {}
             _ => return Ok(None),
         }
         said.push(announcement);

@@ -10,8 +10,8 @@ use super::{committer::Job, destroy::last_begun};
 use crate::{
     event::{Era, ErasureId, Generation, Subject, Timestamp},
     vault::{
-        Dead, Destroyed, Destruction, Fence, InventoryEntry, NoteKind, OpenVaultError, Taken,
-        Vault, VaultError, Verdict,
+        Dead, Decision, Destroyed, Destruction, Fence, InventoryEntry, MemoKind, OpenVaultError,
+        Taken, Vault, VaultError,
         reading::inventory::Inventory,
         records::{announced, entries::KeyEntry, fence::Sparing, places},
     },
@@ -24,7 +24,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Poisoned`].
     pub fn epoch(&self) -> Result<u64, VaultError> {
-        self.core().disk.tree().epoch()
+        self.shared().disk.tree().epoch()
     }
 
     /// Refuses a vault whose epoch is lower than one that was noted elsewhere.
@@ -44,19 +44,19 @@ impl Vault {
     ///
     /// # Errors
     /// Storage errors.
-    pub(crate) fn verdict(
+    pub(crate) fn decision(
         &self,
         destruction: &Destruction,
-        note: &[u8],
-    ) -> Result<Verdict, VaultError> {
-        let core = self.core();
-        let sparing = Sparing::of(&core.naming, &destruction.spared)?;
-        let taken = destruction.doomed.iter().map(|doomed| {
-            let pseudonym = core.naming.subject(&doomed.subject);
-            let fence = core.disk.fence(&pseudonym)?;
-            let record = core.record(&pseudonym, &fence)?;
+        memo: &[u8],
+    ) -> Result<Decision, VaultError> {
+        let shared = self.shared();
+        let sparing = Sparing::of(&shared.naming, &destruction.spared)?;
+        let taken = destruction.losses.iter().map(|losses| {
+            let pseudonym = shared.naming.subject(&losses.subject);
+            let fence = shared.disk.fence(&pseudonym)?;
+            let record = shared.record(&pseudonym, &fence)?;
             let last = last_begun(&fence, &record);
-            let dead: Vec<_> = match &doomed.dead {
+            let dead: Vec<_> = match &losses.dead {
                 Dead::All => vec![(Generation::FIRST, last)],
                 Dead::Spans(spans) => spans
                     .iter()
@@ -64,7 +64,7 @@ impl Vault {
                     .filter(|(from, to)| from <= to)
                     .collect(),
             };
-            let whole = doomed.dead == Dead::All;
+            let whole = losses.dead == Dead::All;
             let settled = record.open_generation().is_none();
             let current =
                 settled && dead.iter().any(|(from, to)| (*from..=*to).contains(&record.current));
@@ -73,18 +73,18 @@ impl Vault {
             Ok(Taken { pseudonym, dead, spared, whole, closed: whole || fence.closed || current })
         });
         let taken = taken.collect::<Result<_, VaultError>>()?;
-        Ok(Verdict { erasure: destruction.erasure, taken, note: note.to_vec() })
+        Ok(Decision { erasure: destruction.erasure, taken, record: memo.to_vec() })
     }
 
     /// What the fences say of all erasures so far, a few fences at a time: an erasure may come in
     /// several parts. Blocks for page reads.
-    pub(crate) fn verdicts(
+    pub(crate) fn decisions(
         &self,
-    ) -> impl Iterator<Item = Result<Vec<Verdict>, VaultError>> + Send + use<> {
+    ) -> impl Iterator<Item = Result<Vec<Decision>, VaultError>> + Send + use<> {
         /// So that memory stays small, and that few erasures come in several parts.
         const FENCES: usize = 1024;
         let vault = self.clone();
-        let mut fences = Inventory::of_fences(Arc::clone(self.core()));
+        let mut fences = Inventory::of_fences(Arc::clone(self.shared()));
         std::iter::from_fn(move || {
             let some: Result<Vec<_>, _> = fences.by_ref().take(FENCES).collect();
             match some {
@@ -96,11 +96,11 @@ impl Vault {
     }
 
     /// The erasures of these fences.
-    fn by_erasure(&self, entries: &[InventoryEntry]) -> Result<Vec<Verdict>, VaultError> {
-        let mut verdicts: BTreeMap<ErasureId, Verdict> = BTreeMap::new();
+    fn by_erasure(&self, entries: &[InventoryEntry]) -> Result<Vec<Decision>, VaultError> {
+        let mut decisions: BTreeMap<ErasureId, Decision> = BTreeMap::new();
         for entry in entries {
             let InventoryEntry::Fence(Fence { pseudonym, .. }) = entry else { continue };
-            let fence = self.core().disk.fence(pseudonym)?;
+            let fence = self.shared().disk.fence(pseudonym)?;
             let killers = fence.dead.iter().map(|&(_, _, by)| by);
             let later = fence.spared.values().flatten().copied();
             let erasures: BTreeSet<ErasureId> =
@@ -116,29 +116,29 @@ impl Vault {
                     spared: fence.left_by(erasure),
                     closed: fence.closed,
                 };
-                let verdict = match verdicts.entry(erasure) {
+                let decision = match decisions.entry(erasure) {
                     Entry::Occupied(known) => known.into_mut(),
                     Entry::Vacant(new) => {
-                        let note = self.note(NoteKind::Erasure, *erasure.0.as_bytes())?;
-                        let note = note.map(|note| note.to_vec()).unwrap_or_default();
-                        new.insert(Verdict { erasure, taken: Vec::new(), note })
+                        let memo = self.memo(MemoKind::Erasure, *erasure.0.as_bytes())?;
+                        let memo = memo.map(|memo| memo.to_vec()).unwrap_or_default();
+                        new.insert(Decision { erasure, taken: Vec::new(), record: memo })
                     }
                 };
-                verdict.taken.push(taken);
+                decision.taken.push(taken);
             }
         }
-        Ok(verdicts.into_values().collect())
+        Ok(decisions.into_values().collect())
     }
 
     /// The names of those of the condemned who have keys here: nobody else can be appending.
     ///
     /// # Errors
     /// Storage errors.
-    pub(crate) fn named(&self, verdicts: &[Verdict]) -> Result<Vec<Subject>, VaultError> {
-        let core = self.core();
+    pub(crate) fn named(&self, decisions: &[Decision]) -> Result<Vec<Subject>, VaultError> {
+        let shared = self.shared();
         let mut names = Vec::new();
-        for taken in verdicts.iter().flat_map(|verdict| &verdict.taken) {
-            if let Some(found) = core.disk.walk(places::keys(&taken.pseudonym)).next() {
+        for taken in decisions.iter().flat_map(|decision| &decision.taken) {
+            if let Some(found) = shared.disk.walk(places::keys(&taken.pseudonym)).next() {
                 names.push(KeyEntry::decode(&found?.1)?.subject);
             }
         }
@@ -147,13 +147,13 @@ impl Vault {
         Ok(names)
     }
 
-    /// Whether all that a verdict names is dead here.
+    /// Whether all that a decision names is dead here.
     ///
     /// # Errors
     /// Storage errors.
-    pub(crate) fn covers(&self, verdict: &Verdict) -> Result<bool, VaultError> {
-        for taken in &verdict.taken {
-            let fence = self.core().disk.fence(&taken.pseudonym)?;
+    pub(crate) fn covers(&self, decision: &Decision) -> Result<bool, VaultError> {
+        for taken in &decision.taken {
+            let fence = self.shared().disk.fence(&taken.pseudonym)?;
             if !fence.covers_all(taken) {
                 return Ok(false);
             }
@@ -161,13 +161,13 @@ impl Vault {
         Ok(true)
     }
 
-    /// Whether the fences of all whom a verdict names tell of its erasure here.
+    /// Whether the fences of all whom a decision names tell of its erasure here.
     ///
     /// # Errors
     /// Storage errors.
-    pub(crate) fn tells_of(&self, verdict: &Verdict) -> Result<bool, VaultError> {
-        for taken in &verdict.taken {
-            if !self.core().disk.fence(&taken.pseudonym)?.names(verdict.erasure) {
+    pub(crate) fn tells_of(&self, decision: &Decision) -> Result<bool, VaultError> {
+        for taken in &decision.taken {
+            if !self.shared().disk.fence(&taken.pseudonym)?.names(decision.erasure) {
                 return Ok(false);
             }
         }
@@ -178,52 +178,52 @@ impl Vault {
     /// one batch and one change of root: what they took is destroyed and fenced as then, by
     /// pseudonym, also where this vault never knew of the subject. Repeatable.
     ///
-    /// It believes every verdict that it is given, and waits for no append in flight. Take verdicts
+    /// It believes every decision that it is given, and waits for no append in flight. Take decisions
     /// only from announcements whose signature was checked: [`erasure::replay`](crate::erasure::replay)
     /// does both.
     ///
     /// # Errors
     /// Storage errors, after which the vault is poisoned.
-    pub(crate) async fn replay(&self, verdicts: Vec<Verdict>) -> Result<Destroyed, VaultError> {
-        self.ask(|reply| Job::Replay(verdicts, reply)).await
+    pub(crate) async fn replay(&self, decisions: Vec<Decision>) -> Result<Destroyed, VaultError> {
+        self.ask(|reply| Job::Replay(decisions, reply)).await
     }
 
-    /// Seals a verdict for this vault and for all that may yet be restored: under the present era,
+    /// Seals a decision for this vault and for all that may yet be restored: under the present era,
     /// and under those that backups hold which are neither retired nor expired. Whoever finds an
     /// expired one cannot open what is announced from then on.
     ///
     /// # Errors
     /// Those of randomness and storage.
-    pub(crate) fn seal_verdict(
+    pub(crate) fn seal_decision(
         &self,
-        verdict: &Verdict,
+        decision: &Decision,
         associated: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        let eras = &self.core().naming.eras;
+        let eras = &self.shared().naming.eras;
         let now = Timestamp::now();
         let outstanding = self.backups()?.into_iter().filter(|backup| backup.is_outstanding(now));
         let mut readers: Vec<Era> = outstanding.map(|backup| backup.era).collect();
         readers.push(eras.current()?);
         readers.sort();
         readers.dedup();
-        let plain = announced::encode(verdict);
+        let plain = announced::encode(decision);
         // What this program could not read again would close every vault that opens it.
-        announced::decode(verdict.erasure, &plain)?;
+        announced::decode(decision.erasure, &plain)?;
         announced::seal_for(eras, &readers, &plain, associated)
     }
 
-    /// Opens what [`Vault::seal_verdict`] sealed. `None`: it is not of this vault, or was changed, or is
+    /// Opens what [`Vault::seal_decision`] sealed. `None`: it is not of this vault, or was changed, or is
     /// sealed for eras that this vault does not know.
     ///
     /// # Errors
     /// It opens, and says what this program does not understand: [`VaultError::NewerFormat`],
     /// [`VaultError::Damaged`].
-    pub(crate) fn open_verdict(
+    pub(crate) fn open_decision(
         &self,
         erasure: ErasureId,
         associated: &[u8],
         sealed: &[u8],
-    ) -> Result<Option<Verdict>, VaultError> {
-        announced::open_by(&self.core().naming.eras, erasure, associated, sealed)
+    ) -> Result<Option<Decision>, VaultError> {
+        announced::open_by(&self.shared().naming.eras, erasure, associated, sealed)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Ill, VerifyNews, VerifyReport, events::Events, tombstones::Tombstones, vault::Books};
+use super::{
+    Defect, VerifyProgress, VerifyReport, events::Events, tombstones::Tombstones, vault::Books,
+};
 use crate::{
-    audit::{AuditError, Where},
+    audit::{AuditError, Location},
     erasure::{self, ErasureRecord, Uncounted},
     event::{Announcement, AnnouncementKind, ErasureId, EventId, RecordedEvent, SigningKeyId},
     store::EventStore,
@@ -25,7 +27,7 @@ const IF_NEWER: &str = "nothing personal is served until then: use the newer ver
 
 /// What of it is in the store.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct Announcements {
     pub(super) tombstones: Tombstones,
     /// The erasures that are announced.
     erasures: HashSet<ErasureId>,
@@ -35,7 +37,7 @@ pub(super) struct Said {
     statements: HashSet<EventId>,
 }
 
-impl Said {
+impl Announcements {
     /// What the vault knows to have said, and is not there as it was: whoever changes an announcement makes
     /// it another vault's, or nobody's.
     pub(super) fn missing(
@@ -44,7 +46,7 @@ impl Said {
         books: &Books,
         damaged: bool,
         report: &mut VerifyReport,
-        tell: &mut (impl FnMut(VerifyNews) + Send),
+        tell: &mut (impl FnMut(VerifyProgress) + Send),
     ) {
         // An event that is damaged may be an announcement. Beside a codec, the store is empty and bears witness to
         // nothing.
@@ -66,13 +68,14 @@ impl Said {
         vault: &Vault,
         books: &Books,
         report: &mut VerifyReport,
-        tell: &mut (impl FnMut(VerifyNews) + Send),
+        tell: &mut (impl FnMut(VerifyProgress) + Send),
     ) {
         for (erasure, record) in &books.records {
             let there = self.erasures.contains(erasure) || record.dealt_with.is_some();
             if record.announced && !there {
                 let what = "the vault knows that it was announced, and no event announces it";
-                report.found(Ill::AnnouncementMissing.at(Where::Erasure(*erasure), what), tell);
+                report
+                    .found(Defect::AnnouncementMissing.at(Location::Erasure(*erasure), what), tell);
             }
         }
         // Where the history cannot be read that is told already.
@@ -81,26 +84,26 @@ impl Said {
         };
         if due.retell {
             let what = "not all tombstones are set again since the signing key was changed, or a word believed";
-            report.found(Ill::TombstonesDue.at(Where::Vault, what), tell);
+            report.found(Defect::TombstonesDue.at(Location::Vault, what), tell);
         }
         let due = due.statements;
         let said = statements.iter().filter(|said| due.iter().all(|due| due.id() != said.id()));
         for said in said.filter(|said| !self.statements.contains(&said.id())) {
             let what =
                 format!("event {}, a statement about the signing keys, is not there", said.id());
-            report.found(Ill::AnnouncementMissing.at(Where::Vault, what), tell);
+            report.found(Defect::AnnouncementMissing.at(Location::Vault, what), tell);
         }
     }
 }
 
-impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
+impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
     pub(super) fn announcement(
         &mut self,
         event: &RecordedEvent,
-        told: &mut Said,
+        told: &mut Announcements,
     ) -> Result<(), AuditError> {
         let Some(said) = Announcement::of(event) else {
-            self.found(Ill::ForgedAnnouncement, event, "it does not have the form of one");
+            self.found(Defect::ForgedAnnouncement, event, "it does not have the form of one");
             return Ok(());
         };
         if said.vault() != self.vault.id().0 {
@@ -116,8 +119,8 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         };
         let (id, by) = (event.id, by(signer));
         match erasure::open(&said, self.vault)? {
-            Ok(verdict) => {
-                told.erasures.insert(verdict.erasure);
+            Ok(decision) => {
+                told.erasures.insert(decision.erasure);
             }
             Err(Uncounted::TooNew) => {
                 told.erasures.extend(said.erasure());
@@ -128,54 +131,55 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                         "event {id}: this vault announced erasure{}, signed by {by}, and cannot open it any more",
                         erasure.unwrap_or_default()
                     );
-                    let finding = Ill::UnknownEra.at(Where::of(event), what).by(signer);
-                    self.tell(finding.cured(FORGET_AGAIN));
+                    let finding = Defect::UnknownEra.at(Location::of(event), what).by(signer);
+                    self.tell(finding.remedied(FORGET_AGAIN));
                 }
             }
             // What the vault knows is so, whoever says it.
-            Err(Uncounted::Compromised(verdict) | Uncounted::Stranger(Ok(verdict)))
-                if self.books.records.contains_key(&verdict.erasure)
-                    && self.vault.covers(&verdict)? =>
+            Err(Uncounted::Compromised(decision) | Uncounted::Stranger(Ok(decision)))
+                if self.books.records.contains_key(&decision.erasure)
+                    && self.vault.covers(&decision)? =>
             {
-                told.erasures.insert(verdict.erasure);
+                told.erasures.insert(decision.erasure);
             }
             Err(Uncounted::Compromised(_) | Uncounted::Stranger(_))
                 if erasure::is_passed_over(self.vault, &said)? =>
             {
                 let what =
                     format!("event {id}: {by} signed it, and somebody said that it is passed over");
-                self.tell(Ill::ForgedAnnouncement.at(Where::of(event), what).by(signer));
+                self.tell(Defect::ForgedAnnouncement.at(Location::of(event), what).by(signer));
             }
-            Err(Uncounted::Compromised(verdict)) => {
-                told.doubts.insert(verdict.erasure, event.id);
+            Err(Uncounted::Compromised(decision)) => {
+                told.doubts.insert(decision.erasure, event.id);
                 let what = format!(
                     "event {id}: only {by}, which is compromised, announces erasure {}",
-                    verdict.erasure
+                    decision.erasure
                 );
-                let finding = Ill::CompromisedWord.at(Where::of(event), what).by(signer);
-                self.tell(finding.cured(IF_OURS));
+                let finding = Defect::CompromisedWord.at(Location::of(event), what).by(signer);
+                self.tell(finding.remedied(IF_OURS));
             }
             Err(Uncounted::Beyond(beyond)) => {
                 self.found(
-                    Ill::NotCarriedOut,
+                    Defect::NotCarriedOut,
                     event,
                     format!("event {id}: the vault made {beyond}"),
                 );
             }
             Err(Uncounted::Stranger(content)) => {
                 let signed = format!("event {id}: {by}, which this vault never had, announces");
-                let finding = |what| Ill::AnnouncementInDoubt.at(Where::of(event), what).by(signer);
+                let finding =
+                    |what| Defect::AnnouncementInDoubt.at(Location::of(event), what).by(signer);
                 let finding = match content {
-                    Ok(verdict) => {
-                        told.doubts.insert(verdict.erasure, id);
+                    Ok(decision) => {
+                        told.doubts.insert(decision.erasure, id);
                         finding(format!(
                             "{signed} erasure {}, with this vault's secrets",
-                            verdict.erasure
+                            decision.erasure
                         ))
                     }
                     Err(beyond) => {
                         finding(format!("{signed}, with this vault's secrets, {beyond}"))
-                            .cured(IF_NEWER)
+                            .remedied(IF_NEWER)
                     }
                 };
                 self.tell(finding);
@@ -184,7 +188,7 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
                 let what = format!(
                     "event {id}: it names this vault, and {by} as its signer, and is not its word"
                 );
-                self.tell(Ill::ForgedAnnouncement.at(Where::of(event), what).by(signer));
+                self.tell(Defect::ForgedAnnouncement.at(Location::of(event), what).by(signer));
             }
         }
         Ok(())
@@ -195,26 +199,26 @@ impl<S: EventStore, T: FnMut(VerifyNews) + Send> Events<'_, S, T> {
         &mut self,
         event: &RecordedEvent,
         said: &Announcement,
-        told: &mut Said,
+        told: &mut Announcements,
     ) -> Result<(), AuditError> {
         let Err(why) = self.vault.signing_history()?.learn(said) else {
             told.statements.insert(event.id);
             return Ok(());
         };
         let kind = match why {
-            Unlearned::Compromised { .. } => Ill::CompromisedWord,
-            Unlearned::Gap { .. } if erasure::opens(said, self.vault) => Ill::SigningKeyGap,
+            Unlearned::Compromised { .. } => Defect::CompromisedWord,
+            Unlearned::Gap { .. } if erasure::opens(said, self.vault) => Defect::SigningKeyGap,
             Unlearned::UnknownSigner { .. } if erasure::opens(said, self.vault) => {
-                Ill::RefusedStatement
+                Defect::RefusedStatement
             }
             Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. } | Unlearned::Forged => {
-                Ill::ForgedAnnouncement
+                Defect::ForgedAnnouncement
             }
-            _ => Ill::RefusedStatement,
+            _ => Defect::RefusedStatement,
         };
         let signer = said.signature().map(|(_, signer, _)| signer);
         let what = format!("event {}: {why}", event.id);
-        self.tell(kind.at(Where::of(event), what).by(signer));
+        self.tell(kind.at(Location::of(event), what).by(signer));
         Ok(())
     }
 }

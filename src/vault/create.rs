@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{
-    Moved, NoteKind, OpenAs, OpenVaultError, PageStoreKind, SlotConfig, Vault, VaultError,
-    records::{disk::Disk, eras::Eras, notes, places},
+    MemoKind, Moved, OpenAs, OpenVaultError, PageStoreKind, SlotConfig, Vault, VaultError,
+    records::{disk::Disk, eras::Eras, memos, places},
     shared::Limits,
     tree::{Erasure, Tree},
 };
@@ -73,7 +73,7 @@ impl Vault {
         let tree = Arc::new(Tree::open_as(folder, slot, how)?);
         if how == OpenAs::TheOne {
             let disk = Disk::new(Arc::clone(&tree));
-            disk.put(notes::without_looked(&disk)?)?;
+            disk.put(memos::without_looked(&disk)?)?;
         }
         Ok(Self::over(tree, Limits::default())?)
     }
@@ -100,7 +100,7 @@ impl Vault {
         let disk = Disk::new(Arc::clone(&tree));
         // It signs with a key of its own: otherwise what it announces would be the other's word, too.
         // Nor does it know what its store holds.
-        let kinds = [NoteKind::SigningSecret, NoteKind::Owners].map(places::notes);
+        let kinds = [MemoKind::SigningSecret, MemoKind::Owners].map(places::memos);
         let remove_ranges = kinds.into_iter().map(|kind| (kind.start, kind.end)).collect();
         let mut parting = Erasure { remove_ranges, ..Erasure::default() };
         // And names its keys by itself: both would make the same ids of different keys.

@@ -7,7 +7,7 @@ use super::committer::{Committer, Job};
 use crate::{
     event::{EventId, Generation, OwnerChange, Subject},
     vault::{
-        Epoch, Owner, Vault, VaultError,
+        Owner, Tenure, Vault, VaultError,
         records::{
             entries::{Stated, SubjectRecord},
             places::{self, Hash, Naming},
@@ -18,14 +18,14 @@ use crate::{
 
 /// What stored events state of the owners of one subject, as far as nobody noted it.
 #[derive(Debug, Clone)]
-pub(crate) struct Stating {
+pub(crate) struct OwnerBackfill {
     /// The dependent.
     pub(crate) subject: Subject,
     /// The changes of owners that no claim was made of: their retry changes nothing any more.
     pub(crate) changes: Vec<(EventId, OwnerChange)>,
-    /// Who owned it in the epoch that begins so, beside those who are noted.
+    /// Who owned it in the tenure that begins so, beside those who are noted.
     pub(crate) owners: Vec<(Generation, Subject)>,
-    /// The epochs in which it changed hands unnoted. Their parts cannot be told apart, so that each goes
+    /// The tenures in which it changed hands unnoted. Their parts cannot be told apart, so that each goes
     /// with the last of its owners.
     pub(crate) mixed: Vec<Generation>,
     /// Who owns it now, where that needs a new generation.
@@ -35,41 +35,44 @@ pub(crate) struct Stating {
 }
 
 impl Vault {
-    /// Notes owners durably. The caller holds an exclusive [`Admission`](super::Admission) of the subject,
+    /// Memos owners durably. The caller holds an exclusive [`Admission`](super::Admission) of the subject,
     /// and a shared one of each owner. Done again, it changes nothing, but for a new generation.
     ///
     /// # Errors
     /// [`VaultError::Forgotten`]; [`VaultError::Unsettled`] where a claim is open.
-    pub(crate) async fn note_owners(&self, stating: Stating) -> Result<(), VaultError> {
+    pub(crate) async fn note_owners(&self, stating: OwnerBackfill) -> Result<(), VaultError> {
         self.ask(|reply| Job::NoteOwners(stating, reply)).await
     }
 }
 
 impl Committer {
-    pub(in crate::vault) fn note_owners(&mut self, stating: &Stating) -> Result<(), VaultError> {
-        let core = &self.core;
-        core.disk.check()?;
+    pub(in crate::vault) fn note_owners(
+        &mut self,
+        stating: &OwnerBackfill,
+    ) -> Result<(), VaultError> {
+        let shared = &self.shared;
+        shared.disk.check()?;
         let owners = stating.owners.iter().map(|(_, owner)| owner);
         for subject in owners.chain(stating.anew.iter().flatten()).chain([&stating.subject]) {
-            if let Some(erasure) = core.closed(subject)? {
+            if let Some(erasure) = shared.closed(subject)? {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
             }
         }
-        let hash = core.naming.subject(&stating.subject);
-        let fence = core.disk.fence(&hash)?;
-        let mut record = core.record(&hash, &fence)?;
+        let hash = shared.naming.subject(&stating.subject);
+        let fence = shared.disk.fence(&hash)?;
+        let mut record = shared.record(&hash, &fence)?;
         if let Some(event) = record.open_generation() {
             return Err(VaultError::Unsettled { subject: stating.subject.clone(), event });
         }
-        record.note(stating, &core.naming, fence.first_living())?;
+        record.note(stating, &shared.naming, fence.first_living())?;
         for owner in record.owners() {
             self.changes.insert(
-                places::dependent(&core.naming.subject(owner), &hash),
+                places::dependent(&shared.naming.subject(owner), &hash),
                 Some(Value::new(stating.subject.as_str().as_bytes().to_vec())),
             );
         }
         self.announce(&hash, Some(record.current));
-        self.core.unsaved().insert(hash, record);
+        self.shared.unsaved().insert(hash, record);
         Ok(())
     }
 }
@@ -77,32 +80,32 @@ impl Committer {
 impl SubjectRecord {
     fn note(
         &mut self,
-        stating: &Stating,
+        stating: &OwnerBackfill,
         naming: &Naming,
         first: Generation,
     ) -> Result<(), VaultError> {
         let noted = |subject: &Subject| Owner { subject: Some(subject.clone()), unsettled: None };
-        if self.epochs.is_empty() {
+        if self.tenures.is_empty() {
             let (owners, any) = (Vec::new(), stating.any);
-            self.epochs.push(Epoch { from: first, unsettled: None, owners, any });
+            self.tenures.push(Tenure { from: first, unsettled: None, owners, any });
         }
         for (from, subject) in &stating.owners {
-            let at = self.epochs.iter().rposition(|epoch| epoch.from <= *from).unwrap_or(0);
-            let epoch = &mut self.epochs[at];
-            if epoch.owners.is_empty() {
-                epoch.any = stating.any;
+            let at = self.tenures.iter().rposition(|tenure| tenure.from <= *from).unwrap_or(0);
+            let tenure = &mut self.tenures[at];
+            if tenure.owners.is_empty() {
+                tenure.any = stating.any;
             }
-            if epoch.owners.iter().all(|owner| owner.subject.as_ref() != Some(subject)) {
-                epoch.owners.push(noted(subject));
+            if tenure.owners.iter().all(|owner| owner.subject.as_ref() != Some(subject)) {
+                tenure.owners.push(noted(subject));
             }
         }
-        for epoch in &mut self.epochs {
-            epoch.any &= !stating.mixed.contains(&epoch.from);
+        for tenure in &mut self.tenures {
+            tenure.any &= !stating.mixed.contains(&tenure.from);
         }
         if let Some(owners) = &stating.anew {
             let (from, any) = (self.begin_generation()?, stating.any);
             let owners = owners.iter().map(noted).collect();
-            self.epochs.push(Epoch { from, unsettled: None, owners, any });
+            self.tenures.push(Tenure { from, unsettled: None, owners, any });
             self.go_on_with(from);
         }
         for (event, change) in &stating.changes {

@@ -1,13 +1,12 @@
-//! The guard over names, which are never encrypted: it refuses those that look like personal
-//! data. It knows four forms that are unmistakable and lets every other name pass; it is a net
-//! under people, not a proof.
+//! Personal data in names, which are never encrypted: a name that looks like it is refused. Four forms
+//! that are unmistakable are known, and every other name passes; it is a net under people, not a proof.
 
 use std::fmt;
 
 /// What a name looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Looks {
+pub enum PersonalData {
     /// `anna@example.org`, also with `%40`.
     Email,
     /// An account number by ISO 13616 whose check digits are right.
@@ -18,7 +17,7 @@ pub enum Looks {
     Card,
 }
 
-impl fmt::Display for Looks {
+impl fmt::Display for PersonalData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Email => "an e-mail address",
@@ -33,15 +32,15 @@ impl fmt::Display for Looks {
 ///
 /// # Errors
 /// What it looks like.
-pub(crate) fn check_name(name: &str) -> Result<(), Looks> {
+pub(crate) fn check_name(name: &str) -> Result<(), PersonalData> {
     if is_email(name) {
-        Err(Looks::Email)
+        Err(PersonalData::Email)
     } else if has_iban(name) {
-        Err(Looks::Iban)
+        Err(PersonalData::Iban)
     } else if has_phone(name) {
-        Err(Looks::Phone)
+        Err(PersonalData::Phone)
     } else if has_card(name) {
-        Err(Looks::Card)
+        Err(PersonalData::Card)
     } else {
         Ok(())
     }
@@ -55,7 +54,7 @@ const MOST_GROUPS: usize = 9;
 ///
 /// # Errors
 /// What something in it looks like.
-pub(crate) fn check_text(text: &str) -> Result<(), Looks> {
+pub(crate) fn check_text(text: &str) -> Result<(), PersonalData> {
     let words: Vec<&str> = text.split_whitespace().collect();
     for from in 0..words.len() {
         let mut name = String::new();
@@ -313,23 +312,23 @@ mod tests {
     #[test]
     fn personal_names_are_recognised() {
         for (name, looks) in [
-            ("anna@example.org", Looks::Email),
-            ("user-anna.b+x@mail.example.org", Looks::Email),
-            ("user-anna%40example.org", Looks::Email),
-            ("user-jürgen@müller.de/x", Looks::Email),
-            ("DE89370400440532013000", Looks::Iban),
-            ("account-DE89370400440532013000", Looks::Iban),
-            ("accountDE89370400440532013000", Looks::Iban),
-            ("account-de89370400440532013000/7", Looks::Iban),
-            ("account-DE89-3704-0044-0532-0130-00", Looks::Iban),
-            ("GB82WEST12345698765432", Looks::Iban),
-            ("NO9386011117947", Looks::Iban),
-            ("user-+491701234567", Looks::Phone),
-            ("+49-170-1234567", Looks::Phone),
-            ("user-%2B491701234567", Looks::Phone),
-            ("card-4111111111111111", Looks::Card),
-            ("4111-1111-1111-1111", Looks::Card),
-            ("378282246310005", Looks::Card),
+            ("anna@example.org", PersonalData::Email),
+            ("user-anna.b+x@mail.example.org", PersonalData::Email),
+            ("user-anna%40example.org", PersonalData::Email),
+            ("user-jürgen@müller.de/x", PersonalData::Email),
+            ("DE89370400440532013000", PersonalData::Iban),
+            ("account-DE89370400440532013000", PersonalData::Iban),
+            ("accountDE89370400440532013000", PersonalData::Iban),
+            ("account-de89370400440532013000/7", PersonalData::Iban),
+            ("account-DE89-3704-0044-0532-0130-00", PersonalData::Iban),
+            ("GB82WEST12345698765432", PersonalData::Iban),
+            ("NO9386011117947", PersonalData::Iban),
+            ("user-+491701234567", PersonalData::Phone),
+            ("+49-170-1234567", PersonalData::Phone),
+            ("user-%2B491701234567", PersonalData::Phone),
+            ("card-4111111111111111", PersonalData::Card),
+            ("4111-1111-1111-1111", PersonalData::Card),
+            ("378282246310005", PersonalData::Card),
         ] {
             assert_eq!(check_name(name), Err(looks), "{name}");
         }
@@ -363,12 +362,12 @@ mod tests {
     #[test]
     fn personal_data_is_found_in_a_text() {
         for (text, looks) in [
-            ("mail by anna@example.org, 3 May", Looks::Email),
-            ("IBAN DE89 3704 0044 0532 0130 00 please", Looks::Iban),
-            ("her account,DE89370400440532013000.", Looks::Iban),
-            ("call +49 170 1234567 today", Looks::Phone),
-            ("(+49 (0)170 1234567)", Looks::Phone),
-            ("card 4111 1111 1111 1111 of hers", Looks::Card),
+            ("mail by anna@example.org, 3 May", PersonalData::Email),
+            ("IBAN DE89 3704 0044 0532 0130 00 please", PersonalData::Iban),
+            ("her account,DE89370400440532013000.", PersonalData::Iban),
+            ("call +49 170 1234567 today", PersonalData::Phone),
+            ("(+49 (0)170 1234567)", PersonalData::Phone),
+            ("card 4111 1111 1111 1111 of hers", PersonalData::Card),
         ] {
             assert_eq!(check_text(text), Err(looks), "{text}");
         }

@@ -5,10 +5,10 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{Edges, Fates, Span};
+use super::{Cascade, Edges, Span};
 use crate::{
     event::{EventId, Generation, Subject},
-    vault::{Epoch, Owner, Standing, VaultError},
+    vault::{Owner, SubjectState, Tenure, VaultError},
 };
 
 fn subject(name: &str) -> Subject {
@@ -61,8 +61,8 @@ impl World {
     /// Who falls wholly, and what dies of the others.
     fn fates(&self, asked: &str) -> (BTreeSet<String>, BTreeMap<String, Vec<Span>>) {
         let (mut whole, mut parts) = (BTreeSet::new(), BTreeMap::new());
-        for (who, doom) in Fates::of(self, &subject(asked)).unwrap().doomed {
-            match doom.spans {
+        for (who, cascade) in Cascade::of(self, &subject(asked)).unwrap().losses {
+            match cascade.spans {
                 None => drop(whole.insert(who.to_string())),
                 Some(spans) => drop(parts.insert(who.to_string(), spans)),
             }
@@ -77,9 +77,9 @@ impl Edges for World {
         Ok(self.dependents.get(owner.as_str()).cloned().unwrap_or_default())
     }
 
-    fn standing(&self, of: &Subject) -> Result<Standing, VaultError> {
-        self.look("standing", of);
-        let epoch = |(at, time): (usize, &Time)| Epoch {
+    fn subject_state(&self, of: &Subject) -> Result<SubjectState, VaultError> {
+        self.look("state", of);
+        let tenure = |(at, time): (usize, &Time)| Tenure {
             from: first_of(at),
             unsettled: None,
             owners: time
@@ -90,7 +90,10 @@ impl Edges for World {
             any: time.any,
         };
         let times = self.times.get(of.as_str()).into_iter().flatten();
-        Ok(Standing { epochs: times.enumerate().map(epoch).collect(), ..Standing::default() })
+        Ok(SubjectState {
+            tenures: times.enumerate().map(tenure).collect(),
+            ..SubjectState::default()
+        })
     }
 
     fn living(&self, of: &Subject) -> Result<Vec<Generation>, VaultError> {
@@ -240,7 +243,7 @@ fn the_last_owner_takes_the_dependent_along_or_any() {
     let of = |any| World::default().owned("acc", any, &["a", "b"]);
     assert_eq!(of(false).fates("a").0, names(&["a"]));
     assert_eq!(of(true).fates("a").0, names(&["a", "acc"]));
-    let stays = Fates::of(&of(false), &subject("a")).unwrap().stays;
+    let stays = Cascade::of(&of(false), &subject("a")).unwrap().stays;
     assert_eq!((stays.len(), &stays[0].by), (1, &vec![subject("b")]));
     let mut forgotten = of(false);
     forgotten.times.get_mut("acc").unwrap()[0].owners[1] = None;
@@ -261,33 +264,33 @@ fn nobody_falls_by_what_nobody_settled_nor_takes_along_what_may_be_anothers() {
         fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError> {
             self.0.dependents(owner)
         }
-        fn standing(&self, of: &Subject) -> Result<Standing, VaultError> {
-            let mut standing = self.0.standing(of)?;
-            if let Some(epoch) = standing.epochs.last_mut() {
+        fn subject_state(&self, of: &Subject) -> Result<SubjectState, VaultError> {
+            let mut state = self.0.subject_state(of)?;
+            if let Some(tenure) = state.tenures.last_mut() {
                 let event = Some(EventId::random());
-                if self.1 { epoch.unsettled = event } else { epoch.owners[0].unsettled = event }
+                if self.1 { tenure.unsettled = event } else { tenure.owners[0].unsettled = event }
             }
-            Ok(standing)
+            Ok(state)
         }
         fn living(&self, of: &Subject) -> Result<Vec<Generation>, VaultError> {
             self.0.living(of)
         }
     }
-    let doomed = |open: Open| {
-        let doomed = Fates::of(&open, &subject("a")).unwrap().doomed;
-        (doomed.len(), doomed.last().and_then(|(_, doom)| doom.spans.clone()))
+    let losses = |open: Open| {
+        let losses = Cascade::of(&open, &subject("a")).unwrap().losses;
+        (losses.len(), losses.last().and_then(|(_, cascade)| cascade.spans.clone()))
     };
     let one = World::default().owned("acc", false, &["a"]);
-    assert_eq!(doomed(Open(one.clone(), false)), (1, None));
+    assert_eq!(losses(Open(one.clone(), false)), (1, None));
     // Of a change of hands that is open, only what was before it dies.
     let before = vec![(Generation(1), Generation(2))];
-    assert_eq!(doomed(Open(one.owned("acc", false, &["b"]), true)), (2, Some(before)));
+    assert_eq!(losses(Open(one.owned("acc", false, &["b"]), true)), (2, Some(before)));
     // Who may have become an owner keeps it.
     let two = World::default().owned("acc", false, &["b", "a"]);
-    assert_eq!(doomed(Open(two, false)), (1, None));
+    assert_eq!(losses(Open(two, false)), (1, None));
     // Whose it is where an owner may have left it alone, nobody knows.
     let alone = World::default().owned("acc", false, &["a", "b"]).owned("acc", false, &["a"]);
-    assert_eq!(doomed(Open(alone, true)), (1, None));
+    assert_eq!(losses(Open(alone, true)), (1, None));
 }
 
 /// Twenty thousand dependents in a row, side by side, in a ring, and all of one account: everybody
@@ -332,7 +335,7 @@ fn who_depends_on_what_dies_in_part_is_named() {
         .owned("both", false, &["acc", "old"])
         .owned("gone", false, &["old"]);
     for asked in ["old", "new"] {
-        let fates = Fates::of(&world, &subject(asked)).unwrap();
+        let fates = Cascade::of(&world, &subject(asked)).unwrap();
         let stays: Vec<_> = fates.stays.iter().filter(|stays| !stays.in_part.is_empty()).collect();
         let told: Vec<_> =
             stays.iter().map(|stays| (stays.subject.as_str(), stays.in_part.as_slice())).collect();
@@ -343,7 +346,9 @@ fn who_depends_on_what_dies_in_part_is_named() {
     let mut world = world;
     world.times.get_mut("acc").unwrap()[0].owners[0] = None;
     let world = World::new(world.times);
-    let fates = Fates::of(&world, &subject("new")).unwrap();
+    let fates = Cascade::of(&world, &subject("new")).unwrap();
     assert!(fates.stays.iter().all(|stays| stays.in_part.is_empty()), "{:?}", fates.stays);
-    assert!(fates.doomed.iter().any(|(who, doom)| who.as_str() == "line" && doom.spans.is_none()));
+    assert!(
+        fates.losses.iter().any(|(who, cascade)| who.as_str() == "line" && cascade.spans.is_none())
+    );
 }

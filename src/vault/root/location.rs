@@ -3,21 +3,21 @@
 use std::fmt;
 
 use super::{
-    SlotPlace,
+    SlotLocation,
     file::{self, SectorFile},
-    medium,
+    file_system,
     slot::Pair,
 };
 use crate::vault::root::SlotError;
 
 /// The place of a slot that is in use.
-pub(super) enum Place {
-    Config(SlotPlace),
+pub(super) enum Location {
+    Config(SlotLocation),
     #[cfg(test)]
     Test,
 }
 
-impl SlotPlace {
+impl SlotLocation {
     pub(super) fn create(&self) -> Result<Pair, SlotError> {
         Ok(Pair(match self {
             Self::File(path) => Box::new(SectorFile::create(path)?),
@@ -32,7 +32,7 @@ impl SlotPlace {
         Ok(Pair(match self {
             Self::File(path) => {
                 let file = SectorFile::open(path)?;
-                medium::warn(path);
+                file_system::warn(path);
                 Box::new(file)
             }
             #[cfg(feature = "tpm")]
@@ -53,7 +53,7 @@ impl SlotPlace {
         }))
     }
 
-    /// Takes back what [`SlotPlace::create`] made.
+    /// Takes back what [`SlotLocation::create`] made.
     pub(super) fn unmake(&self, pair: Pair) {
         drop(pair);
         match self {
@@ -66,7 +66,7 @@ impl SlotPlace {
     }
 }
 
-impl fmt::Display for SlotPlace {
+impl fmt::Display for SlotLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -78,7 +78,7 @@ impl fmt::Display for SlotPlace {
     }
 }
 
-impl Place {
+impl Location {
     pub(super) fn create(&self) -> Result<Pair, SlotError> {
         match self {
             Self::Config(place) => place.create(),
@@ -89,7 +89,7 @@ impl Place {
 
     pub(super) fn length(&self) -> usize {
         match self {
-            Self::Config(SlotPlace::File(_)) => super::sector::SECTOR_BYTES,
+            Self::Config(SlotLocation::File(_)) => super::sector::SECTOR_BYTES,
             #[cfg(any(feature = "tpm", feature = "pkcs11"))]
             Self::Config(_) => super::device::SECTOR_BYTES,
             #[cfg(test)]
@@ -98,7 +98,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(place) => place.fmt(f),

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What is kept under a name.
-pub(super) struct Note {
+pub(super) struct Marker {
     /// What the key and the associated data are of.
     pub(super) purpose: &'static [u8],
     /// What it is, for messages.
@@ -35,7 +35,7 @@ pub(super) struct Note {
     pub(super) format: u8,
 }
 
-impl Note {
+impl Marker {
     /// `format(1) nonce(12)`, then sealed.
     pub(super) fn seal(
         &self,

@@ -9,11 +9,11 @@ fn rule(more: &str) -> String {
 
 /// The public part, after checking that the whole goes together again.
 fn public(more: &str, data: &str) -> Option<String> {
-    let carved = carve(&rule(more), "s-1", "X", data).unwrap();
-    if !carved.parts.iter().any(|part| part.body == Body::Whole) {
-        assert_eq!(rebuild(&carved, |_| true), data);
+    let pieces = cut(&rule(more), "s-1", "X", data).unwrap();
+    if !pieces.parts.iter().any(|part| part.body == Body::Whole) {
+        assert_eq!(rebuild(&pieces, |_| true), data);
     }
-    carved.public.map(|json| json.as_str().to_owned())
+    pieces.public.map(|json| json.as_str().to_owned())
 }
 
 #[test]
@@ -121,33 +121,33 @@ fn each_element_may_be_another_persons() {
          subject = 'user-{/lines/*/user}'",
     );
     let data = r#"{"x":0,"lines":[{"n":1,"iban":"A","user":5},{"iban":"B","user":6,"n":2},{"iban":null},{"iban":"C","user":5}]}"#;
-    let carved = carve(&rule, "s-1", "X", data).unwrap();
-    let subjects: Vec<_> = carved.parts.iter().map(|part| part.subject.as_str()).collect();
+    let pieces = cut(&rule, "s-1", "X", data).unwrap();
+    let subjects: Vec<_> = pieces.parts.iter().map(|part| part.subject.as_str()).collect();
     assert_eq!(subjects, ["s-1", "user-5", "user-6"]);
     assert_eq!(
-        carved.public.as_ref().unwrap().as_str(),
+        pieces.public.as_ref().unwrap().as_str(),
         r#"{"lines":[{"n":1},{"n":2},null,null]}"#
     );
-    assert_eq!(rebuild(&carved, |_| true), data);
+    assert_eq!(rebuild(&pieces, |_| true), data);
     assert_eq!(
-        rebuild(&carved, |who| who.as_str() == "user-5"),
+        rebuild(&pieces, |who| who.as_str() == "user-5"),
         r#"{"lines":[{"n":1,"iban":"A"},{"n":2},null,{"iban":"C"}]}"#
     );
-    let nobody = carve(&rule, "s-1", "X", r#"{"lines":[{"iban":"A"}]}"#);
+    let nobody = cut(&rule, "s-1", "X", r#"{"lines":[{"iban":"A"}]}"#);
     assert!(matches!(nobody, Err(PolicyRefusal::Missing { .. })));
     // No such field, nobody to name.
-    assert!(carve(&rule, "s-1", "X", r#"{"lines":[{"n":1}]}"#).unwrap().clear);
+    assert!(cut(&rule, "s-1", "X", r#"{"lines":[{"n":1}]}"#).unwrap().clear);
 }
 
 #[test]
 fn nothing_public_and_two_subjects_leaves_no_structure_in_clear() {
     let rule = rule("[[stream.field]]\npointer = '/a/*/b'\nsubject = 'user-{/a/*/who}'");
     let data = r#"{"z":1,"a":[3,{"c":4,"b":5,"who":9}],"y":2}"#;
-    let carved = carve(&rule, "s-1", "X", data).unwrap();
-    assert!(carved.public.is_none() && !carved.clear);
-    assert_eq!(carved.layout, Layout::Sealed);
-    assert_eq!(rebuild(&carved, |_| true), data);
-    assert_eq!(rebuild(&carved, |who| who.as_str() == "user-9"), r#"{"a":[null,{"b":5}]}"#);
+    let pieces = cut(&rule, "s-1", "X", data).unwrap();
+    assert!(pieces.public.is_none() && !pieces.clear);
+    assert_eq!(pieces.layout, Layout::Sealed);
+    assert_eq!(rebuild(&pieces, |_| true), data);
+    assert_eq!(rebuild(&pieces, |who| who.as_str() == "user-9"), r#"{"a":[null,{"b":5}]}"#);
 }
 
 #[test]
@@ -159,8 +159,8 @@ fn types_replace_what_is_public_and_which_fields_there_are() {
     );
     let data = r#"{"a":1,"b":2,"f":3}"#;
     let of = |event_type: &str| {
-        let carved = carve(&rule, "s-1", event_type, data).unwrap();
-        carved.public.map(|json| json.as_str().to_owned())
+        let pieces = cut(&rule, "s-1", event_type, data).unwrap();
+        pieces.public.map(|json| json.as_str().to_owned())
     };
     assert_eq!(of("Other").unwrap(), r#"{"a":1,"f":"?"}"#);
     assert_eq!(of("x.y").unwrap(), r#"{"b":2,"f":"?"}"#);
@@ -186,14 +186,14 @@ fn payloads_that_are_no_objects_are_public_or_sealed_as_a_whole() {
         (format!("public = ['*']\n{keep}"), &bytes, false),
         (format!("public = ['*']\n{keep}"), &scalar, true),
     ] {
-        let carved = policy(&rule(&more)).carve(&facts, payload, None).unwrap();
-        assert_eq!(carved.clear, clear, "{more} {payload:?}");
-        assert_eq!(carved.parts.is_empty(), clear);
-        assert_eq!(carved.public.is_some(), clear && payload.as_json().is_some());
-        assert!(clear || carved.parts[0].body == Body::Whole);
+        let pieces = policy(&rule(&more)).cut(&facts, payload, None).unwrap();
+        assert_eq!(pieces.clear, clear, "{more} {payload:?}");
+        assert_eq!(pieces.parts.is_empty(), clear);
+        assert_eq!(pieces.public.is_some(), clear && payload.as_json().is_some());
+        assert!(clear || pieces.parts[0].body == Body::Whole);
     }
     for payload in [&bytes, &list, &scalar] {
-        let refused = policy(&rule(other)).carve(&facts, payload, None).unwrap_err();
+        let refused = policy(&rule(other)).cut(&facts, payload, None).unwrap_err();
         assert_eq!(refused, PolicyRefusal::NotAnObject);
     }
 }
@@ -204,31 +204,31 @@ fn metadata_is_sealed_but_for_what_follows_a_request() {
     let policy = policy(&format!("public_metadata = ['/tenant']\n{toml}"));
     let (name, event_type) = (stream("s-1"), EventType::new("X").unwrap());
     let facts = EventFacts { stream: &name, event_type: &event_type, subject: None };
-    let carve = |metadata: &str| {
+    let cut = |metadata: &str| {
         let metadata = Json::parse(metadata).unwrap();
-        policy.carve(&facts, &Json::parse("{}").unwrap().into(), Some(&metadata))
+        policy.cut(&facts, &Json::parse("{}").unwrap().into(), Some(&metadata))
     };
-    let carved =
-        carve(r#"{"ip":"::1","$correlationId":"c","causation_id":{"no":1},"tenant":{"t":1}}"#)
+    let pieces =
+        cut(r#"{"ip":"::1","$correlationId":"c","causation_id":{"no":1},"tenant":{"t":1}}"#)
             .unwrap();
     assert_eq!(
-        carved.public_metadata.unwrap().as_str(),
+        pieces.public_metadata.unwrap().as_str(),
         r#"{"$correlationId":"c","tenant":{"t":1}}"#
     );
-    assert!(carved.clear);
-    let [part] = &carved.parts[..] else { panic!() };
+    assert!(pieces.clear);
+    let [part] = &pieces.parts[..] else { panic!() };
     assert_eq!((part.subject.as_str(), &part.body), ("s-1", &Body::Nothing));
     assert!(part.fields.is_empty());
     assert_eq!(
         part.metadata.as_ref().unwrap().as_str(),
         r#"0 0 10 "ip":"::1"0 2 23 "causation_id":{"no":1}"#
     );
-    assert!(carve(r#"{"traceparent":"00-1"}"#).unwrap().parts.is_empty());
-    assert!(carve("{}").unwrap().parts.is_empty());
-    assert!(carve(r#"{"ip":1}"#).unwrap().public_metadata.is_none());
-    assert_eq!(carve("[]").unwrap_err(), PolicyRefusal::MetadataNotAnObject);
+    assert!(cut(r#"{"traceparent":"00-1"}"#).unwrap().parts.is_empty());
+    assert!(cut("{}").unwrap().parts.is_empty());
+    assert!(cut(r#"{"ip":1}"#).unwrap().public_metadata.is_none());
+    assert_eq!(cut("[]").unwrap_err(), PolicyRefusal::MetadataNotAnObject);
     for reserved in [r#"{"$sealed":1}"#, r#"{"\u0024oubliette":1}"#] {
-        assert!(matches!(carve(reserved), Err(PolicyRefusal::Reserved { .. })));
+        assert!(matches!(cut(reserved), Err(PolicyRefusal::Reserved { .. })));
     }
 }
 
@@ -237,14 +237,14 @@ fn the_fillings_have_their_written_form() {
     let data =
         "{ \"b/~c\" :[1.0, 1e400],\n \"id\": 7 , \"ä\":\"\\u00e4\", \"o\": {\"p\": [ 2 ,3] }}";
     let rule = rule("public = ['/id', '/o/p/0']");
-    let carved = carve(&rule, "s-1", "X", data).unwrap();
+    let pieces = cut(&rule, "s-1", "X", data).unwrap();
     assert_eq!(
-        carved.public.as_ref().unwrap().as_str(),
+        pieces.public.as_ref().unwrap().as_str(),
         "{\n \"id\": 7 , \"o\": {\"p\": [ 2 ,null] }}"
     );
-    let Body::Fields(text) = &carved.parts[0].body else { panic!() };
+    let Body::Fields(text) = &pieces.parts[0].body else { panic!() };
     assert_eq!(text.as_str(), "0 0 21  \"b/~c\" :[1.0, 1e400]0 2 14  \"ä\":\"\\u00e4\"4 1 1 /o/p3");
-    assert_eq!(rebuild(&carved, |_| true), data);
+    assert_eq!(rebuild(&pieces, |_| true), data);
 }
 
 /// Signatures of webhooks are made over bytes.
@@ -261,9 +261,9 @@ fn white_space_comes_back_as_it_was() {
         "{\"a\":{ },\"b\":[ ] ,\"c\":[ ]}",
         "{ \"c\" : [ 7 , { \"n\" : 2.50 } , [ ] ] }",
     ] {
-        let carved = carve(&rule, "s-1", "X", data).unwrap();
-        if carved.parts.iter().all(|part| part.body != Body::Whole) {
-            assert_eq!(rebuild(&carved, |_| true), data);
+        let pieces = cut(&rule, "s-1", "X", data).unwrap();
+        if pieces.parts.iter().all(|part| part.body != Body::Whole) {
+            assert_eq!(rebuild(&pieces, |_| true), data);
         }
     }
 }
@@ -272,15 +272,15 @@ fn white_space_comes_back_as_it_was() {
 fn the_deepest_payload_can_be_cut_and_put_together() {
     let depth = crate::event::MAX_DEPTH - 1;
     let data = format!(r#"{{"id":1,"deep":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
-    let carved = carve(&rule("public = ['/id']"), "s-1", "X", &data).unwrap();
-    assert_eq!(rebuild(&carved, |_| true), data);
+    let pieces = cut(&rule("public = ['/id']"), "s-1", "X", &data).unwrap();
+    assert_eq!(rebuild(&pieces, |_| true), data);
 }
 
 #[test]
 fn debug_output_holds_no_content() {
     let rule = rule("public = ['/id']");
-    let carved = carve(&rule, "s-1", "X", r#"{"id":"shown","name":"Ringelnatz"}"#).unwrap();
-    let text = format!("{carved:?}");
+    let pieces = cut(&rule, "s-1", "X", r#"{"id":"shown","name":"Ringelnatz"}"#).unwrap();
+    let text = format!("{pieces:?}");
     assert!(!text.contains("Ringelnatz") && !text.contains("shown"), "{text}");
 }
 
@@ -296,9 +296,9 @@ fn the_github_example_finds_the_sender() {
         let (name, event_type) = (stream(name), EventType::new("issues.opened").unwrap());
         let given = subject(expected);
         let facts = EventFacts { stream: &name, event_type: &event_type, subject: Some(&given) };
-        let carved = github.carve(&facts, &Json::parse(data).unwrap().into(), None).unwrap();
-        assert_eq!(carved.subject, given);
-        assert_eq!(carved.parts[0].body, Body::Whole);
+        let pieces = github.cut(&facts, &Json::parse(data).unwrap().into(), None).unwrap();
+        assert_eq!(pieces.subject, given);
+        assert_eq!(pieces.parts[0].body, Body::Whole);
     }
 }
 
@@ -308,13 +308,13 @@ fn ids_and_trace_headers_that_look_personal_are_refused() {
     let policy = Policy::sealed_by_default();
     let (name, event_type) = (stream("s-1"), EventType::new("X").unwrap());
     let facts = EventFacts { stream: &name, event_type: &event_type, subject: None };
-    let carve = |member: &str, value: &str| {
+    let cut = |member: &str, value: &str| {
         let metadata = Json::parse(&format!("{{{member:?}:{value:?}}}")).unwrap();
-        policy.carve(&facts, &Json::parse("{}").unwrap().into(), Some(&metadata))
+        policy.cut(&facts, &Json::parse("{}").unwrap().into(), Some(&metadata))
     };
     for member in ["correlationId", "$causationId", "causation_id", "traceparent", "tracestate"] {
         for value in ["anna@example.org", "for anna@example.org", "+49 170 1234567"] {
-            let refused = carve(member, value).map(|_| ());
+            let refused = cut(member, value).map(|_| ());
             assert!(
                 matches!(refused, Err(PolicyRefusal::LooksPersonal { .. })),
                 "{member}: {value}"
@@ -327,8 +327,8 @@ fn ids_and_trace_headers_that_look_personal_are_refused() {
         "00000000000000004111111111111111",
         "00-00000000000000004111111111111111-4111111111111111-01",
     ] {
-        assert!(carve("traceparent", value).is_ok(), "{value}");
+        assert!(cut("traceparent", value).is_ok(), "{value}");
     }
     // What is sealed is nobody's concern.
-    assert!(carve("by", "anna@example.org").is_ok());
+    assert!(cut("by", "anna@example.org").is_ok());
 }

@@ -1,9 +1,9 @@
-//! Notes: what the vault and the rooms above it keep in the tree, sealed and removable for good.
+//! Memos: what the vault and the rooms above it keep in the tree, sealed and removable for good.
 //!
-//! A note is at `3 ‖ kind ‖ id ‖ part` (see [`super::places`]). Its first byte is its version: 1, of every
+//! A memo is at `3 ‖ kind ‖ id ‖ part` (see [`super::places`]). Its first byte is its version: 1, of every
 //! kind so far. The table says what follows. All numbers are big-endian; JSON is UTF-8.
 //!
-//! | kind | id | note |
+//! | kind | id | memo |
 //! | --- | --- | --- |
 //! | 1 journal | of the erasure | JSON: `erasure`, `reason`, `plan`, `secret` (32 bytes as base64url), `attempt`, `earlier`, and `taken` where there is any (`src/erasure/journal.rs`; the plan: `src/erasure/plan.rs`) |
 //! | 2 erasure | of the erasure | JSON: its record, without names (`src/erasure/journal.rs`). Announcements and lists of erasures have a copy of it |
@@ -11,31 +11,31 @@
 //! | 4 witness | zeros | JSON: `at` (`revision`, `event`, and its `digest`), `tips`, a list of announcements, each by its `event`, its `digest` and, where it was `seen`, the revision: how far announcements are known (`src/erasure/witness/mark.rs`) |
 //! | 4 witness | 15 zeros, 1 | JSON: `gaps`, a list of announcements that are missing, each by its `event`, when it was `found`, and, where somebody `accepted` it, `by` whom and `at` what time (`src/erasure/witness/gap.rs`) |
 //! | 5 signing keys | zeros | JSON: the history (see [`super::super::signing`]) |
-//! | 6 signing secret | of the signing key | 32 bytes. There is one such note, and no backup has it |
+//! | 6 signing secret | of the signing key | 32 bytes. There is one such memo, and no backup has it |
 //! | 7 policy | zeros | the text of the adopted policy, UTF-8 |
 //! | 8 era | 4 zeros, its order among the vault's eras(8), its name(4) | 32 bytes: its secret (see [`super::eras`]) |
 //! | 9 claim | of the event | `H(dependent)`(16), since when(8) in microseconds (see [`super::super::commit::unsettled`]) |
 //! | 10 owners | zeros | 8 bytes: the digest of the owner rules under which the whole store was read. No backup has it |
 //! | 11 believed | of an event | JSON: `believed` and `passed`, lists of announcements in it, each by its `event`, its `signer` and the `digest` of what is signed: what the operator said of them (`src/erasure/witness/doubt.rs`) |
 //!
-//! In notes of kind 4, the `digest` in `at` is SHA-256 over the type of the event, and its data in canonical form or its
-//! bytes, each with its length(4) before it. Every other `digest` in notes of the kinds 4 and 11 is SHA-256 over what the
+//! In memos of kind 4, the `digest` in `at` is SHA-256 over the type of the event, and its data in canonical form or its
+//! bytes, each with its length(4) before it. Every other `digest` in memos of the kinds 4 and 11 is SHA-256 over what the
 //! announcement's signature is over.
 //!
-//! **One rule for all notes.** A program reads a note only if it knows the note's version, and would itself
-//! write the note with these very bytes.
+//! **One rule for all memos.** A program reads a memo only if it knows the memo's version, and would itself
+//! write the memo with these very bytes.
 //!
 //! - A higher version is [`VaultError::NewerFormat`]. No member of it is looked at.
 //! - A member that is unknown, missing or there twice, and JSON in any other spelling, is
-//!   [`VaultError::Damaged`], or an error of the room that reads the note. Each type says of which members
+//!   [`VaultError::Damaged`], or an error of the room that reads the memo. Each type says of which members
 //!   that holds that they are left out where there is nothing to say (`skip_serializing_if`). All others are
 //!   always there, also as `null`, `false`, 0 or an empty list.
-//! - A kind of note that the program does not know keeps the vault closed, and its backup from being
+//! - A kind of memo that the program does not know keeps the vault closed, and its backup from being
 //!   restored: [`VaultError::UnknownKind`].
 //!
-//! So a later program that has more to say writes the next version of that note, which an older one
+//! So a later program that has more to say writes the next version of that memo, which an older one
 //! refuses when it comes to it. What an older one must not even come near (a hold, say) is a kind of its own.
-//! There is one exception: a damaged note of kind 4 and id 0 is as good as none. Then all announcements
+//! There is one exception: a damaged memo of kind 4 and id 0 is as good as none. Then all announcements
 //! are compared, and only the newest are not missed, where they are missing.
 
 use std::io;
@@ -45,29 +45,29 @@ use zeroize::Zeroizing;
 
 use super::{disk::Disk, places, wire::Reader};
 use crate::vault::{
-    NoteKind, Vault, VaultError,
+    MemoKind, Vault, VaultError,
     commit::committer::{Committer, Job},
     tree::{Change, Erasure, MAX_PLACE_BYTES, Value},
 };
 
-/// The version of every kind of note.
+/// The version of every kind of memo.
 const VERSION: u8 = 1;
 
-impl NoteKind {
-    /// What a note of this kind is, for messages.
+impl MemoKind {
+    /// What a memo of this kind is, for messages.
     fn what(self) -> &'static str {
         match self {
             Self::Journal => "the journal of an erasure",
             Self::Erasure => "the record of an erasure",
             Self::Backup => "an entry of the catalogue of backups",
-            Self::Witness => "the note on announced erasures",
+            Self::Witness => "the memo on announced erasures",
             Self::SigningKeys => "the history of the signing keys",
             Self::SigningSecret => "the secret of a signing key",
-            Self::Policy => "the note of the adopted policy",
+            Self::Policy => "the memo of the adopted policy",
             Self::Era => "the secret of an era",
-            Self::Claim => "the note of an owner claim",
-            Self::Owners => "the note on owner rules",
-            Self::Believed => "the note on announcements in doubt",
+            Self::Claim => "the memo of an owner claim",
+            Self::Owners => "the memo on owner rules",
+            Self::Believed => "the memo on announcements in doubt",
         }
     }
 
@@ -76,7 +76,7 @@ impl NoteKind {
 
     /// The kind with this number.
     fn of(number: u8) -> Option<Self> {
-        use NoteKind::*;
+        use MemoKind::*;
         let kinds = [
             Journal,
             Erasure,
@@ -94,40 +94,40 @@ impl NoteKind {
     }
 }
 
-/// A note as it is stored.
+/// A memo as it is stored.
 pub(in crate::vault) fn stored(content: &[u8]) -> Value {
-    let mut note = Zeroizing::new(Vec::with_capacity(1 + content.len()));
-    note.push(VERSION);
-    note.extend_from_slice(content);
-    note
+    let mut memo = Zeroizing::new(Vec::with_capacity(1 + content.len()));
+    memo.push(VERSION);
+    memo.extend_from_slice(content);
+    memo
 }
 
-/// What a stored note says.
-pub(in crate::vault) fn content(kind: NoteKind, stored: &[u8]) -> Result<&[u8], VaultError> {
-    let mut note = Reader::new(kind.what(), stored);
-    note.version(VERSION)?;
-    Ok(note.rest())
+/// What a stored memo says.
+pub(in crate::vault) fn content(kind: MemoKind, stored: &[u8]) -> Result<&[u8], VaultError> {
+    let mut memo = Reader::new(kind.what(), stored);
+    memo.version(VERSION)?;
+    Ok(memo.rest())
 }
 
-/// The content of a note that is JSON.
-pub(crate) fn to_json(note: &impl Serialize) -> Result<Value, VaultError> {
-    let text = serde_json::to_vec(note).map_err(|error| VaultError::Storage(Box::new(error)))?;
+/// The content of a memo that is JSON.
+pub(crate) fn to_json(memo: &impl Serialize) -> Result<Value, VaultError> {
+    let text = serde_json::to_vec(memo).map_err(|error| VaultError::Storage(Box::new(error)))?;
     Ok(Zeroizing::new(text))
 }
 
-/// What the content of a note says that is JSON, if [`to_json`] makes the same bytes of it.
+/// What the content of a memo says that is JSON, if [`to_json`] makes the same bytes of it.
 ///
 /// That one comparison finds every member that is unknown, missing or there twice, at whatever depth.
 /// Attributes of each type would not: serde takes an absent `Option` for none.
 pub(crate) fn from_json<T: Serialize + DeserializeOwned>(
-    kind: NoteKind,
+    kind: MemoKind,
     content: &[u8],
 ) -> Result<T, VaultError> {
     let odd = || VaultError::Damaged(format!("{} does not have its form", kind.what()));
-    let note: T = serde_json::from_slice(content).map_err(|_| odd())?;
+    let memo: T = serde_json::from_slice(content).map_err(|_| odd())?;
     let mut rest = Same(content);
-    match serde_json::to_writer(&mut rest, &note) {
-        Ok(()) if rest.0.is_empty() => Ok(note),
+    match serde_json::to_writer(&mut rest, &memo) {
+        Ok(()) if rest.0.is_empty() => Ok(memo),
         _ => Err(odd()),
     }
 }
@@ -147,35 +147,35 @@ impl io::Write for Same<'_> {
     }
 }
 
-/// An error where a value is of a kind, or a note of a version, that this program does not know. The
+/// An error where a value is of a kind, or a memo of a version, that this program does not know. The
 /// value is what one place holds.
 pub(in crate::vault) fn refuse_newer(place: &[u8], value: &[u8]) -> Result<(), VaultError> {
     let unknown = || VaultError::UnknownKind(places::unknown(place));
     if places::kind_of(place) == places::Kind::Odd {
         return Err(unknown());
     }
-    let Some(number) = places::note_number(place) else { return Ok(()) };
-    let kind = NoteKind::of(number).ok_or_else(unknown)?;
+    let Some(number) = places::memo_number(place) else { return Ok(()) };
+    let kind = MemoKind::of(number).ok_or_else(unknown)?;
     if !places::is_first_part(place) {
         return Ok(());
     }
     // Before the version there is the length of the whole.
-    let mut note = Reader::new(kind.what(), value);
-    note.bytes(4)?;
-    note.version(VERSION)
+    let mut memo = Reader::new(kind.what(), value);
+    memo.bytes(4)?;
+    memo.version(VERSION)
 }
 
-/// An error where a vault holds a kind of note that this program does not know, or anything after all notes.
+/// An error where a vault holds a kind of memo that this program does not know, or anything after all memos.
 /// Whatever lies beneath a damaged page is not seen.
 pub(in crate::vault) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultError> {
-    let from = places::after_notes(NoteKind::LAST);
+    let from = places::after_memos(MemoKind::LAST);
     match disk.tree().range(&from, &[u8::MAX; MAX_PLACE_BYTES], 1) {
         Ok(found) => match found.first() {
             Some((place, _)) => Err(VaultError::UnknownKind(places::unknown(place))),
             None => Ok(()),
         },
         Err(error @ VaultError::Damaged(_)) => {
-            tracing::warn!(%error, "whether the vault is a newer program's cannot be seen");
+            tracing::warn!(error = %crate::words::chain(&error), "whether the vault is a newer program's cannot be seen");
             Ok(())
         }
         Err(error) => Err(error),
@@ -185,14 +185,14 @@ pub(in crate::vault) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultErr
 /// What a vault writes that was put back, or may have been: whom the events in the store name as owners, it does not
 /// know any more. Nothing, where that lies beneath a damaged page.
 pub(in crate::vault) fn without_looked(disk: &Disk) -> Result<Vec<Change>, VaultError> {
-    let found = disk.walk(places::notes(NoteKind::Owners));
+    let found = disk.walk(places::memos(MemoKind::Owners));
     match found.map(|found| Ok((found?.0, None))).collect() {
         Err(VaultError::Damaged(_)) => Ok(Vec::new()),
         changes => changes,
     }
 }
 
-/// The id of the one note of the kind *policy*.
+/// The id of the one memo of the kind *policy*.
 const ADOPTED: [u8; 16] = [0; 16];
 
 impl Vault {
@@ -201,7 +201,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::NewerFormat`] if a newer program wrote it; storage errors.
     pub fn adopted_policy(&self) -> Result<String, VaultError> {
-        let text = self.note(NoteKind::Policy, ADOPTED)?.map(|note| note.to_vec());
+        let text = self.memo(MemoKind::Policy, ADOPTED)?.map(|memo| memo.to_vec());
         String::from_utf8(text.unwrap_or_default())
             .map_err(|_| VaultError::Damaged("the adopted policy is not UTF-8".into()))
     }
@@ -212,121 +212,121 @@ impl Vault {
     /// # Errors
     /// Storage errors.
     pub async fn adopt_policy(&self, text: &str) -> Result<(), VaultError> {
-        // No note is as good as an empty one.
+        // No memo is as good as an empty one.
         if self.adopted_policy()? != text {
-            self.put_note(NoteKind::Policy, ADOPTED, text.as_bytes()).await?;
+            self.put_memo(MemoKind::Policy, ADOPTED, text.as_bytes()).await?;
         }
         Ok(())
     }
 
-    /// Writes a note durably, in the place of one of that kind and id.
+    /// Writes a memo durably, in the place of one of that kind and id.
     ///
-    /// Only the room that a kind belongs to knows what its notes mean, and believes what it finds: a note
+    /// Only the room that a kind belongs to knows what its memos mean, and believes what it finds: a memo
     /// that you write for it can keep the vault from opening, or an erasure from being carried out.
     ///
     /// # Errors
     /// Storage errors.
-    pub(crate) async fn put_note(
+    pub(crate) async fn put_memo(
         &self,
-        kind: NoteKind,
+        kind: MemoKind,
         id: [u8; 16],
-        note: &[u8],
+        memo: &[u8],
     ) -> Result<(), VaultError> {
-        let note = stored(note);
-        self.ask(|reply| Job::PutNote(kind, id, note, reply)).await
+        let memo = stored(memo);
+        self.ask(|reply| Job::PutMemo(kind, id, memo, reply)).await
     }
 
-    /// Removes a note physically.
+    /// Removes a memo physically.
     ///
     /// # Errors
     /// Storage errors.
-    pub(crate) async fn remove_note(&self, kind: NoteKind, id: [u8; 16]) -> Result<(), VaultError> {
-        self.ask(|reply| Job::RemoveNote(kind, id, reply)).await
+    pub(crate) async fn remove_memo(&self, kind: MemoKind, id: [u8; 16]) -> Result<(), VaultError> {
+        self.ask(|reply| Job::RemoveMemo(kind, id, reply)).await
     }
 
-    /// One note.
+    /// One memo.
     ///
     /// # Errors
     /// [`VaultError::NewerFormat`] if a newer program wrote it; storage errors.
-    pub(crate) fn note(
+    pub(crate) fn memo(
         &self,
-        kind: NoteKind,
+        kind: MemoKind,
         id: [u8; 16],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let note = self.core().disk.whole(&places::note(kind, &id))?;
-        note.map(|note| Ok(Zeroizing::new(content(kind, &note)?.to_vec()))).transpose()
+        let memo = self.shared().disk.whole(&places::memo(kind, &id))?;
+        memo.map(|memo| Ok(Zeroizing::new(content(kind, &memo)?.to_vec()))).transpose()
     }
 
-    /// All notes of a kind.
+    /// All memos of a kind.
     ///
     /// # Errors
-    /// As of [`Vault::note`].
+    /// As of [`Vault::memo`].
     #[allow(clippy::type_complexity)]
-    pub(crate) fn notes(
+    pub(crate) fn memos(
         &self,
-        kind: NoteKind,
+        kind: MemoKind,
     ) -> Result<Vec<([u8; 16], Zeroizing<Vec<u8>>)>, VaultError> {
-        let odd = || VaultError::Damaged("a note stands at an odd place".into());
-        let notes = self.core().disk.wholes(places::notes(kind))?;
-        let notes = notes.into_iter().map(|(stem, note)| {
-            let content = Zeroizing::new(content(kind, &note)?.to_vec());
-            Ok((places::note_id(&stem).ok_or_else(odd)?, content))
+        let odd = || VaultError::Damaged("a memo stands at an odd place".into());
+        let memos = self.shared().disk.wholes(places::memos(kind))?;
+        let memos = memos.into_iter().map(|(stem, memo)| {
+            let content = Zeroizing::new(content(kind, &memo)?.to_vec());
+            Ok((places::memo_id(&stem).ok_or_else(odd)?, content))
         });
-        notes.collect()
+        memos.collect()
     }
 }
 
 #[cfg(test)]
 impl Vault {
-    /// Writes a note of the version after the one that this program knows.
-    pub(crate) async fn put_newer_note(
+    /// Writes a memo of the version after the one that this program knows.
+    pub(crate) async fn put_newer_memo(
         &self,
-        kind: NoteKind,
+        kind: MemoKind,
         id: [u8; 16],
-        note: &[u8],
+        memo: &[u8],
     ) -> Result<(), VaultError> {
-        let mut note = stored(note);
-        note[0] = VERSION + 1;
-        self.ask(|reply| Job::PutNote(kind, id, note, reply)).await
+        let mut memo = stored(memo);
+        memo[0] = VERSION + 1;
+        self.ask(|reply| Job::PutMemo(kind, id, memo, reply)).await
     }
 }
 
 impl Committer {
-    /// Plans a note, as it is to be stored.
-    pub(in crate::vault) fn put_note(
+    /// Plans a memo, as it is to be stored.
+    pub(in crate::vault) fn put_memo(
         &mut self,
-        kind: NoteKind,
+        kind: MemoKind,
         id: [u8; 16],
-        note: &[u8],
+        memo: &[u8],
     ) -> Result<(), VaultError> {
-        self.core.disk.check()?;
-        let stem = places::note(kind, &id);
-        // Notes still to be written may be of the same id.
+        self.shared.disk.check()?;
+        let stem = places::memo(kind, &id);
+        // Memos still to be written may be of the same id.
         if self.changes.range(stem.clone()..places::beginning_with(&stem).end).next().is_some() {
             self.commit()?;
         }
-        let changes = self.core.disk.set_whole(&stem, note)?;
+        let changes = self.shared.disk.set_whole(&stem, memo)?;
         self.changes.extend(changes);
         Ok(())
     }
 
-    pub(in crate::vault) fn remove_note(
+    pub(in crate::vault) fn remove_memo(
         &mut self,
-        kind: NoteKind,
+        kind: MemoKind,
         id: [u8; 16],
     ) -> Result<(), VaultError> {
         self.commit()?;
-        let range = places::beginning_with(&places::note(kind, &id));
-        if self.core.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
+        let range = places::beginning_with(&places::memo(kind, &id));
+        if self.shared.disk.tree().range(&range.start, &range.end, 1)?.is_empty() {
             return Ok(());
         }
         let mut erasure = Erasure::default();
-        if kind == NoteKind::Journal {
+        if kind == MemoKind::Journal {
             // A journal that a crash took away before it counted left its bytes under the keys of
             // these pages, and names who was then forgotten by another. So wherever a journal may
             // have stood gets fresh keys.
-            let all = places::notes(kind);
-            for found in self.core.disk.walk(all.clone()) {
+            let all = places::memos(kind);
+            for found in self.shared.disk.walk(all.clone()) {
                 let (place, value) = found?;
                 if !range.contains(&place) {
                     erasure.changes.push((place, Some(value)));
@@ -336,7 +336,7 @@ impl Committer {
         } else {
             erasure.remove_ranges.push((range.start, range.end));
         }
-        self.core.disk.erase(erasure)
+        self.shared.disk.erase(erasure)
     }
 }
 
@@ -372,10 +372,10 @@ pub(crate) mod tests {
         found
     }
 
-    /// Checks the rule for a note that is JSON: it is read as it was written, and nothing else is read for
+    /// Checks the rule for a memo that is JSON: it is read as it was written, and nothing else is read for
     /// it. `read` writes again what it read. Members that may be absent, where they say nothing, are named.
     pub(crate) fn is_strict(
-        kind: NoteKind,
+        kind: MemoKind,
         text: &[u8],
         may_be_absent: &[&str],
         read: impl Fn(&[u8]) -> Option<Value>,
@@ -403,7 +403,7 @@ pub(crate) mod tests {
                 None => assert!(!may_be_absent.contains(&&*name), "{}", told(&less)),
             }
         }
-        // Whatever is read of other bytes is another note, and would be written so.
+        // Whatever is read of other bytes is another memo, and would be written so.
         let stride = 1 + text.len() / 1000;
         let flipped = (0..text.len() * 8).step_by(stride).map(|bit| {
             let mut changed = text.to_vec();
@@ -423,12 +423,12 @@ pub(crate) mod tests {
         has_a_version(kind, text);
     }
 
-    /// A note of a later version is refused by that name, one of none is damaged.
-    pub(crate) fn has_a_version(kind: NoteKind, of: &[u8]) {
-        let note = stored(of);
-        assert_eq!(content(kind, &note).unwrap(), of);
+    /// A memo of a later version is refused by that name, one of none is damaged.
+    pub(crate) fn has_a_version(kind: MemoKind, of: &[u8]) {
+        let memo = stored(of);
+        assert_eq!(content(kind, &memo).unwrap(), of);
         for version in (0..=255).filter(|version| *version != VERSION) {
-            let mut changed = note.clone();
+            let mut changed = memo.clone();
             changed[0] = version;
             match content(kind, &changed) {
                 Err(error @ VaultError::NewerFormat { found, known: 1, .. }) if version > 1 => {
@@ -445,13 +445,13 @@ pub(crate) mod tests {
     #[test]
     fn every_kind_of_note_has_a_version() {
         for number in 0..=u8::MAX {
-            let Some(kind) = NoteKind::of(number) else { continue };
+            let Some(kind) = MemoKind::of(number) else { continue };
             assert_eq!(kind as u8, number);
             has_a_version(kind, b"text");
         }
-        let known = (0..=u8::MAX).filter_map(NoteKind::of).count();
+        let known = (0..=u8::MAX).filter_map(MemoKind::of).count();
         assert_eq!(
-            (known, NoteKind::of(0), NoteKind::of(NoteKind::LAST as u8 + 1)),
+            (known, MemoKind::of(0), MemoKind::of(MemoKind::LAST as u8 + 1)),
             (11, None, None)
         );
     }

@@ -8,7 +8,12 @@ use super::Json;
 
 /// What is signed, or bound: what for, where it is said, and the canonical form of the document without
 /// some of its members.
-pub(super) fn spoken(label: &[u8], place: &[&[u8]], said: &Json, left_out: &[&str]) -> Vec<u8> {
+pub(super) fn signed_bytes(
+    label: &[u8],
+    place: &[&[u8]],
+    said: &Json,
+    left_out: &[&str],
+) -> Vec<u8> {
     let text = without(said, left_out);
     framed(&[&[label], place, &[text.as_bytes()]].concat())
 }

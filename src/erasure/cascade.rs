@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::{
     event::{Generation, Subject},
-    vault::{Owner, Standing, Vault, VaultError},
+    vault::{Owner, SubjectState, Vault, VaultError},
 };
 
 /// A span of generations, both ends inclusive.
@@ -23,7 +23,7 @@ pub(super) type Span = (Generation, Generation);
 
 /// Someone whose keys die.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Doom {
+pub(super) struct Fall {
     /// How many owner edges from the one who asked.
     pub(super) depth: u32,
     /// The owner through whom they fall.
@@ -46,8 +46,8 @@ pub(super) struct Stays {
 
 /// What becomes of whom.
 #[derive(Debug, Default)]
-pub(super) struct Fates {
-    pub(super) doomed: Vec<(Subject, Doom)>,
+pub(super) struct Cascade {
+    pub(super) losses: Vec<(Subject, Fall)>,
     pub(super) stays: Vec<Stays>,
 }
 
@@ -56,7 +56,7 @@ pub(super) trait Edges {
     /// Who ever named this subject as an owner.
     fn dependents(&self, owner: &Subject) -> Result<Vec<Subject>, VaultError>;
     /// Returns the state of a subject.
-    fn standing(&self, subject: &Subject) -> Result<Standing, VaultError>;
+    fn subject_state(&self, subject: &Subject) -> Result<SubjectState, VaultError>;
     /// The generations of a subject's living keys.
     fn living(&self, subject: &Subject) -> Result<Vec<Generation>, VaultError>;
 }
@@ -66,8 +66,8 @@ impl Edges for Vault {
         self.dependents(owner)
     }
 
-    fn standing(&self, subject: &Subject) -> Result<Standing, VaultError> {
-        self.standing(subject)
+    fn subject_state(&self, subject: &Subject) -> Result<SubjectState, VaultError> {
+        self.subject_state(subject)
     }
 
     fn living(&self, subject: &Subject) -> Result<Vec<Generation>, VaultError> {
@@ -75,7 +75,7 @@ impl Edges for Vault {
     }
 }
 
-impl Fates {
+impl Cascade {
     /// What forgetting `asked` brings about. Nobody falls by a claim that nobody settled, and what
     /// somebody may own by one does not fall with the others: it is said not to be reached.
     pub(super) fn of(edges: &impl Edges, asked: &Subject) -> Result<Self, VaultError> {
@@ -87,7 +87,7 @@ impl Fates {
 }
 
 /// A time with the same owners.
-struct Epoch {
+struct Tenure {
     span: Span,
     any: bool,
     /// Those who count, but for such as were forgotten earlier and are no longer named.
@@ -100,7 +100,7 @@ struct Epoch {
     matters: bool,
 }
 
-impl Epoch {
+impl Tenure {
     fn dies(&self) -> bool {
         if self.any { self.falling > 0 } else { self.all > 0 && self.falling == self.all }
     }
@@ -108,7 +108,7 @@ impl Epoch {
 
 struct Node {
     who: Subject,
-    epochs: Vec<Epoch>,
+    tenures: Vec<Tenure>,
     /// Whether it has keys of a time before its first owners.
     older_keys: bool,
     closed: bool,
@@ -116,16 +116,16 @@ struct Node {
     /// Whether all of it falls, as far as is known.
     falls: bool,
     dependents: Vec<usize>,
-    /// The epochs (of which node, which of its) that this one owns.
+    /// The tenures (of which node, which of its) that this one owns.
     owns: Vec<(usize, usize)>,
 }
 
 impl Node {
-    /// Whether nothing of it outlives the epochs that die.
+    /// Whether nothing of it outlives the tenures that die.
     fn leaves_nothing(&self) -> bool {
         !self.older_keys
-            && !self.epochs.is_empty()
-            && self.epochs.iter().all(|epoch| !epoch.matters || epoch.dies())
+            && !self.tenures.is_empty()
+            && self.tenures.iter().all(|tenure| !tenure.matters || tenure.dies())
     }
 }
 
@@ -134,7 +134,7 @@ struct Graph(Vec<Node>);
 
 impl Graph {
     fn reach(edges: &impl Edges, asked: &Subject) -> Result<Self, VaultError> {
-        let mut nodes = vec![node(edges, asked.clone(), edges.standing(asked)?)?];
+        let mut nodes = vec![node(edges, asked.clone(), edges.subject_state(asked)?)?];
         // `None`: nothing of them is left.
         let mut known: HashMap<Subject, Option<usize>> = HashMap::from([(asked.clone(), Some(0))]);
         let mut next = 0;
@@ -145,8 +145,8 @@ impl Graph {
                 let at = match known.get(&dependent) {
                     Some(at) => *at,
                     None => {
-                        let standing = edges.standing(&dependent)?;
-                        let node = node(edges, dependent.clone(), standing)?;
+                        let state = edges.subject_state(&dependent)?;
+                        let node = node(edges, dependent.clone(), state)?;
                         // One who changed hands may be closed on behalf of the newer owner while
                         // keys of the older one's time still live.
                         let gone = node.closed && node.keys == 0;
@@ -164,11 +164,11 @@ impl Graph {
         }
         let mut owns: Vec<Vec<(usize, usize)>> = vec![Vec::new(); nodes.len()];
         for (at, node) in nodes.iter_mut().enumerate() {
-            for (number, epoch) in node.epochs.iter_mut().enumerate() {
-                for owner in &epoch.owners {
+            for (number, tenure) in node.tenures.iter_mut().enumerate() {
+                for owner in &tenure.owners {
                     if let Some(Some(owner)) = known.get(owner) {
                         owns[*owner].push((at, number));
-                        epoch.falling += 1;
+                        tenure.falling += 1;
                     }
                 }
             }
@@ -190,11 +190,11 @@ impl Graph {
         kept.retain(|at| std::mem::take(&mut self.0[*at].falls));
         while let Some(at) = kept.pop() {
             for i in 0..self.0[at].owns.len() {
-                let (dependent, epoch) = self.0[at].owns[i];
+                let (dependent, tenure) = self.0[at].owns[i];
                 let node = &mut self.0[dependent];
-                let epoch = &mut node.epochs[epoch];
-                epoch.falling -= 1;
-                if node.falls && dependent != 0 && epoch.matters && !epoch.dies() {
+                let tenure = &mut node.tenures[tenure];
+                tenure.falling -= 1;
+                if node.falls && dependent != 0 && tenure.matters && !tenure.dies() {
                     node.falls = false;
                     kept.push(dependent);
                 }
@@ -210,9 +210,9 @@ impl Graph {
             let mut queue = VecDeque::from([0]);
             while let Some(owner) = queue.pop_front() {
                 let depth = led_to.get(&owner).map_or(0, |(depth, _)| depth + 1);
-                for &(dependent, epoch) in &self.0[owner].owns {
+                for &(dependent, tenure) in &self.0[owner].owns {
                     let node = &self.0[dependent];
-                    if !node.epochs[epoch].dies() || led_to.contains_key(&dependent) {
+                    if !node.tenures[tenure].dies() || led_to.contains_key(&dependent) {
                         continue;
                     }
                     led_to.insert(dependent, (depth, Some(owner)));
@@ -258,20 +258,20 @@ impl Graph {
         below
     }
 
-    fn fates(self, led_to: &HashMap<usize, (u32, Option<usize>)>) -> Fates {
+    fn fates(self, led_to: &HashMap<usize, (u32, Option<usize>)>) -> Cascade {
         let nodes = &self.0;
-        let mut fates = Fates::default();
+        let mut fates = Cascade::default();
         let mut in_part = self.below_parts(led_to);
         let mut stays: HashSet<usize> = in_part.keys().copied().collect();
         for (at, node) in nodes.iter().enumerate() {
             if let Some((depth, through)) = led_to.get(&at) {
-                let dead = node.epochs.iter().filter(|epoch| epoch.dies());
-                let doom = Doom {
+                let dead = node.tenures.iter().filter(|tenure| tenure.dies());
+                let cascade = Fall {
                     depth: *depth,
                     through: through.map(|owner| nodes[owner].who.clone()),
-                    spans: (!node.falls).then(|| dead.map(|epoch| epoch.span).collect()),
+                    spans: (!node.falls).then(|| dead.map(|tenure| tenure.span).collect()),
                 };
-                fates.doomed.push((node.who.clone(), doom));
+                fates.losses.push((node.who.clone(), cascade));
             }
             if node.falls {
                 // Also one that is closed on behalf of a newer owner: what is older lives on.
@@ -297,9 +297,9 @@ impl Graph {
 impl Node {
     /// Who keeps it: of a time that lives on and that somebody who falls owned, the others.
     fn stays(&self, falls: &HashSet<&Subject>, in_part: Vec<Subject>) -> Stays {
-        let shared = self.epochs.iter().filter(|epoch| epoch.falling > 0 && !epoch.dies());
+        let shared = self.tenures.iter().filter(|tenure| tenure.falling > 0 && !tenure.dies());
         let mut by: Vec<Subject> = shared
-            .flat_map(|epoch| &epoch.owners)
+            .flat_map(|tenure| &tenure.owners)
             .filter(|owner| !falls.contains(owner))
             .cloned()
             .collect();
@@ -309,15 +309,15 @@ impl Node {
     }
 }
 
-fn node(edges: &impl Edges, who: Subject, standing: Standing) -> Result<Node, VaultError> {
+fn node(edges: &impl Edges, who: Subject, state: SubjectState) -> Result<Node, VaultError> {
     let mut living = edges.living(&who)?;
     living.sort_unstable();
-    let mut epochs = Vec::with_capacity(standing.epochs.len());
-    for (i, epoch) in standing.epochs.iter().enumerate() {
-        let next = standing.epochs.get(i + 1);
+    let mut tenures = Vec::with_capacity(state.tenures.len());
+    for (i, tenure) in state.tenures.iter().enumerate() {
+        let next = state.tenures.get(i + 1);
         let to = next.map_or(Generation(u32::MAX), |next| Generation(next.from.0 - 1));
-        let span = (epoch.from, to);
-        let counting = epoch.owners.iter().filter(|owner| owner.unsettled.is_none());
+        let span = (tenure.from, to);
+        let counting = tenure.owners.iter().filter(|owner| owner.unsettled.is_none());
         let (mut owners, mut all) = (Vec::new(), 0);
         for owner in counting {
             all += 1;
@@ -328,18 +328,18 @@ fn node(edges: &impl Edges, who: Subject, standing: Standing) -> Result<Node, Va
             owner.unsettled.is_some()
                 && owner.subject.as_ref().is_none_or(|subject| !owners.contains(subject))
         };
-        if epoch.unsettled.is_some() {
+        if tenure.unsettled.is_some() {
             // Nobody knows whose this time is.
             (owners, all, falling) = (Vec::new(), 1, 0);
         } else {
-            all += epoch.owners.iter().filter(may_own).count();
+            all += tenure.owners.iter().filter(may_own).count();
         }
         // What nobody ever sealed in keeps nobody, unless something would be sealed in it next.
         let first = living.partition_point(|generation| *generation < span.0);
         let sealed = living.get(first).is_some_and(|generation| *generation <= span.1);
-        epochs.push(Epoch {
+        tenures.push(Tenure {
             span,
-            any: epoch.any,
+            any: tenure.any,
             // Who is no longer named was forgotten earlier.
             falling,
             owners,
@@ -348,12 +348,12 @@ fn node(edges: &impl Edges, who: Subject, standing: Standing) -> Result<Node, Va
         });
     }
     Ok(Node {
-        older_keys: epochs.first().zip(living.first()).is_some_and(|(e, key)| *key < e.span.0),
+        older_keys: tenures.first().zip(living.first()).is_some_and(|(e, key)| *key < e.span.0),
         keys: living.len(),
-        closed: standing.fence.is_some_and(|fence| fence.closed),
+        closed: state.fence.is_some_and(|fence| fence.closed),
         falls: true,
         who,
-        epochs,
+        tenures,
         dependents: Vec::new(),
         owns: Vec::new(),
     })

@@ -1,48 +1,48 @@
-//! Notes of any size, and the inventory of everything.
+//! Memos of any size, and the inventory of everything.
 
 use std::collections::HashSet;
 
 use super::*;
 use crate::vault::{
-    NoteKind,
-    records::{disk::parts, notes, places},
+    MemoKind,
+    records::{disk::parts, memos, places},
 };
 
 #[tokio::test]
 async fn a_note_of_any_size_comes_back_and_goes() {
     let tree = tree();
     let vault = over(&tree);
-    let note = |size: usize| -> Vec<u8> { (0..size).map(|n| (n % 251) as u8).collect() };
+    let memo = |size: usize| -> Vec<u8> { (0..size).map(|n| (n % 251) as u8).collect() };
     for size in [0, 1, 8191, 8192, 8193, 100_000, 3_000_000, 16_384, 5] {
-        vault.put_note(NoteKind::Journal, [1; 16], &note(size)).await.unwrap();
-        vault.put_note(NoteKind::Erasure, [1; 16], b"other").await.unwrap();
+        vault.put_memo(MemoKind::Journal, [1; 16], &memo(size)).await.unwrap();
+        vault.put_memo(MemoKind::Erasure, [1; 16], b"other").await.unwrap();
         let again = over(&tree);
-        let notes = again.notes(NoteKind::Journal).unwrap();
-        assert_eq!(notes.len(), 1);
-        assert_eq!(notes[0].0, [1; 16]);
-        assert!(notes[0].1.as_slice() == note(size), "{size}");
+        let memos = again.memos(MemoKind::Journal).unwrap();
+        assert_eq!(memos.len(), 1);
+        assert_eq!(memos[0].0, [1; 16]);
+        assert!(memos[0].1.as_slice() == memo(size), "{size}");
     }
-    vault.put_note(NoteKind::Journal, [2; 16], &note(50_000)).await.unwrap();
-    vault.remove_note(NoteKind::Journal, [1; 16]).await.unwrap();
-    vault.remove_note(NoteKind::Journal, [9; 16]).await.unwrap();
-    let ids: Vec<_> = vault.notes(NoteKind::Journal).unwrap().into_iter().map(|n| n.0).collect();
+    vault.put_memo(MemoKind::Journal, [2; 16], &memo(50_000)).await.unwrap();
+    vault.remove_memo(MemoKind::Journal, [1; 16]).await.unwrap();
+    vault.remove_memo(MemoKind::Journal, [9; 16]).await.unwrap();
+    let ids: Vec<_> = vault.memos(MemoKind::Journal).unwrap().into_iter().map(|n| n.0).collect();
     assert_eq!(ids, [[2; 16]]);
-    assert_eq!(vault.notes(NoteKind::Erasure).unwrap().len(), 1);
-    vault.remove_note(NoteKind::Journal, [2; 16]).await.unwrap();
-    vault.remove_note(NoteKind::Erasure, [1; 16]).await.unwrap();
+    assert_eq!(vault.memos(MemoKind::Erasure).unwrap().len(), 1);
+    vault.remove_memo(MemoKind::Journal, [2; 16]).await.unwrap();
+    vault.remove_memo(MemoKind::Erasure, [1; 16]).await.unwrap();
     assert!(is_bare(&tree));
 }
 
 #[tokio::test]
 async fn the_same_note_written_at_once_is_one_of_them() {
     let vault = over(&tree());
-    let hold = vault.core().disk.faults.hold.lock().unwrap();
+    let hold = vault.shared().disk.faults.hold.lock().unwrap();
     let writers: Vec<_> = [20_000, 10, 30_000, 9_000]
         .into_iter()
         .map(|size| {
             let vault = vault.clone();
             tokio::spawn(
-                async move { vault.put_note(NoteKind::Journal, [1; 16], &vec![7; size]).await },
+                async move { vault.put_memo(MemoKind::Journal, [1; 16], &vec![7; size]).await },
             )
         })
         .collect();
@@ -51,8 +51,8 @@ async fn the_same_note_written_at_once_is_one_of_them() {
     for writer in writers {
         writer.await.unwrap().unwrap();
     }
-    let notes = vault.notes(NoteKind::Journal).unwrap();
-    assert_eq!((notes.len(), notes[0].1.len()), (1, 9_000));
+    let memos = vault.memos(MemoKind::Journal).unwrap();
+    assert_eq!((memos.len(), memos[0].1.len()), (1, 9_000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,9 +71,9 @@ async fn the_inventory_walks_over_everything_once() {
         made.extend(futures::future::join_all(keys).await);
     }
     assert_eq!(made.len(), 10_000);
-    let doomed =
-        (0..600).map(|n| Doomed { subject: subject(&format!("user-{}", n * 4)), dead: Dead::All });
-    let destruction = Destruction::new(ErasureId::now(), doomed.collect());
+    let losses =
+        (0..600).map(|n| Loss { subject: subject(&format!("user-{}", n * 4)), dead: Dead::All });
+    let destruction = Destruction::new(ErasureId::now(), losses.collect());
     vault.destroy(&destruction, b"").await.unwrap();
     let walk = vault.inventory();
     drop(vault);
@@ -100,10 +100,10 @@ async fn the_inventory_walks_over_everything_once() {
 /// A hold, say: an older program that opened the vault all the same would destroy what is held.
 #[tokio::test]
 async fn a_vault_with_a_kind_of_note_that_this_program_does_not_know_does_not_open() {
-    let newer = NoteKind::LAST as u8 + 1;
+    let newer = MemoKind::LAST as u8 + 1;
     for (place, told) in [
-        (vec![3, newer], "notes of kind 12"),
-        (vec![3, u8::MAX], "notes of kind 255"),
+        (vec![3, newer], "memos of kind 12"),
+        (vec![3, u8::MAX], "memos of kind 255"),
         (vec![4, 0], "kind 4"),
         (vec![u8::MAX; 22], "kind 255"),
     ] {
@@ -113,7 +113,7 @@ async fn a_vault_with_a_kind_of_note_that_this_program_does_not_know_does_not_op
         drop(vault);
         let mut place = place;
         place.resize(18, 7);
-        tree.put(parts(&place, &notes::stored(b"{}")).unwrap()).unwrap();
+        tree.put(parts(&place, &memos::stored(b"{}")).unwrap()).unwrap();
         let refused = Vault::over(Arc::clone(&tree), Limits::default()).unwrap_err();
         assert!(matches!(refused, VaultError::UnknownKind(_)), "{refused}");
         let text = refused.to_string();
@@ -122,7 +122,7 @@ async fn a_vault_with_a_kind_of_note_that_this_program_does_not_know_does_not_op
         drop(over(&tree));
     }
     // All that there is comes before.
-    assert!(places::notes(NoteKind::LAST).end <= places::after_notes(NoteKind::LAST));
+    assert!(places::memos(MemoKind::LAST).end <= places::after_memos(MemoKind::LAST));
 }
 
 #[tokio::test]
@@ -130,10 +130,10 @@ async fn a_note_of_a_later_version_is_told_by_verify_and_read_by_nobody() {
     let tree = tree();
     let vault = over(&tree);
     let id = [5; 16];
-    vault.put_newer_note(NoteKind::Backup, id, b"{}").await.unwrap();
+    vault.put_newer_memo(MemoKind::Backup, id, b"{}").await.unwrap();
     assert!(matches!(vault.backups(), Err(VaultError::NewerFormat { found: 2, known: 1, .. })));
-    vault.put_newer_note(NoteKind::Claim, id, b"x").await.unwrap();
-    assert!(matches!(vault.notes(NoteKind::Claim), Err(VaultError::NewerFormat { found: 2, .. })));
+    vault.put_newer_memo(MemoKind::Claim, id, b"x").await.unwrap();
+    assert!(matches!(vault.memos(MemoKind::Claim), Err(VaultError::NewerFormat { found: 2, .. })));
     let mut told = Vec::new();
     vault.judge(false, &mut |trouble| told.push(trouble), &mut |_| {}).unwrap();
     let newer = |trouble: &crate::vault::Trouble| match trouble {
@@ -156,9 +156,9 @@ fn no_other_bytes_are_read_for_an_entry_of_the_catalogue() {
         keys: Some(3),
         retired: None,
     };
-    let kind = NoteKind::Backup;
-    notes::tests::is_strict(kind, &entry.to_note().unwrap(), &[], |text| {
-        let read: crate::vault::Backup = notes::from_json(kind, text).ok()?;
-        Some(read.to_note().unwrap())
+    let kind = MemoKind::Backup;
+    memos::tests::is_strict(kind, &entry.to_memo().unwrap(), &[], |text| {
+        let read: crate::vault::Backup = memos::from_json(kind, text).ok()?;
+        Some(read.to_memo().unwrap())
     });
 }

@@ -34,7 +34,7 @@ pub(super) enum Outcome {
 }
 
 /// Puts batches into the store.
-pub(super) struct Placer {
+pub(super) struct Appender {
     store: Store,
     /// The ids in streams of forgotten subjects, for telling what is there from what is refused.
     seen: HashMap<StreamName, Option<HashSet<EventId>>>,
@@ -51,7 +51,7 @@ struct Ready {
     made_id: bool,
 }
 
-impl Placer {
+impl Appender {
     pub(super) fn new(store: Store) -> Self {
         Self { store, seen: HashMap::new(), remembered: 0, held: HashSet::new() }
     }

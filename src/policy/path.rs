@@ -7,19 +7,19 @@ use crate::event::{Kind, Node, Pointer, normalized, same};
 
 /// A pointer whose steps may be `*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct PlacePattern {
+pub(super) struct PathPattern {
     text: String,
-    steps: Vec<PlaceStep>,
+    steps: Vec<PathStep>,
 }
 
 /// One step of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum PlaceStep {
+pub(super) enum PathStep {
     Any,
     Key(String),
 }
 
-impl PlacePattern {
+impl PathPattern {
     /// Parses a pointer of at least one step.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let pointer: Pointer = text.parse().map_err(|_| {
@@ -28,12 +28,12 @@ impl PlacePattern {
                  `/` in a key `~1`"
             )
         })?;
-        let steps: Vec<PlaceStep> = pointer
+        let steps: Vec<PathStep> = pointer
             .steps()
             .iter()
             .map(|step| match step.as_str() {
-                "*" => PlaceStep::Any,
-                key => PlaceStep::Key(normalized(key).into_owned()),
+                "*" => PathStep::Any,
+                key => PathStep::Key(normalized(key).into_owned()),
             })
             .collect();
         if steps.is_empty() {
@@ -42,27 +42,27 @@ impl PlacePattern {
         Ok(Self { text: text.to_owned(), steps })
     }
 
-    pub(super) fn steps(&self) -> &[PlaceStep] {
+    pub(super) fn steps(&self) -> &[PathStep] {
         &self.steps
     }
 
     /// How many `*` it has.
     pub(super) fn stars(&self) -> usize {
-        self.steps.iter().filter(|step| matches!(step, PlaceStep::Any)).count()
+        self.steps.iter().filter(|step| matches!(step, PathStep::Any)).count()
     }
 
     /// Which of a place's steps the `*` stand for.
     pub(super) fn star_steps<'p>(&self, path: &[&'p str]) -> Vec<&'p str> {
         let stars = self.steps.iter().zip(path);
-        stars.filter(|(step, _)| matches!(step, PlaceStep::Any)).map(|(_, text)| *text).collect()
+        stars.filter(|(step, _)| matches!(step, PathStep::Any)).map(|(_, text)| *text).collect()
     }
 
     /// The node at this place, each `*` being replaced by what it stands for.
     pub(super) fn find<'t>(&self, root: Node<'t>, stars: &[&str]) -> Option<Node<'t>> {
         let mut stars = stars.iter();
         self.steps.iter().try_fold(root, |node, step| match step {
-            PlaceStep::Any => child(node, stars.next()?),
-            PlaceStep::Key(key) => child(node, key),
+            PathStep::Any => child(node, stars.next()?),
+            PathStep::Key(key) => child(node, key),
         })
     }
 
@@ -73,7 +73,7 @@ impl PlacePattern {
                 .steps
                 .iter()
                 .zip(&other.steps)
-                .all(|(own, other)| *own == PlaceStep::Any || own == other)
+                .all(|(own, other)| *own == PathStep::Any || own == other)
     }
 
     /// Whether some document has a place that one names at or within a place of the other's.
@@ -81,7 +81,7 @@ impl PlacePattern {
         self.steps
             .iter()
             .zip(&other.steps)
-            .all(|(a, b)| *a == PlaceStep::Any || *b == PlaceStep::Any || a == b)
+            .all(|(a, b)| *a == PathStep::Any || *b == PathStep::Any || a == b)
     }
 }
 
@@ -97,7 +97,7 @@ fn child<'t>(node: Node<'t>, name: &str) -> Option<Node<'t>> {
     }
 }
 
-impl PlaceStep {
+impl PathStep {
     pub(super) fn fits(&self, key: &str) -> bool {
         match self {
             Self::Any => true,
@@ -106,7 +106,7 @@ impl PlaceStep {
     }
 }
 
-impl fmt::Display for PlacePattern {
+impl fmt::Display for PathPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text)
     }
