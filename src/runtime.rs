@@ -119,11 +119,12 @@ mod tests {
     use super::*;
     use crate::{
         audit::verify::VerifyOptions,
+        erasure::{ErasureError, ForgetOptions},
         event::{EventType, Json, NewEvent, StreamName, Subject, Timestamp},
-        layer::{Codec, Oubliette},
+        layer::{Codec, CodecError, Oubliette},
         policy::Policy,
-        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions},
-        vault::Vault,
+        store::{EventStoreExt, ExpectedRevision, MemoryStore, ReadOptions, StoreError},
+        vault::{Vault, VaultError},
     };
 
     struct Unpark(Thread);
@@ -183,6 +184,44 @@ mod tests {
         assert_eq!(outside(bank.reopen(&user)).unwrap().generation, None);
         assert_eq!(outside(bank.rebuild_owners(false)).unwrap().left, []);
         assert!(outside(bank.rotate(&user)).unwrap().generation.is_some());
+    }
+
+    /// What a task was to do when it ended is not known, so that it is not simply to be tried again. What it
+    /// panicked with may hold anything.
+    #[test]
+    fn a_task_that_panicked_is_told_as_that_and_one_that_was_cut_off_as_that() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _within = runtime.enter();
+        let panicked = spawn(async { panic!("hunter2") }).unwrap();
+        assert_eq!(outside(panicked), Err(TaskError::Panicked));
+        let blocking = spawn_blocking(|| panic!("hunter2")).unwrap();
+        assert_eq!(outside(blocking), Err(TaskError::Panicked));
+
+        let (vault, policy) = (Vault::in_memory().unwrap(), Policy::sealed_by_default());
+        let bank = Oubliette::open(MemoryStore::new(), vault, policy);
+        let bank = runtime.block_on(bank).unwrap();
+        let user = Subject::new("user-1").unwrap();
+        let any = ExpectedRevision::Any;
+        runtime.block_on(bank.append_to(&user.stream(), any, vec![moved()])).unwrap();
+        let options = ForgetOptions::default();
+        let forgetting = bank.forget_with(&user, "asked", options, |_| panic!("hunter2"));
+        let refused = runtime.block_on(forgetting).unwrap_err();
+        assert!(matches!(refused, ErasureError::Task(TaskError::Panicked)), "{refused:?}");
+        assert!(!refused.is_temporary());
+        let told = format!("{refused:?} {}", crate::words::chain(&refused));
+        assert!(told.contains("panicked") && !told.contains("hunter2"), "{told}");
+        let as_the_stores =
+            StoreError::from(CodecError::from(VaultError::from(TaskError::Panicked)));
+        assert!(
+            matches!(as_the_stores, StoreError::Task(TaskError::Panicked)),
+            "{as_the_stores:?}"
+        );
+
+        let never = spawn(std::future::pending::<()>()).unwrap();
+        drop(_within);
+        runtime.shutdown_background();
+        assert_eq!(outside(never), Err(TaskError::Cancelled));
+        assert!(TaskError::Cancelled.is_temporary());
     }
 
     /// A permit that nobody gives back ends, whoever waits for it.

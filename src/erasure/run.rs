@@ -221,7 +221,7 @@ impl<S: EventStore> Oubliette<S> {
             // What is due needs nobody's decision, and a change of the signing key may be what ends a theft.
             let said = say_due(&layer, vault).await;
             if let (Err(_), Err(error)) = (&looked, &said) {
-                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say is still to be announced");
+                tracing::warn!(error = %crate::words::chain(error), "what the vault has to say is still to be announced");
             }
             looked?;
             let resumed = resume(&layer, vault, None).await;
