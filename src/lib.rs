@@ -13,6 +13,8 @@ pub mod audit;
 pub mod crypto;
 pub mod erasure;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod layer;
 pub mod policy;
 mod runtime;

@@ -9,6 +9,8 @@ pub(crate) mod base64url;
 mod blob;
 mod context;
 mod derive;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[doc(hidden)]
 pub mod internals;
 mod key;

@@ -26,6 +26,8 @@ pub(crate) use announcement::{AnnouncementRef, Beyond, Body, Distrust, Previous,
 pub(crate) use characters::{Odd, UNICODE_VERSION, normalized, same, typed};
 pub use class::Class;
 pub use holes::{Holes, Shredded, Withheld, WithheldReason};
+#[cfg(any(test, fuzzing))]
+pub(crate) use json::fuzz;
 pub(crate) use json::{Entry, Sink, fill};
 pub(crate) use json::{Filling, Fillings, Kind, Node, Pointer, Tree};
 pub use json::{Json, JsonError, MAX_DEPTH, canonical_number};

@@ -14,6 +14,8 @@ mod cut;
 mod error;
 mod explain;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod load;
 mod path;
 mod pattern;

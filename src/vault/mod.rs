@@ -61,6 +61,8 @@ pub(crate) use records::{
     places::reference_as_vector,
 };
 pub(crate) use records::{memos, places::in_words};
+#[cfg(any(test, fuzzing))]
+pub(crate) use root::fuzz as fuzz_sector;
 #[cfg(feature = "drill")]
 pub(crate) use root::{BEGINNING, Trace, trace};
 pub use root::{
@@ -78,6 +80,8 @@ pub use signing::{
     KeyOrigin, PinnedSuccessor, SigningKeyInfo, Successor, SuccessorError, Unlearned,
 };
 pub(crate) use tree::Flaw;
+#[cfg(any(test, fuzzing))]
+pub(crate) use tree::fuzz as fuzz_page;
 pub use tree::{Moved, OpenAs};
 pub(crate) use types::{
     AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,

@@ -8,6 +8,8 @@
 
 mod canonical;
 mod filling;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod node;
 mod pointer;
 mod reader;

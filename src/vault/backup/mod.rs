@@ -22,6 +22,8 @@ mod delta;
 mod error;
 mod file;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod keys;
 mod make;
 mod restore;

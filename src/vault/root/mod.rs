@@ -17,6 +17,8 @@ mod device_lock;
 mod error;
 mod file;
 mod file_system;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kek;
 mod location;
 mod memory;

@@ -54,7 +54,7 @@ use super::{
     wrap::{Cost, SALT_BYTES, Seal, Wrapping},
 };
 use crate::{
-    crypto::{NONCE_BYTES, Secret, TAG_BYTES},
+    crypto::{NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
     event::VaultId,
     vault::root::SlotError,
 };
@@ -225,10 +225,12 @@ fn parse(bytes: &[u8]) -> Option<Sector> {
     let (salt, rest) = rest.split_first_chunk::<SALT_BYTES>()?;
     let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
     let (key, noted) = rest.split_first_chunk::<WRAPPED_BYTES>()?;
+    let unused = [&numbers[4..], salt, nonce, &key[SECRET_BYTES..]].concat();
     let mut numbers = numbers.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes));
     let mut number = || numbers.next().unwrap_or_default();
     let wrapping = match number() {
-        0 => Wrapping::Nothing,
+        // Under a key all of this is sealed. Without one it has one form all the same.
+        0 if is_zero(&unused) => Wrapping::Nothing,
         1 => Wrapping::Key { salt: *salt },
         2 => {
             let cost = Cost { memory: number(), passes: number(), lanes: number() };
@@ -278,7 +280,11 @@ fn mirrors(noted: &[u8]) -> Option<Vec<Noted>> {
         });
         rest = after;
     }
-    Some(mirrors)
+    is_zero(rest).then_some(mirrors)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 #[cfg(test)]

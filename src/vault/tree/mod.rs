@@ -35,6 +35,8 @@ mod cache;
 mod commit;
 mod edits;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod ids;
 #[cfg(feature = "backup")]
 mod load;

@@ -333,7 +333,7 @@ impl Page {
         Ok(page)
     }
 
-    fn parse(version: u64, root: bool, mut plain: &[u8]) -> Option<Self> {
+    pub(super) fn parse(version: u64, root: bool, mut plain: &[u8]) -> Option<Self> {
         let mut head = None;
         if root {
             let (epoch, rest) = plain.split_first_chunk::<8>()?;

@@ -154,6 +154,8 @@ fn parse(lines: impl BufRead, even_cut: bool) -> Result<Vec<Announcement>, ListE
 const HINT: &str = "take a whole list, as `erasures export` writes it; with --even-cut what is there is \
                     applied, and who else was forgotten can be read again";
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod vectors;
 

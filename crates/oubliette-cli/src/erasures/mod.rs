@@ -1,6 +1,6 @@
 //! The records of erasures, and their announcements: to be kept elsewhere, and applied again.
 
-mod list;
+pub(crate) mod list;
 
 use std::path::{Path, PathBuf};
 

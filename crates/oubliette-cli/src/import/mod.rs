@@ -4,6 +4,8 @@
 //! and sees to what is refused; this module counts and tells.
 
 mod appending;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lines;
 
 use std::{

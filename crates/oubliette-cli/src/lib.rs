@@ -1,7 +1,8 @@
-//! The command line: words in, rows out.
+//! The program `oubliette`: words in, rows out.
 //!
-//! [`Args`] says what there is to say, one module a command says how it is done, [`exit`] how it
-//! ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
+//! A library so that a fuzzer can call what reads foreign text; the program beside it calls [`main`], and nothing
+//! else is here for others. `Args` says what there is to say, one module a command says how it is done, `exit` how
+//! it ends. Nothing here knows how anything is sealed, kept or forgotten: that is the library's.
 
 mod allowed;
 mod append;
@@ -16,6 +17,8 @@ mod erasures;
 mod exit;
 mod findings;
 mod forget;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hints;
 mod import;
 mod inventory;
@@ -154,7 +157,7 @@ impl Command {
 }
 
 /// Runs the command that the process was started with.
-fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     // Before there is anything to keep.
     let private = private::keep_memory_private();
     private::keep_files_private();
