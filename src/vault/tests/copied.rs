@@ -57,7 +57,7 @@ impl World {
             }
             other => panic!("{other}"),
         }
-        for word in ["--read-only", "oubliette root own", "--this-is-the-one"] {
+        for word in ["to be read", "root slot of its own", "that it is the one"] {
             assert!(told.contains(word), "{told}");
         }
         assert!(self.slot() == slot);
