@@ -23,14 +23,18 @@
 //! `docs/architecture.md` shows the same steps with the same numbers.
 
 mod announce;
+mod answers;
 mod cascade;
 mod error;
 mod journal;
 mod keys;
 mod plan;
+mod planning;
 mod reason;
+mod resume;
 mod retell;
 mod run;
+mod steps;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -40,6 +44,7 @@ mod witness;
 pub(crate) use announce::{Uncounted, open, opens};
 #[cfg(feature = "backup")]
 pub use announce::{Unsuitable, unsuitable};
+pub use answers::{Erased, ForgetOptions, Progress, Reopened};
 pub use error::ErasureError;
 pub use journal::ErasureRecord;
 pub use keys::{Compromised, KeyChange, KeyChangeError, change_key};
@@ -47,7 +52,6 @@ pub use plan::{
     AffectedStream, AffectedSubject, Foreign, Keeper, Kept, NotReached, Plan, Untouched,
 };
 pub use reason::{UnfitReason, check_reason};
-pub use run::{Erased, ForgetOptions, Progress, Reopened};
 pub use witness::{
     Acceptance, Gap, InDoubt, RefusedStatement, Replayed, Witnessed, accept_gaps, announced,
     believe, check_name, export, gaps, pass_over, replay,

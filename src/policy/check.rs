@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::{
     Problem,
-    compile::Compiler,
-    load::place,
+    compiler::{Compiler, line_and_column},
     pattern::NamePattern,
     rules::{Rule, Rules},
 };
@@ -16,7 +15,7 @@ impl Compiler<'_> {
     pub(super) fn check_patterns(&mut self, rules: &[(Rule, Range<usize>)]) {
         for (i, (rule, at)) in rules.iter().enumerate() {
             for (other, other_at) in &rules[..i] {
-                let (line, _) = place(self.text, other_at.start);
+                let (line, _) = line_and_column(self.text, other_at.start);
                 let tie = rule.pattern.prefix().len() == other.pattern.prefix().len();
                 if tie && rule.pattern.overlaps(&other.pattern) {
                     let message = format!(
@@ -35,7 +34,7 @@ impl Compiler<'_> {
                 let fits =
                     rule.pattern.overlaps(&halves.public) || rule.pattern.overlaps(&halves.private);
                 if i != j && stronger && fits {
-                    let (line, _) = place(self.text, split_at.start);
+                    let (line, _) = line_and_column(self.text, split_at.start);
                     let message = format!(
                         "this pattern fits names of the halves of the streams that line {line} \
                          splits; choose other names"

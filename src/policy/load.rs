@@ -8,7 +8,12 @@ use toml::{
     de::{DeTable, DeValue, Deserializer},
 };
 
-use super::{PolicyError, Problem, compile, file::PolicyFile, rules::Rules};
+use super::{
+    PolicyError, Problem, compile,
+    compiler::{Mistake, line_and_column},
+    file::PolicyFile,
+    rules::Rules,
+};
 
 /// Words of the policy's language that come later, and mean nothing yet.
 const NOT_YET: &[&str] = &[
@@ -22,14 +27,6 @@ const NOT_YET: &[&str] = &[
     "restriction",
     "forget_on",
 ];
-
-/// A mistake and where it is, in bytes.
-#[derive(Debug)]
-pub(super) struct Mistake {
-    pub(super) at: Range<usize>,
-    pub(super) problem: Problem,
-    pub(super) message: String,
-}
 
 pub(super) fn load(text: &str) -> Result<Rules, Vec<PolicyError>> {
     let (file, mut mistakes) = read(text);
@@ -48,25 +45,13 @@ pub(super) fn load(text: &str) -> Result<Rules, Vec<PolicyError>> {
             Err(mistakes
                 .into_iter()
                 .map(|mistake| {
-                    let (line, column) = place(text, mistake.at.start);
+                    let (line, column) = line_and_column(text, mistake.at.start);
                     let Mistake { problem, message, .. } = mistake;
                     PolicyError { line, column, problem, message }
                 })
                 .collect())
         }
     }
-}
-
-/// Line and column, from 1, of a byte.
-pub(super) fn place(text: &str, at: usize) -> (usize, usize) {
-    let mut end = at.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let before = &text[..end];
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column)
 }
 
 /// Reads what can be read. serde stops at the first mistake: so that one is noted and cut out of
@@ -78,7 +63,7 @@ fn read(text: &str) -> (Option<PolicyFile>, Vec<Mistake>) {
     if !mistakes.is_empty() {
         // After its first mistake a line's others are mostly echoes.
         mistakes.sort_by_key(|mistake| mistake.at.start);
-        mistakes.dedup_by_key(|mistake| place(text, mistake.at.start).0);
+        mistakes.dedup_by_key(|mistake| line_and_column(text, mistake.at.start).0);
         return (None, mistakes);
     }
     let whole = table.span();

@@ -10,7 +10,9 @@
 
 mod check;
 mod compile;
+mod compiler;
 mod cut;
+mod digest;
 mod error;
 mod explain;
 mod file;

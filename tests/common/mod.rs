@@ -3,7 +3,9 @@
 
 #![allow(dead_code, unreachable_pub, missing_debug_implementations, clippy::unwrap_used)]
 
+pub mod documents;
 pub mod folders;
+pub mod notes;
 
 use std::sync::{
     Arc,

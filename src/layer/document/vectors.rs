@@ -1,7 +1,7 @@
 //! Makes the vectors of `docs/format.md`, under fixed keys and nonces, and checks that the
 //! committed ones are still what this program writes. They never change: what once was sealed
 //! must open for ever. What a reader gets of each, or its error, [`reader`] finds out by the program's own way.
-//! `tests/format_vectors.rs` opens those that need no vault through the public functions.
+//! `tests/library/format_vectors.rs` opens those that need no vault through the public functions.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -238,7 +238,7 @@ impl Case {
     fn good(self, number: u8) -> Value {
         let (name, snapshot) = (self.name, self.purpose == Purpose::Snapshot);
         let mut vector = self.vector(number);
-        // Nothing reads one yet: see `tests/format_vectors.rs`.
+        // Nothing reads one yet: see `tests/library/format_vectors.rs`.
         vector["opened"] = if snapshot {
             json!({ "data": { "json": good::WHOLE }, "metadata": null })
         } else {

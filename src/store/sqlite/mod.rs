@@ -8,6 +8,8 @@
 mod append;
 mod error;
 mod format;
+mod identity;
+mod location;
 mod open;
 mod pages;
 mod reader;

@@ -2,32 +2,24 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read},
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode};
 
 use super::{
     OpenError, OpenMode,
-    format::{APPLICATION_ID, FILE, MARKS, SCHEMA, VERSION, VERSION_KEY},
+    format::{FILE, MARKS, SCHEMA},
+    identity::Identity,
+    location::{Location, PATIENCE},
 };
 use crate::{
     durable,
     own::{self, Refused},
 };
-
-/// How long to wait for another process's commit before giving up.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The length of a page, and the most that the journal of an empty database may hold.
-const PAGE_BYTES: u64 = 4096;
-const JOURNAL_BYTES: u64 = 64 << 10;
-/// With this a rollback journal begins; bytes 16 to 19 say how many pages the database had. It also
-/// ends with this where it names a journal of several databases.
-const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
 /// What opening a folder comes to.
 pub(super) struct Opened {
@@ -37,80 +29,6 @@ pub(super) struct Opened {
     pub(super) location: Location,
     /// The last position, 0 for none.
     pub(super) head: i64,
-}
-
-/// A database that can be connected to.
-#[derive(Debug, Clone)]
-pub(super) struct Location {
-    path: PathBuf,
-    /// Nobody writes to it, nor could we take part in the locking if somebody did.
-    immutable: bool,
-}
-
-impl Location {
-    /// A connection that only reads.
-    pub(super) fn connect(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = if self.immutable {
-            // Absolute, because what follows two slashes would be taken for a host.
-            let path = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
-            let uri = format!("file:{}?immutable=1", escape(&path));
-            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?
-        } else {
-            Connection::open_with_flags(&self.path, flags)?
-        };
-        connection.busy_timeout(PATIENCE)?;
-        connection.set_prepared_statement_cache_capacity(32);
-        connection.execute_batch("PRAGMA trusted_schema = OFF")?;
-        Ok(connection)
-    }
-
-    fn connect_to_write(&self, create: bool) -> rusqlite::Result<Connection> {
-        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.set_prepared_statement_cache_capacity(32);
-        Ok(connection)
-    }
-
-    fn log(&self) -> PathBuf {
-        self.beside("-wal")
-    }
-
-    /// SQLite says that it switched, too, where it could not remove its journal and took the switch
-    /// back, at the next use. Then the file's header says what is.
-    fn refuse_without_log(&self) -> io::Result<()> {
-        let mut header = [0; 20];
-        File::open(&self.path)?.read_exact(&mut header)?;
-        if header[18..] == [2, 2] {
-            return Ok(());
-        }
-        Err(io::Error::other("SQLite could not begin its write-ahead log; try again"))
-    }
-
-    fn beside(&self, what: &str) -> PathBuf {
-        let mut path = self.path.clone().into_os_string();
-        path.push(what);
-        path.into()
-    }
-
-    /// Whether there was nothing in the database before the transaction that its journal would
-    /// take back: a power cut leaves this where it meets the making of a store, which has its
-    /// write-ahead log only afterwards. A journal that names another file is not ours: SQLite might
-    /// remove that file.
-    fn was_empty(&self) -> bool {
-        let small = fs::metadata(&self.path).is_ok_and(|found| found.len() <= PAGE_BYTES);
-        let journal = fs::metadata(self.beside("-journal"))
-            .ok()
-            .filter(|found| small && found.len() <= JOURNAL_BYTES)
-            .and_then(|_| fs::read(self.beside("-journal")).ok());
-        journal.is_some_and(|journal| {
-            journal.starts_with(&JOURNAL_MAGIC)
-                && journal.get(16..20) == Some(&[0; 4])
-                && !journal.ends_with(&JOURNAL_MAGIC)
-        })
-    }
 }
 
 pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
@@ -256,85 +174,6 @@ fn connect_to_read(folder: &Path, location: &mut Location) -> Result<Connection,
     Ok(connection)
 }
 
-/// Whose database it is.
-struct Identity {
-    application: i64,
-    version: i64,
-    empty: bool,
-    /// Without either mark: the version that `meta` names, and whether there is exactly what makes a
-    /// store.
-    unmarked: Option<(i64, bool)>,
-}
-
-impl Identity {
-    /// All of it as of one moment: another process may be making the tables just now.
-    fn of(connection: &Connection) -> rusqlite::Result<Self> {
-        let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-        let read = || {
-            let identity = Self {
-                application: number("PRAGMA application_id")?,
-                version: number("PRAGMA user_version")?,
-                // SQLite's own tables stay when ours are dropped.
-                empty: number("SELECT count(*) FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*'")?
-                    == 0,
-                unmarked: None,
-            };
-            if identity.empty || (identity.application, identity.version) != (0, 0) {
-                return Ok(identity);
-            }
-            Ok(Self { unmarked: unmarked(connection)?, ..identity })
-        };
-        // A savepoint, because `make` asks within its transaction.
-        connection.execute_batch("SAVEPOINT identity")?;
-        let identity = read();
-        let ended = connection.execute_batch("RELEASE identity");
-        identity.and_then(|identity| ended.map(|()| identity))
-    }
-
-    /// Whether it is ours, and lost its marks.
-    fn is_bare(&self) -> bool {
-        self.unmarked == Some((VERSION, true))
-    }
-
-    fn is_fresh(&self) -> bool {
-        self.empty && self.application == 0 && self.version == 0
-    }
-
-    fn check(&self, folder: &Path, mode: OpenMode) -> Result<(), OpenError> {
-        let folder_of = || folder.to_owned();
-        if self.is_fresh() {
-            return match mode {
-                OpenMode::Create => Ok(()),
-                _ => Err(OpenError::Missing { folder: folder_of() }),
-            };
-        }
-        match self.unmarked {
-            Some((VERSION, true)) => return Ok(()),
-            Some((found, _)) if found > VERSION => {
-                return Err(OpenError::Newer { folder: folder_of(), found, known: VERSION });
-            }
-            Some(_) => {
-                let why = "its events.db has lost its marks, and not exactly the tables of a store; \
-                           restore it as a whole file, or with all that `.dump` wrote";
-                return Err(OpenError::not_ours(folder, why));
-            }
-            None => {}
-        }
-        if self.application != APPLICATION_ID {
-            return Err(OpenError::not_ours(folder, "its events.db belongs to another program"));
-        }
-        if self.version > VERSION {
-            let (found, known) = (self.version, VERSION);
-            return Err(OpenError::Newer { folder: folder_of(), found, known });
-        }
-        if self.version != VERSION {
-            let problem = format!("format {} never existed", self.version);
-            return Err(OpenError::Damaged { folder: folder_of(), problem });
-        }
-        Ok(())
-    }
-}
-
 fn prepare_to_write(connection: &Connection) -> rusqlite::Result<()> {
     // FULL syncs the log at every commit: nothing is acknowledged before. `fullfsync` asks macOS
     // for a sync that deserves the name; elsewhere it means nothing. 4096 pages (16 MiB) of log
@@ -377,26 +216,6 @@ fn switch_to_log(connection: &Connection) -> rusqlite::Result<String> {
             done => return done,
         }
     }
-}
-
-/// What is known of a database with tables and without marks; `None`: nothing says that it may be ours.
-fn unmarked(connection: &Connection) -> rusqlite::Result<Option<(i64, bool)>> {
-    let noted = connection
-        .query_row("SELECT value FROM meta WHERE key = ?1", [VERSION_KEY], |row| {
-            row.get::<_, String>(0)
-        })
-        .ok();
-    let Some(version) = noted.and_then(|noted| noted.parse().ok()) else { return Ok(None) };
-    let made_of = |connection: &Connection| -> rusqlite::Result<Vec<(String, String)>> {
-        let mut statement = connection.prepare(
-            "SELECT name, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*' ORDER BY name",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        rows.collect()
-    };
-    let model = Connection::open_in_memory()?;
-    model.execute_batch(SCHEMA)?;
-    Ok(Some((version, made_of(connection)? == made_of(&model)?)))
 }
 
 /// Makes the tables where there is nothing yet, and the marks where they were lost. Of several processes
@@ -448,24 +267,9 @@ fn explain(folder: &Path, error: &rusqlite::Error) -> OpenError {
     OpenError::sqlite(folder, error)
 }
 
-/// A path as it stands in a URI of SQLite's.
-fn escape(path: &Path) -> String {
-    use std::fmt::Write as _;
-    let mut uri = String::new();
-    for &byte in path.as_os_str().as_encoded_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            // Writing into a string cannot fail.
-            let _ = write!(uri, "%{byte:02X}");
-        }
-    }
-    uri
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::location::JOURNAL_MAGIC, *};
 
     #[test]
     fn every_commit_is_synced() {

@@ -11,22 +11,13 @@ use futures::{FutureExt, Stream};
 
 use super::{
     Inner, SqliteError,
-    reader::{Page, Reader},
+    reader::{Page, Reader, Scope},
 };
 use crate::{
     event::{Position, RecordedEvent, StreamName},
     runtime::{self, Task},
     store::{Direction, Filter, ReadAllOptions, ReadOptions, StoreError},
 };
-
-/// Whose events.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Scope {
-    /// Everybody's, by position.
-    All,
-    /// The stream's of this number, by revision.
-    Stream(i64),
-}
 
 /// What was asked for.
 #[derive(Debug)]

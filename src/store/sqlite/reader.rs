@@ -10,7 +10,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
 use uuid::Uuid;
 
-use super::{SqliteError, open::Location, pages::Scope};
+use super::{SqliteError, location::Location};
 use crate::{
     event::{
         EventId, EventType, Json, Payload, Position, RecordedEvent, Revision, StreamName, Timestamp,
@@ -105,6 +105,15 @@ impl Drop for Loan<'_> {
         }
         self.readers.returned.notify_one();
     }
+}
+
+/// Whose events.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope {
+    /// Everybody's, by position.
+    All,
+    /// The stream's of this number, by revision.
+    Stream(i64),
 }
 
 /// A connection and the names that it met.

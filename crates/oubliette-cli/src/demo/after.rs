@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use oubliette::{
     audit::{Row, Totals},
-    event::{Content, ErasureId, ErasureRef, EventId, RecordedEvent},
-    store::{EventStoreExt, ExpectedRevision, StoreError},
+    event::{Content, ErasureId, ErasureRef, EventId, Json, RecordedEvent, Subject},
+    store::{EventStoreExt, ExpectedRevision},
     vault::OpenVaultError,
 };
 use serde_json::json;
@@ -13,14 +13,16 @@ use serde_json::json;
 use super::{
     Failure,
     bank::{
-        ACCOUNT, ACCOUNTS, Bank, COLOUR, FIRST_NAME, IBAN, LEDGER, LEDGERS, Movement,
-        OTHER_ACCOUNT, OTHER_IBAN, OTHER_LEDGER, OTHER_USER, PLATE, PLATE_RESIDUE, Remembered,
-        SURNAME, USER, euros, event, name, subject, text,
+        ANNIKA, Account, BERTIL, Euros, Movement, books, event, is_forgotten, move_money, name,
+        sums,
     },
     before::{self, Archive},
+    folder::{Bank, Remembered, text},
     stage::Stage,
 };
 
+/// What the policy keeps of the plate: its first two characters.
+const PLATE_RESIDUE: &str = "HH";
 const REASON: &str = "Art. 17 GDPR: the customer asked";
 
 pub(super) async fn plan(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
@@ -30,7 +32,7 @@ pub(super) async fn plan(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> 
         "A dry run. It follows who depends on whom, user to account to ledger, and finds what \
          is sealed under the customer's key in somebody else's stream. Nothing changes yet.",
     )?;
-    let plan = bank.oubliette.plan(&subject(USER)?).await?;
+    let plan = bank.oubliette.plan(&Subject::new(ANNIKA.user)?).await?;
     let mut rows = Vec::new();
     let mut streams: Vec<_> = plan.streams.iter().collect();
     streams.sort_by_key(|affected| (!affected.own, affected.depth));
@@ -60,11 +62,11 @@ pub(super) async fn plan(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> 
     };
     stage.check(
         "user, account and ledger go as a whole, at depth 0, 1 and 2",
-        [USER, ACCOUNT, LEDGER].map(depth) == [Some((true, 0)), Some((true, 1)), Some((true, 2))],
+        ANNIKA.streams().map(depth) == [Some((true, 0)), Some((true, 1)), Some((true, 2))],
     )?;
     stage.check(
         "of the other customer only the ledger is touched: it has an IBAN that is not his",
-        [OTHER_USER, OTHER_ACCOUNT, OTHER_LEDGER].map(depth) == [None, None, Some((false, 0))],
+        BERTIL.streams().map(depth) == [None, None, Some((false, 0))],
     )?;
     let complete = |event: &RecordedEvent| event.shredded.is_empty();
     stage.check("and all is still readable", bank.all().await?.iter().all(complete))
@@ -77,9 +79,9 @@ pub(super) async fn forget(stage: &mut Stage, bank: &Bank) -> Result<(), Failure
         "All of these keys are destroyed in one batch, with one change of the root key; then \
          each stream gets a tombstone. No event is deleted or rewritten.",
     )?;
-    let planned = bank.oubliette.plan(&subject(USER)?).await?;
+    let planned = bank.oubliette.plan(&Subject::new(ANNIKA.user)?).await?;
     let began = Instant::now();
-    let erased = bank.oubliette.forget(&subject(USER)?, REASON).await?;
+    let erased = bank.oubliette.forget(&Subject::new(ANNIKA.user)?, REASON).await?;
     let took = began.elapsed();
     stage.line(&format!(
         "{} keys destroyed, {} tombstones set, in {:.1} ms",
@@ -96,7 +98,7 @@ pub(super) async fn forget(stage: &mut Stage, bank: &Bank) -> Result<(), Failure
             && erased.keys == planned.keys()
             && erased.streams == planned.streams.len() as u64,
     )?;
-    let again = bank.oubliette.forget(&subject(USER)?, REASON).await?;
+    let again = bank.oubliette.forget(&Subject::new(ANNIKA.user)?, REASON).await?;
     stage.check(
         "asked again, it says that it is done, and by which erasure",
         again.already && again.erasure == erased.erasure,
@@ -114,7 +116,7 @@ pub(super) async fn shredded(
         "Through the layer, with the vault. Every event is still there. It says which of its \
          fields are shredded, when and by which erasure: a gap with a name, not a null.",
     )?;
-    for stream in [USER, ACCOUNT] {
+    for stream in [ANNIKA.user, ANNIKA.account] {
         let events = bank.read(stream).await?;
         for event in events.iter().take(2).filter(|event| !event.is_tombstone()) {
             let lost = event.shredded.iter().flat_map(|shredded| &shredded.fields);
@@ -129,13 +131,13 @@ pub(super) async fn shredded(
     let found = |secret: &str| now.iter().any(|event| text(event).contains(secret));
     stage.check(
         "surname, first name, plate and IBAN can be read in no event",
-        ![SURNAME, FIRST_NAME, PLATE, IBAN].into_iter().any(found),
+        ![ANNIKA.surname, ANNIKA.first_name, ANNIKA.plate, ANNIKA.iban].into_iter().any(found),
     )?;
-    let user = bank.read(USER).await?;
+    let user = bank.read(ANNIKA.user).await?;
     let user = user.first().map(text).unwrap_or_default();
     stage.check(
         "the colour stays, and the first 2 characters of the plate, as the policy says",
-        user.contains(&format!(r#""colour":"{COLOUR}""#))
+        user.contains(&format!(r#""colour":"{}""#, ANNIKA.colour))
             && user.contains(&format!(r#""plate":"{PLATE_RESIDUE}""#)),
     )?;
     let ids = |events: &[RecordedEvent]| -> Vec<EventId> {
@@ -144,7 +146,7 @@ pub(super) async fn shredded(
     stage.fact("events", now.len());
     stage.check("no event is missing, and none has moved", ids(&now) == ids(&before.events))?;
     let hers = |event: &&RecordedEvent| {
-        !event.is_tombstone() && [USER, ACCOUNT, LEDGER].contains(&event.stream.as_str())
+        !event.is_tombstone() && ANNIKA.streams().contains(&event.stream.as_str())
     };
     // An event that was public from the start had nothing to lose.
     let lost = |event: &RecordedEvent| {
@@ -195,7 +197,10 @@ pub(super) async fn tombstones(
     stage.fact("streams", told.iter().map(|(stream, _, _)| stream.as_str()).collect::<Vec<_>>());
     let mut streams: Vec<&str> = told.iter().map(|(stream, _, _)| stream.as_str()).collect();
     streams.sort_unstable();
-    stage.check("one in each affected stream", streams == [ACCOUNT, LEDGER, OTHER_LEDGER, USER])?;
+    stage.check(
+        "one in each affected stream",
+        streams == [ANNIKA.account, ANNIKA.ledger, BERTIL.ledger, ANNIKA.user],
+    )?;
     references.sort_unstable();
     references.dedup();
     stage.check(
@@ -210,7 +215,7 @@ pub(super) async fn tombstones(
     )?;
     stage.check(
         "the customer is named in her own stream and nowhere else",
-        told.iter().all(|(stream, named, _)| (stream == USER) == (named == USER)),
+        told.iter().all(|(stream, named, _)| (stream == ANNIKA.user) == (named == ANNIKA.user)),
     )
 }
 
@@ -235,24 +240,35 @@ pub(super) async fn totals(
         "Amounts are public by policy. A fold over a forgotten account meets shredded texts \
          and a tombstone, and returns the same sum.",
     )?;
-    let (accounts, ledgers) = bank.totals().await?;
-    let names = ACCOUNTS.iter().chain(&LEDGERS);
-    let was = before.accounts.iter().chain(&before.ledgers);
-    let is = accounts.iter().chain(&ledgers);
-    let rows = names.zip(was.zip(is)).map(|(name, (was, is))| {
-        vec![(*name).to_owned(), format!("{:>14}", euros(*was)), format!("{:>14}", euros(*is))]
-    });
-    stage.table(&["FOLD OF", "        BEFORE", "         AFTER"], rows.collect())?;
+    let books = books(&bank.oubliette).await?;
+    let mut rows = Vec::new();
+    for (was, is) in before.books.iter().zip(&books) {
+        let row = |name: &str, was, is, events: String| {
+            vec![
+                name.to_owned(),
+                format!("{:>14}", Euros(was)),
+                format!("{:>14}", Euros(is)),
+                events,
+            ]
+        };
+        let Account { clear, partly, dark, .. } = is.account;
+        let events = format!("{clear} whole, {partly} in part, {dark} not at all");
+        rows.push(row(is.customer.account, was.account.cents, is.account.cents, events));
+        rows.push(row(is.customer.ledger, was.booked, is.booked, String::new()));
+    }
+    stage.table(&["FOLD OF", "        BEFORE", "         AFTER", "READABLE EVENTS"], rows)?;
+    let (was, sums) = (sums(&before.books), sums(&books));
+    let (accounts, ledgers): (Vec<i64>, Vec<i64>) = sums.iter().copied().unzip();
     stage.fact("accounts_cents", json!(accounts));
     stage.fact("ledgers_cents", json!(ledgers));
+    stage.check("every total is what it was", sums == was)?;
     stage.check(
-        "every total is what it was",
-        accounts == before.accounts && ledgers == before.ledgers,
+        "and each account agrees with its ledger",
+        sums.iter().all(|(account, ledger)| account == ledger && *account > 0),
     )?;
-    let sum = |cents: &[i64]| cents.iter().sum::<i64>();
     stage.check(
-        "and the accounts agree with the ledgers",
-        sum(&accounts) == sum(&ledgers) && sum(&accounts) > 0,
+        "her account alone says that its holder is forgotten",
+        books.iter().all(|line| line.account.forgotten == (line.customer.user == ANNIKA.user)),
     )
 }
 
@@ -263,19 +279,18 @@ pub(super) async fn refused(stage: &mut Stage, bank: &Bank) -> Result<(), Failur
         "A retry, an import or a service that has not heard would need a key of hers, and gets \
          a permanent error. Only `reopen`, by name, admits a person again, under new keys.",
     )?;
-    let late = event("AddressChanged", r#"{"id":"456","street":"Lange Reihe 7"}"#)?;
-    let late =
-        bank.oubliette.append_to(&name(USER)?, ExpectedRevision::Any, vec![late]).await.err();
-    let streams = (ACCOUNT, LEDGER);
-    let deposit = bank.move_money(streams, ExpectedRevision::Any, &Movement::cash(100)).await.err();
-    let deposit = deposit.and_then(|error| error.downcast::<StoreError>().ok()).map(|error| *error);
-    let forgotten =
-        |error: &Option<StoreError>| matches!(error, Some(StoreError::Forgotten { .. }));
+    let late = Json::parse(r#"{"id":"456","street":"Lange Reihe 7"}"#)?;
+    let late = vec![event("AddressChanged", late)?];
+    let late = bank.oubliette.append_to(&name(ANNIKA.user)?, ExpectedRevision::Any, late).await;
+    let late = late.err().map(Failure::from);
+    let deposit = Movement::paid_in(100, "at the counter");
+    let deposit = move_money(&bank.oubliette, &ANNIKA, ExpectedRevision::Any, deposit).await.err();
     for error in [&late, &deposit].into_iter().flatten() {
         stage.line(&format!("refused: {error}"))?;
     }
-    stage.check("an event about her is refused as forgotten", forgotten(&late))?;
-    stage.check("so is a deposit to her account", forgotten(&deposit))
+    let forgotten = |error: Option<Failure>| error.as_ref().is_some_and(is_forgotten);
+    stage.check("an event about her is refused as forgotten", forgotten(late))?;
+    stage.check("so is a deposit to her account", forgotten(deposit))
 }
 
 pub(super) async fn others(
@@ -290,42 +305,45 @@ pub(super) async fn others(
          it was sealed under her key and is gone, the rest of the booking is there. In her ledger \
          it is the other way round.",
     )?;
-    for stream in [OTHER_USER, OTHER_ACCOUNT] {
+    for stream in [BERTIL.user, BERTIL.account] {
         let same = bank.read(stream).await?.iter().eq(before.of(stream));
         stage.check(&format!("{stream} reads back equal, event by event"), same)?;
     }
     let mut changed = Vec::new();
-    for event in bank.read(OTHER_LEDGER).await? {
-        let same = before.of(OTHER_LEDGER).any(|old| *old == event);
+    for event in bank.read(BERTIL.ledger).await? {
+        let same = before.of(BERTIL.ledger).any(|old| *old == event);
         if !same && !event.is_tombstone() {
-            stage.line(&format!("{OTHER_LEDGER}  {}", event.event_type))?;
+            stage.line(&format!("{}  {}", event.stream, event.event_type))?;
             stage.line(&format!("    {}", text(&event)))?;
             changed.push(event);
         }
     }
     let one = match changed.as_slice() {
         [event] => {
-            let was = before.of(OTHER_LEDGER).find(|old| old.id == event.id).map(text);
-            let iban = format!(r#","iban":"{IBAN}""#);
+            let was = before.of(BERTIL.ledger).find(|old| old.id == event.id).map(text);
+            let iban = format!(r#","iban":"{}""#, ANNIKA.iban);
             was.is_some_and(|was| was.replacen(&iban, "", 1) == text(event) && was != text(event))
         }
         _ => false,
     };
     stage.check(
-        &format!("in {OTHER_LEDGER} one event changed, by that IBAN and nothing else"),
+        &format!("in {} one event changed, by that IBAN and nothing else", BERTIL.ledger),
         one,
     )?;
-    let streams = (OTHER_ACCOUNT, OTHER_LEDGER);
-    let kept = bank.read(LEDGER).await?;
-    let kept: Vec<&str> = kept.iter().map(text).filter(|text| text.contains(OTHER_IBAN)).collect();
+    let kept = bank.read(ANNIKA.ledger).await?;
+    let kept: Vec<&str> = kept.iter().map(text).filter(|text| text.contains(BERTIL.iban)).collect();
     for text in &kept {
-        stage.line(&format!("{LEDGER}  {text}"))?;
+        stage.line(&format!("{}  {}", ANNIKA.ledger, text))?;
     }
-    stage.check(&format!("his own IBAN, in her {LEDGER}, is still there"), kept.len() == 1)?;
-    let had = bank.balance(OTHER_ACCOUNT).await?;
-    bank.move_money(streams, had.expected(), &Movement::cash(4_200)).await?;
-    let has = bank.balance(OTHER_ACCOUNT).await?;
-    stage.check("and he goes on banking", has.state == had.state + 4_200)
+    stage.check(
+        &format!("his own IBAN, in her {}, is still there", ANNIKA.ledger),
+        kept.len() == 1,
+    )?;
+    let had = Account::load(&bank.oubliette, &BERTIL).await?;
+    let more = Movement::paid_in(4_200, "at the counter");
+    move_money(&bank.oubliette, &BERTIL, had.expected(), more).await?;
+    let has = Account::load(&bank.oubliette, &BERTIL).await?;
+    stage.check("and he goes on banking", has.state.cents == had.state.cents + 4_200)
 }
 
 pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
@@ -372,7 +390,7 @@ pub(super) fn inventory(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
     stage.fact("totals", serde_json::to_value(totals)?);
     stage.check(
         "no key of the user, the account or the ledger is left, in any stream",
-        !subjects.iter().any(|subject| [USER, ACCOUNT, LEDGER].contains(&subject.as_str())),
+        !subjects.iter().any(|subject| ANNIKA.streams().contains(&subject.as_str())),
     )?;
     stage.check("three are listed as forgotten, without a name", totals.forgotten == 3)
 }

@@ -17,10 +17,10 @@ use oubliette::{
 use super::{
     Failure,
     bank::{
-        ACCOUNT, Bank, COLOUR, FIRST_NAME, IBAN, LEDGER, Movement, OTHER_ACCOUNT, OTHER_IBAN,
-        OTHER_LEDGER, OTHER_USER, PLATE, SURNAME, USER, euros, name, text,
+        ANNIKA, Account, BERTIL, CUSTOMERS, Customer, Euros, Movement, booked, move_money, name,
+        register, transfer,
     },
-    folder,
+    folder::{self, Bank, text},
     stage::Stage,
 };
 
@@ -39,55 +39,37 @@ pub(super) async fn accounts(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
          public. (Here the services share one store and one vault. A vault for each, and a \
          cascade between them, is not built yet.)",
     )?;
-    bank.begin(USER, "UserRegistered", &registered()).await?;
-    bank.begin(
-        OTHER_USER,
-        "UserRegistered",
-        r#"{"id":"789","firstName":"Bertil","surname":"Sandgren","plate":"B-SG 789","colour":"ochre"}"#,
-    )
-    .await?;
-    for (user, account, ledger, holder) in [
-        (USER, ACCOUNT, LEDGER, format!("{FIRST_NAME} {SURNAME}")),
-        (OTHER_USER, OTHER_ACCOUNT, OTHER_LEDGER, "Bertil Sandgren".to_owned()),
+    let store = &bank.oubliette;
+    for customer in CUSTOMERS {
+        register(store, customer).await?;
+    }
+    let exists = ExpectedRevision::StreamExists;
+    let salary = format!("salary of {} {}", ANNIKA.first_name, ANNIKA.surname);
+    for (customer, movement) in [
+        (&ANNIKA, Movement::paid_in(240_000, &salary)),
+        (&BERTIL, Movement::paid_in(180_000, "salary")),
+        (&ANNIKA, Movement::paid_out(30_000, "cash, Altona")),
     ] {
-        let opened = format!(r#"{{"owner":"{user}","currency":"EUR","holder":"{holder}"}}"#);
-        bank.begin(account, "AccountOpened", &opened).await?;
-        bank.begin(ledger, "LedgerOpened", &format!(r#"{{"account":"{account}"}}"#)).await?;
+        move_money(store, customer, exists, movement).await?;
     }
-
-    let (hers, his) = ((ACCOUNT, LEDGER), (OTHER_ACCOUNT, OTHER_LEDGER));
-    let salary = format!("salary of {FIRST_NAME} {SURNAME}");
-    let moved =
-        |event_type, cents, text, counterparty| Movement { event_type, cents, text, counterparty };
-    let movements = [
-        (hers, moved("MoneyDeposited", 240_000, salary.as_str(), None)),
-        (his, moved("MoneyDeposited", 180_000, "salary", None)),
-        (hers, moved("MoneyWithdrawn", 30_000, "cash, Altona", None)),
-        (hers, moved("TransferSent", 65_000, "rent", Some((OTHER_USER, OTHER_IBAN)))),
-        (his, moved("TransferReceived", 65_000, "rent", Some((USER, IBAN)))),
-        (hers, moved("MoneyDeposited", 5_000, "refund", None)),
-    ];
-    for (streams, movement) in movements {
-        let out = matches!(movement.event_type, "MoneyWithdrawn" | "TransferSent");
-        let cents = if out { -movement.cents } else { movement.cents };
-        let movement = Movement { cents, ..movement };
-        bank.move_money(streams, ExpectedRevision::StreamExists, &movement).await?;
-    }
+    transfer(store, (&ANNIKA, &BERTIL), exists, 65_000, "rent").await?;
+    move_money(store, &ANNIKA, exists, Movement::paid_in(5_000, "refund")).await?;
 
     let events = bank.all().await?;
-    let row = |service: &str, layout: &str, public: &str, streams: [&str; 2]| {
-        let count = |stream: &&str| {
-            events.iter().filter(|event| event.stream.as_str() == *stream).count().to_string()
+    let row = |service: &str, layout: &str, public: &str, stream: fn(&Customer) -> &'static str| {
+        let streams = CUSTOMERS.map(stream);
+        let count = |stream| {
+            events.iter().filter(|event| event.stream.as_str() == stream).count().to_string()
         };
-        let events = streams.iter().map(count).collect::<Vec<_>>().join(" + ");
+        let events = streams.map(count).join(" + ");
         vec![service.into(), layout.into(), public.into(), streams.join(", "), events]
     };
     stage.table(
         &["SERVICE", "LAYOUT", "PUBLIC", "STREAMS", "EVENTS"],
         vec![
-            row("User", "split", "id, colour, plate's first 2", [USER, OTHER_USER]),
-            row("Bankaccount", "inline", "owner, amount, currency", [ACCOUNT, OTHER_ACCOUNT]),
-            row("Transactionledger", "inline", "account, amount, currency", [LEDGER, OTHER_LEDGER]),
+            row("User", "split", "id, colour, plate's first 2", |at| at.user),
+            row("Bankaccount", "inline", "owner, amount, currency", |at| at.account),
+            row("Transactionledger", "inline", "account, amount, currency", |at| at.ledger),
         ],
     )?;
     stage.line(&format!("in the folder {} (removed at the end)", bank.place.display()))?;
@@ -95,12 +77,6 @@ pub(super) async fn accounts(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
     stage.fact("events", events.len());
     // Two registrations, two accounts, two ledgers, and each movement in account and ledger.
     stage.check("every event that was acknowledged is in the store", events.len() == 6 + 2 * 6)
-}
-
-fn registered() -> String {
-    format!(
-        r#"{{"id":"456","firstName":"{FIRST_NAME}","surname":"{SURNAME}","plate":"{PLATE}","colour":"{COLOUR}"}}"#
-    )
 }
 
 pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
@@ -111,7 +87,7 @@ pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
          it. The rest is a token: AES-256-GCM under the stream's own key, which is in the vault \
          and not here.",
     )?;
-    for stream in ["user-public-456", "user-private-456", ACCOUNT] {
+    for stream in ["user-public-456", "user-private-456", ANNIKA.account] {
         let options = ReadOptions { limit: Some(2), ..ReadOptions::default() };
         for event in bank.oubliette.store().events(&name(stream)?, options).await? {
             let shown = shortened(text(&event));
@@ -127,8 +103,10 @@ pub(super) async fn raw(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
         Ok(events + vault)
     };
     let secret =
-        [hits(SURNAME)?, hits(FIRST_NAME)?, hits(PLATE)?, hits(IBAN)?].iter().sum::<usize>();
-    let public = hits(COLOUR)?;
+        [hits(ANNIKA.surname)?, hits(ANNIKA.first_name)?, hits(ANNIKA.plate)?, hits(ANNIKA.iban)?]
+            .iter()
+            .sum::<usize>();
+    let public = hits(ANNIKA.colour)?;
     stage.check(
         "surname, first name, plate and IBAN are in no file of store or vault",
         secret == 0,
@@ -162,12 +140,12 @@ pub(super) async fn readable(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
         "Through the layer the same events read whole. The services need not know that it is \
          there.",
     )?;
-    let user = bank.read(USER).await?;
+    let user = bank.read(ANNIKA.user).await?;
     for event in &user {
-        stage.line(&format!("{USER}  {}", event.event_type))?;
+        stage.line(&format!("{}  {}", event.stream, event.event_type))?;
         stage.line(&format!("    {}", text(event)))?;
     }
-    let written = Json::parse(&registered())?;
+    let written = ANNIKA.registered()?;
     let same = matches!(user.as_slice(), [event] if event.data == Some(Payload::Json(written)));
     stage.check("the user reads back exactly as she was written", same)?;
     let complete = |event: &RecordedEvent| event.shredded.is_empty() && event.withheld.is_empty();
@@ -182,21 +160,22 @@ pub(super) async fn conflict(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
          could pay. The expected revision lets one win; the other has to read again and decide \
          again.",
     )?;
-    let streams = (ACCOUNT, LEDGER);
-    let first = bank.balance(ACCOUNT).await?;
-    let second = bank.balance(ACCOUNT).await?;
-    let (revision, balance) = (first.revision.map_or(0, |revision| revision.0), first.state);
+    let store = &bank.oubliette;
+    let counter = |cents| Movement::paid_out(cents, "at the counter");
+    let first = Account::load(store, &ANNIKA).await?;
+    let second = Account::load(store, &ANNIKA).await?;
+    let (revision, balance) = (first.revision.map_or(0, |revision| revision.0), first.state.cents);
     let wanted = 100_000;
-    stage.line(&format!("both read revision {revision}: {}", euros(balance)))?;
+    stage.line(&format!("both read revision {revision}: {}", Euros(balance)))?;
     stage.check(
         "alone, either withdrawal leaves the account above zero; together they do not",
         balance >= wanted && balance < 2 * wanted,
     )?;
 
-    let paid = bank.move_money(streams, first.expected(), &Movement::cash(-wanted)).await?;
-    stage.line(&format!("the first pays {} as revision {}", euros(wanted), paid.revision))?;
+    let paid = move_money(store, &ANNIKA, first.expected(), counter(wanted)).await?;
+    stage.line(&format!("the first pays {} as revision {}", Euros(wanted), paid.revision))?;
 
-    let late = bank.move_money(streams, second.expected(), &Movement::cash(-wanted)).await;
+    let late = move_money(store, &ANNIKA, second.expected(), counter(wanted)).await;
     let refused = late.err().and_then(|error| error.downcast::<StoreError>().ok());
     let conflict = matches!(
         refused.as_deref(),
@@ -209,17 +188,19 @@ pub(super) async fn conflict(stage: &mut Stage, bank: &Bank) -> Result<(), Failu
     }
     stage.check("the second got a conflict that tells the actual revision", conflict)?;
 
-    let again = bank.balance(ACCOUNT).await?;
-    let left = euros(again.state);
-    stage.line(&format!("it reads again: {left}, not enough; the customer takes 200.00 EUR"))?;
-    stage.check("neither account nor ledger has anything of the refused withdrawal", {
-        again.state == balance - wanted && bank.booked(LEDGER).await? == again.state
-    })?;
-    let retried = bank.move_money(streams, again.expected(), &Movement::cash(-20_000)).await?;
-    let rest = bank.balance(ACCOUNT).await?;
-    stage.line(&format!("and that is revision {}: {}", retried.revision, euros(rest.state)))?;
-    stage.fact("balance_cents", rest.state);
-    stage.check("the account never went below zero", rest.state >= 0)
+    let again = Account::load(store, &ANNIKA).await?;
+    let left = again.state.cents;
+    let told = Euros(left);
+    stage.line(&format!("it reads again: {told}, not enough; the customer takes 200.00 EUR"))?;
+    stage.check(
+        "neither account nor ledger has anything of the refused withdrawal",
+        left == balance - wanted && booked(store, &ANNIKA).await? == left,
+    )?;
+    let retried = move_money(store, &ANNIKA, again.expected(), counter(20_000)).await?;
+    let rest = Account::load(store, &ANNIKA).await?.state;
+    stage.line(&format!("and that is revision {}: {}", retried.revision, Euros(rest.cents)))?;
+    stage.fact("balance_cents", rest.cents);
+    stage.check("the account never went below zero", rest.lowest >= 0)
 }
 
 pub(super) async fn halves(stage: &mut Stage, bank: &Bank) -> Result<(), Failure> {
@@ -243,10 +224,10 @@ pub(super) async fn public_half(stage: &mut Stage, bank: &Bank) -> Result<(), Fa
         id: String,
         colour: String,
     }
-    let opened = bank.read(ACCOUNT).await?;
+    let opened = bank.read(ANNIKA.account).await?;
     let opened = opened.first().map(text).unwrap_or_default();
     let Owner { owner } = Json::parse(opened)?.to()?;
-    stage.line(&format!("{ACCOUNT} belongs to {owner}"))?;
+    stage.line(&format!("{} belongs to {}", ANNIKA.account, owner))?;
     let half = owner.replacen("user-", "user-public-", 1);
     let public = bank.read(&half).await?;
     let public = public.first().map(text).unwrap_or_default();
@@ -255,9 +236,11 @@ pub(super) async fn public_half(stage: &mut Stage, bank: &Bank) -> Result<(), Fa
     stage.fact("public_half", half);
     stage.check(
         "the reference leads to the public half, with id and colour",
-        read.id == "456" && read.colour == COLOUR,
+        read.id == "456" && read.colour == ANNIKA.colour,
     )?;
-    let silent = [SURNAME, FIRST_NAME, PLATE].iter().all(|secret| !public.contains(secret));
+    let silent = [ANNIKA.surname, ANNIKA.first_name, ANNIKA.plate]
+        .iter()
+        .all(|secret| !public.contains(secret));
     stage.check("and with nothing personal", silent)
 }
 

@@ -2,10 +2,11 @@
 //!
 //! It runs the library as a service would: a data folder with the embedded event store and the
 //! vault, in a temporary place. Whatever it claims it checks, so that it can fail: `stage` prints
-//! and checks, `bank` is the domain, `before` and `after` tell the story up to the forgetting and
-//! from there on, and `folder` looks at the files from the outside.
+//! and checks, `before` and `after` tell the story up to the forgetting and from there on, and `folder` has the
+//! bank's data folder. The bank itself and its policy are those of the example `bank`.
 
 mod after;
+#[path = "../../../../examples/bank/bank.rs"]
 mod bank;
 mod before;
 mod folder;
@@ -15,7 +16,7 @@ mod tests;
 
 use std::{error::Error, io, path::Path};
 
-use bank::Bank;
+use folder::Bank;
 use stage::Stage;
 
 use super::exit::CliError;
@@ -23,7 +24,6 @@ use super::exit::CliError;
 /// Whatever ends the demo early: the library's errors, or a claim that is not so.
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// The policy of the bank; the example `bank` uses the same file.
 const POLICY: &str = include_str!("../../../../examples/bank/policy.toml");
 
 /// Runs the demo on standard output: for people, or, with `json`, one object for each step.

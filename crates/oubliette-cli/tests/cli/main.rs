@@ -4,17 +4,24 @@ mod adopting;
 mod audit;
 mod backup;
 mod bad_input;
+#[path = "../../../../tests/common/mod.rs"]
+mod common;
 mod copied;
+#[cfg(unix)]
+mod crash;
+mod demo;
 #[cfg(target_os = "linux")]
 mod done;
+mod drill;
 mod exit_codes;
 #[cfg(target_os = "linux")]
 #[allow(dead_code)] // the tests of the disk itself use the rest
 #[path = "../../../../tests/device/ext4.rs"]
 mod ext4;
 mod folder;
-#[path = "../../../../tests/common/folders.rs"]
-mod folders;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod github;
 mod holes;
 mod import;
 #[cfg(unix)]
@@ -27,16 +34,25 @@ mod not_reached;
 mod old_table;
 mod options;
 mod owners;
+#[cfg(all(unix, feature = "pkcs11"))]
+mod pkcs11;
 mod rolled_back;
 mod root;
+#[cfg(unix)]
+mod root_slot;
 mod rotation;
 mod runbook;
 mod second_reader;
 mod settings;
+#[cfg(any(feature = "tpm", feature = "pkcs11"))]
+#[path = "../../../../tests/device/shared.rs"]
+mod shared;
 #[cfg(unix)]
 #[path = "../../../../tests/device/skip.rs"]
 mod skip;
 mod slot_in_use;
+#[cfg(all(unix, feature = "tpm"))]
+mod tpm;
 mod trying;
 mod vault;
 mod walk;

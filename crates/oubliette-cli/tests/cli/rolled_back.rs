@@ -11,7 +11,7 @@ use oubliette::{
 
 use crate::{
     backup::keygen,
-    folders::{copy, empty},
+    common::folders::{copy, empty},
     world::{World, rows},
 };
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     backup::keygen,
-    folders::copy,
+    common::folders::copy,
     world::{Ran, World, rows},
 };
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use crate::{
     backup::keygen,
-    folders::copy,
+    common::folders::copy,
     world::{Ran, World},
 };
 

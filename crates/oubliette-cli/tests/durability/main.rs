@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 #[allow(dead_code)]
-#[path = "../crash/child.rs"]
+#[path = "../cli/crash/child.rs"]
 mod child;
 #[path = "../cli/world.rs"]
 mod cli;
@@ -29,7 +29,7 @@ mod sweeps;
 mod trace;
 mod watched;
 #[allow(dead_code)]
-#[path = "../crash/world.rs"]
+#[path = "../cli/crash/world.rs"]
 mod world;
 
 /// How much more than a sample is wanted: everything.

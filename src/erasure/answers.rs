@@ -1,0 +1,170 @@
+//! What a forgetting is asked with, and what it and a reopening answer.
+
+use serde::Serialize;
+
+use super::{ErasureError, ErasureRecord, Foreign, Kept, NotReached, journal::Journal};
+use crate::{
+    event::{ErasureId, Generation, Subject, Timestamp},
+    vault::{Backup, Vault, VaultError},
+};
+
+/// Options of a forgetting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ForgetOptions {
+    /// Forget also where events about the subject were never sealed, and stay readable.
+    pub despite_unsealed: bool,
+    /// Forget also where events in the subject's streams are sealed under keys that this vault does not
+    /// have, and stay readable to whoever has them.
+    pub despite_unknown_keys: bool,
+    /// Forget also where a newer program wrote events in the streams that lose keys: whether forgetting
+    /// reaches those, only that program can say.
+    pub despite_newer: bool,
+    /// Look at every event of the streams that lose keys, as [`Oubliette::plan`] does. Otherwise a stream whose
+    /// first event is sealed, and whose last one no newer program wrote, is passed over, and counted
+    /// ([`Erased::passed_over`]): what is not met there is neither refused nor counted.
+    pub look_everywhere: bool,
+}
+
+/// What an erasure did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Erased {
+    /// The subject who asked to be forgotten.
+    pub subject: Subject,
+    /// The erasure's id.
+    pub erasure: ErasureId,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Whether an earlier call had done it, and this one changed nothing.
+    pub already: bool,
+    /// How many keys it destroyed.
+    pub keys: u64,
+    /// How many subjects lost keys.
+    pub subjects: u64,
+    /// How many streams got a tombstone.
+    pub streams: u64,
+    /// How many events about those who are forgotten were never sealed, and stay readable.
+    pub unsealed: u64,
+    /// How many events in their streams are sealed under keys that this vault does not have, and stay
+    /// readable to whoever has those.
+    pub unknown_keys: u64,
+    /// For how many events nobody can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
+    /// had been done already.
+    pub unvouched: u64,
+    /// How many events a newer program wrote in the streams that lost keys: whether it reached them, only that
+    /// one can say. Where it had been done already, they are among [`Self::unknown_keys`].
+    pub newer: u64,
+    /// How many streams were not looked into for any of these, because their first event is sealed.
+    pub passed_over: u64,
+    /// What stays of others in the own streams of those who are forgotten, as far as these were
+    /// looked into. `None` where it had been done already: of that no more is known than its record counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Vec<Foreign>>,
+    /// Dependents that stay, and who keeps them. `None` where it had been done already, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Vec<Kept>>,
+    /// Dependents that it may have had to reach, and did not: nobody has said whose they are. Where it
+    /// had been done already, those of whom nobody has said so since.
+    pub not_reached: Vec<NotReached>,
+    /// Whether events may state owners of whom the vault does not know, so that it may have missed
+    /// somebody: see [`Plan::owners_unknown`].
+    pub owners_unknown: bool,
+    /// Whether the event store has taken its announcement, so that a vault that is rolled back to
+    /// before it is found out.
+    pub announced: bool,
+    /// The vault's epoch since. Noted elsewhere, it finds a rollback out where the event store
+    /// cannot.
+    pub epoch: u64,
+    /// The backups of the vault from which the keys can still be had, until somebody says that they are
+    /// destroyed; also those whose day has passed.
+    pub backups: Vec<Backup>,
+}
+
+/// What a reopening did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Reopened {
+    /// The subject who is admitted again.
+    pub subject: Subject,
+    /// The generation of their new keys; `None`: they were not forgotten, and nothing changed.
+    pub generation: Option<Generation>,
+    /// Where their own stream depends on others: the types of events by which it gets an owner. Until
+    /// one of these is appended, nothing is sealed for it.
+    pub owner_events: Vec<String>,
+}
+
+/// How far an erasure has come, for a progress bar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// The keys are destroyed; so many tombstones are to be written.
+    Destroyed {
+        /// How many tombstones are to be written.
+        tombstones: usize,
+    },
+    /// So many tombstones are written.
+    Tombstones(usize),
+}
+
+impl Erased {
+    /// What an erasure did that is done just now.
+    pub(super) fn done(
+        vault: &Vault,
+        journal: &Journal,
+        record: &ErasureRecord,
+    ) -> Result<Self, VaultError> {
+        let (erasure, plan) = (journal.erasure, &journal.plan);
+        Ok(Self {
+            subject: plan.subject.clone(),
+            erasure,
+            at: erasure.at(),
+            already: false,
+            keys: plan.keys(),
+            subjects: plan.subjects.len() as u64,
+            streams: plan.streams.len() as u64,
+            unsealed: plan.unsealed_events(),
+            unknown_keys: plan.unknown_key_events(),
+            unvouched: plan.unvouched.iter().map(|untouched| untouched.events).sum(),
+            newer: plan.newer_events(),
+            passed_over: plan.passed_over,
+            foreign: Some(plan.foreign.clone()),
+            kept: Some(plan.kept.clone()),
+            not_reached: plan.not_reached.clone(),
+            owners_unknown: plan.owners_unknown,
+            announced: record.announced,
+            epoch: vault.epoch()?,
+            backups: vault.backups_before(record.epoch)?,
+        })
+    }
+
+    /// What an erasure did that had been done already, as far as its record says.
+    pub(super) fn already(
+        vault: &Vault,
+        subject: &Subject,
+        erasure: ErasureId,
+    ) -> Result<Self, ErasureError> {
+        let record = ErasureRecord::find(vault, erasure)?;
+        let count = |of: fn(&ErasureRecord) -> u64| record.as_ref().map_or(0, of);
+        Ok(Self {
+            subject: subject.clone(),
+            erasure,
+            at: erasure.at(),
+            already: true,
+            keys: count(|record| record.keys),
+            subjects: count(|record| record.subjects),
+            streams: count(|record| record.streams),
+            unsealed: count(|record| record.unsealed),
+            unknown_keys: count(|record| record.unknown_keys),
+            unvouched: 0,
+            newer: 0,
+            passed_over: count(|record| record.passed_over),
+            foreign: None,
+            kept: None,
+            not_reached: vec![],
+            owners_unknown: false,
+            backups: vault.backups_before(record.as_ref().and_then(|record| record.epoch))?,
+            announced: record.is_some_and(|record| record.announced),
+            epoch: vault.epoch()?,
+        })
+    }
+}

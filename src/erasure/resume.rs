@@ -1,0 +1,98 @@
+//! Carrying on where a crash, a store that did not answer, or a mirror that could not be reached, cut an
+//! erasure off.
+
+use super::{
+    Erased, ErasureError, ErasureRecord,
+    journal::Journal,
+    steps::{carry_out, close_and_plan, keep_existing},
+    witness::look,
+};
+use crate::{
+    event::{ErasureId, Subject},
+    layer::Layer,
+    store::EventStore,
+    vault::Vault,
+};
+
+/// Carries on with what is journaled.
+pub(super) async fn resume<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    asked: Option<&Subject>,
+) -> Result<Vec<Erased>, ErasureError> {
+    let (mut done, mut pending) = (Vec::new(), None);
+    for journal in Journal::all(vault)? {
+        tracing::info!(erasure = %journal.erasure, "resuming an erasure that was cut off");
+        let theirs = asked.is_some_and(|subject| *subject == journal.plan.subject);
+        match resume_one(layer, vault, journal).await {
+            Ok(erased) => done.push(erased),
+            Err(ErasureError::MirrorsPending { erased, .. }) => done.extend(erased),
+            // The others' keys are destroyed all the same. Whoever asks hears of their own first.
+            Err(error) if error.is_pending() => {
+                pending = pending.filter(|_| !theirs).or(Some(error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    vault.retry_mirrors().await?;
+    if let Some(pending) = pending {
+        return Err(pending);
+    }
+    let mirrors = vault.stale_mirrors()?;
+    if mirrors.is_empty() {
+        Ok(done)
+    } else {
+        Err(ErasureError::MirrorsPending { mirrors, erased: done })
+    }
+}
+
+/// The erasure of this subject that waits, no key being destroyed yet.
+pub(super) fn decided(vault: &Vault, subject: &Subject) -> Result<Option<ErasureId>, ErasureError> {
+    for journal in Journal::all(vault)? {
+        if journal.plan.subject == *subject && !is_destroyed(vault, &journal)? {
+            return Ok(Some(journal.erasure));
+        }
+    }
+    Ok(None)
+}
+
+/// The note is written in the batch that destroys the keys.
+fn is_destroyed(vault: &Vault, journal: &Journal) -> Result<bool, ErasureError> {
+    Ok(ErasureRecord::find(vault, journal.erasure)?.is_some())
+}
+
+async fn resume_one<S: EventStore>(
+    layer: &Layer<S>,
+    vault: &Vault,
+    mut journal: Journal,
+) -> Result<Erased, ErasureError> {
+    if let Some(record) = ErasureRecord::find(vault, journal.erasure)? {
+        if record.replayed.is_some() {
+            // What was carried out in the end was announced, and applied as it was announced.
+            journal.plan.confine();
+        }
+        return carry_out(layer, vault, &mut journal, None, &|_| {}).await;
+    }
+    // It waited for the store, and others went on meanwhile: what became dependent since goes, too.
+    let erasure = journal.erasure;
+    let waits = |error| match error {
+        ErasureError::Store(source) | ErasureError::WitnessSilent(source) => {
+            ErasureError::AnnouncementPending { erasure, source }
+        }
+        other => other,
+    };
+    let subject = journal.plan.subject.clone();
+    let (plan, mut closure) = close_and_plan(layer, vault, &subject).await.map_err(waits)?;
+    let streams = journal.plan.streams.len();
+    if journal.plan.extend(plan) {
+        keep_existing(layer, &mut journal.plan).await.map_err(|error| waits(error.into()))?;
+        journal.plan.pass_over_since(streams);
+        // What the earlier attempt may have written must be known before the next one follows it.
+        look(layer, vault).await.map_err(waits)?;
+        journal.try_anew();
+        journal.write(vault).await?;
+    }
+    let losses = journal.plan.subjects.iter().map(|affected| affected.subject.clone());
+    closure.extend(&losses.collect::<Vec<_>>()).await;
+    carry_out(layer, vault, &mut journal, Some(closure), &|_| {}).await
+}
