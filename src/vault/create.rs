@@ -14,8 +14,8 @@ impl Vault {
     /// in a file there, without mirrors, wrapped by nothing).
     ///
     /// # Errors
-    /// [`OpenVaultError::NotEmpty`] where either exists; [`SlotError::Within`] where the slot is in
-    /// the folder.
+    /// [`OpenVaultError::NotEmpty`] where the folder is not empty; [`OpenVaultError::Slot`] where the slot exists, or
+    /// is in the folder.
     pub fn create(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, OpenVaultError> {
         Self::create_with(folder, slot, PageStoreKind::default())
     }
@@ -52,11 +52,11 @@ impl Vault {
     /// of it is left: what is missing is an error.
     ///
     /// # Errors
-    /// [`OpenVaultError::InUse`], [`OpenVaultError::NotFound`], [`SlotError::Missing`],
-    /// [`SlotError::WrongKek`], [`SlotError::KekMissing`]; [`OpenVaultError::EpochTooLow`] and
-    /// [`SlotError::Counter`], where the slot is bound to one; [`OpenVaultError::FolderCopied`],
+    /// [`OpenVaultError::InUse`], [`OpenVaultError::NotFound`]; [`OpenVaultError::Slot`] where the slot is missing, is
+    /// wrapped by another key, or is behind its counter; [`OpenVaultError::FolderCopied`],
     /// [`OpenVaultError::FolderOld`] and [`OpenVaultError::SlotOld`], where it is not certain that this is the
-    /// folder that was opened last with the slot; [`VaultError::NewerFormat`]; storage errors.
+    /// folder that was opened last with the slot; [`OpenVaultError::Vault`] where a newer program wrote it, or its
+    /// storage fails.
     pub fn open(folder: &Path, slot: impl Into<SlotConfig>) -> Result<Self, OpenVaultError> {
         Self::open_as(folder, slot, OpenAs::Known)
     }
@@ -89,8 +89,8 @@ impl Vault {
     /// the other's word. Use them with two event stores: neither knows the keys that the other makes.
     ///
     /// # Errors
-    /// [`OpenVaultError::NotEmpty`] where there is something at `to`; [`SlotError::Within`]; as of
-    /// [`Vault::open`].
+    /// [`OpenVaultError::OwnSlot`]; [`OpenVaultError::Slot`] where there is something at `to`, or it is in the folder;
+    /// as of [`Vault::open`].
     pub fn give_own_slot(
         folder: &Path,
         from: impl Into<SlotConfig>,

@@ -149,6 +149,9 @@ impl Known for ErasureError {
             Self::Task(error) => error.told(),
             Self::KeyChange(error) => error.told(),
             Self::UnfitReason(error) => error.told(),
+            Self::NotReplayed { source, .. } => {
+                Told { hint: source.told().hint, ..told("erasure", self, Exit::Failed) }
+            }
             Self::NoVault | Self::UnfitName => told("erasure", self, Exit::Usage),
             _ => told("erasure", self, Exit::Failed),
         }

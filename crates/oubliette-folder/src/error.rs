@@ -82,7 +82,7 @@ pub enum FolderError {
     /// The vault that belongs to the events is gone.
     #[error(
         "{0} has events but no vault: a new vault beside old events would make them unreadable \
-         for ever; say where the vault is, restore it from a backup, or read what is public without it"
+         for ever; say where it is, restore the vault from a backup, or read what is public without it"
     )]
     VaultMissing(PathBuf),
     /// The events that belong to the vault are gone.

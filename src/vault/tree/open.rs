@@ -198,8 +198,8 @@ impl Tree {
     /// Makes a vault's tree: such pages in `folder`, the root slot where the configuration says.
     ///
     /// # Errors
-    /// [`OpenVaultError::NotEmpty`] where the folder is not empty, or the slot's file exists;
-    /// [`SlotError::Within`]; those of the slot's mirrors and key-encryption key.
+    /// [`OpenVaultError::NotEmpty`]; [`OpenVaultError::Slot`] where the slot exists, or is in the folder, and those of
+    /// its mirrors and key-encryption key.
     pub(crate) fn create_at(
         folder: &Path,
         slot: impl Into<SlotConfig>,
@@ -222,9 +222,8 @@ impl Tree {
     ///
     /// # Errors
     /// [`OpenVaultError::NotFound`], [`OpenVaultError::NotAVault`], [`VaultError::NewerFormat`],
-    /// [`SlotError::NewerMirror`], [`OpenVaultError::InUse`], [`SlotError::Missing`], [`SlotError::OfAnotherVault`],
-    /// [`SlotError::WrongKek`], [`OpenVaultError::FolderCopied`], [`OpenVaultError::FolderOld`],
-    /// [`OpenVaultError::SlotOld`], and those of pages that do not belong to the root.
+    /// [`OpenVaultError::InUse`], [`OpenVaultError::Slot`], [`OpenVaultError::FolderCopied`],
+    /// [`OpenVaultError::FolderOld`], [`OpenVaultError::SlotOld`], and those of pages that do not belong to the root.
     pub(crate) fn open_as(
         folder: &Path,
         slot: impl Into<SlotConfig>,

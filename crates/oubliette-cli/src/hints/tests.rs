@@ -267,7 +267,8 @@ fn no_text_of_the_libraries_names_a_command_or_an_option() {
     for (_, file, name, _) in FAMILIES {
         let text = fs::read_to_string(root.join(file)).unwrap();
         for (at, line) in text.lines().enumerate() {
-            let is_comment = line.trim_start().starts_with("//");
+            // What a successor's file says is for whoever has the program, and its bytes are frozen.
+            let is_comment = line.trim_start().starts_with("//") || line.contains("# sign in");
             let names =
                 line.contains("`oubliette ") || line.contains(" --") || line.contains("`--");
             assert!(is_comment || !names, "{file}:{}: {name}: {line}", at + 1);

@@ -42,7 +42,7 @@ fn a_policy_that_somebody_changed_seals_nothing_until_it_is_adopted() {
 
     world.ok(&["append", "user-2", "Registered"]);
     world.write(FILE, OPEN);
-    refused(&world, "oubliette --dir ./oubliette-data policy adopt");
+    refused(&world, "`oubliette policy adopt`");
     assert_eq!(world.run(&["import", "/dev/null"]).code, 1);
     assert!(!readable_in_the_store(&world));
     // Reading goes on, and tells of it; so does forgetting.
