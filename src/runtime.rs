@@ -89,6 +89,11 @@ pub(crate) fn spawn_blocking<T: Send + 'static>(
     if is_there() { Ok(Task(blocking(run))) } else { Err(TaskError::NoRuntime) }
 }
 
+/// Waits for a future where waiting does no harm: in [`spawn_blocking`].
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    Handle::current().block_on(future)
+}
+
 /// Waits so long. Outside of a runtime, where waiting is rare, a thread does.
 pub(crate) async fn sleep(time: Duration) {
     if is_there() {

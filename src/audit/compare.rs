@@ -52,9 +52,10 @@ impl<S: EventStore> Oubliette<S> {
                 continue;
             }
             compared.newer += u64::from(specimen.is_newer());
-            let (in_clear, anothers) = (specimen.is_unsealed(vault), specimen.is_anothers(vault));
+            let in_clear = specimen.is_unsealed(vault).await;
+            let anothers = specimen.is_anothers(vault).await;
             let Specimen { event, document, .. } = specimen;
-            let Some((data, sealed_for)) = opened(vault, &event, document)? else { continue };
+            let Some((data, sealed_for)) = opened(vault, &event, document).await? else { continue };
             let facts =
                 EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
             let seals = || policy.cut(&facts, &data, None).is_ok_and(|c| !c.parts.is_empty());
@@ -73,7 +74,7 @@ impl<S: EventStore> Oubliette<S> {
 }
 
 /// An event's data, and for whom it is sealed; `None` where not all of it opens.
-fn opened(
+async fn opened(
     vault: &Vault,
     event: &RecordedEvent,
     document: Result<Document, crate::store::Unreadable>,
@@ -84,7 +85,7 @@ fn opened(
         Err(_) => return Ok(None),
     };
     let (mut parts, mut subjects) = (Vec::new(), Vec::new());
-    for (id, fate) in try_tokens(vault, event, &mut stored)? {
+    for (id, fate) in try_tokens(vault, event, &mut stored).await? {
         let TokenFate::Open(plaintext) = fate else { return Ok(None) };
         parts.push(plaintext);
         if let KeyLookup::Live { subject, .. } = vault.opening_key(id)? {

@@ -211,7 +211,7 @@ impl<S: EventStore> Oubliette<S> {
         let mut events = self.specimens();
         let mut counted = Unsealed::default();
         while let Some(specimen) = events.try_next().await? {
-            counted.unsealed += u64::from(specimen.is_unsealed(vault));
+            counted.unsealed += u64::from(specimen.is_unsealed(vault).await);
             counted.newer += u64::from(specimen.is_newer());
         }
         Ok(counted)

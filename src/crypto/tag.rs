@@ -11,7 +11,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use super::{Token, base64url};
-use crate::event::{ERA_BYTES, Era};
+use crate::event::{ERA_BYTES, Era, VaultId};
 
 const VAULT_BYTES: usize = 8;
 const MAC_BYTES: usize = 16;
@@ -47,6 +47,11 @@ impl EventTag {
     /// The beginning of the id of the vault that it names.
     pub(crate) fn vault(&self) -> &[u8] {
         &self.0[..VAULT_BYTES]
+    }
+
+    /// Whether it names this vault.
+    pub(crate) fn names(&self, vault: VaultId) -> bool {
+        vault.0.as_bytes().starts_with(self.vault())
     }
 
     /// The era that it names.

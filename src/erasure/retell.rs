@@ -38,7 +38,7 @@ pub(super) async fn set_again<S: EventStore>(
             Ok(Some(event)) => {
                 // A private half says nothing that the public one does not say.
                 if let Some(event) = layer.under_its_stream(event) {
-                    told.look_at(&event)?;
+                    told.look_at(&event).await?;
                 }
             }
             Ok(None) => break,
@@ -123,13 +123,13 @@ impl<'a> Told<'a> {
         Ok(Self { vault, history, seen, dead, there })
     }
 
-    fn look_at(&mut self, event: &RecordedEvent) -> Result<(), VaultError> {
+    async fn look_at(&mut self, event: &RecordedEvent) -> Result<(), VaultError> {
         let (vault, stream) = (self.vault, &event.stream);
         if event.is_announcement() {
             return Ok(());
         }
         if event.is_tombstone() {
-            if let Ok(tombstone) = tombstone::judge(vault, event)? {
+            if let Ok(tombstone) = tombstone::judge(vault, event).await? {
                 // No statement leads to a key that a restored vault made: others do not know it.
                 let key = tombstone.key;
                 let is_led_to = self.history.origin_of(key) != Some(KeyOrigin::Restored);
@@ -150,7 +150,10 @@ impl<'a> Told<'a> {
         let Ok(Document::Stored(stored)) = Document::of(event) else { return Ok(()) };
         let ids = stored.notes.stubs.iter().chain(&stored.tokens).map(Token::key_id);
         let ids: Vec<KeyId> = ids.collect();
-        let tagged = stored.by_itself().ok().and_then(|s| s.tagged(vault, EventRef::of(event)));
+        let tagged = match stored.by_itself() {
+            Ok(stored) => stored.tagged(vault, EventRef::of(event)).await,
+            Err(_) => None,
+        };
         if tagged != Some(Tagged::Ours) {
             return Ok(());
         }

@@ -112,13 +112,13 @@ impl<S: EventStore> Survey<'_, S> {
         }
         if first.is_tombstone() {
             // Anybody can give an event that type.
-            return Ok(self.judge(&first)?.is_ok());
+            return Ok(self.judge(&first).await?.is_ok());
         }
         Ok(match Document::of(&first) {
             Ok(Document::Stored(stored)) => {
                 let known = stored.notes.stubs.iter().chain(&stored.tokens);
                 let known = known.map(Token::key_id).all(|id| self.vault.opening_key(id).is_ok());
-                known && self.tagged(&first, stored) == Some(Tagged::Ours)
+                known && self.tagged(&first, stored).await == Some(Tagged::Ours)
             }
             _ => false,
         })
@@ -133,13 +133,13 @@ impl<S: EventStore> Survey<'_, S> {
         let mut events = self.layer.store.read(&readable, ReadOptions::default());
         while let Some(mut event) = self.layer.next(&mut events).await? {
             event.stream = stream.clone();
-            self.weigh(&event, false, &mut found)?;
+            self.weigh(&event, false, &mut found).await?;
         }
         if let Placement::Split(names) = &placement {
             let mut halves = self.layer.store.read(&names.private, ReadOptions::default());
             while let Some(mut half) = self.layer.next(&mut halves).await? {
                 half.stream = stream.clone();
-                self.weigh(&half, true, &mut found)?;
+                self.weigh(&half, true, &mut found).await?;
             }
         }
         if !own {
@@ -161,13 +161,13 @@ impl<S: EventStore> Survey<'_, S> {
     /// Counts an event, under its logical stream, as what it is. A token hides nothing: whoever puts a
     /// dead one, or a note, beside something in clear has it in clear all the same. So it is the tag
     /// that decides, and where there is none the policy.
-    fn weigh(
+    async fn weigh(
         &self,
         event: &RecordedEvent,
         half: bool,
         found: &mut Found,
     ) -> Result<(), StoreError> {
-        if event.is_announcement() || (event.is_tombstone() && self.has_form(event)?) {
+        if event.is_announcement() || (event.is_tombstone() && self.has_form(event).await?) {
             return Ok(());
         }
         let stored = match Document::of(event) {
@@ -202,7 +202,7 @@ impl<S: EventStore> Survey<'_, S> {
             Err(_) => (event.data.clone(), event.metadata.clone()),
         };
         let sealed = !stored.tokens.is_empty() || !stored.notes.stubs.is_empty();
-        let tagged = if half { None } else { self.tagged(event, stored) };
+        let tagged = if half { None } else { self.tagged(event, stored).await };
         if tagged == Some(Tagged::UnknownEra) && sealed && !unknown {
             found.unvouched += 1;
         }
@@ -214,18 +214,21 @@ impl<S: EventStore> Survey<'_, S> {
     }
 
     /// What the tag shows of an event, or of the public half of one.
-    fn tagged(&self, event: &RecordedEvent, stored: Stored) -> Option<Tagged> {
-        stored.by_itself().ok()?.tagged(self.vault, EventRef::of(event))
+    async fn tagged(&self, event: &RecordedEvent, stored: Stored) -> Option<Tagged> {
+        stored.by_itself().ok()?.tagged(self.vault, EventRef::of(event)).await
     }
 
     /// Whether an event of the type has the form of a tombstone, in which nothing personal has room, and
     /// is where it says.
-    fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        Ok(!matches!(self.judge(event)?, Err(Unvouched::Odd(_) | Unvouched::Misplaced)))
+    async fn has_form(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
+        Ok(!matches!(self.judge(event).await?, Err(Unvouched::Odd(_) | Unvouched::Misplaced)))
     }
 
-    fn judge(&self, event: &RecordedEvent) -> Result<Result<Tombstone, Unvouched>, StoreError> {
-        Ok(tombstone::judge(self.vault, event).map_err(CodecError::from)?)
+    async fn judge(
+        &self,
+        event: &RecordedEvent,
+    ) -> Result<Result<Tombstone, Unvouched>, StoreError> {
+        Ok(tombstone::judge(self.vault, event).await.map_err(CodecError::from)?)
     }
 
     /// Whether what is in clear of an event is personal, and about somebody who is forgotten; also where

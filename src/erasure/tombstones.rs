@@ -133,7 +133,7 @@ async fn is_there<S: EventStore>(
     let found = layer.find_in(&placement.readable(stream), [id].into(), None).await;
     let Some(mut event) = found.map_err(pending)?.pop() else { return Ok(false) };
     event.stream = stream.clone();
-    let judged = tombstone::judge(vault, &event)?;
+    let judged = tombstone::judge(vault, &event).await?;
     Ok(event.is_tombstone() && judged.is_ok_and(|tombstone| tombstone.reference == reference))
 }
 
@@ -202,7 +202,7 @@ pub(super) async fn appended<S: EventStore>(
         |error: &dyn std::fmt::Display| Untold::Store(StoreError::Invalid(error.to_string()));
     let data = Json::of(&tombstone).map_err(|error| invalid(&error))?;
     let event_type = EventType::new(SUBJECT_FORGOTTEN).map_err(|error| invalid(&error))?;
-    let placement = layer.placement(stream).await?;
+    let (placement, _) = layer.place(stream).await?;
     let mut event = NewEvent::new(event_type, data).with_id(id);
     event.metadata = placement.note(stream);
     Ok(Append::new(placement.readable(stream), ExpectedRevision::Any, vec![event]))

@@ -4,6 +4,7 @@ use super::Subject;
 
 /// A change of the owners of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum OwnerChange {
     /// The stream depends on this subject, too.

@@ -19,12 +19,14 @@ use super::{
 use crate::{
     runtime,
     store::{Append, Appended, Capability, EventStore, ExpectedRevision, StoreError, lacking},
-    vault::Vault,
+    vault::Keeper,
 };
 
 /// Where a piece of work goes.
 struct Target {
     placement: Placement,
+    /// Whether the stream had no events.
+    is_new: bool,
     expected: ExpectedRevision,
 }
 
@@ -32,7 +34,7 @@ pub(super) async fn append<S: EventStore>(
     layer: &Arc<Layer<S>>,
     appends: Vec<Append>,
 ) -> Result<Vec<Appended>, StoreError> {
-    let Some(vault) = layer.vault().cloned() else {
+    let Some(keeper) = layer.codec.keeper().cloned() else {
         return Err(CodecError::NoVault.into());
     };
     // What is sealed is text to the store, whatever it holds; what is not is looked at once cut.
@@ -52,7 +54,7 @@ pub(super) async fn append<S: EventStore>(
         )));
     }
     let layer = Arc::clone(layer);
-    runtime::spawn(async move { run(&layer, &vault, work, targets).await })?.await?
+    runtime::spawn(async move { run(&layer, &keeper, work, targets).await })?.await?
 }
 
 async fn work_of<S: EventStore>(
@@ -62,7 +64,7 @@ async fn work_of<S: EventStore>(
     let Append { stream, expected, events } = append;
     let policy = layer.codec.policy();
     policy.rule_for(&stream).map_err(CodecError::Refused)?;
-    let placement = layer.placement(&stream).await?;
+    let (placement, is_new) = layer.place(&stream).await?;
     let split = matches!(placement, Placement::Split(_));
     let work = Work::cut(policy, stream, split, events)?;
     let in_clear = work.events.iter().flat_map(|(_, cut)| [&cut.public, &cut.public_metadata]);
@@ -73,16 +75,16 @@ async fn work_of<S: EventStore>(
     if split && !layer.store.capabilities().has(Capability::AtomicMultiStream) {
         return Err(StoreError::Unsupported(Capability::AtomicMultiStream));
     }
-    Ok((work, Target { placement, expected }))
+    Ok((work, Target { placement, is_new, expected }))
 }
 
 async fn run<S: EventStore>(
     layer: &Layer<S>,
-    vault: &Vault,
+    keeper: &Arc<dyn Keeper>,
     work: Vec<Work>,
     targets: Vec<Target>,
 ) -> Result<Vec<Appended>, StoreError> {
-    let Prepared { sealed, mut permit } = prepare(&layer.codec, vault, layer, &work).await?;
+    let Prepared { sealed, mut permit } = prepare(&layer.codec, keeper, layer, &work).await?;
     let (appends, readable) = appends(&work, &targets, sealed);
     match layer.store.append(appends).await {
         Ok(appended) if appended.iter().any(|appended| appended.already) => {
@@ -95,8 +97,11 @@ async fn run<S: EventStore>(
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Ok(appended) => {
+            for (work, target) in work.iter().zip(&targets).filter(|(_, target)| target.is_new) {
+                layer.is_placed(&work.stream, &target.placement);
+            }
             permit.confirm().await.map_err(CodecError::from)?;
-            owned::warn(vault, &work);
+            owned::warn(&**keeper, &work).await;
             let answers = answers(&readable, &appended);
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
@@ -167,6 +172,7 @@ mod tests {
         layer::Oubliette,
         policy::Policy,
         store::{EventStoreExt, MemoryStore},
+        vault::Vault,
     };
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use crate::{
     event::{EventId, Json, NewEvent, Payload, StreamName, Subject},
     policy::Policy,
     runtime,
-    vault::{Claim, OpenClaim, Settled, Vault},
+    vault::{Claim, Keeper, OpenClaim, Settled, Vault, at_once},
 };
 
 /// How long a permit keeps others waiting, unless somebody says otherwise.
@@ -32,7 +33,7 @@ const LASTING: Duration = Duration::from_secs(5 * 60);
 /// Clones share the vault.
 #[derive(Debug, Clone)]
 pub struct Codec {
-    vault: Option<Vault>,
+    keeper: Option<Arc<dyn Keeper>>,
     policy: Policy,
     lasting: Duration,
 }
@@ -40,12 +41,17 @@ pub struct Codec {
 impl Codec {
     /// A codec with this vault and policy.
     pub fn new(vault: Vault, policy: Policy) -> Self {
-        Self { vault: Some(vault), policy, lasting: LASTING }
+        Self::over(Arc::new(vault), policy)
+    }
+
+    /// A codec with the keys of a vault that may be elsewhere.
+    pub(super) fn over(keeper: Arc<dyn Keeper>, policy: Policy) -> Self {
+        Self { keeper: Some(keeper), policy, lasting: LASTING }
     }
 
     /// A codec that opens nothing and seals nothing: it reads what is public.
     pub fn without_vault(policy: Policy) -> Self {
-        Self { vault: None, policy, lasting: LASTING }
+        Self { keeper: None, policy, lasting: LASTING }
     }
 
     /// The same, but that what is sealed delays others for so long at most (five minutes, unless
@@ -59,8 +65,17 @@ impl Codec {
         self.lasting
     }
 
+    pub(super) fn keeper(&self) -> Option<&Arc<dyn Keeper>> {
+        self.keeper.as_ref()
+    }
+
+    /// The vault, for what only its own process may do.
     pub(super) fn vault(&self) -> Option<&Vault> {
-        self.vault.as_ref()
+        self.keeper.as_ref()?.here()
+    }
+
+    fn asked(&self) -> Result<&dyn Keeper, CodecError> {
+        self.keeper.as_deref().ok_or(CodecError::NoVault)
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -89,7 +104,7 @@ impl Codec {
         &self,
         events: Vec<(StreamName, NewEvent)>,
     ) -> Result<Vec<Sealed>, CodecError> {
-        let vault = self.vault.clone().ok_or(CodecError::NoVault)?;
+        let keeper = self.keeper.clone().ok_or(CodecError::NoVault)?;
         let mut ids = HashSet::with_capacity(events.len());
         if let Some((_, twice)) = events.iter().find(|(_, event)| !ids.insert(event.id)) {
             return Err(CodecError::Invalid(format!("event {} is given twice", twice.id)));
@@ -97,7 +112,7 @@ impl Codec {
         let (work, order) = self.by_stream(events)?;
         let codec = self.clone();
         let sealing = async move {
-            prepare(&codec, &vault, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
+            prepare(&codec, &keeper, &NoStore, &work).await.map(|sealed| Unclaimed(Some(sealed)))
         };
         let mut unclaimed = runtime::spawn(sealing)?.await??;
         let Some(Prepared { sealed, mut permit }) = unclaimed.0.take() else {
@@ -144,7 +159,7 @@ impl Codec {
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub fn unsettled(&self) -> Result<Vec<OpenClaim>, CodecError> {
-        Ok(self.vault.as_ref().ok_or(CodecError::NoVault)?.open_claims()?)
+        Ok(at_once(self.asked()?.open_claims())?)
     }
 
     /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what became of it. The
@@ -153,8 +168,7 @@ impl Codec {
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub async fn settle(&self, event: EventId, stored: bool) -> Result<Settled, CodecError> {
-        let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
-        Ok(vault.settle_for_caller(event, stored).await?)
+        Ok(self.asked()?.settle_for_caller(event, stored).await?)
     }
 
     /// Says that the stream of this event stays, though its owner was forgotten before the event was
@@ -164,8 +178,7 @@ impl Codec {
     /// # Errors
     /// [`CodecError::NoVault`], [`CodecError::Vault`].
     pub async fn acknowledge(&self, event: EventId) -> Result<bool, CodecError> {
-        let vault = self.vault.as_ref().ok_or(CodecError::NoVault)?;
-        Ok(vault.acknowledge_claim(event).await?)
+        Ok(self.asked()?.acknowledge_claim(event).await?)
     }
 
     /// Opens what [`Codec::seal`] made, after it was read back. Reading never consults the
@@ -180,7 +193,8 @@ impl Codec {
         data: &Payload,
         metadata: Option<&Json>,
     ) -> Result<Opened, CodecError> {
-        self.open_stored(event, parse(data, metadata)?, || (data.clone(), metadata.cloned()))
+        let document = parse(data, metadata)?;
+        at_once(self.open_stored(event, document, || (data.clone(), metadata.cloned())))
     }
 
     /// Opens several, each as [`Codec::open`] does: one that does not open keeps no other from
@@ -213,7 +227,7 @@ impl Witness for NoStore {
     type Error = CodecError;
     const BY_CALLER: bool = true;
 
-    async fn settle(&self, _: &Vault, _: &Subject) -> Result<(), CodecError> {
+    async fn settle(&self, _: &dyn Keeper, _: &Subject) -> Result<(), CodecError> {
         Ok(())
     }
 

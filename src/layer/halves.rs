@@ -17,7 +17,7 @@ use super::{
     Layer,
     document::{Document, Notes},
     error::unreadable_event,
-    opening::is_dead,
+    opening::are_dead,
     placement::logical_of,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         Delivery, Direction, EventStore, EventStream, ReadOptions, StoreError, Subscription,
         Unreadable,
     },
-    vault::Vault,
+    vault::Keeper,
 };
 
 /// How many halves are kept waiting for the other before it is looked up; and how many split
@@ -52,10 +52,10 @@ pub(super) enum Joined {
 }
 
 /// What an event is that lies in the store in one piece or, with its private half, in two.
-pub(super) fn document_of(
+pub(super) async fn document_of(
     event: &RecordedEvent,
     private: Option<&RecordedEvent>,
-    vault: Option<&Vault>,
+    vault: Option<&dyn Keeper>,
 ) -> Result<Document, Unreadable> {
     let taken_apart = |half: &RecordedEvent| Document::of(half).map(|document| (document, half.id));
     let private = private.map(taken_apart).transpose()?;
@@ -65,7 +65,7 @@ pub(super) fn document_of(
         }
         (_, Some(_)) => Err(Unreadable::Tampered),
         (Document::Stored(public), None) if public.notes.private.is_some() => {
-            Ok(Document::Stored(public.without_half(vault)?))
+            Ok(Document::Stored(public.without_half(vault).await?))
         }
         (document, None) => Ok(document),
     }
@@ -206,9 +206,11 @@ impl<S: EventStore> Layer<S> {
     }
 
     /// Whether the private half of an event would say nothing, because its keys are all destroyed.
-    fn is_dead(&self, notes: &Notes) -> bool {
-        let dead = |stub| self.vault().is_some_and(|vault| is_dead(vault, stub));
-        !notes.stubs.is_empty() && notes.stubs.iter().all(dead)
+    async fn is_dead(&self, notes: &Notes) -> bool {
+        match self.keeper() {
+            Some(vault) if !notes.stubs.is_empty() => are_dead(vault, &notes.stubs).await,
+            _ => false,
+        }
     }
 }
 
@@ -265,7 +267,7 @@ pub(super) fn join_one<S: EventStore>(
                     Some(half) => Some(half?),
                     // Where it is not next it may be gone, and the search for it would pass by those
                     // of later events.
-                    None if layer.is_dead(&notes) => None,
+                    None if layer.is_dead(&notes).await => None,
                     None => find(&mut private, id).await?,
                 }
                 .map(Box::new);

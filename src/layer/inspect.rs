@@ -16,7 +16,7 @@ use crate::{
     crypto::{self, Plaintext},
     event::{EventId, KeyId, Position, RecordedEvent, StreamName},
     store::{EventStore, EventStream, ReadAllOptions, StoreError, Unreadable},
-    vault::{KeyLookup, Tagged, Vault, VaultError},
+    vault::{Keeper, KeyLookup, Tagged, VaultError},
 };
 
 /// An event as it lies in the store, taken apart.
@@ -31,20 +31,22 @@ pub(crate) struct Specimen {
 
 impl Specimen {
     /// What its tag shows; `None`: it has none.
-    pub(crate) fn tagged(&self, vault: &Vault) -> Option<Tagged> {
+    pub(crate) async fn tagged(&self, vault: &dyn Keeper) -> Option<Tagged> {
         let Ok(Document::Stored(stored)) = &self.document else { return None };
-        stored.tagged(vault, EventRef::of(&self.event))
+        stored.tagged(vault, EventRef::of(&self.event)).await
     }
 
     /// Whether another vault on the same store wrote it, as far as can be told.
-    pub(crate) fn is_anothers(&self, vault: &Vault) -> bool {
+    pub(crate) async fn is_anothers(&self, vault: &dyn Keeper) -> bool {
         match &self.document {
             // Tombstones and announcements have signatures in place of tags.
             _ if self.event.is_tombstone() || self.event.is_announcement() => false,
-            Ok(Document::Stored(stored)) => stored.is_anothers(vault),
+            Ok(Document::Stored(stored)) => stored.is_anothers(vault).await,
             Ok(Document::Clear) => false,
-            Err(_) => Notes::of(self.event.metadata.as_ref())
-                .is_ok_and(|notes| is_anothers(vault, &notes, &[])),
+            Err(_) => match Notes::of(self.event.metadata.as_ref()) {
+                Ok(notes) => is_anothers(vault, &notes, &[]).await,
+                Err(_) => false,
+            },
         }
     }
 
@@ -55,14 +57,14 @@ impl Specimen {
 
     /// Whether nothing shows that this vault wrote it. The layer's own words, in clear, are not
     /// counted so, nor is what is newer than the vault.
-    pub(crate) fn is_unsealed(&self, vault: &Vault) -> bool {
+    pub(crate) async fn is_unsealed(&self, vault: &dyn Keeper) -> bool {
         let in_clear = match &self.document {
             Ok(Document::Clear) => true,
             Ok(Document::Stored(stored)) => stored.tokens.is_empty(),
             Err(_) => false,
         };
         let own_words = self.event.is_tombstone() || self.event.is_announcement();
-        let ours = matches!(self.tagged(vault), Some(Tagged::Ours | Tagged::UnknownEra));
+        let ours = matches!(self.tagged(vault).await, Some(Tagged::Ours | Tagged::UnknownEra));
         in_clear && !own_words && !ours
     }
 }
@@ -168,7 +170,7 @@ impl<S: EventStore> Specimens<S> {
                 },
             };
             event.stream = logical;
-            let document = document_of(&event, private.as_ref(), self.layer.vault());
+            let document = document_of(&event, private.as_ref(), self.layer.layer.keeper()).await;
             return Ok(Some(Specimen { event, document, lone_half: false }));
         }
     }
@@ -199,8 +201,8 @@ async fn look_up<S: EventStore>(
 ///
 /// # Errors
 /// Those of a vault that fails as a whole.
-pub(crate) fn try_tokens(
-    vault: &Vault,
+pub(crate) async fn try_tokens(
+    vault: &dyn Keeper,
     event: &RecordedEvent,
     stored: &mut Stored,
 ) -> Result<Vec<(KeyId, TokenFate)>, VaultError> {
@@ -209,7 +211,7 @@ pub(crate) fn try_tokens(
     let mut fates = Vec::with_capacity(tokens.len());
     for token in tokens {
         let id = token.key_id();
-        let fate = match vault.opening_key(id) {
+        let fate = match vault.opening_key(id).await {
             Ok(KeyLookup::Live { key, .. }) => match crypto::open(token, &key, &associated) {
                 Ok(plaintext) => TokenFate::Open(plaintext),
                 Err(error) => TokenFate::Failed(error.into()),

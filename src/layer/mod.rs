@@ -9,6 +9,8 @@
 mod append;
 mod codec;
 pub(crate) mod document;
+#[cfg(test)]
+mod elsewhere;
 mod error;
 mod halves;
 mod inspect;
@@ -53,7 +55,7 @@ use crate::{
         Append, Appended, Capabilities, Capability, EventStore, EventStream, Filter,
         ReadAllOptions, ReadOptions, StoreError, Subscription,
     },
-    vault::{Vault, VaultError},
+    vault::{Keeper, Vault, VaultError},
 };
 
 /// An event store that can forget: it wraps any [`EventStore`], and is one.
@@ -216,8 +218,14 @@ impl<S: EventStore> Oubliette<S> {
 }
 
 impl<S: EventStore> Layer<S> {
+    /// The vault, for what only its own process may do.
     pub(crate) fn vault(&self) -> Option<&Vault> {
         self.codec.vault()
+    }
+
+    /// The vault, wherever it is.
+    pub(crate) fn keeper(&self) -> Option<&dyn Keeper> {
+        self.codec.keeper().map(|keeper| &**keeper)
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -18,14 +18,14 @@ use crate::{
 
 impl<S: EventStore> Layer<S> {
     /// Opens an event that was found in the store, as far as the vault can.
-    pub(super) fn open(&self, found: Found) -> Result<RecordedEvent, StoreError> {
+    pub(super) async fn open(&self, found: Found) -> Result<RecordedEvent, StoreError> {
         let Found { mut event, private } = found;
         if event.is_tombstone() {
-            self.vouch(&mut event)?;
+            self.vouch(&mut event).await?;
             return Ok(event);
         }
-        let opened =
-            self.try_open(&event, private.as_deref()).map_err(|error| error.on_read(&event))?;
+        let opened = self.try_open(&event, private.as_deref()).await;
+        let opened = opened.map_err(|error| error.on_read(&event))?;
         self.count(&event, opened.unsealed, opened.unvouched);
         event.data = opened.data;
         event.metadata = opened.metadata;
@@ -38,22 +38,25 @@ impl<S: EventStore> Layer<S> {
 
     /// Opens the public half of a split event, which is read by its own name and stands under the
     /// logical one: what is public of it, if the tag does not say otherwise.
-    pub(super) fn open_public(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
+    pub(super) async fn open_public(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
         if event.is_tombstone() {
-            return self.vouch(event);
+            return self.vouch(event).await;
         }
         let unreadable = |error: Unreadable| CodecError::from(error).on_read(event);
         let (mut unsealed, mut unvouched) = (false, false);
-        match (Document::of(event).map_err(unreadable)?, self.vault()) {
+        match (Document::of(event).map_err(unreadable)?, self.keeper()) {
             (_, None) => {}
             (Document::Clear, Some(_)) => unsealed = true,
             (Document::Stored(stored), Some(vault)) => {
                 let id = EventRef::of(event);
-                stored.holes(vault, id).map_err(|error| error.on_read(event))?;
+                stored.holes(vault, id).await.map_err(|error| error.on_read(event))?;
                 let stored = stored.by_itself().map_err(unreadable)?;
                 // As of the whole event, of which no part opens here.
-                let dead = stored.tokens.iter().any(|token| is_dead(vault, token));
-                match stored.tagged(vault, id) {
+                let mut dead = false;
+                for token in &stored.tokens {
+                    dead |= is_dead(vault, token).await;
+                }
+                match stored.tagged(vault, id).await {
                     Some(Tagged::Ours) => {}
                     Some(Tagged::Forged) => return Err(unreadable(Unreadable::Tampered)),
                     Some(Tagged::OtherVault) if !stored.tokens.is_empty() => {
@@ -89,9 +92,9 @@ impl<S: EventStore> Layer<S> {
 
     /// Gives an event of the tombstone's type, under its logical stream, the tombstone that it is, if the
     /// vault vouches for it. No vault ever sealed such an event, so that it reads as it stands.
-    fn vouch(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
-        if let Some(vault) = self.vault() {
-            let judged = tombstone::judge(vault, event);
+    async fn vouch(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
+        if let Some(vault) = self.keeper() {
+            let judged = tombstone::judge(vault, event).await;
             let judged = judged.map_err(|error| CodecError::from(error).on_read(event))?;
             // Anybody may write what only looks like it, and stops no reader. What the vault says
             // must not be passed over because it is not understood.
@@ -99,7 +102,7 @@ impl<S: EventStore> Layer<S> {
                 return Err(unreadable_event(Unreadable::State(state), event));
             }
             if let Ok(tombstone) = &judged
-                && tombstone::living(vault, tombstone).next().is_some()
+                && !tombstone::living(vault, tombstone).await.is_empty()
             {
                 return Err(unreadable_event(Unreadable::Undone, event));
             }
@@ -116,17 +119,18 @@ impl<S: EventStore> Layer<S> {
         Ok(())
     }
 
-    pub(super) fn try_open(
+    pub(super) async fn try_open(
         &self,
         event: &RecordedEvent,
         private: Option<&RecordedEvent>,
     ) -> Result<Opened, CodecError> {
         let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
-        let document = document_of(event, private, self.vault())?;
-        self.codec.open_stored(id, document, || {
+        let document = document_of(event, private, self.keeper()).await?;
+        let as_it_stands = || {
             // Only an event that has data reads as it stands.
             let data = event.data.clone();
             (data.unwrap_or_else(|| Payload::Bytes([].into())), event.metadata.clone())
-        })
+        };
+        self.codec.open_stored(id, document, as_it_stands).await
     }
 }

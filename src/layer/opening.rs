@@ -11,7 +11,7 @@ use crate::{
         Subject, Withheld, WithheldReason,
     },
     store::Unreadable,
-    vault::{KeyLookup, Tagged, Vault, VaultError},
+    vault::{Keeper, KeyLookup, Tagged, VaultError},
 };
 
 /// Which event a payload belongs to. A sealed payload opens only as the event that it was
@@ -49,16 +49,16 @@ impl Document {
 
 impl Stored {
     /// What the tag shows of an event with these tokens; `None`: it has none.
-    pub(crate) fn tagged(&self, vault: &Vault, event: EventRef<'_>) -> Option<Tagged> {
+    pub(crate) async fn tagged(&self, vault: &dyn Keeper, event: EventRef<'_>) -> Option<Tagged> {
         let tag = self.notes.mac.as_ref()?;
         // Without its eras a vault vouches for nothing; that they are damaged is told elsewhere.
-        vault.check_tag(tag, &self.associated(&event.context()), &self.tokens).ok()
+        vault.check_tag(tag, &self.associated(&event.context()), &self.tokens).await.ok()
     }
 
     /// Whether another vault wrote the event, as far as can be told: its tag names another, and none of its
     /// keys is this vault's. What it states is then nothing of this vault's.
-    pub(crate) fn is_anothers(&self, vault: &Vault) -> bool {
-        is_anothers(vault, &self.notes, &self.tokens)
+    pub(crate) async fn is_anothers(&self, vault: &dyn Keeper) -> bool {
+        is_anothers(vault, &self.notes, &self.tokens).await
     }
 
     /// The public half of a split event whose private half is not there. That is all of an event whose
@@ -66,26 +66,33 @@ impl Stored {
     ///
     /// # Errors
     /// [`Unreadable::HalfMissing`] where something could be read.
-    pub(super) fn without_half(self, vault: Option<&Vault>) -> Result<Self, Unreadable> {
+    pub(super) async fn without_half(self, vault: Option<&dyn Keeper>) -> Result<Self, Unreadable> {
         let alone = self.alone()?;
-        let dead = |token: &Token| vault.is_none_or(|vault| is_dead(vault, token));
-        if alone.tokens.iter().all(dead) { Ok(alone) } else { Err(Unreadable::HalfMissing) }
+        match vault {
+            Some(vault) if !are_dead(vault, &alone.tokens).await => Err(Unreadable::HalfMissing),
+            _ => Ok(alone),
+        }
     }
 
     /// What was missing when the event was copied to here, if this vault noted it.
     ///
     /// # Errors
     /// [`Unreadable::ForgedHole`] and its kind, by [`judge_holes`]; errors of the vault.
-    pub(crate) fn holes(
+    pub(crate) async fn holes(
         &self,
-        vault: &Vault,
+        vault: &dyn Keeper,
         event: EventRef<'_>,
     ) -> Result<Option<&Holes>, CodecError> {
         let Some(NotedHoles { holes, mac }) = &self.notes.holes else { return Ok(None) };
         let EventRef { stream, id, event_type } = event;
-        let said = || holes.tagged_bytes(stream, id, event_type);
-        let tagged = mac.as_ref().map(|mac| vault.check_holes(mac, &said())).transpose()?;
-        let others = self.notes.mac.is_some_and(|mac| !vault.wrote(&mac));
+        let tagged = match mac {
+            None => None,
+            Some(mac) => {
+                let said = holes.tagged_bytes(stream, id, event_type);
+                Some(vault.check_holes(mac, &said).await?)
+            }
+        };
+        let others = self.notes.mac.is_some_and(|mac| !mac.names(vault.id()));
         judge_holes(tagged, others)?;
         Ok(Some(holes))
     }
@@ -93,11 +100,16 @@ impl Stored {
 
 /// Of an event with these notes and tokens, as [`Stored::is_anothers`]. Nobody can check another vault's tag,
 /// so that one over a key of this vault's says nothing.
-pub(super) fn is_anothers(vault: &Vault, notes: &Notes, tokens: &[Token]) -> bool {
-    let foreign =
-        |token: &Token| matches!(vault.opening_key(token.key_id()), Err(VaultError::KeyMissing(_)));
-    notes.mac.is_some_and(|tag| !vault.wrote(&tag))
-        && tokens.iter().chain(&notes.stubs).all(foreign)
+pub(super) async fn is_anothers(vault: &dyn Keeper, notes: &Notes, tokens: &[Token]) -> bool {
+    if notes.mac.is_none_or(|tag| tag.names(vault.id())) {
+        return false;
+    }
+    for token in tokens.iter().chain(&notes.stubs) {
+        if !matches!(vault.opening_key(token.key_id()).await, Err(VaultError::KeyMissing(_))) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Whether holes with this tag are this vault's word. `others`: the event's own tag names another
@@ -139,7 +151,7 @@ pub struct Opened {
 impl Codec {
     /// Opens a stored event as far as the vault can. `as_it_stands` is taken where it was never
     /// sealed.
-    pub(super) fn open_stored(
+    pub(super) async fn open_stored(
         &self,
         event: EventRef<'_>,
         document: Document,
@@ -163,10 +175,10 @@ impl Codec {
             }
         };
         // Before the tokens, which are bound to it, so that a forged hole is told by its name.
-        if let Some(vault) = self.vault() {
-            stored.holes(vault, event)?;
+        if let Some(vault) = self.keeper() {
+            stored.holes(&**vault, event).await?;
         }
-        let plaintexts = self.unseal(event, &mut stored, &mut opened)?;
+        let plaintexts = self.unseal(event, &mut stored, &mut opened).await?;
         self.add_holes(&stored, &mut opened);
         if opened.unvouched {
             // That a key is destroyed does not show that it was this event's.
@@ -181,7 +193,7 @@ impl Codec {
     /// What is missing of a copy. Without a vault nobody says of anybody that they are forgotten.
     fn add_holes(&self, stored: &Stored, opened: &mut Opened) {
         let Some(NotedHoles { holes, .. }) = &stored.notes.holes else { return };
-        if self.vault().is_some() {
+        if self.keeper().is_some() {
             opened.shredded.extend(holes.shredded.iter().cloned());
         } else {
             let unsure = |part: &Shredded| Withheld {
@@ -194,7 +206,7 @@ impl Codec {
     }
 
     /// Takes out the tokens and opens those whose keys live, and notes of the others what became of them.
-    fn unseal(
+    async fn unseal(
         &self,
         event: EventRef<'_>,
         stored: &mut Stored,
@@ -211,11 +223,11 @@ impl Codec {
             };
             let id = token.key_id();
             opened.keys.push(id);
-            let Some(vault) = self.vault() else {
+            let Some(vault) = self.keeper() else {
                 opened.withheld.push(Withheld { why: WithheldReason::NoVault, fields: fields() });
                 continue;
             };
-            match key_of(vault, id, stored)? {
+            match key_of(&**vault, id, stored).await? {
                 KeyLookup::Live { key, subject } => {
                     let plaintext = crypto::open(token, &key, &associated)
                         .map_err(|error| CodecError::Unreadable(Unreadable::from(error)))?;
@@ -227,7 +239,7 @@ impl Codec {
                 KeyLookup::Shredded { erasure } => {
                     opened.shredded.push(Shredded {
                         origin: vault.id(),
-                        reference: vault.reference(erasure, event.stream),
+                        reference: vault.reference(erasure, event.stream).await?,
                         day: erasure.day(),
                         keys: vec![id],
                         fields: fields(),
@@ -237,10 +249,10 @@ impl Codec {
                 }
             }
         }
-        match self.vault() {
+        match self.keeper() {
             // A part that opened is bound to all key ids of the event, and to what is public of it.
             Some(vault) if plaintexts.is_empty() => {
-                vouch(vault, stored, &associated, &dead, opened)?;
+                vouch(&**vault, stored, &associated, &dead, opened).await?;
             }
             Some(_) => {}
             None => opened.unsealed = stored.notes.mac.is_none() && opened.withheld.is_empty(),
@@ -249,19 +261,29 @@ impl Codec {
     }
 }
 
+/// Whether the keys of these tokens are all known to be destroyed.
+pub(super) async fn are_dead(vault: &dyn Keeper, tokens: &[Token]) -> bool {
+    for token in tokens {
+        if !is_dead(vault, token).await {
+            return false;
+        }
+    }
+    true
+}
+
 /// Whether a token's key is known to be destroyed.
-pub(super) fn is_dead(vault: &Vault, token: &Token) -> bool {
-    matches!(vault.opening_key(token.key_id()), Ok(KeyLookup::Shredded { .. }))
+pub(super) async fn is_dead(vault: &dyn Keeper, token: &Token) -> bool {
+    matches!(vault.opening_key(token.key_id()).await, Ok(KeyLookup::Shredded { .. }))
 }
 
 /// The state of a token's key.
-fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyLookup, CodecError> {
-    match (vault.opening_key(id), &stored.notes.mac) {
-        (Err(VaultError::KeyMissing(_)), Some(tag)) if !vault.wrote(tag) => {
+async fn key_of(vault: &dyn Keeper, id: KeyId, stored: &Stored) -> Result<KeyLookup, CodecError> {
+    match (vault.opening_key(id).await, &stored.notes.mac) {
+        (Err(VaultError::KeyMissing(_)), Some(tag)) if !tag.names(vault.id()) => {
             Err(Unreadable::OtherVault.into())
         }
         // Ids name the eras of the vault that made them, and this vault never had that one.
-        (Err(VaultError::KeyMissing(_)), Some(_)) if !vault.knows_era_of(id)? => {
+        (Err(VaultError::KeyMissing(_)), Some(_)) if !vault.knows_era_of(id).await? => {
             Err(Unreadable::UnknownEra.into())
         }
         (state, _) => Ok(state?),
@@ -271,15 +293,18 @@ fn key_of(vault: &Vault, id: KeyId, stored: &Stored) -> Result<KeyLookup, CodecE
 /// Asks the tag of an event of which no part opened: these are all of its tokens. Of an event in clear
 /// without token or hole that it does not vouch for it is no error: it is somebody else's. Nor is an unknown era: what is
 /// newer than the vault must not end all reading, but says so.
-fn vouch(
-    vault: &Vault,
+async fn vouch(
+    vault: &dyn Keeper,
     stored: &Stored,
     associated: &[u8],
     tokens: &[Token],
     opened: &mut Opened,
 ) -> Result<(), CodecError> {
     let tag = stored.notes.mac.as_ref();
-    let tagged = tag.map(|tag| vault.check_tag(tag, associated, tokens)).transpose()?;
+    let tagged = match tag {
+        Some(tag) => Some(vault.check_tag(tag, associated, tokens).await?),
+        None => None,
+    };
     let in_clear = tokens.is_empty() && stored.notes.holes.is_none();
     match tagged {
         Some(Tagged::Ours) => {}

@@ -123,7 +123,7 @@ impl<S: EventStore> Oubliette<S> {
         while let Some(specimen) = events.try_next().await? {
             rebuilt.events += 1;
             rebuilt.newer += u64::from(specimen.is_newer());
-            self.read_into(vault, specimen, &mut histories, &mut rebuilt)?;
+            self.read_into(vault, specimen, &mut histories, &mut rebuilt).await?;
         }
         rebuilt.streams = histories.len() as u64;
         let mut histories: Vec<(StreamName, History)> = histories.into_iter().collect();
@@ -137,16 +137,16 @@ impl<S: EventStore> Oubliette<S> {
         Ok(rebuilt)
     }
 
-    fn read_into(
+    async fn read_into(
         &self,
         vault: &Vault,
         specimen: Specimen,
         histories: &mut HashMap<StreamName, History>,
         rebuilt: &mut OwnersRebuilt,
     ) -> Result<(), OwnersError> {
-        let vouched = specimen.tagged(vault) == Some(Tagged::Ours);
+        let vouched = specimen.tagged(vault).await == Some(Tagged::Ours);
         // What another vault's event states is that vault's to note.
-        let anothers = specimen.is_anothers(vault);
+        let anothers = specimen.is_anothers(vault).await;
         let Specimen { event, document, .. } = specimen;
         if anothers || !self.policy().reading_plan(&event.stream).declares_owners {
             return Ok(());
@@ -159,7 +159,7 @@ impl<S: EventStore> Oubliette<S> {
             }
         };
         if event.is_tombstone() {
-            history.end_if_own(vault, &event)?;
+            history.end_if_own(vault, &event).await?;
             return Ok(());
         }
         let states = self.policy().states_owners(&event.stream, &event.event_type);
@@ -171,7 +171,7 @@ impl<S: EventStore> Oubliette<S> {
                 let ids: Vec<KeyId> = stored.tokens.iter().map(|token| token.key_id()).collect();
                 // Most events state nothing, and need not be opened.
                 let fates = match states || !vouched {
-                    true => try_tokens(vault, &event, &mut stored)?,
+                    true => try_tokens(vault, &event, &mut stored).await?,
                     false => Vec::new(),
                 };
                 let failed = fates.iter().any(|(_, fate)| matches!(fate, TokenFate::Failed(_)));
@@ -263,8 +263,8 @@ impl History {
     }
 
     /// The whole stream was forgotten: who owned it before does not own what came after.
-    fn end_if_own(&mut self, vault: &Vault, event: &RecordedEvent) -> Result<(), VaultError> {
-        let judged = super::tombstone::judge(vault, event)?;
+    async fn end_if_own(&mut self, vault: &Vault, event: &RecordedEvent) -> Result<(), VaultError> {
+        let judged = super::tombstone::judge(vault, event).await?;
         if judged.is_ok_and(|tombstone| tombstone.subject.is_some()) {
             self.owners.clear();
         }

@@ -2,8 +2,8 @@
 //!
 //! A stream's layout is fixed by its first event, and the store is the witness: a stream that was
 //! split stays split when the policy no longer says so, and the other way round. One look at the
-//! store for each stream that is not known yet; the answer is kept, because it never changes once
-//! the stream has events.
+//! store for each stream that is not known yet. The answer is kept once the stream has events, because it never
+//! changes from then on.
 
 use std::{
     num::NonZeroUsize,
@@ -12,11 +12,12 @@ use std::{
 
 use lru::LruCache;
 
-use super::{Codec, Layer, document::Notes};
+use super::{Codec, CodecError, Layer, document::Notes};
 use crate::{
     event::{Json, RecordedEvent, StreamName},
     policy::SplitNames,
     store::{EventStore, EventStoreExt, ReadOptions, StoreError, Unreadable},
+    vault::Halves,
 };
 
 /// How many streams' placements are kept in memory; each is some hundred bytes.
@@ -37,6 +38,17 @@ impl Placement {
         match self {
             Self::Single => stream.clone(),
             Self::Split(names) => names.public.clone(),
+        }
+    }
+
+    fn of(halves: Halves) -> Self {
+        halves.map_or(Self::Single, |(public, private)| Self::Split(SplitNames { public, private }))
+    }
+
+    fn halves(self) -> Halves {
+        match self {
+            Self::Single => None,
+            Self::Split(names) => Some((names.public, names.private)),
         }
     }
 
@@ -61,7 +73,7 @@ pub(super) fn logical_of(
     physical: &StreamName,
     notes: &Notes,
 ) -> Result<StreamName, Unreadable> {
-    if codec.vault().is_none() {
+    if codec.keeper().is_none() {
         return Ok(notes.stream.as_ref().unwrap_or(physical).clone());
     }
     let is_private = notes.public.is_some();
@@ -111,35 +123,49 @@ impl<S: EventStore> Layer<S> {
         notes.public.is_none().then_some(event)
     }
 
-    /// Where a stream lies, or will lie once it has events.
+    /// Where a stream lies, or would lie by the policy.
     pub(crate) async fn placement(&self, stream: &StreamName) -> Result<Placement, StoreError> {
+        Ok(self.find_placement(stream).await?.0)
+    }
+
+    /// Where a stream lies, or will lie if it has no events yet, for whoever is about to write; and whether that is
+    /// so. Another writer may be first, under another policy: all who write share the vault, which decides.
+    pub(crate) async fn place(&self, stream: &StreamName) -> Result<(Placement, bool), StoreError> {
+        match (self.find_placement(stream).await?, self.keeper()) {
+            ((wanted, true), Some(keeper)) => {
+                let decided = keeper.place_stream(stream, wanted.halves()).await;
+                Ok((Placement::of(decided.map_err(CodecError::from)?), true))
+            }
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Where a stream lies, and `false`; or where the policy wants it, and that the store does not say.
+    async fn find_placement(&self, stream: &StreamName) -> Result<(Placement, bool), StoreError> {
         if let Some(placement) = self.placements.known(stream) {
-            return Ok(placement);
+            return Ok((placement, false));
         }
         let plan = self.codec.policy().reading_plan(stream);
         let Some(names) = plan.split_names else {
-            return Ok(Placement::Single);
+            return Ok((Placement::Single, false));
         };
-        let wanted =
-            if plan.split.is_some() { Placement::Split(names.clone()) } else { Placement::Single };
+        let (wanted, other) = match plan.split {
+            Some(_) => (Placement::Split(names), Placement::Single),
+            None => (Placement::Single, Placement::Split(names)),
+        };
         // The placement that the policy does not want counts only where it has events already.
-        let (found, fixed) = if self.has_events(&wanted.readable(stream), stream).await? {
-            (wanted, true)
-        } else {
-            let other =
-                if plan.split.is_some() { Placement::Single } else { Placement::Split(names) };
-            if self.has_events(&other.readable(stream), stream).await? {
-                (other, true)
-            } else {
-                (wanted, false)
+        for placement in [&wanted, &other] {
+            if self.has_events(&placement.readable(stream), stream).await? {
+                self.is_placed(stream, placement);
+                return Ok((placement.clone(), false));
             }
-        };
-        // Without events yet, another writer may still be first under another policy; but one
-        // vault has one process, and this process has one policy.
-        if fixed || self.vault().is_some() {
-            self.placements.keep(stream, &found);
         }
-        Ok(found)
+        Ok((wanted, true))
+    }
+
+    /// Remembers that a stream has events there.
+    pub(super) fn is_placed(&self, stream: &StreamName, placement: &Placement) {
+        self.placements.keep(stream, placement);
     }
 
     /// Whether a physical stream has an event that belongs to the logical one.

@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    mem,
+    future, mem,
     num::NonZeroUsize,
     pin::Pin,
     sync::{Arc, LazyLock},
@@ -13,7 +13,9 @@ use std::{
     vec,
 };
 
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
+use futures::{
+    FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
+};
 
 use super::{
     Layer,
@@ -55,11 +57,11 @@ pub(super) fn read<S: EventStore>(
         Ok::<_, StoreError>(match layer.placement(&stream).await? {
             Placement::Single => {
                 let events = layer.store.read(&stream, options);
-                open_in_order(layer, events, open_single)
+                open_in_order::<_, OneStream>(layer, events)
             }
             Placement::Split(names) => {
                 let found = join_one(&layer, stream, &names, options).boxed();
-                open_in_order(layer, found, |layer, found| layer.open(found).map(Some))
+                open_in_order::<_, TwoHalves>(layer, found)
             }
         })
     };
@@ -75,10 +77,7 @@ pub(super) fn read_all<S: EventStore>(
     let inner = inner.map_ok(Delivery::Event).boxed();
     let joined = join_all(Arc::clone(layer), inner, options.direction);
     let joined = joined.take(options.limit.unwrap_or(usize::MAX));
-    open_in_order(Arc::clone(layer), joined.boxed(), |layer, joined| match joined {
-        Joined::Event(found) => layer.open(found).map(Some),
-        Joined::CaughtUp => Ok(None),
-    })
+    open_in_order::<_, AllStreams>(Arc::clone(layer), joined.boxed())
 }
 
 pub(super) fn subscribe<S: EventStore>(
@@ -96,41 +95,12 @@ pub(super) fn subscribe<S: EventStore>(
     let logical = Filter { stream_prefixes, ..Filter::default() };
     let joined = join_all(Arc::clone(layer), inner, Direction::Forwards);
     let joined = joined.try_filter(move |joined| {
-        std::future::ready(match joined {
+        future::ready(match joined {
             Joined::Event(found) => logical.passes(&found.event.stream, &found.event.event_type),
             Joined::CaughtUp => true,
         })
     });
-    open_in_order(Arc::clone(layer), joined.boxed(), |layer, joined| match joined {
-        Joined::Event(found) => layer.open(found).map(Delivery::Event).map(Some),
-        Joined::CaughtUp => Ok(Some(Delivery::CaughtUp)),
-    })
-}
-
-/// Opens an event that lies in one stream.
-fn open_single<S: EventStore>(
-    layer: &Layer<S>,
-    mut event: RecordedEvent,
-) -> Result<Option<RecordedEvent>, StoreError> {
-    if event.is_announcement() {
-        // Nobody signed them.
-        event.metadata = None;
-        return Ok(Some(event));
-    }
-    let placed = Notes::of(event.metadata.as_ref()).and_then(|notes| {
-        logical_of(&layer.codec, &event.stream, &notes)?;
-        Ok(notes)
-    });
-    match placed {
-        // A private half that is read by its own name is nobody's event.
-        Ok(notes) if notes.public.is_some() => return Ok(None),
-        // Anybody can write what looks like a tombstone, and stops no reader.
-        Err(unreadable) if !event.is_tombstone() => {
-            return Err(unreadable_event(unreadable, &event));
-        }
-        Ok(_) | Err(_) => {}
-    }
-    layer.open(Found { event, private: None }).map(Some)
+    open_in_order::<_, Deliveries>(Arc::clone(layer), joined.boxed())
 }
 
 fn public_half<S: EventStore>(
@@ -142,48 +112,141 @@ fn public_half<S: EventStore>(
     let events = layer.store.read(stream, options);
     let layer = Arc::clone(layer);
     let strip = move |mut event: RecordedEvent| {
-        layer.memos_under(&event, &logical)?;
-        // Signed, as sealed, under the logical name.
-        let physical = mem::replace(&mut event.stream, logical.clone());
-        layer.open_public(&mut event)?;
-        event.stream = physical;
-        Ok(event)
+        let (layer, logical) = (Arc::clone(&layer), logical.clone());
+        async move {
+            layer.memos_under(&event, &logical)?;
+            // Signed, as sealed, under the logical name.
+            let physical = mem::replace(&mut event.stream, logical);
+            layer.open_public(&mut event).await?;
+            event.stream = physical;
+            Ok(event)
+        }
     };
-    events.and_then(move |event| std::future::ready(strip(event))).boxed()
+    events.and_then(strip).boxed()
 }
 
-/// How what was found becomes what is delivered; `None` where it is not to be seen.
-type Open<S, F, T> = fn(&Layer<S>, F) -> Result<Option<T>, StoreError>;
+/// How what is found becomes what is delivered.
+trait Open<S>: 'static {
+    type Found: Send + 'static;
+    type Opened: Send + Unpin + 'static;
+
+    /// `None` where it is not to be seen.
+    fn open(
+        layer: &Layer<S>,
+        found: Self::Found,
+    ) -> impl Future<Output = Result<Option<Self::Opened>, StoreError>> + Send;
+}
+
+struct OneStream;
+
+impl<S: EventStore> Open<S> for OneStream {
+    type Found = RecordedEvent;
+    type Opened = RecordedEvent;
+
+    async fn open(
+        layer: &Layer<S>,
+        mut event: RecordedEvent,
+    ) -> Result<Option<RecordedEvent>, StoreError> {
+        if event.is_announcement() {
+            // Nobody signed them.
+            event.metadata = None;
+            return Ok(Some(event));
+        }
+        let placed = Notes::of(event.metadata.as_ref()).and_then(|notes| {
+            logical_of(&layer.codec, &event.stream, &notes)?;
+            Ok(notes)
+        });
+        match placed {
+            // A private half that is read by its own name is nobody's event.
+            Ok(notes) if notes.public.is_some() => return Ok(None),
+            // Anybody can write what looks like a tombstone, and stops no reader.
+            Err(unreadable) if !event.is_tombstone() => {
+                return Err(unreadable_event(unreadable, &event));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        layer.open(Found { event, private: None }).await.map(Some)
+    }
+}
+
+struct TwoHalves;
+
+impl<S: EventStore> Open<S> for TwoHalves {
+    type Found = Found;
+    type Opened = RecordedEvent;
+
+    async fn open(layer: &Layer<S>, found: Found) -> Result<Option<RecordedEvent>, StoreError> {
+        layer.open(found).await.map(Some)
+    }
+}
+
+struct AllStreams;
+
+impl<S: EventStore> Open<S> for AllStreams {
+    type Found = Joined;
+    type Opened = RecordedEvent;
+
+    async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<RecordedEvent>, StoreError> {
+        match joined {
+            Joined::Event(found) => layer.open(found).await.map(Some),
+            Joined::CaughtUp => Ok(None),
+        }
+    }
+}
+
+struct Deliveries;
+
+impl<S: EventStore> Open<S> for Deliveries {
+    type Found = Joined;
+    type Opened = Delivery;
+
+    async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<Delivery>, StoreError> {
+        Ok(Some(match joined {
+            Joined::Event(found) => Delivery::Event(layer.open(found).await?),
+            Joined::CaughtUp => Delivery::CaughtUp,
+        }))
+    }
+}
 
 /// Opens what comes, several chunks at a time, and keeps the order. The first error ends it.
-fn open_in_order<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static>(
+fn open_in_order<S: EventStore, O: Open<S>>(
     layer: Arc<Layer<S>>,
-    found: BoxStream<'static, Result<F, StoreError>>,
-    open: Open<S, F, T>,
-) -> BoxStream<'static, Result<T, StoreError>> {
+    found: BoxStream<'static, Result<O::Found, StoreError>>,
+) -> BoxStream<'static, Result<O::Opened, StoreError>> {
     let (chunks, ready) = (VecDeque::new(), Vec::new().into_iter());
-    InOrder { layer, found, open, chunks, ready, ended: false }.boxed()
+    InOrder::<S, O> { layer, found, chunks, ready, ended: false }.boxed()
 }
 
 /// See [`open_in_order`]. By hand, because each combinator between an event and its reader moves
 /// some hundred bytes once more, on the one thread that the reader waits for.
-struct InOrder<S, F, T> {
+struct InOrder<S, O: Open<S>> {
     layer: Arc<Layer<S>>,
-    found: BoxStream<'static, Result<F, StoreError>>,
-    open: Open<S, F, T>,
+    found: BoxStream<'static, Result<O::Found, StoreError>>,
     /// The chunks under way, the oldest first.
-    chunks: VecDeque<Chunk<T>>,
-    ready: vec::IntoIter<Result<T, StoreError>>,
+    chunks: VecDeque<Chunk<O::Opened>>,
+    ready: vec::IntoIter<Result<O::Opened, StoreError>>,
     /// Whether nothing more is found, or nothing more may follow.
     ended: bool,
 }
 
+/// Where a chunk is opened: by whoever polls, or on another thread.
 enum Chunk<T> {
-    Opened(Vec<Result<T, StoreError>>),
-    Opening(Task<Vec<Result<T, StoreError>>>),
+    Here(BoxFuture<'static, Vec<Result<T, StoreError>>>),
+    There(Task<Vec<Result<T, StoreError>>>),
 }
 
-impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> InOrder<S, F, T> {
+impl<T> Chunk<T> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Vec<Result<T, StoreError>>> {
+        match self {
+            Self::Here(opening) => opening.poll_unpin(context),
+            Self::There(task) => task
+                .poll_unpin(context)
+                .map(|done| done.unwrap_or_else(|error| vec![Err(error.into())])),
+        }
+    }
+}
+
+impl<S: EventStore, O: Open<S>> InOrder<S, O> {
     /// Takes what is there already, and has it opened.
     fn gather(&mut self, context: &mut Context<'_>) {
         while !self.ended && self.chunks.len() < *AHEAD {
@@ -208,21 +271,21 @@ impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> InOrder<S, F, 
         }
     }
 
-    fn begin(&self, chunk: Vec<Result<F, StoreError>>) -> Chunk<T> {
-        let open = self.open;
-        if chunk.len() < FEW || !runtime::is_there() {
-            return Chunk::Opened(open_all(&self.layer, chunk, open));
+    fn begin(&self, chunk: Vec<Result<O::Found, StoreError>>) -> Chunk<O::Opened> {
+        let (few, layer) = (chunk.len() < FEW, Arc::clone(&self.layer));
+        let opening = open_all::<S, O>(layer, chunk);
+        if few || !runtime::is_there() {
+            return Chunk::Here(opening.boxed());
         }
-        let layer = Arc::clone(&self.layer);
-        match runtime::spawn_blocking(move || open_all(&layer, chunk, open)) {
-            Ok(opening) => Chunk::Opening(opening),
-            Err(error) => Chunk::Opened(vec![Err(error.into())]),
+        match runtime::spawn_blocking(move || runtime::block_on(opening)) {
+            Ok(opening) => Chunk::There(opening),
+            Err(error) => Chunk::Here(future::ready(vec![Err(error.into())]).boxed()),
         }
     }
 }
 
-impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> Stream for InOrder<S, F, T> {
-    type Item = Result<T, StoreError>;
+impl<S: EventStore, O: Open<S>> Stream for InOrder<S, O> {
+    type Item = Result<O::Opened, StoreError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -240,10 +303,7 @@ impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> Stream for InO
             let opened = match this.chunks.front_mut() {
                 None if this.ended => return Poll::Ready(None),
                 None => return Poll::Pending,
-                Some(Chunk::Opened(opened)) => mem::take(opened),
-                Some(Chunk::Opening(task)) => {
-                    ready!(task.poll_unpin(context)).unwrap_or_else(|error| vec![Err(error.into())])
-                }
+                Some(chunk) => ready!(chunk.poll(context)),
             };
             this.chunks.pop_front();
             this.ready = opened.into_iter();
@@ -251,11 +311,16 @@ impl<S: EventStore, F: Send + 'static, T: Send + Unpin + 'static> Stream for InO
     }
 }
 
-fn open_all<S: EventStore, F, T>(
-    layer: &Layer<S>,
-    chunk: Vec<Result<F, StoreError>>,
-    open: Open<S, F, T>,
-) -> Vec<Result<T, StoreError>> {
-    let open = |found: Result<F, _>| found.and_then(|found| open(layer, found)).transpose();
-    chunk.into_iter().filter_map(open).collect()
+async fn open_all<S: EventStore, O: Open<S>>(
+    layer: Arc<Layer<S>>,
+    chunk: Vec<Result<O::Found, StoreError>>,
+) -> Vec<Result<O::Opened, StoreError>> {
+    let mut opened = Vec::with_capacity(chunk.len());
+    for found in chunk {
+        match found {
+            Ok(found) => opened.extend(O::open(&layer, found).await.transpose()),
+            Err(error) => opened.push(Err(error)),
+        }
+    }
+    opened
 }

@@ -21,7 +21,7 @@ use crate::{
         StreamName, Subject,
     },
     store::{Appended, Capability, Direction, EventStore, ReadOptions, StoreError},
-    vault::{Claim, Evidence, Tenure, Vault},
+    vault::{Claim, Evidence, Keeper, Tenure},
 };
 
 /// The digest of an event's type and payload. How a store respells JSON makes no difference.
@@ -60,7 +60,7 @@ impl<S: EventStore> Witness for Layer<S> {
     type Error = StoreError;
     const BY_CALLER: bool = false;
 
-    async fn settle(&self, vault: &Vault, dependent: &Subject) -> Result<(), StoreError> {
+    async fn settle(&self, vault: &dyn Keeper, dependent: &Subject) -> Result<(), StoreError> {
         self.settle(vault, dependent).await
     }
 
@@ -74,10 +74,10 @@ impl<S: EventStore> Layer<S> {
     /// events. Claims of appends that are under way stay open: the vault sees to that.
     pub(crate) async fn settle(
         &self,
-        vault: &Vault,
+        vault: &dyn Keeper,
         dependent: &Subject,
     ) -> Result<(), StoreError> {
-        let state = vault.subject_state(dependent).map_err(vault_error)?;
+        let state = vault.subject_state(dependent).await.map_err(vault_error)?;
         let open: HashSet<EventId> = state.tenures.iter().flat_map(Tenure::open_claims).collect();
         if open.is_empty() {
             return Ok(());
@@ -127,7 +127,7 @@ impl<S: EventStore> Layer<S> {
             let event = &found.event;
             // What does not open still stands there in part, and nothing counts but what was
             // claimed before.
-            let opened = self.try_open(event, found.private.as_deref());
+            let opened = self.try_open(event, found.private.as_deref()).await;
             if let Err(CodecError::Unreadable(unreadable)) = &opened
                 && unreadable.is_newer()
             {
@@ -157,6 +157,7 @@ impl<S: EventStore> Layer<S> {
             let Some(asked) = asked.get(&stored.id) else { continue };
             let opened = self
                 .try_open(stored, found.private.as_deref())
+                .await
                 .map_err(|error| error.on_read(stored))?;
             // A copy has the same holes each time; what is missing besides was lost here.
             let notes = Notes::of(stored.metadata.as_ref());

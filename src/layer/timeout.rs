@@ -27,12 +27,12 @@ impl<S: EventStore> Layer<S> {
         &self,
         call: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let Some(vault) = self.vault() else { return call.await };
+        let Some(keeper) = self.codec.keeper() else { return call.await };
         let patience = self.codec.lasting();
         tokio::select! {
             biased;
             answer = call => answer,
-            () = vault.elapse(patience) => Err(StoreError::backend(true, Silent(patience))),
+            _ = keeper.elapse(patience) => Err(StoreError::backend(true, Silent(patience))),
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
         ErasureId, EventId, Json, KeyId, Payload, RecordedEvent, Signature, SignedTombstone,
         SigningKeyId, State, StreamName, Subject, Tombstone, TombstoneError,
     },
-    vault::{Fence, KeyLookup, MemoKind, Vault, VaultError, Vouched},
+    vault::{Fence, Keeper, KeyLookup, MemoKind, Vault, VaultError, Vouched},
 };
 
 /// Why an event of the tombstone's type says nothing.
@@ -76,8 +76,8 @@ pub(crate) fn sign(
 ///
 /// # Errors
 /// Those of a vault whose signing keys cannot be read.
-pub(crate) fn judge(
-    vault: &Vault,
+pub(crate) async fn judge(
+    vault: &dyn Keeper,
     event: &RecordedEvent,
 ) -> Result<Result<Tombstone, Unvouched>, VaultError> {
     let said = match claimed(event) {
@@ -85,7 +85,7 @@ pub(crate) fn judge(
         Err(unvouched) => return Ok(Err(unvouched)),
     };
     let bytes = said.signed_bytes(vault.id().0, &event.stream, event.id);
-    let vouched = vault.vouches(said.key, &bytes, &said.sig)?;
+    let vouched = vault.vouches(said.key, &bytes, &said.sig).await?;
     Ok(weighed(said, vouched))
 }
 
@@ -129,12 +129,14 @@ fn weighed(said: SignedTombstone, vouched: Vouched) -> Result<Tombstone, Unvouch
 
 /// The keys that live though a tombstone of this vault's says that they are destroyed: the vault was put
 /// back to before that erasure, and nothing has told it so.
-pub(crate) fn living<'a>(
-    vault: &'a Vault,
-    tombstone: &'a Tombstone,
-) -> impl Iterator<Item = KeyId> + 'a {
-    let lives = |key: &KeyId| matches!(vault.opening_key(*key), Ok(KeyLookup::Live { .. }));
-    tombstone.keys.iter().copied().filter(lives)
+pub(crate) async fn living(vault: &dyn Keeper, tombstone: &Tombstone) -> Vec<KeyId> {
+    let mut living = Vec::new();
+    for &key in &tombstone.keys {
+        if let Ok(KeyLookup::Live { .. }) = vault.opening_key(key).await {
+            living.push(key);
+        }
+    }
+    living
 }
 
 /// Whether nothing in a tombstone contradicts what the vault knows of its erasure. It does not count for that: nobody

@@ -14,6 +14,7 @@ use super::{
     AdmissionRequest, KeyLookup, KeyRequest, VaultError,
     admission::gate::{Gates, Pass, Shut},
     commit::committer::{Committer, Job, Reply, Wanted},
+    keeper::{Guards, NewStreams},
     records::disk::Disk,
     root::SlotError,
     shared::{Limits, Shared},
@@ -38,6 +39,8 @@ struct Open {
     gates: Arc<Gates>,
     /// Held by an erasure from closing to closing the books.
     erasing: Arc<tokio::sync::Mutex<()>>,
+    guards: Arc<Guards>,
+    new_streams: NewStreams,
     /// Held by a backup from its beginning to its end.
     #[cfg(feature = "backup")]
     backing_up: Arc<tokio::sync::Mutex<()>>,
@@ -113,12 +116,13 @@ impl Vault {
             .spawn(move || committer.run(&inbox))
             .map_err(|error| VaultError::Storage(Box::new(error)))?;
         let (jobs, committer) = (Some(jobs), Some(committer));
-        let (gates, erasing) = (Arc::default(), Arc::default());
         Ok(Self {
             open: Arc::new(Open {
                 shared,
-                gates,
-                erasing,
+                gates: Arc::default(),
+                erasing: Arc::default(),
+                guards: Arc::default(),
+                new_streams: NewStreams::default(),
                 #[cfg(feature = "backup")]
                 backing_up: Arc::default(),
                 jobs,
@@ -142,6 +146,14 @@ impl Vault {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.open.shared
+    }
+
+    pub(super) fn guards(&self) -> &Arc<Guards> {
+        &self.open.guards
+    }
+
+    pub(super) fn new_streams(&self) -> &NewStreams {
+        &self.open.new_streams
     }
 
     /// Waits until no other backup is being made, and keeps others waiting until the answer is
@@ -232,20 +244,32 @@ impl Vault {
         request: KeyRequest<'_>,
         seals: u32,
     ) -> Result<Arc<DataKey>, VaultError> {
+        match self.warm_key(&request, seals)? {
+            Some(warm) => Ok(warm),
+            None => self.clone().cold_key(Wanted::new(request, seals)).await,
+        }
+    }
+
+    /// The same, if it is warm: without a write, and without waiting.
+    pub(super) fn warm_key(
+        &self,
+        request: &KeyRequest<'_>,
+        seals: u32,
+    ) -> Result<Option<Arc<DataKey>>, VaultError> {
         // After a destruction that failed, nobody knows which keys are still alive.
         self.open.shared.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
-        if let Some(warm) = self.open.shared.cache.warm(&address) {
-            let wanted = match request.generation {
-                Some(generation) => generation.0,
-                None => warm.current.load(Ordering::Acquire),
-            };
-            if warm.generation.0 == wanted && warm.take(seals) {
-                return Ok(Arc::clone(&warm.key));
-            }
-        }
-        let KeyRequest { generation, layout, policy, .. } = request;
-        let wanted = Wanted { address, generation, layout, policy, seals };
+        let Some(warm) = self.open.shared.cache.warm(&address) else { return Ok(None) };
+        let wanted = match request.generation {
+            Some(generation) => generation.0,
+            None => warm.current.load(Ordering::Acquire),
+        };
+        let fits = warm.generation.0 == wanted && warm.take(seals);
+        Ok(fits.then(|| Arc::clone(&warm.key)))
+    }
+
+    /// The same, asked of the committer.
+    pub(super) async fn cold_key(self, wanted: Wanted) -> Result<Arc<DataKey>, VaultError> {
         self.ask(|reply| Job::Seal(wanted, reply)).await
     }
 

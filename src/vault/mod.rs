@@ -1,13 +1,14 @@
 //! Where data keys live and die.
 //!
-//! Used by `layer` (keys to seal and open with), `erasure` (plan, journal, destroy), `audit` (inventory,
+//! Used by `layer` (keys to seal and open with, by way of `keeper`), `erasure` (plan, journal, destroy), `audit` (inventory,
 //! verify, drill), the data folder and the command line (making, opening, backups), and by programs that make
 //! and open a vault. It knows of events and keys, and of no store: an event is to it an id that somebody
 //! says is, or is not, in the store.
 //!
 //! | room | what it is for | uses |
 //! | --- | --- | --- |
-//! | `handle`, `making`, `slot_changes` | [`Vault`] as its callers hold it: opening, admitting, how its root is kept | all below |
+//! | `handle`, `create`, `slot_changes` | [`Vault`] as its callers hold it: opening, admitting, how its root is kept | all below |
+//! | `keeper` | [`Vault`] as a layer asks it: the seam that a handle of a vault elsewhere will implement | `handle`, `commit`, `reading` |
 //! | `admission` | who may append for whom, and what is in flight | |
 //! | `commit` | every change, by one thread, durable before it is answered | `records`, `tree` |
 //! | `reading` | what is looked up, walked, judged; what is kept in memory | `records`, `tree` |
@@ -27,6 +28,7 @@ mod error;
 mod handle;
 #[doc(hidden)]
 pub mod internals;
+mod keeper;
 mod pages;
 mod reading;
 mod records;
@@ -41,12 +43,16 @@ mod types;
 #[cfg(test)]
 mod vector;
 
-pub(crate) use admission::in_flight::InFlight;
+use admission::in_flight::InFlight;
 pub(crate) use commit::backfill::OwnerBackfill;
 pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{OpenVaultError, VaultError, VaultIdText};
+use handle::Admission;
+pub(crate) use handle::Closure;
 pub use handle::Vault;
-pub(crate) use handle::{Admission, Closure};
+#[cfg(test)]
+pub(crate) use keeper::{Answer, GuardId, Release};
+pub(crate) use keeper::{Guard, Halves, Keeper, at_once};
 pub use pages::PageStoreKind;
 #[cfg(feature = "drill")]
 pub(crate) use reading::copy::{Copied, DeadKey, Fate};

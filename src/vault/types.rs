@@ -15,6 +15,7 @@ use crate::{
 /// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct AdmissionRequest {
     /// Subjects whose keys are needed, and owners that are named.
     pub shared: Vec<Subject>,
@@ -57,6 +58,7 @@ pub enum KeyLookup {
 
 /// An owner change, and the event that states it. It counts once that event is in the store.
 #[derive(Debug, Clone)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Claim {
     /// The dependent subject: the stream as its own subject.
     pub subject: Subject,
@@ -74,6 +76,7 @@ pub struct Claim {
 
 /// What the store holds under the id of a claim's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub(crate) enum Evidence {
     /// No event, as far as somebody looked. A claim that is its writer's to settle stays open.
@@ -94,6 +97,7 @@ pub(crate) enum Evidence {
 
 /// One owner of a dependent subject in one epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Owner {
     /// Who; `None`: someone who is forgotten, and no longer named.
     pub subject: Option<Subject>,
@@ -103,6 +107,7 @@ pub struct Owner {
 
 /// A span of generations with the same owners.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Tenure {
     /// Its first generation; it lasts until the next epoch's.
     pub from: Generation,
@@ -123,6 +128,7 @@ impl Tenure {
 
 /// The state of a subject in the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct SubjectState {
     /// Its fence, if it was ever forgotten, wholly or in part.
     pub fence: Option<Fence>,
@@ -135,6 +141,7 @@ pub struct SubjectState {
 
 /// What remains of a forgotten subject in the vault.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub struct Fence {
     /// The keyed pseudonym of the subject.
     pub pseudonym: [u8; 16],

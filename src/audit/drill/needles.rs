@@ -99,7 +99,7 @@ impl Needles {
                 tell(DrillProgress::Values { read });
             }
             let Ok(Document::Stored(mut stored)) = specimen.document else { continue };
-            for (_, fate) in try_tokens(vault, &specimen.event, &mut stored)? {
+            for (_, fate) in try_tokens(vault, &specimen.event, &mut stored).await? {
                 if let TokenFate::Open(plaintext) = fate {
                     let stream = &specimen.event.stream;
                     gathered.sealed(stream, &plaintext);

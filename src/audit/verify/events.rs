@@ -85,13 +85,13 @@ pub(super) async fn verify<S: EventStore>(
             if pass > 1 {
                 mark(&specimen, &mut lot);
                 if !edges.is_empty() {
-                    read_again(layer, vault, specimen, &mut edges)?;
+                    read_again(layer, vault, specimen, &mut edges).await?;
                 }
                 continue;
             }
             let (lot, edges, others) = (&mut lot, &mut edges, &mut others);
             let mut events = Events { layer, vault, books, report, tell, lot, edges, others };
-            events.judge(specimen, &mut said)?;
+            events.judge(specimen, &mut said).await?;
         }
         tell(VerifyProgress::Events { read, pass });
         // What a damaged event would have shown is not known, nor what a newer program knows.
@@ -238,20 +238,20 @@ fn stated<S: EventStore>(
 }
 
 /// Of a later pass: notes the owners that an event states, and nothing else.
-fn read_again<S: EventStore>(
+async fn read_again<S: EventStore>(
     layer: &Oubliette<S>,
     vault: &Vault,
     specimen: Specimen,
     edges: &mut Edges,
 ) -> Result<(), AuditError> {
-    let anothers = specimen.is_anothers(vault);
+    let anothers = specimen.is_anothers(vault).await;
     let Specimen { event, document, .. } = specimen;
     if anothers || !layer.policy().states_owners(&event.stream, &event.event_type) {
         return Ok(());
     }
     let data = match document {
         Ok(Document::Stored(mut stored)) => {
-            let fates = try_tokens(vault, &event, &mut stored)?;
+            let fates = try_tokens(vault, &event, &mut stored).await?;
             let opened = fates.into_iter().filter_map(|(_, fate)| match fate {
                 TokenFate::Open(plaintext) => Some(plaintext),
                 _ => None,
@@ -301,18 +301,22 @@ pub(super) struct Events<'a, S, T> {
 }
 
 impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
-    fn judge(&mut self, specimen: Specimen, said: &mut Announcements) -> Result<(), AuditError> {
+    async fn judge(
+        &mut self,
+        specimen: Specimen,
+        said: &mut Announcements,
+    ) -> Result<(), AuditError> {
         mark(&specimen, self.lot);
-        let tagged = specimen.tagged(self.vault);
-        let anothers = specimen.is_anothers(self.vault);
+        let tagged = specimen.tagged(self.vault).await;
+        let anothers = specimen.is_anothers(self.vault).await;
         let Specimen { event, document, lone_half } = specimen;
         self.report.events.events += 1;
         match document {
             // Of what it lies in nothing was taken apart that is asked for.
-            _ if event.is_tombstone() && !lone_half => self.tombstone(&event, said)?,
+            _ if event.is_tombstone() && !lone_half => self.tombstone(&event, said).await?,
             // Its holes, too, may say what is this vault's.
             Ok(Document::Stored(stored)) if anothers => {
-                if !self.has_forged_holes(&event, &stored)? {
+                if !self.has_forged_holes(&event, &stored).await? {
                     self.anothers(&event, stored.tokens.is_empty() && stored.notes.holes.is_none());
                 }
             }
@@ -334,7 +338,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
             // What the layer itself writes into streams of its own holds nothing personal.
             Ok(Document::Clear) if event.stream.as_str().starts_with(OWN_STREAMS) => {}
             Ok(Document::Clear) => self.clear(&event)?,
-            Ok(Document::Stored(stored)) => self.stored(&event, stored, tagged)?,
+            Ok(Document::Stored(stored)) => self.stored(&event, stored, tagged).await?,
         }
         Ok(())
     }
@@ -405,13 +409,13 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         self.found(kind, event, unreadable.to_string());
     }
 
-    fn stored(
+    async fn stored(
         &mut self,
         event: &RecordedEvent,
         mut stored: Stored,
         tagged: Option<Tagged>,
     ) -> Result<(), AuditError> {
-        if self.has_forged_holes(event, &stored)? {
+        if self.has_forged_holes(event, &stored).await? {
             // Its tokens are bound to the note: that they do not open says nothing more.
             stated(self.layer, self.vault, event, None, self.edges);
             return Ok(());
@@ -420,7 +424,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         let mut opened: Vec<Plaintext> = Vec::new();
         let parts = stored.tokens.len();
         let (mut sealed_for, present) = (Vec::new(), self.layer.policy().digest());
-        for (id, fate) in try_tokens(self.vault, event, &mut stored)? {
+        for (id, fate) in try_tokens(self.vault, event, &mut stored).await? {
             match fate {
                 TokenFate::Open(plaintext) => {
                     self.report.events.open += 1;
@@ -469,12 +473,12 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
 
     /// Counts what was missing of a copy, if this vault noted it; says whether somebody else did. Where
     /// all of the event is another vault's, its own tag says so.
-    fn has_forged_holes(
+    async fn has_forged_holes(
         &mut self,
         event: &RecordedEvent,
         stored: &Stored,
     ) -> Result<bool, AuditError> {
-        let (kind, what) = match stored.holes(self.vault, EventRef::of(event)) {
+        let (kind, what) = match stored.holes(self.vault, EventRef::of(event)).await {
             Ok(holes) => {
                 self.report.events.holes += holes.map_or(0, Holes::count) as u64;
                 return Ok(false);

@@ -128,12 +128,12 @@ fn named(at: &Location) -> String {
 }
 
 impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
-    pub(super) fn tombstone(
+    pub(super) async fn tombstone(
         &mut self,
         event: &RecordedEvent,
         said: &mut Announcements,
     ) -> Result<(), AuditError> {
-        let tombstone = match tombstone::judge(self.vault, event)? {
+        let tombstone = match tombstone::judge(self.vault, event).await? {
             Ok(tombstone) => tombstone,
             Err(Unvouched::Odd(error)) => {
                 self.found(Defect::ForgedTombstone, event, format!("event {}: {error}", event.id));
@@ -172,7 +172,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
             let what = format!("the vault signed it, and knows no erasure {erasure}");
             self.found(Defect::ErasureUnknown, event, what);
         }
-        for id in tombstone::living(self.vault, &tombstone) {
+        for id in tombstone::living(self.vault, &tombstone).await {
             self.found(Defect::TombstoneOfLivingKey, event, format!("key {id} lives"));
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::{
     event::{Generation, OwnerChange, Subject},
     layer::{CodecError, stored},
     policy::CutEvent,
-    vault::{Claim, Vault, VaultError},
+    vault::{Claim, Keeper, VaultError},
 };
 
 /// Notes the owner changes. Returns, for each event, the generation under which it is sealed, where
@@ -15,7 +15,7 @@ use crate::{
 /// An event that only removes owners is sealed under the generation that it ends: it speaks of whoever
 /// leaves, and nobody may be left whose forgetting would reach what comes after it.
 pub(super) async fn claim<W: Witness>(
-    vault: &Vault,
+    vault: &dyn Keeper,
     witness: &W,
     work: &[Work],
 ) -> Result<Vec<Vec<Option<Generation>>>, W::Error> {
@@ -36,15 +36,11 @@ pub(super) async fn claim<W: Witness>(
     let begun = if claims.is_empty() {
         Vec::new()
     } else {
-        let noted = match W::BY_CALLER {
-            true => vault.claim_for_caller(&claims).await,
-            false => vault.claim(&claims).await,
-        };
-        match noted {
+        match vault.claim(&claims, W::BY_CALLER).await {
             // A late retry, perhaps, of a change whose part is forgotten since.
             Err(VaultError::NoGeneration { .. }) if witness.holds_all(&claims).await? => {
                 claims.iter_mut().for_each(|claim| claim.stored = true);
-                vault.claim(&claims).await
+                vault.claim(&claims, false).await
             }
             claimed => claimed,
         }
@@ -61,7 +57,7 @@ pub(super) async fn claim<W: Witness>(
                 current = generation.or(current);
             }
             of_work.push(match (only_removes(cut), ended) {
-                (true, None) => current_of(vault, work)?,
+                (true, None) => current_of(vault, work).await?,
                 (true, ended) => ended,
                 (false, _) => current,
             });
@@ -77,6 +73,6 @@ fn only_removes(cut: &CutEvent) -> bool {
 }
 
 /// While what a claim begins is open: the generation before it.
-fn current_of(vault: &Vault, work: &Work) -> Result<Option<Generation>, CodecError> {
-    Ok(vault.subject_state(&Subject::of(&work.stream))?.current)
+async fn current_of(vault: &dyn Keeper, work: &Work) -> Result<Option<Generation>, CodecError> {
+    Ok(vault.subject_state(&Subject::of(&work.stream)).await?.current)
 }

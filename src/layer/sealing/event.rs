@@ -8,7 +8,7 @@ use crate::{
         document::{Draft, NotedHoles, Notes},
     },
     policy::{self, CutEvent, Policy},
-    vault::Vault,
+    vault::Keeper,
 };
 
 use super::Work;
@@ -24,9 +24,9 @@ pub(in crate::layer) struct SealedEvent {
 }
 
 /// Seals an event with the keys of its parts, in their order.
-pub(super) fn seal(
+pub(super) async fn seal(
     policy: &Policy,
-    vault: &Vault,
+    vault: &dyn Keeper,
     work: &Work,
     event: &NewEvent,
     cut: &CutEvent,
@@ -35,7 +35,7 @@ pub(super) fn seal(
     if keys.len() != cut.parts.len() {
         return Err(CodecError::Invalid("a part without a key".to_owned()));
     }
-    let half_id = vault.half_id(event.id);
+    let half_id = if work.split { vault.half_id(event.id).await? } else { event.id };
     let whole_bytes = matches!(event.data, Payload::Bytes(_))
         && cut.parts.iter().any(|part| matches!(part.body, policy::Body::Whole));
     let mut notes = Notes { sealed_bytes: whole_bytes, ..Notes::default() };
@@ -51,7 +51,7 @@ pub(super) fn seal(
     }
     if let Some(holes) = &event.holes {
         let said = holes.tagged_bytes(&work.stream, event.id, &event.event_type);
-        notes.holes = Some(NotedHoles::new((**holes).clone(), vault.tag_holes(&said)?));
+        notes.holes = Some(NotedHoles::new((**holes).clone(), vault.tag_holes(&said).await?));
     }
     let public =
         if cut.clear { Some(event.data.clone()) } else { cut.public.clone().map(Payload::Json) };
@@ -73,7 +73,7 @@ pub(super) fn seal(
 
     // Also where there is no token: an event in clear without a tag is not this vault's.
     let associated = context.associated(tokens.iter().map(Token::key_id), draft.digest());
-    let draft = draft.tagged(vault.tag(&associated, &tokens)?, &tokens);
+    let draft = draft.tagged(vault.tag(&associated, &tokens).await?, &tokens);
     let keys = keys.iter().map(|key| key.id()).collect();
     let made = |id, (data, metadata)| NewEvent {
         id,

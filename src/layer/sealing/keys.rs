@@ -10,7 +10,7 @@ use crate::{
     event::{Generation, Layout, NewEvent, StreamName, Subject},
     layer::{Codec, CodecError},
     policy::{CutEvent, Part},
-    vault::{KeyRequest, Vault, VaultError},
+    vault::{Keeper, KeyRequest, VaultError},
 };
 
 /// The keys of a piece of work.
@@ -35,7 +35,7 @@ impl<'a> Keys<'a> {
 /// All keys; and for each event the generation that it or one before it begins.
 pub(super) async fn fetch_all<'a, W: Witness>(
     codec: &Codec,
-    vault: &Vault,
+    vault: &dyn Keeper,
     witness: &W,
     work: &'a [Work],
 ) -> Result<(Keys<'a>, Vec<Vec<Option<Generation>>>), W::Error> {
@@ -93,7 +93,7 @@ fn needs<'a>(
 /// one flush.
 async fn fetch<'a, W: Witness>(
     codec: &Codec,
-    vault: &Vault,
+    vault: &dyn Keeper,
     witness: &W,
     needs: HashMap<Whose<'a>, (Layout, u32)>,
 ) -> Result<HashMap<Whose<'a>, Arc<DataKey>>, W::Error> {
@@ -107,7 +107,7 @@ async fn fetch<'a, W: Witness>(
 /// One data key. Where the vault first needs to know whether an event of an append that was cut
 /// off is in the store: looks, tells it, and asks again.
 async fn key<'a, W: Witness>(
-    vault: &Vault,
+    vault: &dyn Keeper,
     witness: &W,
     request: KeyRequest<'a>,
     seals: u32,

@@ -12,7 +12,7 @@ mod keys;
 pub(super) mod owned;
 mod permit;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 pub(super) use event::SealedEvent;
 pub(super) use permit::Permit;
@@ -21,7 +21,7 @@ use super::{Codec, CodecError};
 use crate::{
     event::{Holes, MAX_PAYLOAD_BYTES, NewEvent, StreamName, Subject},
     policy::{CutEvent, EventFacts, Policy, personal_data::check_text},
-    vault::{Admission, AdmissionRequest, Claim, Vault, VaultError},
+    vault::{AdmissionRequest, Claim, Guard, Keeper, VaultError},
 };
 
 /// How often open claims are settled before giving up: each round settles all that it finds.
@@ -38,7 +38,7 @@ pub(super) trait Witness: Sync {
     /// Settles the open claims of a dependent, as far as it can be told.
     fn settle(
         &self,
-        vault: &Vault,
+        vault: &dyn Keeper,
         dependent: &Subject,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
@@ -128,10 +128,11 @@ pub(super) struct Prepared {
 /// noted must not be left without somebody who settles them.
 pub(super) async fn prepare<W: Witness>(
     codec: &Codec,
-    vault: &Vault,
+    keeper: &Arc<dyn Keeper>,
     witness: &W,
     work: &[Work],
 ) -> Result<Prepared, W::Error> {
+    let vault = &**keeper;
     let admission = admit(codec, vault, work).await.map_err(CodecError::from)?;
     // What was cut off earlier is settled before this attempt's events count as under way: it may
     // be the retry of the one that was cut off, and their ids the same.
@@ -143,7 +144,7 @@ pub(super) async fn prepare<W: Witness>(
     for work in work {
         owned::check(codec, vault, witness, work).await?;
     }
-    let mut permit = Permit::begin(vault, admission, work).map_err(CodecError::from)?;
+    let mut permit = Permit::begin(keeper, admission, work).await.map_err(CodecError::from)?;
     match seal_all(codec, vault, witness, work).await {
         Ok(sealed) => Ok(Prepared { sealed, permit }),
         Err(error) => {
@@ -155,7 +156,7 @@ pub(super) async fn prepare<W: Witness>(
 
 /// Everybody whose keys are needed, or who is named as an owner; and each stream's own subject:
 /// the stream of somebody who is forgotten takes no events, no matter whom they are about.
-async fn admit(codec: &Codec, vault: &Vault, work: &[Work]) -> Result<Admission, VaultError> {
+async fn admit(codec: &Codec, vault: &dyn Keeper, work: &[Work]) -> Result<Guard, VaultError> {
     let mut opening = AdmissionRequest::default();
     for Work { stream, events, .. } in work {
         opening.shared.push(Subject::of(stream));
@@ -172,12 +173,12 @@ async fn admit(codec: &Codec, vault: &Vault, work: &[Work]) -> Result<Admission,
     opening.shared.sort();
     opening.shared.dedup();
     opening.shared.retain(|subject| opening.exclusive.binary_search(subject).is_err());
-    vault.admit_for(opening, Some(codec.lasting())).await
+    vault.admit(opening, codec.lasting()).await
 }
 
 async fn seal_all<W: Witness>(
     codec: &Codec,
-    vault: &Vault,
+    vault: &dyn Keeper,
     witness: &W,
     work: &[Work],
 ) -> Result<Vec<Vec<SealedEvent>>, W::Error> {
@@ -187,7 +188,7 @@ async fn seal_all<W: Witness>(
         let mut events = Vec::with_capacity(work.events.len());
         for ((event, cut), begun) in work.events.iter().zip(begun) {
             let keys = keys.of(&work.stream, cut, *begun);
-            events.push(event::seal(codec.policy(), vault, work, event, cut, &keys)?);
+            events.push(event::seal(codec.policy(), vault, work, event, cut, &keys).await?);
         }
         sealed.push(events);
     }

@@ -7,23 +7,23 @@ use super::{Codec, CodecError, Witness, Work};
 use crate::{
     event::{OwnerChange, Subject},
     policy::CutEvent,
-    vault::Vault,
+    vault::Keeper,
 };
 
 /// Refuses to seal for a stream that lost its owners, unless the same append states one.
 pub(super) async fn check<W: Witness>(
     codec: &Codec,
-    vault: &Vault,
+    vault: &dyn Keeper,
     witness: &W,
     work: &Work,
 ) -> Result<(), W::Error> {
     let own = Subject::of(&work.stream);
-    if !seals_for_nobody(&own, work) || !lost(vault, &own)? {
+    if !seals_for_nobody(&own, work) || !lost(vault, &own).await? {
         return Ok(());
     }
     // An append that was cut off may have stated one.
     witness.settle(vault, &own).await?;
-    if !lost(vault, &own)? {
+    if !lost(vault, &own).await? {
         return Ok(());
     }
     let stream = work.stream.clone();
@@ -31,8 +31,8 @@ pub(super) async fn check<W: Witness>(
     Err(CodecError::Ownerless { stream, events }.into())
 }
 
-fn lost(vault: &Vault, own: &Subject) -> Result<bool, CodecError> {
-    Ok(vault.lost_its_owners(own)?)
+async fn lost(vault: &dyn Keeper, own: &Subject) -> Result<bool, CodecError> {
+    Ok(vault.lost_its_owners(own).await?)
 }
 
 /// Whether the events would seal something for the stream's own subject, had it no owner before.
@@ -57,12 +57,12 @@ fn seals_for_nobody(own: &Subject, work: &Work) -> bool {
 }
 
 /// Warns where an append left a stream without an owner.
-pub(in crate::layer) fn warn(vault: &Vault, work: &[Work]) {
+pub(in crate::layer) async fn warn(vault: &dyn Keeper, work: &[Work]) {
     let removes = |(_, cut): &(_, CutEvent)| {
         cut.owners.iter().any(|change| matches!(change, OwnerChange::Remove(_)))
     };
     for work in work.iter().filter(|work| work.events.iter().any(removes)) {
-        if let Ok(false) = vault.has_owner(&Subject::of(&work.stream)) {
+        if let Ok(false) = vault.has_owner(&Subject::of(&work.stream)).await {
             tracing::warn!(
                 stream = %work.stream,
                 "its last owner left: nobody's forgetting reaches what is sealed in it from now on"

@@ -10,15 +10,16 @@ use super::{Witness, Work};
 use crate::{
     event::{EventId, KeyId, NewEvent, Subject},
     policy::CutEvent,
-    vault::{Admission, InFlight, KeyLookup, Settled, Vault, VaultError},
+    vault::{Evidence, Guard, Keeper, KeyLookup, Settled, VaultError},
+    words::chain,
 };
 
 /// The right to store what was sealed, until it ends.
 #[derive(Debug)]
 pub(in crate::layer) struct Permit {
-    vault: Vault,
-    /// That of all events that were sealed together.
-    admission: Arc<Admission>,
+    vault: Arc<dyn Keeper>,
+    /// The admission of all events that were sealed together.
+    admission: Arc<Guard>,
     claims: Vec<OwnerBackfill>,
     /// The keys that sealed it, where its holder will want to know whether they live.
     keys: Vec<KeyId>,
@@ -32,13 +33,13 @@ struct OwnerBackfill {
     /// Whether an earlier attempt left them open: then this one's failure says nothing.
     is_retry: bool,
     /// While it lives, nobody who looks into the store withdraws them.
-    in_flight: InFlight,
+    in_flight: Guard,
 }
 
 impl Permit {
-    pub(super) fn begin(
-        vault: &Vault,
-        admission: Admission,
+    pub(super) async fn begin(
+        vault: &Arc<dyn Keeper>,
+        admission: Guard,
         work: &[Work],
     ) -> Result<Self, VaultError> {
         let mut claims = Vec::new();
@@ -48,20 +49,25 @@ impl Permit {
                 claims.push(OwnerBackfill {
                     subject: Subject::of(&work.stream),
                     event: event.id,
-                    is_retry: vault.is_callers(event.id)?,
-                    in_flight: vault.begin_claims(vec![event.id]),
+                    is_retry: vault.is_callers(event.id).await?,
+                    in_flight: vault.begin_claims(vec![event.id]).await?,
                 });
             }
         }
         let (admission, keys) = (Arc::new(admission), Vec::new());
-        Ok(Self { vault: vault.clone(), admission, claims, keys })
+        Ok(Self { vault: Arc::clone(vault), admission, claims, keys })
     }
 
     /// A permit for one of the events, which these keys sealed.
     pub(in crate::layer) fn split_off(&mut self, event: EventId, keys: Vec<KeyId>) -> Self {
         let ours = self.claims.iter().position(|stating| stating.event == event);
         let claims = ours.map(|at| self.claims.swap_remove(at)).into_iter().collect();
-        Self { vault: self.vault.clone(), admission: Arc::clone(&self.admission), claims, keys }
+        Self {
+            vault: Arc::clone(&self.vault),
+            admission: Arc::clone(&self.admission),
+            claims,
+            keys,
+        }
     }
 
     /// Says that all of it is stored: what it states counts.
@@ -85,7 +91,7 @@ impl Permit {
             }
         }
         for key in &self.keys {
-            if let KeyLookup::Shredded { .. } = self.vault.opening_key(*key)? {
+            if let KeyLookup::Shredded { .. } = self.vault.opening_key(*key).await? {
                 settled = Settled::Forgotten;
             }
         }
@@ -95,7 +101,7 @@ impl Permit {
     /// As [`Permit::stored`], for claims that are settled by looking: nobody else settles them now.
     pub(in crate::layer) async fn confirm(self) -> Result<(), VaultError> {
         for (subject, events) in self.by_subject(|_| true) {
-            self.vault.settle(&subject, &events, true).await?;
+            self.vault.settle_by(&subject, all(events, Evidence::Written)).await?;
         }
         Ok(())
     }
@@ -109,15 +115,11 @@ impl Permit {
         self.claims.clear();
         for (subject, events) in subjects {
             let judged = match W::BY_CALLER {
-                true => self
-                    .vault
-                    .settle(&subject, &events, false)
-                    .await
-                    .map_err(|error| crate::words::chain(&error)),
-                false => witness
-                    .settle(&self.vault, &subject)
-                    .await
-                    .map_err(|error| crate::words::chain(&error)),
+                true => {
+                    let withdrawn = all(events, Evidence::Withdrawn);
+                    self.vault.settle_by(&subject, withdrawn).await.map_err(|error| chain(&error))
+                }
+                false => witness.settle(&*self.vault, &subject).await.map_err(|error| chain(&error)),
             };
             if let Err(error) = judged {
                 tracing::warn!(%subject, %error, "an owner claim stays open");
@@ -135,4 +137,9 @@ impl Permit {
         }
         all
     }
+}
+
+/// The same of all these events.
+fn all(events: Vec<EventId>, evidence: Evidence) -> Vec<(EventId, Evidence)> {
+    events.into_iter().map(|event| (event, evidence.clone())).collect()
 }

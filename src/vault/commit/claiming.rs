@@ -35,7 +35,20 @@ impl Vault {
         &self,
         claims: &[Claim],
     ) -> Result<Vec<Option<Generation>>, VaultError> {
-        self.ask(|reply| Job::Claim(claims.to_vec(), false, reply)).await
+        self.claim_by(claims.to_vec(), false).await
+    }
+
+    /// As [`Vault::claim`]. `by_caller`: the events go into a store that only the caller sees, so that looking does not
+    /// settle these claims, unless the event is found.
+    ///
+    /// # Errors
+    /// As [`Vault::claim`].
+    pub(crate) async fn claim_by(
+        &self,
+        claims: Vec<Claim>,
+        by_caller: bool,
+    ) -> Result<Vec<Option<Generation>>, VaultError> {
+        self.ask(|reply| Job::Claim(claims, by_caller, reply)).await
     }
 
     /// Announces that these events are about to be written, before they are claimed: until the

@@ -14,7 +14,7 @@ use super::committer::{Committer, Job};
 use crate::{
     event::{EventId, Generation, OwnerChange, StreamName, Subject, Timestamp},
     vault::{
-        Claim, Evidence, MemoKind, Owner, Vault, VaultError,
+        Evidence, MemoKind, Owner, Vault, VaultError,
         records::{
             entries::{KeyEntry, SubjectRecord},
             memos,
@@ -29,6 +29,7 @@ use crate::{
 /// An owner claim that somebody has to see to: nobody has said whether its event was stored, or it was
 /// said too late, when its owner was forgotten already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[non_exhaustive]
 pub struct OpenClaim {
     /// The event that states the owner change.
@@ -48,6 +49,7 @@ pub struct OpenClaim {
 
 /// What became of an event that was sealed, now that somebody said whether it was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Settled {
@@ -199,18 +201,6 @@ impl Committer {
 }
 
 impl Vault {
-    /// As [`Vault::claim`], for events that go into a store which only the caller sees: looking does
-    /// not settle these claims, unless the event is found.
-    ///
-    /// # Errors
-    /// As [`Vault::claim`].
-    pub(crate) async fn claim_for_caller(
-        &self,
-        claims: &[Claim],
-    ) -> Result<Vec<Option<Generation>>, VaultError> {
-        self.ask(|reply| Job::Claim(claims.to_vec(), true, reply)).await
-    }
-
     /// Whether a claim of this event is its caller's to settle.
     pub(crate) fn is_callers(&self, event: EventId) -> Result<bool, VaultError> {
         let Some(claim) = self.shared().caller_claim(event)? else { return Ok(false) };

@@ -7,6 +7,7 @@ use crate::{
 
 /// What a tag shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Tagged {
     /// A holder of this vault (or of a backup of it) wrote the event as it stands.
     Ours,
@@ -41,11 +42,6 @@ impl Vault {
         self.check(tag, |keys| tag.covers(&keys.holes, said, &[]))
     }
 
-    /// Whether a tag names this vault.
-    pub(crate) fn wrote(&self, tag: &EventTag) -> bool {
-        self.id().0.as_bytes().starts_with(tag.vault())
-    }
-
     /// What the tag of an event with these tokens and this associated data shows.
     pub(crate) fn check_tag(
         &self,
@@ -57,7 +53,7 @@ impl Vault {
         // newer.
         let eras = &self.shared().naming.eras;
         for token in tokens {
-            if self.wrote(tag) && eras.is_before(tag.era(), token.key_id().era())? {
+            if tag.names(self.id()) && eras.is_before(tag.era(), token.key_id().era())? {
                 return Ok(Tagged::Forged);
             }
         }
@@ -69,7 +65,7 @@ impl Vault {
         tag: &EventTag,
         covers: impl FnOnce(&EraKeys) -> bool,
     ) -> Result<Tagged, VaultError> {
-        if !self.wrote(tag) {
+        if !tag.names(self.id()) {
             return Ok(Tagged::OtherVault);
         }
         Ok(match self.shared().naming.eras.with(tag.era(), covers)? {

@@ -37,6 +37,7 @@ const HISTORY: [u8; 16] = [0; 16];
 
 /// What a signature is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Vouched {
     /// A key of this vault's history made it.
     Ours,

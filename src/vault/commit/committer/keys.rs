@@ -7,7 +7,7 @@ use crate::{
     crypto::{DataKey, random_secret},
     event::{Class, Generation, Layout, PolicyDigest},
     vault::{
-        KeyLookup, VaultError,
+        KeyLookup, KeyRequest, VaultError,
         reading::cache::{Address, Current, Warm},
         records::entries::{KeyEntry, today},
         tree::Place,
@@ -25,6 +25,13 @@ pub(in crate::vault) struct Wanted {
     pub(in crate::vault) layout: Layout,
     pub(in crate::vault) policy: PolicyDigest,
     pub(in crate::vault) seals: u32,
+}
+
+impl Wanted {
+    pub(in crate::vault) fn new(request: KeyRequest<'_>, seals: u32) -> Self {
+        let KeyRequest { stream, subject, generation, layout, policy } = request;
+        Self { address: (stream.clone(), subject.clone()), generation, layout, policy, seals }
+    }
 }
 
 /// A key that this write makes, or reserves seals for.
