@@ -73,8 +73,8 @@ async fn main() -> Result<(), Failure> {
     print_all(&codec, &database)?;
 
     // Erasures are planned and journalled by the layer, which also sets tombstones. Where the
-    // events are in a store of yours, an empty one stands in for it, and takes the tombstones. It
-    // bears no witness: `witnessed().elsewhere` says so, where the vault has announced before.
+    // events are in a store of yours, an empty one takes its place, and takes the tombstones. It is
+    // no witness: `witnessed().elsewhere` says so, where the vault has announced before.
     let layer = Oubliette::open(MemoryStore::new(), vault, policy).await?;
     let erased = layer.forget(&Subject::new("patient-1")?, "the patient asked").await?;
     println!("\nforgotten: patient-1, {} key destroyed; no row was touched\n", erased.keys);

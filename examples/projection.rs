@@ -55,13 +55,13 @@ impl Index {
                     before - self.rows.len()
                 );
             }
-            // It was gone before it was seen; or nobody vouches for it, and it says nothing.
+            // It was gone before it was seen; or no vault vouches for it, and it says nothing.
             Content::Shredded(_) | Content::Withheld(_) | Content::Foreign(_) => {}
         }
         self.position = Some(event.position);
     }
 
-    /// Takes what is new. It asks for one type of events, and hears of a forgetting all the same.
+    /// Takes what is new. It asks for one type of events, and still hears of a forgetting.
     async fn catch_up(&mut self, store: &impl EventStore) -> Result<(), Failure> {
         let filter = Filter { event_types: vec![EventType::new("Said")?], ..Filter::default() };
         let mut deliveries = store.subscribe(self.position, filter);
@@ -97,7 +97,7 @@ async fn main() -> Result<(), Failure> {
     }
     assert!(index.rows.values().all(|(text, _)| text.contains("poor you")));
 
-    // One that is built anew comes to the same: what was forgotten reads as shredded.
+    // One that is built again comes to the same: what was forgotten reads as shredded.
     let mut anew = Index::default();
     anew.catch_up(&store).await?;
     assert!(anew.rows.keys().eq(index.rows.keys()));

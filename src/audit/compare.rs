@@ -1,4 +1,4 @@
-//! What lies in the store otherwise than a policy would have it: a policy decides of what is appended, and
+//! What is in the store otherwise than a policy would have it: a policy decides of what is appended, and
 //! changes nothing that is there.
 
 use futures::TryStreamExt;
@@ -21,7 +21,7 @@ pub struct PolicyComparison {
     pub events: u64,
     /// Events sealed for somebody else: forgetting whom the policy names does not reach them.
     pub other_subject: u64,
-    /// Events that stand in clear, and of which the policy would seal some.
+    /// Events that are in clear, and of which the policy would seal some.
     pub in_clear: u64,
     /// Events that state owners of whom the vault does not know.
     pub owners_not_noted: u64,
@@ -37,7 +37,7 @@ impl PolicyComparison {
 }
 
 impl<S: EventStore> Oubliette<S> {
-    /// Counts what lies in the store otherwise than a policy would have it. Reads and opens all of it, and
+    /// Counts what is in the store otherwise than a policy would have it. Reads and opens all of it, and
     /// changes nothing. Events of which a part is forgotten are not judged.
     ///
     /// # Errors

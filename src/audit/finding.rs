@@ -73,7 +73,7 @@ pub enum Location {
     Page {
         /// Its id, in hexadecimal digits.
         page: String,
-        /// What lies beneath it, in words; empty where that is not known.
+        /// What is beneath it, in words; empty where that is not known.
         beneath: String,
     },
     /// At a value in the vault, in words.

@@ -50,6 +50,23 @@ impl AuditError {
 }
 
 /// One line of the inventory.
+///
+/// ```
+/// use oubliette::{audit::{Row, Totals}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let mut totals = Totals::default();
+/// for row in store.inventory()? {
+///     let row = row?;
+///     totals.add(&row);
+///     if let Row::Key(key) = row {
+///         println!("{} of {}: {:?}", key.stream, key.subject, key.state);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -97,7 +114,7 @@ pub struct KeyRow {
     /// The digest of the policy when it was made.
     pub policy: String,
     /// Whether the policy says that such a stream has an owner, and none is known: it leads to
-    /// no person, and nobody's forgetting will reach it.
+    /// no person, and no forgetting will reach it.
     pub ownerless: bool,
 }
 
@@ -111,7 +128,7 @@ pub struct ForgottenRow {
     pub pseudonym: String,
     /// The erasures, newest last, each with the generations that it ended (both inclusive).
     pub erasures: Vec<DeadSpan>,
-    /// The ids of the keys of these generations that were spared, and still are: each stands in the
+    /// The ids of the keys of these generations that were spared, and still are: each is in the
     /// inventory, or is lost. Absent where none was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub spared: Vec<KeyId>,

@@ -1,8 +1,9 @@
 //! What an auditor asks: which keys there are, whose, how old, and who is forgotten.
 //!
-//! Called through methods of [`Oubliette`]. No report holds key material, and nothing is changed, but that
-//! [`verify`] removes orphan pages of the vault where it is told to. It asks whether vault and events
-//! are whole and agree; `drill`, whether anybody forgotten can still be read from files.
+//! All of it is methods of [`Oubliette`]. [`Oubliette::inventory`] lists the keys. [`Oubliette::verify`] checks that vault
+//! and events are whole and agree. `Oubliette::drill` (feature `drill`) checks whether anyone forgotten can still be read
+//! from files. No report holds key material. Nothing is changed, except that `verify` removes orphan pages of the vault if
+//! it is told to.
 
 mod compare;
 #[cfg(feature = "drill")]

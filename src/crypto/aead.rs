@@ -24,8 +24,8 @@ pub(crate) const NONCE_BYTES: usize = 12;
 /// The length of an authentication tag, in bytes.
 pub(crate) const TAG_BYTES: usize = 16;
 
-/// A key's bytes, wiped when dropped. They stand on the heap and are moved by their pointer: an
-/// array that is moved, or lies in a vector that grows, leaves a copy that nobody wipes.
+/// A key's bytes, wiped when dropped. They are on the heap and are moved by their pointer: an array
+/// that is moved, or is in a vector that grows, leaves a copy that is never wiped.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Secret(Box<Zeroizing<[u8; SECRET_BYTES]>>);
 
@@ -148,7 +148,7 @@ const SET_APART: [u8; NONCE_BYTES] = [0xFF; NONCE_BYTES];
 
 impl Cipher {
     pub(crate) fn new(secret: &[u8; SECRET_BYTES]) -> Self {
-        // Wiped at once: the frame of the next call comes to lie over what the schedule
+        // Wiped at once: the frame of the next call overlaps what the schedule
         // was computed in, and where it has gaps, that would stay.
         let cipher = schedule(secret);
         wipe_stack();
@@ -270,6 +270,15 @@ mod tests {
         let clone = Cipher::new(&[7; SECRET_BYTES]);
         assert_eq!(clone.nonce(drawn, b"a", b"to Leipzig"), one.0);
         assert_ne!(clone.nonce([8; DRAWN_BYTES], b"a", b"to Leipzig"), one.0);
+    }
+
+    #[test]
+    fn nothing_is_drawn_twice() {
+        let secrets = [random_secret().unwrap(), random_secret().unwrap(), Secret::default()];
+        assert!(secrets[0] != secrets[1] && secrets[0] != secrets[2]);
+        let cipher = Cipher::new(&secrets[0]);
+        let nonce = || cipher.seal_in_place(&[], &mut b"text".to_vec(), 0).unwrap();
+        assert_ne!(nonce(), nonce());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Purpose {
 pub struct Context<'a> {
     /// What kind of thing is sealed.
     pub purpose: Purpose,
-    /// The logical stream: `user-456`, also where its events lie in two halves.
+    /// The logical stream: `user-456`, also where its events are split in two halves.
     pub stream: &'a StreamName,
     /// The event's id; the public half's, where there are two.
     pub event_id: EventId,
@@ -32,12 +32,12 @@ pub struct Context<'a> {
     pub event_type: &'a EventType,
 }
 
-/// The digest of what stands in clear beside the tokens.
+/// The digest of what is in clear beside the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublicDigest([u8; 32]);
 
 impl PublicDigest {
-    /// The digest where nothing stands in clear: the SHA-256 of eight zero bytes.
+    /// The digest if nothing is in clear: the SHA-256 of eight zero bytes.
     pub const NOTHING: Self = Self([
         0xaf, 0x55, 0x70, 0xf5, 0xa1, 0x81, 0x0b, 0x7a, 0xf7, 0x8c, 0xaf, 0x4b, 0xc7, 0x0a, 0x66,
         0x0f, 0x0d, 0xf5, 0x1e, 0x42, 0xba, 0xf9, 0x1d, 0x4d, 0xe5, 0xb2, 0x32, 0x8d, 0xe0, 0xe8,
@@ -61,7 +61,7 @@ impl PublicDigest {
 }
 
 /// A [`PublicDigest`] that is taken as its bytes come: first those of the data, then those of the
-/// metadata. The length of the former stands last, because it is not known before.
+/// metadata. The length of the former comes last, because it is not known before.
 #[derive(Default)]
 pub(crate) struct PublicHash {
     hash: Sha256,

@@ -51,7 +51,7 @@ pub enum UnsealError {
 }
 
 /// Seals the parts of one event, each to a token, in the same order. `public` is the digest of
-/// what will stand in clear beside them.
+/// what will be in clear beside them.
 ///
 /// # Errors
 /// [`SealError`]; nothing is sealed then.
@@ -98,7 +98,7 @@ fn seal_with(
         .collect()
 }
 
-/// Opens a token. `associated` is what [`Context::associated`] gives for the event as it stands.
+/// Opens a token. `associated` is what [`Context::associated`] gives for the event as it is stored.
 ///
 /// # Errors
 /// [`UnsealError`].

@@ -1,4 +1,4 @@
-//! Tokens: what stands in a store in place of what was sealed.
+//! Tokens: what a store holds in place of what was sealed.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! Announcing an erasure without names, sealed, in a place that is not rolled back with the vault; and
-//! what becomes of what is read there. `docs/format.md` specifies the bytes.
+//! what happens to what is read there. `docs/format.md` specifies the bytes.
 
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub(crate) enum Uncounted {
     /// The key that it gives did not sign it; or that key is not in the vault's history, and it does not open.
     Unsigned,
     /// It opens, so that a holder of the vault or of a backup made it, and is signed by a key that the
-    /// vault does not know: an earlier restoration of the same backup, or whoever found one. What it says,
+    /// vault does not know: an earlier restoration of the same backup, or the finder of one. What it says,
     /// if this program understands it.
     Stranger(Result<Box<Decision>, Beyond>),
     /// It opens, and is signed by a key of the vault's that somebody else has as well.
@@ -147,7 +147,7 @@ pub(super) fn judge(
 }
 
 /// First who signed it, then whether it opens, then what it says: so that nothing is believed, asked or
-/// looked up because of what anybody may have written.
+/// looked up because of what anyone may have written.
 pub(super) fn open_by(
     said: &Announcement,
     history: &History,

@@ -14,7 +14,7 @@ pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
     pub despite_unsealed: bool,
     /// Forget also where events in the subject's streams are sealed under keys that this vault does not
-    /// have, and stay readable to whoever has them.
+    /// have, and stay readable to anyone who has them.
     pub despite_unknown_keys: bool,
     /// Forget also where a newer program wrote events in the streams that lose keys: whether forgetting
     /// reaches those, only that program can say.
@@ -46,9 +46,9 @@ pub struct Erased {
     /// How many events about those who are forgotten were never sealed, and stay readable.
     pub unsealed: u64,
     /// How many events in their streams are sealed under keys that this vault does not have, and stay
-    /// readable to whoever has those.
+    /// readable to anyone who has those.
     pub unknown_keys: u64,
-    /// For how many events nobody can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
+    /// For how many events nothing can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
     /// had been done already.
     pub unvouched: u64,
     /// How many events a newer program wrote in the streams that lost keys: whether it reached them, only that
@@ -63,8 +63,8 @@ pub struct Erased {
     /// Dependents that stay, and who keeps them. `None` where it had been done already, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Vec<Kept>>,
-    /// Dependents that it may have had to reach, and did not: nobody has said whose they are. Where it
-    /// had been done already, those of whom nobody has said so since.
+    /// Dependents that it may have had to reach, and did not: it is not known whose they are. Where it
+    /// had been done already, those of whom it is still not known.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know, so that it may have missed
     /// somebody: see [`Plan::owners_unknown`].

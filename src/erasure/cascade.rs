@@ -1,10 +1,10 @@
 //! Who falls with whom.
 //!
-//! A dependent falls when nobody outside of those who fall keeps it. That cannot be found by
+//! A dependent falls when no one outside of those who fall keeps it. That cannot be found by
 //! following edges from the one who asked: two accounts that own each other, both owned by them,
 //! would each wait for the other. So everybody who can be reached counts as falling at first, and
-//! all who are kept from outside are taken out, until nobody is left to take out: what remains is the
-//! largest set of which nobody is kept. It must also hang together. Two accounts that own each other
+//! all who are kept from outside are taken out, until there is none left to take out: what remains is the
+//! largest set of which none is kept. It must also hang together. Two accounts that own each other
 //! do not fall by themselves: each of the fallen is led to from the one who asked, by owners who
 //! fall and by parts that die.
 //!
@@ -44,7 +44,7 @@ pub(super) struct Stays {
     pub(super) in_part: Vec<Subject>,
 }
 
-/// What becomes of whom.
+/// Who falls and who stays.
 #[derive(Debug, Default)]
 pub(super) struct Cascade {
     pub(super) losses: Vec<(Subject, Fall)>,
@@ -76,7 +76,7 @@ impl Edges for Vault {
 }
 
 impl Cascade {
-    /// What forgetting `asked` brings about. Nobody falls by a claim that nobody settled, and what
+    /// What forgetting `asked` brings about. No one falls by an unsettled claim, and what
     /// somebody may own by one does not fall with the others: it is said not to be reached.
     pub(super) fn of(edges: &impl Edges, asked: &Subject) -> Result<Self, VaultError> {
         let mut graph = Graph::reach(edges, asked)?;
@@ -216,7 +216,7 @@ impl Graph {
                         continue;
                     }
                     led_to.insert(dependent, (depth, Some(owner)));
-                    // Who lost only some generations is not forgotten. Nobody falls with them, but
+                    // Who lost only some generations is not forgotten. No one falls with them, but
                     // who depends on them is told: see `below_parts`.
                     if node.falls {
                         queue.push_back(dependent);
@@ -244,7 +244,7 @@ impl Graph {
         while let Some(owner) = todo.pop() {
             for &(dependent, _) in &nodes[owner].owns {
                 let node = &nodes[dependent];
-                // Whoever falls wholly leaves nothing; of whom a part falls, that part is known.
+                // One who falls wholly leaves nothing; of whom a part falls, that part is known.
                 if dependent == 0 || node.falls || node.keys == 0 {
                     continue;
                 }
@@ -329,12 +329,12 @@ fn node(edges: &impl Edges, who: Subject, state: SubjectState) -> Result<Node, V
                 && owner.subject.as_ref().is_none_or(|subject| !owners.contains(subject))
         };
         if tenure.unsettled.is_some() {
-            // Nobody knows whose this time is.
+            // It is not known whose this time is.
             (owners, all, falling) = (Vec::new(), 1, 0);
         } else {
             all += tenure.owners.iter().filter(may_own).count();
         }
-        // What nobody ever sealed in keeps nobody, unless something would be sealed in it next.
+        // What was never sealed in keeps no one, unless something would be sealed in it next.
         let first = living.partition_point(|generation| *generation < span.0);
         let sealed = living.get(first).is_some_and(|generation| *generation <= span.1);
         tenures.push(Tenure {

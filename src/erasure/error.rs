@@ -112,7 +112,7 @@ pub enum ErasureError {
         /// What the store said.
         source: StoreError,
     },
-    /// The event store does not say which erasures were announced, so that nobody knows whether
+    /// The event store does not say which erasures were announced, so that it is not known whether
     /// the vault was rolled back.
     #[error(
         "the event store does not say which erasures were announced, so that nothing personal \
@@ -217,7 +217,7 @@ pub enum ErasureError {
          it is said, and of nothing later"
     )]
     NoGap,
-    /// Nobody is named who accepts a gap. Nothing was done.
+    /// No name was given for who accepts a gap. Nothing was done.
     #[error(
         "say who accepts the gap: a person, a role or the number of a ticket, in at most 200 bytes; it is kept in the \
          vault, so no e-mail address or the like"

@@ -150,7 +150,7 @@ impl Journal {
     }
 }
 
-/// What is kept of an erasure, for good. It names nobody, unless its reason does: a reason should
+/// What is kept of an erasure, for good. It holds no name, unless its reason does: a reason should
 /// say which request it was (a ticket's number), not whose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -159,7 +159,7 @@ pub struct ErasureRecord {
     pub erasure: ErasureId,
     /// When it was decided.
     pub at: Timestamp,
-    /// Why, in the words of whoever asked for it.
+    /// Why, in the words of the person who asked for it.
     pub reason: String,
     /// Which attempt to announce it this tells of, from 1 on. The erasure was carried out as the last one
     /// said: it may have waited for the store, and others went on meanwhile.

@@ -270,7 +270,7 @@ fn to_come(
 
 /// What is stated of keys.
 enum Said<'a> {
-    /// A key, which proves that whoever states it has it.
+    /// A key, which proves that its author has it.
     Statement(Statement, &'a SigningKey),
     Distrust(Distrust),
 }
@@ -335,7 +335,7 @@ impl Statements {
     }
 }
 
-/// Has the store say what is due. One that never takes announcements keeps nobody waiting.
+/// Has the store say what is due. One that never takes announcements delays no one.
 pub(super) async fn say_due<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
@@ -384,7 +384,7 @@ async fn announce_again<S: EventStore>(
     Ok(())
 }
 
-/// A tombstone that the store does not take holds up nobody's forgetting: it is tried again when the layer opens.
+/// A tombstone that the store does not take holds up no erasure: it is tried again when the layer opens.
 async fn set_tombstones_again<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,

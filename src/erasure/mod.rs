@@ -1,5 +1,9 @@
 //! Forgetting: from plan to tombstones.
 //!
+//! To forget a person, call [`Oubliette::plan`](crate::Oubliette::plan), which changes nothing, and then
+//! [`Oubliette::forget`](crate::Oubliette::forget). The guide has a [chapter](crate::guide#forget) on it. The functions
+//! below are for operators: lists of erasures, signing keys, and what opening a layer may ask.
+//!
 //! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
 //! Before there is a layer, the data folder calls [`replay`], [`believe`], [`pass_over`] and [`check_name`], the
 //! command line [`export`], [`gaps`] and [`check_reason`]. Opening a layer calls [`accept_gaps`]. `audit` reads records and announcements.
@@ -13,10 +17,10 @@
 //! 3. **Journal** the whole plan, durably. From here on the erasure happens, whatever crashes.
 //! 4. **Announce** it in the event store, sealed and without names, so that a rollback of the vault is
 //!    detected. Where the store does not answer, the erasure waits.
-//! 5. **Destroy** all keys in one batch and fence their subjects. The vault's pages are written anew, and
+//! 5. **Destroy** all keys in one batch and fence their subjects. The vault's pages are rewritten, and
 //!    then the root slot is overwritten: that is the moment of forgetting.
 //! 6. **Set tombstones** in every affected stream, signed, under ids that come from a secret of the
-//!    journal and the stream, so that repeating this step changes nothing and nobody foresees them.
+//!    journal and the stream, so that repeating this step changes nothing and no one can foresee them.
 //! 7. **Close the books**: the journal, which holds names, is removed; a record without names
 //!    stays.
 //!

@@ -14,7 +14,7 @@
 //! | `not_reached` | a list, each with `subject`, `event`, `owner_forgotten` (absent where `false`) |
 //! | `owners_unknown` | `true` or `false` |
 //!
-//! A journal has no `already`, `decided` or `mirrors`: these are for whoever asks.
+//! A journal has no `already`, `decided` or `mirrors`: these are for the caller.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,6 +29,24 @@ use crate::{
 };
 
 /// What an erasure would do, or does: whose keys die, where tombstones are set, and what stays.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let plan = store.plan(&Subject::of(&user)).await?; // changes nothing
+/// println!("{} keys in {} streams", plan.keys(), plan.streams.len());
+/// for kept in &plan.kept {
+///     println!("{} stays: {kept}", kept.subject);
+/// }
+/// assert_eq!(plan.unsealed_events(), 0); // these would stay readable
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Plan {
@@ -51,10 +69,10 @@ pub struct Plan {
     /// those.
     pub unsealed: Vec<Untouched>,
     /// Streams of those who are forgotten with events that are sealed under keys which this vault does
-    /// not have: whoever has those keys can read on.
+    /// not have: anyone who has those keys can read on.
     pub unknown_keys: Vec<Untouched>,
     /// Streams with events that are newer than the vault, which was put back, though it has their keys:
-    /// once those are destroyed, nobody can vouch for the events any more.
+    /// once those are destroyed, nothing can vouch for the events any more.
     pub unvouched: Vec<Untouched>,
     /// Streams with events that a newer program wrote: whose they are, and whether forgetting reaches them,
     /// only that one can say. Of a stream in two halves there may be more.
@@ -64,7 +82,7 @@ pub struct Plan {
     pub passed_over: u64,
     /// What stays of others in the own streams of those who are forgotten.
     pub foreign: Vec<Foreign>,
-    /// Dependents that it may have to reach, and does not: nobody has said whose they are.
+    /// Dependents that it may have to reach, and does not: it is not known whose they are.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know: some were stored before the
     /// layer was, before the present rules that name owners, or, where the vault was put back, since then, and nobody
@@ -126,10 +144,10 @@ pub struct AffectedStream {
 pub struct Kept {
     /// The dependent that stays.
     pub subject: Subject,
-    /// The owners who keep it. With nobody below either, the edge is no longer, or not yet, in force.
+    /// The owners who keep it. With none below either, the edge is no longer, or not yet, in force.
     pub by: Vec<Keeper>,
     /// Owners who lose only what they had in the time of somebody who is forgotten, because they
-    /// changed hands. What of the dependent is of that time nobody knows, and all of it stays.
+    /// changed hands. It is not known what of the dependent is of that time, and all of it stays.
     pub in_part: Vec<Subject>,
 }
 
@@ -146,7 +164,7 @@ impl Kept {
 pub struct Keeper {
     /// The owner.
     pub subject: Subject,
-    /// Whether nobody of that name is known here: there is no key, no stream, no erasure. They may
+    /// Whether the name is unknown here: there is no key, no stream, no erasure. They may
     /// be somebody who is yet to come, so they keep what they own; or their name is misspelt.
     pub unknown: bool,
 }
@@ -174,7 +192,7 @@ pub struct Foreign {
     pub keys: u64,
 }
 
-/// A dependent with an owner claim of which nobody has said whether its event was stored, or said so
+/// A dependent with an owner claim of which it is not known whether its event was stored, or said so
 /// when the owner was forgotten already. What it may own stays; once the claim is settled, forget it
 /// by name where it should have gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,11 +275,13 @@ impl Plan {
 
     /// Adds what a plan that was made later has more: an erasure that is decided takes no less
     /// than was decided. Of dependents it takes no generation that began since, unless the later
-    /// plan says so: whoever became an owner meanwhile is not forgotten. Returns whether anything
+    /// plan says so: a new owner since then is not forgotten. Returns whether anything
     /// is different.
     pub(super) fn extend(&mut self, later: Self) -> bool {
         let before = (self.subjects.clone(), self.streams.clone());
         (self.not_reached, self.kept) = (later.not_reached, later.kept);
+        // Between deciding and doing, an account may get a new owner, who did not ask. So what was decided is confined
+        // to the generations that had begun then, unless the later plan still takes all.
         let wholly: HashSet<&Subject> = later
             .subjects
             .iter()
@@ -302,7 +322,7 @@ impl Plan {
         self.foreign = earlier.foreign;
     }
 
-    /// Counts the streams that came to light since there were so many: nobody looked into them.
+    /// Counts the streams that came to light since there were so many: they were not looked into.
     pub(super) fn pass_over_since(&mut self, streams: usize) {
         self.passed_over += self.streams.len().saturating_sub(streams) as u64;
     }
@@ -353,6 +373,9 @@ impl AffectedSubject {
                 spans.dedup();
                 Some(spans)
             }
+            // A subject who goes wholly in one of the two plans goes wholly.
+            // A subject who goes wholly in one of the two plans goes wholly.
+            // A subject who goes wholly in one of the two plans goes wholly.
             _ => None,
         };
     }
@@ -363,6 +386,9 @@ impl AffectedSubject {
         }
         let all = || vec![(Generation::FIRST, Generation(u32::MAX))];
         let spans = self.generations.take().unwrap_or_else(all);
+        // `begun` was read when the plan was made: later generations belong to the owner of that time.
+        // `begun` was read when the plan was made: later generations belong to the owner of that time.
+        // `begun` was read when the plan was made: later generations belong to the owner of that time.
         let ended = spans.into_iter().map(|(from, to)| (from, to.min(self.begun)));
         self.generations = Some(ended.filter(|(from, to)| from <= to).collect());
     }

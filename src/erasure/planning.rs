@@ -17,6 +17,8 @@ impl Plan {
     /// Blocks for page reads.
     pub(super) fn make(vault: &Vault, subject: &Subject) -> Result<Self, ErasureError> {
         let state = vault.subject_state(subject)?;
+        // Nothing is left to destroy, so the plan is empty and names the erasure that did it. All three must hold: a
+        // subject who was admitted again has keys, and one whose keys were spared still has those.
         if let Some(fence) = &state.fence
             && fence.closed
             // One that was spared may be lost, and is to be forgotten as well.
@@ -29,6 +31,7 @@ impl Plan {
         }
         let fates = Cascade::of(vault, subject)?;
         let mut plan = Self::gather(vault, subject, fates.losses)?;
+        // After gathering, because it looks at the generations that the plan leaves.
         plan.find_open(vault, &fates.stays)?;
         // Of an earlier erasure, before they came back.
         for late in NotReached::by_erasure_of(vault, subject)? {
@@ -43,7 +46,7 @@ impl Plan {
             };
             let by: Vec<_> = stays.by.into_iter().map(keeper).collect::<Result<_, VaultError>>()?;
             let told = plan.not_reached.iter().any(|open| open.subject == stays.subject);
-            // What nobody keeps but an open claim is not kept.
+            // What only an open claim keeps is not kept.
             if !(by.is_empty() && stays.in_part.is_empty() && told) {
                 plan.kept.push(Kept { subject: stays.subject, by, in_part: stays.in_part });
             }
@@ -74,6 +77,7 @@ impl Plan {
         let mut subjects = Vec::new();
         let mut streams: BTreeMap<StreamName, AffectedStream> = BTreeMap::new();
         for (who, cascade) in losses {
+            // No spans: the subject goes wholly, with generations that begin until the keys are destroyed, too.
             let dies = |key: &KeyInfo| match &cascade.spans {
                 None => true,
                 Some(spans) => {
@@ -98,6 +102,8 @@ impl Plan {
             for key in &keys {
                 let stream =
                     streams.entry(key.stream.clone()).or_insert_with(|| empty(key.stream.clone()));
+                // A stream may be reached in several ways. The shortest one is told: it is the reason that a person
+                // would give.
                 if cascade.depth < stream.depth {
                     (stream.depth, stream.cause) = (cascade.depth, cause);
                 }
@@ -124,7 +130,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`ErasureError::Newer`], [`ErasureError::Unsealed`] and [`ErasureError::UnknownKeys`], each of which
-    /// names the option that goes on all the same.
+    /// names the option that goes on nevertheless.
     pub fn check(&self, options: &ForgetOptions) -> Result<(), ErasureError> {
         if self.decided.is_some() {
             return Ok(());
@@ -166,6 +172,7 @@ fn is_unknown(vault: &Vault, subject: &Subject) -> Result<bool, VaultError> {
 /// The newest generation that a subject began, as far as it is settled.
 fn begun(vault: &Vault, subject: &Subject) -> Result<Generation, ErasureError> {
     let state = vault.subject_state(subject)?;
+    // An unsettled change of hands may not have happened: its generation is not taken for begun.
     let tenures = state.tenures.iter().filter(|tenure| tenure.unsettled.is_none());
     let dead = state.fence.iter().flat_map(|fence| fence.dead.iter().map(|&(_, to, _)| to));
     let begun = tenures.map(|tenure| tenure.from).chain(dead).chain(state.current).max();

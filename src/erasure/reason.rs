@@ -1,6 +1,6 @@
 //! Whether a reason may be kept.
 //!
-//! It stays with the record of the erasure, which is kept for good and names nobody.
+//! It stays with the record of the erasure, which is kept for good and names no one.
 
 use crate::{
     event::{Subject, normalized},

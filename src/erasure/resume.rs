@@ -27,7 +27,7 @@ pub(super) async fn resume<S: EventStore>(
         match resume_one(layer, vault, journal).await {
             Ok(erased) => done.push(erased),
             Err(ErasureError::MirrorsPending { erased, .. }) => done.extend(erased),
-            // The others' keys are destroyed all the same. Whoever asks hears of their own first.
+            // The others' keys are destroyed nevertheless. The caller hears of their own first.
             Err(error) if error.is_pending() => {
                 pending = pending.filter(|_| !theirs).or(Some(error));
             }

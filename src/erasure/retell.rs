@@ -3,7 +3,7 @@
 //! A tombstone counts by its signature alone. Once a signing key is called compromised, none of its tombstones counts, the
 //! genuine ones included. Nor does one that an earlier restoration set, of which only the announcement was
 //! believed. So the vault says again what it knows, under the key that signs now. What the old ones say is not
-//! looked at: they may leave out a key, or stand in a stream that nobody's forgetting reached. What counts is which dead keys
+//! looked at: they may leave out a key, or are in a stream that no forgetting reached. What counts is which dead keys
 //! the events have, as far as their tags vouch for them, and whom the fences name.
 //!
 //! In the own stream of somebody who was admitted again none is set: see [`tombstone::lives_on`].

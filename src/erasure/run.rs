@@ -81,7 +81,7 @@ impl<S: EventStore> Oubliette<S> {
     }
 
     /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
-    /// depends on the subject any more: an event must say so anew.
+    /// depends on the subject any more: an event must say so again.
     ///
     /// # Errors
     /// Errors of the vault.
@@ -117,11 +117,11 @@ impl<S: EventStore> Oubliette<S> {
             }
             let due = vault.unsaid()?;
             if looked.is_err() && (due.repeat || !due.statements.is_empty()) {
-                // What is in doubt may stand in the place of the mark's own event. What is said now would
+                // What is in doubt may be in the place of the mark's own event. What is said now would
                 // then come next, and would carry the mark past it.
                 Mark::rewind(vault).await?;
             }
-            // What is due needs nobody's decision, and a change of the signing key may be what ends a theft.
+            // What is due needs no decision, and a change of the signing key may be what ends a theft.
             let said = say_due(&layer, vault).await;
             if let (Err(_), Err(error)) = (&looked, &said) {
                 tracing::warn!(error = %crate::words::chain(error), "what the vault has to say is still to be announced");
@@ -216,7 +216,7 @@ async fn forget<S: EventStore>(
     carry_out(layer, vault, &mut journal, Some(closure), progress).await
 }
 
-/// What forgetting would not reach, before anybody is closed, since that may take long.
+/// What forgetting would not reach, before anyone is closed, since that may take long.
 async fn look_first<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
@@ -232,7 +232,7 @@ async fn look_first<S: EventStore>(
     Ok(plan)
 }
 
-/// The layer's own streams are nobody.
+/// The layer's own streams belong to no one.
 fn refuse_own(subject: &Subject) -> Result<(), ErasureError> {
     if subject.as_str() == ANNOUNCEMENTS {
         return Err(ErasureError::UnknownSubject(subject.clone()));

@@ -15,7 +15,7 @@ use crate::{
     vault::{Closure, Destruction, MemoKind, MirrorState, Vault, VaultError},
 };
 
-/// Closes the subject and plans, until the plan names nobody who is not closed.
+/// Closes the subject and plans, until everyone whom the plan names is closed.
 pub(super) async fn close_and_plan<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,

@@ -1,4 +1,4 @@
-//! What forgetting does not reach: events in clear, what is others', owners whom nobody knows.
+//! What forgetting does not reach: events in clear, what is others', owners who are not known.
 //!
 //! The vault cannot tell any of it, so the store is looked into: before anything is closed, because
 //! it takes as long as the streams are.
@@ -74,7 +74,7 @@ struct Survey<'a, S> {
 /// What is found in a stream.
 #[derive(Default)]
 struct Found {
-    /// Events with something in clear of those who are forgotten, or of whom nobody can say.
+    /// Events with something in clear of those who are forgotten, or of whom that is not known.
     unsealed: u64,
     /// Events under keys that the vault does not have.
     unknown: u64,
@@ -125,7 +125,7 @@ impl<S: EventStore> Survey<'_, S> {
     }
 
     /// Looks at every event of a stream, and at its private halves: what is in clear there hides from
-    /// whoever reads the stream by its name.
+    /// a reader of the stream by its name.
     async fn look_into(&self, stream: &StreamName, own: bool) -> Result<Found, StoreError> {
         let placement = self.layer.placement(stream).await?;
         let mut found = Found::default();
@@ -143,12 +143,12 @@ impl<S: EventStore> Survey<'_, S> {
             }
         }
         if !own {
-            // Whose they are, nobody can say.
+            // It is not known whose they are.
             found.unknown = 0;
             return Ok(found);
         }
         for &id in &found.keys {
-            // What is gone, or lost, is nobody's any more.
+            // What is gone, or lost, belongs to no one any more.
             if let Ok(KeyLookup::Live { subject, .. }) = self.vault.opening_key(id)
                 && !self.losses.contains(&subject)
             {
@@ -158,8 +158,8 @@ impl<S: EventStore> Survey<'_, S> {
         Ok(found)
     }
 
-    /// Counts an event, under its logical stream, as what it is. A token hides nothing: whoever puts a
-    /// dead one, or a note, beside something in clear has it in clear all the same. So it is the tag
+    /// Counts an event, under its logical stream, as what it is. A token hides nothing: what has
+    /// a dead one, or a note, beside it is still in clear. So it is the tag
     /// that decides, and where there is none the policy.
     async fn weigh(
         &self,
@@ -185,7 +185,7 @@ impl<S: EventStore> Survey<'_, S> {
         };
         let elsewhere = stored.notes.stream.as_ref().is_some_and(|noted| *noted != event.stream);
         if elsewhere || (stored.notes.public.is_some() && !half) {
-            // Somebody moved it to here, or hides it: whose it is, nobody can say.
+            // Somebody moved it to here, or hides it: it is not known whose it is.
             found.unsealed += 1;
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl<S: EventStore> Survey<'_, S> {
 }
 
 impl<S: EventStore> Layer<S> {
-    /// The first event of a stream, as it lies in the store.
+    /// The first event of a stream, as it is stored.
     pub(super) async fn first_of(
         &self,
         stream: &StreamName,
@@ -258,7 +258,7 @@ impl<S: EventStore> Layer<S> {
         self.end_of(stream, Direction::Forwards).await
     }
 
-    /// The first event of a stream, or backwards the last, as it lies in the store.
+    /// The first event of a stream, or backwards the last, as it is stored.
     async fn end_of(
         &self,
         stream: &StreamName,

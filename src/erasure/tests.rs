@@ -153,7 +153,7 @@ async fn an_announcement_has_one_reading() {
     assert_eq!((bank.witnessed().odd.len(), bank.witnessed().unverifiable.len()), (1, 0));
 }
 
-/// Whoever writes to the store chooses every id. Only what is proved may lead to what the vault noted.
+/// Anyone who can write to the store chooses every id. Only what is proved may lead to what the vault noted.
 #[tokio::test]
 async fn no_id_in_a_strangers_event_closes_the_vault() {
     let (vault, store) = (Vault::in_memory().unwrap(), MemoryStore::new());

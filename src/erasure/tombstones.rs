@@ -1,7 +1,7 @@
 //! Setting the tombstones of an erasure.
 //!
-//! What stands in the store must not show whose forgetting reached which stream: see
-//! `docs/decisions/0020-tombstones-that-join-nothing.md`. And nobody may keep a tombstone out: ids
+//! What is in the store must not show whose forgetting reached which stream: see
+//! `docs/decisions/0020-tombstones-that-join-nothing.md`. And no one may keep a tombstone out: ids
 //! cannot be foreseen, and what is "there already" is looked at.
 
 use super::{AffectedStream, ErasureError, Progress, journal::Journal};
@@ -113,7 +113,7 @@ async fn set_one<S: EventStore>(
                 in_use.unwrap_or(StoreError::IdInUse { id, stream: affected.stream.clone() });
             return Err(pending(in_use));
         }
-        // Before it is used: whoever carries on after a crash must look for this one.
+        // Before it is used: an opening that carries on after a crash must look for this one.
         journal.write(vault).await?;
     }
 }

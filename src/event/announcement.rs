@@ -131,8 +131,8 @@ impl fmt::Display for Beyond {
 
 /// What a vault announced, as one event of the stream [`ANNOUNCEMENTS`]. Whom an erasure took is
 /// sealed: only the vault that announced it, or one restored from it, can open that. And it is signed,
-/// because the key that seals stands in every backup of the vault, and the one that signs in none:
-/// whoever finds a backup can read what was announced, but have nobody forgotten.
+/// because the key that seals is in every backup of the vault, and the one that signs in none: the
+/// finder of a backup can read what was announced, but have no one forgotten.
 ///
 /// As text it is one line of JSON, as `oubliette erasures export` writes it. That a text has this
 /// form proves nothing.
@@ -182,11 +182,11 @@ pub(crate) struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distrust: Option<Distrust>,
     pub(crate) sealed: String,
-    /// The signature of the key that a statement is about: whoever names it has it.
+    /// The signature of the key that a statement is about: proof that its author has the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proof: Option<Signature>,
-    /// The key that signs. Without it nobody could check the signature of a key that they do not know, and
-    /// whom it names would be whoever somebody wrote there.
+    /// The key that signs. Without it the signature of an unknown key could not be checked,
+    /// and its author could name any key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) public: Option<VerifyingKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,8 +195,8 @@ pub(crate) struct Body {
     pub(crate) sig: Option<Signature>,
 }
 
-/// Names one announcement: by its event, and by all that it says. An event id alone names none, because whoever
-/// writes to the store chooses what stands under it.
+/// Names one announcement: by its event, and by all that it says. An event id alone names none, because a writer to
+/// the store chooses what is stored under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AnnouncementRef {
@@ -374,7 +374,7 @@ impl Announcement {
         sealed.map(Cow::into_owned).unwrap_or_default()
     }
 
-    /// What the seal covers besides: all that is said in clear, where, and who signs it. So nobody puts
+    /// What the seal covers besides: all that is said in clear, where, and who signs it. So no one puts
     /// their signature under what somebody else sealed.
     pub(crate) fn associated(&self) -> Vec<u8> {
         self.bytes(b"oubliette announcement", &["sealed", "proof", "sig"])
@@ -405,7 +405,7 @@ fn body(data: &Json) -> Result<Body, Beyond> {
     if format != FORMAT {
         return Err(Beyond::Format(number(format)));
     }
-    // What is no text, or empty, is told as a name that nobody can tell.
+    // What is no text, or empty, is told as an unknown name.
     let name = member("kind").ok_or(Beyond::Form)?.string();
     let name = name.filter(|name| !name.is_empty()).unwrap_or("?".into());
     match AnnouncementKind::named(&name) {
@@ -430,7 +430,7 @@ impl Body {
             && stolen <= (self.kind == AnnouncementKind::SigningKey)
             && self.proof.is_some() <= names
             && self.distrust.is_some() == distrusts
-            // Only an erasure is told anew in a list.
+            // Only an erasure is told again in a list.
             && (self.previous.is_some() || self.kind == AnnouncementKind::Erasure)
             && self.at.is_in(self.about)
     }

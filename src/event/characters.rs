@@ -1,6 +1,6 @@
 //! The characters of names: which there are, and in which form.
 //!
-//! Two names that nobody can tell apart by sight must not be two people: whoever forgets the one would
+//! Two names that look the same must not be two people: forgetting one of them would
 //! miss the other. So names are kept in Unicode's Normalization Form C, in which `é` is one character
 //! however it was typed, and have no characters that do not show. Case stays as it is.
 //!
@@ -11,7 +11,7 @@
 //!
 //! What does not show is another matter: Unicode does not promise that a character stays what it is there. So
 //! that list is ours (`docs/format.md`, section 3). No later version refuses a name that an earlier one took:
-//! whoever is stored under it could not be read, and not be forgotten.
+//! a person who is stored under it could not be read, and not be forgotten.
 
 use std::borrow::Cow;
 
@@ -40,7 +40,7 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
 /// What is wrong with a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Odd {
-    /// Two texts could differ in it without anybody seeing it, or nobody knows how it looks: white
+    /// Two texts could differ in it invisibly, or it is not known how it looks: white
     /// space, controls, what is left out where it cannot be shown (zero-width and directional marks,
     /// variation selectors, fillers, tags), private use.
     Hidden,
@@ -63,7 +63,7 @@ pub(crate) fn oddity(c: char) -> Option<Odd> {
     }
 }
 
-/// A secret text as whoever types it means it, after RFC 8265's profile for passwords: in Normalization
+/// A secret text as the person who types it means it, after RFC 8265's profile for passwords: in Normalization
 /// Form C, with U+0020 for whatever other space a keyboard gives.
 ///
 /// # Errors

@@ -5,7 +5,7 @@ use super::{Category, Day};
 /// What sets a data key apart from others of the same stream, subject and generation, so that it can
 /// live, or die, by itself. By default it is empty.
 ///
-/// This version makes no key of a class. It opens, lists, spares and destroys such keys, whoever made
+/// This version makes no key of a class. It opens, lists, spares and destroys such keys, no matter which version made
 /// them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Class {

@@ -48,9 +48,9 @@ pub struct Withheld {
 pub enum WithheldReason {
     /// The reader has no vault: a copy of production for a test system, or an analyst's.
     NoVault,
-    /// The event is a copy, and whoever made it could not open this part of the original.
+    /// The event is a copy, and this part of the original could not be opened when the copy was made.
     NotCopied,
-    /// Its key is destroyed, and nobody can say whether it was this event's: its tag is of an era that the
+    /// Its key is destroyed, and it is not known whether it was this event's: its tag is of an era that the
     /// vault never had, because it was put back to before that, by a backup or an image.
     Unvouched,
 }

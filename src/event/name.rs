@@ -41,7 +41,7 @@ pub enum NameError {
         what: &'static str,
         /// The first offending character.
         character: char,
-        /// Where it stands, in bytes from the start.
+        /// Its position, in bytes from the start.
         at: usize,
     },
     /// The name contains a character that Unicode has not assigned, as far as this program knows.
@@ -56,7 +56,7 @@ pub enum NameError {
         what: &'static str,
         /// The first such character.
         character: char,
-        /// Where it stands, in bytes from the start.
+        /// Its position, in bytes from the start.
         at: usize,
     },
     /// The name begins with `$`, which event stores keep for their own streams and types.
@@ -182,16 +182,40 @@ name! {
     /// The name of a stream, such as `user-456`.
     ///
     /// Stream names are never encrypted: they must not be personal data.
+    ///
+    /// ```
+    /// use oubliette::*;
+    /// let name = StreamName::new("user-456")?;
+    /// assert_eq!(name.as_str(), "user-456");
+    /// assert!(StreamName::new("user 456").is_err()); // no white space, nothing that does not show
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     StreamName, "stream name"
 }
 
 name! {
     /// The data subject: the root stream of one person, such as `user-456`.
+    ///
+    /// ```
+    /// use oubliette::*;
+    /// let name = Subject::new("user-456")?;
+    /// assert_eq!(name.as_str(), "user-456");
+    /// assert_eq!(Subject::of(&StreamName::new("user-456")?), name); // by default a stream is its own
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     Subject, "subject"
 }
 
 name! {
     /// The type of an event, such as `AccountOpened`. Never encrypted.
+    ///
+    /// ```
+    /// use oubliette::*;
+    /// let name = EventType::new("UserMoved")?;
+    /// assert_eq!(name.as_str(), "UserMoved");
+    /// assert!(EventType::new("$reserved").is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     EventType, "event type"
 }
 

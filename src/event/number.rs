@@ -72,6 +72,16 @@ id! {
     /// The identity of one event, unique in its store; what makes a retry recognisable.
     ///
     /// Never derive it from the payload: a guessable hash would outlive the key.
+    ///
+    /// ```
+    /// use oubliette::*;
+    /// let fresh = EventId::random();
+    /// // For rows of a source that have none: from its name and the row's number, never from the payload.
+    /// let space = uuid::Uuid::from_u128(0x57ff_261f_6b5d_4a84_a96e_002d_6a9d_0371);
+    /// assert_eq!(EventId::derived(space, "17"), EventId::derived(space, "17"));
+    /// assert_eq!(fresh.to_string().parse::<EventId>()?, fresh);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     EventId
 }
 
@@ -151,8 +161,16 @@ impl ErasureId {
 
 /// An instant, in microseconds since 1970-01-01 UTC; written as RFC 3339.
 ///
-/// It lies between the years 1 and 9999, which is what RFC 3339 can write: whatever a clock, a
+/// It is between the years 1 and 9999, which is what RFC 3339 can write: whatever a clock, a
 /// store or a stranger's bytes say, a `Timestamp` that is written can be read again.
+///
+/// ```
+/// use oubliette::event::{Day, Timestamp};
+/// let at: Timestamp = "2026-01-31T12:00:00Z".parse()?;
+/// assert_eq!(at.day(), "2026-01-31".parse::<Day>()?);
+/// assert_eq!(Timestamp::from_micros(at.as_micros()), at);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
@@ -367,7 +385,7 @@ mod tests {
         assert_eq!("-000001-01-01T00:00:00Z".parse::<Timestamp>(), Err(TimestampError));
     }
 
-    /// The day of an erasure is signed, and stands in every tombstone.
+    /// The day of an erasure is signed, and is in every tombstone.
     #[test]
     fn an_id_carries_its_own_instant_after_the_clock_was_set_back() {
         let now = Timestamp::now();

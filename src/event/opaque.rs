@@ -1,4 +1,4 @@
-//! Bytes that tell nothing to whoever has no vault, each a type of its own. Their text is
+//! Bytes that tell nothing without the vault, each a type of its own. Their text is
 //! base64url without padding, in its one canonical spelling.
 
 use std::{fmt, str::FromStr};
@@ -64,7 +64,7 @@ opaque! {
 pub(crate) const ERA_BYTES: usize = 4;
 
 opaque! {
-    /// An era of a vault: random bytes, which tell nobody else how many there were before, nor which of two
+    /// An era of a vault: random bytes, which do not tell others how many there were before, nor which of two
     /// was first.
     pub Era, ERA_BYTES
 }

@@ -11,10 +11,19 @@ use super::{
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 
 /// The largest payload, and the largest metadata, that a store accepts, in bytes: 24 MiB, which is
-/// [`MAX_PAYLOAD_BYTES`] in a token's base64 (a third more), and room for what stands beside it.
+/// [`MAX_PAYLOAD_BYTES`] in a token's base64 (a third more), and room for what is beside it.
 pub const MAX_STORED_BYTES: usize = 24 * 1024 * 1024;
 
 /// The body of an event. `Debug` tells its kind and length, never its content.
+///
+/// ```
+/// use oubliette::*;
+/// let json: Payload = Json::parse(r#"{"to":"Leipzig"}"#)?.into();
+/// let bytes = Payload::Bytes([7; 16].into());
+/// assert_eq!(json.as_json().map(Json::as_str), Some(r#"{"to":"Leipzig"}"#));
+/// assert!(bytes.as_json().is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub enum Payload {
     /// JSON, kept as the text that it was.
@@ -57,6 +66,18 @@ impl From<Json> for Payload {
 }
 
 /// An event that is to be appended.
+///
+/// ```
+/// use oubliette::*;
+/// let data = Json::parse(r#"{"to":"Leipzig"}"#)?;
+/// let event = NewEvent::new(EventType::new("UserMoved")?, data)
+///     .with_metadata(Json::parse(r#"{"correlationId":"c-1"}"#)?)
+///     .with_subject(Subject::new("user-456")?);
+/// // A retry appends the same event: the id tells the store.
+/// let retry = event.clone();
+/// assert_eq!(retry.id, event.id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     /// Its identity: the same id again is a retry, not a second event.
@@ -88,7 +109,7 @@ impl NewEvent {
     }
 
     /// A copy of an event that was read, under the same id, for another store or vault: what is
-    /// readable of it is sealed anew, and what is missing stays missing and says so. Change what you
+    /// readable of it is sealed again, and what is missing stays missing and says so. Change what you
     /// must of it, and append it to whichever stream it belongs to there.
     ///
     /// A tombstone is the word of the vault that set it: a copy of one is refused.
@@ -129,6 +150,21 @@ impl NewEvent {
 /// A plain store fills `data` and leaves `shredded` and `withheld` empty. The layer puts into
 /// `data` what this reader may read, and names in `shredded` and `withheld` what is not there
 /// and why: a part that cannot be read is never a bare null.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// for event in store.events(&user, ReadOptions::default()).await? {
+///     println!("{} {} {}: {} parts gone", event.revision, event.recorded, event.event_type, event.shredded.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordedEvent {
@@ -164,6 +200,21 @@ pub struct RecordedEvent {
 }
 
 /// What a reader has in hand: every fold must answer each of these.
+///
+/// ```
+/// use oubliette::*;
+/// fn shown(event: &RecordedEvent) -> String {
+///     match event.content() {
+///         Content::Clear(data) => format!("{} bytes", data.as_bytes().len()),
+///         Content::Partial { data, shredded, .. } => format!("{data:?}, {} parts gone", shredded.len()),
+///         Content::Shredded(_) => "gone".into(),
+///         Content::Withheld(_) => "not for this reader".into(),
+///         Content::Tombstone(tombstone) => format!("forgotten on {}", tombstone.day),
+///         Content::Foreign(_) => "says it is a tombstone, and is not".into(),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
     /// The whole payload.
@@ -183,8 +234,8 @@ pub enum Content<'a> {
     Withheld(&'a [Withheld]),
     /// A tombstone that the vault vouches for: in this stream a subject is forgotten.
     Tombstone(&'a Tombstone),
-    /// An event of the tombstone's type for which nobody vouches here: forged, changed, of another
-    /// vault, or read without a vault. It says of nobody that they are forgotten.
+    /// An event of the tombstone's type for which no vault vouches here: forged, changed, of another
+    /// vault, or read without a vault. It does not mean that anyone is forgotten.
     Foreign(&'a Payload),
 }
 

@@ -12,12 +12,29 @@ use super::{
 pub const SUBJECT_FORGOTTEN: &str = "SubjectForgotten";
 
 /// What a tombstone says. It holds no personal data, so that it may stay for ever, and nothing that
-/// joins it to the tombstones of other streams: from the store alone nobody learns whose forgetting
+/// joins it to the tombstones of other streams: the store alone does not show whose forgetting
 /// reached which stream.
 ///
 /// That a text has this form proves nothing. The layer checks the signature, and gives a reader a
 /// tombstone only where the vault vouches for it: see
 /// [`RecordedEvent::tombstone`](super::RecordedEvent::tombstone).
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let erased = store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// let last = store.events(&user, ReadOptions::default()).await?.remove(1);
+/// let Content::Tombstone(tombstone) = last.content() else { panic!("it is one") };
+/// assert_eq!(tombstone.keys.len() as u64, erased.keys); // the rows of a projection that go
+/// assert_eq!(tombstone.subject, Some(Subject::of(&user))); // named in its own stream only
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tombstone {
     /// What it says of the subject.
@@ -27,7 +44,7 @@ pub struct Tombstone {
     pub reference: ErasureRef,
     /// The day in UTC on which the erasure was decided.
     pub day: Day,
-    /// The ids of the data keys that died in this stream, as they stand in its tokens: each once, in the order of
+    /// The ids of the data keys that died in this stream, as in its tokens: each once, in the order of
     /// their bytes.
     pub keys: Vec<KeyId>,
     /// Who is forgotten: named only in the subject's own stream, because in a shared one it
@@ -40,7 +57,7 @@ pub struct Tombstone {
     pub sig: Signature,
 }
 
-/// What a tombstone says of a subject. Whoever meets another state that the vault signed needs a newer
+/// What a tombstone says of a subject. For another state that the vault signed, a reader needs a newer
 /// version: reading ends there with [`Unreadable::State`](crate::store::Unreadable::State).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,7 +88,7 @@ pub enum TombstoneError {
 }
 
 impl Tombstone {
-    /// The tombstone in a payload. Whether anybody vouches for it is not asked.
+    /// The tombstone in a payload. It is not checked whether a vault vouches for it.
     ///
     /// # Errors
     /// [`TombstoneError`].
@@ -123,7 +140,7 @@ pub(crate) struct SignedTombstone {
 }
 
 impl SignedTombstone {
-    /// `None`: nobody signed it.
+    /// `None`: it is not signed.
     pub(crate) fn read(data: &Json) -> Option<Self> {
         let data = Json::composed(without(data, &[]));
         let tree = data.tree();

@@ -1,7 +1,7 @@
 //! Appending through the layer.
 //!
 //! First, in the caller's task, what can be refused without touching anything: names, payloads,
-//! policy. Then, in a task of its own that nobody can cut off: admission, owner claims, keys,
+//! policy. Then, in a task of its own that is never cut off: admission, owner claims, keys,
 //! sealing, the inner append, settling. The permit lasts until the inner store has answered,
 //! and forgetting waits for it: that is what makes the two linearizable. After some minutes without an
 //! answer no erasure waits any more. What the store takes after that is shredded if its subject was
@@ -54,6 +54,7 @@ pub(super) async fn append<S: EventStore>(
         )));
     }
     let layer = Arc::clone(layer);
+    // A task of its own: a caller who drops the future must not stop an append between the claim and the store.
     runtime::spawn(async move { run(&layer, &keeper, work, targets).await })?.await?
 }
 
@@ -63,6 +64,7 @@ async fn work_of<S: EventStore>(
 ) -> Result<(Work, Target), StoreError> {
     let Append { stream, expected, events } = append;
     let policy = layer.codec.policy();
+    // Before the store is asked anything: a name that is refused must not be looked up there.
     policy.rule_for(&stream).map_err(CodecError::Refused)?;
     let (placement, is_new) = layer.place(&stream).await?;
     let split = matches!(placement, Placement::Split(_));
@@ -100,12 +102,15 @@ async fn run<S: EventStore>(
             for (work, target) in work.iter().zip(&targets).filter(|(_, target)| target.is_new) {
                 layer.is_placed(&work.stream, &target.placement);
             }
+            // This call wrote every event, so that its claims count without a look into the store.
             permit.confirm().await.map_err(CodecError::from)?;
             owned::warn(&**keeper, &work).await;
             let answers = answers(&readable, &appended);
             Ok(answers.into_iter().map(|(readable, _)| readable).collect())
         }
         Err(error) => {
+            // An error does not say that nothing was written: the answer may be lost. So the claims are settled by what the
+            // store has.
             permit.judge(layer).await;
             Err(logical(error, &work, &targets))
         }
@@ -136,7 +141,7 @@ fn appends(
 }
 
 /// For each logical append, what the store said of the readable half, and of the private one that
-/// stands before it.
+/// is before it.
 fn answers(readable: &[usize], appended: &[Appended]) -> Vec<(Appended, Option<Appended>)> {
     let mut next = 0;
     let answer = |&at: &usize| {

@@ -31,6 +31,24 @@ const LASTING: Duration = Duration::from_secs(5 * 60);
 /// that look into the store.
 ///
 /// Clones share the vault.
+///
+/// ```
+/// use oubliette::{layer::EventRef, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// let (stream, moved) = (StreamName::new("user-456")?, EventType::new("UserMoved")?);
+/// let json = Json::parse(r#"{"to":"Leipzig"}"#)?;
+///
+/// let sealed = codec.seal(&stream, NewEvent::new(moved.clone(), json.clone())).await?;
+/// let (id, data, metadata) = (sealed.id, sealed.data.clone(), sealed.metadata.clone()); // store these
+/// sealed.stored().await?;
+///
+/// let event = EventRef { stream: &stream, id, event_type: &moved };
+/// assert_eq!(codec.open(event, &data, metadata.as_ref())?.data, Some(json.into()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Codec {
     keeper: Option<Arc<dyn Keeper>>,
@@ -83,7 +101,7 @@ impl Codec {
     }
 
     /// Seals an event that is to go into this stream: payload, JSON or not, and metadata. What the
-    /// policy calls public stands in clear beside the tokens (also where its layout is `split`: one
+    /// policy calls public is in clear beside the tokens (also where its layout is `split`: one
     /// document has one half).
     ///
     /// # Errors
@@ -148,7 +166,7 @@ impl Codec {
         Ok((streams.into_iter().map(cut).collect::<Result<_, _>>()?, order))
     }
 
-    /// The owner claims of which nobody said whether their events were stored: a crash came between,
+    /// The owner claims of which it is not known whether their events were stored: a crash came between,
     /// or a [`Sealed`] was dropped. Ask for them after each start, look into your store for each
     /// event, and say what you found with [`Codec::settle`]. Those that a [`Sealed`] settles which is
     /// held are not among them.
@@ -162,7 +180,7 @@ impl Codec {
         Ok(at_once(self.asked()?.open_claims())?)
     }
 
-    /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what became of it. The
+    /// Says whether an event of [`Codec::unsettled`] is in your store, and tells what happened to it. The
     /// answer is durable.
     ///
     /// # Errors
@@ -185,7 +203,7 @@ impl Codec {
     /// policy. Blocks for a page of the vault at most.
     ///
     /// # Errors
-    /// [`CodecError::Unreadable`] where it does not belong to this event as it stands, or its key
+    /// [`CodecError::Unreadable`] where it does not belong to this event as it is, or its key
     /// is unknown. That somebody is forgotten is no error: see [`Opened::shredded`].
     pub fn open(
         &self,
@@ -208,7 +226,7 @@ impl Codec {
     }
 }
 
-/// What was sealed and is given to nobody yet. Anyone who is cut off while they wait stores none of it,
+/// What was sealed and is not handed out yet. Anyone who is cut off while they wait stores none of it,
 /// so that what it states is withdrawn.
 struct Unclaimed(Option<Prepared>);
 
@@ -220,7 +238,7 @@ impl Drop for Unclaimed {
     }
 }
 
-/// Nobody who could say what is stored but the codec's caller.
+/// Only the codec's caller can say what is stored.
 struct NoStore;
 
 impl Witness for NoStore {

@@ -1,6 +1,6 @@
 //! Bringing the two halves of split events together.
 //!
-//! In the store of all streams both halves lie near each other, because they were appended
+//! In the store of all streams both halves are near each other, because they were appended
 //! together: the private half first, so that a reader who meets a public half has met its private
 //! half. Where that does not help (the read began between the two, or goes backwards), the
 //! private half is waited for a little, then looked up in its stream.
@@ -34,7 +34,7 @@ use crate::{
 /// events one append has at most, so that this suffices.
 pub(super) const PATIENCE: usize = 4096;
 
-/// An event as it lies in the store, complete: with its private half, where it has one.
+/// An event as it is stored, complete: with its private half, where it has one.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The event, or its public half, under its logical stream.
@@ -51,7 +51,7 @@ pub(super) enum Joined {
     CaughtUp,
 }
 
-/// What an event is that lies in the store in one piece or, with its private half, in two.
+/// What an event is that is stored in one piece or, with its private half, in two.
 pub(super) async fn document_of(
     event: &RecordedEvent,
     private: Option<&RecordedEvent>,
@@ -130,7 +130,7 @@ impl<S: EventStore> Join<S> {
     }
 
     fn take(&mut self, mut event: RecordedEvent) {
-        // The layer's bookkeeping is nobody's event. Read by its stream's name it is shown.
+        // The layer's bookkeeping is no event. Read by its stream's name it is shown.
         if event.is_announcement() {
             return;
         }
@@ -155,7 +155,7 @@ impl<S: EventStore> Join<S> {
                 Some(waiting) => waiting.resolve(event),
                 None => {
                     // More halves than an append has, beside those of one of which the other
-                    // halves are not read: nobody will ask for them.
+                    // halves are not read: they are not needed.
                     if self.held.len() >= 2 * PATIENCE {
                         self.held.clear();
                     }

@@ -1,4 +1,4 @@
-//! Events as they lie in the store, one after the other, past whatever is wrong with one of them:
+//! Events as they are stored, one after the other, past whatever is wrong with one of them:
 //! for those who judge a store rather than read it.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use crate::{
     vault::{Keeper, KeyLookup, Tagged, VaultError},
 };
 
-/// An event as it lies in the store, taken apart.
+/// An event as it is stored, taken apart.
 pub(crate) struct Specimen {
     /// The event, or its public half, under its logical stream.
     pub(crate) event: RecordedEvent,
@@ -69,17 +69,17 @@ impl Specimen {
     }
 }
 
-/// What became of one token.
+/// What happened to one token.
 pub(crate) enum TokenFate {
     /// It opens.
     Open(Plaintext),
     /// Its key is destroyed.
     Shredded,
-    /// Nobody knows its key.
+    /// Its key is not known.
     Missing,
     /// It does not open, though its key lives.
     Failed(Unreadable),
-    /// Its key lies beneath a damaged page of the vault, if anywhere.
+    /// Its key is beneath a damaged page of the vault, if anywhere.
     Lost,
 }
 
@@ -107,7 +107,7 @@ impl<S: EventStore> Oubliette<S> {
 struct Specimens<S> {
     layer: Oubliette<S>,
     inner: EventStream,
-    /// Private halves whose public half has not come yet; each lies near the other.
+    /// Private halves whose public half has not come yet; each is near the other.
     held: HashMap<EventId, RecordedEvent>,
     lone: Vec<RecordedEvent>,
 }

@@ -1,5 +1,8 @@
 //! The layer: an event store around an event store.
 //!
+//! Open an [`Oubliette`] over your store, and use it as you used the store. Take a [`Codec`] if your own code writes to
+//! the store: it seals and opens one event at a time.
+//!
 //! Used by services, the command line and tests; `erasure` and `audit` add methods to [`Oubliette`],
 //! which seals on append and opens on read;
 //! [`Codec`] is the same sealing for those who own their store's code path. This room joins
@@ -70,6 +73,22 @@ use crate::{
 /// An append goes on in a task of its own when its future is dropped, so that the inner store,
 /// the vault and forgetting agree on whether it happened. It needs a Tokio runtime, as forgetting,
 /// sealing with a [`Codec`] and walks over the vault do; outside of one, their errors say so.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let user = StreamName::new("user-456")?;
+/// let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// store.append_to(&user, ExpectedRevision::NoStream, vec![moved]).await?;
+///
+/// store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// let events = store.events(&user, ReadOptions::default()).await?;
+/// assert!(matches!(events[0].content(), Content::Shredded(_)));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Oubliette<S> {
     pub(crate) layer: Arc<Layer<S>>,
 }
@@ -112,7 +131,7 @@ impl<S: EventStore> Oubliette<S> {
     /// [accepted](accept_gaps) in this name, and returned.
     ///
     /// # Errors
-    /// As [`Oubliette::open`] and [`accept_gaps`]; [`ErasureError::NoGap`] where nothing is missing, so that nobody
+    /// As [`Oubliette::open`] and [`accept_gaps`]; [`ErasureError::NoGap`] where nothing is missing, so that no one
     /// accepts for good what is not known yet.
     pub async fn open_past_gap(
         store: S,
@@ -160,7 +179,7 @@ impl<S: EventStore> Oubliette<S> {
     }
 
     /// Wraps a store for an auditor, and leaves erasures that were cut off as they are: what a
-    /// damaged vault cannot complete must not keep anybody from seeing the damage.
+    /// damaged vault cannot complete must not keep anyone from seeing the damage.
     ///
     /// For reports alone. What [`Oubliette::open`] refuses to serve (an erasure that was announced and is not
     /// carried out, say) is readable here.
@@ -198,7 +217,7 @@ impl<S: EventStore> Oubliette<S> {
     }
 
     /// The erasures that had been cut off and were completed by opening this layer, or before it carried
-    /// out another: what they did, and did not reach. Whoever had asked for them was not told.
+    /// out another: what they did, and did not reach. The one who had asked for them was not told.
     pub fn completed(&self) -> Vec<Erased> {
         // No code panics while it holds this lock.
         self.layer.completed.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -210,7 +229,7 @@ impl<S: EventStore> Oubliette<S> {
         self.layer.unsealed.load(Ordering::Relaxed)
     }
 
-    /// How many events were read through this layer for which nobody can vouch: no part of them opens, and
+    /// How many events were read through this layer for which no vault can vouch: no part of them opens, and
     /// they name an era that the vault never had, because it was put back to before that.
     pub fn unvouched(&self) -> u64 {
         self.layer.unvouched.load(Ordering::Relaxed)

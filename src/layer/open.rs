@@ -36,7 +36,7 @@ impl<S: EventStore> Layer<S> {
         Ok(event)
     }
 
-    /// Opens the public half of a split event, which is read by its own name and stands under the
+    /// Opens the public half of a split event, which is read by its own name and is under the
     /// logical one: what is public of it, if the tag does not say otherwise.
     pub(super) async fn open_public(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
         if event.is_tombstone() {
@@ -91,7 +91,7 @@ impl<S: EventStore> Layer<S> {
     }
 
     /// Gives an event of the tombstone's type, under its logical stream, the tombstone that it is, if the
-    /// vault vouches for it. No vault ever sealed such an event, so that it reads as it stands.
+    /// vault vouches for it. No vault ever sealed such an event, so that it reads as it is.
     async fn vouch(&self, event: &mut RecordedEvent) -> Result<(), StoreError> {
         if let Some(vault) = self.keeper() {
             let judged = tombstone::judge(vault, event).await;
@@ -108,9 +108,9 @@ impl<S: EventStore> Layer<S> {
             }
             event.tombstone = judged.ok().map(Box::new);
         }
-        // Nobody signed them.
+        // They are not signed.
         event.metadata = None;
-        // What is no JSON of ours (a member stands twice) is given as the bytes that it is.
+        // What is no JSON of ours (a member is there twice) is given as the bytes that it is.
         if let Some(Payload::Json(json)) = &event.data
             && json.try_tree().is_err()
         {
@@ -127,7 +127,7 @@ impl<S: EventStore> Layer<S> {
         let id = EventRef { stream: &event.stream, id: event.id, event_type: &event.event_type };
         let document = document_of(event, private, self.keeper()).await?;
         let as_it_stands = || {
-            // Only an event that has data reads as it stands.
+            // Only an event that has data reads as it is.
             let data = event.data.clone();
             (data.unwrap_or_else(|| Payload::Bytes([].into())), event.metadata.clone())
         };

@@ -62,7 +62,7 @@ impl Stored {
     }
 
     /// The public half of a split event whose private half is not there. That is all of an event whose
-    /// keys are all destroyed, and whoever has no vault could not open the other half.
+    /// keys are all destroyed, and a reader without a vault could not open the other half.
     ///
     /// # Errors
     /// [`Unreadable::HalfMissing`] where something could be read.
@@ -98,7 +98,7 @@ impl Stored {
     }
 }
 
-/// Of an event with these notes and tokens, as [`Stored::is_anothers`]. Nobody can check another vault's tag,
+/// Of an event with these notes and tokens, as [`Stored::is_anothers`]. Another vault's tag cannot be checked,
 /// so that one over a key of this vault's says nothing.
 pub(super) async fn is_anothers(vault: &dyn Keeper, notes: &Notes, tokens: &[Token]) -> bool {
     if notes.mac.is_none_or(|tag| tag.names(vault.id())) {
@@ -125,6 +125,24 @@ pub(super) fn judge_holes(tagged: Option<Tagged>, others: bool) -> Result<(), Un
 }
 
 /// A payload that was opened, as far as it could be.
+///
+/// ```
+/// use oubliette::{layer::EventRef, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// # let (stream, moved) = (StreamName::new("user-456")?, EventType::new("UserMoved")?);
+/// # let sealed = codec.seal(&stream, NewEvent::new(moved.clone(), Json::parse("{}")?)).await?;
+/// # let event = EventRef { stream: &stream, id: sealed.id, event_type: &moved };
+/// let opened = codec.open(event, &sealed.data, sealed.metadata.as_ref())?;
+/// match opened.data {
+///     Some(data) => println!("{} bytes, {} parts gone", data.as_bytes().len(), opened.shredded.len()),
+///     None => println!("nothing is readable"),
+/// }
+/// # sealed.stored().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
@@ -143,7 +161,7 @@ pub struct Opened {
     /// Whether nothing shows that this vault wrote it: it has no token, and no tag of the vault's. It
     /// is from before there was a codec, or forged.
     pub unsealed: bool,
-    /// Whether nobody can say if this vault wrote it: no part of it opens, and its tag is of an era that the
+    /// Whether it is not known if this vault wrote it: no part of it opens, and its tag is of an era that the
     /// vault never had, because it was put back to before that.
     pub unvouched: bool,
 }
@@ -190,7 +208,7 @@ impl Codec {
         Ok(opened)
     }
 
-    /// What is missing of a copy. Without a vault nobody says of anybody that they are forgotten.
+    /// What is missing of a copy. Without a vault no one is called forgotten.
     fn add_holes(&self, stored: &Stored, opened: &mut Opened) {
         let Some(NotedHoles { holes, .. }) = &stored.notes.holes else { return };
         if self.keeper().is_some() {
@@ -205,7 +223,7 @@ impl Codec {
         opened.withheld.extend(holes.withheld());
     }
 
-    /// Takes out the tokens and opens those whose keys live, and notes of the others what became of them.
+    /// Takes out the tokens and opens those whose keys live, and notes of the others what happened to them.
     async fn unseal(
         &self,
         event: EventRef<'_>,

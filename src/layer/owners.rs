@@ -1,12 +1,12 @@
 //! Looking through the whole store for owners whom events state and the vault does not know.
 //!
 //! The layer notes owners as their events are appended. What was stored before the layer was, or before the
-//! policy named owners, stated them to nobody. This reads all of it once, and says of each stream who
+//! policy named owners, stated them unheard. This reads all of it once, and says of each stream who
 //! owned it when. What it reads is compared with the tenures that the vault has: an event that is sealed
 //! says by its key of which tenure it is, one in clear is of the next one's.
 //!
-//! A change of hands that nobody noted began no generation. What was sealed before and after it has one key,
-//! so that both owners own it: it goes with the last of them. That cannot be mended, and is told.
+//! A change of hands that was not noted began no generation. What was sealed before and after it has one key,
+//! so that both owners own it: it goes with the last of them. That cannot be repaired, and is told.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -73,11 +73,11 @@ pub struct OwnersRebuilt {
     /// How many events a newer program wrote: whom they state, only that one can say. So nothing is noted of
     /// the store as a whole, and `plan` and `forget` still say that they do not know whom they miss.
     pub newer: u64,
-    /// What cannot be mended.
+    /// What cannot be repaired.
     pub left: Vec<NotMended>,
 }
 
-/// What no noting of owners can mend.
+/// What no noting of owners can repair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -165,7 +165,7 @@ impl<S: EventStore> Oubliette<S> {
         let states = self.policy().states_owners(&event.stream, &event.event_type);
         let (mut keys, mut data) = (Vec::new(), None);
         match document {
-            // Whoever writes past the layer once it is there may state what they like.
+            // A writer past the layer may state anything.
             Ok(Document::Clear) if !history.vouched => data = event.data.clone(),
             Ok(Document::Stored(mut stored)) => {
                 let ids: Vec<KeyId> = stored.tokens.iter().map(|token| token.key_id()).collect();
@@ -336,7 +336,7 @@ impl History {
     }
 }
 
-/// Notes what a stream's events state, and says what cannot be mended.
+/// Notes what a stream's events state, and says what cannot be repaired.
 async fn mend<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
@@ -350,7 +350,7 @@ async fn mend<S: EventStore>(
     let last = history.last_epoch();
     let current = history.sealed.entry(last).or_default();
     let left = |owner: &Subject| !history.owners.contains_key(owner);
-    // What comes next is its present owners', whoever else owned what is sealed until now.
+    // What comes next is its present owners', no matter who else owned what is sealed until now.
     let anew = current.mixed || current.owners.keys().any(left);
     if anew {
         current.mixed = true;

@@ -1,4 +1,4 @@
-//! Which physical streams a logical stream lies in.
+//! In which physical streams a logical stream is stored.
 //!
 //! A stream's layout is fixed by its first event, and the store is the witness: a stream that was
 //! split stays split when the policy no longer says so, and the other way round. One look at the
@@ -23,7 +23,7 @@ use crate::{
 /// How many streams' placements are kept in memory; each is some hundred bytes.
 const KEPT: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 
-/// Where a logical stream's events lie.
+/// Where a logical stream's events are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// In the stream of the same name.
@@ -63,9 +63,9 @@ impl Placement {
     }
 }
 
-/// The logical stream of an event, by what its notes say and where it lies. Notes are not bound to that, so
-/// that they count only where the event lies in a half of the stream which they name. A private half must
-/// lie in the private one, everything else in the other, or in the stream itself.
+/// The logical stream of an event, by what its notes say and where it is. Notes are not bound to that, so
+/// that they count only where the event is in a half of the stream which they name. A private half must be
+/// in the private one, everything else in the other, or in the stream itself.
 ///
 /// A reader without a vault believes them: it opens nothing, and may have no policy that names halves.
 pub(super) fn logical_of(
@@ -114,7 +114,7 @@ impl Placements {
 }
 
 impl<S: EventStore> Layer<S> {
-    /// An event as it lies in the store, under its logical stream. `None`: it is a private half, misplaced,
+    /// An event as it is stored, under its logical stream. `None`: it is a private half, misplaced,
     /// or of a newer program.
     pub(crate) fn under_its_stream(&self, mut event: RecordedEvent) -> Option<RecordedEvent> {
         let notes = Notes::of(event.metadata.as_ref()).ok()?;
@@ -180,7 +180,7 @@ impl<S: EventStore> Layer<S> {
             physical == logical
                 || match Notes::of(event.metadata.as_ref()) {
                     Ok(notes) => notes.stream.as_ref() == Some(logical),
-                    // Whose it is, nobody can say: whoever reads the stream comes to it, and is told.
+                    // It is not known whose it is: a reader of the stream comes to it, and is told.
                     Err(_) => true,
                 }
         }))

@@ -87,7 +87,7 @@ pub(super) fn subscribe<S: EventStore>(
 ) -> Subscription {
     // The prefix is one of logical names, which only this layer knows.
     let Filter { stream_prefixes, mut event_types } = filter;
-    // Whoever asks for some types only must hear all the same that somebody is forgotten.
+    // Those who ask for some types only must still hear that somebody is forgotten.
     if !event_types.is_empty() {
         event_types.extend(EventType::new(SUBJECT_FORGOTTEN));
     }
@@ -148,7 +148,7 @@ impl<S: EventStore> Open<S> for OneStream {
         mut event: RecordedEvent,
     ) -> Result<Option<RecordedEvent>, StoreError> {
         if event.is_announcement() {
-            // Nobody signed them.
+            // They are not signed.
             event.metadata = None;
             return Ok(Some(event));
         }
@@ -157,7 +157,7 @@ impl<S: EventStore> Open<S> for OneStream {
             Ok(notes)
         });
         match placed {
-            // A private half that is read by its own name is nobody's event.
+            // A private half that is read by its own name is no event.
             Ok(notes) if notes.public.is_some() => return Ok(None),
             // Anybody can write what looks like a tombstone, and stops no reader.
             Err(unreadable) if !event.is_tombstone() => {

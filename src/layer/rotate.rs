@@ -1,4 +1,4 @@
-//! Rotation: the vault's, and what it takes to settle owner changes that stand in its way.
+//! Rotation: the vault's, and what it takes to settle owner changes that are in its way.
 
 use std::sync::{
     Arc,
@@ -184,7 +184,7 @@ fn find_old(
         if keys % TOLD_EVERY == 0 {
             progress(Sweeping { part: part(vault.pseudonym(&key.subject)), keys });
         }
-        // A key from the future was made while the clock was ahead: nobody knows how old it is. The
+        // A key from the future was made while the clock was ahead: it is not known how old it is. The
         // clock is asked again each time, for keys that are made meanwhile.
         let of_unknown_age = || key.created > Timestamp::now();
         let old = key.state == KeyState::Active && (key.created < before || of_unknown_age());
@@ -192,7 +192,7 @@ fn find_old(
             continue;
         }
         if found.blocking_send((key.subject.clone(), key.generation)).is_err() {
-            // Nobody rotates any more, after an error that is told elsewhere.
+            // No rotation goes on, after an error that is told elsewhere.
             break;
         }
         last = Some(key.subject);

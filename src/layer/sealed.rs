@@ -12,6 +12,24 @@ use crate::{
 /// ([`Codec::lasting_for`](super::Codec::lasting_for)): store it, then let go of it with
 /// [`Sealed::stored`]. One that is dropped leaves the owners that it states open, see
 /// [`Codec::unsettled`](super::Codec::unsettled).
+///
+/// ```
+/// use oubliette::{vault::Settled, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// # let (stream, moved) = (StreamName::new("user-456")?, EventType::new("UserMoved")?);
+/// # let insert = |_: &oubliette::layer::Sealed| Ok::<(), std::io::Error>(());
+/// let sealed = codec.seal(&stream, NewEvent::new(moved, Json::parse("{}")?)).await?;
+/// // `insert` is yours: it stores `sealed.id`, `sealed.data` and `sealed.metadata`.
+/// let settled = match insert(&sealed) {
+///     Ok(()) => sealed.stored().await?,
+///     Err(_) => sealed.rejected().await?,
+/// };
+/// assert_eq!(settled, Settled::Stored);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "store `data` and `metadata`, then call `stored`"]
 pub struct Sealed {

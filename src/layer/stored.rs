@@ -33,7 +33,7 @@ pub(super) fn content(event_type: &EventType, data: &Payload) -> [u8; 32] {
     *PublicDigest::of(&data, format!("{kind} {event_type}").as_bytes()).as_bytes()
 }
 
-/// Where the store says that an append lies: the last revision in the readable stream, and in the
+/// Where the store says that an append is: the last revision in the readable stream, and in the
 /// stream of the private halves.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ends {
@@ -125,7 +125,7 @@ impl<S: EventStore> Layer<S> {
         let mut evidence = HashMap::with_capacity(ids.len());
         for found in self.find(stream, ids.clone(), Ends::default()).await? {
             let event = &found.event;
-            // What does not open still stands there in part, and nothing counts but what was
+            // What does not open is still there in part, and nothing counts but what was
             // claimed before.
             let opened = self.try_open(event, found.private.as_deref()).await;
             if let Err(CodecError::Unreadable(unreadable)) = &opened
@@ -174,7 +174,7 @@ impl<S: EventStore> Layer<S> {
         Ok(())
     }
 
-    /// The events with these ids in a logical stream, as they lie in the store, with their private
+    /// The events with these ids in a logical stream, as they are stored, with their private
     /// halves where these are found.
     async fn find(
         &self,
@@ -201,7 +201,7 @@ impl<S: EventStore> Layer<S> {
     }
 
     /// The events with these ids in a physical stream. With `last`, the revision of the last of
-    /// them: they mostly lie one after the other, and end there.
+    /// them: they are mostly one after the other, and end there.
     pub(crate) async fn find_in(
         &self,
         stream: &StreamName,

@@ -1,8 +1,8 @@
 //! How long the layer waits for its store where others wait for the layer.
 //!
-//! Whoever appends or reads waits for the store as long as they like. An erasure holds a lock that every
+//! A caller that appends or reads waits for the store as long as they like. An erasure holds a lock that every
 //! other one waits for, and closes subjects meanwhile; so what it asks of the store itself has an end, as a
-//! permit has, by the same clock. What the store does with a call that nobody waits for any more makes no
+//! permit has, by the same clock. What the store does with a call that has no waiter any more makes no
 //! difference: ids of announcements and tombstones are the same when they are tried again.
 
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl<S: EventStore> Layer<S> {
         }
     }
 
-    /// The next of these events: the store may take its time for each anew.
+    /// The next of these events: the store may take its time for each again.
     pub(crate) async fn next(
         &self,
         events: &mut EventStream,
@@ -90,7 +90,7 @@ mod tests {
         /// So many calls are answered yet.
         appends: Arc<AtomicUsize>,
         reads: Arc<AtomicUsize>,
-        /// What is appended is stored all the same.
+        /// What is appended is still stored.
         stores: bool,
     }
 

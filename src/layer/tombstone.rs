@@ -14,7 +14,7 @@ use crate::{
 pub(crate) enum Unvouched {
     /// It does not have the form.
     Odd(TombstoneError),
-    /// It notes another stream than it lies in.
+    /// It notes another stream than the one that it is in.
     Misplaced,
     /// It names this key of the vault's, which did not sign it.
     Forged(SigningKeyId),
@@ -67,11 +67,11 @@ pub(crate) fn sign(
     Ok(tombstone)
 }
 
-/// The tombstone that an event is, as it lies in the store, but under its logical stream; or why it is
+/// The tombstone that an event is, as it is stored, but under its logical stream; or why it is
 /// none.
 ///
-/// It counts if a key of the vault's history signed it that nobody else has, and never because what it says is so:
-/// whoever writes to the store can repeat that where it does harm, after its subject was admitted again, say,
+/// It counts if a key of the vault's history signed it that no one else has, and never because what it says is true:
+/// anyone who can write to the store can repeat that where it does harm, after its subject was admitted again, say,
 /// and can leave something out. See `docs/decisions/0023-the-history-of-signing-keys.md`.
 ///
 /// # Errors
@@ -89,12 +89,12 @@ pub(crate) async fn judge(
     Ok(weighed(said, vouched))
 }
 
-/// What an event says, by whomever: it is signed, and nothing stands beside it.
+/// What an event says, by whomever: it is signed, and nothing is beside it.
 fn claimed(event: &RecordedEvent) -> Result<SignedTombstone, Unvouched> {
     let odd = Unvouched::Odd(TombstoneError::Malformed);
     let data = event.data.as_ref().and_then(Payload::as_json);
     let said = data.and_then(SignedTombstone::read).ok_or_else(|| odd.clone())?;
-    // Metadata are not signed, so that nothing may stand there but where it is. Some stores give `{}` back where
+    // Metadata are not signed, so that nothing is allowed there but where it is. Some stores give `{}` back where
     // nothing was.
     if let Some(metadata) = &event.metadata
         && !metadata.is_same(&Json::trusted("{}".to_owned()))
@@ -115,7 +115,7 @@ fn claimed(event: &RecordedEvent) -> Result<SignedTombstone, Unvouched> {
 }
 
 /// The tombstone in what is said. What the vault says in a form that is not known here is not passed over; what
-/// anybody else says so is nothing.
+/// anyone else says so means nothing.
 fn weighed(said: SignedTombstone, vouched: Vouched) -> Result<Tombstone, Unvouched> {
     match (said.body, vouched) {
         (Ok(tombstone), Vouched::Ours) => Ok(tombstone),
@@ -139,7 +139,7 @@ pub(crate) async fn living(vault: &dyn Keeper, tombstone: &Tombstone) -> Vec<Key
     living
 }
 
-/// Whether nothing in a tombstone contradicts what the vault knows of its erasure. It does not count for that: nobody
+/// Whether nothing in a tombstone contradicts what the vault knows of its erasure. It does not count for that: no one
 /// knows whether it is all that was to be said, nor when it was set. It only says how loud `verify` has to be.
 pub(crate) fn agrees(
     vault: &Vault,

@@ -377,7 +377,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Whether anything of a rule's streams can stand in clear.
+/// Whether anything of a rule's streams can be in clear.
 fn shows_something(rule: &StreamRule) -> bool {
     let shown = |fields: &[Spanned<FieldRule>]| {
         fields.iter().any(|f| f.get_ref().keep.is_some() || f.get_ref().placeholder.is_some())

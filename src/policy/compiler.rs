@@ -18,7 +18,7 @@ pub(super) struct Compiler<'t> {
     pub(super) text: &'t str,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Warning>,
-    /// A name such as each owner template composes, and where that stands.
+    /// A name such as each owner template composes, and where that is.
     pub(super) owners: Vec<(String, Range<usize>)>,
 }
 

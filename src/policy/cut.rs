@@ -36,17 +36,17 @@ pub(crate) struct EventFacts<'e> {
 #[derive(Clone)]
 #[non_exhaustive]
 pub(crate) struct CutEvent {
-    /// How it lies in the store.
+    /// How it is stored.
     pub layout: Layout,
     /// Whose the rest is.
     pub subject: Subject,
-    /// The whole payload stands in clear, as it is. For a payload that is not JSON this is the
+    /// The whole payload is in clear, as it is. For a payload that is not JSON this is the
     /// only way to be public.
     pub clear: bool,
-    /// What of the payload stands in clear: with `clear` all of it; `None` where nothing does,
+    /// What of the payload is in clear: with `clear` all of it; `None` if nothing is,
     /// or the payload is not JSON.
     pub public: Option<Json>,
-    /// What of the metadata stands in clear, an object; `None` where nothing does.
+    /// What of the metadata is in clear, an object; `None` if nothing is.
     pub public_metadata: Option<Json>,
     /// What is sealed; empty where payload and metadata are wholly public. Where there is one
     /// for `subject`, it is the first.
@@ -120,7 +120,7 @@ impl fmt::Debug for Body {
 }
 
 impl Rules {
-    /// Refuses names of streams to which nobody may append.
+    /// Refuses names of streams to which no one may append.
     pub(super) fn check_stream(&self, stream: &StreamName) -> Result<(), PolicyRefusal> {
         if let Some((logical, _)) = self.logical(stream.as_str()) {
             return Err(PolicyRefusal::PhysicalName { stream: stream.clone(), logical });
@@ -129,7 +129,7 @@ impl Rules {
         check_looks(stream.as_str(), "stream name")
     }
 
-    /// Refuses subjects that can be nobody's root stream.
+    /// Refuses subjects that can be no person's root stream.
     fn check_subject(&self, subject: &Subject, what: &'static str) -> Result<(), PolicyRefusal> {
         if let Some((logical, _)) = self.logical(subject.as_str()) {
             return Err(PolicyRefusal::PhysicalName { stream: subject.stream(), logical });
@@ -231,7 +231,7 @@ impl Rules {
             self.cut_metadata(metadata, &mut cut)?;
         }
         match unknown {
-            // Nobody would be missed only if there is nothing of theirs to seal.
+            // An absent subject is no fault only if there is nothing of theirs to seal.
             Some(unknown) if cut.parts.iter().any(|part| part.subject == cut.subject) => {
                 Err(unknown)
             }
@@ -452,7 +452,7 @@ impl FieldSubjects for Subjects<'_> {
         let what = "subject of a field";
         let Some(template) = &field.subject else { return Ok(None) };
         match Template::compose(template, what, self.captures, self.tree, stars)? {
-            // Where there is no value there need be nobody whose it is.
+            // Where there is no value, no subject is needed.
             Composed::Missing(_) if value.kind() == Kind::Null => Ok(None),
             Composed::Missing(pointer) if self.copy => {
                 Err(PolicyRefusal::FieldOfNobody { field: field.place.to_string(), pointer })
@@ -485,7 +485,7 @@ fn check_own(name: &str, what: &'static str) -> Result<(), PolicyRefusal> {
     if name.starts_with(OWN_STREAMS) { Err(PolicyRefusal::Reserved { what }) } else { Ok(()) }
 }
 
-/// Whether a text is an id that machines draw at random, in which digits may stand in any order.
+/// Whether a text is an id that machines draw at random, in which digits may be in any order.
 fn is_made_id(text: &str) -> bool {
     let is_trace = || {
         let lengths = text.split('-').map(str::len);

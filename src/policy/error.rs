@@ -8,6 +8,14 @@ use crate::event::{NameError, StreamName, Subject};
 /// All that is wrong with a policy file, in the order of the file.
 ///
 /// Shown as one line for each, `file:line:column: message`.
+///
+/// ```
+/// use oubliette::*;
+/// let errors = Policy::parse("[[stream]]\nmatch = 'user-{id}'\nlayuot = 'split'").unwrap_err();
+/// assert_eq!(errors.errors()[0].line, 3);
+/// println!("{errors}"); // each with line, column and what to do
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyErrors {
     pub(super) file: String,

@@ -1,4 +1,4 @@
-//! What would become of an event, for people who write a policy.
+//! What a policy makes of an event, for people who write one.
 
 use super::{Policy, PolicyRefusal, cut::EventFacts};
 use crate::event::{Json, Layout, NewEvent, OwnerChange, Payload, StreamName, Subject};
@@ -7,7 +7,7 @@ use crate::event::{Json, Layout, NewEvent, OwnerChange, Payload, StreamName, Sub
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// How the event lies in the store.
+    /// How the event is stored.
     pub layout: Layout,
     /// The streams that it is written to: two where the stream is split, the public one first.
     pub streams: Vec<StreamName>,

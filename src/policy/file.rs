@@ -35,7 +35,7 @@ pub(crate) struct StreamRule {
     /// The pattern of the names: literals and `{captures}`.
     #[serde(rename = "match")]
     pub pattern: Spanned<String>,
-    /// How the events lie in the store; `sealed`, or `inline` where something is public.
+    /// How the events are stored; `sealed`, or `inline` where something is public.
     pub layout: Option<Spanned<Layout>>,
     /// Pointers to what is in clear; `*` alone is the whole payload.
     pub public: Option<Vec<Spanned<String>>>,
@@ -46,7 +46,7 @@ pub(crate) struct StreamRule {
     /// Which events say on whom the stream depends.
     #[serde(default)]
     pub owner: Vec<Spanned<OwnerRule>>,
-    /// What becomes of the stream when its owners are forgotten.
+    /// What happens to the stream when its owners are forgotten.
     pub on_owner_forgotten: Option<Spanned<OnOwnerForgotten>>,
     /// Fields with a rule of their own.
     #[serde(default)]
@@ -104,11 +104,11 @@ pub(crate) struct OwnerRule {
 pub(crate) enum Otherwise {
     /// The stream is its own subject.
     Stream,
-    /// The event may name its subject; where it names nobody, the stream is its own.
+    /// The event may name its subject; where it names no one, the stream is its own.
     Named,
 }
 
-/// What becomes of a stream when its owners are forgotten.
+/// What happens to a stream when its owners are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -2,7 +2,8 @@
 //!
 //! It is an allow-list. What no rule calls public is sealed, so that a field added next month, a
 //! new event type or a renamed one is sealed by default; without any rule everything in a stream
-//! is personal and the stream is its own subject. `docs/policy.md` describes the language.
+//! is personal and the stream is its own subject. [`Policy::parse`] reads one; the [reference](crate::guide::policy)
+//! describes the language.
 //!
 //! The layer asks it on every append (`Policy::cut`); reading never does, because a sealed
 //! event says itself what its tokens fill. This room knows of [`crate::event`] and of nothing
@@ -39,6 +40,20 @@ use crate::event::{
 use rules::Rules;
 
 /// A policy that was read and checked. Cheap to clone.
+///
+/// ```
+/// use oubliette::*;
+/// let policy = Policy::parse(
+///     r#"
+///     [[stream]]
+///     match  = "account-{id}"
+///     public = ["/owner", "/amount"]
+///     owner  = [{ event = "AccountOpened", add = "{/owner}" }]
+///     "#,
+/// )?;
+/// assert!(policy.warnings().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Policy(Arc<Rules>);
 
@@ -46,7 +61,7 @@ pub struct Policy(Arc<Rules>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) struct StreamPlan {
-    /// How its events lie in the store.
+    /// How its events are stored.
     pub layout: Layout,
     /// The names of its halves, where the layout is [`Layout::Split`].
     pub split: Option<SplitNames>,
@@ -140,7 +155,7 @@ impl Policy {
     /// What the policy says of a stream that is to be appended to.
     ///
     /// # Errors
-    /// [`PolicyRefusal`] where nobody may append to a stream of this name: a half of a split
+    /// [`PolicyRefusal`] if no one may append to a stream of this name: a half of a split
     /// stream, a name of the layer's own, or one that looks like personal data.
     pub(crate) fn rule_for(&self, stream: &StreamName) -> Result<StreamPlan, PolicyRefusal> {
         self.0.check_stream(stream)?;
@@ -192,7 +207,7 @@ impl Policy {
     /// that it names. Owners who are not named any more are passed over.
     ///
     /// # Errors
-    /// [`PolicyRefusal`]; also where something must be sealed and nobody can say for whom.
+    /// [`PolicyRefusal`]; also if something must be sealed and it is not known for whom.
     pub(crate) fn cut_copy(
         &self,
         facts: &EventFacts<'_>,

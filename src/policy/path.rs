@@ -66,7 +66,7 @@ impl PathPattern {
         })
     }
 
-    /// Whether every place that `other` names lies at or within a place that this one names.
+    /// Whether every place that `other` names is at or within a place that this one names.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.steps.len() <= other.steps.len()
             && self

@@ -221,7 +221,7 @@ impl<'c, 'n> Classifier<'c, 'n> {
         }
         let mut muted = muted;
         if is_key && !public && !muted {
-            // A key that only a `*` fits was not written by whoever wrote the policy: it may be
+            // A key that only a `*` fits was not written by the author of the policy: it may be
             // an address or an account number, and then it does not become public.
             let named = active
                 .iter()

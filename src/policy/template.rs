@@ -124,7 +124,7 @@ impl Template {
                     };
                     let pointer = || place.to_string();
                     match node.scalar() {
-                        // Numbers have one form here, so that nobody has two names.
+                        // Numbers have one form here, so that no person has two names.
                         Some(scalar)
                             if node.kind() == Kind::Number && scalar.contains(['e', 'E']) =>
                         {
@@ -142,7 +142,7 @@ impl Template {
     }
 }
 
-/// What became of a template.
+/// The result of a template.
 pub(super) enum Composed {
     Subject(Subject),
     /// This pointer finds nothing, or null.

@@ -135,7 +135,7 @@ pub enum StoreError {
     Task(#[from] TaskError),
 }
 
-/// Where a stream stands.
+/// At which revision a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Current {
     /// It has no events.
@@ -157,7 +157,7 @@ pub enum Refusal {
     /// The policy cannot be applied to the event: a pointer finds nothing, a subject
     /// contradicts it, two rules match alike.
     Policy(String),
-    /// Some of the stream was forgotten, and nobody owns it since. An event that states an owner
+    /// Some of the stream was forgotten, and it has had no owner since. An event that states an owner
     /// comes first.
     Ownerless(String),
     /// The name of a stream, type or subject looks like personal data, or is reserved.
@@ -233,7 +233,7 @@ pub enum Unreadable {
     )]
     UnknownEra,
     /// It says that parts of it were missing when it was copied, and no tag of the vault's vouches
-    /// for that: nobody knows whether somebody was forgotten.
+    /// for that: it is not known whether somebody was forgotten.
     #[error("forged hole: this vault did not note that parts of this event are missing")]
     ForgedHole,
     /// The vault says something of a subject here that a later version of this program understands: a
@@ -244,7 +244,7 @@ pub enum Unreadable {
         .0.as_ref().map_or("something".to_owned(), |state| format!("`{state}`"))
     )]
     State(Option<String>),
-    /// It notes another stream than it lies in.
+    /// It notes another stream than the one that it is in.
     #[error(
         "it notes that it belongs to a stream of which this is no half: somebody moved it, or the policy \
          no longer has the rule that splits that stream; restore the event from a copy of the event \

@@ -7,6 +7,21 @@ use super::{Append, Appended, Direction, EventStore, ExpectedRevision, ReadOptio
 use crate::event::{Content, NewEvent, RecordedEvent, Revision, StreamName};
 
 /// What a fold came to.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let account = StreamName::new("account-7")?;
+/// let paid = EventType::new("Paid")?;
+/// let count = store.fold(&account, 0, |n, event, _| n + u64::from(event.event_type == paid)).await?;
+/// // Decided on this state, so expect it.
+/// let event = NewEvent::new(paid.clone(), Json::parse("{}")?);
+/// store.append_to(&account, count.expected(), vec![event]).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folded<T> {
     /// The state after the last event.

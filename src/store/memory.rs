@@ -20,6 +20,17 @@ use crate::event::{EventId, Position, RecordedEvent, Revision, StreamName, Times
 /// Events in memory. A clone is the same store.
 ///
 /// It keeps the whole contract, and forgets everything with its last clone.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let event = NewEvent::new(EventType::new("Paid")?, Json::parse(r#"{"amount":5}"#)?);
+/// store.append_to(&StreamName::new("account-7")?, ExpectedRevision::Any, vec![event]).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
@@ -93,7 +104,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Shared {
-    /// Whoever panicked while holding the lock changed nothing or everything: [`Log::append`] and
+    /// A thread that panicked while holding the lock changed nothing or everything: [`Log::append`] and
     /// [`Log::restore`] decide first and then only push.
     fn log(&self) -> RwLockReadGuard<'_, Log> {
         self.log.read().unwrap_or_else(PoisonError::into_inner)

@@ -1,6 +1,9 @@
 //! The event store: one small trait, the stores that keep its contract, and the suite that
 //! checks it.
 //!
+//! [`EventStoreExt`] has what most programs call: `append_to`, `events`, `fold`. To put a database of your own behind
+//! [`EventStore`], implement its six methods, call [`check_appends`] first, and run the suite (feature `conformance`).
+//!
 //! The layer wraps any [`EventStore`] and is one. Nothing in this room knows of keys, policies
 //! or forgetting: a store keeps what it is given. Adapters live in a module each; a stranger's
 //! adapter proves itself with the conformance suite.
@@ -103,7 +106,7 @@ pub type Subscription = BoxStream<'static, Result<Delivery, StoreError>>;
 ///   a [`StoreError::Conflict`]; an id that is elsewhere, or twice in the call, is
 ///   [`StoreError::IdInUse`]; what is malformed, or was opened by a layer, is
 ///   [`StoreError::Invalid`].
-/// - `restore_can_be_repeated`: events that stand at their revisions already are passed over and
+/// - `restore_can_be_repeated`: events that are at their revisions already are passed over and
 ///   answered as a retry. Bytes are not compared.
 ///
 /// # Wrappers

@@ -7,6 +7,23 @@ use crate::event::{
 };
 
 /// Events for one stream, and what that stream is expected to look like.
+///
+/// ```
+/// use oubliette::{store::Append, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let (a, b) = (StreamName::new("account-7")?, StreamName::new("ledger-7")?);
+/// # let event = || NewEvent::new(EventType::new("Paid").unwrap(), Json::parse("{}").unwrap());
+/// // Two streams, all or nothing.
+/// let appends = vec![
+///     Append::new(a, ExpectedRevision::NoStream, vec![event()]),
+///     Append::new(b, ExpectedRevision::Any, vec![event(), event()]),
+/// ];
+/// assert_eq!(store.append(appends).await?.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Append {
     /// The stream to append to.
@@ -25,6 +42,23 @@ impl Append {
 }
 
 /// Optimistic concurrency: what the writer believes the stream to be.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let (account, paid) = (StreamName::new("account-7")?, EventType::new("Paid")?);
+/// # let event = || NewEvent::new(paid.clone(), Json::parse("{}").unwrap());
+/// let first = store.append_to(&account, ExpectedRevision::NoStream, vec![event()]).await?;
+/// let expected = ExpectedRevision::Exact(first.revision);
+/// store.append_to(&account, expected, vec![event()]).await?;
+/// // Another writer was first: read again, decide again.
+/// let late = store.append_to(&account, expected, vec![event()]).await;
+/// assert!(matches!(late, Err(StoreError::Conflict { .. })));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExpectedRevision {
     /// Any state of the stream matches.
@@ -82,6 +116,20 @@ pub enum Direction {
 }
 
 /// How to read one stream.
+///
+/// ```
+/// use oubliette::{store::Direction, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// # let user = StreamName::new("user-456")?;
+/// // The last ten events, newest first.
+/// let last = ReadOptions { direction: Direction::Backwards, limit: Some(10), ..ReadOptions::default() };
+/// let events = store.events(&user, last).await?;
+/// # assert!(events.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadOptions {
     /// The first revision to return; `None` is the first event, or, backwards, the last.
@@ -93,6 +141,21 @@ pub struct ReadOptions {
 }
 
 /// How to read all streams.
+///
+/// ```
+/// use futures::StreamExt;
+/// use oubliette::{store::ReadAllOptions, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// let after = None; // or the position that you kept
+/// let mut events = store.read_all(ReadAllOptions { after, ..ReadAllOptions::default() });
+/// while let Some(event) = events.next().await.transpose()? {
+///     println!("{} {}", event.position, event.stream);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadAllOptions {
     /// Only events beyond this position: after it, or, backwards, before it; `None` is all of them.
@@ -105,7 +168,25 @@ pub struct ReadAllOptions {
 }
 
 /// Which events a subscription delivers. The default is all. The layer lets tombstones through,
-/// whatever types are asked for: whoever keeps what a person said must hear that they are forgotten.
+/// whatever types are asked for: a projection that keeps what a person said must hear that they are forgotten.
+///
+/// ```
+/// use futures::StreamExt;
+/// use oubliette::{store::{Delivery, Filter}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = MemoryStore::new();
+/// let filter = Filter { stream_prefixes: vec!["account-".into()], ..Filter::default() };
+/// let mut deliveries = store.subscribe(None, filter);
+/// while let Some(delivery) = deliveries.next().await.transpose()? {
+///     match delivery {
+///         Delivery::Event(event) => println!("{} {}", event.stream, event.event_type),
+///         Delivery::CaughtUp => break, // or go on: what comes next is new
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
     /// Only streams whose name begins with one of these; empty: all streams.
@@ -180,6 +261,14 @@ impl fmt::Display for Capability {
 }
 
 /// What a store can do beyond appending to and reading one stream forwards.
+///
+/// ```
+/// use oubliette::{store::{Capabilities, Capability}, EventStore, MemoryStore};
+/// let without = Capabilities::ALL.without(Capability::Restore);
+/// let store = MemoryStore::with_capabilities(without);
+/// assert!(!store.capabilities().has(Capability::Restore));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities(u16);
 

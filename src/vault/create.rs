@@ -32,7 +32,7 @@ impl Vault {
         Ok(Self::over(Tree::create_at(folder, slot, pages)?.into(), Limits::default())?)
     }
 
-    /// Moves the pages of a vault that nobody has open to another page store, and shows how many were
+    /// Moves the pages of a vault that is not open to another page store, and shows how many were
     /// copied. Each is read again before the new store takes the old one's place, and the vault must
     /// open. Root and keys stay as they are. A failure, or a crash at any moment, leaves the old
     /// store in force.

@@ -27,6 +27,20 @@ use crate::{
 };
 
 /// A vault that is open. Clones are the same vault.
+///
+/// ```
+/// use oubliette::*;
+/// # let dir = tempfile::tempdir()?;
+/// # let (folder, root) = (dir.path().join("vault"), dir.path().join("vault.root"));
+/// // Once, by hand: the folder, and the root slot elsewhere, where no backup of the folder catches it.
+/// let vault = Vault::create(&folder, root.as_path())?;
+/// let id = vault.id();
+/// drop(vault);
+/// // From then on, at each start. One process at a time has a vault open.
+/// let vault = Vault::open(&folder, root.as_path())?;
+/// assert_eq!(vault.id(), id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Vault {
     open: Arc<Open>,
@@ -197,7 +211,7 @@ impl Vault {
         self.open.shared.disk.tree().is_read_only()
     }
 
-    /// Waits until nobody of the opening's subjects is being forgotten, and admits.
+    /// Waits until none of the request's subjects is being forgotten, and admits.
     ///
     /// All or nothing, with nothing held while waiting, so that admissions cannot deadlock.
     ///
@@ -207,7 +221,7 @@ impl Vault {
         self.admit_for(opening, None).await
     }
 
-    /// As [`Vault::admit`], for so long: from then on the admission keeps nobody waiting, no matter who
+    /// As [`Vault::admit`], for so long: from then on the admission delays no one, no matter who
     /// still holds it.
     ///
     /// # Errors
@@ -256,7 +270,7 @@ impl Vault {
         request: &KeyRequest<'_>,
         seals: u32,
     ) -> Result<Option<Arc<DataKey>>, VaultError> {
-        // After a destruction that failed, nobody knows which keys are still alive.
+        // After a destruction that failed, it is not known which keys are still alive.
         self.open.shared.disk.check()?;
         let address = (request.stream.clone(), request.subject.clone());
         let Some(warm) = self.open.shared.cache.warm(&address) else { return Ok(None) };
@@ -287,7 +301,7 @@ impl Vault {
     }
 
     /// The erasure that a reference stands for in a stream, provided that this vault made it: any
-    /// other bytes stand for an erasure that never was.
+    /// other bytes mean an erasure that never was.
     pub fn erasure(&self, reference: ErasureRef, stream: &StreamName) -> ErasureId {
         self.open.shared.naming.erasure(reference, stream)
     }

@@ -1,5 +1,8 @@
 //! Where data keys live and die.
 //!
+//! A program makes a vault once, with [`Vault::create`], and opens it at each start, with [`Vault::open`]. The layer does
+//! the rest. [`SlotConfig`] says where the root slot is and what guards it.
+//!
 //! Used by `layer` (keys to seal and open with, by way of `keeper`), `erasure` (plan, journal, destroy), `audit` (inventory,
 //! verify, drill), the data folder and the command line (making, opening, backups), and by programs that make
 //! and open a vault. It knows of events and keys, and of no store: an event is to it an id that somebody

@@ -12,7 +12,7 @@ use super::{
 use crate::runtime;
 
 impl Vault {
-    /// Where the root slot is, and how it and its mirrors stand.
+    /// Where the root slot is, and the state of it and its mirrors.
     ///
     /// # Errors
     /// [`SlotError::Poisoned`].
@@ -73,7 +73,7 @@ impl Vault {
     }
 
     /// Wipes a mirror of the root slot and removes it. `lost`: it cannot be reached, and the
-    /// caller answers for it that it is destroyed.
+    /// caller vouches that it is destroyed.
     ///
     /// # Errors
     /// [`SlotError::Mirror`].
@@ -83,7 +83,7 @@ impl Vault {
 
     /// Binds the root slot to a counter of a TPM, from the present epoch on: opening refuses a vault
     /// and a slot that are behind it. It is made where it is not there; each vault needs one of its
-    /// own. Binding anew is how the owner goes on after a rollback was dealt with.
+    /// own. Binding again is how the owner goes on after a rollback was dealt with.
     ///
     /// # Errors
     /// [`SlotError::Counter`], [`SlotError::Unsupported`] where it is bound to another one; after

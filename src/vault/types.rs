@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Whom an append concerns. Nobody of these is forgotten while the admission lasts; an exclusive
+/// Whom an append concerns. None of these is forgotten while the admission lasts; an exclusive
 /// subject has no other append under way.
 #[derive(Debug, Clone, Default)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
@@ -38,7 +38,7 @@ pub struct KeyRequest<'a> {
     pub policy: PolicyDigest,
 }
 
-/// What became of a data key.
+/// What happened to a data key.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum KeyLookup {
@@ -120,7 +120,7 @@ pub struct Tenure {
 }
 
 impl Tenure {
-    /// The events of claims that nobody settled.
+    /// The events of unsettled claims.
     pub(crate) fn open_claims(&self) -> impl Iterator<Item = EventId> + '_ {
         self.unsettled.into_iter().chain(self.owners.iter().filter_map(|owner| owner.unsettled))
     }
@@ -158,7 +158,7 @@ pub struct Fence {
 pub(crate) type Spared = (Generation, KeyId);
 
 /// The state of a key, in the words of NIST SP 800-57 part 1, section 7. Of its states this version
-/// knows no suspended key, and nobody can tell it that one is compromised.
+/// knows no suspended key, and cannot be told that one is compromised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -242,7 +242,7 @@ pub struct Destruction {
     /// The subjects who lose keys.
     pub losses: Vec<Loss>,
     /// The keys that live on: retained, held, or of a category that was not asked for. The generations
-    /// that they are of are dead all the same: nothing more is sealed in them.
+    /// that they are of are dead nevertheless: nothing more is sealed in them.
     pub spared: BTreeSet<KeyId>,
 }
 
@@ -303,7 +303,7 @@ pub enum MemoKind {
     Witness = 4,
     /// The history of the signing keys.
     SigningKeys = 5,
-    /// The secret of a signing key. In no backup: whoever finds one must not be able to sign.
+    /// The secret of a signing key. In no backup: its finder must not be able to sign.
     SigningSecret = 6,
     /// The policy that was adopted for what is sealed with this vault, as text.
     Policy = 7,
@@ -314,6 +314,6 @@ pub enum MemoKind {
     /// Under which owner rules the whole event store was looked through for owners. One, of eight bytes.
     Owners = 10,
     /// What the operator said of announcements that the vault cannot judge by itself. Under the id of an event,
-    /// which whoever writes to the store chooses.
+    /// which anyone who can write to the store chooses.
     Believed = 11,
 }

@@ -10,7 +10,7 @@ use std::{
 /// How large each is: what tests write fits many times.
 const BYTES: u64 = 64 << 20;
 
-/// Data are not journalled; and nothing is written that nobody asks for, or only after longer than
+/// Data are not journalled; and nothing is written that was not asked for, or only after longer than
 /// a test takes.
 const OPTIONS: &str = "data=ordered,commit=3600";
 
@@ -23,7 +23,7 @@ pub(crate) struct Ext4 {
 }
 
 impl Ext4 {
-    /// An empty one. `None`: not to be had here, and said so.
+    /// An empty one. `None`: not available here, and said so.
     pub(crate) fn make() -> Option<Self> {
         let work = tempfile::tempdir().unwrap();
         let at = work.path().join("mounted");
@@ -131,7 +131,7 @@ impl Drop for Ext4 {
 #[allow(clippy::print_stderr)]
 fn skipped() {
     let required = std::env::var_os("OUBLIETTE_REQUIRE_DISKS").is_some();
-    assert!(!required, "ext4 on a loop device is required here, and not to be had");
+    assert!(!required, "ext4 on a loop device is required here, and not available");
     eprintln!("SKIPPED: no ext4 on a loop device could be had; run as root, with e2fsprogs");
 }
 

@@ -1,6 +1,6 @@
 //! Skipping a test loudly; and failing instead where what it needs was promised.
 
-/// Says that a test is skipped, and why. `./test` sets `promise` where what it needs can be had, and
+/// Says that a test is skipped, and why. `./test` sets `promise` where what it needs is available, and
 /// `.ci/run` runs `./test`: so nothing is skipped there because our own code cannot do it any more.
 #[allow(clippy::print_stderr)]
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, path::Path, process::Command};
 
-/// The command `strace OPTIONS -- PROGRAM`, which writes its trace there. `None`: not to be had
+/// The command `strace OPTIONS -- PROGRAM`, which writes its trace there. `None`: not available
 /// here, and said so.
 pub(crate) fn strace(trace: &Path, options: &[&str], program: &OsStr) -> Option<Command> {
     if !can_trace() {
@@ -14,7 +14,7 @@ pub(crate) fn strace(trace: &Path, options: &[&str], program: &OsStr) -> Option<
     Some(command)
 }
 
-/// A container may have strace, and not let anybody trace.
+/// A container may have strace, and not let anyone trace.
 #[allow(clippy::print_stderr)]
 fn can_trace() -> bool {
     let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
@@ -22,7 +22,7 @@ fn can_trace() -> bool {
     if !can {
         assert!(
             std::env::var_os("OUBLIETTE_REQUIRE_STRACE").is_none(),
-            "strace is required here, and not to be had"
+            "strace is required here, and not available"
         );
         eprintln!("SKIPPED: strace cannot be had or may not trace here; install it");
     }

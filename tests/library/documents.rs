@@ -128,44 +128,52 @@ fn every_policy_shown_is_accepted() {
     assert!(shown >= 5, "{shown}");
 }
 
-/// The tables of rooms, in README and architecture, name the modules of the library and the crates beside it,
-/// all of them and no others.
+/// The tables of rooms name the modules of the library, and in the architecture the crates beside it, all of them
+/// and no others.
 #[test]
 fn the_tables_of_rooms_name_every_module_and_no_other() {
-    let mut modules = BTreeSet::new();
-    for (folder, holds) in [("src", "mod.rs"), ("crates", "Cargo.toml")] {
-        for entry in fs::read_dir(root().join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.join(holds).exists() {
-                modules.insert(path.file_name().unwrap().to_string_lossy().into_owned());
-            }
-        }
-    }
-    for document in ["README.md", "docs/architecture.md"] {
+    let named_by = |folder: &str, holds: &str| -> BTreeSet<String> {
+        let entries = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let rooms = entries.filter(|path| path.join(holds).exists());
+        rooms.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    let modules = named_by("src", "mod.rs");
+    let all = modules.union(&named_by("crates", "Cargo.toml")).cloned().collect();
+    for (document, begins, ends, rooms) in [
+        ("src/lib.rs", "\n//! | module |", "\n//!\n", modules),
+        ("docs/architecture.md", "\n## The rooms\n", "\n## ", all),
+    ] {
         let text = fs::read_to_string(root().join(document)).unwrap();
-        let (_, section) = text.split_once("\n## The rooms\n").unwrap();
-        let (section, _) = section.split_once("\n## ").unwrap();
-        // In the README they are links.
+        let (_, section) = text.split_once(begins).unwrap();
+        let (section, _) = section.split_once(ends).unwrap();
+        let lines = section.lines().map(|line| line.trim_start_matches("//! "));
         let row = |line: &str| Some(line.strip_prefix("| ")?.split('`').nth(1)?.to_owned());
-        let rows: BTreeSet<String> = section.lines().filter_map(row).collect();
-        assert_eq!(rows, modules, "{document}");
+        let rows: BTreeSet<String> = lines.filter_map(row).collect();
+        assert_eq!(rows, rooms, "{document}");
     }
 }
 
-/// The page that rustdoc makes of the README has no files beside it, so that each of its links is defined
-/// anew there.
+/// A page that rustdoc shows has no files beside it, so that each link to a file is defined again there.
 #[test]
-fn the_front_page_of_rustdoc_defines_every_link_of_the_readme() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (prose, _) = split_code(&readme);
-    let files = |target: &&str| !target.contains("://") && !target.starts_with('#');
-    assert_eq!(prose.matches("](").count(), 0, "a link that cannot be defined anew");
-    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let (before, _) = lib.split_once("../README.md").unwrap();
-    let before = [before, &fs::read_to_string(root().join("src/links.md")).unwrap()].concat();
-    for (text, target) in definitions(&prose) {
-        let anew = before.contains(&format!("[{text}]: "));
-        assert!(anew || !files(&target), "[{text}] leads nowhere in rustdoc");
+fn every_link_of_a_page_that_rustdoc_shows_leads_somewhere_there() {
+    let guide = fs::read_to_string(root().join("src/guide.rs")).unwrap();
+    let links = fs::read_to_string(root().join("src/links.md")).unwrap();
+    let defined = definitions(&links);
+    let pages: Vec<&str> = guide.split('"').filter(|text| text.starts_with("../")).collect();
+    assert!(pages.len() >= 10, "{pages:?}");
+    let is_file = |target: &str| !target.contains("://") && !target.starts_with('#');
+    for page in pages {
+        let (prose, _) = split_code(&fs::read_to_string(root().join("src").join(page)).unwrap());
+        for (at, _) in prose.match_indices("](") {
+            let (target, _) = prose[at + 2..].split_once(')').unwrap();
+            assert!(
+                !is_file(target),
+                "{page}: {target} cannot be defined anew: make it a reference"
+            );
+        }
+        for (label, _) in definitions(&prose).into_iter().filter(|(_, target)| is_file(target)) {
+            assert!(defined.contains_key(label), "{page}: [{label}] is not in src/links.md");
+        }
     }
 }
 
@@ -241,9 +249,9 @@ fn no_room_calls_what_panics_outside_of_a_runtime_or_before_1970() {
     assert!(files > 100, "{files}");
 }
 
-/// What the README says of the size of a token and of the tag, against a token and a tag.
+/// What the documents say of the size of a token and of the tag, against a token and a tag.
 #[tokio::test]
-async fn the_readme_says_how_large_tokens_and_tags_are() {
+async fn the_documents_say_how_large_tokens_and_tags_are() {
     use oubliette::{
         event::{EventType, NewEvent, Payload, StreamName},
         layer::Codec,
@@ -258,11 +266,11 @@ async fn the_readme_says_how_large_tokens_and_tags_are() {
     let metadata = sealed.metadata.as_ref().unwrap().as_str();
     let (_, tag) = metadata.split_once(r#""mac":""#).unwrap();
     let tag = tag.split('"').next().unwrap().len();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let text = fs::read_to_string(root().join("docs/questions.md")).unwrap();
     for said in [
         format!("A token is {} bytes longer than what it seals", token.len() - 1000),
         format!("a tag of {tag} characters"),
     ] {
-        assert!(readme.contains(&said), "{said}");
+        assert!(text.contains(&said), "{said}");
     }
 }

@@ -156,7 +156,7 @@ impl World {
             }
             Step::Late(n) if !self.tried.is_empty() => {
                 let (writes, appends) = self.tried[n % self.tried.len()].clone();
-                // One whose stream was forgotten wholly since, and reopened, begins anew.
+                // One whose stream was forgotten wholly since, and reopened, begins again.
                 if self.model.same_lives(&writes) {
                     self.append(&writes, &appends, Trouble::None).await;
                 }

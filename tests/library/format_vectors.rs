@@ -101,7 +101,7 @@ fn keys(file: &File) -> Vec<DataKey> {
     file.keys.iter().map(key).collect()
 }
 
-/// An event as it lies in a store.
+/// An event as it is in a store.
 #[derive(Clone)]
 struct Event {
     place: Vector,

@@ -144,7 +144,7 @@ async fn a_store_that_can_do_little_is_wrapped_as_such() {
     }
 }
 
-/// What the inner store could not give back is refused where it would stand in clear; what is sealed
+/// What the inner store could not give back is refused where it would be in clear; what is sealed
 /// is text to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_store_could_not_give_back_is_refused_in_clear_and_kept_sealed() {

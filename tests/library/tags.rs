@@ -20,7 +20,7 @@ use oubliette::{
     },
 };
 
-/// All events of a stream, as they lie in the store.
+/// All events of a stream, as they are stored.
 async fn raw(store: &MemoryStore, of: &str) -> Vec<RecordedEvent> {
     store.events(&stream(of), ReadOptions::default()).await.unwrap()
 }

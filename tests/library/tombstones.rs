@@ -1,4 +1,4 @@
-//! What stands in the store after a forgetting: it joins nothing, nobody keeps it out, and nobody
+//! What is in the store after a forgetting: it joins nothing, nobody keeps it out, and nobody
 //! but the vault can say it.
 
 mod again;

@@ -391,7 +391,7 @@ pub(super) fn is_the_stores(error: &StoreError) -> bool {
     )
 }
 
-/// An error where `-` is given for a file: elsewhere it stands for stdin, and here it would name a file.
+/// An error where `-` is given for a file: elsewhere it is for stdin, and here it would name a file.
 pub(super) fn refuse_dash(option: &str, file: &Path) -> Result<(), CliError> {
     if file != Path::new("-") {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Looking through the store for owners whom nobody noted.
+//! Looking through the store for owners who are not noted.
 
 use clap::{Args, Subcommand};
 use oubliette::layer::NotMended;

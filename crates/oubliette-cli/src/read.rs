@@ -240,7 +240,7 @@ pub(super) async fn subscribe(
     }
 }
 
-/// An event on one line, where no table can be made because nobody knows what comes.
+/// An event on one line, where no table can be made because it is not known what comes.
 fn line(event: &RecordedEvent) -> String {
     let state = state(event);
     format!(

@@ -1,7 +1,7 @@
 //! Files and names that survive a power cut.
 //!
 //! A file that was written, and even synchronised, can still be lost with its *name*: a name is
-//! durable once the folder that it stands in was synchronised. Whatever is written here is called
+//! durable once the folder that it is in was synchronised. Whatever is written here is called
 //! done only when both are on the disk. It knows nothing of who
 //! calls it.
 
@@ -46,7 +46,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a folder that only its owner may look into, and those that it lies in where they are
+/// Makes a folder that only its owner may look into, and those that it is in where they are
 /// missing. One that is there keeps its mode; its name is made durable, for its maker may
 /// have been killed first.
 pub fn make_folder(path: &Path) -> io::Result<()> {
@@ -105,14 +105,14 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
     match File::open(folder) {
         Ok(folder) => folder.sync_all(),
-        // One may write into it, and not look: nobody can synchronise it then, and to refuse would
-        // help nobody.
+        // One may write into it, and not look: it cannot be synchronised then, and to refuse would
+        // not help.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// The folder that a path lies in.
+/// The folder that a path is in.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

@@ -56,7 +56,7 @@ pub fn open_lock(path: &Path) -> Result<File, Refused> {
 }
 
 /// Empties a folder of this user's, but for what is to be kept, and only if there is nothing in it
-/// besides what bears one of these names.
+/// besides what has one of these names.
 pub fn clear(path: &Path, ours: &[&str], keep: &[&str]) -> Result<(), Refused> {
     let folder = Folder::open(path)?;
     let mut losses = Vec::new();
@@ -169,7 +169,7 @@ fn refuse_second_name(_: &File, _: &Path) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A folder of this user's, held open, so that nobody can exchange it for another.
+/// A folder of this user's, held open, so that no one can exchange it for another.
 #[cfg(unix)]
 struct Folder(File);
 
@@ -199,7 +199,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Removes what bears a name, with all that is in it. Of a link, the link.
+    /// Removes what has a name, with all that is in it. Of a link, the link.
     fn remove(&self, name: &std::ffi::OsStr) -> io::Result<()> {
         use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
         let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;

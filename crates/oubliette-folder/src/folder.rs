@@ -61,9 +61,9 @@ pub struct DataFolder {
 /// What is wanted of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To append to it; made, if there is nothing yet. A `policy.toml` that nobody adopted is an error.
+    /// To append to it; made, if there is nothing yet. A `policy.toml` that is not adopted is an error.
     Create,
-    /// To work on it; it must exist. A `policy.toml` that nobody adopted is told in a warning.
+    /// To work on it; it must exist. A `policy.toml` that is not adopted is a warning.
     Existing,
     /// To look whether it is whole; it must exist. An erasure that was cut off is completed first,
     /// where damage does not prevent it.
@@ -154,7 +154,7 @@ impl DataFolder {
     }
 
     /// With what is set for it (mirrors, key-encryption key, places elsewhere) noted in this folder, which
-    /// nobody else may write to, instead of in `$XDG_CONFIG_HOME/oubliette`. The data folder itself is not
+    /// no one else may write to, instead of in `$XDG_CONFIG_HOME/oubliette`. The data folder itself is not
     /// believed about such things.
     #[must_use]
     pub fn with_settings(mut self, settings: Option<PathBuf>) -> Self {
@@ -259,7 +259,7 @@ impl DataFolder {
         };
         if made.is_ok() {
             // Anyone who waits for the lock finds the folder made. After a failure the file stays:
-            // without it two could hold a lock each. It is empty, and in nobody's way.
+            // without it two could hold a lock each. It is empty, and in no one's way.
             let _ = fs::remove_file(&making);
         }
         drop(lock);
@@ -287,13 +287,13 @@ impl DataFolder {
         let noted = unfinished.unwrap_or_else(Noted::nothing);
         let folder = self.located(&noted);
         folder.refuse_links()?;
-        // What the cut-off attempt left is taken on; anything else that lies there is not ours.
+        // What the cut-off attempt left is taken on; anything else that is there is not ours.
         let theirs = Self::at(&self.path).located(&noted);
         let left = |at: &Path| begun && (at == theirs.vault() || at == theirs.events());
         folder.refuse_occupied(left)?;
         // A vault that was made before the machine stopped is as good as one made now. Half a
         // vault never sealed anything; but its slot is not ours to remove, because by now another
-        // vault's may stand there.
+        // vault's may be there.
         let old = match folder.root.clone().filter(|_| begun) {
             Some(root) => {
                 let root = absolute_root(root)?;
@@ -423,7 +423,7 @@ impl DataFolder {
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes).map_err(after)?;
         let opened = self.open_layer(&store, &vault, &policy, &mut notes).await;
         let oubliette = match opened {
-            // Whoever accepts a gap hears of anything else: the word must not be dropped in silence.
+            // The person who accepts a gap hears of anything else: the word must not be dropped in silence.
             Err(
                 ErasureError::Vault(VaultError::Damaged(_) | VaultError::Storage(_))
                 | ErasureError::TooOld(_)

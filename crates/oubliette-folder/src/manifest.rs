@@ -176,7 +176,7 @@ impl DataFolder {
         }
     }
 
-    /// Writes the file anew of a folder that lost it. The caller has opened the vault with the slot that
+    /// Writes the file again of a folder that lost it. The caller has opened the vault with the slot that
     /// the user named, and the events are of that vault.
     pub(super) fn note_anew(&self, vault: &Vault) -> Result<(), FolderError> {
         let root = absolute_root(self.known_root()?.to_owned())?;

@@ -15,8 +15,8 @@ use oubliette::{
 
 impl DataFolder {
     /// Accepting, in this name, that announcements are missing: those that are missing when the folder is opened,
-    /// also where nobody had found that before. Where none is missing, opening fails with
-    /// [`ErasureError::NoGap`], so that nobody says it for good. See [`Oubliette::open_past_gap`].
+    /// also if that was not found before. Where none is missing, opening fails with
+    /// [`ErasureError::NoGap`], so that no script says it for good. See [`Oubliette::open_past_gap`].
     #[must_use]
     pub fn past_gap(mut self, by: Option<String>) -> Self {
         self.past_gap = by;

@@ -15,7 +15,7 @@ impl DataFolder {
         }
     }
 
-    /// Moves the pages of this folder's vault, which nobody may have open, to another page store.
+    /// Moves the pages of this folder's vault, which no process may have open, to another page store.
     /// See [`Vault::move_pages`].
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl FormerPolicy {
 }
 
 impl DataFolder {
-    /// What stands in the folder's `policy.toml` now; `None`: there is none.
+    /// What is in the folder's `policy.toml` now; `None`: there is none.
     ///
     /// # Errors
     /// [`FolderError::Policy`].

@@ -40,11 +40,11 @@ pub struct RestoredFolder {
 
 impl DataFolder {
     /// Makes the vault of this folder from a backup, applies these erasures (as
-    /// [`export`](oubliette::erasure::export) made them) before anybody can find it, and opens the
+    /// [`export`](oubliette::erasure::export) made them) before anyone can find it, and opens the
     /// folder: so that erasures that the events know of, and the backup does not, are applied
     /// before anything is read.
     ///
-    /// The root slot is made anew: where the caller says, or this user noted it, or, where neither
+    /// The root slot is made again: where the caller says, or this user noted it, or, where neither
     /// does, in the user's state directory. The policy is the one that was adopted when the backup was
     /// made; where there is no `policy.toml`, it is written there.
     ///
@@ -133,7 +133,7 @@ impl DataFolder {
                 return Err(error.into());
             }
         };
-        // Before the vault takes its place: one whose slot nobody finds would be none.
+        // Before the vault takes its place: one whose slot is not found would be none.
         self.note(&noted)?;
         let restored = prepared.complete()?;
         let failed =

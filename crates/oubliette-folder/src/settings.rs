@@ -14,7 +14,7 @@
 //! | `root` | where the root slot is: a path, or the URI of a device (`tpm:…`, `pkcs11:…`); `null`: it is not noted |
 //! | `mirrors` | paths of its mirrors; absent where there is none |
 //! | `kek` | where the key-encryption key comes from: `passphrase`, `file:PATH`, `env:VAR`, `command:CMD`; absent where there is none |
-//! | `counter` | the counter that bears witness of the slot; absent where there is none |
+//! | `counter` | the counter that is the slot's witness; absent where there is none |
 //! | `vault_at`, `store_at` | where the vault and the event store are; absent where they are in the data folder |
 
 use std::{
@@ -60,7 +60,7 @@ pub(super) struct Settings {
     /// Where the key-encryption key comes from; never the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kek: Option<Kek>,
-    /// The counter that bears witness of the slot: needed where the slot itself is lost.
+    /// The counter that is the slot's witness: needed where the slot itself is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) counter: Option<String>,
     /// Where the vault is, unless in `vault/`.
@@ -156,7 +156,7 @@ pub(super) fn usual_root() -> Result<PathBuf, FolderError> {
     noted(&root).map(|_| root)
 }
 
-/// Whether a root slot lies where this program puts them for this user.
+/// Whether a root slot is where this program puts them for this user.
 pub(super) fn is_usual(root: &Path) -> bool {
     device(root).is_none() && root.parent().is_some_and(|folder| Some(folder) == slots().as_deref())
 }

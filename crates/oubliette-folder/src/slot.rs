@@ -37,7 +37,7 @@ impl DataFolder {
     }
 
     /// Opening it whatever the counter of its root slot says: an old state was restored on purpose,
-    /// or the counter is lost. Erasures stay pending until the slot is bound anew.
+    /// or the counter is lost. Erasures stay pending until the slot is bound again.
     #[must_use]
     pub fn past_counter(mut self, past: bool) -> Self {
         self.past_counter = past;
@@ -137,7 +137,7 @@ impl DataFolder {
 /// What a text says of the place of a root slot.
 fn place(root: &Path) -> Result<SlotLocation, FolderError> {
     let Some(kind) = device(root) else { return Ok(SlotLocation::File(root.to_owned())) };
-    // Of a URI no more is repeated: a PIN may stand in it, by mistake.
+    // Of a URI no more is repeated: a PIN may be in it, by mistake.
     let shown = if kind == "tpm" { root.to_owned() } else { format!("{kind}:…").into() };
     let bad = |why: String| FolderError::BadRoot(shown.clone(), why);
     match kind {

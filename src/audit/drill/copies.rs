@@ -30,7 +30,7 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, OpenVaultErr
     let is_file = |path: PathBuf| fs::symlink_metadata(path).is_ok_and(|about| about.is_file());
     let header = folder.join("vault.json");
     if is_file(header.clone()) {
-        // Nobody writes a longer one; whatever it is, it is not read into memory.
+        // No program writes a longer one; whatever it is, it is not read into memory.
         if fs::metadata(&header).is_ok_and(|about| about.len() > 64 << 10) {
             return Err(VaultError::Damaged("vault.json is too long to be one".to_owned()).into());
         }
@@ -64,7 +64,7 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Candidate>, OpenVaultErr
 pub(super) enum Outcome {
     /// It was read.
     Done,
-    /// Nobody opened it: why.
+    /// It was not opened: why.
     NotOpened(&'static str),
     /// It has no pages, or they do not open.
     Broken(String),

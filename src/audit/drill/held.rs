@@ -108,7 +108,7 @@ impl Held {
         }
     }
 
-    /// What became of the key that a token names.
+    /// What happened to the key that a token names.
     fn resolve(&mut self, run: &Run<'_>, found: &Found<'_>) {
         match run.vault.opening_key(found.key) {
             Ok(KeyLookup::Live { .. }) => self.live += 1,
@@ -159,7 +159,7 @@ impl Run<'_> {
         let plain: HashSet<usize> =
             held.values.keys().filter(|(_, inside)| inside.is_empty()).map(|of| of.0).collect();
         let mut values: Vec<_> = held.values.into_iter().collect();
-        // What is found in the file as it lies need not be told of its long values again.
+        // What is found in the file as it is need not be told of its long values again.
         values.retain(|((index, inside), _)| **inside != *LONG || !plain.contains(index));
         values.sort_by(|a, b| (&a.0.1, a.1.1, a.0.0).cmp(&(&b.0.1, b.1.1, b.0.0)));
         for ((index, inside), (count, offset)) in values {

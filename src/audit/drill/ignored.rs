@@ -1,4 +1,4 @@
-//! Words that stand in sealed fields and everywhere else. They name nobody, and anyone who searches
+//! Words that are in sealed fields and everywhere else. They name no one, and anyone who searches
 //! for them finds the words of programs: `default` is in every file of sled.
 
 /// They are compared as values are: without case.

@@ -53,7 +53,7 @@ pub(super) struct Stray {
 pub(super) struct Found<'a> {
     /// The key that it names.
     pub(super) key: KeyId,
-    /// Whether it must be one: it stands alone, as in JSON or a dump. What is merely somewhere in
+    /// Whether it must be one: it is alone, as in JSON or a dump. What is merely somewhere in
     /// a longer run is one only if its key is known.
     pub(super) alone: bool,
     bytes: &'a [u8],

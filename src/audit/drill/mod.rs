@@ -1,4 +1,4 @@
-//! Whether anybody who is forgotten can still be read from dumps, copies, backups and log files.
+//! Whether anyone who is forgotten can still be read from dumps, copies, backups and log files.
 //!
 //! Given files and folders, it looks for what would bring somebody back, as somebody who found them
 //! would: copies of the root slot, at any offset of any file; copies of the vault's folder, read
@@ -10,8 +10,8 @@
 //! - `packed` and `encoded` take apart what is packed and what is written in letters, `rows` the
 //!   databases of SQLite, `backup` what a vault's backup holds, once decrypted;
 //! - `marks` recognises roots, tokens, and whatever else has a beginning of its own;
-//! - `needles` gathers the values that must not stand there in clear, and finds them; `text`
-//!   brings text into the form in which it is compared; `ignored` are words that name nobody;
+//! - `needles` gathers the values that must not be there in clear, and finds them; `text`
+//!   brings text into the form in which it is compared; `ignored` are words that name no one;
 //! - `copies` reads copies of the vault, which `reader` opens in a process without rights;
 //! - `run` does it all in order, `held` tells what a file held.
 //!
@@ -60,7 +60,7 @@ pub struct DrillOptions {
     /// Files and folders to look into.
     pub paths: Vec<PathBuf>,
     /// Values that must not be found besides those that the events hold: of the forgotten, whom
-    /// nobody but the caller can still name.
+    /// only the caller can still name.
     pub needles: Vec<String>,
     /// A file that is passed over: the one that the needles come from.
     pub needles_file: Option<PathBuf>,
@@ -123,9 +123,9 @@ pub struct DrillReport {
     pub unknown: u64,
     /// Values that were searched for.
     pub values: u64,
-    /// Values that were not, because they stand in public fields or names as well.
+    /// Values that were not, because they are in public fields or names as well.
     pub public_values: u64,
-    /// Values that were not, because they are words that anybody may use.
+    /// Values that were not, because they are words that anyone may use.
     pub ignored_values: u64,
     /// Sealed values that were not, because they are short; equal ones count again.
     pub short_values: u64,

@@ -1,4 +1,4 @@
-//! The values that must not stand anywhere in clear: what is sealed of the living, and what the
+//! The values that must not be anywhere in clear: what is sealed of the living, and what the
 //! caller knows of the forgotten.
 
 use std::{
@@ -29,7 +29,7 @@ use crate::{
 /// How many values are searched for at most, besides those that the caller gives.
 pub const MOST_VALUES: usize = 50_000;
 /// How many characters a sealed string has at least, or digits a number, to be searched for:
-/// shorter ones stand everywhere.
+/// shorter ones are everywhere.
 pub const SHORTEST_VALUE: usize = 6;
 /// … and one that the caller gives.
 pub const SHORTEST_GIVEN: usize = 3;
@@ -67,7 +67,7 @@ pub(super) struct Needles {
 pub(super) struct Skipped {
     /// They are in public fields or names as well.
     pub(super) public: u64,
-    /// They are words that anybody may use. Equal ones count once.
+    /// They are words that anyone may use. Equal ones count once.
     pub(super) ignored: u64,
     /// They are short. Equal ones count again.
     pub(super) short: u64,
@@ -269,7 +269,7 @@ impl Gathered {
     }
 }
 
-/// Which of the values, but for those given, stand in what is public, too.
+/// Which of the values, but for those given, are in what is public, too.
 async fn publicly<S: EventStore>(
     layer: &Oubliette<S>,
     needles: &[Needle],

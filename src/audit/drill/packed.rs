@@ -1,6 +1,6 @@
 //! What is packed: recognised wherever it begins, and unpacked as a stream.
 //!
-//! There is no archive to open: the members of a tar lie in it as they are, and those of a zip are
+//! There is no archive to open: the members of a tar are in it as they are, and those of a zip are
 //! found by the header before each. So nothing in an archive is ever used as a path, and what the
 //! archive's own directory does not list is searched, too.
 
@@ -140,7 +140,7 @@ pub(super) struct Inflate {
     pub(super) out: u64,
 }
 
-/// How it stands with what is unpacked.
+/// The state of what is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unpacking {
     /// More is to come.

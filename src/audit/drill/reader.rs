@@ -2,7 +2,7 @@
 //!
 //! It has a copy of the copy, a pipe in and a pipe out, and nothing else: no vault, no store, no
 //! environment, no other file, and no TCP where the kernel can keep it from that. On Linux, Landlock sees
-//! to it. It answers for pages,
+//! to it. It serves pages,
 //! which are ciphertext: it has no key, and learns none.
 //!
 //! ```text
@@ -30,7 +30,7 @@ const NO_PAGE: u32 = u32::MAX;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CopyReader {
-    /// Nobody: a copy of the vault is told as not looked into.
+    /// No one: a copy of the vault is told as not looked into.
     #[default]
     Nobody,
     /// A program that runs [`read_copy`] when it is started with [`READER`] and a folder: the
@@ -126,7 +126,7 @@ fn limit() -> bool {
 pub(super) enum ReaderError {
     /// It has no pages, or they do not open.
     Broken(String),
-    /// Nobody may open it.
+    /// No one may open it.
     NotOpened(&'static str),
     /// There is no room of our own to copy it to.
     NoRoom(io::Error),
@@ -175,7 +175,7 @@ impl Pages {
             .current_dir(copy.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // What an engine says before it gives up helps nobody.
+            // What an engine says before it gives up is of no use.
             .stderr(Stdio::null())
             .spawn()?;
         let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {

@@ -1,4 +1,4 @@
-//! Values of a SQLite database that lie in several pieces: a long one goes on in overflow pages,
+//! Values of a SQLite database that are in several pieces: a long one goes on in overflow pages,
 //! which follow each other nowhere but in their chain.
 //!
 //! Read from the file's format (<https://www.sqlite.org/fileformat2.html>), by no engine: nothing is

@@ -99,7 +99,7 @@ pub(super) fn fold(text: &Text) -> Text {
             'ß' | 'ẞ' => ['s', 's'].into_iter().for_each(one),
             'ſ' => one('s'),
             'ς' => one('σ'),
-            // A dotted capital I is an i with a dot that nobody writes.
+            // A dotted capital I is an i with a dot that is not written.
             'İ' => one('i'),
             _ => read.to_lowercase().for_each(|lower| decompose_canonical(lower, &mut one)),
         }

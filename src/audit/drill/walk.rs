@@ -83,7 +83,7 @@ fn entry(path: PathBuf, kind: fs::FileType) -> Entry {
 }
 
 /// Opens a regular file, and returns its length at this moment. Fails where the path has become a
-/// link, a pipe or a device since it was seen; does not wait for anybody.
+/// link, a pipe or a device since it was seen; does not wait for anyone.
 pub(super) fn open(path: &Path) -> io::Result<(File, u64)> {
     let mut options = fs::OpenOptions::new();
     options.read(true);

@@ -5,7 +5,7 @@
 pub(super) struct Window<'a> {
     /// The bytes.
     pub(super) bytes: &'a [u8],
-    /// What begins at or after this byte, and before `to`, is to be looked at here; what stands
+    /// What begins at or after this byte, and before `to`, is to be looked at here; what is
     /// around it is there to be looked at with it.
     pub(super) from: usize,
     /// Likewise.

@@ -38,8 +38,8 @@ pub(super) struct Announcements {
 }
 
 impl Announcements {
-    /// What the vault knows to have said, and is not there as it was: whoever changes an announcement makes
-    /// it another vault's, or nobody's.
+    /// What the vault knows to have said, and is not there as it was: a changed announcement is another
+    /// vault's, or no vault's.
     pub(super) fn missing(
         self,
         vault: &Vault,
@@ -48,7 +48,7 @@ impl Announcements {
         report: &mut VerifyReport,
         tell: &mut (impl FnMut(VerifyProgress) + Send),
     ) {
-        // An event that is damaged may be an announcement. Beside a codec, the store is empty and bears witness to
+        // An event that is damaged may be an announcement. Beside a codec, the store is empty and is a witness to
         // nothing.
         if !damaged && report.events.events > 0 {
             self.unannounced(vault, books, report, tell);
@@ -56,7 +56,7 @@ impl Announcements {
         self.tombstones.missing(books, report, tell);
     }
 
-    /// Where an erasure is announced, and nobody has said yet whether that counts: the end of a sentence about it.
+    /// Where an erasure is announced, and it is not known yet whether that counts: the end of a sentence about it.
     pub(super) fn in_doubt(&self, erasure: ErasureId) -> String {
         let event = self.doubts.get(&erasure);
         let told = |event| format!("; event {event} announces erasure {erasure}, and is in doubt");
@@ -135,7 +135,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
                     self.tell(finding.remedied(FORGET_AGAIN));
                 }
             }
-            // What the vault knows is so, whoever says it.
+            // What the vault knows is true, no matter who says it.
             Err(Uncounted::Compromised(decision) | Uncounted::Stranger(Ok(decision)))
                 if self.books.records.contains_key(&decision.erasure)
                     && self.vault.covers(&decision)? =>

@@ -1,4 +1,4 @@
-//! The events' part: what became of each token's key, and what the events say of the vault.
+//! The events' part: the state of each token's key, and what the events say of the vault.
 
 use std::{
     collections::{HashSet, hash_map::RandomState},
@@ -29,7 +29,7 @@ use crate::{
     vault::{InventoryEntry, KeyInfo, KeyLookup, Tagged, Vault, VaultError},
 };
 
-/// The streams that nobody but the layer may write to begin so.
+/// The streams that only the layer may write to begin so.
 const OWN_STREAMS: &str = "oubliette-";
 
 /// After how many events it is told how far it has come.
@@ -66,7 +66,7 @@ pub(super) async fn verify<S: EventStore>(
             let specimen = match events.try_next().await {
                 Ok(Some(specimen)) => specimen,
                 Ok(None) => break,
-                // The rest is looked at all the same. A store that goes in circles has failed.
+                // The rest is still looked at. A store that goes in circles has failed.
                 Err(StoreError::Damaged { position, source }) if passed_over < Some(position) => {
                     if pass == 1 {
                         let at = Location::Position(position);
@@ -204,7 +204,7 @@ impl<S: EventStore> Keys<S> {
     }
 }
 
-/// The owners who count for a subject; nobody where some of it is forgotten: then it is no longer
+/// The owners who count for a subject; none if some of it is forgotten: then it is no longer
 /// known who had owned that.
 fn counting(vault: &Vault, subject: &Subject) -> Vec<Subject> {
     let Ok(state) = vault.subject_state(subject) else { return Vec::new() };
@@ -312,7 +312,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         let Specimen { event, document, lone_half } = specimen;
         self.report.events.events += 1;
         match document {
-            // Of what it lies in nothing was taken apart that is asked for.
+            // Nothing was taken apart of the stream that it is in.
             _ if event.is_tombstone() && !lone_half => self.tombstone(&event, said).await?,
             // Its holes, too, may say what is this vault's.
             Ok(Document::Stored(stored)) if anothers => {
@@ -375,7 +375,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         let own = || vec![Subject::of(&event.stream)];
         let facts =
             EventFacts { stream: &event.stream, event_type: &event.event_type, subject: None };
-        // The policy refuses notes, which would hide what stands beside them.
+        // The policy refuses notes, which would hide what is beside them.
         let metadata = Notes::strip(event.metadata.as_ref());
         let cut = |data| self.layer.policy().cut(&facts, data, metadata.as_ref()).ok();
         let cut = event.data.as_ref().and_then(cut);
@@ -459,7 +459,7 @@ impl<S: EventStore, T: FnMut(VerifyProgress) + Send> Events<'_, S, T> {
         };
         let ours = parts > 0 || tagged == Some(Tagged::Ours);
         if let Some(data) = data.as_ref().filter(|_| ours) {
-            // Of an event that is dead in part, nobody can say for whom it was sealed.
+            // Of an event that is dead in part, it is not known for whom it was sealed.
             if !sealed_for.is_empty() && sealed_for.len() == parts {
                 let policy = self.layer.policy();
                 let told = owned::of_subjects(policy, self.vault, event, data, &sealed_for)?;

@@ -11,7 +11,7 @@ use crate::audit::{Finding, Location, Severity};
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Defect {
-    /// A page of the vault does not open, or stands where it should not.
+    /// A page of the vault does not open, or is where it should not be.
     DamagedPage,
     /// The root slot does not hold the root that is in use.
     SlotDiffers,
@@ -21,7 +21,7 @@ pub enum Defect {
     OrphanPage,
     /// The list of the vault's pages to remove does not open.
     RetireList,
-    /// A value in the vault does not have its form, or stands where none should.
+    /// A value in the vault does not have its form, or is where none should be.
     OddRecord,
     /// A subject's record or fence contradicts itself.
     Contradiction,
@@ -50,7 +50,7 @@ pub enum Defect {
     OpenClaim,
     /// A subject's owner was forgotten before its claim was settled, and the erasure did not reach it.
     OwnerForgotten,
-    /// A backup's day has passed, and nobody said that its file is destroyed.
+    /// A backup's day has passed, and its file is not said to be destroyed.
     BackupOverdue,
     /// A mirror of the root slot may hold an earlier root, or its counter does not tell the present epoch.
     MirrorStale,
@@ -66,7 +66,7 @@ pub enum Defect {
     UnknownKey,
     /// A sealed part does not open in its place under its key.
     Tampered,
-    /// An event notes that it belongs to a stream of which it does not lie in a half.
+    /// An event notes that it belongs to a stream, and is not in a half of it.
     Misplaced,
     /// An event names a destroyed key that was never a key of its stream, and no tag vouches for it.
     BorrowedKey,
@@ -132,7 +132,7 @@ pub enum Defect {
     /// An event says that it is of somebody who is forgotten, and their forgetting did not reach it.
     Missed,
     /// A stream depends on one that changed hands and that is forgotten in part: which of its events
-    /// are of that part, nobody knows, and none was reached.
+    /// are of that part is not known, and none was reached.
     MissedInPart,
     /// A stream whose rule names owners has none.
     Ownerless,
@@ -144,7 +144,7 @@ pub enum Defect {
     ForgottenInClear,
     /// A key that no event uses.
     UnusedKey,
-    /// An announcement of the vault's is missing in the event store, and nobody accepted that.
+    /// An announcement of the vault's is missing in the event store, and that was not accepted.
     WitnessGap,
     /// An announcement of the vault's is missing in the event store, and somebody accepted that.
     AcceptedGap,

@@ -1,7 +1,7 @@
 //! Whether a vault is whole and agrees with itself, and its events with it.
 //!
 //! First the vault: every page from the root down, every record, and what they say of each
-//! other. Then the events, read once as they lie in the store: what became of each token's key, what was
+//! other. Then the events, read once as they are stored: the state of each token's key, what was
 //! tampered with, which tombstones are there. Damage is told and passed over; only a store or a
 //! vault that fails as a whole ends it.
 //!
@@ -64,6 +64,22 @@ pub enum VerifyProgress {
 }
 
 /// What was looked at, and what was found, in numbers.
+///
+/// ```
+/// use oubliette::{audit::verify::{VerifyOptions, VerifyProgress}, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let tell = |progress| {
+///     if let VerifyProgress::Found(finding) = progress {
+///         println!("{}: {}", finding.what, finding.remedy);
+///     }
+/// };
+/// let report = store.verify(VerifyOptions::default(), tell).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {
@@ -86,7 +102,7 @@ pub struct VaultTotals {
     /// Pages that are not.
     pub damaged_pages: u64,
     /// Pages that nothing leads to; `None`: not looked for, because pages are damaged, and what
-    /// lies beneath those looks the same.
+    /// is beneath those looks the same.
     pub orphan_pages: Option<u64>,
     /// How many keys live.
     pub keys: u64,
@@ -100,7 +116,7 @@ pub struct VaultTotals {
     pub fences: u64,
     /// How many erasures have a record.
     pub erasures: u64,
-    /// What could not be compared, because the other side lies beneath a damaged page.
+    /// What could not be compared, because the other side is beneath a damaged page.
     pub unchecked: u64,
 }
 
@@ -118,7 +134,7 @@ pub struct EventTotals {
     pub holes: u64,
     /// Sealed parts of whose key nothing is known.
     pub unknown: u64,
-    /// Sealed parts whose key lies beneath a damaged page of the vault.
+    /// Sealed parts whose key is beneath a damaged page of the vault.
     pub lost: u64,
     /// Events in clear of which nothing shows that this vault wrote them.
     pub unsealed: u64,

@@ -8,7 +8,7 @@ use crate::{
     vault::Tagged,
 };
 
-/// What became of an event's tokens.
+/// What happened to an event's tokens.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// How many there are.

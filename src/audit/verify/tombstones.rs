@@ -22,12 +22,12 @@ use crate::{
 /// restorations of a backup may have set. What comes after them is not known for one of these.
 const MOST_WAITING: usize = 8;
 
-/// What to do where the erasure is announced, and nobody has said yet whether that counts.
+/// What to do where the erasure is announced, and it is not known yet whether that counts.
 const SAY_WHICH: &str = "it does not count until somebody says so of its erasure: if this vault decided that before it was \
      put back, or another restoration of it did, `--believe-erasure ID`, and the vault sets a tombstone of its own; \
      if it is a forgery, `--past-erasure ID`. Forget nobody because of it";
 
-/// What to do where none stands beside it that counts.
+/// What to do where none is beside it that counts.
 const NONE_COUNTS: &str = "it does not count, and readers get nothing of it: anybody who can write to the event store can have \
      written it. The vault's own tombstone is not there: restore the stream from a copy of the event store that has it";
 

@@ -31,7 +31,7 @@ impl Lot {
         self.ids.is_empty()
     }
 
-    /// Those that nobody saw.
+    /// Those that were not seen.
     pub(super) fn unseen(&self) -> impl Iterator<Item = KeyId> {
         self.ids.iter().zip(&self.seen).filter(|(_, seen)| !**seen).map(|(id, _)| *id)
     }

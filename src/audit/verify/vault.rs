@@ -48,7 +48,7 @@ pub(super) async fn verify(
     let judging = {
         let vault = vault.clone();
         let judge = move || {
-            // Nobody listens any more where the caller dropped the future.
+            // No one listens any more if the caller dropped the future.
             let mut trouble = |trouble| drop(sender.blocking_send(News::Trouble(trouble)));
             let mut at = |part| drop(sender.blocking_send(News::At(part)));
             vault.judge(repair, &mut trouble, &mut at)
@@ -86,7 +86,7 @@ fn books(
     tell: &mut (impl FnMut(VerifyProgress) + Send),
 ) -> Books {
     let mut books = Books { fenced, ..Books::default() };
-    // Where notes lie beneath a damaged page that is told already.
+    // Where notes are beneath a damaged page that is told already.
     let (Ok(journals), Ok(notes)) =
         (vault.memos(MemoKind::Journal), vault.memos(MemoKind::Erasure))
     else {
@@ -150,7 +150,7 @@ fn orphans(
     report: &mut VerifyReport,
     tell: &mut (impl FnMut(VerifyProgress) + Send),
 ) {
-    // Where something lies beneath a damaged page that is told already.
+    // Where something is beneath a damaged page that is told already.
     let Ok(claims) = vault.open_claims() else {
         report.vault.unchecked += 1;
         return;

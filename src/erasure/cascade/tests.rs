@@ -323,7 +323,7 @@ fn finding_who_falls_looks_each_of_many_dependents_up_once() {
     }
 }
 
-/// Of a ledger whose account changed hands nobody knows what is of whose time: it is named, and so is
+/// Of a ledger whose account changed hands it is not known what is of whose time: it is named, and so is
 /// what depends on it.
 #[test]
 fn who_depends_on_what_dies_in_part_is_named() {

@@ -24,7 +24,7 @@ pub(super) const SUBJECTS_PER_ANNOUNCEMENT: usize = 1024;
 const MOST_ATTEMPTS: usize = 8;
 
 /// Has the store announce the erasure. Returns whether it has: one that never takes such events
-/// cannot bear witness, and must not keep anybody's keys alive.
+/// cannot bear witness, and must not keep any keys alive.
 pub(in crate::erasure) async fn announce<S: EventStore>(
     layer: &Layer<S>,
     vault: &Vault,
@@ -40,7 +40,7 @@ pub(in crate::erasure) async fn announce<S: EventStore>(
         }
         other => other,
     };
-    // Whoever reads the announcement must know the key that signs it.
+    // A reader of the announcement must know the key that signs it.
     say_due(layer, vault).await.map_err(pending)?;
     *mark = Mark::load(vault)?;
     for _ in 0..MOST_ATTEMPTS {

@@ -1,7 +1,7 @@
-//! Announcements that nobody but the operator can judge, and what the operator said of them.
+//! Announcements that only the operator can judge, and what the operator said of them.
 //!
-//! Whoever finds a backup of the vault can seal what opens here, and whoever has an earlier signing key can
-//! sign it: so an id says nothing. What the operator says is of one announcement, whatever else bears the
+//! The finder of a backup of the vault can seal what opens here, and the holder of an earlier signing key can
+//! sign it: so an id says nothing. What the operator says is of one announcement, whatever else has the
 //! same ids.
 
 use std::fmt;
@@ -78,7 +78,7 @@ impl fmt::Display for InDoubt {
 }
 
 /// What the operator said of the announcements in one event: a note of the kind `Believed`, under the event's
-/// id. Whoever writes to the store chooses that, so that no other note may be of that kind.
+/// id. Anyone who can write to the store chooses that, so that no other note may be of that kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Words {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -164,7 +164,7 @@ pub async fn believe(
     }
     let mut words = Words::of(vault, said.event)?;
     say(said.word(), &mut words.believed, &mut words.passed);
-    // Whoever knows this vault, and not that key, must hear of it as well.
+    // A vault that knows this one, and not that key, must hear of it as well.
     vault.change_keys(vault.signing_history()?, &[], true, None).await?;
     Ok(words.note(vault, said.event).await?)
 }

@@ -1,4 +1,4 @@
-//! What is found in announcements: what counts, what does not, and what nobody here can judge.
+//! What is found in announcements: what counts, what does not, and what cannot be judged here.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ pub(super) struct Found {
     finals: BTreeSet<ErasureId>,
     /// Statements that lead to keys from such as the vault does not know.
     gaps: Vec<(SigningKeyId, SigningKeyId)>,
-    /// Announcements of this vault's that are there, whoever signed them: whatever they say is known, or dealt with.
+    /// Announcements of this vault's that are there, no matter who signed them: whatever they say is known, or dealt with.
     pub(super) there: BTreeSet<AnnouncementRef>,
     /// Those that the vault's own word names as the ones before it.
     pub(super) named: BTreeSet<AnnouncementRef>,
@@ -88,7 +88,7 @@ impl Found {
         for said in statements {
             match history.learn(said) {
                 Ok(_) => {}
-                // Whoever writes to the store can name any keys; only a holder of the vault can seal.
+                // Anyone who can write to the store can name any keys; only a holder of the vault can seal.
                 Err(Unlearned::Forged) => self.unverifiable.push(said.id()),
                 Err(Unlearned::Gap { .. } | Unlearned::UnknownSigner { .. })
                     if !announce::opens(said, vault) =>
@@ -100,7 +100,7 @@ impl Found {
                         self.gaps.push((key, replaces));
                     }
                     self.refused.push(RefusedStatement { event: said.id(), why });
-                    // It takes nobody.
+                    // It takes no one.
                     self.there.insert(said.reference());
                 }
             }
@@ -108,7 +108,7 @@ impl Found {
         Ok(())
     }
 
-    /// Whether it counts as this vault's word: a key of the history signed it of which nobody else is known to
+    /// Whether it counts as this vault's word: a key of the history signed it of which no one else is known to
     /// have it, or an operator believes it.
     pub(super) fn take(
         &mut self,
@@ -119,7 +119,7 @@ impl Found {
         if is_own {
             self.there.insert(announcement.reference());
         }
-        // Whoever stole a key closes nothing with it.
+        // The thief of a key closes nothing with it.
         let counts = is_own
             && (vault.with_signing_history(|history| history.is_word(announcement))?
                 || is_believed(vault, announcement)?);
@@ -163,7 +163,7 @@ impl Found {
                 self.there.insert(announcement.reference());
                 return Ok(is_believed(vault, announcement)?);
             }
-            // Only now does an id that the announcement bears lead to what the vault noted of it.
+            // Only now does an id in the announcement lead to what the vault noted of it.
             Err(Uncounted::Compromised(decision)) => {
                 match words(vault, announcement, None)? {
                     Some((doubt, words)) if words.believes(&doubt) => {}
@@ -174,10 +174,10 @@ impl Found {
                 }
                 *decision
             }
-            // It opens, so whoever made it has the secrets of this vault: a restoration of which an old
+            // It opens, so its author has the secrets of this vault: a restoration of which an old
             // image knows nothing, a history that went on elsewhere; or a thief. Nothing here can tell.
             Err(Uncounted::Stranger(content)) => {
-                // Where nobody gets to know what it is, nothing is opened.
+                // If it is not reported what it is, nothing is opened.
                 self.there.insert(announcement.reference());
                 match (words(vault, announcement, content.as_ref().err())?, content) {
                     (Some((doubt, words)), Ok(decision)) if words.believes(&doubt) => *decision,
@@ -213,7 +213,7 @@ impl Found {
         Ok(true)
     }
 
-    /// Applies what counts. Then what the vault knows is so, whoever says it: an erasure may be announced
+    /// Applies what counts. Then what the vault knows is true, no matter who says it: an erasure may be announced
     /// again by a key that is known.
     pub(super) async fn apply(
         &mut self,
@@ -241,7 +241,7 @@ impl Found {
         Ok(applied)
     }
 
-    /// What nobody but the operator, or a newer program, can decide keeps everything closed.
+    /// What only the operator, or a newer program, can decide keeps everything closed.
     pub(super) fn refuse_unclear(&self) -> Result<(), ErasureError> {
         if let Some((what, _)) = self.beyond.first() {
             let (what, events) = (what.clone(), self.beyond.iter().map(|(_, event)| *event));
@@ -310,7 +310,7 @@ async fn apply(
             erasures.push(decision.erasure);
         }
     }
-    // The last attempt says what was spared. Which one that is, is signed; where they stand is not. Two of
+    // The last attempt says what was spared. Which one that is, is signed; where they are is not. Two of
     // one number are of a vault that was put back: then the order is any, but always the same.
     unknown.sort_by_cached_key(|(event, decision)| {
         let told = erasures.iter().position(|erasure| *erasure == decision.erasure);
@@ -322,7 +322,7 @@ async fn apply(
             ErasureRecord::replayed(decision.erasure, &decision.record)?.to_memo()?.to_vec();
     }
     let applied = async {
-        // Whoever shares the vault may be at work.
+        // Another holder of the vault may be at work.
         let _closure = vault.close(&vault.named(&unknown)?).await;
         vault.replay(unknown).await
     };

@@ -32,7 +32,7 @@ pub struct Gap {
     digest: Digest,
     /// When it was missed for the first time.
     pub found: Timestamp,
-    /// Who said that what is personal is to be served all the same; `None`: nobody yet.
+    /// Who said that what is personal is to be served nevertheless; `None`: no one yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<Acceptance>,
 }
@@ -76,7 +76,7 @@ impl Gaps {
         vault.put_memo(MemoKind::Witness, GAPS, &memos::to_json(self)?).await
     }
 
-    /// Those that nobody has accepted.
+    /// Those that are not accepted.
     fn open(&self) -> impl Iterator<Item = AnnouncementRef> {
         self.gaps.iter().filter(|gap| gap.accepted.is_none()).map(Gap::announcement)
     }
@@ -169,7 +169,7 @@ impl Missing {
         self.announcements.iter().all(accepted)
     }
 
-    /// Notes it; an error where nobody has accepted all of it.
+    /// Notes it; an error if not all of it is accepted.
     pub(super) async fn judge(self, vault: &Vault, read: &Reading) -> Result<(), ErasureError> {
         let mut noted = self.noted.clone();
         // What came back is missing no more, also where somebody had accepted that.

@@ -18,7 +18,7 @@ use crate::{
 /// [gaps](super::gap).
 const MARK: [u8; 16] = [0; 16];
 
-/// An event of the stream of announcements, with all that it says: somebody may change it where it stands.
+/// An event of the stream of announcements, with all that it says: somebody may change it where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct At {
     revision: Revision,
@@ -55,18 +55,18 @@ pub(in crate::erasure) struct Mark {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) at: Option<At>,
     /// Its own that no other names, as far as it knows: they should be there, and the next one names them. This
-    /// is known, and not to be had from the store again.
+    /// is known, and not available from the store again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) tips: Vec<Tip>,
 }
 
-/// An announcement that no other names, and where it is. Whoever writes to the store can put something behind it, so
+/// An announcement that no other names, and where it is. Anyone who can write to the store can put something behind it, so
 /// that the last event alone does not show that this one is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tip {
     event: EventId,
     digest: Digest,
-    /// At which revision; `None`: it was not there when it was looked for, or nobody looked yet.
+    /// At which revision; `None`: it was not there when it was looked for, or it was not looked for yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) seen: Option<Revision>,
 }
@@ -92,7 +92,7 @@ impl Mark {
             .unwrap_or_default())
     }
 
-    /// Has everything that was announced compared anew. Which announcements should be there is known all the
+    /// Has everything that was announced compared again. Which announcements should be there is known all the
     /// same.
     pub(in crate::erasure) async fn rewind(vault: &Vault) -> Result<(), VaultError> {
         Self { at: None, ..Self::load(vault)? }.save(vault).await
@@ -146,7 +146,7 @@ impl Mark {
 }
 
 /// Whether there is nothing at all in the store: then it never held what was announced, as far as
-/// can be told, and nobody hides something by it that can still be read there.
+/// can be told, and nothing is hidden by it that can still be read there.
 pub(super) async fn is_empty<S: EventStore>(layer: &Layer<S>) -> Result<bool, ErasureError> {
     if !layer.store.capabilities().has(Capability::ReadAll) {
         return Ok(false);

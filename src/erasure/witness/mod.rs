@@ -37,6 +37,20 @@ use crate::{
 };
 
 /// What the announcements in the event store told.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// let witnessed = store.witnessed();
+/// for erasure in &witnessed.replayed {
+///     println!("the vault had been put back; erasure {erasure} was applied again");
+/// }
+/// assert!(!witnessed.gap && !witnessed.elsewhere);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Witnessed {
@@ -58,7 +72,7 @@ pub struct Witnessed {
     pub distrusted: Vec<SigningKeyId>,
     /// Statements about signing keys that do not count.
     pub refused: Vec<RefusedStatement>,
-    /// Announcements that do not know one that stands before them: two copies of this vault were at work at once, or
+    /// Announcements that do not know one that is before them: two copies of this vault were at work at once, or
     /// somebody put a line of an exported list into the stream. None is missing; all of them are applied. Not told where
     /// something seems to be in another order.
     pub forked: Vec<EventId>,
@@ -66,8 +80,8 @@ pub struct Witnessed {
     /// store was put back or moved, or somebody removed them. Where some are missing, somebody
     /// [accepted](accept_gaps) that, or there would be no layer.
     pub gap: bool,
-    /// Whether the store is empty, although the vault announced erasures before: it stands in for
-    /// another store, as beside a codec, or is not the one that was. It bears witness to nothing.
+    /// Whether the store is empty, although the vault announced erasures before: it is a stand-in for
+    /// another store, as beside a codec, or is not the one that was. It is no witness.
     pub elsewhere: bool,
 }
 
@@ -147,7 +161,7 @@ pub async fn replay(
     Ok(Replayed { erasures, keys, known, foreign, unverifiable, compromised, epoch })
 }
 
-/// Announcements of all erasures that a vault knows, made anew from its fences and records: for a
+/// Announcements of all erasures that a vault knows, made again from its fences and records: for a
 /// file that is kept apart from the vault, also where the events are lost. An erasure may come in
 /// several parts. Before them come the statements that lead to the key that signs them.
 pub fn export(
@@ -210,13 +224,13 @@ pub(super) async fn look<S: EventStore>(
         read = whole.after(read);
     }
     let is_complete = missing.is_empty();
-    // A store in which there is nothing bears no witness.
+    // A store in which there is nothing is no witness.
     let complete = match read.elsewhere {
         true => Ok(()),
         false => missing.judge(vault, &read).await,
     };
     // What is missing is noted by then, also where something else keeps everything closed. The mark does not move
-    // in either case: the next opening must find both. Which should be there is known from now on all the same.
+    // in either case: the next opening must find both. Which should be there is still known from now on.
     let judged = read.found.refuse_unclear().and(complete);
     let next = read.mark(&mark);
     let at = if judged.is_ok() { next.at } else { mark.at };

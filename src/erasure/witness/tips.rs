@@ -1,13 +1,13 @@
 //! In which order announcements were made, and which of them no other names.
 //!
 //! Each announcement names those that its vault knew and that no other named: the *tips*. As a rule that is the one
-//! before it. Where it does not know one that stands before it, there is a *fork*: two copies of the vault were at
-//! work at once. Where one that it names does not stand before it, that one is missing, or somebody changed the
+//! before it. Where it does not know one that is before it, there is a *fork*: two copies of the vault were at
+//! work at once. Where one that it names is not before it, that one is missing, or somebody changed the
 //! order; then nothing is said of forks, because an order that was changed looks like them.
 //!
-//! All tips are named by whatever is announced next, and not the last in the stream alone: whoever writes to the
-//! store chooses which that is, and whatever nobody names can be removed, and nobody will miss it. A line of an exported
-//! list is none: anybody who has the list can append its lines, and any number would crowd out the others.
+//! All tips are named by whatever is announced next, and not the last in the stream alone: a writer to the store
+//! chooses which that is, and what is not named can be removed unmissed. A line of an exported
+//! list is none: anyone who has the list can append its lines, and any number would crowd out the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,9 +25,9 @@ pub(super) struct Order {
     /// What those know that do not count. What they name is not named by that: their key was stolen, say, and
     /// somebody else may have said it.
     passed: BTreeMap<AnnouncementRef, BTreeSet<AnnouncementRef>>,
-    /// Those that name one that does not stand before them.
+    /// Those that name one that is not before them.
     pub(super) unplaced: Vec<EventId>,
-    /// Those that do not know one that stands before them.
+    /// Those that do not know one that is before them.
     pub(super) forks: Vec<EventId>,
 }
 
@@ -35,6 +35,7 @@ impl Order {
     /// Of what comes after these.
     pub(super) fn behind(tips: Vec<AnnouncementRef>) -> Self {
         let seen = tips.iter().copied().collect();
+        // What the tips name was placed when it was read. Of what came before, only they can still be missed.
         Self { heads: tips.clone(), tips, seen, ..Self::default() }
     }
 
@@ -47,9 +48,12 @@ impl Order {
         }
         let mut known: BTreeSet<_> = named.iter().copied().collect();
         for named in named {
+            // What an announcement names that does not count is known through it, so that no fork is told. It is not
+            // *named* by it: else a thief of an old key could name the newest one, and remove it unmissed.
             known.extend(self.passed.get(named).into_iter().flatten());
         }
         if counts {
+            // Missing or moved comes first: an order that was changed also looks like a fork.
             if !named.iter().all(|named| self.seen.contains(named)) {
                 self.unplaced.push(reference.event);
             } else if !self.heads.iter().all(|head| known.contains(head)) {

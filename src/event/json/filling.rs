@@ -52,6 +52,8 @@ impl<'a> Fillings<'a> {
             let length = number(text, &mut at).ok_or_else(other)?;
             let middle = at.checked_add(parent).ok_or_else(other)?;
             let end = middle.checked_add(length).ok_or_else(other)?;
+            // Lengths come from a token's plaintext. It was sealed by a vault, but perhaps by a faulty or a later one: no
+            // index into the text is taken on trust.
             if !text.is_char_boundary(middle) || text.get(middle..end).is_none() {
                 return Err(other());
             }
@@ -79,6 +81,7 @@ impl<'a> Fillings<'a> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Filling<'_>, JsonError>> {
         self.list.iter().map(|place| {
             let parent = self.text[place.parent.clone()].parse().ok();
+            // Deeper than any document can be: filling it in would make one that no reader accepts.
             let parent = parent.filter(|parent: &Pointer| parent.steps().len() < MAX_DEPTH);
             let parent = parent.ok_or_else(|| JsonError::Type(OTHER.to_owned()))?;
             let node = Node::new(self.text, &self.entries, place.entry);
@@ -100,7 +103,7 @@ fn number(text: &str, at: &mut usize) -> Option<usize> {
 
 /// Puts back everything that several parts hold, whatever the order in which the parts come:
 /// containers before what is in them, and members in their old order. When all that was cut out
-/// is there, and the rest stands as it stood, the text is the one that it was.
+/// is there, and the rest is unchanged, the text is the one that it was.
 ///
 /// `rest` is what is left of the document; nothing, if it is none. Its members that `hidden`
 /// names are none of the document's. With `gaps`, as where a part cannot be opened and containers
@@ -112,6 +115,8 @@ pub(crate) fn fill(
     mut fillings: Vec<Filling<'_>>,
     gaps: bool,
 ) -> Option<Json> {
+    // Sorted once, everything that belongs into one container is a run. That keeps filling linear: a search for each
+    // field would be quadratic in documents of many fields.
     fillings.sort_by(|a, b| (&a.parent, a.index).cmp(&(&b.parent, b.index)));
     let pieces: usize = fillings.iter().map(|filling| filling.node.piece().len() + 1).sum();
     let room = rest.map_or(2, |rest| rest.text().len()) + pieces;
@@ -170,6 +175,7 @@ impl Filler {
             met += deeper.len();
             self.piece(*member, deeper, depth)?;
         }
+        // Some fillings belong into members that are not there: their container was sealed in another part.
         if met < below.len() {
             self.missing(&members, below, depth)?;
         }
@@ -188,6 +194,7 @@ impl Filler {
             let key = filling.parent.steps()[depth].as_str();
             let deeper = group(rest, depth, key);
             rest = &rest[deeper.len()..];
+            // It was met above, as a member that is there.
             if keys.contains(key) {
                 continue;
             }
@@ -209,6 +216,8 @@ impl Filler {
             if i > 0 {
                 self.text.push(',');
             }
+            // Of an array, sealed elements left `null` in their places, so that a filling replaces and never
+            // inserts: the indices of the others hold.
             while let Some((filling, rest)) = own.split_first().filter(|(own, _)| own.index == i) {
                 if filling.node.key().is_some() {
                     return None;
@@ -220,6 +229,7 @@ impl Filler {
             self.piece(item, deeper, depth)?;
         }
         self.text.push(']');
+        // An index beyond the end, or a step that is no index: there is no place for it, and no gap that could be made.
         (own.is_empty() && met == below.len()).then_some(())
     }
 
@@ -262,6 +272,8 @@ fn with_members<'n>(known: Vec<Node<'n>>, own: &[Filling<'n>]) -> Option<Vec<Nod
     // Several parts may prepare the same place, and one may have what belongs there.
     new.sort_by(|a, b| (&a.0, a.2.is_skeleton()).cmp(&(&b.0, b.2.is_skeleton())));
     new.dedup_by(|later, first| later.0 == first.0);
+    // Two indices are merged from here on: the order of the members that are left, and the old indices of those that
+    // come back. A store may have reordered the former; then members end up at the nearest place.
     let mut stands = vec![false; new.len()];
     let mut known = known;
     for member in &mut known {

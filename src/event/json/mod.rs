@@ -4,7 +4,7 @@
 //! their order and spelling, and duplicate keys are refused, because two readers could take
 //! different ones. `serde_json`'s own value type does none of this unless features are switched
 //! on that change it for every other crate of the program (see `docs/decisions`); so a small
-//! strict reader of RFC 8259 stands here, checked against `serde_json` by property tests.
+//! strict reader of RFC 8259 is here, checked against `serde_json` by property tests.
 
 mod canonical;
 mod filling;
@@ -35,6 +35,16 @@ pub const MAX_DEPTH: usize = 128;
 const OTHER_FORM: &str = "it has another form than the value is written in";
 
 /// Well-formed JSON text without duplicate keys. `Debug` tells its length, never its content.
+///
+/// ```
+/// use oubliette::*;
+/// let json = Json::parse(r#"{ "amount": 120.00 }"#)?;
+/// assert_eq!(json.as_str(), r#"{ "amount": 120.00 }"#); // to the byte
+/// let value: serde_json::Value = json.to()?;
+/// assert_eq!(Json::of(&value)?.to_canonical(), r#"{"amount":120}"#);
+/// assert!(Json::parse(r#"{"a":1,"a":2}"#).is_err()); // readers would disagree
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 // Not an `Arc<str>`: that copies each text once more that was just made, and most were.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(Arc<String>);
@@ -57,7 +67,7 @@ pub enum JsonError {
          readers would disagree on which one counts"
     )]
     DuplicateKey {
-        /// Where the second one stands, in bytes from the start.
+        /// Where the second one is, in bytes from the start.
         at: usize,
     },
     /// The nesting is deeper than [`MAX_DEPTH`].
@@ -85,7 +95,7 @@ impl Json {
     /// this program wrote it, or an authenticated cipher vouches for it. To read it strictly once
     /// more would cost more than the rest of reading an event.
     ///
-    /// Whoever edits a database by hand can break the promise; then [`Json::tree`] is `null` and
+    /// Somebody who edits a database by hand can break the promise; then [`Json::tree`] is `null` and
     /// writing it with `serde` fails, and nothing panics.
     pub(crate) fn trusted(text: impl Into<String>) -> Self {
         Self(Arc::new(text.into()))
@@ -142,7 +152,7 @@ impl Json {
         &self.0
     }
 
-    /// Where each value of the text stands.
+    /// Where each value of the text is.
     pub(crate) fn tree(&self) -> Tree<'_> {
         // The text was read once already, when it was taken.
         self.try_tree().unwrap_or_else(|_| Tree::null())

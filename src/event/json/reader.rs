@@ -13,7 +13,7 @@ use super::{JsonError, Kind, MAX_DEPTH};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     pub(super) kind: Kind,
-    /// The piece that it stands in.
+    /// The piece that it is in.
     pub(super) from: u32,
     pub(super) to: u32,
     /// The key as spelled, with its quotes; empty for an element and for the root.
@@ -36,7 +36,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, JsonError> {
     Ok(reader.entries)
 }
 
-/// Reads a member or an element that stands somewhere in a text, with the white space around it,
+/// Reads a member or an element somewhere in a text, with the white space around it,
 /// and appends its entries.
 pub(super) fn read_piece(
     text: &str,
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
         self.entry(from, key, depth)
     }
 
-    /// As [`Reader::piece`], of whichever kind stands here.
+    /// As [`Reader::piece`], of whichever kind is here.
     fn member_or_element(&mut self) -> Result<(), JsonError> {
         let from = self.at;
         self.skip_space();
@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a string and returns it as spelled, with its quotes. Whether its escapes form
-    /// characters is checked too, so that whoever unescapes later finds no surprise.
+    /// characters is checked too, so that unescaping it later cannot fail.
     fn string(&mut self) -> Result<&'a str, JsonError> {
         let start = self.at;
         let bytes = self.text.as_bytes();

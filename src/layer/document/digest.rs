@@ -1,4 +1,4 @@
-//! The digest that every token is bound to: of what stands in clear, in canonical form.
+//! The digest that every token is bound to: of what is in clear, in canonical form.
 
 use crate::{
     crypto::{PublicDigest, PublicHash},
@@ -11,7 +11,7 @@ pub(super) const OF_DATA: &[&[&str]] = &[&[SEALED_KEY]];
 /// the tag, which is made over both and over what the tokens are bound to.
 const UNBOUND: &[&[&str]] = &[&[SEALED_KEY], &[LAYER_KEY, "mac"], &[LAYER_KEY, "stubs"]];
 
-/// What stands in clear of an event's data, where something does.
+/// What is in clear of an event's data, where something does.
 #[derive(Clone, Copy)]
 pub(super) enum Clear<'t> {
     Json(Node<'t>),

@@ -20,7 +20,7 @@ pub struct Notes {
     pub public: Option<EventId>,
     /// The payload is not JSON, and the data are its one token's bytes.
     pub sealed_bytes: bool,
-    /// The payload is not JSON and stands in clear; only metadata is sealed.
+    /// The payload is not JSON and is in clear; only metadata is sealed.
     pub clear_bytes: bool,
     /// No token is of the event's own subject: all that is sealed is other people's.
     pub others: bool,
@@ -56,7 +56,7 @@ impl Notes {
     }
 
     /// The notes in an event's metadata; none where there are none. Notes that cannot be read are not *no*
-    /// notes: an event that lies in a half, say, would pass for one that does not.
+    /// notes: an event that is in a half, say, would pass for one that does not.
     ///
     /// # Errors
     /// As when the event is opened.

@@ -1,6 +1,6 @@
 //! From the stored form to the parts, and from the opened parts to the event.
 //!
-//! One pass over each stored text finds where its values stand. The tokens, the digest and the
+//! One pass over each stored text finds where its values are. The tokens, the digest and the
 //! places to fill all come from that list; a text is composed only where something is filled in, or
 //! where a member of the layer's own must go.
 
@@ -21,7 +21,7 @@ use crate::{
 // What the layer wrote is the rule: boxing it would cost the rule.
 #[allow(clippy::large_enum_variant)]
 pub enum Document {
-    /// It was never sealed, and the layer noted nothing: it reads as it stands.
+    /// It was never sealed, and the layer noted nothing: it reads as it is.
     Clear,
     /// The layer wrote it.
     Stored(Stored),
@@ -37,9 +37,9 @@ pub struct Stored {
     pub notes: Notes,
     /// The digest that the tokens are bound to.
     pub digest: PublicDigest,
-    /// What stands in clear of the data; `None` where nothing does.
+    /// What is in clear of the data; `None` where nothing is.
     public: Option<Public>,
-    /// What stands in clear of the user's metadata.
+    /// What is in clear of the user's metadata.
     metadata: Option<Text>,
     /// How many tokens there were, since they may be taken out to be opened.
     parts: usize,
@@ -51,7 +51,7 @@ enum Public {
     Bytes(Payload),
 }
 
-/// A stored text, and where its values stand.
+/// A stored text, and where its values are.
 #[derive(Debug)]
 struct Text {
     json: Json,
@@ -97,12 +97,12 @@ impl Text {
 /// Takes a stored event apart.
 ///
 /// # Errors
-/// [`Unreadable`]: what is wrong with a token, or with what stands around it.
+/// [`Unreadable`]: what is wrong with a token, or with what is around it.
 pub fn parse(data: &Payload, metadata: Option<&Json>) -> Result<Document, Unreadable> {
     let metadata = metadata.map(|json| Text::read(json, &[SEALED_KEY, LAYER_KEY])).transpose()?;
     let (aside, notes) = match &metadata {
         Some(text) => {
-            // First, because they say of which version all is that stands here.
+            // First, because they say of which version all is that is here.
             let notes = Notes::of_metadata(text.root())?;
             (tokens_in(text.root())?, notes)
         }
@@ -171,7 +171,7 @@ fn only_a_token(json: &Json) -> Result<Option<Token>, Unreadable> {
     }
 }
 
-/// The tokens that stand in an object; `None` where there are none.
+/// The tokens that are in an object; `None` where there are none.
 fn tokens_in(object: Node<'_>) -> Result<Option<Vec<Token>>, Unreadable> {
     let Some(list) = object.member(SEALED_KEY) else { return Ok(None) };
     if list.kind() != Kind::Array || list.is_empty() {
@@ -251,7 +251,7 @@ impl Stored {
         context.associated(self.tokens.iter().map(Token::key_id), &self.digest)
     }
 
-    /// What stands in clear of the data; `None` where nothing does.
+    /// What is in clear of the data; `None` where nothing is.
     pub fn public(&self) -> Option<Payload> {
         match self.public.as_ref()? {
             Public::Json(text) => text.shown().map(Payload::Json),
@@ -302,7 +302,7 @@ impl Stored {
             }
             (Some(whole), true, None) => Ok(Some(whole)),
             // The halves of a split event keep no public `{}` apart from no public data: of data of
-            // which nothing is sealed, and nothing stands in clear, there was nothing.
+            // which nothing is sealed, and nothing is in clear, there was nothing.
             (None, true, None) if self.parts > 0 && !gaps && !self.is_bare() => {
                 Ok(Some(Json::trusted("{}").into()))
             }

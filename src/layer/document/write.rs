@@ -20,7 +20,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// What is to stand in clear: `public` of the data (`None` where nothing is public, which is
+    /// What is to be in clear: `public` of the data (`None` where nothing is public, which is
     /// not the same as a public `{}`), `metadata` of the metadata (an object), and the notes.
     pub fn new(public: Option<Payload>, metadata: Option<&Json>, notes: &Notes) -> Self {
         // The public half of which nothing is public must be stored as something: see `store_clear`.
@@ -58,7 +58,7 @@ impl Draft {
     }
 
     /// With the tag that vouches for it and for its tokens, which is bound to the digest and therefore not
-    /// in it. What is left of the tokens is noted where they will stand elsewhere.
+    /// in it. What is left of the tokens is noted if they will be elsewhere.
     #[must_use]
     pub fn tagged(mut self, tag: EventTag, tokens: &[Token]) -> Self {
         self.notes.mac = Some(tag);
@@ -89,7 +89,7 @@ impl Draft {
         }
     }
 
-    /// Data and metadata as they are stored where the tokens stand elsewhere: the public half of
+    /// Data and metadata as they are stored where the tokens are elsewhere: the public half of
     /// a split event.
     pub fn store_clear(self) -> (Payload, Option<Json>) {
         self.store(&[])
@@ -104,7 +104,7 @@ fn is_empty_object(data: &Payload) -> bool {
     data.as_json().is_some_and(|json| json.as_str().starts_with('{') && !has_members(json))
 }
 
-/// Whether it is an object with something in it. Its text is JSON, so that only white space stands
+/// Whether it is an object with something in it. Its text is JSON, so that only white space is
 /// between the braces of one that has nothing.
 fn has_members(json: &Json) -> bool {
     open_end(json).is_some()

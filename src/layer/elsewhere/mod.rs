@@ -353,7 +353,7 @@ async fn one_erasure_runs_at_a_time_for_all_who_share_the_vault() {
 }
 
 /// A client that is killed, or paused, with a permit in hand delays nobody for longer than its time, and is told
-/// what became of it when it comes back.
+/// what happened to it when it comes back.
 #[tokio::test]
 async fn a_client_that_is_killed_or_paused_holds_up_a_forgetting_until_its_permit_ends() {
     for killed in [true, false] {

@@ -12,8 +12,8 @@ use crate::{
 /// Notes the owner changes. Returns, for each event, the generation under which it is sealed, where
 /// that is not the subject's current one.
 ///
-/// An event that only removes owners is sealed under the generation that it ends: it speaks of whoever
-/// leaves, and nobody may be left whose forgetting would reach what comes after it.
+/// An event that only removes owners is sealed under the generation that it ends: it speaks of the owner who
+/// leaves, and there may be no one left whose forgetting would reach what comes after it.
 pub(super) async fn claim<W: Witness>(
     vault: &dyn Keeper,
     witness: &W,

@@ -13,7 +13,7 @@ use crate::{
 
 use super::Work;
 
-/// An event as it is to lie in the store.
+/// An event as it is to be stored.
 pub(in crate::layer) struct SealedEvent {
     /// The event, or its public half.
     pub(in crate::layer) event: NewEvent,

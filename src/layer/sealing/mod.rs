@@ -2,7 +2,7 @@
 //!
 //! The policy cuts ([`Work::cut`]); then [`prepare`] admits everybody concerned, notes owner
 //! claims, fetches keys and seals. What comes out is ready to be stored, and a [`Permit`] is the
-//! right to store it: nobody concerned is forgotten until it is settled, or ends. The layer appends it to its store,
+//! right to store it: no one concerned is forgotten until it is settled, or ends. The layer appends it to its store,
 //! the codec hands it to its caller; that is all in which they differ, but for who can say what is
 //! in the store ([`Witness`]).
 
@@ -50,7 +50,7 @@ pub(super) trait Witness: Sync {
 /// What goes to one stream, cut by the policy and not yet sealed.
 pub(super) struct Work {
     pub(super) stream: StreamName,
-    /// Whether its events lie in two halves.
+    /// Whether its events are in two halves.
     pub(super) split: bool,
     pub(super) events: Vec<(NewEvent, CutEvent)>,
 }
@@ -88,7 +88,7 @@ impl Work {
 /// The longest name of a field that a hole may have: longer than any pointer of a policy should be.
 const LONGEST_FIELD: usize = 512;
 
-/// The names of the fields that are missing stay in clear, and come from whoever made the copy.
+/// The names of the fields that are missing stay in clear, and come from the maker of the copy.
 fn check_holes(event: &NewEvent, holes: &Holes) -> Result<(), CodecError> {
     let fits = |field: &str| {
         field == "*"
@@ -124,7 +124,7 @@ pub(super) struct Prepared {
     pub(super) permit: Permit,
 }
 
-/// Seals all of it. To be run to its end, also where nobody waits for it any more: claims that were
+/// Seals all of it. To be run to its end, also if no caller waits for it any more: claims that were
 /// noted must not be left without somebody who settles them.
 pub(super) async fn prepare<W: Witness>(
     codec: &Codec,

@@ -1,7 +1,7 @@
 //! Streams that should lead to a person, and lead to none.
 //!
 //! What is sealed in such a stream no person's forgetting reaches. After a forgetting that is refused:
-//! whoever owned the stream is gone, and whoever reopened it may not know. Before one it is told.
+//! the owner of the stream is gone, and the one who reopened it may not know. Before one it is told.
 
 use super::{Codec, CodecError, Witness, Work};
 use crate::{
@@ -45,7 +45,7 @@ fn seals_for_nobody(own: &Subject, work: &Work) -> bool {
         let seals = cut.parts.iter().any(|part| part.subject == *own);
         for change in &cut.owners {
             match change {
-                // Whoever comes to it owns all since the last change of hands.
+                // A new owner owns all since the last change of hands.
                 OwnerChange::Add(_) => return sealed && ended,
                 OwnerChange::Replace(_) => return sealed,
                 OwnerChange::Remove(_) => ended = true,

@@ -1,6 +1,6 @@
 //! Permits: what is sealed and not yet known to be stored.
 //!
-//! While a permit is held and has not ended, nobody concerned is forgotten. When it ends, it keeps nobody
+//! While a permit is held and has not ended, no one concerned is forgotten. When it ends, it keeps no one
 //! waiting any more; its claims stay open until somebody says, or sees, whether their events are
 //! stored. The layer holds one for an append, the codec's caller one for each event.
 
@@ -32,7 +32,7 @@ struct OwnerBackfill {
     event: EventId,
     /// Whether an earlier attempt left them open: then this one's failure says nothing.
     is_retry: bool,
-    /// While it lives, nobody who looks into the store withdraws them.
+    /// While it lives, no look into the store withdraws them.
     in_flight: Guard,
 }
 
@@ -98,7 +98,7 @@ impl Permit {
         Ok(settled)
     }
 
-    /// As [`Permit::stored`], for claims that are settled by looking: nobody else settles them now.
+    /// As [`Permit::stored`], for claims that are settled by looking: nothing else settles them now.
     pub(in crate::layer) async fn confirm(self) -> Result<(), VaultError> {
         for (subject, events) in self.by_subject(|_| true) {
             self.vault.settle_by(&subject, all(events, Evidence::Written)).await?;
@@ -119,7 +119,9 @@ impl Permit {
                     let withdrawn = all(events, Evidence::Withdrawn);
                     self.vault.settle_by(&subject, withdrawn).await.map_err(|error| chain(&error))
                 }
-                false => witness.settle(&*self.vault, &subject).await.map_err(|error| chain(&error)),
+                false => {
+                    witness.settle(&*self.vault, &subject).await.map_err(|error| chain(&error))
+                }
             };
             if let Err(error) = judged {
                 tracing::warn!(%subject, %error, "an owner claim stays open");

@@ -152,7 +152,7 @@ async fn no_bit_of_a_tombstone_can_change_unnoticed_before_a_vault_that_knows_it
     assert!(read > 1_000, "{read}");
 }
 
-/// All that stands there is so, and nobody of this vault's wrote it.
+/// All that is there is true, and this vault did not write it.
 #[tokio::test]
 async fn what_is_so_and_a_stranger_signed_says_nothing() {
     let (bank, erasure) = bank().await;
@@ -179,7 +179,7 @@ async fn what_is_so_and_a_stranger_signed_says_nothing() {
         forged.push(said(&event, &zeros(&tombstone)));
         forged.push(signed(&bank, &event, &none, &stranger));
     }
-    // Whoever has the identity, from an old backup, makes the reference for any stream.
+    // Anyone who has the identity, from an old backup, makes the reference for any stream.
     let elsewhere = RecordedEvent { stream: stream("user-2"), metadata: None, ..again(&forged[0]) };
     let reference = vault.reference(erasure, &elsewhere.stream);
     let moved = Tombstone { reference, subject: None, ..read(&forged[0]) };
@@ -264,7 +264,7 @@ async fn a_strangers_tombstone_that_agrees_is_uncounted_beside_one_that_counts_a
     }
 }
 
-/// Whoever writes to the store can write very many of them.
+/// Anyone who can write to the store can write very many of them.
 #[tokio::test]
 async fn no_more_than_some_tombstones_of_strangers_are_held_for_each_stream() {
     let (bank, _) = bank().await;
@@ -312,7 +312,7 @@ async fn steal(bank: &Bank) {
     change_key(bank.vault().unwrap(), &change).await.unwrap();
 }
 
-/// However true it is: it may come after a reopening, leave a key out, or stand where nobody was forgotten.
+/// However true it is: it may come after a reopening, leave a key out, or be where no one was forgotten.
 #[tokio::test]
 async fn what_a_stolen_key_signed_never_counts_and_the_vault_says_it_again() {
     let (bank, erasure) = bank().await;
@@ -345,7 +345,7 @@ async fn what_a_stolen_key_signed_never_counts_and_the_vault_says_it_again() {
         assert_eq!(told(&bank, name).await, 0, "{name}");
     }
     bank.resume().await.unwrap();
-    // In the rooms, the same; not over what she has said since, nor where nobody was forgotten.
+    // In the rooms, the same; not over what she has said since, nor where no one was forgotten.
     let is_new = |event: &RecordedEvent| judged(&bank, event).is_ok();
     let new: Vec<_> = tombstones(&bank).await.into_iter().filter(is_new).collect();
     let rooms: Vec<_> = genuine.iter().filter(|event| event.stream != stream("user-1")).collect();
@@ -400,7 +400,7 @@ async fn no_tombstone_is_missed_where_the_vault_sets_none_again_and_each_other_i
 async fn tombstones_that_are_set_again_are_those_that_were() {
     let (bank, _) = bank().await;
     let was = tombstones(&bank).await;
-    // What anybody can put elsewhere leads to none: an event under dead keys, or a stranger's word.
+    // What anyone can put elsewhere leads to none: an event under dead keys, or a stranger's word.
     let raw = bank.store().events(&stream("room-1"), ReadOptions::default()).await.unwrap();
     let mut copy = NewEvent::new(raw[0].event_type.clone(), raw[0].data.clone().unwrap());
     copy.metadata = raw[0].metadata.clone();

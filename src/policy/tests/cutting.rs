@@ -302,7 +302,7 @@ fn the_github_example_finds_the_sender() {
     }
 }
 
-/// They stand in clear without anybody's having said so.
+/// They are in clear without a rule that says so.
 #[test]
 fn ids_and_trace_headers_that_look_personal_are_refused() {
     let policy = Policy::sealed_by_default();

@@ -125,7 +125,7 @@ pub(super) async fn dropped_append_is_all_or_nothing(kit: &Kit<'_>) -> Decision 
                 events.len()
             );
         }
-        // Asking again with the same ids tells what became of it, and completes it.
+        // Asking again with the same ids tells what happened to it, and completes it.
         let (mut known, mut new) = (0, 0);
         for appended in kit.append_all(appends.clone()).await? {
             *(if appended.already { &mut known } else { &mut new }) += 1;
@@ -215,7 +215,7 @@ pub(super) async fn expected_revisions_are_honoured(kit: &Kit<'_>) -> Decision {
     kit.append(&b, Any, vec![event.clone()]).await?;
     kit.holds(&b, &[event]).await?;
 
-    // Another stream's events move nobody's revision.
+    // Another stream's events move no revision of this one.
     let event = kit.event(1)?;
     all.push(event.clone());
     kit.append(&a, Exact(last), vec![event]).await?;

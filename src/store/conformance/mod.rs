@@ -1,6 +1,6 @@
 //! The conformance suite: one case for each bullet of the contract of [`EventStore`].
 //!
-//! For whoever writes a store or wraps one. A case is black-box: it knows the trait and nothing
+//! For those who write a store or wrap one. A case is black-box: it knows the trait and nothing
 //! else, and assumes neither that revisions or positions are consecutive nor that it is alone in
 //! the store. What the store's [`capabilities`](EventStore::capabilities) leave out is checked to
 //! be refused with [`StoreError::Unsupported`](super::StoreError::Unsupported).
@@ -74,7 +74,7 @@ impl fmt::Debug for Fixture {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Profile {
-    /// Makes a stream's name of a tag. The tag must stand at the end, unchanged; by default
+    /// Makes a stream's name of a tag. The tag must be at the end, unchanged; by default
     /// `user-` precedes it. Tags hold letters, digits, `-`, `_` and `%`.
     pub stream: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// Makes a payload, a JSON object, of a JSON value; by default `{"id":VALUE}`.
@@ -244,7 +244,7 @@ cases! {
          elsewhere, or twice in the call, is IdInUse; what is malformed, or was opened by a layer, \
          is Invalid"
     restore::restore_can_be_repeated:
-        "events that stand at their revisions already are passed over and answered as a retry. \
+        "events that are at their revisions already are passed over and answered as a retry. \
          Bytes are not compared"
 }
 

@@ -151,7 +151,7 @@ fn reversed(events: &[RecordedEvent]) -> Vec<RecordedEvent> {
 
 pub(super) async fn read_is_in_order(kit: &Kit<'_>) -> Decision {
     let (stream, other) = (kit.stream("a")?, kit.stream("b")?);
-    // More than anybody's page.
+    // More than any store's page.
     let mut events = Vec::new();
     for _ in 0..12 {
         let some = kit.events(100)?;
@@ -233,7 +233,7 @@ pub(super) async fn read_all_is_in_order(kit: &Kit<'_>) -> Decision {
         is_same("a stream by itself and within read_all", &found, &of_stream)?;
     }
 
-    // Nobody else writes to the fresh store, so that what follows is all the suite's own, up to
+    // Nothing else writes to the fresh store, so that what follows is all the suite's own, up to
     // what a layer may have put before it.
     let read = async |after, limit| {
         kit.read_all(ReadAllOptions { after, limit, ..ReadAllOptions::default() }).await

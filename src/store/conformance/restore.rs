@@ -283,7 +283,7 @@ pub(super) async fn restore_can_be_repeated(kit: &Kit<'_>) -> Decision {
     ensure!(again.iter().all(|again| again.already), "a repeated restore wrote something");
     ensure!(kit.read(&a).await? == before, "a repeated restore changed something");
 
-    // What was appended meanwhile stands where it stands.
+    // What was appended meanwhile stays where it is.
     let late = kit.event(9)?;
     kit.append(&b, Any, vec![late.clone()]).await?;
     restore(kit, given).await?;

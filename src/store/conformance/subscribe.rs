@@ -64,7 +64,7 @@ pub(super) async fn subscription_catches_up_then_goes_live(kit: &Kit<'_>) -> Dec
     let mut from_nothing = kit.store.subscribe(None, Filter::default());
     is_caught_up(kit, &mut from_nothing).await?;
 
-    // More than anybody's page.
+    // More than any store's page.
     let mut events = kit.events(700)?;
     let first = kit.append(&a, Any, events[..1].to_vec()).await?;
     kit.append(&a, Any, events[1..].to_vec()).await?;
@@ -82,7 +82,7 @@ pub(super) async fn subscription_catches_up_then_goes_live(kit: &Kit<'_>) -> Dec
     is_caught_up(kit, &mut after_last).await?;
     delivers(kit, &mut from_nothing, &events).await?;
 
-    // Whoever goes away disturbs nobody.
+    // A subscriber that goes away disturbs no other.
     drop(after_first);
     for round in 0..6 {
         let events = kit.events(1 + round % 2)?;

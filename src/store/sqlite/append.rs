@@ -35,7 +35,7 @@ impl From<rusqlite::Error> for Stop {
 /// Writes an append. Where it stops, the caller rolls back to the savepoint before it.
 ///
 /// The usual append is new and expects what is so: that is tried at once, and whether it is a
-/// retry is asked only where something stands in its way.
+/// retry is asked only where something is in its way.
 pub(super) fn append(
     connection: &Connection,
     appends: &[Append],
@@ -43,9 +43,11 @@ pub(super) fn append(
 ) -> Result<Vec<Appended>, Stop> {
     let mut streams = Vec::with_capacity(appends.len());
     for Append { stream, expected, .. } in appends {
+        // Within the transaction of the group, on the one connection that writes: nothing changes until the insert.
         let known = find_stream(connection, stream)?;
         let last = known.and_then(|known| known.last);
         if !expected.matches(last) {
+            // A retry whose answer was lost also finds the stream moved on. So known ids go before a conflict.
             if let Some(done) = retry(connection, appends)? {
                 return Ok(done);
             }
@@ -58,6 +60,8 @@ pub(super) fn append(
         streams.push(known);
     }
     match insert_all(connection, appends, &streams, recorded) {
+        // The index on ids is the arbiter. Looking for each id before the insert would cost every append a lookup
+        // that almost never finds something.
         Err(error) if is_unique_violation(&error) => {
             // Ids that this very append has written so far must not count as known.
             connection.prepare_cached(ROLL_BACK)?.execute([])?;
@@ -101,6 +105,7 @@ pub(super) fn restore(
         Err(error) => Err(SqliteError::from(error).into()),
     };
     let mut find = connection.prepare_cached(FIND)?;
+    // All is judged before anything is written: a refusal in the middle would leave the caller with half a batch.
     let planned = plan_restore(events, |id, stream| find_id(&mut find, id, stream), last_of);
     let mut numbers: HashMap<&StreamName, i64> = HashMap::new();
     let mut insert = connection.prepare_cached(INSERT)?;
@@ -161,6 +166,7 @@ fn find_stream(
         )?
         .query_row([stream.as_str()], |row| {
             let (last, removed): (Option<i64>, i64) = (row.get(1)?, row.get(2)?);
+            // Revisions of removed events are never given again: a reader that kept one would miss what comes.
             let used = last.unwrap_or(-1).max(removed);
             Ok(KnownStream {
                 number: row.get(0)?,

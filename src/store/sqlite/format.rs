@@ -2,12 +2,12 @@
 //!
 //! `events.db` is a SQLite database in WAL mode, with SQLite's own application id and user
 //! version saying whose it is and of which format. `event` holds the events in the order of
-//! their positions; streams are numbered in `stream`, because a name would otherwise stand in
+//! their positions; streams are numbered in `stream`, because a name would otherwise be in
 //! every event and in every entry of an index. JSON is kept as TEXT and anything else as BLOB,
 //! verbatim: SQLite's JSON functions never touch it. `restored` is when the event was written here,
 //! where another store recorded it; else it is null. The view `events` is for people.
 //!
-//! No number is used twice, also where rows are removed by another hand, the last ones too: whoever reads on
+//! No number is used twice, also where rows are removed by another hand, the last ones too: a reader that goes on
 //! from a position or a revision must not miss what comes after it. `AUTOINCREMENT` sees to that for
 //! positions and for the numbers of streams; for revisions a trigger notes the highest one that was removed.
 //! (A row of `stream` that is removed takes that note with it.)

@@ -23,7 +23,7 @@ pub(super) const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     pub(super) path: PathBuf,
-    /// Nobody writes to it, nor could we take part in the locking if somebody did.
+    /// Nothing writes to it, nor could we take part in the locking if something did.
     pub(super) immutable: bool,
 }
 
@@ -93,7 +93,7 @@ impl Location {
     }
 }
 
-/// A path as it stands in a URI of SQLite's.
+/// A path as it is in a URI of SQLite's.
 fn escape(path: &Path) -> String {
     use std::fmt::Write as _;
     let mut uri = String::new();

@@ -3,7 +3,7 @@
 //! The default of the command line and of everyone who has no store yet. One writer thread
 //! commits many appends at once; readers run beside it and hold nothing between pages.
 //! `format` is the file format and `open` the way to it, `writer` and `append` the way in,
-//! `reader`, `pages` and `subscription` the way out. Nobody outside of this folder speaks SQL.
+//! `reader`, `pages` and `subscription` the way out. No code outside of this folder speaks SQL.
 
 mod append;
 mod error;
@@ -67,6 +67,23 @@ pub enum OpenMode {
 /// The last clone (streams and subscriptions count as one) finishes what is queued and tidies
 /// the files up when it is dropped, which blocks for some milliseconds. Nothing depends on
 /// that: a process that is killed leaves a store that opens with all that was acknowledged.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let folder = dir.path().join("events");
+/// let store = SqliteStore::create(&folder)?; // once
+/// let event = NewEvent::new(EventType::new("Paid")?, Json::parse(r#"{"amount":5}"#)?);
+/// let account = StreamName::new("account-7")?;
+/// store.append_to(&account, ExpectedRevision::NoStream, vec![event]).await?;
+/// drop(store);
+/// let store = SqliteStore::open(&folder)?; // from then on
+/// assert_eq!(store.events(&account, ReadOptions::default()).await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SqliteStore {
     inner: Arc<Inner>,

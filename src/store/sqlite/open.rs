@@ -33,7 +33,7 @@ pub(super) struct Opened {
 
 pub(super) fn open(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
     match open_once(folder, mode) {
-        // SQLite says so, too, where the drive could not read. Nobody is to restore a backup for
+        // SQLite says so, too, where the drive could not read. No one is to restore a backup for
         // that: ask the drive, and if it can read by now, once more.
         Err(OpenError::Damaged { .. }) => {
             let file = File::open(folder.join(FILE));
@@ -101,7 +101,7 @@ fn open_once(folder: &Path, mode: OpenMode) -> Result<Opened, OpenError> {
         let identity = location.connect().and_then(|peek| Identity::of(&peek));
         match identity {
             Ok(identity) => identity.check(folder, mode)?,
-            // Cut off before it was anybody's. The connection below takes it back.
+            // Cut off before it belonged to anyone. The connection below takes it back.
             Err(error) if needs_rollback(&error) && location.was_empty() => match mode {
                 OpenMode::Create => fresh = true,
                 _ => return Err(missing()),
@@ -152,7 +152,7 @@ fn needs_rollback(error: &rusqlite::Error) -> bool {
 
 /// Connects for reading. On a read-only medium SQLite cannot make the file by which its users
 /// see each other; where no log is left over either, the database is whole in itself and is
-/// read as one that nobody changes.
+/// read as one that does not change.
 fn connect_to_read(folder: &Path, location: &mut Location) -> Result<Connection, OpenError> {
     let attempt = |location: &Location| {
         let connection = location.connect()?;

@@ -67,7 +67,7 @@ impl Readers {
         result
     }
 
-    /// Closes the connections that nobody uses.
+    /// Closes the connections that are not in use.
     pub(super) fn close(&self) {
         let mut pool = self.lock();
         pool.open -= pool.idle.len();
@@ -165,7 +165,7 @@ impl Reader {
         }
     }
 
-    /// The next page of what lies between two numbers, both inclusive.
+    /// The next page of what is between two numbers, both inclusive.
     pub(super) fn page(
         &mut self,
         scope: Scope,

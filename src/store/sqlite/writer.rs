@@ -185,7 +185,7 @@ impl Thread {
                 let last = done.filter_map(|done| done.position.as_number()).max();
                 self.announce(last.and_then(|last| i64::try_from(last).ok()).unwrap_or(0));
                 for (reply, result) in replies.into_iter().zip(results) {
-                    // Whoever does not wait any more need not know.
+                    // A caller who does not wait any more need not know.
                     let _ = reply.send(result);
                 }
             }
@@ -203,7 +203,7 @@ impl Thread {
         let execute = |sql| self.connection.prepare_cached(sql)?.execute([]).map(drop);
         let now = Timestamp::now();
         let mut results = Vec::with_capacity(tasks.len());
-        // Immediate: whoever reads first and writes later may find itself overtaken.
+        // Immediate: one that reads first and writes later may find itself overtaken.
         execute("BEGIN IMMEDIATE")?;
         for task in tasks {
             execute(SAVE)?;

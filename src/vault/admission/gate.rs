@@ -1,11 +1,11 @@
 //! Who may append for whom, and who waits.
 //!
-//! One mutex guards all gates. Who cannot pass waits with nothing taken, so that nobody can
+//! One mutex guards all gates. One that cannot pass waits with nothing taken, so that none can
 //! deadlock; a queue per subject keeps later ones from overtaking an exclusive admission, or
 //! being one, for ever. Who waits for a closure leaves the queue meanwhile, because closures
-//! last and others need not stand behind it.
+//! last and others need not queue behind it.
 //!
-//! A hold may have an end. From then on it keeps nobody waiting, no matter who still has it in hand: those who
+//! A hold may have an end. From then on it delays no one, no matter who still holds it: those who
 //! wait look for such holds themselves, so that it needs no task of its own.
 
 use std::{
@@ -144,7 +144,7 @@ impl Gates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The present instant, by a clock that nobody sets.
+    /// The present instant, by a clock that cannot be set.
     fn now(&self) -> Instant {
         let now = Instant::now();
         #[cfg(test)]

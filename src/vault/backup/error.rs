@@ -28,20 +28,20 @@ pub enum BackupError {
     /// There is a file of this name.
     #[error("{} exists, and a backup replaces nothing; give another name", .0.display())]
     Exists(PathBuf),
-    /// Its file would lie in a vault's folder.
+    /// Its file would be in a vault's folder.
     #[error(
         "a backup must not lie in a vault's own folder, {}: whatever happens to that happens to it; give \
          another place",
         .0.display()
     )]
     WithinVault(PathBuf),
-    /// Nobody could open it.
+    /// No one could open it.
     #[error("a backup needs a recipient: an age recipient, which begins with age1")]
     NoRecipients,
     /// Something that is no recipient.
     #[error("{what} is not an age recipient; `age-keygen -y KEYFILE` prints that of an identity")]
     NotARecipient {
-        /// Where it stands, or what it is where that is certainly no secret.
+        /// Where it is, or what it is where that is certainly no secret.
         what: String,
     },
     /// An identity in the place of a recipient.
@@ -60,7 +60,7 @@ pub enum BackupError {
         .0.display()
     )]
     NotAnIdentity(PathBuf),
-    /// Nobody's identity here opens it.
+    /// No identity here opens it.
     #[error(
         "{} is sealed to other recipients: no identity in the given file opens it; the vault's catalogue says to \
          whom it was sealed",

@@ -69,7 +69,7 @@ impl Draft {
     pub(super) fn remove(path: &Path) -> bool {
         match durable::remove(path) {
             Ok(()) => true,
-            // Whoever removed it may not have made that durable.
+            // Its removal may not be durable.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 sync_folder(parent(path)).is_ok()
             }
@@ -84,7 +84,7 @@ impl Drop for Draft {
     }
 }
 
-/// Where the draft of a backup lies: beside its place, so that it can be renamed.
+/// Where the draft of a backup is: beside its place, so that it can be renamed.
 pub(super) fn draft_path(place: &Path, backup: BackupId) -> PathBuf {
     let mut name = place.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{backup}.part"));
@@ -100,7 +100,7 @@ pub(super) fn refuse_existing(place: &Path) -> Result<(), BackupError> {
     }
 }
 
-/// An error where the file would lie in a vault's folder: whoever takes that away takes its backup as well,
+/// An error where the file would be in a vault's folder: removing that would remove its backup as well,
 /// and a restoration refuses a folder that holds anything else.
 pub(super) fn refuse_within_a_vault(place: &Path) -> Result<(), BackupError> {
     let Ok(folder) = fs::canonicalize(parent(place)) else { return Ok(()) };

@@ -22,8 +22,8 @@
 //! | item | bytes |
 //! | --- | --- |
 //! | value | 1 ‖ length of the place(1) ‖ length of the value(2) ‖ place ‖ value |
-//! | gone | 3 ‖ length(1) ‖ place: nothing stands there now |
-//! | range gone | 4 ‖ length(1) ‖ from ‖ length(1) ‖ to: nothing stands from there (inclusive) to there (exclusive) |
+//! | gone | 3 ‖ length(1) ‖ place: nothing is there now |
+//! | range gone | 4 ‖ length(1) ‖ from ‖ length(1) ‖ to: nothing is from there (inclusive) to there (exclusive) |
 //!
 //! Values are those of the tree: see [`crate::vault::places`], [`crate::vault::records`] and
 //! [`crate::vault::fence`]. A key that a fence in the same backup says is dead is not restored; one that

@@ -12,6 +12,20 @@ use crate::without_mark;
 const SECRET: &str = "AGE-SECRET-KEY-";
 
 /// Age recipients: public keys, to each of whom a backup is sealed.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use oubliette::{event::Timestamp, vault::{Vault, backup::Recipients}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let vault = Vault::open(Path::new("/srv/bank/vault"), Path::new("/var/lib/bank/vault.root"))?;
+/// let mut recipients = Recipients::default();
+/// recipients.add_file(Path::new("recipients.txt"))?; // age1…, one a line
+/// let until = Timestamp::from_micros(Timestamp::now().as_micros() + 90 * 86_400_000_000);
+/// vault.back_up(Path::new("vault-2026-05.age"), &recipients, until, |_| {}).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Recipients(pub(super) Vec<x25519::Recipient>);
 

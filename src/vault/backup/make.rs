@@ -150,7 +150,7 @@ async fn write(
     runtime::spawn_blocking(end)?.await?
 }
 
-/// Closes the tap when dropped: nobody else may, once the backup is broken off.
+/// Closes the tap when dropped: nothing else may, once the backup is broken off.
 struct OpenTap(Arc<Shared>);
 
 impl Drop for OpenTap {

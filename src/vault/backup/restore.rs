@@ -36,7 +36,7 @@ impl VerifiedBackup {
     /// vault and all of its keys have the ids that they had.
     ///
     /// Erasures since the backup are not in it: open the vault with the event store whose events
-    /// it seals, which knows of them, before anybody reads.
+    /// it seals, which knows of them, before anyone reads.
     ///
     /// A crash leaves a draft in the folder, and no vault; restoring again is all it takes.
     ///
@@ -53,7 +53,7 @@ impl VerifiedBackup {
         self.prepare(folder, root.into(), progress)?.complete()
     }
 
-    /// As [`VerifiedBackup::restore`], but for the last step: nobody finds the vault before
+    /// As [`VerifiedBackup::restore`], but for the last step: no one finds the vault before
     /// [`Prepared::complete`], so that erasures since the backup can be applied first.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// The vault, open for what is to be done before anybody finds it.
+    /// The vault, open for what is to be done before anyone finds it.
     pub fn vault(&self) -> &Vault {
         &self.vault
     }

@@ -43,6 +43,16 @@ const AGE: &[u8] = b"age-encryption.org/v1\n";
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// A backup that was read from its first byte to its last, and is whole.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use oubliette::vault::backup::{Identities, VerifiedBackup};
+/// let identities = Identities::from_file(Path::new("key.txt"))?;
+/// let backup = VerifiedBackup::read(Path::new("vault-2026-05.age"), identities)?;
+/// backup.refuse_expired()?;
+/// backup.restore(Path::new("/srv/bank/vault"), Path::new("/var/lib/bank/vault.root"), |_| {})?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct VerifiedBackup {
     path: PathBuf,
     file: File,
@@ -248,7 +258,7 @@ impl Values<'_> {
                         self.walked = Some((place, value));
                     }
                 }
-                // Known since the file was verified. Read all the same: it must still be whole.
+                // Known since the file was verified. Read nevertheless: it must still be whole.
                 Some(Item::Changed(_)) => {}
                 None => self.ended = true,
             }
@@ -295,7 +305,7 @@ impl Iterator for Values<'_> {
     }
 }
 
-/// Every key stands where its name says, and nothing is there that this program does not know.
+/// Every key is where its name says, and nothing is there that this program does not know.
 fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(), BackupError> {
     memos::refuse_newer(place, value).map_err(|error| odd(path, error))?;
     if !places::is_key(place) {

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// What stored events state of the owners of one subject, as far as nobody noted it.
+/// What stored events state of the owners of one subject, as far as it is not noted.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnerBackfill {
     /// The dependent.

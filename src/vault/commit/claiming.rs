@@ -52,7 +52,7 @@ impl Vault {
     }
 
     /// Announces that these events are about to be written, before they are claimed: until the
-    /// answer is dropped, nobody's [`Vault::settle`] withdraws their claims.
+    /// answer is dropped, no [`Vault::settle`] withdraws their claims.
     pub(crate) fn begin_claims(&self, events: Vec<EventId>) -> InFlight {
         self.shared().in_flight.begin(events)
     }
@@ -175,7 +175,7 @@ impl Committer {
                     record.is_stated(*event, naming.content(content), &changes)
                 }
             });
-        // Asked for here, where claims are noted: one that begins later is noted anew.
+        // Asked for here, where claims are noted: one that begins later is noted again.
         never.retain(|(event, _)| !self.shared.in_flight.has(*event));
         // Who looked did so in a store that need not be the one where the event is.
         let mut by_look = Vec::new();

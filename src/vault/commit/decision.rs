@@ -130,7 +130,7 @@ impl Vault {
         Ok(decisions.into_values().collect())
     }
 
-    /// The names of those of the condemned who have keys here: nobody else can be appending.
+    /// The names of those of the condemned who have keys here: no one else can be appending.
     ///
     /// # Errors
     /// Storage errors.
@@ -189,7 +189,7 @@ impl Vault {
     }
 
     /// Seals a decision for this vault and for all that may yet be restored: under the present era,
-    /// and under those that backups hold which are neither retired nor expired. Whoever finds an
+    /// and under those that backups hold which are neither retired nor expired. The finder of an
     /// expired one cannot open what is announced from then on.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ struct Removal {
     whole: BTreeSet<Hash>,
 }
 
-/// What becomes of the keys of those who are fenced.
+/// What happens to the keys of those who are fenced.
 #[derive(Default)]
 struct Keys {
     dead: Vec<(KeyId, Address)>,
@@ -47,7 +47,7 @@ impl Vault {
     ///
     /// This is one step of forgetting, and not the whole. It waits for no append in flight, follows no
     /// owner edges, announces nothing and sets no tombstones: a rollback of the vault brings back what
-    /// it destroyed, and nobody can tell. To forget somebody call
+    /// it destroyed, and no one can tell. To forget somebody call
     /// [`Oubliette::forget`](crate::layer::Oubliette::forget).
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Committer {
     }
 
     /// Applies erasures that this vault does not know, all in one change of root: it was rolled
-    /// back, or restored from a backup, and knows nobody's name for sure.
+    /// back, or restored from a backup, and knows no name for sure.
     pub(in crate::vault) fn replay(
         &mut self,
         decisions: &[Decision],
@@ -110,6 +110,8 @@ impl Committer {
         removal.erasure.changes = memos::without_looked(&self.shared.disk)?;
         for (erasure, taken) in joined(decisions) {
             let fence = self.fence(&taken.pseudonym, &removal)?;
+            // Replaying must be repeatable: a witness tells the same erasure at each opening until the vault notes
+            // that it looked. What the fence says already is left alone.
             match fence.whole.contains(&erasure) {
                 // Admitted again since: what begins now is not what was taken then.
                 true if !fence.closed => {}
@@ -145,6 +147,8 @@ impl Committer {
         let keys = self.judge_keys(&mut removal)?;
         let Removal { mut erasure, records, fences, whole } = removal;
         let disk = &self.shared.disk;
+        // Fences go in the same batch as the removal. After a crash there is never a destroyed key without the fence
+        // that calls it shredded: that would read as a lost key.
         for (hash, fence) in &fences {
             write_over(&mut erasure, &places::fence(hash), &fence.encode())?;
         }
@@ -161,6 +165,8 @@ impl Committer {
         if !erasure.changes.is_empty() {
             disk.erase(erasure)?;
         }
+        // A reader may hold what it read from the tree before the batch. Counted up before the sweep below, the version
+        // keeps that reader from putting a dead key back into the cache after it.
         self.shared.cache.outdate();
         for (id, address) in &keys.dead {
             self.shared.cache.drop_state(*id);
@@ -175,6 +181,7 @@ impl Committer {
         // Those that gave way to others in the cache wait here for the next write.
         let dead: HashSet<KeyId> = keys.dead.iter().map(|(id, _)| *id).collect();
         self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
+        // Forgotten means gone from memory, too: queues hold keys like the cache does.
         self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
@@ -225,6 +232,8 @@ impl Committer {
             return Ok(());
         }
         let record = self.record(&hash, &fence, removal)?;
+        // The name of the forgotten is in the records of those who depended on them. It is personal data, and the
+        // range that is removed below does not reach it.
         for dependent in self.shared.dependents(&hash)? {
             let dependent = naming.subject(&dependent);
             let fence = self.fence(&dependent, removal)?;
@@ -235,12 +244,14 @@ impl Committer {
                 removal.records.insert(dependent, record);
             }
         }
+        // Edges are written from both sides. These are the ones below the owners, which outlive this subject.
         for owner in record.noted_with() {
             let place = places::dependent(&naming.subject(owner), &hash);
             removal.erasure.changes.push((place, None));
         }
         let range = places::subject_range(&hash);
         removal.erasure.remove_ranges.push((range.start, range.end));
+        // Up to the last that was begun, and no further: what `reopen` begins later must be alive.
         fence.kill(Generation::FIRST, last_begun(&fence, &record), erasure, spared);
         for (from, to) in dead {
             fence.kill(*from, *to, erasure, spared);
@@ -268,7 +279,7 @@ impl Committer {
         let record = self.record(&hash, &fence, removal)?;
         let before = fence.clone();
         for (from, to) in spans {
-            // Generations that were never begun are nobody's yet.
+            // Generations that were never begun belong to no one yet.
             fence.kill(
                 *from.max(&Generation::FIRST),
                 *to.min(&last_begun(&fence, &record)),
@@ -308,6 +319,8 @@ impl Committer {
             fence.kill(*from, *to, erasure, &taken.spared);
         }
         // None of them is ever begun again.
+        // The generations were begun by the vault that was not rolled back. Beginning one of them again would seal
+        // new events under a number that the fence calls dead.
         record.highest = fence.last_dead().map_or(record.highest, |dead| dead.max(record.highest));
         fence.closed |= taken.closed || fence.is_dead(record.current);
         removal.fences.insert(hash, fence);
@@ -363,7 +376,7 @@ impl Committer {
 
 /// What each erasure took of each subject, in the order in which it was told. One that waited for
 /// the store may have been announced several times: the last says how it was in the end, what it spared
-/// among it, and what any of them calls dead is dead. Which is the last, whoever tells it says.
+/// among it, and what any of them calls dead is dead. Which is the last, the caller says.
 fn joined(decisions: &[Decision]) -> Vec<(ErasureId, Taken)> {
     let mut order: HashMap<(ErasureId, Hash), usize> = HashMap::new();
     let mut all: Vec<(ErasureId, Taken)> = Vec::new();

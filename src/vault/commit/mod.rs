@@ -1,4 +1,4 @@
-//! All that changes a vault: one thread carries it out, in batches that are durable before anybody is answered.
+//! All that changes a vault: one thread carries it out, in batches that are durable before anyone is answered.
 //!
 //! `committer` is that thread. The others say what one kind of change does to the records, and are methods of
 //! the vault for its callers. Nothing else writes to the tree of an open vault.

@@ -1,4 +1,4 @@
-//! Claims that only the caller of a codec can settle: nobody else sees the store that they write to.
+//! Claims that only the caller of a codec can settle: no one else sees the store that they write to.
 //!
 //! Each has a memo under its event's id, written with the claim, in one batch: the pseudonym of
 //! the dependent, and since when. It holds no name, so that it may outlive somebody who is forgotten.
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// An owner claim that somebody has to see to: nobody has said whether its event was stored, or it was
+/// An owner claim that somebody has to see to: it is not known whether its event was stored, or it was
 /// said too late, when its owner was forgotten already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
@@ -47,7 +47,7 @@ pub struct OpenClaim {
     pub since: Timestamp,
 }
 
-/// What became of an event that was sealed, now that somebody said whether it was stored.
+/// What happened to an event that was sealed, now that somebody said whether it was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]

@@ -331,7 +331,7 @@ mod on_a_disk {
                 let mut left = files.clone();
                 left.insert(path.clone(), bytes[..keep.min(bytes.len())].to_vec());
                 write_files(&cut, &left);
-                // An error, or nothing in it; whoever makes it begins anew after an error.
+                // An error, or nothing in it; its maker begins again after an error.
                 let _ = std::panic::catch_unwind(|| open(&cut));
                 fs::remove_dir_all(cut).unwrap();
             }
@@ -384,7 +384,7 @@ impl Work {
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
-/// All files of a folder, but for what SQLite's connections share: it is memory, and made anew.
+/// All files of a folder, but for what SQLite's connections share: it is memory, and made again.
 fn read_files(folder: &Path) -> Files {
     let mut files = Files::new();
     let mut folders = vec![folder.to_owned()];
@@ -447,7 +447,7 @@ fn mix(durable: &Files, written: &Files, chance: &mut Chance) -> Files {
     files
 }
 
-/// Whether SQLite moved pages from its log to its database meanwhile, or began its log anew. It
+/// Whether SQLite moved pages from its log to its database meanwhile, or began its log again. It
 /// syncs between the steps, so that a mix of before and after cannot be.
 fn was_checkpointed(durable: &Files, written: &Files) -> bool {
     let differs = |file: &str, length: usize| {

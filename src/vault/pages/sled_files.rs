@@ -1,7 +1,7 @@
 //! The files of a sled database, made durable.
 //!
 //! sled 0.34.7 believes that what it has written is durable: it tells its log so, and reuses the
-//! space of what was written anew. On Linux that is not so. It calls `sync_file_range`, which
+//! space of what was rewritten. On Linux that is not so. It calls `sync_file_range`, which
 //! writes neither the file's metadata nor the drive's cache, where on other systems it calls
 //! `fsync`. And it never syncs the folders that it makes files in. So:
 //!

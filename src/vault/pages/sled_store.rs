@@ -48,7 +48,7 @@ impl SledPages {
             return Err(OpenVaultError::Clock);
         }
         // Nothing happens behind the back: what must be durable is flushed by name, and the
-        // errors of a background flush would reach nobody.
+        // errors of a background flush would reach no one.
         let config = sled::Config::new()
             .path(folder)
             .cache_capacity(CACHE_BYTES)

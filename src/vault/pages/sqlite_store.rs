@@ -39,17 +39,17 @@ const FILE: &str = "pages.db";
 const APPLICATION: i64 = 0x4F75_6250;
 const FORMAT: u32 = 1;
 
-/// How long to wait for SQLite's own locks. Nobody else uses the file; a checkpoint holds one for
+/// How long to wait for SQLite's own locks. No one else uses the file; a checkpoint holds one for
 /// moments.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sealed leaves have 4 KiB and more: with pages of 8 KiB most lie in one, beside each other.
+/// Sealed leaves have 4 KiB and more: with pages of 8 KiB most are in one, beside each other.
 const PAGE_BYTES: u32 = 8192;
 
 /// Pages in an SQLite database.
 pub(crate) struct SqlitePages {
     file: PathBuf,
-    /// Connections that nobody is reading with. Dropped first: the last one to be closed empties the
+    /// Connections that are not in use. Dropped first: the last one to be closed empties the
     /// log, and that one syncs as the writer does.
     idle: Mutex<Vec<Connection>>,
     writer: Mutex<Connection>,

@@ -92,7 +92,7 @@ impl Vault {
         failed.map_or(Ok(opened), Err)
     }
 
-    /// The key in a value that stands at a place, if that is what it is and this vault does not
+    /// The key in a value that is at a place, if that is what it is and this vault does not
     /// have it any more.
     pub(crate) fn dead_key(
         &self,

@@ -177,7 +177,7 @@ impl Readers {
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        // Whoever waits to hand something over learns that nobody takes it any more. They hold the
+        // A thread that waits to hand something over learns that it is not taken any more. They hold the
         // vault open until they end.
         self.from.clear();
         for thread in self.threads.drain(..) {

@@ -80,8 +80,8 @@ impl Vault {
         Ok(record.is_some_and(|record| record.is_owned()))
     }
 
-    /// Whether some of a subject was forgotten, and nobody owns what would be sealed for it next: what
-    /// owned it before is gone, and nobody has said who does now. A claim that is open says nothing.
+    /// Whether some of a subject was forgotten, and what would be sealed for it next has no owner: what
+    /// owned it before is gone, and it is not known who does now. A claim that is open says nothing.
     ///
     /// # Errors
     /// Storage errors.

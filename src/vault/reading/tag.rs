@@ -1,4 +1,4 @@
-//! The tags that vouch for events whatever becomes of their keys: methods of [`Vault`].
+//! The tags that vouch for events whatever happens to their keys: methods of [`Vault`].
 
 use crate::{
     crypto::{EventTag, Token},
@@ -9,7 +9,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Tagged {
-    /// A holder of this vault (or of a backup of it) wrote the event as it stands.
+    /// A holder of this vault (or of a backup of it) wrote the event as it is.
     Ours,
     /// It names this vault, and the event is not what it was made for: changed, moved or forged.
     Forged,
@@ -49,7 +49,7 @@ impl Vault {
         associated: &[u8],
         tokens: &[Token],
     ) -> Result<Tagged, VaultError> {
-        // Whoever found a backup can make tags of its eras for ever, but no event of such an era has a key that is
+        // The finder of a backup can make tags of its eras for ever, but no event of such an era has a key that is
         // newer.
         let eras = &self.shared().naming.eras;
         for token in tokens {

@@ -25,7 +25,7 @@ const MOST_SEALS: u64 = 1 << 32;
 pub(crate) enum Trouble {
     /// With its pages.
     Flaw(Flaw),
-    /// A value does not have its form, or stands where none should.
+    /// A value does not have its form, or is where none should be.
     Value {
         /// Where, in words.
         at: String,
@@ -62,7 +62,7 @@ pub(crate) enum Trouble {
         /// Who names.
         subject: Subject,
     },
-    /// A claim that nobody settled.
+    /// An unsettled claim.
     Unsettled {
         /// Whose owners it changes.
         subject: Subject,
@@ -102,7 +102,7 @@ pub(crate) struct Judged {
     pub(crate) subjects: u64,
     pub(crate) owners: u64,
     pub(crate) fences: u64,
-    /// What could not be compared, because the other side lies beneath a damaged page.
+    /// What could not be compared, because the other side is beneath a damaged page.
     pub(crate) unchecked: u64,
     /// Every erasure that a fence names.
     pub(crate) erasures: HashSet<ErasureId>,
@@ -158,7 +158,7 @@ struct Judge<'a> {
     last: Place,
     /// The ids of the keys whose places begin as this one's id says: only they could be alike.
     ids: Vec<([u8; 18], KeyId)>,
-    /// Whether nobody was ever forgotten, so that no fence need be looked for.
+    /// Whether no one was ever forgotten, so that no fence need be looked for.
     no_fences: bool,
 }
 

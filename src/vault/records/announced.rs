@@ -53,6 +53,8 @@ pub(in crate::vault) fn seal_for(
     plain: &[u8],
     associated: &[u8],
 ) -> Result<Vec<u8>, VaultError> {
+    // One key for the message, wrapped for each era: the length grows by a wrap for each outstanding backup, and not
+    // by the message.
     let key = random_secret()?;
     let mut wraps = Vec::with_capacity(readers.len() * WRAP_BYTES);
     for era in readers {
@@ -94,6 +96,7 @@ fn unseal(eras: &Eras, associated: &[u8], bytes: &[u8]) -> Option<Zeroizing<Vec<
 
 pub(in crate::vault) fn encode(decision: &Decision) -> Zeroizing<Vec<u8>> {
     let size = |taken: &Taken| 25 + 8 * taken.dead.len() + 24 * taken.spared.len();
+    // In the one spelling: `decode` refuses any other.
     let taken = in_order(&decision.taken);
     let room: usize = taken.iter().map(size).sum();
     let mut to = Writer::new(STEP + 16 + room + decision.record.len());
@@ -150,6 +153,8 @@ pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Decis
     let mut taken: Vec<Taken> = Vec::new();
     for _ in 0..from.u32()? {
         let pseudonym = from.array()?;
+        // Anyone with a backup can seal bytes of their own. So all that `encode` would not write is refused, and
+        // not only what would lead astray.
         if taken.last().is_some_and(|last| last.pseudonym >= pseudonym) {
             return Err(from.odd());
         }
@@ -160,13 +165,14 @@ pub(in crate::vault) fn decode(erasure: ErasureId, bytes: &[u8]) -> Result<Decis
         let mut dead: Vec<(Generation, Generation)> = Vec::new();
         for _ in 0..from.u32()? {
             let (first, last) = (Generation(from.u32()?), Generation(from.u32()?));
+            // Not touching, either: two spans that touch are one, in the one spelling.
             let follows = dead.last().is_none_or(|(_, before)| before.next() < first);
             if first < Generation::FIRST || last < first || last.0 > LAST_GENERATION || !follows {
                 return Err(from.odd());
             }
             dead.push((first, last));
         }
-        // Whoever takes all takes something.
+        // Taking all is taking something.
         if flags & WHOLE != 0 && dead.is_empty() {
             return Err(from.odd());
         }
@@ -380,7 +386,7 @@ mod tests {
         ]));
         assert_eq!(one, other);
         assert_eq!(encode(&decode(erasure, &one).unwrap()), one);
-        // As nobody writes it. A subject has 21 bytes, and 8 for each span.
+        // As it is never written. A subject has 21 bytes, and 8 for each span.
         let (first, second) = (&one[5..42], &one[42..71]);
         let rest = &one[71..];
         assert_eq!([&one[..5], first, second, rest].concat(), *one);
@@ -402,7 +408,7 @@ mod tests {
         for odd in [[(4, 4), (1, 2)], [(1, 2), (1, 2)], [(1, 2), (2, 3)], [(1, 2), (3, 4)]] {
             assert!(spelled(&odd).is_err(), "{odd:?}");
         }
-        // Whoever takes all takes something.
+        // Taking all is taking something.
         let mut all = encode(&decision(vec![taken(1, &[])]));
         assert!(decode(erasure, &all).is_ok());
         all[21] = WHOLE;

@@ -47,6 +47,15 @@ impl FromStr for BackupId {
 }
 
 /// A backup, as the catalogue has it.
+///
+/// ```
+/// use oubliette::Vault;
+/// # let vault = Vault::in_memory()?;
+/// for backup in vault.backups()? {
+///     println!("{} holds keys until {}", backup.backup, backup.expires);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Backup {
@@ -67,7 +76,7 @@ pub struct Backup {
     /// The name that its file was given, without its folder.
     pub file: String,
     /// About how many keys it holds; `None`: it was never completed, and what was written of it
-    /// may lie beside the place where it was to be.
+    /// may be beside the place where it was to be.
     pub keys: Option<u64>,
     /// Since when it is known to be gone.
     pub retired: Option<Timestamp>,
@@ -80,9 +89,9 @@ pub struct Backup {
 pub enum BackupState {
     /// It can be restored.
     Valid,
-    /// It was cut off; what there is of its file holds keys all the same.
+    /// It was cut off; what there is of its file still holds keys.
     Incomplete,
-    /// Its day has passed, and nobody said that it is destroyed.
+    /// Its day has passed, and it is not said to be destroyed.
     Expired,
     /// It no longer exists.
     Retired,

@@ -85,7 +85,7 @@ impl SubjectRecord {
         of_event.any(|stated| stated.changes.contains(change))
     }
 
-    /// Whether an event has claims here that nobody settled.
+    /// Whether an event has unsettled claims here.
     pub(in crate::vault) fn is_open(&self, event: EventId) -> bool {
         self.stated.iter().any(|stated| stated.is_open() && stated.event == event)
     }

@@ -1,6 +1,6 @@
 //! What the values in the tree say: keys and subjects. Fences: see [`super::fence`].
 //!
-//! A **data key** stands at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
+//! A **data key** is at `1 ‖ H(subject) ‖ 2 ‖ H(stream) ‖ generation` (see [`super::places`]). All
 //! numbers are big-endian; a name is its length(1) and its bytes.
 //!
 //! | bytes | what |
@@ -237,7 +237,7 @@ impl SubjectRecord {
         }
     }
 
-    /// How the living keys of a generation stand, and since when they no longer seal, where that
+    /// The state of the living keys of a generation, and since when they no longer seal, where that
     /// is known. The fence has no say: where it keeps new keys out, the current generation is dead.
     pub(in crate::vault) fn key_state(
         &self,
@@ -339,12 +339,12 @@ impl SubjectRecord {
     }
 }
 
-/// What an event states of owners, as its claims say. Names and content stand here as keyed
+/// What an event states of owners, as its claims say. Names and content are here as keyed
 /// hashes: the record outlives the owners that it once named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::vault) struct Stated {
     pub(in crate::vault) event: EventId,
-    /// Its type and payload; `None` once it counts, when nobody asks for them any more.
+    /// Its type and payload; `None` once it counts, when they are not needed any more.
     pub(in crate::vault) content: Option<Hash>,
     /// Each change.
     pub(in crate::vault) changes: Vec<Hash>,

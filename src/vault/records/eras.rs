@@ -8,7 +8,7 @@
 //! of private halves. With a backup, however old, tombstones of one erasure can be joined.
 //!
 //! An era's name is four random bytes. So two vaults that came from one (by a backup, by an image) have no
-//! era in common but those from before, whatever became of either, and nobody else can count eras. Which was first is
+//! era in common but those from before, whatever happened to either, and no one else can count eras. Which was first is
 //! in the vault's memos alone.
 //!
 //! All eras stay known: a living key may be of any of them. So anyone who finds a backup reads the ids
@@ -83,7 +83,7 @@ impl EraKeys {
     }
 }
 
-/// All eras of a vault: readers share them, and a copy takes their place where one is added. `None`: they lie beneath
+/// All eras of a vault: readers share them, and a copy takes their place where one is added. `None`: they are beneath
 /// a damaged page.
 pub(in crate::vault) struct Eras(RwLock<Option<Arc<Known>>>);
 
@@ -107,7 +107,7 @@ impl Known {
 }
 
 impl Eras {
-    /// Reads the eras, and begins the first where there is none. Damage keeps nobody from opening the
+    /// Reads the eras, and begins the first where there is none. Damage does not prevent opening the
     /// vault: what needs an era says so.
     pub(in crate::vault) fn load(disk: &Disk) -> Result<Self, VaultError> {
         let eras = match disk.wholes(places::memos(MemoKind::Era)).and_then(|memos| read(&memos)) {

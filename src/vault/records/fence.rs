@@ -5,7 +5,7 @@
 //! dead generation. A spared key that is not there is therefore lost, and reads as missing; every other
 //! key of a dead generation reads as shredded.
 //!
-//! A fence stands at `2 ‖ H(subject) ‖ part` (see [`super::places`]). All numbers are big-endian.
+//! A fence is at `2 ‖ H(subject) ‖ part` (see [`super::places`]). All numbers are big-endian.
 //!
 //! | bytes | what |
 //! | --- | --- |
@@ -284,7 +284,7 @@ impl<'a> Sparing<'a> {
     }
 
     /// The spared keys of one subject. Of an era that this vault does not know, because it was
-    /// restored, its fence may know keys all the same.
+    /// restored, its fence may still know keys.
     pub(in crate::vault) fn keys_of(
         &self,
         subject: &Hash,

@@ -166,7 +166,7 @@ pub(in crate::vault) fn refuse_newer(place: &[u8], value: &[u8]) -> Result<(), V
 }
 
 /// An error where a vault holds a kind of memo that this program does not know, or anything after all memos.
-/// Whatever lies beneath a damaged page is not seen.
+/// Whatever is beneath a damaged page is not seen.
 pub(in crate::vault) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultError> {
     let from = places::after_memos(MemoKind::LAST);
     match disk.tree().range(&from, &[u8::MAX; MAX_PLACE_BYTES], 1) {
@@ -183,7 +183,7 @@ pub(in crate::vault) fn refuse_unknown_kinds(disk: &Disk) -> Result<(), VaultErr
 }
 
 /// What a vault writes that was put back, or may have been: whom the events in the store name as owners, it does not
-/// know any more. Nothing, where that lies beneath a damaged page.
+/// know any more. Nothing, where that is beneath a damaged page.
 pub(in crate::vault) fn without_looked(disk: &Disk) -> Result<Vec<Change>, VaultError> {
     let found = disk.walk(places::memos(MemoKind::Owners));
     match found.map(|found| Ok((found?.0, None))).collect() {

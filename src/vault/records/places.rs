@@ -1,4 +1,4 @@
-//! Where the records stand in the tree, and what an opaque key id hides.
+//! Where the records are in the tree, and what an opaque key id hides.
 //!
 //! | place | value |
 //! | --- | --- |
@@ -13,7 +13,7 @@
 //! place has 38 bytes. The value at a `part` is a part of a whole: the first begins with the length of
 //! the whole(4), each has at most 8192 bytes of it, and they are numbered from 0.
 //!
-//! So all that there is of one subject is one range, and its fence stands apart. `H` is a keyed
+//! So all that there is of one subject is one range, and its fence is apart. `H` is a keyed
 //! hash: HMAC-SHA-256, cut to 16 bytes. Its key is HMAC-SHA-256 with the vault's identity as key over the text
 //! `oubliette vault 1: names`. Hashed are, in UTF-8:
 //!
@@ -30,7 +30,7 @@
 //! Two of n names collide with odds n² / 2¹²⁹: nothing, at
 //! any n that a vault can hold.
 //!
-//! A class is hashed together with the stream. So a key of any class stands among its subject's keys, its
+//! A class is hashed together with the stream. So a key of any class is among its subject's keys, its
 //! place has no byte more, and its id leads to it as any other's. What the class is, its record says.
 
 use std::{fmt, ops::Range};
@@ -83,7 +83,7 @@ pub(in crate::vault) const LAST_GENERATION: u32 = 0x00FF_FFFF;
 /// Among ten million subjects any two share these 64 bits with odds 2⁴⁶ / 2⁶⁴ = 2⁻¹⁸, and even
 /// then living keys are told apart, because an entry counts only if its whole id is the one
 /// looked for. What could be mixed up is which of two such subjects' erasures explains a
-/// dead key. An id that nobody made hits one of a million fences with odds 2⁻⁴⁴.
+/// dead key. An id that was made up hits one of a million fences with odds 2⁻⁴⁴.
 pub(in crate::vault) const SUBJECT_PREFIX: usize = 8;
 /// How many bytes of H(stream), or of H(class, stream), a key id carries: they narrow the search, no more.
 const STREAM_PREFIX: usize = 2;
@@ -152,7 +152,7 @@ impl Naming {
         Aes256::new(&key.into_bytes())
     }
 
-    /// The id of the private half of an event: the same each time, and foreseen by nobody else.
+    /// The id of the private half of an event: the same each time, and foreseen by no one else.
     pub(in crate::vault) fn half(&self, event: EventId) -> EventId {
         let whole = self.halves.clone().chain_update(event.0.as_bytes()).finalize().into_bytes();
         let mut bytes = [0; 16];
@@ -187,7 +187,7 @@ impl Naming {
     }
 
     /// The content of an event, for as long as its claim is open. Its digest alone would show
-    /// whoever reads the vault whether they guessed it.
+    /// a reader of the vault whether they guessed it.
     pub(in crate::vault) fn content(&self, digest: &[u8; 32]) -> Hash {
         self.hash(b"content\0", digest)
     }
@@ -243,7 +243,7 @@ impl Naming {
         self.id_of(key, salt).unwrap()
     }
 
-    /// Whether an id says the place that its key stands at.
+    /// Whether an id says the place that its key is at.
     pub(in crate::vault) fn leads_to(&self, id: KeyId, place: &[u8]) -> bool {
         let (Ok(Some(hint)), Some(hash)) = (self.hint(id), hash_of(place)) else { return false };
         hash.starts_with(&hint.subject)
@@ -404,7 +404,7 @@ pub(in crate::vault) fn memos(kind: MemoKind) -> Range<Place> {
     beginning_with(&[MEMOS, kind as u8])
 }
 
-/// Whether what stands at this place is in no backup.
+/// Whether what is at this place is in no backup.
 #[cfg(feature = "backup")]
 pub(in crate::vault) fn is_never_copied(place: &[u8]) -> bool {
     let kinds = [MemoKind::SigningSecret, MemoKind::Owners];
@@ -435,7 +435,7 @@ pub(in crate::vault) fn hash_of(place: &[u8]) -> Option<Hash> {
     place.get(1..HASH_END)?.try_into().ok()
 }
 
-/// What stands at a place.
+/// What is at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) enum Kind {
     /// A part of a subject's record.
@@ -452,7 +452,7 @@ pub(in crate::vault) enum Kind {
     Odd,
 }
 
-/// What stands at a place, by its form.
+/// What is at a place, by its form.
 pub(in crate::vault) fn kind_of(place: &[u8]) -> Kind {
     match (place.first(), place.get(HASH_END), place.len()) {
         (Some(&SUBJECTS), Some(&RECORD), 22) => Kind::Record,
@@ -486,12 +486,12 @@ pub(crate) fn in_words(place: &[u8]) -> String {
     }
 }
 
-/// Whether a data key stands at this place.
+/// Whether a data key is at this place.
 pub(in crate::vault) fn is_key(place: &[u8]) -> bool {
     place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&KEY)
 }
 
-/// Whether a part of a subject's record stands at this place.
+/// Whether a part of a subject's record is at this place.
 pub(in crate::vault) fn is_record(place: &[u8]) -> bool {
     place.first() == Some(&SUBJECTS) && place.get(HASH_END) == Some(&RECORD)
 }

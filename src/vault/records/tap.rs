@@ -2,7 +2,7 @@
 //!
 //! A walk reads a few places at a time while others write, so that it shows no single moment.
 //! The tap memos every place that is changed from the beginning of the walk on. When the walk is
-//! done, what stands at those places then is written after it, which makes the whole show the
+//! done, what is at those places then is written after it, which makes the whole show the
 //! moment at which the last of them was read with no write in between.
 //!
 //! A place is noted *after* its change can be read: anyone who takes the memos and then reads may

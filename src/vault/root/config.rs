@@ -16,6 +16,16 @@ use super::{
 use crate::{event::VaultId, vault::root::SlotError};
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use oubliette::vault::{Kek, SlotConfig, Vault};
+/// let slot = SlotConfig::from(Path::new("/var/lib/bank/vault.root"))
+///     .with_mirror("/media/stick/vault.root")
+///     .with_kek(Kek::File("/run/secrets/kek".into()), None);
+/// let vault = Vault::open(Path::new("/srv/bank/vault"), slot)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct SlotConfig {
     pub(super) place: SlotLocation,
@@ -75,7 +85,7 @@ impl SlotConfig {
     }
 
     /// Opening the slot whatever its counter says, because an old state was restored on purpose, or
-    /// the counter is lost. Erasures stay pending until the slot is bound anew.
+    /// the counter is lost. Erasures stay pending until the slot is bound again.
     #[must_use]
     pub fn past_counter(mut self, past: bool) -> Self {
         self.counter.past = past;

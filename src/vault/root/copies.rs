@@ -33,7 +33,7 @@ pub(crate) struct Slot(Mutex<State>);
 pub(crate) struct Holds {
     /// The newest epoch in it, its mirrors and its counter.
     pub(crate) epoch: u64,
-    /// Where a root of the vault stands whole, and the page that it opens.
+    /// Where a root of the vault is whole, and the page that it opens.
     pub(crate) roots: Vec<(String, [u8; 16])>,
     /// The counter that the caller names, where it is there, and no root: it bears witness of a slot that is
     /// lost, or elsewhere.
@@ -47,7 +47,7 @@ struct State {
     mirrors: Vec<Mirror>,
     counter: Option<Counter>,
     asked: Asked,
-    /// A slot that is made, or made anew, is bound by the first write; to the counter that it was
+    /// A slot that is made, or made again, is bound by the first write; to the counter that it was
     /// bound to before, if the caller names none.
     bind: Option<Option<Bound>>,
     /// Where the key-encryption key comes from, until a root is found.
@@ -194,7 +194,7 @@ impl Slot {
             state.bind = Some(counter);
         }
         let mut epoch = state.epoch.max(of_mirrors.map_or(0, |(epoch, _)| epoch));
-        // What it knows of erasures that nobody else knows must not be written over.
+        // What it alone knows of erasures must not be written over.
         if let Some(bound) = state.bind.flatten() {
             let told = Counter::noted(bound, &state.asked, epoch)?.tells();
             epoch = epoch.max(told.unwrap_or_default());
@@ -479,7 +479,7 @@ impl State {
         self.refuse_unwritable()?;
         self.refuse_taken()?;
         if self.seal.is_none() {
-            // Nothing was read: what is there is nobody's.
+            // Nothing was read: what is there belongs to no vault.
             self.seal = Some(self.new_seal()?);
             self.settled = true;
         }

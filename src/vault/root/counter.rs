@@ -1,4 +1,4 @@
-//! The counter that bears witness: a number in a TPM that is raised with every root and can
+//! A counter as a witness: a number in a TPM that is raised with every root and can
 //! never be lowered, not by restoring the image of a machine either. A slot file that was put back
 //! together with the vault is behind it.
 //!
@@ -117,7 +117,7 @@ impl Asked {
         Ok(())
     }
 
-    /// Binds a slot that is made, or made anew: to the counter that the caller named, or else to the
+    /// Binds a slot that is made, or made again: to the counter that the caller named, or else to the
     /// one that it was bound to before.
     pub(super) fn bind(
         &self,
@@ -156,7 +156,7 @@ pub(super) struct Counter {
     /// The epoch that it was last seen to tell.
     tells: Option<u64>,
     /// Whether it told of an epoch that the vault had not reached. It stays ahead until it is bound
-    /// anew: where the two met, an image from before the rollback would look like the newest.
+    /// again: where the two met, an image from before the rollback would look like the newest.
     ahead: bool,
     /// Why it could not be read or raised the last time.
     trouble: Option<String>,
@@ -194,7 +194,7 @@ impl Counter {
         Ok(Self::of(bound, Box::new(at.clone())))
     }
 
-    /// The counter that a slot notes, and whether it bears out that the slot holds the newest root.
+    /// The counter that a slot notes, and whether it confirms that the slot holds the newest root.
     ///
     /// # Errors
     /// [`SlotError::BehindCounter`], [`SlotError::Counter`]; none, where the caller goes on
@@ -279,7 +279,7 @@ impl Counter {
         MirrorState {
             name: self.bound.name(),
             counter: true,
-            // Ahead, it bears witness of nothing.
+            // Ahead, it is no witness.
             may_hold: self.tells.filter(|tells| *tells <= epoch),
             stale: self.trouble.is_some() || self.tells != Some(epoch),
             trouble: self.trouble.clone(),

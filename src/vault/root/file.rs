@@ -1,4 +1,4 @@
-//! A root slot in a file of two sectors, overwritten in place. They stand a MiB apart, so that no
+//! A root slot in a file of two sectors, overwritten in place. They are a MiB apart, so that no
 //! damage to one place of the file_system, and no erase block of it, takes both.
 
 use std::{
@@ -42,8 +42,8 @@ impl SectorFile {
             _ => SlotError::from_io(e),
         })?;
         lock(&file)?;
-        // The blocks get their place on the medium now, and are overwritten in it from now on. What lies
-        // between the sectors is written as well: over a hole they would stand side by side.
+        // The blocks get their place on the medium now, and are overwritten in it from now on. What is
+        // between the sectors is written as well: over a hole they would be side by side.
         for _ in 0..SECTORS_APART / SECTOR_BYTES + 1 {
             file.write_all(&[0; SECTOR_BYTES]).map_err(SlotError::from_io)?;
         }
@@ -64,7 +64,7 @@ impl SectorFile {
         Ok(Self(Mutex::new(file)))
     }
 
-    /// Opens the file to be read. `hold`: while it lives, nobody writes to it.
+    /// Opens the file to be read. `hold`: while it lives, no one writes to it.
     ///
     /// # Errors
     /// As of [`SectorFile::open`].

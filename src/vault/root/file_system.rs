@@ -133,7 +133,7 @@ fn on(kind: &str) -> Option<Trouble> {
     }
 }
 
-/// Whether an ext4 journals data. What the superblock has as its default stands neither in
+/// Whether an ext4 journals data. What the superblock has as its default is neither in
 /// `/proc/mounts` nor in `mountinfo`; the kernel tells what is in force under the device's own name.
 fn journalling(mount: &Mount) -> Option<Trouble> {
     let device = fs::canonicalize(format!("/sys/dev/block/{}", mount.device)).ok();
@@ -195,7 +195,7 @@ fn mount(line: &str) -> Option<Mount> {
     Some(Mount { point, device, kind, options })
 }
 
-/// White space and backslashes stand there as `\` and three octal digits.
+/// White space and backslashes are there as `\` and three octal digits.
 fn unescape(text: &str) -> PathBuf {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();

@@ -38,6 +38,19 @@ const MOST_BYTES: u64 = 1024;
 ///
 /// A key is 32 bytes: raw (in a file, or from a command), or as 64 hexadecimal digits, or in
 /// Base64; white space around a text is passed over.
+///
+/// ```no_run
+/// use oubliette::vault::{Kek, Passphrase, Vault};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vault = Vault::in_memory()?;
+/// // Wraps the root key by a passphrase, and later by nothing.
+/// let passphrase = Passphrase::new("correct horse battery staple".to_owned());
+/// vault.set_kek(&Kek::Passphrase, passphrase.as_ref()).await?;
+/// vault.set_kek(&Kek::None, None).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Kek {
@@ -155,7 +168,7 @@ impl Passphrase {
         self.0.as_bytes()
     }
 
-    /// As whoever types it means it: two keyboards, or a terminal and a variable, may give other bytes for
+    /// As the person who types it means it: two keyboards, or a terminal and a variable, may give other bytes for
     /// the same `é`.
     fn in_one_form(&self) -> Result<Self, String> {
         typed(&self.0).map(Self).map_err(|(c, odd)| match odd {

@@ -17,7 +17,7 @@ pub(super) struct Mirror {
     /// The epoch of the one root that it is known to hold.
     pub(super) confirmed: Option<u64>,
     /// Whether the slot notes it already. One that it notes and that is not there is never made
-    /// anew: where the device is not mounted, that would take the place of the copy that matters.
+    /// again: where the device is not mounted, that would take the place of the copy that matters.
     known: bool,
     /// Whether its file was made just now.
     made: bool,

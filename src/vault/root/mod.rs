@@ -4,7 +4,7 @@
 //! The slot is read and overwritten by `tree` alone. `slot_changes` and the committer ask `tree` for changes of how
 //! it keeps the root; `backup` makes the slot of a restored vault; a drill looks for traces of slots. What
 //! callers say of a slot (`SlotConfig`, `Kek`) is public. Forgetting ends with overwriting this slot: when
-//! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed anew
+//! the last copy of the earlier root key is gone, nothing that was sealed beneath it and not sealed again
 //! can be read.
 
 mod config;

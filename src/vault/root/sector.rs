@@ -308,7 +308,7 @@ mod tests {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(decode(&bytes, 512), Sector::Broken), "bit {bit}");
-            // Whoever has no key can make the sum fit, and no more.
+            // Someone without the key can make the sum fit, and no more.
             let sum = Sha256::digest(&bytes[..480]);
             bytes[480..].copy_from_slice(&sum);
             match decode(&bytes, 512) {

@@ -27,7 +27,7 @@ pub(super) struct Pair(pub(super) Box<dyn Sectors>);
 
 /// What two sectors hold.
 pub(super) struct Found {
-    /// The newest records, which are of one age, and in which sector they stand.
+    /// The newest records, which are of one age, and in which sector they are.
     pub(super) newest: Vec<(usize, Box<Record>)>,
     /// Whether something of ours was there, whole or not.
     pub(super) ours: bool,

@@ -24,6 +24,13 @@ use super::{
 use crate::vault::root::SlotError;
 
 /// Where in the TPM's memory the slot is: an index, and the one after it.
+///
+/// ```
+/// use oubliette::vault::{SlotConfig, SlotLocation, TpmIndex};
+/// let index: TpmIndex = "tpm:0x01500016".parse()?;
+/// let slot = SlotConfig::at(SlotLocation::Tpm(index.over("device:/dev/tpmrm0")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TpmIndex {
     first: u32,

@@ -1,7 +1,7 @@
 //! Distrusting an earlier key of the history, because somebody else has it as well.
 //!
 //! Only a later key may: a thief has an earlier one, and cannot turn the good ones against their owner. A
-//! compromised key distrusts nobody. What was distrusted stays so, also where the key that said so
+//! compromised key distrusts none. What was distrusted stays so, also where the key that said so
 //! is distrusted in turn; then the vault says it again under the key that signs.
 
 use std::cmp::Reverse;
@@ -71,7 +71,7 @@ impl History {
             Some(at) if at >= by => return Err(Unlearned::NotLater { signer, key }),
             Some(_) => {}
         }
-        // Else whoever stole the key of a restored vault could lock the successor out.
+        // Else the thief of a restored vault's key could lock the successor out.
         if let Some(pin) = self.waits_for(signer).filter(|pin| pin.replaces == key) {
             return Err(Unlearned::NotTheSuccessor { key: signer, successor: pin.key });
         }
@@ -88,7 +88,7 @@ impl History {
         self.distrusts.push(said.clone());
     }
 
-    /// The keys of which nobody who is trusted says any more that they are compromised, and since when
+    /// The keys that no trusted key calls compromised any more, and since when
     /// they are. A vault that is restored would trust them again.
     pub(crate) fn unsupported(&self) -> Vec<(SigningKeyId, Timestamp)> {
         let trusted = |key| self.find(key).is_some_and(|info| info.compromised.is_none());

@@ -4,7 +4,7 @@
 //! the earlier key signed, or that the successor signed which the earlier key had pinned. A vault
 //! that was restored signs with a key to which no statement leads, because no backup has a secret.
 //!
-//! Where a successor is pinned, only it can take the key's place: whoever steals the key could sign a
+//! Where a successor is pinned, only it can take the key's place: a thief of the key could sign a
 //! change as well. See `docs/decisions/0023-the-history-of-signing-keys.md`.
 //!
 //! The history is one memo, a JSON object with these members and no others. All bytes are base64url,
@@ -48,7 +48,7 @@ pub struct SigningKeyInfo {
     /// How it came into the history.
     pub origin: KeyOrigin,
     /// Since when somebody else has it, as the operator said. What it alone says does not count, whatever
-    /// date it bears: whoever has the key writes any date.
+    /// date it bears: the holder of the key can write any date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compromised: Option<Timestamp>,
     /// The signed statement that leads to it.
@@ -103,7 +103,7 @@ pub(crate) struct History {
     /// count everywhere.
     pub(super) repeat: bool,
     /// Whether tombstones are still to be set again, for the same reason. The announcements come first, and are
-    /// not made anew because a tombstone waits.
+    /// not made again because a tombstone waits.
     #[serde(default, skip_serializing_if = "is_not")]
     pub(super) retell: bool,
 }
@@ -130,7 +130,7 @@ pub enum Unlearned {
         /// The key that it replaces.
         replaces: SigningKeyId,
     },
-    /// Nobody who may say so signed it, or the key that it names did not.
+    /// No one who may say so signed it, or the key that it names did not.
     #[error("its signatures do not fit, or not to the keys that may say so")]
     Forged,
     /// The key that signed it was stolen before.
@@ -161,7 +161,7 @@ pub enum Unlearned {
         /// Its successor.
         successor: SigningKeyId,
     },
-    /// Whoever has a key cannot distrust itself, nor those that came after it.
+    /// A key cannot distrust itself, nor those that came after it.
     #[error("signing key {signer} distrusts key {key}, and only a later key may")]
     NotLater {
         /// The key that signed it.
@@ -208,8 +208,8 @@ fn is_proved(said: &Announcement) -> bool {
     })
 }
 
-/// The key that signed an announcement, whether or not anybody knows it: the one that it gives, if that has
-/// the id that it names, and made the signature. Nothing is believed, or told to anybody as somebody's, before
+/// The key that signed an announcement, whether or not it is known: the one that it gives, if that has
+/// the id that it names, and made the signature. Nothing is believed, or reported as somebody's, before
 /// that.
 pub(super) fn signer_of(said: &Announcement) -> Option<VerifyingKey> {
     let (public, key, signature) = said.signature()?;
@@ -411,7 +411,7 @@ impl History {
 
     /// Whether an announcement is the vault's word, whatever it says: it is signed by a key of this history that
     /// is not compromised, or by the successor that may take the place of the present one. Not by any that was
-    /// ever pinned: one that was used may be stolen since, and one that was given up may be found by anybody.
+    /// ever pinned: one that was used may be stolen since, and one that was given up may be found by anyone.
     pub(crate) fn is_word(&self, said: &Announcement) -> bool {
         let keys = self.keys.iter().filter(|info| info.compromised.is_none());
         let keys = keys.map(|info| &info.public);
@@ -457,7 +457,7 @@ impl History {
         if self.find_use_of(old).is_some() || self.find(key).is_some() {
             return Err(Unlearned::Replaced { key: old.key });
         }
-        // Whoever has the key that a restored vault made may not pass by the one that was pinned before.
+        // The holder of the key that a restored vault made may not pass by the one that was pinned before.
         match (stated.kind, successor.or_else(|| self.waits_for(old.key))) {
             (AnnouncementKind::Successor, Some(pin)) => {
                 Err(Unlearned::PinnedBefore { key: old.key, successor: pin.key })
@@ -541,7 +541,7 @@ impl History {
         let of_keys = self.keys.iter().flat_map(move |info| {
             info.statement.iter().chain(pins(info.key).map(|pin| &pin.statement))
         });
-        // Whoever distrusts must be known first.
+        // The key that distrusts must be known first.
         of_keys.chain(&self.distrusts)
     }
 

@@ -1,7 +1,7 @@
 //! The keys with which the vault signs what it says in clear: tombstones and announcements.
 //!
 //! The history of public keys is a memo like others, and in every backup. The secret is in none:
-//! whoever finds an old backup can open what was sealed then, but cannot have anybody forgotten. So
+//! the finder of an old backup can open what was sealed then, but cannot have anyone forgotten. So
 //! a restored vault finds a history without a secret, and makes a key of its own. Used by `erasure`, which
 //! says each change in the event store, and by `layer` and `audit`, which ask what a signature is worth.
 
@@ -58,7 +58,7 @@ struct Keys {
     current: SigningKey,
 }
 
-/// Why the keys could not be read. It keeps nobody from opening the vault: what needs them says so.
+/// Why the keys could not be read. It does not keep the vault from opening: what needs them says so.
 #[derive(Debug, Clone, Copy)]
 enum Unreadable {
     Damaged,

@@ -34,8 +34,19 @@ const VERSION: &str = "1";
 /// More than any such file has.
 const MOST_BYTES: usize = 4096;
 
-/// A key that is to sign once the present one is stolen or lost. Whoever has it can take the vault's
+/// A key that is to sign once the present one is stolen or lost. Its holder can take the vault's
 /// place in the eyes of every backup, so it is kept apart from vault, root slot and backups.
+///
+/// ```
+/// use oubliette::vault::{Successor, Vault};
+/// # let dir = tempfile::tempdir()?;
+/// # let file = dir.path().join("successor.key");
+/// let vault = Vault::in_memory()?;
+/// let successor = Successor::generate(vault.id())?;
+/// successor.save(&file)?; // on a medium that you take away
+/// assert_eq!(Successor::load(&file)?.id(), successor.id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Successor {
     vault: VaultId,
     key: SigningKey,

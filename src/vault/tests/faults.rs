@@ -1,5 +1,5 @@
 //! Every write, flush and sector of every operation of the vault fails once: what was acknowledged
-//! is there, what was destroyed is not, and until it is opened anew the vault says nothing more,
+//! is there, what was destroyed is not, and until it is reopened the vault says nothing more,
 //! from memory neither.
 
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ impl Told {
         vault.flush().await
     }
 
-    /// After everything was opened anew.
+    /// After everything was reopened.
     fn check(&self, vault: &Vault) {
         let mut fates = BTreeMap::new();
         for (id, (secret, whose)) in &self.made {

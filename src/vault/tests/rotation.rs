@@ -396,7 +396,7 @@ async fn a_key_made_while_the_clock_was_ahead_is_old_for_every_age() {
     vault.shared().disk.faults.ahead.store(0, Ordering::SeqCst);
     key(&vault, "user-2", "user-2").await.unwrap();
 
-    // Also a rotation of what is older than ten years reaches it: nobody knows how old it is.
+    // Also a rotation of what is older than ten years reaches it: it is not known how old it is.
     let ten_years = Timestamp::from_micros(Timestamp::now().as_micros() - 10 * year);
     let swept = layer.rotate_older_than(ten_years, |_| {}).await.unwrap();
     assert_eq!((swept.keys, swept.rotated), (2, 1));

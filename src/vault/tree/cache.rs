@@ -10,7 +10,7 @@ use crate::vault::VaultError;
 /// What a page costs besides its items, in bytes, about.
 const OVERHEAD_BYTES: usize = 256;
 
-/// The cache. A page that leaves it is wiped as soon as nobody reads it.
+/// The cache. A page that leaves it is wiped as soon as it is not read any more.
 pub(super) struct Cache {
     most: usize,
     pages: Mutex<Pages>,

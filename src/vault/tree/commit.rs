@@ -44,7 +44,7 @@ impl Tree {
         self.or_poison(self.commit_fresh(rewritten))
     }
 
-    /// Nothing is known about the disk after an error: until the tree is opened anew it neither
+    /// Nothing is known about the disk after an error: until the tree is reopened it neither
     /// reads nor writes.
     fn or_poison(&self, outcome: Result<(), VaultError>) -> Result<(), VaultError> {
         if outcome.is_err() {

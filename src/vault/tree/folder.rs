@@ -128,7 +128,7 @@ pub(super) fn lock(folder: &Path) -> Result<FolderLock, OpenVaultError> {
 }
 
 /// Keeps everybody away who would write to the folder, and writes nothing. `None`: there is no lock
-/// to be held, so nobody has ever written to this folder.
+/// to be held, so nothing was ever written to this folder.
 ///
 /// # Errors
 /// [`OpenVaultError::InUse`].
@@ -186,7 +186,7 @@ fn write(
 }
 
 /// The folder of a vault that is complete, but for its header, which names no vault yet. Locked, so that
-/// nobody else takes it for what an attempt that was cut off left.
+/// it is not taken for what an attempt that was cut off left.
 ///
 /// The vault is made where it is to be, and not beside it under another name: not every folder can be
 /// renamed (a mount point, `.`), and by then the root slot is overwritten.

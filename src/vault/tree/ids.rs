@@ -8,7 +8,7 @@ use super::page::PageId;
 use crate::{crypto::random, vault::VaultError};
 
 /// How inner pages begin. There are some hundred times fewer of them than leaves, and each
-/// erasure replaces several, so they lie together where the store keeps them in memory.
+/// erasure replaces several, so they are together where the store keeps them in memory.
 const INNER: [u8; 4] = [0; 4];
 
 /// How many bytes of a leaf's id are given by its parent.

@@ -60,12 +60,12 @@ struct Loader {
     /// What is not in a page yet, from the leaves' entries up.
     levels: Vec<Level>,
     batch: Batch,
-    /// Near which the next leaves lie. Their own parent has no id yet.
+    /// Near which the next leaves are. Their own parent has no id yet.
     parent: PageId,
     leaves: usize,
 }
 
-/// About as many leaves as have one parent lie together in the page store.
+/// About as many leaves as have one parent are together in the page store.
 const NEIGHBOURS: usize = 128;
 
 /// Items that are not in a page yet.

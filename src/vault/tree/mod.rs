@@ -8,7 +8,7 @@
 //!
 //! # What is forgotten, and why
 //!
-//! Two ways of writing: [`Tree::put`] writes pages anew *in place*, under the key they have;
+//! Two ways of writing: [`Tree::put`] writes pages again *in place*, under the key they have;
 //! [`Tree::erase_all`] gives every page on the way to a changed place a *fresh* key and id, up to the
 //! root, and then overwrites the root slot. What an adversary may have is every byte that the
 //! page store ever wrote, and today's slot. The claim: no value that was at a place before the
@@ -21,8 +21,8 @@
 //! of one level never overlap. While a page keeps its key, its span only ever grows (when a
 //! neighbour vanishes, its places fall to the page before it, or to the page after it where it
 //! was the first): a page that splits, or is joined with another, gets a fresh key. So an entry
-//! once sealed under a key lies in the span of that key's page for as long as the key is in the
-//! tree: the page is on the entry's path. A key that is no longer in the tree stands only in
+//! once sealed under a key is in the span of that key's page for as long as the key is in the
+//! tree: the page is on the entry's path. A key that is no longer in the tree is only in
 //! superseded versions of its former parent. Those are sealed under the parent's key, whose span
 //! then held the entry as well, so the same holds of that key, and so on up to the root. Now an
 //! erasure of the entry replaces all keys on its path. A page that was not on it never sealed the
@@ -88,7 +88,7 @@ use super::{
 use crate::crypto::Secret;
 use crate::event::VaultId;
 
-/// Where a value stands: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
+/// The address of a value: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
 pub(crate) type Place = Vec<u8>;
 
 /// The longest place, in bytes.
@@ -256,7 +256,7 @@ impl Tree {
     }
 
     /// Shows `each` the values at places from `from` (inclusive) to `to` (exclusive), in order and
-    /// where they stand, until there were `enough`; then to the end of the leaf. Returns where to
+    /// where they are, until there were `enough`; then to the end of the leaf. Returns where to
     /// go on. For walks over everything: leaves that are not in memory do not take the place of
     /// those that are.
     pub(crate) fn scan(
@@ -287,7 +287,7 @@ impl Tree {
         Ok(None)
     }
 
-    /// Makes changes that take nothing away from anybody: new values, newer values. What was
+    /// Makes changes that take nothing away: new values, newer values. What was
     /// there before may still be read from an old copy. All or nothing.
     pub(crate) fn put(&self, changes: Vec<Change>) -> Result<(), VaultError> {
         self.write(Erasure { changes, ..Erasure::default() }, false)
@@ -302,7 +302,7 @@ impl Tree {
     /// Makes changes after whose return the earlier values of all changed places, and everything
     /// ever stored at them, are beyond recovery: fresh keys for all pages on their paths, and a
     /// fresh root key. All or nothing. A place that ends with no value, or with a new one, are
-    /// treated alike. Of a range only the pages at its ends are written anew: what lies between
+    /// treated alike. Of a range only the pages at its ends are rewritten: what is between
     /// goes with its keys.
     pub(crate) fn erase_all(&self, erasure: Erasure) -> Result<(), VaultError> {
         self.write(erasure, true)
@@ -366,7 +366,7 @@ impl Tree {
         if self.read_only { Err(VaultError::ReadOnly) } else { Ok(()) }
     }
 
-    /// An error where nobody knows any more what is on the disk, or in the slot.
+    /// An error if it is no longer known what is on the disk, or in the slot.
     pub(crate) fn refuse_poisoned(&self) -> Result<(), VaultError> {
         if self.poisoned.load(Ordering::Acquire) { Err(VaultError::Poisoned) } else { Ok(()) }
     }

@@ -58,7 +58,7 @@ impl Tree {
         let place = folder.join(to.folder());
         let transfer = || {
             copy(old, &*to.open(&place)?, &mut moved, progress)?;
-            // Opened anew, so that it is read from its files.
+            // Opened again, so that it is read from its files.
             let new = to.open(&place)?;
             compare(old, &*new, moved.pages)?;
             root_page(&*new, &root)

@@ -54,7 +54,7 @@ pub enum OpenAs {
     TheOne,
     /// To be read, whatever it is. Nothing is written, neither to the folder nor to the slot, so that
     /// a disk may be read-only: the pages are copied to the system's folder for temporary files. Whatever
-    /// would write fails with [`VaultError::ReadOnly`]. While it is open, the slot opens for nobody who
+    /// would write fails with [`VaultError::ReadOnly`]. While it is open, the slot opens for no one who
     /// would write to it.
     ///
     /// Erasures that were cut off, or announced elsewhere, are not completed: opening a
@@ -181,7 +181,7 @@ impl Tree {
         self.store.pages.apply(Batch { puts, ..Batch::default() })
     }
 
-    /// A tree in memory, which nobody else ever sees.
+    /// A tree in memory, which no one else ever sees.
     pub(crate) fn in_memory() -> Result<Self, VaultError> {
         let (pages, slot) = (MemoryPages::default(), MemorySlot::default());
         Self::create(Box::new(pages), Box::new(slot), Shape::default())

@@ -9,7 +9,7 @@
 //! Of a copy that is opened *before* the folder that it was copied from, the number says nothing:
 //! both know it. So the pages note as well where the folder was, and when it was made, which no
 //! copying of files takes along. A folder that is elsewhere, while a vault of the same id is still
-//! at the noted place, is a copy. A folder that was made anew at the noted place was restored there,
+//! at the noted place, is a copy. A folder that was made again at the noted place was restored there,
 //! or copied. Both must be confirmed by somebody. A folder that is elsewhere, and nothing is left at
 //! the noted place, was moved.
 

@@ -55,7 +55,7 @@ const CHILD_BYTES: usize = 16 + SECRET_BYTES;
 /// Buffers come in multiples of so many bytes, so that the allocator finds one that was freed.
 const ROUND_BYTES: usize = 512;
 
-/// A place and its value, where they stand: in a page, or in a change.
+/// A place and its value, where they are: in a page, or in a change.
 #[derive(Clone, Copy)]
 pub(super) struct Entry<'a> {
     pub(super) place: &'a [u8],

@@ -16,7 +16,7 @@ impl Tree {
         let lock = folder::lock_to_read(folder)?;
         let header = folder::read_header(folder)?;
         let vault = header.vault;
-        // Held: nobody is forgotten while this process has the root that they would be read with.
+        // Held: no one is forgotten while this process has the root that they would be read with.
         let slot = slot.open_to_read(vault, true)?;
         let root = slot.read()?;
         let pages = PagesAside::open(header.pages, &header.pages_in(folder))?;

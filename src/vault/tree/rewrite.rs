@@ -1,12 +1,12 @@
-//! Which pages a change needs anew, and what they hold.
+//! Which pages a change rewrites, and what they hold.
 //!
-//! There are two ways. *In place* (for `put`): a page is written anew under its own key and id,
+//! There are two ways. *In place* (for `put`): a page is rewritten under its own key and id,
 //! with a higher version; one that must split, or that vanishes, is replaced by pages with fresh
-//! keys and ids (or by none), for which its parent is written anew. *Fresh* (for `erase`): every
+//! keys and ids (or by none), for which its parent is rewritten. *Fresh* (for `erase`): every
 //! page on the way gets a fresh key and id, up to the root.
 //!
 //! In both, a page whose span of places shrinks gets a fresh key and id. That is what the
-//! invariant of the tree stands on.
+//! invariant of the tree rests on.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -34,7 +34,7 @@ pub(super) struct Written {
 pub(super) struct Rewritten {
     /// Pages with fresh ids and keys.
     pub(super) added: HashMap<PageId, Written>,
-    /// Pages written anew in place.
+    /// Pages rewritten in place.
     pub(super) renewed: HashMap<PageId, Written>,
     /// Pages that no longer belong to the tree.
     pub(super) replaced: Vec<PageId>,
@@ -101,8 +101,10 @@ impl Rewrite<'_> {
             self.forget(&only.id, &page);
             return self.crown(old, page.items());
         }
+        // The identity is in the root page alone: lost here, no name would ever be found again.
         let damaged = || VaultError::Damaged("the root page is no root page".into());
         let mut head = old.root().cloned().ok_or_else(damaged)?;
+        // As many levels as it takes: what an erasure joins or a batch adds may overflow more than once.
         loop {
             let cuts = self.cuts(&items);
             if cuts.len() < 2 {
@@ -113,6 +115,7 @@ impl Rewrite<'_> {
         }
         let mut version = old.version + 1;
         if self.fresh {
+            // A new id as well as a new key: what the slot is overwritten with must not open the old root page.
             self.rewritten.replaced.push(self.rewritten.root.page);
             let epoch = self.rewritten.root.epoch + 1;
             head = RootHead { epoch, ..head };
@@ -146,6 +149,8 @@ impl Rewrite<'_> {
         let mut rest = edits;
         let mut low = span.low.clone();
         while let Some(first) = rest.first() {
+            // An edit may begin before this page's first bound; then it belongs to the first child, or to where
+            // the last round ended.
             let index = page.child_of(first.max(&low));
             let mut child = page.child_at(index);
             if index == 0 {
@@ -161,6 +166,7 @@ impl Rewrite<'_> {
                 Outcome::Same => {}
                 Outcome::Replaced(instead) => replaced.push((index, instead)),
             }
+            // An edit may be a range that goes on in the next child: what is left of it begins there.
             match of_child.high {
                 Some(high) if index + 1 < page.len() => {
                     rest = rest.within(&Span { low: high.clone(), high: None });
@@ -169,6 +175,8 @@ impl Rewrite<'_> {
                 _ => break,
             }
         }
+        // In a fresh rewrite the page itself needs a new key even if no child changed: it is on the path, and its
+        // old key opened an older version that led to what is erased.
         if replaced.is_empty() && !self.fresh {
             return Ok(None);
         }
@@ -199,6 +207,8 @@ impl Rewrite<'_> {
         span: &Span,
         edits: Slice<'_>,
     ) -> Result<Outcome, VaultError> {
+        // The whole subtree goes. Its pages are not rewritten, since no key to them is kept: the entry in the
+        // parent was the only one.
         if self.fresh && edits.covers(span) {
             self.forget_below(child, level);
             return Ok(Outcome::Replaced(Vec::new()));
@@ -211,6 +221,9 @@ impl Rewrite<'_> {
             return Ok(Outcome::Same);
         };
         let cuts = self.cuts(&items);
+        // The one case in which a page keeps its key: its span of places is as before, so that every key that ever
+        // sealed an entry is still on the entry's path. A split does not qualify: half of the entries would leave
+        // the span while the old key opens the old version of all of them.
         if !self.fresh && cuts.len() == 1 && page.version < MOST_SEALS {
             let new = Page::new(page.version + 1, None, &items);
             self.rewritten.before.insert(child.id, Arc::clone(&page));
@@ -218,6 +231,7 @@ impl Rewrite<'_> {
             self.rewritten.renewed.insert(child.id, written);
             return Ok(Outcome::Same);
         }
+        // From here the page is replaced: fresh ids and keys, also where it is only split.
         self.forget(&child.id, &page);
         #[cfg(test)]
         if let Some(kept) = self.sabotage(child, &items, &cuts)? {
@@ -286,6 +300,7 @@ impl Rewrite<'_> {
 
     /// Takes a page out of the tree.
     fn forget(&mut self, id: &PageId, page: &Arc<Page>) {
+        // One that this very change made was never on the disk: there is nothing to retire.
         if self.rewritten.added.remove(id).is_none() {
             self.rewritten.replaced.push(*id);
             if !self.fresh {
@@ -295,7 +310,7 @@ impl Rewrite<'_> {
     }
 
     /// Takes a page and all below it out of the tree. Its leaves need not be read. Below a page
-    /// that is damaged nothing can be named, and nothing can be read by anybody.
+    /// that is damaged nothing can be named, and nothing can be read by anyone.
     fn forget_below(&mut self, child: &Child, level: u8) {
         self.rewritten.replaced.push(child.id);
         if level > 0
@@ -335,6 +350,8 @@ impl Rewrite<'_> {
                 index += 1;
                 continue;
             }
+            // Joining moves the bound between the two, so that both give up their keys, though nothing is erased from
+            // the neighbour.
             let low = children[left].low.clone();
             let items = join(a.items(), b.items(), &children[left + 1].low);
             self.forget(&children[left].id, &a);
@@ -392,6 +409,7 @@ pub(super) fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
     if total <= limit {
         return vec![sizes.len()];
     }
+    // Three quarters full, so that the next entries do not split the new pages at once.
     let goal = total.div_ceil(total.div_ceil(limit * 3 / 4).max(2));
     let (mut cuts, mut count, mut bytes) = (Vec::new(), 0, 0);
     for size in sizes {
@@ -402,6 +420,7 @@ pub(super) fn cut(sizes: &[usize], limit: usize, fewest: usize) -> Vec<usize> {
         count += 1;
         bytes += size;
     }
+    // Too few are left for a page of their own: the page before is then a little over its limit.
     match cuts.last_mut() {
         Some(last) if count < fewest => *last += count,
         _ => cuts.push(count),

@@ -29,7 +29,7 @@ const MOST_SEALS: u64 = 1 << 32;
 
 /// What a walk over the pages comes upon, in the order of places.
 pub(crate) enum Seen<'a> {
-    /// A value that stands where it should.
+    /// A value that is where it should be.
     Value(&'a [u8], &'a [u8]),
     /// Something that is not as it should be.
     Flaw(Flaw),
@@ -37,11 +37,11 @@ pub(crate) enum Seen<'a> {
 
 /// What is wrong with the pages.
 pub(crate) enum Flaw {
-    /// A page does not open, or stands where it should not: nothing beneath it can be read.
+    /// A page does not open, or is where it should not be: nothing beneath it can be read.
     Page {
         /// Its id, in hexadecimal digits.
         page: String,
-        /// The first place that lies beneath it.
+        /// The first place that is beneath it.
         from: Place,
         /// The first place after it; `None`: there is no end.
         to: Option<Place>,
@@ -73,17 +73,17 @@ pub(crate) enum Flaw {
 pub(crate) struct Walked {
     /// Pages that are as they should be.
     pub(crate) pages: u64,
-    /// Pages that are not, each with all that lies beneath it.
+    /// Pages that are not, each with all that is beneath it.
     pub(crate) damaged: u64,
     /// Pages in the store that belong to nothing. Not looked for where pages are damaged, because
-    /// what lies beneath those looks the same.
+    /// what is beneath those looks the same.
     pub(crate) orphans: Option<u64>,
     /// How many roots came before.
     pub(crate) epoch: u64,
 }
 
 impl Tree {
-    /// Walks over the whole tree, as it lies in the page store: no page is taken from memory.
+    /// Walks over the whole tree, as it is in the page store: no page is taken from memory.
     /// Writers wait meanwhile; readers go on. It keeps the id of
     /// each page in memory.
     ///

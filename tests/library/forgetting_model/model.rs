@@ -279,7 +279,7 @@ impl Model {
     }
 
     /// Who depends, by however many steps, on somebody of whom only a part dies, and lives on. `sure`: no
-    /// key counts of which nobody knows whether it was made.
+    /// key counts of which it is not known whether it was made.
     fn in_part(&self, whole: &BTreeSet<String>, parts: &[&String], sure: bool) -> Edges {
         let lives = |who: &String| {
             let dead = &self.people[who].dead;

@@ -199,7 +199,7 @@ async fn for_a_hole_that_was_noted_in_a_later_era_nobody_vouches() {
         later(&mut n["mac"]);
     });
     let told = over(&b, vec![noted]).await;
-    // It ends no reading, and says of nobody that they are forgotten.
+    // It ends no reading, and calls no one forgotten.
     let read = told.events(&stream("room-1"), ReadOptions::default()).await.unwrap().remove(0);
     assert!(read.shredded.is_empty() && !read.withheld.is_empty(), "{read:?}");
     assert!(

@@ -50,7 +50,7 @@ async fn whose_events_are_from_before_the_layer_is_not_called_forgotten() {
 async fn clear_events_count_where_they_may_be_about_the_forgotten() {
     let store = MemoryStore::new();
     for (name, data) in [
-        // Theirs, somebody else's, and nobody can tell whose.
+        // Theirs, somebody else's, and it is not known whose.
         ("room-1", r#"{"author":1,"text":"a"}"#),
         ("room-1", r#"{"author":2,"text":"b"}"#),
         ("room-1", r#"{"author":[1],"text":"c"}"#),
@@ -251,7 +251,7 @@ async fn events_under_keys_that_the_vault_does_not_have_are_not_called_forgotten
     }
 }
 
-/// What is in clear stays so, whatever stands beside it.
+/// What is in clear stays so, whatever is beside it.
 #[tokio::test]
 async fn nothing_hides_an_event_in_clear_from_the_count() {
     let store = MemoryStore::new();

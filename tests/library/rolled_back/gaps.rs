@@ -216,7 +216,7 @@ async fn what_is_told_of_a_gap_is_true_of_a_vault_that_knows_the_erasures_and_of
 }
 
 /// What is removed in two places is two gaps, and each is accepted or comes back for itself.
-/// What is told again is sealed anew, and what stands in the store is what was told first.
+/// What is told again is sealed again, and what is in the store is what was told first.
 #[tokio::test]
 async fn an_announcement_whose_answer_was_lost_is_named_as_it_stands() {
     // Whether or not what others announced can be read again by then.
@@ -276,7 +276,7 @@ async fn each_gap_waits_for_itself() {
 }
 
 /// Where a gap was found, nothing lifts it but the event or somebody's word: not an empty store, in which there is
-/// nothing to be missed, nor a word about something else, after which all is compared anew.
+/// nothing to be missed, nor a word about something else, after which all is compared again.
 #[tokio::test]
 async fn an_open_gap_outlives_another_store_and_another_word() {
     let machine = Machine::new();

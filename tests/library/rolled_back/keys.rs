@@ -567,7 +567,7 @@ async fn each_statement_about_keys_names_the_one_before_it() {
         (&told.keys[..], &told.distrusted[..]),
         (&[second, successor.id()][..], &[second, first][..])
     );
-    // What the compromised one said of another stands in the chain.
+    // What the compromised one said of another is in the chain.
     assert!(!told.gap && told.refused.len() == 1 && told.unverifiable.is_empty(), "{told:?}");
 
     // Those that a key names whose word counts.

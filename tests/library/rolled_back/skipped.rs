@@ -142,7 +142,7 @@ async fn append_lines(machine: &Machine, lines: &[Announcement]) {
     }
 }
 
-/// Several lists, each made anew.
+/// Several lists, each made again.
 fn lines(machine: &Machine, many: usize) -> Vec<Announcement> {
     let list = || export(&machine.vault()).map(Result::unwrap);
     std::iter::repeat_with(list).flatten().take(many).collect()
@@ -317,7 +317,7 @@ async fn what_a_closed_vault_saw_is_missed_as_well() {
     accept_gaps(&world.machine.vault(), "ticket 12").await.unwrap();
     let closed = world.machine.try_open().await.unwrap_err();
     assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
-    // Once that is accepted as well, the next one names it: a vault that is put back asks anew.
+    // Once that is accepted as well, the next one names it: a vault that is put back asks again.
     drop(world.machine.open_past_a_gap().await);
     forget(&world.machine, "user-5").await;
     world.machine.restore(&world.before);
@@ -325,7 +325,7 @@ async fn what_a_closed_vault_saw_is_missed_as_well() {
     assert!(matches!(&closed, ErasureError::WitnessGap(events) if *events == [later]), "{closed}");
 }
 
-/// What the stolen key said is passed over, and stands in the chain.
+/// What the stolen key said is passed over, and is in the chain.
 #[tokio::test]
 async fn one_vault_that_recovers_from_a_theft_has_not_forked() {
     let world = world().await;
@@ -339,7 +339,7 @@ async fn one_vault_that_recovers_from_a_theft_has_not_forked() {
     assert_eq!(world.machine.open().await.witnessed(), Default::default());
 }
 
-/// Whoever writes to the store can put anything behind it, and where the store takes an id twice, also under its id.
+/// Anyone who can write to the store can put anything behind it, and where the store takes an id twice, also under its id.
 #[tokio::test]
 async fn nothing_that_is_put_behind_it_hides_that_the_newest_is_missing() {
     let world = world().await;

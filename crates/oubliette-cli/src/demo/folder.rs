@@ -87,7 +87,7 @@ pub(super) fn text(event: &RecordedEvent) -> &str {
     event.data.as_ref().and_then(Payload::as_json).map_or("", Json::as_str)
 }
 
-/// How often a text stands in the files of a folder, byte for byte, as `grep` would find it.
+/// How often a text is in the files of a folder, byte for byte, as `grep` would find it.
 pub(super) fn grep(folder: &Path, text: &str) -> io::Result<usize> {
     let mut hits = 0;
     for entry in fs::read_dir(folder)? {

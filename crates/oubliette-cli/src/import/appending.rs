@@ -18,7 +18,7 @@ use crate::open::{Store, is_the_stores};
 /// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
 const REMEMBERED: usize = 1_000_000;
 
-/// What became of a line.
+/// What happened to a line.
 #[derive(Debug)]
 pub(super) enum Outcome {
     Imported,
@@ -56,7 +56,7 @@ impl Appender {
         Self { store, seen: HashMap::new(), remembered: 0, held: HashSet::new() }
     }
 
-    /// Appends what can be appended, and says of each line what became of it, in their order. An
+    /// Appends what can be appended, and says of each line what happened to it, in their order. An
     /// error is one of the store itself: the lines that are not named were not reached.
     pub(super) async fn place(
         &mut self,

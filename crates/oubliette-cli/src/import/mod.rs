@@ -1,6 +1,6 @@
 //! Importing rows: many at a time, in constant memory, one bad line costing only itself.
 //!
-//! [`lines`] reads and understands, on a thread of its own; [`place`] appends what it hands over
+//! [`lines`] reads and understands, on a thread of its own; [`appending`] appends what it hands over
 //! and sees to what is refused; this module counts and tells.
 
 mod appending;

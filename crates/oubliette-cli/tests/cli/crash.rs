@@ -190,7 +190,7 @@ fn bytes_of(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// An old copy of the vault, put back under today's root slot, brings nobody back; and what is
-/// personal stands in clear nowhere, at no time.
+/// personal is never in clear anywhere.
 #[test]
 fn no_way_back() {
     let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

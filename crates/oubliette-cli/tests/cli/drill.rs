@@ -145,7 +145,7 @@ fn place(finding: &Finding<Leak>) -> (PathBuf, Option<u64>) {
     }
 }
 
-/// All events as they lie in the store, as a dump.
+/// All events as they are stored, as a dump.
 async fn dump(bank: &Oubliette<SqliteStore>) -> String {
     let events: Vec<_> =
         bank.store().read_all(ReadAllOptions::default()).try_collect().await.unwrap();

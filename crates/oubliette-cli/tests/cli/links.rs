@@ -137,7 +137,7 @@ fn a_slot_or_mirror_that_is_a_link_or_another_users_is_refused() {
         fs::remove_file(world.path(file)).unwrap();
         fs::rename(world.path("away"), world.path(file)).unwrap();
         if chown(world.path(file), Some(65_533), None).is_err() {
-            // Where disks can be had, we are the superuser.
+            // Where disks are available, we are the superuser.
             skipped("OUBLIETTE_REQUIRE_DISKS", "only the superuser can give a file away");
             continue;
         }

@@ -77,7 +77,7 @@ fn what_a_newer_program_wrote_is_called_so_by_every_command() {
     world.ok(&["append", "erika-1", "Registered"]);
     past_the_layer(&world, "erika-1", Some(r#"{"$oubliette":{"v":2,"new":true}}"#));
     for command in [&["read", "erika-1"][..], &["read-all"], &["--json", "read-all"]] {
-        // What stands before it was told already.
+        // What is before it was told already.
         let told = world.run(command);
         assert_eq!(told.code, 1, "{}", told.stdout);
         let told = told.stderr;

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::world::World;
 
-/// What stands in the chapter's blocks of this kind.
+/// What is in the chapter's blocks of this kind.
 fn block(chapter: &str, kind: &str) -> String {
     let (_, rest) = chapter.split_once(&format!("```{kind}\n")).unwrap();
     rest.split_once("```").unwrap().0.to_owned()

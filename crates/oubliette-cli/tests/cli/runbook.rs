@@ -1,4 +1,4 @@
-//! `docs/signing-keys.md`, run as it stands: each section in a world in which that has happened.
+//! `docs/signing-keys.md`, run as it is: each section in a world in which that has happened.
 
 use std::{fs, process::Stdio};
 

@@ -152,7 +152,7 @@ impl Sweep {
             let Some((name, rest)) = text.trim_start().split_once('(') else { continue };
             let count = counts.entry((thread, name)).or_default();
             *count += 1;
-            // Not where it works, which stands in every call.
+            // Not where it works, which is in every call.
             let rest = rest.replace(&format!("AT_FDCWD<{place}>"), "");
             if name == "pread64" && rest.contains("/pages/db>") {
                 spared.insert((name, *count));

@@ -137,7 +137,7 @@ fn described(text: &str) -> Option<PathBuf> {
     (plain && there).then(|| PathBuf::from(path))
 }
 
-/// The paths that are given as text, each in the folder that stands before it.
+/// The paths that are given as text, each in the folder that is before it.
 fn paths(arguments: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folder = PathBuf::new();

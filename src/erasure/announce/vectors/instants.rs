@@ -1,4 +1,4 @@
-//! Instants in spellings that nobody writes: wherever one stands in an announcement, all but one spelling are bad.
+//! Instants in spellings that nobody writes: wherever one is in an announcement, all but one spelling are bad.
 
 use super::*;
 

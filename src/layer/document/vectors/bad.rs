@@ -161,7 +161,7 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
         crate::crypto::base64url::encode(&stub, &mut text);
         set(&split, "metadata", &[&notes[..at], &text, &notes[at + 67..]].concat())
     });
-    // What else stands in an event is not looked at once its notes are of a later version.
+    // What else is in an event is not looked at once its notes are of a later version.
     let with_notes = |vector: &Value, notes: &str| {
         set(vector, "metadata", &format!(r#"{{"$oubliette":{{{notes}}}}}"#))
     };
@@ -259,7 +259,7 @@ pub(super) fn vectors(good: &[Value]) -> Vec<Value> {
         }),
     );
 
-    // Where an event lies.
+    // Where an event is.
     let lies = |vector: &Value, physical: &str| set(vector, "in", physical);
     let of_stream = |name: &str| noted(&whole, None, &|n| n["stream"] = name.into());
     add("of-another-stream", "misplaced", of_stream("user-457"));

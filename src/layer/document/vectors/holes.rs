@@ -237,7 +237,7 @@ fn no_bit_of_a_copys_notes_can_change_unnoticed() {
             bytes[bit / 8] ^= 1 << (bit % 8);
             let Ok(changed) = String::from_utf8(bytes) else { continue };
             let Ok(json) = Json::parse(&changed) else { continue };
-            // Without its notes it is an event of nobody's, and counted.
+            // Without its notes it is no vault's event, and counted.
             if canonical(&json) == whole || json.tree().root().member(LAYER_KEY).is_none() {
                 continue;
             }

@@ -92,7 +92,7 @@ fn by_layer(
 async fn among_all(vector: &Value) -> Result<Seen, Unreadable> {
     let layer = Oubliette::unresumed(store(vector).await, vault(), policy());
     let mut events = layer.read_all(ReadAllOptions::default());
-    // What is no half stands by itself.
+    // What is no half is by itself.
     let read = loop {
         match events.try_next().await {
             Ok(event) => {
@@ -107,7 +107,7 @@ async fn among_all(vector: &Value) -> Result<Seen, Unreadable> {
     by_layer(&layer, read)
 }
 
-/// Through the layer, in the event's stream; `None`: nobody finds it there, because its notes are malformed.
+/// Through the layer, in the event's stream; `None`: it is not found there, because its notes are malformed.
 async fn in_its_stream(vector: &Value) -> Option<Result<Seen, Unreadable>> {
     let layer = Oubliette::unresumed(store(vector).await, vault(), policy());
     let events = layer.events(&stream(&word(vector, "stream")), ReadOptions::default()).await;
@@ -145,7 +145,7 @@ pub(super) fn told(vector: &Value) -> Result<Value, Unreadable> {
     let name = &vector["name"];
     let told = block_on(among_all(vector));
     let lies = vector["in"].as_str().unwrap_or(STREAM);
-    // Elsewhere nobody finds it by its stream's name.
+    // Elsewhere it is not found by its stream's name.
     if lies == vector["stream"] || lies == "user-public-456" {
         let found = block_on(in_its_stream(vector));
         assert!(found.is_none_or(|found| found == told), "{name}, in its stream, is not {told:?}");

@@ -20,7 +20,7 @@ pub(super) const LATER: Era = Era([0x0e, 0x7a, 0x00, 0x04]);
 /// One of the other vault's.
 pub(super) const THEIRS: Era = Era([0x1b, 0x2c, 0x3d, 0x4e]);
 
-/// Keys, by what became of them.
+/// Keys, by what happened to them.
 pub(super) const OWN: u8 = 1;
 /// Of the events of somebody else in the same stream.
 pub(super) const OTHERS: u8 = 2;

@@ -173,7 +173,7 @@ async fn a_word_is_for_what_is_said_and_not_for_an_id() {
     let (vault, said) = (world.again(), announced(&world.store).await.unwrap());
     believe(&vault, &said, world.erasure.0).await.unwrap();
     let forged = world.forge().await;
-    // The genuine one is gone, and the finder's stands in its place.
+    // The genuine one is gone, and the finder's is in its place.
     let all = world.store.read_all(ReadAllOptions::default());
     let mut events: Vec<_> = futures::TryStreamExt::try_collect::<Vec<_>>(all).await.unwrap();
     let at = events.iter().find(|event| event.id == world.genuine.id()).unwrap().revision;
@@ -306,7 +306,7 @@ async fn nobody_is_asked_about_what_the_signer_that_it_names_did_not_sign() {
     }
 }
 
-/// Whoever writes to the store puts a signature of their own under what the vault sealed.
+/// Anyone who can write to the store puts a signature of their own under what the vault sealed.
 #[tokio::test]
 async fn what_is_sealed_is_sealed_for_who_signs_it() {
     let world = Doubtful::new().await;

@@ -222,7 +222,7 @@ async fn a_restored_vault_signs_with_a_key_of_its_own_and_knows_the_earlier_ones
     assert_eq!(place.restored().signing_keys().unwrap(), keys, "opened again, it stays so");
 }
 
-/// The key that seals announcements stands in every backup. Before they were signed, this sufficed
+/// The key that seals announcements is in every backup. Before they were signed, this sufficed
 /// to have anybody forgotten.
 #[tokio::test]
 async fn whoever_finds_a_backup_has_nobody_forgotten() {

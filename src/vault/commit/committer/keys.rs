@@ -41,7 +41,7 @@ pub(in crate::vault) struct Planned {
     key: Arc<DataKey>,
     current: Current,
     warm: Option<Arc<Warm>>,
-    /// Reserved in this write, and asked for by nobody yet.
+    /// Reserved in this write, and not asked for yet.
     spare: u64,
 }
 

@@ -2,8 +2,8 @@
 //! and answers when that is on the disk.
 //!
 //! What is planned but not written yet is: `planned` keys, `changes`, and the records in
-//! [`Shared::unsaved`]. A settlement waits there for the next write, since it costs nobody
-//! anything: should it be lost, the claim is found unsettled and asked about again.
+//! [`Shared::unsaved`]. A settlement waits there for the next write, since losing it costs
+//! nothing: should it be lost, the claim is found unsettled and asked about again.
 
 mod keys;
 
@@ -54,7 +54,7 @@ pub(in crate::vault) type Reply<T, E = VaultError> = oneshot::Sender<Result<T, E
 /// What the committer is asked to do.
 pub(in crate::vault) enum Job {
     Seal(Wanted, Reply<Arc<DataKey>>),
-    /// And whether the caller has to settle them: nobody else can see their store.
+    /// And whether the caller has to settle them: no one else can see their store.
     Claim(Vec<Claim>, bool, Reply<Vec<Option<Generation>>>),
     NoteOwners(OwnerBackfill, Reply<()>),
     /// Told when it is written, if it says so; else at once.
@@ -98,7 +98,7 @@ pub(in crate::vault) struct Committer {
     /// Keys no longer warm, whose unused seals are to be given back.
     pub(in crate::vault) returns: Vec<(Address, Arc<Warm>)>,
     /// The same, of so few seals that no page is written for them before all counts are. What does
-    /// not find room here counts as used: nobody should pay a second write for a new key because
+    /// not find room here counts as used: no new key should cost a second write because
     /// later ones take its place in memory.
     /// No key that is destroyed waits here.
     pub(in crate::vault) owed: HashMap<Address, Arc<Warm>>,
@@ -120,7 +120,7 @@ impl Committer {
         }
     }
 
-    /// Works until nobody can ask for anything any more.
+    /// Works until no handle of the vault is left.
     pub(in crate::vault) fn run(mut self, jobs: &Receiver<Job>) {
         #[cfg(feature = "backup")]
         if let Err(error) = self.end_exposed_era() {
@@ -128,6 +128,12 @@ impl Committer {
         }
         while let Ok(job) = jobs.recv() {
             self.take(job);
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
+            // company: an empty queue writes at once.
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
+            // company: an empty queue writes at once.
+            // Group commit: all that came while the last write was on its way shares the next one. No job waits for
+            // company: an empty queue writes at once.
             for _ in 1..MOST_JOBS {
                 match jobs.try_recv() {
                     Ok(job) => self.take(job),
@@ -135,7 +141,7 @@ impl Committer {
                 }
             }
             if !self.waiting.is_empty() || self.shared.unsaved().len() > MOST_UNSAVED {
-                // Anyone who waits is told; nobody else needs to know.
+                // Anyone who waits is told; no one else needs to know.
                 let _ = self.commit();
             }
         }
@@ -195,6 +201,8 @@ impl Committer {
                 wipe_stack();
                 answer(reply, changed);
             }
+            // The subject stays blocked until the rotation is durable. Released earlier, an append could seal under
+            // the old key after the caller was told that the new one counts.
             Job::Rotate(subject, past, admission, reply) => match self.rotate(&subject, past) {
                 Ok(generation) => self.waiting.push(Box::new(move |result| {
                     drop(admission);
@@ -271,7 +279,7 @@ impl Committer {
     /// Writes everything that is planned, and tells those who wait.
     pub(in crate::vault) fn commit(&mut self) -> Result<(), VaultError> {
         let result = self.write();
-        // Before anybody is told: of what is gone then nothing must be left, here either.
+        // Before anyone is told: of what is gone then nothing must be left, here either.
         wipe_stack();
         let mut waiting = std::mem::take(&mut self.waiting);
         match result {
@@ -280,6 +288,8 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
+                // After a failed write it is not known what is on the disk, and memory may be ahead of it. So nothing is
+                // answered from here until the vault is opened again.
                 self.shared.disk.poison();
                 let shared = Arc::new(error);
                 waiting.drain(..).for_each(|reply| reply(Err(again(&shared))));
@@ -293,6 +303,8 @@ impl Committer {
         let mut planned = std::mem::take(&mut self.planned);
         let mut changes = std::mem::take(&mut self.changes);
         self.minted.clear();
+        // Unused seals go back to keys that gave way in memory. The count on the disk is an upper bound until then, so
+        // that a crash in between never lets a key seal more than it may.
         let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
         for (address, warm) in std::mem::take(&mut self.returns) {
             let hash = self.shared.naming.subject(&address.1);
@@ -337,7 +349,9 @@ impl Committer {
         } else {
             self.shared.disk.erase(Erasure { remove_ranges, changes })?;
         }
+        // Only now: until the tree has them, readers find what was settled here.
         self.shared.unsaved().clear();
+        // Published after the write: durable before use. A key in the cache can seal at once.
         for planned in planned.into_values() {
             self.publish(planned);
         }

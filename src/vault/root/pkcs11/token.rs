@@ -36,7 +36,7 @@ struct Module {
 
 /// Never let go of: a module is set up once in a process, by the first to come, and anyone who tore it
 /// down would do so under everybody else. In a process that was forked from another one it must be
-/// set up anew.
+/// set up again.
 static MODULES: Mutex<Vec<Module>> = Mutex::new(Vec::new());
 
 fn module(path: &Path) -> Result<Pkcs11, String> {

@@ -10,6 +10,13 @@ use crate::vault::root::Passphrase;
 /// `pkcs11:token=bank;object=vault-1?module-path=/usr/lib/pkcs11.so&pin-source=file:/run/pin`. The token
 /// is named by its `token`, `serial`, `manufacturer` and `model`, as many as it takes. It says
 /// where the PIN is, and never what it is.
+///
+/// ```
+/// use oubliette::vault::{SlotConfig, SlotLocation};
+/// let uri = "pkcs11:token=bank;object=vault-1?module-path=/usr/lib/pkcs11.so&pin-source=file:/run/pin";
+/// let slot = SlotConfig::at(SlotLocation::Pkcs11(uri.parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pkcs11Object {
     pub(super) object: String,
