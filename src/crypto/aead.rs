@@ -15,12 +15,10 @@ use aes_gcm::{
 use rand::{TryRng, rngs::SysRng};
 use zeroize::Zeroizing;
 
-use super::nonce::{DRAWN_BYTES, KEY_BYTES, Nonces};
+use super::nonce::{DRAWN_BYTES, KEY_BYTES, NONCE_BYTES, Nonces};
 
 /// The length of a key, in bytes.
 pub(crate) const SECRET_BYTES: usize = 32;
-/// The length of a nonce, in bytes.
-pub(crate) const NONCE_BYTES: usize = 12;
 /// The length of an authentication tag, in bytes.
 pub(crate) const TAG_BYTES: usize = 16;
 
@@ -115,11 +113,6 @@ fn wipe<const BYTES: usize>() {
 #[error("the operating system's random number generator failed")]
 pub struct RandomError;
 
-/// A ciphertext does not open: wrong key, changed bytes, or bound to something else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the ciphertext does not open under this key in this place")]
-pub struct OpenError;
-
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
@@ -155,16 +148,17 @@ impl Cipher {
         Self { gcm: cipher, nonces: OnceLock::new() }
     }
 
-    /// Encrypts `buffer[from..]` in place under a fresh nonce and appends the tag. Returns the
-    /// nonce, which the caller stores wherever its format says.
+    /// Seals the end of a buffer in place: `buffer[at..]` is room for a nonce, then the text, and becomes
+    /// `nonce(12) ciphertext tag(16)`, as every sealed thing ends. What is before stays as it is. A buffer
+    /// with room for the tag is not moved: one that grows leaves a copy of the text behind.
     pub(crate) fn seal_in_place(
         &self,
         associated: &[u8],
         buffer: &mut Vec<u8>,
-        from: usize,
-    ) -> Result<[u8; NONCE_BYTES], RandomError> {
-        let nonce = self.nonce(random()?, associated, &buffer[from..]);
-        self.seal_under(nonce, associated, buffer, from)
+        at: usize,
+    ) -> Result<(), RandomError> {
+        let nonce = self.nonce(random()?, associated, &buffer[at + NONCE_BYTES..]);
+        self.seal_under(nonce, associated, buffer, at)
     }
 
     /// The nonce of a text, from what was drawn for it.
@@ -188,14 +182,16 @@ impl Cipher {
         nonce: [u8; NONCE_BYTES],
         associated: &[u8],
         buffer: &mut Vec<u8>,
-        from: usize,
-    ) -> Result<[u8; NONCE_BYTES], RandomError> {
+        at: usize,
+    ) -> Result<(), RandomError> {
+        let text = at + NONCE_BYTES;
         // GCM's only limits are 64 GiB of text and 2^61 bytes of associated data; no payload
         // comes near.
-        let tag = encrypt(&self.gcm, &nonce, associated, &mut buffer[from..]);
+        let tag = encrypt(&self.gcm, &nonce, associated, &mut buffer[text..]);
         wipe::<CIPHER_STACK_BYTES>();
+        buffer[at..text].copy_from_slice(&nonce);
         buffer.extend_from_slice(&tag.ok_or(RandomError)?);
-        Ok(nonce)
+        Ok(())
     }
 
     /// As [`Cipher::seal_in_place`] under a given nonce, for test vectors alone: a nonce that is
@@ -206,35 +202,22 @@ impl Cipher {
         nonce: [u8; NONCE_BYTES],
         associated: &[u8],
         buffer: &mut Vec<u8>,
-        from: usize,
-    ) -> Result<[u8; NONCE_BYTES], RandomError> {
-        self.seal_under(nonce, associated, buffer, from)
+        at: usize,
+    ) -> Result<(), RandomError> {
+        self.seal_under(nonce, associated, buffer, at)
     }
 
-    /// Decrypts `body` in place. Where it does not open, `body` is left as it was or wiped.
+    /// Decrypts `body` in place, and says whether it opens. If not, `body` is left as it was or wiped.
     pub(crate) fn open_in_place(
         &self,
         nonce: &[u8; NONCE_BYTES],
         associated: &[u8],
         body: &mut [u8],
         tag: &[u8; TAG_BYTES],
-    ) -> Result<(), OpenError> {
+    ) -> bool {
         let opens = decrypt(&self.gcm, nonce, associated, body, tag);
         wipe::<CIPHER_STACK_BYTES>();
-        if opens { Ok(()) } else { Err(OpenError) }
-    }
-
-    /// Decrypts `sealed` (ciphertext and tag).
-    pub(crate) fn open(
-        &self,
-        nonce: &[u8; NONCE_BYTES],
-        associated: &[u8],
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>().ok_or(OpenError)?;
-        let mut opened = Zeroizing::new(body.to_vec());
-        self.open_in_place(nonce, associated, &mut opened, tag)?;
-        Ok(opened)
+        opens
     }
 }
 
@@ -255,10 +238,10 @@ mod tests {
         let cipher = Cipher::new(&[7; SECRET_BYTES]);
         let drawn = [9; DRAWN_BYTES];
         let seal = |associated: &[u8], text: &[u8]| {
-            let mut buffer = text.to_vec();
+            let mut buffer = [&[0; NONCE_BYTES], text].concat();
             let nonce = cipher.nonce(drawn, associated, text);
             cipher.seal_under(nonce, associated, &mut buffer, 0).unwrap();
-            assert_eq!(*cipher.open(&nonce, associated, &buffer).unwrap(), text);
+            assert_eq!(*cipher.open_blob(associated, &buffer).unwrap(), text);
             (nonce, buffer)
         };
         let one = seal(b"a", b"to Leipzig");
@@ -285,8 +268,7 @@ mod tests {
     fn what_seals_goes_through_the_hash() {
         let cipher = Cipher::new(&[7; SECRET_BYTES]);
         assert!(cipher.nonces.get().is_none());
-        let mut buffer = b"text".to_vec();
-        cipher.seal_in_place(&[], &mut buffer, 0).unwrap();
+        cipher.seal_blob(&[], b"text").unwrap();
         assert!(cipher.nonces.get().is_some());
     }
 }

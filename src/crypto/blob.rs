@@ -1,4 +1,5 @@
-//! Sealed bytes that carry their nonce: `nonce(12) ciphertext tag(16)`.
+//! Sealed bytes that carry their nonce: `nonce(12) ciphertext tag(16)`. Everything that is sealed ends so;
+//! what a format says in clear is before it.
 
 use zeroize::Zeroizing;
 
@@ -8,20 +9,20 @@ use super::{Cipher, NONCE_BYTES, RandomError, TAG_BYTES};
 pub(crate) const BLOB_OVERHEAD: usize = NONCE_BYTES + TAG_BYTES;
 
 impl Cipher {
-    /// Seals a text under a fresh nonce, which precedes it.
+    /// Seals a text under a fresh nonce.
     pub(crate) fn seal_blob(&self, associated: &[u8], text: &[u8]) -> Result<Vec<u8>, RandomError> {
-        // With room for the tag: a secret in a buffer that grows would leave a copy behind.
         let mut blob = Vec::with_capacity(text.len() + BLOB_OVERHEAD);
         blob.resize(NONCE_BYTES, 0);
         blob.extend_from_slice(text);
-        let nonce = self.seal_in_place(associated, &mut blob, NONCE_BYTES)?;
-        blob[..NONCE_BYTES].copy_from_slice(&nonce);
+        self.seal_in_place(associated, &mut blob, 0)?;
         Ok(blob)
     }
 
     /// Opens what [`Cipher::seal_blob`] sealed; `None`: it was changed, or sealed under another key.
     pub(crate) fn open_blob(&self, associated: &[u8], blob: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = blob.split_first_chunk::<NONCE_BYTES>()?;
-        self.open(nonce, associated, sealed).ok()
+        let (body, tag) = sealed.split_last_chunk::<TAG_BYTES>()?;
+        let mut opened = Zeroizing::new(body.to_vec());
+        self.open_in_place(nonce, associated, &mut opened, tag).then_some(opened)
     }
 }

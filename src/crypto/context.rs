@@ -117,8 +117,7 @@ impl Context<'_> {
         put(&mut bytes, stream.as_bytes());
         put(&mut bytes, self.event_id.0.as_bytes());
         put(&mut bytes, event_type.as_bytes());
-        let ids = u32::try_from(keys.len() * KEY_ID_BYTES).unwrap_or(u32::MAX);
-        bytes.extend_from_slice(&ids.to_be_bytes());
+        bytes.extend_from_slice(&((keys.len() * KEY_ID_BYTES) as u32).to_be_bytes());
         for id in keys {
             bytes.extend_from_slice(&id.0);
         }
@@ -128,11 +127,7 @@ impl Context<'_> {
 }
 
 fn put(bytes: &mut Vec<u8>, field: &[u8]) {
-    bytes.extend_from_slice(&length(field).to_be_bytes());
+    // No field comes near 4 GiB: names are short and payloads limited.
+    bytes.extend_from_slice(&(field.len() as u32).to_be_bytes());
     bytes.extend_from_slice(field);
-}
-
-/// A length prefix. No field comes near 4 GiB: names are short and payloads limited.
-fn length(field: &[u8]) -> u32 {
-    u32::try_from(field.len()).unwrap_or(u32::MAX)
 }

@@ -6,8 +6,8 @@
 pub use super::{
     context::{Context, PublicDigest, Purpose},
     key::DataKey,
-    plaintext::{Body, Plaintext},
-    seal::{SealError, SealPart, UnsealError, open, seal},
+    plaintext::{Body, Plaintext, UnsealError},
+    seal::{SealError, SealPart, open, seal},
     tag::EventTag,
     token::{MIN_TOKEN_BYTES, Token, TokenError},
 };

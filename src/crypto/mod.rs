@@ -23,21 +23,20 @@ mod token;
 #[cfg(feature = "drill")]
 mod unbound;
 
-pub(crate) use aead::{
-    Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret, wipe_stack,
-};
-pub use aead::{OpenError, RandomError};
+pub use aead::RandomError;
+pub(crate) use aead::{Cipher, SECRET_BYTES, Secret, TAG_BYTES, random, random_secret, wipe_stack};
 #[cfg(feature = "drill")]
 pub(crate) use base64url::decode as from_base64url;
 pub(crate) use blob::BLOB_OVERHEAD;
 pub(crate) use context::PublicHash;
 pub(crate) use context::{Context, PublicDigest, Purpose};
-pub(crate) use derive::{derive, keyed};
+pub(crate) use derive::{Label, derive, derive_salted, keyed};
 pub(crate) use key::{DataKey, KEY_ID_BYTES, KeyId};
-pub(crate) use plaintext::{Body, Plaintext};
+pub(crate) use nonce::NONCE_BYTES;
+pub(crate) use plaintext::{Body, Plaintext, UnsealError};
 #[cfg(test)]
 pub(crate) use seal::seal_with_nonces;
-pub(crate) use seal::{SealError, SealPart, UnsealError, open, seal};
+pub(crate) use seal::{SealError, SealPart, open, seal};
 pub(crate) use sign::SigningKey;
 pub(crate) use tag::EventTag;
 #[cfg(feature = "drill")]

@@ -17,8 +17,8 @@ use aes::{
 };
 use polyval::{Polyval, universal_hash::UniversalHash};
 
-use super::NONCE_BYTES;
-
+/// The length of a nonce, in bytes.
+pub(crate) const NONCE_BYTES: usize = 12;
 /// How many bytes of what the hash is keyed with.
 pub(super) const KEY_BYTES: usize = 32;
 /// How many random bytes are drawn for a nonce.

@@ -2,11 +2,25 @@
 
 use std::fmt;
 
-use super::UnsealError;
 use crate::event::{Json, Payload, PolicyDigest};
 
 /// The length of a plaintext's head: form, policy digest, two lengths.
 pub(super) const HEAD_BYTES: usize = 1 + 8 + 4 + 4;
+
+/// Why a token does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnsealError {
+    /// The token, or what it is bound to, was changed; or the key is another.
+    #[error("the token does not open under this key in this place")]
+    Tampered,
+    /// The token is a stub: its ciphertext is no longer there.
+    #[error("the token's ciphertext was purged")]
+    Purged,
+    /// The token is genuine, but does not hold what a token must: its writer was at fault.
+    #[error("{0}")]
+    Malformed(&'static str),
+}
 
 /// What a token holds of an event's body, and how.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! Parts into tokens, tokens into parts.
 
 use super::{
-    Body, Cipher, Context, DataKey, NONCE_BYTES, Plaintext, PublicDigest, RandomError, TAG_BYTES,
-    Token, plaintext, token::BODY_AT,
+    Body, Cipher, Context, DataKey, Plaintext, PublicDigest, RandomError, TAG_BYTES, Token,
+    UnsealError, plaintext,
+    token::{BODY_AT, NONCE_AT},
 };
 use crate::event::PolicyDigest;
 
@@ -35,21 +36,6 @@ pub enum SealError {
     TooLong,
 }
 
-/// Why a token does not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnsealError {
-    /// The token, or what it is bound to, was changed; or the key is another.
-    #[error("the token does not open under this key in this place")]
-    Tampered,
-    /// The token is a stub: its ciphertext is no longer there.
-    #[error("the token's ciphertext was purged")]
-    Purged,
-    /// The token is genuine, but does not hold what a token must: its writer was at fault.
-    #[error("{0}")]
-    Malformed(&'static str),
-}
-
 /// Seals the parts of one event, each to a token, in the same order. `public` is the digest of
 /// what will be in clear beside them.
 ///
@@ -69,12 +55,12 @@ pub(crate) fn seal_with_nonces(
     parts: &[SealPart<'_>],
     context: &Context<'_>,
     public: &PublicDigest,
-    nonces: &[[u8; NONCE_BYTES]],
+    nonces: &[[u8; super::NONCE_BYTES]],
 ) -> Result<Vec<Token>, SealError> {
     let left = std::cell::RefCell::new(nonces.iter());
-    seal_with(parts, context, public, |cipher, associated, buffer, from| {
+    seal_with(parts, context, public, |cipher, associated, buffer, at| {
         let nonce = left.borrow_mut().next().ok_or(RandomError)?;
-        cipher.seal_with_nonce(*nonce, associated, buffer, from)
+        cipher.seal_with_nonce(*nonce, associated, buffer, at)
     })
 }
 
@@ -82,7 +68,7 @@ fn seal_with(
     parts: &[SealPart<'_>],
     context: &Context<'_>,
     public: &PublicDigest,
-    encrypt: impl Fn(&Cipher, &[u8], &mut Vec<u8>, usize) -> Result<[u8; NONCE_BYTES], RandomError>,
+    encrypt: impl Fn(&Cipher, &[u8], &mut Vec<u8>, usize) -> Result<(), RandomError>,
 ) -> Result<Vec<Token>, SealError> {
     let associated = context.associated(parts.iter().map(|part| part.key.id()), public);
     parts
@@ -92,8 +78,8 @@ fn seal_with(
                 plaintext::length(&part.body, part.metadata, part.pad).ok_or(SealError::TooLong)?;
             let mut buffer = Token::begin(part.key.id(), length);
             plaintext::write(&mut buffer, part.policy, &part.body, part.metadata, length);
-            let nonce = encrypt(part.key.cipher(), &associated, &mut buffer, BODY_AT)?;
-            Ok(Token::finish(buffer, nonce))
+            encrypt(part.key.cipher(), &associated, &mut buffer, NONCE_AT)?;
+            Ok(Token::sealed(buffer))
         })
         .collect()
 }
@@ -110,8 +96,8 @@ pub fn open(token: Token, key: &DataKey, associated: &[u8]) -> Result<Plaintext,
     let mut bytes = token.into_bytes();
     let end = bytes.len() - TAG_BYTES;
     let (front, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(UnsealError::Tampered)?;
-    key.cipher()
-        .open_in_place(&nonce, associated, &mut front[BODY_AT..], tag)
-        .map_err(|_| UnsealError::Tampered)?;
+    if !key.cipher().open_in_place(&nonce, associated, &mut front[BODY_AT..], tag) {
+        return Err(UnsealError::Tampered);
+    }
     Plaintext::parse(bytes, BODY_AT, end).map_err(UnsealError::Malformed)
 }

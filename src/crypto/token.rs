@@ -77,9 +77,7 @@ impl Token {
 
     /// The id of the key that sealed it.
     pub fn key_id(&self) -> KeyId {
-        let mut id = [0; KEY_ID_BYTES];
-        id.copy_from_slice(&self.0[KEY_ID_AT..NONCE_AT]);
-        KeyId(id)
+        KeyId(self.0[KEY_ID_AT..].first_chunk().copied().unwrap_or_default())
     }
 
     /// Whether its ciphertext is gone.
@@ -113,8 +111,8 @@ impl Token {
         (self.0.len() * 4).div_ceil(3)
     }
 
-    /// The head of a new token, with room for `length` bytes of plaintext and the tag. The nonce
-    /// is still missing: see [`Token::finish`].
+    /// The head of a new token, with room for `length` bytes of plaintext and the tag. What it holds is
+    /// sealed in it next: see [`Token::sealed`].
     pub(super) fn begin(id: KeyId, length: usize) -> Vec<u8> {
         let mut buffer = Vec::with_capacity(BODY_AT + length + TAG_BYTES);
         buffer.extend_from_slice(&[VERSION, AES_256_GCM]);
@@ -123,9 +121,8 @@ impl Token {
         buffer
     }
 
-    /// The token whose buffer was begun by [`Token::begin`] and sealed since.
-    pub(super) fn finish(mut buffer: Vec<u8>, nonce: [u8; NONCE_BYTES]) -> Self {
-        buffer[NONCE_AT..BODY_AT].copy_from_slice(&nonce);
+    /// The token whose buffer was begun by [`Token::begin`] and sealed since, from [`NONCE_AT`] on.
+    pub(super) fn sealed(buffer: Vec<u8>) -> Self {
         Self(buffer)
     }
 
@@ -137,9 +134,7 @@ impl Token {
 
     /// The nonce.
     pub(super) fn nonce(&self) -> [u8; NONCE_BYTES] {
-        let mut nonce = [0; NONCE_BYTES];
-        nonce.copy_from_slice(&self.0[NONCE_AT..BODY_AT]);
-        nonce
+        self.0[NONCE_AT..].first_chunk().copied().unwrap_or_default()
     }
 }
 

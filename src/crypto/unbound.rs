@@ -2,8 +2,9 @@
 
 use aes::{
     Aes256,
-    cipher::{BlockCipherEncrypt, KeyInit},
+    cipher::{KeyIvInit, StreamCipher},
 };
+use ctr::Ctr32BE;
 use zeroize::Zeroizing;
 
 use super::{
@@ -22,26 +23,24 @@ pub(crate) fn can_read(bytes: &[u8], key: &Secret) -> bool {
     let Some(body) = body.first_chunk::<HEAD_BYTES>() else { return false };
     let mut nonce = [0; NONCE_BYTES];
     nonce.copy_from_slice(&head[NONCE_AT..]);
-    Plaintext::used(&counter(&nonce, key, body)).is_some_and(|used| used <= LONGEST)
+    Plaintext::used(&*decrypt(&nonce, key, body)).is_some_and(|used| used <= LONGEST)
 }
 
 /// No plaintext is longer: a payload, its metadata, and as much again.
 const LONGEST: usize = 64 << 20;
 
-/// AES-GCM encrypts in counter mode; the counter of the first block of text is 2.
-fn counter(nonce: &[u8; NONCE_BYTES], key: &Secret, text: &[u8]) -> Zeroizing<Vec<u8>> {
-    let cipher = Aes256::new((&**key).into());
-    let mut text = Zeroizing::new(text.to_vec());
-    for (chunk, counter) in text.chunks_mut(16).zip(2_u32..) {
-        let mut block = [0; 16];
-        block[..NONCE_BYTES].copy_from_slice(nonce);
-        block[NONCE_BYTES..].copy_from_slice(&counter.to_be_bytes());
-        let mut block = block.into();
-        cipher.encrypt_block(&mut block);
-        for (byte, pad) in chunk.iter_mut().zip(block) {
-            *byte ^= pad;
-        }
-    }
+/// What a text that AES-GCM encrypted is, by the first bytes of it. GCM encrypts in counter mode; the counter
+/// of the first block of text is 2.
+fn decrypt(
+    nonce: &[u8; NONCE_BYTES],
+    key: &Secret,
+    text: &[u8; HEAD_BYTES],
+) -> Zeroizing<[u8; HEAD_BYTES]> {
+    let mut first = [0; NONCE_BYTES + 4];
+    first[..NONCE_BYTES].copy_from_slice(nonce);
+    first[NONCE_BYTES + 3] = 2;
+    let mut text = Zeroizing::new(*text);
+    Ctr32BE::<Aes256>::new((&**key).into(), &first.into()).apply_keystream(&mut *text);
     text
 }
 

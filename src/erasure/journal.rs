@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sha2::Sha256;
 use uuid::{Builder, Uuid};
 use zeroize::Zeroizing;
 
 use super::{ErasureError, Plan};
 use crate::{
-    crypto::{RandomError, Secret, base64url, random_secret},
+    crypto::{RandomError, Secret, base64url, keyed, random_secret},
     event::{ErasureId, EventId, StreamName, Timestamp, framed},
     vault::{MemoKind, Vault, memos},
 };
@@ -42,12 +41,9 @@ struct JournalSecret(Secret);
 
 impl JournalSecret {
     fn id(&self, fields: &[&[u8]]) -> EventId {
+        let whole = keyed(&self.0).chain_update(framed(fields)).finalize().into_bytes();
         let mut bytes = [0; 16];
-        // A key of any length is a key to HMAC.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.0.as_slice()) {
-            mac.update(&framed(fields));
-            bytes.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        }
+        bytes.copy_from_slice(&whole[..16]);
         EventId(Builder::from_random_bytes(bytes).into_uuid())
     }
 }

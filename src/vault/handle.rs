@@ -12,7 +12,10 @@ use tokio::sync::oneshot;
 
 use super::{
     AdmissionRequest, KeyLookup, KeyRequest, VaultError,
-    admission::gate::{Gates, Pass, Shut},
+    admission::{
+        Admission,
+        gate::{Gates, Shut},
+    },
     commit::committer::{Committer, Job, Reply, Wanted},
     keeper::{Guards, NewStreams},
     records::disk::Disk,
@@ -102,14 +105,6 @@ impl From<NotAsked> for SlotError {
             NotAsked::Panicked => Self::Task(TaskError::Panicked),
         }
     }
-}
-
-/// The right to append for some subjects. Until it is dropped or expires, no erasure of these subjects
-/// runs. It belongs to the task that appends, so that a caller who drops a future changes nothing.
-#[derive(Debug)]
-#[must_use]
-pub(crate) struct Admission {
-    _pass: Pass,
 }
 
 /// Subjects whose appends are blocked: while it exists, none is in flight and none begins.
@@ -238,7 +233,7 @@ impl Vault {
                 return Err(VaultError::Forgotten { subject: subject.clone(), erasure });
             }
         }
-        Ok(Admission { _pass: pass })
+        Ok(Admission::of(pass))
     }
 
     /// The key to seal with, made if there is none, durable before it is returned; `seals`
@@ -324,7 +319,7 @@ impl Vault {
         Closure { shut: self.open.gates.close(subjects).await }
     }
 
-    /// Writes what is only in memory (exact counts), and waits until it is on the disk. Dropping
+    /// Writes what is only in memory (claims that were settled), and waits until it is on the disk. Dropping
     /// the last handle does the same, without telling of errors.
     ///
     /// # Errors

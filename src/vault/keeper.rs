@@ -32,7 +32,8 @@ use lru::LruCache;
 
 use super::{
     AdmissionRequest, Claim, Evidence, InFlight, KeyLookup, KeyRequest, OpenClaim, Settled,
-    SubjectState, Tagged, Vault, VaultError, Vouched, commit::committer::Wanted, handle::Admission,
+    SubjectState, Tagged, Vault, VaultError, Vouched, admission::Admission,
+    commit::committer::Wanted,
 };
 use crate::{
     crypto::{DataKey, EventTag, Token},

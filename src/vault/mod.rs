@@ -21,6 +21,7 @@
 //! | `tree` | the erasable map: sealed pages under one root key | `pages`, `root` |
 //! | `pages` | where pages are stored: sled or SQLite | |
 //! | `root` | the slot that holds the root key, and its copies | |
+//! | `wire` | numbers, names and lists as bytes | |
 
 mod admission;
 #[cfg(feature = "backup")]
@@ -45,12 +46,11 @@ mod tree;
 mod types;
 #[cfg(test)]
 mod vector;
+mod wire;
 
-use admission::in_flight::InFlight;
-pub(crate) use commit::backfill::OwnerBackfill;
+use admission::{Admission, in_flight::InFlight};
 pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{OpenVaultError, VaultError, VaultIdText};
-use handle::Admission;
 pub(crate) use handle::Closure;
 pub use handle::Vault;
 #[cfg(test)]
@@ -67,7 +67,7 @@ pub use records::catalogue::{Backup, BackupId, BackupState};
 #[cfg(test)]
 pub(crate) use records::{
     announced::{open_vector, seal_as_vector},
-    places::reference_as_vector,
+    naming::reference_as_vector,
 };
 pub(crate) use records::{memos, places::in_words};
 #[cfg(any(test, fuzzing))]
@@ -94,7 +94,8 @@ pub(crate) use tree::fuzz as fuzz_page;
 pub use tree::{Moved, OpenAs};
 pub(crate) use types::{
     AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,
-    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, SubjectState, Taken,
+    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, OwnerBackfill, SubjectState,
+    Taken,
 };
 pub use types::{KeyState, Owner, Tenure};
 #[cfg(test)]

@@ -11,13 +11,14 @@ use super::{
     reading::cache::{Cache, Fenced},
     records::{
         disk::Disk,
-        entries::{KeyEntry, SubjectRecord, day},
+        entries::{KeyEntry, SubjectRecord},
         eras::Eras,
         fence::FenceRecord,
         memos,
-        places::{self, Hash, Naming},
+        naming::Naming,
+        places::{self, Hash},
     },
-    signing::Signing,
+    signing::keys::Signing,
 };
 use crate::{
     crypto::DataKey,
@@ -32,15 +33,13 @@ pub(crate) struct Limits {
     /// After so many seals a new generation begins. Random 96-bit nonces allow 2³² under one key
     /// (NIST SP 800-38D, section 8.3); half of that leaves room for one append of any size.
     pub(crate) seals_per_key: u64,
-    /// How many seals are reserved at first.
-    pub(crate) first_block: u64,
     /// How many are reserved at most beyond what is asked for.
     pub(crate) largest_block: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { cached_keys: 65_536, seals_per_key: 1 << 31, first_block: 64, largest_block: 65_536 }
+        Self { cached_keys: 65_536, seals_per_key: 1 << 31, largest_block: 65_536 }
     }
 }
 
@@ -199,7 +198,6 @@ impl Shared {
         let warm = self.cache.peek_warm(&(info.stream.clone(), info.subject.clone()));
         if let Some(warm) = warm.filter(|warm| warm.key.id() == info.id) {
             info.sealed_about = warm.used();
-            info.last_use = info.last_use.max(day(warm.last_day()));
         }
         info
     }

@@ -74,6 +74,24 @@ pub struct Claim {
     pub stored: bool,
 }
 
+/// What stored events state of the owners of one subject, as far as nobody noted it.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnerBackfill {
+    /// The dependent.
+    pub(crate) subject: Subject,
+    /// The changes of owners that no claim was made of: their retry changes nothing any more.
+    pub(crate) changes: Vec<(EventId, OwnerChange)>,
+    /// Who owned it in the tenure that begins so, beside those who are noted.
+    pub(crate) owners: Vec<(Generation, Subject)>,
+    /// The tenures in which it changed hands unnoted. Their parts cannot be told apart, so that each goes
+    /// with the last of its owners.
+    pub(crate) mixed: Vec<Generation>,
+    /// Who owns it now, where that needs a new generation.
+    pub(crate) anew: Option<Vec<Subject>>,
+    /// Whether forgetting any one owner suffices.
+    pub(crate) any: bool,
+}
+
 /// What the store holds under the id of a claim's event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
@@ -197,8 +215,8 @@ pub struct KeyInfo {
     pub owners: Vec<Subject>,
     /// When it last sealed, to the day.
     pub last_use: Timestamp,
-    /// About how many payloads it sealed: never less than it did, by at most one reservation
-    /// more.
+    /// At most how many payloads it sealed: never fewer than it did, and no more than twice as many. Exact for
+    /// a key that is in memory.
     pub sealed_about: u64,
     /// The layout noted with it.
     pub layout: Layout,

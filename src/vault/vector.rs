@@ -13,7 +13,8 @@ use super::{
         eras::{EraKeys, Eras},
         fence::FenceRecord,
         memos,
-        places::{self, Naming},
+        naming::Naming,
+        places,
     },
     shared::Limits,
     tree::{Change, Tree},
@@ -100,7 +101,7 @@ impl VectorVault<'_> {
         }
         let keys = self.keys.iter().map(|key| {
             let entry = key.entry();
-            (entry.place(&naming), Some(entry.encode()))
+            (naming.place_of(&entry), Some(entry.encode()))
         });
         disk.put(keys.collect::<Vec<Change>>()).unwrap();
         let mut fences: BTreeMap<&Subject, FenceRecord> = BTreeMap::new();

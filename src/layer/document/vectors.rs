@@ -21,7 +21,7 @@ pub(crate) use files::{is_wanted, path};
 use super::*;
 use crate::{
     crypto::{
-        Body, Context, DataKey, EventTag, Purpose, SealPart, Secret, Token, derive, keyed,
+        Body, Context, DataKey, EventTag, Label, Purpose, SealPart, Secret, Token, derive, keyed,
         seal_with_nonces,
     },
     event::{Era, EventId, EventType, Fillings, Json, KeyId, Payload, PolicyDigest, StreamName},
@@ -183,7 +183,7 @@ impl Case {
         let tokens = seal_with_nonces(&parts, &context, &digest, &nonces).unwrap();
         let associated = context.associated(tokens.iter().map(Token::key_id), &digest);
         let tag = |vault: Uuid, era: Era| {
-            let tags = derive(&Secret::copy_of(&of_era(era)), b"oubliette era 1: event tags");
+            let tags = derive(&Secret::copy_of(&of_era(era)), Label::EVENT_TAGS);
             EventTag::new(&keyed(&tags), vault.as_bytes(), era, &associated, &tokens)
         };
         let draft = match self.by {
@@ -204,9 +204,8 @@ impl Case {
         let mut plaintexts = Vec::new();
         for token in &tokens {
             let Some(key) = living_key(token.key_id()) else { continue };
-            let bytes = token.as_bytes();
-            let nonce = bytes[22..34].try_into().unwrap();
-            plaintexts.push(hex(&key.cipher().open(nonce, &associated, &bytes[34..]).unwrap()));
+            let blob = &token.as_bytes()[22..];
+            plaintexts.push(hex(&key.cipher().open_blob(&associated, blob).unwrap()));
         }
         vector["plaintexts"] = plaintexts.into();
         let (data, metadata) = if self.split {
@@ -309,7 +308,7 @@ fn forged(vector: &Value, number: u8, plaintext: &[u8]) -> Value {
         bytes.truncate(22);
         bytes.extend_from_slice(&nonce);
         bytes.extend_from_slice(plaintext);
-        key(OWN).cipher().seal_with_nonce(nonce, &associated, bytes, 34).unwrap();
+        key(OWN).cipher().seal_with_nonce(nonce, &associated, bytes, 22).unwrap();
     })
 }
 

@@ -34,12 +34,12 @@ use std::io::{self, Read, Write};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::Delta;
 use crate::{
     crypto::Secret,
     event::{Timestamp, VaultId},
     vault::{
         BackupId,
+        records::delta::Delta,
         tree::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place, Value},
     },
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    BackupError, Delta, Recipients,
+    BackupError, Recipients,
     file::{Draft, Failure, Sealer, draft_path, refuse_existing, refuse_within_a_vault},
     format::{Header, Writer},
 };
@@ -16,7 +16,7 @@ use crate::{
     vault::{
         Backup, BackupId, MemoKind, Vault, VaultError,
         commit::committer::Job,
-        records::places,
+        records::{delta::Delta, places},
         shared::Shared,
         tree::{MAX_PLACE_BYTES, Place},
     },

@@ -18,7 +18,6 @@
 //! itself, between two writes. Applied in order, the file shows that moment. The format is
 //! specified in `docs/backups.md`.
 
-mod delta;
 mod error;
 mod file;
 mod format;
@@ -31,7 +30,6 @@ mod restore;
 mod tests;
 mod verify;
 
-pub(super) use delta::Delta;
 pub use error::BackupError;
 pub use keys::{Identities, Recipients};
 pub use restore::{Prepared, Restored};

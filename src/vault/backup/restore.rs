@@ -100,7 +100,7 @@ impl VerifiedBackup {
     /// without a vault proves that it is not a copy, but for the draft that wrote the slot.
     fn slot_there(&self, slot: SlotConfig, folder: &Path) -> Result<(Slot, u64), BackupError> {
         let vault = self.header.vault;
-        let (slot, held) = slot.renew(vault).map_err(|error| match error {
+        let (slot, held) = Slot::renew(slot, vault).map_err(|error| match error {
             source @ (SlotError::OfAnotherVault { .. }
             | SlotError::Damaged(_)
             | SlotError::NewerFormat { .. }

@@ -17,22 +17,25 @@ use std::{
 use age::{DecryptError, Decryptor, stream::StreamReader};
 
 use super::{
-    BackupError, Delta, Identities,
+    BackupError, Identities,
     format::{Fault, Header, Item, Reader},
 };
 use crate::{
-    event::{Timestamp, VaultId},
+    event::{ErasureId, Timestamp, VaultId},
     vault::{
-        Backup, BackupId, History, MemoKind, VaultError,
+        Backup, BackupId, Decision, History, MemoKind, VaultError,
         records::{
+            announced,
+            delta::Delta,
             disk::Wholes,
             entries::KeyEntry,
             eras::{self, Eras},
             fence::FenceRecord,
             memos,
-            places::{self, Hash, Naming},
+            naming::Naming,
+            places::{self, Hash},
         },
-        signing,
+        signing::keys,
         tree::{Place, Value},
     },
 };
@@ -158,6 +161,19 @@ impl VerifiedBackup {
             fences,
             overwriting_slot: false,
         })
+    }
+
+    /// As [`crate::vault::Vault::open_decision`] of the vault that this will be.
+    ///
+    /// # Errors
+    /// As of [`crate::vault::Vault::open_decision`].
+    pub(crate) fn open_decision(
+        &self,
+        erasure: ErasureId,
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Option<Decision>, VaultError> {
+        announced::open_by(self.eras(), erasure, associated, sealed)
     }
 
     /// The history of signing keys in it.
@@ -312,7 +328,7 @@ fn check(path: &Path, naming: &Naming, place: &Place, value: &Value) -> Result<(
         return Ok(());
     }
     let entry = KeyEntry::decode(value).map_err(|error| odd(path, error))?;
-    if entry.place(naming) == *place {
+    if naming.place_of(&entry) == *place {
         return Ok(());
     }
     let what = "a key in it stands at a place that is not its own".to_owned();
@@ -329,7 +345,7 @@ fn entry(parts: &BTreeMap<Place, Value>) -> Result<Backup, VaultError> {
 /// The history of signing keys, in parts.
 fn signing_keys(parts: &BTreeMap<Place, Value>) -> Result<History, VaultError> {
     let missing = || VaultError::Damaged("it has no history of signing keys".into());
-    signing::read(&wholes(parts)?.pop().ok_or_else(missing)?.1)
+    keys::read(&wholes(parts)?.pop().ok_or_else(missing)?.1)
 }
 
 fn wholes(parts: &BTreeMap<Place, Value>) -> Result<Vec<(Place, Value)>, VaultError> {

@@ -5,34 +5,17 @@
 
 use super::committer::{Committer, Job};
 use crate::{
-    event::{EventId, Generation, OwnerChange, Subject},
+    event::{Generation, Subject},
     vault::{
-        Owner, Tenure, Vault, VaultError,
+        Owner, OwnerBackfill, Tenure, Vault, VaultError,
         records::{
             entries::{Stated, SubjectRecord},
-            places::{self, Hash, Naming},
+            naming::Naming,
+            places::{self, Hash},
         },
         tree::Value,
     },
 };
-
-/// What stored events state of the owners of one subject, as far as it is not noted.
-#[derive(Debug, Clone)]
-pub(crate) struct OwnerBackfill {
-    /// The dependent.
-    pub(crate) subject: Subject,
-    /// The changes of owners that no claim was made of: their retry changes nothing any more.
-    pub(crate) changes: Vec<(EventId, OwnerChange)>,
-    /// Who owned it in the tenure that begins so, beside those who are noted.
-    pub(crate) owners: Vec<(Generation, Subject)>,
-    /// The tenures in which it changed hands unnoted. Their parts cannot be told apart, so that each goes
-    /// with the last of its owners.
-    pub(crate) mixed: Vec<Generation>,
-    /// Who owns it now, where that needs a new generation.
-    pub(crate) anew: Option<Vec<Subject>>,
-    /// Whether forgetting any one owner suffices.
-    pub(crate) any: bool,
-}
 
 impl Vault {
     /// Memos owners durably. The caller holds an exclusive [`Admission`](super::Admission) of the subject,

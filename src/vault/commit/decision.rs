@@ -6,14 +6,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{committer::Job, destroy::last_begun};
+use super::{
+    committer::Job,
+    destroy::{Sparing, last_begun},
+};
 use crate::{
     event::{Era, ErasureId, Generation, Subject, Timestamp},
     vault::{
         Dead, Decision, Destroyed, Destruction, Fence, InventoryEntry, MemoKind, OpenVaultError,
         Taken, Vault, VaultError,
         reading::inventory::Inventory,
-        records::{announced, entries::KeyEntry, fence::Sparing, places},
+        records::{announced, entries::KeyEntry, places},
     },
 };
 

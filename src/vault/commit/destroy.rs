@@ -1,6 +1,6 @@
 //! Destroying keys, fencing, and admitting again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use super::committer::{Committer, Job};
 use crate::{
@@ -11,9 +11,10 @@ use crate::{
         records::{
             disk::parts,
             entries::{KeyEntry, SubjectRecord},
-            fence::{FenceRecord, Sparing},
+            fence::FenceRecord,
             memos,
-            places::{self, Hash},
+            naming::Naming,
+            places::{self, Hash, SUBJECT_PREFIX},
         },
         tree::Erasure,
         types::Spared,
@@ -168,21 +169,12 @@ impl Committer {
         // A reader may hold what it read from the tree before the batch. Counted up before the sweep below, the version
         // keeps that reader from putting a dead key back into the cache after it.
         self.shared.cache.outdate();
-        for (id, address) in &keys.dead {
+        for (id, _) in &keys.dead {
             self.shared.cache.drop_state(*id);
-            // Where another generation of that key lives on, its count does, too.
-            let warm = self.shared.cache.drop_warm(address).filter(|warm| warm.key.id() != *id);
-            self.returns.extend(warm.map(|warm| (address.clone(), warm)));
         }
-        for address in keys.spared {
-            let warm = self.shared.cache.drop_warm(&address);
-            self.returns.extend(warm.map(|warm| (address, warm)));
+        for address in keys.dead.iter().map(|(_, address)| address).chain(&keys.spared) {
+            self.shared.cache.drop_warm(address);
         }
-        // Those that gave way to others in the cache wait here for the next write.
-        let dead: HashSet<KeyId> = keys.dead.iter().map(|(id, _)| *id).collect();
-        self.returns.retain(|(_, warm)| !dead.contains(&warm.key.id()));
-        // Forgotten means gone from memory, too: queues hold keys like the cache does.
-        self.owed.retain(|_, warm| !dead.contains(&warm.key.id()));
         for (hash, fence) in &fences {
             let record = records.get(hash).filter(|record| record.open_generation().is_none());
             let current = record.map(|record| record.current).filter(|_| !fence.closed);
@@ -409,4 +401,38 @@ fn write_over(erasure: &mut Erasure, stem: &[u8], value: &[u8]) -> Result<(), Va
     erasure.remove_ranges.push((range.start, range.end));
     erasure.changes.extend(parts(stem, value)?);
     Ok(())
+}
+
+/// The keys that an erasure spares, by what their ids say of their subjects.
+pub(in crate::vault) struct Sparing<'a> {
+    ids: &'a BTreeSet<KeyId>,
+    by_subject: HashMap<[u8; SUBJECT_PREFIX], BTreeSet<Spared>>,
+}
+
+impl<'a> Sparing<'a> {
+    pub(in crate::vault) fn of(
+        naming: &Naming,
+        ids: &'a BTreeSet<KeyId>,
+    ) -> Result<Self, VaultError> {
+        let mut by_subject: HashMap<_, BTreeSet<Spared>> = HashMap::new();
+        for id in ids {
+            if let Some(hint) = naming.hint(*id)? {
+                by_subject.entry(hint.subject).or_default().insert((hint.generation, *id));
+            }
+        }
+        Ok(Self { ids, by_subject })
+    }
+
+    /// The spared keys of one subject. Of an era that this vault does not know, because it was
+    /// restored, its fence may know keys all the same.
+    pub(in crate::vault) fn keys_of(
+        &self,
+        subject: &Hash,
+        fence: &FenceRecord,
+    ) -> BTreeSet<Spared> {
+        let prefix = subject.first_chunk::<SUBJECT_PREFIX>();
+        let keys = prefix.and_then(|prefix| self.by_subject.get(prefix));
+        let known = fence.left().filter(|(_, id)| self.ids.contains(id));
+        keys.into_iter().flatten().copied().chain(known).collect()
+    }
 }

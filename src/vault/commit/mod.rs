@@ -8,5 +8,6 @@ pub(in crate::vault) mod claiming;
 pub(in crate::vault) mod committer;
 pub(in crate::vault) mod decision;
 pub(in crate::vault) mod destroy;
+pub(in crate::vault) mod keep;
 pub(in crate::vault) mod rotate;
 pub(in crate::vault) mod unsettled;

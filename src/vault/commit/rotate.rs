@@ -1,6 +1,8 @@
-//! Rotation: new keys for what comes, while what is there still opens.
+//! Rotation: new keys for what comes, while what is there still opens; new eras among them.
 
 use super::committer::{Committer, Job};
+#[cfg(feature = "backup")]
+use crate::{event::Era, vault::records::catalogue};
 use crate::{
     event::{Generation, Subject},
     vault::{AdmissionRequest, Vault, VaultError, records::places},
@@ -113,5 +115,32 @@ impl Committer {
         self.commit()?;
         self.shared.disk.rotate_root()?;
         self.shared.disk.tree().epoch()
+    }
+}
+
+#[cfg(feature = "backup")]
+impl Committer {
+    /// Ends the era if a backup may hold its secret: one that was cut off by a crash, in whatever state its
+    /// file is, has not ended it.
+    pub(in crate::vault) fn end_exposed_era(&mut self) -> Result<(), VaultError> {
+        if self.shared.disk.tree().is_read_only() {
+            return Ok(());
+        }
+        let current = self.shared.naming.eras.current()?;
+        if catalogue::entries(&self.shared.disk)?.iter().any(|backup| backup.era == current) {
+            self.end_era()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the era: what is made from now on cannot be read with a backup that was made before.
+    pub(in crate::vault) fn end_era(&mut self) -> Result<Era, VaultError> {
+        let (change, keys) = self.shared.naming.eras.begin()?;
+        let era = keys.era;
+        self.changes.extend(change);
+        self.commit()?;
+        // Ids are made by this thread, so that none was made in between.
+        self.shared.naming.eras.add(keys);
+        Ok(era)
     }
 }

@@ -19,10 +19,10 @@ use crate::{
             entries::{KeyEntry, SubjectRecord},
             memos,
             places::{self, Hash},
-            wire::{Reader, Writer},
         },
         shared::Shared,
         tree::Value,
+        wire::{Reader, Writer},
     },
 };
 

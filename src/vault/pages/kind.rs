@@ -5,7 +5,7 @@ use std::{fmt, path::Path, str::FromStr};
 #[cfg(feature = "sqlite")]
 use super::SqlitePages;
 use super::{PageStore, SledPages};
-use crate::vault::{OpenVaultError, tree::read_header};
+use crate::vault::OpenVaultError;
 
 /// The database that keeps a vault's sealed pages. What is in it is the same bytes in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,15 +31,7 @@ impl PageStoreKind {
         }
     }
 
-    /// The one that a vault's pages are in.
-    ///
-    /// # Errors
-    /// [`OpenVaultError::NotFound`], [`OpenVaultError::NotAVault`], [`OpenVaultError::NoPageStore`].
-    pub fn of_vault(folder: &Path) -> Result<Self, OpenVaultError> {
-        Ok(read_header(folder)?.pages)
-    }
-
-    /// The one whose files are in this folder.
+    /// The one whose files lie in this folder.
     #[cfg(feature = "drill")]
     pub(crate) fn found_in(folder: &Path) -> Option<Self> {
         let has = |file: &str| folder.join(file).symlink_metadata().is_ok_and(|f| f.is_file());

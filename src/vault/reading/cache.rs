@@ -30,81 +30,39 @@ const SHARDS: usize = 64;
 /// warm keys of a subject share it, so that one store turns all of them off.
 pub(in crate::vault) type Current = Arc<AtomicU32>;
 
-/// A data key that is ready to seal, with the seals that are reserved for it.
+/// A data key that is ready to seal, with the seals that are reserved for it on the disk. The next reservation is
+/// another `Warm`, which takes over what this one has left.
 #[derive(Debug)]
 pub(in crate::vault) struct Warm {
     pub(in crate::vault) key: Arc<DataKey>,
     pub(in crate::vault) generation: Generation,
     pub(in crate::vault) current: Current,
-    /// The count of reserved seals as on the disk, above, and in the lower [`LEFT_BITS`] how many
-    /// of them are not used yet: one number, so that their difference is right at any moment.
-    counts: AtomicU64,
-    last_day: AtomicU32,
-    /// The last day of use that the disk knows of.
-    noted_day: AtomicU32,
+    pub(in crate::vault) reserved: u64,
+    /// How many were reserved before this process reserved any.
+    pub(in crate::vault) before: u64,
+    /// How many of those that are reserved are not used.
+    pub(in crate::vault) left: AtomicU64,
+    /// The last day of its use that the disk knows of.
+    pub(in crate::vault) last_day: u32,
 }
 
-const LEFT_BITS: u32 = 24;
-const LEFT: u64 = (1 << LEFT_BITS) - 1;
-
 impl Warm {
-    pub(in crate::vault) fn new(
-        key: Arc<DataKey>,
-        generation: Generation,
-        current: Current,
-        reserved: u64,
-        last_day: u32,
-    ) -> Self {
-        let counts = AtomicU64::new(reserved << LEFT_BITS);
-        let (last_day, noted_day) = (AtomicU32::new(last_day), AtomicU32::new(last_day));
-        Self { key, generation, current, counts, last_day, noted_day }
-    }
-
-    /// Uses up reserved seals, if there are as many.
+    /// Uses up reserved seals, if there are as many. Not on a day that the disk does not know of: it must know
+    /// the day of a key's last use, whatever crashes.
     pub(in crate::vault) fn take(&self, seals: u32) -> bool {
-        let seals = u64::from(seals);
-        let take = |counts: u64| (counts & LEFT >= seals).then(|| counts - seals);
-        let taken = self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok();
-        let today = today();
-        if taken && self.last_day.load(Ordering::Relaxed) != today {
-            self.last_day.store(today, Ordering::Relaxed);
-        }
-        taken
+        let take = |left: u64| left.checked_sub(seals.into());
+        self.last_day >= today()
+            && self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
     }
 
-    /// Makes `grant` more seals available, of so many that are now reserved on the disk, with
-    /// this day as that of the last use.
-    pub(in crate::vault) fn grant(&self, reserved: u64, grant: u64, day: u32) {
-        self.noted_day.store(day, Ordering::Relaxed);
-        let add = |counts: u64| Some((reserved << LEFT_BITS) | ((counts & LEFT) + grant));
-        let _ = self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, add);
-    }
-
-    /// Gives back what is reserved and not used: the count, which the disk is to be told.
-    pub(in crate::vault) fn give_back(&self) -> u64 {
-        let drain = |counts: u64| Some(((counts >> LEFT_BITS) - (counts & LEFT)) << LEFT_BITS);
-        let before = self.counts.fetch_update(Ordering::AcqRel, Ordering::Acquire, drain);
-        before.unwrap_or_else(|counts| counts) & LEFT
-    }
-
-    /// How many seals are reserved and not used.
-    pub(in crate::vault) fn left(&self) -> u64 {
-        self.counts.load(Ordering::Acquire) & LEFT
+    /// Takes what is left, for the next reservation.
+    pub(in crate::vault) fn drain(&self) -> u64 {
+        self.left.swap(0, Ordering::AcqRel)
     }
 
     /// How many seals were used.
     pub(in crate::vault) fn used(&self) -> u64 {
-        let counts = self.counts.load(Ordering::Acquire);
-        (counts >> LEFT_BITS) - (counts & LEFT)
-    }
-
-    /// Whether it was used on a day later than the disk knows.
-    pub(in crate::vault) fn is_news(&self) -> bool {
-        self.last_day() > self.noted_day.load(Ordering::Relaxed)
-    }
-
-    pub(in crate::vault) fn last_day(&self) -> u32 {
-        self.last_day.load(Ordering::Relaxed)
+        self.reserved - self.left.load(Ordering::Acquire)
     }
 }
 
@@ -158,27 +116,13 @@ impl Cache {
         self.warm.shard(address).peek(address).cloned()
     }
 
-    /// For the committer alone. Returns the one that had to give way, if any.
-    pub(in crate::vault) fn keep_warm(
-        &self,
-        address: Address,
-        warm: &Arc<Warm>,
-    ) -> Option<(Address, Arc<Warm>)> {
-        let replaced = self.warm.shard(&address).push(address, Arc::clone(warm));
-        replaced.filter(|(_, old)| !Arc::ptr_eq(old, warm))
+    /// For the committer alone.
+    pub(in crate::vault) fn keep_warm(&self, address: Address, warm: Warm) {
+        self.warm.shard(&address).put(address, Arc::new(warm));
     }
 
-    pub(in crate::vault) fn drop_warm(&self, address: &Address) -> Option<Arc<Warm>> {
-        self.warm.shard(address).pop(address)
-    }
-
-    /// All warm keys.
-    pub(in crate::vault) fn all_warm(&self) -> Vec<(Address, Arc<Warm>)> {
-        let shards = self.warm.0.iter().map(lock);
-        let all = |shard: MutexGuard<'_, LruCache<Address, Arc<Warm>>>| -> Vec<_> {
-            shard.iter().map(|(address, warm)| (address.clone(), Arc::clone(warm))).collect()
-        };
-        shards.flat_map(all).collect()
+    pub(in crate::vault) fn drop_warm(&self, address: &Address) {
+        self.warm.shard(address).pop(address);
     }
 
     pub(in crate::vault) fn state(&self, id: KeyId) -> Option<KeyLookup> {

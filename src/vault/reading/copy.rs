@@ -10,7 +10,7 @@ use crate::{
         pages::PageStore,
         records::{entries::KeyEntry, places},
         root::Root,
-        tree::read_header,
+        tree::{CopiedPages, read_header},
     },
 };
 
@@ -34,9 +34,6 @@ pub(crate) enum Fate {
     /// The vault knows nothing of it.
     Unknown,
 }
-
-/// Pages of a copy, by their names.
-pub(crate) type CopiedPages<'a> = &'a mut dyn FnMut(&[u8; 16]) -> Option<Vec<u8>>;
 
 /// A copy of a vault's folder. Anyone who opens one gives it away: its database writes as it opens.
 pub(crate) struct Copied(Box<dyn PageStore>);

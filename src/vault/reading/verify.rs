@@ -314,7 +314,7 @@ impl Judge<'_> {
         let shared = self.shared;
         let hash = places::hash_of(place).unwrap_or_default();
         let mut troubles = Vec::new();
-        if entry.place(&shared.naming) != place || !shared.naming.leads_to(entry.id, place) {
+        if shared.naming.place_of(&entry) != place || !shared.naming.leads_to(entry.id, place) {
             troubles.push(KeyTrouble::Misplaced);
         }
         // Only keys whose places begin alike, as far as an id tells, can have the same id.

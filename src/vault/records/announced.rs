@@ -9,14 +9,14 @@ use super::{
     eras::{EraKeys, Eras},
     memos,
     places::LAST_GENERATION,
-    wire::{Reader, Writer},
 };
-#[cfg(feature = "backup")]
-use crate::vault::backup::VerifiedBackup;
 use crate::{
     crypto::{BLOB_OVERHEAD, Cipher, SECRET_BYTES, Secret, random_secret},
     event::{ERA_BYTES, Era, ErasureId, Generation, KeyId},
-    vault::{Decision, MemoKind, Taken, VaultError},
+    vault::{
+        Decision, MemoKind, Taken, VaultError,
+        wire::{Reader, Writer},
+    },
 };
 
 const VERSION: u8 = 1;
@@ -25,22 +25,6 @@ const CLOSED: u8 = 2;
 const SPARED: u8 = 4;
 /// What is sealed is filled up to a multiple of so many bytes: its length tells little of how many subjects there are.
 const STEP: usize = 256;
-
-#[cfg(feature = "backup")]
-impl VerifiedBackup {
-    /// As [`Vault::open_decision`] of the vault that this will be.
-    ///
-    /// # Errors
-    /// As of [`Vault::open_decision`].
-    pub(crate) fn open_decision(
-        &self,
-        erasure: ErasureId,
-        associated: &[u8],
-        sealed: &[u8],
-    ) -> Result<Option<Decision>, VaultError> {
-        open_by(self.eras(), erasure, associated, sealed)
-    }
-}
 
 /// The length of a message's key, wrapped for one era.
 pub(in crate::vault) const WRAP_BYTES: usize = ERA_BYTES + SECRET_BYTES + BLOB_OVERHEAD;
@@ -223,7 +207,7 @@ pub(crate) fn seal_as_vector(eras: &[(Era, [u8; 32])], associated: &[u8], plain:
     let blob = |cipher: &Cipher, nonce: u8, text: &[u8]| {
         let mut blob = vec![nonce; 12];
         blob.extend_from_slice(text);
-        cipher.seal_with_nonce([nonce; 12], associated, &mut blob, 12).unwrap();
+        cipher.seal_with_nonce([nonce; 12], associated, &mut blob, 0).unwrap();
         blob
     };
     let mut sealed = u16::try_from(eras.len()).unwrap().to_be_bytes().to_vec();

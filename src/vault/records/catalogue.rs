@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::{disk::Disk, memos, places};
 use crate::{
     event::{Era, Timestamp},
-    vault::{MemoKind, Vault, VaultError, tree::Value},
+    vault::{MemoKind, VaultError, tree::Value},
 };
 
 /// The identity of one backup: a version 7 UUID.
@@ -64,7 +64,7 @@ pub struct Backup {
     /// When it was begun.
     pub created: Timestamp,
     /// The day by which its file is to be destroyed. It counts as gone once somebody
-    /// [says so](Vault::retire_backup).
+    /// [says so](crate::vault::Vault::retire_backup).
     pub expires: Timestamp,
     /// The root's epoch when it was begun: what was destroyed at a later one may be in it.
     pub epoch: u64,
@@ -129,45 +129,4 @@ pub(in crate::vault) fn entries(disk: &Disk) -> Result<Vec<Backup>, VaultError> 
     let kind = MemoKind::Backup;
     let entries = disk.wholes(places::memos(kind))?.into_iter();
     entries.map(|(_, memo)| memos::from_json(kind, memos::content(kind, &memo)?)).collect()
-}
-
-impl Vault {
-    /// The catalogue of backups, oldest first.
-    ///
-    /// # Errors
-    /// Storage errors.
-    pub fn backups(&self) -> Result<Vec<Backup>, VaultError> {
-        let mut backups = entries(&self.shared().disk)?;
-        backups.sort_by_key(|backup| backup.backup);
-        Ok(backups)
-    }
-
-    /// The backups from which keys that were destroyed at this epoch may still be had: begun
-    /// before, and not retired. `None`: destroyed at an epoch that is not known, so that all there are
-    /// count.
-    ///
-    /// # Errors
-    /// Storage errors.
-    pub fn backups_before(&self, epoch: Option<u64>) -> Result<Vec<Backup>, VaultError> {
-        let mut backups = self.backups()?;
-        backups.retain(|backup| backup.holds(epoch));
-        Ok(backups)
-    }
-
-    /// Records that a backup no longer exists. `None`: the catalogue has no such backup. One that
-    /// is retired already stays as it is.
-    ///
-    /// # Errors
-    /// Storage errors.
-    pub async fn retire_backup(&self, id: BackupId) -> Result<Option<Backup>, VaultError> {
-        let Some(mut backup) = self.backups()?.into_iter().find(|backup| backup.backup == id)
-        else {
-            return Ok(None);
-        };
-        if backup.retired.is_none() {
-            backup.retired = Some(Timestamp::now());
-            self.put_memo(MemoKind::Backup, *id.0.as_bytes(), &backup.to_memo()?).await?;
-        }
-        Ok(Some(backup))
-    }
 }

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     entries::{Stated, SubjectRecord},
-    places::{Hash, Naming},
+    naming::Naming,
+    places::Hash,
 };
 use crate::{
     event::{EventId, Generation, OwnerChange, Subject},

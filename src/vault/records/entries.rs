@@ -50,8 +50,7 @@
 
 use super::{
     fence::FenceRecord,
-    places::{Hash, LAST_GENERATION, Naming},
-    wire::{Reader, Writer, class_form},
+    places::{Hash, LAST_GENERATION},
 };
 use crate::{
     crypto::Secret,
@@ -60,7 +59,8 @@ use crate::{
     },
     vault::{
         KeyInfo, KeyState, Owner, Tenure, VaultError,
-        tree::{Place, Value},
+        tree::Value,
+        wire::{Reader, Writer, class_form},
     },
 };
 
@@ -161,11 +161,6 @@ impl KeyEntry {
             layout,
             policy,
         })
-    }
-
-    /// Where it belongs.
-    pub(in crate::vault) fn place(&self, naming: &Naming) -> Place {
-        naming.key(&naming.subject(&self.subject), &self.stream, &self.class, self.generation)
     }
 
     /// What may be told of it.

@@ -24,16 +24,12 @@ use aes::{Aes256, cipher::KeyInit};
 use hmac::Hmac;
 use sha2::Sha256;
 
-#[cfg(feature = "backup")]
-use super::catalogue;
 use super::{
     disk::{Disk, parts},
     memos, places,
 };
-#[cfg(feature = "backup")]
-use crate::vault::commit::committer::Committer;
 use crate::{
-    crypto::{Cipher, Secret, derive, keyed, random, random_secret},
+    crypto::{Cipher, Label, Secret, derive, keyed, random, random_secret},
     event::{ERA_BYTES, Era},
     vault::{
         MemoKind, VaultError,
@@ -59,12 +55,14 @@ pub(in crate::vault) struct EraKeys {
 
 impl EraKeys {
     pub(in crate::vault) fn new(era: Era, order: u64, secret: &Secret) -> Self {
-        let ids = derive(secret, b"oubliette era 1: key ids");
-        let announcements = derive(secret, b"oubliette era 1: announcements");
-        let ids = Aes256::new((&*ids).into());
-        let tags = keyed(&derive(secret, b"oubliette era 1: event tags"));
-        let holes = keyed(&derive(secret, b"oubliette era 1: holes"));
-        Self { era, order, ids, announcements: Arc::new(Cipher::new(&announcements)), tags, holes }
+        Self {
+            era,
+            order,
+            ids: Aes256::new((&*derive(secret, Label::KEY_IDS)).into()),
+            announcements: Cipher::new(&derive(secret, Label::ANNOUNCEMENTS)).into(),
+            tags: keyed(&derive(secret, Label::EVENT_TAGS)),
+            holes: keyed(&derive(secret, Label::HOLES)),
+        }
     }
 
     /// The era that a memo holds.
@@ -199,31 +197,4 @@ impl Eras {
 /// The eras in these memos.
 pub(in crate::vault) fn read(memos: &[(Place, Value)]) -> Result<Vec<EraKeys>, VaultError> {
     memos.iter().map(|(stem, memo)| EraKeys::read(stem, memo)).collect()
-}
-
-#[cfg(feature = "backup")]
-impl Committer {
-    /// Ends the era if a backup may hold its secret: one that was cut off by a crash, in whatever state its
-    /// file is, has not ended it.
-    pub(in crate::vault) fn end_exposed_era(&mut self) -> Result<(), VaultError> {
-        if self.shared.disk.tree().is_read_only() {
-            return Ok(());
-        }
-        let current = self.shared.naming.eras.current()?;
-        if catalogue::entries(&self.shared.disk)?.iter().any(|backup| backup.era == current) {
-            self.end_era()?;
-        }
-        Ok(())
-    }
-
-    /// Ends the era: what is made from now on cannot be read with a backup that was made before.
-    pub(in crate::vault) fn end_era(&mut self) -> Result<Era, VaultError> {
-        let (change, keys) = self.shared.naming.eras.begin()?;
-        let era = keys.era;
-        self.changes.extend(change);
-        self.commit()?;
-        // Ids are made by this thread, so that none was made in between.
-        self.shared.naming.eras.add(keys);
-        Ok(era)
-    }
 }

@@ -21,15 +21,17 @@
 //!
 //! So the fence of somebody who was forgotten once, with nothing spared, has 50 bytes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    places::{Hash, LAST_GENERATION, Naming, SUBJECT_PREFIX},
-    wire::{Reader, Writer},
-};
+use super::places::{Hash, LAST_GENERATION};
 use crate::{
     event::{ErasureId, Generation, KeyId},
-    vault::{Fence, Taken, VaultError, tree::Value, types::Spared},
+    vault::{
+        Fence, Taken, VaultError,
+        tree::Value,
+        types::Spared,
+        wire::{Reader, Writer},
+    },
 };
 
 const VERSION: u8 = 1;
@@ -260,39 +262,5 @@ impl FenceRecord {
         }
         from.end()?;
         Ok(Self { dead, closed: flags & CLOSED != 0, whole, spared })
-    }
-}
-
-/// The keys that an erasure spares, by what their ids say of their subjects.
-pub(in crate::vault) struct Sparing<'a> {
-    ids: &'a BTreeSet<KeyId>,
-    by_subject: HashMap<[u8; SUBJECT_PREFIX], BTreeSet<Spared>>,
-}
-
-impl<'a> Sparing<'a> {
-    pub(in crate::vault) fn of(
-        naming: &Naming,
-        ids: &'a BTreeSet<KeyId>,
-    ) -> Result<Self, VaultError> {
-        let mut by_subject: HashMap<_, BTreeSet<Spared>> = HashMap::new();
-        for id in ids {
-            if let Some(hint) = naming.hint(*id)? {
-                by_subject.entry(hint.subject).or_default().insert((hint.generation, *id));
-            }
-        }
-        Ok(Self { ids, by_subject })
-    }
-
-    /// The spared keys of one subject. Of an era that this vault does not know, because it was
-    /// restored, its fence may still know keys.
-    pub(in crate::vault) fn keys_of(
-        &self,
-        subject: &Hash,
-        fence: &FenceRecord,
-    ) -> BTreeSet<Spared> {
-        let prefix = subject.first_chunk::<SUBJECT_PREFIX>();
-        let keys = prefix.and_then(|prefix| self.by_subject.get(prefix));
-        let known = fence.left().filter(|(_, id)| self.ids.contains(id));
-        keys.into_iter().flatten().copied().chain(known).collect()
     }
 }

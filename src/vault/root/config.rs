@@ -2,18 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-#[cfg(feature = "backup")]
-use super::copies::Holds;
 #[cfg(feature = "pkcs11")]
 use super::pkcs11::Pkcs11Object;
 #[cfg(feature = "tpm")]
 use super::tpm::TpmIndex;
 use super::{
-    copies::Slot,
     counter::Asked,
     kek::{Kek, Passphrase},
 };
-use crate::{event::VaultId, vault::root::SlotError};
+use crate::vault::root::SlotError;
 
 /// Where a vault's root slot is, its mirrors, and what wraps the root key.
 ///
@@ -90,27 +87,6 @@ impl SlotConfig {
     pub fn past_counter(mut self, past: bool) -> Self {
         self.counter.past = past;
         self
-    }
-
-    /// Makes the slot. It holds no root until one is written.
-    pub(crate) fn create(self) -> Result<Slot, SlotError> {
-        Slot::create(self)
-    }
-
-    /// Opens the slot of this vault.
-    pub(crate) fn open(self, vault: VaultId) -> Result<Slot, SlotError> {
-        Slot::open(self, vault)
-    }
-
-    /// Opens the slot of this vault to be read. Mirrors have no part in it.
-    pub(crate) fn open_to_read(self, vault: VaultId, hold: bool) -> Result<Slot, SlotError> {
-        Slot::open_to_read(self, vault, hold)
-    }
-
-    /// The slot for a vault that is restored, and what is in it.
-    #[cfg(feature = "backup")]
-    pub(crate) fn renew(self, vault: VaultId) -> Result<(Slot, Holds), SlotError> {
-        Slot::renew(self, vault)
     }
 
     /// An error where one of the files is in a folder, so that a copy of the folder has it.

@@ -5,37 +5,12 @@
 //! The slot notes which counter it is and what it read at some epoch. From then on it tells, of
 //! itself, which epoch the vault has reached.
 
-use super::MirrorState;
 #[cfg(feature = "tpm")]
 use super::tpm::TpmIndex;
+use super::{MirrorState, hardware::Monotonic, sector::Bound};
 use crate::vault::root::SlotError;
 
-/// A number that can be raised and never lowered. What is wrong it says in words.
-pub(super) trait Monotonic: Send + Sync {
-    /// What it reads.
-    fn read(&self) -> Result<u64, String>;
-
-    /// Raises it by one.
-    fn raise(&self) -> Result<(), String>;
-
-    /// Destroys it.
-    fn remove(&self) -> Result<(), String>;
-}
-
-/// What the slot notes of its counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bound {
-    /// Which index of the TPM's memory it is.
-    pub(super) index: u32,
-    /// What it read at the epoch.
-    pub(super) base: u64,
-    pub(super) epoch: u64,
-}
-
 impl Bound {
-    /// What a slot notes that is bound to no counter: no index of a TPM's memory is 0.
-    pub(super) const NONE: Self = Self { index: 0, base: 0, epoch: 0 };
-
     fn name(self) -> String {
         format!("tpm:{:#010x}", self.index)
     }

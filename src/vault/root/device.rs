@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use super::slot::Sectors;
+use super::hardware::Sectors;
 use crate::vault::root::SlotError;
 
 /// The length of a sector: as much as one write of any TPM takes; small devices have room for two.

@@ -28,7 +28,7 @@ impl DeviceLock {
     /// Keeps all other processes away from what is named so, a slot of this kind at this place.
     ///
     /// # Errors
-    /// [`SlotError::InUse`]; [`SlotError::Device`] where there is no lock to be had.
+    /// [`SlotError::InUse`]; [`SlotError::Device`] if no lock is available.
     pub(super) fn take(kind: &str, what: &str, place: &impl Display) -> Result<Self, SlotError> {
         // Of one length, whatever is in it.
         let digest = Sha256::digest(what.as_bytes());

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use super::state::WrappedBy;
+use super::kek::WrappedBy;
 use crate::{TaskError, crypto::RandomError, own::Refused};
 
 /// Why a root slot was not made, opened, written or changed. No message holds key material.

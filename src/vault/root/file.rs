@@ -10,7 +10,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{file_system, sector::SECTOR_BYTES, slot::Sectors};
+use super::{file_system, hardware::Sectors, sector::SECTOR_BYTES};
 use crate::{
     durable,
     own::{self, Refused},

@@ -6,7 +6,7 @@ use super::{
     SlotLocation,
     file::{self, SectorFile},
     file_system,
-    slot::Pair,
+    pair::Pair,
 };
 use crate::vault::root::SlotError;
 
@@ -42,7 +42,7 @@ impl SlotLocation {
         }))
     }
 
-    /// `hold`: while it is open, nobody writes to it. A device is held in any case.
+    /// `hold`: while it is open, no one writes to it. A device is held in any case.
     pub(super) fn open_to_read(&self, hold: bool) -> Result<Pair, SlotError> {
         Ok(Pair(match self {
             Self::File(path) => Box::new(SectorFile::open_to_read(path, hold)?),

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Root,
-    file::SectorFile,
-    sector::{Noted, Record},
-    slot::Pair,
+    file::{self, SectorFile},
+    pair::{Pair, Records, not_whole},
+    sector::Noted,
 };
 use crate::{event::VaultId, vault::root::SlotError};
 
@@ -28,7 +28,7 @@ pub(super) struct Mirror {
 /// A mirror that is open.
 struct Open {
     pair: Pair,
-    newest: Vec<(usize, Box<Record>)>,
+    newest: Records,
 }
 
 impl Mirror {
@@ -63,10 +63,7 @@ impl Mirror {
     ///
     /// # Errors
     /// [`SlotError::NewerMirror`]: it is there, and may well be newer than the slot.
-    pub(super) fn look(
-        &mut self,
-        vault: Option<VaultId>,
-    ) -> Result<Vec<(usize, Box<Record>)>, SlotError> {
+    pub(super) fn look(&mut self, vault: Option<VaultId>) -> Result<Records, SlotError> {
         match self.open(vault) {
             Ok(open) => Ok(open.newest),
             Err(SlotError::NewerFormat { found, known, .. }) => {
@@ -83,17 +80,12 @@ impl Mirror {
     fn open(&self, vault: Option<VaultId>) -> Result<Open, SlotError> {
         let pair = Pair(Box::new(SectorFile::open(&self.path)?));
         let found = pair.look()?;
-        let of = found.newest.first().map(|(_, record)| record.vault);
-        match (of, vault) {
-            (Some(slot), Some(vault)) if slot != vault => {
-                Err(SlotError::OfAnotherVault { slot: slot.to_string(), vault: vault.to_string() })
-            }
-            // Neither sector is whole: only what the slot itself notes is known to be ours.
-            (None, _) if !(found.blank || self.known && found.ours) => {
-                Err(SlotError::Damaged("neither of its two sectors is whole".into()))
-            }
-            _ => Ok(Open { pair, newest: found.newest }),
+        found.refuse_other(vault)?;
+        // Neither sector is whole: only what the slot itself notes is known to be ours.
+        if found.newest.is_empty() && !(found.blank || self.known && found.ours) {
+            return Err(not_whole());
         }
+        Ok(Open { pair, newest: found.newest })
     }
 
     /// Makes the file, unless the slot notes it or it is there.
@@ -141,7 +133,7 @@ impl Mirror {
         let wipe = || {
             let Open { pair, .. } = self.open(Some(vault))?;
             pair.overwrite(&vec![0; pair.length()], 0)?;
-            super::file::remove(&self.path)
+            file::remove(&self.path)
         };
         wipe().map_err(|error| refused(&self.path, &trouble(&error)))
     }
@@ -149,7 +141,7 @@ impl Mirror {
     /// Takes back what [`Mirror::make`] made.
     pub(super) fn unmake(&self) {
         if self.made && !self.known {
-            let _ = super::file::remove(&self.path);
+            let _ = file::remove(&self.path);
         }
     }
 }

@@ -8,7 +8,6 @@
 //! can be read.
 
 mod config;
-mod copies;
 mod counter;
 #[cfg(any(feature = "tpm", feature = "pkcs11"))]
 mod device;
@@ -19,16 +18,18 @@ mod file;
 mod file_system;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod hardware;
 mod kek;
+mod kek_secret;
 mod location;
 mod memory;
 mod mirror;
 mod opening;
+mod pair;
 #[cfg(feature = "pkcs11")]
 mod pkcs11;
 mod sector;
 mod slot;
-mod state;
 #[cfg(feature = "tpm")]
 mod tpm;
 #[cfg(feature = "drill")]
@@ -36,29 +37,29 @@ mod trace;
 mod wrap;
 
 pub use config::{SlotConfig, SlotLocation};
-#[cfg(any(test, feature = "backup"))]
-pub(crate) use copies::Slot;
 pub use error::SlotError;
 pub(crate) use error::user;
 #[cfg(test)]
 pub(crate) use file::SECTORS_APART;
-pub(crate) use kek::KekSecret;
-pub use kek::{Kek, KekError, Passphrase};
+#[cfg(test)]
+pub(crate) use hardware::Sectors;
+pub use kek::{Kek, KekError, Passphrase, WrappedBy};
+pub(crate) use kek_secret::KekSecret;
 pub(crate) use memory::MemorySlot;
 pub(crate) use opening::OpeningNumber;
 #[cfg(feature = "pkcs11")]
 pub use pkcs11::{Pkcs11Object, Pkcs11UriError};
 #[cfg(test)]
 pub(crate) use sector::SECTOR_BYTES;
-#[cfg(test)]
-pub(crate) use slot::Sectors;
-pub use state::{MirrorState, SlotState, WrappedBy};
+pub(crate) use slot::Slot;
 #[cfg(feature = "tpm")]
 pub use tpm::{TpmIndex, TpmIndexError};
 #[cfg(feature = "drill")]
 pub(crate) use trace::{BEGINNING, Trace, trace};
 
 use std::{fmt, path::PathBuf};
+
+use serde::Serialize;
 
 use crate::crypto::Secret;
 use crate::event::VaultId;
@@ -118,7 +119,7 @@ pub(crate) trait RootSlot: Send + Sync {
     /// Changes how the slot keeps the root that is in it.
     fn change(&self, root: &Root, change: SlotChange) -> Result<(), SlotError>;
 
-    /// Where the slot is, and how it stands.
+    /// Where the slot is, and its state.
     fn state(&self) -> Result<SlotState, SlotError>;
 }
 
@@ -138,4 +139,48 @@ pub(crate) enum SlotChange {
     ReleaseCounter { lost: bool },
     /// Writes the mirrors that could not be reached, and raises the counter.
     Retry,
+}
+
+/// The state of a root slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SlotState {
+    /// Where the slot is.
+    pub place: String,
+    /// How many roots came before the present one.
+    pub epoch: u64,
+    /// What the root key is wrapped by.
+    pub wrapped_by: WrappedBy,
+    /// The slot's mirrors, and how far each is.
+    pub mirrors: Vec<MirrorState>,
+    /// The counter that is its witness.
+    pub counter: Option<MirrorState>,
+}
+
+/// The state of a mirror of a root slot, or of the counter that is its witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MirrorState {
+    /// The mirror's path, which is its name.
+    pub name: String,
+    /// Whether it is the counter: of that, the epoch is the one that it tells, and stale is one that
+    /// does not tell the present epoch.
+    #[serde(skip)]
+    pub counter: bool,
+    /// The epoch of the root that it was last known to hold; `None`: it may hold any, or the
+    /// present one under an earlier key-encryption key.
+    pub may_hold: Option<u64>,
+    /// Whether it may hold anything but the present root. Until it is overwritten, what was forgotten
+    /// since can be read with it.
+    pub stale: bool,
+    /// Why it could not be reached the last time.
+    pub trouble: Option<String>,
+}
+
+impl MirrorState {
+    /// Whether it may hold a root from before the one of this epoch, of which it may be unknown which it
+    /// was: an erasure that led to it is pending then.
+    pub fn may_precede(&self, epoch: Option<u64>) -> bool {
+        self.may_hold.is_none_or(|held| epoch.is_none_or(|led| held < led))
+    }
 }

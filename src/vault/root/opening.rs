@@ -5,7 +5,7 @@
 
 use crate::{crypto::random, vault::root::SlotError};
 
-pub(super) const NUMBER_BYTES: usize = 16;
+const NUMBER_BYTES: usize = 16;
 
 /// The number: how many openings came before, and eight random bytes, so that no two copies of a
 /// vault ever take the same one. Ordered by the count.

@@ -44,19 +44,19 @@
 //! A sector of another format whose sum fits is refused by its number.
 
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{
     OpeningNumber, Root,
-    counter::Bound,
-    opening::NUMBER_BYTES,
-    wrap::{Cost, SALT_BYTES, Seal, Wrapping},
+    wrap::{Cost, SALT_BYTES, Seal, Wrapping, is_bare},
 };
 use crate::{
-    crypto::{NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
+    crypto::{BLOB_OVERHEAD, SECRET_BYTES},
     event::VaultId,
-    vault::root::SlotError,
+    vault::{
+        SlotError,
+        wire::{Reader, Writer},
+    },
 };
 
 /// The length of a sector, in bytes: the unit in which today's drives write.
@@ -64,11 +64,10 @@ pub(crate) const SECTOR_BYTES: usize = 4096;
 
 pub(super) const MAGIC: &[u8; 16] = b"OUBLIETTE ROOT\r\n";
 const SUM_BYTES: usize = 32;
-/// Where the nonce begins: what is before it is bound to the key.
-const NONCE_AT: usize = 92;
-const WRAPPED_BYTES: usize = 32 + TAG_BYTES;
+/// Where the key begins, with its nonce: what is before it is bound to it.
+const KEY_AT: usize = 92;
 /// Where what is noted begins: it is bound to the key as well.
-const NOTED_AT: usize = NONCE_AT + NONCE_BYTES + WRAPPED_BYTES;
+const NOTED_AT: usize = KEY_AT + SECRET_BYTES + BLOB_OVERHEAD;
 
 /// The format of a sector.
 pub(super) const FORMAT: u32 = 4;
@@ -79,6 +78,21 @@ pub(super) struct Noted {
     pub(super) name: String,
     /// The epoch of the one root that the mirror is known to hold.
     pub(super) confirmed: Option<u64>,
+}
+
+/// What the slot notes of its counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bound {
+    /// Which index of the TPM's memory it is.
+    pub(super) index: u32,
+    /// What it read at the epoch.
+    pub(super) base: u64,
+    pub(super) epoch: u64,
+}
+
+impl Bound {
+    /// What a slot notes that is bound to no counter: no index of a TPM's memory is 0.
+    const NONE: Self = Self { index: 0, base: 0, epoch: 0 };
 }
 
 /// What a sector holds.
@@ -101,9 +115,9 @@ pub(super) struct Record {
     pub(super) mirrors: Vec<Noted>,
     pub(super) counter: Option<Bound>,
     page: [u8; 16],
-    nonce: [u8; NONCE_BYTES],
-    /// Wiped when dropped: it may not be wrapped.
+    /// As [`Seal::close`] gave it. Wiped when dropped: it may not be wrapped.
     key: Zeroizing<Vec<u8>>,
+    /// What it is bound to.
     bound: Vec<u8>,
 }
 
@@ -121,8 +135,7 @@ impl Record {
 
     /// The root, if this is what it is sealed with.
     pub(super) fn root(&self, seal: &Seal) -> Option<Root> {
-        let opened = seal.open(&self.nonce, &self.bound, &self.key)?;
-        let key = Secret::copy_of(opened.first_chunk::<32>()?);
+        let key = seal.open(&self.bound, &self.key)?;
         let Self { vault, epoch, opening, page, .. } = *self;
         Some(Root { vault, epoch, key, page, opening })
     }
@@ -147,53 +160,49 @@ pub(super) fn encode(
 ) -> Result<Zeroizing<Vec<u8>>, SlotError> {
     let sum_at = length - SUM_BYTES;
     // Exactly as long as it will be, so that no reallocation leaves a copy of the key behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(length));
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_be_bytes());
-    bytes.extend_from_slice(root.vault.0.as_bytes());
-    bytes.extend_from_slice(&root.epoch.to_be_bytes());
-    bytes.extend_from_slice(&root.page);
+    let mut to = Writer::new(length);
+    to.bytes(MAGIC);
+    to.u32(FORMAT);
+    to.bytes(root.vault.0.as_bytes());
+    to.u64(root.epoch);
+    to.bytes(&root.page);
     let (kind, cost, salt) = match &seal.wrapping {
         Wrapping::Nothing => (0, Cost::NONE, &[0; SALT_BYTES]),
         Wrapping::Key { salt } => (1, Cost::NONE, salt),
         Wrapping::Passphrase { cost, salt } => (2, *cost, salt),
     };
     for number in [kind, cost.memory, cost.passes, cost.lanes] {
-        bytes.extend_from_slice(&number.to_be_bytes());
+        to.u32(number);
     }
-    bytes.extend_from_slice(salt);
+    to.bytes(salt);
 
-    let mut noted = root.opening.to_bytes().to_vec();
+    // Made before the key, which is bound to it, and written after it.
+    let mut noted = Writer::new(sum_at - NOTED_AT);
+    noted.bytes(&root.opening.to_bytes());
     let Bound { index, base, epoch } = counter.unwrap_or(Bound::NONE);
-    noted.extend_from_slice(&index.to_be_bytes());
-    noted.extend_from_slice(&base.to_be_bytes());
-    noted.extend_from_slice(&epoch.to_be_bytes());
-    let count = u16::try_from(mirrors.len()).unwrap_or(u16::MAX);
-    noted.extend_from_slice(&count.to_be_bytes());
+    noted.u32(index);
+    noted.u64(base);
+    noted.u64(epoch);
+    noted.u16(mirrors.len());
     for mirror in mirrors {
-        let length = u16::try_from(mirror.name.len()).unwrap_or(u16::MAX);
-        noted.extend_from_slice(&length.to_be_bytes());
-        noted.extend_from_slice(mirror.name.as_bytes());
-        let confirmed = mirror.confirmed.map_or(0, |epoch| epoch.saturating_add(1));
-        noted.extend_from_slice(&confirmed.to_be_bytes());
+        noted.u16(mirror.name.len());
+        noted.bytes(mirror.name.as_bytes());
+        noted.u64(mirror.confirmed.map_or(0, |epoch| epoch.saturating_add(1)));
     }
-    let room = sum_at - NOTED_AT;
-    if noted.len() > room {
+    let (mut noted, most) = (noted.done(), sum_at - NOTED_AT);
+    if noted.len() > most {
         let why =
-            format!("the slot has {room} bytes for the names of all mirrors, not {}", noted.len());
+            format!("the slot has {most} bytes for the names of all mirrors, not {}", noted.len());
         let mirror = mirrors.last().map(|last| last.name.clone()).unwrap_or_default();
         return Err(SlotError::Mirror { mirror, why });
     }
-    noted.resize(room, 0);
+    noted.resize(most, 0);
 
-    let bound = [bytes.as_slice(), &noted].concat();
-    let (nonce, wrapped) = seal.close(&bound, &root.key)?;
-    bytes.extend_from_slice(&nonce);
-    bytes.extend_from_slice(&wrapped);
-    bytes.extend_from_slice(&noted);
-    let sum = Sha256::digest(bytes.as_slice());
-    bytes.extend_from_slice(&sum);
-    Ok(bytes)
+    let bound = [to.so_far(), noted.as_slice()].concat();
+    to.bytes(&seal.close(&bound, &root.key)?);
+    to.bytes(&noted);
+    to.bytes(&Sha256::digest(to.so_far()));
+    Ok(to.done())
 }
 
 /// Reads a sector.
@@ -204,93 +213,52 @@ pub(super) fn decode(bytes: &[u8], length: usize) -> Sector {
     parse(bytes).unwrap_or(Sector::Broken)
 }
 
-fn parse(bytes: &[u8]) -> Option<Sector> {
-    let (body, sum) = bytes.split_last_chunk::<SUM_BYTES>()?;
-    if Sha256::digest(body).as_slice() != sum {
-        return None;
+/// # Errors
+/// One for all that is no sector, or was not written as a whole.
+fn parse(bytes: &[u8]) -> Result<Sector, SlotError> {
+    let (body, sum) = bytes.split_at(bytes.len().saturating_sub(SUM_BYTES));
+    let mut from = Reader::new("a sector of a root slot", body);
+    if Sha256::digest(body).as_slice() != sum || from.array()? != *MAGIC {
+        return Err(from.odd());
     }
-    let (magic, rest) = body.split_first_chunk::<16>()?;
-    let (format, rest) = rest.split_first_chunk::<4>()?;
-    if magic != MAGIC {
-        return None;
-    }
-    let format = u32::from_be_bytes(*format);
+    let format = from.u32()?;
     if format != FORMAT {
-        return Some(Sector::OtherFormat(format));
+        return Ok(Sector::OtherFormat(format));
     }
-    let (vault, rest) = rest.split_first_chunk::<16>()?;
-    let (epoch, rest) = rest.split_first_chunk::<8>()?;
-    let (page, rest) = rest.split_first_chunk::<16>()?;
-    let (numbers, rest) = rest.split_first_chunk::<16>()?;
-    let (salt, rest) = rest.split_first_chunk::<SALT_BYTES>()?;
-    let (nonce, rest) = rest.split_first_chunk::<NONCE_BYTES>()?;
-    let (key, noted) = rest.split_first_chunk::<WRAPPED_BYTES>()?;
-    let unused = [&numbers[4..], salt, nonce, &key[SECRET_BYTES..]].concat();
-    let mut numbers = numbers.as_chunks::<4>().0.iter().map(|bytes| u32::from_be_bytes(*bytes));
-    let mut number = || numbers.next().unwrap_or_default();
-    let wrapping = match number() {
+    let (vault, epoch, page) = (VaultId(from.id()?), from.u64()?, from.array()?);
+    let kind = from.u32()?;
+    let cost = Cost { memory: from.u32()?, passes: from.u32()?, lanes: from.u32()? };
+    let salt = from.array()?;
+    let key = Zeroizing::new(from.bytes(NOTED_AT - KEY_AT)?.to_vec());
+    let wrapping = match kind {
         // Under a key all of this is sealed. Without one it has one form all the same.
-        0 if is_zero(&unused) => Wrapping::Nothing,
-        1 => Wrapping::Key { salt: *salt },
-        2 => {
-            let cost = Cost { memory: number(), passes: number(), lanes: number() };
-            Wrapping::Passphrase { cost, salt: *salt }
-        }
-        _ => return None,
+        0 if cost == Cost::NONE && salt == [0; SALT_BYTES] && is_bare(&key) => Wrapping::Nothing,
+        1 => Wrapping::Key { salt },
+        2 => Wrapping::Passphrase { cost, salt },
+        _ => return Err(from.odd()),
     };
-    let bound = [body.get(..NONCE_AT)?, noted].concat();
-    let (opening, rest) = noted.split_first_chunk::<NUMBER_BYTES>()?;
-    let (counter, rest) = counter(rest)?;
-    Some(Sector::Whole(Box::new(Record {
-        vault: VaultId(Uuid::from_bytes(*vault)),
-        epoch: u64::from_be_bytes(*epoch),
-        opening: OpeningNumber::of(*opening),
-        wrapping,
-        mirrors: mirrors(rest)?,
-        counter,
-        page: *page,
-        nonce: *nonce,
-        key: Zeroizing::new(key.to_vec()),
-        bound,
-    })))
-}
-
-fn counter(noted: &[u8]) -> Option<(Option<Bound>, &[u8])> {
-    let (index, rest) = noted.split_first_chunk::<4>()?;
-    let (base, rest) = rest.split_first_chunk::<8>()?;
-    let (epoch, rest) = rest.split_first_chunk::<8>()?;
-    let bound = Bound {
-        index: u32::from_be_bytes(*index),
-        base: u64::from_be_bytes(*base),
-        epoch: u64::from_be_bytes(*epoch),
-    };
-    Some((Some(bound).filter(|bound| *bound != Bound::NONE), rest))
-}
-
-fn mirrors(noted: &[u8]) -> Option<Vec<Noted>> {
-    let (count, mut rest) = noted.split_first_chunk::<2>()?;
+    // All of these bytes are there: they were read just now.
+    let bound = [&body[..KEY_AT], &body[NOTED_AT..]].concat();
+    let opening = OpeningNumber::of(from.array()?);
+    let counter = Bound { index: from.u32()?, base: from.u64()?, epoch: from.u64()? };
+    let counter = Some(counter).filter(|bound| *bound != Bound::NONE);
     let mut mirrors = Vec::new();
-    for _ in 0..u16::from_be_bytes(*count) {
-        let (length, after) = rest.split_first_chunk::<2>()?;
-        let (name, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        let (confirmed, after) = after.split_first_chunk::<8>()?;
-        mirrors.push(Noted {
-            name: std::str::from_utf8(name).ok()?.to_owned(),
-            confirmed: u64::from_be_bytes(*confirmed).checked_sub(1),
-        });
-        rest = after;
+    for _ in 0..from.u16()? {
+        let length = from.u16()?;
+        let name = from.text(length.into())?.to_owned();
+        mirrors.push(Noted { name, confirmed: from.u64()?.checked_sub(1) });
     }
-    is_zero(rest).then_some(mirrors)
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+    from.end_filled()?;
+    let record = Record { vault, epoch, opening, wrapping, mirrors, counter, page, key, bound };
+    Ok(Sector::Whole(Box::new(record)))
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
-    use crate::vault::root::KekSecret;
+    use crate::{crypto::Secret, vault::root::KekSecret};
 
     fn a_root() -> Root {
         let opening = OpeningNumber::first().unwrap();

@@ -1,116 +1,421 @@
-//! Two sectors that hold the same root: whatever breaks off a write leaves one of them whole.
+//! The root slot as a whole: the slot itself, its mirrors, and what wraps the root in all of them.
+//!
+//! The slot itself comes first. It is written before its mirrors, so that none of them is ever
+//! ahead of it unless it was put back; and it notes of each mirror the epoch of the one root that the
+//! mirror is known to hold, so that whatever crashes, what may still hold an earlier root is
+//! known by name.
+
+mod change;
+mod read;
+#[cfg(feature = "backup")]
+mod renew;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard},
+};
 
 use zeroize::Zeroizing;
 
-use super::sector::{FORMAT, MAGIC, Record, SECTOR_BYTES, Sector, decode};
-use crate::vault::root::SlotError;
+use super::{
+    MirrorState, OpeningNumber, Root, RootSlot, SlotChange, SlotConfig, SlotState,
+    counter::{Asked, Counter},
+    kek::WrappedBy,
+    kek_secret::KekSecret,
+    location::Location,
+    mirror::Mirror,
+    pair::{Found, Pair},
+    sector::{Bound, Noted, SECTOR_BYTES, encode},
+    wrap::Seal,
+};
+use crate::{event::VaultId, vault::root::SlotError};
 
-/// Two sectors that can be overwritten in place.
-pub(crate) trait Sectors: Send + Sync {
-    /// How long each of them is.
-    fn sector_bytes(&self) -> usize {
-        SECTOR_BYTES
-    }
+/// The slot.
+pub(crate) struct Slot(Mutex<State>);
 
-    /// The bytes of sector 0 or 1; fewer, where the medium ends before.
-    fn read(&self, index: usize) -> Result<Zeroizing<Vec<u8>>, SlotError>;
-
-    /// Overwrites a sector in place.
-    fn write(&self, index: usize, bytes: &[u8]) -> Result<(), SlotError>;
-
-    /// Waits until what was written is on the medium.
-    fn sync(&self) -> Result<(), SlotError>;
+struct State {
+    place: Location,
+    /// `None`: the slot itself is missing, and made again from a mirror.
+    own: Option<Own>,
+    mirrors: Vec<Mirror>,
+    /// What the caller says of the counter.
+    asked: Asked,
+    phase: Phase,
+    writes: Writes,
 }
 
-/// The two sectors.
-pub(super) struct Pair(pub(super) Box<dyn Sectors>);
-
-/// What two sectors hold.
-pub(super) struct Found {
-    /// The newest records, which are of one age, and in which sector they are.
-    pub(super) newest: Vec<(usize, Box<Record>)>,
-    /// Whether something of ours was there, whole or not.
-    pub(super) ours: bool,
-    /// Whether nothing was ever written.
-    pub(super) blank: bool,
+/// The two sectors of the slot itself.
+struct Own {
+    pair: Pair,
+    /// The sector to keep for as long as the other is not on the medium.
+    keep: usize,
+    /// Whether what is in them is known to be on the medium.
+    settled: bool,
+    /// The age of what they held when they were last read or written.
+    age: Option<(u64, OpeningNumber)>,
 }
 
-impl Pair {
-    pub(super) fn length(&self) -> usize {
-        self.0.sector_bytes()
-    }
+/// What is known of the root.
+enum Phase {
+    /// Nothing yet.
+    Unread(Unread),
+    /// What wraps it. There need not be a root yet: that of a new slot is still to be written.
+    Known(Known),
+}
 
-    /// The bytes of both; none of one that cannot be read, as long as the other can.
-    fn bytes(&self) -> Result<[Zeroizing<Vec<u8>>; 2], SlotError> {
-        match (self.0.read(0), self.0.read(1)) {
-            (Err(error), Err(_)) => Err(error),
-            (first, second) => Ok([first.unwrap_or_default(), second.unwrap_or_default()]),
-        }
-    }
+/// A slot that was opened.
+struct Unread {
+    /// Reads the key-encryption key, once there is a root that it must open.
+    secret: Box<dyn Fn() -> Result<KekSecret, SlotError> + Send>,
+    /// Whose slot it must be.
+    vault: Option<VaultId>,
+}
 
-    /// Reads both.
+/// A slot of which it is known what wraps its root.
+struct Known {
+    seal: Seal,
+    binding: Binding,
+    /// What was read, until something is written.
+    root: Option<Root>,
+    epoch: u64,
+}
+
+/// Whether the slot is bound to a counter.
+enum Binding {
+    /// The first write of a slot that is made, or made anew, binds it: to the counter that the caller names, or
+    /// else to this one, which it was bound to before.
+    Due(Option<Bound>),
+    Done(Option<Counter>),
+}
+
+/// Whether it is written to.
+enum Writes {
+    Allowed,
+    /// It was opened to be read.
+    Refused,
+    /// One failed: nothing is known about what is there.
+    Failed,
+}
+
+impl Slot {
+    /// Makes the slot and its mirrors; they hold no root until one is written.
     ///
     /// # Errors
-    /// [`SlotError::NewerFormat`]; [`SlotError::Damaged`] where they do not belong together.
-    pub(super) fn look(&self) -> Result<Found, SlotError> {
-        let bytes = self.bytes()?;
-        let mut found = Found {
-            newest: Vec::new(),
-            ours: bytes.iter().any(|bytes| bytes.starts_with(MAGIC)),
-            blank: bytes.iter().all(|bytes| bytes.iter().all(|byte| *byte == 0)),
+    /// Those of the key-encryption key, of which nothing is left behind; [`SlotError::NotEmpty`];
+    /// [`SlotError::Mirror`].
+    pub(crate) fn create(config: SlotConfig) -> Result<Self, SlotError> {
+        let secret = KekSecret::read(&config.kek, config.passphrase.as_ref())?;
+        let seal = Seal::new(&secret)?;
+        let mut mirrors = given(&config.mirrors)?;
+        let pair = config.place.create()?;
+        let made = mirrors.iter_mut().try_for_each(|mirror| mirror.make(None));
+        let made = made.and_then(|()| config.counter.prepare());
+        if let Err(error) = made {
+            mirrors.iter().for_each(Mirror::unmake);
+            config.place.unmake(pair);
+            return Err(error);
+        }
+        let phase = Phase::Known(Known::new(seal, Binding::Due(None)));
+        let (place, own) = (Location::Config(config.place), Some(Own::made(pair)));
+        Ok(Self::of(State { mirrors, ..State::new(place, own, config.counter, phase) }))
+    }
+
+    /// Opens the slot of a vault. Nothing is made until a root is found and written.
+    ///
+    /// # Errors
+    /// [`SlotError::Missing`] where there is no mirror either; [`SlotError::InUse`];
+    /// [`SlotError::Permissions`].
+    pub(crate) fn open(config: SlotConfig, vault: VaultId) -> Result<Self, SlotError> {
+        let mirrors = given(&config.mirrors)?;
+        let own = match config.place.open() {
+            Ok(pair) => Some(Own::found(pair)),
+            Err(SlotError::Missing(_)) if !mirrors.is_empty() => None,
+            Err(error) => return Err(error),
         };
-        for (index, bytes) in bytes.iter().enumerate() {
-            match decode(bytes, self.length()) {
-                Sector::Whole(record) => {
-                    let (vault, age) = (record.vault, record.age());
-                    let best = found.newest.first().map(|(_, best)| (best.vault, best.age()));
-                    if best.is_some_and(|best| best.0 != vault) {
-                        let why = "its two sectors name different vaults";
-                        return Err(SlotError::Damaged(why.into()));
-                    }
-                    if best.is_some_and(|best| best.1 < age) {
-                        found.newest.clear();
-                    }
-                    if best.is_none_or(|best| best.1 <= age) {
-                        found.newest.push((index, record));
-                    }
-                }
-                Sector::OtherFormat(found) if found > FORMAT => {
-                    return Err(SlotError::NewerFormat { found, known: FORMAT });
-                }
-                Sector::OtherFormat(found) => {
-                    let why = format!("it has format {found}, which was never released");
-                    return Err(SlotError::Damaged(why));
-                }
-                Sector::Broken => {}
-            }
-        }
-        Ok(found)
+        Ok(Self::of(State { mirrors, ..State::unread(config, own, vault) }))
     }
 
-    /// Makes sure that what can be read is on the medium: a crash may have left it in the system's
-    /// cache only. Two that are both whole are written again as they are, which harms neither,
-    /// whatever breaks it off. If only one is whole, it was on the medium before the other
-    /// was touched, and it is not touched now.
-    pub(super) fn settle(&self) -> Result<(), SlotError> {
-        let bytes = self.bytes()?;
-        let whole =
-            |bytes: &Zeroizing<Vec<u8>>| matches!(decode(bytes, self.length()), Sector::Whole(_));
-        if bytes.iter().all(whole) {
-            for (index, bytes) in bytes.iter().enumerate() {
-                self.0.write(index, bytes)?;
-                self.0.sync()?;
-            }
+    /// Opens the slot of a vault to be read. Mirrors have no part in it. `hold`: while it is open, nobody
+    /// writes to it.
+    ///
+    /// # Errors
+    /// As of [`Slot::open`].
+    pub(crate) fn open_to_read(
+        config: SlotConfig,
+        vault: VaultId,
+        hold: bool,
+    ) -> Result<Self, SlotError> {
+        let own = Own::found(config.place.open_to_read(hold)?);
+        let writes = Writes::Refused;
+        Ok(Self::of(State { writes, ..State::unread(config, Some(own), vault) }))
+    }
+
+    fn of(state: State) -> Self {
+        Self(Mutex::new(state))
+    }
+
+    /// A slot in a file, of whichever vault, wrapped by nothing.
+    #[cfg(test)]
+    pub(crate) fn in_file(path: &std::path::Path, create: bool) -> Result<Self, SlotError> {
+        if create {
+            return Self::create(path.into());
+        }
+        Ok(Self::over(super::file::SectorFile::open(path)?, KekSecret::None))
+    }
+
+    /// A slot over two sectors of any kind.
+    #[cfg(test)]
+    pub(crate) fn over(
+        sectors: impl super::hardware::Sectors + 'static,
+        secret: KekSecret,
+    ) -> Self {
+        let secret = Box::new(move || Ok(secret.clone()));
+        let own = Own::found(Pair(Box::new(sectors)));
+        let phase = Phase::Unread(Unread { secret, vault: None });
+        Self::of(State::new(Location::Test, Some(own), Asked::default(), phase))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_mirrors(self, mirrors: &[PathBuf]) -> Self {
+        if let Ok(mut state) = self.0.lock() {
+            state.mirrors = given(mirrors).unwrap_or_default();
+        }
+        self
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State>, SlotError> {
+        self.0.lock().map_err(|_| SlotError::Poisoned)
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+impl RootSlot for Slot {
+    fn read(&self) -> Result<Root, SlotError> {
+        self.lock()?.read()
+    }
+
+    fn settle(&self) -> Result<(), SlotError> {
+        self.lock()?.settle()
+    }
+
+    fn write(&self, root: &Root) -> Result<(), SlotError> {
+        self.lock()?.write(root)
+    }
+
+    fn change(&self, root: &Root, change: SlotChange) -> Result<(), SlotError> {
+        self.lock()?.change(root, change)
+    }
+
+    fn state(&self) -> Result<SlotState, SlotError> {
+        let state = self.lock()?;
+        let known = state.known().ok();
+        let epoch = known.map_or(0, |known| known.epoch);
+        let mirror = |mirror: &Mirror| MirrorState {
+            name: mirror.name.clone(),
+            counter: false,
+            may_hold: mirror.confirmed,
+            stale: mirror.confirmed != Some(epoch),
+            trouble: mirror.trouble.clone(),
+        };
+        Ok(SlotState {
+            place: state.place.to_string(),
+            epoch,
+            wrapped_by: known.map_or(WrappedBy::Nothing, |known| known.seal.wrapping.by()),
+            mirrors: state.mirrors.iter().map(mirror).collect(),
+            counter: known.and_then(Known::counter).map(|counter| counter.state(epoch)),
+        })
+    }
+}
+
+impl Own {
+    /// Of a slot that is there: what can be read may be in the system's cache alone.
+    fn found(pair: Pair) -> Self {
+        Self { pair, keep: 0, settled: false, age: None }
+    }
+
+    fn made(pair: Pair) -> Self {
+        Self { settled: true, ..Self::found(pair) }
+    }
+}
+
+impl Known {
+    fn new(seal: Seal, binding: Binding) -> Self {
+        Self { seal, binding, root: None, epoch: 0 }
+    }
+
+    fn counter(&self) -> Option<&Counter> {
+        match &self.binding {
+            Binding::Done(counter) => counter.as_ref(),
+            Binding::Due(_) => None,
+        }
+    }
+}
+
+impl State {
+    fn new(place: Location, own: Option<Own>, asked: Asked, phase: Phase) -> Self {
+        Self { place, own, mirrors: Vec::new(), asked, phase, writes: Writes::Allowed }
+    }
+
+    fn unread(config: SlotConfig, own: Option<Own>, vault: VaultId) -> Self {
+        let SlotConfig { place, kek, passphrase, counter, .. } = config;
+        let secret = Box::new(move || KekSecret::read(&kek, passphrase.as_ref()));
+        let phase = Phase::Unread(Unread { secret, vault: Some(vault) });
+        Self::new(Location::Config(place), own, counter, phase)
+    }
+
+    fn known(&self) -> Result<&Known, SlotError> {
+        match &self.phase {
+            Phase::Known(known) => Ok(known),
+            Phase::Unread(_) => Err(SlotError::Poisoned),
+        }
+    }
+
+    fn known_mut(&mut self) -> Result<&mut Known, SlotError> {
+        match &mut self.phase {
+            Phase::Known(known) => Ok(known),
+            Phase::Unread(_) => Err(SlotError::Poisoned),
+        }
+    }
+
+    /// What is in the slot itself; nothing where it is missing.
+    fn look(&self) -> Result<Found, SlotError> {
+        self.own.as_ref().map_or_else(|| Ok(Found::default()), |own| own.pair.look())
+    }
+
+    /// Makes sure that what was read is on the medium.
+    fn settle(&mut self) -> Result<(), SlotError> {
+        self.refuse_unwritable()?;
+        if let Some(own) = &mut self.own
+            && !own.settled
+        {
+            own.pair.settle().inspect_err(|_| self.writes = Writes::Failed)?;
+            own.settled = true;
         }
         Ok(())
     }
 
-    /// Overwrites both; the one to keep for as long as the other is not on the medium comes last.
-    pub(super) fn overwrite(&self, bytes: &[u8], keep: usize) -> Result<(), SlotError> {
-        for index in [1 - keep, keep] {
-            self.0.write(index, bytes)?;
-            self.0.sync()?;
+    fn refuse_unwritable(&self) -> Result<(), SlotError> {
+        match self.writes {
+            Writes::Allowed => Ok(()),
+            Writes::Refused => Err(SlotError::ReadOnly),
+            Writes::Failed => Err(SlotError::Poisoned),
+        }
+    }
+
+    /// Where no lock reaches, between machines or containers that share a slot, somebody else may have
+    /// opened it: theirs is the vault from then on, and a root that is written over theirs would
+    /// destroy every key that they have. An older copy that was put back is written over.
+    fn refuse_taken(&self) -> Result<(), SlotError> {
+        let Some(Own { pair, age: Some((epoch, opening)), .. }) = &self.own else {
+            return Ok(());
+        };
+        match pair.look()?.newest.first() {
+            Some((_, record))
+                if record.epoch > *epoch || record.opening.is_beside_or_after(*opening) =>
+            {
+                Err(SlotError::Taken(self.place.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, root: &Root) -> Result<(), SlotError> {
+        self.refuse_unwritable()?;
+        self.refuse_taken()?;
+        #[cfg(test)]
+        self.take_as_new()?;
+        // Before anything is made or touched: the mirrors may be too many, the counter away.
+        let Phase::Known(known) = &mut self.phase else { return Err(SlotError::Poisoned) };
+        if let Binding::Due(earlier) = known.binding {
+            known.binding = Binding::Done(self.asked.bind(earlier, root.epoch)?);
+        }
+        let bytes = self.encode(root)?;
+        for mirror in &mut self.mirrors {
+            mirror.make(Some(root.vault))?;
+        }
+        self.write_own(&bytes, root)?;
+        // What was read is outdated: the earlier root is wiped from memory here.
+        let known = self.known_mut()?;
+        (known.root, known.epoch) = (None, root.epoch);
+
+        // The slot notes of a mirror that it holds this root only after that was written to it. A crash in
+        // between leaves one that is called stale and is not, and never the other way round.
+        let before: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
+        let copy = self.encode_for(root, SECTOR_BYTES)?;
+        for mirror in &mut self.mirrors {
+            mirror.write(&copy, root);
+        }
+        if self.mirrors.iter().map(Mirror::note).ne(before) {
+            let bytes = self.encode(root)?;
+            self.write_own(&bytes, root)?;
+        }
+        self.raise_counter(root)
+    }
+
+    /// After the slot, which it would refuse otherwise if a crash came in between.
+    fn raise_counter(&mut self, root: &Root) -> Result<(), SlotError> {
+        if let Binding::Done(Some(counter)) = &mut self.known_mut()?.binding {
+            counter.raise(root.epoch);
         }
         Ok(())
     }
+
+    /// Overwrites the slot itself, or makes it.
+    fn write_own(&mut self, bytes: &[u8], root: &Root) -> Result<(), SlotError> {
+        let mut write = || -> Result<(), SlotError> {
+            let own = match &mut self.own {
+                Some(own) => own,
+                missing => missing.insert(Own::made(self.place.create()?)),
+            };
+            if !own.settled {
+                own.pair.settle()?;
+            }
+            own.pair.overwrite(bytes, own.keep)?;
+            (own.settled, own.age) = (true, Some((root.epoch, root.opening)));
+            Ok(())
+        };
+        write().inspect_err(|_| self.writes = Writes::Failed)
+    }
+
+    fn encode(&self, root: &Root) -> Result<Zeroizing<Vec<u8>>, SlotError> {
+        let length = self.own.as_ref().map_or_else(|| self.place.length(), |own| own.pair.length());
+        self.encode_for(root, length)
+    }
+
+    fn encode_for(&self, root: &Root, length: usize) -> Result<Zeroizing<Vec<u8>>, SlotError> {
+        let known = self.known()?;
+        let mirrors: Vec<Noted> = self.mirrors.iter().map(Mirror::note).collect();
+        let counter = known.counter().map(|counter| counter.bound);
+        encode(root, &known.seal, &mirrors, counter, length)
+    }
+
+    /// Tests make a slot by writing to one that they opened: what is there is nobody's.
+    #[cfg(test)]
+    fn take_as_new(&mut self) -> Result<(), SlotError> {
+        if let Phase::Unread(unread) = &self.phase {
+            let seal = Seal::new(&(unread.secret)()?)?;
+            self.phase = Phase::Known(Known::new(seal, Binding::Done(None)));
+            if let Some(own) = &mut self.own {
+                own.settled = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn given(paths: &[PathBuf]) -> Result<Vec<Mirror>, SlotError> {
+    let mut mirrors: Vec<Mirror> = Vec::new();
+    for path in paths {
+        let mirror = Mirror::given(path)?;
+        if mirrors.iter().all(|known| known.name != mirror.name) {
+            mirrors.push(mirror);
+        }
+    }
+    Ok(mirrors)
 }

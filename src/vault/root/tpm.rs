@@ -15,11 +15,10 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    counter::Monotonic,
     device::{self, Device, SECTOR_BYTES},
     device_lock::DeviceLock,
+    hardware::{Monotonic, Sectors},
     kek::Passphrase,
-    slot::Sectors,
 };
 use crate::vault::root::SlotError;
 

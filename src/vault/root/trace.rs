@@ -59,7 +59,11 @@ pub(crate) fn trace(bytes: &[u8]) -> Option<Trace> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vault::root::{KekSecret, counter::Bound, sector::encode, wrap::Seal};
+    use crate::vault::root::{
+        KekSecret,
+        sector::{Bound, encode},
+        wrap::Seal,
+    };
 
     #[test]
     fn as_much_is_told_as_is_left() {

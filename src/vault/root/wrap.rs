@@ -4,12 +4,13 @@
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{error::SlotError, kek::KekSecret, state::WrappedBy};
-use crate::crypto::{Cipher, NONCE_BYTES, Secret, random};
+use super::{kek::WrappedBy, kek_secret::KekSecret};
+use crate::{
+    crypto::{Cipher, Label, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES, derive_salted, random},
+    vault::root::SlotError,
+};
 
 pub(super) const SALT_BYTES: usize = 16;
 
@@ -84,43 +85,38 @@ impl Seal {
             (_, KekSecret::None) => return Err(SlotError::KekMissing(wrapping.by())),
             (Wrapping::Key { salt }, KekSecret::Key(key)) => Some(cipher(key, salt)),
             (Wrapping::Passphrase { cost, salt }, KekSecret::Passphrase(passphrase)) => {
-                Some(cipher(&*stretch(passphrase.bytes(), salt, *cost)?, salt))
+                Some(cipher(&stretch(passphrase.bytes(), salt, *cost)?, salt))
             }
             _ => return Err(SlotError::WrongKek(wrapping.by())),
         };
         Ok(Self { wrapping: wrapping.clone(), cipher })
     }
 
-    /// Nonce, and the wrapped key with its tag.
+    /// The key as it is stored: a sealed blob; where nothing wraps, the key between zeros.
     pub(super) fn close(
         &self,
         bound: &[u8],
         key: &Secret,
-    ) -> Result<([u8; NONCE_BYTES], Zeroizing<Vec<u8>>), SlotError> {
-        let mut wrapped = Zeroizing::new(Vec::with_capacity(48));
-        wrapped.extend_from_slice(key.as_slice());
-        let nonce = match &self.cipher {
-            Some(cipher) => cipher.seal_in_place(bound, &mut wrapped, 0)?,
-            None => {
-                wrapped.resize(48, 0);
-                [0; NONCE_BYTES]
-            }
-        };
-        Ok((nonce, wrapped))
+    ) -> Result<Zeroizing<Vec<u8>>, SlotError> {
+        Ok(Zeroizing::new(match &self.cipher {
+            Some(cipher) => cipher.seal_blob(bound, key.as_slice())?,
+            None => [&[0; NONCE_BYTES], key.as_slice(), &[0; TAG_BYTES]].concat(),
+        }))
     }
 
     /// The key, or `None` where it does not open.
-    pub(super) fn open(
-        &self,
-        nonce: &[u8; NONCE_BYTES],
-        bound: &[u8],
-        wrapped: &[u8],
-    ) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn open(&self, bound: &[u8], stored: &[u8]) -> Option<Secret> {
         match &self.cipher {
-            Some(cipher) => cipher.open(nonce, bound, wrapped).ok(),
-            None => Some(Zeroizing::new(wrapped.to_vec())),
+            Some(cipher) => cipher.open_blob(bound, stored)?.first_chunk().map(Secret::copy_of),
+            None => stored.get(NONCE_BYTES..)?.first_chunk().map(Secret::copy_of),
         }
     }
+}
+
+/// Whether this is a key as it is stored where nothing wraps it.
+pub(super) fn is_bare(stored: &[u8]) -> bool {
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    is_zero(&stored[..NONCE_BYTES]) && is_zero(&stored[NONCE_BYTES + SECRET_BYTES..])
 }
 
 impl fmt::Debug for Seal {
@@ -131,15 +127,8 @@ impl fmt::Debug for Seal {
 
 /// The cipher of a key-encryption key and a salt. The key itself seals nothing, so that the same one
 /// may serve elsewhere.
-fn cipher(key: &[u8; 32], salt: &[u8; SALT_BYTES]) -> Cipher {
-    let mut derived = Secret::default();
-    // A key of any length is a key to HMAC.
-    if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) {
-        mac.update(b"oubliette root slot, wrapping, format 2");
-        mac.update(salt);
-        derived.copy_from_slice(&mac.finalize().into_bytes());
-    }
-    Cipher::new(&derived)
+fn cipher(key: &Secret, salt: &[u8; SALT_BYTES]) -> Cipher {
+    Cipher::new(&derive_salted(key, Label::ROOT_SLOT, salt))
 }
 
 /// Argon2id (RFC 9106).

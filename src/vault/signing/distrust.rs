@@ -7,8 +7,9 @@
 use std::cmp::Reverse;
 
 use super::{
-    History, Unlearned,
-    history::{SigningKeyInfo, is_signed, signer_of},
+    history::{History, SigningKeyInfo},
+    learn::Unlearned,
+    statement::{is_signed, signer_of},
 };
 use crate::event::{Announcement, AnnouncementKind, Distrust, SigningKeyId, Timestamp};
 

@@ -25,10 +25,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Vouched;
-use crate::event::{
-    Announcement, AnnouncementKind, EventId, Signature, SigningKeyId, Statement, Timestamp,
-    VerifyingKey,
+use super::statement::{Said, is_proved, is_signed, signer_of};
+use crate::{
+    event::{
+        Announcement, AnnouncementKind, EventId, Signature, SigningKeyId, Timestamp, VerifyingKey,
+    },
+    vault::VaultError,
 };
 
 /// A signing key, as the history has it.
@@ -54,6 +56,18 @@ pub struct SigningKeyInfo {
     /// The signed statement that leads to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<Announcement>,
+}
+
+impl SigningKeyInfo {
+    pub(super) fn new(
+        public: VerifyingKey,
+        since: Timestamp,
+        origin: KeyOrigin,
+        statement: Option<Announcement>,
+    ) -> Self {
+        let (until, compromised) = (None, None);
+        Self { key: public.id(), public, since, until, origin, compromised, statement }
+    }
 }
 
 /// How a signing key came into the history.
@@ -114,125 +128,10 @@ fn is_not(retell: &bool) -> bool {
     !retell
 }
 
-/// Why a statement about signing keys does not count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "why")]
-#[non_exhaustive]
-pub enum Unlearned {
-    /// It replaces a key of which the vault knows nothing.
-    #[error(
-        "it says that signing key {key} takes the place of {replaces}, and the vault knows nothing of the \
-         latter: the announcement of an earlier change is missing"
-    )]
-    Gap {
-        /// The key that it names.
-        key: SigningKeyId,
-        /// The key that it replaces.
-        replaces: SigningKeyId,
-    },
-    /// No one who may say so signed it, or the key that it names did not.
-    #[error("its signatures do not fit, or not to the keys that may say so")]
-    Forged,
-    /// The key that signed it was stolen before.
-    #[error("only signing key {key} says so, which is compromised")]
-    Compromised {
-        /// That key.
-        key: SigningKeyId,
-    },
-    /// Another key has taken the place already.
-    #[error("signing key {key} was replaced before by another")]
-    Replaced {
-        /// That key.
-        key: SigningKeyId,
-    },
-    /// Only the pinned successor may take the place.
-    #[error("signing key {key} says so itself, and only its pinned successor {successor} may")]
-    NotTheSuccessor {
-        /// That key.
-        key: SigningKeyId,
-        /// Its successor.
-        successor: SigningKeyId,
-    },
-    /// A successor is pinned already.
-    #[error("signing key {key} has a pinned successor already, {successor}")]
-    PinnedBefore {
-        /// That key.
-        key: SigningKeyId,
-        /// Its successor.
-        successor: SigningKeyId,
-    },
-    /// A key cannot distrust itself, nor those that came after it.
-    #[error("signing key {signer} distrusts key {key}, and only a later key may")]
-    NotLater {
-        /// The key that signed it.
-        signer: SigningKeyId,
-        /// The key that it distrusts.
-        key: SigningKeyId,
-    },
-    /// A key of which the vault knows nothing distrusts another.
-    #[error(
-        "it is signed by key {signer}, of which the vault knows nothing: another restoration says so, or \
-         the announcement of a change of key is missing"
-    )]
-    UnknownSigner {
-        /// The key that signed it.
-        signer: SigningKeyId,
-    },
-}
-
-/// What a statement says, taken apart.
-struct Said<'a> {
-    statement: &'a Statement,
-    /// The id of the key that it names.
-    key: SigningKeyId,
-    kind: AnnouncementKind,
-    at: Timestamp,
-    signer: SigningKeyId,
-}
-
-impl<'a> Said<'a> {
-    fn of(said: &'a Announcement) -> Option<Self> {
-        let body = said.body().ok()?;
-        let (statement, (_, signer, _)) = (body.statement.as_ref()?, said.signature()?);
-        let (key, kind, at) = (statement.public.id(), body.kind, body.at);
-        Some(Self { statement, key, kind, at, signer })
-    }
-}
-
-/// Whether the key that a statement names signed it, too.
-fn is_proved(said: &Announcement) -> bool {
-    let body = said.body().ok();
-    body.is_some_and(|body| match (&body.statement, &body.proof) {
-        (Some(statement), Some(proof)) => statement.public.verifies(&said.proof_bytes(), proof),
-        _ => false,
-    })
-}
-
-/// The key that signed an announcement, whether or not it is known: the one that it gives, if that has
-/// the id that it names, and made the signature. Nothing is believed, or reported as somebody's, before
-/// that.
-pub(super) fn signer_of(said: &Announcement) -> Option<VerifyingKey> {
-    let (public, key, signature) = said.signature()?;
-    let is_so = key == public.id() && public.verifies(&said.signed_bytes(), signature);
-    is_so.then_some(public)
-}
-
-pub(super) fn is_signed(said: &Announcement, by: &VerifyingKey) -> bool {
-    said.signature().is_some_and(|(public, ..)| public == *by) && signer_of(said).is_some()
-}
-
 impl History {
     /// That of a new vault.
     pub(crate) fn begin(public: VerifyingKey) -> Self {
-        let first = SigningKeyInfo {
-            key: public.id(),
-            public,
-            since: Timestamp::now(),
-            until: None,
-            origin: KeyOrigin::Created,
-            compromised: None,
-            statement: None,
-        };
+        let first = SigningKeyInfo::new(public, Timestamp::now(), KeyOrigin::Created, None);
         Self {
             keys: vec![first],
             successors: Vec::new(),
@@ -381,7 +280,7 @@ impl History {
     }
 
     /// The key that took the place of another, by a statement.
-    fn find_use_of(&self, replaced: &SigningKeyInfo) -> Option<&SigningKeyInfo> {
+    pub(super) fn find_use_of(&self, replaced: &SigningKeyInfo) -> Option<&SigningKeyInfo> {
         self.keys.iter().find(|info| {
             let said = info.statement.as_ref().and_then(Said::of);
             said.is_some_and(|said| said.statement.replaces == replaced.key)
@@ -418,121 +317,13 @@ impl History {
         keys.chain(self.successor().map(|pin| &pin.public)).any(|key| is_signed(said, key))
     }
 
-    /// Takes a statement of this vault's into account. Returns whether it is new.
-    ///
-    /// # Errors
-    /// Why it does not count; then nothing is changed.
-    pub(crate) fn learn(&mut self, said: &Announcement) -> Result<bool, Unlearned> {
-        if said.kind() == Some(AnnouncementKind::Distrust) {
-            return self.learn_distrust(said);
-        }
-        let stated = Said::of(said).ok_or(Unlearned::Forged)?;
-        let Said { statement, key, signer, .. } = stated;
-        // Who names a key has it, or nothing is told of either.
-        if signer_of(said).is_none() || !is_proved(said) {
-            return Err(Unlearned::Forged);
-        }
-        let Some(old) = self.find(statement.replaces) else {
-            let may_say_so = signer == statement.replaces || signer == key;
-            let gap = Unlearned::Gap { key, replaces: statement.replaces };
-            return Err(if may_say_so { gap } else { Unlearned::Forged });
-        };
-        let by_itself = is_signed(said, &old.public);
-        let successor = self.successor_of(old.key);
-        let by_successor = stated.kind == AnnouncementKind::SigningKey
-            && successor.is_some_and(|pin| pin.key == key && is_signed(said, &pin.public));
-        if !(by_itself || by_successor) {
-            return Err(Unlearned::Forged);
-        }
-        let is_known = match stated.kind {
-            AnnouncementKind::Successor => successor.is_some_and(|pin| pin.key == key),
-            _ => self.find_use_of(old).is_some_and(|info| info.key == key),
-        };
-        if is_known {
-            return Ok(false);
-        }
-        if old.compromised.is_some() {
-            return Err(Unlearned::Compromised { key: signer });
-        }
-        if self.find_use_of(old).is_some() || self.find(key).is_some() {
-            return Err(Unlearned::Replaced { key: old.key });
-        }
-        // The holder of the key that a restored vault made may not pass by the one that was pinned before.
-        match (stated.kind, successor.or_else(|| self.waits_for(old.key))) {
-            (AnnouncementKind::Successor, Some(pin)) => {
-                Err(Unlearned::PinnedBefore { key: old.key, successor: pin.key })
-            }
-            (AnnouncementKind::Successor, None) => {
-                self.pin(said);
-                Ok(true)
-            }
-            (_, Some(pin)) if !by_successor => {
-                Err(Unlearned::NotTheSuccessor { key: old.key, successor: pin.key })
-            }
-            _ => {
-                self.change(said, by_successor, false);
-                Ok(true)
-            }
-        }
-    }
-
-    /// Pins a successor.
-    pub(crate) fn pin(&mut self, said: &Announcement) {
-        let Some(stated) = Said::of(said) else { return };
-        self.successors.push(PinnedSuccessor {
-            key: stated.key,
-            public: stated.statement.public,
-            since: stated.at,
-            replaces: stated.statement.replaces,
-            statement: said.clone(),
-        });
-    }
-
-    /// Adds a key; the vault's own is the last one from then on. Of another's change, what this vault made
-    /// for itself stays the last, unless it is what was changed.
-    pub(crate) fn change(&mut self, said: &Announcement, is_successor: bool, own: bool) {
-        let Some(stated) = Said::of(said) else { return };
-        if let Some(old) = self.keys.iter_mut().find(|info| info.key == stated.statement.replaces) {
-            old.until = Some(stated.at);
-            old.compromised = old.compromised.or(stated.statement.compromised);
-        }
-        if let Some(last) = self.keys.last_mut().filter(|_| own) {
-            last.until = Some(stated.at);
-        }
-        let origin = if is_successor { KeyOrigin::Successor } else { KeyOrigin::Rotated };
-        let info = SigningKeyInfo {
-            key: stated.key,
-            public: stated.statement.public,
-            since: stated.at,
-            until: None,
-            origin,
-            compromised: None,
-            statement: Some(said.clone()),
-        };
-        let replaced = stated.statement.replaces;
-        let stays = |last: &mut SigningKeyInfo| {
-            !own && last.origin == KeyOrigin::Restored && last.key != replaced
-        };
-        let made = self.keys.pop_if(stays);
-        self.keys.push(info);
-        self.keys.extend(made);
-    }
-
     /// Adds a key that the vault made because it has no secret of an earlier one.
     pub(super) fn restored(&mut self, public: VerifyingKey) {
         let since = Timestamp::now();
         if let Some(last) = self.keys.last_mut() {
             last.until.get_or_insert(since);
         }
-        self.keys.push(SigningKeyInfo {
-            key: public.id(),
-            public,
-            since,
-            until: None,
-            origin: KeyOrigin::Restored,
-            compromised: None,
-            statement: None,
-        });
+        self.keys.push(SigningKeyInfo::new(public, since, KeyOrigin::Restored, None));
     }
 
     /// All statements, in their order.
@@ -552,10 +343,33 @@ impl History {
     }
 }
 
+/// What a signature is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Vouched {
+    /// A key of this vault's history made it.
+    Ours,
+    /// A key of this vault's history made it, which somebody else has as well.
+    Compromised,
+    /// It names a key of this vault's history, which did not make it.
+    Forged,
+    /// It names a key of which this vault knows nothing.
+    UnknownKey,
+}
+
 /// Why a memo is no history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::vault) enum Odd {
     Form,
     /// Nothing leads to this key.
     Gap(SigningKeyId),
+}
+
+impl From<Odd> for VaultError {
+    fn from(odd: Odd) -> Self {
+        match odd {
+            Odd::Form => Self::Damaged("the signing keys cannot be read".into()),
+            Odd::Gap(key) => Self::SigningKeyGap(key),
+        }
+    }
 }

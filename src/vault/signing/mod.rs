@@ -7,171 +7,31 @@
 
 mod distrust;
 mod history;
+pub(super) mod keys;
+mod learn;
+mod statement;
 mod successor;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{PoisonError, RwLock};
-
-pub(crate) use history::History;
-pub(super) use history::Odd;
-pub use history::{KeyOrigin, PinnedSuccessor, SigningKeyInfo, Unlearned};
+pub(crate) use history::{History, Vouched};
+pub use history::{KeyOrigin, PinnedSuccessor, SigningKeyInfo};
+#[cfg(test)]
+pub(crate) use keys::history_as_vector;
+pub use learn::Unlearned;
 pub use successor::{Successor, SuccessorError};
 
+use self::keys::{HISTORY, memo, read, secret_parts};
 use super::{
     MemoKind, Vault, VaultError,
     commit::committer::{Committer, Job},
-    records::{
-        disk::{Disk, parts},
-        memos, places,
-    },
-    tree::{Erasure, Value},
+    records::places,
+    tree::{Change, Erasure},
 };
 use crate::{
-    crypto::{Secret, SigningKey},
+    crypto::SigningKey,
     event::{Announcement, EventId, Signature, SigningKeyId},
 };
-
-/// The one memo of the kind `SigningKeys`.
-const HISTORY: [u8; 16] = [0; 16];
-
-/// What a signature is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(test, derive(serde::Serialize, serde::Deserialize))]
-pub(crate) enum Vouched {
-    /// A key of this vault's history made it.
-    Ours,
-    /// A key of this vault's history made it, which somebody else has as well.
-    Compromised,
-    /// It names a key of this vault's history, which did not make it.
-    Forged,
-    /// It names a key of which this vault knows nothing.
-    UnknownKey,
-}
-
-/// What is in memory of the signing keys.
-pub(super) struct Signing(RwLock<Result<Keys, Unreadable>>);
-
-struct Keys {
-    history: History,
-    /// The last one of the history.
-    current: SigningKey,
-}
-
-/// Why the keys could not be read. It does not keep the vault from opening: what needs them says so.
-#[derive(Debug, Clone, Copy)]
-enum Unreadable {
-    Damaged,
-    Gap(SigningKeyId),
-}
-
-impl From<Unreadable> for VaultError {
-    fn from(unreadable: Unreadable) -> Self {
-        match unreadable {
-            Unreadable::Damaged => Self::Damaged("the signing keys cannot be read".into()),
-            Unreadable::Gap(key) => Self::SigningKeyGap(key),
-        }
-    }
-}
-
-impl Signing {
-    /// Reads the keys, and makes one where there is none.
-    pub(super) fn load(disk: &Disk) -> Result<Self, VaultError> {
-        let unreadable = match Keys::load(disk) {
-            Ok(keys) => return Ok(Self(RwLock::new(Ok(keys)))),
-            Err(error @ VaultError::Damaged(_)) => {
-                tracing::warn!(error = %crate::words::chain(&error), "the signing keys cannot be read");
-                Unreadable::Damaged
-            }
-            Err(VaultError::SigningKeyGap(key)) => Unreadable::Gap(key),
-            Err(error) => return Err(error),
-        };
-        Ok(Self(RwLock::new(Err(unreadable))))
-    }
-
-    fn with<T>(&self, what: impl FnOnce(&Keys) -> T) -> Result<T, VaultError> {
-        // No code panics while it holds this lock.
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        keys.as_ref().map(what).map_err(|unreadable| (*unreadable).into())
-    }
-
-    /// After its memo is on the disk.
-    fn set(&self, history: History, new: Option<SigningKey>) {
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(keys) = keys.as_mut() {
-            keys.history = history;
-            keys.current = new.unwrap_or_else(|| SigningKey::from_secret(&keys.current.secret()));
-        }
-    }
-}
-
-impl Keys {
-    fn load(disk: &Disk) -> Result<Self, VaultError> {
-        let history = disk.whole(&places::memo(MemoKind::SigningKeys, &HISTORY))?;
-        let mut history = history.map(|memo| read(&memo)).transpose()?;
-        if let Some(history) = &history
-            && let Some(last) = history.current()
-            && let Some(current) = secret(disk, last.key)?
-        {
-            return Ok(Self { history: history.clone(), current });
-        }
-        let current = SigningKey::generate()?;
-        match &mut history {
-            Some(history) => history.restored(current.public()),
-            None => history = Some(History::begin(current.public())),
-        }
-        let history = history.unwrap_or_else(|| History::begin(current.public()));
-        let stem = places::memo(MemoKind::SigningKeys, &HISTORY);
-        let mut changes = disk.set_whole(&stem, &memo(&history)?)?;
-        changes.extend(secret_parts(&current)?);
-        disk.put(changes)?;
-        Ok(Self { history, current })
-    }
-}
-
-/// The history in its memo.
-pub(super) fn read(memo: &[u8]) -> Result<History, VaultError> {
-    let memo = memos::content(MemoKind::SigningKeys, memo)?;
-    let history: History = memos::from_json(MemoKind::SigningKeys, memo)?;
-    match history.trouble() {
-        None => Ok(history),
-        Some(Odd::Form) => Err(VaultError::Damaged(
-            "the history of the signing keys does not have its form".into(),
-        )),
-        Some(Odd::Gap(key)) => Err(VaultError::SigningKeyGap(key)),
-    }
-}
-
-/// The history of which a vector has what is in its memo.
-#[cfg(test)]
-pub(crate) fn history_as_vector(content: &[u8]) -> Result<History, VaultError> {
-    read(&memos::stored(content))
-}
-
-fn memo(history: &History) -> Result<Value, VaultError> {
-    Ok(memos::stored(&memos::to_json(history)?))
-}
-
-fn secret_parts(key: &SigningKey) -> Result<Vec<super::tree::Change>, VaultError> {
-    let stem = places::memo(MemoKind::SigningSecret, &key.public().id().0);
-    parts(&stem, &memos::stored(key.secret().as_slice()))
-}
-
-fn secret(disk: &Disk, key: SigningKeyId) -> Result<Option<SigningKey>, VaultError> {
-    let memo = disk.whole(&places::memo(MemoKind::SigningSecret, &key.0))?;
-    let odd = || VaultError::Damaged("the secret of a signing key".into());
-    let read = |memo: Value| {
-        let memo = memos::content(MemoKind::SigningSecret, &memo)?;
-        let mut secret = Secret::default();
-        if memo.len() != secret.len() {
-            return Err(odd());
-        }
-        secret.copy_from_slice(memo);
-        let key_read = SigningKey::from_secret(&secret);
-        if key_read.public().id() == key { Ok(key_read) } else { Err(odd()) }
-    };
-    memo.map(read).transpose()
-}
 
 /// What a vault has to say to its event store, in this order.
 #[derive(Debug)]
@@ -364,7 +224,7 @@ impl Committer {
     pub(super) fn write_signing_keys(
         &mut self,
         memo: &[u8],
-        secret: Option<Vec<super::tree::Change>>,
+        secret: Option<Vec<Change>>,
     ) -> Result<(), VaultError> {
         self.commit()?;
         let stem = places::memo(MemoKind::SigningKeys, &HISTORY);

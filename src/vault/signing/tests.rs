@@ -4,10 +4,13 @@ use std::{fs, sync::Arc};
 
 mod distrust;
 
-use super::*;
+use super::{history::Odd, *};
 use crate::{
     erasure::{ErasureError, KeyChange, KeyChangeError, change_key},
-    vault::tests::{over, tree},
+    vault::{
+        records::memos,
+        tests::{over, tree},
+    },
 };
 
 async fn lived_in(vault: &Vault) -> History {

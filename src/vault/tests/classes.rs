@@ -160,7 +160,7 @@ async fn a_key_of_a_form_from_a_newer_version_is_refused_by_name_and_kept() {
         let (ids, other) = filled(&vault).await;
         let shared = vault.shared();
         let entry = shared.find(ids[0]).unwrap().unwrap();
-        let place = entry.place(&shared.naming);
+        let place = shared.naming.place_of(&entry);
         let mut bytes = entry.encode().to_vec();
         assert_eq!((bytes[0], bytes[77]), (1, 1), "version and layout");
         bytes[byte] = newer;

@@ -1,6 +1,7 @@
 //! Seals are counted, never too few, and a key is replaced before it has sealed too much.
 
 use super::*;
+use crate::vault::reading::cache::Warm;
 
 async fn sealed(vault: &Vault, seals: u32) -> KeyId {
     let request = KeyRequest {
@@ -18,39 +19,71 @@ fn counted(vault: &Vault) -> u64 {
 }
 
 #[tokio::test]
-async fn counts_are_exact_while_open_and_after_a_clean_end() {
-    let tree = tree();
+async fn counts_are_exact_while_open() {
+    let vault = over(&tree());
     let mut total = 0;
-    for round in 0..4 {
-        let vault = over(&tree);
-        for seals in [1, 100, 3, 70_000, 0, 64] {
-            sealed(&vault, seals).await;
-            total += u64::from(seals);
-            assert_eq!(counted(&vault), total, "round {round}");
-        }
-        if round % 2 == 0 {
-            vault.flush().await.unwrap();
-            assert_eq!(counted(&vault), total);
-        }
+    for seals in [1, 100, 3, 70_000, 0, 64] {
+        sealed(&vault, seals).await;
+        total += u64::from(seals);
+        assert_eq!(counted(&vault), total);
     }
-    assert_eq!(counted(&over(&tree)), total);
+    vault.flush().await.unwrap();
+    assert_eq!(counted(&vault), total);
 }
 
 #[tokio::test]
-async fn a_crash_never_makes_a_count_too_small() {
+async fn however_a_process_ends_a_count_is_never_too_small_and_never_more_than_double() {
     let tree = tree();
     let mut total = 0;
-    for seals in [1_u32, 63, 5, 1000, 2] {
+    for (round, seals) in [1_u32, 63, 5, 1000, 2, 1, 1, 1, 7, 1].into_iter().enumerate() {
         let vault = over(&tree);
-        sealed(&vault, seals).await;
-        sealed(&vault, 1).await;
-        total += u64::from(seals) + 1;
-        crash(vault);
+        for part in [seals, 1, 1] {
+            sealed(&vault, part).await;
+            total += u64::from(part);
+        }
+        if round % 2 == 0 {
+            crash(vault);
+        }
         let counted = counted(&over(&tree));
-        assert!(counted >= total, "{counted} counted, {total} sealed");
-        // After this the next round begins with what the crash left.
-        total = counted;
+        assert!((total..=2 * total).contains(&counted), "{counted} counted, {total} sealed");
     }
+}
+
+/// As a program does that is started for each event. Once, each start reserved as many again as there were.
+#[tokio::test]
+async fn a_key_that_seals_once_each_time_it_is_opened_is_counted_exactly() {
+    let tree = tree();
+    for total in 1..=40 {
+        let vault = over(&tree);
+        sealed(&vault, 1).await;
+        crash(vault);
+        assert_eq!(counted(&over(&tree)), total);
+    }
+}
+
+/// An auditor was told that 300,001 events were about 12,575,711 sealed payloads: most of what was reserved for
+/// streams of few events was never used.
+#[tokio::test]
+async fn what_is_told_of_many_streams_of_few_events_is_close() {
+    let tree = tree();
+    let limits = Limits { cached_keys: 1, ..Limits::default() };
+    let vault = Vault::over(Arc::clone(&tree), limits).unwrap();
+    let name = |n: u64| format!("user-{n}");
+    for n in 0..300 {
+        for _ in 0..=n % 3 {
+            key(&vault, &name(n), &name(n)).await.unwrap();
+        }
+    }
+    // Not a clean end, which may know better.
+    crash(vault);
+    let vault = over(&tree);
+    let mut told = 0;
+    for n in 0..300 {
+        let count = vault.keys_of(&subject(&name(n))).unwrap()[0].sealed_about;
+        assert!((n % 3 + 1..=3).contains(&count), "{} sealed, {count} counted", n % 3 + 1);
+        told += count;
+    }
+    assert!((600..=700).contains(&told), "600 sealed, {told} told");
 }
 
 #[tokio::test]
@@ -59,49 +92,23 @@ async fn a_warm_key_is_not_written_for_each_seal() {
     for _ in 0..10_000 {
         sealed(&vault, 1).await;
     }
-    // Each time as much again is reserved: 64, 128, 256… 10,000 are reached at the ninth time.
-    assert_eq!(vault.shared().disk.faults.writes.load(Ordering::SeqCst), 9);
+    // Each time as much again is reserved: 1, 3, 7… 10,000 are reached at the fourteenth time.
+    assert_eq!(vault.shared().disk.faults.writes.load(Ordering::SeqCst), 14);
     assert_eq!(counted(&vault), 10_000);
 }
 
 #[tokio::test]
-async fn counts_survive_a_cache_too_small_for_them() {
-    let tree = tree();
+async fn a_new_key_is_written_once_also_where_it_gives_way_to_another() {
     let limits = Limits { cached_keys: 1, ..Limits::default() };
-    let vault = Vault::over(Arc::clone(&tree), limits).unwrap();
-    for round in 0..3 {
-        for n in 0..300 {
-            let name = format!("user-{n}");
-            key(&vault, &name, &name).await.unwrap();
-            if round == 2 {
-                key(&vault, &name, &name).await.unwrap();
-            }
-        }
-    }
-    drop(vault);
-    let vault = over(&tree);
-    for n in 0..300 {
-        let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
-        assert_eq!((keys.len(), keys[0].sealed_about), (1, 4));
-    }
-}
-
-#[tokio::test]
-async fn a_new_key_that_gives_way_to_another_is_not_written_for_that() {
-    let tree = tree();
-    let limits = Limits { cached_keys: 1, ..Limits::default() };
-    let vault = Vault::over(Arc::clone(&tree), limits).unwrap();
+    let vault = Vault::over(tree(), limits).unwrap();
+    let writes = || vault.shared().disk.faults.writes.load(Ordering::SeqCst);
+    let before = writes();
     for n in 0..300 {
         let name = format!("user-{n}");
         key(&vault, &name, &name).await.unwrap();
     }
-    // Not a clean end, which writes all counts.
-    crash(vault);
-    let vault = over(&tree);
-    for n in 0..300 {
-        let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
-        assert_eq!(keys[0].sealed_about, 65, "one seal, and 64 in reserve");
-    }
+    vault.flush().await.unwrap();
+    assert_eq!(writes(), before + 300);
 }
 
 #[tokio::test]
@@ -116,14 +123,47 @@ async fn a_key_that_is_wanted_again_after_it_gave_way_goes_on_counting() {
             key(&vault, &name, &name).await.unwrap();
         }
     }
-    let keys = vault.keys_of(&subject("user-7")).unwrap();
-    assert!(keys[0].sealed_about >= 40, "{} counted, 40 sealed", keys[0].sealed_about);
     drop(vault);
     let vault = over(&tree);
     for n in 0..300 {
         let keys = vault.keys_of(&subject(&format!("user-{n}"))).unwrap();
-        assert_eq!(keys[0].sealed_about, 40);
+        let counted = keys[0].sealed_about;
+        assert!((40..=80).contains(&counted), "{counted} counted, 40 sealed");
     }
+}
+
+/// A vault may be open over midnight, and crash after it.
+#[tokio::test]
+async fn no_key_seals_on_a_day_that_the_disk_does_not_know_of() {
+    let tree = tree();
+    let vault = over(&tree);
+    sealed(&vault, 8).await;
+    sealed(&vault, 1).await;
+    let address = (stream("user-1"), subject("user-1"));
+    let warm = vault.shared().cache.warm(&address).unwrap();
+    assert!(warm.take(1));
+    let (key, current) = (Arc::clone(&warm.key), Arc::clone(&warm.current));
+    let yesterday = Warm {
+        key,
+        current,
+        generation: warm.generation,
+        reserved: warm.reserved,
+        before: warm.before,
+        left: warm.drain().into(),
+        last_day: warm.last_day - 1,
+    };
+    assert!(!yesterday.take(1));
+    let (used, before) =
+        (yesterday.used(), vault.shared().disk.faults.writes.load(Ordering::SeqCst));
+    vault.shared().cache.keep_warm(address.clone(), yesterday);
+    sealed(&vault, 1).await;
+    assert_eq!(vault.shared().disk.faults.writes.load(Ordering::SeqCst), before + 1);
+    // What was reserved yesterday is used today.
+    let today = vault.shared().cache.warm(&address).unwrap();
+    assert_eq!(
+        (today.reserved, today.used(), today.last_day),
+        (warm.reserved, used + 1, warm.last_day)
+    );
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::vault::{Decision, records::fence::FenceRecord, tree::Erasure};
 pub(in crate::vault) fn lose(vault: &Vault, id: KeyId) {
     let shared = vault.shared();
     let entry = shared.find(id).unwrap().unwrap();
-    let place = entry.place(&shared.naming);
+    let place = shared.naming.place_of(&entry);
     let changes = vec![(place, None)];
     shared.disk.erase(Erasure { changes, ..Erasure::default() }).unwrap();
     shared.cache.outdate();
@@ -363,7 +363,7 @@ async fn no_earlier_page_opens_after_an_erasure_that_spared_a_key() {
             // As no vault does it: the page keeps its key.
             let shared = vault.shared();
             for id in [dead, gone] {
-                let place = shared.find(id).unwrap().unwrap().place(&shared.naming);
+                let place = shared.naming.place_of(&shared.find(id).unwrap().unwrap());
                 shared.disk.put(vec![(place, None)]).unwrap();
             }
         }

@@ -9,11 +9,7 @@ use crate::{
     vault::{
         KeyTrouble, Trouble,
         records::{
-            disk::Disk,
-            entries::KeyEntry,
-            eras::Eras,
-            fence::FenceRecord,
-            places::{self, Naming},
+            disk::Disk, entries::KeyEntry, eras::Eras, fence::FenceRecord, naming::Naming, places,
         },
         tree::Value,
     },

@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use super::{
     Erasure, Tree,
     edits::Edits,
-    open::{EPOCH, RETIRE},
+    marker::{EPOCH, RETIRE},
     page::{Page, PageId},
     retire::RetireList,
-    rewrite::{Rewritten, Written, rewrite},
+    rewrite::{Rewritten, rewrite},
     store::Store,
 };
 use crate::{
@@ -57,7 +57,7 @@ impl Tree {
     fn commit_in_place(&self, rewritten: Rewritten) -> Result<(), VaultError> {
         let mut batch = Batch::default();
         for (id, written) in rewritten.renewed.iter().chain(&rewritten.added) {
-            batch.puts.push(sealed(self.store.vault, id, written)?);
+            batch.puts.push(sealed_page(self.store.vault, id, &written.key, &written.page)?);
         }
         batch.removals = rewritten.replaced.iter().map(|id| id.to_vec()).collect();
         self.view.write().map_err(|_| VaultError::Poisoned)?.before = rewritten.before;
@@ -67,15 +67,8 @@ impl Tree {
 
         let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
         view.before.clear();
-        for id in &rewritten.replaced {
-            self.store.cache.drop_page(id)?;
-        }
-        for (id, written) in rewritten.renewed.into_iter().chain(rewritten.added) {
-            // The root page is held by the view itself.
-            if written.page.root().is_none() {
-                self.store.cache.put(id, written.page)?;
-            }
-        }
+        let new = rewritten.renewed.into_iter().chain(rewritten.added);
+        self.store.swap(&rewritten.replaced, new.map(|(id, written)| (id, written.page)))?;
         view.page = rewritten.root_page;
         Ok(())
     }
@@ -92,7 +85,7 @@ impl Tree {
             if batch.puts.len() >= self.store.shape.batch_pages {
                 pages.apply(std::mem::take(&mut batch))?;
             }
-            batch.puts.push(sealed(vault, id, written)?);
+            batch.puts.push(sealed_page(vault, id, &written.key, &written.page)?);
         }
         pages.apply(batch)?;
         pages.flush()?;
@@ -102,14 +95,8 @@ impl Tree {
 
         {
             let mut view = self.view.write().map_err(|_| VaultError::Poisoned)?;
-            for id in &retire.replaced {
-                self.store.cache.drop_page(id)?;
-            }
-            for (id, written) in rewritten.added {
-                if written.page.root().is_none() {
-                    self.store.cache.put(id, written.page)?;
-                }
-            }
+            let new = rewritten.added.into_iter().map(|(id, written)| (id, written.page));
+            self.store.swap(&retire.replaced, new)?;
             view.root = rewritten.root;
             view.page = rewritten.root_page;
         }
@@ -133,14 +120,6 @@ pub(super) fn remove(store: &Store, unneeded: &[PageId], epoch: u64) -> Result<(
 /// Tells a listener of one write: so many pages, one flush, and, if fresh, a change of root.
 fn written(pages: usize, fresh: bool) {
     tracing::trace!(target: "oubliette::vault::writes", pages = pages as u64, fresh);
-}
-
-fn sealed(
-    vault: VaultId,
-    id: &PageId,
-    written: &Written,
-) -> Result<(Vec<u8>, Vec<u8>), VaultError> {
-    sealed_page(vault, id, &written.key, &written.page)
 }
 
 /// A page as the page store takes it.

@@ -2,11 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Change, Erasure, MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place,
-    page::{Entry, Page},
-};
+use super::page::{Entry, MAX_PLACE_BYTES, MAX_VALUE_BYTES, Page, Place, Value};
 use crate::vault::VaultError;
+
+/// A change of one place: a new value, or none.
+pub(crate) type Change = (Place, Option<Value>);
+
+/// What one erasure removes, and what it writes in the same batch.
+#[derive(Default)]
+pub(crate) struct Erasure {
+    /// From (inclusive) and to (exclusive): everything there goes, before the changes are made.
+    pub(crate) remove_ranges: Vec<(Place, Place)>,
+    /// Changes of single places.
+    pub(crate) changes: Vec<Change>,
+}
 
 /// Changes and removed ranges, each in ascending order and without overlap.
 pub(super) struct Edits {

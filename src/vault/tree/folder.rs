@@ -75,6 +75,16 @@ impl Header {
     }
 }
 
+impl PageStoreKind {
+    /// The one that a vault's pages are in.
+    ///
+    /// # Errors
+    /// [`OpenVaultError::NotFound`], [`OpenVaultError::NotAVault`], [`OpenVaultError::NoPageStore`].
+    pub fn of_vault(folder: &Path) -> Result<Self, OpenVaultError> {
+        Ok(read_header(folder)?.pages)
+    }
+}
+
 /// The right to use the folder. The system takes it back when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct FolderLock(#[allow(dead_code, reason = "held for its lock")] File);

@@ -16,20 +16,28 @@
 //! | `epoch` | | not sealed: the epoch(8) that the page store reached at least. It only tells one wrong state from another |
 //! | `retire` | `oubliette retire list` | epoch(8), how many pages were added(4), their ids(16 each), the ids of those that they replace(16 each) |
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{Cipher, NONCE_BYTES, Secret},
+    crypto::{Cipher, Label, Secret, derive},
     event::VaultId,
     vault::VaultError,
 };
 
+/// The name of the retire list in the page store; shorter than a page's id.
+pub(super) const RETIRE: &[u8] = b"retire";
+
+/// The name under which the page store says, in clear, which epoch it reached at least. It only
+/// tells one wrong state from another: what opens is decided by keys.
+pub(super) const EPOCH: &[u8] = b"epoch";
+
+/// The name of the note of the last openings.
+pub(super) const OPENINGS: &[u8] = b"openings";
+
 /// What is kept under a name.
 pub(super) struct Marker {
-    /// What the key and the associated data are of.
-    pub(super) purpose: &'static [u8],
+    /// The purpose, of which its key and the associated data are made.
+    pub(super) purpose: Label,
     /// What it is, for messages.
     pub(super) what: &'static str,
     pub(super) format: u8,
@@ -43,13 +51,8 @@ impl Marker {
         identity: &Secret,
         plain: &[u8],
     ) -> Result<Vec<u8>, VaultError> {
-        let mut bytes = vec![self.format];
-        bytes.extend_from_slice(&[0; NONCE_BYTES]);
-        bytes.extend_from_slice(plain);
-        let cipher = self.cipher(identity);
-        let nonce = cipher.seal_in_place(&self.associated(vault), &mut bytes, 1 + NONCE_BYTES)?;
-        bytes[1..1 + NONCE_BYTES].copy_from_slice(&nonce);
-        Ok(bytes)
+        let blob = self.cipher(identity).seal_blob(&self.associated(vault), plain)?;
+        Ok([&[self.format], blob.as_slice()].concat())
     }
 
     /// What was sealed; `None`: it does not open.
@@ -62,12 +65,9 @@ impl Marker {
         identity: &Secret,
         stored: &[u8],
     ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-        let Some((&format, rest)) = stored.split_first() else { return Ok(None) };
-        let Some((nonce, sealed)) = rest.split_first_chunk::<NONCE_BYTES>() else {
-            return Ok(None);
-        };
+        let Some((&format, blob)) = stored.split_first() else { return Ok(None) };
         let claimed = Self { format, ..*self };
-        let plain = self.cipher(identity).open(nonce, &claimed.associated(vault), sealed).ok();
+        let plain = self.cipher(identity).open_blob(&claimed.associated(vault), blob);
         if plain.is_some() && format > self.format {
             let (what, found, known) = (self.what, format.into(), self.format.into());
             return Err(VaultError::NewerFormat { what, found, known });
@@ -76,17 +76,11 @@ impl Marker {
     }
 
     fn cipher(&self, identity: &Secret) -> Cipher {
-        let mut key = Secret::default();
-        // A key of any length is a key to HMAC.
-        if let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(identity.as_slice()) {
-            mac.update(self.purpose);
-            key.copy_from_slice(&mac.finalize().into_bytes());
-        }
-        Cipher::new(&key)
+        Cipher::new(&derive(identity, self.purpose))
     }
 
     fn associated(&self, vault: VaultId) -> Vec<u8> {
-        let mut bytes = self.purpose.to_vec();
+        let mut bytes = self.purpose.text().to_vec();
         bytes.push(self.format);
         bytes.extend_from_slice(vault.0.as_bytes());
         bytes

@@ -73,9 +73,18 @@ pub use self::moving::Moved;
 pub use self::open::OpenAs;
 #[cfg(all(test, feature = "backup"))]
 pub(crate) use self::openings::Whereabouts;
+#[cfg(test)]
+pub(crate) use self::store::Sabotage;
+#[cfg(feature = "drill")]
+pub(crate) use self::verify::CopiedPages;
 pub(crate) use self::verify::{Flaw, Seen, Walked};
+pub(crate) use self::{
+    edits::{Change, Erasure},
+    page::{MAX_PLACE_BYTES, Place, Value},
+    store::Shape,
+};
 #[cfg(feature = "backup")]
-pub(crate) use self::{folder::FolderDraft, load::Seed};
+pub(crate) use self::{folder::FolderDraft, load::Seed, page::MAX_VALUE_BYTES};
 use self::{
     folder::FolderLock,
     page::{Page, PageId},
@@ -87,80 +96,6 @@ use super::{
 };
 use crate::crypto::Secret;
 use crate::event::VaultId;
-
-/// The address of a value: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
-pub(crate) type Place = Vec<u8>;
-
-/// The longest place, in bytes.
-pub(crate) const MAX_PLACE_BYTES: usize = 64;
-
-/// The longest value, in bytes.
-pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
-
-/// A value, wiped when dropped.
-pub(crate) type Value = Zeroizing<Vec<u8>>;
-
-/// A change of one place: a new value, or none.
-pub(crate) type Change = (Place, Option<Value>);
-
-/// What one erasure removes, and what it writes in the same batch.
-#[derive(Default)]
-pub(crate) struct Erasure {
-    /// From (inclusive) and to (exclusive): everything there goes, before the changes are made.
-    pub(crate) remove_ranges: Vec<(Place, Place)>,
-    /// Changes of single places.
-    pub(crate) changes: Vec<Change>,
-}
-
-/// Sizes of a tree.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
-    /// How many bytes of children an inner page holds before it is split.
-    pub(crate) page_bytes: usize,
-    /// How many bytes of entries a leaf holds before it is split.
-    pub(crate) leaf_bytes: usize,
-    /// How many bytes of opened pages are kept in memory, about.
-    pub(crate) cache_bytes: usize,
-    /// How many pages one batch to the page store holds at most.
-    pub(crate) batch_pages: usize,
-    #[cfg(test)]
-    pub(crate) sabotage: Sabotage,
-}
-
-impl Default for Shape {
-    /// Inner pages of 8 KiB and leaves of 4. What a creation costs in bytes grows with the leaf that
-    /// it rewrites; what millions of keys cost in memory, with the number of leaves. Of 8, 4, 2 and
-    /// 1 KiB, filling 300,000 keys took 15, 16, 17 and 19 s of processor time, while what is
-    /// written for each halves. Ten million keys should have some 30 MiB of inner pages, which
-    /// 128 MiB of opened pages hold beside others. Batches of 2,048 pages, because sled keeps a batch in memory several
-    /// times over, and because a write of 1,024 creations, each in a leaf of its own, is one batch.
-    fn default() -> Self {
-        Self {
-            page_bytes: 8 * 1024,
-            leaf_bytes: 4 * 1024,
-            cache_bytes: 128 << 20,
-            batch_pages: 2048,
-            #[cfg(test)]
-            sabotage: Sabotage::None,
-        }
-    }
-}
-
-impl Shape {
-    /// How much a page of this level holds.
-    fn most_bytes(&self, level: u8) -> usize {
-        if level == 0 { self.leaf_bytes } else { self.page_bytes }
-    }
-}
-
-/// How a test breaks the construction, to see itself fail.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
-    None,
-    SplitKeepsKey,
-    EraseKeepsLeafKey,
-}
 
 /// The map. All methods block; those that write return when the change is on the disk.
 ///

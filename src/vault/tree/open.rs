@@ -15,13 +15,12 @@ use super::{
     commit::remove,
     folder::{self, Header},
     ids,
-    openings::{OPENINGS, Openings, Whereabouts},
+    marker::{EPOCH, OPENINGS, RETIRE},
+    openings::{Openings, Whereabouts},
     page::{Items, Page, RootHead, hex},
     retire::RetireList,
     store::Store,
 };
-#[cfg(feature = "backup")]
-use crate::vault::root::Slot;
 use crate::{
     crypto::{Secret, random, random_secret},
     durable,
@@ -30,16 +29,9 @@ use crate::{
     vault::{
         OpenVaultError, PageStoreKind, VaultError,
         pages::{Batch, MemoryPages, PageStore},
-        root::{MemorySlot, OpeningNumber, Root, RootSlot, SlotConfig},
+        root::{MemorySlot, OpeningNumber, Root, RootSlot, Slot, SlotConfig},
     },
 };
-
-/// The name of the retire list in the page store; shorter than a page's id.
-pub(super) const RETIRE: &[u8] = b"retire";
-
-/// The name under which the page store says, in clear, which epoch it reached at least. It only
-/// tells one wrong state from another: what opens is decided by keys.
-pub(super) const EPOCH: &[u8] = b"epoch";
 
 /// How a vault's folder is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,17 +61,7 @@ impl Tree {
         slot: Box<dyn RootSlot>,
         shape: Shape,
     ) -> Result<Self, VaultError> {
-        Self::create_here(pages, slot, shape, Whereabouts::default())
-    }
-
-    fn create_here(
-        pages: Box<dyn PageStore>,
-        slot: Box<dyn RootSlot>,
-        shape: Shape,
-        here: Whereabouts,
-    ) -> Result<Self, VaultError> {
-        let vault = VaultId(Builder::from_random_bytes(random()?).into_uuid());
-        Self::create_of(pages, slot, shape, here, vault, random_secret()?)
+        Self::create_of(pages, slot, shape, Whereabouts::default(), new_vault()?)
     }
 
     fn create_of(
@@ -87,8 +69,7 @@ impl Tree {
         slot: Box<dyn RootSlot>,
         shape: Shape,
         here: Whereabouts,
-        vault: VaultId,
-        identity: Secret,
+        (vault, identity): (VaultId, Secret),
     ) -> Result<Self, VaultError> {
         let (key, opening) = (random_secret()?, OpeningNumber::first()?);
         let root = Root { vault, epoch: 0, key, page: ids::inner()?, opening };
@@ -192,7 +173,7 @@ impl Tree {
     pub(crate) fn as_vector(vault: VaultId, identity: Secret) -> Result<Self, VaultError> {
         let (pages, slot) = (MemoryPages::default(), MemorySlot::default());
         let (shape, here) = (Shape::default(), Whereabouts::default());
-        Self::create_of(Box::new(pages), Box::new(slot), shape, here, vault, identity)
+        Self::create_of(Box::new(pages), Box::new(slot), shape, here, (vault, identity))
     }
 
     /// Makes a vault's tree: such pages in `folder`, the root slot where the configuration says.
@@ -208,10 +189,11 @@ impl Tree {
         let slot = slot.into();
         slot.refuse_within(folder)?;
         let lock = folder::claim(folder)?;
-        let slot = slot.create()?;
+        let slot = Slot::create(slot)?;
         let pages = kind.open(&folder.join(kind.folder()))?;
         let here = Whereabouts::of(folder)?;
-        let mut tree = Self::create_here(pages, Box::new(slot), Shape::default(), here)?;
+        let (slot, shape) = (Box::new(slot), Shape::default());
+        let mut tree = Self::create_of(pages, slot, shape, here, new_vault()?)?;
         folder::write_header(folder, Header { vault: tree.vault_id(), pages: kind })?;
         tree._lock = Some(lock);
         Ok(tree)
@@ -245,7 +227,7 @@ impl Tree {
         let header = folder::read_header(folder)?;
         // Its database would write wherever a link leads.
         own::refuse_link(&header.pages_in(folder))?;
-        let slot = slot.into().open(header.vault)?;
+        let slot = Slot::open(slot.into(), header.vault)?;
         // Before the pages are touched: they need not be opened for a slot that does not fit.
         slot.read()?;
         let pages = header.pages.open(&header.pages_in(folder))?;
@@ -281,7 +263,7 @@ impl Tree {
         let header = folder::read_header(folder)?;
         own::refuse_link(&header.pages_in(folder))?;
         let vault = header.vault;
-        let mut root = from.open_to_read(vault, false)?.read()?;
+        let mut root = Slot::open_to_read(from, vault, false)?.read()?;
         let pages = header.pages.open(&header.pages_in(folder))?;
         let page = root_page(&*pages, &root)?;
         let here = Whereabouts::of(folder)?;
@@ -297,7 +279,7 @@ impl Tree {
         // What is noted below must not name the number in `from`: a copy in which this was cut off would
         // be taken for the folder that belongs to it.
         root.opening = root.opening.next()?;
-        let slot = Box::new(to.create()?);
+        let slot = Box::new(Slot::create(to)?);
         let store = Store::new(vault, Shape::default(), pages);
         let mut tree = Self::assemble(store, slot, root, page)?;
         tree.clean_up()?;
@@ -367,6 +349,11 @@ impl Tree {
         remove(&self.store, unneeded, epoch)?;
         self.store.pages.flush()
     }
+}
+
+/// The id and the identity of a vault that is being made.
+fn new_vault() -> Result<(VaultId, Secret), VaultError> {
+    Ok((VaultId(Builder::from_random_bytes(random()?).into_uuid()), random_secret()?))
 }
 
 pub(super) fn root_page(pages: &dyn PageStore, root: &Root) -> Result<Page, OpenVaultError> {

@@ -21,19 +21,13 @@ use std::{
 
 use super::{folder::read_header, marker::Marker};
 use crate::{
-    crypto::Secret,
+    crypto::{Label, Secret},
     event::VaultId,
-    vault::{OpenVaultError, VaultError, root::OpeningNumber},
+    vault::{OpenVaultError, VaultError, root::OpeningNumber, wire::Reader},
 };
 
-/// The name under which the page store keeps it.
-pub(super) const OPENINGS: &[u8] = b"openings";
-
-const MARKER: Marker = Marker {
-    purpose: b"oubliette openings",
-    what: "the note of the vault's last openings",
-    format: 1,
-};
+const MARKER: Marker =
+    Marker { purpose: Label::OPENINGS, what: "the note of the vault's last openings", format: 1 };
 
 /// The numbers that the slot may hold, and where the folder was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,16 +56,14 @@ impl Openings {
         identity: &Secret,
         stored: &[u8],
     ) -> Result<Option<Self>, VaultError> {
-        Ok(MARKER.open(vault, identity, stored)?.and_then(|plain| Self::parse(&plain)))
+        Ok(MARKER.open(vault, identity, stored)?.and_then(|plain| Self::parse(&plain).ok()))
     }
 
-    fn parse(plain: &[u8]) -> Option<Self> {
-        let (first, rest) = plain.split_first_chunk::<16>()?;
-        let (second, rest) = rest.split_first_chunk::<16>()?;
-        let (made, path) = rest.split_first_chunk::<16>()?;
-        let made = Some(u128::from_be_bytes(*made)).filter(|made| *made != 0);
-        let numbers = [OpeningNumber::of(*first), OpeningNumber::of(*second)];
-        Some(Self { numbers, at: Whereabouts { path: path_of(path), made } })
+    fn parse(plain: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new(MARKER.what, plain);
+        let numbers = [OpeningNumber::of(from.array()?), OpeningNumber::of(from.array()?)];
+        let made = Some(u128::from_be_bytes(from.array()?)).filter(|made| *made != 0);
+        Ok(Self { numbers, at: Whereabouts { path: path_of(from.rest()), made } })
     }
 
     /// Whether this is the very folder that was opened last.

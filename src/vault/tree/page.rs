@@ -36,12 +36,23 @@
 
 use zeroize::Zeroizing;
 
-use super::{MAX_PLACE_BYTES, MAX_VALUE_BYTES, Place};
 use crate::{
-    crypto::{Cipher, NONCE_BYTES, SECRET_BYTES, Secret, TAG_BYTES},
+    crypto::{BLOB_OVERHEAD, Cipher, NONCE_BYTES, SECRET_BYTES, Secret},
     event::VaultId,
     vault::VaultError,
 };
+
+/// Where a value stands: at most [`MAX_PLACE_BYTES`] bytes, ordered byte by byte.
+pub(crate) type Place = Vec<u8>;
+
+/// The longest place, in bytes.
+pub(crate) const MAX_PLACE_BYTES: usize = 64;
+
+/// The longest value, in bytes.
+pub(crate) const MAX_VALUE_BYTES: usize = 16 * 1024;
+
+/// A value, wiped when dropped.
+pub(crate) type Value = Zeroizing<Vec<u8>>;
 
 /// The name of a page: random, and new whenever its key is.
 pub(super) type PageId = [u8; 16];
@@ -49,7 +60,8 @@ pub(super) type PageId = [u8; 16];
 /// The newest format of a page that this program knows.
 pub(super) const FORMAT: u8 = 1;
 
-const HEAD_BYTES: usize = 1 + 1 + 8 + NONCE_BYTES;
+/// What is before the nonce.
+const HEAD_BYTES: usize = 1 + 1 + 8;
 const CHILD_BYTES: usize = 16 + SECRET_BYTES;
 
 /// Buffers come in multiples of so many bytes, so that the allocator finds one that was freed.
@@ -187,7 +199,11 @@ impl Page {
 
     /// The place of a leaf's entry, or the bound of an inner page's child.
     pub(super) fn place(&self, index: usize) -> &[u8] {
-        let at = self.starts[index] as usize;
+        self.place_at(self.starts[index])
+    }
+
+    fn place_at(&self, start: u32) -> &[u8] {
+        let at = start as usize;
         let from = at + if self.level == 0 { 3 } else { 1 };
         &self.body[from..from + self.body[at] as usize]
     }
@@ -219,24 +235,12 @@ impl Page {
 
     /// The child of an inner page that a place belongs to.
     pub(super) fn child_of(&self, place: &[u8]) -> usize {
-        let mut index = 0;
-        let mut after = self.len();
-        while index < after {
-            let middle = index + (after - index) / 2;
-            if self.place(middle) <= place { index = middle + 1 } else { after = middle }
-        }
-        index.saturating_sub(1)
+        self.starts.partition_point(|at| self.place_at(*at) <= place).saturating_sub(1)
     }
 
     /// The first entry of a leaf at or after a place.
     pub(super) fn entry_from(&self, place: &[u8]) -> usize {
-        let mut index = 0;
-        let mut after = self.len();
-        while index < after {
-            let middle = index + (after - index) / 2;
-            if self.place(middle) < place { index = middle + 1 } else { after = middle }
-        }
-        index
+        self.starts.partition_point(|at| self.place_at(*at) < place)
     }
 
     /// The value at a place of a leaf.
@@ -271,7 +275,7 @@ impl Page {
         let kind = kind(self.root.is_some(), self.level > 0);
         let root_bytes = if self.root.is_some() { 8 + SECRET_BYTES } else { 0 };
         // Enough from the start: a buffer that grows leaves copies of what it held.
-        let length = HEAD_BYTES + root_bytes + 1 + self.body.len() + TAG_BYTES;
+        let length = HEAD_BYTES + root_bytes + 1 + self.body.len() + BLOB_OVERHEAD;
         let mut bytes = Zeroizing::new(Vec::with_capacity(length));
         bytes.extend_from_slice(&[FORMAT, kind]);
         bytes.extend_from_slice(&self.version.to_be_bytes());
@@ -283,8 +287,7 @@ impl Page {
         bytes.push(self.level);
         bytes.extend_from_slice(&self.body);
         let associated = associated(kind, vault, id, self.version);
-        let nonce = Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES)?;
-        bytes[HEAD_BYTES - NONCE_BYTES..HEAD_BYTES].copy_from_slice(&nonce);
+        Cipher::new(key).seal_in_place(&associated, &mut bytes, HEAD_BYTES)?;
         // From here on it is ciphertext, which needs no wiping.
         Ok(std::mem::take(&mut *bytes))
     }
@@ -309,25 +312,21 @@ impl Page {
         stored: &[u8],
     ) -> Result<Self, VaultError> {
         let damaged = |why: &str| VaultError::Damaged(format!("page {}: {why}", hex(id)));
-        let (head, sealed) =
+        let (&[format, found_kind, ref version @ ..], blob) =
             stored.split_first_chunk::<HEAD_BYTES>().ok_or_else(|| damaged("it is cut off"))?;
-        if head[0] > FORMAT {
-            let (found, known) = (head[0].into(), FORMAT.into());
+        if format > FORMAT {
+            let (found, known) = (format.into(), FORMAT.into());
             return Err(VaultError::NewerFormat { what: "a page of the vault", found, known });
         }
-        let mut version = [0; 8];
-        version.copy_from_slice(&head[2..10]);
-        let version = u64::from_be_bytes(version);
-        let mut nonce = [0; NONCE_BYTES];
-        nonce.copy_from_slice(&head[10..]);
-        if head[0] != FORMAT || (head[1] != kind(root, false) && head[1] != kind(root, true)) {
+        let version = u64::from_be_bytes(*version);
+        if format != FORMAT || ![kind(root, false), kind(root, true)].contains(&found_kind) {
             return Err(damaged("it is of another kind"));
         }
         let plain = cipher
-            .open(&nonce, &associated(head[1], vault, id, version), sealed)
-            .map_err(|_| damaged("it does not open under its key"))?;
+            .open_blob(&associated(found_kind, vault, id, version), blob)
+            .ok_or_else(|| damaged("it does not open under its key"))?;
         let page = Self::parse(version, root, &plain).ok_or_else(|| damaged("it is malformed"))?;
-        if head[1] != kind(root, page.level > 0) {
+        if found_kind != kind(root, page.level > 0) {
             return Err(damaged("it is of another kind"));
         }
         Ok(page)

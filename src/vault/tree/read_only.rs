@@ -6,7 +6,7 @@ use super::{Shape, Tree, folder, open::root_page, store::Store};
 use crate::vault::{
     OpenVaultError,
     pages::PagesAside,
-    root::{RootSlot, SlotConfig},
+    root::{RootSlot, Slot, SlotConfig},
 };
 
 impl Tree {
@@ -16,8 +16,8 @@ impl Tree {
         let lock = folder::lock_to_read(folder)?;
         let header = folder::read_header(folder)?;
         let vault = header.vault;
-        // Held: no one is forgotten while this process has the root that they would be read with.
-        let slot = slot.open_to_read(vault, true)?;
+        // Held: nobody is forgotten while this process has the root that they would be read with.
+        let slot = Slot::open_to_read(slot, vault, true)?;
         let root = slot.read()?;
         let pages = PagesAside::open(header.pages, &header.pages_in(folder))?;
         let page = root_page(&pages, &root)?;

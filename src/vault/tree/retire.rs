@@ -4,10 +4,17 @@
 //! It is sealed under a key derived from the vault's identity, like all that the page store holds.
 
 use super::{marker::Marker, page::PageId};
-use crate::{crypto::Secret, event::VaultId, vault::VaultError};
+use crate::{
+    crypto::{Label, Secret},
+    event::VaultId,
+    vault::{
+        VaultError,
+        wire::{Reader, Writer},
+    },
+};
 
 const MARKER: Marker =
-    Marker { purpose: b"oubliette retire list", what: "the list of pages to retire", format: 1 };
+    Marker { purpose: Label::RETIRE_LIST, what: "the list of pages to retire", format: 1 };
 
 /// The pages of one erasure.
 pub(super) struct RetireList {
@@ -22,12 +29,13 @@ pub(super) struct RetireList {
 impl RetireList {
     /// `epoch(8) count of added(4) added replaced`, sealed.
     pub(super) fn seal(&self, vault: VaultId, identity: &Secret) -> Result<Vec<u8>, VaultError> {
-        let mut plain = self.epoch.to_be_bytes().to_vec();
-        plain.extend_from_slice(&(self.added.len() as u32).to_be_bytes());
+        let mut plain = Writer::new(12 + 16 * (self.added.len() + self.replaced.len()));
+        plain.u64(self.epoch);
+        plain.count(self.added.len());
         for id in self.added.iter().chain(&self.replaced) {
-            plain.extend_from_slice(id);
+            plain.bytes(id);
         }
-        MARKER.seal(vault, identity, &plain)
+        MARKER.seal(vault, identity, &plain.done())
     }
 
     pub(super) fn open(
@@ -35,21 +43,20 @@ impl RetireList {
         identity: &Secret,
         stored: &[u8],
     ) -> Result<Self, VaultError> {
-        let plain = MARKER.open(vault, identity, stored)?;
-        plain
-            .and_then(|plain| Self::parse(&plain))
-            .ok_or_else(|| VaultError::Damaged("the retire list does not open".into()))
+        match MARKER.open(vault, identity, stored)? {
+            Some(plain) => Self::parse(&plain),
+            None => Err(VaultError::Damaged("the retire list does not open".into())),
+        }
     }
 
-    fn parse(plain: &[u8]) -> Option<Self> {
-        let (epoch, rest) = plain.split_first_chunk::<8>()?;
-        let (count, rest) = rest.split_first_chunk::<4>()?;
-        let (ids, odd) = rest.as_chunks::<16>();
-        let (added, replaced) = ids.split_at_checked(u32::from_be_bytes(*count) as usize)?;
-        odd.is_empty().then(|| Self {
-            epoch: u64::from_be_bytes(*epoch),
-            added: added.to_vec(),
-            replaced: replaced.to_vec(),
-        })
+    fn parse(plain: &[u8]) -> Result<Self, VaultError> {
+        let mut from = Reader::new(MARKER.what, plain);
+        let (epoch, count) = (from.u64()?, from.u32()?);
+        let added = (0..count).map(|_| from.array()).collect::<Result<_, _>>()?;
+        let mut replaced = Vec::new();
+        while !from.is_empty() {
+            replaced.push(from.array()?);
+        }
+        Ok(Self { epoch, added, replaced })
     }
 }

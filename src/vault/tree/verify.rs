@@ -6,13 +6,10 @@ use std::collections::HashSet;
 use super::{
     Place, Tree,
     edits::Span,
-    open::{EPOCH, RETIRE},
-    openings::OPENINGS,
+    marker::{EPOCH, OPENINGS, RETIRE},
     page::{Page, PageId, hex},
     retire::RetireList,
 };
-#[cfg(feature = "drill")]
-use crate::vault::reading::copy::CopiedPages;
 use crate::{
     crypto::Secret,
     event::VaultId,
@@ -67,6 +64,10 @@ pub(crate) enum Flaw {
     /// The list of pages to remove does not open.
     RetireList,
 }
+
+#[cfg(feature = "drill")]
+/// Pages of a copy, by their names.
+pub(crate) type CopiedPages<'a> = &'a mut dyn FnMut(&[u8; 16]) -> Option<Vec<u8>>;
 
 /// A walk in numbers.
 #[derive(Debug, Clone, Copy, Default)]

@@ -19,12 +19,12 @@ fn said(holes: &Holes) -> Vec<u8> {
     holes.tagged_bytes(&place.stream, EventId(ID), &place.event_type)
 }
 
-fn keyed_for(era: Era, label: &[u8]) -> hmac::Hmac<sha2::Sha256> {
+fn keyed_for(era: Era, label: Label) -> hmac::Hmac<sha2::Sha256> {
     keyed(&derive(&Secret::copy_of(&of_era(era)), label))
 }
 
 fn tag(vault: Uuid, era: Era, said: &[u8]) -> EventTag {
-    let key = keyed_for(era, b"oubliette era 1: holes");
+    let key = keyed_for(era, Label::HOLES);
     EventTag::new(&key, vault.as_bytes(), era, said, &[])
 }
 
@@ -127,7 +127,7 @@ fn bad(good: &[Value]) -> Vec<Value> {
     let theirs = tag(OTHER_VAULT, THEIRS, &said(&whole)).to_string();
     let later = tag(VAULT, LATER, &said(&whole)).to_string();
     let an_events = EventTag::new(
-        &keyed_for(ERA, b"oubliette era 1: event tags"),
+        &keyed_for(ERA, Label::EVENT_TAGS),
         VAULT.as_bytes(),
         ERA,
         &said(&whole),

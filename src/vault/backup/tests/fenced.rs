@@ -4,11 +4,8 @@ use super::*;
 use crate::{
     event::VaultId,
     vault::{
-        backup::{
-            delta::Delta,
-            format::{Header, Writer},
-        },
-        records::places,
+        backup::format::{Header, Writer},
+        records::{delta::Delta, places},
         tree::{Place as At, Value},
     },
 };

@@ -1,7 +1,7 @@
 //! The file, and what lies where a vault is restored to.
 
 use super::*;
-use crate::vault::{Kek, Passphrase, SlotConfig, Successor};
+use crate::vault::{Kek, Passphrase, SlotConfig, Successor, root::Slot};
 
 #[tokio::test]
 async fn the_file_is_private_and_holds_nothing_in_clear() {
@@ -223,7 +223,7 @@ async fn a_slot_of_another_vault_or_of_nobody_knows_whom_is_refused() {
     assert_eq!(std::fs::read(place.path("others.root")).unwrap(), damaged);
     assert!(!place.path("restored").exists());
     // A slot that was made and never written is what a crash leaves just before the end.
-    drop(SlotConfig::from(&place.path("blank")).create().unwrap());
+    drop(Slot::create(SlotConfig::from(&place.path("blank"))).unwrap());
     restore("blank").unwrap();
     Vault::open(&place.path("restored"), &place.path("blank")).unwrap();
 }

@@ -11,7 +11,9 @@ use crate::{
     crypto::DataKey,
     event::{EventId, KeyId, OwnerChange},
     vault::{
-        Claim, InventoryEntry, backup::delta::Delta, commit::committer::Job, records::places,
+        Claim, InventoryEntry,
+        commit::committer::Job,
+        records::{delta::Delta, places},
         tests::claims::claim,
     },
 };

@@ -15,7 +15,7 @@ use crate::{
     event::{Class, Generation, KeyId, Layout, PolicyDigest, VaultId},
     vault::{
         pages::SledPages,
-        records::{entries::KeyEntry, places::Naming},
+        records::{entries::KeyEntry, naming::Naming},
         root::MemorySlot,
         shared::Limits,
         tree::{Seed, Shape, Tree, Value, Whereabouts},

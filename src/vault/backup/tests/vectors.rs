@@ -17,18 +17,17 @@ use crate::{
     layer::document::vectors::{are_committed, committed, hex, is_wanted, path},
     vault::{
         BackupId, History,
-        backup::{
-            Delta,
-            format::{Header, WASH_BYTES, Writer},
-        },
+        backup::format::{Header, WASH_BYTES, Writer},
         history_as_vector,
         records::{
+            delta::Delta,
             disk,
             entries::KeyEntry,
             eras::{EraKeys, Eras},
             fence::FenceRecord,
             memos,
-            places::{self, Naming},
+            naming::Naming,
+            places,
         },
         tests::classes::class,
     },
@@ -83,7 +82,7 @@ fn a_key(number: u8, of: &str, whose: &str, generation: u32, class: Class) -> (V
         layout: [Layout::Sealed, Layout::Inline, Layout::Split][usize::from(number % 3)],
         policy: PolicyDigest(*b"POLICY01"),
     };
-    let place = entry.place(&naming);
+    let place = naming.place_of(&entry);
     entry.id = naming.mint_as_vector(&place, [number; 3]);
     (place, entry)
 }

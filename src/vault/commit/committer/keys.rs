@@ -2,48 +2,17 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::Committer;
+use super::{Committer, Planned, Wanted};
 use crate::{
     crypto::{DataKey, random_secret},
-    event::{Class, Generation, Layout, PolicyDigest},
+    event::{Class, Generation},
     vault::{
-        KeyLookup, KeyRequest, VaultError,
-        reading::cache::{Address, Current, Warm},
+        KeyLookup, VaultError,
+        reading::cache::Warm,
         records::entries::{KeyEntry, today},
         tree::Place,
     },
 };
-
-/// How many keys that gave way to others in memory wait with a few unused seals for [`Committer::flush`]
-/// at most.
-const MOST_OWED: usize = 4096;
-
-/// A key that is wanted, as the committer takes it.
-pub(in crate::vault) struct Wanted {
-    pub(in crate::vault) address: Address,
-    pub(in crate::vault) generation: Option<Generation>,
-    pub(in crate::vault) layout: Layout,
-    pub(in crate::vault) policy: PolicyDigest,
-    pub(in crate::vault) seals: u32,
-}
-
-impl Wanted {
-    pub(in crate::vault) fn new(request: KeyRequest<'_>, seals: u32) -> Self {
-        let KeyRequest { stream, subject, generation, layout, policy } = request;
-        Self { address: (stream.clone(), subject.clone()), generation, layout, policy, seals }
-    }
-}
-
-/// A key that this write makes, or reserves seals for.
-pub(in crate::vault) struct Planned {
-    address: Address,
-    pub(in crate::vault) entry: KeyEntry,
-    key: Arc<DataKey>,
-    current: Current,
-    warm: Option<Arc<Warm>>,
-    /// Reserved in this write, and not asked for yet.
-    spare: u64,
-}
 
 impl Committer {
     /// Plans a key. With it: whether it may be used at once, because nothing had to be planned.
@@ -81,19 +50,16 @@ impl Committer {
             {
                 return Ok((Arc::clone(&warm.key), true));
             }
-            self.returns.extend(self.owed.remove_entry(&wanted.address));
-            let mut entry = match self.shared.disk.key(&place)? {
+            let entry = match self.shared.disk.key(&place)? {
                 Some(entry) => entry,
                 None => self.mint(&place, &wanted, generation)?,
             };
-            let key = match &warm {
-                Some(warm) => Arc::clone(&warm.key),
-                None => DataKey::new(entry.id, &entry.secret).into(),
+            let (key, before, spare) = match warm {
+                Some(warm) => (Arc::clone(&warm.key), warm.before, warm.drain()),
+                None => (DataKey::new(entry.id, &entry.secret).into(), entry.reserved, 0),
             };
-            // Too few are left: they count as never reserved.
-            entry.reserved -= warm.as_ref().map_or(0, |warm| warm.give_back()).min(entry.reserved);
             let address = wanted.address.clone();
-            let planned = Planned { address, entry, key, current, warm, spare: 0 };
+            let planned = Planned { address, entry, key, current, before, spare };
             self.planned.insert(place.clone(), planned);
         }
         let Some(planned) = self.planned.get_mut(&place) else {
@@ -113,7 +79,7 @@ impl Committer {
             let (subject, generation) = (wanted.address.1, generation);
             return Err(VaultError::KeyUsedUp { subject, generation });
         }
-        planned.reserve(seals, limits.first_block, limits.largest_block, limits.seals_per_key);
+        planned.reserve(seals, limits.largest_block, limits.seals_per_key);
         Ok((Arc::clone(&planned.key), false))
     }
 
@@ -147,32 +113,29 @@ impl Committer {
 
     /// Hands a key that is on the disk to readers and writers.
     pub(super) fn publish(&mut self, planned: Planned) {
-        let Planned { address, entry, key, current, warm, spare } = planned;
+        let Planned { address, entry, key, current, before, spare } = planned;
         let state = KeyLookup::Live { key: Arc::clone(&key), subject: entry.subject };
         // Nothing is destroyed meanwhile: this thread would do it.
         self.shared.cache.keep_state(entry.id, state, self.shared.cache.version());
-        let warm = warm.unwrap_or_else(|| {
-            Arc::new(Warm::new(key, entry.generation, current, entry.reserved, entry.last_day))
-        });
-        warm.grant(entry.reserved, spare, entry.last_day);
-        if let Some((address, warm)) = self.shared.cache.keep_warm(address, &warm) {
-            if warm.left() > self.shared.limits.first_block || warm.is_news() {
-                self.returns.push((address, warm));
-            } else if warm.left() > 0 && self.owed.len() < MOST_OWED {
-                self.owed.insert(address, warm);
-            }
-        }
+        let KeyEntry { generation, reserved, last_day, .. } = entry;
+        let left = spare.into();
+        let warm = Warm { key, generation, current, reserved, before, left, last_day };
+        self.shared.cache.keep_warm(address, warm);
     }
 }
 
 impl Planned {
-    /// Takes from what this write reserves, and reserves more where that does not suffice: as
-    /// much again as there was, within bounds, so that a busy key is written seldom.
-    fn reserve(&mut self, seals: u64, first: u64, largest: u64, limit: u64) {
+    /// Takes from what is reserved, and reserves more where that does not suffice: as many again as this process
+    /// has reserved by then, within bounds.
+    ///
+    /// So a busy key is written seldom. And however a process ends, and whatever gives way in memory, no key
+    /// counts for more than twice what it sealed: what is reserved is `asked for + spare`, and a block, which is
+    /// all that there is to spare, is no larger than what was asked for before it.
+    fn reserve(&mut self, seals: u64, largest: u64, limit: u64) {
         if self.spare < seals {
             let missing = seals - self.spare;
             let room = limit.saturating_sub(self.entry.reserved + missing);
-            let block = self.entry.reserved.clamp(first, largest).min(room);
+            let block = (self.entry.reserved - self.before).min(largest).min(room);
             self.entry.reserved += missing + block;
             self.spare = seals + block;
         }

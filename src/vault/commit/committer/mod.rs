@@ -19,17 +19,17 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::backfill::OwnerBackfill;
 #[cfg(feature = "backup")]
 use crate::event::Era;
 #[cfg(feature = "backup")]
-use crate::vault::backup::Delta;
+use crate::vault::records::delta::Delta;
 use crate::{
     crypto::{DataKey, wipe_stack},
-    event::{Class, EventId, Generation, KeyId, Subject},
+    event::{EventId, Generation, KeyId, Layout, PolicyDigest, Subject},
     vault::{
-        Admission, Claim, Decision, Destroyed, Destruction, Evidence, MemoKind, VaultError,
-        reading::cache::{Address, Current, Warm},
+        Admission, Claim, Decision, Destroyed, Destruction, Evidence, KeyRequest, MemoKind,
+        OwnerBackfill, VaultError,
+        reading::cache::{Address, Current},
         records::{
             entries::{KeyEntry, SubjectRecord, today},
             fence::FenceRecord,
@@ -45,9 +45,6 @@ use crate::{
 const MOST_JOBS: usize = 1024;
 /// How many settlements wait for a write of somebody else's at most.
 const MOST_UNSAVED: usize = 1024;
-/// How many counts one write takes when all are written.
-const COUNTS_PER_WRITE: usize = 1024;
-pub(in crate::vault) use keys::{Planned, Wanted};
 
 pub(in crate::vault) type Reply<T, E = VaultError> = oneshot::Sender<Result<T, E>>;
 
@@ -81,6 +78,34 @@ pub(in crate::vault) enum Job {
     CloseTap(Reply<Vec<Delta>>),
 }
 
+/// A key that is wanted, as the committer takes it.
+pub(in crate::vault) struct Wanted {
+    pub(in crate::vault) address: Address,
+    pub(in crate::vault) generation: Option<Generation>,
+    pub(in crate::vault) layout: Layout,
+    pub(in crate::vault) policy: PolicyDigest,
+    pub(in crate::vault) seals: u32,
+}
+
+impl Wanted {
+    pub(in crate::vault) fn new(request: KeyRequest<'_>, seals: u32) -> Self {
+        let KeyRequest { stream, subject, generation, layout, policy } = request;
+        Self { address: (stream.clone(), subject.clone()), generation, layout, policy, seals }
+    }
+}
+
+/// A key that this write makes, or reserves seals for.
+pub(in crate::vault) struct Planned {
+    address: Address,
+    pub(in crate::vault) entry: KeyEntry,
+    key: Arc<DataKey>,
+    current: Current,
+    /// How many seals were reserved before this process reserved any.
+    before: u64,
+    /// Reserved, and asked for by nobody yet.
+    spare: u64,
+}
+
 type Waiting = Box<dyn FnOnce(Result<(), VaultError>) + Send>;
 
 pub(in crate::vault) struct Committer {
@@ -95,13 +120,6 @@ pub(in crate::vault) struct Committer {
     /// The ids of the keys that this write makes.
     minted: HashSet<KeyId>,
     waiting: Vec<Waiting>,
-    /// Keys no longer warm, whose unused seals are to be given back.
-    pub(in crate::vault) returns: Vec<(Address, Arc<Warm>)>,
-    /// The same, of so few seals that no page is written for them before all counts are. What does
-    /// not find room here counts as used: no new key should cost a second write because
-    /// later ones take its place in memory.
-    /// No key that is destroyed waits here.
-    pub(in crate::vault) owed: HashMap<Address, Arc<Warm>>,
     currents: HashMap<Hash, Weak<AtomicU32>>,
 }
 
@@ -114,8 +132,6 @@ impl Committer {
             planned: BTreeMap::new(),
             minted: HashSet::new(),
             waiting: Vec::new(),
-            returns: Vec::new(),
-            owed: HashMap::new(),
             currents: HashMap::new(),
         }
     }
@@ -145,8 +161,8 @@ impl Committer {
                 let _ = self.commit();
             }
         }
-        if let Err(error) = self.flush() {
-            tracing::warn!(error = %crate::words::chain(&error), "the vault could not write its last counts");
+        if let Err(error) = self.commit() {
+            tracing::warn!(error = %crate::words::chain(&error), "the vault could not write what was settled last");
         }
         drop(self);
         wipe_stack();
@@ -224,7 +240,7 @@ impl Committer {
                 wipe_stack();
                 answer(reply, era);
             }
-            Job::Flush(reply) => answer(reply, self.flush()),
+            Job::Flush(reply) => answer(reply, self.commit()),
             #[cfg(feature = "backup")]
             Job::OpenTap(reply) => {
                 // What is planned and not written yet is not in the tree: it comes by the tap.
@@ -303,35 +319,8 @@ impl Committer {
         let mut planned = std::mem::take(&mut self.planned);
         let mut changes = std::mem::take(&mut self.changes);
         self.minted.clear();
-        // Unused seals go back to keys that gave way in memory. The count on the disk is an upper bound until then, so
-        // that a crash in between never lets a key seal more than it may.
-        let mut given_back: HashMap<Place, KeyEntry> = HashMap::new();
-        for (address, warm) in std::mem::take(&mut self.returns) {
-            let hash = self.shared.naming.subject(&address.1);
-            let place =
-                self.shared.naming.key(&hash, &address.0, &Class::default(), warm.generation);
-            let entry = match planned.get_mut(&place) {
-                Some(planned) => Some(&mut planned.entry),
-                None => {
-                    if !given_back.contains_key(&place)
-                        && let Some(entry) = self.shared.disk.key(&place)?
-                    {
-                        given_back.insert(place.clone(), entry);
-                    }
-                    given_back.get_mut(&place)
-                }
-            };
-            // A key that is destroyed meanwhile has no count any more.
-            if let Some(entry) = entry.filter(|entry| entry.id == warm.key.id()) {
-                entry.reserved -= warm.give_back().min(entry.reserved);
-                entry.last_day = entry.last_day.max(warm.last_day());
-            }
-        }
-        for planned in planned.values_mut() {
-            planned.entry.last_day = today();
-        }
-        let entries = planned.iter().map(|(place, planned)| (place, &planned.entry));
-        for (place, entry) in entries.chain(&given_back) {
+        for (place, Planned { entry, .. }) in &mut planned {
+            entry.last_day = entry.last_day.max(today());
             changes.insert(place.clone(), Some(entry.encode()));
         }
         let unsaved = self.shared.unsaved().clone();
@@ -354,22 +343,6 @@ impl Committer {
         // Published after the write: durable before use. A key in the cache can seal at once.
         for planned in planned.into_values() {
             self.publish(planned);
-        }
-        Ok(())
-    }
-
-    /// Writes everything that is only in memory, the exact counts among it.
-    fn flush(&mut self) -> Result<(), VaultError> {
-        self.commit()?;
-        let mut warm = self.shared.cache.all_warm();
-        warm.extend(std::mem::take(&mut self.owed));
-        warm.retain(|(_, warm)| warm.left() > 0);
-        // Neighbours in one write share their pages.
-        warm.sort_by_cached_key(|((_, subject), _)| self.shared.naming.subject(subject));
-        while !warm.is_empty() {
-            let rest = warm.split_off(warm.len().min(COUNTS_PER_WRITE));
-            self.returns.extend(std::mem::replace(&mut warm, rest));
-            self.commit()?;
         }
         Ok(())
     }

@@ -12,12 +12,12 @@ use std::sync::{Mutex, MutexGuard, Once};
 use cryptoki::session::Session;
 use zeroize::Zeroizing;
 
-use self::token::Token;
+use self::token::{Objects, Token};
 pub use self::uri::{Pkcs11Object, Pkcs11UriError};
 use super::{
     device::{self, Device, SECTOR_BYTES},
     device_lock::DeviceLock,
-    slot::Sectors,
+    hardware::Sectors,
 };
 use crate::vault::root::SlotError;
 
@@ -54,27 +54,6 @@ impl Pkcs11Object {
         let session = token.log_in(self).map_err(failed)?;
         Ok(TokenSectors::of(self, session, Some(lock)))
     }
-}
-
-/// Objects of a token, by name. What is wrong it says in words.
-pub(super) trait Objects: Send {
-    /// Leads to one of them.
-    type Handle: Copy;
-
-    /// The private data objects of this name.
-    fn find(&self, name: &str) -> Result<Vec<Self::Handle>, String>;
-
-    /// What is in one.
-    fn read(&self, object: Self::Handle) -> Result<Zeroizing<Vec<u8>>, String>;
-
-    /// Overwrites one in place; `false` where the token does not do that.
-    fn overwrite(&self, object: Self::Handle, bytes: &[u8]) -> Result<bool, String>;
-
-    /// Makes a private data object.
-    fn make(&self, name: &str, bytes: &[u8]) -> Result<(), String>;
-
-    /// Destroys one.
-    fn destroy(&self, object: Self::Handle) -> Result<(), String>;
 }
 
 /// The two sectors.

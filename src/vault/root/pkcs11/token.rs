@@ -17,8 +17,8 @@ use cryptoki::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Objects, Pkcs11Object};
-use crate::vault::root::{file_system, kek};
+use super::Pkcs11Object;
+use crate::vault::root::{file_system, kek_secret};
 
 /// A token that was found.
 pub(super) struct Token {
@@ -154,12 +154,33 @@ fn pin(at: &Pkcs11Object) -> Result<Option<RawAuthPin>, String> {
         return Ok(secret(pin.bytes()));
     }
     let Some(path) = &at.pin_source else { return Ok(None) };
-    let text = kek::file(path, "the token's PIN")
+    let text = kek_secret::file(path, "the token's PIN")
         .map_err(|error| format!("its PIN cannot be read in {}: {error}", path.display()))?;
     match text.trim_ascii_end() {
         b"" => Err(format!("no PIN is in {}", path.display())),
         pin => Ok(secret(pin)),
     }
+}
+
+/// Objects of a token, by name. What is wrong it says in words.
+pub(in crate::vault::root) trait Objects: Send {
+    /// Leads to one of them.
+    type Handle: Copy;
+
+    /// The private data objects of this name.
+    fn find(&self, name: &str) -> Result<Vec<Self::Handle>, String>;
+
+    /// What is in one.
+    fn read(&self, object: Self::Handle) -> Result<Zeroizing<Vec<u8>>, String>;
+
+    /// Overwrites one in place; `false` where the token does not do that.
+    fn overwrite(&self, object: Self::Handle, bytes: &[u8]) -> Result<bool, String>;
+
+    /// Makes a private data object.
+    fn make(&self, name: &str, bytes: &[u8]) -> Result<(), String>;
+
+    /// Destroys one.
+    fn destroy(&self, object: Self::Handle) -> Result<(), String>;
 }
 
 impl Objects for Session {

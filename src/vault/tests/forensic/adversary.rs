@@ -78,8 +78,8 @@ impl Sealed {
     }
 
     fn open(&self, key: &Window) -> Option<Vec<u8>> {
-        let opened = Cipher::new(key).open(&self.nonce, &self.associated, &self.body);
-        opened.ok().map(|text| text.to_vec())
+        let blob = [&self.nonce[..], &self.body].concat();
+        Cipher::new(key).open_blob(&self.associated, &blob).map(|text| text.to_vec())
     }
 }
 

@@ -34,9 +34,7 @@ impl Flat {
         let number = self.keys.len() as u32;
         let mut record = key.to_vec();
         if let Some(master) = &self.master {
-            let nonce =
-                Cipher::new(master).seal_in_place(&number.to_be_bytes(), &mut record, 0).unwrap();
-            record.splice(0..0, nonce);
+            record = Cipher::new(master).seal_blob(&number.to_be_bytes(), &key).unwrap();
         }
         self.records.insert(number.to_be_bytes(), record.clone()).unwrap();
         self.records.flush().unwrap();

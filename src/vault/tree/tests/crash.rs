@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use super::{
     super::{
         Erasure, Shape, Tree,
-        openings::{OPENINGS, Openings, Whereabouts},
+        marker::{OPENINGS, RETIRE},
+        openings::{Openings, Whereabouts},
     },
     all,
     disk::{Crash, Disk},
@@ -173,7 +174,7 @@ fn check(disk: &Disk, tree: &Tree, before: &Model, op: &Op, dead: &[u64], forens
     assert!(held == *before || held == after, "{op:?}: neither before nor after: {held:?}");
     let stored = disk.image().keys().filter(|name| name.len() == 16).count();
     assert_eq!(forensic::reachable(disk).len(), stored, "{op:?}: pages of nobody are left");
-    assert!(!disk.image().contains_key(super::super::open::RETIRE));
+    assert!(!disk.image().contains_key(RETIRE));
     if forensic {
         let seen = forensic::readable(disk);
         for serial in dead {

@@ -5,9 +5,8 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        marker::Marker,
-        open::{EPOCH, RETIRE},
-        openings::{OPENINGS, Openings, Whereabouts},
+        marker::{EPOCH, Marker, OPENINGS, RETIRE},
+        openings::{Openings, Whereabouts},
         page::{Child, Entry, Items, Page, RootHead},
         retire::RetireList,
     },
@@ -16,7 +15,7 @@ use super::{
     forensic, set, tiny, unset,
 };
 use crate::{
-    crypto::{Cipher, Secret},
+    crypto::{Cipher, Label, Secret},
     event::VaultId,
     vault::{
         OpenVaultError, SlotError, VaultError,
@@ -344,8 +343,7 @@ proptest! {
         let mut stored = vec![1, kind, 0, 0, 0, 0, 0, 0, 0, 5];
         stored.extend_from_slice(&[0; 12]);
         stored.extend_from_slice(&plain);
-        let nonce = Cipher::new(&key).seal_in_place(&associated, &mut stored, 22).unwrap();
-        stored[10..22].copy_from_slice(&nonce);
+        Cipher::new(&key).seal_in_place(&associated, &mut stored, 10).unwrap();
         for root in [true, false] {
             let Ok(page) = Page::open(vault, &id, &key, root, &stored) else { continue };
             page.find(&plain[..plain.len().min(3)]);
@@ -407,9 +405,7 @@ fn a_sector_of_a_newer_format_is_named_as_such() {
 /// To go on without it would be to write over what a newer program keeps there.
 #[test]
 fn a_small_note_of_a_later_format_keeps_the_vault_closed() {
-    for (name, purpose) in
-        [(RETIRE, &b"oubliette retire list"[..]), (OPENINGS, b"oubliette openings")]
-    {
+    for (name, purpose) in [(RETIRE, Label::RETIRE_LIST), (OPENINGS, Label::OPENINGS)] {
         let (disk, tree) = filled();
         let (vault, identity) = (tree.vault_id(), tree.identity().clone());
         drop(tree);

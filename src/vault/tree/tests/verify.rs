@@ -1,7 +1,7 @@
 //! The walk that judges: it tells of everything that is wrong with the pages, and of nothing else.
 
 use super::{
-    super::{Flaw, Place, Seen, Tree, Walked, open::RETIRE, retire::RetireList},
+    super::{Flaw, Place, Seen, Tree, Walked, marker::RETIRE, retire::RetireList},
     all,
     disk::{Crash, Disk},
     set, tiny, unset,

@@ -1,11 +1,14 @@
-//! The bytes of records: numbers big-endian, texts with their length before them.
+//! Bytes of what the vault keeps, written and read: numbers big-endian, texts with their length before them.
+//!
+//! Used by `records`, by the markers of `tree`, and by `root`. Pages, and the items of a backup, have readers of
+//! their own: those find their items by offsets, and these are read from a stream.
 
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
     event::{Category, Class, Day, Subject, Timestamp},
-    vault::{VaultError, tree::Value},
+    vault::VaultError,
 };
 
 /// What a class has, by its form.
@@ -19,7 +22,7 @@ pub(in crate::vault) fn class_form(class: &Class) -> u8 {
 }
 
 /// Writes a record.
-pub(in crate::vault) struct Writer(Value);
+pub(in crate::vault) struct Writer(Zeroizing<Vec<u8>>);
 
 impl Writer {
     /// `room`: about how many bytes will come.
@@ -52,6 +55,12 @@ impl Writer {
 
     pub(in crate::vault) fn i64(&mut self, number: i64) {
         self.bytes(&number.to_be_bytes());
+    }
+
+    /// A length or a count. One that does not fit makes what is written too large for its place, which
+    /// the caller refuses.
+    pub(in crate::vault) fn u16(&mut self, number: usize) {
+        self.bytes(&u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes());
     }
 
     /// Counts are far below 2³²: what they count is held in memory.
@@ -89,7 +98,12 @@ impl Writer {
         self.bytes(&vec![0; length]);
     }
 
-    pub(in crate::vault) fn done(self) -> Value {
+    /// What is written by now.
+    pub(in crate::vault) fn so_far(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(in crate::vault) fn done(self) -> Zeroizing<Vec<u8>> {
         self.0
     }
 }
@@ -132,6 +146,10 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(in crate::vault) fn u16(&mut self) -> Result<u16, VaultError> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
     pub(in crate::vault) fn u32(&mut self) -> Result<u32, VaultError> {
         Ok(u32::from_be_bytes(self.array()?))
     }
@@ -149,7 +167,11 @@ impl<'a> Reader<'a> {
 
     pub(in crate::vault) fn name(&mut self) -> Result<&'a str, VaultError> {
         let length = self.u8()?;
-        std::str::from_utf8(self.bytes(usize::from(length))?).map_err(|_| self.odd())
+        self.text(length.into())
+    }
+
+    pub(in crate::vault) fn text(&mut self, length: usize) -> Result<&'a str, VaultError> {
+        std::str::from_utf8(self.bytes(length)?).map_err(|_| self.odd())
     }
 
     pub(in crate::vault) fn subject(&mut self) -> Result<Subject, VaultError> {
@@ -193,13 +215,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(in crate::vault) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// All that is left.
     pub(in crate::vault) fn rest(self) -> &'a [u8] {
         self.rest
     }
 
     pub(in crate::vault) fn end(self) -> Result<(), VaultError> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.odd()) }
+        if self.is_empty() { Ok(()) } else { Err(self.odd()) }
     }
 
     /// As [`Self::end`], behind what [`Writer::fill`] wrote.

@@ -1,8 +1,6 @@
 //! Changing how a slot keeps the root that is in it.
 
-#[cfg(feature = "tpm")]
-use super::Counter;
-use super::{Mirror, Seal, State};
+use super::{Binding, Counter, Known, Mirror, Seal, State, Writes};
 use crate::vault::root::{Root, SlotChange, SlotError};
 
 impl State {
@@ -16,34 +14,39 @@ impl State {
                 if self.mirrors.iter().any(|mirror| mirror.confirmed != Some(root.epoch)) {
                     return self.write(root);
                 }
-                self.raise_counter(root);
-                Ok(())
+                self.raise_counter(root)
             }
             SlotChange::Kek(secret) => {
-                let before = self.seal.replace(Seal::new(&secret)?);
+                let new = Seal::new(&secret)?;
+                let before = std::mem::replace(&mut self.known_mut()?.seal, new);
                 // Until they are written again they hold the root under the earlier one.
                 self.forget_mirrors();
                 let changed = self.write(root);
-                if changed.is_err() && !self.failed {
-                    self.seal = before;
+                if changed.is_err() && !self.has_failed() {
+                    self.known_mut()?.seal = before;
                 }
                 changed
             }
             #[cfg(feature = "tpm")]
             SlotChange::BindCounter(at) => {
-                let earlier = self.counter.as_ref().map(|counter| counter.bound);
-                let before = self.counter.replace(Counter::bind(&at, earlier, root.epoch)?);
+                let earlier = self.known()?.counter().map(|counter| counter.bound);
+                let new = Counter::bind(&at, earlier, root.epoch)?;
+                let before = self.known_mut()?.rebind(Some(new));
                 self.forget_mirrors();
-                self.write(root).inspect_err(|_| self.counter = before)
+                let bound = self.write(root);
+                if bound.is_err() {
+                    self.known_mut()?.rebind(before);
+                }
+                bound
             }
             SlotChange::ReleaseCounter { lost } => {
-                let bound = self.counter.take();
+                let counter = self.known_mut()?.rebind(None);
                 // The slot first: one that notes a counter that is gone does not open.
-                if bound.is_some() {
+                if counter.is_some() {
                     self.forget_mirrors();
                     self.write(root)?;
                 }
-                match bound {
+                match counter {
                     _ if lost => Ok(()),
                     Some(counter) => counter.remove(),
                     // What broke off before the counter was removed is finished.
@@ -58,7 +61,7 @@ impl State {
                 }
                 self.mirrors.push(mirror);
                 let added = self.write(root);
-                if added.is_err() && !self.failed {
+                if added.is_err() && !self.has_failed() {
                     self.mirrors.retain(|mirror| mirror.name != name);
                 }
                 added
@@ -78,8 +81,23 @@ impl State {
         }
     }
 
+    fn has_failed(&self) -> bool {
+        matches!(self.writes, Writes::Failed)
+    }
+
     /// What the mirrors hold is outdated, though it is of the same root.
     fn forget_mirrors(&mut self) {
         self.mirrors.iter_mut().for_each(|mirror| mirror.confirmed = None);
+    }
+}
+
+impl Known {
+    /// Binds the slot to another counter, or to none, and returns the one before. The slot does not note it
+    /// yet.
+    fn rebind(&mut self, counter: Option<Counter>) -> Option<Counter> {
+        match std::mem::replace(&mut self.binding, Binding::Done(counter)) {
+            Binding::Done(before) => before,
+            Binding::Due(_) => None,
+        }
     }
 }

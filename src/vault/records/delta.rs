@@ -1,8 +1,8 @@
-//! What is written after the walk: what changed meanwhile, as it is now.
+//! What a backup writes after its walk: what changed meanwhile, as it is now.
 
+use super::{disk::Disk, places, tap::Changed};
 use crate::vault::{
     VaultError,
-    records::{disk::Disk, places, tap::Changed},
     tree::{Place, Value},
 };
 
@@ -29,7 +29,7 @@ impl Delta {
         Ok(deltas)
     }
 
-    pub(super) fn each<E: From<VaultError>>(
+    pub(in crate::vault) fn each<E: From<VaultError>>(
         disk: &Disk,
         changed: Changed,
         to: &mut dyn FnMut(Self) -> Result<(), E>,
