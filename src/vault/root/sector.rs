@@ -54,7 +54,7 @@ use crate::{
     crypto::{BLOB_OVERHEAD, SECRET_BYTES},
     event::VaultId,
     vault::{
-        SlotError,
+        SlotError, VaultError,
         wire::{Reader, Writer},
     },
 };
@@ -215,7 +215,7 @@ pub(super) fn decode(bytes: &[u8], length: usize) -> Sector {
 
 /// # Errors
 /// One for all that is no sector, or was not written as a whole.
-fn parse(bytes: &[u8]) -> Result<Sector, SlotError> {
+fn parse(bytes: &[u8]) -> Result<Sector, VaultError> {
     let (body, sum) = bytes.split_at(bytes.len().saturating_sub(SUM_BYTES));
     let mut from = Reader::new("a sector of a root slot", body);
     if Sha256::digest(body).as_slice() != sum || from.array()? != *MAGIC {
