@@ -1,3 +1,5 @@
+//! How to put it into a program and operate it; and pages for operators, officers and cryptographers.
+#![doc = ""]
 #![doc = include_str!("links.md")]
 #![doc = include_str!("../docs/guide.md")]
 //!

@@ -54,7 +54,7 @@
 //! assert_eq!(data.as_json().map(Json::as_str), Some(r#"{"country":"DE"}"#));
 //! assert!(matches!(events[1].content(), Content::Tombstone(_)));
 //!
-//! // No new event needs a key of theirs, until they are admitted again by name.
+//! // What is appended for them now is refused, until `reopen` admits them again.
 //! let late = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
 //! let refused = store.append_to(&user, ExpectedRevision::Any, vec![late]).await;
 //! assert!(matches!(refused, Err(StoreError::Forgotten { .. })));

@@ -14,6 +14,22 @@ use crate::{
 };
 
 /// How many stored events are otherwise than a policy would have them.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// // Before a policy is adopted: which stored events are otherwise than it would have them.
+/// let next = Policy::parse("[[stream]]\nmatch = 'user-{id}'\npublic = ['/to']")?;
+/// let compared = store.compare_policy(&next).await?;
+/// println!("{} of {} events differ", compared.in_clear + compared.other_subject, compared.events);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct PolicyComparison {

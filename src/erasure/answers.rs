@@ -9,6 +9,21 @@ use crate::{
 };
 
 /// Options of a forgetting.
+///
+/// ```
+/// use oubliette::{erasure::ForgetOptions, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let options = ForgetOptions { look_everywhere: true, ..ForgetOptions::default() };
+/// let erased = store.forget_with(&Subject::of(&user), "request 2026-117", options, |_| {}).await?;
+/// assert_eq!(erased.passed_over, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ForgetOptions {
     /// Forget also where events about the subject were never sealed, and stay readable.
@@ -19,13 +34,32 @@ pub struct ForgetOptions {
     /// Forget also where a newer program wrote events in the streams that lose keys: whether forgetting
     /// reaches those, only that program can say.
     pub despite_newer: bool,
-    /// Look at every event of the streams that lose keys, as [`Oubliette::plan`] does. Otherwise a stream whose
+    /// Look at every event of the streams that lose keys, as [`Oubliette::plan`](crate::Oubliette::plan) does. Otherwise a stream whose
     /// first event is sealed, and whose last one no newer program wrote, is passed over, and counted
     /// ([`Erased::passed_over`]): what is not met there is neither refused nor counted.
     pub look_everywhere: bool,
 }
 
 /// What an erasure did.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// let erased = store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// println!("{}: {} keys destroyed, {} tombstones", erased.erasure, erased.keys, erased.streams);
+/// for backup in &erased.backups {
+///     println!("not out of reach before {}: backup {}", backup.expires, backup.backup);
+/// }
+/// // Asked again, it is the same erasure.
+/// assert!(store.forget(&Subject::of(&user), "request 2026-117").await?.already);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Erased {
@@ -48,7 +82,7 @@ pub struct Erased {
     /// How many events in their streams are sealed under keys that this vault does not have, and stay
     /// readable to anyone who has those.
     pub unknown_keys: u64,
-    /// For how many events nothing can vouch any more: see [`Plan::unvouched`]. Nobody looks again where it
+    /// For how many events nothing can vouch any more: see [`Plan::unvouched`](super::Plan::unvouched). It is not looked for again where it
     /// had been done already.
     pub unvouched: u64,
     /// How many events a newer program wrote in the streams that lost keys: whether it reached them, only that
@@ -67,7 +101,7 @@ pub struct Erased {
     /// had been done already, those of whom it is still not known.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know, so that it may have missed
-    /// somebody: see [`Plan::owners_unknown`].
+    /// somebody: see [`Plan::owners_unknown`](super::Plan::owners_unknown).
     pub owners_unknown: bool,
     /// Whether the event store has taken its announcement, so that a vault that is rolled back to
     /// before it is found out.
@@ -81,6 +115,21 @@ pub struct Erased {
 }
 
 /// What a reopening did.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// # store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// let reopened = store.reopen(&Subject::of(&user)).await?;
+/// assert!(reopened.generation.is_some()); // new events have new keys; the old stay shredded
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Reopened {

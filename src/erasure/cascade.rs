@@ -39,7 +39,7 @@ pub(super) struct Stays {
     /// The owners who keep it; empty where the edge to the fallen is not in force.
     pub(super) by: Vec<Subject>,
     /// The owners who lose what they had in the time of somebody who falls, and live on. How much of the
-    /// dependent is of that time nobody knows: a change of hands begins a generation in the stream
+    /// dependent is of that time is not known: a change of hands begins a generation in the stream
     /// that changes hands, and in none that depends on it.
     pub(super) in_part: Vec<Subject>,
 }

@@ -148,6 +148,22 @@ impl Journal {
 
 /// What is kept of an erasure, for good. It holds no name, unless its reason does: a reason should
 /// say which request it was (a ticket's number), not whose.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let user = StreamName::new("user-456")?;
+/// # let moved = NewEvent::new(EventType::new("UserMoved")?, Json::parse(r#"{"to":"Leipzig"}"#)?);
+/// # store.append_to(&user, ExpectedRevision::Any, vec![moved]).await?;
+/// # store.forget(&Subject::of(&user), "request 2026-117").await?;
+/// for record in store.erasures()? {
+///     println!("{} {}: {} keys ({})", record.at, record.erasure, record.keys, record.reason);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErasureRecord {

@@ -30,6 +30,19 @@ use crate::{
 const AT_ONCE: usize = 32;
 
 /// How the signing keys are to change.
+///
+/// ```
+/// use std::sync::Arc;
+/// use oubliette::{erasure::{KeyChange, change_key}, vault::{Successor, Vault}};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let vault = Vault::in_memory()?;
+/// let successor = Arc::new(Successor::generate(vault.id())?); // and `save` it, away from here
+/// let id = change_key(&vault, &KeyChange::Pin(successor.clone())).await?;
+/// assert_eq!(id, successor.id());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub enum KeyChange {
     /// The present key stays, and this one is to follow it.

@@ -85,7 +85,7 @@ pub struct Plan {
     /// Dependents that it may have to reach, and does not: it is not known whose they are.
     pub not_reached: Vec<NotReached>,
     /// Whether events may state owners of whom the vault does not know: some were stored before the
-    /// layer was, before the present rules that name owners, or, where the vault was put back, since then, and nobody
+    /// layer was, before the present rules that name owners, or, where the vault was put back, since then, and no one
     /// looked
     /// ([`Oubliette::rebuild_owners`](crate::layer::Oubliette::rebuild_owners)).
     pub owners_unknown: bool,

@@ -80,7 +80,7 @@ impl<S: EventStore> Oubliette<S> {
         runtime::spawn(run)?.await?
     }
 
-    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nobody
+    /// Admits a forgotten subject again, under a new generation. What was forgotten stays so, and nothing
     /// depends on the subject any more: an event must say so again.
     ///
     /// # Errors

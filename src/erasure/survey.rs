@@ -111,7 +111,7 @@ impl<S: EventStore> Survey<'_, S> {
             return Ok(false);
         }
         if first.is_tombstone() {
-            // Anybody can give an event that type.
+            // Anyone can give an event that type.
             return Ok(self.judge(&first).await?.is_ok());
         }
         Ok(match Document::of(&first) {
@@ -232,7 +232,7 @@ impl<S: EventStore> Survey<'_, S> {
     }
 
     /// Whether what is in clear of an event is personal, and about somebody who is forgotten; also where
-    /// nobody can say.
+    /// that is not known.
     fn is_theirs(
         &self,
         event: &RecordedEvent,

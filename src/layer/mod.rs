@@ -6,7 +6,7 @@
 //! Used by services, the command line and tests; `erasure` and `audit` add methods to [`Oubliette`],
 //! which seals on append and opens on read;
 //! [`Codec`] is the same sealing for those who own their store's code path. This room joins
-//! `policy` (what is public, whose the rest is), `vault` (keys) and `crypto` (tokens) over a
+//! `policy` (what is public, whose the rest is), `vault` (keys, by its `Keeper`, which may be elsewhere) and `crypto` (tokens) over a
 //! `store`; nothing of those rooms knows of it.
 
 mod append;
@@ -68,11 +68,13 @@ use crate::{
 ///
 /// Clones are the same layer.
 ///
-/// # Cancellation
-///
-/// An append goes on in a task of its own when its future is dropped, so that the inner store,
-/// the vault and forgetting agree on whether it happened. It needs a Tokio runtime, as forgetting,
-/// sealing with a [`Codec`] and walks over the vault do; outside of one, their errors say so.
+/// | to | call |
+/// | --- | --- |
+/// | open it | [`Oubliette::open`]; to read without keys [`Oubliette::without_vault`] |
+/// | append, read, fold, subscribe | [`EventStoreExt`](crate::EventStoreExt), [`EventStore`] |
+/// | forget | [`Oubliette::plan`], [`Oubliette::forget`], [`Oubliette::reopen`], [`Oubliette::resume`] |
+/// | change keys and owners | [`Oubliette::rotate`], [`Oubliette::rebuild_owners`] |
+/// | audit | [`Oubliette::inventory`], [`Oubliette::verify`], [`Oubliette::erasures`] |
 ///
 /// ```
 /// use oubliette::*;
@@ -89,6 +91,12 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Cancellation
+///
+/// An append goes on in a task of its own when its future is dropped, so that the inner store,
+/// the vault and forgetting agree on whether it happened. It needs a Tokio runtime, as forgetting,
+/// sealing with a [`Codec`] and walks over the vault do; outside of one, their errors say so.
 pub struct Oubliette<S> {
     pub(crate) layer: Arc<Layer<S>>,
 }

@@ -96,7 +96,7 @@ impl<S: EventStore> Layer<S> {
         if let Some(vault) = self.keeper() {
             let judged = tombstone::judge(vault, event).await;
             let judged = judged.map_err(|error| CodecError::from(error).on_read(event))?;
-            // Anybody may write what only looks like it, and stops no reader. What the vault says
+            // Anyone may write what only looks like it, and stops no reader. What the vault says
             // must not be passed over because it is not understood.
             if let Err(Unvouched::Newer(state)) = judged {
                 return Err(unreadable_event(Unreadable::State(state), event));

@@ -56,6 +56,18 @@ impl OwnersError {
 const LOOKED: [u8; 16] = [0; 16];
 
 /// What looking through the store for owners came to.
+///
+/// ```
+/// use oubliette::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// // After the owner rules of the policy changed: what earlier events state.
+/// let rebuilt = store.rebuild_owners(true).await?; // `true`: a dry run
+/// println!("{} events read, owners of {} streams were not noted", rebuilt.events, rebuilt.mended);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct OwnersRebuilt {

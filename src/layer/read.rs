@@ -159,7 +159,7 @@ impl<S: EventStore> Open<S> for OneStream {
         match placed {
             // A private half that is read by its own name is no event.
             Ok(notes) if notes.public.is_some() => return Ok(None),
-            // Anybody can write what looks like a tombstone, and stops no reader.
+            // Anyone can write what looks like a tombstone, and stops no reader.
             Err(unreadable) if !event.is_tombstone() => {
                 return Err(unreadable_event(unreadable, &event));
             }
@@ -229,7 +229,7 @@ struct InOrder<S, O: Open<S>> {
     ended: bool,
 }
 
-/// Where a chunk is opened: by whoever polls, or on another thread.
+/// Where a chunk is opened: by the task that polls, or on another thread.
 enum Chunk<T> {
     Here(BoxFuture<'static, Vec<Result<T, StoreError>>>),
     There(Task<Vec<Result<T, StoreError>>>),

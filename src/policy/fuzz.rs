@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Body, EventFacts, Policy};
 use crate::event::{EventType, Fillings, Json, NewEvent, Payload, StreamName, Tree, fill};
 
-/// A policy that is read has one name, and says of every event what becomes of it: what it shows is of the event, and
+/// A policy that is read has one name, and says of every event what happens to it: what it shows is of the event, and
 /// what it cuts out goes together again, byte for byte.
 ///
 /// The policy goes up to a line `---`; behind it are a stream, a type, data and metadata, one a line.

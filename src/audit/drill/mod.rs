@@ -100,6 +100,19 @@ pub enum DrillProgress {
 }
 
 /// What was searched, and what was found, in numbers.
+///
+/// ```
+/// use oubliette::{audit::drill::DrillOptions, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = Oubliette::open(MemoryStore::new(), Vault::in_memory()?, Policy::sealed_by_default()).await?;
+/// # let backups = tempfile::tempdir()?;
+/// let options = DrillOptions { paths: vec![backups.path().into()], ..DrillOptions::default() };
+/// let report = store.drill(options, |progress| println!("{progress:?}")).await?;
+/// assert!(report.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct DrillReport {

@@ -1,4 +1,4 @@
-//! Where the database is, how it is connected to, and what lies beside it.
+//! Where the database is, how it is connected to, and what is beside it.
 
 use std::{
     fs::{self, File},

@@ -14,7 +14,7 @@
 //! Writers are not stopped. The walk over the tree reads a few places at a time, so that alone it
 //! would show no single moment: a record could name an owner whose dependents were read before.
 //! From its beginning on, the committer notes where it changes something; after the walk, what
-//! stands there then is written, round by round, and the last round is read by the committer
+//! is there then is written, round by round, and the last round is read by the committer
 //! itself, between two writes. Applied in order, the file shows that moment. The format is
 //! specified in `docs/backups.md`.
 

@@ -28,6 +28,23 @@ use crate::{
 
 /// An owner claim that somebody has to see to: it is not known whether its event was stored, or it was
 /// said too late, when its owner was forgotten already.
+///
+/// ```
+/// use oubliette::{vault::Settled, *};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let codec = Codec::new(Vault::in_memory()?, Policy::sealed_by_default());
+/// # let is_stored = |_: EventId| true;
+/// // After each start, before anything else is sealed.
+/// for claim in codec.unsettled()? {
+///     let settled = codec.settle(claim.event, is_stored(claim.event)).await?; // ask your store
+///     if settled == Settled::OwnerForgotten {
+///         println!("forget {:?} by name: its owner is forgotten already", claim.stream);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[non_exhaustive]

@@ -37,7 +37,7 @@
 //! | list | names of former owners |
 //! | list | when generations began: generation(4) microseconds(8) |
 //!
-//! a tenure begins when owners change. A claim is open as long as nobody has
+//! a tenure begins when owners change. A claim is open as long as no one has
 //! said whether its event is stored; then *content* is not zero. *Content* and *hash* are keyed hashes as `H` is (see
 //! [`super::places`]):
 //!
