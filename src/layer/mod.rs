@@ -43,7 +43,8 @@ use async_trait::async_trait;
 
 pub use codec::Codec;
 pub use error::CodecError;
-pub(crate) use inspect::{Specimen, TokenFate, try_tokens};
+pub(crate) use inspect::{Specimen, try_tokens};
+pub(crate) use opening::TokenFate;
 pub use opening::{EventRef, Opened};
 pub use owners::{NotMended, OwnersError, OwnersRebuilt};
 pub(crate) use placement::Placement;

@@ -190,7 +190,7 @@ impl<S: EventStore> Oubliette<S> {
                 let opened: Vec<_> = fates
                     .into_iter()
                     .filter_map(|(_, fate)| match fate {
-                        TokenFate::Open(plaintext) => Some(plaintext),
+                        TokenFate::Open(plaintext, _) => Some(plaintext),
                         _ => None,
                     })
                     .collect();

@@ -21,7 +21,7 @@ use super::{
     Layer,
     document::Notes,
     error::unreadable_event,
-    halves::{Found, Joined, join_all, join_one},
+    halves::{Audience, Found, Joined, join_all, join_one},
     placement::{Placement, logical_of},
 };
 use crate::{
@@ -75,7 +75,7 @@ pub(super) fn read_all<S: EventStore>(
     // Private halves count for the inner store, so that the limit is applied here.
     let inner = layer.store.read_all(ReadAllOptions { limit: None, ..options });
     let inner = inner.map_ok(Delivery::Event).boxed();
-    let joined = join_all(Arc::clone(layer), inner, options.direction);
+    let joined = join_all(Arc::clone(layer), inner, options.direction, Audience::Readers);
     let joined = joined.take(options.limit.unwrap_or(usize::MAX));
     open_in_order::<_, AllStreams>(Arc::clone(layer), joined.boxed())
 }
@@ -93,11 +93,11 @@ pub(super) fn subscribe<S: EventStore>(
     }
     let inner = layer.store.subscribe(after, Filter { event_types, ..Filter::default() });
     let logical = Filter { stream_prefixes, ..Filter::default() };
-    let joined = join_all(Arc::clone(layer), inner, Direction::Forwards);
+    let joined = join_all(Arc::clone(layer), inner, Direction::Forwards, Audience::Readers);
     let joined = joined.try_filter(move |joined| {
         future::ready(match joined {
             Joined::Event(found) => logical.passes(&found.event.stream, &found.event.event_type),
-            Joined::CaughtUp => true,
+            Joined::Misplaced(..) | Joined::LoneHalf(_) | Joined::CaughtUp => true,
         })
     });
     open_in_order::<_, Deliveries>(Arc::clone(layer), joined.boxed())
@@ -187,10 +187,10 @@ impl<S: EventStore> Open<S> for AllStreams {
     type Opened = RecordedEvent;
 
     async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<RecordedEvent>, StoreError> {
-        match joined {
-            Joined::Event(found) => layer.open(found).await.map(Some),
-            Joined::CaughtUp => Ok(None),
-        }
+        Ok(match Deliveries::open(layer, joined).await? {
+            Some(Delivery::Event(event)) => Some(event),
+            Some(Delivery::CaughtUp) | None => None,
+        })
     }
 }
 
@@ -201,10 +201,12 @@ impl<S: EventStore> Open<S> for Deliveries {
     type Opened = Delivery;
 
     async fn open(layer: &Layer<S>, joined: Joined) -> Result<Option<Delivery>, StoreError> {
-        Ok(Some(match joined {
-            Joined::Event(found) => Delivery::Event(layer.open(found).await?),
-            Joined::CaughtUp => Delivery::CaughtUp,
-        }))
+        match joined {
+            Joined::Event(found) => Ok(Some(Delivery::Event(layer.open(found).await?))),
+            Joined::Misplaced(event, unreadable) => Err(unreadable_event(unreadable, &event)),
+            Joined::LoneHalf(_) => Ok(None),
+            Joined::CaughtUp => Ok(Some(Delivery::CaughtUp)),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod machine;
 mod meddling;
 mod property;
 mod skipped;
+mod theft;
 mod unseen;
 mod waiting;
 
