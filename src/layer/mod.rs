@@ -163,7 +163,7 @@ impl<S: EventStore> Oubliette<S> {
         match self.resume().await {
             Ok(completed) => self.layer.tell_completed(completed),
             Err(error) if error.is_pending() => {
-                tracing::warn!(%error, "what the vault has to say waits for the event store");
+                tracing::warn!(error = %crate::words::chain(&error), "what the vault has to say waits for the event store");
             }
             Err(ErasureError::MirrorsPending { mirrors, erased }) => {
                 self.layer.tell_completed(erased);

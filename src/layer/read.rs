@@ -16,10 +16,9 @@ use std::{
 use futures::{
     FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream, stream::BoxStream,
 };
-use tokio::task::JoinHandle;
 
 use super::{
-    CodecError, Layer,
+    Layer,
     document::Notes,
     error::unreadable_event,
     halves::{Audience, Found, Joined, join_all, join_one},
@@ -27,7 +26,7 @@ use super::{
 };
 use crate::{
     event::{EventType, Position, RecordedEvent, SUBJECT_FORGOTTEN, StreamName},
-    runtime,
+    runtime::{self, Task},
     store::{
         Delivery, Direction, EventStore, EventStream, Filter, ReadAllOptions, ReadOptions,
         StoreError, Subscription,
@@ -235,7 +234,7 @@ struct InOrder<S, O: Open<S>> {
 /// Where a chunk is opened: by the task that polls, or on another thread.
 enum Chunk<T> {
     Here(BoxFuture<'static, Vec<Result<T, StoreError>>>),
-    There(JoinHandle<Vec<Result<T, StoreError>>>),
+    There(Task<Vec<Result<T, StoreError>>>),
 }
 
 impl<T> Chunk<T> {
@@ -244,7 +243,7 @@ impl<T> Chunk<T> {
             Self::Here(opening) => opening.poll_unpin(context),
             Self::There(task) => task
                 .poll_unpin(context)
-                .map(|done| done.unwrap_or_else(|_| vec![Err(interrupted())])),
+                .map(|done| done.unwrap_or_else(|error| vec![Err(error.into())])),
         }
     }
 }
@@ -282,9 +281,7 @@ impl<S: EventStore, O: Open<S>> InOrder<S, O> {
         }
         match runtime::spawn_blocking(move || runtime::block_on(opening)) {
             Ok(opening) => Chunk::There(opening),
-            Err(none) => {
-                Chunk::Here(future::ready(vec![Err(StoreError::backend(false, none))]).boxed())
-            }
+            Err(error) => Chunk::Here(future::ready(vec![Err(error.into())]).boxed()),
         }
     }
 }
@@ -328,8 +325,4 @@ async fn open_all<S: EventStore, O: Open<S>>(
         }
     }
     opened
-}
-
-fn interrupted() -> StoreError {
-    CodecError::Invalid("the runtime ended while events were being opened".to_owned()).into()
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use oubliette::{
+    TaskError,
     event::Timestamp,
     vault::{
         Backup, BackupId, BackupState,
@@ -18,6 +19,7 @@ use super::{
     clock::{expiry, time, utc},
     erasures,
     exit::CliError,
+    known::noted,
     open::Globals,
     output::{self, Out, note, stdout_style},
     tables::{self, cell, number},
@@ -254,7 +256,7 @@ pub(super) async fn restore(
     let erasures = erasures.unwrap_or_default();
     let (file, watch) = (args.file.clone(), Spinner::new("places restored"));
     let read = tokio::task::spawn_blocking(move || VerifiedBackup::read(&file, identities));
-    let verified = read.await.map_err(|_| BackupError::Interrupted)??;
+    let verified = read.await.map_err(TaskError::from)??;
     if !args.even_expired {
         verified.refuse_expired()?;
     }
@@ -263,7 +265,7 @@ pub(super) async fn restore(
     let restored = globals.unlocked()?.restore(verified, erasures, watch.teller()).await;
     watch.finish();
     let restored = restored?;
-    restored.parts.notes.iter().for_each(|told| note(globals.json, told));
+    restored.parts.notes.iter().for_each(|told| note(globals.json, &noted(told)));
     globals.tell_of_witness(&restored.parts.oubliette.witnessed());
     if let Some(left) = &restored.left {
         let text = format!(

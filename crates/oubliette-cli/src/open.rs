@@ -11,7 +11,7 @@ use oubliette::{
     event::Announcement,
     layer::Oubliette,
     store::SqliteStore,
-    vault::{Kek, OpenAs, VaultError},
+    vault::{Kek, OpenAs, OpenVaultError},
 };
 use oubliette_folder::{Access, DataFolder, FolderError, Parts, PolicyText};
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use super::{
     exit::CliError,
     forget::tell_completed,
     kek::KekParser,
+    known,
     output::{self, agree, note},
 };
 
@@ -187,7 +188,7 @@ impl Globals {
         let until = self.wait.map(|wait| Instant::now() + wait);
         loop {
             match attempt().await {
-                Err(FolderError::Vault(VaultError::InUse(_)))
+                Err(FolderError::OpenVault(OpenVaultError::InUse(_)))
                     if until.is_some_and(|until| Instant::now() < until) =>
                 {
                     tokio::time::sleep(BETWEEN).await;
@@ -202,7 +203,7 @@ impl Globals {
         if self.no_vault {
             let folder = self.folder();
             let parts = folder.open(Access::WithoutVault, self.policy.as_deref()).await?;
-            parts.notes.iter().for_each(|told| note(self.json, told));
+            parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
             return Ok(parts.oubliette);
         }
         self.open_existing().await
@@ -215,7 +216,7 @@ impl Globals {
     }
 
     fn told(&self, parts: Parts) -> Result<Store, CliError> {
-        parts.notes.iter().for_each(|told| note(self.json, told));
+        parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
         self.tell_of_witness(&parts.oubliette.witnessed());
         Ok(parts.oubliette)
     }
@@ -274,7 +275,7 @@ impl Globals {
         if let Some(root) = &parts.created_root {
             self.tell_of_root(root);
         }
-        parts.notes.iter().for_each(|told| note(self.json, told));
+        parts.notes.iter().for_each(|told| note(self.json, &known::noted(told)));
         self.tell_of_witness(&parts.oubliette.witnessed());
         parts.oubliette.completed().iter().for_each(|erased| tell_completed(self.json, erased));
         if access == Access::Create && self.policy.is_some() {

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use tokio::runtime::Handle;
+
 use super::{
     FolderError, PolicyText,
     making::is_empty,
@@ -10,12 +12,14 @@ use super::{
     slot::absolute_root,
 };
 use oubliette::{
+    TaskError,
     erasure::{self, ErasureError, KeyChange},
     event::Announcement,
     layer::Oubliette,
     policy::Policy,
     store::{SqliteStore, sqlite::OpenMode},
-    vault::{Kek, OpenAs, PageStoreKind, Passphrase, Vault, VaultError},
+    vault::{Kek, OpenAs, OpenVaultError, PageStoreKind, Passphrase, Vault, VaultError},
+    words::chain,
 };
 use oubliette_files::own;
 use uuid::Uuid;
@@ -74,11 +78,27 @@ pub struct Parts {
     /// The policy that the caller gave to open it under. It is the folder's own only once it is
     /// [adopted](DataFolder::adopt).
     pub given: Option<PolicyText>,
-    /// What the user should know, in words.
-    pub notes: Vec<String>,
+    /// What the user should know.
+    pub notes: Vec<Note>,
     /// Why nothing is served, where the folder was opened [for an audit](Access::Audit) all the same: what was
     /// announced is not applied, and the vault's records are all that is known.
     pub closed: Option<ErasureError>,
+}
+
+/// What somebody should know who opened a folder. It was opened all the same.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Note {
+    /// In words.
+    Text(String),
+    /// Something to see to.
+    Error(FolderError),
+}
+
+impl From<String> for Note {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
 }
 
 impl DataFolder {
@@ -235,19 +255,18 @@ impl DataFolder {
             tracing::warn!(
                 slot = %within.display(),
                 "the root slot lies in the data folder: whoever copies the folder has both, and with an \
-                 old copy of both, what was forgotten can be read; move it elsewhere and say where with \
-                 --root"
+                 old copy of both, what was forgotten can be read; move it elsewhere and say where it is"
             );
         }
         let vault = match Vault::open_as(&folder.vault(), slot, self.how) {
             // Nothing but what an attempt left, at making or at restoring it.
-            Err(VaultError::NotFound(_)) => {
+            Err(OpenVaultError::NotFound(_)) => {
                 return Err(FolderError::VaultMissing(self.path.clone()));
             }
             Err(
-                source @ (VaultError::SlotOutdated { .. }
-                | VaultError::RolledBack { .. }
-                | VaultError::Damaged(_)),
+                source @ (OpenVaultError::SlotOutdated { .. }
+                | OpenVaultError::RolledBack { .. }
+                | OpenVaultError::Vault(VaultError::Damaged(_))),
             ) => return Err(self.not_of_slot(noted, source)),
             opened => opened?,
         };
@@ -276,17 +295,20 @@ impl DataFolder {
         };
         self.decide(&vault, &announced).await.map_err(after)?;
         let folders = [self.path.clone(), folder.vault(), folder.events()];
-        let mut notes: Vec<_> = folders.iter().filter_map(|folder| own::too_open(folder)).collect();
+        let open = folders.iter().filter_map(|folder| own::too_open(folder));
+        let mut notes: Vec<_> = open.map(Note::Text).collect();
         if !read_only && noted.vault().is_none() {
             self.note_anew(&vault)?;
             notes.push(
                 "oubliette.json was missing or could not be read, and is written anew, with what was given; \
                  what was set for the folder before is not known any more"
-                    .to_owned(),
+                    .to_owned()
+                    .into(),
             );
         }
         if !read_only && let Err(error) = self.note_slot(&vault, &folder.kek.unwrap_or_default()) {
-            notes.push(format!("what was set for the folder cannot be noted: {error}"));
+            let why = chain(&error);
+            notes.push(format!("what was set for the folder cannot be noted: {why}").into());
         }
         let policy = self.policy(&vault, access, given.as_ref(), &mut notes).map_err(after)?;
         let opened = self.open_layer(&store, &vault, &policy, &mut notes).await;
@@ -311,7 +333,7 @@ impl DataFolder {
 
     /// Pages that do not belong to the slot: where the caller names another one than is noted, it is most
     /// likely another folder's.
-    fn not_of_slot(&self, noted: &Noted, source: VaultError) -> FolderError {
+    fn not_of_slot(&self, noted: &Noted, source: OpenVaultError) -> FolderError {
         let given = self.root.clone().map(absolute_root).and_then(Result::ok);
         match (given, noted.root()) {
             (Some(given), Some(noted)) if given != noted => {
@@ -331,7 +353,7 @@ impl DataFolder {
         let default = [(&self.vault, self.vault()), (&self.store, self.events())];
         for (said, path) in default {
             if said.is_none() {
-                own::refuse_link(&path).map_err(VaultError::from)?;
+                own::refuse_link(&path).map_err(FolderError::refused(&path))?;
             }
         }
         Ok(())
@@ -343,14 +365,14 @@ impl DataFolder {
         vault: &Vault,
         access: Access,
         given: Option<&PolicyText>,
-        notes: &mut Vec<String>,
+        notes: &mut Vec<Note>,
     ) -> Result<Policy, FolderError> {
         let Some(given) = given else {
             let (adopted, changed) = self.settled_policy(vault)?;
             return match changed {
                 Some(error) if access == Access::Create => Err(error),
                 changed => {
-                    notes.extend(changed.map(|error| error.to_string()));
+                    notes.extend(changed.map(Note::Error));
                     Ok(adopted)
                 }
             };
@@ -374,11 +396,19 @@ impl DataFolder {
             (None, Ok(Some(file))) => file.policy().clone(),
             (None, Ok(None)) => Policy::sealed_by_default(),
             (None, Err(error)) => {
-                notes.push(error.to_string());
+                notes.push(Note::Error(error));
                 Policy::sealed_by_default()
             }
         };
         let oubliette = Oubliette::without_vault(store, policy);
         Ok(Parts { oubliette, created_root: None, given, notes, closed: None })
     }
+}
+
+/// Runs what blocks where that does no harm.
+pub(super) async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TaskError> {
+    let runtime = Handle::try_current().map_err(|_| TaskError::NoRuntime)?;
+    Ok(runtime.spawn_blocking(run).await?)
 }

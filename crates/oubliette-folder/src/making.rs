@@ -14,7 +14,7 @@ use super::{
 use oubliette::{
     layer::Oubliette,
     store::{EventStore, ReadAllOptions, SqliteStore, sqlite::OpenMode},
-    vault::{Vault, VaultError, internals::remove_unfinished},
+    vault::{OpenVaultError, Vault, internals::remove_unfinished},
 };
 use oubliette_files::{durable, own};
 
@@ -53,7 +53,7 @@ impl DataFolder {
         make_folder(&self.path)?;
         // Two processes that find nothing must not both begin.
         let making = self.path.join(MAKING);
-        let lock = own::open_lock(&making).map_err(VaultError::from)?;
+        let lock = own::open_lock(&making).map_err(FolderError::refused(&making))?;
         lock.lock().map_err(|source| FolderError::Io { path: making.clone(), source })?;
         let made = match self.look() {
             Ok(Found::Ours(noted)) => self.open_whole(&noted, Access::Create, given).await,
@@ -73,10 +73,10 @@ impl DataFolder {
     /// An error where there is something in the place of the events or of the vault, but for what an
     /// attempt that was cut off left there.
     fn refuse_occupied(&self, left: impl Fn(&Path) -> bool) -> Result<(), FolderError> {
-        for (path, option) in [(self.events(), "--store"), (self.vault(), "--vault")] {
+        for (path, what) in [(self.events(), "event store"), (self.vault(), "vault")] {
             if !is_empty(&path)? && !left(&path) {
                 let folder = self.path.clone();
-                return Err(FolderError::Occupied { folder, path, option });
+                return Err(FolderError::Occupied { folder, path, what });
             }
         }
         Ok(())
@@ -103,7 +103,7 @@ impl DataFolder {
                 let root = absolute_root(root)?;
                 match Vault::open(&folder.vault(), folder.slot(&root)?) {
                     Ok(vault) => Some((root, vault)),
-                    Err(error @ VaultError::InUse(_)) => return Err(error.into()),
+                    Err(error @ OpenVaultError::InUse(_)) => return Err(error.into()),
                     Err(_) => None,
                 }
             }

@@ -28,8 +28,8 @@ impl DataFolder {
         let (from, to) = (absolute_root(folder.known_root()?.to_owned())?, absolute_root(to)?);
         if device(&from).or(device(&to)).is_some() {
             return Err(FolderError::Vault(VaultError::Unsupported(
-                "a root slot moves from one file to another; into a TPM or a token, or out of one, it comes by a \
-                 backup: `oubliette backup`, then `oubliette restore` with --root",
+                "a root slot moves from one file to another; into a TPM or a token, or out of one, it comes by \
+                 restoring a backup there",
             )));
         }
         if from == to {

@@ -52,7 +52,7 @@ pub use needles::{MOST_VALUES, SHORTEST_GIVEN, SHORTEST_VALUE};
 pub use reader::{CopyReader, READER, read_copy};
 
 use super::{AuditError, Finding, Severity};
-use crate::{layer::Oubliette, runtime, store::EventStore, vault::VaultError};
+use crate::{layer::Oubliette, runtime, store::EventStore};
 use needles::Needles;
 
 /// What to drill, and what is known of where things belong.
@@ -191,10 +191,10 @@ impl<S: EventStore> Oubliette<S> {
         let run = move || {
             run::run(&vault, &options, &needles, &mut |news| drop(sender.blocking_send(news)))
         };
-        let running = runtime::spawn_blocking(run).map_err(VaultError::from)?;
+        let running = runtime::spawn_blocking(run)?;
         while let Some(news) = news.recv().await {
             tell(news);
         }
-        running.await.unwrap_or(Err(AuditError::Vault(VaultError::Poisoned)))
+        running.await?
     }
 }

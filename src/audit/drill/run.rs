@@ -178,7 +178,7 @@ impl Run<'_> {
                 }
             }
             Ok(None) => {}
-            Err(error) => self.found(Leak::BrokenCopy.at(whole(path), error.to_string())),
+            Err(error) => self.found(Leak::BrokenCopy.at(whole(path), crate::words::chain(&error))),
         }
     }
 

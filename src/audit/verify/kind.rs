@@ -148,7 +148,7 @@ kinds! {
     TombstonesMissing: Warning, "tombstones missing",
         "the keys are destroyed all the same, but readers of these streams are not told: the event store was \
          put back to before the erasure, lost events, or somebody changed them; restore a newer copy of it, if \
-         there is one";
+         there is one, or have the vault set them again with `oubliette erasures repeat`";
     /// The vault has tombstones to set again under the key that signs, and has not set all of them.
     TombstonesDue: Warning, "tombstones due",
         "open the folder with the event store at hand (`read` will do): it is tried each time, and a warning \
@@ -190,7 +190,7 @@ kinds! {
     AnnouncementMissing: Warning, "announcement missing",
         "a vault that is restored from an earlier backup will not learn of it from this event store: the store \
          was put back, lost events, or somebody changed or removed it. Restore a newer copy of the store, if \
-         there is one; keep what `oubliette erasures export` writes, and give it to each restoration \
+         there is one, or have the vault announce its erasures again with `oubliette erasures repeat`; keep what `oubliette erasures export` writes, and give it to each restoration \
          (`--erasures`)";
     /// Only a compromised signing key says it, and the vault knows nothing of it, or knows otherwise.
     CompromisedWord: Error, "compromised word",

@@ -9,10 +9,11 @@ use futures::TryStreamExt;
 use oubliette::{
     event::{EventId, NewEvent, StreamName},
     store::{Append, EventStore, ExpectedRevision, ReadOptions, StoreError},
+    words::chain,
 };
 
 use super::lines::{Batch, Line, What};
-use crate::{adoption::is_the_stores, exit, open::Store};
+use crate::{adoption::is_the_stores, open::Store};
 
 /// How many ids of forgotten subjects' streams are remembered, at 16 bytes and some each.
 const REMEMBERED: usize = 1_000_000;
@@ -148,14 +149,7 @@ impl Appender {
             StoreError::IdInUse { .. } | StoreError::OtherContent { .. } => {
                 Outcome::Bad(other_content(row))
             }
-            error => {
-                let (mut why, causes) = exit::chain(&error);
-                for cause in causes {
-                    why.push_str(": ");
-                    why.push_str(&cause);
-                }
-                Outcome::Bad(why)
-            }
+            error => Outcome::Bad(chain(&error)),
         })
     }
 
