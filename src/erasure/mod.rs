@@ -7,7 +7,8 @@
 //! Called through methods of [`Oubliette`](crate::layer::Oubliette): `plan`, `forget`, `reopen`, `resume`.
 //! Before there is a layer, the data folder calls [`replay`], [`believe`], [`pass_over`] and [`check_name`], the
 //! command line [`export`], [`gaps`] and [`check_reason`]. Opening a layer calls [`accept_gaps`]. `audit` reads records and announcements.
-//! The order of the steps is what makes it safe:
+//! An erasure runs where the vault is, and calls it directly: it signs, writes memos and destroys keys, which is given to no
+//! other process. The order of the steps is what makes it safe:
 //!
 //! 1. **Look** into the streams concerned for events that were never sealed, which forgetting does not
 //!    reach. Where there are some, it is refused, unless the caller allows it.

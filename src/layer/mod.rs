@@ -6,7 +6,7 @@
 //! Used by services, the command line and tests; `erasure` and `audit` add methods to [`Oubliette`],
 //! which seals on append and opens on read;
 //! [`Codec`] is the same sealing for those who own their store's code path. This room joins
-//! `policy` (what is public, whose the rest is), `vault` (keys) and `crypto` (tokens) over a
+//! `policy` (what is public, whose the rest is), `vault` (keys, by its `Keeper`, which may be elsewhere) and `crypto` (tokens) over a
 //! `store`; nothing of those rooms knows of it.
 
 mod append;

@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 pub use super::tree::is_free;
 use super::{AdmissionRequest, Vault, VaultError};
 pub use super::{
-    handle::Closure,
-    tree::remove_unfinished,
-    types::{
+    local::Closure,
+    questions::{
         Claim, Dead, Destroyed, Destruction, Fence, InventoryEntry, KeyInfo, KeyLookup, KeyRequest,
         Loss, MemoKind, SubjectState,
     },
+    tree::remove_unfinished,
 };
 use crate::{
     crypto::DataKey,

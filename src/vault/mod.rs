@@ -10,8 +10,8 @@
 //!
 //! | room | what it is for | uses |
 //! | --- | --- | --- |
-//! | `handle`, `create`, `slot_changes` | [`Vault`] as its callers hold it: opening, admitting, how its root is kept | all below |
-//! | `keeper` | [`Vault`] as a layer asks it: the seam that a handle of a vault elsewhere will implement | `handle`, `commit`, `reading` |
+//! | `local`, `create`, `slot_changes` | [`Vault`] as its callers hold it: opening, admitting, how its root is kept | all below |
+//! | `keeper` | [`Vault`] as a layer asks it: the seam that a handle of a vault elsewhere will implement | `local`, `commit`, `reading` |
 //! | `admission` | who may append for whom, and what is in flight | |
 //! | `commit` | every change, by one thread, durable before it is answered | `records`, `tree` |
 //! | `reading` | what is looked up, walked, judged; what is kept in memory | `records`, `tree` |
@@ -29,11 +29,12 @@ pub mod backup;
 mod commit;
 mod create;
 mod error;
-mod handle;
 #[doc(hidden)]
 pub mod internals;
 mod keeper;
+mod local;
 mod pages;
+mod questions;
 mod reading;
 mod records;
 mod root;
@@ -43,7 +44,6 @@ mod slot_changes;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod types;
 #[cfg(test)]
 mod vector;
 mod wire;
@@ -51,12 +51,18 @@ mod wire;
 use admission::{Admission, in_flight::InFlight};
 pub use commit::unsettled::{OpenClaim, Settled};
 pub use error::{VaultError, VaultIdText};
-pub(crate) use handle::Closure;
-pub use handle::Vault;
 #[cfg(test)]
 pub(crate) use keeper::{Answer, GuardId, Release};
 pub(crate) use keeper::{Guard, Halves, Keeper, at_once};
+pub(crate) use local::Closure;
+pub use local::Vault;
 pub use pages::PageStoreKind;
+pub(crate) use questions::{
+    AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,
+    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, OwnerBackfill, SubjectState,
+    Taken,
+};
+pub use questions::{KeyState, Owner, Tenure};
 #[cfg(feature = "drill")]
 pub(crate) use reading::copy::{Copied, DeadKey, Fate};
 pub(crate) use reading::{
@@ -91,11 +97,5 @@ pub(crate) use tree::Flaw;
 #[cfg(any(test, fuzzing))]
 pub(crate) use tree::fuzz as fuzz_page;
 pub use tree::{Moved, OpenAs};
-pub(crate) use types::{
-    AdmissionRequest, Claim, Dead, Decision, Destroyed, Destruction, Evidence, Fence,
-    InventoryEntry, KeyInfo, KeyLookup, KeyRequest, Loss, MemoKind, OwnerBackfill, SubjectState,
-    Taken,
-};
-pub use types::{KeyState, Owner, Tenure};
 #[cfg(test)]
 pub(crate) use vector::{VectorKey, VectorVault};

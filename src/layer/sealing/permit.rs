@@ -100,7 +100,7 @@ impl Permit {
     /// As [`Permit::stored`], for claims that are settled by looking: nothing else settles them now.
     pub(in crate::layer) async fn confirm(self) -> Result<(), VaultError> {
         for (subject, events) in self.by_subject(|_| true) {
-            self.vault.settle_by(&subject, all(events, Evidence::Written)).await?;
+            self.vault.settle_by(&subject, all(events, &Evidence::Written)).await?;
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Permit {
         for (subject, events) in subjects {
             let judged = match W::BY_CALLER {
                 true => {
-                    let withdrawn = all(events, Evidence::Withdrawn);
+                    let withdrawn = all(events, &Evidence::Withdrawn);
                     self.vault.settle_by(&subject, withdrawn).await.map_err(|e| e.to_string())
                 }
                 false => witness.settle(&*self.vault, &subject).await.map_err(|e| e.to_string()),
@@ -139,6 +139,6 @@ impl Permit {
 }
 
 /// The same of all these events.
-fn all(events: Vec<EventId>, evidence: Evidence) -> Vec<(EventId, Evidence)> {
+fn all(events: Vec<EventId>, evidence: &Evidence) -> Vec<(EventId, Evidence)> {
     events.into_iter().map(|event| (event, evidence.clone())).collect()
 }

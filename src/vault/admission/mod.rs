@@ -1,6 +1,6 @@
 //! Who may append for whom, and what is being appended.
 //!
-//! Used by the vault's handle, which admits, and by `commit`, which must not judge a claim whose append is in
+//! Used by `local`, which admits, and by `commit`, which must not judge a claim whose append is in
 //! flight. Nothing here is on disk.
 
 pub(in crate::vault) mod gate;

@@ -7,6 +7,7 @@ use crate::{
     event::{ErasureId, Generation, KeyId, Subject},
     vault::{
         Dead, Decision, Destroyed, Destruction, Loss, MemoKind, Taken, Vault, VaultError,
+        questions::Spared,
         reading::cache::Address,
         records::{
             disk::parts,
@@ -17,7 +18,6 @@ use crate::{
             places::{self, Hash, SUBJECT_PREFIX},
         },
         tree::Erasure,
-        types::Spared,
     },
 };
 

@@ -28,8 +28,8 @@ use crate::{
     event::{ErasureId, Generation, KeyId},
     vault::{
         Fence, Taken, VaultError,
+        questions::Spared,
         tree::Value,
-        types::Spared,
         wire::{Reader, Writer},
     },
 };

@@ -1,5 +1,5 @@
-//! The vault as its callers hold it: what its clones share, who is admitted, and keys to seal and open
-//! with. What else it does stands as methods of it in the rooms beside.
+//! The vault of this process: what its clones share, who is admitted, and keys to seal and open with. Its other
+//! methods are in the rooms beside.
 
 use std::{
     fmt,
